@@ -1,0 +1,180 @@
+import Turnstile.Basic
+
+/-! What the search sees of a proof state: readable names, independent groups, text, and a stable key. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+/-- A group of goals that share metavariables, with everything that Lean needs to go on from it. -/
+structure Saved where
+  core : Core.State
+  mstate : Meta.State
+  term : Term.State
+  goals : List MVarId
+  /-- Which theorem it belongs to (index into the server's table). -/
+  thm : Nat
+
+def localDecls (lctx : LocalContext) : List LocalDecl := present (persistentList lctx.decls)
+where
+  present (xs : List (Option LocalDecl)) : List LocalDecl :=
+    match xs with
+    | [] => []
+    | some d :: rest => d :: present rest
+    | none :: rest => present rest
+
+/-- A readable name not in `used`: `h✝` becomes `h`, or `h_1`, `h_2` … if that is taken. -/
+partial def freshName (used : List Name) (base : String) (i : Nat) : Name :=
+  let candidate := Name.mkSimple (if i == 0 then base else base ++ "_" ++ toString i)
+  if hasName candidate used then freshName used base (i + 1) else candidate
+
+/-- A name that a tactic can refer to: no macro scopes, one component. -/
+def readableBase (n : Name) : String :=
+  match n.eraseMacroScopes with
+  | .str .anonymous s => if s == "" || s == "_" || s == "x✝" || s == "this" then "x" else s
+  | _ => "x"
+
+def visible (ds : List LocalDecl) : List LocalDecl := keep (fun d => !d.isImplementationDetail) ds
+
+/-- Hypotheses that a tactic cannot name, oldest first: macro-scoped, or shadowed by a later one. -/
+def inaccessible (decls : List LocalDecl) : List LocalDecl :=
+  match decls with
+  | [] => []
+  | d :: rest =>
+    if d.userName.hasMacroScopes || anyOf (fun e => e.userName == d.userName) rest
+    then d :: inaccessible rest else inaccessible rest
+
+-- A closure over a library function itself would need its boxed version, which the embedded library leaves out.
+def userNameOf (d : LocalDecl) : Name := d.userName
+
+def renameAll (g : MVarId) (ds : List LocalDecl) (used : List Name) (acc : List Name) : MetaM (MVarId × List Name) :=
+  match ds with
+  | [] => return (g, revOnto acc [])
+  | d :: rest => do
+    let n := freshName used (readableBase d.userName) 0
+    let g ← g.rename d.fvarId n
+    renameAll g rest (n :: used) (n :: acc)
+
+def declOf (g : MVarId) : MetaM MetavarDecl := g.getDecl
+
+/-- Rename what a tactic could not name, as `rename_i` does. Gives the new goal and the names, oldest first. -/
+def makeReadable (g : MVarId) : MetaM (MVarId × List Name) := do
+  let decl ← declOf g
+  let ds := visible (localDecls decl.lctx)
+  match inaccessible ds with
+  | [] => return (g, [])
+  | hidden => renameAll g hidden (mapList userNameOf ds) []
+
+/-- The goal as a closed term: hypotheses abstracted in order, metavariables left. -/
+def closedForm (reversed : List LocalDecl) (acc : Expr) : Expr :=
+  match reversed with
+  | [] => acc
+  | d :: rest =>
+    let body := acc.abstract #[Expr.fvar d.fvarId]
+    match d with
+    | .cdecl (type := t) (bi := bi) .. => closedForm rest (Expr.lam `x t body bi)
+    | .ldecl (type := t) (value := v) .. => closedForm rest (Expr.letE `x t v body false)
+
+/-- A goal's local context and target, instantiated. -/
+structure View where
+  goal : MVarId
+  decls : List LocalDecl
+  target : Expr
+  form : Expr
+  mvars : List MVarId
+
+def inst (e : Expr) : MetaM Expr := do
+  if e.hasMVar then
+    let (e, mctx) := instantiateMVarsCore (← getMCtx) e
+    setMCtx mctx
+    return e
+  else return e
+
+def instantiateDecls (ds : List LocalDecl) : MetaM (List LocalDecl) :=
+  match ds with
+  | [] => return []
+  | d :: rest => do
+    match d with
+    | .cdecl i f n t b k =>
+      let t ← inst t
+      let ds ← instantiateDecls rest
+      return LocalDecl.cdecl i f n t b k :: ds
+    | .ldecl i f n t v nd k =>
+      let t ← inst t
+      let v ← inst v
+      let ds ← instantiateDecls rest
+      return LocalDecl.ldecl i f n t v nd k :: ds
+
+def view (g : MVarId) : MetaM View := do
+  let decl ← declOf g
+  let target ← inst decl.type
+  let decls ← instantiateDecls (visible (localDecls decl.lctx))
+  let form := closedForm (revOnto decls []) target
+  let mvars := if form.hasExprMVar then (form.collectMVars {}).result.toList else []
+  return { goal := g, decls, target, form, mvars }
+
+def hasMVarId (m : MVarId) (ms : List MVarId) : Bool := anyOf (fun n => n == m) ms
+
+def sharesWith (v : View) (group : List View) : Bool :=
+  anyOf (fun w => hasMVarId v.goal w.mvars || hasMVarId w.goal v.mvars
+    || anyOf (fun m => hasMVarId m w.mvars) v.mvars) group
+
+def flatten (gs : List (List View)) : List View :=
+  match gs with
+  | [] => []
+  | g :: rest => append g (flatten rest)
+
+/-- Put `v` behind the groups that it shares metavariables with, merged into one. -/
+def insertView (groups : List (List View)) (v : View) : List (List View) :=
+  match keep (sharesWith v) groups with
+  | [] => append groups [[v]]
+  | mine => append (keep (fun g => !sharesWith v g) groups) [append (flatten mine) [v]]
+
+def groupsOf (vs : List View) (groups : List (List View)) : List (List View) :=
+  match vs with
+  | [] => groups
+  | v :: rest => groupsOf rest (insertView groups v)
+
+def indexOfGoal (vs : List View) (g : MVarId) (i : Nat) : Option Nat :=
+  match vs with
+  | [] => none
+  | v :: rest => if v.goal == g then some i else indexOfGoal rest g (i + 1)
+
+/-- Where a goal went: its group and its place in the group. -/
+def positionOf (groups : List (List View)) (g : MVarId) (i : Nat) : Nat × Nat :=
+  match groups with
+  | [] => (0, 0)
+  | vs :: rest =>
+    match indexOfGoal vs g 0 with
+    | some j => (i, j)
+    | none => positionOf rest g (i + 1)
+
+def indexOfMVar (ms : List MVarId) (m : MVarId) (i : Nat) : Nat :=
+  match ms with
+  | [] => i
+  | n :: rest => if n == m then i else indexOfMVar rest m (i + 1)
+
+/-- Number metavariables by first appearance, so that goals with other metavariables can be equal. -/
+def numberMVars (order : List MVarId) (e : Expr) : Expr :=
+  e.replace fun
+    | .mvar m => some (.const (.num `_turnstile_mvar (indexOfMVar order m 0)) [])
+    | _ => none
+
+def joinForms (vs : List View) (acc : Expr) : Expr :=
+  match vs with
+  | [] => acc
+  | v :: rest => joinForms rest (Expr.app acc v.form)
+
+/-- One closed term for the whole group, metavariables numbered, the group's own goals first. -/
+def groupForm (vs : List View) : Expr :=
+  match vs with
+  | [v] => if v.form.hasExprMVar then numberMVars (v.goal :: v.mvars) v.form else v.form
+  | _ =>
+    let joined := joinForms vs (Expr.const `_turnstile_group [])
+    let goals := mapList (fun v => v.goal) vs
+    let others := keep (fun m => !hasMVarId m goals) (joined.collectMVars {}).result.toList
+    numberMVars (append goals others) joined
+
+end Turnstile

@@ -1,0 +1,111 @@
+import Turnstile.Check
+
+/-! The library as a source of theorems and premises: what each module declares and imports. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+def isTheoremLike (c : ConstantInfo) : Bool :=
+  match c with
+  | .thmInfo _ => true
+  | .axiomInfo v => !v.isUnsafe && !hasName v.name trueAxioms
+  | _ => false
+
+/-- The body of a statement under its binders. -/
+def conclusion (e : Expr) : Expr :=
+  match e with
+  | .forallE _ _ b _ => conclusion b
+  | .letE _ _ _ b _ => conclusion b
+  | .mdata _ b => conclusion b
+  | e => e
+
+def headName (e : Expr) : Name :=
+  match e.getAppFn with
+  | .const n _ => n
+  | .forallE .. => `«forall»
+  | .sort _ => `«sort»
+  | _ => .anonymous
+
+def explicitBinders (e : Expr) : Nat :=
+  match e with
+  | .forallE _ _ b .default => explicitBinders b + 1
+  | .forallE _ _ b _ => explicitBinders b
+  | .mdata _ b => explicitBinders b
+  | _ => 0
+
+/-- Whether every constant of the statement is from another module than `idx`. -/
+def fromBelow (env : Environment) (idx : ModuleIdx) (ns : List Name) : Bool :=
+  match ns with
+  | [] => true
+  | n :: rest =>
+    match env.getModuleIdxFor? n with
+    | some j => if j == idx then false else fromBelow env idx rest
+    | none => false
+
+/-- `[name, conclusion's head, left side's head, right side's head, explicit binders, from below, constants…]`. -/
+def theoremJson (env : Environment) (idx : ModuleIdx) (c : ConstantInfo) : Json :=
+  let body := conclusion c.type
+  let sides := match body with
+    | .app (.app (.app (.const `Eq _) _) a) b => [headName a, headName b]
+    | .app (.app (.const `Iff _) a) b => [headName a, headName b]
+    | _ => [.anonymous, .anonymous]
+  let used := c.type.getUsedConstants.toList
+  jarr (append
+    [Json.str (nameText c.name), Json.str (nameText (headName body)), jnames sides, jnat (explicitBinders c.type),
+     Json.bool (fromBelow env idx used)]
+    [jnames used])
+
+def theoremsJson (env : Environment) (idx : ModuleIdx) (cs : List ConstantInfo) : List Json :=
+  match cs with
+  | [] => []
+  | c :: rest =>
+    if isTheoremLike c && !c.name.isInternal && !isPrivateName c.name
+    then theoremJson env idx c :: theoremsJson env idx rest
+    else theoremsJson env idx rest
+
+def importNames (is : List Lean.Import) : List Name :=
+  match is with
+  | [] => []
+  | i :: rest => i.module :: importNames rest
+
+def moduleJson (env : Environment) (m : Name) : Option Json :=
+  match env.getModuleIdx? m with
+  | none => none
+  | some idx =>
+    match env.header.moduleData[idx.toNat]? with
+    | none => none
+    | some d => some (Json.mkObj [
+        ("imports", jnames (importNames d.imports.toList)),
+        ("theorems", jarr (theoremsJson env idx d.constants.toList))])
+
+def effectiveNames (ms : List EffectiveImport) : List Name :=
+  match ms with
+  | [] => []
+  | m :: rest => m.module :: effectiveNames rest
+
+def modulesOf (env : Environment) : List Name := effectiveNames env.header.modules.toList
+
+def ppType (n : Name) (env : Environment) : MetaM String := do
+  match env.find? n with
+  | none => return ""
+  | some c =>
+    let f ← ppExpr c.type
+    return f.pretty
+
+def ppTypes (env : Environment) (ns : List String) : IO (List Json) :=
+  match ns with
+  | [] => return []
+  | n :: rest => do
+    let t : Thm := { name := `x, options := {}, currNamespace := .anonymous, openDecls := [], levels := [],
+                     root := default, rootType := default }
+    let cctx ← coreContext t 0
+    let text ← match ← runMeta (ppType n.toName env) cctx { env } {} with
+      | .ok (s, _, _) => pure s
+      | .error _ => pure ""
+    let tail ← ppTypes env rest
+    return Json.str text :: tail
+
+end Turnstile

@@ -1,0 +1,209 @@
+import Turnstile.Step
+
+/-! Opening theorems: environments by their imports, source text with its `sorry`s, and library constants by name. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+def importsOf (names : List String) : Array Import :=
+  fromList (mapList (fun n => ({ module := n.toName } : Import)) names)
+
+def findEnv (xs : List (String × Environment)) (key : String) : Option Environment :=
+  match xs with
+  | [] => none
+  | (k, env) :: rest => if k == key then some env else findEnv rest key
+
+/-- The environment of a list of imports, made once and kept. -/
+def environment (s : Server) (imports : List String) : IO Environment := do
+  let key := ",".intercalate imports
+  let known ← s.envs.get
+  match findEnv known key with
+  | some env => return env
+  | none =>
+    let env ← importModules (importsOf imports) {} 0 #[] false true
+    s.envs.set ((key, env) :: known)
+    return env
+
+/-- A `sorry` found in source text, with what is needed to go on from it. -/
+structure Hole where
+  ctx : ContextInfo
+  mctx : MetavarContext
+  goals : List MVarId
+  stx : Syntax
+  /-- Whether it stands where a tactic is expected (else a term). -/
+  tactic : Bool
+  /-- For a term: its local context and expected type. -/
+  lctx : LocalContext := {}
+  type? : Option Expr := none
+
+/-- Collect the holes of an info tree, in source order of the tree. -/
+partial def holes (tree : InfoTree) (ctx? : Option ContextInfo) (acc : List Hole) : List Hole :=
+  match tree with
+  | .context pci child => holes child (pci.mergeIntoOuter? ctx?) acc
+  | .hole _ => acc
+  | .node info children =>
+    match ctx? with
+    | none => below (persistentList children) ctx? acc
+    | some ctx =>
+      match info with
+      | .ofTacticInfo ti =>
+        if ti.stx.isOfKind `Lean.Parser.Tactic.tacticSorry then
+          { ctx, mctx := ti.mctxBefore, goals := ti.goalsBefore, stx := ti.stx, tactic := true } :: acc
+        else below (persistentList children) ctx? acc
+      | .ofTermInfo ti =>
+        if ti.stx.isOfKind `Lean.Parser.Term.sorry then
+          { ctx, mctx := ctx.mctx, goals := [], stx := ti.stx, tactic := false, lctx := ti.lctx,
+            type? := ti.expectedType? } :: acc
+        else below (persistentList children) ctx? acc
+      | _ => below (persistentList children) ctx? acc
+where
+  below (ts : List InfoTree) (ctx? : Option ContextInfo) (acc : List Hole) : List Hole :=
+    match ts with
+    | [] => acc
+    | t :: rest => below rest ctx? (holes t ctx? acc)
+
+def holesOfTrees (ts : List InfoTree) (acc : List Hole) : List Hole :=
+  match ts with
+  | [] => revOnto acc []
+  | t :: rest => holesOfTrees rest (holes t none acc)
+
+structure Loaded where
+  env : Environment
+  holes : List Hole
+  errors : List Json
+  fileMap : FileMap
+
+def messageJson (m : Message) : IO Json := do
+  let text ← m.data.toString
+  return Json.mkObj [("line", jnat m.pos.line), ("column", jnat m.pos.column), ("m", Json.str text)]
+
+def errorsJson (ms : List Message) : IO (List Json) :=
+  match ms with
+  | [] => return []
+  | m :: rest =>
+    match m.severity with
+    | .error => do return (← messageJson m) :: (← errorsJson rest)
+    | _ => errorsJson rest
+
+/-- Elaborate source text (no header) on top of an environment. -/
+def elaborate (env : Environment) (source : String) (fileName : String) (heartbeats : Nat) : IO Loaded := do
+  let ictx := inputOf source fileName
+  let opts : Options := (({} : Options).setBool `Elab.async false).setNat `maxHeartbeats heartbeats
+  let cs := Command.mkState env {} opts
+  let cs := { cs with infoState := { cs.infoState with enabled := true } }
+  let st ← IO.processCommands ictx {} cs
+  let cs := st.commandState
+  let errors ← errorsJson (persistentList cs.messages.unreported)
+  return { env := cs.env, holes := holesOfTrees (persistentList cs.infoState.trees) [], errors, fileMap := ictx.fileMap }
+
+def levelsOf (env : Environment) (n? : Option Name) : List Name :=
+  match n? with
+  | none => []
+  | some n => match env.find? n with
+    | some c => c.levelParams
+    | none => []
+
+def storeThm (s : Server) (t : Thm) : IO Nat := do
+  let xs ← s.thms.get
+  s.thms.set #[]
+  let n := xs.size
+  s.thms.set (xs.push (some t))
+  return n
+
+def holeGoal (h : Hole) : MetaM (List MVarId) := do
+  if h.tactic then return h.goals
+  else
+    match h.type? with
+    | none => return []
+    | some ty =>
+      let insts ← localInstances (localDecls h.lctx) #[]
+      let g ← mkFreshExprMVarAt h.lctx insts ty .syntheticOpaque
+      return [g.mvarId!]
+where
+  localInstances (ds : List LocalDecl) (acc : LocalInstances) : MetaM LocalInstances :=
+    match ds with
+    | [] => return acc
+    | d :: rest => do
+      match ← isClass? d.type with
+      | some c => localInstances rest (acc.push { className := c, fvar := .fvar d.fvarId })
+      | none => localInstances rest acc
+
+/-- Make a state of a hole's goals. Only the first goal of a tactic `sorry` is its own: `sorry` closes one. -/
+def openHole (s : Server) (final : Environment) (h : Hole) (withConstants : Bool) : IO (List (String × Json)) := do
+  let range : List (String × Json) := match h.stx.getPos? true, h.stx.getTailPos? true with
+    | some a, some b => [("start", jnat a.byteIdx), ("stop", jnat b.byteIdx)]
+    | _, _ => []
+  let name := h.ctx.parentDecl?.getD .anonymous
+  let base := append range [("decl", Json.str (nameText name)), ("tactic", Json.bool h.tactic),
+    ("synthetic", Json.bool (match h.stx.getPos? false with | some _ => false | none => true))]
+  let t : Thm := {
+    name, options := h.ctx.options, currNamespace := h.ctx.currNamespace, openDecls := h.ctx.openDecls,
+    levels := levelsOf final h.ctx.parentDecl?, root := default, rootType := default }
+  let core : Core.State := { env := h.ctx.env, ngen := h.ctx.ngen }
+  let cctx ← coreContext t 0
+  match ← runMeta (holeGoal h) cctx core { mctx := h.mctx } with
+  | .error e => return append base [("error", Json.str e)]
+  | .ok (goals, core, ms) =>
+    match goals with
+    | [] => return append base [("error", Json.str "no goal here")]
+    | g :: _ =>
+      let thm ← storeThm s { t with root := g }
+      match ← storeGroups s thm t core ms { levelNames := t.levels } [g] withConstants with
+      | .error e => return append base [("error", Json.str e)]
+      | .ok fields => return append base (("thm", jnat thm) :: fields)
+
+def openHoles (s : Server) (final : Environment) (hs : List Hole) (withConstants : Bool) : IO (List Json) :=
+  match hs with
+  | [] => return []
+  | h :: rest => do
+    let j ← openHole s final h withConstants
+    return Json.mkObj j :: (← openHoles s final rest withConstants)
+
+/-- How many variables a statement binds before its conclusion. -/
+def binderCount (e : Expr) : Nat :=
+  match e with
+  | .forallE _ _ b _ => binderCount b + 1
+  | .letE _ _ _ b _ => binderCount b + 1
+  | .mdata _ b => binderCount b
+  | _ => 0
+
+def allIn (env : Environment) (ns : List Name) : Option Name :=
+  match ns with
+  | [] => none
+  | n :: rest => match env.find? n with
+    | none => some n
+    | some _ => allIn env rest
+
+/-- Introduce what a library statement binds. -/
+def introAll (type : Expr) (n : Nat) : MetaM (MVarId × MVarId) := do
+  let g ← mkFreshExprMVar type .syntheticOpaque
+  let (_, g') ← g.mvarId!.introNP n
+  return (g.mvarId!, g')
+
+/-- The library theorem `name`, typed by the environment `whole`, to be proved in `env`. -/
+def openLibrary (s : Server) (env : Environment) (c : ConstantInfo) (withConstants : Bool) :
+    IO (Except String (Nat × List (String × Json))) := do
+  match allIn env c.type.getUsedConstants.toList with
+  | some n => return .error s!"the statement of {nameText c.name} uses {nameText n}, which these imports do not have"
+  | none =>
+    match env.find? c.name with
+    | some _ => return .error s!"{nameText c.name} is already in these imports"
+    | none =>
+    let t : Thm := {
+      name := c.name, options := {}, currNamespace := c.name.getPrefix, openDecls := [], levels := c.levelParams,
+      root := default, rootType := c.type }
+    let core : Core.State := { env := env }
+    let cctx ← coreContext t 0
+    match ← runMeta (introAll c.type (binderCount c.type)) cctx core {} with
+    | .error e => return .error e
+    | .ok ((root, g), core, ms) =>
+      let t := { t with root }
+      let thm ← storeThm s t
+      match ← storeGroups s thm t core ms { levelNames := c.levelParams } [g] withConstants with
+      | .error e => return .error e
+      | .ok fields => return .ok (thm, fields)
+
+end Turnstile

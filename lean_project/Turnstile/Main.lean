@@ -1,0 +1,147 @@
+import Turnstile.Library
+
+/-! The server's loop: one JSON request a line in, one JSON answer a line out, each answer behind the secret prefix that
+the first line of input named, so that nothing a tactic prints can pass for an answer. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+def withoutNewline (s : String) : String :=
+  match s.splitOn "\n" with
+  | x :: _ => x
+  | [] => ""
+
+/-- Answer one step at a time, as soon as it is done: `[request, state, tactic]`. -/
+def steps (s : Server) (rs : List Json) (heartbeats : Nat) (withConstants : Bool) : IO Unit :=
+  match rs with
+  | [] => return ()
+  | .arr #[.num r, .num st, .str text] :: rest => do
+    let t0 ← IO.monoNanosNow
+    let fields ← try step s st.mantissa.toNat text heartbeats withConstants
+      catch e => pure (failure "error" (toString e))
+    let t1 ← IO.monoNanosNow
+    s.send (Json.mkObj (("q", Json.num r) :: ("us", jnat ((t1 - t0) / 1000)) :: fields))
+    steps s rest heartbeats withConstants
+  | _ :: rest => steps s rest heartbeats withConstants
+
+def clear {α : Type} (ref : IO.Ref (Array (Option α))) (is : List Nat) : IO Unit :=
+  match is with
+  | [] => return ()
+  | i :: rest => do
+    let xs ← ref.get
+    ref.set #[]
+    ref.set (if i < xs.size then xs.set! i none else xs)
+    clear ref rest
+
+def toNames (ns : List String) : List Name :=
+  match ns with
+  | [] => []
+  | n :: rest => n.toName :: toNames rest
+
+def theoremNames (cs : List ConstantInfo) : List Name :=
+  match cs with
+  | [] => []
+  | .thmInfo v :: rest => if v.name.isInternal then theoremNames rest else v.name :: theoremNames rest
+  | _ :: rest => theoremNames rest
+
+def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
+  let withConstants := boolField j "constants"
+  match strField j "cmd" with
+  | "ping" => return [("ok", Json.bool true)]
+  | "version" => return [("version", Json.str Lean.versionString)]
+  | "step" =>
+    steps s (listField j "steps") (natField j "heartbeats" 0) withConstants
+    return [("ok", Json.bool true)]
+  | "free" =>
+    clear s.states (numbers (listField j "states"))
+    clear s.thms (numbers (listField j "thms"))
+    return [("ok", Json.bool true)]
+  | "env" =>
+    let _ ← environment s (strings (listField j "imports"))
+    return [("ok", Json.bool true)]
+  | "load" =>
+    let env ← environment s (strings (listField j "imports"))
+    let l ← elaborate env (strField j "source") (strField j "file") (natField j "heartbeats" 200000)
+    let hs ← openHoles s l.env l.holes withConstants
+    return [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
+  | "library" =>
+    let whole ← environment s (strings (listField j "whole"))
+    let env ← environment s (strings (listField j "imports"))
+    match whole.find? (strField j "name").toName with
+    | none => return [("error", Json.str "no such constant")]
+    | some c =>
+      match ← openLibrary s env c withConstants with
+      | .error e => return [("error", Json.str e)]
+      | .ok (thm, fields) => return ("ok", Json.bool true) :: ("thm", jnat thm) :: fields
+  | "modules" =>
+    let whole ← environment s (strings (listField j "whole"))
+    return [("ok", Json.bool true), ("modules", jnames (modulesOf whole))]
+  | "module" =>
+    let whole ← environment s (strings (listField j "whole"))
+    match moduleJson whole (strField j "module").toName with
+    | none => return [("error", Json.str "no such module")]
+    | some m => return [("ok", Json.bool true), ("module", m)]
+  | "types" =>
+    let whole ← environment s (strings (listField j "whole"))
+    let ts ← ppTypes whole (strings (listField j "names"))
+    return [("ok", Json.bool true), ("types", jarr ts)]
+  | "prove_library" =>
+    let whole ← environment s (strings (listField j "whole"))
+    let env ← environment s (strings (listField j "imports"))
+    match whole.find? (strField j "name").toName with
+    | none => return [("error", Json.str "no such constant")]
+    | some c =>
+      match ← proveLibrary s env c (strField j "script") (natField j "heartbeats" 0) with
+      | .error e => return [("error", Json.str e)]
+      | .ok new => return [("ok", Json.bool true), ("entries", exportConstants env new [c.name])]
+  | "export" =>
+    let env ← environment s (strings (listField j "imports"))
+    let l ← elaborate env (strField j "source") (strField j "file") (natField j "heartbeats" 200000)
+    let roots := match strings (listField j "roots") with
+      | [] => newConstants l.env
+      | ns => toNames ns
+    return [("ok", Json.bool true), ("errors", jarr l.errors), ("entries", exportConstants env l.env roots)]
+  | "check_library" =>
+    let whole ← environment s (strings (listField j "whole"))
+    let env ← environment s (strings (listField j "imports"))
+    let x := replay env.toKernelEnv (listField j "entries")
+    return [("ok", Json.bool true), ("verdict", judgeLibrary whole x (boolField j "deep") (strField j "name").toName)]
+  | "check" =>
+    let env ← environment s (strings (listField j "imports"))
+    let x := replay env.toKernelEnv (listField j "entries")
+    let reference := match listField j "reference" with
+      | [] => none
+      | es => some (replay env.toKernelEnv es)
+    let roots := match strings (listField j "roots") with
+      | [] => theoremNames x.added
+      | ns => toNames ns
+    return [("ok", Json.bool true), ("verdicts", jarr (judgeAll x (boolField j "deep") reference roots))]
+  | other => return [("error", Json.str s!"unknown command {other}")]
+
+partial def loop (s : Server) (input : IO.FS.Stream) : IO Unit := do
+  let line ← input.getLine
+  if line.isEmpty then return ()
+  match Json.parse line with
+  | .error e => s.send (Json.mkObj [("error", Json.str ("bad request: " ++ e))])
+  | .ok j =>
+    let id := match j.getObjVal? "id" with
+      | .ok v => v
+      | .error _ => Json.null
+    let fields ← try handle s j catch e => pure [("error", Json.str (toString e))]
+    s.send (Json.mkObj (("id", id) :: fields))
+  loop s input
+
+end Turnstile
+
+public def main : IO Unit := do
+  let input ← IO.getStdin
+  let out ← IO.getStdout
+  let nonce := Turnstile.withoutNewline (← input.getLine)
+  let s : Turnstile.Server := {
+    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], forms := ← IO.mkRef Turnstile.emptyTable, envs := ← IO.mkRef [],
+    out, nonce }
+  s.send (Json.mkObj [("ready", Json.str Lean.versionString)])
+  Turnstile.loop s input

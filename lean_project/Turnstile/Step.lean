@@ -1,0 +1,309 @@
+import Turnstile.Goals
+
+/-! One tactic on one group of goals: parse, refuse what runs code, run under limits, split what is left into groups. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+/-- What a theorem fixes for all its steps. -/
+structure Thm where
+  name : Name
+  options : Options
+  currNamespace : Name
+  openDecls : List OpenDecl
+  levels : List Name
+  /-- The goal that the whole proof must assign, and the state it was opened in. -/
+  root : MVarId
+  rootType : Expr
+
+structure Server where
+  thms : IO.Ref (Array (Option Thm))
+  states : IO.Ref (Array (Option Saved))
+  /-- Forms seen under a key's hash, by theorem: makes keys exact, not merely probable. -/
+  forms : IO.Ref (Table Expr)
+  envs : IO.Ref (List (String × Environment))
+  out : IO.FS.Stream
+  nonce : String
+
+def Server.send (s : Server) (j : Json) : IO Unit := do
+  s.out.putStr (s.nonce ++ j.compress ++ "\n")
+  s.out.flush
+
+/-- Keywords that run code, read files, leave a hole, or lift a limit. The audit does not rely on this list: it keeps a
+search from wasting calls on what the audit would refuse, and the process from being tampered with. -/
+def bannedAtoms : List String :=
+  ["sorry", "admit", "stop", "native_decide", "run_tac", "by_elab", "elab_stx", "include_str", "unsafe", "set_option",
+   "run_cmd", "run_elab", "run_meta", "#eval", "dbg_trace", "dbgTrace", "eval%", "eval_expr", "bv_decide?"]
+
+/-- The first thing in `stx` that may not be used in a search, if any. -/
+partial def banned (stx : Syntax) : Option String :=
+  match stx with
+  | .atom _ v => if hasString v bannedAtoms then some v else none
+  | .ident _ _ n _ =>
+    if n == `native || n == `Lean.ofReduceBool || n == `Lean.ofReduceNat || n == `sorryAx || n == `Lean.trustCompiler
+    then some (nameText n) else none
+  | .node _ _ args => bannedList args.toList
+  | .missing => some "incomplete syntax"
+where
+  bannedList (xs : List Syntax) : Option String :=
+    match xs with
+    | [] => none
+    | x :: rest => match banned x with
+      | some r => some r
+      | none => bannedList rest
+
+def parseTactic (env : Environment) (t : Thm) (text : String) : Except String Syntax :=
+  let ictx := inputOf text "<tactic>"
+  let pmctx : Parser.ParserModuleContext :=
+    { env, options := t.options, currNamespace := t.currNamespace, openDecls := t.openDecls }
+  let p := Parser.andthenFn Parser.whitespace Parser.Tactic.tacticSeq.fn
+  let s := p.run ictx pmctx (Parser.getTokenTable env) (Parser.mkParserState text)
+  if s.allErrors.size > 0 then .error (s.toErrorMsg ictx)
+  else if ictx.atEnd s.pos then .ok s.stxStack.back
+  else .error ((s.mkError "end of input").toErrorMsg ictx)
+
+def coreContext (t : Thm) (heartbeats : Nat) : IO Core.Context := do
+  let start ← IO.getNumHeartbeats
+  return {
+    fileName := "<tactic>", fileMap := default, options := t.options, currNamespace := t.currNamespace,
+    openDecls := t.openDecls, initHeartbeats := start, maxHeartbeats := heartbeats,
+    maxRecDepth := 512 }
+
+def firstError (ms : List Message) : IO (Option String) :=
+  match ms with
+  | [] => return none
+  | m :: rest =>
+    match m.severity with
+    | .error => do return some (← m.data.toString)
+    | _ => firstError rest
+
+/-- Index of `form` among the forms seen with its hash; one past the end if it is new. -/
+def findForm (bucket : List (UInt64 × Expr)) (h : UInt64) (form : Expr) (i : Nat) : Nat × Bool :=
+  match bucket with
+  | [] => (i, false)
+  | (k, x) :: rest =>
+    if k == h then
+      let (j, found) := findForm rest h form i
+      if found then (j, true) else if x == form then (j, true) else (j + 1, false)
+    else findForm rest h form i
+
+/-- The text of a key: hash and depth, and for a second form of the same hash its number. -/
+def keyOf (s : Server) (form : Expr) : IO String := do
+  let h := form.hash
+  let table ← s.forms.get
+  let (i, found) := findForm (table.bucket h) h form 0
+  if !found then s.forms.set (table.insert h form)
+  let base := toString h.toNat ++ "." ++ toString form.approxDepth.toNat
+  return if i == 0 then base else base ++ "#" ++ toString i
+
+def storeState (s : Server) (saved : Saved) : IO Nat := do
+  let xs ← s.states.get
+  s.states.set #[] -- so that nothing else holds the array and it grows in place
+  let n := xs.size
+  s.states.set (xs.push (some saved))
+  return n
+
+def constantsOf (v : View) : Array Name := (Expr.getUsedConstants v.form)
+
+/-- JSON of one goal. `names`: what `rename_i` has to say before a tactic can refer to all hypotheses. -/
+def goalJson (v : View) (names : List Name) (withConstants : Bool) : MetaM Json := do
+  let text ← Meta.ppGoal v.goal
+  let base : List (String × Json) := [("t", Json.str text.pretty)]
+  let base := match names with
+    | [] => base
+    | _ => ("r", jnames names) :: base
+  let base := if withConstants then ("c", jnames (constantsOf v).toList) :: base else base
+  return Json.mkObj base
+
+structure Readable where
+  goal : MVarId
+  names : List Name
+
+def readableAll (gs : List MVarId) : MetaM (List Readable) :=
+  match gs with
+  | [] => return []
+  | g :: rest => do
+    let (g', names) ← makeReadable g
+    return { goal := g', names } :: (← readableAll rest)
+
+def viewAll (gs : List Readable) : MetaM (List View) :=
+  match gs with
+  | [] => return []
+  | g :: rest => do return (← view g.goal) :: (← viewAll rest)
+
+def namesFor (rs : List Readable) (g : MVarId) : List Name :=
+  match rs with
+  | [] => []
+  | r :: rest => if r.goal == g then r.names else namesFor rest g
+
+def goalsJson (vs : List View) (rs : List Readable) (withConstants : Bool) : MetaM (List Json) :=
+  match vs with
+  | [] => return []
+  | v :: rest => do
+    let j ← goalJson v (namesFor rs v.goal) withConstants
+    return j :: (← goalsJson rest rs withConstants)
+
+/-- Run `x` in MetaM on given states: the states after it, or Lean's message. -/
+def runMeta {α : Type} (x : MetaM α) (cctx : Core.Context) (c : Core.State) (m : Meta.State) :
+    IO (Except String (α × Core.State × Meta.State)) := do
+  let cref ← IO.mkRef c
+  let mref ← IO.mkRef m
+  let r ← (x {} mref cctx cref).toBaseIO
+  match r with
+  | .ok a => return .ok (a, ← cref.get, ← mref.get)
+  | .error e => return .error (← e.toMessageData.toString)
+
+structure Prepared where
+  rs : List Readable
+  views : List View
+
+def prepare (goals : List MVarId) : MetaM Prepared := do
+  let rs ← readableAll goals
+  let vs ← viewAll rs
+  return { rs, views := vs }
+
+structure Stored where
+  core : Core.State
+  mstate : Meta.State
+  term : Term.State
+
+/-- Store each group as a state of its own, newest answer first. -/
+def storeEach (s : Server) (thm : Nat) (cctx : Core.Context) (st : Stored) (rs : List Readable) (withConstants : Bool)
+    (gs : List (List View)) (acc : List Json) : IO (Except String (List Json)) :=
+  match gs with
+  | [] => return .ok (revOnto acc [])
+  | vs :: rest => do
+    match ← runMeta (goalsJson vs rs withConstants) cctx st.core st.mstate with
+    | .error e => return .error e
+    | .ok (js, _, _) =>
+      let key ← keyOf s (groupForm vs)
+      let goals := mapList (fun v => v.goal) vs
+      let id ← storeState s { core := st.core, mstate := { st.mstate with cache := {} }, term := st.term, goals, thm }
+      storeEach s thm cctx st rs withConstants rest
+        (Json.mkObj [("id", jnat id), ("key", Json.str key), ("goals", jarr js)] :: acc)
+
+/-- Store every group of `goals`. Gives the answer's fields `states` and `order`. -/
+def storeGroups (s : Server) (thm : Nat) (t : Thm) (core : Core.State) (ms : Meta.State) (term : Term.State)
+    (goals : List MVarId) (withConstants : Bool) : IO (Except String (List (String × Json))) := do
+  match goals with
+  | [] => return .ok [("states", Json.arr #[])]
+  | _ =>
+    let cctx ← coreContext t 0
+    match ← runMeta (prepare goals) cctx core ms with
+    | .error e => return .error e
+    | .ok (p, core, ms) =>
+      let groups := groupsOf p.views []
+      match ← storeEach s thm cctx { core, mstate := ms, term } p.rs withConstants groups [] with
+      | .error e => return .error e
+      | .ok js =>
+        let order := mapList (fun (r : Readable) =>
+          let (i, j) := positionOf groups r.goal 0
+          jarr [jnat i, jnat j]) p.rs
+        return .ok [("states", jarr js), ("order", jarr order)]
+
+def firstHole (ms : List MVarId) (goals : List MVarId) : MetaM (Option String) :=
+  match ms with
+  | [] => return none
+  | m :: rest => do
+    if hasMVarId m goals then firstHole rest goals
+    else if ← m.isDelayedAssigned then firstHole rest goals
+    else return some "the tactic leaves a metavariable that is not a goal"
+
+/-- Metavariables of the proof so far that no goal stands for: the tactic left a hole. -/
+def danglingHole (g : MVarId) (goals : List MVarId) : MetaM (Option String) := do
+  let e ← inst (.mvar g)
+  if e.hasSorry then return some "the tactic leaves a `sorry`"
+  let ms ← getMVars e
+  firstHole ms.toList goals
+
+def evaluate (stx : Syntax) : Tactic.TacticM Unit := do
+  Tactic.evalTactic stx
+  return ()
+
+def runTactic (g : MVarId) (stx : Syntax) : Term.TermElabM (List MVarId) := Tactic.run g (evaluate stx)
+
+def pruned (gs : List MVarId) : MetaM (List MVarId) :=
+  match gs with
+  | [] => return []
+  | g :: rest => do
+    let tail ← pruned rest
+    if ← g.isAssignedOrDelayedAssigned then return tail else return g :: tail
+
+inductive Ran where
+  | ok (core : Core.State) (mstate : Meta.State) (term : Term.State) (goals : List MVarId)
+  | failed (status : String) (message : String)
+
+def afterTactic (g : MVarId) (gs : List MVarId) : MetaM (Option String × List MVarId) := do
+  let all ← pruned gs
+  let hole ← danglingHole g all
+  return (hole, all)
+
+def containsSub (s sub : String) : Bool := lengthOf (s.splitOn sub) > 1
+
+def classify (message : String) : String :=
+  if containsSub message "maximum number of heartbeats" || containsSub message "(deterministic) timeout" then "timeout"
+  else if containsSub message "maximum recursion depth" || containsSub message "deep recursion" then "error"
+  else "error"
+
+/-- Run a parsed tactic on the first goal of a saved group. -/
+def applyTactic (t : Thm) (st : Saved) (stx : Syntax) (heartbeats : Nat) : IO Ran := do
+  match st.goals with
+  | [] => return .failed "error" "no goals"
+  | g :: others =>
+    let cctx ← coreContext t heartbeats
+    let cref ← IO.mkRef { st.core with messages := {}, infoState := {}, snapshotTasks := #[], traceState := {} }
+    let mref ← IO.mkRef st.mstate
+    let tref ← IO.mkRef st.term
+    let tctx : Term.Context := { declName? := some t.name, errToSorry := false }
+    let r ← (runTactic g stx tctx tref {} mref cctx cref).toBaseIO
+    match r with
+    | .error e =>
+      let m ← e.toMessageData.toString
+      return .failed (classify m) m
+    | .ok goals =>
+      let core ← cref.get
+      match ← firstError (persistentList core.messages.unreported) with
+      | some m => return .failed (classify m) m
+      | none =>
+        match ← (afterTactic g (append goals others) {} mref cctx cref).toBaseIO with
+        | .error e => return .failed "error" (← e.toMessageData.toString)
+        | .ok (some m, _) => return .failed "error" m
+        | .ok (none, all) =>
+          return .ok { core with messages := {}, infoState := {}, snapshotTasks := #[], traceState := {}, cache := {} }
+            (← mref.get) (← tref.get) all
+
+def lookup {α : Type} (ref : IO.Ref (Array (Option α))) (i : Nat) : IO (Option α) := do
+  let xs ← ref.get
+  match xs[i]? with
+  | some (some x) => return some x
+  | _ => return none
+
+def failure (status message : String) : List (String × Json) :=
+  [("s", Json.str status), ("m", Json.str message)]
+
+/-- One step: the answer's fields. -/
+def step (s : Server) (state : Nat) (text : String) (heartbeats : Nat) (withConstants : Bool) :
+    IO (List (String × Json)) := do
+  match ← lookup s.states state with
+  | none => return failure "error" "unknown state"
+  | some st =>
+    match ← lookup s.thms st.thm with
+    | none => return failure "error" "unknown theorem"
+    | some t =>
+      match parseTactic st.core.env t text with
+      | .error e => return failure "error" e
+      | .ok stx =>
+        match banned stx with
+        | some w => return failure "error" s!"`{w}` may not be used"
+        | none =>
+          match ← applyTactic t st stx heartbeats with
+          | .failed status m => return failure status m
+          | .ok core ms term goals =>
+            match ← storeGroups s st.thm t core ms term goals withConstants with
+            | .error e => return failure "error" e
+            | .ok fields => return ("s", Json.str "ok") :: fields
+
+end Turnstile

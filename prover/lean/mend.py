@@ -1,0 +1,105 @@
+"""Text transforms that make the published `lean.js` usable as a long-lived, line-by-line server.
+
+Each mend names the fault it cures. `mend` refuses a file in which any pattern is not found exactly once, so another
+build of the package fails here, loudly, and never half-mended.
+"""
+
+from __future__ import annotations
+
+import re
+
+MEND_VERSION = 1  # part of the cache folder's name: raise it with any change below
+
+
+class MendError(RuntimeError):
+    """The downloaded JavaScript is not the one that these mends were written for."""
+
+
+# Standard input: `process.stdin.fd` switches the pipe to non-blocking, so a read before data arrives fails with EIO;
+# and the caller asks for characters until its own buffer is full, so a line would only be delivered when the pipe closes.
+# Reading descriptor 0 synchronously and answering "nothing more for now" once after each chunk gives whole lines at once.
+_STDIN_OLD = (
+    "var FS_stdin_getChar=()=>{if(!FS_stdin_getChar_buffer.length){var result=null;if(ENVIRONMENT_IS_NODE){"
+    "var BUFSIZE=256;var buf=Buffer.alloc(BUFSIZE);var bytesRead=0;var fd=process.stdin.fd;"
+    'try{bytesRead=fs.readSync(fd,buf,0,BUFSIZE)}catch(e){if(e.toString().includes("EOF"))bytesRead=0;else throw e}'
+    'if(bytesRead>0){result=buf.slice(0,bytesRead).toString("utf-8")}}'
+)
+_STDIN_NEW = (
+    "var FS_stdin_pos=0,FS_stdin_pause=false,FS_stdin_bytes=Buffer.alloc(65536);"
+    "var FS_stdin_getChar=()=>{if(ENVIRONMENT_IS_NODE){"
+    "if(FS_stdin_pos<FS_stdin_getChar_buffer.length){return FS_stdin_getChar_buffer[FS_stdin_pos++]}"
+    "if(FS_stdin_pause){FS_stdin_pause=false;return null}"
+    "var n=0;try{n=fs.readSync(0,FS_stdin_bytes,0,65536)}"
+    'catch(e){if(e.code==="EOF"){n=0}else if(e.code==="EINTR"){n=-1}else{throw e}}'
+    "if(n<=0){return null}"
+    "FS_stdin_getChar_buffer=FS_stdin_bytes.subarray(0,n);FS_stdin_pos=1;FS_stdin_pause=true;"
+    "return FS_stdin_getChar_buffer[0]}"
+    "if(!FS_stdin_getChar_buffer.length){var result=null;if(false){}"
+)
+
+_REPLACEMENTS = [
+    # Symbol lookup was linear in 201,110 exports, once a symbol: two minutes for a trivial file.
+    (
+        "newSymIndex=Object.keys(lib.exports).indexOf(symbol);",
+        "newSymIndex=(lib.symIndex??=new Map(Object.keys(lib.exports).map((k,i)=>[k,i]))).get(symbol)??-1;",
+    ),
+    (_STDIN_OLD, _STDIN_NEW),
+    # Every pooled thread is a worker that loads the module again: one is enough, more start when Lean asks.
+    ("var pthreadPoolSize=4;", "var pthreadPoolSize=1;"),
+    # The seal: Lean sees its library and the folder of its server, not the user's files.
+    (
+        'FS.mount(NODEFS,{root:"/home"},"/home");FS.mount(NODEFS,{root:"/tmp"},"/tmp");var cwd=process.cwd();'
+        'if(cwd.startsWith("/private/tmp/")){cwd=cwd.replace("/private/tmp/","/tmp/")}'
+        'else if(cwd==="/private/tmp"){cwd="/tmp"}FS.chdir(cwd)',
+        'for(var [at,env] of [["/lib","TURNSTILE_LEAN_LIB"],["/srv","TURNSTILE_LEAN_SERVER"]]){'
+        "try{FS.mkdir(at)}catch(e){}FS.mount(NODEFS,{root:process.env[env]},at)}"
+        'ENV["LEAN_PATH"]="/lib";FS.chdir("/srv")',
+    ),
+    # Node's permission model, which keeps the process to its own files, refuses this deprecated call.
+    ('process.binding("constants")', "{fs:fs.constants}"),
+    # Lean looks for its library beside the program: give it a place that exists inside the seal.
+    ("if(isNode){path=__filename}", 'if(isNode){path="/srv/lean"}'),
+]
+
+
+def _replace_once(text: str, old: str, new: str) -> str:
+    if text.count(old) != 1:
+        raise MendError(f"expected exactly one occurrence of {old[:60]!r}, found {text.count(old)}")
+    return text.replace(old, new)
+
+
+def _drop_unused_exports(text: str) -> str:
+    """Leave out the variables and assignments of exports that nothing in the file names again (87 of its 89 MB)."""
+    declared = re.search(r"var (_main,_lean_main,[\w$,]+);", text)
+    assign = re.search(r"function assignWasmExports\(wasmExports\)\{(.*?)\}var wasmImports;", text, re.S)
+    if declared is None or assign is None:
+        raise MendError("the list of exports was not found")
+    rest = text[: declared.start()] + text[declared.end() : assign.start()] + text[assign.end() :]
+    used = set(re.findall(r"[\w$]+", rest))
+    names = [n for n in declared.group(1).split(",") if n in used]
+    statements = []
+    for statement in assign.group(1).split(";"):
+        name = statement.partition("=")[0]
+        if name in used or not re.fullmatch(r'[\w$]+=Module\["[^"]+"\]=wasmExports\["[^"]+"\](\.value)?', statement):
+            statements.append(statement)
+    if len(names) > 5000 or len(statements) > 5000 or len(names) < 20:
+        raise MendError(f"{len(names)} names and {len(statements)} statements of the export list would remain")
+    return (
+        text[: declared.start()]
+        + "var "
+        + ",".join(names)
+        + ";"
+        + text[declared.end() : assign.start()]
+        + "function assignWasmExports(wasmExports){"
+        + ";".join(statements)
+        + "}var wasmImports;"
+        + text[assign.end() :]
+    )
+
+
+def mend(text: str) -> str:
+    """The mended `lean.js`. Raises MendError when `text` is not the file expected."""
+    text = _drop_unused_exports(text)
+    for old, new in _REPLACEMENTS:
+        text = _replace_once(text, old, new)
+    return text

@@ -1,0 +1,106 @@
+"""The messages on the pipe to the proof server, and nothing else.
+
+Requests are JSON objects, one a line, with an `id`. Answers come one a line behind the process's secret prefix: steps as
+`{"q": request, "s": status, …}` as soon as each is done, then `{"id": id, …}` for the command.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from prover.lean.theorem import Goal, ProofState, StepResult
+
+
+class GoalMessage(msgspec.Struct):
+    t: str
+    """Text."""
+    r: list[str] = []
+    """Names given to hypotheses that had none, as `rename_i` would."""
+    c: list[str] = []
+    """Constants."""
+
+
+class StateMessage(msgspec.Struct):
+    id: int
+    key: str
+    goals: list[GoalMessage]
+
+
+class Answer(msgspec.Struct):
+    """Any answer; which fields are set tells which."""
+
+    id: int | None = None
+    q: int | None = None
+    s: str = ""
+    m: str = ""
+    us: int = 0
+    states: list[StateMessage] = []
+    order: list[tuple[int, int]] = []
+    ready: str | None = None
+    error: str | None = None
+
+
+_answer = msgspec.json.Decoder(Answer)
+
+
+def decode(line: bytes) -> tuple[Answer, bytes]:
+    """An answer and its raw text (for commands with fields of their own)."""
+    return _answer.decode(line), line
+
+
+def raw(line: bytes) -> dict[str, Any]:
+    return msgspec.json.decode(line)
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    # ASCII only: a line break of any kind inside text can then never end the line early.
+    return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def split_hypotheses(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
+    """(name, type) of each hypothesis in a printed goal, and its target."""
+    hyps: list[tuple[str, str]] = []
+    target = ""
+    block: list[str] = []
+
+    def flush() -> None:
+        if not block:
+            return
+        joined = " ".join(part.strip() for part in block)
+        names, sep, type_ = joined.partition(" : ")
+        if sep:
+            type_ = type_.partition(" := ")[0]
+            hyps.extend((name, type_) for name in names.split())
+        block.clear()
+
+    lines = text.split("\n")
+    for i, line in enumerate(lines):
+        if line.startswith("⊢"):
+            flush()
+            target = " ".join(part.strip() for part in [line[1:], *lines[i + 1 :]])
+            break
+        if line.startswith("case "):
+            continue
+        if line.startswith(" "):
+            block.append(line)
+        else:
+            flush()
+            block.append(line)
+    return tuple(hyps), target
+
+
+def goal(message: GoalMessage) -> Goal:
+    hyps, target = split_hypotheses(message.t)
+    return Goal(message.t, hyps, target, tuple(message.c), tuple(message.r))
+
+
+def state(message: StateMessage, handle: int) -> ProofState:
+    return ProofState(handle, message.key, tuple(goal(g) for g in message.goals))
+
+
+def step_result(answer: Answer, states: tuple[ProofState, ...]) -> StepResult:
+    status = answer.s if answer.s in ("ok", "timeout", "memory") else "error"
+    return StepResult(status, states, tuple(answer.order), answer.m, answer.us / 1e6)  # type: ignore[arg-type]
