@@ -227,6 +227,15 @@ class LeanServer:
                 future.set_exception(LeanDied(why))
         self._commands.clear()
 
+    async def restart(self) -> None:
+        """Replace the process: memory that Lean never gives back. Open states come back when next used."""
+        generation = self._generation
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        while self._generation == generation and not self._closed:
+            await asyncio.sleep(0.02)
+
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None

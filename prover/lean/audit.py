@@ -1,0 +1,204 @@
+"""The last word on a proof: same statement, allowed axioms, kernel replay, fresh processes.
+
+Three processes, so that no text that claims a proof is ever read by the process that judges it:
+
+- the *reference* elaborates statements (context and theorem, proof left out) and exports what they mean;
+- the *candidate* elaborates the proof, which may run any code, and exports the resulting constants. Its word counts for
+  nothing: what it sends is data;
+- the *checker* elaborates nobody's text. It rebuilds the exported constants on a clean environment, each through the
+  kernel, compares statements with the reference as terms, and lists the axioms that each theorem rests on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prover.lean.runtime import LeanRuntime, find_runtime
+from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, Limits, statement_source
+from prover.lean.theorem import Theorem, Verdict
+
+STANDARD_AXIOMS = ("propext", "Classical.choice", "Quot.sound")
+
+_REASONS = {
+    "sorryAx": "sorry: the proof rests on sorry",
+    "Lean.ofReduceBool": "axiom: Lean.ofReduceBool (compiled evaluation)",
+    "Lean.ofReduceNat": "axiom: Lean.ofReduceNat (compiled evaluation)",
+    "Lean.trustCompiler": "axiom: Lean.trustCompiler (compiled evaluation)",
+}
+
+
+class Auditor:
+    """Judges proofs. Use as an async context manager; its processes start when first needed.
+
+    `fresh_every`: after that many proofs the candidate process is replaced, so that what one proof did to it cannot
+    outlive a batch. `forbidden`: constants that no proof may use.
+    """
+
+    def __init__(
+        self,
+        runtime: LeanRuntime | None = None,
+        allowed_axioms: Iterable[str] = STANDARD_AXIOMS,
+        forbidden: Iterable[str] = (),
+        fresh_every: int = 500,
+        seconds: float = 120.0,
+    ) -> None:
+        self.runtime = runtime or find_runtime()
+        self.allowed = frozenset(allowed_axioms)
+        self.forbidden = frozenset(forbidden)
+        self.fresh_every = fresh_every
+        self.limits = Limits(heartbeats=400_000, seconds=seconds, open_seconds=max(seconds, 180.0))
+        self.judged = 0
+        self._servers: dict[str, LeanServer] = {}
+        self._locks = {role: asyncio.Lock() for role in ("reference", "candidate", "checker")}
+        self._references: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
+
+    async def __aenter__(self) -> Auditor:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the processes."""
+        servers, self._servers = list(self._servers.values()), {}
+        await asyncio.gather(*(s.close() for s in servers))
+
+    async def _command(self, role: str, cmd: str, **fields: Any) -> dict[str, Any]:
+        async with self._locks[role]:
+            if role == "candidate" and self.judged and self.judged % self.fresh_every == 0 and role in self._servers:
+                await self._servers.pop(role).close()
+            if role not in self._servers:
+                server = LeanServer(self.runtime, self.limits)
+                await server.start()
+                self._servers[role] = server
+        return await self._servers[role].command(cmd, heartbeats=self.limits.heartbeats * 1000, **fields)
+
+    async def audit(self, theorem: Theorem, script: str) -> Verdict:
+        """Judge a tactic script for a theorem."""
+        self.judged += 1
+        try:
+            if theorem.library is not None:
+                return await self._library(theorem, script)
+            return await self._statement(theorem, script)
+        except LeanError as e:
+            return Verdict(theorem.name, "rejected", _first_line(str(e)), lean=self.runtime.name)
+        except LeanDied as e:
+            return Verdict(theorem.name, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)
+
+    async def _library(self, theorem: Theorem, script: str) -> Verdict:
+        fields = {"name": theorem.library, "imports": list(theorem.imports), "whole": list(WHOLE_LIBRARY)}
+        proved = await self._command("candidate", "prove_library", script=script, **fields)
+        checked = await self._command("checker", "check_library", entries=proved["entries"], deep=self._deep, **fields)
+        return self._verdict(theorem.name, checked["verdict"])
+
+    async def _statement(self, theorem: Theorem, script: str) -> Verdict:
+        reference = await self._reference(statement_source(theorem), theorem.imports, theorem.source or theorem.name)
+        roots = [_declared_name(theorem)]
+        fields = {"imports": list(theorem.imports), "file": theorem.name}
+        source = statement_source(theorem, script)
+        candidate = await self._command("candidate", "export", source=source, roots=roots, **fields)
+        if candidate["errors"]:
+            return self._rejected(theorem.name, candidate["errors"][0])
+        verdicts = await self._check(theorem.imports, candidate["entries"], reference, roots)
+        return self._verdict(theorem.name, verdicts[0])
+
+    async def audit_source(
+        self, source: str, imports: Sequence[str] = ("Init",), reference: str | None = None, file: str = "<source>"
+    ) -> list[Verdict]:
+        """Judge every theorem in source text (without its imports).
+
+        `reference`: the same text with `sorry` where proofs are asked for; every constant that both have must then mean the
+        same, and every theorem of the reference must be proved. Raises LeanError when the reference has errors.
+        """
+        fields = {"imports": list(imports), "file": file}
+        wanted = await self._reference(reference, imports, file) if reference is not None else None
+        try:
+            candidate = await self._command("candidate", "export", source=source, roots=[], **fields)
+        except LeanDied as e:
+            return [Verdict(file, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)]
+        if candidate["errors"]:
+            return [self._rejected(file, candidate["errors"][0])]
+        roots = _theorem_names(wanted) if wanted is not None else []
+        verdicts = await self._check(imports, candidate["entries"], wanted, roots)
+        self.judged += len(verdicts)
+        return [self._verdict(v["name"], v) for v in verdicts]
+
+    async def _reference(self, source: str, imports: Sequence[str], file: str) -> list[Any]:
+        key = (source, tuple(imports))
+        if key not in self._references:
+            fields = {"imports": list(imports), "file": file, "roots": []}
+            answer = await self._command("reference", "export", source=source, **fields)
+            if answer["errors"]:
+                e = answer["errors"][0]
+                raise LeanError(f"statement: {file}:{e['line']}:{e['column']}: {e['m'].strip()}")
+            if len(self._references) > 1000:
+                self._references.clear()
+            self._references[key] = answer["entries"]
+        return self._references[key]
+
+    async def _check(
+        self, imports: Sequence[str], entries: list[Any], reference: list[Any] | None, roots: list[str]
+    ) -> list[dict[str, Any]]:
+        answer = await self._command(
+            "checker",
+            "check",
+            imports=list(imports),
+            entries=entries,
+            reference=reference or [],
+            roots=roots,
+            deep=self._deep,
+        )
+        return answer["verdicts"]
+
+    @property
+    def _deep(self) -> bool:
+        # The embedded library comes without proofs, so there is nothing to look through.
+        return self.runtime.kind == "native"
+
+    def _rejected(self, name: str, error: dict[str, Any]) -> Verdict:
+        reason = f"elaboration: line {error['line']}: {_first_line(error['m'])}"
+        return Verdict(name, "rejected", reason, lean=self.runtime.name)
+
+    def _verdict(self, name: str, judged: dict[str, Any]) -> Verdict:
+        axioms = tuple(sorted(judged["axioms"]))
+        premises = tuple(sorted(judged["premises"]))
+        reason = judged["problem"] or ""
+        if not reason:
+            bad = [a for a in axioms if a not in self.allowed]
+            if bad:
+                reason = _REASONS.get(bad[0], f"axiom: {bad[0]}")
+            elif used := sorted(self.forbidden.intersection(premises)):
+                reason = f"premise: {used[0]} may not be used"
+        return Verdict(name, "rejected" if reason else "proved", reason, axioms, premises, self.runtime.name)
+
+
+def _first_line(message: str) -> str:
+    return " ".join(message.strip().split("\n")[:2])[:500]
+
+
+def _declared_name(theorem: Theorem) -> str:
+    """The theorem's full name, with the namespaces that its context leaves open."""
+    spaces: list[str] = []
+    for line in theorem.context.splitlines():
+        words = line.split("--")[0].split()
+        if len(words) >= 2 and words[0] == "namespace":
+            spaces.append(words[1])
+        elif words and words[0] == "section":
+            spaces.append("")
+        elif words and words[0] == "end" and spaces:
+            spaces.pop()
+    return ".".join([*(s for s in spaces if s), theorem.name])
+
+
+def _theorem_names(entries: list[Any]) -> list[str]:
+    """Full names of the theorems in exported entries, leaving out auxiliary ones."""
+    names = [e[1:] for e in entries if e[0] == "n"]
+    found = []
+    for e in entries:
+        if e[0] == "d" and e[1] == "theorem":
+            parts = names[e[2]]
+            if all(isinstance(p, str) and not p.startswith("_") for p in parts):
+                found.append(".".join(parts))
+    return found

@@ -1,0 +1,124 @@
+"""LeanPool: many servers behind one async interface."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from prover.lean.runtime import LeanRuntime, find_runtime
+from prover.lean.server import LeanServer, Limits
+from prover.lean.theorem import ProofState, StepResult, Theorem
+
+
+class LeanPool:
+    """`size` Lean processes. A theorem is opened on the one that suits it best; its states stay there.
+
+    Use as an async context manager. The interface is LeanServer's: `open`, `load`, `step`, `free`.
+    """
+
+    def __init__(
+        self,
+        size: int = 2,
+        runtime: LeanRuntime | None = None,
+        limits: Limits | None = None,
+        constants: bool = False,
+        recycle_after_environments: int = 40,
+    ) -> None:
+        if size < 1:
+            raise ValueError("a pool needs at least one process")
+        self.runtime = runtime or find_runtime()
+        self.servers = [LeanServer(self.runtime, limits, constants) for _ in range(size)]
+        self._home: dict[int, LeanServer] = {}
+        self._open: dict[int, int] = {id(s): 0 for s in self.servers}
+        self._imports: dict[int, set[tuple[str, ...]]] = {id(s): set() for s in self.servers}
+        self._roots: set[int] = set()
+        self._recycle_after = recycle_after_environments
+
+    async def __aenter__(self) -> LeanPool:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Start every process at once."""
+        await asyncio.gather(*(s.start() for s in self.servers))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(s.close() for s in self.servers))
+
+    def _choose(self, imports: tuple[str, ...]) -> LeanServer:
+        """The least busy server; among equals one that has the environment already."""
+        return min(self.servers, key=lambda s: (self._open[id(s)], imports not in self._imports[id(s)], s.load_factor))
+
+    async def open(self, theorem: Theorem) -> ProofState:
+        """As LeanServer.open. Every opened state must be freed in the end: that is how the pool knows who is busy."""
+        server = self._choose(theorem.imports)
+        await self._make_room(server, theorem.imports)
+        self._open[id(server)] += 1
+        try:
+            state = await server.open(theorem)
+        except BaseException:
+            self._open[id(server)] -= 1
+            raise
+        self._home[state.id] = server
+        self._roots.add(state.id)
+        return state
+
+    async def load(
+        self, source: str, imports: Sequence[str] = ("Init",), file: str = "<source>"
+    ) -> list[tuple[dict[str, Any], ProofState]]:
+        """As LeanServer.load."""
+        server = self._choose(tuple(imports))
+        found = await server.load(source, imports, file)
+        for _, state in found:
+            self._home[state.id] = server
+            self._open[id(server)] += 1
+            self._roots.add(state.id)
+        return found
+
+    async def _make_room(self, server: LeanServer, imports: tuple[str, ...]) -> None:
+        """An imported environment is never released: replace a process that holds many, while it is idle."""
+        known = self._imports[id(server)]
+        if imports in known:
+            return
+        crowded = len(known) >= self._recycle_after or server.rss_mb() > server.limits.memory_mb
+        if crowded and not self._open[id(server)] and not server.load_factor:
+            await server.restart()
+            known.clear()
+        known.add(imports)
+
+    async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
+        """As LeanServer.step, on the process that holds the state."""
+        server = self._home.get(state.id)
+        if server is None:
+            return [StepResult("error", message="the state was freed") for _ in tactics]
+        results = await server.step(state, tactics)
+        for result in results:
+            for child in result.states:
+                self._home[child.id] = server
+        return results
+
+    async def free(self, states: Sequence[ProofState]) -> None:
+        """As LeanServer.free."""
+        by_server: dict[int, tuple[LeanServer, list[ProofState]]] = {}
+        for state in states:
+            server = self._home.pop(state.id, None)
+            if server is not None:
+                by_server.setdefault(id(server), (server, []))[1].append(state)
+                if state.id in self._roots:
+                    self._roots.discard(state.id)
+                    self._open[id(server)] -= 1
+        for server, mine in by_server.values():
+            await server.free(mine)
+
+    @property
+    def lean_s(self) -> float:
+        """Seconds spent inside Lean on steps, over all processes."""
+        return sum(s.counters.lean_s for s in self.servers)
+
+    @property
+    def steps(self) -> int:
+        return sum(s.counters.steps for s in self.servers)
