@@ -1,0 +1,199 @@
+"""Training batches: examples grouped by prompt, sorted by length, renamed, and packed into tensors."""
+
+from __future__ import annotations
+
+import math
+import random
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prover.models.prompt import Prompter, rename, rename_map
+from prover.models.tokenizer import N_BINS
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyExample:
+    """A tactic to make more (weight > 0) or less (weight < 0) probable."""
+
+    state: str
+    """ProofState.text."""
+    tactic: str
+    premises: tuple[str, ...] = ()
+    """Full names, as they were offered."""
+    weight: float = 1.0
+    """Of its cross-entropy; the advantage when `old_logprob` is given."""
+    old_logprob: float | None = None
+    """Under the policy that drew it: the loss is then PPO's clipped ratio of whole tactics (Schulman et al. 2017, eq. 7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueExample:
+    """A state and the bin of its steps-to-go (prompt.steps_bin)."""
+
+    state: str
+    bin: int
+    premises: tuple[str, ...] = ()
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bin < N_BINS:
+            raise ValueError(f"bin={self.bin}: value bins are 0 .. {N_BINS - 1}")
+
+
+Example = PolicyExample | ValueExample
+
+
+@dataclass(slots=True)
+class Row:
+    """A prompt and the answers that share it; each answer is a branch that sees the prompt and itself."""
+
+    state: str
+    premises: tuple[str, ...]
+    examples: list[Example]
+    size: int
+    """Tokens, estimated before renaming."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """R rows of L tokens; the targets are flat: M of them."""
+
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor
+    """[R, 1, L, L], True: may be attended to."""
+    where: Tensor
+    """[M], flat index into R*L of the token that predicts each target."""
+    targets: Tensor
+    owner: Tensor
+    """[M], the index of the answer each target belongs to."""
+    weight: Tensor
+    """[A] of each answer."""
+    old: Tensor
+    """[A], nan for answers learned by cross-entropy."""
+    value: Tensor
+    """[A], True for value answers."""
+
+
+def group(prompter: Prompter, examples: Sequence[Example]) -> tuple[list[Row], int]:
+    """Examples grouped by prompt, and how many tactics were too long."""
+    rows: dict[tuple[str, tuple[str, ...]], Row] = {}
+    finished: list[Row] = []
+    skipped = 0
+    longest = prompter.config.max_prompt + 4 * prompter.config.max_target
+    for e in examples:
+        size = 1
+        if isinstance(e, PolicyExample):
+            ids = prompter.target(e.tactic, e.premises)
+            if ids is None:
+                skipped += 1
+                continue
+            size = len(ids)
+        key = (e.state, e.premises)
+        row = rows.get(key)
+        if row is not None and row.size + size > longest:
+            finished.append(rows.pop(key))
+            row = None
+        if row is None:
+            row = rows[key] = Row(e.state, e.premises, [], len(prompter.prefix(e.state, e.premises)))
+        row.examples.append(e)
+        row.size += size
+    return finished + list(rows.values()), skipped
+
+
+def batch_order(rows: Sequence[Row], batch_tokens: int, rng: random.Random) -> list[list[int]]:
+    """The batches of this epoch: rows of similar length together, in an order that rng decides."""
+    jitter = [rng.uniform(0.9, 1.1) for _ in rows]
+    batches: list[list[int]] = []
+    widest = 0
+    for i in sorted(range(len(rows)), key=lambda i: rows[i].size * jitter[i]):
+        widest = max(widest, rows[i].size)
+        if not batches or (len(batches[-1]) + 1) * widest > batch_tokens:
+            batches.append([])
+            widest = rows[i].size
+        batches[-1].append(i)
+    rng.shuffle(batches)
+    return batches
+
+
+def collate(
+    prompter: Prompter, rows: Sequence[Row], rename_share: float, rng: random.Random, device: torch.device
+) -> Batch:
+    """Tensors of some rows; each row's hypotheses get fresh names with probability `rename_share`."""
+    codec = prompter.codec
+    ids: list[list[int]] = []
+    positions: list[list[int]] = []
+    branches: list[list[int]] = []
+    where: list[tuple[int, int]] = []
+    targets: list[int] = []
+    owner: list[int] = []
+    answers: list[Example] = []
+    for r, row in enumerate(rows):
+        names = _names(prompter, row, rng) if rng.random() < rename_share else {}
+        prefix = prompter.prefix(rename(row.state, names), row.premises)
+        seq, pos, branch = list(prefix), list(range(len(prefix))), [0] * len(prefix)
+        for e in row.examples:
+            if isinstance(e, PolicyExample):
+                goal = prompter.target(rename(e.tactic, names), row.premises)
+                assert goal is not None, "group and _names let no longer tactic pass"
+                added = [codec.tactic, *goal[:-1]]
+            else:
+                goal, added = [codec.bins[e.bin]], [codec.value]
+            where += [(r, len(seq) + i) for i in range(len(goal))]
+            targets += goal
+            owner += [len(answers)] * len(goal)
+            answers.append(e)
+            pos += range(len(prefix), len(prefix) + len(added))
+            branch += [branch[-1] + 1] * len(added)
+            seq += added
+        ids.append(seq)
+        positions.append(pos)
+        branches.append(branch)
+    size = max(map(len, ids))
+
+    def pad(lists: list[list[int]], filler: int) -> Tensor:
+        return torch.tensor([[*x, *[filler] * (size - len(x))] for x in lists], device=device)
+
+    branch = pad(branches, -1)
+    seen = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
+    mask = seen & torch.ones(size, size, dtype=torch.bool, device=device).tril()
+
+    def tensor(x: list[Any]) -> Tensor:
+        return torch.tensor(x, device=device)
+
+    return Batch(
+        ids=pad(ids, codec.pad),
+        positions=pad(positions, 0),
+        mask=mask[:, None],
+        where=tensor([r * size + i for r, i in where]),
+        targets=tensor(targets),
+        owner=tensor(owner),
+        weight=tensor([e.weight for e in answers]),
+        old=tensor(
+            [math.nan if isinstance(e, ValueExample) or e.old_logprob is None else e.old_logprob for e in answers]
+        ),
+        value=tensor([isinstance(e, ValueExample) for e in answers]),
+    )
+
+
+def _names(prompter: Prompter, row: Row, rng: random.Random) -> dict[str, str]:
+    """Fresh names for a row's hypotheses; none where old log-probabilities speak of the old names."""
+    tactics = [e.tactic for e in row.examples if isinstance(e, PolicyExample)]
+    if any(isinstance(e, PolicyExample) and e.old_logprob is not None for e in row.examples):
+        return {}
+    names = rename_map(row.state, tactics, rng)
+    fits = all(prompter.target(rename(t, names), row.premises) is not None for t in tactics)
+    return names if fits else {}
+
+
+def fingerprint(examples: Sequence[Example]) -> int:
+    """Tells one list of examples from another."""
+    crc = len(examples)
+    for e in examples:
+        crc = zlib.crc32(repr(e).encode("utf-8", "replace"), crc)
+    return crc

@@ -1,0 +1,132 @@
+"""Beam search over tactics: the most probable ones, or a sample of distinct ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from prover.models.llama import Cache, LlamaRunner
+
+_NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeConfig:
+    """How tactics are drawn from the model."""
+
+    method: Literal["beam", "stochastic"] = "beam"
+    """`beam`: the most probable tactics. `stochastic`: a sample without replacement, stochastic beam search (Kool, van Hoof and
+    Welling 2019, algorithm 1). A query that was asked before (attempt > 0) is always answered by `stochastic`, because `beam`
+    would repeat itself."""
+    temperature: float = 1.0
+    """Of `stochastic`. Log-probabilities are always those of the untempered model."""
+    max_new_tokens: int = 40
+    """Longest tactic, with its <eos>."""
+    prune: float = 12.0
+    """Beams this many nats below their query's best are given up; fewer than n tactics may come back."""
+    batch_rows: int = 384
+    """Candidates computed together: queries a batch times n."""
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class _Beams:
+    """K beams for each of B queries; all tensors [B, K] but `ids`."""
+
+    logprob: Tensor
+    """Under the model itself."""
+    phi: Tensor
+    """Under the tempered model."""
+    score: Tensor
+    """What beams are kept by: phi, perturbed by Gumbel noise for a stochastic query. -inf: given up."""
+    done: Tensor
+    """Ended or given up; the beam stays as it is."""
+    ids: Tensor
+    """[B, K, T]"""
+
+    def select(self, rows: Tensor) -> None:
+        self.logprob, self.phi, self.score = self.logprob[rows], self.phi[rows], self.score[rows]
+        self.done, self.ids = self.done[rows], self.ids[rows]
+
+
+@torch.inference_mode()
+def beam_search(
+    runner: LlamaRunner,
+    cache: Cache,
+    logits: Tensor,
+    n: int,
+    config: DecodeConfig,
+    *,
+    eos: int,
+    banned: Tensor,
+    noisy: Tensor,
+    noise: torch.Generator,
+) -> list[list[tuple[float, list[int]]]]:
+    """(log-probability, ids without `eos`) of at most `n` ended sequences for each of B queries, in no order.
+
+    `logits` [B, V]: for the first token, from position 0 of the cache's tail. `banned` [B, V]: 0, or -inf for tokens a query
+    must not use (they keep their share of the probability). `noisy` [B]: queries to sample for.
+    """
+    b, vocab = logits.shape
+    device = logits.device
+    zero = torch.zeros(b, 1, device=device)
+    beams = _Beams(zero, zero, zero, zero.bool(), torch.empty(b, 1, 0, dtype=torch.long, device=device))
+    query = torch.arange(b, device=device)
+    noisy = noisy[:, None, None]
+    found: list[list[tuple[float, list[int]]]] = [[] for _ in range(b)]
+    # Children outside the most probable `width` of a beam are never looked at.
+    width = min(vocab, max(2 * n, 32))
+    logits = logits[:, None].float()  # [B, K, V]
+    for t in range(config.max_new_tokens):
+        plain = logits.log_softmax(-1)
+        tempered = plain
+        if config.temperature != 1.0:
+            tempered = torch.where(noisy, (logits / config.temperature).log_softmax(-1), plain)
+        steps, tokens = (tempered + banned[:, None]).topk(width, -1)  # [B, K, width]
+        phi = beams.phi[..., None] + steps
+        score = torch.where(noisy, _perturb(phi, beams.score, noise), phi) if noisy.any() else phi.clone()
+        # A beam that is done has one child: itself.
+        score[beams.done] = _NEVER
+        score[..., 0] = torch.where(beams.done, beams.score, score[..., 0])
+        best, flat = score.flatten(1).topk(min(n, score.shape[1] * width), -1)
+        parent = flat // width
+        was_done = beams.done.gather(1, parent)
+        token = tokens.flatten(1).gather(1, flat).masked_fill(was_done, eos)
+        step = plain.gather(-1, tokens).flatten(1).gather(1, flat).masked_fill(was_done, 0.0)
+        logprob = beams.logprob.gather(1, parent) + step
+        ended = ~was_done & (token == eos) & (best > _NEVER)
+        for i, j in ended.nonzero().tolist():
+            found[query[i]].append((logprob[i, j].item(), beams.ids[i, parent[i, j]].tolist()))
+        hopeless = ~was_done & ~ended & (logprob < logprob.max(-1, keepdim=True).values - config.prune)
+        beams = _Beams(
+            logprob=logprob,
+            phi=torch.where(was_done, beams.phi.gather(1, parent), phi.flatten(1).gather(1, flat)),
+            score=best.masked_fill(hopeless, _NEVER),
+            done=was_done | ended | hopeless | (best == _NEVER),
+            ids=torch.cat([beams.ids.gather(1, parent[..., None].expand(-1, -1, t)), token[..., None]], -1),
+        )
+        rows = (~beams.done).any(-1).nonzero()[:, 0]
+        if len(rows) == 0 or t + 1 == config.max_new_tokens:
+            break
+        if len(rows) < len(query):
+            cache.select(rows)
+            beams.select(rows)
+            query, banned, noisy, parent, token = query[rows], banned[rows], noisy[rows], parent[rows], token[rows]
+        cache.reorder(parent)
+        logits = runner.step(cache, token).float()
+    return found
+
+
+def _perturb(phi: Tensor, parent: Tensor, noise: torch.Generator) -> Tensor:
+    """Gumbel-perturbed log-probabilities [B, K, W] of children, conditioned on their maximum being the parent's [B, K].
+
+    Kool, van Hoof and Welling 2019, equations 23-24 of appendix B.3 (the numerically stable form).
+    """
+    uniform = torch.rand(phi.shape, generator=noise, device=phi.device).clamp_(1e-20, 1 - 1e-7)
+    g = phi - torch.log(-torch.log(uniform))
+    top = g.max(-1, keepdim=True).values
+    v = parent[..., None] - g + torch.log1p(-torch.exp((g - top).clamp(max=0)))
+    return parent[..., None] - v.clamp(min=0) - torch.log1p(torch.exp(-v.abs()))

@@ -1,0 +1,223 @@
+"""How a state and its premises become a prompt, and how a tactic becomes a target and comes back."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from prover.models.tokenizer import N_BINS, N_SLOTS, TextCodec
+
+_HEAD = r"[^\W\d]|[\U0001D400-\U0001D7FF]"
+_REST = r"[\w'!?✝₀-₉ₐ-ₜᵢ-ᵪ\U0001D400-\U0001D7FF]"
+_ATOM = rf"(?:«[^»\n]*»|(?:{_HEAD}){_REST}*)"
+IDENTIFIER = re.compile(rf"(?<![\w'?✝.`]){_ATOM}(?:\.(?:{_ATOM}|\d+))*")
+"""A whole Lean identifier with its dotted components (`Nat.lt_succ`, `h.1`), not the middle of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptConfig:
+    """The shape of prompts; saved with the model, because a model only reads prompts of the shape it was trained on."""
+
+    max_prompt: int = 256
+    """Tokens of a prompt, with its marker. Longer goals lose their beginning; the target stays."""
+    max_target: int = 40
+    """Tokens of a tactic, with its <eos>."""
+    max_premises: int = N_SLOTS
+    """Premises listed in a prompt, at most 16."""
+    premise_tokens: int = 20
+    """Tokens shown of one premise."""
+    premise_share: float = 0.6
+    """At most this part of `max_prompt` goes to premises."""
+    show_names: bool = False
+    """List premises by name and let tactics name them, instead of slots: for models that know the library."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_premises <= N_SLOTS:
+            raise ValueError(f"max_premises={self.max_premises}: a prompt has slots for at most {N_SLOTS}")
+        if self.max_prompt < 16 or self.max_target < 2 or not 0 <= self.premise_share <= 0.8:
+            raise ValueError("max_prompt >= 16, max_target >= 2 and 0 <= premise_share <= 0.8 are needed")
+
+
+def steps_bin(steps: int | None) -> int:
+    """The value bin of a state proved in `steps` more steps (>= 1), or of one not proved (None)."""
+    if steps is None:
+        return N_BINS - 1
+    if steps < 1:
+        raise ValueError(f"steps={steps}: a state that is not proved needs at least one step")
+    return min(steps, N_BINS) - 1
+
+
+class Prompter:
+    """Turns (state text, premises) into token ids and tactics into targets, and generated ids into tactics.
+
+    A prompt is `<bos> other goals, first goal, premises, marker`; without the marker it is the same for policy and value, so
+    that both share its computation. `premise_text(full name)` gives what is shown of a premise, e.g. its type; without it the
+    last two components of the name are shown.
+    """
+
+    def __init__(
+        self, codec: TextCodec, config: PromptConfig | None = None, premise_text: Callable[[str], str] | None = None
+    ) -> None:
+        self.codec = codec
+        self.config = config or PromptConfig()
+        self.premise_text = premise_text
+
+    def offered(self, premises: Sequence[str]) -> tuple[str, ...]:
+        """The premises that the prompt lists: slot i stands for offered(...)[i]."""
+        limit = self.config.max_premises
+        room = int(self.config.max_prompt * self.config.premise_share)
+        out: list[str] = []
+        for name in premises[:limit]:
+            room -= len(self._premise(len(out), name))
+            if room < 0:
+                break
+            out.append(name)
+        return tuple(out)
+
+    def _premise(self, index: int, name: str) -> list[int]:
+        codec, config = self.codec, self.config
+        if config.show_names:
+            shown = f"\n{name} : {self.premise_text(name)}" if self.premise_text else f"\n{name}"
+            return list(codec.encode(shown)[: config.premise_tokens])
+        shown = self.premise_text(name) if self.premise_text else ".".join(name.split(".")[-2:])
+        return [codec.slots[index], *codec.encode(shown)[: config.premise_tokens]]
+
+    def prefix(self, state: str, premises: Sequence[str] = ()) -> list[int]:
+        """Ids of the prompt without its marker, at most `max_prompt - 1` of them."""
+        goals = state.split("\n\n")
+        # The tactic acts on the first goal: it stands last, nearest to the answer, where truncation never reaches its target.
+        text = "\n\n".join([*goals[1:], goals[0]])[-16 * self.config.max_prompt :]
+        listed = [t for i, name in enumerate(self.offered(premises)) for t in self._premise(i, name)]
+        room = self.config.max_prompt - 2 - len(listed)
+        return [self.codec.bos, *self.codec.encode(text)[-room:], *listed]
+
+    def target(self, tactic: str, premises: Sequence[str] = ()) -> list[int] | None:
+        """Ids of a tactic and <eos>, with offered premises as slot tokens; None when longer than `max_target`."""
+        ids: list[int] = []
+        for part in self._split(tactic, premises):
+            ids.extend([part] if isinstance(part, int) else self.codec.encode(part))
+        ids.append(self.codec.eos)
+        return ids if len(ids) <= self.config.max_target else None
+
+    def _split(self, tactic: str, premises: Sequence[str]) -> list[str | int]:
+        """A tactic as text and slot ids. A premise counts where it is a whole identifier or one followed by fields."""
+        if self.config.show_names:
+            return [tactic]
+        index = {name: i for i, name in reversed(list(enumerate(self.offered(premises))))}
+        parts: list[str | int] = []
+        done = 0
+        for match in IDENTIFIER.finditer(tactic) if index else ():
+            components = match[0].split(".")
+            for k in range(len(components), 0, -1):
+                name = ".".join(components[:k])
+                if name in index:
+                    if match.start() > done:
+                        parts.append(tactic[done : match.start()])
+                    parts.append(self.codec.slots[index[name]])
+                    done = match.start() + len(name)
+                    break
+        if done < len(tactic):
+            parts.append(tactic[done:])
+        return parts
+
+    def tactic(self, ids: Sequence[int], premises: Sequence[str] = ()) -> str | None:
+        """The tactic that generated ids (without <eos>) mean; None for a slot that offers nothing or any other special token."""
+        codec = self.codec
+        offered = () if self.config.show_names else self.offered(premises)
+        names = dict(zip(codec.slots, offered, strict=False))
+        out: list[str] = []
+        run: list[int] = []
+        for t in ids:
+            if t in names:
+                out += [codec.decode(run), names[t]]
+                run = []
+            elif t in codec.special_ids:
+                return None
+            else:
+                run.append(t)
+        return "".join([*out, codec.decode(run)])
+
+
+# Names by the look of what they replace: a model that reads `h₁` as a proof and `α` as a type keeps those habits.
+_POOLS = (
+    [f"h{s}" for s in ["", *"₁₂₃₄₅123456abcdmnpqxyz'", "yp", "ab", "pq", "xy"]] + ["H", "ih", "this'", "hypo"],
+    [*"αβγδεσρτικ", *(f"α{s}" for s in "₁₂₃₄₅"), *"ABCEFGKLMPQRSTXYZ"],
+    [
+        *"abcdefgijklmnopqrstuvwxyz",
+        "xs",
+        "ys",
+        "zs",
+        "as",
+        "bs",
+        "l₁",
+        "l₂",
+        "l₃",
+        "x₁",
+        "x₂",
+        "y₁",
+        "a₁",
+        "a'",
+        "b'",
+        "n'",
+        "f'",
+    ],
+)
+_KEEP = frozenset({"this", "inst"})
+
+
+def rename_map(state: str, tactics: Sequence[str], rng: random.Random) -> dict[str, str]:
+    """Fresh names for the hypotheses of a state, clashing with no other identifier in it or in the tactics."""
+    texts = [state, *tactics]
+    old = [n for n in _hypothesis_names(state) if n not in _KEEP and not n.startswith("inst") and "✝" not in n]
+    # In `case h =>`, `| h =>`, `(h := …)` and `?h` the name may be a tag or another's binder: such a name stays.
+    old = [n for n in old if not any(re.search(_tag(n), t) for t in tactics)]
+    used = {c for t in texts for m in IDENTIFIER.finditer(t) for c in m[0].split(".")} - set(old)
+    pools = [rng.sample(p, len(p)) for p in _POOLS]
+    names: dict[str, str] = {}
+    for name in old:
+        pool = pools[0 if name[0] == "h" or name == "ih" else 1 if name[0].isupper() or name[0] in "αβγδεσρτικ" else 2]
+        fresh = next((c for c in pool if c not in used), None)
+        if fresh is None:
+            # Nothing left: the name stays, and no later hypothesis may take it.
+            if name in names.values():
+                return {}
+            fresh = name
+        used.add(fresh)
+        names[name] = fresh
+    return names
+
+
+def rename(text: str, names: dict[str, str]) -> str:
+    """Replaces whole identifiers, or the first component of dotted ones, all at once."""
+
+    def fresh(match: re.Match[str]) -> str:
+        head, dot, rest = match[0].partition(".")
+        return names.get(head, head) + dot + rest
+
+    return IDENTIFIER.sub(fresh, text) if names else text
+
+
+def rename_hypotheses(state: str, tactic: str, rng: random.Random) -> tuple[str, str]:
+    """The same (state, tactic) under random names for the hypotheses: what a model trained from nothing must not depend on."""
+    names = rename_map(state, [tactic], rng)
+    return rename(state, names), rename(tactic, names)
+
+
+def _hypothesis_names(state: str) -> list[str]:
+    """Names left of the colon in hypothesis lines, in order; continuation lines (indented) and targets give none."""
+    found: dict[str, None] = {}
+    for line in state.split("\n"):
+        head, colon, _ = line.partition(" : ")
+        if not colon or line[:1].isspace() or line.startswith(("⊢", "case ")):
+            continue
+        parts = head.split(" ")
+        if all(IDENTIFIER.fullmatch(p) and "." not in p for p in parts):
+            found.update(dict.fromkeys(parts))
+    return list(found)
+
+
+def _tag(name: str) -> str:
+    n = re.escape(name)
+    return rf"case [^=]*(?<![\w'.]){n}(?![\w'])|\|\s*{n}(?![\w'])|\(\s*{n}\s*:=|\?{n}(?![\w'])"

@@ -1,0 +1,108 @@
+"""The tokenizer of the small model: byte-level BPE made for Lean, with the markers, values and slots as special tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+N_BINS = 16
+"""Value bins: steps-to-go 1 .. N_BINS-1, and last `that many or never`."""
+N_SLOTS = 16
+"""Premises that a prompt can offer."""
+
+PAD, BOS, EOS, TACTIC, VALUE = "<pad>", "<bos>", "<eos>", "<tactic>", "<value>"
+MIN_VOCAB = 256 + 5 + N_BINS + N_SLOTS
+
+# A word keeps one leading space, dot or underscore, so that `Nat.lt_succ` is a few reusable pieces. Letters and punctuation
+# never share a piece: no merge can ever spell a special token.
+_PIECES = Regex(r"[ ._]?\p{L}[\p{L}\p{M}'₀-₉]*|\p{N}| ?[^\s\p{L}\p{N}]+|\s+")
+
+
+def bin_token(i: int) -> str:
+    return f"<v{i}>"
+
+
+def slot_token(i: int) -> str:
+    return f"⟨p{i}⟩"
+
+
+def special_tokens(n_bins: int = N_BINS, n_slots: int = N_SLOTS) -> list[str]:
+    """All special tokens in the order of their ids (<pad> is 0)."""
+    values, slots = [bin_token(i) for i in range(n_bins)], [slot_token(i) for i in range(n_slots)]
+    return [PAD, BOS, EOS, TACTIC, VALUE, *values, *slots]
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 1536) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of at most `vocab_size` tokens, learned from goals and tactics.
+
+    Every string of Unicode scalar values round-trips exactly, whatever the corpus was. The result saves as an ordinary Hugging
+    Face tokenizer folder. Raises ValueError for a vocabulary too small for the bytes and the special tokens.
+    """
+    if vocab_size < MIN_VOCAB:
+        raise ValueError(f"vocab_size={vocab_size}: at least {MIN_VOCAB} are needed for bytes and special tokens")
+    tokenizer = Tokenizer(models.BPE())
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(_PIECES, "isolated"), byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = [AddedToken(t, special=True, normalized=False) for t in special_tokens()]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.encode_special_tokens = True  # the corpus is text too: a special token spelt in it is not one
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        additional_special_tokens=[t for t in special_tokens() if t not in (PAD, BOS, EOS)],
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+    )
+
+
+class TextCodec:
+    """Text to ids and back for a Hugging Face tokenizer, with special tokens out of reach of the text.
+
+    `<eos>` or `⟨p0⟩` written in a goal is encoded as its characters, so no goal can end a prompt or forge a marker. Works for
+    any fast tokenizer that has the special tokens of this module. Raises ValueError when it lacks them, TypeError for a slow one.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            raise TypeError("the tokenizer must be a fast one (tokenizer.json), not a Python one")
+        self.tokenizer = tokenizer
+        # A copy: encode_special_tokens is a switch on the object, and the caller's tokenizer keeps its own setting.
+        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend.encode_special_tokens = True
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        vocab = self._backend.get_vocab(with_added_tokens=True)
+        missing = [t for t in special_tokens() if t not in vocab]
+        if missing:
+            raise ValueError(
+                f"the tokenizer lacks {len(missing)} special tokens ({' '.join(missing[:4])} …): train one with "
+                "train_tokenizer, or add them with tokenizer.add_tokens(special_tokens(), special_tokens=True) and resize the model"
+            )
+        self.pad, self.bos, self.eos, self.tactic, self.value = (vocab[t] for t in (PAD, BOS, EOS, TACTIC, VALUE))
+        self.bins = [vocab[bin_token(i)] for i in range(N_BINS)]
+        self.slots = [vocab[slot_token(i)] for i in range(N_SLOTS)]
+        self.special_ids = frozenset(vocab[t] for t in special_tokens())
+        self.vocab_size = max(vocab.values()) + 1
+        self.encode = lru_cache(maxsize=1 << 15)(self._encode)
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        """Ids of plain text. Lone surrogates, which UTF-8 cannot carry, become `?`."""
+        clean = text.encode("utf-8", "replace").decode("utf-8")
+        return tuple(self._backend.encode(clean, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids; special tokens appear as they are spelt."""
+        return self._backend.decode(list(ids), skip_special_tokens=False)

@@ -1,0 +1,237 @@
+"""A causal LM in Hugging Face format as policy and value: beams of tactics and a distribution over value tokens.
+
+The folder is an ordinary Hugging Face one, with `turnstile.json` (prompt shape, version) beside it. Inference is a loop of our
+own over the Llama weights: the n candidates of a goal attend to one copy of its prompt's keys and values, which `generate`
+would copy n times. Limits: Llama architectures without biases, one device, no quantisation. vllm.py serves larger models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.beam import DecodeConfig, beam_search
+from prover.models.llama import LlamaRunner
+from prover.models.prompt import PromptConfig, Prompter
+from prover.models.tokenizer import TextCodec
+
+SETTINGS = "turnstile.json"
+
+
+class ModelFolderError(ValueError):
+    """A folder that cannot be loaded as a policy; the message says what is missing."""
+
+
+def new_model(
+    vocab_size: int,
+    hidden: int = 192,
+    layers: int = 6,
+    heads: int = 6,
+    intermediate: int = 512,
+    positions: int = 512,
+    seed: int = 0,
+) -> LlamaForCausalLM:
+    """A Llama with random weights, 3.0 M parameters as it stands with 1536 tokens (input and output embeddings tied)."""
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=positions,
+        tie_word_embeddings=True,
+        initializer_range=hidden**-0.5 / 2,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+class LanguageModelPolicy:
+    """Policy and Value over one causal LM. Safe to call from several threads: calls take turns."""
+
+    def __init__(
+        self,
+        model: LlamaForCausalLM,
+        tokenizer: PreTrainedTokenizerFast,
+        prompt: PromptConfig | None = None,
+        decode: DecodeConfig | None = None,
+        *,
+        premise_text: Callable[[str], str] | None = None,
+        version: int = 0,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        """`threads`: torch.set_num_threads for this whole process; None leaves it alone. More threads than free cores are many
+        times slower than one. `version`: of the weights."""
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.tokenizer = tokenizer
+        codec = TextCodec(tokenizer)
+        self.prompter = Prompter(codec, prompt, premise_text)
+        self.decode = decode or DecodeConfig()
+        self.version = version
+        self.model = model.to(device).eval()  # pyright: ignore[reportArgumentType]
+        rows = model.config.vocab_size
+        self._rows = codec.vocab_size
+        if rows < codec.vocab_size:
+            raise ModelFolderError(
+                f"the tokenizer has {codec.vocab_size} tokens and the model {rows}: resize its embeddings"
+            )
+        self.runner = LlamaRunner(self.model)
+        longest = self.prompter.config.max_prompt + self.decode.max_new_tokens
+        if longest > self.runner.limit:
+            raise ModelFolderError(f"prompt and tactic may take {longest} tokens, the model reads {self.runner.limit}")
+        self._noise = torch.Generator(device=device).manual_seed(self.decode.seed)
+        self._lock = threading.Lock()
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        """Up to `n` distinct tactics for each query, best first, with log p(tactic, <eos> | prompt)."""
+        return [s for s, _ in self._run(queries, n, value=False)]
+
+    def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
+        """Distributions over steps-to-go: the softmax over the value tokens alone."""
+        return [v for _, v in self._run(queries, 0, value=True)]
+
+    def suggest_and_evaluate(self, queries: Sequence[Query], n: int) -> list[tuple[list[Suggestion], ValueEstimate]]:
+        """Both at once, for little more than the price of `suggest`: the prompt is computed once."""
+        return self._run(queries, n, value=True)
+
+    def _run(self, queries: Sequence[Query], n: int, *, value: bool) -> list[tuple[list[Suggestion], ValueEstimate]]:
+        prefixes = [self.prompter.prefix(q.state.text, q.premises) for q in queries]
+        by_length = sorted(range(len(queries)), key=lambda i: -len(prefixes[i]))
+        out: list[tuple[list[Suggestion], ValueEstimate] | None] = [None] * len(queries)
+        size = max(1, self.decode.batch_rows // max(n, 4))
+        with self._lock:
+            for start in range(0, len(by_length), size):
+                batch = by_length[start : start + size]
+                results = self._batch([queries[i] for i in batch], [prefixes[i] for i in batch], n, value)
+                for i, result in zip(batch, results, strict=True):
+                    out[i] = result
+        return [r for r in out if r is not None]
+
+    @torch.inference_mode()
+    def _batch(
+        self, queries: list[Query], prefixes: list[list[int]], n: int, value: bool
+    ) -> list[tuple[list[Suggestion], ValueEstimate]]:
+        codec = self.prompter.codec
+        cache = self.runner.prefill(prefixes, codec.pad)
+        device = cache.lengths.device
+        markers = [codec.tactic] * (n > 0) + [codec.value] * value
+        first = self.runner.step(cache, torch.tensor(markers, device=device).expand(len(queries), -1))
+        values = [ValueEstimate(())] * len(queries)
+        if value:
+            probs = first[:, -1, codec.bins].float().softmax(-1).tolist()
+            values = [ValueEstimate(tuple(p)) for p in probs]
+        if n == 0:
+            return [([], v) for v in values]
+        noisy = torch.tensor([self.decode.method == "stochastic" or q.attempt > 0 for q in queries], device=device)
+        banned = torch.zeros(len(queries), first.shape[-1], device=device)
+        banned[:, list(codec.special_ids - {codec.eos})] = float("-inf")
+        banned[:, self._rows :] = float("-inf")
+        if not self.prompter.config.show_names:
+            for i, query in enumerate(queries):
+                banned[i, codec.slots[: len(self.prompter.offered(query.premises))]] = 0.0
+        found = beam_search(
+            self.runner,
+            cache,
+            first[:, 0],
+            n,
+            self.decode,
+            eos=codec.eos,
+            banned=banned,
+            noisy=noisy,
+            noise=self._noise,
+        )
+        return [(self._suggestions(q, f, n), v) for q, f, v in zip(queries, found, values, strict=True)]
+
+    def _suggestions(self, query: Query, found: list[tuple[float, list[int]]], n: int) -> list[Suggestion]:
+        best: dict[str, float] = {}
+        for logprob, ids in found:
+            tactic = self.prompter.tactic(ids, query.premises)
+            # Two spellings of a tactic in tokens are rare, and the more probable one carries nearly all of it.
+            if tactic and tactic.strip() and logprob > best.get(tactic, float("-inf")):
+                best[tactic] = logprob
+        ranked = sorted(best.items(), key=lambda kv: -kv[1])[:n]
+        return [Suggestion(t, lp, "model") for t, lp in ranked]
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        """Replaces the weights by a state_dict of the same model. Raises ValueError and changes nothing if it does not fit."""
+        own = self.model.state_dict()
+        wrong = [k for k in own if k not in weights or weights[k].shape != own[k].shape]
+        wrong += [k for k in weights if k not in own]
+        if wrong:
+            raise ValueError(f"weights of another model: {len(wrong)} tensors differ, {wrong[0]} among them")
+        with self._lock, torch.no_grad():
+            self.model.load_state_dict(dict(weights))
+            self.runner.refresh()
+            self.version = version
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the folder, all of it or nothing: beside its place first, then renamed into it (an old one is replaced)."""
+        settings = {"version": self.version, "prompt": dataclasses.asdict(self.prompter.config)}
+        save_folder(folder, self.model, self.tokenizer, settings)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        decode: DecodeConfig | None = None,
+        *,
+        premise_text: Callable[[str], str] | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> LanguageModelPolicy:
+        """The policy that `save` wrote. Raises ModelFolderError, naming what is wrong."""
+        path = Path(folder)
+        for name in ("config.json", "model.safetensors", "tokenizer.json", SETTINGS):
+            if not (path / name).is_file():
+                raise ModelFolderError(f"{path}: no {name}; give a checkpoint folder that Turnstile wrote")
+        try:
+            settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+            prompt, version = PromptConfig(**settings["prompt"]), int(settings["version"])
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(path)
+            model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32)
+        except Exception as e:  # anything can come out of a broken file; the caller gets one kind of error
+            raise ModelFolderError(f"{path}: cannot be read as a model ({type(e).__name__}: {e})") from e
+        return cls(
+            model, tokenizer, prompt, decode, premise_text=premise_text, version=version, device=device, threads=threads
+        )
+
+
+def save_folder(
+    folder: str | Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, settings: dict[str, object]
+) -> None:
+    """An ordinary Hugging Face folder plus `turnstile.json`, put in place by renaming."""
+    path = Path(folder).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        model.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        (fresh / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        fresh.chmod(0o755)
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            os.replace(path, old)
+            os.replace(fresh, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(fresh, path)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise

@@ -1,0 +1,41 @@
+"""A tokenizer and a tiny model for the tests of the language model."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from sample_goals import make_pairs
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from prover.models.learner import Learner, LearnerConfig, PolicyExample
+from prover.models.prompt import PromptConfig
+from prover.models.tokenizer import train_tokenizer
+from prover.models.transformer import LanguageModelPolicy, new_model
+
+PROMPT = PromptConfig(max_prompt=96)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)  # two would wait for each other whenever another process has a core
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer([t for pair in make_pairs(300) for t in pair], 1024)
+
+
+@pytest.fixture(scope="session")
+def trained(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A tiny model that has learned to end its tactics, and little more."""
+    model = new_model(len(tokenizer), hidden=64, layers=2, heads=4, intermediate=128, positions=160)
+    learner = Learner(model, tokenizer, PROMPT, LearnerConfig(batch_tokens=512, warmup=5))
+    learner.train([PolicyExample(g, t) for g, t in make_pairs(60)], steps=40)
+    return learner.model.eval()
+
+
+@pytest.fixture
+def policy(trained: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> LanguageModelPolicy:
+    return LanguageModelPolicy(copy.deepcopy(trained), tokenizer, PROMPT)

@@ -1,0 +1,147 @@
+"""The learner fits what it is shown, resumes exactly, and moves probabilities the way the weights say."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from sample_goals import make_pairs, query
+from transformers import PreTrainedTokenizerFast
+
+from prover.models.batches import collate, group
+from prover.models.learner import Learner, LearnerConfig, PolicyExample, ValueExample
+from prover.models.prompt import PromptConfig
+from prover.models.transformer import LanguageModelPolicy, new_model
+
+CONFIG = LearnerConfig(batch_tokens=512, warmup=5, schedule="constant", learning_rate=3e-3)
+PROMPT = PromptConfig(max_prompt=96)
+
+
+def small(tokenizer: PreTrainedTokenizerFast, config: LearnerConfig = CONFIG, seed: int = 0) -> Learner:
+    model = new_model(len(tokenizer), hidden=64, layers=2, heads=4, intermediate=128, positions=160, seed=seed)
+    return Learner(model, tokenizer, PROMPT, config)
+
+
+def as_policy(learner: Learner) -> LanguageModelPolicy:
+    policy = LanguageModelPolicy(copy.deepcopy(learner.model), learner.tokenizer, PROMPT)
+    policy.load_weights(learner.weights(), 1)
+    return policy
+
+
+def examples(n: int) -> list[PolicyExample | ValueExample]:
+    out: list[PolicyExample | ValueExample] = []
+    for goal, tactic in make_pairs(n):
+        out += [PolicyExample(goal, tactic), ValueExample(goal, len(tactic) % 16)]
+    return out
+
+
+def test_overfits_pairs_and_bins_and_suggests_them_first(tokenizer: PreTrainedTokenizerFast) -> None:
+    pairs = list(dict(make_pairs(50)).items())
+    data = [
+        e
+        for g, t in pairs
+        for e in (PolicyExample(g, t, ("Nat.mul_add",)), ValueExample(g, len(t) % 16, ("Nat.mul_add",)))
+    ]
+    learner = small(tokenizer, dataclasses.replace(CONFIG, rename=0.0, schedule="cosine", ema=0.9))
+    metrics = learner.train(data, steps=120)
+    assert metrics["tokens_per_second"] > 0 and metrics["steps"] == 120
+    queries = [query(g, ("Nat.mul_add",)) for g, _ in pairs]
+    answers = as_policy(learner).suggest_and_evaluate(queries, 4)
+    assert sum(s[0].tactic == t for (s, _), (_, t) in zip(answers, pairs, strict=True)) >= 0.95 * len(pairs)
+    right = sum(
+        max(range(16), key=v.probs.__getitem__) == len(t) % 16 for (_, v), (_, t) in zip(answers, pairs, strict=True)
+    )
+    assert right >= 0.95 * len(pairs)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_resume_is_exact(tokenizer: PreTrainedTokenizerFast, ema: float) -> None:
+    config = dataclasses.replace(CONFIG, ema=ema, schedule="cosine", total_steps=20)
+    data = examples(60)
+    whole = small(tokenizer, config)
+    whole.train(data, steps=20)
+    first = small(tokenizer, config)
+    first.train(data, steps=10)
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second = small(tokenizer, config, seed=9)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    second.train(data, steps=10)
+    for name, tensor in whole.weights().items():
+        assert torch.equal(tensor, second.weights()[name]), name
+    again = small(tokenizer, config)
+    again.train(data, steps=20)
+    assert all(torch.equal(a, b) for a, b in zip(whole.weights().values(), again.weights().values(), strict=True))
+
+
+def test_branches_of_a_prompt_do_not_see_each_other(tokenizer: PreTrainedTokenizerFast) -> None:
+    learner = small(tokenizer)
+    state = "n m : Nat\nh : n ≤ m\n⊢ n < m + 1"
+    data = [
+        PolicyExample(state, "omega"),
+        ValueExample(state, 3),
+        PolicyExample(state, "simp [Nat.mul_add]"),
+        PolicyExample("⊢ p", "rfl"),
+    ]
+    rows, skipped = group(learner.prompter, data)
+    assert len(rows) == 2 and skipped == 0
+
+    def logits(rows: list) -> torch.Tensor:
+        with torch.no_grad():
+            return learner._logits(
+                learner.model, collate(learner.prompter, rows, 0.0, learner._random(), learner.device)
+            )
+
+    alone = [logits(group(learner.prompter, [e])[0]) for e in data]
+    torch.testing.assert_close(logits(rows), torch.cat(alone), atol=1e-4, rtol=1e-4)
+
+
+def logprob(learner: Learner, state: str, tactic: str) -> float:
+    rows, _ = group(learner.prompter, [PolicyExample(state, tactic)])
+    batch = collate(learner.prompter, rows, 0.0, learner._random(), learner.device)
+    with torch.no_grad():
+        return learner._logits(learner.model, batch).log_softmax(-1).gather(1, batch.targets[:, None]).sum().item()
+
+
+def test_policy_gradient_follows_advantages_and_stops_at_the_clip(tokenizer: PreTrainedTokenizerFast) -> None:
+    learner = small(tokenizer, dataclasses.replace(CONFIG, learning_rate=1e-3, weight_decay=0.0))
+    state = "⊢ p"
+    learner.train([PolicyExample(state, "omega"), PolicyExample(state, "simp")], steps=60)
+    old = {t: logprob(learner, state, t) for t in ("omega", "simp")}
+    data = [PolicyExample(state, "omega", (), 1.0, old["omega"]), PolicyExample(state, "simp", (), -1.0, old["simp"])]
+    first = learner.train(data, steps=1)
+    assert first["clipped"] == 0
+    learner.train(data, steps=100)
+    new = {t: logprob(learner, state, t) for t in old}
+    assert new["omega"] > old["omega"] and new["simp"] < old["simp"]
+    assert learner.train(data, steps=1)["clipped"] == 1, "both ratios are past the clip, nothing pushes any more"
+
+
+def test_kl_holds_the_model_to_its_reference(tokenizer: PreTrainedTokenizerFast) -> None:
+    moved = []
+    for kl in (0.0, 20.0):
+        learner = small(tokenizer, dataclasses.replace(CONFIG, kl=kl))
+        learner.train(examples(20), steps=20)
+        held = Learner(learner.model, tokenizer, PROMPT, learner.config, reference=copy.deepcopy(learner.model))
+        before = logprob(held, "⊢ p", "rfl")
+        metrics = held.train([PolicyExample("⊢ p", "rfl")], steps=20)
+        assert (metrics["kl"] > 0) == (kl > 0)
+        moved.append(logprob(held, "⊢ p", "rfl") - before)
+    assert 0 <= moved[1] < moved[0] / 2
+
+
+def test_limits_and_refusals(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    learner = small(tokenizer)
+    with pytest.raises(ValueError, match="limit"):
+        learner.train(examples(3))
+    with pytest.raises(ValueError, match="nothing to learn"):
+        learner.train([PolicyExample("⊢ p", "x " * 500)], steps=1)
+    with pytest.raises(ValueError, match="bin=16"):
+        ValueExample("⊢ p", 16)
+    assert learner.train(examples(6), seconds=0.3)["seconds"] < 3
+    assert learner.train([*examples(6), PolicyExample("⊢ p", "x " * 500)], epochs=2)["skipped"] == 1
