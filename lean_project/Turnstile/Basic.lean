@@ -5,7 +5,8 @@ import Lean.Meta.Tactic.Rename
 
 The embedded Lean's library is stripped of private declarations and of the compiler's auxiliary ones, so code that would
 specialise, inline or call a polymorphic library function does not compile there. What this server needs of them is here;
-everything else it calls is monomorphic and compiled. -/
+everything else it calls is monomorphic and compiled. The interpreter's stack is small there (a few hundred frames are
+safe), so whatever walks something long is tail-recursive. -/
 
 open Lean
 
@@ -20,15 +21,19 @@ def revOnto {α : Type} (xs ys : List α) : List α :=
 
 def append {α : Type} (xs ys : List α) : List α := revOnto (revOnto xs []) ys
 
-def mapList {α β : Type} (f : α → β) (xs : List α) : List β :=
-  match xs with
-  | [] => []
-  | x :: rest => f x :: mapList f rest
+def mapList {α β : Type} (f : α → β) (xs : List α) : List β := go xs []
+where
+  go (xs : List α) (acc : List β) : List β :=
+    match xs with
+    | [] => revOnto acc []
+    | x :: rest => go rest (f x :: acc)
 
-def keep {α : Type} (p : α → Bool) (xs : List α) : List α :=
-  match xs with
-  | [] => []
-  | x :: rest => if p x then x :: keep p rest else keep p rest
+def keep {α : Type} (p : α → Bool) (xs : List α) : List α := go xs []
+where
+  go (xs : List α) (acc : List α) : List α :=
+    match xs with
+    | [] => revOnto acc []
+    | x :: rest => if p x then go rest (x :: acc) else go rest acc
 
 def anyOf {α : Type} (p : α → Bool) (xs : List α) : Bool :=
   match xs with
@@ -42,10 +47,12 @@ def fromList {α : Type} (xs : List α) : Array α :=
     | x :: rest => go rest (acc.push x)
   go xs #[]
 
-def lengthOf {α : Type} (xs : List α) : Nat :=
-  match xs with
-  | [] => 0
-  | _ :: rest => lengthOf rest + 1
+def lengthOf {α : Type} (xs : List α) : Nat := go xs 0
+where
+  go (xs : List α) (n : Nat) : Nat :=
+    match xs with
+    | [] => n
+    | _ :: rest => go rest (n + 1)
 
 def hasName (n : Name) (xs : List Name) : Bool := anyOf (fun m => m == n) xs
 
@@ -114,17 +121,21 @@ def listField (j : Json) (k : String) : List Json :=
   | .ok (.arr xs) => xs.toList
   | _ => []
 
-def strings (xs : List Json) : List String :=
-  match xs with
-  | [] => []
-  | .str s :: rest => s :: strings rest
-  | _ :: rest => strings rest
+def strings (xs : List Json) : List String := go xs []
+where
+  go (xs : List Json) (acc : List String) : List String :=
+    match xs with
+    | [] => revOnto acc []
+    | .str s :: rest => go rest (s :: acc)
+    | _ :: rest => go rest acc
 
-def numbers (xs : List Json) : List Nat :=
-  match xs with
-  | [] => []
-  | .num n :: rest => n.mantissa.toNat :: numbers rest
-  | _ :: rest => numbers rest
+def numbers (xs : List Json) : List Nat := go xs []
+where
+  go (xs : List Json) (acc : List Nat) : List Nat :=
+    match xs with
+    | [] => revOnto acc []
+    | .num n :: rest => go rest (n.mantissa.toNat :: acc)
+    | _ :: rest => go rest acc
 
 def jnat (n : Nat) : Json := Json.num { mantissa := n, exponent := 0 }
 

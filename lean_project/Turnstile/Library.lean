@@ -58,13 +58,13 @@ def theoremJson (env : Environment) (idx : ModuleIdx) (c : ConstantInfo) : Json 
      Json.bool (fromBelow env idx used)]
     [jnames used])
 
-def theoremsJson (env : Environment) (idx : ModuleIdx) (cs : List ConstantInfo) : List Json :=
+def theoremsJson (env : Environment) (idx : ModuleIdx) (cs : List ConstantInfo) (acc : List Json) : List Json :=
   match cs with
-  | [] => []
+  | [] => revOnto acc []
   | c :: rest =>
     if isTheoremLike c && !c.name.isInternal && !isPrivateName c.name
-    then theoremJson env idx c :: theoremsJson env idx rest
-    else theoremsJson env idx rest
+    then theoremsJson env idx rest (theoremJson env idx c :: acc)
+    else theoremsJson env idx rest acc
 
 def importNames (is : List Lean.Import) : List Name :=
   match is with
@@ -79,14 +79,9 @@ def moduleJson (env : Environment) (m : Name) : Option Json :=
     | none => none
     | some d => some (Json.mkObj [
         ("imports", jnames (importNames d.imports.toList)),
-        ("theorems", jarr (theoremsJson env idx d.constants.toList))])
+        ("theorems", jarr (theoremsJson env idx d.constants.toList []))])
 
-def effectiveNames (ms : List EffectiveImport) : List Name :=
-  match ms with
-  | [] => []
-  | m :: rest => m.module :: effectiveNames rest
-
-def modulesOf (env : Environment) : List Name := effectiveNames env.header.modules.toList
+def modulesOf (env : Environment) : List Name := env.allImportedModuleNames.toList
 
 def ppType (n : Name) (env : Environment) : MetaM String := do
   match env.find? n with
@@ -95,9 +90,9 @@ def ppType (n : Name) (env : Environment) : MetaM String := do
     let f ← ppExpr c.type
     return f.pretty
 
-def ppTypes (env : Environment) (ns : List String) : IO (List Json) :=
+def ppTypes (env : Environment) (ns : List String) (acc : List Json) : IO (List Json) :=
   match ns with
-  | [] => return []
+  | [] => return revOnto acc []
   | n :: rest => do
     let t : Thm := { name := `x, options := {}, currNamespace := .anonymous, openDecls := [], levels := [],
                      root := default, rootType := default }
@@ -105,7 +100,6 @@ def ppTypes (env : Environment) (ns : List String) : IO (List Json) :=
     let text ← match ← runMeta (ppType n.toName env) cctx { env } {} with
       | .ok (s, _, _) => pure s
       | .error _ => pure ""
-    let tail ← ppTypes env rest
-    return Json.str text :: tail
+    ppTypes env rest (Json.str text :: acc)
 
 end Turnstile

@@ -41,11 +41,11 @@ def toNames (ns : List String) : List Name :=
   | [] => []
   | n :: rest => n.toName :: toNames rest
 
-def theoremNames (cs : List ConstantInfo) : List Name :=
+def theoremNames (cs : List ConstantInfo) (acc : List Name) : List Name :=
   match cs with
-  | [] => []
-  | .thmInfo v :: rest => if v.name.isInternal then theoremNames rest else v.name :: theoremNames rest
-  | _ :: rest => theoremNames rest
+  | [] => acc
+  | .thmInfo v :: rest => if v.name.isInternal then theoremNames rest acc else theoremNames rest (v.name :: acc)
+  | _ :: rest => theoremNames rest acc
 
 def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
   let withConstants := boolField j "constants"
@@ -86,7 +86,7 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     | some m => return [("ok", Json.bool true), ("module", m)]
   | "types" =>
     let whole ← environment s (strings (listField j "whole"))
-    let ts ← ppTypes whole (strings (listField j "names"))
+    let ts ← ppTypes whole (strings (listField j "names")) []
     return [("ok", Json.bool true), ("types", jarr ts)]
   | "prove_library" =>
     let whole ← environment s (strings (listField j "whole"))
@@ -116,7 +116,7 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
       | [] => none
       | es => some (replay env.toKernelEnv es)
     let roots := match strings (listField j "roots") with
-      | [] => theoremNames x.added
+      | [] => theoremNames x.added []
       | ns => toNames ns
     return [("ok", Json.bool true), ("verdicts", jarr (judgeAll x (boolField j "deep") reference roots))]
   | other => return [("error", Json.str s!"unknown command {other}")]

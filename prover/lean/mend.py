@@ -55,6 +55,14 @@ _REPLACEMENTS = [
         "try{FS.mkdir(at)}catch(e){}FS.mount(NODEFS,{root:process.env[env]},at)}"
         'ENV["LEAN_PATH"]="/lib";FS.chdir("/srv")',
     ),
+    # The main thread's stack in linear memory was emscripten's default of 64 KiB, without a guard: deep recursion ran over
+    # static data. Lean's own check ("deep recursion") reckons with 8 MiB and more.
+    (
+        "args.unshift(thisProgram);var argc=args.length;",
+        "var stackBytes=128*1048576,stackLow=_malloc(stackBytes);"
+        "_emscripten_stack_set_limits(stackLow+stackBytes,stackLow);stackRestore(stackLow+stackBytes);"
+        "args.unshift(thisProgram);var argc=args.length;",
+    ),
     # Node's permission model, which keeps the process to its own files, refuses this deprecated call.
     ('process.binding("constants")', "{fs:fs.constants}"),
     # Lean looks for its library beside the program: give it a place that exists inside the seal.

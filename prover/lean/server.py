@@ -175,7 +175,7 @@ class LeanServer:
             answer, _ = await asyncio.wait_for(self._read(), self.limits.open_seconds)
         except (asyncio.TimeoutError, EOFError):
             await self._kill()
-            last = [line for line in self._noise if not line.startswith("[DEBUG")][-3:]
+            last = list(self._noise)[-3:]
             raise UserError(f"{self.runtime.name} did not start: {' | '.join(last) or 'no output'}") from None
         self.version = answer.ready or ""
         self.ready_s = time.monotonic() - began
@@ -194,12 +194,18 @@ class LeanServer:
             # Lean's own noise may stand in front on the same line, never behind.
             at = line.find(self._nonce)
             if at < 0:
-                self._noise.append(line[:500].decode(errors="replace").rstrip())
+                self._note(line)
                 continue
             try:
                 return protocol.decode(line[at + len(self._nonce) :])
-            except Exception:
-                self._noise.append(line[:500].decode(errors="replace").rstrip())
+            except Exception:  # cut off by a death in the middle
+                self._note(line)
+
+    def _note(self, line: bytes) -> None:
+        """Remember what the process says besides answers, for when it dies; not its frames and progress."""
+        text = line[:300].decode(errors="replace").rstrip()
+        if text and not text.lstrip().startswith(("at ", "[DEBUG", "wasm://")):
+            self._noise.append(text)
 
     async def _kill(self) -> None:
         process, self._process = self._process, None

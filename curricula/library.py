@@ -1,0 +1,87 @@
+"""Lean's own library as theorem sets: every theorem of a module, reproved from below.
+
+A theorem of module M is opened with only the modules that M itself imports, so neither it nor anything after it can be used.
+The split is a hash of the name alone: it never moves, whatever else changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from prover.errors import UserError
+from prover.lean.theorem import Theorem
+from prover.premises.index import LibraryIndex
+
+Split = Literal["train", "validation", "held-out"]
+
+DEMONSTRATION_MODULES = (
+    "Init.Data.List.Lemmas",
+    "Init.Data.List.TakeDrop",
+    "Init.Data.List.Find",
+    "Init.Data.List.Count",
+    "Init.Data.List.Pairwise",
+    "Init.Data.List.Perm",
+    "Init.Data.List.Nat.TakeDrop",
+    "Init.Data.List.Nat.Range",
+    "Init.Data.Nat.Lemmas",
+    "Init.Data.Nat.Bitwise.Lemmas",
+    "Init.Data.Nat.Div.Lemmas",
+    "Init.Data.Int.Order",
+    "Init.Data.Int.Lemmas",
+    "Init.Data.Int.DivMod.Lemmas",
+    "Init.Data.Option.Lemmas",
+    "Init.Data.Array.Lemmas",
+    "Init.Data.BitVec.Lemmas",
+    "Init.Data.Bool",
+    "Init.Data.Fin.Lemmas",
+    "Init.Data.Sum.Lemmas",
+)
+"""What `make train` learns on: lists, numbers, options, arrays and bit vectors."""
+
+
+def split_of(name: str) -> Split:
+    """train 70 %, validation 10 %, held-out 20 %, by SHA-256 of the name."""
+    x = int.from_bytes(hashlib.sha256(f"turnstile split 1 {name}".encode()).digest()[:8], "big") / 2**64
+    return "train" if x < 0.7 else "validation" if x < 0.8 else "held-out"
+
+
+def _order(name: str) -> bytes:
+    return hashlib.sha256(f"turnstile order {name}".encode()).digest()
+
+
+def module_theorems(index: LibraryIndex, module: str) -> list[Theorem]:
+    """Every theorem of a module that can be opened from below, in the module's order. Raises UserError if there is none."""
+    info = index.modules.get(module)
+    if info is None:
+        close = [m for m in index.modules if module.lower() in m.lower()][:3]
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
+        raise UserError(f"library module {module}: not in this Lean's Init or Std{hint}")
+    return [
+        Theorem(p.name, library=p.name, imports=info.imports, source=f"library:{module}") for p in info.theorems if p.below
+    ]
+
+
+def library_set(
+    index: LibraryIndex,
+    split: Split | None,
+    modules: Sequence[str] = DEMONSTRATION_MODULES,
+    per_module: int | None = None,
+    limit: int | None = None,
+) -> list[Theorem]:
+    """Theorems of a split, at most `per_module` of each module, in a fixed shuffled order."""
+    chosen: list[Theorem] = []
+    for module in modules:
+        mine = [t for t in module_theorems(index, module) if split is None or split_of(t.name) == split]
+        mine.sort(key=lambda t: _order(t.name))
+        chosen.extend(mine[:per_module])
+    chosen.sort(key=lambda t: _order(t.name))
+    return chosen[:limit]
+
+
+def assert_disjoint(train: Iterable[Theorem], held_out: Iterable[Theorem]) -> None:
+    """Raise ValueError if a held-out theorem is among the training theorems."""
+    both = {t.name for t in train} & {t.name for t in held_out}
+    if both:
+        raise ValueError(f"held-out theorems in training: {sorted(both)[:3]}")

@@ -1,0 +1,124 @@
+"""The library's theorems as data: name, module, constants, shape; exported by Lean once and cached.
+
+The index covers the whole of Init and Std. What one theorem may use is a subset of it: the modules that its own imports
+reach (`reachable`), which cannot contain the theorem itself, an alias of it, or anything proved from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from prover.lean.install import cache_dir
+from prover.lean.server import WHOLE_LIBRARY, LeanServer
+
+FORMAT = 2
+
+_GENERATED = re.compile(
+    r"(^|\.)(eq_\d+|eq_def|eq_unfold|injEq|inj|sizeOf_spec|noConfusion\w*|congr_simp|hcongr_\d+|induct\w*|proof_\d+|"
+    r"match_\d+\S*|fun_cases\w*|mutual_induct\w*|ofNat_toCtorIdx|toCtorIdx\S*|ctorIdx\S*|brecOn\S*|below\S*|rec\S*Aux)$"
+)
+
+
+class Premise(msgspec.Struct, frozen=True, array_like=True):
+    """A library theorem."""
+
+    name: str
+    module: str
+    head: str
+    """Head symbol of the conclusion."""
+    sides: tuple[str, str]
+    """Head symbols of an equation's or equivalence's sides, else empty."""
+    explicit: int
+    """How many explicit arguments it takes."""
+    below: bool
+    """Whether its statement mentions no constant of its own module."""
+    constants: tuple[str, ...]
+
+    @property
+    def rewrites(self) -> bool:
+        return self.head in ("Eq", "Iff")
+
+
+class ModuleInfo(msgspec.Struct, frozen=True, array_like=True):
+    imports: tuple[str, ...]
+    theorems: tuple[Premise, ...]
+
+
+class LibraryIndex(msgspec.Struct, frozen=True):
+    """Every module of the library with its imports and theorems."""
+
+    lean: str
+    modules: dict[str, ModuleInfo]
+
+    def reachable(self, imports: tuple[str, ...]) -> frozenset[str]:
+        """Modules that importing `imports` brings in."""
+        seen: set[str] = set()
+        stack = list(imports)
+        while stack:
+            m = stack.pop()
+            if m not in seen and m in self.modules:
+                seen.add(m)
+                stack.extend(self.modules[m].imports)
+        return frozenset(seen)
+
+
+def is_generated(name: str) -> bool:
+    """Whether Lean made this theorem by itself (equation lemmas, injectivity …), or it is internal."""
+    return bool(_GENERATED.search(name)) or "✝" in name or any(p.startswith("_") for p in name.split("."))
+
+
+def _path(lean: str) -> Path:
+    return cache_dir() / f"library-{hashlib.sha256(f'{lean} {FORMAT}'.encode()).hexdigest()[:12]}.msgpack"
+
+
+def load_cached(lean: str) -> LibraryIndex | None:
+    """The index made earlier for this Lean, or None."""
+    try:
+        return msgspec.msgpack.decode(_path(lean).read_bytes(), type=LibraryIndex)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+async def build(server: LeanServer) -> LibraryIndex:
+    """Ask Lean for the whole library (a minute or two), and cache it."""
+    whole = list(WHOLE_LIBRARY)
+    names = (await server.command("modules", whole=whole))["modules"]
+    modules: dict[str, ModuleInfo] = {}
+    for name in names:
+        if not name.startswith(("Init", "Std")):
+            continue
+        answer = (await server.command("module", whole=whole, module=name))["module"]
+        theorems = tuple(
+            Premise(row[0], name, row[1], tuple(row[2]), row[3], row[4], tuple(row[5]))  # type: ignore[arg-type]
+            for row in answer["theorems"]
+            if not is_generated(row[0])
+        )
+        modules[name] = ModuleInfo(tuple(answer["imports"]), theorems)
+    index = LibraryIndex(server.runtime.name, modules)
+    target = _path(server.runtime.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_bytes(msgspec.msgpack.encode(index))
+    os.replace(scratch, target)
+    return index
+
+
+def library_index(lean: str | None = None) -> LibraryIndex:
+    """The cached index, or a new one from a Lean process of its own."""
+    from prover.lean.runtime import find_runtime
+
+    runtime = find_runtime()
+    if (index := load_cached(lean or runtime.name)) is not None:
+        return index
+
+    async def make() -> LibraryIndex:
+        async with LeanServer(runtime) as server:
+            return await build(server)
+
+    return asyncio.run(make())
