@@ -1,0 +1,34 @@
+"""What a search may spend: Lean calls, model tokens, wall time, or any combination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of one `Search.run`, on top of what earlier runs spent. None: no limit.
+
+    `lean_calls` is never exceeded. `model_tokens` and `seconds` are checked before each walk, so what is in flight when
+    they run out is still finished and counted.
+    """
+
+    lean_calls: int | None = None
+    model_tokens: int | None = None
+    """Tokens as `policy.count_tokens(query, suggestions)` counts them, or characters / 4 where a policy has no such
+    method."""
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("lean_calls", "model_tokens", "seconds"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 0:
+                raise ValueError(f"budget {name} must not be negative, got {limit}")
+
+    def spent(self, lean_calls: int, model_tokens: int, seconds: float) -> bool:
+        """Whether one of the limits is reached."""
+        return (
+            (self.lean_calls is not None and lean_calls >= self.lean_calls)
+            or (self.model_tokens is not None and model_tokens >= self.model_tokens)
+            or (self.seconds is not None and seconds >= self.seconds)
+        )

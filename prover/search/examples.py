@@ -1,0 +1,61 @@
+"""What a search teaches: one example for each goal that it expanded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prover.search.graph import FAILED, SOLVED, Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A goal with what the search found out about it. Statuses are the search's; only the audit says what is proved."""
+
+    text: str
+    """The goal as models read it."""
+    key: str
+    premises: tuple[str, ...]
+    """As the policy was last offered them."""
+    visits: tuple[tuple[str, float], ...]
+    """Distribution over the tactics visited, a policy target (AlphaZero); sums to 1 unless empty."""
+    total_visits: int
+    solved: bool
+    failed: bool
+    """The search tried all it could; not a disproof."""
+    steps: int | None
+    """Tactics in the shortest proof found; a value target."""
+    value: float
+    """The search's own estimate in [0, 1], discount ** steps."""
+    best: tuple[tuple[str, int], ...]
+    """Every tactic that starts a proof, with the tactics in that proof, shortest first."""
+    errors: tuple[tuple[str, str], ...]
+    """Tactics that failed by themselves, with the kind of failure."""
+    depth: int
+    """Tactics from the root when the goal was first met."""
+
+
+def examples(graph: Graph) -> list[Example]:
+    """An example for each expanded node, in the order they were met."""
+    found: list[Example] = []
+    for node in graph.nodes.values():
+        if not node.expansions:
+            continue
+        solving = sorted(((e.tactic, int(e.steps)) for e in node.live if e.status == SOLVED), key=lambda p: p[1])
+        visits = node.visits
+        found.append(
+            Example(
+                text=node.state.text,
+                key=node.key,
+                premises=node.premises,
+                visits=tuple((e.tactic, e.visits / visits) for e in node.edges if e.visits),
+                total_visits=visits,
+                solved=node.status == SOLVED,
+                failed=node.status == FAILED,
+                steps=int(node.steps) if node.status == SOLVED else None,
+                value=node.value,
+                best=tuple(solving),
+                errors=tuple((e.tactic, e.error) for e in node.edges if e.error is not None),
+                depth=node.depth,
+            )
+        )
+    return found

@@ -1,0 +1,138 @@
+"""From a solved graph to the shortest proof, and from a proof to a Lean script."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prover.lean.theorem import ProofNode, Theorem
+from prover.search.graph import SOLVED, Graph, Node
+
+
+def proof_tree(graph: Graph, root: Node | None = None) -> ProofNode | None:
+    """The shortest proof (fewest tactics) that the graph holds of `root`, its root if none is given; None if unsolved.
+
+    Sizes strictly shrink along best edges (see `status`), so this ends. Goals proved once and needed twice appear
+    twice.
+    """
+    start = graph.root if root is None else root
+    if start.status != SOLVED:
+        return None
+    done: dict[Node, ProofNode] = {}
+    stack = [start]
+    while stack:
+        node = stack[-1]
+        edge = node.best
+        assert edge is not None
+        missing = [c for c in edge.children if c not in done]
+        if missing:
+            stack.extend(missing)
+            continue
+        stack.pop()
+        children = tuple(done[c] for c in edge.children)
+        done[node] = ProofNode(edge.tactic, children, edge.order, len(node.state.goals))
+    return done[start]
+
+
+@dataclass(eq=False, slots=True)
+class _Group:
+    """A group of goals standing in Lean's goal list, with its proof."""
+
+    proof: ProofNode
+
+
+_Place = tuple[_Group, int]
+"""A goal in Lean's goal list: its group and its index there."""
+
+
+def to_script(tree: ProofNode) -> str:
+    """The proof as a Lean tactic block, newline-separated, not indented.
+
+    Lean's goal list is followed exactly. A lone goal goes on at the same indentation; a goal that stands beside others
+    and shares no metavariable with them gets a `·` block; a goal that does is worked on by `focus`, which leaves what
+    the tactic leaves in front of the list. Where other groups stand between the goals of such a group, those that can
+    have a block are brought to the front and proved first.
+
+    Limit: where two groups of several goals interleave, or a group lists its goals in another order than Lean, and a
+    tactic makes some of the goals behind it vanish, a ProofNode does not say which; the first are assumed. The audit
+    tells when that is wrong.
+    """
+    lines: list[str] = []
+    group = _Group(tree)
+    _write([(group, i) for i in range(tree.goals)], "", "", lines)
+    return "\n".join(lines)
+
+
+def to_source(theorem: Theorem, tree: ProofNode) -> str:
+    """`theorem NAME STATEMENT := by` and the script, indented by two. ValueError for a theorem without a statement."""
+    if theorem.statement is None:
+        raise ValueError(
+            f"theorem {theorem.name!r} is a library theorem: it has no statement to write; write its script"
+        )
+    body = "\n".join("  " + line if line else line for line in to_script(tree).split("\n"))
+    return f"theorem {theorem.name} {theorem.statement} := by\n{body}"
+
+
+def _write(places: list[_Place], indent: str, lead: str, lines: list[str]) -> None:
+    """Write the proof of a goal list. `lead` is the bullet that the first line starts with, or the indentation."""
+    pad = indent + "  " if lead else indent
+    first = lead
+
+    def line(text: str) -> None:
+        nonlocal first
+        head, *rest = text.split("\n")
+        lines.append((first or pad) + head)
+        lines.extend(pad + r if r.strip() else "" for r in rest)
+        first = ""
+
+    bulleted = False
+    while places:
+        group = places[0][0]
+        proof = group.proof
+        if proof.goals == 1:
+            bulleted = bulleted or len(places) > 1
+            if bulleted:  # the last of several gets a block too
+                _write([places.pop(0)], pad, pad + "· ", lines)
+                continue
+            line(proof.tactic)
+        else:
+            turn = _turn(places)
+            if turn:
+                line(f"rotate_left {turn}" if turn > 1 else "rotate_left")
+                places = places[turn:] + places[:turn]
+                continue
+            line(_focus(proof.tactic))
+        places = _after(places, group)
+
+
+def _focus(tactic: str) -> str:
+    if "\n" in tactic:
+        return "focus\n" + "\n".join("  " + part for part in tactic.split("\n"))
+    return f"focus {tactic}"
+
+
+def _turn(places: list[_Place]) -> int:
+    """How far to rotate the goal list so that its front can be worked on; 0 where it can be at once."""
+    group = places[0][0]
+    last = max(i for i, (g, _) in enumerate(places) if g is group)
+    if any(g is not group for g, _ in places[:last]):
+        single = next((i for i, (g, _) in enumerate(places) if g.proof.goals == 1), None)
+        if single is not None:
+            return single
+    return next(i for i, (g, goal) in enumerate(places) if g is group and goal == 0)
+
+
+def _after(places: list[_Place], group: _Group) -> list[_Place]:
+    """The goal list after the tactic of `group` on its first goal, which stands in front.
+
+    New goals come in front; the goals of the group that are left behind it, which a StepResult lists in the
+    group's order, keep their places.
+    """
+    proof = group.proof
+    children = [_Group(c) for c in proof.children]
+    order = proof.order or tuple((c, g) for c, child in enumerate(proof.children) for g in range(child.goals))
+    new = [(children[c], g) for c, g in order]
+    behind = sorted((goal, i) for i, (g, goal) in enumerate(places) if g is group and i)
+    kept = min(len(behind), len(new))
+    after = dict(zip((i for _, i in behind[len(behind) - kept :]), new[len(new) - kept :], strict=True))
+    rest = [after.get(i, place) for i, place in enumerate(places) if i and (place[0] is not group or i in after)]
+    return new[: len(new) - kept] + rest

@@ -1,0 +1,267 @@
+"""The AND-OR graph of a search: goals (OR), tactics on them (AND), each goal one node however it was reached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from prover.lean.theorem import ProofState, StepResult
+from prover.models.base import Suggestion
+from prover.search import status
+from prover.search.config import SearchConfig
+
+OPEN: Final = status.OPEN
+SOLVED: Final = status.SOLVED
+FAILED: Final = status.FAILED
+UNTRIED: Final = 3
+RUNNING: Final = 4
+DUPLICATE: Final = 5
+STATUS_NAMES: Final = ("open", "solved", "failed", "untried", "running", "duplicate")
+
+MESSAGE_LIMIT: Final = 300
+"""Characters kept of Lean's message on a failed tactic."""
+
+
+class Edge:
+    """A tactic on a goal: untried, running, or applied with the goals it left as children (AND)."""
+
+    __slots__ = (
+        "parent", "tactic", "logprob", "prior", "source", "status", "children", "order",
+        "visits", "virtual", "value", "error", "message", "reward", "weight",
+    )  # fmt: skip
+
+    def __init__(self, parent: Node, tactic: str, logprob: float, source: str) -> None:
+        self.parent = parent
+        self.tactic = tactic
+        self.logprob = logprob
+        self.prior = 0.0
+        self.source = source
+        self.status = UNTRIED
+        self.children: tuple[Node, ...] = ()
+        self.order: tuple[tuple[int, int], ...] = ()
+        self.visits = 0
+        self.virtual = 0
+        self.value = 0.0
+        self.error: str | None = None
+        """Why the tactic itself failed: a StepStatus, or `cycle`, `replay`. None where a goal it left failed."""
+        self.message = ""
+        self.reward = 0.0
+        self.weight = 0.0
+
+    @property
+    def steps(self) -> float:
+        """Tactics in the shortest known proof that starts with this one; inf where none is known."""
+        if self.status != SOLVED:
+            return math.inf
+        return 1 + sum(c.steps for c in self.children)
+
+
+class Node:
+    """A group of goals to prove (OR), shared by key over the whole graph."""
+
+    __slots__ = (
+        "id", "key", "state", "held", "status", "edges", "untried", "live", "parents", "origin", "depth", "logprob",
+        "visits", "virtual", "pending", "expansions", "expanding", "exhausted", "initial", "value", "steps", "best",
+        "support", "reach", "relevant", "barren", "mass", "premises", "try_reward", "try_weight",
+    )  # fmt: skip
+
+    def __init__(self, id: int, state: ProofState, origin: Edge | None, value: float) -> None:
+        self.id = id
+        self.key = state.key
+        self.state = state
+        self.held = True
+        """Whether the environment holds `state` under its id; where not, it is obtained again by replay."""
+        self.status = OPEN
+        self.edges: list[Edge] = []
+        self.untried: list[Edge] = []
+        """Edges not tried yet, the most probable last."""
+        self.live: list[Edge] = []
+        """Applied edges that are neither failed nor duplicates."""
+        self.parents: list[Edge] = []
+        self.origin = origin
+        """The edge that first led here; origins lead to the root without a cycle."""
+        self.depth: int = 0 if origin is None else origin.parent.depth + 1
+        self.logprob: float = 0.0 if origin is None else origin.parent.logprob + origin.logprob
+        """Log-probability of the tactics from the root to here, on the best path known when it was reached."""
+        self.visits = 0
+        """Walks that tried a tactic here or below: always the sum of the visits of `edges`."""
+        self.virtual = 0
+        self.pending = 0
+        """Edges of this node that Lean is working on."""
+        self.expansions = 0
+        self.expanding = False
+        self.exhausted = False
+        """The policy has nothing more to offer."""
+        self.initial = value
+        """What the value model said, in [0, 1]."""
+        self.value = value
+        self.steps: float = math.inf
+        """Tactics in the shortest known proof."""
+        self.best: Edge | None = None
+        self.support: Edge | bool | None = True
+        self.reach: Edge | bool | None = None
+        self.relevant = False
+        """Whether the root can still use this node: it is reached from the root over goals and tactics still open."""
+        self.barren: float = 0
+        """No way to a proof of at most so many tactics is left to try here."""
+        self.mass = 0.0
+        """Prior mass of the edges that have not failed."""
+        self.premises: tuple[str, ...] = ()
+        self.try_reward = 0.0
+        self.try_weight = 0.0
+
+
+class Graph:
+    """All goals met, from one root.
+
+    Lists that the search empties: `entered`, nodes that became relevant (or have an untried tactic back), and
+    `dropped`, nodes that ceased to be.
+    """
+
+    def __init__(self, root: ProofState, config: SearchConfig) -> None:
+        self.config = config
+        self.nodes: dict[str, Node] = {}
+        self.edge_count = 0
+        self.entered: list[Node] = []
+        self.dropped: list[Node] = []
+        self.lost: list[Node] = []
+        """Nodes that may have ceased to be relevant, until `status.flush_reach` has looked."""
+        self.root = self._node(root, None)
+        self.root.reach = True
+        self.root.relevant = True
+        self.entered.append(self.root)
+
+    def _node(self, state: ProofState, origin: Edge | None) -> Node:
+        node = Node(len(self.nodes), state, origin, self.config.unknown_value)
+        self.nodes[state.key] = node
+        return node
+
+    def can_expand(self, node: Node) -> bool:
+        return not node.exhausted and node.expansions < self.config.max_expansions
+
+    def has_option(self, node: Node) -> bool:
+        """Whether something can still be tried, or is being tried, at this very node."""
+        return bool(node.untried or node.pending or node.expanding) or self.can_expand(node)
+
+    def add_suggestions(self, node: Node, suggestions: Sequence[Suggestion]) -> int:
+        """Record one expansion of `node`; give the number of tactics that are new. None new exhausts the node."""
+        known = {e.tactic for e in node.edges}
+        added = 0
+        for s in suggestions:
+            if s.tactic in known:
+                continue
+            known.add(s.tactic)
+            node.edges.append(Edge(node, s.tactic, s.logprob, s.source))
+            added += 1
+        node.expansions += 1
+        node.expanding = False
+        if added:
+            self._set_priors(node)
+            self.edge_count += added
+        else:
+            node.exhausted = True
+        self.settle(node)
+        return added
+
+    def _set_priors(self, node: Node) -> None:
+        """Softmax over all the tactics of a node; those that failed keep theirs but leave the mass.
+
+        The mass makes priors of the others sum to one in selection, as where refused tactics are never children.
+        """
+        config = self.config
+        scores = [e.logprob for e in node.edges]
+        if config.length_power:
+            scores = [s / max(1, len(e.tactic)) ** config.length_power for s, e in zip(scores, node.edges, strict=True)]
+        scores = [s / config.temperature for s in scores]
+        top = max(scores)
+        weights = [math.exp(s - top) for s in scores]
+        total = sum(weights)
+        mass = 0.0
+        for e, w in zip(node.edges, weights, strict=True):
+            e.prior = w / total
+            if e.status not in (FAILED, DUPLICATE):
+                mass += e.prior
+        node.mass = mass
+        untried = [e for e in node.edges if e.status == UNTRIED]
+        untried.reverse()
+        # Stable: among equals the one that the policy put first is popped first.
+        untried.sort(key=lambda e: e.prior)
+        node.untried = untried
+
+    def take(self, edge: Edge) -> None:
+        """Mark an untried edge as running in Lean."""
+        node = edge.parent
+        if node.untried[-1] is edge:
+            node.untried.pop()
+        else:
+            node.untried.remove(edge)
+        edge.status = RUNNING
+        node.pending += 1
+
+    def put_back(self, edge: Edge) -> None:
+        """Undo `take`: the call was cancelled."""
+        edge.status = UNTRIED
+        edge.parent.pending -= 1
+        edge.parent.untried.append(edge)
+        self.entered.append(edge.parent)
+
+    def fail(self, edge: Edge, error: str, message: str = "") -> None:
+        """A running tactic failed by itself."""
+        edge.error = error
+        edge.message = message[:MESSAGE_LIMIT]
+        edge.parent.pending -= 1
+        status.fail_edge(self, edge)
+        self.settle(edge.parent)
+
+    def apply(self, edge: Edge, result: StepResult) -> tuple[list[Node], list[ProofState]]:
+        """Add what a running tactic gave (`result.ok`).
+
+        Gives the nodes that are new, and the states that the graph has no use for because it knows their goals already.
+        """
+        node = edge.parent
+        surplus: list[ProofState] = []
+        if any(s.key == node.key for s in result.states):
+            self.fail(edge, "cycle", "leads back to the same goals")
+            return [], list(result.states)
+        fresh: list[Node] = []
+        children: list[Node] = []
+        for state in result.states:
+            child = self.nodes.get(state.key)
+            if child is None:
+                child = self._node(state, edge)
+                fresh.append(child)
+            elif not child.held and status.alive(self, child):
+                child.state = state
+                child.held = True
+            else:
+                surplus.append(state)
+            children.append(child)
+        edge.children = tuple(children)
+        edge.order = result.order
+        node.pending -= 1
+        effect = sorted(c.id for c in children)
+        if any(len(e.children) == len(effect) and sorted(c.id for c in e.children) == effect for e in node.live):
+            edge.status = DUPLICATE
+            edge.children = ()
+            node.mass -= edge.prior
+        else:
+            edge.status = OPEN
+            node.live.append(edge)
+            for child in dict.fromkeys(children):
+                child.parents.append(edge)
+                better = node.logprob + edge.logprob
+                if better > child.logprob and child.depth:
+                    child.logprob = better
+            status.attach(self, edge)
+        self.settle(node)
+        for child in children:  # what nothing relevant leads to is not held for long
+            if child.held and not child.relevant:
+                self.dropped.append(child)
+        return fresh, surplus
+
+    def settle(self, node: Node) -> None:
+        """Draw the consequences of `node` having lost an option."""
+        if node.status == OPEN and node.support is True and not self.has_option(node):
+            status.lose_support(self, node)
+        status.flush_reach(self)

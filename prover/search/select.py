@@ -1,0 +1,250 @@
+"""Selection rules: which tactic to try next. A search is one loop; this is all in which searches differ.
+
+Two kinds, in the registry `RULES`. A walk rule chooses at each goal on the way down from the root, among the live
+edges and the most probable untried one, and is given the edges that are banned on this walk; it gives None where all
+are. A frontier rule gives a goal's priority in one queue over the whole graph.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prover.search.config import SearchConfig
+from prover.search.graph import OPEN, SOLVED, Edge, Graph, Node
+
+WalkRule = Callable[[Node, SearchConfig, "set[Edge]"], "Edge | None"]
+Priority = Callable[[Node, SearchConfig], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A named selection rule: `walk` or `priority` is set, never both."""
+
+    name: str
+    walk: WalkRule | None = None
+    priority: Priority | None = None
+    rollouts: bool = False
+    """Whether a new goal is valued by a rollout from it."""
+
+
+def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
+    """argmax Q + c(N) P sqrt(N) / (1 + n) (Silver et al. 2018, AlphaZero, c(N) as in its pseudocode).
+
+    Walks in flight count as lost visits (virtual loss). An untried tactic has Q = value of the goal - fpu_reduction,
+    so only the most probable one needs a look. Priors are renormalised over the tactics that have not failed.
+    """
+    total = node.visits + node.virtual
+    scale = math.log((total + config.c_base + 1.0) / config.c_base) + config.c_init
+    scale *= math.sqrt(total + 1.0) / max(node.mass, 1e-9)
+    loss = config.virtual_loss
+    best = None
+    best_score = -1.0
+    for edge in node.live:
+        if edge in banned:
+            continue
+        n = edge.visits
+        if edge.virtual:
+            lost = edge.virtual * loss
+            score = edge.value * (n + 1) / (n + 1 + lost) + scale * edge.prior / (1.0 + n + lost)
+        else:
+            score = edge.value + scale * edge.prior / (1.0 + n)
+        if score > best_score:
+            best, best_score = edge, score
+    if node.untried:
+        edge = node.untried[-1]
+        if edge not in banned:
+            score = max(0.0, node.value - config.fpu_reduction) + scale * edge.prior
+            if score > best_score:
+                best = edge
+    return best
+
+
+def rollout(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
+    """UCT (Kocsis, Szepesvári 2006): argmax Q + c sqrt(ln N / n), where Q comes from rollouts alone.
+
+    Untried tactics count as one arm that was drawn as often as tactics were tried here, so that going deeper does not
+    wait for all of them.
+    """
+    return _upper_confidence(node, banned, config.c_uct, node.value - config.fpu_reduction)
+
+
+def _upper_confidence(node: Node, banned: set[Edge], c: float, untried_value: float) -> Edge | None:
+    log_total = math.log(node.visits + node.virtual + 1.0)
+    best = None
+    best_score = -1.0
+    for edge in node.live:
+        n = edge.visits + edge.virtual
+        score = edge.value * edge.visits / max(1, n) + c * math.sqrt(log_total / max(1, n))
+        if score > best_score and edge not in banned:
+            best, best_score = edge, score
+    if node.untried and node.untried[-1] not in banned:
+        tried = len(node.edges) - len(node.untried)
+        score = max(0.0, untried_value) + c * math.sqrt(log_total / tried) if tried else math.inf
+        if score > best_score:
+            best = node.untried[-1]
+    return best
+
+
+def rmax(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
+    """RMaxTS (Xin et al. 2024, DeepSeek-Prover-V1.5, section 3.3): only new states are rewarded, old rewards
+    discounted.
+
+    DUCB: W_g(s,a) / N_g(s,a) + sqrt(2 ln(sum_b N_g(s,b)) / N_g(s,a)). Trying something new at this goal is one more
+    arm, as the paper's virtual child of each node. Walks in flight count as draws without reward.
+    """
+    total = node.try_weight + node.pending + sum(e.weight + e.virtual for e in node.live)
+    log_total = 2.0 * math.log(max(1.0, total))
+    best = None
+    best_score = -1.0
+    for edge in node.live:
+        n = max(edge.weight + edge.virtual, 1e-9)
+        score = edge.reward / n + math.sqrt(log_total / n)
+        if score > best_score and edge not in banned:
+            best, best_score = edge, score
+    if node.untried and node.untried[-1] not in banned:
+        n = node.try_weight + node.pending
+        score = node.try_reward / n + math.sqrt(log_total / n) if n else math.inf
+        if score > best_score:
+            best = node.untried[-1]
+    return best
+
+
+def uniform(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
+    """The least visited live edge or, where it was visited as often as tactics were tried here, a new tactic."""
+    best = None
+    fewest = math.inf
+    if node.untried and node.untried[-1] not in banned:
+        best = node.untried[-1]
+        fewest = len(node.edges) - len(node.untried)
+    for edge in node.live:
+        n = edge.visits + edge.virtual
+        if n < fewest and edge not in banned:
+            best, fewest = edge, n
+    return best
+
+
+def best_first(node: Node, config: SearchConfig) -> float:
+    """Log-probability of the tactics from the root (ReProver, Yang et al. 2023), over depth ** length_penalty.
+
+    The second form is BFS-Prover's (Xin et al. 2025, section 3.1).
+    """
+    return node.logprob / max(1, node.depth) ** config.length_penalty
+
+
+def breadth(node: Node, config: SearchConfig) -> float:
+    """Shallow goals first, in the order they were met; at most `config.suggestions` tactics each in the first round."""
+    return -float(node.depth)
+
+
+RULES: dict[str, Rule] = {
+    r.name: r
+    for r in (
+        Rule("puct", walk=puct),
+        Rule("best_first", priority=best_first),
+        Rule("breadth", priority=breadth),
+        Rule("rollout", walk=rollout, rollouts=True),
+        Rule("rmax", walk=rmax),
+        Rule("uniform", walk=uniform),
+    )
+}
+
+
+def rule_named(name: str) -> Rule:
+    """The rule of that name; ValueError names those that exist."""
+    if name not in RULES:
+        raise ValueError(f"no selection rule {name!r}; there are {', '.join(RULES)}")
+    return RULES[name]
+
+
+def combine(edge: Edge, config: SearchConfig) -> float:
+    """Value in [0, 1] of a tactic from the goals it left.
+
+    `min`: discount * value of the hardest goal still open (Hubert et al. 2025, AlphaProof: the hardest decides).
+    `product`: product of values (Lample et al. 2022, HTPS), not discounted. `sum`: steps add up, discount ** (1 + sum
+    of steps). Goals solved already leave nothing to do: they count as 1.
+    """
+    if edge.status == SOLVED:
+        return config.discount**edge.steps
+    children = edge.children
+    if len(children) == 1:
+        value = children[0].value
+    elif config.combine == "min":
+        value = min((c.value for c in children if c.status != SOLVED), default=1.0)
+    else:
+        value = math.prod(c.value for c in children if c.status != SOLVED)
+    return value if config.combine == "product" else config.discount * value
+
+
+def backup(nodes: list[Node], edges: list[Edge], reward: float, config: SearchConfig) -> None:
+    """Count a finished walk on its path and renew values from the leaf up.
+
+    A goal's value is (initial + sum n q) / (1 + sum n) over the tactics that have not failed: recomputed from the
+    children, not accumulated, so that it stays right where paths meet (Czech et al. 2021, Monte-Carlo Graph Search).
+    What Lean refused says nothing of the goal. `reward` is what `rmax` earns: 1 where the walk met a new state, else
+    0.
+    """
+    decay = config.rmax_discount
+    for depth in range(len(edges) - 1, -1, -1):
+        edge = edges[depth]
+        node = nodes[depth]
+        edge.visits += 1
+        node.visits += 1
+        if edge is edges[-1]:
+            node.try_weight = decay * node.try_weight + 1.0
+            node.try_reward = decay * node.try_reward + reward
+        edge.weight = decay * edge.weight + 1.0
+        edge.reward = decay * edge.reward + reward
+        if edge.status == OPEN:
+            edge.value = combine(edge, config)
+        renew(node)
+
+
+def renew(node: Node) -> None:
+    """Recompute an open goal's value from its tactics, each counted by visits, and its initial value, counted once."""
+    if node.status != OPEN:
+        return
+    value = node.initial
+    n = 1
+    for e in node.live:
+        value += e.visits * e.value
+        n += e.visits
+    node.value = value / n
+
+
+class Frontier:
+    """Goals with something to try, best first: one queue over the graph for the rules that have a priority.
+
+    Goals come in rounds: all first expansions come before any second one.
+    """
+
+    def __init__(self, priority: Priority, graph: Graph) -> None:
+        self._priority = priority
+        self._graph = graph
+        self._heap: list[tuple[int, float, int, Node]] = []
+        self._pushed = 0
+
+    def push(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            round_ = node.expansions - 1 if node.untried else node.expansions
+            heapq.heappush(self._heap, (round_, -self._priority(node, self._graph.config), self._pushed, node))
+            self._pushed += 1
+
+    def next(self) -> tuple[Node, Edge | None] | None:
+        """The best goal with its next tactic, or with None where it is to be expanded; None when nothing is left."""
+        graph = self._graph
+        while self._heap:
+            round_, _, _, node = self._heap[0]
+            if node.relevant and not node.expanding:
+                if node.untried:
+                    return node, node.untried[-1]
+                if graph.can_expand(node):
+                    if round_ >= node.expansions:
+                        return node, None
+                    heapq.heappop(self._heap)
+                    self.push((node,))
+                    continue
+            heapq.heappop(self._heap)
+        return None

@@ -1,0 +1,113 @@
+"""Which nodes' states the environment holds: freed when they cease to matter, obtained again by replay when needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from prover.lean.theorem import ProofState, StepResult
+from prover.search.graph import Graph, Node
+
+FREE_AT_ONCE: Final = 64
+"""States collected before the environment is told to free them."""
+
+
+class States:
+    """The states that an environment holds for one graph.
+
+    `counts` gets `freed` and `replay_calls`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        step: Callable[[ProofState, str], Awaitable[StepResult]],
+        free: Callable[[Sequence[ProofState]], Awaitable[None]],
+        counts: Counter[str],
+    ) -> None:
+        self.surplus: list[ProofState] = []
+        """States that no node has a use for."""
+        self._graph = graph
+        self._step = step
+        self._free = free
+        self._counts = counts
+        self._replays: dict[Node, asyncio.Task[bool]] = {}
+        self._frees: set[asyncio.Task[None]] = set()
+
+    def tidy(self, at_least: int = FREE_AT_ONCE) -> None:
+        """Free what ceased to matter, once more than `at_least` states have gathered; not what Lean is working on."""
+        graph = self._graph
+        if len(graph.dropped) + len(self.surplus) <= at_least:
+            return
+        busy: list[Node] = []
+        states, self.surplus = self.surplus, []
+        for node in graph.dropped:
+            if node.held and not node.relevant:
+                if node.pending or node.expanding:
+                    busy.append(node)
+                else:
+                    node.held = False
+                    states.append(node.state)
+        graph.dropped = busy
+        if states:
+            self._counts["freed"] += len(states)
+            task = asyncio.get_running_loop().create_task(self._freeing(states))
+            self._frees.add(task)
+            task.add_done_callback(self._frees.discard)
+
+    async def _freeing(self, states: Sequence[ProofState]) -> None:
+        await self._free(states)
+
+    async def settle(self) -> None:
+        """Free all that ceased to matter and wait until it is done."""
+        self.tidy(0)
+        await asyncio.gather(*self._frees)
+
+    async def close(self) -> None:
+        """Free everything."""
+        await asyncio.gather(*self._frees, return_exceptions=True)
+        held = [n for n in self._graph.nodes.values() if n.held]
+        for node in held:
+            node.held = False
+        states = [n.state for n in held] + self.surplus
+        self.surplus = []
+        if states:
+            self._counts["freed"] += len(states)
+            await self._free(states)
+
+    async def obtain(self, node: Node) -> bool:
+        """Have the environment hold a node's state again, by replay from the nearest one that it holds.
+
+        False where a tactic on the way does not give again what it gave.
+        """
+        task = self._replays.get(node)
+        if task is None:
+            task = self._replays[node] = asyncio.get_running_loop().create_task(self._replay(node))
+            task.add_done_callback(lambda _: self._replays.pop(node, None))
+        return await asyncio.shield(task)
+
+    async def _replay(self, node: Node) -> bool:
+        graph = self._graph
+        edge = node.origin
+        if edge is None:
+            return False
+        parent = edge.parent
+        parent.pending += 1  # keeps its state from being freed meanwhile
+        try:
+            if not parent.held and not await self.obtain(parent):
+                return False
+            self._counts["replay_calls"] += 1
+            result = await self._step(parent.state, edge.tactic)
+        finally:
+            parent.pending -= 1
+            graph.settle(parent)
+        for state in result.states:
+            other = graph.nodes.get(state.key)
+            if other is not None and not other.held and (other is node or other.relevant):
+                other.state, other.held = state, True
+            else:
+                self.surplus.append(state)
+        graph.dropped += (parent, node)
+        return node.held

@@ -1,0 +1,217 @@
+"""A search drawn as one self-contained HTML page: an icicle chart of goals and tactics, and a panel for one of them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+
+import msgspec
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from prover.search.graph import FAILED, OPEN, SOLVED, STATUS_NAMES, UNTRIED, Edge, Graph, Node
+
+DEPTH_SHOWN = 12
+"""Levels drawn at a time; clicking goes deeper."""
+TEXT_LIMIT = 4000
+"""Characters of a goal kept on the page."""
+
+_COLOURS = {"proof": "#1a7f37", "solved": "#7fcf8f", "open": "#8fb8e8", "failed": "#d9a0a0", "untried": "#cccccc"}
+_LEGEND = {
+    "proof": "shortest proof", "solved": "solved", "open": "open", "failed": "failed",
+    "untried": "not relevant any more",
+}  # fmt: skip
+
+
+def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> str:
+    """The page as HTML, with plotly.js inside, so that it opens without a network.
+
+    Goals met several times are drawn where they were first met. Where there are more than `limit` goals, those of the
+    proof and then the most visited are drawn. Tactics that failed by themselves or were not tried are listed in their
+    goal's panel.
+    """
+    proof = set(_proof_edges(graph))
+    shown = _most_useful(graph, proof, limit)
+    ids: list[str] = []
+    parents: list[str] = []
+    labels: list[str] = []
+    colours: list[str] = []
+    values: list[int] = []
+    panel: dict[str, object] = {}
+    first_met: dict[Edge, list[Node]] = {}
+    for node in shown:
+        if node.origin is not None:
+            first_met.setdefault(node.origin, []).append(node)
+    sizes = _sizes(graph, shown, first_met)
+    proof_nodes = {e.parent for e in proof}
+    for node in shown:
+        ids.append(f"g{node.id}")
+        parents.append(
+            "" if node.origin is None else f"t{node.origin.parent.id}.{node.origin.parent.edges.index(node.origin)}"
+        )
+        target = node.state.goals[0].target if node.state.goals else ""
+        labels.append(_label("⊢ " + (target or node.state.text.split("⊢")[-1].strip())))
+        colours.append(_COLOURS[_goal_colour(node, proof_nodes)])
+        values.append(sizes[node])
+        panel[ids[-1]] = _goal_panel(node)
+        for i, edge in enumerate(node.edges):
+            if edge.status not in (OPEN, SOLVED, FAILED) or edge.error is not None:
+                continue
+            ids.append(f"t{node.id}.{i}")
+            parents.append(f"g{node.id}")
+            labels.append(_label(edge.tactic))
+            colours.append(_COLOURS["proof" if edge in proof else STATUS_NAMES[edge.status]])
+            values.append(1 + sum(sizes[c] for c in first_met.get(edge, ())))
+            panel[ids[-1]] = _tactic_panel(edge, shown_ids=shown)
+    figure = go.Figure(
+        go.Icicle(
+            ids=ids, parents=parents, labels=labels, values=values, branchvalues="total", maxdepth=DEPTH_SHOWN,
+            marker={"colors": colours, "line": {"width": 1}}, hoverinfo="label", tiling={"orientation": "v", "pad": 1},
+            sort=False, pathbar={"visible": True},
+        )
+    )  # fmt: skip
+    figure.update_layout(margin={"l": 4, "r": 4, "t": 24, "b": 4}, uniformtext={"minsize": 9, "mode": "hide"})
+    left_out = len(graph.nodes) - len(shown)
+    note = f"{len(graph.nodes)} goals, {graph.edge_count} tactics, root {STATUS_NAMES[graph.root.status]}"
+    if left_out:
+        note += f"; the {left_out} least visited goals are left out"
+    return _PAGE.format(
+        title=html.escape(title), note=html.escape(note), plotly=get_plotlyjs(), 
+        figure=_script(figure.to_json() or "{}"),
+        panel=_script(msgspec.json.encode(panel).decode()),
+        legend="".join(f'<span><i style="background:{c}"></i>{_LEGEND[k]}</span>' for k, c in _COLOURS.items()),
+    )  # fmt: skip
+
+
+def _proof_edges(graph: Graph) -> Iterator[Edge]:
+    stack = [graph.root] if graph.root.status == SOLVED else []
+    seen: set[Node] = set(stack)
+    while stack:
+        edge = stack.pop().best
+        assert edge is not None
+        yield edge
+        for child in edge.children:
+            if child not in seen:
+                seen.add(child)
+                stack.append(child)
+
+
+def _most_useful(graph: Graph, proof: set[Edge], limit: int) -> dict[Node, None]:
+    """At most about `limit` nodes closed under origins, in the order they were met."""
+    nodes = list(graph.nodes.values())
+    if len(nodes) > limit:
+        needed = {c for e in proof for c in e.children}
+        chosen: set[Node] = set()
+        for node in sorted(nodes, key=lambda n: (n not in needed, -n.visits, n.id)):
+            if len(chosen) >= limit:
+                break
+            while node not in chosen:
+                chosen.add(node)
+                if node.origin is None:
+                    break
+                node = node.origin.parent
+        nodes = [n for n in nodes if n in chosen]
+    return dict.fromkeys(nodes)
+
+
+def _sizes(graph: Graph, shown: dict[Node, None], first_met: dict[Edge, list[Node]]) -> dict[Node, int]:
+    """Width of a goal in the chart: tactics drawn at and below it, and itself. Children are met after parents."""
+    sizes: dict[Node, int] = {}
+    for node in reversed(shown):
+        drawn = [e for e in node.edges if e.status in (OPEN, SOLVED, FAILED) and e.error is None]
+        sizes[node] = 1 + sum(1 + sum(sizes[c] for c in first_met.get(e, ())) for e in drawn)
+    return sizes
+
+
+def _goal_colour(node: Node, proof: set[Node]) -> str:
+    if node in proof:
+        return "proof"
+    if node.status == OPEN and not node.relevant:
+        return "untried"
+    return STATUS_NAMES[node.status]
+
+
+def _label(text: str) -> str:
+    """Plotly reads a little HTML in labels; a tactic's `<;>` must not be taken for it."""
+    line = " ".join(text.split())
+    return html.escape(line if len(line) <= 80 else line[:79] + "…", quote=False)
+
+
+def _goal_panel(node: Node) -> dict[str, object]:
+    return {
+        "head": f"goal {node.id}, {STATUS_NAMES[node.status]}",
+        "facts": f"{node.visits} visits, value {node.value:.3f} (at first {node.initial:.3f}), "
+        + f"asked {node.expansions} times"
+        + (f", shortest proof {node.steps:.0f} tactics" if node.status == SOLVED else ""),
+        "text": node.state.text[:TEXT_LIMIT],
+        "rows": [
+            [e.tactic, e.error or STATUS_NAMES[e.status], f"{e.prior:.4f}", f"{e.value:.3f}" if e.visits else "",
+             e.visits, e.message]
+            for e in sorted(node.edges, key=lambda e: (-e.visits, e.status == UNTRIED, -e.prior))
+        ],
+    }  # fmt: skip
+
+
+def _tactic_panel(edge: Edge, shown_ids: dict[Node, None]) -> dict[str, object]:
+    names = [f"goal {c.id}" + ("" if c in shown_ids else " (left out)") for c in edge.children]
+    return {
+        "head": f"tactic, {STATUS_NAMES[edge.status]}",
+        "facts": f"{edge.visits} visits, value {edge.value:.3f}, prior {edge.prior:.4f}, logprob {edge.logprob:.3f}"
+        + (f", from {edge.source}" if edge.source else ""),
+        "text": edge.tactic,
+        "rows": [
+            [n, STATUS_NAMES[c.status], "", f"{c.value:.3f}", c.visits, ""]
+            for n, c in zip(names, edge.children, strict=True)
+        ],
+    }
+
+
+def _script(json: str) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ margin: 0; font: 14px system-ui, sans-serif; display: flex; height: 100vh; color: #222; background: #fff; }}
+#left {{ flex: 1; min-width: 0; display: flex; flex-direction: column; }}
+#chart {{ flex: 1; min-height: 0; }}
+header {{ padding: 6px 10px; }} header b {{ margin-right: 1em; }}
+header span {{ margin-left: 1em; white-space: nowrap; }}
+header i {{ display: inline-block; width: .8em; height: .8em; margin-right: .3em; }}
+#panel {{ width: 38%; overflow: auto; border-left: 1px solid #ccc; padding: 8px 12px; box-sizing: border-box; }}
+pre {{ white-space: pre-wrap; background: #f5f5f5; padding: 8px; }}
+table {{ border-collapse: collapse; width: 100%; font-size: 12px; }}
+td, th {{ text-align: left; vertical-align: top; padding: 2px 6px; border-bottom: 1px solid #eee; }}
+td:first-child {{ font-family: monospace; white-space: pre-wrap; }}
+</style></head><body>
+<div id="left"><header><b>{title}</b>{note}{legend}</header><div id="chart"></div></div>
+<div id="panel"><h3 id="head"></h3><p id="facts"></p><pre id="text"></pre><table id="rows"></table></div>
+<script>{plotly}</script>
+<script type="application/json" id="figure">{figure}</script>
+<script type="application/json" id="details">{panel}</script>
+<script>
+const figure = JSON.parse(document.getElementById("figure").textContent);
+const details = JSON.parse(document.getElementById("details").textContent);
+const columns = ["tactic or goal", "status", "prior", "value", "visits", "message"];
+function row(cells, tag) {{
+  const tr = document.createElement("tr");
+  for (const cell of cells) {{
+    const td = document.createElement(tag); td.textContent = cell; tr.appendChild(td);
+  }}
+  return tr;
+}}
+function show(id) {{
+  const d = details[id];
+  if (!d) return;
+  for (const key of ["head", "facts", "text"]) document.getElementById(key).textContent = d[key];
+  document.getElementById("rows").replaceChildren(row(columns, "th"), ...d.rows.map(r => row(r, "td")));
+}}
+const chart = document.getElementById("chart");
+Plotly.newPlot(chart, figure.data, figure.layout, {{responsive: true, displaylogo: false}}).then(() => {{
+  chart.on("plotly_click", event => show(event.points[0].id));
+  show("g0");
+}});
+</script></body></html>
+"""

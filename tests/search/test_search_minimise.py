@@ -1,0 +1,55 @@
+"""Minimising a proof, with a check that knows which scripts hold."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prover.lean.theorem import ProofNode, Theorem
+from prover.search import minimise
+
+THEOREM = Theorem("t", ": True")
+
+
+def chain(*tactics: str) -> ProofNode:
+    tree = ProofNode(tactics[-1])
+    for t in reversed(tactics[:-1]):
+        tree = ProofNode(t, (tree,), ((0, 0),))
+    return tree
+
+
+def run(tree: ProofNode, accepted: set[str], max_checks: int = 64) -> tuple[str, int]:
+    asked: list[str] = []
+
+    async def check(script: str) -> bool:
+        asked.append(script)
+        return script in accepted
+
+    proof = asyncio.run(minimise(THEOREM, tree, check, max_checks=max_checks))
+    assert len(set(asked)) == len(asked)
+    return proof.script, len(asked)
+
+
+def test_a_subtree_gives_way_to_one_tactic() -> None:
+    assert run(chain("intro n", "cases n", "rfl"), {"intro n\nomega", "intro n\ncases n\nsimp"})[0] == "intro n\nomega"
+
+
+def test_a_useless_step_is_dropped_and_intros_merge() -> None:
+    tree = chain("intro a", "skip", "intro b", "exact f a b")
+    accepted = {"intro a\nintro b\nexact f a b", "intro a b\nexact f a b"}
+    assert run(tree, accepted)[0] == "intro a b\nexact f a b"
+
+
+def test_a_combination_is_shortened() -> None:
+    assert run(chain("constructor <;> simp"), {"constructor"})[0] == "constructor"
+    assert run(chain("simp [foo, bar]"), {"simp [bar]", "simp"})[0] == "simp"
+
+
+def test_nothing_shorter_gives_the_same_and_checks_are_bounded() -> None:
+    tree = chain(*(f"step{i}" for i in range(30)))
+    script, asked = run(tree, set(), max_checks=10)
+    assert script.split("\n") == [f"step{i}" for i in range(30)] and asked == 10
+
+
+def test_siblings_stay() -> None:
+    tree = ProofNode("constructor", (chain("skip", "rfl"), chain("exact h")), ((0, 0), (1, 0)))
+    assert run(tree, {"constructor\n· rfl\n· exact h"})[0] == "constructor\n· rfl\n· exact h"
