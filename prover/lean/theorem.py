@@ -68,6 +68,12 @@ class ProofState:
     goals: tuple[Goal, ...]
 
     @property
+    def shared(self) -> str:
+        """What a search may share states by: `key` with the names of hypotheses, since a tactic says names."""
+        names = " ".join(name for g in self.goals for name, _ in g.hypotheses)
+        return f"{self.key} {names}" if names else self.key
+
+    @property
     def text(self) -> str:
         """What models read: the goals, first goal first, separated by a blank line."""
         return "\n\n".join(g.text for g in self.goals)
@@ -106,6 +112,8 @@ class ProofNode:
     """As in StepResult.order: which goal of which child stands where in Lean's goal list."""
     goals: int = 1
     """How many goals the group had before the tactic."""
+    renamed: tuple[str, ...] = ()
+    """As in Goal.renamed, for the goal that the tactic acts on."""
 
     @property
     def size(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from prover.lean.theorem import ProofNode, Theorem
 from prover.search.graph import SOLVED, Graph, Node
@@ -29,7 +30,8 @@ def proof_tree(graph: Graph, root: Node | None = None) -> ProofNode | None:
             continue
         stack.pop()
         children = tuple(done[c] for c in edge.children)
-        done[node] = ProofNode(edge.tactic, children, edge.order, len(node.state.goals))
+        renamed = node.state.goals[0].renamed if node.state.goals else ()
+        done[node] = ProofNode(edge.tactic, children, edge.order, len(node.state.goals), renamed)
     return done[start]
 
 
@@ -57,9 +59,33 @@ def to_script(tree: ProofNode) -> str:
     tells when that is wrong.
     """
     lines: list[str] = []
-    group = _Group(tree)
+    group = _Group(_with_names(tree))
     _write([(group, i) for i in range(tree.goals)], "", "", lines)
     return "\n".join(lines)
+
+
+_WORD = re.compile(r"[^\s()\[\]{}⟨⟩,;:←|.]+")
+
+
+def _with_names(tree: ProofNode) -> ProofNode:
+    """The tree with `rename_i` where a tactic below names a hypothesis that Lean left without a name."""
+    order: list[ProofNode] = []
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        stack.extend(node.children)
+    if not any(n.renamed for n in order):
+        return tree
+    done: dict[int, tuple[ProofNode, set[str]]] = {}
+    for node in reversed(order):  # children first
+        below = [done[id(c)] for c in node.children]
+        words = set(_WORD.findall(node.tactic)).union(*(w for _, w in below))
+        tactic = node.tactic
+        if not words.isdisjoint(node.renamed):
+            tactic = f"rename_i {' '.join(node.renamed)}\n{tactic}"
+        done[id(node)] = (replace(node, tactic=tactic, children=tuple(c for c, _ in below), renamed=()), words)
+    return done[id(tree)][0]
 
 
 def to_source(theorem: Theorem, tree: ProofNode) -> str:

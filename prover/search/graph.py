@@ -68,7 +68,7 @@ class Node:
 
     def __init__(self, id: int, state: ProofState, origin: Edge | None, value: float) -> None:
         self.id = id
-        self.key = state.key
+        self.key = state.shared
         self.state = state
         self.held = True
         """Whether the environment holds `state` under its id; where not, it is obtained again by replay."""
@@ -134,7 +134,7 @@ class Graph:
 
     def _node(self, state: ProofState, origin: Edge | None) -> Node:
         node = Node(len(self.nodes), state, origin, self.config.unknown_value)
-        self.nodes[state.key] = node
+        self.nodes[state.shared] = node
         return node
 
     def can_expand(self, node: Node) -> bool:
@@ -221,13 +221,13 @@ class Graph:
         """
         node = edge.parent
         surplus: list[ProofState] = []
-        if any(s.key == node.key for s in result.states):
+        if any(s.key == node.state.key for s in result.states):
             self.fail(edge, "cycle", "leads back to the same goals")
             return [], list(result.states)
         fresh: list[Node] = []
         children: list[Node] = []
         for state in result.states:
-            child = self.nodes.get(state.key)
+            child = self.nodes.get(state.shared)
             if child is None:
                 child = self._node(state, edge)
                 fresh.append(child)

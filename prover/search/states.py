@@ -104,7 +104,7 @@ class States:
             parent.pending -= 1
             graph.settle(parent)
         for state in result.states:
-            other = graph.nodes.get(state.key)
+            other = graph.nodes.get(state.shared)
             if other is not None and not other.held and (other is node or other.relevant):
                 other.state, other.held = state, True
             else:

@@ -88,7 +88,7 @@ def dump(search: Search) -> bytes:
         search.config,
         [
             _Node(
-                n.key, n.state.goals, place(n.origin), n.status, n.depth, n.logprob, n.visits, n.expansions,
+                n.state.key, n.state.goals, place(n.origin), n.status, n.depth, n.logprob, n.visits, n.expansions,
                 n.exhausted, n.initial, n.value, float(n.steps), place(n.best), float(n.barren),
                 n.premises, n.try_reward, n.try_weight, n.mass, tuple(index[e] for e in n.untried),
                 tuple(index[e] for e in n.live),
@@ -144,7 +144,7 @@ def _fill(graph: Graph, document: _Search) -> None:
     for record in document.nodes[1:]:
         node = Node(len(nodes), ProofState(-1, record.key, record.goals), None, record.initial)
         node.held = False
-        graph.nodes[record.key] = node
+        graph.nodes[node.key] = node
         nodes.append(node)
     edges: list[Edge] = []
     for record in document.edges:
