@@ -1,0 +1,71 @@
+"""Expert iteration (Anthony et al. 2017; Polu & Sutskever 2020): learn the tactics that search found to work.
+
+Policy: every tactic that starts a proof of a goal on the way of an audited proof, shorter proofs weighing more.
+Value: steps-to-go of solved goals, and as negatives the goals that took much search and stayed open, from solved and
+unsolved theorems alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prover.lean.theorem import Goal, ProofState
+from prover.models.learner import PolicyExample, ValueExample
+from prover.models.prompt import steps_bin
+from prover.search.examples import Example
+
+NEGATIVE_VISITS = 8
+"""An open goal counts as a negative for the value once so many Lean calls were spent below it."""
+
+
+def state_of(text: str) -> ProofState:
+    """A state that reads like `text`, for prompts; no process knows it."""
+    from prover.lean.protocol import split_hypotheses
+
+    goals = []
+    for part in text.split("\n\n"):
+        hyps, target = split_hypotheses(part)
+        goals.append(Goal(part, hyps, target))
+    return ProofState(-1, "", tuple(goals))
+
+
+def harvest(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, data) for the ledger. `proved`: the audit accepted the theorem's proof; else no policy example is made."""
+    for e in examples:
+        if proved and e.solved and e.best:
+            least = e.best[0][1]
+            good = [(t, 0.5 ** (s - least)) for t, s in e.best if s <= least + 2]
+            yield "policy", {"state": e.text, "premises": e.premises, "tactics": good, "depth": e.depth}
+        if proved and e.solved:
+            yield "value", {"state": e.text, "premises": e.premises, "steps": e.steps}
+        elif not e.solved and e.total_visits >= NEGATIVE_VISITS:
+            yield "value", {"state": e.text, "premises": e.premises, "steps": None}
+
+
+def policy_examples(rows: Iterable[dict[str, Any]]) -> list[PolicyExample]:
+    """Training examples from ledger data. The weights of a goal's tactics sum to at most 2, however many there are."""
+    merged: dict[tuple[str, str], tuple[tuple[str, ...], float]] = {}
+    for row in rows:
+        total = sum(w for _, w in row["tactics"])
+        scale = min(1.0, 2.0 / total) if total else 0.0
+        for tactic, weight in row["tactics"]:
+            key = (row["state"], tactic)
+            known = merged.get(key, ((), 0.0))[1]
+            merged[key] = (tuple(row["premises"]), max(known, weight * scale))
+    return [
+        PolicyExample(state_of(state), tactic, premises, weight) for (state, tactic), (premises, weight) in merged.items()
+    ]
+
+
+def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
+    """Training examples from ledger data: the best that is known of each goal. Negatives weigh half: they may be wrong."""
+    best: dict[str, tuple[tuple[str, ...], int | None]] = {}
+    for row in rows:
+        known = best.get(row["state"])
+        if known is None or (row["steps"] is not None and (known[1] is None or row["steps"] < known[1])):
+            best[row["state"]] = (tuple(row["premises"]), row["steps"])
+    return [
+        ValueExample(state_of(state), steps_bin(steps), premises, 1.0 if steps is not None else 0.5)
+        for state, (premises, steps) in best.items()
+    ]
