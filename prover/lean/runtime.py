@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from prover.errors import UserError
-from prover.lean import install
+from prover.lean import install, snapshot
+from prover.lean.mend import MEND_VERSION
 
 TOOLCHAIN = "4.28.0"
 PARTS = ("Basic", "Goals", "Step", "Load", "Export", "Check", "Library", "Main")
@@ -129,10 +130,14 @@ def _embedded() -> LeanRuntime:
         f"--allow-fs-read={source.parent}",
         "--allow-worker",
         "--disable-warning=SecurityWarning",
+        "--wasm-lazy-validation",  # a second of processor time; the install has checked the module's hash
         str(root / "lean.js"),
         "--run",
         "/srv/Server.lean",
     )
+    kept = source.parent / f"snapshot-m{MEND_VERSION}"
+    if snapshot.make(command, env, kept):
+        env["TURNSTILE_RESTORE"] = str(kept)
     protection = (
         "WebAssembly: no processes, no sockets",
         "Node permissions: reads only its own library and server, writes nothing",

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import itertools
 import os
-import resource
 import secrets
 import signal
 import time
@@ -22,13 +21,13 @@ from typing import Any
 from prover.errors import UserError
 from prover.lean import protocol
 from prover.lean.runtime import LeanRuntime, find_runtime
+from prover.lean.snapshot import limit_stack
 from prover.lean.theorem import ProofState, StepResult, Theorem
 
 WHOLE_LIBRARY = ("Init", "Std")
 """Imports of the environment that library theorems are looked up in."""
 
 _handles = itertools.count(1)
-_STACK = 64 * 2**20
 
 
 class LeanError(Exception):
@@ -132,6 +131,7 @@ class LeanServer:
         self._noise: deque[str] = deque(maxlen=20)
         self._closed = False
         self._killed_for = ""
+        self._restarting = False
 
     async def __aenter__(self) -> LeanServer:
         await self.start()
@@ -151,12 +151,6 @@ class LeanServer:
         began = time.monotonic()
         self._nonce = secrets.token_hex(16).encode()
         self._noise.clear()
-
-        def limit_stack() -> None:
-            hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-            soft = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
-            resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
         self._process = await asyncio.create_subprocess_exec(
             *self.runtime.command,
@@ -236,6 +230,7 @@ class LeanServer:
     async def restart(self) -> None:
         """Replace the process: memory that Lean never gives back. Open states come back when next used."""
         generation = self._generation
+        self._restarting = True
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -275,7 +270,8 @@ class LeanServer:
         why = self._killed_for or "the Lean process died: " + " | ".join(self._noise)[-300:]
         self._killed_for = ""
         # Only the step that Lean was working on is to blame; the others go again.
-        if self._flying:
+        blameless, self._restarting = self._restarting, False
+        if self._flying and not blameless:
             self._answer(self._flying.popleft(), StepResult(status, message=why))  # type: ignore[arg-type]
         while self._flying:
             step = self._flying.pop()

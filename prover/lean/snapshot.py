@@ -1,0 +1,89 @@
+"""The embedded server's snapshot: its memory at the moment when it is ready, so that later starts need not elaborate it.
+
+Made once for each source of the server, tried out, and kept beside it in the cache. Where it cannot be made, the ordinary
+start remains: slower by half a minute, otherwise the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+
+KEPT = 3
+"""Snapshots that stay when a new one is made: 250 MB each, one for each source of the server that was in use."""
+_SECONDS = 600
+_STACK = 64 * 2**20
+_log = logging.getLogger(__name__)
+
+
+def limit_stack() -> None:
+    """In the child, before it starts: room for Node's --stack-size, and no core files."""
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    soft = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _run(command: tuple[str, ...], env: dict[str, str], stdin: bytes) -> str:
+    done = subprocess.run(
+        command,
+        env=env,
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_SECONDS,
+        preexec_fn=limit_stack,
+        check=False,
+    )
+    return done.stdout.decode(errors="replace")
+
+
+def complete(folder: Path) -> bool:
+    """Whether a snapshot lies there, whole."""
+    try:
+        state = json.loads((folder / "state.json").read_text())
+        return (folder / "memory").stat().st_size == state["bytes"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _works(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
+    """Whether a server started from it answers. Loading source needs nearly all: imports, files, tasks on new threads."""
+    request = {"id": 1, "cmd": "load", "source": "example : 1 = 1 := by sorry", "file": "<snapshot>", "imports": ["Init"]}
+    out = _run(command, env | {"TURNSTILE_RESTORE": str(folder)}, f"nonce:\n{json.dumps(request)}\n".encode())
+    return 'nonce:{"ready"' in out and '"errors":[]' in out
+
+
+def make(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
+    """Make sure that the snapshot of the server that `command` starts is in `folder`. False where that cannot be done."""
+    if complete(folder):
+        return True
+    try:
+        with FileLock(str(folder) + ".lock"):
+            if complete(folder):
+                return True
+            with tempfile.TemporaryDirectory(prefix="snapshot-", dir=folder.parent) as scratch:
+                fresh = Path(scratch) / "new"
+                fresh.mkdir()
+                writing = (command[0], f"--allow-fs-write={fresh}", *command[1:])
+                out = _run(writing, env | {"TURNSTILE_SAVE": str(fresh)}, b"")
+                if not complete(fresh) or not _works(command, env, fresh):
+                    _log.warning("no snapshot of the Lean server, it will start slowly: %s", out.strip()[-300:])
+                    return False
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(fresh, folder)
+    except (OSError, subprocess.SubprocessError) as e:
+        _log.warning("no snapshot of the Lean server, it will start slowly: %s", e)
+        return False
+    by_age = sorted(folder.parent.parent.glob(f"*/{folder.name}"), key=lambda path: path.stat().st_mtime)
+    for old in by_age[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return True
