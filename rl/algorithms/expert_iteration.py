@@ -10,24 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from prover.lean.theorem import Goal, ProofState
 from prover.models.learner import PolicyExample, ValueExample
 from prover.models.prompt import steps_bin
 from prover.search.examples import Example
 
 NEGATIVE_VISITS = 8
 """An open goal counts as a negative for the value once so many Lean calls were spent below it."""
-
-
-def state_of(text: str) -> ProofState:
-    """A state that reads like `text`, for prompts; no process knows it."""
-    from prover.lean.protocol import split_hypotheses
-
-    goals = []
-    for part in text.split("\n\n"):
-        hyps, target = split_hypotheses(part)
-        goals.append(Goal(part, hyps, target))
-    return ProofState(-1, "", tuple(goals))
 
 
 def harvest(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -54,7 +42,7 @@ def policy_examples(rows: Iterable[dict[str, Any]]) -> list[PolicyExample]:
             known = merged.get(key, ((), 0.0))[1]
             merged[key] = (tuple(row["premises"]), max(known, weight * scale))
     return [
-        PolicyExample(state_of(state), tactic, premises, weight) for (state, tactic), (premises, weight) in merged.items()
+        PolicyExample(state, tactic, premises, weight) for (state, tactic), (premises, weight) in merged.items()
     ]
 
 
@@ -66,6 +54,6 @@ def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
         if known is None or (row["steps"] is not None and (known[1] is None or row["steps"] < known[1])):
             best[row["state"]] = (tuple(row["premises"]), row["steps"])
     return [
-        ValueExample(state_of(state), steps_bin(steps), premises, 1.0 if steps is not None else 0.5)
+        ValueExample(state, steps_bin(steps), premises, 1.0 if steps is not None else 0.5)
         for state, (premises, steps) in best.items()
     ]
