@@ -185,6 +185,7 @@ class Prover:
             await search.close()
             await self.pool.free([root])
         stats = result.stats
+        bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
         return Found(
             task.theorem,
             result.outcome,
@@ -201,6 +202,7 @@ class Prover:
                 "lean_s": round(stats.lean_s, 4),
                 "model_s": round(stats.model_s, 4),
                 "own_s": round(stats.own_s, 4),
+                "bound": bound,
             },
             self.model.version if task.policy == "model" else 0,
         )

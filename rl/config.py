@@ -177,3 +177,23 @@ def dump(config: RunConfig) -> str:
         if isinstance(content, dict):
             lines += ["", f"[{table}]", *(f"{k} = {value(v)}" for k, v in content.items() if v is not None)]
     return "\n".join(lines) + "\n"
+
+
+def override(config: RunConfig, settings: tuple[str, ...]) -> RunConfig:
+    """Apply `table.key=value` or `key=value`, values as in TOML. Raises UserError for what does not fit."""
+    for setting in settings:
+        key, sep, text = setting.partition("=")
+        if not sep:
+            raise UserError(f"{setting}: write it as table.key=value, e.g. learn.rounds=5")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        data: dict[str, Any] = {}
+        inner = data
+        *tables, last = key.strip().split(".")
+        for table in tables:
+            inner = inner.setdefault(table, {})
+        inner[last] = value
+        config = _fill(config, data, "command line")
+    return config

@@ -318,9 +318,11 @@ def proofs_source(proofs: Iterable[Attempt], lean: str, type_of: Callable[[str],
         imports = " ".join(a.theorem.imports)
         if a.theorem.library is not None:
             body = "\n".join("  " + line for line in (a.script or "").split("\n"))
+            bound = a.stats.get("bound") or []
+            intro = f"  intro {' '.join(bound)}\n" if bound else ""
             parts.append(
                 f"-- {a.theorem.source}; imports {imports}\n"
-                f"example : type_of% @{a.theorem.library} := by\n  intros\n{body}\n"
+                f"example : type_of% @{a.theorem.library} := by\n{intro}{body}\n"
             )
         else:
             parts.append(f"-- imports {imports}\n{statement_source(a.theorem, a.script or '')}")

@@ -15,8 +15,9 @@ structure Import where
   levels : Array Level
   exprs : Array Expr
   env : Kernel.Environment
-  /-- What was added, newest first. -/
+  /-- What was added, newest first, with the constructors of inductive types. -/
   added : List ConstantInfo
+  addedNames : NameSet
   /-- The first thing that went wrong. -/
   problem : Option String
 
@@ -95,6 +96,9 @@ def readExpr (x : Import) (parts : List Json) : Import :=
 
 def kernelOptions : Options := ({} : Options).set `maxHeartbeats (0 : Nat)
 
+def Import.note (x : Import) (c : ConstantInfo) : Import :=
+  { x with added := c :: x.added, addedNames := x.addedNames.insert c.name }
+
 /-- Send one declaration through the kernel. -/
 def Import.add (x : Import) (what : Name) (d : Declaration) (c : Option ConstantInfo) : Import :=
   match x.problem with
@@ -107,7 +111,7 @@ def Import.add (x : Import) (what : Name) (d : Declaration) (c : Option Constant
       | .error _ => x.fail ("kernel: the kernel refuses " ++ nameText what)
       | .ok env =>
         match c with
-        | some c => { x with env, added := c :: x.added }
+        | some c => { x with env }.note c
         | none => { x with env }
 
 def hintsOf (i : Int) : ReducibilityHints :=
@@ -132,14 +136,19 @@ def inductivesFrom (x : Import) (js : List Json) : List InductiveType :=
     | _ => inductivesFrom x rest
   | _ :: rest => inductivesFrom x rest
 
-/-- Remember an inductive block's constants as the kernel made them. -/
+def noteAll (x : Import) (ns : List Name) : Import :=
+  match ns with
+  | [] => x
+  | n :: rest =>
+    match x.env.find? n with
+    | some c => noteAll (x.note c) rest
+    | none => noteAll x rest
+
+/-- Remember an inductive block's types and constructors as the kernel made them. -/
 def noteInductives (x : Import) (ts : List InductiveType) : Import :=
   match ts with
   | [] => x
-  | t :: rest =>
-    match x.env.find? t.name with
-    | some c => noteInductives { x with added := c :: x.added } rest
-    | none => noteInductives x rest
+  | t :: rest => noteInductives (noteAll (noteAll x [t.name]) (mapList (fun c => c.name) t.ctors)) rest
 
 def readDecl (x : Import) (parts : List Json) : Import :=
   match parts with
@@ -188,161 +197,237 @@ def readEntries (x : Import) (js : List Json) : Import :=
   | j :: rest => readEntries (readEntry x j) rest
 
 def replay (env : Kernel.Environment) (entries : List Json) : Import :=
-  readEntries { names := #[], levels := #[], exprs := #[], env, added := [], problem := none } entries
+  readEntries { names := #[], levels := #[], exprs := #[], env, added := [], addedNames := {}, problem := none } entries
 
 /-- Axioms that a library theorem may turn out to be on the embedded Lean, where proofs are left out. -/
 def trueAxioms : List Name :=
   [`propext, `Classical.choice, `Quot.sound, `sorryAx, `Lean.ofReduceBool, `Lean.ofReduceNat, `Lean.trustCompiler,
-   `Quot.lcInv, `lcProof, `lcAny, `Lean.Grind.Config]
+   `Quot.lcInv, `lcProof, `lcAny]
+
+/-- The kernel evaluates these with compiled code, without the axiom that says so. -/
+def compiledEvaluation : List Name := [`Lean.reduceBool, `Lean.reduceNat]
+
+def Import.find (x : Import) (n : Name) : Option ConstantInfo :=
+  if x.addedNames.contains n then x.env.find? n else none
+
+/-- Constants that `c` mentions. -/
+def mentions (c : ConstantInfo) : List Name :=
+  let inType := c.type.getUsedConstants.toList
+  match c with
+  | .thmInfo v => append v.value.getUsedConstants.toList inType
+  | .defnInfo v => append v.value.getUsedConstants.toList inType
+  | .opaqueInfo v => append v.value.getUsedConstants.toList inType
+  | .inductInfo v => append v.ctors inType
+  | .ctorInfo v => v.induct :: inType
+  | .recInfo v => append v.all inType
+  | _ => inType
 
 structure Rests where
-  seen : NameSet
   axioms : List Name
-  premises : List Name
+  /-- Imported constants that new ones mention. -/
+  used : List Name
 
-def findAdded (cs : List ConstantInfo) (n : Name) : Option ConstantInfo :=
-  match cs with
-  | [] => none
-  | c :: rest => if c.name == n then some c else findAdded rest n
+/-- What new constants rest on, through everything new. -/
+partial def restsOn (x : Import) (todo : List Name) (seen : NameSet) (r : Rests) : Rests :=
+  match todo with
+  | [] => r
+  | n :: rest =>
+    if seen.contains n then restsOn x rest seen r
+    else
+      let seen := seen.insert n
+      match x.env.find? n with
+      | none => restsOn x rest seen { r with axioms := n :: r.axioms }
+      | some c =>
+        let isNew := match c with
+          | .recInfo v => anyOf (fun m => x.addedNames.contains m) v.all
+          | _ => x.addedNames.contains n
+        if isNew then
+          let r := match c with
+            | .axiomInfo _ => { r with axioms := n :: r.axioms }
+            | _ => r
+          restsOn x (append (mentions c) rest) seen r
+        else restsOn x rest seen { r with used := n :: r.used }
 
-/-- What `n` rests on: axioms, through everything new, and the imported theorems that new constants use directly.
-`deep`: imported theorems carry their proofs (native Lean), so look through those too. -/
-partial def restsOn (x : Import) (deep : Bool) (r : Rests) (n : Name) : Rests :=
-  if r.seen.contains n then r
-  else
-    let r := { r with seen := r.seen.insert n }
-    match x.env.find? n with
-    | none => { r with axioms := n :: r.axioms }
-    | some c =>
-      match findAdded x.added n with
-      | some (.axiomInfo v) => uses x deep { r with axioms := n :: r.axioms } v.type
-      | some c => uses x deep (usesValue x deep r c) c.type
-      | none =>
-        match c with
-        | .axiomInfo _ =>
-          if hasName n trueAxioms || deep then { r with axioms := n :: r.axioms }
-          else { r with premises := n :: r.premises }
-        | .thmInfo v =>
-          if deep then uses x deep (uses x deep { r with premises := n :: r.premises } v.value) v.type
-          else { r with premises := n :: r.premises }
-        | .ctorInfo v => if deep then restsOn x deep r v.induct else r
-        | .defnInfo v => if deep then uses x deep (uses x deep r v.value) v.type else r
-        | _ => r
-where
-  uses (x : Import) (deep : Bool) (r : Rests) (e : Expr) : Rests := all x deep r e.getUsedConstants.toList
-  usesValue (x : Import) (deep : Bool) (r : Rests) (c : ConstantInfo) : Rests :=
-    match c with
-    | .thmInfo v => uses x deep r v.value
-    | .defnInfo v => uses x deep r v.value
-    | .opaqueInfo v => uses x deep r v.value
-    | .inductInfo v => all x deep r v.ctors
-    | _ => r
-  all (x : Import) (deep : Bool) (r : Rests) (ns : List Name) : Rests :=
-    match ns with
-    | [] => r
-    | n :: rest => all x deep (restsOn x deep r n) rest
+/-- Everything that imported constants reach through definitions and instances, and through theorems if `proofs`. -/
+partial def reach (env : Kernel.Environment) (proofs : Bool) (todo : List Name) (seen : NameSet) (acc : List Name) :
+    List Name :=
+  match todo with
+  | [] => acc
+  | n :: rest =>
+    if seen.contains n then reach env proofs rest seen acc
+    else
+      let seen := seen.insert n
+      let more := match env.find? n with
+        | none => []
+        | some (.thmInfo v) => if proofs then mentions (.thmInfo v) else []
+        | some (.axiomInfo _) => []
+        | some c => mentions c
+      reach env proofs (append more rest) seen (n :: acc)
 
-def sameLevels (xs ys : List Name) : Bool :=
-  match xs, ys with
-  | [], [] => true
-  | x :: xs, y :: ys => x == y && sameLevels xs ys
-  | _, _ => false
+/-- Axioms among imported constants. `deep`: axioms are axioms (native Lean); else most are theorems without their proofs. -/
+def axiomsAmong (env : Kernel.Environment) (deep : Bool) (ns : List Name) (acc : List Name) : List Name :=
+  match ns with
+  | [] => acc
+  | n :: rest =>
+    if hasName n compiledEvaluation then axiomsAmong env deep rest (`Lean.trustCompiler :: acc)
+    else match env.find? n with
+    | some (.axiomInfo _) => axiomsAmong env deep rest (if deep || hasName n trueAxioms then n :: acc else acc)
+    | _ => axiomsAmong env deep rest acc
+
+def isProved (env : Kernel.Environment) (n : Name) : Bool :=
+  match env.find? n with
+  | some (.thmInfo _) => true
+  | some (.axiomInfo _) => !hasName n trueAxioms
+  | _ => false
 
 def levelParamsOf (ns : List Name) : List Level :=
   match ns with
   | [] => []
   | n :: rest => .param n :: levelParamsOf rest
 
-def bare (e : Expr) : Expr :=
+/-- Without metadata, which exported terms have not either. -/
+partial def bare (e : Expr) : Expr :=
   e.replace fun
-    | .mdata _ b => some (bareOnce b)
+    | .mdata _ b => some (bare b)
     | _ => none
-where
-  bareOnce (e : Expr) : Expr := match e with
-    | .mdata _ b => bareOnce b
-    | e => e
+
+/-- `b`, a term of the second constant, in the universe parameters of the first: they correspond by position. -/
+def inLevelsOf (a b : ConstantInfo) (e : Expr) : Expr :=
+  if a.levelParams == b.levelParams then e else e.instantiateLevelParams b.levelParams (levelParamsOf a.levelParams)
 
 /-- The same type up to the names of binders and universe parameters. -/
 def sameType (a b : ConstantInfo) : Bool :=
-  lengthOf a.levelParams == lengthOf b.levelParams
-    && (a.type == b.type
-      || a.type.instantiateLevelParams a.levelParams (levelParamsOf b.levelParams) == bare b.type)
+  lengthOf a.levelParams == lengthOf b.levelParams && bare a.type == inLevelsOf a b (bare b.type)
 
-/-- A definition's value, where the value is part of what a statement means. -/
-def meaning (c : ConstantInfo) : Option Expr :=
-  match c with
-  | .defnInfo v => some v.value
-  | _ => none
+/-- A proof that elaboration moved into a theorem of its own, left out in the reference. -/
+def leftOut (reference : Import) (n : Name) : Bool :=
+  match reference.find n with
+  | some (.thmInfo v) => n.isInternal && v.value.hasSorry
+  | _ => false
 
-def sameMeaning (reference candidate : ConstantInfo) : Bool :=
-  match meaning reference with
-  | none => true
-  | some v =>
-    if v.hasSorry then true
-    else match meaning candidate with
-      | none => false
-      | some w =>
-        v == w.instantiateLevelParams candidate.levelParams (levelParamsOf reference.levelParams)
+/-- Whether `w` is `v` with something in the place of each `sorry`. -/
+partial def fills (reference : Import) (v w : Expr) : Bool :=
+  if v == w then true
+  else match v.getAppFn with
+  | .const n _ =>
+    if n == `sorryAx || leftOut reference n then true
+    else parts v w
+  | _ => parts v w
+where
+  parts (v w : Expr) : Bool :=
+    match v, w with
+    | .app f a, .app g b => fills reference f g && fills reference a b
+    | .lam _ t b _, .lam _ u c _ => fills reference t u && fills reference b c
+    | .forallE _ t b _, .forallE _ u c _ => fills reference t u && fills reference b c
+    | .letE _ t d b _, .letE _ u e c _ => fills reference t u && fills reference d e && fills reference b c
+    | .proj s i a, .proj r j b => s == r && i == j && fills reference a b
+    | _, _ => false
 
-/-- The first constant that the reference has too and that differs. -/
-def firstChange (reference : List ConstantInfo) (candidate : Import) : Option String :=
-  match reference with
+/-- Whether a constant of the reference means the same in the candidate, apart from its type. -/
+def sameMeaning (reference : Import) (r c : ConstantInfo) : Bool :=
+  match r, c with
+  | .thmInfo _, .thmInfo _ => true
+  | .axiomInfo _, .axiomInfo _ => true
+  | .opaqueInfo _, .opaqueInfo _ => true
+  | .defnInfo v, .defnInfo w => fills reference v.value (inLevelsOf r c w.value)
+  | .inductInfo v, .inductInfo w => v.numParams == w.numParams && v.all == w.all && v.ctors == w.ctors
+  | .ctorInfo v, .ctorInfo w => v.induct == w.induct && v.cidx == w.cidx
+  | _, _ => false
+
+/-- The first constant that the reference has too and that differs. Auxiliary proofs are nobody's statement. -/
+def firstChange (reference : Import) (rs : List ConstantInfo) (candidate : Import) : Option String :=
+  match rs with
   | [] => none
   | r :: rest =>
     match candidate.env.find? r.name with
-    | none => firstChange rest candidate
+    | none => firstChange reference rest candidate
     | some c =>
-      if !sameType r c then some (nameText r.name ++ " has another type than asked for")
-      else if !sameMeaning r c then some (nameText r.name ++ " has another meaning than asked for")
-      else firstChange rest candidate
+      if leftOut reference r.name then firstChange reference rest candidate
+      else if !sameType r c then some (nameText r.name ++ " has another type than asked for")
+      else if !sameMeaning reference r c then some (nameText r.name ++ " has another meaning than asked for")
+      else firstChange reference rest candidate
 
-def judgeJson (x : Import) (deep : Bool) (n : Name) (problem : Option String) : Json :=
-  let r := restsOn x deep { seen := {}, axioms := [], premises := [] } n
+/-- How a judgement is made. -/
+structure Rules where
+  /-- Imported theorems carry their proofs: look for axioms there too. -/
+  deep : Bool
+  /-- Constants that a proof may not use: neither they, nor theorems that say the same, nor definitions made of them. -/
+  forbidden : List Name
+
+/-- Whether `n` is forbidden by its name, or says what a forbidden theorem says. -/
+def isForbidden (x : Import) (forbidden : List Name) (n : Name) : Bool :=
+  hasName n forbidden || (isProved x.env n && match x.env.find? n with
+    | none => false
+    | some c => anyOf (fun f => match x.env.find? f with
+      | some d => sameType d c
+      | none => false) forbidden)
+
+def judgeJson (x : Import) (rules : Rules) (n : Name) (problem : Option String) : Json :=
+  let r := restsOn x [n] {} { axioms := [], used := [] }
+  let below := if rules.deep then reach x.env true r.used {} [] else r.used
+  let bad := match rules.forbidden with
+    | [] => []
+    | ns => keep (isForbidden x ns) (reach x.env false r.used {} [])
   Json.mkObj [
     ("name", Json.str (nameText n)),
     ("problem", match problem with | some p => Json.str p | none => Json.null),
-    ("axioms", jnames r.axioms), ("premises", jnames r.premises)]
+    ("axioms", jnames (axiomsAmong x.env rules.deep below r.axioms)),
+    ("premises", jnames (keep (isProved x.env) r.used)),
+    ("forbidden", jnames bad)]
 
-/-- Judge roots against a library constant's own type. -/
-def judgeLibrary (whole : Environment) (x : Import) (deep : Bool) (n : Name) : Json :=
+def anyNew (x : Import) (ns : List Name) : Option Name :=
+  match keep (fun n => x.addedNames.contains n) ns with
+  | [] => none
+  | n :: _ => some n
+
+/-- Judge a proof of a library constant against that constant's own type. -/
+def judgeLibrary (whole : Environment) (x : Import) (rules : Rules) (n : Name) : Json :=
   let problem := match x.problem with
     | some p => some p
     | none =>
-      match whole.find? n, findAdded x.added n with
+      match whole.find? n, x.find n with
       | some r, some (.thmInfo v) =>
-        if sameType r (.thmInfo v) then none else some "statement: not the theorem asked for"
+        if !sameType r (.thmInfo v) then some "statement: not the theorem asked for"
+        else match anyNew x r.type.getUsedConstants.toList with
+          | some c => some ("statement: the proof brings its own " ++ nameText c)
+          | none => none
       | none, _ => some "statement: no such library theorem"
       | _, _ => some "statement: no theorem of that name was proved"
-  judgeJson x deep n problem
+  judgeJson x rules n problem
 
-def judgeAll (x : Import) (deep : Bool) (reference : Option Import) (ns : List Name) : List Json :=
-  match ns with
-  | [] => []
-  | n :: rest =>
-    let problem := match x.problem with
-      | some p => some p
-      | none =>
-        match findAdded x.added n with
-        | none => some "statement: no theorem of that name was proved"
-        | some c =>
-          match reference with
-          | none => none
-          | some r =>
-            match r.problem with
-            | some p => some ("statement: the reference itself is not accepted: " ++ p)
-            | none =>
-              match findAdded r.added n with
-              | none => some "statement: the reference has no theorem of that name"
-              | some rc =>
-                if isTheorem c != isTheorem rc then some "statement: not a theorem"
-                else match firstChange r.added x with
-                  | some p => some ("statement: " ++ p)
-                  | none => none
-    judgeJson x deep n problem :: judgeAll x deep reference rest
-where
-  isTheorem (c : ConstantInfo) : Bool :=
-    match c with
-    | .thmInfo _ => true
-    | _ => false
+def isTheorem (c? : Option ConstantInfo) : Bool :=
+  match c? with
+  | some (.thmInfo _) => true
+  | _ => false
+
+/-- What is wrong with the theorem `n`, apart from what it rests on. `any`: it may be a definition or an instance. -/
+def problemWith (x : Import) (reference : Option Import) (change : Option String) (any : Bool) (n : Name) :
+    Option String :=
+  match x.problem with
+  | some p => some p
+  | none =>
+    match x.find n with
+    | none => some "statement: no theorem of that name was proved"
+    | some c =>
+      if !any && !isTheorem (some c) then some "statement: not a theorem"
+      else match reference with
+      | none => none
+      | some r =>
+        match r.problem with
+        | some p => some ("statement: the reference itself is not accepted: " ++ p)
+        | none =>
+          match r.find n, change with
+          | none, _ => some "statement: the reference has no theorem of that name"
+          | some d, none =>
+            if any || isTheorem (some d) then none else some "statement: the reference has no theorem of that name"
+          | _, some p => some ("statement: " ++ p)
+
+/-- Judge the theorems `ns`, then the constants `also`. -/
+def judgeAll (x : Import) (rules : Rules) (reference : Option Import) (ns also : List Name) : List Json :=
+  let change := match reference with
+    | none => none
+    | some r => firstChange r r.added x
+  let judge := fun (any : Bool) (n : Name) => judgeJson x rules n (problemWith x reference change any n)
+  append (mapList (judge false) ns) (mapList (judge true) also)
 
 end Turnstile

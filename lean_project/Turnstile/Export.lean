@@ -271,7 +271,11 @@ where
 def exportRoots (base env : Environment) (w : Walk) (ns : List Name) : Walk :=
   match ns with
   | [] => w
-  | n :: rest => exportRoots base env (walk base env w n) rest
+  | n :: rest =>
+    -- Nothing safe can rest on an unsafe or partial constant; if something claims to, the walk meets it.
+    match env.find? n with
+    | some c => exportRoots base env (if c.isUnsafe || c.isPartial then w else walk base env w n) rest
+    | none => exportRoots base env w rest
 
 /-- Entries for `roots` and everything new that they rest on. -/
 def exportConstants (base env : Environment) (roots : List Name) : Json :=

@@ -95,7 +95,7 @@ def ppTypes (env : Environment) (ns : List String) (acc : List Json) : IO (List 
   | [] => return revOnto acc []
   | n :: rest => do
     let t : Thm := { name := `x, options := {}, currNamespace := .anonymous, openDecls := [], levels := [],
-                     root := default, rootType := default }
+                     root := default, rootType := default, forms := ← IO.mkRef emptyTable }
     let cctx ← coreContext t 0
     let text ← match ← runMeta (ppType n.toName env) cctx { env } {} with
       | .ok (s, _, _) => pure s

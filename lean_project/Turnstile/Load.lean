@@ -141,7 +141,7 @@ def openHole (s : Server) (final : Environment) (h : Hole) (withConstants : Bool
     ("synthetic", Json.bool (match h.stx.getPos? false with | some _ => false | none => true))]
   let t : Thm := {
     name, options := h.ctx.options, currNamespace := h.ctx.currNamespace, openDecls := h.ctx.openDecls,
-    levels := levelsOf final h.ctx.parentDecl?, root := default, rootType := default }
+    levels := levelsOf final h.ctx.parentDecl?, root := default, rootType := default, forms := ← IO.mkRef emptyTable }
   let core : Core.State := { env := h.ctx.env, ngen := h.ctx.ngen }
   let cctx ← coreContext t 0
   match ← runMeta (holeGoal h) cctx core { mctx := h.mctx } with
@@ -194,7 +194,7 @@ def openLibrary (s : Server) (env : Environment) (c : ConstantInfo) (withConstan
     | none =>
     let t : Thm := {
       name := c.name, options := {}, currNamespace := c.name.getPrefix, openDecls := [], levels := c.levelParams,
-      root := default, rootType := c.type }
+      root := default, rootType := c.type, forms := ← IO.mkRef emptyTable }
     let core : Core.State := { env := env }
     let cctx ← coreContext t 0
     match ← runMeta (introAll c.type (binderCount c.type)) cctx core {} with

@@ -41,6 +41,16 @@ def toNames (ns : List String) : List Name :=
   | [] => []
   | n :: rest => n.toName :: toNames rest
 
+/-- Names given as lists of their parts, so that a part may hold a dot. -/
+def rebuildNames (ns : List Json) : List Name :=
+  match ns with
+  | [] => []
+  | .arr parts :: rest => rebuildName parts.toList .anonymous :: rebuildNames rest
+  | _ :: rest => rebuildNames rest
+
+def rulesOf (j : Json) : Rules :=
+  { deep := boolField j "deep", forbidden := toNames (strings (listField j "forbidden")) }
+
 def theoremNames (cs : List ConstantInfo) (acc : List Name) : List Name :=
   match cs with
   | [] => acc
@@ -100,25 +110,25 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
   | "export" =>
     let env ← environment s (strings (listField j "imports"))
     let l ← elaborate env (strField j "source") (strField j "file") (natField j "heartbeats" 200000)
-    let roots := match strings (listField j "roots") with
-      | [] => newConstants l.env
-      | ns => toNames ns
+    let roots := match j.getObjVal? "roots" with
+      | .ok (.arr ns) => rebuildNames ns.toList
+      | _ => newConstants l.env
     return [("ok", Json.bool true), ("errors", jarr l.errors), ("entries", exportConstants env l.env roots)]
   | "check_library" =>
     let whole ← environment s (strings (listField j "whole"))
     let env ← environment s (strings (listField j "imports"))
     let x := replay env.toKernelEnv (listField j "entries")
-    return [("ok", Json.bool true), ("verdict", judgeLibrary whole x (boolField j "deep") (strField j "name").toName)]
+    return [("ok", Json.bool true), ("verdict", judgeLibrary whole x (rulesOf j) (strField j "name").toName)]
   | "check" =>
     let env ← environment s (strings (listField j "imports"))
     let x := replay env.toKernelEnv (listField j "entries")
-    let reference := match listField j "reference" with
-      | [] => none
-      | es => some (replay env.toKernelEnv es)
-    let roots := match strings (listField j "roots") with
-      | [] => theoremNames x.added []
-      | ns => toNames ns
-    return [("ok", Json.bool true), ("verdicts", jarr (judgeAll x (boolField j "deep") reference roots))]
+    let reference := match j.getObjVal? "reference" with
+      | .ok (.arr es) => some (replay env.toKernelEnv es.toList)
+      | _ => none
+    let roots := match j.getObjVal? "roots" with
+      | .ok (.arr ns) => rebuildNames ns.toList
+      | _ => theoremNames x.added []
+    return [("ok", Json.bool true), ("verdicts", jarr (judgeAll x (rulesOf j) reference roots (rebuildNames (listField j "also"))))]
   | other => return [("error", Json.str s!"unknown command {other}")]
 
 partial def loop (s : Server) (input : IO.FS.Stream) : IO Unit := do
@@ -142,8 +152,7 @@ def Turnstile.serve : IO Unit := do
   let out ← IO.getStdout
   let nonce := Turnstile.withoutNewline (← input.getLine)
   let s : Turnstile.Server := {
-    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], forms := ← IO.mkRef Turnstile.emptyTable, envs := ← IO.mkRef [],
-    out, nonce }
+    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [], out, nonce }
   s.send (Json.mkObj [("ready", Json.str Lean.versionString)])
   Turnstile.loop s input
 

@@ -18,12 +18,12 @@ structure Thm where
   /-- The goal that the whole proof must assign, and the state it was opened in. -/
   root : MVarId
   rootType : Expr
+  /-- Forms seen under a key's hash: makes keys exact within a theorem, not merely probable. -/
+  forms : IO.Ref (Table Expr)
 
 structure Server where
   thms : IO.Ref (Array (Option Thm))
   states : IO.Ref (Array (Option Saved))
-  /-- Forms seen under a key's hash, by theorem: makes keys exact, not merely probable. -/
-  forms : IO.Ref (Table Expr)
   envs : IO.Ref (List (String × Environment))
   out : IO.FS.Stream
   nonce : String
@@ -32,11 +32,27 @@ def Server.send (s : Server) (j : Json) : IO Unit := do
   s.out.putStr (s.nonce ++ j.compress ++ "\n")
   s.out.flush
 
+def containsSub (s sub : String) : Bool := lengthOf (s.splitOn sub) > 1
+
 /-- Keywords that run code, read files, leave a hole, or lift a limit. The audit does not rely on this list: it keeps a
 search from wasting calls on what the audit would refuse, and the process from being tampered with. -/
 def bannedAtoms : List String :=
   ["sorry", "admit", "stop", "native_decide", "run_tac", "by_elab", "elab_stx", "include_str", "unsafe", "set_option",
    "run_cmd", "run_elab", "run_meta", "#eval", "dbg_trace", "dbgTrace", "eval%", "eval_expr", "bv_decide?"]
+
+/-- Whether a configuration value is a literal, a name, or a structure of such. Lean compiles and runs these terms. -/
+partial def plain (stx : Syntax) : Bool :=
+  match stx with
+  | .node _ k args =>
+    (hasName k [`null, `num, `str, `Lean.Parser.Term.dotIdent, `Lean.Parser.Term.paren, `Lean.Parser.Term.hygienicLParen,
+        `hygieneInfo, `Lean.Parser.Term.optEllipsis]
+      || containsSub (nameText k) "Lean.Parser.Term.structInst") && plainList args.toList
+  | _ => true
+where
+  plainList (xs : List Syntax) : Bool :=
+    match xs with
+    | [] => true
+    | x :: rest => plain x && plainList rest
 
 /-- The first thing in `stx` that may not be used in a search, if any. -/
 partial def banned (stx : Syntax) : Option String :=
@@ -45,7 +61,9 @@ partial def banned (stx : Syntax) : Option String :=
   | .ident _ _ n _ =>
     if n == `native || n == `Lean.ofReduceBool || n == `Lean.ofReduceNat || n == `sorryAx || n == `Lean.trustCompiler
     then some (nameText n) else none
-  | .node _ _ args => bannedList args.toList
+  | .node _ k args =>
+    if k == `Lean.Parser.Tactic.valConfigItem || k == `Lean.Parser.Tactic.config then configured args.toList args.toList
+    else bannedList args.toList
   | .missing => some "incomplete syntax"
 where
   bannedList (xs : List Syntax) : Option String :=
@@ -54,6 +72,10 @@ where
     | x :: rest => match banned x with
       | some r => some r
       | none => bannedList rest
+  configured (xs all : List Syntax) : Option String :=
+    match xs with
+    | [] => bannedList all
+    | x :: rest => if plain x then configured rest all else some "a computed configuration"
 
 def parseTactic (env : Environment) (t : Thm) (text : String) : Except String Syntax :=
   let ictx := inputOf text "<tactic>"
@@ -91,11 +113,11 @@ def findForm (bucket : List (UInt64 × Expr)) (h : UInt64) (form : Expr) (i : Na
     else findForm rest h form i
 
 /-- The text of a key: hash and depth, and for a second form of the same hash its number. -/
-def keyOf (s : Server) (form : Expr) : IO String := do
+def keyOf (t : Thm) (form : Expr) : IO String := do
   let h := form.hash
-  let table ← s.forms.get
+  let table ← t.forms.get
   let (i, found) := findForm (table.bucket h) h form 0
-  if !found then s.forms.set (table.insert h form)
+  if !found then t.forms.set (table.insert h form)
   let base := toString h.toNat ++ "." ++ toString form.approxDepth.toNat
   return if i == 0 then base else base ++ "#" ++ toString i
 
@@ -171,7 +193,7 @@ structure Stored where
   term : Term.State
 
 /-- Store each group as a state of its own, newest answer first. -/
-def storeEach (s : Server) (thm : Nat) (cctx : Core.Context) (st : Stored) (rs : List Readable) (withConstants : Bool)
+def storeEach (s : Server) (thm : Nat) (t : Thm) (cctx : Core.Context) (st : Stored) (rs : List Readable) (withConstants : Bool)
     (gs : List (List View)) (acc : List Json) : IO (Except String (List Json)) :=
   match gs with
   | [] => return .ok (revOnto acc [])
@@ -179,10 +201,10 @@ def storeEach (s : Server) (thm : Nat) (cctx : Core.Context) (st : Stored) (rs :
     match ← runMeta (goalsJson vs rs withConstants) cctx st.core st.mstate with
     | .error e => return .error e
     | .ok (js, _, _) =>
-      let key ← keyOf s (groupForm vs)
+      let key ← keyOf t (groupForm vs)
       let goals := mapList (fun v => v.goal) vs
       let id ← storeState s { core := st.core, mstate := { st.mstate with cache := {} }, term := st.term, goals, thm }
-      storeEach s thm cctx st rs withConstants rest
+      storeEach s thm t cctx st rs withConstants rest
         (Json.mkObj [("id", jnat id), ("key", Json.str key), ("goals", jarr js)] :: acc)
 
 /-- Store every group of `goals`. Gives the answer's fields `states` and `order`. -/
@@ -196,7 +218,7 @@ def storeGroups (s : Server) (thm : Nat) (t : Thm) (core : Core.State) (ms : Met
     | .error e => return .error e
     | .ok (p, core, ms) =>
       let groups := groupsOf p.views []
-      match ← storeEach s thm cctx { core, mstate := ms, term } p.rs withConstants groups [] with
+      match ← storeEach s thm t cctx { core, mstate := ms, term } p.rs withConstants groups [] with
       | .error e => return .error e
       | .ok js =>
         let order := mapList (fun (r : Readable) =>
@@ -212,10 +234,25 @@ def firstHole (ms : List MVarId) (goals : List MVarId) : MetaM (Option String) :
     else if ← m.isDelayedAssigned then firstHole rest goals
     else return some "the tactic leaves a metavariable that is not a goal"
 
+/-- The first constant that no accepted proof may mention. The audit does not rely on this. -/
+def firstUnsound (env : Environment) (ns : List Name) : Option Name :=
+  match ns with
+  | [] => none
+  | n :: rest =>
+    match env.find? n with
+    | some (.axiomInfo v) => if v.isUnsafe || hasName n unsoundAxioms then some n else firstUnsound env rest
+    | some c => if c.isUnsafe then some n else firstUnsound env rest
+    | none => firstUnsound env rest
+where
+  unsoundAxioms : List Name := [`sorryAx, `Lean.ofReduceBool, `Lean.ofReduceNat, `Lean.trustCompiler]
+
 /-- Metavariables of the proof so far that no goal stands for: the tactic left a hole. -/
 def danglingHole (g : MVarId) (goals : List MVarId) : MetaM (Option String) := do
   let e ← inst (.mvar g)
   if e.hasSorry then return some "the tactic leaves a `sorry`"
+  match firstUnsound (← getEnv) e.getUsedConstants.toList with
+  | some n => return some ("`" ++ nameText n ++ "` may not be used")
+  | none =>
   let ms ← getMVars e
   firstHole ms.toList goals
 
@@ -240,8 +277,6 @@ def afterTactic (g : MVarId) (gs : List MVarId) : MetaM (Option String × List M
   let all ← pruned gs
   let hole ← danglingHole g all
   return (hole, all)
-
-def containsSub (s sub : String) : Bool := lengthOf (s.splitOn sub) > 1
 
 def classify (message : String) : String :=
   if containsSub message "maximum number of heartbeats" || containsSub message "(deterministic) timeout" then "timeout"

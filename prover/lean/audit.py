@@ -12,6 +12,7 @@ Three processes, so that no text that claims a proof is ever read by the process
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, L
 from prover.lean.theorem import Theorem, Verdict
 
 STANDARD_AXIOMS = ("propext", "Classical.choice", "Quot.sound")
+
+NameParts = list[str | int]
+"""A Lean name, component by component, so that one may hold a dot."""
 
 _REASONS = {
     "sorryAx": "sorry: the proof rests on sorry",
@@ -50,6 +54,7 @@ class Auditor:
         self.fresh_every = fresh_every
         self.limits = Limits(heartbeats=400_000, seconds=seconds, open_seconds=max(seconds, 180.0))
         self.judged = 0
+        self._candidate_since = 0
         self._servers: dict[str, LeanServer] = {}
         self._locks = {role: asyncio.Lock() for role in ("reference", "candidate", "checker")}
         self._references: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
@@ -66,14 +71,16 @@ class Auditor:
         await asyncio.gather(*(s.close() for s in servers))
 
     async def _command(self, role: str, cmd: str, **fields: Any) -> dict[str, Any]:
+        # One command at a time: waiting for others is not counted against its limit, and no one is replaced in its work.
         async with self._locks[role]:
-            if role == "candidate" and self.judged and self.judged % self.fresh_every == 0 and role in self._servers:
+            if role == "candidate" and self.judged - self._candidate_since >= self.fresh_every and role in self._servers:
                 await self._servers.pop(role).close()
             if role not in self._servers:
                 server = LeanServer(self.runtime, self.limits)
                 await server.start()
                 self._servers[role] = server
-        return await self._servers[role].command(cmd, heartbeats=self.limits.heartbeats * 1000, **fields)
+                self._candidate_since = self.judged if role == "candidate" else self._candidate_since
+            return await self._servers[role].command(cmd, heartbeats=self.limits.heartbeats * 1000, **fields)
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         """Judge a tactic script for a theorem."""
@@ -90,12 +97,12 @@ class Auditor:
     async def _library(self, theorem: Theorem, script: str) -> Verdict:
         fields = {"name": theorem.library, "imports": list(theorem.imports), "whole": list(WHOLE_LIBRARY)}
         proved = await self._command("candidate", "prove_library", script=script, **fields)
-        checked = await self._command("checker", "check_library", entries=proved["entries"], deep=self._deep, **fields)
+        checked = await self._command("checker", "check_library", entries=proved["entries"], **self._rules, **fields)
         return self._verdict(theorem.name, checked["verdict"])
 
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
         reference = await self._reference(statement_source(theorem), theorem.imports, theorem.source or theorem.name)
-        roots = [_declared_name(theorem)]
+        roots = [_declared_name(theorem, reference)]
         fields = {"imports": list(theorem.imports), "file": theorem.name}
         source = statement_source(theorem, script)
         candidate = await self._command("candidate", "export", source=source, roots=roots, **fields)
@@ -105,30 +112,36 @@ class Auditor:
         return self._verdict(theorem.name, verdicts[0])
 
     async def audit_source(
-        self, source: str, imports: Sequence[str] = ("Init",), reference: str | None = None, file: str = "<source>"
+        self,
+        source: str,
+        imports: Sequence[str] = ("Init",),
+        reference: str | None = None,
+        file: str = "<source>",
+        also: Sequence[str] = (),
     ) -> list[Verdict]:
         """Judge every theorem in source text (without its imports).
 
         `reference`: the same text with `sorry` where proofs are asked for; every constant that both have must then mean the
-        same, and every theorem of the reference must be proved. Raises LeanError when the reference has errors.
+        same, and every theorem of the reference must be proved. `also`: definitions and instances to judge with the
+        theorems, by what they rest on. Raises LeanError when the reference has errors.
         """
         fields = {"imports": list(imports), "file": file}
         wanted = await self._reference(reference, imports, file) if reference is not None else None
         try:
-            candidate = await self._command("candidate", "export", source=source, roots=[], **fields)
+            candidate = await self._command("candidate", "export", source=source, **fields)
         except LeanDied as e:
             return [Verdict(file, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)]
         if candidate["errors"]:
             return [self._rejected(file, candidate["errors"][0])]
-        roots = _theorem_names(wanted) if wanted is not None else []
-        verdicts = await self._check(imports, candidate["entries"], wanted, roots)
+        roots = _theorem_names(wanted) if wanted is not None else None
+        verdicts = await self._check(imports, candidate["entries"], wanted, roots, [_parts(name) for name in also])
         self.judged += len(verdicts)
         return [self._verdict(v["name"], v) for v in verdicts]
 
     async def _reference(self, source: str, imports: Sequence[str], file: str) -> list[Any]:
         key = (source, tuple(imports))
         if key not in self._references:
-            fields = {"imports": list(imports), "file": file, "roots": []}
+            fields = {"imports": list(imports), "file": file}
             answer = await self._command("reference", "export", source=source, **fields)
             if answer["errors"]:
                 e = answer["errors"][0]
@@ -139,37 +152,36 @@ class Auditor:
         return self._references[key]
 
     async def _check(
-        self, imports: Sequence[str], entries: list[Any], reference: list[Any] | None, roots: list[str]
+        self,
+        imports: Sequence[str],
+        entries: list[Any],
+        reference: list[Any] | None,
+        roots: list[NameParts] | None,
+        also: Sequence[NameParts] = (),
     ) -> list[dict[str, Any]]:
-        answer = await self._command(
-            "checker",
-            "check",
-            imports=list(imports),
-            entries=entries,
-            reference=reference or [],
-            roots=roots,
-            deep=self._deep,
-        )
+        """Verdicts on `roots` (None: every theorem) and `also`."""
+        fields = {"imports": list(imports), "entries": entries, "reference": reference, "roots": roots, "also": also}
+        answer = await self._command("checker", "check", **fields, **self._rules)
         return answer["verdicts"]
 
     @property
-    def _deep(self) -> bool:
+    def _rules(self) -> dict[str, Any]:
         # The embedded library comes without proofs, so there is nothing to look through.
-        return self.runtime.kind == "native"
+        return {"deep": self.runtime.kind == "native", "forbidden": sorted(self.forbidden)}
 
     def _rejected(self, name: str, error: dict[str, Any]) -> Verdict:
         reason = f"elaboration: line {error['line']}: {_first_line(error['m'])}"
         return Verdict(name, "rejected", reason, lean=self.runtime.name)
 
     def _verdict(self, name: str, judged: dict[str, Any]) -> Verdict:
-        axioms = tuple(sorted(judged["axioms"]))
+        axioms = tuple(sorted(set(judged["axioms"])))
         premises = tuple(sorted(judged["premises"]))
         reason = judged["problem"] or ""
         if not reason:
             bad = [a for a in axioms if a not in self.allowed]
             if bad:
                 reason = _REASONS.get(bad[0], f"axiom: {bad[0]}")
-            elif used := sorted(self.forbidden.intersection(premises)):
+            elif used := sorted(judged["forbidden"]):
                 reason = f"premise: {used[0]} may not be used"
         return Verdict(name, "rejected" if reason else "proved", reason, axioms, premises, self.runtime.name)
 
@@ -178,27 +190,32 @@ def _first_line(message: str) -> str:
     return " ".join(message.strip().split("\n")[:2])[:500]
 
 
-def _declared_name(theorem: Theorem) -> str:
+def _parts(name: str) -> NameParts:
+    """A name's components: `A.«b.c».d` has three."""
+    return [part[1:-1] if part.startswith("«") else part for part in re.findall(r"«[^»]*»|[^.«]+", name)]
+
+
+def _declared_name(theorem: Theorem, reference: list[Any]) -> NameParts:
     """The theorem's full name, with the namespaces that its context leaves open."""
-    spaces: list[str] = []
+    own = _parts(theorem.name)
+    found = [parts for parts in _theorem_names(reference) if parts[-len(own) :] == own]
+    if len(found) == 1:
+        return found[0]
+    # The context has theorems of that name too: reckon which namespaces are open.
+    spaces: list[NameParts] = []
     for line in theorem.context.splitlines():
         words = line.split("--")[0].split()
         if len(words) >= 2 and words[0] == "namespace":
-            spaces.append(words[1])
-        elif words and words[0] == "section":
-            spaces.append("")
+            spaces.append(_parts(words[1]))
+        elif "section" in words:
+            spaces.append([])
         elif words and words[0] == "end" and spaces:
             spaces.pop()
-    return ".".join([*(s for s in spaces if s), theorem.name])
+    return [*(part for space in spaces for part in space), *own]
 
 
-def _theorem_names(entries: list[Any]) -> list[str]:
+def _theorem_names(entries: list[Any]) -> list[NameParts]:
     """Full names of the theorems in exported entries, leaving out auxiliary ones."""
     names = [e[1:] for e in entries if e[0] == "n"]
-    found = []
-    for e in entries:
-        if e[0] == "d" and e[1] == "theorem":
-            parts = names[e[2]]
-            if all(isinstance(p, str) and not p.startswith("_") for p in parts):
-                found.append(".".join(parts))
-    return found
+    found = [names[e[2]] for e in entries if e[0] == "d" and e[1] == "theorem"]
+    return [parts for parts in found if all(isinstance(p, str) and not p.startswith("_") for p in parts)]

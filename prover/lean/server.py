@@ -15,7 +15,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prover.errors import UserError
@@ -369,7 +369,9 @@ class LeanServer:
     async def _open(self, request: dict[str, Any], holes: list[int]) -> list[ProofState]:
         answer = await self.command(**request, constants=self.constants)
         root = _Root(request, answer["thm"], self._generation, holes[0])
-        return [self._adopt(root, answer["states"][0])]
+        state = self._adopt(root, answer["states"][0])
+        # Opening introduces what a library statement binds, under readable names: scripts start after that.
+        return [replace(state, goals=tuple(replace(g, renamed=()) for g in state.goals))]
 
     def _adopt(self, root: _Root, message: dict[str, Any]) -> ProofState:
         m = protocol.msgspec.convert(message, protocol.StateMessage)

@@ -132,7 +132,7 @@ class Explorer:
 
         lead = "intros; " if _binds(goal.target) else ""
         for tactic in PORTFOLIO:
-            add(lead + tactic, 3.0)
+            add(lead + tactic, 1.0)
         if lead:
             add("intros", 3.0)
             add("intro h", 1.0)

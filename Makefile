@@ -1,0 +1,60 @@
+# Every target does its own set-up. Python 3.11 or newer is all that must be there: `make PYTHON=python3.12 test` to choose.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export RAY_USAGE_STATS_ENABLED := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: train test test-fast test-slow soak lint lean bench setup clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make train      learn to prove theorems, on real Lean, about 20 minutes; then look at runs/demonstration"
+	@echo "make test       the whole test suite against real Lean"
+	@echo "make test-fast  what needs no Lean, under a minute"
+	@echo "make test-slow  the long versions of tests"
+	@echo "make soak       50,000 steps on one Lean process"
+	@echo "make lint       ruff and pyright"
+	@echo "make bench      measure the proof server and the search"
+	@echo "make lean       only set up Lean"
+
+# torch first and exactly: any looser request may bring gigabytes of CUDA.
+$(VENV)/.done: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "turnstile: $(PYTHON) is older than Python 3.11: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "turnstile: setting up $(VENV) (a few minutes, once)" >&2
+	@$(BIN)/pip install --quiet "torch==2.13.0"
+	@$(BIN)/pip install --quiet --editable ".[test,lint]"
+	@touch $@
+
+lean: $(VENV)/.done
+	@$(BIN)/python -m prover.lean.setup
+
+setup: lean
+
+train: lean
+	@$(BIN)/turnstile train curricula/stages/demonstration.toml
+
+test: lean
+	@$(BIN)/python -m pytest -q
+
+test-fast: $(VENV)/.done
+	@$(BIN)/python -m pytest -q -m "not lean and not ray and not slow"
+
+test-slow: lean
+	@$(BIN)/python -m pytest -q -m slow
+
+soak: lean
+	@$(BIN)/python -m tests.lean.soak
+
+lint: $(VENV)/.done
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+
+bench: lean
+	@$(BIN)/turnstile bench lean
+	@$(BIN)/turnstile bench search
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

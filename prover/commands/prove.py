@@ -1,0 +1,170 @@
+"""`turnstile prove`: theorems in, audited proofs out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from prover.commands.batch import Settings, prove_file, prove_theorems, workers_for
+from prover.commands.output import answer, check_writable, say, write_whole
+from prover.commands.results import Results
+from prover.errors import UserError
+from prover.lean.source import LeanText, read
+from prover.lean.theorem import Theorem
+from prover.policies import provers_named
+
+
+def prove(
+    target: Annotated[str | None, tyro.conf.Positional] = None,
+    *,
+    statement: str | None = None,
+    name: str = "statement",
+    imports: tuple[str, ...] = (),
+    policy: str = "portfolio",
+    budget: int = 64,
+    out: Path | None = None,
+    in_place: bool = False,
+    results: Path | None = None,
+    resume: bool = False,
+    workers: int = 0,
+    disprove: float = 0.0,
+    tree: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    json: bool = False,
+) -> int:
+    """Find proofs, and have every one audited in its own context.
+
+    Args:
+        target: FILE.lean (every `sorry` is a task), FILE.jsonl, library:MODULE, or set:NAME (see `turnstile sets`).
+        statement: one statement, as it stands after `theorem NAME`: binders, colon, type.
+        name: what to call that statement.
+        imports: modules to import, for statements that do not name their own.
+        policy: portfolio, explorer, the folder of a run or checkpoint, http://…; several with commas, tried in turn.
+        budget: Lean calls a theorem.
+        out: write the filled file (or the proofs, for other inputs) here. Without it, it goes to standard output.
+        in_place: write the filled file over FILE.lean.
+        results: keep a line a task here (JSON), as it goes.
+        resume: go on with that results file; without --results, with results.jsonl beside the output.
+        workers: Lean processes; 0: as many as cores and memory allow.
+        disprove: share of the budget spent on proving that a statement is false (not for .lean files).
+        tree: write the search as an HTML page; with several tasks, a folder of pages.
+        limit: only the first so many tasks.
+        seed: of whatever is drawn at random.
+        json: print one JSON document.
+    """
+    if (target is None) == (statement is None):
+        raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
+    if budget < 1:
+        raise UserError(f"--budget {budget}: at least 1 Lean call")
+    if workers < 0:
+        raise UserError(f"--workers {workers}: a number of processes, or 0")
+    if not 0.0 <= disprove <= 1.0:
+        raise UserError(f"--disprove {disprove:g}: a share between 0 and 1")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: at least 1")
+    text, theorems = _input(target, statement, name, imports)
+    if in_place and (text is None or out is not None):
+        raise UserError("--in-place is for a .lean file, and without --out")
+    if text is not None and disprove:
+        raise UserError("--disprove is not for .lean files: give the statement with --statement or in a .jsonl file")
+    destination = Path(text.path) if text is not None and in_place else out
+    for path in (destination, tree, results):
+        if path is not None:
+            check_writable(path)
+    if resume and results is None:
+        results = (destination or Path("x")).with_name("results.jsonl")
+    provers = provers_named(policy, seed)
+    asked = {"input": _fingerprint(text, theorems), "policy": policy, "budget": budget, "seed": seed}
+    log = Results(results, asked, resume)
+    settings = Settings(
+        provers, budget, workers_for(workers, len(theorems) if text is None else 2), disprove, tree, limit, seed, quiet=json
+    )
+    try:
+        if text is not None:
+            document, filled = asyncio.run(prove_file(text, settings, log))
+        else:
+            document, filled = asyncio.run(prove_theorems(theorems, settings, log))
+    finally:
+        log.close()
+    if destination is not None:
+        write_whole(destination, filled)
+    document = {"input": target or name, "policy": policy, "budget": budget, **document}
+    document["out"] = str(destination) if destination is not None else None
+    _show(document, filled, destination, json)
+    if document["interrupted"]:
+        return 130
+    return 0 if document["proved"] == document["total"] else 1
+
+
+def _show(document: dict[str, Any], filled: bytes, destination: Path | None, json: bool) -> None:
+    if json:
+        if destination is None:
+            document["source"] = filled.decode()
+        answer(document)
+        return
+    if destination is None:
+        import sys
+
+        sys.stdout.flush()
+        sys.stdout.buffer.write(filled)
+        sys.stdout.buffer.flush()
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1))
+    for title in ("line", "name", "outcome", "Lean calls", "proof or reason"):
+        table.add_column(title)
+    for task in document["tasks"]:
+        last = (task["proof"] or task["reason"]).replace("\n", " ↵ ")
+        colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
+        table.add_row(
+            str(task["line"] or ""), Text(task["name"]), Text(task["outcome"], colour),
+            str(task["lean_calls"]), Text(last[:100]),
+        )  # fmt: skip
+    Console(stderr=True).print(table)
+    say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
+
+
+def _input(
+    target: str | None, statement: str | None, name: str, imports: tuple[str, ...]
+) -> tuple[LeanText | None, list[Theorem]]:
+    if statement is not None:
+        from prover.commands.verify import theorem_of
+
+        return None, [theorem_of({"name": name, "statement": statement}, "--statement", imports)]
+    assert target is not None
+    if target.startswith("set:"):
+        from curricula.sets import load_set, open_set
+
+        chosen = load_set(target.removeprefix("set:"))
+        if chosen.kind == "lean" and len(chosen.files) == 1:
+            return read(chosen.path_of(chosen.files[0])), []
+        return None, open_set(chosen)
+    if target.startswith("library:"):
+        from curricula.library import module_theorems
+        from prover.premises.index import library_index
+
+        return None, module_theorems(library_index(), target.removeprefix("library:"))
+    path = Path(target)
+    if path.suffix == ".jsonl":
+        from curricula.jsonl import load_jsonl
+
+        return None, load_jsonl(path, imports)
+    if path.suffix == ".lean":
+        return read(path), []
+    if path.is_dir():
+        raise UserError(f"{target}: is a folder; name a .lean or .jsonl file in it")
+    if not path.exists():
+        raise UserError(f"{target}: no such file")
+    raise UserError(f"{target}: neither .lean nor .jsonl")
+
+
+def _fingerprint(text: LeanText | None, theorems: list[Theorem]) -> str:
+    what = text.text if text is not None else repr([(t.name, t.statement, t.library, t.imports, t.context) for t in theorems])
+    return hashlib.sha256(what.encode()).hexdigest()[:16]

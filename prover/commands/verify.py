@@ -1,0 +1,255 @@
+"""`turnstile verify`: judge proofs again, in fresh Lean processes, from their source."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from prover.commands.output import answer, one_line, say
+from prover.errors import UserError
+from prover.lean.audit import Auditor
+from prover.lean.server import LeanDied, LeanError
+from prover.lean.source import LeanText, code_words, read
+from prover.lean.theorem import Theorem, Verdict
+
+AT_ONCE = 4
+"""Proofs with the audit at a time: enough to keep its three processes busy."""
+
+
+def verify(
+    target: Annotated[str | None, tyro.conf.Positional] = None,
+    *,
+    statement: str | None = None,
+    proof: str | None = None,
+    name: str = "statement",
+    jsonl: Path | None = None,
+    against: Path | None = None,
+    imports: tuple[str, ...] = (),
+    json: bool = False,
+) -> int:
+    """Judge proofs from their source in fresh Lean processes: same statement, standard axioms, everything through the kernel.
+
+    Args:
+        target: a .lean file, or the folder of a run.
+        statement: a statement as it stands after `theorem NAME`: binders, colon, type.
+        proof: its proof: tactics, or `by …`, or `:= …`.
+        name: what to call it in the verdict.
+        jsonl: a file with one JSON object a line: name, statement, proof, and optionally imports and context.
+        against: for a .lean file: the same file with `sorry` where proofs were asked for. Statements must be the same, and
+            every theorem in it must be proved.
+        imports: modules to import, for what does not name its own.
+        json: print one JSON object a line and proof.
+    """
+    given = [k for k, v in (("a file or run", target), ("--statement", statement), ("--jsonl", jsonl)) if v is not None]
+    if len(given) != 1:
+        what = f"not {' and '.join(given)} together" if given else "nothing to verify was given"
+        raise UserError(f"{what}: give a .lean file, a run's folder, --statement with --proof, or --jsonl FILE")
+    if (statement is None) != (proof is None):
+        raise UserError("--statement and --proof go together")
+    if against is not None and (target is None or Path(target).is_dir()):
+        raise UserError("--against ORIGINAL.lean needs a .lean file to compare with it")
+    if target is not None and not Path(target).is_dir():
+        return asyncio.run(_file(Path(target), against, imports, json))
+    if target is not None:
+        pairs: Iterable[tuple[Theorem, str]] = run_proofs(Path(target))
+    elif statement is not None and proof is not None:
+        pairs = [(theorem_of({"name": name, "statement": statement}, "--statement", imports), script_of(proof))]
+    else:
+        assert jsonl is not None
+        pairs = list(jsonl_proofs(jsonl, imports))
+    return asyncio.run(_proofs(pairs, json))
+
+
+def script_of(proof: str) -> str:
+    """The tactic script of a proof written as tactics, as `by …`, or as `:= …`."""
+    text = proof.replace("\r\n", "\n").rstrip()
+    bare = text.lstrip()
+    if bare.startswith(":="):
+        text = bare = bare[2:].lstrip()
+        if not bare.startswith("by") or bare[2:3].isalnum():
+            return f"exact (\n{text})" if "\n" in text else f"exact ({text})"
+    if bare.startswith("by") and not (bare[2:3].isalnum() or bare[2:3] in ("_", "'", ".")):
+        at = text.index("by")
+        text = " " * at + "  " + text[at + 2 :]  # columns stay as they were
+    lines = text.split("\n")
+    while lines and not lines[0].strip():
+        lines.pop(0)
+    common = min((len(x) - len(x.lstrip(" ")) for x in lines if x.strip()), default=0)
+    return "\n".join(x[common:] for x in lines)
+
+
+def theorem_of(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> Theorem:
+    """The theorem of a JSON object with name, statement, and optionally imports and context."""
+    for field in ("name", "statement"):
+        if not isinstance(row.get(field), str) or not row[field].strip():
+            raise UserError(f"{where}: `{field}` must be a text that is not empty")
+    own = row.get("imports")
+    if own is not None and (not isinstance(own, list) or not all(isinstance(x, str) and x for x in own)):
+        raise UserError(f"{where}: `imports` must be a list of module names")
+    context = row.get("context") or ""
+    if not isinstance(context, str):
+        raise UserError(f"{where}: `context` must be Lean source as a text")
+    name = row["name"].strip()
+    statement = row["statement"].strip()
+    used = tuple(dict.fromkeys(["Init", *(own or imports)]))
+    return Theorem(lean_name(name), statement, imports=used, context=context, source=where)
+
+
+def lean_name(name: str) -> str:
+    """A name that Lean accepts: parts that are no identifiers go between « and »."""
+    parts = [p if p.startswith("«") or _is_identifier(p) else f"«{p}»" for p in name.split(".")]
+    return ".".join(parts) if all(parts) else f"«{name}»"
+
+
+def _is_identifier(part: str) -> bool:
+    words = list(code_words(part))
+    return len(words) == 1 and words[0] == (part, 0) and part not in ("theorem", "by", "end", "at", "from", "in", "where")
+
+
+def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """(object, `file:line`) for every line that is not blank. Raises UserError."""
+    try:
+        with path.open("rb") as f:
+            for number, raw in enumerate(f, 1):
+                where = f"{path}:{number}"
+                if not raw.strip():
+                    continue
+                try:
+                    row = json_.loads(raw)
+                except UnicodeDecodeError:
+                    raise UserError(f"{where}: not UTF-8") from None
+                except ValueError as e:
+                    raise UserError(f"{where}: not JSON: {one_line(str(e))}") from None
+                if not isinstance(row, dict):
+                    raise UserError(f"{where}: a JSON object is expected, not {type(row).__name__}")
+                yield row, where
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror or e}") from None
+
+
+def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[tuple[Theorem, str]]:
+    """(theorem, script) of every line. Raises UserError, naming the line, before anything is judged."""
+    empty = True
+    for row, where in jsonl_rows(path):
+        empty = False
+        if not isinstance(row.get("proof"), str):
+            raise UserError(f"{where}: `proof` must be a text")
+        yield theorem_of(row, where, imports), script_of(row["proof"])
+    if empty:
+        raise UserError(f"{path}: has no lines to verify")
+
+
+def run_proofs(folder: Path) -> Iterator[tuple[Theorem, str]]:
+    """(theorem, script) of every proof that a run claims."""
+    ledger = folder / "ledger.sqlite"
+    if not ledger.exists():
+        raise UserError(f"{folder}: not a run: it has no ledger.sqlite")
+    try:
+        from rl.ledger import Ledger
+    except ModuleNotFoundError as error:
+        raise UserError(f"reading a run needs the Python module {error.name}: `turnstile doctor` says more") from None
+    book = Ledger.open(ledger, readonly=True)
+    for claim in book.proofs():
+        yield claim.theorem, claim.script
+
+
+def verdict_line(verdict: Verdict) -> dict[str, Any]:
+    """What `--json` prints for a verdict. An error of Lean's counts as a rejection, and says so."""
+    return {
+        "name": verdict.name,
+        "verdict": "proved" if verdict.verdict == "proved" else "rejected",
+        "reason": verdict.reason,
+        "axioms": list(verdict.axioms),
+        "lean": verdict.lean,
+    }
+
+
+async def _proofs(pairs: Iterable[tuple[Theorem, str]], json: bool) -> int:
+    tally = {"proved": 0, "rejected": 0}
+    async with Auditor() as auditor:
+        async for verdict in judged(auditor, pairs):
+            _show(verdict, json, tally)
+    if not json:
+        _total(tally, auditor.runtime.name)
+    return 1 if tally["rejected"] or not tally["proved"] else 0
+
+
+async def judged(auditor: Auditor, pairs: Iterable[tuple[Theorem, str]]) -> AsyncIterator[Verdict]:
+    """A verdict for each pair, in order, a few at a time."""
+    waiting: list[asyncio.Task[Verdict]] = []
+    source = iter(pairs)
+    try:
+        while True:
+            while len(waiting) < AT_ONCE and (pair := next(source, None)) is not None:
+                waiting.append(asyncio.create_task(auditor.audit(*pair)))
+            if not waiting:
+                return
+            yield await waiting.pop(0)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _file(path: Path, against: Path | None, imports: Sequence[str], json: bool) -> int:
+    text = read(path)
+    original = read(against) if against is not None else None
+    used = tuple(dict.fromkeys([*text.imports, *imports]))
+    if original is not None and (missing := set(text.imports) - set(original.imports)):
+        raise UserError(f"{path}: imports {', '.join(sorted(missing))}, which {against} does not")
+    async with Auditor() as auditor:
+        try:
+            verdicts = await auditor.audit_source(text.body, used, original.body if original else None, str(path))
+        except LeanError as error:
+            raise UserError(explain_import(one_line(str(error)), path)) from None
+        except LeanDied as error:
+            verdicts = [Verdict(str(path), "error", f"lean: {one_line(str(error))}", lean=auditor.runtime.name)]
+    verdicts += _unjudged(text, verdicts, auditor.runtime.name)
+    if not verdicts:
+        raise UserError(f"{path}: has no theorem to verify")
+    tally = {"proved": 0, "rejected": 0}
+    for verdict in verdicts:
+        _show(verdict, json, tally)
+    if not json:
+        _total(tally, auditor.runtime.name)
+    return 1 if tally["rejected"] else 0
+
+
+def _unjudged(text: LeanText, verdicts: list[Verdict], lean: str) -> list[Verdict]:
+    """Rejections for a `sorry` that no verdict speaks of: in a definition, an instance, an `example`."""
+    if any(v.verdict != "proved" for v in verdicts):
+        return []
+    found = [at for word, at in code_words(text.body) if word == "sorry"]
+    lines = sorted({text.body[:at].count("\n") + 1 for at in found})
+    return [
+        Verdict(f"{text.path}:{line}", "rejected", "sorry: in a declaration that is not a theorem", lean=lean)
+        for line in lines
+    ]
+
+
+def explain_import(message: str, path: Path | str) -> str:
+    """Lean's words about a module that is not there, as something to act on."""
+    for sign in ("unknown module prefix", "object file", "unknown package"):
+        if sign in message:
+            return f"{path}: {message}: this Lean has only Init, Std, Lean and Lake" + (
+                "" if "Mathlib" not in message else "; Mathlib needs native Lean in a Lake project"
+            )
+    return message
+
+
+def _show(verdict: Verdict, json: bool, tally: dict[str, int]) -> None:
+    line = verdict_line(verdict)
+    tally[line["verdict"]] += 1
+    if json:
+        answer(line, indent=None)
+    else:
+        print(f"{line['verdict']:<8} {line['name']}" + (f"  {line['reason']}" if line["reason"] else ""), flush=True)
+
+
+def _total(tally: dict[str, int], lean: str) -> None:
+    say(f"{tally['proved']} proved, {tally['rejected']} rejected by {lean}")

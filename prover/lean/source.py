@@ -1,0 +1,124 @@
+"""Where a theorem stands in the text of a `.lean` file, found without running Lean.
+
+This finds candidates only. Lean has the last word: who opens a theorem so must compare the name of what Lean elaborated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_HEADER_WORD = re.compile(r"\s*(?:(module|prelude)\b|((?:public\s+|meta\s+)*import)\s+((?:all\s+)?[^\s]+))")
+_NAME = r"(?:«[^»]*»|[^\s:({\[⦃|@.]|\.(?!\{))+"
+_COMMAND = re.compile(
+    r"^[ \t]*(?:@\[[^\]]*\]\s*)*"
+    r"(?:(?P<scope>namespace|end|(?:(?:public|noncomputable|meta|expose)\s+|@\[expose\]\s*)*section)\b[ \t]*(?P<label>[^\s]*)"
+    rf"|(?:(?:private|protected|public|noncomputable|unsafe|partial|nonrec|scoped|local)\s+)*"
+    rf"(?P<kind>theorem|lemma|def|abbrev|instance|example)\b[ \t\n]+(?P<name>{_NAME}))",
+    re.MULTILINE,
+)
+_OPENING, _CLOSING = "([{⟨⦃⟦", ")]}⟩⦄⟧"
+_TOP_LEVEL = re.compile(r"\n(?=[^\s])")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A theorem in source text without its header."""
+
+    imports: tuple[str, ...]
+    body: str
+    """The text with its header blanked out, so that lines keep their numbers."""
+    full_name: str
+    statement_ends: tuple[int, ...]
+    """Offsets into `body` where the statement may end, likeliest first: only Lean's parser knows."""
+
+    def with_proof(self, proof: str = ":= by\n  sorry", end: int = 0) -> str:
+        """The text up to the theorem, with `proof` in place of its own. `end`: which of `statement_ends`."""
+        return self.body[: self.statement_ends[end]] + proof + "\n"
+
+
+def masked(text: str) -> str:
+    """The text with comments and string literals blanked, all offsets and line breaks kept."""
+    out = list(text)
+    i, n = 0, len(text)
+
+    def blank(a: int, b: int) -> None:
+        for k in range(a, b):
+            if out[k] != "\n":
+                out[k] = " "
+
+    while i < n:
+        two = text[i : i + 2]
+        if two == "--":
+            stop = text.find("\n", i)
+            stop = n if stop < 0 else stop
+        elif two == "/-":
+            depth, stop = 1, i + 2
+            while stop < n and depth:
+                pair = text[stop : stop + 2]
+                depth += (pair == "/-") - (pair == "-/")
+                stop += 2 if pair in ("/-", "-/") else 1
+        elif text[i] == '"' and text[i - 1 : i + 2] != "'\"'":
+            stop = i + 1
+            while stop < n and text[stop] != '"':
+                stop += 2 if text[stop] == "\\" else 1
+            stop = min(stop + 1, n)
+        else:
+            i += 1
+            continue
+        blank(i, stop)
+        i = stop
+    return "".join(out)
+
+
+def split_header(text: str) -> tuple[tuple[str, ...], str]:
+    """(modules that the file imports, `Init` first unless it says `prelude`; the text with the header blanked out)."""
+    plain = masked(text)
+    imports: list[str] = []
+    prelude = False
+    at = 0
+    while m := _HEADER_WORD.match(plain, at):
+        if m[2]:
+            imports.append(m[3].split()[-1])
+        prelude = prelude or m[1] == "prelude"
+        at = m.end()
+    if not prelude and "Init" not in imports:
+        imports.insert(0, "Init")
+    return tuple(imports), re.sub(r"[^\n]", " ", text[:at]) + text[at:]
+
+
+def find_theorem(text: str, full_name: str) -> Place | None:
+    """The first declaration with that full name, or None."""
+    imports, body = split_header(text)
+    plain = masked(body)
+    scopes: list[str] = []
+    for m in _COMMAND.finditer(plain):
+        if (scope := m["scope"]) is not None:
+            if scope == "end":
+                for _ in (m["label"] or "_").split(".") if scopes and scopes[-1] else "_":
+                    if scopes:
+                        scopes.pop()
+            elif scope == "namespace":
+                scopes.extend(m["label"].split("."))
+            else:
+                scopes.append("")
+            continue
+        name = m["name"]
+        full = name.removeprefix("_root_.") if name.startswith("_root_.") else ".".join([*filter(None, scopes), name])
+        if full == full_name and (ends := tuple(_ends(plain, m.end()))):
+            return Place(imports, body, full_name, ends)
+    return None
+
+
+def _ends(plain: str, start: int) -> Iterator[int]:
+    """Offsets outside all brackets where a proof may begin."""
+    stop = m.start() if (m := _TOP_LEVEL.search(plain, start)) else len(plain)
+    while stop < len(plain) and plain[stop + 1] in "|:":  # a statement may go on at the margin
+        stop = m.start() if (m := _TOP_LEVEL.search(plain, stop + 1)) else len(plain)
+    depth = 0
+    for i in range(start, stop):
+        c = plain[i]
+        depth += (c in _OPENING) - (c in _CLOSING)
+        if depth == 0 and (plain.startswith(":=", i) or re.match(r"\s(?:where\b|\|\s)", plain[i:stop])):
+            yield i
