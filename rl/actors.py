@@ -119,7 +119,7 @@ class Prover:
     def __init__(self, config: ProverConfig, seed: int, model_server: Any = None) -> None:
         self.config = config
         limits = Limits(heartbeats=config.heartbeats, seconds=config.step_seconds)
-        self.pool = LeanPool(1, limits=limits, constants=True)
+        self.pool = LeanPool(1, limits=limits, constants=True, terse=True)
         self.model = RemoteModel(model_server, config.suggestions)
         self.seed = seed
         self._started = False

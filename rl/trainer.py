@@ -164,7 +164,8 @@ class Trainer:
         if not todo:
             return
         solved = sum(a.outcome == "proved" for a in self.ledger.attempts(phase))
-        queues = [todo[i :: len(self.provers)] for i in range(len(self.provers))]
+        share = -(-len(todo) // len(self.provers))
+        queues = [todo[i * share : (i + 1) * share] for i in range(len(self.provers))]
         searching: dict[Any, tuple[int, Task]] = {}
         auditing: dict[Any, tuple[Task, Found]] = {}
         retried: set[str] = set()

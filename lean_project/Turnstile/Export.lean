@@ -310,7 +310,7 @@ def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : S
       match parseTactic env t script with
       | .error e => return .error ("parse: " ++ e)
       | .ok stx =>
-        match ← applyTactic t st stx heartbeats with
+        match ← applyTactic t st stx heartbeats false with
         | .failed _ m => return .error ("elaboration: " ++ m)
         | .ok core ms _ (_ :: _) =>
           let _ := (core, ms)

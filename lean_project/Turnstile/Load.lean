@@ -30,6 +30,8 @@ def environment (s : Server) (imports : List String) : IO Environment := do
 /-- A `sorry` found in source text, with what is needed to go on from it. -/
 structure Hole where
   ctx : ContextInfo
+  /-- The environment before the command that it stands in: `ctx.env` has that command's own theorem. -/
+  before : Environment
   mctx : MetavarContext
   goals : List MVarId
   stx : Syntax
@@ -40,9 +42,9 @@ structure Hole where
   type? : Option Expr := none
 
 /-- Collect the holes of an info tree, in source order of the tree. -/
-partial def holes (tree : InfoTree) (ctx? : Option ContextInfo) (acc : List Hole) : List Hole :=
+partial def holes (before : Environment) (tree : InfoTree) (ctx? : Option ContextInfo) (acc : List Hole) : List Hole :=
   match tree with
-  | .context pci child => holes child (pci.mergeIntoOuter? ctx?) acc
+  | .context pci child => holes before child (pci.mergeIntoOuter? ctx?) acc
   | .hole _ => acc
   | .node info children =>
     match ctx? with
@@ -51,11 +53,11 @@ partial def holes (tree : InfoTree) (ctx? : Option ContextInfo) (acc : List Hole
       match info with
       | .ofTacticInfo ti =>
         if ti.stx.isOfKind `Lean.Parser.Tactic.tacticSorry then
-          { ctx, mctx := ti.mctxBefore, goals := ti.goalsBefore, stx := ti.stx, tactic := true } :: acc
+          { ctx, before, mctx := ti.mctxBefore, goals := ti.goalsBefore, stx := ti.stx, tactic := true } :: acc
         else below (persistentList children) ctx? acc
       | .ofTermInfo ti =>
         if ti.stx.isOfKind `Lean.Parser.Term.sorry then
-          { ctx, mctx := ctx.mctx, goals := [], stx := ti.stx, tactic := false, lctx := ti.lctx,
+          { ctx, before, mctx := ctx.mctx, goals := [], stx := ti.stx, tactic := false, lctx := ti.lctx,
             type? := ti.expectedType? } :: acc
         else below (persistentList children) ctx? acc
       | _ => below (persistentList children) ctx? acc
@@ -63,12 +65,12 @@ where
   below (ts : List InfoTree) (ctx? : Option ContextInfo) (acc : List Hole) : List Hole :=
     match ts with
     | [] => acc
-    | t :: rest => below rest ctx? (holes t ctx? acc)
+    | t :: rest => below rest ctx? (holes before t ctx? acc)
 
-def holesOfTrees (ts : List InfoTree) (acc : List Hole) : List Hole :=
+def holesOfTrees (before : Environment) (ts : List InfoTree) (acc : List Hole) : List Hole :=
   match ts with
-  | [] => revOnto acc []
-  | t :: rest => holesOfTrees rest (holes t none acc)
+  | [] => acc
+  | t :: rest => holesOfTrees before rest (holes before t none acc)
 
 structure Loaded where
   env : Environment
@@ -88,16 +90,27 @@ def errorsJson (ms : List Message) : IO (List Json) :=
     | .error => do return (← messageJson m) :: (← errorsJson rest)
     | _ => errorsJson rest
 
+/-- Elaborate command by command. Gives the holes, last first. -/
+partial def commands (ictx : Parser.InputContext) (state : IO.Ref Frontend.State) (acc : List Hole) : IO (List Hole) := do
+  let before := (← state.get).commandState.env
+  let done ← Frontend.processCommand { inputCtx := ictx } state
+  let s ← state.get
+  let info := s.commandState.infoState
+  let acc := holesOfTrees before (persistentList info.trees) acc
+  state.set { s with commandState := { s.commandState with infoState := { info with trees := {} } } }
+  if done then return acc else commands ictx state acc
+
 /-- Elaborate source text (no header) on top of an environment. -/
 def elaborate (env : Environment) (source : String) (fileName : String) (heartbeats : Nat) : IO Loaded := do
   let ictx := inputOf source fileName
   let opts : Options := (({} : Options).setBool `Elab.async false).setNat `maxHeartbeats heartbeats
   let cs := Command.mkState env {} opts
   let cs := { cs with infoState := { cs.infoState with enabled := true } }
-  let st ← IO.processCommands ictx {} cs
-  let cs := st.commandState
+  let state ← IO.mkRef { commandState := cs, parserState := {}, cmdPos := 0 }
+  let holes ← commands ictx state []
+  let cs := (← state.get).commandState
   let errors ← errorsJson (persistentList cs.messages.unreported)
-  return { env := cs.env, holes := holesOfTrees (persistentList cs.infoState.trees) [], errors, fileMap := ictx.fileMap }
+  return { env := cs.env, holes := revOnto holes [], errors, fileMap := ictx.fileMap }
 
 def levelsOf (env : Environment) (n? : Option Name) : List Name :=
   match n? with
@@ -131,6 +144,25 @@ where
       | some c => localInstances rest (acc.push { className := c, fvar := .fvar d.fvarId })
       | none => localInstances rest acc
 
+def allIn (env : Environment) (ns : List Name) : Option Name :=
+  match ns with
+  | [] => none
+  | n :: rest => match env.find? n with
+    | none => some n
+    | some _ => allIn env rest
+
+/-- The environment to go on in: without the theorem itself, unless its statement made constants that the goal needs. -/
+def environmentFor (h : Hole) (g : MVarId) : MetaM Environment := do
+  let v ← view g
+  match allIn h.before v.form.getUsedConstants.toList with
+  | none => return h.before
+  | some _ => return h.ctx.env
+
+def firstOf (h : Hole) : MetaM (Option (MVarId × Environment)) := do
+  match ← holeGoal h with
+  | [] => return none
+  | g :: _ => return some (g, ← environmentFor h g)
+
 /-- Make a state of a hole's goals. Only the first goal of a tactic `sorry` is its own: `sorry` closes one. -/
 def openHole (s : Server) (final : Environment) (h : Hole) (withConstants : Bool) : IO (List (String × Json)) := do
   let range : List (String × Json) := match h.stx.getPos? true, h.stx.getTailPos? true with
@@ -144,12 +176,13 @@ def openHole (s : Server) (final : Environment) (h : Hole) (withConstants : Bool
     levels := levelsOf final h.ctx.parentDecl?, root := default, rootType := default, forms := ← IO.mkRef emptyTable }
   let core : Core.State := { env := h.ctx.env, ngen := h.ctx.ngen }
   let cctx ← coreContext t 0
-  match ← runMeta (holeGoal h) cctx core { mctx := h.mctx } with
+  match ← runMeta (firstOf h) cctx core { mctx := h.mctx } with
   | .error e => return append base [("error", Json.str e)]
-  | .ok (goals, core, ms) =>
-    match goals with
-    | [] => return append base [("error", Json.str "no goal here")]
-    | g :: _ =>
+  | .ok (goal?, core, ms) =>
+    match goal? with
+    | none => return append base [("error", Json.str "no goal here")]
+    | some (g, env) =>
+      let core := { core with env }
       let thm ← storeThm s { t with root := g }
       match ← storeGroups s thm t core ms { levelNames := t.levels } [g] withConstants with
       | .error e => return append base [("error", Json.str e)]
@@ -169,13 +202,6 @@ def binderCount (e : Expr) : Nat :=
   | .letE _ _ _ b _ => binderCount b + 1
   | .mdata _ b => binderCount b
   | _ => 0
-
-def allIn (env : Environment) (ns : List Name) : Option Name :=
-  match ns with
-  | [] => none
-  | n :: rest => match env.find? n with
-    | none => some n
-    | some _ => allIn env rest
 
 /-- Introduce what a library statement binds. -/
 def introAll (type : Expr) (n : Nat) : MetaM (MVarId × MVarId) := do

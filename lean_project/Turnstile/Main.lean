@@ -15,17 +15,17 @@ def withoutNewline (s : String) : String :=
   | [] => ""
 
 /-- Answer one step at a time, as soon as it is done: `[request, state, tactic]`. -/
-def steps (s : Server) (rs : List Json) (heartbeats : Nat) (withConstants : Bool) : IO Unit :=
+def steps (s : Server) (rs : List Json) (heartbeats : Nat) (withConstants terse : Bool) : IO Unit :=
   match rs with
   | [] => return ()
   | .arr #[.num r, .num st, .str text] :: rest => do
     let t0 ← IO.monoNanosNow
-    let fields ← try step s st.mantissa.toNat text heartbeats withConstants
+    let fields ← try step s st.mantissa.toNat text heartbeats withConstants terse
       catch e => pure (failure "error" (toString e))
     let t1 ← IO.monoNanosNow
     s.send (Json.mkObj (("q", Json.num r) :: ("us", jnat ((t1 - t0) / 1000)) :: fields))
-    steps s rest heartbeats withConstants
-  | _ :: rest => steps s rest heartbeats withConstants
+    steps s rest heartbeats withConstants terse
+  | _ :: rest => steps s rest heartbeats withConstants terse
 
 def clear {α : Type} (ref : IO.Ref (Array (Option α))) (is : List Nat) : IO Unit :=
   match is with
@@ -63,7 +63,7 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
   | "ping" => return [("ok", Json.bool true)]
   | "version" => return [("version", Json.str Lean.versionString)]
   | "step" =>
-    steps s (listField j "steps") (natField j "heartbeats" 0) withConstants
+    steps s (listField j "steps") (natField j "heartbeats" 0) withConstants (boolField j "terse")
     return [("ok", Json.bool true)]
   | "free" =>
     clear s.states (numbers (listField j "states"))

@@ -235,24 +235,33 @@ def firstHole (ms : List MVarId) (goals : List MVarId) : MetaM (Option String) :
     else return some "the tactic leaves a metavariable that is not a goal"
 
 /-- The first constant that no accepted proof may mention. The audit does not rely on this. -/
-def firstUnsound (env : Environment) (ns : List Name) : Option Name :=
+def firstUnsound (env : Environment) (itself : Name) (ns : List Name) : Option Name :=
   match ns with
   | [] => none
   | n :: rest =>
-    match env.find? n with
-    | some (.axiomInfo v) => if v.isUnsafe || hasName n unsoundAxioms then some n else firstUnsound env rest
-    | some c => if c.isUnsafe then some n else firstUnsound env rest
-    | none => firstUnsound env rest
+    if n == itself then some n
+    else match env.find? n with
+    | some (.axiomInfo v) => if v.isUnsafe || hasName n unsoundAxioms then some n else firstUnsound env itself rest
+    | some c => if c.isUnsafe then some n else firstUnsound env itself rest
+    | none => firstUnsound env itself rest
 where
   unsoundAxioms : List Name := [`sorryAx, `Lean.ofReduceBool, `Lean.ofReduceNat, `Lean.trustCompiler]
 
+/-- The theorem's own name inside its proof: a local declaration, for recursion. -/
+def ownNames (ds : List LocalDecl) (used : List FVarId) : List Name :=
+  match ds with
+  | [] => []
+  | d :: rest =>
+    if d.isAuxDecl && anyOf (fun f => f == d.fvarId) used then d.userName :: ownNames rest used else ownNames rest used
+
 /-- Metavariables of the proof so far that no goal stands for: the tactic left a hole. -/
-def danglingHole (g : MVarId) (goals : List MVarId) : MetaM (Option String) := do
+def danglingHole (t : Thm) (g : MVarId) (goals : List MVarId) : MetaM (Option String) := do
   let e ← inst (.mvar g)
   if e.hasSorry then return some "the tactic leaves a `sorry`"
-  match firstUnsound (← getEnv) e.getUsedConstants.toList with
-  | some n => return some ("`" ++ nameText n ++ "` may not be used")
-  | none =>
+  let own := ownNames (localDecls (← declOf g).lctx) (collectFVars {} e).fvarIds.toList
+  match append own (firstUnsound (← getEnv) t.name e.getUsedConstants.toList).toList with
+  | n :: _ => return some ("`" ++ nameText n ++ "` may not be used")
+  | [] =>
   let ms ← getMVars e
   firstHole ms.toList goals
 
@@ -273,9 +282,9 @@ inductive Ran where
   | ok (core : Core.State) (mstate : Meta.State) (term : Term.State) (goals : List MVarId)
   | failed (status : String) (message : String)
 
-def afterTactic (g : MVarId) (gs : List MVarId) : MetaM (Option String × List MVarId) := do
+def afterTactic (t : Thm) (g : MVarId) (gs : List MVarId) : MetaM (Option String × List MVarId) := do
   let all ← pruned gs
-  let hole ← danglingHole g all
+  let hole ← danglingHole t g all
   return (hole, all)
 
 def classify (message : String) : String :=
@@ -283,8 +292,16 @@ def classify (message : String) : String :=
   else if containsSub message "maximum recursion depth" || containsSub message "deep recursion" then "error"
   else "error"
 
+/-- An exception as an answer. Printing a message costs as much as many a tactic: `terse` leaves it out. -/
+def failedWith (e : Exception) (terse : Bool) : IO Ran := do
+  if terse then
+    return .failed (if e.isMaxHeartbeat then "timeout" else "error") ""
+  else
+    let m ← e.toMessageData.toString
+    return .failed (classify m) m
+
 /-- Run a parsed tactic on the first goal of a saved group. -/
-def applyTactic (t : Thm) (st : Saved) (stx : Syntax) (heartbeats : Nat) : IO Ran := do
+def applyTactic (t : Thm) (st : Saved) (stx : Syntax) (heartbeats : Nat) (terse : Bool) : IO Ran := do
   match st.goals with
   | [] => return .failed "error" "no goals"
   | g :: others =>
@@ -295,15 +312,13 @@ def applyTactic (t : Thm) (st : Saved) (stx : Syntax) (heartbeats : Nat) : IO Ra
     let tctx : Term.Context := { declName? := some t.name, errToSorry := false }
     let r ← (runTactic g stx tctx tref {} mref cctx cref).toBaseIO
     match r with
-    | .error e =>
-      let m ← e.toMessageData.toString
-      return .failed (classify m) m
+    | .error e => failedWith e terse
     | .ok goals =>
       let core ← cref.get
       match ← firstError (persistentList core.messages.unreported) with
       | some m => return .failed (classify m) m
       | none =>
-        match ← (afterTactic g (append goals others) {} mref cctx cref).toBaseIO with
+        match ← (afterTactic t g (append goals others) {} mref cctx cref).toBaseIO with
         | .error e => return .failed "error" (← e.toMessageData.toString)
         | .ok (some m, _) => return .failed "error" m
         | .ok (none, all) =>
@@ -320,7 +335,7 @@ def failure (status message : String) : List (String × Json) :=
   [("s", Json.str status), ("m", Json.str message)]
 
 /-- One step: the answer's fields. -/
-def step (s : Server) (state : Nat) (text : String) (heartbeats : Nat) (withConstants : Bool) :
+def step (s : Server) (state : Nat) (text : String) (heartbeats : Nat) (withConstants terse : Bool) :
     IO (List (String × Json)) := do
   match ← lookup s.states state with
   | none => return failure "error" "unknown state"
@@ -334,7 +349,7 @@ def step (s : Server) (state : Nat) (text : String) (heartbeats : Nat) (withCons
         match banned stx with
         | some w => return failure "error" s!"`{w}` may not be used"
         | none =>
-          match ← applyTactic t st stx heartbeats with
+          match ← applyTactic t st stx heartbeats terse with
           | .failed status m => return failure status m
           | .ok core ms term goals =>
             match ← storeGroups s st.thm t core ms term goals withConstants with

@@ -23,12 +23,13 @@ class LeanPool:
         runtime: LeanRuntime | None = None,
         limits: Limits | None = None,
         constants: bool = False,
+        terse: bool = False,
         recycle_after_environments: int = 12,
     ) -> None:
         if size < 1:
             raise ValueError("a pool needs at least one process")
         self.runtime = runtime or find_runtime()
-        self.servers = [LeanServer(self.runtime, limits, constants) for _ in range(size)]
+        self.servers = [LeanServer(self.runtime, limits, constants, terse) for _ in range(size)]
         self._home: dict[int, LeanServer] = {}
         self._open: dict[int, int] = {id(s): 0 for s in self.servers}
         self._imports: dict[int, set[tuple[str, ...]]] = {id(s): set() for s in self.servers}

@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import secrets
 import signal
+import subprocess
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -22,12 +24,13 @@ from prover.errors import UserError
 from prover.lean import protocol
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.snapshot import limit_stack
-from prover.lean.theorem import ProofState, StepResult, Theorem
+from prover.lean.theorem import ProofState, StepResult, StepStatus, Theorem
 
 WHOLE_LIBRARY = ("Init", "Std")
 """Imports of the environment that library theorems are looked up in."""
 
 _handles = itertools.count(1)
+_OUT_OF_MEMORY = re.compile(r"out of memory|OOM|enlarge memory|heap limit", re.IGNORECASE)
 
 
 class LeanError(Exception):
@@ -35,7 +38,11 @@ class LeanError(Exception):
 
 
 class LeanDied(Exception):
-    """The process ended during a command that was not a step."""
+    """A command that was not a step ended the process, or took too long."""
+
+
+class _Again(Exception):
+    """The process ended before it came to this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +59,51 @@ class Limits:
     """Resident size at which an idle moment is used to restart the process."""
 
 
+@dataclass(slots=True, eq=False)
+class _Made:
+    """States that came of one tactic, or of opening a theorem or a source: they come back together."""
+
+    request: dict[str, Any] | None = None
+    """The command that opened them; None: `tactic` on the state `parent` made them."""
+    parent: int = 0
+    tactic: str = ""
+    handles: list[int] = field(default_factory=list)
+    remotes: list[int] = field(default_factory=list)
+    """What the states are called in the process of `generation`, by index."""
+    theorems: list[int] = field(default_factory=list)
+    generation: int = -1
+
+
 @dataclass(slots=True)
 class _Handle:
-    """How a state was made, and what it is called in the living process."""
+    """A state as its user knows it."""
 
-    root: _Root
-    parent: int = 0
-    """Handle of the state that the tactic ran on; 0: opened by `root`."""
-    tactic: str = ""
-    index: int = 0
-    remote: int = -1
-    generation: int = -1
+    made: _Made
+    index: int
     children: int = 0
+    """How many states were made from it that are still known."""
     freed: bool = False
+
+    @property
+    def remote(self) -> int:
+        return self.made.remotes[self.index]
 
 
 @dataclass(slots=True, eq=False)
-class _Root:
-    """An opened theorem."""
-
-    request: dict[str, Any]
-    remote: int = -1
-    generation: int = -1
-    hole: int = -1
-    """Which `sorry` of a loaded source; -1 for a library theorem."""
-
-
-@dataclass(slots=True)
 class _Step:
     number: int
     handle: int
     tactic: str
-    future: asyncio.Future[StepResult]
-    sent: bool = False
+    future: asyncio.Future[Any]
+    """Of a StepResult; of the Answer itself when the step is a replay."""
+    replay: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Command:
+    cmd: str
+    seconds: float
+    future: asyncio.Future[dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -95,7 +114,7 @@ class Counters:
     lean_s: float = 0.0
     """Seconds inside Lean, on steps."""
     busy_s: float = 0.0
-    """Seconds during which at least one step was with Lean."""
+    """Seconds during which Lean had something to do."""
     restarts: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
 
@@ -109,10 +128,13 @@ class LeanServer:
 
     WINDOW = 32  # steps on the pipe at once: enough to keep Lean busy, few enough to lose to a crash
 
-    def __init__(self, runtime: LeanRuntime | None = None, limits: Limits | None = None, constants: bool = False) -> None:
+    def __init__(
+        self, runtime: LeanRuntime | None = None, limits: Limits | None = None, constants: bool = False, terse: bool = False
+    ) -> None:
         self.runtime = runtime or find_runtime()
         self.limits = limits or Limits()
         self.constants = constants
+        self.terse = terse  # leave error messages out of answers: printing them costs as much as many a tactic
         self.counters = Counters()
         self.version = ""
         self.ready_s = 0.0
@@ -122,16 +144,22 @@ class LeanServer:
         self._handles: dict[int, _Handle] = {}
         self._numbers = itertools.count(1)
         self._waiting: deque[_Step] = deque()
-        self._flying: deque[_Step] = deque()
-        self._commands: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._lock = asyncio.Lock()
-        self._kick = asyncio.Event()
+        self._sent: dict[int, _Step | _Command] = {}
+        """What the process has not answered yet, in the order in which it works: the first is what it works on."""
+        self._replaying = asyncio.Lock()
+        self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._progress = time.monotonic()
+        """When the process began with the first of `_sent`."""
+        self._began = self._progress
+        """When it was last idle."""
         self._noise: deque[str] = deque(maxlen=20)
-        self._closed = False
-        self._killed_for = ""
-        self._restarting = False
+        self._down = ""
+        """Why there is no process and will be none."""
+        self._killed_for: str | None = None
+        """Why it was killed: a limit; empty: nobody's fault; None: it was not."""
+        self._tired = False
+        self._steps_at_start = 0
 
     async def __aenter__(self) -> LeanServer:
         await self.start()
@@ -152,17 +180,20 @@ class LeanServer:
         self._nonce = secrets.token_hex(16).encode()
         self._noise.clear()
 
-        self._process = await asyncio.create_subprocess_exec(
-            *self.runtime.command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=self.runtime.env,
-            cwd=self.runtime.cwd,
-            limit=2**28,
-            preexec_fn=limit_stack,
-            start_new_session=True,
-        )
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.runtime.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=self.runtime.env,
+                cwd=self.runtime.cwd,
+                limit=2**28,
+                preexec_fn=limit_stack,
+                start_new_session=True,
+            )
+        except (OSError, subprocess.SubprocessError) as e:
+            raise UserError(f"{self.runtime.name} did not start: {e}") from None
         assert self._process.stdin
         self._process.stdin.write(self._nonce + b"\n")
         try:
@@ -174,6 +205,9 @@ class LeanServer:
         self.version = answer.ready or ""
         self.ready_s = time.monotonic() - began
         self._generation += 1
+        self._tired = False
+        self._steps_at_start = self.counters.steps
+        self._ready.set()
 
     async def _read(self) -> tuple[protocol.Answer, bytes]:
         """The next answer, skipping what is not ours. Raises EOFError at the end."""
@@ -210,31 +244,42 @@ class LeanServer:
 
     async def close(self) -> None:
         """End the process. Waiting steps answer `crash`."""
-        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._kill()
-        for step in [*self._flying, *self._waiting]:
-            self._answer(step, StepResult("crash", message="the server was closed"))
-        self._flying.clear()
-        self._waiting.clear()
-        self._fail_commands("the server was closed")
+        self._give_up("the server was closed")
 
-    def _fail_commands(self, why: str) -> None:
-        for future in self._commands.values():
-            if not future.done():
-                future.set_exception(LeanDied(why))
-        self._commands.clear()
+    def _give_up(self, why: str) -> None:
+        """Answer everything: there will be no process."""
+        self._down = why
+        for item in [*self._sent.values(), *self._waiting]:
+            if isinstance(item, _Step) and not item.replay:
+                self._answer(item, StepResult("crash", message=why))
+            elif not item.future.done():
+                item.future.set_exception(LeanDied(why))
+        self._sent.clear()
+        self._waiting.clear()
+        self._ready.set()  # whoever waits for it finds `_down`
+
+    async def _up(self) -> None:
+        """Wait until the process is ready. Raises LeanDied when there will be none."""
+        await self._ready.wait()
+        if self._down:
+            raise LeanDied(self._down)
+
+    def _end(self, why: str) -> None:
+        """Kill the process; the reader sees its end and starts another."""
+        if self._killed_for is None and self._process is not None and self._process.returncode is None:
+            self._killed_for = why
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def restart(self) -> None:
         """Replace the process: memory that Lean never gives back. Open states come back when next used."""
         generation = self._generation
-        self._restarting = True
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        while self._generation == generation and not self._closed:
+        self._end("")
+        while self._generation == generation and not self._down:
             await asyncio.sleep(0.02)
 
     @property
@@ -251,83 +296,112 @@ class LeanServer:
 
     async def _pump(self) -> None:
         """Read answers until the process ends, then start it again."""
-        while True:
-            try:
-                answer, line = await self._read()
-            except EOFError:
-                await self._recover()
-                continue
-            self._progress = time.monotonic()
-            if answer.q is not None:
-                self._step_answered(answer)
-            elif answer.id is not None and (future := self._commands.pop(answer.id, None)) and not future.done():
-                future.set_result(protocol.raw(line))
-            self._send_steps()
+        try:
+            while True:
+                try:
+                    answer, line = await self._read()
+                except (EOFError, ConnectionError):
+                    await self._recover()
+                    continue
+                item = self._sent.pop(answer.id if answer.q is None else answer.q, None)  # type: ignore[arg-type]
+                if item is None:
+                    continue
+                self._progress = time.monotonic()
+                if not self._sent:
+                    self.counters.busy_s += self._progress - self._began
+                if isinstance(item, _Step):
+                    self._step_answered(item, answer)
+                elif not item.future.done():
+                    item.future.set_result(protocol.raw(line))
+                self._send_steps()
+        except UserError as e:
+            self._give_up(str(e))
 
     async def _recover(self) -> None:
+        """Blame what the process was working on, start another, and send the rest again."""
+        self._ready.clear()
         await self._kill()
-        status = "timeout" if self._killed_for else "crash"
-        why = self._killed_for or "the Lean process died: " + " | ".join(self._noise)[-300:]
-        self._killed_for = ""
-        # Only the step that Lean was working on is to blame; the others go again.
-        blameless, self._restarting = self._restarting, False
-        if self._flying and not blameless:
-            self._answer(self._flying.popleft(), StepResult(status, message=why))  # type: ignore[arg-type]
-        while self._flying:
-            step = self._flying.pop()
-            step.sent = False
-            self._waiting.appendleft(step)
-        self._fail_commands(why)
+        noise = " | ".join(self._noise)[-300:]
+        status: StepStatus = "crash"
+        why = self._killed_for
+        if why:
+            status = "timeout"
+        elif why is None:
+            status = "memory" if _OUT_OF_MEMORY.search(noise) else "crash"
+            why = f"the Lean process died: {noise}"
+        sent, self._sent = list(self._sent.values()), {}
+        for item in reversed(sent):
+            guilty = item is sent[0] and bool(why)
+            if isinstance(item, _Step) and not item.replay:
+                if guilty:
+                    self._answer(item, StepResult(status, message=why))
+                else:
+                    self._waiting.appendleft(item)
+            elif not item.future.done():
+                item.future.set_exception(LeanDied(why) if guilty else _Again())
         self.counters.restarts += 1
         for attempt in range(3):
             try:
+                self._killed_for = None
                 await self._spawn()
                 break
             except UserError:
                 if attempt == 2:
                     raise
-        self._progress = time.monotonic()
         self._send_steps()
 
     async def _watch(self) -> None:
-        """Kill the process when the step that it works on runs over its time."""
+        """Kill the process when what it works on runs over its time, or when it has grown too large."""
         while True:
             await asyncio.sleep(min(0.25, self.limits.seconds / 4))
-            if self._flying and not self._commands and time.monotonic() - self._progress > self.limits.seconds:
-                self._killed_for = f"over {self.limits.seconds:g} s"
-                if self._process is not None and self._process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(self._process.pid, signal.SIGKILL)
-                self._progress = time.monotonic() + 1e6  # until the restart
+            if not self._ready.is_set():
+                continue
+            first = next(iter(self._sent.values()), None)
+            if first is not None:
+                seconds = self.limits.seconds if isinstance(first, _Step) else first.seconds
+                if time.monotonic() - self._progress > seconds:
+                    self._end(f"over {seconds:g} s" if isinstance(first, _Step) else f"`{first.cmd}` took over {seconds:g} s")
+            elif self._tired:
+                self._end("")
+            # Not right after a start: what is open may need that much, and would be replayed for ever.
+            if self.counters.steps - self._steps_at_start > 1000 and self.rss_mb() > self.limits.memory_mb:
+                self._tired = True
+
+    def _send(self, number: int, item: _Step | _Command, message: dict[str, Any]) -> None:
+        """Write a message and expect its answer. Only when ready."""
+        self._expect(number, item)
+        self._write(message)
+
+    def _expect(self, number: int, item: _Step | _Command) -> None:
+        if not self._sent:
+            self._began = self._progress = time.monotonic()
+        self._sent[number] = item
+
+    def _write(self, message: dict[str, Any]) -> None:
+        assert self._process and self._process.stdin
+        with contextlib.suppress(ConnectionError, RuntimeError):  # a closed pipe: the reader sees the end and recovers
+            self._process.stdin.write(protocol.encode(message))
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
     async def command(self, cmd: str, **fields: Any) -> dict[str, Any]:
-        """Send any command and wait for its answer. Raises LeanError for an `error` answer, LeanDied if the process ends."""
-        number = next(self._numbers)
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._commands[number] = future
-        await self._write({"id": number, "cmd": cmd, **fields})
-        try:
-            answer = await asyncio.wait_for(asyncio.shield(future), fields.get("seconds") or self.limits.open_seconds)
-        except asyncio.TimeoutError:
-            self._commands.pop(number, None)
-            if self._process is not None and self._process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-            raise LeanDied(f"`{cmd}` took too long") from None
+        """Send any command and wait for its answer, again if the process died of something else.
+
+        Raises LeanError for an `error` answer, LeanDied if the command killed the process or took too long.
+        """
+        while True:
+            await self._up()
+            number = next(self._numbers)
+            future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            self._send(number, _Command(cmd, self.limits.open_seconds, future), {"id": number, "cmd": cmd, **fields})
+            try:
+                answer = await future
+                break
+            except _Again:
+                continue
         if (error := answer.get("error")) is not None:
             raise LeanError(str(error))
         return answer
-
-    async def _write(self, message: dict[str, Any]) -> None:
-        while self._process is None or self._process.stdin is None:
-            if self._closed:
-                raise LeanDied("the server was closed")
-            await asyncio.sleep(0.05)
-        with contextlib.suppress(ConnectionError):  # the reader sees the end and recovers
-            self._process.stdin.write(protocol.encode(message))
-            await self._process.stdin.drain()
 
     # -- theorems and states -----------------------------------------------------------------------------------------
 
@@ -340,7 +414,10 @@ class LeanServer:
                 "imports": list(theorem.imports),
                 "whole": list(WHOLE_LIBRARY),
             }
-            return (await self._open(request, [-1]))[0]
+            answer = await self.command(**request, constants=self.constants)
+            state = self._adopt(request, answer)[0][1]
+            # Opening introduces what a library statement binds, under readable names: scripts start after that.
+            return replace(state, goals=tuple(replace(g, renamed=()) for g in state.goals))
         source = statement_source(theorem)
         states = await self.load(source, theorem.imports, theorem.source or theorem.name)
         if not states:
@@ -359,28 +436,33 @@ class LeanServer:
         if answer["errors"]:
             e = answer["errors"][0]
             raise LeanError(f"{file}:{e['line']}:{e['column']}: {e['m'].strip()}")
-        found = []
-        for i, hole in enumerate(answer["holes"]):
-            if "states" in hole and hole["states"]:
-                root = _Root(request, hole["thm"], self._generation, i)
-                found.append((hole, self._adopt(root, hole["states"][0])))
-        return found
+        return self._adopt(request, answer)
 
-    async def _open(self, request: dict[str, Any], holes: list[int]) -> list[ProofState]:
-        answer = await self.command(**request, constants=self.constants)
-        root = _Root(request, answer["thm"], self._generation, holes[0])
-        state = self._adopt(root, answer["states"][0])
-        # Opening introduces what a library statement binds, under readable names: scripts start after that.
-        return [replace(state, goals=tuple(replace(g, renamed=()) for g in state.goals))]
+    def _adopt(self, request: dict[str, Any], answer: dict[str, Any]) -> list[tuple[dict[str, Any], ProofState]]:
+        """Handles for what a command opened."""
+        made = _Made(request)
+        self._reached(made, answer)
+        return [(hole, self._handle(made, i, hole["states"][0])) for i, hole in enumerate(_opened(answer))]
 
-    def _adopt(self, root: _Root, message: dict[str, Any]) -> ProofState:
-        m = protocol.msgspec.convert(message, protocol.StateMessage)
+    def _reached(self, made: _Made, answer: dict[str, Any]) -> None:
+        opened = _opened(answer)
+        if made.handles and len(opened) != len(made.remotes):
+            raise LeanError("opening it again gave other states")
+        made.remotes = [hole["states"][0]["id"] for hole in opened]
+        made.theorems = [hole["thm"] for hole in opened]
+        made.generation = self._generation
+
+    def _handle(self, made: _Made, index: int, message: Any) -> ProofState:
+        m = message if isinstance(message, protocol.StateMessage) else protocol.msgspec.convert(message, protocol.StateMessage)
         handle = next(_handles)
-        self._handles[handle] = _Handle(root, remote=m.id, generation=self._generation)
+        made.handles.append(handle)
+        self._handles[handle] = _Handle(made, index)
         return protocol.state(m, handle)
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """Try each tactic on the state: one result each, in order."""
+        if self._down:
+            return [StepResult("crash", message=self._down) for _ in tactics]
         loop = asyncio.get_running_loop()
         futures = []
         for tactic in tactics:
@@ -390,103 +472,90 @@ class LeanServer:
         loop.call_soon(self._send_steps)
         return list(await asyncio.gather(*futures))
 
+    def _step_message(self, steps: list[list[Any]], heartbeats: int) -> dict[str, Any]:
+        return {"id": 0, "cmd": "step", "steps": steps, "heartbeats": heartbeats * 1000, "constants": self.constants, "terse": self.terse}
+
     def _send_steps(self) -> None:
         """Send waiting steps, up to the window. States of an earlier process are brought back first."""
-        if self._process is None or self._process.stdin is None or not self._waiting:
+        if not self._ready.is_set() or self._down or self._tired:
             return
         batch = []
-        while self._waiting and len(self._flying) < self.WINDOW:
+        while self._waiting and len(self._sent) < self.WINDOW:
             step = self._waiting[0]
             handle = self._handles.get(step.handle)
+            if step.future.done():  # cancelled
+                self._waiting.popleft()
+                continue
             if handle is None or handle.freed:
                 self._waiting.popleft()
                 self._answer(step, StepResult("error", message="the state was freed"))
                 continue
-            if handle.generation != self._generation:
-                if not self._lock.locked():
-                    self._tasks.append(asyncio.create_task(self._bring_back(step.handle)))
+            if handle.made.generation != self._generation:
+                if not self._replaying.locked():
                     self._tasks = [t for t in self._tasks if not t.done()]
+                    self._tasks.append(asyncio.create_task(self._bring_back(step.handle)))
                 break
             self._waiting.popleft()
-            if not self._flying:
-                self._progress = time.monotonic()
-            step.sent = True
-            self._flying.append(step)
+            self._expect(step.number, step)
             batch.append([step.number, handle.remote, step.tactic])
         if batch:
-            message = {
-                "id": 0,
-                "cmd": "step",
-                "steps": batch,
-                "heartbeats": self.limits.heartbeats * 1000,
-                "constants": self.constants,
-            }
-            with contextlib.suppress(ConnectionError):
-                self._process.stdin.write(protocol.encode(message))
+            self._write(self._step_message(batch, self.limits.heartbeats))
 
     async def _bring_back(self, handle: int) -> None:
         """Replay a state of an earlier process in this one, its ancestors first."""
-        async with self._lock:
-            generation = self._generation
-            chain = []
-            h = handle
-            while h and self._handles[h].generation != self._generation:
-                chain.append(h)
-                h = self._handles[h].parent
-            try:
-                for h in reversed(chain):
-                    await self._remake(h)
-            except (LeanDied, LeanError, KeyError) as e:
-                if generation == self._generation:  # not merely another crash: it cannot come back
-                    for step in [s for s in self._waiting if s.handle == handle]:
-                        self._waiting.remove(step)
-                        self._answer(step, StepResult("crash", message=f"the state could not be replayed: {e}"))
+        async with self._replaying:
+            why: Exception | None = None
+            for _ in range(3):
+                try:
+                    await self._up()
+                    await self._replay(handle)
+                    why = None
+                    break
+                except (LeanDied, _Again) as e:  # another process comes, and may have to do it all again
+                    why = e
+                except (LeanError, LookupError) as e:
+                    why = e
+                    break
+            if why is not None:
+                for step in [s for s in self._waiting if s.handle == handle]:
+                    self._waiting.remove(step)
+                    self._answer(step, StepResult("crash", message=f"the state could not be replayed: {why}"))
         self._send_steps()
 
-    async def _remake(self, h: int) -> None:
-        handle = self._handles[h]
-        if not handle.parent:
-            answer = await self.command(**handle.root.request, constants=self.constants)
-            message = answer if handle.root.hole < 0 else answer["holes"][handle.root.hole]
-            handle.root.remote, handle.root.generation = message["thm"], self._generation
-            handle.remote, handle.generation = message["states"][0]["id"], self._generation
-            return
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[StepResult] = loop.create_future()
-        step = _Step(next(self._numbers), handle.parent, handle.tactic, future)
-        self._replaying = step
-        self._flying.append(step)
-        parent = self._handles[handle.parent]
-        await self._write(
-            {
-                "id": 0,
-                "cmd": "step",
-                "steps": [[step.number, parent.remote, step.tactic]],
-                "heartbeats": self.limits.heartbeats * 2000,
-                "constants": self.constants,
-            }
-        )
-        result = await future
-        if not result.ok or handle.index >= len(result.states):
-            raise LeanError(f"replaying `{handle.tactic}` gave: {result.message or result.status}")
-        fresh = self._handles.pop(result.states[handle.index].id)
-        handle.remote, handle.generation = fresh.remote, self._generation
+    async def _replay(self, handle: int) -> None:
+        chain: list[_Made] = []
+        while handle and self._handles[handle].made.generation != self._generation:
+            chain.append(self._handles[handle].made)
+            handle = chain[-1].parent
+        for made in reversed(chain):
+            if made.request is not None:
+                self._reached(made, await self.command(**made.request, constants=self.constants))
+            else:
+                await self._up()
+                future: asyncio.Future[protocol.Answer] = asyncio.get_running_loop().create_future()
+                step = _Step(next(self._numbers), made.parent, made.tactic, future, replay=True)
+                asked = [step.number, self._handles[made.parent].remote, made.tactic]
+                self._send(step.number, step, self._step_message([asked], self.limits.heartbeats * 2))
+                answer = await future
+                if answer.s != "ok" or len(answer.states) != len(made.remotes):
+                    raise LeanError(f"replaying `{made.tactic}` gave: {answer.m or answer.s}")
+                made.remotes, made.generation = [m.id for m in answer.states], self._generation
+        for made in chain:  # what came back and nobody wants
+            unwanted = [made.remotes[i] for i, h in enumerate(made.handles) if h not in self._handles or self._handles[h].freed]
+            self._free_remote(unwanted, [])
 
-    def _step_answered(self, answer: protocol.Answer) -> None:
-        step = next((s for s in self._flying if s.number == answer.q), None)
-        if step is None:
-            return
-        self._flying.remove(step)
-        states = []
-        parent = self._handles.get(step.handle)
-        for i, m in enumerate(answer.states):
-            handle = next(_handles)
-            if parent is not None:
-                self._handles[handle] = _Handle(parent.root, step.handle, step.tactic, i, m.id, self._generation)
-                parent.children += 1
-            states.append(protocol.state(m, handle))
+    def _step_answered(self, step: _Step, answer: protocol.Answer) -> None:
         self.counters.lean_s += answer.us / 1e6
-        self._answer(step, protocol.step_result(answer, tuple(states)))
+        if step.future.done():  # cancelled: nobody will free what it made
+            self._free_remote([m.id for m in answer.states], [])
+        elif step.replay:
+            step.future.set_result(answer)
+        else:
+            made = _Made(None, step.handle, step.tactic, [], [m.id for m in answer.states], [], self._generation)
+            states = tuple(self._handle(made, i, m) for i, m in enumerate(answer.states))
+            if (parent := self._handles.get(step.handle)) is not None:
+                parent.children += len(states)
+            self._answer(step, protocol.step_result(answer, states))
 
     def _answer(self, step: _Step, result: StepResult) -> None:
         self.counters.steps += 1
@@ -497,33 +566,46 @@ class LeanServer:
     async def free(self, states: Sequence[ProofState]) -> None:
         """Forget states. Those that others were made from are kept as a recipe, without memory in Lean."""
         remote = []
+        theorems: list[int] = []
         for state in states:
             handle = self._handles.get(state.id)
             if handle is None or handle.freed:
                 continue
             handle.freed = True
-            if handle.generation == self._generation:
+            if handle.made.generation == self._generation:
                 remote.append(handle.remote)
-            self._forget(state.id)
-        if remote and self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(ConnectionError):
-                self._process.stdin.write(protocol.encode({"id": 0, "cmd": "free", "states": remote, "thms": []}))
+            theorems += self._forget(state.id)
+        self._free_remote(remote, theorems)
 
-    def _forget(self, h: int) -> None:
-        """Drop a freed handle and every freed ancestor that nothing else was made from."""
+    def _free_remote(self, states: list[int], theorems: list[int]) -> None:
+        if (states or theorems) and self._ready.is_set() and not self._down:
+            self._write({"id": 0, "cmd": "free", "states": states, "thms": theorems})
+
+    def _forget(self, h: int) -> list[int]:
+        """Drop a freed handle and every freed ancestor that nothing else was made from; theorems that nobody needs now."""
         while h:
             handle = self._handles.get(h)
             if handle is None or not handle.freed or handle.children:
-                return
+                return []
             del self._handles[h]
-            h = handle.parent
+            made = handle.made
+            if made.request is not None:
+                last = not any(other in self._handles for other in made.handles)
+                return made.theorems if last and made.generation == self._generation else []
+            h = made.parent
             if h in self._handles:
                 self._handles[h].children -= 1
+        return []
 
     @property
     def load_factor(self) -> int:
         """How many steps wait or are with Lean."""
-        return len(self._waiting) + len(self._flying)
+        return len(self._waiting) + len(self._sent)
+
+
+def _opened(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a command opened: the holes of a source, or the answer itself for a library theorem."""
+    return [hole for hole in answer.get("holes", [answer]) if hole.get("states")]
 
 
 def statement_source(theorem: Theorem, proof: str = "sorry") -> str:

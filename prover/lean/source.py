@@ -1,6 +1,6 @@
 """Where a theorem stands in the text of a `.lean` file, found without running Lean.
 
-This finds candidates only. Lean has the last word: who opens a theorem so must compare the name of what Lean elaborated.
+This finds candidates only. Lean has the last word: compare the name of what Lean elaborated with the one asked for.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ _HEADER_WORD = re.compile(r"\s*(?:(module|prelude)\b|((?:public\s+|meta\s+)*impo
 _NAME = r"(?:«[^»]*»|[^\s:({\[⦃|@.]|\.(?!\{))+"
 _COMMAND = re.compile(
     r"^[ \t]*(?:@\[[^\]]*\]\s*)*"
-    r"(?:(?P<scope>namespace|end|(?:(?:public|noncomputable|meta|expose)\s+|@\[expose\]\s*)*section)\b[ \t]*(?P<label>[^\s]*)"
+    r"(?:(?P<scope>namespace|end|(?:(?:public|noncomputable|meta)\s+|@\[expose\]\s*)*section)\b[ \t]*(?P<label>[^\s]*)"
     rf"|(?:(?:private|protected|public|noncomputable|unsafe|partial|nonrec|scoped|local)\s+)*"
     rf"(?P<kind>theorem|lemma|def|abbrev|instance|example)\b[ \t\n]+(?P<name>{_NAME}))",
     re.MULTILINE,
 )
 _OPENING, _CLOSING = "([{⟨⦃⟦", ")]}⟩⦄⟧"
+_OTHER_PROOF = re.compile(r"\s+(?:where\b|\|\s)")
 _TOP_LEVEL = re.compile(r"\n(?=[^\s])")
 
 
@@ -35,7 +36,7 @@ class Place:
 
     def with_proof(self, proof: str = ":= by\n  sorry", end: int = 0) -> str:
         """The text up to the theorem, with `proof` in place of its own. `end`: which of `statement_ends`."""
-        return self.body[: self.statement_ends[end]] + proof + "\n"
+        return self.body[: self.statement_ends[end]].rstrip() + " " + proof + "\n"
 
 
 def masked(text: str) -> str:
@@ -88,25 +89,35 @@ def split_header(text: str) -> tuple[tuple[str, ...], str]:
     return tuple(imports), re.sub(r"[^\n]", " ", text[:at]) + text[at:]
 
 
+def declarations(plain: str) -> Iterator[tuple[str, int]]:
+    """(full name, offset behind the name) of every named declaration in masked text, by its namespaces, in order."""
+    scopes: list[tuple[str, ...]] = []
+    for m in _COMMAND.finditer(plain):
+        name, scope = m["name"], m["scope"]
+        if name is not None:
+            full = (name[7:],) if name.startswith("_root_.") else (*(part for s in scopes for part in s), name)
+            yield ".".join(full), m.end()
+        elif scope == "namespace":
+            scopes.append(tuple(m["label"].split(".")))
+        elif scope == "end":
+            # `end A.B` may close `namespace A` and `namespace B` at once; `end B` may close only a part of `namespace A.B`.
+            left = len(m["label"].split("."))
+            while scopes and left > 0:
+                top = scopes.pop()
+                if len(top) > left:
+                    scopes.append(top[:-left])
+                left -= max(1, len(top))
+        else:
+            scopes.append(())
+    return
+
+
 def find_theorem(text: str, full_name: str) -> Place | None:
     """The first declaration with that full name, or None."""
     imports, body = split_header(text)
     plain = masked(body)
-    scopes: list[str] = []
-    for m in _COMMAND.finditer(plain):
-        if (scope := m["scope"]) is not None:
-            if scope == "end":
-                for _ in (m["label"] or "_").split(".") if scopes and scopes[-1] else "_":
-                    if scopes:
-                        scopes.pop()
-            elif scope == "namespace":
-                scopes.extend(m["label"].split("."))
-            else:
-                scopes.append("")
-            continue
-        name = m["name"]
-        full = name.removeprefix("_root_.") if name.startswith("_root_.") else ".".join([*filter(None, scopes), name])
-        if full == full_name and (ends := tuple(_ends(plain, m.end()))):
+    for name, start in declarations(plain):
+        if name == full_name and (ends := tuple(_ends(plain, start))):
             return Place(imports, body, full_name, ends)
     return None
 
@@ -120,5 +131,7 @@ def _ends(plain: str, start: int) -> Iterator[int]:
     for i in range(start, stop):
         c = plain[i]
         depth += (c in _OPENING) - (c in _CLOSING)
-        if depth == 0 and (plain.startswith(":=", i) or re.match(r"\s(?:where\b|\|\s)", plain[i:stop])):
+        if depth == 0 and (plain.startswith(":=", i) or _OTHER_PROOF.match(plain, i, stop)):
             yield i
+            if plain[i].isspace():  # one place, however wide
+                return

@@ -56,7 +56,6 @@ _GENERAL = (
     ("apply Iff.intro", 0.4),
     ("refine ⟨?_, ?_⟩", 0.4),
     ("symm", 0.3),
-    ("unfold_let", 0.05),
     ("exact rfl", 0.3),
     ("simp <;> omega", 0.8),
     ("simp; rfl", 0.3),
@@ -69,7 +68,6 @@ _VARIABLE = (
     ("induction {h} with | _ => simp_all", 0.2),
     ("cases {h}", 0.5),
     ("induction {h}", 0.5),
-    ("induction {h} <;> grind", 0.5),
     ("rcases {h} with ⟨⟩ <;> simp", 0.2),
 )
 _HYPOTHESIS = (
@@ -87,7 +85,6 @@ _PREMISE_ANY = (
     ("simp [{p}]", 1.2),
     ("exact {p} ..", 0.7),
     ("apply {p}", 0.6),
-    ("grind [{p}]", 0.6),
     ("simp_all [{p}]", 0.4),
 )
 _PREMISE_EQUATION = (("rw [{p}]", 1.2), ("rw [← {p}]", 0.5), ("exact ({p} ..).symm", 0.3), ("rw [{p}]; simp", 0.3))
