@@ -1,0 +1,89 @@
+"""The library as theorem sets: the split never moves, and nothing can be proved from itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from curricula.library import DEMONSTRATION_MODULES, assert_disjoint, library_set, module_theorems, split_of
+from prover.errors import UserError
+from prover.lean.theorem import Theorem
+from prover.premises.index import LibraryIndex, is_generated, library_index
+from prover.premises.retrieve import PremiseSource
+
+# Written down once: if one of these moves, every held-out figure ever published stops meaning what it said.
+PINNED = {
+    "Nat.add_comm": "train",
+    "List.append_assoc": "train",
+    "Option.map_map": "train",
+    "Int.add_zero": "train",
+    "BitVec.add_comm": "train",
+    "Array.size_push": "train",
+    "Fin.ext_iff": "train",
+    "Bool.and_comm": "validation",
+    "List.length_map": "train",
+    "Nat.mul_comm": "train",
+    "Int.neg_neg": "train",
+    "List.map_map": "train",
+}
+
+
+def test_the_split_never_moves():
+    assert {n: split_of(n) for n in PINNED} == PINNED
+
+
+def test_shares_of_the_split():
+    names = [f"A.b{i}" for i in range(4000)]
+    shares = {s: sum(split_of(n) == s for n in names) / len(names) for s in ("train", "validation", "held-out")}
+    assert shares["train"] == pytest.approx(0.7, abs=0.03)
+    assert shares["held-out"] == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_shared_theorem_is_noticed():
+    t = Theorem("x", ": True")
+    with pytest.raises(ValueError, match="held-out theorems in training"):
+        assert_disjoint([t], [t])
+
+
+@pytest.mark.parametrize("name", ["Nat.foo.eq_1", "A.mk.injEq", "A._proof_1", "T.rec_aux.match_1", "A.mk.sizeOf_spec"])
+def test_what_lean_makes_itself_is_no_theorem(name):
+    assert is_generated(name)
+
+
+@pytest.fixture(scope="module")
+def index() -> LibraryIndex:
+    return library_index()
+
+
+@pytest.mark.lean
+def test_the_index_has_the_library(index):
+    assert len(index.modules) > 800
+    assert sum(len(m.theorems) for m in index.modules.values()) > 30_000
+    assert "List.append_assoc" in {p.name for p in index.modules["Init.Data.List.Basic"].theorems}
+
+
+@pytest.mark.lean
+def test_the_sets_are_disjoint_and_large_enough(index):
+    train, held_out = (library_set(index, s, per_module=64) for s in ("train", "held-out"))
+    assert_disjoint(train, held_out)
+    assert len(train) >= 600 and len(held_out) >= 300
+    assert {split_of(t.name) for t in train} == {"train"} and {split_of(t.name) for t in held_out} == {"held-out"}
+    assert train == library_set(index, "train", per_module=64)
+
+
+@pytest.mark.lean
+def test_no_premise_is_the_theorem_or_comes_after_it(index):
+    """What `imports` reach never contains the theorem's own module: neither it, an alias, nor a consequence is on offer."""
+    source = PremiseSource(index)
+    for module in DEMONSTRATION_MODULES:
+        info = index.modules[module]
+        assert module not in index.reachable(info.imports)
+        offered = {p.module for p in source.retriever(info.imports).premises}
+        assert module not in offered
+        users = {m for m, i in index.modules.items() if module in index.reachable(i.imports)}
+        assert not users & offered
+
+
+@pytest.mark.lean
+def test_an_unknown_module_is_named_with_a_guess(index):
+    with pytest.raises(UserError, match="did you mean"):
+        module_theorems(index, "Data.List.Lemmas")

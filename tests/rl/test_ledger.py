@@ -1,0 +1,70 @@
+"""The ledger: what is written stays, once, and another version's folder is refused."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from prover.errors import UserError
+from prover.lean.theorem import Theorem
+from rl.ledger import Attempt, Ledger
+
+THEOREM = Theorem("T", ": True", source="here:1")
+
+
+def attempt(outcome: str = "proved", script: str | None = "trivial", phase: str = "round 1") -> Attempt:
+    return Attempt(phase, THEOREM, outcome, 3, 2 if outcome == "proved" else None, 0.1, script, stats={"nodes": 1})
+
+
+def test_an_attempt_is_recorded_once_with_its_examples(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.record(attempt(), [("policy", {"state": "⊢ True", "tactics": [["trivial", 1.0]]})])
+    ledger.record(attempt("budget", None), [("policy", {"state": "again"})])
+    assert [a.outcome for a in ledger.attempts("round 1")] == ["proved"]
+    assert [d["state"] for _, d in ledger.examples("policy")] == ["⊢ True"]
+    assert ledger.done("round 1") == {"T"}
+    assert ledger.done("round 2") == set()
+
+
+def test_what_is_written_survives_reopening(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.record(attempt())
+    ledger.set("learned 1", {"version": 1})
+    ledger.measure("round 1", {"loss": 0.5})
+    ledger.close()
+    again = Ledger.open(tmp_path, readonly=True)
+    assert [a for a in again.attempts()] == [attempt()]
+    assert again.get("learned 1") == {"version": 1}
+    assert [(p, n, v) for p, n, v, _ in again.measurements()] == [("round 1", "loss", 0.5)]
+
+
+def test_proofs_are_the_shortest_audited_one_a_theorem(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.record(attempt(script="simp; trivial", phase="round 1"))
+    ledger.record(attempt(script="trivial", phase="round 2"))
+    ledger.record(attempt("rejected", "x", phase="round 3"))
+    assert [a.script for a in ledger.proofs()] == ["trivial"]
+
+
+def test_another_version_is_refused(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.set("format", 999)
+    ledger.close()
+    with pytest.raises(UserError, match="another version"):
+        Ledger.open(tmp_path)
+
+
+def test_what_is_no_ledger_is_refused(tmp_path):
+    (tmp_path / "ledger.sqlite").write_text("not a database, certainly not one of ours" * 10)
+    with pytest.raises(UserError, match="not a ledger"):
+        Ledger.open(tmp_path)
+    with pytest.raises(UserError, match="no ledger here"):
+        Ledger.open(tmp_path / "nowhere", readonly=True)
+
+
+def test_readonly_cannot_write(tmp_path):
+    Ledger(tmp_path / "ledger.sqlite").close()
+    ledger = Ledger.open(tmp_path, readonly=True)
+    with pytest.raises(sqlite3.OperationalError):
+        ledger.set("x", 1)

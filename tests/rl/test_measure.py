@@ -1,0 +1,42 @@
+"""Curves and intervals."""
+
+from __future__ import annotations
+
+import pytest
+
+from prover.lean.theorem import Theorem
+from rl import measure
+from rl.ledger import Attempt
+
+
+def attempts(*calls: int | None) -> list[Attempt]:
+    return [
+        Attempt("held-out x", Theorem(f"t{i}", ": True"), "proved" if c is not None else "budget", 64, c, 0.0)
+        for i, c in enumerate(calls)
+    ]
+
+
+def test_curve_counts_what_was_solved_within_each_budget():
+    s = measure.summarise(attempts(1, 2, 3, 64, None), 64, 5)
+    assert s["curve"] == {"1": 1, "2": 2, "4": 3, "8": 3, "16": 3, "32": 3, "64": 4}
+    assert (s["solved"], s["total"]) == (4, 5)
+    assert s["low"] < 0.8 < s["high"]
+
+
+@pytest.mark.parametrize(
+    ("solved", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (50, 100, 0.4038, 0.5962)]
+)
+def test_wilson_against_published_values(solved, total, low, high):
+    assert measure.wilson(solved, total) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_rejected_proofs_do_not_count():
+    a = Attempt("held-out x", Theorem("t", ": True"), "rejected", 3, None, 0.0, "sorry")
+    assert measure.summarise([a], 8, 1)["solved"] == 0
+
+
+def test_the_table_has_a_row_a_searcher():
+    s = measure.summarise(attempts(1, None), 4, 2)
+    rows = measure.table([("trained", s)])
+    assert rows[0][1:] == ["1", "2", "4"]
+    assert rows[1][0] == "trained (of 2)" and rows[1][1].startswith("50.0 [")
