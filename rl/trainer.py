@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from filelock import FileLock, Timeout
 
 from curricula.library import DEMONSTRATION_MODULES, assert_disjoint, library_set
 from prover.errors import UserError
@@ -40,6 +41,11 @@ class Trainer:
         self.runtime = find_runtime()
         fresh = not (self.folder / "ledger.sqlite").exists()
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{self.folder}: another process is working on this run") from None
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         if fresh:
             (self.folder / "config.toml").write_text(config_module.dump(config), encoding="utf-8")
@@ -241,6 +247,7 @@ class Trainer:
     def _start_actors(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would put workers behind everything else
         if not ray.is_initialized():
             ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False, num_cpus=max(4, os.cpu_count() or 1))
         c = self.config
@@ -279,6 +286,7 @@ class Trainer:
         ray.wait(closing, num_returns=len(closing), timeout=10)
         self.tracker.close()
         ray.shutdown()
+        self._lock.release()
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

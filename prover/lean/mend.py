@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MEND_VERSION = 2  # part of the cache folder's name: raise it with any change below
+MEND_VERSION = 3  # part of the cache folder's name: raise it with any change below
 
 
 class MendError(RuntimeError):
@@ -18,7 +18,8 @@ class MendError(RuntimeError):
 
 # Standard input: `process.stdin.fd` switches the pipe to non-blocking, so a read before data arrives fails with EIO;
 # and the caller asks for characters until its own buffer is full, so a line would only be delivered when the pipe closes.
-# Reading descriptor 0 synchronously and answering "nothing more for now" once after each chunk gives whole lines at once.
+# Reading descriptor 0 synchronously, and only where the call has nothing yet to give, hands lines on as they come. Zero bytes
+# must never be the answer while the pipe is open: to C that is the end of the file.
 _STDIN_OLD = (
     "var FS_stdin_getChar=()=>{if(!FS_stdin_getChar_buffer.length){var result=null;if(ENVIRONMENT_IS_NODE){"
     "var BUFSIZE=256;var buf=Buffer.alloc(BUFSIZE);var bytesRead=0;var fd=process.stdin.fd;"
@@ -26,14 +27,14 @@ _STDIN_OLD = (
     'if(bytesRead>0){result=buf.slice(0,bytesRead).toString("utf-8")}}'
 )
 _STDIN_NEW = (
-    "var FS_stdin_pos=0,FS_stdin_pause=false,FS_stdin_bytes=Buffer.alloc(65536);"
+    "var FS_stdin_pos=0,FS_stdin_some=false,FS_stdin_bytes=Buffer.alloc(65536);"
     "var FS_stdin_getChar=()=>{if(ENVIRONMENT_IS_NODE){"
     "if(FS_stdin_pos<FS_stdin_getChar_buffer.length){return FS_stdin_getChar_buffer[FS_stdin_pos++]}"
-    "if(FS_stdin_pause){FS_stdin_pause=false;return null}"
-    "var n=0;try{n=fs.readSync(0,FS_stdin_bytes,0,65536)}"
-    'catch(e){if(e.code==="EOF"){n=0}else if(e.code==="EINTR"){n=-1}else{throw e}}'
+    "if(FS_stdin_some){return null}"
+    "var n=-1;while(n<0){try{n=fs.readSync(0,FS_stdin_bytes,0,65536)}"
+    'catch(e){if(e.code==="EOF"){n=0}else if(e.code!=="EINTR"){throw e}}}'
     "if(n<=0){return null}"
-    "FS_stdin_getChar_buffer=FS_stdin_bytes.subarray(0,n);FS_stdin_pos=1;FS_stdin_pause=true;"
+    "FS_stdin_getChar_buffer=FS_stdin_bytes.subarray(0,n);FS_stdin_pos=1;"
     "return FS_stdin_getChar_buffer[0]}"
     "if(!FS_stdin_getChar_buffer.length){var result=null;if(false){}"
 )
@@ -57,6 +58,16 @@ _REPLACEMENTS = [
     ('wasmExports["__wasm_call_ctors"]();call', 'turnstileState?turnstileRestore():wasmExports["__wasm_call_ctors"]();call'),
     ("if(!noInitialRun)callMain(args)", "if(turnstileState)turnstileServe();else if(!noInitialRun)callMain(args)"),
     (_STDIN_OLD, _STDIN_NEW),
+    (
+        "var result;try{result=stream.tty.ops.get_char(stream.tty)}",
+        "var result;FS_stdin_some=bytesRead>0;try{result=stream.tty.ops.get_char(stream.tty)}",
+    ),
+    # A write to a pipe may take less than all of it.
+    (
+        'defaultPrint=(...args)=>fs.writeSync(1,args.map(stringify).join(" ")+"\\n");',
+        'defaultPrint=(...args)=>{var b=Buffer.from(args.map(stringify).join(" ")+"\\n"),o=0;while(o<b.length){'
+        'try{o+=fs.writeSync(1,b,o)}catch(e){if(e.code!=="EAGAIN"&&e.code!=="EINTR")throw e}}};',
+    ),
     # Every pooled thread is a worker that loads the module again: one is enough, more start when Lean asks.
     ("var pthreadPoolSize=4;", "var pthreadPoolSize=turnstileState?0:1;"),
     # The seal: Lean sees its library and the folder of its server, not the user's files.
