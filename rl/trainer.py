@@ -39,6 +39,12 @@ class Trainer:
         self.config = config
         self.folder = config.folder
         self.runtime = find_runtime()
+        index = library_index()
+        t = config.theorems
+        modules = t.modules or DEMONSTRATION_MODULES
+        self.train_set = library_set(index, "train", modules, t.per_module, t.limit)
+        self.held_out = library_set(index, "held-out", modules, t.held_out_per_module, t.held_out_limit)
+        assert_disjoint(self.train_set, self.held_out)
         fresh = not (self.folder / "ledger.sqlite").exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
@@ -51,12 +57,6 @@ class Trainer:
             (self.folder / "config.toml").write_text(config_module.dump(config), encoding="utf-8")
         self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
         self.began = time.monotonic() - (self.ledger.get("seconds") or 0.0)
-        index = library_index()
-        t = config.theorems
-        modules = t.modules or DEMONSTRATION_MODULES
-        self.train_set = library_set(index, "train", modules, t.per_module, t.limit)
-        self.held_out = library_set(index, "held-out", modules, t.held_out_per_module, t.held_out_limit)
-        assert_disjoint(self.train_set, self.held_out)
         self.rng = random.Random(config.seed)
 
     @classmethod

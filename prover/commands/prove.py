@@ -13,7 +13,7 @@ from prover.commands.batch import Settings, prove_file, prove_theorems, workers_
 from prover.commands.output import answer, check_writable, say, write_whole
 from prover.commands.results import Results
 from prover.errors import UserError
-from prover.lean.source import LeanText, read
+from prover.lean.text import LeanText, read
 from prover.lean.theorem import Theorem
 from prover.policies import provers_named
 
@@ -82,7 +82,14 @@ def prove(
     asked = {"input": _fingerprint(text, theorems), "policy": policy, "budget": budget, "seed": seed}
     log = Results(results, asked, resume)
     settings = Settings(
-        provers, budget, workers_for(workers, len(theorems) if text is None else 2), disprove, tree, limit, seed, quiet=json
+        provers,
+        budget,
+        workers_for(workers, len(theorems) if text is None else 2),
+        disprove,
+        tree,
+        limit,
+        seed,
+        quiet=json,
     )
     try:
         if text is not None:
@@ -166,5 +173,9 @@ def _input(
 
 
 def _fingerprint(text: LeanText | None, theorems: list[Theorem]) -> str:
-    what = text.text if text is not None else repr([(t.name, t.statement, t.library, t.imports, t.context) for t in theorems])
+    what = (
+        text.text
+        if text is not None
+        else repr([(t.name, t.statement, t.library, t.imports, t.context) for t in theorems])
+    )
     return hashlib.sha256(what.encode()).hexdigest()[:16]

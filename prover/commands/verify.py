@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json as json_
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from prover.commands.output import answer, one_line, say
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.source import LeanText, code_words, read
+from prover.lean.text import LeanText, code_words, read
 from prover.lean.theorem import Theorem, Verdict
 
 AT_ONCE = 4
@@ -109,7 +108,9 @@ def lean_name(name: str) -> str:
 
 def _is_identifier(part: str) -> bool:
     words = list(code_words(part))
-    return len(words) == 1 and words[0] == (part, 0) and part not in ("theorem", "by", "end", "at", "from", "in", "where")
+    return (
+        len(words) == 1 and words[0] == (part, 0) and part not in ("theorem", "by", "end", "at", "from", "in", "where")
+    )
 
 
 def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:

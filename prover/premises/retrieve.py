@@ -97,3 +97,56 @@ class PremiseSource:
             return tuple(p.name for p in found if p.name not in forbidden)[: self.k]
 
         return premises
+
+
+class Bm25Retriever:
+    """Okapi BM25 (Robertson & Walker 1994) over the constants of types, by the rank_bm25 library."""
+
+    def __init__(self, index: LibraryIndex, modules: frozenset[str] | None = None) -> None:
+        from rank_bm25 import BM25Okapi
+
+        self.premises = [
+            p for name, m in index.modules.items() if modules is None or name in modules for p in m.theorems
+        ]
+        self._bm25 = BM25Okapi([_terms(p.constants) or ["."] for p in self.premises]) if self.premises else None
+
+    def score(self, constants: Sequence[str]) -> np.ndarray:
+        """[premises] relevance of every premise."""
+        if self._bm25 is None:
+            return np.zeros(0, dtype=np.float32)
+        return np.asarray(self._bm25.get_scores(_terms(constants)), dtype=np.float32)
+
+
+def _terms(constants: Sequence[str]) -> list[str]:
+    return [c for c in dict.fromkeys(constants) if not _is_instance(c)]
+
+
+def _best(premises: Sequence[Premise], score: np.ndarray, k: int) -> list[str]:
+    order = np.argsort(-score, kind="stable")[:k]
+    return [premises[i].name for i in order if score[i] > 0.0]
+
+
+RETRIEVERS = ("symbols", "bm25", "hybrid")
+"""Names of the retrievers that can be measured alone."""
+
+
+def make_retriever(
+    name: str, index: LibraryIndex, modules: frozenset[str] | None = None
+) -> Callable[[Sequence[str], int], list[str]]:
+    """A function (constants of a goal, k) -> names of the k best premises, best first."""
+    if name == "symbols":
+        symbols = SymbolRetriever(index, modules)
+        return lambda constants, k: [p.name for p in symbols.top(constants, k)]
+    if name == "bm25":
+        bm25 = Bm25Retriever(index, modules)
+        return lambda constants, k: _best(bm25.premises, bm25.score(constants), k)
+    if name == "hybrid":
+        symbols, bm25 = SymbolRetriever(index, modules), Bm25Retriever(index, modules)
+
+        def hybrid(constants: Sequence[str], k: int) -> list[str]:
+            a, b = symbols.score(constants), bm25.score(constants)
+            # Scores of different kinds: each counts by its share of its own best.
+            return _best(bm25.premises, a / max(float(a.max(initial=0.0)), 1e-6) + b / max(float(b.max(initial=0.0)), 1e-6), k)
+
+        return hybrid
+    raise ValueError(f"{name!r} is no retriever; there are {', '.join(RETRIEVERS)}")

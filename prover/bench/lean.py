@@ -1,0 +1,205 @@
+"""How fast the Lean environment is, measured in one run: `turnstile bench lean`.
+
+The work is what a search sends: tactics of many kinds on several states, errors among them, batches of 16, states
+freed as soon as they have been seen. `lean_s` of a step is what the server reports for it: parsing, tactic, keys and
+printing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from prover.lean.pool import LeanPool
+from prover.lean.server import LeanServer
+from prover.lean.theorem import ProofState, Theorem
+
+BATCH = 16
+"""Steps under way at once, as in the figures that are asked for."""
+
+WORK: tuple[tuple[str, str], ...] = (
+    ("(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ r", "constructor | cases h | simp_all | exact h | tauto_"),
+    ("(a b c : Nat) (h : a < b) (k : b < c) : a + 1 < c + 1", "omega | grind | simp | exact h | induction a"),
+    (
+        "(xs ys : List Nat) : (xs ++ ys).length = ys.length + xs.length",
+        "simp | induction xs | cases xs | grind | omega",
+    ),
+    (": ∀ n m : Nat, n ≤ m → n * n ≤ m * m", "intro n m h | intros | grind | exact fun _ _ h => Nat.mul_le_mul h h"),
+    ("(f : Nat → Nat) (h : ∀ x, f x = x) : f (f 2) = 2", "rw [h] | simp [h] | grind | apply h | exact h 2"),
+    ("(x : Nat) (h : x ∈ [1, 2, 3]) : x < 4", "simp at h | omega | cases h | rcases h with _ ‖ h | exact Nat.lt_of_le"),
+    ("(α : Type) (s : α) : ∃ x : α, x = s", "exists s | exact ⟨s, rfl⟩ | constructor | refine ⟨?_, ?_⟩ | simp"),
+    ("(p q : Prop) : p ∨ q → q ∨ p", "intro h | rintro (h ‖ h) | exact Or.comm.1 | grind | intro (h : p)"),
+)
+"""Statements, and tactics for each: what applies, what closes the goal, and what Lean refuses.
+`|` parts tactics; `‖` stands for Lean's own."""
+
+
+async def _open_all(lean: LeanServer | LeanPool) -> list[tuple[ProofState, list[str]]]:
+    opened = []
+    for i, (statement, tactics) in enumerate(WORK):
+        state = await lean.open(Theorem(f"bench_{i}", statement))
+        opened.append((state, [t.replace("‖", "|") for t in tactics.split(" | ")]))
+    return opened
+
+
+def _rounds(opened: list[tuple[ProofState, list[str]]]) -> list[tuple[ProofState, str]]:
+    """Every (state, tactic) once, neighbours on different states."""
+    longest = max(len(tactics) for _, tactics in opened)
+    return [(state, tactics[i]) for i in range(longest) for state, tactics in opened if i < len(tactics)]
+
+
+class _Worker:
+    """Keeps batches of steps under way, freeing what they made, and counts."""
+
+    def __init__(self, lean: LeanServer | LeanPool, opened: list[tuple[ProofState, list[str]]]) -> None:
+        self.lean = lean
+        self.work = _rounds(opened)
+        self.at = 0
+        self.steps = 0
+        self.lean_s = 0.0
+
+    async def one(self) -> None:
+        state, tactic = self.work[self.at % len(self.work)]
+        self.at += 1
+        [result] = await self.lean.step(state, [tactic])
+        self.steps += 1
+        self.lean_s += result.lean_s
+        await self.lean.free(result.states)
+
+    async def batches(self, steps: int) -> float:
+        """Seconds that `steps` steps take in batches of BATCH, each batch awaited."""
+        began = time.perf_counter()
+        for _ in range(-(-steps // BATCH)):
+            await asyncio.gather(*(self.one() for _ in range(BATCH)))
+        return time.perf_counter() - began
+
+    async def stream(self, steps: int, in_flight: int) -> float:
+        """Seconds that `steps` steps take with `in_flight` always under way."""
+        left = steps
+
+        async def lane() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                await self.one()
+
+        began = time.perf_counter()
+        await asyncio.gather(*(lane() for _ in range(in_flight)))
+        return time.perf_counter() - began
+
+
+async def _started(starts: int) -> list[float]:
+    """Seconds until ready, of `starts` starts after one that warms the file cache."""
+    seconds = []
+    for _ in range(starts + 1):
+        began = time.perf_counter()
+        async with LeanServer():
+            seconds.append(time.perf_counter() - began)
+    return seconds[1:]
+
+
+async def _throughput(processes: int, steps: int) -> tuple[float, LeanPool]:
+    """Steps a second with `processes` processes, each working on all statements."""
+    async with LeanPool(processes) as pool:
+        workers = [_Worker(server, await _open_all(server)) for server in pool.servers]
+        for worker in workers:
+            await worker.batches(2 * len(worker.work))  # what is read or compiled once
+        began = time.perf_counter()
+        await asyncio.gather(*(worker.stream(steps // processes, BATCH) for worker in workers))
+        return steps / (time.perf_counter() - began), pool
+
+
+async def _overhead_and_growth(steps: int, long_run: int) -> dict[str, Any]:
+    """One process: client time over Lean time on awaited batches, then memory over a long run."""
+    async with LeanServer() as server:
+        rss = server.rss_mb()
+        opened = await _open_all(server)
+        first_environment = server.rss_mb()
+        worker = _Worker(server, opened)
+        await worker.batches(2 * len(worker.work))
+        before = worker.lean_s
+        wall = await worker.batches(steps)
+        ratio = wall / (worker.lean_s - before)
+        at_start = server.rss_mb()
+        restarts = server.counters.restarts
+        peak = at_start
+        for _ in range(20):  # the largest size on the way: one at the end would be small after a restart
+            await worker.stream(long_run // 20, BATCH)
+            peak = max(peak, server.rss_mb())
+        return {
+            "overhead_ratio": round(ratio, 4),
+            "rss_mb": round(rss, 1),
+            "rss_mb_after_first_environment": round(first_environment, 1),
+            "rss_mb_after_steps": round(server.rss_mb(), 1),
+            "rss_growth": round(peak / at_start - 1, 4),
+            "growth_steps": long_run,
+            "restarts": server.counters.restarts - restarts,
+            "answers": dict(server.counters.by_status),
+        }
+
+
+async def _kill_cost(batches: int) -> dict[str, Any]:
+    """SIGKILL in the middle of a batch: what it costs against an undisturbed one (medians), and answers that differ."""
+    undisturbed, killed, lost = [], [], 0
+    async with LeanServer() as server:
+        opened = await _open_all(server)
+        work = _rounds(opened)[: 2 * BATCH]
+
+        async def batch(kill_after: float | None) -> tuple[float, list[str]]:
+            began = time.perf_counter()
+            steps = [asyncio.create_task(server.step(state, [tactic])) for state, tactic in work]
+            if kill_after is not None:
+                await asyncio.sleep(kill_after)
+                if server.pid is not None:
+                    os.kill(server.pid, signal.SIGKILL)
+            results = [result for [result] in await asyncio.gather(*steps)]
+            await server.free([state for result in results for state in result.states])
+            return time.perf_counter() - began, [result.status for result in results]
+
+        _, expected = await batch(None)
+        for _ in range(batches):
+            seconds, _ = await batch(None)
+            undisturbed.append(seconds)
+            seconds, statuses = await batch(seconds / 2)
+            killed.append(seconds)
+            # The step that Lean was working on answers `crash`; every other one answers as it would have.
+            lost += sum(got not in (want, "crash") for got, want in zip(statuses, expected, strict=True))
+            lost += max(0, statuses.count("crash") - 1)
+    return {
+        "kill_cost_s": round(statistics.median(killed) - statistics.median(undisturbed), 3),
+        "answers_lost": lost,
+    }
+
+
+async def _measure(quick: bool, processes: Sequence[int]) -> dict[str, Any]:
+    steps = 320 if quick else 4000
+    figures: dict[str, Any] = {"ready_s": round(statistics.median(await _started(1 if quick else 3)), 3)}
+    rates = {}
+    for n in processes:
+        rates[n], pool = await _throughput(n, steps * n)
+        figures["lean"] = pool.runtime.name
+    figures["steps_per_s"] = {str(n): round(rate, 2) for n, rate in rates.items()}
+    if 1 in rates and 2 in rates:
+        figures["scaling_2"] = round(rates[2] / rates[1], 3)
+    figures |= await _overhead_and_growth(steps, 1_000 if quick else 50_000)
+    figures |= await _kill_cost(1 if quick else 5)
+    figures["cores"] = os.cpu_count()
+    figures["quick"] = quick
+    return figures
+
+
+def bench_lean(quick: bool = False, processes: Sequence[int] = (1, 2)) -> dict[str, Any]:
+    """Figures of the Lean environment on this machine, by key.
+
+    `steps_per_s`: by number of processes. `scaling_2`: two processes over one. `overhead_ratio`: time at the client
+    over time in Lean, on batches of 16. `ready_s`: median seconds to start, with a warm file cache. `rss_mb`: resident
+    MiB of a process when ready; `rss_mb_after_first_environment`; `rss_growth`: its largest size during `growth_steps`
+    steps over what it was before them, less one; `restarts`: in these steps. `kill_cost_s`: what SIGKILL in the middle of a batch of 32 costs; `answers_lost`: how many of its
+    answers are missing or differ.
+    """
+    return asyncio.run(_measure(quick, processes))

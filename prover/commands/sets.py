@@ -1,0 +1,64 @@
+"""`turnstile sets`: the theorem sets there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import tyro
+
+from prover.commands.output import answer
+
+
+def sets(name: Annotated[str | None, tyro.conf.Positional] = None, *, json: bool = False) -> int:
+    """List the theorem sets with size, split, Lean version and licence; or the theorems of one.
+
+    Args:
+        name: list the theorems of this set (a name, or the path of a .toml file).
+        json: print one JSON document.
+    """
+    from curricula import sets as known
+
+    if name is not None:
+        return _theorems(name, json)
+    rows = [
+        {
+            "name": s.name, "title": s.title, "kind": s.kind, "size": known.size_of(s), "split": s.split,
+            "lean": s.lean, "licence": s.licence,
+        }
+        for s in known.sets()
+    ]  # fmt: skip
+    if json:
+        answer({"sets": rows})
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1))
+    for title in ("set", "theorems", "split", "Lean", "licence", "what"):
+        table.add_column(title)
+    for r in rows:
+        size = "?" if r["size"] is None else str(r["size"])
+        table.add_row(r["name"], size, r["split"] or "", r["lean"], r["licence"], r["title"])
+    Console().print(table)
+    return 0
+
+
+def _theorems(name: str, json: bool) -> int:
+    from curricula import sets as known
+
+    chosen = known.load_set(name)
+    theorems = known.open_set(chosen)
+    if json:
+        answer(
+            {
+                "name": chosen.name,
+                "theorems": [
+                    {"name": t.name, "statement": t.statement, "imports": list(t.imports), "source": t.source}
+                    for t in theorems
+                ],
+            }
+        )
+        return 0
+    for t in theorems:
+        print(f"{t.name}  {' '.join((t.statement or f'(library: {t.source})').split())}")
+    return 0

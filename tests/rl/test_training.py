@@ -1,0 +1,164 @@
+"""The loop through real Ray and real Lean, in small: it learns, it survives being killed, it refuses bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from curricula.library import split_of
+from rl.ledger import Ledger
+
+pytestmark = [pytest.mark.lean, pytest.mark.ray]
+
+TINY = """
+name = "tiny"
+[theorems]
+modules = ["Init.Data.Option.Lemmas"]
+per_module = 10
+held_out_per_module = 5
+[prover]
+provers = 1
+concurrent = 3
+[model]
+hidden = 48
+layers = 2
+heads = 4
+intermediate = 96
+vocabulary = 512
+[learn]
+rounds = 2
+first_calls = 24
+calls = 8
+harvest = 6
+seconds = 6.0
+threads = 1
+[eval]
+calls = 8
+"""
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "prover.cli", *args]
+
+
+def train(folder: Path, *args: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command("train", *args), cwd=folder, text=True, capture_output=True, timeout=timeout, env=env())
+
+
+def env() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A finished tiny run that was killed (-9, with everything it had started) in the middle and resumed."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "tiny.toml").write_text(TINY)
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(
+        command("train", "tiny.toml"), cwd=folder, env=env(), stdout=log, stderr=log, start_new_session=True
+    )
+    ledger = folder / "runs/tiny/ledger.sqlite"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        if ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= 4:
+            break
+        time.sleep(0.3)
+    assert process.poll() is None, (folder / "log").read_text()[-2000:]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {(a.phase, a.theorem.name): a for a in Ledger.open(ledger, readonly=True).attempts()}
+    assert len(before) >= 9
+    done = train(folder, "--resume", "runs/tiny", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary = json.loads(done.stdout)
+    assert summary["trained"]["total"] == 5
+    after = {(a.phase, a.theorem.name): a for a in Ledger.open(ledger, readonly=True).attempts()}
+    assert {k: after[k] for k in before} == before, "a recorded attempt changed or was made again"
+    return folder / "runs/tiny"
+
+
+def test_the_run_folder_is_complete(run):
+    for name in ("config.toml", "summary.json", "proofs.lean", "ledger.sqlite"):
+        assert (run / name).stat().st_size > 0, name
+    assert list((run / "wandb").glob("offline-run-*/*.wandb")), "no wandb file"
+    assert (run / "checkpoints/000002/model.safetensors").exists()
+
+
+def test_every_attempt_of_every_phase_is_there_once(run):
+    ledger = Ledger.open(run, readonly=True)
+    assert len(ledger.done("round 1")) == 10
+    for policy in ("portfolio", "explorer", "model"):
+        assert len(ledger.done(f"held-out {policy}")) == 5
+    attempts = list(ledger.attempts())
+    assert len({(a.phase, a.theorem.name) for a in attempts}) == len(attempts)
+    assert all(a.lean for a in attempts)
+    assert {a.outcome for a in attempts} <= {"proved", "exhausted", "budget", "rejected", "error"}
+
+
+def test_nothing_held_out_was_learned_from(run):
+    ledger = Ledger.open(run, readonly=True)
+    sources = {t.name for kind in ("policy", "value") for t, _ in ledger.examples(kind)}
+    assert sources and {split_of(n) for n in sources} == {"train"}
+
+
+def test_the_summary_agrees_with_the_ledger(run):
+    summary = json.loads((run / "summary.json").read_text())
+    ledger = Ledger.open(run, readonly=True)
+    for label, policy in (("portfolio", "portfolio"), ("explorer", "explorer"), ("trained", "model")):
+        solved = [a for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"]
+        assert summary[label]["solved"] == len(solved)
+        curve = list(summary[label]["curve"].values())
+        assert curve == sorted(curve) and curve[-1] == len(solved)
+        assert summary[label]["low"] <= len(solved) / 5 <= summary[label]["high"]
+    assert summary["seconds"] > 0
+
+
+def test_the_checkpoint_is_an_ordinary_hugging_face_folder(run):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = run / "checkpoints/000002"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer("⊢ True", return_tensors="pt").input_ids
+    assert model(ids).logits.shape[:2] == ids.shape
+
+
+def test_every_claimed_proof_passes_verify(run):
+    done = subprocess.run(
+        command("verify", str(run), "--json"), text=True, capture_output=True, timeout=300, env=env()
+    )
+    assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
+    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(verdicts) == len(list(Ledger.open(run, readonly=True).proofs())) > 0
+    assert {v["verdict"] for v in verdicts} == {"proved"}
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("nowhere.toml",), "nowhere.toml"),
+        (("--resume", "nowhere"), "no run here"),
+        (("--set", "learn.rouns=1"), "unknown setting 'rouns'"),
+        (("--set", 'theorems.modules=["Init.Data.Nope"]'), "Init.Data.Nope"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, args, message):
+    done = train(tmp_path, *args)
+    assert done.returncode == 2
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_of_another_version_is_refused(tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    Ledger(folder / "ledger.sqlite").set("format", 999)
+    done = train(tmp_path, "--resume", "old")
+    assert done.returncode == 2 and "another version" in done.stderr
