@@ -122,6 +122,7 @@ class Prover:
         self.pool = LeanPool(1, limits=limits, constants=True, terse=True)
         self.model = RemoteModel(model_server, config.suggestions)
         self.seed = seed
+        self.weights: dict[str, float] = {}
         self._started = False
         self._lock = asyncio.Lock()
 
@@ -130,7 +131,9 @@ class Prover:
             if not self._started:
                 index: LibraryIndex = await asyncio.to_thread(library_index)
                 self.premises = PremiseSource(index, self.config.premises)
+                self.index = index
                 self.explorer = Explorer(index, self.seed, self.config.premises)
+                self.trained_explorer = Explorer(index, self.seed, self.config.premises, self.weights or None)
                 await self.pool.start()
                 self._started = True
 
@@ -138,6 +141,12 @@ class Prover:
         """Start Lean; its name."""
         await self._start()
         return self.pool.runtime.name
+
+    async def learned(self, weights: dict[str, float]) -> None:
+        """Use these template weights beside the model from now on."""
+        self.weights = weights
+        if self._started:
+            self.trained_explorer = Explorer(self.index, self.seed, self.config.premises, weights or None)
 
     async def attempt(self, task: Task) -> Found:
         """Search for a proof. Never raises: what goes wrong with Lean or the model is the outcome `error`."""
@@ -158,7 +167,7 @@ class Prover:
             except LeanDied:
                 if chance == 3:
                     raise
-        value = None
+        value: Any = None
         in_flight = self.config.in_flight
         if task.policy == "portfolio":
             policy: Any = Portfolio()
@@ -166,9 +175,9 @@ class Prover:
         elif task.policy == "explorer":
             policy, suggestions, expansions = self.explorer, 64, 4
         else:
-            policy = ModelWithExplorer(self.model, self.explorer, task.explorer_weight)
+            policy = ModelWithExplorer(self.model, self.trained_explorer, task.explorer_weight)
             suggestions, expansions = self.config.suggestions, 4
-            value = self.model if task.value else None
+            value = self.model if task.value else None  # its methods are coroutines, which a search awaits
         config = SearchConfig(
             in_flight=in_flight, suggestions=suggestions, max_expansions=expansions, model_thread=False, seed=self.seed
         )
@@ -345,6 +354,7 @@ class LearnerActor:
 
         if self.learner is None:
             self._make([e.state for e in policy] + [e.tactic for e in policy] * 3)
+        assert self.learner is not None
         metrics = self.learner.train([*policy, *value], seconds=seconds)
         self.version += 1
         target = self.folder / f"{self.version:06d}"

@@ -7,6 +7,7 @@ goes on where it was: a phase skips what the ledger has.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import time
@@ -27,6 +28,7 @@ from prover.premises.index import library_index
 from rl import config as config_module
 from rl import measure, replay
 from rl.actors import AuditActor, Found, LearnerActor, ModelServer, Prover, Task, ledger_examples
+from rl.algorithms.template_prior import learn_weights
 from rl.config import RunConfig
 from rl.ledger import Attempt, Ledger
 from rl.tracking import Tracker
@@ -137,7 +139,9 @@ class Trainer:
         )
         metrics, folder, version = ray.get(self.learner.learn.remote(policy, value, c.seconds))
         ray.get(self.server.load.remote(folder, version))
-        self.ledger.set(f"learned {r}", {"folder": folder, "version": version})
+        weights = learn_weights(data for _, data in self.ledger.examples("policy"))
+        ray.get([p.learned.remote(weights) for p in self.provers])
+        self.ledger.set(f"learned {r}", {"folder": folder, "version": version, "weights": weights})
         self.ledger.measure(f"round {r}", metrics)
         self.tracker.log({"round": r, "pairs": len(policy), **{f"learner/{k}": v for k, v in metrics.items()}})
         self.tracker.say(
@@ -249,7 +253,10 @@ class Trainer:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would put workers behind everything else
         if not ray.is_initialized():
-            ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False, num_cpus=max(4, os.cpu_count() or 1))
+            ray.init(
+                include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False,
+                num_cpus=max(4, os.cpu_count() or 1),
+            )
         c = self.config
         learned = [v for r in range(1, c.learn.rounds + 1) if (v := self.ledger.get(f"learned {r}"))]
         self.server = ModelServer.options(num_cpus=0).remote(None, 1)
@@ -270,6 +277,8 @@ class Trainer:
         self.auditor = AuditActor.options(num_cpus=0).remote()
         self.provers = [self._prover(i) for i in range(c.prover.provers)]
         ray.get([p.ready.remote() for p in self.provers])
+        if learned:
+            ray.get([p.learned.remote(learned[-1].get("weights", {})) for p in self.provers])
 
     def _prover(self, i: int) -> Any:
         c = self.config
@@ -280,6 +289,9 @@ class Trainer:
             ray.get(self.provers[i].counters.remote(), timeout=5)
         except Exception:
             self.provers[i] = self._prover(i)
+            learned = [v for r in range(1, self.config.learn.rounds + 1) if (v := self.ledger.get(f"learned {r}"))]
+            if learned:
+                self.provers[i].learned.remote(learned[-1].get("weights", {}))
 
     def _stop_actors(self) -> None:
         closing = [p.close.remote() for p in self.provers] + [self.auditor.close.remote()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prover.lean.theorem import ProofState
 from prover.models.base import Query, Suggestion
@@ -91,16 +91,23 @@ _PREMISE_EQUATION = (("rw [{p}]", 1.2), ("rw [← {p}]", 0.5), ("exact ({p} ..).
 
 
 class Explorer:
-    """Tactic templates filled with hypotheses and premises, in a random order weighted by how often each kind works.
+    """Tactic templates filled with hypotheses and premises, in a random order drawn in proportion to their weights.
 
     The order depends only on the seed and the state, so that a search repeats itself. Expanding a state again goes on
-    in the same order. Nothing in it is learned: it finds the first proofs and keeps a trained policy from forgetting
-    to look elsewhere. `flatten` in (0, 1] draws the weights together (1: as they are).
+    in the same order. With the weights that stand here nothing in it is learned: it finds the first proofs, and keeps a
+    trained policy from forgetting to look elsewhere. `weights` by template replaces them with learned ones.
     """
 
-    def __init__(self, index: LibraryIndex | None = None, seed: int = 0, premises: int = 8) -> None:
+    def __init__(
+        self,
+        index: LibraryIndex | None = None,
+        seed: int = 0,
+        premises: int = 8,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         self.seed = seed
         self.premises = premises
+        self.weights = weights
         self._known: dict[str, Premise] = (
             {p.name: p for m in index.modules.values() for p in m.theorems} if index is not None else {}
         )
@@ -109,7 +116,12 @@ class Explorer:
         return [self._one(q, n) for q in queries]
 
     def _one(self, query: Query, n: int) -> list[Suggestion]:
-        weighted = self.candidates(query.state, query.premises)
+        weighted: dict[str, float] = {}
+        for tactic, template, weight in self.instances(query.state, query.premises):
+            if self.weights is not None:
+                # What instance of a template fits best is not learned: the later ones keep their smaller share.
+                weight = self.weights.get(template, 0.01) * min(weight, 1.0)
+            weighted[tactic] = weighted.get(tactic, 0.0) + weight
         rng = random.Random(f"{self.seed} {query.state.key}")
         total = sum(weighted.values())
         # Gumbel-top-k: a draw without replacement in proportion to the weights (Vieira 2014).
@@ -117,42 +129,36 @@ class Explorer:
         chosen = order[query.attempt * n : (query.attempt + 1) * n]
         return [Suggestion(t, math.log(weighted[t] / total), "explorer") for t in chosen]
 
-    def candidates(self, state: ProofState, premises: Sequence[str]) -> dict[str, float]:
-        """Every tactic that fits the state, with its weight."""
+    def instances(self, state: ProofState, premises: Sequence[str]) -> Iterator[tuple[str, str, float]]:
+        """(tactic, template, weight) of everything that fits the state's first goal."""
         if not state.goals:
-            return {}
+            return
         goal = state.goals[0]
-        found: dict[str, float] = {}
-
-        def add(tactic: str, weight: float) -> None:
-            found[tactic] = found.get(tactic, 0.0) + weight
-
         lead = "intros; " if _binds(goal.target) else ""
         for tactic in PORTFOLIO:
-            add(lead + tactic, 1.0)
+            yield lead + tactic, tactic, 1.0
         if lead:
-            add("intros", 3.0)
-            add("intro h", 1.0)
+            yield "intros", "intros", 3.0
+            yield "intro h", "intro h", 1.0
         for tactic, weight in _GENERAL:
-            add(tactic, weight)
+            yield tactic, tactic, weight
         named = [(n, t) for n, t in goal.hypotheses if re.fullmatch(r"[^\W\d][\w'₀-₉]*", n)][-8:]
         for i, (name, type_) in enumerate(reversed(named)):
             fade = 0.85**i
             if type_ in ("Prop", "Type") or type_.startswith(("Type ", "Sort ")):
                 continue
-            for tactic, weight in _VARIABLE if _is_data(type_) else _HYPOTHESIS:
-                add(tactic.format(h=name), weight * fade)
+            for template, weight in _VARIABLE if _is_data(type_) else _HYPOTHESIS:
+                yield template.format(h=name), template, weight * fade
         for i, name in enumerate(premises[: self.premises]):
             fade = 0.85**i
             known = self._known.get(name)
-            for tactic, weight in _PREMISE_ANY:
-                add(tactic.format(p=name), weight * fade)
+            for template, weight in _PREMISE_ANY:
+                yield template.format(p=name), template, weight * fade
             if known is None or known.rewrites:
-                for tactic, weight in _PREMISE_EQUATION:
-                    add(tactic.format(p=name), weight * fade)
+                for template, weight in _PREMISE_EQUATION:
+                    yield template.format(p=name), template, weight * fade
         for i, (a, b) in enumerate(zip(premises, premises[1:4], strict=False)):
-            add(f"simp [{a}, {b}]", 0.5 * 0.8**i)
-        return found
+            yield f"simp [{a}, {b}]", "simp [{p}, {q}]", 0.5 * 0.8**i
 
 
 def _is_data(type_: str) -> bool:

@@ -28,7 +28,7 @@ def chain(n: int, width: int = 3) -> Problem:
     return Problem(tuple(goals))
 
 
-def started(problem: Problem, value: Knows | None = None, world: World | None = None, **options: object):  # noqa: ANN201
+def started(problem: Problem, value: Knows | None = None, world: World | None = None, **options: object):
     world = world or World(problem)
     options.setdefault("model_thread", False)
     search = Search(world.state(0), world, Tactics(problem), value, config=SearchConfig(**options))  # type: ignore[arg-type]
