@@ -76,3 +76,74 @@ def _next_name(config: RunConfig) -> str:
     while (Path(config.runs) / f"{config.name}-{i}").exists():
         i += 1
     return f"{config.name}-{i}"
+
+
+def eval(args: list[str]) -> int:
+    """`turnstile eval`."""
+    return typed(_eval, "eval", args)
+
+
+def _eval(
+    searcher: tyro.conf.Positional[str],
+    theorems: tyro.conf.Positional[str],
+    /,
+    *,
+    budget: int = 64,
+    seeds: int = 1,
+    limit: int | None = None,
+    run: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Measure a prover on a theorem set, apart from training. Results go to a ledger; what it has is not done again.
+
+    Args:
+        searcher: `portfolio`, `explorer`, a checkpoint's folder, or a run's (its newest checkpoint).
+        theorems: a set's name: see `turnstile sets`.
+        budget: Lean calls a theorem.
+        seeds: so many seeds.
+        limit: at most so many theorems.
+        run: the run whose ledger takes the results; left out: the checkpoint's own, else runs/eval.
+        json: print the figures as one JSON document.
+    """
+    import asyncio
+
+    from curricula.sets import load_set, open_set
+    from rl import measure
+    from rl.evaluate import evaluate, find_checkpoint
+    from rl.ledger import Ledger
+
+    if searcher not in ("portfolio", "explorer"):
+        searcher = str(find_checkpoint(Path(searcher)))
+    chosen = open_set(load_set(theorems))[:limit]
+    folder = run or (Path(searcher).parents[1] if "/" in searcher else Path("runs/eval"))
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(folder / "ledger.sqlite")
+    figures = asyncio.run(evaluate(searcher, chosen, theorems, ledger, budget, range(seeds)))
+    if json:
+        print(dumps(figures))
+    else:
+        for row in measure.table([(searcher, figures["all"])]):
+            print("  ".join(f"{cell:>18}" for cell in row))
+    return 0 if figures["all"]["solved"] == figures["all"]["total"] else 1
+
+
+def report(args: list[str]) -> int:
+    """`turnstile report`."""
+    return typed(_report, "report", args)
+
+
+def _report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None) -> int:
+    """Write one self-contained page about a run: curves, phases, proofs, failures.
+
+    Args:
+        run: the run's folder.
+        out: the page; left out: RUN/report.html.
+    """
+    from rl.report import report_page
+    from rl.trainer import write_atomically
+
+    page = report_page(run)
+    target = out or run / "report.html"
+    write_atomically(target, page)
+    print(target)
+    return 0

@@ -199,7 +199,7 @@ def bench_lean(quick: bool = False, processes: Sequence[int] = (1, 2)) -> dict[s
     `steps_per_s`: by number of processes. `scaling_2`: two processes over one. `overhead_ratio`: time at the client
     over time in Lean, on batches of 16. `ready_s`: median seconds to start, with a warm file cache. `rss_mb`: resident
     MiB of a process when ready; `rss_mb_after_first_environment`; `rss_growth`: its largest size during `growth_steps`
-    steps over what it was before them, less one; `restarts`: in these steps. `kill_cost_s`: what SIGKILL in the middle of a batch of 32 costs; `answers_lost`: how many of its
-    answers are missing or differ.
+    steps over what it was before them, less one; `restarts`: in these steps. `kill_cost_s`: what SIGKILL in the middle
+    of a batch of 32 costs; `answers_lost`: how many of its answers are missing or differ.
     """
     return asyncio.run(_measure(quick, processes))

@@ -7,11 +7,11 @@
 
 Results are the real package's own types (lean-dojo 4.20), its goal parser included. What differs from its `Dojo`:
 
-- A timeout still raises DojoTacticTimeoutError, but the Dojo and all its states stay usable.
-- Hypotheses without a usable name (`h✝`) have been given one that tactics can say; `Dojo.script` adds the `rename_i`.
-- A tactic sees one goal, the first. `all_goals`, `any_goals`, `case`, `swap`, `pick_goal` and `rotate_left/right` at the start
-  of a tactic work on the whole list; deeper inside one they see the first goal only. Goals that share metavariables are
-  worked on in order.
+- A timeout raises DojoTacticTimeoutError, but the Dojo and all its states stay usable.
+- Hypotheses without a usable name (`h✝`) have been given one that tactics can say; `Dojo.script` adds `rename_i`.
+- A tactic sees one goal, the first. `all_goals`, `any_goals`, `case`, `swap`, `pick_goal`, `rotate_left/right` at the
+  start of a tactic work on the whole list; deeper inside one they see the first goal only. Goals that share
+  metavariables are worked on in order.
 - `sorry` gives ProofGivenUp at once, not at the end of the proof.
 - `run_cmd` is not offered.
 - ProofFinished means, as in LeanDojo, that Lean has no goals left. `Dojo.verify` asks the audit.
@@ -44,15 +44,15 @@ from prover.lean.theorem import ProofState, StepResult, Theorem, Verdict
 
 T = TypeVar("T")
 
-_FROM_THE_PACKAGE = frozenset(
-    "CommandState TacticState ProofFinished ProofGivenUp LeanError TacticResult DojoCrashError DojoTacticTimeoutError "
-    "DojoInitError Declaration Goal parse_goals LeanGitRepo Pos".split()
-)
+_FROM_THE_PACKAGE = (
+    "CommandState", "TacticState", "ProofFinished", "ProofGivenUp", "LeanError", "TacticResult", "DojoCrashError",
+    "DojoTacticTimeoutError", "DojoInitError", "Declaration", "Goal", "parse_goals", "LeanGitRepo", "Pos",
+)  # fmt: skip
 
 
 @functools.cache
 def package() -> ModuleType:
-    """The real `lean_dojo`, imported so that it does not go to the network by itself. Raises UserError when it cannot be.
+    """The real `lean_dojo`, imported so that it does not go to the network by itself. Raises UserError if it cannot be.
 
     Its cache of traced repositories on the web is off: without a network it fails instead of falling back to tracing.
     """
@@ -62,7 +62,7 @@ def package() -> ModuleType:
     try:
         return importlib.import_module("lean_dojo")
     except ModuleNotFoundError as e:
-        raise UserError(f"LeanDojo's types need the Python package lean-dojo ({e}): pip install lean-dojo==4.20.0") from None
+        raise UserError(f"lean-dojo is not installed whole ({e}): pip install lean-dojo==4.20.0") from None
     except Exception as e:  # a stale GITHUB_ACCESS_TOKEN, an old git: whatever it checks when imported
         hint = "; unset GITHUB_ACCESS_TOKEN to work offline" if "GITHUB_ACCESS_TOKEN" in os.environ else ""
         raise UserError(f"lean-dojo cannot be imported: {type(e).__name__}: {e}{hint}") from None
@@ -81,6 +81,7 @@ class _Background:
         self.pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._servers: dict[Limits, LeanServer] = {}
+        self._auditor: Auditor | None = None
         self._lock = threading.Lock()
         threading.Thread(target=self._loop.run_forever, name="turnstile-dojo", daemon=True).start()
 
@@ -95,9 +96,17 @@ class _Background:
                 self._servers[limits] = server
             return self._servers[limits]
 
+    def auditor(self) -> Auditor:
+        with self._lock:
+            self._auditor = self._auditor or Auditor()
+            return self._auditor
+
     def close(self) -> None:
         with self._lock:
             servers, self._servers = list(self._servers.values()), {}
+            auditor, self._auditor = self._auditor, None
+        if auditor is not None:
+            self.run(auditor.close())
         for server in servers:
             self.run(server.close())
 
@@ -114,7 +123,7 @@ def _shared() -> _Background:
 
 
 def close_servers() -> None:
-    """End the Lean processes that Dojos of this process share. The next Dojo starts a new one."""
+    """End the Lean processes that Dojos of this process share, the audit's too. The next Dojo starts new ones."""
     if _background is not None and _background.pid == os.getpid():
         _background.close()
 
@@ -160,8 +169,8 @@ def _slots(result: StepResult) -> list[_Slot]:
 def _after(slots: Sequence[_Slot], k: int, result: StepResult) -> tuple[list[_Slot], int]:
     """Lean's goal list after a tactic on goal `k`, and how many goals it put in that one's place.
 
-    The result lists what the tactic left, then those others of the group that it did not solve on the way. Which these are
-    is told by their case tags.
+    The result lists what the tactic left, then those others of the group that it did not solve on the way. Which these
+    are is told by their case tags.
     """
     new = _slots(result)
     kept: dict[int, _Slot] = {}
@@ -203,9 +212,10 @@ def _permuted(slots: tuple[_Slot, ...], tactic: str) -> tuple[_Slot, ...] | None
 class Dojo:
     """LeanDojo's `Dojo` for theorems, on our server.
 
-    `entry`: LeanDojo's Theorem (or anything with `repo`, `file_path` and `full_name`), our Theorem, or the name of a library
-    constant. LeanDojo's is opened from its source file: in `sources` (the folder of a checkout), in the repository's own
-    clone, or in LeanDojo's cache. `timeout`: seconds a tactic. `heartbeats`: Lean's `maxHeartbeats`; 0, as in LeanDojo: none.
+    `entry`: LeanDojo's Theorem (or anything with `repo`, `file_path` and `full_name`), our Theorem, or the name of a
+    library constant. LeanDojo's is opened from its source file: in `sources` (the folder of a checkout), in the
+    repository's own clone, or in LeanDojo's cache. `timeout`: seconds a tactic. `heartbeats`: Lean's `maxHeartbeats`;
+    0, as in LeanDojo: none.
     Raises LeanDojo's DojoInitError from `with` when the theorem cannot be opened.
     """
 
@@ -234,7 +244,7 @@ class Dojo:
         self._states: dict[int, _State] = {}
         self._finished: dict[int, tuple[str, ...]] = {}
         self._ids = 0
-        self._opened: list[ProofState] = []
+        self._opened: list[ProofState] = []  # every group that Lean holds for this Dojo
         self._place: Place | None = None
         self._end = 0
         self._theorem: Theorem | None = None
@@ -292,7 +302,7 @@ class Dojo:
         text = _source_text(entry, self._sources)
         if text is None:
             raise self._types.DojoInitError(
-                f"{entry.file_path} is not on this machine: give the folder of a checkout of {entry.repo.url} as `sources`"
+                f"{entry.file_path} is not on this machine: give the folder of a checkout as `sources`"
             )
         place = find_theorem(text, entry.full_name)
         if place is None:
@@ -302,10 +312,9 @@ class Dojo:
         return replace(place, imports=(*place.imports, *(m for m in self.additional_imports if m not in place.imports)))
 
     def __exit__(self, *exc: object) -> None:
-        states = {id(s.group): s.group for state in self._states.values() for s in state.slots}
-        states |= {id(s): s for s in self._opened}
         self._states.clear()
-        _shared().run(self._server.free(list(states.values())))
+        _shared().run(self._server.free(self._opened))
+        self._opened.clear()
 
     def _keep(self, state: _State) -> Any:
         shown = self._types.TacticState(state.text, self._ids)  # its parser asserts that it understood every goal
@@ -349,8 +358,13 @@ class Dojo:
     def _run(self, slots: tuple[_Slot, ...], tactic: str) -> tuple[tuple[_Slot, ...], list[str]]:
         """The goal list after a tactic, and the `rename_i` that must stand before it in a script. Raises _Refused."""
         if (moved := _permuted(slots, tactic)) is not None:
+            if not tactic.startswith("rotate"):  # Mathlib's and Batteries': only where the theorem imports them
+                [tried] = _shared().run(self._server.step(slots[0].group, [tactic]))
+                if "unknown tactic" in tried.message:
+                    raise _Refused(tried.message)
             return moved, []
-        if (m := _EACH.fullmatch(tactic)) is not None and len(slots) > 1:
+        several = len(slots) > 1
+        if several and (m := _EACH.fullmatch(tactic)) is not None:
             return self._run_on_each(slots, m[2], m[1] == "any_goals"), []
         if (m := _CASE.match(tactic)) is not None:
             named = [k for k, s in enumerate(slots) if s.tag == m[1]]
@@ -382,9 +396,7 @@ class Dojo:
     def _run_on_each(self, slots: Sequence[_Slot], tactic: str, any_: bool) -> tuple[_Slot, ...]:
         """`all_goals` and `any_goals`: the tactic on every goal that stands in the list now."""
         now, k, succeeded, error = list(slots), 0, 0, ""
-        left = len(now)
-        while left and k < len(now):
-            others = len(now) - k - 1
+        while k < len(now):  # what stands behind k was there at the start
             try:
                 now, made = self._run_at(now, k, tactic)
                 succeeded += 1
@@ -394,7 +406,6 @@ class Dojo:
                     raise
                 error = str(e)
                 k += 1
-            left = min(left - 1, others)
         if any_ and not succeeded:
             raise _Refused(error)
         return tuple(now)
@@ -412,33 +423,34 @@ class Dojo:
         return self._audit(self.script(finished))
 
     def _audit(self, script: str) -> Verdict:
-        return _shared().run(_audit(self._theorem, self._place, self._end, "by\n" + _indented(script)))
+        proof = "by\n" + _indented(script)
+        return _shared().run(_audit(_shared().auditor(), self._theorem, self._place, self._end, proof))
 
 
 def _indented(script: str) -> str:
     return "\n".join("  " + line for line in script.split("\n"))
 
 
-async def _audit(theorem: Theorem | None, place: Place | None, end: int, proof: str) -> Verdict:
-    async with Auditor() as auditor:
-        if theorem is not None and theorem.library is not None:
-            return await auditor.audit(theorem, f"exact (\n{_indented(proof)})")
-        if theorem is not None:
-            name, imports, reference = theorem.name, theorem.imports, statement_source(theorem)
-            source = reference.removesuffix(" := by\n  sorry\n") + f" := {proof}\n"
-        else:
-            assert place is not None
-            name, imports, reference = place.full_name, place.imports, place.with_proof(end=end)
-            source = place.with_proof(f":= {proof}", end)
-        verdicts = await auditor.audit_source(source, imports, reference, name)
-        found = [v for v in verdicts if v.name == name]
-        return (found or verdicts or [Verdict(name, "error", "the audit gave no verdict")])[0]
+async def _audit(auditor: Auditor, theorem: Theorem | None, place: Place | None, end: int, proof: str) -> Verdict:
+    if theorem is not None and theorem.library is not None:
+        return await auditor.audit(theorem, f"exact (\n{_indented(proof)})")
+    if theorem is not None:
+        name, imports, reference = theorem.name, theorem.imports, statement_source(theorem)
+        source = reference.removesuffix(" := by\n  sorry\n") + f" := {proof}\n"
+    else:
+        assert place is not None
+        name, imports, reference = place.full_name, place.imports, place.with_proof(end=end)
+        source = place.with_proof(f":= {proof}", end)
+    verdicts = await auditor.audit_source(source, imports, reference, name)
+    found = [v for v in verdicts if v.name == name]
+    return (found or verdicts or [Verdict(name, "error", "the audit gave no verdict")])[0]
 
 
 def check_proof(theorem: Any, proof: str, sources: Path | str | None = None) -> bool:
     """LeanDojo's `check_proof`, by the audit: whether `proof` (what follows `:=`) proves the theorem."""
     with Dojo(theorem, sources=sources) as (dojo, _):
-        return _shared().run(_audit(dojo._theorem, dojo._place, dojo._end, proof)).verdict == "proved"
+        audit = _audit(_shared().auditor(), dojo._theorem, dojo._place, dojo._end, proof)
+        return _shared().run(audit).verdict == "proved"
 
 
 def _source_text(entry: Any, sources: Path | None) -> str | None:
@@ -454,8 +466,8 @@ def _source_text(entry: Any, sources: Path | None) -> str | None:
             pass
     folder = getattr(entry.repo, "get_cache_dirname", None)
     if folder is not None:
-        constants = importlib.import_module("lean_dojo.constants")
-        kept = constants.CACHE_DIR / folder() / entry.repo.name / path
+        cache = importlib.import_module("lean_dojo.data_extraction.cache").cache
+        kept = cache.cache_dir / folder() / entry.repo.name / path
         if kept.is_file():
             return kept.read_text(encoding="utf-8")
     return None

@@ -100,7 +100,7 @@ def declarations(plain: str) -> Iterator[tuple[str, int]]:
         elif scope == "namespace":
             scopes.append(tuple(m["label"].split(".")))
         elif scope == "end":
-            # `end A.B` may close `namespace A` and `namespace B` at once; `end B` may close only a part of `namespace A.B`.
+            # `end A.B` may close `namespace A` and `namespace B`; `end B` may close only a part of `namespace A.B`.
             left = len(m["label"].split("."))
             while scopes and left > 0:
                 top = scopes.pop()

@@ -60,9 +60,7 @@ class LeanText:
     def _original(self, data: bytes, start: int, stop: int) -> bytes:
         if not self.crlf:
             return data[start:stop]
-        return b"".join(
-            b"\r\n" if i in self.crlf else data[i : i + 1] for i in range(start, stop)
-        )
+        return b"".join(b"\r\n" if i in self.crlf else data[i : i + 1] for i in range(start, stop))
 
 
 def line_at(text: str, index: int) -> int:
@@ -182,7 +180,7 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _comment_end(text: str, at: int, name: str | None) -> int:
-    """Past a block comment, which may hold others. One that never ends goes to the end, or is an error of file `name`."""
+    """Past a block comment, which may hold others. Without an end: an error of file `name`, else the text's end."""
     depth = 0
     i = at
     while i < len(text):

@@ -1,0 +1,85 @@
+"""LeanDojo Benchmark files as theorem sets: `train.json`, `val.json`, `test.json`, each a list of theorems.
+
+Yang et al. 2023, "LeanDojo: Theorem Proving with Retrieval-Augmented Language Models". The files are LeanDojo's own; an
+entry has `url`, `commit`, `file_path`, `full_name`, `start`, `end` and `traced_tactics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from prover.errors import UserError
+from prover.lean.lean_dojo_environment import lean_dojo_theorem
+from prover.lean.theorem import Theorem
+
+BenchmarkSplit = Literal["train", "val", "test"]
+
+
+class _Tactic(msgspec.Struct):
+    tactic: str
+    state_before: str = ""
+    state_after: str = ""
+    annotated_tactic: Any = None
+
+
+class _Entry(msgspec.Struct):
+    url: str
+    commit: str
+    file_path: str
+    full_name: str
+    start: tuple[int, int]
+    end: tuple[int, int]
+    traced_tactics: list[_Tactic] = []
+
+
+_decoder = msgspec.json.Decoder(list[_Entry])
+
+
+@dataclass(frozen=True, slots=True)
+class HumanStep:
+    """One tactic of the repository's own proof, with the printed tactic states around it."""
+
+    theorem: str
+    before: str
+    tactic: str
+    after: str
+    """`no goals` at the end of a proof."""
+
+
+def benchmark_file(folder: Path, split: BenchmarkSplit) -> Path:
+    """The file of a split; `folder` is a split of the benchmark (`random`, `novel_premises`) or that file itself."""
+    path = folder if folder.is_file() else folder / f"{split}.json"
+    if not path.is_file():
+        raise UserError(f"{path}: not there; give a LeanDojo Benchmark folder with train.json, val.json and test.json")
+    return path
+
+
+def _read(path: Path) -> list[_Entry]:
+    try:
+        return _decoder.decode(path.read_bytes())
+    except msgspec.DecodeError as e:
+        raise UserError(f"{path}: not a LeanDojo Benchmark file: {e}") from None
+
+
+def benchmark_set(folder: Path, split: BenchmarkSplit, tactic_proofs_only: bool = False) -> list[Theorem]:
+    """The theorems of a split in the file's order, each once. Raises UserError if there is no such file.
+
+    `tactic_proofs_only`: leave out those that the repository proves by a term.
+    """
+    entries = _read(benchmark_file(folder, split))
+    found = {
+        (e.url, e.commit, e.file_path, e.full_name): None for e in entries if e.traced_tactics or not tactic_proofs_only
+    }
+    return [lean_dojo_theorem(*key) for key in found]
+
+
+def human_steps(folder: Path, split: BenchmarkSplit) -> Iterator[HumanStep]:
+    """Every traced tactic of a split, for imitation. Only ever ask for `train`: the others are what is measured."""
+    for entry in _read(benchmark_file(folder, split)):
+        for t in entry.traced_tactics:
+            yield HumanStep(entry.full_name, t.state_before, t.tactic, t.state_after)

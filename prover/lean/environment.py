@@ -1,0 +1,55 @@
+"""One setting chooses what theorems are opened on: our own Lean processes, or LeanDojo's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, Self, get_args
+
+from prover.errors import UserError
+from prover.lean.server import Limits
+from prover.lean.theorem import ProofState, StepResult, Theorem
+
+EnvironmentKind = Literal["turnstile", "lean_dojo"]
+
+
+class LeanEnvironment(Protocol):
+    """What training and batch proving need of Lean. LeanPool and LeanDojoEnvironment are two of these."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def open(self, theorem: Theorem) -> ProofState:
+        """The theorem's first state. Raises LeanError when it is refused."""
+        ...
+
+    async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
+        """Try each tactic on the state: one result each, in order."""
+        ...
+
+    async def free(self, states: Sequence[ProofState]) -> None:
+        """Forget states."""
+        ...
+
+    async def close(self) -> None:
+        """End every process."""
+        ...
+
+
+def open_environment(
+    kind: EnvironmentKind = "turnstile", size: int = 2, limits: Limits | None = None, constants: bool = False
+) -> LeanEnvironment:
+    """`size` processes behind one interface; use as an async context manager.
+
+    `turnstile`: our proof server, any theorem. `lean_dojo`: theorems of repositories that LeanDojo traced; it takes
+    native Lean. `constants`: list the constants of each goal, for premise selection (not from LeanDojo).
+    """
+    if kind == "turnstile":
+        from prover.lean.pool import LeanPool
+
+        return LeanPool(size, limits=limits, constants=constants)
+    if kind == "lean_dojo":
+        from prover.lean.lean_dojo_environment import LeanDojoEnvironment
+
+        return LeanDojoEnvironment(size, limits)
+    raise UserError(f"environment {kind!r}: choose one of {', '.join(get_args(EnvironmentKind))}")

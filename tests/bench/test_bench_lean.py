@@ -1,0 +1,22 @@
+"""The figures come out, in one run, under the keys that are promised; what they are worth depends on the machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from prover.bench.lean import bench_lean
+
+pytestmark = pytest.mark.lean
+
+
+def test_quick_figures() -> None:
+    figures = bench_lean(quick=True, processes=(1, 2))
+    assert {
+        "lean", "steps_per_s", "scaling_2", "overhead_ratio", "ready_s", "rss_mb", "rss_mb_after_first_environment",
+        "rss_growth", "kill_cost_s", "answers_lost",
+    } <= figures.keys()  # fmt: skip
+    assert set(figures["steps_per_s"]) == {"1", "2"} and all(rate > 0 for rate in figures["steps_per_s"].values())
+    assert figures["overhead_ratio"] >= 1.0  # Lean's seconds are a part of the client's
+    assert figures["answers_lost"] == 0
+    assert 0 < figures["rss_mb"] <= figures["rss_mb_after_first_environment"] * 1.1
+    assert not figures["answers"].get("crash")

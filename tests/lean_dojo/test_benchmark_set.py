@@ -1,0 +1,59 @@
+"""LeanDojo Benchmark files. The sample is written here, in the shape of LeanDojo Benchmark 4 (`random/val.json`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curricula.lean_dojo_benchmark import benchmark_set, human_steps
+from prover.errors import UserError
+from prover.lean.lean_dojo_environment import lean_dojo_source
+
+URL, COMMIT = "https://github.com/leanprover-community/mathlib4", "29dcec074de168ac2bf835a77ef68bbe069194c5"
+
+
+def entry(name: str, *tactics: tuple[str, str, str]) -> dict[str, Any]:
+    return {
+        "url": URL,
+        "commit": COMMIT,
+        "file_path": "Mathlib/Order/Basic.lean",
+        "full_name": name,
+        "start": [10, 1],
+        "end": [12, 20],
+        "traced_tactics": [
+            {"tactic": t, "annotated_tactic": [t, []], "state_before": before, "state_after": after}
+            for before, t, after in tactics
+        ],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    proof = (("⊢ True ∧ True", "constructor", "case left\n⊢ True"), ("case left\n⊢ True", "trivial", "no goals"))
+    (tmp_path / "train.json").write_text(json.dumps([entry("a", *proof), entry("b"), entry("a", *proof)]))
+    (tmp_path / "val.json").write_text(json.dumps([entry("c")]))
+    return tmp_path
+
+
+def test_theorems_of_a_split(folder: Path) -> None:
+    theorems = benchmark_set(folder, "train")
+    assert [t.name for t in theorems] == ["a", "b"]
+    assert lean_dojo_source(theorems[0]) == (URL, COMMIT, "Mathlib/Order/Basic.lean")
+    assert [t.name for t in benchmark_set(folder, "train", tactic_proofs_only=True)] == ["a"]
+    assert [t.name for t in benchmark_set(folder / "val.json", "val")] == ["c"]
+
+
+def test_human_steps(folder: Path) -> None:
+    steps = list(human_steps(folder, "train"))
+    assert len(steps) == 4 and steps[1].tactic == "trivial" and steps[1].after == "no goals"
+
+
+def test_a_missing_or_broken_file_is_one_line(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"test\.json"):
+        benchmark_set(folder, "test")
+    (folder / "val.json").write_text('[{"url": 3}]')
+    with pytest.raises(UserError, match="not a LeanDojo Benchmark file"):
+        benchmark_set(folder, "val")
