@@ -64,7 +64,8 @@ async def attempt(
             premises=premises if prover.wants_premises else None,
         )  # fmt: skip
         try:
-            result = await search.run(Budget(lean_calls=budget - calls))
+            # The wall clock only ends what would otherwise never end: a Lean call has its own limit.
+            result = await search.run(Budget(lean_calls=budget - calls, seconds=60.0 + 15.0 * budget))
             calls += result.lean_calls
             outcome, message = result.outcome, result.message
             html = tree_page(search.graph, theorem.name) if page else ""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from prover.lean.audit import STANDARD_AXIOMS, Auditor
 from prover.lean.server import LeanDied
-from prover.lean.source import LeanText, code_words
+from prover.lean.text import LeanText, code_words
 from prover.lean.theorem import Verdict
 from prover.placement import placements
 
@@ -133,7 +133,9 @@ class Filler:
             return self._statement_blame(bad, texts)
         verdicts = await self._audit(texts, assume=True)
         if self._broken(verdicts, texts):
-            return {i: ("unjudged: the file does not hold with its other sorries assumed", False, False) for i in pending}
+            return {
+                i: ("unjudged: the file does not hold with its other sorries assumed", False, False) for i in pending
+            }
         for i in pending:
             verdict = verdicts.get(self._decls[i])
             if verdict is None or verdict.verdict != "proved":
@@ -147,7 +149,11 @@ class Filler:
     ) -> dict[int, tuple[str, bool, bool]]:
         """A changed constant is reported for every theorem: only the proofs in that constant are to blame, if any are."""
         named = {reason.split()[1] for reason, _, _ in bad.values() if re.match(r"statement: \S+ has another", reason)}
-        inside = {i: b for i, b in bad.items() if any(n == self._decls[i] or n.startswith(self._decls[i] + ".") for n in named)}
+        inside = {
+            i: b
+            for i, b in bad.items()
+            if any(n == self._decls[i] or n.startswith(self._decls[i] + ".") for n in named)
+        }
         if named and inside:
             return inside
         if named and bad:
@@ -202,8 +208,9 @@ class Filler:
                 term = f"(_root_.{self._assumed} _)"
                 edits.append((place.start, place.stop, f"(exact {term})" if place.tactic else term))
         if assume:
-            axiom = f"axiom {self._assumed}.{{u}} (α : Sort u) : α\n"
-            edits.append((self.text.header_bytes, self.text.header_bytes, axiom if not self.text.header_bytes else f"\n{axiom}"))
+            gap = "\n" if self.text.header_bytes else ""
+            axiom = f"{gap}axiom {self._assumed}.{{u}} (α : Sort u) : α\n"
+            edits.append((self.text.header_bytes, self.text.header_bytes, axiom))
         data = self.text.body.encode()
         out, at = [], 0
         for start, stop, new in sorted(edits):
@@ -243,5 +250,3 @@ class Filler:
 
 def _last(words: list[tuple[str, int]], word: str, at: int) -> int | None:
     return max((i for w, i in words if w == word and i < at), default=None)
-
-

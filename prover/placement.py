@@ -9,7 +9,7 @@ _OPENS = re.compile(r"(^|\b(by|then|else|exact|from|show|return)|:=|=>|Â·|;|[({â
 
 
 def placements(text: str, at: int, length: int, tactic: bool, script: str) -> list[str]:
-    """Texts that could replace `text[at:at+length]`, the prettiest first; which of them Lean takes depends on the place.
+    """Texts that could replace `text[at:at+length]`, prettiest first; which Lean takes depends on the place.
 
     `tactic`: whether a tactic stands there, else a term.
     """

@@ -75,13 +75,13 @@ class LearnConfig:
     algorithm: Literal["expert_iteration"] = "expert_iteration"
     rounds: int = 3
     """Rounds of search and learning."""
-    first_calls: int = 40
+    first_calls: int = 32
     """Lean calls a theorem in the first round, which the explorer does alone."""
-    calls: int = 32
+    calls: int = 24
     """Lean calls a theorem in later rounds."""
     harvest: int = 12
     """After a proof: so many more tactics tried on its first goal, for other ways to close it."""
-    seconds: float = 75.0
+    seconds: float = 50.0
     """Time for learning in each round."""
     learning_rate: float = 1e-3
     batch_tokens: int = 384

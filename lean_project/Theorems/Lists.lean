@@ -1,7 +1,7 @@
 /-! Lists: length, append, reverse, map, and a few functions defined here. -/
 
-/-- Reverse, the slow way. -/
-def slowReverse {α : Type} : List α → List α
+/-- Reverse, the slow way. (`noncomputable` because the embedded Lean cannot compile `++`.) -/
+noncomputable def slowReverse {α : Type} : List α → List α
   | [] => []
   | x :: xs => slowReverse xs ++ [x]
 

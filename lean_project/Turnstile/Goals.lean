@@ -67,6 +67,9 @@ def makeReadable (g : MVarId) : MetaM (MVarId × List Name) := do
   | [] => return (g, [])
   | hidden => renameAll g hidden (mapList userNameOf ds) []
 
+/-- Sets a hypothesis apart from a bound variable of the target: `fun` and `∀` have the same hash. -/
+def marked (type : Expr) : Expr := .app (.lit (.natVal 0)) type
+
 /-- The goal as a closed term: hypotheses abstracted in order, metavariables left. -/
 def closedForm (reversed : List LocalDecl) (acc : Expr) : Expr :=
   match reversed with
@@ -74,8 +77,8 @@ def closedForm (reversed : List LocalDecl) (acc : Expr) : Expr :=
   | d :: rest =>
     let body := acc.abstract #[Expr.fvar d.fvarId]
     match d with
-    | .cdecl (type := t) (bi := bi) .. => closedForm rest (Expr.lam `x t body bi)
-    | .ldecl (type := t) (value := v) .. => closedForm rest (Expr.letE `x t v body false)
+    | .cdecl (type := t) (bi := bi) .. => closedForm rest (Expr.lam `x (marked t) body bi)
+    | .ldecl (type := t) (value := v) .. => closedForm rest (Expr.letE `x (marked t) v body false)
 
 /-- A goal's local context and target, instantiated. -/
 structure View where

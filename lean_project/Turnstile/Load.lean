@@ -90,15 +90,32 @@ def errorsJson (ms : List Message) : IO (List Json) :=
     | .error => do return (← messageJson m) :: (← errorsJson rest)
     | _ => errorsJson rest
 
-/-- Elaborate command by command. Gives the holes, last first. -/
-partial def commands (ictx : Parser.InputContext) (state : IO.Ref Frontend.State) (acc : List Hole) : IO (List Hole) := do
-  let before := (← state.get).commandState.env
-  let done ← Frontend.processCommand { inputCtx := ictx } state
+/-- What elaboration found so far, last first. -/
+structure Found where
+  holes : List Hole
+  messages : List Message
+
+def parserContext (cs : Command.State) : Parser.ParserModuleContext :=
+  match cs.scopes with
+  | [] => { env := cs.env, options := {} }
+  | scope :: _ =>
+    { env := cs.env, options := scope.opts, currNamespace := scope.currNamespace, openDecls := scope.openDecls }
+
+/-- Elaborate command by command. Lean's own loop would drop the parser's messages and each command's first environment. -/
+partial def commands (ictx : Parser.InputContext) (state : IO.Ref Frontend.State) (found : Found) : IO Found := do
   let s ← state.get
-  let info := s.commandState.infoState
-  let acc := holesOfTrees before (persistentList info.trees) acc
-  state.set { s with commandState := { s.commandState with infoState := { info with trees := {} } } }
-  if done then return acc else commands ictx state acc
+  let before := s.commandState.env
+  let (cmd, ps, parsed) := Parser.parseCommand ictx (parserContext s.commandState) s.parserState {}
+  state.set { s with parserState := ps, cmdPos := s.parserState.pos }
+  Frontend.elabCommandAtFrontend cmd { inputCtx := ictx } state
+  let s ← state.get
+  let cs := s.commandState
+  let messages := append (persistentList parsed.unreported) (persistentList cs.messages.unreported)
+  state.set { s with commandState := { cs with messages := {}, infoState := { cs.infoState with trees := {} } } }
+  let found : Found := {
+    holes := holesOfTrees before (persistentList cs.infoState.trees) found.holes
+    messages := revOnto messages found.messages }
+  if Parser.isTerminalCommand cmd then return found else commands ictx state found
 
 /-- Elaborate source text (no header) on top of an environment. -/
 def elaborate (env : Environment) (source : String) (fileName : String) (heartbeats : Nat) : IO Loaded := do
@@ -107,10 +124,9 @@ def elaborate (env : Environment) (source : String) (fileName : String) (heartbe
   let cs := Command.mkState env {} opts
   let cs := { cs with infoState := { cs.infoState with enabled := true } }
   let state ← IO.mkRef { commandState := cs, parserState := {}, cmdPos := 0 }
-  let holes ← commands ictx state []
-  let cs := (← state.get).commandState
-  let errors ← errorsJson (persistentList cs.messages.unreported)
-  return { env := cs.env, holes := revOnto holes [], errors, fileMap := ictx.fileMap }
+  let found ← commands ictx state { holes := [], messages := [] }
+  let errors ← errorsJson (revOnto found.messages [])
+  return { env := (← state.get).commandState.env, holes := revOnto found.holes [], errors, fileMap := ictx.fileMap }
 
 def levelsOf (env : Environment) (n? : Option Name) : List Name :=
   match n? with

@@ -131,8 +131,17 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     return [("ok", Json.bool true), ("verdicts", jarr (judgeAll x (rulesOf j) reference roots (rebuildNames (listField j "also"))))]
   | other => return [("error", Json.str s!"unknown command {other}")]
 
+/-- The next line. The embedded Lean may report the end of input between two reads of a pipe, in a line and between lines:
+only the third time in a row is it believed. -/
+partial def wholeLine (input : IO.FS.Stream) (start : String) (ends : Nat) : IO String := do
+  let part ← input.getLine
+  if part.isEmpty then
+    if ends < 2 then wholeLine input start (ends + 1) else return start
+  else if part.back == '\n' then return start ++ part
+  else wholeLine input (start ++ part) 0
+
 partial def loop (s : Server) (input : IO.FS.Stream) : IO Unit := do
-  let line ← input.getLine
+  let line ← wholeLine input "" 0
   if line.isEmpty then return ()
   match Json.parse line with
   | .error e => s.send (Json.mkObj [("error", Json.str ("bad request: " ++ e))])

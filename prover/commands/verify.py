@@ -157,7 +157,8 @@ def run_proofs(folder: Path) -> Iterator[tuple[Theorem, str]]:
         raise UserError(f"reading a run needs the Python module {error.name}: `turnstile doctor` says more") from None
     book = Ledger.open(ledger, readonly=True)
     for claim in book.proofs():
-        yield claim.theorem, claim.script
+        if claim.script is not None:
+            yield claim.theorem, claim.script
 
 
 def verdict_line(verdict: Verdict) -> dict[str, Any]:
@@ -210,6 +211,8 @@ async def _file(path: Path, against: Path | None, imports: Sequence[str], json: 
             raise UserError(explain_import(one_line(str(error)), path)) from None
         except LeanDied as error:
             verdicts = [Verdict(str(path), "error", f"lean: {one_line(str(error))}", lean=auditor.runtime.name)]
+    order = {word: at for word, at in reversed(list(code_words(text.body)))}
+    verdicts.sort(key=lambda v: order.get(v.name, order.get(v.name.rsplit(".", 1)[-1], len(text.body))))
     verdicts += _unjudged(text, verdicts, auditor.runtime.name)
     if not verdicts:
         raise UserError(f"{path}: has no theorem to verify")

@@ -1,0 +1,112 @@
+"""JSONL theorem sets, in the shapes that the public ones use.
+
+| shape | fields | seen in |
+|---|---|---|
+| plain | name, statement (binders, colon, type), optional imports, context | this project |
+| whole | a name, and Lean source that ends in a theorem, optional header | miniF2F, DeepSeek-Prover, PutnamBench … |
+
+The fields' names are in NAMES, STATEMENTS and HEADERS. A theorem given as Lean source is taken apart: what stands before
+its last `theorem` becomes context (without imports, which become imports), the rest name and statement. Nothing is
+elaborated here: that happens when a theorem is opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prover.commands.verify import jsonl_rows, lean_name
+from prover.errors import UserError
+from prover.lean.text import code_words, parse
+from prover.lean.theorem import Theorem
+from prover.negation import split_statement
+
+STATEMENTS = ("formal_statement", "lean4_statement", "lean4_code", "statement", "theorem_statement", "formal")
+"""Fields that may hold the statement, the likeliest first."""
+NAMES = ("name", "problem_name", "theorem_name", "full_name", "problem_id", "id")
+HEADERS = ("header", "lean4_header", "srcHeader", "context")
+
+
+def load_jsonl(path: Path, imports: Sequence[str] = ()) -> list[Theorem]:
+    """Every theorem of a file. Raises UserError with `file:line` for the first line that is none."""
+    found: dict[str, str] = {}
+    theorems = []
+    for row, where in jsonl_rows(path):
+        theorem = theorem_of_row(row, where, imports)
+        if theorem.name in found:
+            raise UserError(f"{where}: {theorem.name!r} is there already, at {found[theorem.name]}")
+        found[theorem.name] = where
+        theorems.append(theorem)
+    if not theorems:
+        raise UserError(f"{path}: has no theorems")
+    return theorems
+
+
+def theorem_of_row(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> Theorem:
+    """The theorem that a line stands for, whichever shape it has."""
+    field = next((f for f in STATEMENTS if f in row), None)
+    if field is None:
+        raise UserError(f"{where}: no statement: one of {', '.join(STATEMENTS)} is needed")
+    text = row[field]
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f"{where}: `{field}` must be a text that is not empty")
+    name = next((str(row[f]).strip() for f in NAMES if isinstance(row.get(f), str | int) and str(row[f]).strip()), "")
+    header = next((row[f] for f in HEADERS if row.get(f)), "")
+    own = row.get("imports") or []
+    if not isinstance(header, str) or not isinstance(own, list) or not all(isinstance(x, str) and x for x in own):
+        raise UserError(f"{where}: a header must be a text, and `imports` a list of module names")
+    whole = parse(f"{header.rstrip()}\n\n{text}".encode(), where)
+    used = tuple(dict.fromkeys([*whole.imports, *(own or (() if len(whole.imports) > 1 else imports))]))
+    start = _last_theorem(text)
+    if start is None:
+        if not name:
+            raise UserError(f"{where}: no name: one of {', '.join(NAMES)} is needed")
+        context = parse(header.encode(), where).body.strip("\n ") if header else ""
+        statement = _without_proof(text)
+        if split_statement(statement) is None:
+            raise UserError(f"{where}: `{field}` has no `:` before its type, as in `(n : Nat) : n = n`")
+        return Theorem(lean_name(name), statement, imports=used, context=context, source=where)
+    body = whole.body
+    at = len(body) - len(text) + start if body.endswith(text) else _last_theorem(body)
+    assert at is not None
+    declared = re.match(r"(?:theorem|lemma|example)\b\s*((?:«[^»]*»|[^\s({\[⦃:])+)?", body[at:])
+    assert declared is not None
+    statement = _without_proof(body[at + declared.end() :])
+    own_name = declared.group(1) or ""
+    # Universes and attributes stay where they are: `foo.{u}` is part of how a theorem is declared.
+    if split_statement(statement) is None:
+        raise UserError(f"{where}: `{field}` has no `:` before its type")
+    shown = own_name or (lean_name(name) if name else "")
+    if not shown:
+        raise UserError(f"{where}: no name: one of {', '.join(NAMES)} is needed")
+    return Theorem(shown, statement, imports=used, context=body[:at].strip("\n "), source=where)
+
+
+def _last_theorem(text: str) -> int | None:
+    """Index of the last `theorem`, `lemma` or `example` of the code, at the start of a line (after its modifiers)."""
+    last = None
+    for word, at in code_words(text):
+        if word in ("theorem", "lemma", "example"):
+            last = at
+    return last
+
+
+def _without_proof(text: str) -> str:
+    """A statement without `:= …`, `:= by sorry`, `:= by` or a trailing `sorry`."""
+    closing: list[str] = []
+    pairs = {"(": ")", "{": "}", "[": "]", "⟨": "⟩"}
+    ends: list[int] = []
+    for i, c in enumerate(text):
+        if c in pairs:
+            closing.append(pairs[c])
+        elif closing and c == closing[-1]:
+            closing.pop()
+        elif text.startswith(":=", i) and not closing:
+            ends.append(i)
+    # A `let x := …` in the type has one too: a proof's is the last that `by`, `sorry` or nothing follows.
+    for end in reversed(ends):
+        if re.match(r":=\s*(by\b|sorry\b|$|--)", text[end:]):
+            return text[:end].strip()
+    return (text[: ends[-1]] if ends else text).strip()

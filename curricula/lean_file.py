@@ -1,0 +1,111 @@
+"""A `.lean` file with `sorry`s as tasks: each in its full context, as Lean's elaborator meets it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from prover.lean.text import LeanText, code_words, line_at
+from prover.lean.theorem import ProofState, StepResult
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A `sorry` in a file."""
+
+    name: str
+    """The declaration that it is in; `#2`, `#3` … behind it for the second and later ones there."""
+    decl: str
+    """Full name as Lean has it; `_example` in an example, empty outside of declarations."""
+    line: int
+    column: int
+    """In characters, from 0, as Lean counts."""
+    start: int
+    """Range in UTF-8 bytes of the file's text with `\\n` line ends."""
+    stop: int
+    tactic: bool
+    """Whether it stands where a tactic does, else a term."""
+    goals: tuple[str, ...]
+    """What it stands for, as Lean prints it: more than one where Lean meets it several times, as after `<;>`."""
+    proposition: bool
+    """Whether it stands for proofs. Else for data, which nobody can check."""
+
+
+class Server(Protocol):
+    """What is asked of a LeanServer."""
+
+    async def load(
+        self, source: str, imports: tuple[str, ...], file: str
+    ) -> list[tuple[dict[str, Any], ProofState]]: ...
+
+    async def step(self, state: ProofState, tactics: tuple[str, ...]) -> list[StepResult]: ...
+
+    async def free(self, states: list[ProofState]) -> None: ...
+
+
+async def load_file(server: Any, text: LeanText) -> tuple[list[Hole], list[list[ProofState]]]:
+    """Every `sorry` of a file in source order, and the states that it stands for, opened on the server.
+
+    Raises LeanError, naming file, line and column, where the file has an error.
+    """
+    found = await server.load(text.body, text.imports, text.path)
+    data = text.text.encode()
+    places: dict[tuple[int, int], list[tuple[dict[str, Any], ProofState]]] = {}
+    unused: list[ProofState] = []
+    for hole, state in found:
+        place = (hole.get("start", -1), hole.get("stop", -1))
+        # What a macro wrote has no place in the file, or the place of something else.
+        if hole.get("synthetic") or data[max(place[0], 0) : place[1]] != b"sorry":
+            unused.append(state)
+            continue
+        known = places.setdefault(place, [])
+        if any(s.shared == state.shared for _, s in known):
+            unused.append(state)
+        else:
+            known.append((hole, state))
+    if unused:
+        await server.free(unused)
+    holes: list[Hole] = []
+    states: list[list[ProofState]] = []
+    seen: Counter[str] = Counter()
+    for (start, stop), here in sorted(places.items()):
+        decl = here[0][0]["decl"]
+        decl = "" if decl == "[anonymous]" else decl
+        line = data.count(b"\n", 0, start) + 1
+        column = len(data[data.rfind(b"\n", 0, start) + 1 : start].decode())
+        shown = f"example at line {_keyword_line(text, start)}" if decl.split(".")[-1] == "_example" else _public(decl)
+        shown = shown or f"line {line}"
+        seen[shown] += 1
+        name = shown if seen[shown] == 1 else f"{shown}#{seen[shown]}"
+        kinds = [(await server.step(s, ("show (_ : Prop)",)))[0] for _, s in here]
+        await server.free([c for kind in kinds for c in kind.states])
+        holes.append(
+            Hole(
+                name, decl, line, column, start, stop, here[0][0]["tactic"],
+                tuple(s.text for _, s in here), all(k.ok for k in kinds),
+            )
+        )  # fmt: skip
+        states.append([s for _, s in here])
+    return holes, states
+
+
+def _public(decl: str) -> str:
+    """`_private.Module.0.name` as its author wrote it."""
+    return decl.split(".0.", 1)[1] if decl.startswith("_private.") and ".0." in decl else decl
+
+
+def _keyword_line(text: LeanText, start: int) -> int:
+    at = keyword_before(text.text, len(text.text.encode()[:start].decode()), "example")
+    return line_at(text.text, at)
+
+
+def keyword_before(text: str, at: int, keyword: str) -> int:
+    """Index of the last such word of code before `at`, or `at` itself."""
+    last = at
+    for word, i in code_words(text):
+        if i >= at:
+            break
+        if word == keyword:
+            last = i
+    return last

@@ -1,0 +1,34 @@
+"""The negation of a statement, as source text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prover.lean.theorem import Theorem
+
+_PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
+
+
+def negation(theorem: Theorem) -> Theorem | None:
+    """`NAME.negated : ¬ ∀ BINDERS, TYPE`; None for a library theorem, or where the colon is not found.
+
+    Variables that Lean binds by itself stay outside of the negation: what is then proved says more than needed.
+    """
+    if theorem.statement is None or (split := split_statement(theorem.statement)) is None:
+        return None
+    binders, type_ = split
+    closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
+    return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})")
+
+
+def split_statement(statement: str) -> tuple[str, str] | None:
+    """(binders, type) at the colon that stands outside of all brackets."""
+    closing: list[str] = []
+    for i, c in enumerate(statement):
+        if c in _PAIRS:
+            closing.append(_PAIRS[c])
+        elif closing and c == closing[-1]:
+            closing.pop()
+        elif c == ":" and not closing and not statement.startswith(":=", i):
+            return statement[:i].strip(), statement[i + 1 :].strip()
+    return None

@@ -1,0 +1,59 @@
+"""Running the command in this process, as a user would see it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prover import cli
+
+
+@dataclass
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(x) for x in self.out.splitlines()]
+
+
+@pytest.fixture
+def turnstile(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run `turnstile ARGS`."""
+
+    def run(*args: object) -> Done:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(a) for a in args])
+        out, err = capfd.readouterr()
+        return Done(int(end.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture
+def fingerprint() -> Callable[[Path], dict[str, str]]:
+    """Every file of a folder with its hash."""
+
+    def of(folder: Path) -> dict[str, str]:
+        return {
+            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(folder.rglob("*"))
+            if p.is_file()
+        }
+
+    return of

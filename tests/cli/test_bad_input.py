@@ -1,0 +1,153 @@
+"""Bad input: one clear line that begins `turnstile: `, exit code 2, nothing on standard output, no file changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOOD = "theorem a : 1 + 1 = 2 := by sorry\n"
+
+FILES: dict[str, bytes] = {
+    "good.lean": GOOD.encode(),
+    "bom.lean": b"\xef\xbb\xbf" + GOOD.encode(),
+    "utf16.lean": GOOD.encode("utf-16"),
+    "latin.lean": b"-- caf\xe9\n" + GOOD.encode(),
+    "nul.lean": b"theorem a\0 : 1 = 1 := by sorry\n",
+    "mac.lean": b"theorem a : 1 = 1 := by\rsorry\n",
+    "comment.lean": b"import Init\n/- never /- closed -/\n",
+    "import.lean": b"import\n",
+    "huge.lean": b"-- " + b"x" * (9 * 2**20),
+    "text.txt": b"hello",
+    "empty.jsonl": b"\n\n",
+    "broken.jsonl": b'{"name": "a", "statement": ": 1 = 1"}\n{"name": \n',
+    "list.jsonl": b"[1, 2]\n",
+    "latin.jsonl": b'{"name": "caf\xe9"}\n',
+    "nostatement.jsonl": b'{"name": "a"}\n',
+    "noname.jsonl": b'{"statement": ": 1 = 1"}\n',
+    "number.jsonl": b'{"name": "a", "statement": 3}\n',
+    "imports.jsonl": b'{"name": "a", "statement": ": 1 = 1", "imports": "Mathlib"}\n',
+    "nocolon.jsonl": b'{"name": "a", "statement": "1 = 1"}\n',
+    "twice.jsonl": b'{"name": "a", "statement": ": 1 = 1"}\n{"name": "a", "statement": ": 1 = 1"}\n',
+    "noproof.jsonl": b'{"name": "a", "statement": ": 1 = 1"}\n',
+    "results.jsonl": b"what is this\n",
+    "other.jsonl": b'{"turnstile_results": 1, "input": "0", "policy": "portfolio", "budget": 64, "seed": 0}\n',
+    "set.toml": b'name = "x"\n',
+    "broken.toml": b"name = \n",
+    "field.toml": b'name="x"\ntitle="x"\nlean="4"\nlicence="x"\nkind="lean"\nfiles=["no.lean"]\nsize=3\n',
+    "missing.toml": b'name="x"\ntitle="x"\nlean="4"\nlicence="x"\nkind="lean"\nfiles=["no.lean"]\n',
+    "run/config.toml": b"",
+    "badrun/ledger.sqlite": b"not a database at all, but long enough to be looked at by sqlite",
+    "model/config.json": b"{}",
+}
+
+CASES: list[tuple[str, list[str], str]] = [
+    # (kind, command line, a part of the message)
+    ("no command", [], "say a command"),
+    ("unknown command", ["proof"], "'proof' is no command"),
+    ("unknown option", ["doctor", "--bogus"], "--bogus"),
+    ("option without its value", ["prove", "good.lean", "--budget"], "budget"),
+    ("not a number", ["prove", "good.lean", "--budget", "many"], "many"),
+    ("no file", ["prove", "nowhere.lean"], "nowhere.lean: no such file"),
+    ("no file of that kind", ["prove", "nowhere"], "nowhere: no such file"),
+    ("a folder", ["prove", "run"], "run: is a folder"),
+    ("another kind of file", ["prove", "text.txt"], "text.txt: neither .lean nor .jsonl"),
+    ("byte order mark", ["prove", "bom.lean"], "bom.lean:1: starts with a byte order mark"),
+    ("UTF-16", ["prove", "utf16.lean"], "utf16.lean:1: starts with a byte order mark"),
+    ("Latin-1", ["prove", "latin.lean"], "latin.lean:1: byte 7 is not UTF-8"),
+    ("NUL", ["prove", "nul.lean"], "nul.lean:1: has a NUL"),
+    ("lone carriage return", ["prove", "mac.lean"], "mac.lean:1: has a carriage return"),
+    ("comment without end", ["prove", "comment.lean"], "comment.lean:2: this comment is never closed"),
+    ("import of nothing", ["verify", "import.lean"], "import.lean:1: `import` without a module name"),
+    ("too large", ["verify", "huge.lean"], "huge.lean: larger than"),
+    ("nothing to prove", ["prove"], "give one of"),
+    ("two things to prove", ["prove", "good.lean", "--statement", ": 1 = 1"], "give one of"),
+    ("empty statement", ["prove", "--statement", " "], "`statement` must be a text"),
+    ("no budget", ["prove", "good.lean", "--budget", "0"], "--budget 0"),
+    ("negative workers", ["prove", "good.lean", "--workers", "-1"], "--workers -1"),
+    ("a share above 1", ["prove", "--statement", ": 1 = 1", "--disprove", "2"], "--disprove 2"),
+    ("no tasks wanted", ["prove", "good.lean", "--limit", "0"], "--limit 0"),
+    ("disprove in a file", ["prove", "good.lean", "--disprove", "0.5"], "--disprove is not for .lean files"),
+    ("in place and out", ["prove", "good.lean", "--in-place", "--out", "x.lean"], "--in-place"),
+    ("in place of a statement", ["prove", "--statement", ": 1 = 1", "--in-place"], "--in-place"),
+    ("out in no folder", ["prove", "good.lean", "--out", "no/where.lean"], "the folder no does not exist"),
+    ("out is a folder", ["prove", "good.lean", "--out", "run"], "run: is a folder"),
+    ("unknown policy", ["prove", "good.lean", "--policy", "magic"], "--policy magic: say portfolio"),
+    ("empty policy", ["prove", "good.lean", "--policy", ","], "--policy is empty"),
+    ("folder without a checkpoint", ["prove", "good.lean", "--policy", "run"], "no checkpoint in it"),
+    ("unknown set", ["prove", "set:nothing"], "no set 'nothing'; there are"),
+    ("set without title", ["sets", "set.toml"], "set.toml: `title` must be a text"),
+    ("set that is no TOML", ["sets", "broken.toml"], "broken.toml: not TOML"),
+    ("set with an unknown field", ["sets", "field.toml"], "`size` is no field of a set"),
+    ("set without its files", ["sets", "missing.toml"], "no.lean is neither in"),
+    ("jsonl without lines", ["prove", "empty.jsonl"], "empty.jsonl: has no theorems"),
+    ("jsonl that is no JSON", ["prove", "broken.jsonl"], "broken.jsonl:2: not JSON"),
+    ("jsonl of lists", ["prove", "list.jsonl"], "list.jsonl:1: a JSON object is expected, not list"),
+    ("jsonl in Latin-1", ["prove", "latin.jsonl"], "latin.jsonl:1: not UTF-8"),
+    ("jsonl without statement", ["prove", "nostatement.jsonl"], "nostatement.jsonl:1: no statement"),
+    ("jsonl without name", ["prove", "noname.jsonl"], "noname.jsonl:1: no name"),
+    ("jsonl, statement a number", ["prove", "number.jsonl"], "number.jsonl:1: `statement` must be a text"),
+    ("jsonl, imports a text", ["prove", "imports.jsonl"], "imports.jsonl:1: a header must be a text, and `imports`"),
+    ("jsonl, no colon", ["prove", "nocolon.jsonl"], "nocolon.jsonl:1: `statement` has no `:`"),
+    ("jsonl, a name twice", ["prove", "twice.jsonl"], "twice.jsonl:2: 'a' is there already, at twice.jsonl:1"),
+    ("results that are none", ["prove", "good.lean", "--resume"], "results.jsonl:1: not a results file"),
+    ("results of something else", ["prove", "good.lean", "--results", "other.jsonl", "--resume"], "is about input '0'"),
+    ("results there already", ["prove", "good.lean", "--results", "other.jsonl"], "there already"),
+    ("nothing to verify", ["verify"], "nothing to verify was given"),
+    ("two things to verify", ["verify", "good.lean", "--statement", ": 1 = 1", "--proof", "rfl"], "together"),
+    ("statement without proof", ["verify", "--statement", ": 1 = 1"], "--statement and --proof go together"),
+    ("against without a file", ["verify", "--jsonl", "noproof.jsonl", "--against", "good.lean"], "--against"),
+    ("against nothing", ["verify", "good.lean", "--against", "nowhere.lean"], "nowhere.lean: no such file"),
+    ("verify lines without proof", ["verify", "--jsonl", "noproof.jsonl"], "noproof.jsonl:1: `proof` must be a text"),
+    ("a folder that is no run", ["verify", "run"], "run: not a run"),
+    ("a ledger that is none", ["verify", "badrun"], "not a ledger"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "args", "message"), CASES, ids=[c[0] for c in CASES])
+def test_one_line_and_nothing_changed(
+    kind: str,
+    args: list[str],
+    message: str,
+    turnstile: Callable,
+    fingerprint: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, data in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    before = fingerprint(tmp_path)
+    done = turnstile(*args)
+    assert done.code == 2, done
+    assert done.out == ""
+    assert done.err.count("\n") == 1 and done.err.startswith("turnstile: "), done.err
+    assert message in done.err
+    assert fingerprint(tmp_path) == before
+
+
+LEAN_CASES: list[tuple[str, str, list[str], str]] = [
+    ("unknown module", "import Foo.Bar\ntheorem a : 1 = 1 := by sorry\n", ["prove", "x.lean"], "Foo"),
+    ("syntax error", "theorem a : 1 = 1 := by sorry\ntheorem := 3\n", ["prove", "x.lean"], "x.lean:2:"),
+    ("type error", "theorem a : 1 = true := by sorry\n", ["prove", "x.lean"], "x.lean:1:"),
+    ("error after the sorry", GOOD + "\n\n#check (1 : Bool → Nat)\n", ["prove", "x.lean", "--in-place"], "x.lean:4:"),
+    ("no theorem", "def x := 3\n", ["verify", "x.lean"], "x.lean: has no theorem to verify"),
+]
+
+
+@pytest.mark.lean
+@pytest.mark.parametrize(("kind", "text", "args", "message"), LEAN_CASES, ids=[c[0] for c in LEAN_CASES])
+def test_what_lean_refuses(
+    kind: str, text: str, args: list[str], message: str, turnstile: Callable, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "x.lean").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    done = turnstile(*args)
+    assert (done.code, done.out) == (2, ""), done
+    assert done.err.count("\n") == 1 and done.err.startswith("turnstile: "), done.err
+    assert message in done.err
+    assert (tmp_path / "x.lean").read_text() == text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.lean"]

@@ -1,0 +1,87 @@
+"""`turnstile verify` and `turnstile doctor`, as programs read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prover.commands.verify import lean_name, script_of
+
+PROOFS = [
+    ("simp", "simp"),
+    ("by simp", "simp"),
+    (":= by simp", "simp"),
+    (":= by\n    intro h\n    exact h\n", "intro h\nexact h"),
+    ("by intro h\n   exact h", "intro h\nexact h"),
+    ("  intro h\n  exact h", "intro h\nexact h"),
+    (":= ⟨h.2, h.1⟩", "exact (⟨h.2, h.1⟩)"),
+    ("by_cases h : p\n· simp\n· simp", "by_cases h : p\n· simp\n· simp"),
+]
+
+
+@pytest.mark.parametrize(("proof", "script"), PROOFS)
+def test_script_of(proof: str, script: str) -> None:
+    assert script_of(proof) == script
+
+
+def test_lean_name() -> None:
+    names = {"a": "a", "a.b": "a.b", "imo-1959-p1": "«imo-1959-p1»", "2+2": "«2+2»", "a b": "«a b»", "«x y».z": "«x y».z"}
+    assert {n: lean_name(n) for n in names} == names
+
+
+def test_doctor(turnstile: Callable) -> None:
+    done = turnstile("doctor", "--json")
+    assert set(done.document) == {"ok", "lean", "checks"}
+    assert {"name", "ok", "found", "todo", "needed"} == set(done.document["checks"][0])
+    assert {c["name"] for c in done.document["checks"]} >= {"Lean", "Node", "torch", "cache", "disk", "memory", "cores"}
+    assert done.code == (0 if done.document["ok"] else 2)
+    assert "Lean" in turnstile("doctor").out
+
+
+def test_help(turnstile: Callable) -> None:
+    assert turnstile("--help").code == 0
+    for command in ("doctor", "verify", "prove", "sets"):
+        done = turnstile(command, "--help")
+        assert done.code == 0 and "--json" in done.out and done.err == ""
+
+
+@pytest.mark.lean
+def test_one_verdict_a_line(turnstile: Callable, tmp_path: Path) -> None:
+    rows = [
+        {"name": "good", "statement": "(p : Prop) (h : p) : p", "proof": "by exact h"},
+        {"name": "bad", "statement": ": 1 = 2", "proof": "simp"},
+        {"name": "lazy", "statement": ": 1 = 2", "proof": ":= sorry"},
+        {"name": "odd-name 1", "statement": ": 2 = 2", "proof": "rfl", "imports": ["Init.Data.List.Lemmas"]},
+        {"name": "axiom", "statement": ": 2 = 3", "proof": "rfl\naxiom cheat : 2 = 3"},
+        {"name": "nonsense", "statement": ": Nut", "proof": "rfl"},
+    ]
+    file = tmp_path / "x.jsonl"
+    file.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    done = turnstile("verify", "--jsonl", file, "--json")
+    assert done.code == 1
+    assert [v["verdict"] for v in done.lines] == ["proved", "rejected", "rejected", "proved", "rejected", "rejected"]
+    assert [v["name"] for v in done.lines][:3] == ["good", "bad", "lazy"]
+    assert set(done.lines[0]) == {"name", "verdict", "reason", "axioms", "lean"}
+    assert done.lines[2]["reason"].startswith("sorry")
+    assert all((v["reason"] == "") == (v["verdict"] == "proved") for v in done.lines)
+
+
+@pytest.mark.lean
+def test_a_changed_statement_is_refused(turnstile: Callable, tmp_path: Path) -> None:
+    original, honest, changed, dropped, hidden = (tmp_path / f"{n}.lean" for n in ("o", "honest", "c", "d", "h"))
+    original.write_text("def two := 2\ntheorem a : two = 2 := by sorry\ntheorem b : 1 = 1 := sorry\n")
+    honest.write_text("def two := 2\ntheorem a : two = 2 := by rfl\ntheorem b : 1 = 1 := rfl\n")
+    changed.write_text("def two := 2\ntheorem a : 2 = 2 := by rfl\ntheorem b : 1 = 1 := rfl\n")
+    dropped.write_text("def two := 2\ntheorem a : two = 2 := by rfl\n")
+    hidden.write_text("theorem b : 1 = 1 := rfl\nexample : 1 = 2 := sorry\n")
+    assert turnstile("verify", honest, "--against", original).code == 0
+    for wrong in (changed, dropped):
+        done = turnstile("verify", wrong, "--against", original, "--json")
+        assert done.code == 1
+        assert any(v["reason"].startswith("statement") for v in done.lines), done.lines
+    done = turnstile("verify", hidden, "--json")
+    assert (done.code, [v["verdict"] for v in done.lines]) == (1, ["proved", "rejected"])
+    assert done.lines[1]["name"].endswith("h.lean:2")

@@ -1,0 +1,107 @@
+"""JSONL in the shapes of the public sets. The samples are written here; only their fields and layout are like the originals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curricula.jsonl import load_jsonl, theorem_of_row
+
+SHAPES: list[tuple[str, dict[str, Any], tuple[str, str, tuple[str, ...], str]]] = [
+    (
+        "plain",
+        {"name": "a.b", "statement": "(n : Nat) : n = n", "imports": ["Std"], "context": "open Nat"},
+        ("a.b", "(n : Nat) : n = n", ("Init", "Std"), "open Nat"),
+    ),
+    (
+        "miniF2F",
+        {
+            "name": "sample_numbertheory_1",
+            "split": "valid",
+            "informal_prefix": "/-- Show it. -/\n",
+            "formal_statement": "theorem sample_numbertheory_1\n    (n : Nat) (h₀ : n % 2 = 0) :\n    n * n % 4 = 0 := by\n",
+            "goal": "n : Nat\n⊢ n * n % 4 = 0",
+            "header": "import Mathlib\nimport Aesop\n\nset_option maxHeartbeats 400000\n\nopen Nat Real\n\n",
+        },
+        (
+            "sample_numbertheory_1",
+            "(n : Nat) (h₀ : n % 2 = 0) :\n    n * n % 4 = 0",
+            ("Init", "Mathlib", "Aesop"),
+            "set_option maxHeartbeats 400000\n\nopen Nat Real",
+        ),
+    ),
+    (
+        "PutnamBench",
+        {
+            "problem_name": "sample_2001_a1",
+            "lean4_statement": "abbrev sample_2001_a1_solution : Nat := sorry\n-- 3\n/-- theorem of old -/\n"
+            "theorem sample_2001_a1\n  (x : Nat) : x = x ∧ sample_2001_a1_solution = 3 :=\nsorry\n",
+            "tags": ["algebra"],
+        },
+        (
+            "sample_2001_a1",
+            "(x : Nat) : x = x ∧ sample_2001_a1_solution = 3",
+            ("Init",),
+            "abbrev sample_2001_a1_solution : Nat := sorry\n-- 3\n/-- theorem of old -/",
+        ),
+    ),
+    (
+        "ProofNet",
+        {
+            "id": "Sample|exercise_1_1",
+            "nl_statement": "Prove.",
+            "lean4_formalization": "ignored",
+            "formal_statement": "theorem exercise_1_1 {G : Type} (mul : G → G → G)\n  (h : ∀ a b, mul a b = mul b a) :\n"
+            "  ∀ a b, mul b a = mul a b := by sorry",
+            "lean4_header": "import Mathlib\nopen Function\n",
+        },
+        (
+            "exercise_1_1",
+            "{G : Type} (mul : G → G → G)\n  (h : ∀ a b, mul a b = mul b a) :\n  ∀ a b, mul b a = mul a b",
+            ("Init", "Mathlib"),
+            "open Function",
+        ),
+    ),
+    (
+        "Lean Workbook",
+        {
+            "id": "lean_workbook_0",
+            "status": "proved",
+            "formal_statement": "theorem lean_workbook_0 (a b : ℕ) : a + b = b + a  :=  by sorry",
+            "natural_language_statement": "…",
+        },
+        ("lean_workbook_0", "(a b : ℕ) : a + b = b + a", ("Init",), ""),
+    ),
+    (
+        "DeepSeek-Prover",
+        {
+            "name": "thm_7",
+            "formal_statement": "\ntheorem thm_7 (x : Nat) : (let y := x; y = x) := by\n",
+            "formal_proof": "simp",
+            "header": "import Mathlib\n",
+        },
+        ("thm_7", "(x : Nat) : (let y := x; y = x)", ("Init", "Mathlib"), ""),
+    ),
+    (
+        "number for a name, an example for a statement",
+        {"id": 12, "formal_statement": "example : 1 = 1 := by\n  sorry"},
+        ("«12»", ": 1 = 1", ("Init",), ""),
+    ),
+]
+
+
+@pytest.mark.parametrize(("shape", "row", "expected"), SHAPES, ids=[s[0] for s in SHAPES])
+def test_shape(shape: str, row: dict[str, Any], expected: tuple[str, str, tuple[str, ...], str]) -> None:
+    t = theorem_of_row(row, "x.jsonl:1")
+    assert (t.name, t.statement, t.imports, t.context) == expected
+    assert t.source == "x.jsonl:1"
+
+
+def test_imports_for_what_names_none(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    rows = [{"name": "a", "statement": ": 1 = 1"}, {"name": "b", "formal_statement": "import B\ntheorem b : 1 = 1 := by sorry"}]
+    file.write_text("\n".join(json.dumps(r) for r in rows))
+    assert [t.imports for t in load_jsonl(file, ["Mathlib"])] == [("Init", "Mathlib"), ("Init", "B")]

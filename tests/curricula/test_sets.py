@@ -1,0 +1,69 @@
+"""Theorem sets: what is listed can be opened, and the set written here holds what it says."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from curricula import sets
+from prover import cli
+from prover.lean.server import LeanServer
+from prover.lean.text import read
+from prover.negation import negation, split_statement
+
+
+def test_known_sets_can_be_read() -> None:
+    known = {s.name: s for s in sets.sets()}
+    assert {"turnstile-basics", "library-train", "library-validation", "library-held-out"} <= set(known)
+    assert all(sets.load_set(name) == s for name, s in known.items())
+    assert all(s.licence and s.lean and s.title for s in known.values())
+
+
+def test_basics_has_sixty_distinct_theorems() -> None:
+    basics = sets.load_set("turnstile-basics")
+    theorems = sets.open_set(basics)
+    assert len(theorems) == sets.size_of(basics) == 63
+    assert max(Counter(t.name for t in theorems).values()) == 1
+    assert all(t.statement and split_statement(t.statement) for t in theorems)
+    assert all(":=" not in (t.statement or "") and "sorry" not in (t.statement or "") for t in theorems)
+
+
+def test_list_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["sets", "--json"])
+    assert not end.value.code
+    rows = json.loads(capsys.readouterr().out)["sets"]
+    assert {"name", "title", "kind", "size", "split", "lean", "licence"} == set(rows[0])
+    assert next(r["size"] for r in rows if r["name"] == "turnstile-basics") == 63
+
+
+def test_negation() -> None:
+    from prover.lean.theorem import Theorem
+
+    def of(statement: str) -> str | None:
+        return getattr(negation(Theorem("a", statement)), "statement", None)
+
+    assert of("(n : Nat) {m : Nat} : n = m") == ": ¬ (∀ (n : Nat) {m : Nat}, (n = m))"
+    assert of(": 1 = 2") == ": ¬ ((1 = 2))"
+    assert of("(f : (x : Nat) → Fin x) : (f 0 : Nat) = 0") == ": ¬ (∀ (f : (x : Nat) → Fin x), ((f 0 : Nat) = 0))"
+    assert negation(Theorem("a", library="a")) is None
+
+
+@pytest.mark.lean
+def test_lean_takes_every_statement_of_basics() -> None:
+    import asyncio
+
+    async def work() -> list[int]:
+        basics = sets.load_set("turnstile-basics")
+        async with LeanServer() as server:
+            found = []
+            for file in basics.files:
+                text = read(basics.path_of(file))
+                found.append(len(await server.load(text.body, text.imports, text.path)))
+            for theorem in sets.open_set(basics)[::7]:
+                await server.open(theorem)
+            return found
+
+    assert asyncio.run(work()) == [22, 22, 19]

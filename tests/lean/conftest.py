@@ -1,0 +1,52 @@
+"""Real Lean for the tests here: one server and one auditor for the whole session, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+from prover.lean.audit import Auditor
+from prover.lean.server import LeanServer, Limits
+
+T = TypeVar("T")
+
+
+class Loop:
+    """An event loop that lives as long as the session, so that a process started in one test serves the next."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+
+    def run(self, what: Coroutine[Any, Any, T], seconds: float = 300.0) -> T:
+        """The result of `what`; a hang is a failure, not a wait."""
+        return self._loop.run_until_complete(asyncio.wait_for(what, seconds))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def server(loop: Loop) -> Iterator[LeanServer]:
+    """A Lean process. Leave it as you found it: free what you open."""
+    server = LeanServer(limits=Limits(seconds=20.0))
+    loop.run(server.start())
+    yield server
+    loop.run(server.close())
+
+
+@pytest.fixture(scope="session")
+def auditor(loop: Loop) -> Iterator[Auditor]:
+    auditor = Auditor()
+    yield auditor
+    loop.run(auditor.close())

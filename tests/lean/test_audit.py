@@ -1,0 +1,112 @@
+"""Honest proofs: the audit refuses none. And what it says about those it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from prover.lean.audit import Auditor
+from prover.lean.server import statement_source
+from prover.lean.theorem import Theorem
+from tests.lean.honest import DEFINITIONS, PREAMBLE, proofs
+
+pytestmark = pytest.mark.lean
+
+ALL = proofs()
+BATCH = 40
+
+
+def source(batch, proved: bool = True) -> str:
+    theorems = [statement_source(Theorem(h.name, h.statement), h.proof if proved else "sorry") for h in batch]
+    return PREAMBLE + "\n".join(theorems)
+
+
+def test_there_are_enough():
+    assert len(ALL) >= 300
+    assert len({h.name for h in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("start", range(0, len(ALL), BATCH))
+def test_none_is_refused_in_a_file(loop, auditor, start):
+    batch = ALL[start : start + BATCH]
+    verdicts = loop.run(auditor.audit_source(source(batch), reference=source(batch, proved=False)))
+    refused = [v for v in verdicts if v.verdict != "proved"]
+    assert not refused, refused
+    assert {v.name for v in verdicts} == {h.name for h in batch}
+
+
+@pytest.mark.parametrize("one", ALL[::14], ids=[h.name for h in ALL[::14]])
+def test_none_is_refused_alone(loop, auditor, one):
+    theorem = Theorem(one.name, one.statement, context=PREAMBLE)
+    verdict = loop.run(auditor.audit(theorem, one.proof))
+    assert verdict.verdict == "proved", verdict
+    assert set(verdict.axioms) <= {"propext", "Classical.choice", "Quot.sound"}
+
+
+def test_a_file_with_definitions_of_many_kinds(loop, auditor):
+    text = PREAMBLE + DEFINITIONS
+    alone = loop.run(auditor.audit_source(text))
+    assert len(alone) >= 15
+    assert not [v for v in alone if v.verdict != "proved"]
+    left_out = text.replace(":= by rw [hidden_eq]", ":= by sorry").replace("Quotient.sound rfl", "sorry")
+    left_out = left_out.replace("exact Nat.mod_lt _ (Nat.pos_of_ne_zero h)", "sorry")
+    against = loop.run(auditor.audit_source(text, reference=left_out))
+    assert not [v for v in against if v.verdict != "proved"]
+    assert "«a name.with dots»" in {v.name for v in against}
+
+
+def test_proofs_asked_for_inside_definitions(loop, auditor):
+    reference = "def s : { n : Nat // n < 9 } := ⟨2, by sorry⟩\ntheorem t : s.1 = 2 := by sorry\n"
+    honest = "def s : { n : Nat // n < 9 } := ⟨2, by decide⟩\ntheorem t : s.1 = 2 := by rfl\n"
+    verdicts = loop.run(auditor.audit_source(honest, reference=reference))
+    assert [v.verdict for v in verdicts] == ["proved"], verdicts
+
+
+@pytest.mark.parametrize(
+    "statement, script, reason",
+    [
+        (": 1 = 1", "sorry", "sorry"),
+        (": 1 = 1", "exact", "elaboration"),
+        (": 1 = 2", "native_decide", "elaboration"),
+        ("(n : Nat) : n = n", "skip", "elaboration"),
+        (": 1 = 1", "rfl\naxiom x : False", "elaboration"),
+    ],
+)
+def test_reasons(loop, auditor, statement, script, reason):
+    verdict = loop.run(auditor.audit(Theorem("t", statement), script))
+    assert verdict.verdict == "rejected" and verdict.reason.startswith(reason), verdict
+
+
+@pytest.mark.parametrize(
+    "context, name",
+    [
+        ("namespace A.B", "t"),
+        ("namespace A\nnamespace B\nend B", "t"),
+        ("noncomputable section\nnamespace A", "t"),
+        ("/-\nnamespace Not.Open\n-/\nnamespace A", "t"),
+        ("mutual\ndef f (n : Nat) : Nat := match n with | 0 => 0 | n + 1 => g n\ndef g (n : Nat) : Nat := f n\nend", "t"),
+        ("theorem A.t : True := trivial", "t"),
+        ("", "«with.dot»"),
+        ("", "A.t"),
+    ],
+)
+def test_names_in_their_namespaces(loop, auditor, context, name):
+    verdict = loop.run(auditor.audit(Theorem(name, ": 1 = 1", context=context), "rfl"))
+    assert verdict.verdict == "proved", verdict
+
+
+def test_a_library_theorem_from_below(loop, auditor):
+    theorem = Theorem("Nat.lt_irrefl'", library="Option.map_id'", imports=("Init.Data.Option.Basic",))
+    verdict = loop.run(auditor.audit(theorem, "sorry"))
+    assert verdict.verdict == "rejected"
+
+
+def test_the_candidate_process_is_replaced(loop):
+    async def go():
+        async with Auditor(fresh_every=2) as auditor:
+            import asyncio
+
+            theorem = Theorem("t", ": 1 = 1")
+            verdicts = await asyncio.gather(*(auditor.audit(theorem, "rfl") for _ in range(7)))
+            return [v.verdict for v in verdicts]
+
+    assert loop.run(go()) == ["proved"] * 7
