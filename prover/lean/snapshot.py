@@ -13,12 +13,14 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from filelock import FileLock
 
-KEPT = 3
-"""Snapshots that stay when a new one is made: 250 MB each, one for each source of the server that was in use."""
+UNUSED_S = 24 * 3600
+"""Snapshots that nobody started from for so long go when a new one is made: 250 MB each, one for each source of the server.
+Others may be running from theirs, and start again from it after a crash."""
 _SECONDS = 600
 _STACK = 64 * 2**20
 _log = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ def _works(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
 def make(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
     """Make sure that the snapshot of the server that `command` starts is in `folder`. False where that cannot be done."""
     if complete(folder):
+        os.utime(folder)
         return True
     try:
         with FileLock(str(folder) + ".lock"):
@@ -83,7 +86,7 @@ def make(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
     except (OSError, subprocess.SubprocessError) as e:
         _log.warning("no snapshot of the Lean server, it will start slowly: %s", e)
         return False
-    by_age = sorted(folder.parent.parent.glob(f"*/{folder.name}"), key=lambda path: path.stat().st_mtime)
-    for old in by_age[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    for old in folder.parent.parent.glob("*/snapshot-m*"):
+        if time.time() - old.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(old, ignore_errors=True)
     return True
