@@ -178,7 +178,9 @@ class Filler:
             if first <= line <= first + more:
                 # Several may stand on one line: all get another layout, or go.
                 here = [j for j in order if self._shares_line(i, j)]
-                return {j: (whole.reason, True, len(here) == 1) for j in here}
+                # The line is the filled file's; people look in theirs.
+                reason = whole.reason.replace(f"line {line}:", f"line {first - shift}:", 1)
+                return {j: (reason, True, len(here) == 1) for j in here}
             if first < line:
                 before = i
             shift += more

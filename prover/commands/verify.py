@@ -106,11 +106,19 @@ def lean_name(name: str) -> str:
     return ".".join(parts) if all(parts) else f"«{name}»"
 
 
+_RESERVED_WORDS = """
+abbrev assume at attribute axiom by calc class def deriving do else end example export extends finally for forall from fun
+have if import in include inductive infix infixl infixr instance let local macro match mut mutual namespace noncomputable
+notation nomatch nofun obtain omit open opaque partial postfix prefix private protected public rec return scoped section
+set_option show structure suffices syntax then theorem this universe unsafe until variable where while with Prop Sort Type
+"""
+_RESERVED = frozenset(_RESERVED_WORDS.split())
+"""Words that Lean reads as something else than a name."""
+
+
 def _is_identifier(part: str) -> bool:
     words = list(code_words(part))
-    return (
-        len(words) == 1 and words[0] == (part, 0) and part not in ("theorem", "by", "end", "at", "from", "in", "where")
-    )
+    return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED
 
 
 def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:

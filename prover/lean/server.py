@@ -30,6 +30,7 @@ WHOLE_LIBRARY = ("Init", "Std")
 """Imports of the environment that library theorems are looked up in."""
 
 _handles = itertools.count(1)
+_STARTS = 6  # attempts at a replacement, over three seconds and more
 _OUT_OF_MEMORY = re.compile(r"out of memory|OOM|enlarge memory|heap limit", re.IGNORECASE)
 
 
@@ -340,14 +341,15 @@ class LeanServer:
             elif not item.future.done():
                 item.future.set_exception(LeanDied(why) if guilty else _Again())
         self.counters.restarts += 1
-        for attempt in range(3):
+        for attempt in range(_STARTS):
             try:
                 self._killed_for = None
                 await self._spawn()
                 break
             except UserError:
-                if attempt == 2:
+                if attempt == _STARTS - 1:
                     raise
+                await asyncio.sleep(0.1 * 2**attempt)
         self._send_steps()
 
     async def _watch(self) -> None:
@@ -470,7 +472,11 @@ class LeanServer:
             self._waiting.append(_Step(next(self._numbers), state.id, tactic, future))
             futures.append(future)
         loop.call_soon(self._send_steps)
-        return list(await asyncio.gather(*futures))
+        try:
+            return list(await asyncio.gather(*futures))
+        except asyncio.CancelledError:  # nobody will know these to free them
+            await self.free([s for f in futures if not f.cancelled() for s in f.result().states])
+            raise
 
     def _step_message(self, steps: list[list[Any]], heartbeats: int) -> dict[str, Any]:
         return {"id": 0, "cmd": "step", "steps": steps, "heartbeats": heartbeats * 1000, "constants": self.constants, "terse": self.terse}

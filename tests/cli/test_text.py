@@ -13,7 +13,11 @@ HEADERS = [
     ("import A\nimport B.C\n\ndef x := 1\n", ("Init", "A", "B.C"), "import A\nimport B.C"),
     ("import A B\ndef x := 1\n", ("Init", "A", "B"), "import A B"),
     ("prelude\nimport Init.Core\n", ("Init.Core",), "prelude\nimport Init.Core"),
-    ("module\n\npublic import A\nmeta import B\npublic meta import C\nimport all D\n", ("Init", "A", "B", "C", "D"), None),
+    (
+        "module\n\npublic import A\nmeta import B\npublic meta import C\nimport all D\n",
+        ("Init", "A", "B", "C", "D"),
+        None,
+    ),
     ("/- a /- b -/ import Z -/\n-- import Y\nimport A -- why\nimport B\n", ("Init", "A", "B"), None),
     ("import «odd-name».X\n", ("Init", "odd-name.X"), None),
     ("import A\n/-- doc: import B -/\ndef x := 1\n", ("Init", "A"), "import A"),
@@ -43,7 +47,7 @@ def test_words_leave_out_what_is_no_code() -> None:
     assert all(source.startswith(w, i) for w, i in code_words(source))
 
 
-@given(st.text(alphabet='ab \n-/«»"\'·⊢é', max_size=60), st.lists(st.booleans(), max_size=60))
+@given(st.text(alphabet="ab \n-/«»\"'·⊢é", max_size=60), st.lists(st.booleans(), max_size=60))
 def test_bytes_come_back(source: str, returns: list[bool]) -> None:
     data = b"".join(
         line + (b"\r\n" if r else b"\n") for line, r in zip(source.encode().split(b"\n"), returns, strict=False)

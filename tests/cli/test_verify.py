@@ -28,7 +28,16 @@ def test_script_of(proof: str, script: str) -> None:
 
 
 def test_lean_name() -> None:
-    names = {"a": "a", "a.b": "a.b", "imo-1959-p1": "«imo-1959-p1»", "2+2": "«2+2»", "a b": "«a b»", "«x y».z": "«x y».z"}
+    names = {
+        "a": "a",
+        "a.b": "a.b",
+        "imo-1959-p1": "«imo-1959-p1»",
+        "2+2": "«2+2»",
+        "a b": "«a b»",
+        "open": "«open»",
+        "opened": "opened",
+        "«x y».z": "«x y».z",
+    }
     assert {n: lean_name(n) for n in names} == names
 
 

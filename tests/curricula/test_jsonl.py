@@ -102,6 +102,9 @@ def test_shape(shape: str, row: dict[str, Any], expected: tuple[str, str, tuple[
 
 def test_imports_for_what_names_none(tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
-    rows = [{"name": "a", "statement": ": 1 = 1"}, {"name": "b", "formal_statement": "import B\ntheorem b : 1 = 1 := by sorry"}]
+    rows = [
+        {"name": "a", "statement": ": 1 = 1"},
+        {"name": "b", "formal_statement": "import B\ntheorem b : 1 = 1 := by sorry"},
+    ]
     file.write_text("\n".join(json.dumps(r) for r in rows))
     assert [t.imports for t in load_jsonl(file, ["Mathlib"])] == [("Init", "Mathlib"), ("Init", "B")]

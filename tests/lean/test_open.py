@@ -16,14 +16,14 @@ CONTEXTS = [
     ("namespace A\ndef two := 2", ": two = 2", "rfl", "⊢ two = 2"),
     ("namespace A.B\ndef two := 2\nend A.B\nopen A.B", ": two = 2", "unfold two; rfl", "⊢ two = 2"),
     ('notation "♯" x:max => Nat.succ x', ": ♯ 1 = 2", "rfl", "⊢ ♯1 = 2"),
-    ("local infixl:65 \" ⊞ \" => Nat.add", ": 1 ⊞ 1 = 2", "rfl", "⊢ 1 ⊞ 1 = 2"),
+    ('local infixl:65 " ⊞ " => Nat.add', ": 1 ⊞ 1 = 2", "rfl", "⊢ 1 ⊞ 1 = 2"),
     ("inductive Tree | leaf | node (l r : Tree)", "(t : Tree) : t = t", "rfl", "t : Tree\n⊢ t = t"),
     ("structure P where\n  x : Nat\n  y : Nat", "(p : P) : p = ⟨p.x, p.y⟩", "rfl", "p : P\n⊢ p = { x := p.x, y := p.y }"),
     ("theorem helper (n : Nat) : n ≤ n := Nat.le_refl n", ": 2 ≤ 2", "exact helper 2", "⊢ 2 ≤ 2"),
     ("section\nvariable (k : Nat)\nend", ": 1 = 1", "rfl", "⊢ 1 = 1"),
     ("universe u\nvariable (α : Sort u)", "(x : α) : x = x", "rfl", "α : Sort u\nx : α\n⊢ x = x"),
     ("set_option autoImplicit true", "(x : β) : x = x", "rfl", "β : Sort u_1\nx : β\n⊢ x = x"),
-    ("macro \"triv\" : tactic => `(tactic| rfl)", ": 1 = 1", "triv", "⊢ 1 = 1"),
+    ('macro "triv" : tactic => `(tactic| rfl)', ": 1 = 1", "triv", "⊢ 1 = 1"),
     ("@[simp] theorem odd_fact : (37 : Nat) * 3 = 111 := rfl", ": 37 * 3 = 111", "simp", "⊢ 37 * 3 = 111"),
 ]
 
@@ -119,7 +119,9 @@ def test_a_source_with_many_sorries(loop, server):
 
 
 @pytest.mark.parametrize("statement", ["(p : Prop) : p", "(x : Nat) : (match x with | 0 => 1 | n + 1 => n) > 0"])
-@pytest.mark.parametrize("tactic", ["exact t ..", "apply t", "exact _root_.t _", "exact?", "have := @t; exact this _", "simp [t]"])
+@pytest.mark.parametrize(
+    "tactic", ["exact t ..", "apply t", "exact _root_.t _", "exact?", "have := @t; exact this _", "simp [t]"]
+)
 def test_a_theorem_cannot_prove_itself(loop, server, statement, tactic):
     """Lean's own record of the environment at a `sorry` has the theorem that the `sorry` stands in."""
     state = loop.run(server.open(Theorem("t", statement)))
