@@ -326,7 +326,7 @@ class LearnerActor:
             len(tokenizer), m["hidden"], m["layers"], m["heads"], m["intermediate"], positions=512, seed=self.seed
         )
         self.learner = Learner(
-            model, tokenizer, PromptConfig(max_prompt=m["max_prompt"], max_premises=m["premises"], premise_tokens=8),
+            model, tokenizer, PromptConfig(max_prompt=m["max_prompt"], max_premises=m["premises"], premise_tokens=6),
             LearnerConfig(**self.learn_config, seed=self.seed),
         )  # fmt: skip
 

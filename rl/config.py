@@ -45,7 +45,7 @@ class ProverConfig:
     """Share of the explorer in the mixture with the model, while collecting."""
     eval_explorer_weight: float = 0.15
     """The same, while measuring."""
-    premises: int = 6
+    premises: int = 4
     """Premises offered for each goal."""
     heartbeats: int = 4000
     """Limit of a step, in thousands of small allocations (Lean's maxHeartbeats)."""
@@ -64,7 +64,7 @@ class ModelConfig:
     heads: int = 6
     intermediate: int = 512
     vocabulary: int = 1024
-    max_prompt: int = 144
+    max_prompt: int = 88
     """Tokens of a prompt, counted from its end."""
 
 
@@ -75,13 +75,13 @@ class LearnConfig:
     algorithm: Literal["expert_iteration"] = "expert_iteration"
     rounds: int = 3
     """Rounds of search and learning."""
-    first_calls: int = 32
+    first_calls: int = 28
     """Lean calls a theorem in the first round, which the explorer does alone."""
-    calls: int = 24
+    calls: int = 20
     """Lean calls a theorem in later rounds."""
     harvest: int = 12
     """After a proof: so many more tactics tried on its first goal, for other ways to close it."""
-    seconds: float = 50.0
+    seconds: float = 60.0
     """Time for learning in each round."""
     learning_rate: float = 1e-3
     batch_tokens: int = 384

@@ -53,7 +53,14 @@ def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
         known = best.get(row["state"])
         if known is None or (row["steps"] is not None and (known[1] is None or row["steps"] < known[1])):
             best[row["state"]] = (tuple(row["premises"]), row["steps"])
-    return [
-        ValueExample(state, steps_bin(steps), premises, 1.0 if steps is not None else 0.5)
-        for state, (premises, steps) in best.items()
-    ]
+    solved = sum(steps is not None for _, steps in best.values())
+    found: list[ValueExample] = []
+    negatives = 0
+    for state, (premises, steps) in best.items():
+        # Most goals stay open: as many negatives as there are proofs say all that the value needs, at half the cost.
+        if steps is None:
+            negatives += 1
+            if negatives > max(solved, 1):
+                continue
+        found.append(ValueExample(state, steps_bin(steps), premises, 1.0 if steps is not None else 0.5))
+    return found
