@@ -28,7 +28,8 @@ DEMONSTRATION_MODULES = (
     "Init.Data.BitVec.Lemmas",
     "Init.Data.Bool",
     "Init.Data.Fin.Lemmas",
-    "Init.Data.Vector.Lemmas",
+    "Init.Data.List.Sublist",
+    "Init.Data.Nat.Basic",
 )
 """What `make train` learns on: lists, numbers, options, arrays and bit vectors."""
 

@@ -41,9 +41,9 @@ class ProverConfig:
     """Walks in flight in one search."""
     suggestions: int = 16
     """Tactics asked of the model at each expansion."""
-    explorer_weight: float = 0.25
+    explorer_weight: float = 0.3
     """Share of the explorer in the mixture with the model, while collecting."""
-    eval_explorer_weight: float = 0.15
+    eval_explorer_weight: float = 0.3
     """The same, while measuring."""
     premises: int = 4
     """Premises offered for each goal."""
@@ -75,9 +75,9 @@ class LearnConfig:
     algorithm: Literal["expert_iteration"] = "expert_iteration"
     rounds: int = 3
     """Rounds of search and learning."""
-    first_calls: int = 28
+    first_calls: int = 20
     """Lean calls a theorem in the first round, which the explorer does alone."""
-    calls: int = 20
+    calls: int = 16
     """Lean calls a theorem in later rounds."""
     harvest: int = 12
     """After a proof: so many more tactics tried on its first goal, for other ways to close it."""

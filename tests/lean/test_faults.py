@@ -245,10 +245,16 @@ def test_many_steps_under_random_kills(loop):
     async def killer(server: LeanServer, stop: asyncio.Event) -> int:
         kills = 0
         while not stop.is_set():
-            await asyncio.sleep(rng.uniform(0.5, 2.5))
-            if server.pid:
-                os.kill(server.pid, signal.SIGKILL)
-                kills += 1
+            # Let it answer something in between: a process that is killed whenever it starts cannot answer anybody.
+            steps = server.counters.steps
+            while server.counters.steps < steps + 15 and not stop.is_set():
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(rng.uniform(0.0, 0.1))
+            for _ in range(rng.choice([1, 1, 2])):  # sometimes the next one too, while it starts or replays
+                if server.pid:
+                    os.kill(server.pid, signal.SIGKILL)
+                    kills += 1
+                await asyncio.sleep(rng.uniform(0.1, 1.0))
         return kills
 
     async def user(server: LeanServer, state) -> Counter[str]:
