@@ -108,7 +108,7 @@ class RunConfig:
     runs: str = "runs"
     seed: int = 0
     max_minutes: float = 60.0
-    """Rounds that could not end within this are left out; measuring is not."""
+    """Rounds after the third that would begin later than this are left out; measuring is not."""
     theorems: TheoremsConfig = field(default_factory=TheoremsConfig)
     prover: ProverConfig = field(default_factory=ProverConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

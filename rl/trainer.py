@@ -85,7 +85,7 @@ class Trainer:
                 self._measure("portfolio", "nothing learned: the fixed portfolio")
                 self._measure("explorer", "nothing learned: the explorer's search")
             for r in range(1, c.learn.rounds + 1):
-                if r > 2 and self.elapsed > 60 * c.max_minutes:
+                if r > 3 and self.elapsed > 60 * c.max_minutes:
                     self.tracker.say(f"round {r} left out: {self.elapsed / 60:.0f} minutes are used")
                     break
                 self._round(r)

@@ -15,21 +15,17 @@ pytestmark = pytest.mark.lean
 FALSE = [": False", "(p : Prop) : p", "(n : Nat) : n = n + 1", "(α : Type) (x y : α) : x = y"]
 
 SEEDS = """exact ⟨h.2, h.1⟩|intro h|intros|constructor|cases h with|rcases h with ⟨a, b⟩|simp|simp_all|simp [h] at *|omega|decide|rfl
-exact absurd rfl h|induction n with\n  | zero => rfl\n  | succ n ih => simp [ih]|rw [← Nat.add_comm]|apply Eq.trans|exact?|refine ⟨?_, ?_⟩
+exact absurd rfl h|induction n with\n  | zero => rfl\n  | succ n ih => simp [ih]|rw [← Nat.add_comm]|apply Eq.trans|refine ⟨?_, ?_⟩
 have h : False := by exact sorry|exact fun h => h|match n with\n| 0 => rfl\n| n+1 => rfl|calc 1 = 1 := rfl\n _ = 1 := rfl|exfalso
 by_cases h : p|all_goals simp|any_goals rfl|first | rfl | simp | omega|repeat constructor|try simp|case inl => skip|next => skip
 show False|change p|exact (sorry : p)|exact @sorryAx _ true|native_decide|set_option maxRecDepth 9 in simp|open Nat in simp|unfold Nat.add
 generalize n = m|specialize h|subst h|symm|exists 0|left|right|trivial|contradiction|nofun|ac_rfl|grind|conv => lhs; simp|let x := 1
 exact let_fun x := 1; rfl|suffices h : True by simp|obtain ⟨x, y⟩ := h|injection h|funext x|congr|split|exact (fun x => x) _|· skip
-stop|done|admit|trace "x"|fail "x"|run_tac pure ()|exact by_elab do return default|exact unsafe unsafeCast ()|apply?|rw?|show_term simp
+stop|done|admit|trace "x"|fail "x"|run_tac pure ()|exact by_elab do return default|exact unsafe unsafeCast ()|show_term simp
 simp (config := { decide := true })|simp +arith only [Nat.add_comm]|exact Nat.rec rfl (fun _ h => h) n|nomatch h|exact nomatch h
 let rec f (n : Nat) : p := f n\nexact f 0|exact lcProof|exact lcUnreachable|haveI : Decidable p := .isTrue sorry|exact t|exact t _|decide +kernel"""
 TACTICS = [t for line in SEEDS.split("\n") for t in line.replace("\\n", "\n").split("|") if t.strip()]
-TOKENS = (
-    "exact ( ) [ ] { } ⟨ ⟩ := => fun by have h p n x y | <;> ; · , . _ ?_ ?x @ $ <| |> ∀ ∃ λ → ↔ ∧ ∨ ¬ = ≠ ≤ 0 1 37 \"a\" 'c' `x ``x "
-    "simp at * ⊢ with match let in open Nat set_option if then else do return where «a.b» -- /- -/ \n \n\n  \t \r \\ \x00 \ud800 "
-    "\u2028 \u2029 \u200b \ufeff 𝔸 é \x7f \x1b[0m #eval theorem end sorry axiom Type Prop Sort u_1 0x 1e9 1.5 .. ... :: ++ ^ % / - + < >"
-).split(" ")
+TOKENS = ["exact", "(", ")", "[", "]", "{", "}", "⟨", "⟩", ":=", "=>", "fun", "by", "have", "h", "p", "n", "x", "y", "|", "<;>", ";", "·", ",", ".", "_", "?_", "?x", "@", "$", "<|", "|>", "∀", "∃", "λ", "→", "↔", "∧", "∨", "¬", "=", "≠", "≤", "0", "1", "37", '"a"', "'c'", "`x", "``x", "simp", "at", "*", "⊢", "with", "match", "let", "in", "open", "Nat", "set_option", "if", "then", "else", "do", "return", "where", "«a.b»", "--", "/-", "-/", "\n", "\n\n", "", "\t", "\r", "\\", "\x00", "�", "\u2028", "\u2029", "\u200b", "\ufeff", "𝔸", "é", "\x7f", "\x1b[0m", "#eval", "theorem", "end", "sorry", "axiom", "Type", "Prop", "Sort", "u_1", "0x", "1e9", "1.5", "..", "...", "::", "++", "^", "%", "/", "-", "+", "<", ">"]
 
 
 def tactic(rng: random.Random) -> str:
@@ -84,6 +80,9 @@ HUGE = [
     "·" * 1_000,
     "exact " + "«" * 1_000,
     "repeat skip",
+    "exact?",
+    "apply?",
+    "rw?",
     "exact (2 ^ (2 ^ 40) : Nat)",
 ]
 
