@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import replace
 from json import dumps
@@ -60,6 +61,9 @@ def _train(
             print(f"turnstile: going on with the unfinished run {chosen.folder}", file=sys.stderr)
             return _train(resume=chosen.folder, json=as_json)
         trainer = Trainer(chosen, quiet=as_json)
+    # A run that is told to end ends as on Ctrl-C, also where its parent had switched that off.
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.default_int_handler)
     try:
         summary = trainer.run()
     except KeyboardInterrupt:
