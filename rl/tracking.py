@@ -63,7 +63,7 @@ class Tracker:
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """A table; the first row is its head."""
-        if not rows:
+        if not rows or self.console.quiet:  # quiet: standard output belongs to one JSON document
             return
         table = Table(*rows[0], header_style="bold")
         for row in rows[1:]:
