@@ -245,6 +245,7 @@ class Trainer:
         )  # fmt: skip
         examples = ledger_examples(found, outcome == "proved") if task.learn and outcome != "rejected" else []
         self.ledger.record(attempt, examples)
+        self.ledger.set("seconds", self.elapsed)
 
     # -- actors ------------------------------------------------------------------------------------------------------
 
