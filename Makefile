@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-fast test-slow soak lint lean bench setup clean
+.PHONY: train test test-again test-fast test-slow soak lint lean bench setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +38,10 @@ train: lean
 
 test: lean
 	@$(BIN)/python -m pytest -q
+
+# What failed in the last `make test`, once more: a test on real processes may fail on a machine that is busy with other things.
+test-again: lean
+	@$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
 
 test-fast: $(VENV)/.done
 	@$(BIN)/python -m pytest -q -m "not lean and not ray and not slow"
