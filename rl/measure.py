@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from prover.intervals import wilson
 from rl.ledger import Attempt
 
 
@@ -17,16 +17,6 @@ def budgets(limit: int) -> list[int]:
         found.append(b)
         b *= 2
     return [*found, limit]
-
-
-def wilson(solved: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a proportion (Wilson 1927); z = 1.96 for 95 %."""
-    if total == 0:
-        return 0.0, 1.0
-    p = solved / total
-    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def summarise(attempts: Iterable[Attempt], limit: int, total: int) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """Searches compared per Lean call: `turnstile bench search`.
 
 Same theorems, same policy, same budgets; only the selection rule differs. A theorem counts as solved at a budget when the
-search had a proof within so many Lean calls. Proofs are not audited here: every rule's proofs come from the same policy, and
-the audit refuses about one in a hundred of them, whichever rule found it.
+search had a proof within so many Lean calls. Proofs are not audited here: every rule's proofs come from the same policy.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from typing import Any
 
+from prover.intervals import wilson
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.theorem import Theorem
@@ -23,16 +22,6 @@ from prover.premises.retrieve import PremiseSource
 from prover.search import Budget, Search, SearchConfig, SearchResult
 
 RULES = ("puct_value", "puct", "best_first", "breadth", "uniform")
-
-
-def interval(solved: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion."""
-    if not total:
-        return 0.0, 1.0
-    p = solved / total
-    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 async def bench_search(
@@ -76,7 +65,7 @@ async def bench_search(
             out["solved"][rule] = {}
             for b in budgets:
                 n = sum(c <= b for c in calls)
-                low, high = interval(n, out["total"])
+                low, high = wilson(n, out["total"])
                 out["solved"][rule][str(b)] = {"solved": n, "low": round(low, 4), "high": round(high, 4)}
             spent = sum(r.lean_calls for r in results)
             wall = sum(r.stats.seconds for r in results) or 1.0
