@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,6 @@ class Trainer:
             (self.folder / "config.toml").write_text(config_module.dump(config), encoding="utf-8")
         self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
         self.began = time.monotonic() - (self.ledger.get("seconds") or 0.0)
-        self.rng = random.Random(config.seed)
 
     @classmethod
     def resume(cls, folder: Path, quiet: bool = False) -> Trainer:
@@ -333,7 +331,7 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(scratch, path)
 
 
-def proofs_source(proofs: Iterable[Attempt], lean: str, type_of: Callable[[str], str] | None = None) -> str:
+def proofs_source(proofs: Iterable[Attempt], lean: str) -> str:
     """The proofs to read. `turnstile verify RUN` judges them from the ledger, each on its own imports."""
     parts = [f"/- Proofs found by Turnstile, each audited by {lean}.\n   `turnstile verify` checks them again. -/\n"]
     for a in sorted(proofs, key=lambda a: (a.theorem.imports, a.theorem.name)):
