@@ -1,4 +1,4 @@
-import Turnstile.Load
+import Turnstile.Modules
 
 /-! Constants as data: what a proof is made of, written so that another process can rebuild it and ask the kernel.
 
@@ -311,11 +311,11 @@ def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : S
       | .error e => return .error ("parse: " ++ e)
       | .ok stx =>
         match ← applyTactic t st stx heartbeats false with
-        | .failed _ m => return .error ("elaboration: " ++ m)
-        | .ok core ms _ (_ :: _) =>
+        | .failed _ m _ => return .error ("elaboration: " ++ m)
+        | .ok core ms _ (_ :: _) _ =>
           let _ := (core, ms)
           return .error "elaboration: the script leaves goals"
-        | .ok core ms _ [] =>
+        | .ok core ms _ [] _ =>
           let cctx ← coreContext t heartbeats
           match ← runMeta (inst (.mvar t.root)) cctx core ms with
           | .error e => return .error e

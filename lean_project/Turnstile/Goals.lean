@@ -39,12 +39,12 @@ def readableBase (n : Name) : String :=
 def visible (ds : List LocalDecl) : List LocalDecl := keep (fun d => !d.isImplementationDetail) ds
 
 /-- Hypotheses that a tactic cannot name, oldest first: macro-scoped, or shadowed by a later one. -/
-def inaccessible (decls : List LocalDecl) : List LocalDecl :=
-  match decls with
-  | [] => []
+def inaccessible (reversed : List LocalDecl) (later : NameSet) (acc : List LocalDecl) : List LocalDecl :=
+  match reversed with
+  | [] => acc
   | d :: rest =>
-    if d.userName.hasMacroScopes || anyOf (fun e => e.userName == d.userName) rest
-    then d :: inaccessible rest else inaccessible rest
+    let n := d.userName
+    inaccessible rest (later.insert n) (if n.hasMacroScopes || later.contains n then d :: acc else acc)
 
 -- A closure over a library function itself would need its boxed version, which the embedded library leaves out.
 def userNameOf (d : LocalDecl) : Name := d.userName
@@ -63,22 +63,9 @@ def declOf (g : MVarId) : MetaM MetavarDecl := g.getDecl
 def makeReadable (g : MVarId) : MetaM (MVarId × List Name) := do
   let decl ← declOf g
   let ds := visible (localDecls decl.lctx)
-  match inaccessible ds with
+  match inaccessible (revOnto ds []) {} [] with
   | [] => return (g, [])
   | hidden => renameAll g hidden (mapList userNameOf ds) []
-
-/-- Sets a hypothesis apart from a bound variable of the target: `fun` and `∀` have the same hash. -/
-def marked (type : Expr) : Expr := .app (.lit (.natVal 0)) type
-
-/-- The goal as a closed term: hypotheses abstracted in order, metavariables left. -/
-def closedForm (reversed : List LocalDecl) (acc : Expr) : Expr :=
-  match reversed with
-  | [] => acc
-  | d :: rest =>
-    let body := acc.abstract #[Expr.fvar d.fvarId]
-    match d with
-    | .cdecl (type := t) (bi := bi) .. => closedForm rest (Expr.lam `x (marked t) body bi)
-    | .ldecl (type := t) (value := v) .. => closedForm rest (Expr.letE `x (marked t) v body false)
 
 /-- A goal's local context and target, instantiated. -/
 structure View where
@@ -95,26 +82,40 @@ def inst (e : Expr) : MetaM Expr := do
     return e
   else return e
 
-def instantiateDecls (ds : List LocalDecl) : MetaM (List LocalDecl) :=
+def hasMVarIn (ds : List LocalDecl) : Bool := anyOf (fun d => d.type.hasMVar || match d with
+  | .ldecl (value := v) .. => v.hasMVar
+  | _ => false) ds
+
+def instantiateDecls (ds : List LocalDecl) (acc : List LocalDecl) : MetaM (List LocalDecl) :=
   match ds with
-  | [] => return []
-  | d :: rest => do
-    match d with
-    | .cdecl i f n t b k =>
-      let t ← inst t
-      let ds ← instantiateDecls rest
-      return LocalDecl.cdecl i f n t b k :: ds
-    | .ldecl i f n t v nd k =>
-      let t ← inst t
-      let v ← inst v
-      let ds ← instantiateDecls rest
-      return LocalDecl.ldecl i f n t v nd k :: ds
+  | [] => return revOnto acc []
+  | .cdecl i f n t b k :: rest => do
+    instantiateDecls rest (LocalDecl.cdecl i f n (← inst t) b k :: acc)
+  | .ldecl i f n t v nd k :: rest => do
+    instantiateDecls rest (LocalDecl.ldecl i f n (← inst t) (← inst v) nd k :: acc)
+
+def contextOf (ds : List LocalDecl) (lctx : LocalContext) : LocalContext :=
+  match ds with
+  | [] => lctx
+  | d :: rest => contextOf rest (lctx.addDecl d)
+
+def variables (ds : List LocalDecl) (acc : Array Expr) : Array Expr :=
+  match ds with
+  | [] => acc
+  | d :: rest => variables rest (acc.push (.fvar d.fvarId))
+
+/-- The goal as a closed term: hypotheses abstracted in order, metavariables left. The mark in front of the target tells where
+the hypotheses end, since a target may bind variables too. -/
+def closedForm (lctx : LocalContext) (ds : List LocalDecl) (target : Expr) : Expr :=
+  lctx.mkLambda (variables ds #[]) (.app (.lit (.natVal 0)) target) (usedLetOnly := false)
 
 def view (g : MVarId) : MetaM View := do
   let decl ← declOf g
   let target ← inst decl.type
-  let decls ← instantiateDecls (visible (localDecls decl.lctx))
-  let form := closedForm (revOnto decls []) target
+  let ds := visible (localDecls decl.lctx)
+  let open_ := hasMVarIn ds
+  let decls ← if open_ then instantiateDecls ds [] else pure ds
+  let form := closedForm (if open_ then contextOf decls {} else decl.lctx) decls target
   let mvars := if form.hasExprMVar then (form.collectMVars {}).result.toList else []
   return { goal := g, decls, target, form, mvars }
 

@@ -8,6 +8,7 @@ set_option compiler.small 0
 
 namespace Turnstile
 
+/-- Whether it may be a theorem: see `theoremsAmong`. -/
 def isTheoremLike (c : ConstantInfo) : Bool :=
   match c with
   | .thmInfo _ => true
@@ -58,28 +59,19 @@ def theoremJson (env : Environment) (idx : ModuleIdx) (c : ConstantInfo) : Json 
      Json.bool (fromBelow env idx used)]
     [jnames used])
 
-def theoremsJson (env : Environment) (idx : ModuleIdx) (cs : List ConstantInfo) (acc : List Json) : List Json :=
+/-- The theorems among `cs`. A constant without a body may be one, or data whose body is not there. -/
+def theoremsAmong (cs : List ConstantInfo) (acc : List ConstantInfo) : MetaM (List ConstantInfo) :=
   match cs with
-  | [] => revOnto acc []
-  | c :: rest =>
-    if isTheoremLike c && !c.name.isInternal && !isPrivateName c.name
-    then theoremsJson env idx rest (theoremJson env idx c :: acc)
-    else theoremsJson env idx rest acc
+  | [] => return revOnto acc []
+  | c :: rest => do
+    if isTheoremLike c && !c.name.isInternal && !isPrivateName c.name then
+      if ← Meta.isProp c.type then theoremsAmong rest (c :: acc) else theoremsAmong rest acc
+    else theoremsAmong rest acc
 
 def importNames (is : List Lean.Import) : List Name :=
   match is with
   | [] => []
   | i :: rest => i.module :: importNames rest
-
-def moduleJson (env : Environment) (m : Name) : Option Json :=
-  match env.getModuleIdx? m with
-  | none => none
-  | some idx =>
-    match env.header.moduleData[idx.toNat]? with
-    | none => none
-    | some d => some (Json.mkObj [
-        ("imports", jnames (importNames d.imports.toList)),
-        ("theorems", jarr (theoremsJson env idx d.constants.toList []))])
 
 def modulesOf (env : Environment) : List Name := env.allImportedModuleNames.toList
 
@@ -90,16 +82,35 @@ def ppType (n : Name) (env : Environment) : MetaM String := do
     let f ← ppExpr c.type
     return f.pretty
 
+/-- Run `x` on an environment, outside any theorem. -/
+def onEnvironment {α : Type} (env : Environment) (x : MetaM α) : IO (Except String α) := do
+  let t : Thm := {
+    name := `x, options := {}, currNamespace := .anonymous, openDecls := [], levels := [], root := default,
+    rootType := default, forms := ← IO.mkRef emptyTable, printer := ← newPrinter }
+  match ← runMeta x (← coreContext t 0) { env } {} with
+  | .ok (a, _, _) => return .ok a
+  | .error e => return .error e
+
 def ppTypes (env : Environment) (ns : List String) (acc : List Json) : IO (List Json) :=
   match ns with
   | [] => return revOnto acc []
   | n :: rest => do
-    let t : Thm := { name := `x, options := {}, currNamespace := .anonymous, openDecls := [], levels := [],
-                     root := default, rootType := default, forms := ← IO.mkRef emptyTable }
-    let cctx ← coreContext t 0
-    let text ← match ← runMeta (ppType n.toName env) cctx { env } {} with
-      | .ok (s, _, _) => pure s
+    let text ← match ← onEnvironment env (ppType n.toName env) with
+      | .ok s => pure s
       | .error _ => pure ""
     ppTypes env rest (Json.str text :: acc)
+
+def moduleJson (env : Environment) (m : Name) : IO (Except String Json) := do
+  match env.getModuleIdx? m with
+  | none => return .error "no such module"
+  | some idx =>
+    match env.header.moduleData[idx.toNat]? with
+    | none => return .error "no such module"
+    | some d =>
+      match ← onEnvironment env (theoremsAmong d.constants.toList []) with
+      | .error e => return .error e
+      | .ok cs => return .ok (Json.mkObj [
+          ("imports", jnames (importNames d.imports.toList)),
+          ("theorems", jarr (mapList (fun c => theoremJson env idx c) cs))])
 
 end Turnstile

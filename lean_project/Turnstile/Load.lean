@@ -80,7 +80,8 @@ structure Loaded where
 
 def messageJson (m : Message) : IO Json := do
   let text ← m.data.toString
-  return Json.mkObj [("line", jnat m.pos.line), ("column", jnat m.pos.column), ("m", Json.str text)]
+  return Json.mkObj [("file", Json.str m.fileName), ("line", jnat m.pos.line), ("column", jnat m.pos.column),
+    ("m", Json.str text)]
 
 def errorsJson (ms : List Message) : IO (List Json) :=
   match ms with
@@ -117,13 +118,19 @@ partial def commands (ictx : Parser.InputContext) (state : IO.Ref Frontend.State
     messages := revOnto messages found.messages }
   if Parser.isTerminalCommand cmd then return found else commands ictx state found
 
+/-- The state before the first command of a file. -/
+def startOf (env : Environment) (heartbeats : Nat) (trees : Bool) : IO (IO.Ref Frontend.State) := do
+  let opts : Options := (({} : Options).setBool `Elab.async false).setNat `maxHeartbeats heartbeats
+  -- As in a `noncomputable section`: nothing here is run, and the embedded library lacks what compiled code needs.
+  let scope : Command.Scope := { header := "", opts, isNoncomputable := true }
+  let cs := Command.mkState env {} opts
+  let cs := { cs with scopes := [scope], infoState := { cs.infoState with enabled := trees } }
+  IO.mkRef { commandState := cs, parserState := {}, cmdPos := 0 }
+
 /-- Elaborate source text (no header) on top of an environment. -/
 def elaborate (env : Environment) (source : String) (fileName : String) (heartbeats : Nat) : IO Loaded := do
   let ictx := inputOf source fileName
-  let opts : Options := (({} : Options).setBool `Elab.async false).setNat `maxHeartbeats heartbeats
-  let cs := Command.mkState env {} opts
-  let cs := { cs with infoState := { cs.infoState with enabled := true } }
-  let state ← IO.mkRef { commandState := cs, parserState := {}, cmdPos := 0 }
+  let state ← startOf env heartbeats true
   let found ← commands ictx state { holes := [], messages := [] }
   let errors ← errorsJson (revOnto found.messages [])
   return { env := (← state.get).commandState.env, holes := revOnto found.holes [], errors, fileMap := ictx.fileMap }
@@ -189,7 +196,8 @@ def openHole (s : Server) (final : Environment) (h : Hole) (withConstants : Bool
     ("synthetic", Json.bool (match h.stx.getPos? false with | some _ => false | none => true))]
   let t : Thm := {
     name, options := h.ctx.options, currNamespace := h.ctx.currNamespace, openDecls := h.ctx.openDecls,
-    levels := levelsOf final h.ctx.parentDecl?, root := default, rootType := default, forms := ← IO.mkRef emptyTable }
+    levels := levelsOf final h.ctx.parentDecl?, root := default, rootType := default, forms := ← IO.mkRef emptyTable,
+    printer := ← newPrinter, token? := some s.clock.token }
   let core : Core.State := { env := h.ctx.env, ngen := h.ctx.ngen }
   let cctx ← coreContext t 0
   match ← runMeta (firstOf h) cctx core { mctx := h.mctx } with
@@ -236,7 +244,8 @@ def openLibrary (s : Server) (env : Environment) (c : ConstantInfo) (withConstan
     | none =>
     let t : Thm := {
       name := c.name, options := {}, currNamespace := c.name.getPrefix, openDecls := [], levels := c.levelParams,
-      root := default, rootType := c.type, forms := ← IO.mkRef emptyTable }
+      root := default, rootType := c.type, forms := ← IO.mkRef emptyTable, printer := ← newPrinter,
+      token? := some s.clock.token }
     let core : Core.State := { env := env }
     let cctx ← coreContext t 0
     match ← runMeta (introAll c.type (binderCount c.type)) cctx core {} with

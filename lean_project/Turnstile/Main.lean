@@ -14,18 +14,35 @@ def withoutNewline (s : String) : String :=
   | x :: _ => x
   | [] => ""
 
+/-- The fields of an answer to step number `n`, under the watch's eye. The watch may be late itself, and interrupt a step that has
+just begun: that one is done again. -/
+partial def watched (s : Server) (n ms : Nat) (act : IO (List (String × Json))) : IO (List (String × Json)) := do
+  let began ← IO.monoMsNow
+  s.clock.late.set false
+  s.clock.limit.set ms
+  s.clock.step.set n
+  let fields ← try act catch e => pure (failure "error" (toString e))
+  s.clock.step.set 0
+  let late ← s.clock.late.get
+  s.clock.late.set false
+  match late, fields with
+  | true, ("s", Json.str "ok") :: _ => return fields
+  | true, _ =>
+    if (← IO.monoMsNow) - began < ms then watched s n ms act
+    else return failure "timeout" ("over " ++ toString ms ++ " ms")
+  | false, _ => return fields
+
 /-- Answer one step at a time, as soon as it is done: `[request, state, tactic]`. -/
-def steps (s : Server) (rs : List Json) (heartbeats : Nat) (withConstants terse : Bool) : IO Unit :=
+def steps (s : Server) (rs : List Json) (heartbeats ms : Nat) (withConstants terse : Bool) : IO Unit :=
   match rs with
   | [] => return ()
   | .arr #[.num r, .num st, .str text] :: rest => do
     let t0 ← IO.monoNanosNow
-    let fields ← try step s st.mantissa.toNat text heartbeats withConstants terse
-      catch e => pure (failure "error" (toString e))
+    let fields ← watched s r.mantissa.toNat ms (step s st.mantissa.toNat text heartbeats withConstants terse)
     let t1 ← IO.monoNanosNow
     s.send (Json.mkObj (("q", Json.num r) :: ("us", jnat ((t1 - t0) / 1000)) :: fields))
-    steps s rest heartbeats withConstants terse
-  | _ :: rest => steps s rest heartbeats withConstants terse
+    steps s rest heartbeats ms withConstants terse
+  | _ :: rest => steps s rest heartbeats ms withConstants terse
 
 def clear {α : Type} (ref : IO.Ref (Array (Option α))) (is : List Nat) : IO Unit :=
   match is with
@@ -48,6 +65,14 @@ def rebuildNames (ns : List Json) : List Name :=
   | .arr parts :: rest => rebuildName parts.toList .anonymous :: rebuildNames rest
   | _ :: rest => rebuildNames rest
 
+def notIn (env : Environment) (ns acc : List Name) : List Name :=
+  match ns with
+  | [] => acc
+  | n :: rest =>
+    match env.find? n with
+    | some _ => notIn env rest acc
+    | none => notIn env rest (n :: acc)
+
 def rulesOf (j : Json) : Rules :=
   { deep := boolField j "deep", forbidden := toNames (strings (listField j "forbidden")) }
 
@@ -63,7 +88,8 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
   | "ping" => return [("ok", Json.bool true)]
   | "version" => return [("version", Json.str Lean.versionString)]
   | "step" =>
-    steps s (listField j "steps") (natField j "heartbeats" 0) withConstants (boolField j "terse")
+    steps s (listField j "steps") (natField j "heartbeats" 0) (natField j "ms" 0) withConstants
+      (boolField j "terse")
     return [("ok", Json.bool true)]
   | "free" =>
     clear s.states (numbers (listField j "states"))
@@ -73,10 +99,13 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     let _ ← environment s (strings (listField j "imports"))
     return [("ok", Json.bool true)]
   | "load" =>
-    let env ← environment s (strings (listField j "imports"))
-    let l ← elaborate env (strField j "source") (strField j "file") (natField j "heartbeats" 200000)
-    let hs ← openHoles s l.env l.holes withConstants
-    return [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
+    let heartbeats := natField j "heartbeats" 200000
+    match ← environmentOf s j heartbeats with
+    | .error errors => return [("ok", Json.bool true), ("errors", jarr errors), ("holes", jarr [])]
+    | .ok env =>
+      let l ← elaborate env (strField j "source") (strField j "file") heartbeats
+      let hs ← openHoles s l.env l.holes withConstants
+      return [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
   | "library" =>
     let whole ← environment s (strings (listField j "whole"))
     let env ← environment s (strings (listField j "imports"))
@@ -91,9 +120,9 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     return [("ok", Json.bool true), ("modules", jnames (modulesOf whole))]
   | "module" =>
     let whole ← environment s (strings (listField j "whole"))
-    match moduleJson whole (strField j "module").toName with
-    | none => return [("error", Json.str "no such module")]
-    | some m => return [("ok", Json.bool true), ("module", m)]
+    match ← moduleJson whole (strField j "module").toName with
+    | .error e => return [("error", Json.str e)]
+    | .ok m => return [("ok", Json.bool true), ("module", m)]
   | "types" =>
     let whole ← environment s (strings (listField j "whole"))
     let ts ← ppTypes whole (strings (listField j "names")) []
@@ -108,12 +137,17 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
       | .error e => return [("error", Json.str e)]
       | .ok new => return [("ok", Json.bool true), ("entries", exportConstants env new [c.name])]
   | "export" =>
-    let env ← environment s (strings (listField j "imports"))
-    let l ← elaborate env (strField j "source") (strField j "file") (natField j "heartbeats" 200000)
-    let roots := match j.getObjVal? "roots" with
-      | .ok (.arr ns) => rebuildNames ns.toList
-      | _ => newConstants l.env
-    return [("ok", Json.bool true), ("errors", jarr l.errors), ("entries", exportConstants env l.env roots)]
+    let heartbeats := natField j "heartbeats" 200000
+    match ← environmentOf s j heartbeats with
+    | .error errors => return [("ok", Json.bool true), ("errors", jarr errors), ("entries", jarr []), ("own", jarr [])]
+    | .ok before =>
+      let l ← elaborate before (strField j "source") (strField j "file") heartbeats
+      let roots := match j.getObjVal? "roots" with
+        | .ok (.arr ns) => rebuildNames ns.toList
+        | _ => notIn before (newConstants l.env) []
+      let env ← environment s (strings (listField j "imports"))
+      return [("ok", Json.bool true), ("errors", jarr l.errors), ("entries", exportConstants env l.env roots),
+        ("own", jarr (mapList (fun n => jarr (nameParts n [])) roots))]
   | "check_library" =>
     let whole ← environment s (strings (listField j "whole"))
     let env ← environment s (strings (listField j "imports"))
@@ -155,13 +189,24 @@ partial def loop (s : Server) (input : IO.FS.Stream) : IO Unit := do
 
 end Turnstile
 
+/-- A clock, shown to the watch: asking for this path starts one where there is one to start, and is a file that does not
+exist everywhere else. A cancel token is its reference; only as a reference can it be taken back. -/
+unsafe def Turnstile.newClock : IO Turnstile.Clock := do
+  let step ← IO.mkRef 0
+  let limit ← IO.mkRef 0
+  let late ← IO.mkRef false
+  let path := "/watch/" ++ toString (ptrAddrUnsafe step).toNat ++ "/" ++ toString (ptrAddrUnsafe limit).toNat ++ "/"
+    ++ toString (ptrAddrUnsafe late).toNat
+  let _ ← (System.FilePath.mk path).pathExists
+  return { step, limit, late, token := unsafeCast late }
+
 /-- What a start from a snapshot runs: it must not use anything that was read or opened before. -/
-def Turnstile.serve : IO Unit := do
+unsafe def Turnstile.serve : IO Unit := do
   let input ← IO.getStdin
   let out ← IO.getStdout
   let nonce := Turnstile.withoutNewline (← input.getLine)
   let s : Turnstile.Server := {
-    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [], out, nonce }
+    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [], out, nonce, clock := ← Turnstile.newClock }
   s.send (Json.mkObj [("ready", Json.str Lean.versionString)])
   Turnstile.loop s input
 

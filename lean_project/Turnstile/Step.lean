@@ -1,4 +1,4 @@
-import Turnstile.Goals
+import Turnstile.Print
 
 /-! One tactic on one group of goals: parse, refuse what runs code, run under limits, split what is left into groups. -/
 
@@ -7,6 +7,17 @@ open Lean Meta Elab
 set_option compiler.small 0
 
 namespace Turnstile
+
+/-- The step under way, for a watch that runs beside Lean and interrupts a step that takes too long (see snapshot.js; native Lean
+has none, there the client ends the process). -/
+structure Clock where
+  /-- The number of the step that Lean works on; 0: none. -/
+  step : IO.Ref Nat
+  /-- How long it may take, in ms. -/
+  limit : IO.Ref Nat
+  /-- Set by the watch. Lean looks at it, as `token`, wherever it counts heartbeats. -/
+  late : IO.Ref Bool
+  token : IO.CancelToken
 
 /-- What a theorem fixes for all its steps. -/
 structure Thm where
@@ -20,6 +31,8 @@ structure Thm where
   rootType : Expr
   /-- Forms seen under a key's hash: makes keys exact within a theorem, not merely probable. -/
   forms : IO.Ref (Table Expr)
+  printer : Printer
+  token? : Option IO.CancelToken := none
 
 structure Server where
   thms : IO.Ref (Array (Option Thm))
@@ -27,6 +40,7 @@ structure Server where
   envs : IO.Ref (List (String × Environment))
   out : IO.FS.Stream
   nonce : String
+  clock : Clock
 
 def Server.send (s : Server) (j : Json) : IO Unit := do
   s.out.putStr (s.nonce ++ j.compress ++ "\n")
@@ -91,16 +105,28 @@ def coreContext (t : Thm) (heartbeats : Nat) : IO Core.Context := do
   let start ← IO.getNumHeartbeats
   return {
     fileName := "<tactic>", fileMap := default, options := t.options, currNamespace := t.currNamespace,
-    openDecls := t.openDecls, initHeartbeats := start, maxHeartbeats := heartbeats,
+    openDecls := t.openDecls, initHeartbeats := start, maxHeartbeats := heartbeats, cancelTk? := t.token?,
     maxRecDepth := 512 }
 
-def firstError (ms : List Message) : IO (Option String) :=
+def firstError (ms : List Message) (terse : Bool) : IO (Option String) :=
   match ms with
   | [] => return none
   | m :: rest =>
     match m.severity with
-    | .error => do return some (← m.data.toString)
-    | _ => firstError rest
+    | .error => if terse then return some "" else do return some (← m.data.toString)
+    | _ => firstError rest terse
+
+/-- What a tactic says to try in its stead: the messages of `exact?`, `rw?`, `simp?` and their like. -/
+def sayings (ms : List Message) : IO (List String) :=
+  match ms with
+  | [] => return []
+  | m :: rest => do
+    let more ← sayings rest
+    match m.severity with
+    | .information =>
+      let text ← m.data.toString
+      return if text.startsWith "Try this" then text :: more else more
+    | _ => return more
 
 /-- Index of `form` among the forms seen with its hash; one past the end if it is new. -/
 def findForm (bucket : List (UInt64 × Expr)) (h : UInt64) (form : Expr) (i : Nat) : Nat × Bool :=
@@ -128,16 +154,14 @@ def storeState (s : Server) (saved : Saved) : IO Nat := do
   s.states.set (xs.push (some saved))
   return n
 
-def constantsOf (v : View) : Array Name := (Expr.getUsedConstants v.form)
-
 /-- JSON of one goal. `names`: what `rename_i` has to say before a tactic can refer to all hypotheses. -/
-def goalJson (v : View) (names : List Name) (withConstants : Bool) : MetaM Json := do
-  let text ← Meta.ppGoal v.goal
-  let base : List (String × Json) := [("t", Json.str text.pretty)]
+def goalJson (p : Printer) (v : View) (names : List Name) (withConstants : Bool) : MetaM Json := do
+  let page ← pageOf p v withConstants
+  let base : List (String × Json) := [("t", Json.str page.text)]
   let base := match names with
     | [] => base
     | _ => ("r", jnames names) :: base
-  let base := if withConstants then ("c", jnames (constantsOf v).toList) :: base else base
+  let base := if withConstants then ("c", page.constants) :: base else base
   return Json.mkObj base
 
 structure Readable where
@@ -161,12 +185,12 @@ def namesFor (rs : List Readable) (g : MVarId) : List Name :=
   | [] => []
   | r :: rest => if r.goal == g then r.names else namesFor rest g
 
-def goalsJson (vs : List View) (rs : List Readable) (withConstants : Bool) : MetaM (List Json) :=
+def goalsJson (p : Printer) (vs : List View) (rs : List Readable) (withConstants : Bool) : MetaM (List Json) :=
   match vs with
   | [] => return []
   | v :: rest => do
-    let j ← goalJson v (namesFor rs v.goal) withConstants
-    return j :: (← goalsJson rest rs withConstants)
+    let j ← goalJson p v (namesFor rs v.goal) withConstants
+    return j :: (← goalsJson p rest rs withConstants)
 
 /-- Run `x` in MetaM on given states: the states after it, or Lean's message. -/
 def runMeta {α : Type} (x : MetaM α) (cctx : Core.Context) (c : Core.State) (m : Meta.State) :
@@ -198,7 +222,7 @@ def storeEach (s : Server) (thm : Nat) (t : Thm) (cctx : Core.Context) (st : Sto
   match gs with
   | [] => return .ok (revOnto acc [])
   | vs :: rest => do
-    match ← runMeta (goalsJson vs rs withConstants) cctx st.core st.mstate with
+    match ← runMeta (goalsJson t.printer vs rs withConstants) cctx st.core st.mstate with
     | .error e => return .error e
     | .ok (js, _, _) =>
       let key ← keyOf t (groupForm vs)
@@ -279,8 +303,8 @@ def pruned (gs : List MVarId) : MetaM (List MVarId) :=
     if ← g.isAssignedOrDelayedAssigned then return tail else return g :: tail
 
 inductive Ran where
-  | ok (core : Core.State) (mstate : Meta.State) (term : Term.State) (goals : List MVarId)
-  | failed (status : String) (message : String)
+  | ok (core : Core.State) (mstate : Meta.State) (term : Term.State) (goals : List MVarId) (said : List String)
+  | failed (status : String) (message : String) (said : List String)
 
 def afterTactic (t : Thm) (g : MVarId) (gs : List MVarId) : MetaM (Option String × List MVarId) := do
   let all ← pruned gs
@@ -295,18 +319,18 @@ def classify (message : String) : String :=
 /-- An exception as an answer. Printing a message costs as much as many a tactic: `terse` leaves it out. -/
 def failedWith (e : Exception) (terse : Bool) : IO Ran := do
   if terse then
-    return .failed (if e.isMaxHeartbeat then "timeout" else "error") ""
+    return .failed (if e.isMaxHeartbeat then "timeout" else "error") "" []
   else
     let m ← e.toMessageData.toString
-    return .failed (classify m) m
+    return .failed (classify m) m []
 
 /-- Run a parsed tactic on the first goal of a saved group. -/
 def applyTactic (t : Thm) (st : Saved) (stx : Syntax) (heartbeats : Nat) (terse : Bool) : IO Ran := do
   match st.goals with
-  | [] => return .failed "error" "no goals"
+  | [] => return .failed "error" "no goals" []
   | g :: others =>
     let cctx ← coreContext t heartbeats
-    let cref ← IO.mkRef { st.core with messages := {}, infoState := {}, snapshotTasks := #[], traceState := {} }
+    let cref ← IO.mkRef { st.core with messages := {}, infoState := { enabled := false }, snapshotTasks := #[], traceState := {} }
     let mref ← IO.mkRef st.mstate
     let tref ← IO.mkRef st.term
     let tctx : Term.Context := { declName? := some t.name, errToSorry := false }
@@ -315,15 +339,16 @@ def applyTactic (t : Thm) (st : Saved) (stx : Syntax) (heartbeats : Nat) (terse 
     | .error e => failedWith e terse
     | .ok goals =>
       let core ← cref.get
-      match ← firstError (persistentList core.messages.unreported) with
-      | some m => return .failed (classify m) m
+      match ← firstError (persistentList core.messages.unreported) terse with
+      | some m => return .failed (classify m) m []
       | none =>
         match ← (afterTactic t g (append goals others) {} mref cctx cref).toBaseIO with
-        | .error e => return .failed "error" (← e.toMessageData.toString)
-        | .ok (some m, _) => return .failed "error" m
+        | .error e => return .failed "error" (← e.toMessageData.toString) []
+        | .ok (some m, _) => return .failed "error" m (← sayings (persistentList core.messages.unreported))
         | .ok (none, all) =>
+          let said ← sayings (persistentList core.messages.unreported)
           return .ok { core with messages := {}, infoState := {}, snapshotTasks := #[], traceState := {}, cache := {} }
-            (← mref.get) (← tref.get) all
+            (← mref.get) (← tref.get) all said
 
 def lookup {α : Type} (ref : IO.Ref (Array (Option α))) (i : Nat) : IO (Option α) := do
   let xs ← ref.get
@@ -333,6 +358,11 @@ def lookup {α : Type} (ref : IO.Ref (Array (Option α))) (i : Nat) : IO (Option
 
 def failure (status message : String) : List (String × Json) :=
   [("s", Json.str status), ("m", Json.str message)]
+
+def sayingsField (said : List String) : List (String × Json) :=
+  match said with
+  | [] => []
+  | _ => [("said", jarr (mapList Json.str said))]
 
 /-- One step: the answer's fields. -/
 def step (s : Server) (state : Nat) (text : String) (heartbeats : Nat) (withConstants terse : Bool) :
@@ -350,10 +380,11 @@ def step (s : Server) (state : Nat) (text : String) (heartbeats : Nat) (withCons
         | some w => return failure "error" s!"`{w}` may not be used"
         | none =>
           match ← applyTactic t st stx heartbeats terse with
-          | .failed status m => return failure status m
-          | .ok core ms term goals =>
+          | .failed status m said => return append (sayingsField said) (failure status m)
+          | .ok core ms term goals said =>
             match ← storeGroups s st.thm t core ms term goals withConstants with
             | .error e => return failure "error" e
-            | .ok fields => return ("s", Json.str "ok") :: fields
+            | .ok fields =>
+              return ("s", Json.str "ok") :: append (sayingsField said) fields
 
 end Turnstile

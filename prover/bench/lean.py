@@ -8,6 +8,7 @@ printing.
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import signal
 import statistics
@@ -190,7 +191,27 @@ async def _measure(quick: bool, processes: Sequence[int]) -> dict[str, Any]:
     figures |= await _kill_cost(1 if quick else 5)
     figures["cores"] = os.cpu_count()
     figures["quick"] = quick
+    figures["expected"] = expected(figures)
     return figures
+
+
+def expected(figures: dict[str, Any]) -> dict[str, str]:
+    """What each figure should be on 2 quiet cores, and whether it is."""
+    limits = {
+        "scaling_2": (">=", 1.8),
+        "overhead_ratio": ("<=", 1.10),
+        "ready_s": ("<=", 12.0),
+        "rss_mb_after_steps": ("<=", 1600.0),
+        "rss_growth": ("<", 0.10),
+        "kill_cost_s": ("<=", figures["ready_s"]),
+        "answers_lost": ("<=", 0),
+    }
+    compare = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
+    return {
+        key: f"{figures[key]} {sign} {limit}: {'met' if compare[sign](figures[key], limit) else 'NOT MET'}"
+        for key, (sign, limit) in limits.items()
+        if key in figures
+    }
 
 
 def bench_lean(quick: bool = False, processes: Sequence[int] = (1, 2)) -> dict[str, Any]:
@@ -200,6 +221,7 @@ def bench_lean(quick: bool = False, processes: Sequence[int] = (1, 2)) -> dict[s
     over time in Lean, on batches of 16. `ready_s`: median seconds to start, with a warm file cache. `rss_mb`: resident
     MiB of a process when ready; `rss_mb_after_first_environment`; `rss_growth`: its largest size during `growth_steps`
     steps over what it was before them, less one; `restarts`: in these steps. `kill_cost_s`: what SIGKILL in the middle
-    of a batch of 32 costs; `answers_lost`: how many of its answers are missing or differ.
+    of a batch of 32 costs; `answers_lost`: how many of its answers are missing or differ. `expected`: what was asked of
+    each, and whether it is met.
     """
     return asyncio.run(_measure(quick, processes))

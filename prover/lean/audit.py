@@ -16,11 +16,15 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from prover.lean.project import SourceModule
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, Limits, statement_source
 from prover.lean.theorem import Theorem, Verdict
 
 STANDARD_AXIOMS = ("propext", "Classical.choice", "Quot.sound")
+
+ENVIRONMENTS = 12
+"""Imports that a process of the audit sees before it is replaced."""
 
 NameParts = list[str | int]
 """A Lean name, component by component, so that one may hold a dot."""
@@ -55,9 +59,10 @@ class Auditor:
         self.limits = Limits(heartbeats=400_000, seconds=seconds, open_seconds=max(seconds, 180.0))
         self.judged = 0
         self._candidate_since = 0
+        self._imports: dict[str, set[tuple[str, ...]]] = {}
         self._servers: dict[str, LeanServer] = {}
         self._locks = {role: asyncio.Lock() for role in ("reference", "candidate", "checker")}
-        self._references: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
+        self._references: dict[tuple[str, tuple[str, ...], tuple[SourceModule, ...]], dict[str, Any]] = {}
 
     async def __aenter__(self) -> Auditor:
         return self
@@ -70,16 +75,27 @@ class Auditor:
         servers, self._servers = list(self._servers.values()), {}
         await asyncio.gather(*(s.close() for s in servers))
 
+    @property
+    def servers(self) -> list[LeanServer]:
+        """Its processes that run now."""
+        return list(self._servers.values())
+
     async def _command(self, role: str, cmd: str, **fields: Any) -> dict[str, Any]:
         # One command at a time: waiting for others is not counted against its limit, and no one is replaced in its work.
         async with self._locks[role]:
             if role == "candidate" and self.judged - self._candidate_since >= self.fresh_every and role in self._servers:
                 await self._servers.pop(role).close()
+            # An imported environment is never released, and 32-bit memory holds about 20 as large as Init.
+            known = self._imports.get(role, set())
+            if role in self._servers and len(known) >= ENVIRONMENTS and tuple(fields.get("imports", ())) not in known:
+                await self._servers.pop(role).close()
             if role not in self._servers:
                 server = LeanServer(self.runtime, self.limits)
                 await server.start()
                 self._servers[role] = server
+                self._imports[role] = set()
                 self._candidate_since = self.judged if role == "candidate" else self._candidate_since
+            self._imports[role].add(tuple(fields.get("imports", ())))
             return await self._servers[role].command(cmd, heartbeats=self.limits.heartbeats * 1000, **fields)
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
@@ -101,7 +117,8 @@ class Auditor:
         return self._verdict(theorem.name, checked["verdict"])
 
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
-        reference = await self._reference(statement_source(theorem), theorem.imports, theorem.source or theorem.name)
+        exported = await self._reference(statement_source(theorem), theorem.imports, theorem.source or theorem.name)
+        reference = exported["entries"]
         roots = [_declared_name(theorem, reference)]
         fields = {"imports": list(theorem.imports), "file": theorem.name}
         source = statement_source(theorem, script)
@@ -118,37 +135,47 @@ class Auditor:
         reference: str | None = None,
         file: str = "<source>",
         also: Sequence[str] = (),
+        before: Sequence[SourceModule] = (),
+        reference_before: Sequence[SourceModule] | None = None,
     ) -> list[Verdict]:
         """Judge every theorem in source text (without its imports).
 
         `reference`: the same text with `sorry` where proofs are asked for; every constant that both have must then mean the
         same, and every theorem of the reference must be proved. `also`: definitions and instances to judge with the
-        theorems, by what they rest on. Raises LeanError when the reference has errors.
+        theorems, by what they rest on. `before`: modules given as source that stand before the text; theirs are not judged,
+        but what the text's theorems use of them goes through the kernel with it. `reference_before`: the same, for the
+        reference, where no proof that a model wrote may be read. Raises LeanError when the reference has errors.
         """
-        fields = {"imports": list(imports), "file": file}
-        wanted = await self._reference(reference, imports, file) if reference is not None else None
+        fields: dict[str, Any] = {"imports": list(imports), "file": file, "before": [m.message() for m in before]}
+        reference_before = before if reference_before is None else reference_before
+        wanted = await self._reference(reference, imports, file, reference_before) if reference is not None else None
         try:
             candidate = await self._command("candidate", "export", source=source, **fields)
         except LeanDied as e:
             return [Verdict(file, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)]
         if candidate["errors"]:
             return [self._rejected(file, candidate["errors"][0])]
-        roots = _theorem_names(wanted) if wanted is not None else None
-        verdicts = await self._check(imports, candidate["entries"], wanted, roots, [_parts(name) for name in also])
+        roots = _own_theorems(wanted or candidate) if wanted is not None or before else None
+        reference_entries = wanted["entries"] if wanted is not None else None
+        named = [_parts(name) for name in also]
+        verdicts = await self._check(imports, candidate["entries"], reference_entries, roots, named)
         self.judged += len(verdicts)
         return [self._verdict(v["name"], v) for v in verdicts]
 
-    async def _reference(self, source: str, imports: Sequence[str], file: str) -> list[Any]:
-        key = (source, tuple(imports))
+    async def _reference(
+        self, source: str, imports: Sequence[str], file: str, before: Sequence[SourceModule] = ()
+    ) -> dict[str, Any]:
+        """What the reference process exports of a text."""
+        key = (source, tuple(imports), tuple(before))
         if key not in self._references:
-            fields = {"imports": list(imports), "file": file}
+            fields: dict[str, Any] = {"imports": list(imports), "file": file, "before": [m.message() for m in before]}
             answer = await self._command("reference", "export", source=source, **fields)
             if answer["errors"]:
                 e = answer["errors"][0]
-                raise LeanError(f"statement: {file}:{e['line']}:{e['column']}: {e['m'].strip()}")
+                raise LeanError(f"statement: {e['file']}:{e['line']}:{e['column']}: {e['m'].strip()}")
             if len(self._references) > 1000:
                 self._references.clear()
-            self._references[key] = answer["entries"]
+            self._references[key] = answer
         return self._references[key]
 
     async def _check(
@@ -170,7 +197,9 @@ class Auditor:
         return {"deep": self.runtime.kind == "native", "forbidden": sorted(self.forbidden)}
 
     def _rejected(self, name: str, error: dict[str, Any]) -> Verdict:
-        reason = f"elaboration: line {error['line']}: {_first_line(error['m'])}"
+        # Nearly always the text itself; else a module before it.
+        where = f"line {error['line']}" if error["file"] == name else f"{error['file']}: line {error['line']}"
+        reason = f"elaboration: {where}: {_first_line(error['m'])}"
         return Verdict(name, "rejected", reason, lean=self.runtime.name)
 
     def _verdict(self, name: str, judged: dict[str, Any]) -> Verdict:
@@ -212,6 +241,12 @@ def _declared_name(theorem: Theorem, reference: list[Any]) -> NameParts:
         elif words and words[0] == "end" and spaces:
             spaces.pop()
     return [*(part for space in spaces for part in space), *own]
+
+
+def _own_theorems(exported: dict[str, Any]) -> list[NameParts]:
+    """The theorems of an exported text, without those of the modules before it."""
+    own = {tuple(parts) for parts in exported["own"]}
+    return [parts for parts in _theorem_names(exported["entries"]) if tuple(parts) in own]
 
 
 def _theorem_names(entries: list[Any]) -> list[NameParts]:

@@ -21,28 +21,27 @@ The way over LeanDojo, for traced repositories, is lean_dojo_environment.py.
 
 from __future__ import annotations
 
-import asyncio
-import atexit
 import functools
 import importlib
 import os
 import re
 import shutil
-import threading
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 from prover.errors import UserError
 from prover.lean import server as lean
 from prover.lean.audit import Auditor
-from prover.lean.server import LeanServer, Limits, statement_source
+from prover.lean.lean_dojo_goals import CASE, EACH, GoalList, Refused, Slot, after_tactic, permuted
+from prover.lean.lean_dojo_servers import close_servers, shared
+from prover.lean.server import Limits, statement_source
 from prover.lean.source import Place, find_theorem
-from prover.lean.theorem import ProofState, StepResult, Theorem, Verdict
+from prover.lean.theorem import ProofState, Theorem, Verdict
 
-T = TypeVar("T")
+__all__ = ["Dojo", "check_proof", "close_servers", "package"]
 
 _FROM_THE_PACKAGE = (
     "CommandState", "TacticState", "ProofFinished", "ProofGivenUp", "LeanError", "TacticResult", "DojoCrashError",
@@ -72,141 +71,6 @@ def __getattr__(name: str) -> Any:
     if name in _FROM_THE_PACKAGE:
         return getattr(package(), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class _Background:
-    """An event loop in a thread, and one warm server for each set of limits: shared by all Dojos of this process."""
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self._loop = asyncio.new_event_loop()
-        self._servers: dict[Limits, LeanServer] = {}
-        self._auditor: Auditor | None = None
-        self._lock = threading.Lock()
-        threading.Thread(target=self._loop.run_forever, name="turnstile-dojo", daemon=True).start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def server(self, limits: Limits) -> LeanServer:
-        with self._lock:
-            if limits not in self._servers:
-                server = LeanServer(limits=limits)
-                self.run(server.start())
-                self._servers[limits] = server
-            return self._servers[limits]
-
-    def auditor(self) -> Auditor:
-        with self._lock:
-            self._auditor = self._auditor or Auditor()
-            return self._auditor
-
-    def close(self) -> None:
-        with self._lock:
-            servers, self._servers = list(self._servers.values()), {}
-            auditor, self._auditor = self._auditor, None
-        if auditor is not None:
-            self.run(auditor.close())
-        for server in servers:
-            self.run(server.close())
-
-
-_background: _Background | None = None
-
-
-def _shared() -> _Background:
-    global _background
-    if _background is None or _background.pid != os.getpid():  # a forked child has the object but not the thread
-        _background = _Background()
-        atexit.register(_background.close)
-    return _background
-
-
-def close_servers() -> None:
-    """End the Lean processes that Dojos of this process share, the audit's too. The next Dojo starts new ones."""
-    if _background is not None and _background.pid == os.getpid():
-        _background.close()
-
-
-@dataclass(frozen=True)
-class _Slot:
-    """A goal in Lean's goal list: the group that it is in, its place there, and names that a script must still give."""
-
-    group: ProofState
-    place: int
-    renamed: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        return self.group.goals[self.place].text
-
-    @property
-    def tag(self) -> str:
-        m = re.match(r"case (\S+)\n", self.text)
-        return m[1] if m else ""
-
-
-@dataclass(frozen=True)
-class _State:
-    """A whole tactic state: Lean's goal list and how it was reached."""
-
-    slots: tuple[_Slot, ...]
-    script: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        return "\n\n".join(s.text for s in self.slots)
-
-
-class _Refused(Exception):
-    """Lean's error."""
-
-
-def _slots(result: StepResult) -> list[_Slot]:
-    return [_Slot(result.states[g], i, result.states[g].goals[i].renamed) for g, i in result.order]
-
-
-def _after(slots: Sequence[_Slot], k: int, result: StepResult) -> tuple[list[_Slot], int]:
-    """Lean's goal list after a tactic on goal `k`, and how many goals it put in that one's place.
-
-    The result lists what the tactic left, then those others of the group that it did not solve on the way. Which these
-    are is told by their case tags.
-    """
-    new = _slots(result)
-    kept: dict[int, _Slot] = {}
-    for j in reversed([j for j, s in enumerate(slots) if s.group is slots[k].group and j != k]):
-        if new and new[-1].tag == slots[j].tag:
-            moved = new.pop()
-            kept[j] = replace(moved, renamed=slots[j].renamed + moved.renamed)
-    listed: list[_Slot] = []
-    for j, s in enumerate(slots):
-        if j == k:
-            listed.extend(new)
-        elif s.group is not slots[k].group:
-            listed.append(s)
-        elif j in kept:
-            listed.append(kept[j])
-    return listed, len(new)
-
-
-_PERMUTE = re.compile(r"(swap|rotate_left|rotate_right|pick_goal)(?:\s+(\d+))?\s*")
-_EACH = re.compile(r"(all_goals|any_goals)\s+(.*)", re.DOTALL)
-_CASE = re.compile(r"case'?\s+([^\s|]+)")
-
-
-def _permuted(slots: tuple[_Slot, ...], tactic: str) -> tuple[_Slot, ...] | None:
-    """The goal list after a tactic that only reorders it, or None for any other tactic."""
-    if (m := _PERMUTE.fullmatch(tactic)) is None:
-        return None
-    n = int(m[2]) if m[2] else 1
-    if m[1] == "swap":
-        return (*slots[1::-1], *slots[2:])
-    if m[1] == "pick_goal":
-        if not 1 <= n <= len(slots):
-            raise _Refused(f"not enough goals for pick_goal {n}")
-        return (slots[n - 1], *slots[: n - 1], *slots[n:])
-    n = (n if m[1] == "rotate_left" else -n) % len(slots)
-    return slots[n:] + slots[:n]
 
 
 class Dojo:
@@ -241,7 +105,7 @@ class Dojo:
         self.file_path = getattr(entry, "file_path", None)
         self._sources = Path(sources) if sources is not None else None
         self._limits = Limits(heartbeats=-(-heartbeats // 1000), seconds=timeout, open_seconds=max(120.0, timeout))
-        self._states: dict[int, _State] = {}
+        self._states: dict[int, GoalList] = {}
         self._finished: dict[int, tuple[str, ...]] = {}
         self._ids = 0
         self._opened: list[ProofState] = []  # every group that Lean holds for this Dojo
@@ -263,12 +127,12 @@ class Dojo:
         """(this Dojo, the theorem's first TacticState)"""
         if self.uses_commands:
             raise self._types.DojoInitError("commands are not offered here: use lean_dojo.Dojo on a traced repository")
-        background = _shared()
+        background = shared()
         self._server = background.server(self._limits)
         try:
             root = background.run(self._open())
-            slots = tuple(_Slot(root, i, g.renamed) for i, g in enumerate(root.goals))
-            return self, self._keep(_State(slots))
+            slots = tuple(Slot(root, i, g.renamed) for i, g in enumerate(root.goals))
+            return self, self._keep(GoalList(slots))
         except (lean.LeanError, lean.LeanDied, AssertionError) as e:
             raise self._types.DojoInitError(str(e)) from e
 
@@ -313,10 +177,10 @@ class Dojo:
 
     def __exit__(self, *exc: object) -> None:
         self._states.clear()
-        _shared().run(self._server.free(self._opened))
+        shared().run(self._server.free(self._opened))
         self._opened.clear()
 
-    def _keep(self, state: _State) -> Any:
+    def _keep(self, state: GoalList) -> Any:
         shown = self._types.TacticState(state.text, self._ids)  # its parser asserts that it understood every goal
         self._states[self._ids] = state
         self._ids += 1
@@ -334,7 +198,7 @@ class Dojo:
             raise self._types.DojoCrashError(f"[fatal] unknown tsid: {state.id}")
         try:
             slots, renames = self._run(before.slots, tactic.strip())
-        except _Refused as e:
+        except Refused as e:
             message = str(e).strip()
             if re.match(r"`(sorry|admit|sorryAx)` may not be used|the tactic leaves a `sorry`", message):
                 return self._types.ProofGivenUp()
@@ -346,7 +210,7 @@ class Dojo:
             self._ids += 1
             return self._types.ProofFinished(self._ids - 1, "")
         try:
-            after = self._keep(_State(slots, script))
+            after = self._keep(GoalList(slots, script))
         except AssertionError:
             return self._types.LeanError("a goal of the new state is printed in a way that LeanDojo cannot parse")
         return replace(after, message="")
@@ -355,18 +219,18 @@ class Dojo:
         """Not offered."""
         raise RuntimeError(f"Attempting to run a command on an invalid state {state}.")
 
-    def _run(self, slots: tuple[_Slot, ...], tactic: str) -> tuple[tuple[_Slot, ...], list[str]]:
-        """The goal list after a tactic, and the `rename_i` that must stand before it in a script. Raises _Refused."""
-        if (moved := _permuted(slots, tactic)) is not None:
+    def _run(self, slots: tuple[Slot, ...], tactic: str) -> tuple[tuple[Slot, ...], list[str]]:
+        """The goal list after a tactic, and the `rename_i` that must stand before it in a script. Raises Refused."""
+        if (moved := permuted(slots, tactic)) is not None:
             if not tactic.startswith("rotate"):  # Mathlib's and Batteries': only where the theorem imports them
-                [tried] = _shared().run(self._server.step(slots[0].group, [tactic]))
+                [tried] = shared().run(self._server.step(slots[0].group, [tactic]))
                 if "unknown tactic" in tried.message:
-                    raise _Refused(tried.message)
+                    raise Refused(tried.message)
             return moved, []
         several = len(slots) > 1
-        if several and (m := _EACH.fullmatch(tactic)) is not None:
+        if several and (m := EACH.fullmatch(tactic)) is not None:
             return self._run_on_each(slots, m[2], m[1] == "any_goals"), []
-        if (m := _CASE.match(tactic)) is not None:
+        if (m := CASE.match(tactic)) is not None:
             named = [k for k, s in enumerate(slots) if s.tag == m[1]]
             named = named or [k for k, s in enumerate(slots) if m[1] in s.tag.split(".")]
             if named:
@@ -374,11 +238,11 @@ class Dojo:
         renames = [f"rename_i {' '.join(slots[0].renamed)}"] if slots[0].renamed else []
         return tuple(self._run_at(slots, 0, tactic)[0]), renames
 
-    def _run_at(self, slots: Sequence[_Slot], k: int, tactic: str) -> tuple[list[_Slot], int]:
+    def _run_at(self, slots: Sequence[Slot], k: int, tactic: str) -> tuple[list[Slot], int]:
         slot = slots[k]
         if slot.place != 0:
-            raise _Refused("this goal shares metavariables with one that stands before it: prove that one first")
-        [result] = _shared().run(self._server.step(slot.group, [tactic]))
+            raise Refused("this goal shares metavariables with one that stands before it: prove that one first")
+        [result] = shared().run(self._server.step(slot.group, [tactic]))
         if result.status == "timeout" and "heartbeat" not in result.message:
             self.has_timedout = True
             raise self._types.DojoTacticTimeoutError()
@@ -389,11 +253,11 @@ class Dojo:
             self.is_crashed = True
             raise self._types.DojoCrashError(result.message)
         if not result.ok:
-            raise _Refused(result.message)
+            raise Refused(result.message)
         self._opened.extend(result.states)
-        return _after(slots, k, result)
+        return after_tactic(slots, k, result)
 
-    def _run_on_each(self, slots: Sequence[_Slot], tactic: str, any_: bool) -> tuple[_Slot, ...]:
+    def _run_on_each(self, slots: Sequence[Slot], tactic: str, any_: bool) -> tuple[Slot, ...]:
         """`all_goals` and `any_goals`: the tactic on every goal that stands in the list now."""
         now, k, succeeded, error = list(slots), 0, 0, ""
         while k < len(now):  # what stands behind k was there at the start
@@ -401,13 +265,13 @@ class Dojo:
                 now, made = self._run_at(now, k, tactic)
                 succeeded += 1
                 k += made
-            except _Refused as e:
+            except Refused as e:
                 if not any_:
                     raise
                 error = str(e)
                 k += 1
         if any_ and not succeeded:
-            raise _Refused(error)
+            raise Refused(error)
         return tuple(now)
 
     # -- proofs ------------------------------------------------------------------------------------------------------
@@ -424,7 +288,7 @@ class Dojo:
 
     def _audit(self, script: str) -> Verdict:
         proof = "by\n" + _indented(script)
-        return _shared().run(_audit(_shared().auditor(), self._theorem, self._place, self._end, proof))
+        return shared().run(_audit(shared().auditor(), self._theorem, self._place, self._end, proof))
 
 
 def _indented(script: str) -> str:
@@ -449,8 +313,8 @@ async def _audit(auditor: Auditor, theorem: Theorem | None, place: Place | None,
 def check_proof(theorem: Any, proof: str, sources: Path | str | None = None) -> bool:
     """LeanDojo's `check_proof`, by the audit: whether `proof` (what follows `:=`) proves the theorem."""
     with Dojo(theorem, sources=sources) as (dojo, _):
-        audit = _audit(_shared().auditor(), dojo._theorem, dojo._place, dojo._end, proof)
-        return _shared().run(audit).verdict == "proved"
+        audit = _audit(shared().auditor(), dojo._theorem, dojo._place, dojo._end, proof)
+        return shared().run(audit).verdict == "proved"
 
 
 def _source_text(entry: Any, sources: Path | None) -> str | None:

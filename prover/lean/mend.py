@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MEND_VERSION = 3  # part of the cache folder's name: raise it with any change below
+MEND_VERSION = 4  # part of the cache folder's name: raise it with any change below
 
 
 class MendError(RuntimeError):
@@ -52,7 +52,7 @@ _REPLACEMENTS = [
     # The snapshot (snapshot.js): where it is made, and what it takes the place of.
     (
         "path=SYSCALLS.getStr(path);return SYSCALLS.writeStat(buf,FS.stat(path))",
-        "path=SYSCALLS.getStr(path);turnstileAsked(path);return SYSCALLS.writeStat(buf,FS.stat(path))",
+        "path=SYSCALLS.getStr(path);turnstileAsked(path);turnstileWatch(path);return SYSCALLS.writeStat(buf,FS.stat(path))",
     ),
     ('Module["INITIAL_MEMORY"]||16777216;', "turnstileState?turnstileState.pages*TURNSTILE_PAGE:16777216;"),
     ('wasmExports["__wasm_call_ctors"]();call', 'turnstileState?turnstileRestore():wasmExports["__wasm_call_ctors"]();call'),

@@ -86,7 +86,7 @@ class LeanPool:
         known = self._imports[id(server)]
         if imports in known:
             return
-        crowded = len(known) >= self._recycle_after or server.rss_mb() > server.limits.memory_mb
+        crowded = len(known) >= self._recycle_after or server.own_mb() > server.limits.memory_mb
         known.add(imports)
         if crowded:
             known.clear()

@@ -6,6 +6,7 @@ Requests are JSON objects, one a line, with an `id`. Answers come one a line beh
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -39,6 +40,7 @@ class Answer(msgspec.Struct):
     us: int = 0
     states: list[StateMessage] = []
     order: list[tuple[int, int]] = []
+    said: list[str] = []
     ready: str | None = None
     error: str | None = None
 
@@ -60,8 +62,9 @@ def encode(message: dict[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
+@functools.lru_cache(maxsize=4096)
 def split_hypotheses(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
-    """(name, type) of each hypothesis in a printed goal, and its target."""
+    """(name, type) of each hypothesis in a printed goal, and its target. A search sees the same text many times."""
     hyps: list[tuple[str, str]] = []
     target = ""
     block: list[str] = []
@@ -103,4 +106,4 @@ def state(message: StateMessage, handle: int) -> ProofState:
 
 def step_result(answer: Answer, states: tuple[ProofState, ...]) -> StepResult:
     status = answer.s if answer.s in ("ok", "timeout", "memory") else "error"
-    return StepResult(status, states, tuple(answer.order), answer.m, answer.us / 1e6)  # type: ignore[arg-type]
+    return StepResult(status, states, tuple(answer.order), answer.m, answer.us / 1e6, tuple(answer.said))  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from prover.lean import install, snapshot
 from prover.lean.mend import MEND_VERSION
 
 TOOLCHAIN = "4.28.0"
-PARTS = ("Basic", "Goals", "Step", "Load", "Export", "Check", "Library", "Main")
+PARTS = ("Basic", "Goals", "Print", "Step", "Load", "Modules", "Export", "Replay", "Check", "Library", "Main")
 """The server's modules in order; both runtimes run them as one file, since the embedded Lean cannot run imported code."""
 
 
@@ -73,20 +73,35 @@ def server_file() -> Path:
     return target
 
 
-def native_lean() -> tuple[str, str] | None:
-    """(path, version) of a native Lean of the pinned release, or None."""
+def native_leans() -> list[tuple[tuple[str, ...], str]]:
+    """(command, version) of every native Lean found here, of whatever version. Through elan it is the pinned one that is asked for,
+    not the one that some folder's default happens to be."""
+    found = []
     for candidate in (shutil.which("lean"), str(Path.home() / ".elan/bin/lean")):
         if candidate and os.access(candidate, os.X_OK):
-            command = [candidate, "--version"]
-            if "elan" in os.path.realpath(candidate):
-                command.insert(1, f"+leanprover/lean4:v{TOOLCHAIN}")
+            elan = "elan" in os.path.realpath(candidate)
+            command = (candidate, f"+leanprover/lean4:v{TOOLCHAIN}") if elan else (candidate,)
             try:
-                out = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+                out = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=120).stdout
             except (OSError, subprocess.TimeoutExpired):
                 continue
-            if (m := re.search(r"version (\d+\.\d+\.\d+\S*?),? ", out)) and m.group(1).startswith(TOOLCHAIN[:4]):
-                return candidate, m.group(1)
-    return None
+            if m := re.search(r"version (\d+\.\d+\.\d+[^\s,]*)", out):
+                found.append((command, m.group(1)))
+    return found
+
+
+def native_lean() -> tuple[tuple[str, ...], str] | None:
+    """(command, version) of a native Lean of the pinned release, or None."""
+    release = TOOLCHAIN.rpartition(".")[0]
+    return next((lean for lean in native_leans() if lean[1].rpartition(".")[0] == release), None)
+
+
+def version_drift() -> str:
+    """A sentence on native Lean of another release, which is not used; empty: there is none."""
+    others = {version for _, version in native_leans()} if native_lean() is None else set()
+    if not others:
+        return ""
+    return f"native Lean {', '.join(sorted(others))} is installed, but the proof server is written for {TOOLCHAIN}"
 
 
 @functools.cache
@@ -102,19 +117,22 @@ def find_runtime(kind: str | None = None) -> LeanRuntime:
         if (native := native_lean()) is not None:
             return _native(*native)
         if kind == "native":
-            raise UserError(f"no native Lean {TOOLCHAIN} on PATH or through elan: install it, or unset TURNSTILE_LEAN")
+            why = version_drift() or f"no native Lean {TOOLCHAIN} on PATH or through elan"
+            raise UserError(f"{why}: install {TOOLCHAIN}, or unset TURNSTILE_LEAN")
     return _embedded()
 
 
-def _native(lean: str, version: str) -> LeanRuntime:
+def _native(lean: tuple[str, ...], version: str) -> LeanRuntime:
     source = server_file()
-    command = [lean, "--run", str(source)]
-    protection = ["resource limits"]
+    command = [*lean, "--run", str(source)]
+    protection = ["resource limits: writes no files, bounded stack and memory"]
     if bwrap := shutil.which("bwrap"):
         command = [bwrap, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--ro-bind",
                    str(source.parent), str(source.parent), "--unshare-all", "--die-with-parent", *command]  # fmt: skip
         protection.append("bubblewrap: read-only file system, no network, own processes")
     env = {"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home())}
+    if path := os.environ.get("LEAN_PATH"):  # as `lake env` sets it: a project's modules and packages
+        env["LEAN_PATH"] = path
     return LeanRuntime("native", version, tuple(command), env, str(source.parent), tuple(protection))
 
 

@@ -69,6 +69,31 @@ function turnstileAsked(path) {
   process.exit(0);
 }
 
+// A stat of /watch/STEP/LIMIT/LATE, addresses of references (Step.lean's Clock): from now on a thread looks at the step that Lean
+// works on, and sets LATE when it has been the same for longer than the limit. It loads none of Lean. A reference's value stands
+// behind the 8 bytes of an object's header; a small number or truth value n is written 2n+1.
+let turnstileWatching = false;
+function turnstileWatch(path) {
+  if (turnstileWatching || !path.startsWith("/watch/")) return;
+  turnstileWatching = true; // the server asks first, before it reads anybody's text
+  const [step, limit, late] = path.split("/").slice(2).map((address) => Number(address) / 4 + 2);
+  const watch = `
+    const { memory, step, limit, late } = require("worker_threads").workerData;
+    const words = new Int32Array(memory);
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    let seen = 1, since = 0;
+    for (;;) {
+      Atomics.wait(pause, 0, 0, 50);
+      const now = Atomics.load(words, step);
+      const ms = Atomics.load(words, limit) >> 1;
+      if (now !== seen) [seen, since] = [now, performance.now()];
+      else if (now !== 1 && ms > 0 && performance.now() - since > ms && Atomics.load(words, step) === now)
+        Atomics.store(words, late, 3);
+    }`;
+  const { Worker } = require("worker_threads");
+  new Worker(watch, { eval: true, workerData: { memory: wasmMemory.buffer, step, limit, late } });
+}
+
 // Write the runs of memory to the file, one behind the other, or read them from it.
 function turnstileCopy(path, mode, runs, copy) {
   const memory = new Uint8Array(wasmMemory.buffer);
@@ -99,7 +124,19 @@ function turnstileServe() {
     wasmExports["lean_apply_1"](turnstileState.closure, 1);
     process.exit(0);
   } catch (e) {
-    handleException(e);
+    if (typeof e !== "number") return handleException(e);
+    fs.writeSync(2, turnstileThrown(e) + "\n"); // C++'s, by address
+    process.exit(1);
   }
+}
+
+// What C++ threw, for the last words of a process that dies of it.
+function turnstileThrown(address) {
+  const type = new ExceptionInfo(address).get_type();
+  if (type === turnstileAddress("_ZTISt9bad_alloc") || type === turnstileAddress("_ZTIN4lean16memory_exceptionE"))
+    return "out of memory";
+  const symbols = turnstileSymbols.toString("latin1");
+  const end = symbols.indexOf(" " + type + "\n");
+  return "uncaught exception of type " + symbols.slice(symbols.lastIndexOf("\n", end) + 1, end);
 }
 

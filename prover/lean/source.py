@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from prover.lean.theorem import Theorem
+
 _HEADER_WORD = re.compile(r"\s*(?:(module|prelude)\b|((?:public\s+|meta\s+)*import)\s+((?:all\s+)?[^\s]+))")
 _NAME = r"(?:«[^»]*»|[^\s:({\[⦃|@.]|\.(?!\{))+"
 _COMMAND = re.compile(
@@ -33,6 +35,16 @@ class Place:
     full_name: str
     statement_ends: tuple[int, ...]
     """Offsets into `body` where the statement may end, likeliest first: only Lean's parser knows."""
+    statement_starts: int
+    """Offset behind the theorem's name."""
+
+    def theorem(self, source: str) -> Theorem:
+        """The theorem as one to prove: everything before it is its context, its attributes left out."""
+        command = next(m for m in _COMMAND.finditer(masked(self.body)) if m.end() == self.statement_starts)
+        written = self.body[command.start("name") : command.end("name")]
+        statement = self.body[self.statement_starts : self.statement_ends[0]].strip()
+        context = self.body[: command.start()].strip()
+        return Theorem(written, statement, imports=self.imports, context=context, source=source)
 
     def with_proof(self, proof: str = ":= by\n  sorry", end: int = 0) -> str:
         """The text up to the theorem, with `proof` in place of its own. `end`: which of `statement_ends`."""
@@ -118,7 +130,7 @@ def find_theorem(text: str, full_name: str) -> Place | None:
     plain = masked(body)
     for name, start in declarations(plain):
         if name == full_name and (ends := tuple(_ends(plain, start))):
-            return Place(imports, body, full_name, ends)
+            return Place(imports, body, full_name, ends, start)
     return None
 
 

@@ -92,6 +92,8 @@ class StepResult:
     """Lean's error, for `error`; what limit was hit, for the others."""
     lean_s: float = 0.0
     """Seconds spent inside Lean on this step."""
+    said: tuple[str, ...] = ()
+    """What the tactic said to try in its stead, as `exact?` and `simp?` do, and `apply?` although it fails."""
 
     @property
     def ok(self) -> bool:

@@ -113,7 +113,7 @@ async def fuzz(tactics: list[str], seed: int) -> Counter[str]:
             (fine,) = await server.step(state, ["skip"])
             assert fine.ok
         counts["restarts"] = server.counters.restarts
-        assert not server._sent and not server._waiting
+        assert len(server._queue) == 0
     return counts
 
 

@@ -1,0 +1,76 @@
+import Turnstile.Load
+
+/-! Modules given as source: what a file of a project imports from that project, where no compiled module is at hand.
+
+Each is elaborated where an import would stand, as a file of its own: what it leaves open (namespaces, sections, `open`,
+`variable`, local attributes and notation) ends with it, and its private names cannot be said after it. A private name that
+two of the files have is an error all the same: Lean's table of what it elaborated leaves out whose it is. What the imported files make is
+new to the environment as the file's own constants are, so the audit replays all of it through the kernel. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+structure Source where
+  /-- The module's name. -/
+  module : Name
+  /-- What messages call its file. -/
+  file : String
+  /-- Its text, the header blanked out. -/
+  text : String
+
+def sourcesOf (js : List Json) : List Source :=
+  mapList (fun j => { module := (strField j "module").toName, file := strField j "file", text := strField j "text" }) js
+
+/-- The command that ends each scope which is still open. -/
+def endings (scopes : List Command.Scope) (acc : String) : String :=
+  match scopes with
+  | [] => acc
+  | [_] => acc
+  | s :: rest => endings rest (acc ++ "end " ++ (if s.header.isEmpty then "" else nameText (.mkSimple s.header)) ++ "\n")
+
+/-- Text of ours among a file's: its errors are the file's. -/
+def further (text file : String) (state : IO.Ref Frontend.State) (found : Found) : IO Found := do
+  let s ← state.get
+  state.set { s with parserState := {}, cmdPos := 0 }
+  commands (inputOf text file) state found
+
+/-- The environment behind a module, or its errors. A section around it takes back what is local to a file. -/
+def elaborateModule (env : Environment) (m : Source) (heartbeats : Nat) : IO (Except (List Json) Environment) := do
+  let state ← startOf (env.setMainModule m.module) heartbeats false
+  let found ← further "section «this file»" m.file state { holes := [], messages := [] }
+  let found ← further m.text m.file state found
+  let found ← further (endings (← state.get).commandState.scopes "") m.file state found
+  match ← errorsJson (revOnto found.messages []) with
+  | [] => return .ok (← state.get).commandState.env
+  | errors => return .error errors
+
+def modulesOnto (s : Server) (key : String) (env : Environment) (ms : List Source) (heartbeats : Nat) :
+    IO (Except (List Json) Environment) := do
+  match ms with
+  | [] => return .ok env
+  | m :: rest =>
+    let key := key ++ "\x00" ++ nameText m.module ++ "\x00" ++ m.text
+    match findEnv (← s.envs.get) key with
+    | some env => modulesOnto s key env rest heartbeats
+    | none =>
+      match ← elaborateModule env m heartbeats with
+      | .error errors => return .error errors
+      | .ok env =>
+        s.envs.set ((key, env) :: (← s.envs.get))
+        modulesOnto s key env rest heartbeats
+
+/-- The environment that a request's source text stands in: its `imports`, then its `before`, kept like imports. -/
+def environmentOf (s : Server) (j : Json) (heartbeats : Nat) : IO (Except (List Json) Environment) := do
+  let imports := strings (listField j "imports")
+  let env ← environment s imports
+  match sourcesOf (listField j "before") with
+  | [] => return .ok env
+  | ms =>
+    match ← modulesOnto s (",".intercalate imports) env ms heartbeats with
+    | .error errors => return .error errors
+    | .ok env => return .ok (env.setMainModule `«this file»)
+
+end Turnstile

@@ -1,0 +1,70 @@
+"""The Lean processes behind the drop-in `Dojo`: LeanDojo's interface waits, our servers are asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from prover.lean.audit import Auditor
+from prover.lean.server import LeanServer, Limits
+
+T = TypeVar("T")
+
+
+class _Background:
+    """An event loop in a thread, and one warm server for each set of limits: shared by all Dojos of this process."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._servers: dict[Limits, LeanServer] = {}
+        self._auditor: Auditor | None = None
+        self._lock = threading.Lock()
+        threading.Thread(target=self._loop.run_forever, name="turnstile-dojo", daemon=True).start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def server(self, limits: Limits) -> LeanServer:
+        with self._lock:
+            if limits not in self._servers:
+                server = LeanServer(limits=limits)
+                self.run(server.start())
+                self._servers[limits] = server
+            return self._servers[limits]
+
+    def auditor(self) -> Auditor:
+        with self._lock:
+            self._auditor = self._auditor or Auditor()
+            return self._auditor
+
+    def close(self) -> None:
+        with self._lock:
+            servers, self._servers = list(self._servers.values()), {}
+            auditor, self._auditor = self._auditor, None
+        if auditor is not None:
+            self.run(auditor.close())
+        for server in servers:
+            self.run(server.close())
+
+
+_background: _Background | None = None
+
+
+def shared() -> _Background:
+    """The one of this process."""
+    global _background
+    if _background is None or _background.pid != os.getpid():  # a forked child has the object but not the thread
+        _background = _Background()
+        atexit.register(_background.close)
+    return _background
+
+
+def close_servers() -> None:
+    """End the Lean processes that Dojos of this process share, the audit's too. The next Dojo starts new ones."""
+    if _background is not None and _background.pid == os.getpid():
+        _background.close()

@@ -1,0 +1,194 @@
+"""A Lake project's own modules, served to Lean as source: what a file imports from the project that it is in.
+
+The embedded Lean has only the modules that it came with, and the audit trusts no compiled module that a project's code wrote.
+So the files that a file imports are elaborated before it (`Turnstile/Modules.lean`), each as a file of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from prover.errors import UserError
+from prover.lean.runtime import TOOLCHAIN, native_lean
+from prover.lean.text import LeanText, code_words, read
+
+SHIPPED = ("Init", "Std", "Lean", "Lake")
+"""First parts of the names of the modules that every Lean has."""
+LAKEFILES = ("lakefile.toml", "lakefile.lean")
+SKIPPED = (".lake", "build", "lake-packages", ".git")
+"""Folders of a project that hold nothing of its own."""
+
+
+@dataclass(frozen=True)
+class SourceModule:
+    """A module given as source. `text` is as LeanText.body: without imports."""
+
+    module: str
+    file: str
+    text: str
+
+    def message(self) -> dict[str, str]:
+        return {"module": self.module, "file": self.file, "text": self.text}
+
+
+@dataclass(frozen=True)
+class OwnModule:
+    """A module of a project."""
+
+    module: str
+    text: LeanText
+
+    def as_source(self) -> SourceModule:
+        return SourceModule(self.module, self.text.path, self.text.body)
+
+
+@dataclass(frozen=True)
+class Imports:
+    """What stands before a file."""
+
+    shipped: tuple[str, ...]
+    """Modules that Lean has compiled."""
+    own: tuple[OwnModule, ...] = ()
+    """Modules of the file's project, each after those that it imports."""
+
+    def sources(self) -> list[SourceModule]:
+        return [own.as_source() for own in self.own]
+
+
+def is_project(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in LAKEFILES)
+
+
+def project_of(path: Path) -> Project | None:
+    """The project that a file is in: the nearest folder above it that has a lakefile."""
+    for folder in path.absolute().parents:
+        if is_project(folder):
+            # As the user names files, where that can be said from here.
+            shown = Path(os.path.relpath(folder)) if not path.is_absolute() else folder
+            return Project(shown)
+    return None
+
+
+def imports_of(text: LeanText, project: Project | None = None) -> Imports:
+    """What stands before a file. `project`: where its imports are looked for; else the project that it is in.
+
+    Raises UserError where an import is to be had nowhere.
+    """
+    project = project or project_of(Path(text.path))
+    if project is None or _compiled():
+        return Imports(text.imports)
+    return project.imports(text)
+
+
+def _compiled() -> bool:
+    """Whether Lean finds a project's modules compiled, as `lake env` says where."""
+    embedded = os.environ.get("TURNSTILE_LEAN") == "embedded" or not os.environ.get("LEAN_PATH")
+    return not embedded and native_lean() is not None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a lakefile."""
+
+    folder: Path
+
+    def files(self) -> list[Path]:
+        """Its own Lean files, by path: not those of a project in a folder below."""
+        return [
+            path
+            for path in sorted(self.folder.rglob("*.lean"))
+            if path.name != "lakefile.lean" and self._owns(path.parent)
+        ]
+
+    def _owns(self, folder: Path) -> bool:
+        parts = folder.relative_to(self.folder).parts
+        inner = [self.folder.joinpath(*parts[: i + 1]) for i in range(len(parts))]
+        return not any(p.name in SKIPPED or is_project(p) for p in inner)
+
+    @cached_property
+    def source_folders(self) -> tuple[Path, ...]:
+        """Where modules may be: the folder itself, and what its lakefile calls `srcDir`, for the package or a library."""
+        named: list[str] = [""]
+        for name in LAKEFILES:
+            path = self.folder / name
+            if not path.is_file():
+                continue
+            try:
+                written = path.read_text(encoding="utf-8")
+                if name.endswith(".lean"):
+                    named += re.findall(r'\bsrcDir\s*:=\s*"([^"\n]*)"', written)
+                else:
+                    named += _source_folders(tomllib.loads(written))
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+                raise UserError(f"{path}: cannot be read as a lakefile: {e}") from None
+        return tuple(dict.fromkeys(self.folder / n for n in named))
+
+    def file_of(self, module: str) -> Path | None:
+        """The file of a module of this project, or None."""
+        parts = module.split(".")
+        for folder in self.source_folders:
+            path = folder.joinpath(*parts[:-1], parts[-1] + ".lean")
+            if path.is_file():
+                return path
+        return None
+
+    def imports(self, text: LeanText) -> Imports:
+        """Everything that a file imports, and what that imports, as far as Lean does not have it. Raises UserError."""
+        shipped: dict[str, None] = {}
+        own: dict[str, OwnModule] = {}
+        self._collect(text, [], shipped, own)
+        if (last := next((o.text for o in own.values() if _is_module(o.text)), None)) is not None:
+            raise UserError(f"{last.path}:1: is a `module`, of which other files see a part only: {_NATIVE}")
+        return Imports(tuple(shipped), tuple(own.values()))
+
+    def _collect(self, text: LeanText, above: list[str], shipped: dict[str, None], own: dict[str, OwnModule]) -> None:
+        missing: list[str] = []
+        for module in text.imports:
+            if module in own:
+                continue
+            if module.split(".")[0] in SHIPPED:
+                shipped[module] = None
+            elif module in above:
+                circle = " → ".join([*above[above.index(module) :], module])
+                raise UserError(f"{text.path}:{_line_of(text, module)}: imports go in a circle: {circle}")
+            elif (path := self.file_of(module)) is None:
+                missing.append(module)
+            else:
+                imported = OwnModule(module, read(path))
+                self._collect(imported.text, [*above, module], shipped, own)
+                own[module] = imported
+        if missing:
+            where = f"{text.path}:{_line_of(text, missing[0])}: imports {', '.join(missing)}"
+            if any((folder / missing[0].split(".")[0]).is_dir() for folder in self.source_folders):
+                raise UserError(f"{where}: {self.folder} has no file {missing[0].replace('.', '/')}.lean")
+            raise UserError(f"{where}: not of this project, and the embedded Lean has only {', '.join(SHIPPED)}: {_NATIVE}")
+
+
+_NATIVE = f"install native Lean {TOOLCHAIN} and run `lake build`"
+
+
+def _source_folders(lakefile: dict[str, object]) -> list[str]:
+    found = [lakefile]
+    for kind in ("lean_lib", "lean_exe"):
+        targets = lakefile.get(kind, [])
+        found += [t for t in targets if isinstance(t, dict)] if isinstance(targets, list) else []
+    return [str(f["srcDir"]) for f in found if "srcDir" in f]
+
+
+def _is_module(text: LeanText) -> bool:
+    """Whether its header begins with `module`: Lean's module system, where a file shows others a part of itself."""
+    header = text.text.encode()[: text.header_bytes].decode()
+    return next((word for word, _ in code_words(header)), "") == "module"
+
+
+def _line_of(text: LeanText, module: str) -> int:
+    """1-based line of an import."""
+    for word, at in code_words(text.text):
+        if word.replace("«", "").replace("»", "") == module:
+            return text.text.count("\n", 0, at) + 1
+    return 1

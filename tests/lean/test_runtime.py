@@ -1,0 +1,84 @@
+"""Which Lean is chosen, and what is said where it is not the one that the proof server was written for.
+
+The native `lean` here is a shell script that answers `--version`: what is tested is the choice, not Lean.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from prover.errors import UserError
+from prover.lean import runtime
+from prover.lean.process import LeanProcess
+from prover.lean.runtime import TOOLCHAIN, LeanRuntime, native_lean, native_leans, version_drift
+
+FAKE = Path(__file__).with_name("fake_lean.py")
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Installs a `lean` of a version, as elan does or plainly, as the only one there is."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TURNSTILE_LEAN", raising=False)
+    runtime.find_runtime.cache_clear()
+
+    def install(version: str, elan: bool = False) -> None:
+        program = tmp_path / ("elan-init" if elan else "bin/lean")
+        (tmp_path / "bin").mkdir()
+        program.write_text(f'#!/bin/sh\necho "Lean (version {version}, x86_64-unknown-linux-gnu, Release) $*"\n')
+        program.chmod(0o755)
+        if elan:
+            (tmp_path / "bin/lean").symlink_to(program)
+
+    yield install
+    runtime.find_runtime.cache_clear()
+
+
+def test_the_pinned_release_is_taken(installed, tmp_path):
+    installed(TOOLCHAIN)
+    assert native_lean() == ((f"{tmp_path}/bin/lean",), TOOLCHAIN)
+    found = runtime.find_runtime("native")
+    assert found.kind == "native" and found.version == TOOLCHAIN and found.command[-2] == "--run"
+    assert "resource limits" in found.protection[0]
+    assert version_drift() == ""
+
+
+def test_through_elan_the_pinned_toolchain_is_asked_for(installed, tmp_path):
+    installed(TOOLCHAIN, elan=True)
+    pinned = (f"{tmp_path}/bin/lean", f"+leanprover/lean4:v{TOOLCHAIN}")
+    assert native_leans() == [(pinned, TOOLCHAIN)]
+    command = runtime.find_runtime("native").command
+    assert command[-4:-2] == pinned  # for the server too, not only for its version
+
+
+@pytest.mark.parametrize("version", ["4.19.0", "4.2.8", "4.280.0", "5.28.0-rc1"])
+def test_another_release_is_named_and_not_taken(installed, version):
+    installed(version)
+    assert native_lean() is None
+    assert version in version_drift() and TOOLCHAIN in version_drift()
+    with pytest.raises(UserError, match=f"{version} is installed"):
+        runtime.find_runtime("native")
+
+
+def test_none_at_all(installed):
+    assert version_drift() == ""
+    with pytest.raises(UserError, match="no native Lean"):
+        runtime.find_runtime("native")
+
+
+def test_native_lean_writes_no_file(loop, tmp_path):
+    script = f"import os; os.write(os.open({str(tmp_path / 'x')!r}, os.O_CREAT | os.O_WRONLY), b'x')"
+    with pytest.raises(UserError, match="File too large"):
+        loop.run(LeanProcess(LeanRuntime("native", "fake", (sys.executable, "-c", script))).start(20))
+
+
+def test_a_process_of_another_version_is_refused(loop):
+    process = LeanProcess(LeanRuntime("native", "4.28.0", (sys.executable, "-u", str(FAKE))))
+    with pytest.raises(UserError, match="was expected, but Lean fake answered"):
+        loop.run(process.start(20))
+    assert process.pid is None
