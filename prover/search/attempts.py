@@ -11,6 +11,7 @@ from prover.lean.theorem import ProofState, StepResult
 from prover.models.base import Policy, Query, Suggestion, Value
 from prover.search.batch import ModelQueue
 from prover.search.graph import DUPLICATE, OPEN, SOLVED, Edge, Graph, Node
+from prover.search.questions import ANSWERS, answers, as_suggestions, parse_questions, premises_in, with_questions
 from prover.search.select import backup, combine, renew
 from prover.search.states import States
 from prover.search.stats import Tally
@@ -46,8 +47,11 @@ class Attempts:
         value: Value | None,
         premises: Premises | None,
         tally: Tally,
+        forbidden: frozenset[str] = frozenset(),
     ) -> None:
         config = graph.config
+        self._questions = parse_questions(config.questions)
+        self._forbidden = forbidden
         self._graph = graph
         self._config = config
         self._env = env
@@ -106,11 +110,15 @@ class Attempts:
             began = perf_counter()
             self.tally.counts["expansions"] += 1
             self.tally.counts["model_tokens"] += self._count_tokens(query, offered)
+            if self._questions and query.attempt == 0:
+                offered = with_questions(offered, self._questions)
             self._graph.add_suggestions(node, offered)
             done = True
         finally:
             if not done:
                 node.expanding = False
+                if node.relevant:
+                    self._graph.entered.append(node)  # a frontier drops what is being expanded
         if node.relevant:
             self._graph.entered.append(node)
         self.states.tidy()
@@ -122,7 +130,7 @@ class Attempts:
         return edge
 
     def _query(self, node: Node) -> Query:
-        if self._premises is not None:
+        if self._premises is not None and not node.premises:
             node.premises = tuple(self._premises(node.state))
         return Query(node.state, node.premises, node.expansions)
 
@@ -152,6 +160,9 @@ class Attempts:
 
     def _record(self, edge: Edge, result: StepResult) -> list[Node]:
         graph = self._graph
+        if edge.tactic in self._questions:
+            self._hear(edge, result)
+            return []
         if not result.ok:
             self.tally.errors[result.status] += 1
             graph.fail(edge, result.status, result.message)
@@ -165,6 +176,17 @@ class Attempts:
         elif edge.status == OPEN:
             edge.value = combine(edge, self._config)
         return fresh
+
+    def _hear(self, edge: Edge, result: StepResult) -> None:
+        """Put what Lean answered to a question before the goal's other tactics and premises. The question itself fails."""
+        node = edge.parent
+        self.states.surplus += result.states
+        said = answers(result.said, self._forbidden)[:ANSWERS]
+        node.premises = tuple(dict.fromkeys([*premises_in(said, node.state), *node.premises]))
+        best = max(e.logprob for e in node.edges)
+        if self._graph.offer(node, as_suggestions(said, best)) and node.relevant:
+            self._graph.entered.append(node)
+        self._graph.fail(edge, "question", result.message or f"{len(said)} answers")
 
     def _set_value(self, node: Node, value: float) -> None:
         node.initial = value

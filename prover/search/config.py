@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from prover.search.questions import parse_questions
+
 Combine = Literal["min", "product", "sum"]
 
 
@@ -27,8 +29,8 @@ class SearchConfig:
     """Priors are softmax(logprob / temperature); `inf` makes them uniform."""
     length_power: float = 0.0
     """Log-probabilities are divided by characters ** length_power before the softmax; 0 leaves them alone."""
-    c_init: float = 1.25
-    """Exploration constant of PUCT (Silver et al. 2018; value from Schrittwieser et al. 2020, appendix B)."""
+    c_init: float = 0.5
+    """Exploration constant of PUCT (Silver et al. 2018). Tuned, see docs/search.md; Schrittwieser et al. 2020 have 1.25."""
     c_base: float = 19652.0
     """Visits at which exploration starts to grow (same source)."""
     fpu_reduction: float = 0.1
@@ -53,6 +55,9 @@ class SearchConfig:
     """Go on after the first proof, looking for a shorter one until the budget ends or nothing shorter can exist."""
     max_exceptions: int = 8
     """So many exceptions of the environment in a row end the search with outcome `error`."""
+    questions: str = ""
+    """Questions to Lean beside the policy's tactics, a call each: some of `questions.KNOWN`, with commas between them. Off: a
+    library search takes seconds, and did not pay at equal calls (docs/search.md)."""
     max_batch: int = 256
     """Most queries in one call of a model."""
     model_thread: bool = True
@@ -63,6 +68,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.in_flight < 1 or self.suggestions < 1 or self.max_expansions < 1 or self.max_batch < 1:
             raise ValueError("in_flight, suggestions, max_expansions and max_batch must be at least 1")
+        parse_questions(self.questions)
         if not 0.0 < self.discount <= 1.0:
             raise ValueError(f"discount must be in (0, 1], not {self.discount}")
         if not 0.0 <= self.unknown_value <= 1.0:

@@ -32,6 +32,14 @@ class Example:
     """Tactics that failed by themselves, with the kind of failure."""
     depth: int
     """Tactics from the root when the goal was first met."""
+    initial: float = 0.5
+    """What the value model said when the goal was met, in [0, 1]; without a model the search's default."""
+    next: tuple[str, ...] = ()
+    """Keys of the goals left by the best tactic: the one that starts the shortest proof, else the most visited that applied."""
+    constants: tuple[str, ...] = ()
+    """Constants that occur in the goal: what premises are retrieved by."""
+    tried: tuple[str, ...] = ()
+    """Every tactic that Lean was asked about, whatever came of it."""
 
 
 def examples(graph: Graph) -> list[Example]:
@@ -42,6 +50,7 @@ def examples(graph: Graph) -> list[Example]:
             continue
         solving = sorted(((e.tactic, int(e.steps)) for e in node.live if e.status == SOLVED), key=lambda p: p[1])
         visits = node.visits
+        leading = node.best or max(node.live, key=lambda e: e.visits, default=None)
         found.append(
             Example(
                 text=node.state.text,
@@ -56,6 +65,10 @@ def examples(graph: Graph) -> list[Example]:
                 best=tuple(solving),
                 errors=tuple((e.tactic, e.error) for e in node.edges if e.error is not None),
                 depth=node.depth,
+                initial=node.initial,
+                next=tuple(c.key for c in leading.children) if leading is not None else (),
+                constants=tuple(dict.fromkeys(c for g in node.state.goals for c in g.constants)),
+                tried=tuple(e.tactic for e in node.edges if e.visits or e.error is not None or e.status == SOLVED),
             )
         )
     return found

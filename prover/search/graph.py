@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from prover.lean.theorem import ProofState, StepResult
@@ -111,6 +112,12 @@ class Node:
         self.try_reward = 0.0
         self.try_weight = 0.0
 
+    def hold(self, state: ProofState) -> None:
+        """The environment holds this goal again, as `state`. Models go on reading the text that they read first: case
+        names in it depend on the way here, and what a search does must not depend on what was freed."""
+        self.state = replace(state, goals=self.state.goals)
+        self.held = True
+
 
 class Graph:
     """All goals met, from one root.
@@ -146,6 +153,16 @@ class Graph:
 
     def add_suggestions(self, node: Node, suggestions: Sequence[Suggestion]) -> int:
         """Record one expansion of `node`; give the number of tactics that are new. None new exhausts the node."""
+        added = self.offer(node, suggestions)
+        node.expansions += 1
+        node.expanding = False
+        if not added:
+            node.exhausted = True
+        self.settle(node)
+        return added
+
+    def offer(self, node: Node, suggestions: Sequence[Suggestion]) -> int:
+        """Add tactics to those of `node`, from wherever they came; give the number that are new."""
         known = {e.tactic for e in node.edges}
         added = 0
         for s in suggestions:
@@ -154,14 +171,9 @@ class Graph:
             known.add(s.tactic)
             node.edges.append(Edge(node, s.tactic, s.logprob, s.source))
             added += 1
-        node.expansions += 1
-        node.expanding = False
         if added:
             self._set_priors(node)
             self.edge_count += added
-        else:
-            node.exhausted = True
-        self.settle(node)
         return added
 
     def _set_priors(self, node: Node) -> None:
@@ -232,8 +244,7 @@ class Graph:
                 child = self._node(state, edge)
                 fresh.append(child)
             elif not child.held and status.alive(self, child):
-                child.state = state
-                child.held = True
+                child.hold(state)
             else:
                 surplus.append(state)
             children.append(child)

@@ -25,7 +25,7 @@ class Search:
     """A search for a proof of `root`. Run it, run it again with more budget, or write it out while no run is under way.
 
     `config.selection` names the rule; everything else is shared. With `in_flight=1`, and the same seed, models and
-    budget in Lean calls, a search repeats itself exactly. The search owns `root` and frees it, with all else, in
+    budget in Lean calls, a search repeats itself exactly. `forbidden`: names that no answer to a question may say. The search owns `root` and frees it, with all else, in
     `close`.
     """
 
@@ -38,13 +38,14 @@ class Search:
         *,
         config: SearchConfig | None = None,
         premises: Premises | None = None,
+        forbidden: frozenset[str] = frozenset(),
     ) -> None:
         self.config = config or SearchConfig()
         self.graph = Graph(root, self.config)
         self._rule = rule_named(self.config.selection)
         self._frontier = Frontier(self._rule.priority, self.graph) if self._rule.priority else None
         self.tally = Tally()
-        self.attempts = Attempts(self.graph, env, policy, value, premises, self.tally)
+        self.attempts = Attempts(self.graph, env, policy, value, premises, self.tally, forbidden)
         self._outcome: SearchOutcome | None = None
         self._active = 0
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -131,13 +132,14 @@ class Search:
         value: Value | None = None,
         *,
         premises: Premises | None = None,
+        forbidden: frozenset[str] = frozenset(),
     ) -> Search:
         """A search as `to_bytes` wrote it, on the same theorem opened anew.
 
         Other states are obtained by replay when they are first needed. ValueError if `root` is another theorem.
         """
         config, restore = store.load(data, root)
-        search = cls(root, env, policy, value, config=config, premises=premises)
+        search = cls(root, env, policy, value, config=config, premises=premises, forbidden=forbidden)
         restore(search)
         return search
 

@@ -106,7 +106,7 @@ class States:
         for state in result.states:
             other = graph.nodes.get(state.shared)
             if other is not None and not other.held and (other is node or other.relevant):
-                other.state, other.held = state, True
+                other.hold(state)
             else:
                 self.surplus.append(state)
         graph.dropped += (parent, node)

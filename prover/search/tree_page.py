@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -12,7 +13,9 @@ from plotly.offline import get_plotlyjs
 from prover.search.graph import FAILED, OPEN, SOLVED, STATUS_NAMES, UNTRIED, Edge, Graph, Node
 
 DEPTH_SHOWN = 12
-"""Levels drawn at a time; clicking goes deeper."""
+"""Levels drawn at a time at most; clicking goes deeper."""
+SLICES_SHOWN = 1500
+"""So many levels are drawn at a time that they have about so many slices at most: browsers are slow with more."""
 TEXT_LIMIT = 4000
 """Characters of a goal kept on the page."""
 
@@ -65,7 +68,7 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
             panel[ids[-1]] = _tactic_panel(edge, shown_ids=shown)
     figure = go.Figure(
         go.Icicle(
-            ids=ids, parents=parents, labels=labels, values=values, branchvalues="total", maxdepth=DEPTH_SHOWN,
+            ids=ids, parents=parents, labels=labels, values=values, branchvalues="total", maxdepth=_levels(ids, parents),
             marker={"colors": colours, "line": {"width": 1}}, hoverinfo="label", tiling={"orientation": "v", "pad": 1},
             sort=False, pathbar={"visible": True},
         )
@@ -81,6 +84,24 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
         panel=_script(msgspec.json.encode(panel).decode()),
         legend="".join(f'<span><i style="background:{c}"></i>{_LEGEND[k]}</span>' for k, c in _COLOURS.items()),
     )  # fmt: skip
+
+
+def _levels(ids: list[str], parents: list[str]) -> int:
+    """How many levels to draw at a time. Parents stand before their children, or not: each is looked up."""
+    above = dict(zip(ids, parents, strict=True))
+    depth: dict[str, int] = {"": 0}
+    for id in ids:
+        chain = [id]
+        while above[chain[-1]] not in depth:
+            chain.append(above[chain[-1]])
+        for one in reversed(chain):
+            depth[one] = depth[above[one]] + 1
+    counts = Counter(depth.values())
+    shown, slices = 2, counts[1] + counts[2]
+    while shown < DEPTH_SHOWN and slices + counts[shown + 1] <= SLICES_SHOWN:
+        shown += 1
+        slices += counts[shown]
+    return shown
 
 
 def _proof_edges(graph: Graph) -> Iterator[Edge]:
@@ -172,7 +193,7 @@ def _script(json: str) -> str:
 
 
 _PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <style>
 body {{ margin: 0; font: 14px system-ui, sans-serif; display: flex; height: 100vh; color: #222; background: #fff; }}
 #left {{ flex: 1; min-width: 0; display: flex; flex-direction: column; }}
@@ -185,6 +206,10 @@ pre {{ white-space: pre-wrap; background: #f5f5f5; padding: 8px; }}
 table {{ border-collapse: collapse; width: 100%; font-size: 12px; }}
 td, th {{ text-align: left; vertical-align: top; padding: 2px 6px; border-bottom: 1px solid #eee; }}
 td:first-child {{ font-family: monospace; white-space: pre-wrap; }}
+@media (max-width: 45rem) {{
+  body {{ flex-direction: column; height: auto; }} #chart {{ flex: none; height: 60vh; }} header span {{ white-space: normal; }}
+  #left, #panel {{ width: 100%; flex: none; }} #panel {{ border: 0; }} td, th {{ overflow-wrap: anywhere; }}
+}}
 </style></head><body>
 <div id="left"><header><b>{title}</b>{note}{legend}</header><div id="chart"></div></div>
 <div id="panel"><h3 id="head"></h3><p id="facts"></p><pre id="text"></pre><table id="rows"></table></div>

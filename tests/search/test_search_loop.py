@@ -128,7 +128,7 @@ def test_what_a_model_raises_is_raised_and_the_search_can_go_on() -> None:
 @pytest.mark.parametrize("selection", ["puct", "rollout", "best_first"])
 def test_a_cancelled_run_leaves_nothing_in_flight(selection: str) -> None:
     async def run() -> None:
-        problem = chain(30)
+        problem = chain(200)  # long enough not to be done before a busy machine cancels it
         search, world = started(problem, world=World(problem, delay_s=0.003), in_flight=4, selection=selection)
         for _ in range(5):
             task = asyncio.create_task(search.run())
@@ -178,7 +178,7 @@ def test_model_questions_are_gathered_and_lean_runs_meanwhile() -> None:
 def test_tactics_equal_in_effect_are_merged() -> None:
     async def run() -> None:
         problem = Problem((((-0.1, (1, 2)), (-0.2, (2, 1)), (-0.3, (1, 1))), (), ()))
-        search, _ = started(problem, in_flight=1)
+        search, _ = started(problem, in_flight=1, selection="breadth")
         result = await search.run()
         assert result.outcome == "exhausted" and result.stats.duplicates == 1
         assert [e.status == DUPLICATE for e in search.graph.root.edges] == [False, True, False]

@@ -1,0 +1,198 @@
+"""Whole proofs from a model: sample, check with one Lean call each, tell the model what Lean said, keep what was right.
+
+A proof that fails is seldom all wrong. Its longest beginning that Lean accepts is walked step by step, and each of its tactics
+becomes a suggestion for the state it was good on, so that a search goes on from where the proof broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from prover.lean.theorem import ProofState, Theorem
+from prover.models.base import Policy, Query, Suggestion
+from prover.models.mixture import combine
+from prover.search import Environment
+
+
+class Writer(Protocol):
+    """A model that writes texts: VLLMPolicy, ServerPolicy or HuggingFacePolicy with a template whose `answers` is `proof`."""
+
+    format: Any
+
+    def texts(self, prompt: Any, n: int) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WholeProofConfig:
+    """How proofs are asked for."""
+
+    samples: int = 8
+    """Proofs sampled at first."""
+    retries: int = 2
+    """How often the model sees Lean's error and tries again, from the proof that came furthest."""
+    retry_samples: int = 4
+    max_steps: int = 24
+    """Longest beginning that is walked, in tactics."""
+
+
+@dataclass(slots=True)
+class WholeProofs:
+    """What came of asking."""
+
+    script: str | None = None
+    """A proof that Lean accepted as a tactic block; the audit has not seen it."""
+    seeds: dict[str, list[str]] = field(default_factory=dict)
+    """Tactics that Lean accepted, by `ProofState.shared` of the state they acted on."""
+    lean_calls: int = 0
+    written: int = 0
+    """Different proofs that the model wrote."""
+    error: str = ""
+    """Lean's word on the proof that came furthest."""
+
+
+async def write_proofs(
+    theorem: Theorem, root: ProofState, env: Environment, writer: Writer, budget: int, config: WholeProofConfig | None = None
+) -> WholeProofs:
+    """Ask for proofs of `root` within `budget` Lean calls. `root` stays open, all other states are freed."""
+    c = config or WholeProofConfig()
+    found = WholeProofs()
+    values = {"goal": root.text, "statement": statement_text(theorem, root), "header": _header(theorem), "premises": ()}
+    seen: set[str] = set()
+    furthest = -1
+    tried, error = "", ""
+    for attempt in range(1 + c.retries):
+        prompt = writer.format.template.render({**values, "tried": tried, "error": error})
+        texts = await asyncio.to_thread(writer.texts, prompt, c.samples if attempt == 0 else c.retry_samples)
+        for text in texts:
+            answer = writer.format.template.answer(text)
+            script = proof_script(answer) if answer else ""
+            if not script or script in seen:
+                continue
+            seen.add(script)
+            found.written += 1
+            if found.lean_calls >= budget:
+                return found
+            (result,) = await env.step(root, (script,))
+            found.lean_calls += 1
+            if result.solved:
+                found.script = script
+                return found
+            await env.free(result.states)
+            message = result.message or "it leaves goals unproved:\n" + "\n\n".join(s.text for s in result.states)
+            length, why = await _walk(script, root, env, found, min(c.max_steps, budget - found.lean_calls))
+            if length > furthest:
+                furthest, tried, error = length, script, why or message
+        found.error = error
+    return found
+
+
+async def _walk(script: str, root: ProofState, env: Environment, found: WholeProofs, limit: int) -> tuple[int, str]:
+    """Step through a proof until Lean refuses; how many steps it took, and what it said.
+
+    Each step acts on the first open goal, as in a script whose goals are proved in order. A tactic that acts on several goals at
+    once (`all_goals`) may be refused here though it is right in the script: the walk then ends early, nothing worse.
+    """
+    open_states = [root]
+    held: list[ProofState] = []
+    taken = 0
+    message = ""
+    for tactic in steps(script)[: max(0, limit)]:
+        if not open_states:
+            break
+        state = open_states.pop(0)
+        (result,) = await env.step(state, (tactic,))
+        found.lean_calls += 1
+        held += result.states
+        if not result.ok:
+            message = f"at `{tactic}`: {result.message}"
+            break
+        taken += 1
+        tactics = found.seeds.setdefault(state.shared, [])
+        if tactic not in tactics:
+            tactics.append(tactic)
+        open_states = [*result.states, *open_states]
+    await env.free(held)
+    return taken, message
+
+
+class Seeded:
+    """A policy that also proposes what was right in whole proofs."""
+
+    def __init__(self, seeds: dict[str, list[str]], policy: Policy, weight: float = 0.5) -> None:
+        """`weight`: the seeds' share where there are any."""
+        self.seeds, self.policy, self.weight = seeds, policy, weight
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        answers = self.policy.suggest(queries, n)
+        mixed = []
+        for query, own in zip(queries, answers, strict=True):
+            tactics = self.seeds.get(query.state.shared, []) if query.attempt == 0 else []
+            seeded = [Suggestion(t, -math.log(len(tactics)), "proof") for t in tactics]
+            mixed += combine([([seeded], self.weight), ([own], 1 - self.weight)], n) if seeded else [own]
+        return mixed
+
+
+_DECLARATION = re.compile(r"^\s*(?:theorem|lemma|example)\b", re.MULTILINE)
+
+
+def proof_script(answer: str) -> str:
+    """The tactic block in an answer, which may be the block itself or a declaration with it; "" where there is none."""
+    declarations = list(_DECLARATION.finditer(answer))
+    if declarations:
+        body = re.search(r":=\s*by\b", answer[declarations[-1].start() :])
+        if body is None:
+            return ""
+        answer = answer[declarations[-1].start() + body.end() :]
+    lines = answer.replace("\t", "  ").strip("\n").split("\n")
+    # `:= by simp` on one line: the rest of the block stands where it stands, the first line has no indentation of its own.
+    if len(lines) > 1 and not lines[0][:1].isspace():
+        rest = textwrap.dedent("\n".join(lines[1:]))
+        lines = [lines[0], *rest.split("\n")]
+    elif lines and declarations and lines[0].startswith(" ") and lines[0].strip() and len(lines) == 1:
+        lines = [lines[0].strip()]
+    return "\n".join(x.rstrip() for x in textwrap.dedent("\n".join(lines)).split("\n")).strip("\n")
+
+
+def steps(script: str) -> list[str]:
+    """The tactics of a script, one after another; what stands under a bullet is taken out of it."""
+    chunks: list[list[str]] = []
+    for line in script.split("\n"):
+        bare = line.strip()
+        if not bare or bare.startswith("--"):
+            continue
+        continues = line[:1].isspace() or bare.startswith(("|", "<;>", ")", "]", "⟩", "}")) or bare == "done"
+        if chunks and continues:
+            chunks[-1].append(line)
+        else:
+            chunks.append([line])
+    found: list[str] = []
+    for chunk in chunks:
+        bullet = re.match(r"[·.] +|[·.]$", chunk[0])
+        if bullet:
+            inner = " " * bullet.end() + chunk[0][bullet.end() :]
+            found += steps(textwrap.dedent("\n".join([inner, *chunk[1:]])))
+        else:
+            found.append("\n".join(chunk))
+    return found
+
+
+def statement_text(theorem: Theorem, root: ProofState) -> str:
+    """A declaration up to its `:=`, for the model to read. A library theorem's is put together from its goal, which may not
+    elaborate again as printed; Lean judges the proof on the goal itself."""
+    if theorem.statement is not None:
+        return f"theorem {theorem.name} {theorem.statement}"
+    goal = root.goals[0]
+    binders = "".join(f" ({name} : {type_})" for name, type_ in goal.hypotheses)
+    return f"theorem {theorem.name}{binders} : {goal.target}"
+
+
+def _header(theorem: Theorem) -> str:
+    imports = "".join(f"import {x}\n" for x in theorem.imports if x != "Init")
+    context = theorem.context.rstrip("\n")
+    return "".join(part + "\n" for part in (imports, context) if part)
