@@ -1,71 +1,412 @@
-"""What retrieval finds of the premises that audited proofs used: `turnstile bench premises`.
+"""What premises are worth: `turnstile bench premises`.
 
-For every audited proof of a library theorem in a run's ledger, the library theorems that its term uses and its script names are
-what should have been offered for its first goal. Recall at k is the share of them among the k best. Retrieval time is measured
-on the same goals.
+Every variant searches the same theorems with the same seed and limits; only what it is offered differs: no premises, those
+of one retriever or another, untrained or trained. With a run's folder the learned prover is measured too, with and without.
+A theorem counts as solved when the audit accepts the proof. Recall at k is the share of the library theorems in audited proofs
+(of every variant, and of the run) that stand among the k best for the theorem's first goal: of those in the proof's term, without
+pure logic (`Eq.trans`, `of_eq_true`) and the internals of decision procedures (`Lean.Omega.…`), and apart of those that the script names too. Theorems whose names are held out, and theorems
+of modules that no training touches, are reckoned apart. What a variant finds is in the measure of all, so recall favours no
+retriever but those that helped to find proofs over those that did not take part.
+
+The "new" split is the second set under fresh names (prover/models/fresh_names.py): premises that no training touched, under names
+that nobody has seen. `gain` says what premises gain the trained prover there, and what of it is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
+from prover.files import learned_beside
+from prover.intervals import wilson
+from prover.lean.audit import Auditor
+from prover.lean.memo import SharedAnswers
+from prover.lean.names import IDENTIFIER
 from prover.lean.pool import LeanPool
-from prover.lean.server import LeanDied, LeanError
+from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.theorem import Theorem
+from prover.models.fresh_names import FreshNames
+from prover.models.mixture import ExploringPolicy
+from prover.models.portfolio import Explorer
+from prover.models.ranker import TacticRanker
+from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
-from prover.premises.retrieve import RETRIEVERS, make_retriever
+from prover.premises.retrieve import RETRIEVERS, PremiseSource, make_retriever, top
+from prover.premises.symbols import INTERNAL, is_plumbing
+from prover.search import Budget, Search, SearchConfig, to_script
+from prover.search.questions import parse_questions
 
 CUTS = (1, 8, 32)
+OFFERED = 16
+HELD_OUT_MODULES = (
+    "Init.Data.List.Erase",
+    "Init.Data.List.MinMax",
+    "Init.Data.List.Range",
+    "Init.Data.Nat.Dvd",
+    "Init.Data.Nat.MinMax",
+    "Init.Data.Int.Bitwise.Lemmas",
+    "Init.Data.Vector.Lemmas",
+    "Init.Data.Array.Find",
+    "Init.Data.Array.Count",
+    "Init.Data.Rat.Lemmas",
+)
+"""Modules that no stage and no theorem set has."""
 
 
-def bench_premises(index: LibraryIndex, run: Path | None) -> dict[str, Any]:
-    """Keys: `recall` (retriever → cut → share), `ms_a_goal` by retriever, `proofs`, `premises`. Raises UserError without a run."""
-    if run is None:
-        raise UserError("bench premises needs a run with proofs: --checkpoint runs/NAME")
-    from rl.ledger import Ledger
+@dataclass(frozen=True)
+class Variant:
+    """One column of the comparison."""
 
-    proofs = [
-        (a.theorem, tuple(p for p in a.used if p.rsplit(".", 1)[-1] in (a.script or "") and p in (a.script or "")))
-        for a in Ledger.open(run, readonly=True).proofs()
-        if a.theorem.library is not None
-    ]
-    wanted = [(t, used) for t, used in proofs if used]
-    if not wanted:
-        raise UserError(f"{run}: no audited proof names a library theorem yet")
-    goals = asyncio.run(_goals([t for t, _ in wanted]))
-    out: dict[str, Any] = {"proofs": len(proofs), "with_premises": len(wanted), "recall": {}, "ms_a_goal": {}}
-    for name in RETRIEVERS:
-        out["recall"][name], out["ms_a_goal"][name] = _recall(name, index, wanted, goals)
+    name: str
+    retriever: str | None
+    """None: no premises."""
+    trained: bool = False
+    """Whether the retriever has the run's weights."""
+    model: bool = False
+    """Whether the run's model proposes, mixed with the explorer."""
+    fresh: bool = False
+    """Whether the model sees made-up words for the library's names."""
+    questions: str = ""
+    """What Lean itself is asked, as SearchConfig has it."""
+
+
+FRESH = ", fresh names"
+
+
+def variants(has_model: bool, has_weights: bool, questions: str = "") -> list[Variant]:
+    """The comparison that a run's folder allows. `questions`: one variant more, that asks Lean these."""
+    found = [Variant("explorer, no premises", None)]
+    found += [Variant(f"explorer, {r}" + (" untrained" if r in ("dense", "hybrid") else ""), r) for r in RETRIEVERS]
+    if has_weights:
+        found += [Variant(f"explorer, {r} trained", r, True) for r in ("dense", "hybrid")]
+    if has_model:
+        best = "hybrid" if has_weights else "symbols"
+        with_model = [Variant("trained, no premises", None, model=True), Variant(f"trained, {best}", best, has_weights, True)]
+        found += with_model + [replace(v, name=v.name + FRESH, fresh=True) for v in with_model]
+    if questions:
+        found.append(Variant(f"explorer, symbols, asking {questions}", "symbols", questions=questions))
+    return found
+
+
+@dataclass
+class _Result:
+    theorem: Theorem
+    variant: str
+    calls: int | None
+    """Lean calls to the proof."""
+    spent: int
+    script: str | None = None
+    used: list[str] = field(default_factory=list)
+    verdict: str = ""
+
+
+def bench_premises(
+    index: LibraryIndex,
+    theorems: Sequence[Theorem],
+    unseen: Sequence[Theorem],
+    run: Path | None = None,
+    budgets: Sequence[int] = (16, 64, 256),
+    record: Path | None = None,
+    minutes: float | None = None,
+    only: Sequence[str] = (),
+    processes: int = 1,
+    questions: str = "",
+) -> dict[str, Any]:
+    """`theorems`: held-out ones; `unseen`: those of unseen modules. `record`: a JSONL file that keeps what is done and is gone
+    on from. `minutes`: stop starting theorems after so long. `only`: variants by their names or a part of them. `questions`: as in
+    `variants`.
+
+    Keys: `solved` (set → variant → budget → {solved, total, low, high}), `recall` and `recall_named` (set → retriever → cut →
+    share, `of` so many premises), `proofs_with_premises`, `gain` (see `gains`), `ms_a_goal` by retriever, `lean_ms_a_call`.
+    """
+    weights = _weights(run)
+    parse_questions(questions)
+    possible = variants(_has_model(run), weights is not None, questions)
+    whole = {v.name for v in possible} & set(only)
+    chosen = [v for v in possible if not only or v.name in whole or any(o in v.name for o in only if o not in whole)]
+    if not chosen:
+        raise UserError(f"no variant has {' or '.join(only)} in its name")
+    results = _read(record, [*theorems, *unseen])
+    bench = _Bench(index, weights, run, chosen, max(budgets), results, record, minutes, processes)
+    # In turn, so that what is cut short is cut short for both.
+    asyncio.run(bench.run([t for pair in _interleave(theorems, unseen) for t in pair]))
+    out: dict[str, Any] = {"run": str(run) if run else None, "trained_retriever": weights is not None, "lean": bench.lean}
+    sets = {"held-out theorems": theorems, "held-out modules": unseen}
+    complete = {t for t in {r.theorem.name for r in results} if all(bench.has(t, v) for v in chosen)}
+    out["solved"] = {
+        label: {v.name: _curve([r for r in results if r.variant == v.name], names, budgets) for v in chosen}
+        for label, ts in sets.items()
+        if (names := {t.name for t in ts} & complete)
+    }
+    out["gain"] = {label: gains(curves) for label, curves in out["solved"].items()}
+    wanted = _wanted(index, results, run)
+    out["proofs_with_premises"] = {k: sum(t.name in wanted for t in ts) for k, ts in sets.items()}
+    out["recall"], out["recall_named"], out["ms_a_goal"] = {}, {}, {}
+    mine = {label: [wanted[t.name] for t in ts if t.name in wanted] for label, ts in sets.items()}
+    # What the run proved in training: there a trained retriever has seen the answers.
+    here = {t.name for ts in sets.values() for t in ts}
+    mine["the run's other theorems"] = [w for name, w in wanted.items() if name not in here]
+    everybody = {w.theorem.name: w.theorem for found in mine.values() for w in found}
+    goals = asyncio.run(_goals(list(everybody.values()))) if everybody else {}
+    best, out["ms_a_goal"] = _ranked(index, weights, goals, everybody.values())
+    for label, found in mine.items():
+        if found:
+            out["recall"][label] = _recall(best, {w.theorem.name: w.term for w in found})
+            out["recall_named"][label] = _recall(best, {w.theorem.name: w.said for w in found})
+    out["lean_ms_a_call"] = round(1000 * bench.lean_s / max(bench.steps, 1), 2)
     return out
 
 
-def _recall(
-    name: str,
-    index: LibraryIndex,
-    wanted: Sequence[tuple[Theorem, tuple[str, ...]]],
-    goals: dict[str, tuple[str, ...]],
-) -> tuple[dict[str, float], float]:
-    made: dict[tuple[str, ...], Callable[[Sequence[str], int], list[str]]] = {}
-    hits = dict.fromkeys(CUTS, 0)
-    total, seconds, asked = 0, 0.0, 0
-    for theorem, used in wanted:
-        if theorem.name not in goals:
-            continue
-        if theorem.imports not in made:
-            made[theorem.imports] = make_retriever(name, index, index.reachable(theorem.imports))
-        began = time.perf_counter()
-        found = made[theorem.imports](goals[theorem.name], max(CUTS))
-        seconds += time.perf_counter() - began
-        asked += 1
-        total += len(used)
-        for k in CUTS:
-            hits[k] += len(set(used) & set(found[:k]))
-    return {str(k): round(hits[k] / max(total, 1), 4) for k in CUTS}, round(1000 * seconds / max(asked, 1), 3)
+def _interleave(a: Sequence[Theorem], b: Sequence[Theorem]) -> Iterable[Sequence[Theorem]]:
+    for i in range(max(len(a), len(b))):
+        yield [*a[i : i + 1], *b[i : i + 1]]
+
+
+def _has_model(run: Path | None) -> bool:
+    return run is not None and any(run.rglob("model.safetensors"))
+
+
+def _weights(run: Path | None) -> DenseWeights | None:
+    """Of a run's newest learned retriever; also from one of its checkpoints."""
+    folders = () if run is None else (run, run.resolve().parent.parent)
+    found = next((f for f in (sorted((x / "retrievers").glob("[0-9]*.npz")) for x in folders) if f), [])
+    return DenseWeights.load(found[-1]) if found else None
+
+
+def _curve(results: Sequence[_Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
+    calls = [r.calls for r in results if r.theorem.name in names and r.verdict == "proved"]
+    curve = {}
+    for b in budgets:
+        n = sum(c is not None and c <= b for c in calls)
+        low, high = wilson(n, len(names))
+        curve[str(b)] = {"solved": n, "total": len(names), "low": round(low, 4), "high": round(high, 4)}
+    return curve
+
+
+class _Bench:
+    """The searches and audits, one theorem after another, every variant on each."""
+
+    def __init__(
+        self, index: LibraryIndex, weights: DenseWeights | None, run: Path | None, chosen: Sequence[Variant], calls: int,
+        results: list[_Result], record: Path | None, minutes: float | None, processes: int,
+    ) -> None:  # fmt: skip
+        self.index, self.run_folder, self.chosen, self.calls = index, run, chosen, calls
+        self.results, self.record, self.processes = results, record, processes
+        self.until = time.monotonic() + 60 * minutes if minutes is not None else None
+        self.lean, self.steps, self.lean_s = "", 0, 0.0
+        self.explorer = Explorer(index, 0, OFFERED)
+        self.model: Any = None
+        if any(v.model for v in chosen):
+            from prover.models.transformer import LanguageModelPolicy
+            from prover.policies import checkpoint_of
+
+            assert run is not None
+            checkpoint = checkpoint_of(run)
+            self.model = LanguageModelPolicy.load(checkpoint, threads=1)
+            beside = learned_beside(checkpoint, "rankers")
+            self.ranker = TacticRanker.load(beside) if beside else None
+            self.ranked = Explorer(index, 0, OFFERED, self.ranker)
+        self.sources = {
+            v.name: PremiseSource(index, OFFERED if v.retriever else 0, v.retriever or "symbols", weights if v.trained else None)
+            for v in chosen
+        }
+        self._done = {(r.theorem.name, r.variant) for r in results}
+
+    def has(self, theorem: str, variant: Variant) -> bool:
+        return (theorem, variant.name) in self._done
+
+    async def run(self, theorems: Sequence[Theorem]) -> None:
+        todo = [t for t in theorems if not all(self.has(t.name, v) for v in self.chosen)]
+        if not todo:
+            return
+        gate = asyncio.Semaphore(2 * self.processes)
+        # Heartbeats are the limit; the clock, which a busy machine runs slower by, only ends what would never end.
+        limits = Limits(heartbeats=4000, seconds=60)
+        async with LeanPool(self.processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
+            self.lean = pool.runtime.name
+            # Neighbours share imports, so a process needs few environments at a time; blocks, so that a part is a fair sample.
+            blocks = [sorted(todo[i : i + 64], key=lambda t: t.imports) for i in range(0, len(todo), 64)]
+            await asyncio.gather(*(self._theorem(t, pool, auditor, gate) for block in blocks for t in block))
+            self.steps, self.lean_s = pool.steps, pool.lean_s
+
+    async def _theorem(self, theorem: Theorem, pool: LeanPool, auditor: Auditor, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            if self.until is not None and time.monotonic() > self.until:
+                return
+            shared = SharedAnswers(pool, again=("timeout", "memory", "crash"))
+            try:
+                root = await shared.open(theorem)
+            except (LeanError, LeanDied) as e:
+                mine = [_Result(theorem, v.name, None, 0, verdict=f"open: {e}") for v in self.chosen]
+            else:
+                try:
+                    mine = [await self._search(v, root, theorem, shared) for v in self.chosen if not self.has(theorem.name, v)]
+                finally:
+                    await shared.close()
+            verdicts: dict[str, Any] = {}
+            for r in mine:
+                if r.script is not None:
+                    if r.script not in verdicts:
+                        verdicts[r.script] = await auditor.audit(theorem, r.script)
+                    said = verdicts[r.script]
+                    r.verdict = f"{said.verdict}: {said.reason}"[:300] if said.reason else said.verdict
+                    r.used = list(said.premises)
+            self.results += mine
+            self._done |= {(r.theorem.name, r.variant) for r in mine}
+            _write(self.record, mine)
+
+    async def _search(self, v: Variant, root: Any, theorem: Theorem, shared: SharedAnswers) -> _Result:
+        model: Any = FreshNames(self.model) if v.fresh else self.model
+        ranked = Explorer(self.index, 0, OFFERED, self.ranker, disguise=model) if v.fresh else self.ranked
+        policy: Any = ExploringPolicy(model, ranked) if v.model else self.explorer
+        config = SearchConfig(
+            in_flight=1, suggestions=32 if v.model else 64, max_expansions=8, model_thread=False, questions=v.questions
+        )
+        search = Search(
+            root, shared, policy, model if v.model else None, config=config,
+            premises=self.sources[v.name].for_theorem(theorem.imports),
+        )  # fmt: skip
+        try:
+            result = await search.run(Budget(lean_calls=self.calls))
+        finally:
+            await search.close()
+        script = to_script(result.proof) if result.proof is not None else None
+        return _Result(theorem, v.name, result.lean_calls_to_solve, result.lean_calls, script)
+
+
+def _write(record: Path | None, results: Sequence[_Result]) -> None:
+    if record is None:
+        return
+    rows = [
+        {"theorem": r.theorem.name, "variant": r.variant, "calls": r.calls, "spent": r.spent, "script": r.script,
+         "used": r.used, "verdict": r.verdict}
+        for r in results
+    ]  # fmt: skip
+    with record.open("a", encoding="utf-8") as f:
+        f.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        f.flush()
+        os.fsync(f.fileno())
+
+
+def _read(record: Path | None, theorems: Sequence[Theorem]) -> list[_Result]:
+    if record is None or not record.exists():
+        return []
+    known = {t.name: t for t in theorems}
+    found = []
+    for n, line in enumerate(record.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            name = row.pop("theorem")
+            if name in known:
+                found.append(_Result(known[name], **row))
+        except (ValueError, TypeError, KeyError):
+            raise UserError(f"{record}:{n}: not a row of this benchmark; give another file, or remove it") from None
+    return found
+
+
+def named(script: str, names: Iterable[str]) -> list[str]:
+    """Of `names` those that a script says, whole."""
+    said = {m[0] for m in IDENTIFIER.finditer(script)}
+    return [n for n in names if n in said]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Library theorems that audited proofs of a theorem use."""
+
+    theorem: Theorem
+    term: set[str] = field(default_factory=set)
+    """In a proof's term, without pure logic and what decision procedures keep for themselves."""
+    said: set[str] = field(default_factory=set)
+    """Also named in its script."""
+
+
+def _wanted(index: LibraryIndex, results: Sequence[_Result], run: Path | None) -> dict[str, _Wanted]:
+    """By theorem, where there is any."""
+    proofs: list[tuple[Theorem, str, Sequence[str]]] = [
+        (r.theorem, r.script, r.used) for r in results if r.verdict == "proved" and r.script is not None
+    ]
+    if run is not None and (run / "ledger.sqlite").exists():
+        from rl.ledger import Ledger
+
+        proofs += [
+            (a.theorem, a.script, a.used)
+            for a in Ledger.open(run, readonly=True).attempts()
+            if a.outcome == "proved" and a.script is not None and a.theorem.library is not None
+        ]
+    speaking = {
+        p.name
+        for m in index.modules.values()
+        for p in (m.theorems if proofs else ())
+        if not p.name.startswith(INTERNAL) and not all(is_plumbing(c) for c in p.constants)
+    }
+    found: dict[str, _Wanted] = {}
+    for theorem, script, used in proofs:
+        if term := speaking & set(used):
+            mine = found.setdefault(theorem.name, _Wanted(theorem))
+            mine.term.update(term)
+            mine.said.update(named(script, term))
+    return found
+
+
+def _ranked(
+    index: LibraryIndex, weights: DenseWeights | None, goals: dict[str, tuple[str, ...]], theorems: Iterable[Theorem]
+) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
+    """By retriever and theorem its best premises, best first, and by retriever the median of milliseconds a goal."""
+    kinds = [(r, None, r + (" untrained" if r in ("dense", "hybrid") else "")) for r in RETRIEVERS]
+    if weights is not None:
+        kinds += [(r, weights, f"{r} trained") for r in ("dense", "hybrid")]
+    by_imports: dict[tuple[str, ...], dict[str, Theorem]] = {}
+    for t in theorems:
+        if t.name in goals:
+            by_imports.setdefault(t.imports, {})[t.name] = t
+    best: dict[str, dict[str, list[str]]] = {label: {} for _, _, label in kinds}
+    times: dict[str, list[float]] = {label: [] for _, _, label in kinds}
+    # Making a retriever takes a second: once for each set of imports, and none is kept.
+    for imports, mine in by_imports.items():
+        for name, w, label in kinds:
+            retriever = make_retriever(name, index, index.reachable(imports), w)
+            for theorem in mine:
+                began = time.perf_counter()
+                best[label][theorem] = [p.name for p in top(retriever, goals[theorem], max(CUTS))]
+                times[label].append(time.perf_counter() - began)
+    return best, {label: round(1000 * sorted(ts)[len(ts) // 2], 3) for label, ts in times.items() if ts}
+
+
+def _recall(best: dict[str, dict[str, list[str]]], wanted: dict[str, set[str]]) -> dict[str, Any]:
+    """Share of the wanted premises among the best, by retriever and cut; `of` how many."""
+    shares: dict[str, Any] = {}
+    for label, found in best.items():
+        mine = {name: used for name, used in wanted.items() if name in found}
+        total = sum(map(len, mine.values()))
+        hits = {k: sum(len(used & set(found[name][:k])) for name, used in mine.items()) for k in CUTS}
+        shares[label] = {**{str(k): round(n / max(total, 1), 4) for k, n in hits.items()}, "of": total}
+    return shares
+
+
+def gains(curves: dict[str, Any]) -> dict[str, Any]:
+    """What premises gain the trained prover at each budget: `true_names` and `fresh_names` as differences of shares solved, and
+    `lost`, the part of the former that the latter lacks (None where there is no gain to lose). Empty without a model."""
+    with_premises = [v for v in curves if v.startswith("trained, ") and not v.endswith(FRESH) and v != "trained, no premises"]
+    pairs = [(v + end, f"trained, no premises{end}") for v in with_premises for end in ("", FRESH)]
+    if len(pairs) != 2 or not all(v in curves for pair in pairs for v in pair):
+        return {}
+    found: dict[str, Any] = {}
+    for budget in curves[pairs[0][0]]:
+        true, fresh = (
+            (curves[v][budget]["solved"] - curves[none][budget]["solved"]) / curves[v][budget]["total"] for v, none in pairs
+        )
+        found[budget] = {
+            "true_names": round(true, 4), "fresh_names": round(fresh, 4), "lost": round(1 - fresh / true, 4) if true > 0 else None
+        }  # fmt: skip
+    return found
 
 
 async def _goals(theorems: Sequence[Theorem]) -> dict[str, tuple[str, ...]]:

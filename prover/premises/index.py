@@ -17,7 +17,7 @@ import msgspec
 from prover.lean.install import cache_dir
 from prover.lean.server import WHOLE_LIBRARY, LeanServer
 
-FORMAT = 2
+FORMAT = 4
 
 _GENERATED = re.compile(
     r"(^|\.)(eq_\d+|eq_def|eq_unfold|injEq|inj|sizeOf_spec|noConfusion\w*|congr_simp|hcongr_\d+|induct\w*|proof_\d+|"

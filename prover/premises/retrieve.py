@@ -1,152 +1,139 @@
-"""Which premises fit a goal: symbols shared with it, weighted by rarity.
+"""Retrieval in layers, each usable and measured alone, and what a search is offered.
 
-In the tradition of MePo (Meng & Paulson 2009) and SInE (Hoder & Voronkov 2011): a symbol counts by its inverse document
-frequency, and a premise is preferred when little of it is foreign to the goal.
+A retriever has `premises` and `score(constants of a goal) -> [premises]`, higher is better and at most 0 means: not worth
+offering. What one theorem may use is decided before any of them sees it: only premises of modules that its imports reach.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from prover.lean.theorem import ProofState
+from prover.premises.bm25 import Bm25Retriever
+from prover.premises.dense import DenseRetriever, DenseWeights
 from prover.premises.index import LibraryIndex, Premise
+from prover.premises.symbols import SymbolRetriever, is_plumbing
 
-# Found in nearly every statement, or only plumbing: they say nothing about what a lemma is about.
-_PLUMBING = frozenset({"Eq", "Iff", "Not", "And", "Or", "OfNat.ofNat", "instOfNatNat", "outParam", "id", "True", "False"})
+RETRIEVERS = ("symbols", "bm25", "symbols+bm25", "dense", "hybrid")
+"""Names of the retrievers. `dense` and `hybrid` (dense and symbols) are learned; without weights they are untrained."""
 
 
-class SymbolRetriever:
-    """Ranks the theorems of `modules` (all, if None) for a goal. About a millisecond a goal."""
+class Retriever(Protocol):
+    premises: Sequence[Premise]
 
-    def __init__(self, index: LibraryIndex, modules: frozenset[str] | None = None) -> None:
-        self.premises: list[Premise] = [
-            p for name, m in index.modules.items() if modules is None or name in modules for p in m.theorems
-        ]
-        n = max(len(self.premises), 1)
-        postings: dict[str, list[int]] = {}
-        for i, p in enumerate(self.premises):
-            for c in set(p.constants):
-                postings.setdefault(c, []).append(i)
-        self._weight = {
-            c: 0.0 if c in _PLUMBING or _is_instance(c) else float(np.log(n / len(ids))) for c, ids in postings.items()
-        }
-        self._postings = {c: np.array(ids, dtype=np.int32) for c, ids in postings.items()}
-        self._size = np.array([sum(self._weight[c] for c in set(p.constants)) for p in self.premises], dtype=np.float32)
-        self._heads: dict[str, np.ndarray] = {}
-        heads: dict[str, list[int]] = {}
-        for i, p in enumerate(self.premises):
-            for h in {p.head, *p.sides} - _PLUMBING - {""}:
-                heads.setdefault(h, []).append(i)
-        self._heads = {h: np.array(ids, dtype=np.int32) for h, ids in heads.items()}
-        self._simple = np.array([1.0 / (1.0 + 0.02 * len(p.name)) for p in self.premises], dtype=np.float32)
+    def score(self, constants: Sequence[str]) -> np.ndarray: ...
+
+
+class _Sum:
+    """Scores of different kinds added up: each counts by its share of its own best."""
+
+    def __init__(self, *parts: Retriever) -> None:
+        self.premises = parts[0].premises
+        self._parts = parts
 
     def score(self, constants: Sequence[str]) -> np.ndarray:
-        """[premises] relevance of every premise to a goal with these constants."""
-        shared = np.zeros(len(self.premises), dtype=np.float32)
-        present = [c for c in dict.fromkeys(constants) if self._weight.get(c, 0.0) > 0.0]
-        for c in present:
-            shared[self._postings[c]] += self._weight[c]
-        total = sum(self._weight[c] for c in present) or 1.0
-        foreign = np.maximum(self._size - shared, 0.0)
-        score = shared / (shared + foreign + 0.3 * (total - shared) + 1.0)
-        for c in present:
-            if (ids := self._heads.get(c)) is not None:
-                score[ids] *= 1.2
-        return score * self._simple
-
-    def top(self, constants: Sequence[str], k: int) -> list[Premise]:
-        """The `k` best premises, best first; none that shares nothing with the goal."""
-        if not self.premises:
-            return []
-        score = self.score(constants)
-        k = min(k, len(score))
-        best = np.argpartition(-score, k - 1)[:k]
-        best = best[np.argsort(-score[best], kind="stable")]
-        return [self.premises[i] for i in best if score[i] > 0.0]
+        scores = [p.score(constants) for p in self._parts]
+        return np.sum([s / max(float(s.max(initial=0.0)), 1e-6) for s in scores], axis=0)
 
 
-def _is_instance(name: str) -> bool:
-    last = name.rsplit(".", 1)[-1]
-    return last.startswith("inst") and last != "inst"
+def make_retriever(
+    name: str, index: LibraryIndex, modules: frozenset[str] | None = None, weights: DenseWeights | None = None
+) -> Retriever:
+    """A retriever over the theorems of `modules` (all, if None). ValueError for a name that is none of RETRIEVERS."""
+    premises = [p for m, info in index.modules.items() if modules is None or m in modules for p in info.theorems]
+    if name == "symbols":
+        return SymbolRetriever(premises)
+    if name == "bm25":
+        return Bm25Retriever(premises)
+    if name == "symbols+bm25":
+        return _Sum(SymbolRetriever(premises), Bm25Retriever(premises))
+    if name == "dense":
+        return DenseRetriever(premises, weights or DenseWeights.initial())
+    if name == "hybrid":
+        return DenseRetriever(premises, weights or DenseWeights.initial(), SymbolRetriever(premises))
+    raise ValueError(f"{name!r} is no retriever; there are {', '.join(RETRIEVERS)}")
+
+
+def top(retriever: Retriever, constants: Sequence[str], k: int) -> list[Premise]:
+    """The `k` best premises, best first; none that shares nothing with the goal."""
+    if not retriever.premises or k < 1:
+        return []
+    score = retriever.score(constants)
+    k = min(k, len(score))
+    best = np.argpartition(-score, k - 1)[:k]
+    best = best[np.argsort(-score[best], kind="stable")]
+    return [retriever.premises[int(i)] for i in best if score[i] > 0.0]
 
 
 class PremiseSource:
-    """Premises by state, for searches: one retriever a set of imports, made when first asked for."""
+    """Premises by state, for searches: one retriever a set of imports, made when first asked for.
 
-    def __init__(self, index: LibraryIndex, k: int = 16) -> None:
+    `k` names a state; of these up to `definitions` (a third, if None) are functions that occur in the goal, for `simp [f]` and
+    `unfold f`: they stand among the lemmas, one after every other. `k=0` offers nothing.
+    """
+
+    def __init__(
+        self,
+        index: LibraryIndex,
+        k: int = 16,
+        retriever: str = "symbols",
+        weights: DenseWeights | None = None,
+        definitions: int | None = None,
+    ) -> None:
+        if retriever not in RETRIEVERS:
+            raise ValueError(f"{retriever!r} is no retriever; there are {', '.join(RETRIEVERS)}")
         self.index = index
         self.k = k
-        self._retrievers: dict[tuple[str, ...], SymbolRetriever] = {}
+        self.name = retriever
+        self.definitions = k // 3 if definitions is None else definitions
+        self._weights = weights
+        self._retrievers: dict[tuple[str, ...], Retriever] = {}
 
-    def retriever(self, imports: tuple[str, ...]) -> SymbolRetriever:
+    def learned(self, weights: DenseWeights | None) -> None:
+        """Use these weights from now on."""
+        self._weights = weights
+        self._retrievers.clear()
+
+    def retriever(self, imports: tuple[str, ...]) -> Retriever:
         if imports not in self._retrievers:
-            self._retrievers[imports] = SymbolRetriever(self.index, self.index.reachable(imports))
+            reachable = self.index.reachable(imports)
+            self._retrievers[imports] = make_retriever(self.name, self.index, reachable, self._weights)
         return self._retrievers[imports]
 
     def for_theorem(
         self, imports: tuple[str, ...], forbidden: frozenset[str] = frozenset()
     ) -> Callable[[ProofState], tuple[str, ...]]:
         """A function from a state to the names of its best premises. `forbidden` names are never offered."""
-        retriever = self.retriever(imports)
+        retriever = self.retriever(imports) if self.k else None
 
         def premises(state: ProofState) -> tuple[str, ...]:
+            if retriever is None:
+                return ()
             constants = [c for g in state.goals for c in g.constants]
-            found = retriever.top(constants, self.k + len(forbidden))
-            return tuple(p.name for p in found if p.name not in forbidden)[: self.k]
+            functions = [d for d in definitions(constants) if d not in forbidden][: self.definitions]
+            found = top(retriever, constants, self.k + len(forbidden))
+            lemmas = [p.name for p in found if p.name not in forbidden][: self.k - len(functions)]
+            mixed = lemmas[:]
+            for i, f in enumerate(functions):
+                mixed.insert(min(3 * i + 2, len(mixed)), f)
+            return tuple(mixed)
 
         return premises
 
 
-class Bm25Retriever:
-    """Okapi BM25 (Robertson & Walker 1994) over the constants of types, by the rank_bm25 library."""
-
-    def __init__(self, index: LibraryIndex, modules: frozenset[str] | None = None) -> None:
-        from rank_bm25 import BM25Okapi
-
-        self.premises = [
-            p for name, m in index.modules.items() if modules is None or name in modules for p in m.theorems
-        ]
-        self._bm25 = BM25Okapi([_terms(p.constants) or ["."] for p in self.premises]) if self.premises else None
-
-    def score(self, constants: Sequence[str]) -> np.ndarray:
-        """[premises] relevance of every premise."""
-        if self._bm25 is None:
-            return np.zeros(0, dtype=np.float32)
-        return np.asarray(self._bm25.get_scores(_terms(constants)), dtype=np.float32)
+# Constructors, types and the notation that `simp` and `omega` know: unfolding them proves nothing.
+_KNOWN_TO_ALL = (
+    "Nat Nat.succ Nat.zero List List.nil List.cons Option Option.some Option.none Bool Bool.true Bool.false Int Array Prod "
+    "Prod.mk Fin BitVec HAdd.hAdd HSub.hSub HMul.hMul HDiv.hDiv HMod.hMod HPow.hPow Neg.neg LT.lt LE.le GE.ge GT.gt Ne Exists "
+    "Membership.mem GetElem.getElem GetElem?.getElem? HAppend.hAppend BEq.beq ite dite Decidable Decidable.decide Function.comp "
+    "Iff.intro PUnit Unit Subtype Sum Except String Char Vector cond bne Min.min Max.max"
+)
+_NOT_UNFOLDED = frozenset(_KNOWN_TO_ALL.split())
 
 
-def _terms(constants: Sequence[str]) -> list[str]:
-    return [c for c in dict.fromkeys(constants) if not _is_instance(c)]
-
-
-def _best(premises: Sequence[Premise], score: np.ndarray, k: int) -> list[str]:
-    order = np.argsort(-score, kind="stable")[:k]
-    return [premises[i].name for i in order if score[i] > 0.0]
-
-
-RETRIEVERS = ("symbols", "bm25", "hybrid")
-"""Names of the retrievers that can be measured alone."""
-
-
-def make_retriever(
-    name: str, index: LibraryIndex, modules: frozenset[str] | None = None
-) -> Callable[[Sequence[str], int], list[str]]:
-    """A function (constants of a goal, k) -> names of the k best premises, best first."""
-    if name == "symbols":
-        symbols = SymbolRetriever(index, modules)
-        return lambda constants, k: [p.name for p in symbols.top(constants, k)]
-    if name == "bm25":
-        bm25 = Bm25Retriever(index, modules)
-        return lambda constants, k: _best(bm25.premises, bm25.score(constants), k)
-    if name == "hybrid":
-        symbols, bm25 = SymbolRetriever(index, modules), Bm25Retriever(index, modules)
-
-        def hybrid(constants: Sequence[str], k: int) -> list[str]:
-            a, b = symbols.score(constants), bm25.score(constants)
-            # Scores of different kinds: each counts by its share of its own best.
-            return _best(bm25.premises, a / max(float(a.max(initial=0.0)), 1e-6) + b / max(float(b.max(initial=0.0)), 1e-6), k)
-
-        return hybrid
-    raise ValueError(f"{name!r} is no retriever; there are {', '.join(RETRIEVERS)}")
+def definitions(constants: Sequence[str]) -> list[str]:
+    """Of a goal's constants those that may be functions worth unfolding, in the goal's order."""
+    return [c for c in dict.fromkeys(constants) if "." in c and not is_plumbing(c) and c not in _NOT_UNFOLDED]

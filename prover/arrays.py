@@ -1,0 +1,37 @@
+"""Learned arrays in one file, written whole or not at all, and told from any other file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prover.errors import UserError
+from prover.files import write_whole
+
+
+def save_arrays(path: Path, version: int, arrays: Mapping[str, np.ndarray | float]) -> None:
+    """Write them with the version of their meaning. The folder is made where it is missing. Raises UserError."""
+    data = io.BytesIO()
+    whole: dict[str, Any] = {"format": version, **arrays}  # typed so, or numpy's stub takes one for `allow_pickle`
+    np.savez_compressed(data, **whole)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, data.getvalue())
+
+
+def load_arrays(path: Path, version: int, what: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The arrays of these shapes, as float32. Raises UserError for a file that is not `what`, e.g. `a tactic ranker`."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            found = {name: data[name].astype(np.float32) for name in shapes}
+            right = int(data["format"]) == version and all(found[n].shape == s for n, s in shapes.items())
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror or e}") from None
+    except Exception as e:  # numpy and zipfile raise many things for a broken file
+        raise UserError(f"{path}: not {what}: {e}") from None
+    if not right:
+        raise UserError(f"{path}: {what} of another version")
+    return found

@@ -1,0 +1,104 @@
+"""The comparison of premises: every variant on every theorem, audited, kept, and gone on from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prover.bench.premises import HELD_OUT_MODULES, _Result, _wanted, _weights, bench_premises, gains, named, variants
+from prover.errors import UserError
+from prover.lean.theorem import Theorem
+from prover.premises.dense import DenseWeights
+from prover.premises.index import LibraryIndex, ModuleInfo, Premise, library_index
+
+
+@pytest.mark.lean
+def test_every_variant_meets_every_theorem_once(tmp_path):
+    index = library_index()
+    hard = Theorem("hard", "(a b c : Nat) (f : Nat → Nat) : f (a.gcd b) + c = c + f (b.gcd a)")
+    easy = Theorem("easy", "(p : Prop) (h : p) : p")
+    record = tmp_path / "record.jsonl"
+    only = ("no premises", "explorer, symbols")
+    figures = bench_premises(index, [easy], [hard], None, (4, 24), record, only=only)
+    rows = [json.loads(line) for line in record.read_text().splitlines()]
+    assert len(rows) == 2 * 2 and {r["verdict"] for r in rows if r["theorem"] == "easy"} == {"proved"}
+    for counts in figures["solved"]["held-out theorems"].values():
+        assert counts["24"]["solved"] == counts["24"]["total"] == 1
+    unseen = figures["solved"]["held-out modules"]
+    assert all(v["4"]["solved"] <= v["24"]["solved"] for v in unseen.values())
+    assert all(0 <= share[k] <= 1 for r in figures["recall"].values() for share in r.values() for k in ("1", "8", "32"))
+    # Everything is on record: nothing is searched again.
+    again = bench_premises(index, [easy], [hard], None, (4, 24), record, only=only)
+    assert again["solved"] == figures["solved"] and len(record.read_text().splitlines()) == 4
+    assert bench_premises(index, [easy], [hard], None, (4,), None, 0.0, only)["solved"] == {}
+
+
+def test_variants_follow_what_there_is():
+    plain, full = variants(False, False), variants(True, True)
+    assert not any(v.model or v.trained for v in plain)
+    assert {v.name for v in full} - {v.name for v in plain} == {
+        "explorer, dense trained", "explorer, hybrid trained", "trained, no premises", "trained, hybrid",
+        "trained, no premises, fresh names", "trained, hybrid, fresh names",
+    }  # fmt: skip
+
+
+def test_a_variant_that_asks_lean_is_one_more():
+    (asking,) = set(variants(False, False, "exact?,rw?")) - set(variants(False, False))
+    assert asking.questions == "exact?,rw?" and asking.retriever == "symbols"
+
+
+def test_no_stage_trains_on_the_unseen_modules():
+    files = [*Path("curricula").glob("s*/*.toml"), Path("curricula/library.py")]
+    text = "".join(f.read_text() for f in files)
+    assert len(files) > 5 and "Init.Data.List.Lemmas" in text and not [m for m in HELD_OUT_MODULES if f'"{m}"' in text]
+
+
+def test_what_fresh_names_lose_of_the_gain():
+    def curve(n: int) -> dict:
+        return {"64": {"solved": n, "total": 100, "low": 0.0, "high": 1.0}}
+
+    curves = {
+        "explorer, symbols": curve(30), "trained, no premises": curve(20), "trained, hybrid": curve(40),
+        "trained, no premises, fresh names": curve(18), "trained, hybrid, fresh names": curve(33),
+    }  # fmt: skip
+    assert gains(curves) == {"64": {"true_names": 0.2, "fresh_names": 0.15, "lost": 0.25}}
+    assert gains({**curves, "trained, hybrid": curve(20)})["64"]["lost"] is None
+    assert gains({"explorer, symbols": curve(30)}) == {}
+
+
+def test_the_newest_retriever_of_a_run_is_found(tmp_path):
+    checkpoint = tmp_path / "checkpoints" / "000002"
+    checkpoint.mkdir(parents=True)
+    assert _weights(tmp_path) is None
+    (tmp_path / "retrievers").mkdir()
+    for n in (1, 2):
+        replace(DenseWeights.initial(), scale=float(n)).save(tmp_path / "retrievers" / f"{n:06d}.npz")
+    for folder in (tmp_path, checkpoint):
+        found = _weights(folder)
+        assert found is not None and found.scale == 2.0
+
+
+def test_recall_counts_what_terms_use_without_plumbing():
+    info = ModuleInfo((), tuple(
+        Premise(n, "A", "Eq", ("", ""), 0, True, cs)
+        for n, cs in (("A.map", ("List.map",)), ("A.len", ("List.length",)), ("logic", ("Eq",)), ("Lean.Omega.x", ("Nat",)))
+    ))  # fmt: skip
+    theorem = Theorem("t", "(p : Prop) (h : p) : p")
+    result = _Result(theorem, "v", 1, 1, "simp [A.map]", ["A.map", "A.len", "logic", "Lean.Omega.x", "gone"], "proved")
+    wanted = _wanted(LibraryIndex("test", {"A": info}), [result, replace(result, verdict="rejected", used=["B"])], None)
+    assert wanted["t"].term == {"A.map", "A.len"} and wanted["t"].said == {"A.map"}
+
+
+def test_a_premise_is_named_whole():
+    assert named("rw [Nat.add_comm] <;> simp", ["Nat.add", "Nat.add_comm", "simp_lemma"]) == ["Nat.add_comm"]
+
+
+def test_a_broken_record_is_named(tmp_path):
+    record = tmp_path / "record.jsonl"
+    record.write_text('{"theorem": "easy"}\n')
+    theorem = Theorem("easy", "(p : Prop) (h : p) : p")
+    with pytest.raises(UserError, match=r"record\.jsonl:1"):
+        bench_premises(None, [theorem], [], None, (4,), record)  # type: ignore[arg-type]

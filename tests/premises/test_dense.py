@@ -1,0 +1,109 @@
+"""The learned retriever: untrained it is a bag of symbols; training moves what helped up, on goals it never saw too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prover.errors import UserError
+from prover.premises.dense import BUCKETS, WIDTH, DenseRetriever, DenseWeights
+from prover.premises.index import LibraryIndex, ModuleInfo, Premise
+from prover.search.examples import Example
+from rl.algorithms.premise_selection import (
+    KIND,
+    SelectionConfig,
+    credit,
+    harvest_premises,
+    recall,
+    train_retriever,
+    without,
+)
+
+
+def premise(name: str, *constants: str, head: str = "Eq") -> Premise:
+    return Premise(name, "A", head, ("", ""), 0, True, constants)
+
+
+def library() -> LibraryIndex:
+    """For each type T: three lemmas about T.size, of which what helps is always the one about T.bound."""
+    found = []
+    for i in range(24):
+        t = f"T{i}"
+        found += [premise(f"{t}.size_{x}", t, f"{t}.size", f"{t}.{x}") for x in ("zero", "one", "bound")]
+    return LibraryIndex("test", {"A": ModuleInfo((), tuple(found))})
+
+
+def row(i: int) -> dict:
+    t = f"T{i}"
+    return {"constants": [t, f"{t}.size"], "imports": ["A"], "good": [f"{t}.size_bound"], "bad": [f"{t}.size_zero", f"{t}.size_one"]}
+
+
+def test_untrained_the_shared_symbols_come_first():
+    retriever = DenseRetriever([p for m in library().modules.values() for p in m.theorems], DenseWeights.initial())
+    score = retriever.score(["T3", "T3.size"])
+    best = {retriever.premises[i].name for i in np.argsort(-score)[:3]}
+    assert best == {"T3.size_zero", "T3.size_one", "T3.size_bound"}
+
+
+@pytest.mark.parametrize("symbols", [True, False])
+def test_training_carries_over_to_types_it_never_saw(symbols):
+    rows, unseen = [row(i) for i in range(16)], [row(i) for i in range(16, 24)]
+    start = DenseWeights.initial()
+    trained, metrics = train_retriever(rows, library(), SelectionConfig(seconds=60, epochs=30), start)
+    before, after = (recall(unseen, library(), w, 1, symbols) for w in (start, trained))
+    assert before < 0.8 and after == 1.0, (before, after, metrics)
+    assert metrics["examples"] == 16
+
+
+def test_nothing_to_learn_from_changes_nothing():
+    start = DenseWeights.initial(3)
+    useless = {**row(1), "good": ["not.in.the.library"]}
+    trained, metrics = train_retriever([useless], library(), start=start)
+    assert trained is start and metrics == {"examples": 0}
+
+
+def test_weights_come_back_from_their_file(tmp_path):
+    w = DenseWeights.initial(5)
+    w.save(tmp_path / "retriever.npz")
+    back = DenseWeights.load(tmp_path / "retriever.npz")
+    assert np.allclose(w.table, back.table, atol=1e-3) and back.scale == w.scale and back.table.shape == (BUCKETS, WIDTH)
+    assert [p.name for p in tmp_path.iterdir()] == ["retriever.npz"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really", None])
+def test_a_broken_file_is_named(tmp_path, content):
+    path = tmp_path / "retriever.npz"
+    if content is None:
+        np.savez(path, format=1, table=np.zeros((2, 2)), goal=np.eye(2), premise=np.eye(2), scale=1.0, symbolic=1.0)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"retriever\.npz"):
+        DenseWeights.load(path)
+
+
+def example(best: list[str], errors: list[str], premises: tuple[str, ...], solved: bool = True) -> Example:
+    return Example(
+        "⊢ p", "k", premises, (), 5, solved, False, 1 if solved else None, 1.0, tuple((t, 1) for t in best),
+        tuple((t, "error") for t in errors), 0, constants=("T1", "T1.size"),
+    )  # fmt: skip
+
+
+def test_credit_goes_to_what_did_the_work():
+    e = example(["simp [A.b]", "rw [A.c]", "simp_all", "simp_all [A.d]"], ["exact A.e ..", "rw [A.f]", "simp", "rw [← A.c]"], ("A.b", "A.c", "A.d", "A.e", "A.f"))
+    good, bad = credit(e)
+    assert good == ["A.b", "A.c"], "simp_all does without A.d"
+    assert bad == ["A.e", "A.f"]
+    assert without("rw [← A.c]", "A.c") == "rw" and without("simp [A.b, x]", "A.b") == "simp [A.b, x]"
+
+
+def test_of_many_premises_the_proof_term_says_which_helped():
+    e = example(["first | (exact A.b ..) | (exact A.c ..)"], ["rw [A.d]"], ("A.b", "A.c", "A.d"))
+    assert credit(e) == ([], ["A.d"])
+    assert credit(e, ["A.c", "Eq.mpr"]) == (["A.c"], ["A.d"])
+
+
+def test_only_audited_proofs_teach():
+    e = example(["rw [A.c]"], [], ("A.c",))
+    assert not list(harvest_premises([e], False, ["A"]))
+    ((kind, data),) = harvest_premises([e, example([], ["rw [A.c]"], ("A.c",), solved=False)], True, ["A"])
+    assert kind == KIND and data == {"constants": ("T1", "T1.size"), "imports": ["A"], "good": ["A.c"], "bad": []}
