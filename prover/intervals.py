@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 
-def wilson(solved: int, total: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(solved: float, total: float, z: float = 1.96) -> tuple[float, float]:
     """The Wilson score interval of a proportion (Wilson 1927); z = 1.96 for 95 %."""
     if total == 0:
         return 0.0, 1.0
@@ -13,3 +14,20 @@ def wilson(solved: int, total: int, z: float = 1.96) -> tuple[float, float]:
     centre = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def wilson_over_seeds(solved: Sequence[int], seeds: int, z: float = 1.96) -> tuple[float, float]:
+    """The interval of a solve rate measured with several seeds on the same theorems; `solved[i]`: seeds that solved theorem i.
+
+    Attempts at one theorem are alike, so they do not count as independent: Wilson's interval with the effective number of
+    attempts (Kish 1965, design effect) that explains how much theorems differ, at least one a theorem and at most one an
+    attempt. It speaks of theorems like these, not only of other seeds. With one seed it is `wilson`.
+    """
+    n = len(solved)
+    if n == 0 or seeds < 1:
+        return 0.0, 1.0
+    p = sum(solved) / (n * seeds)
+    between = sum((s / seeds - p) ** 2 for s in solved) / n
+    effective = n * p * (1 - p) / between if between > 0 else (n if p in (0.0, 1.0) else n * seeds)
+    effective = min(max(effective, n), n * seeds)
+    return wilson(p * effective, effective, z)

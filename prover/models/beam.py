@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,7 @@ class DecodeConfig:
     batch_rows: int = 384
     """Candidates computed together: queries a batch times n."""
     seed: int = 0
+    """Of `stochastic`, with the state and how often it was asked before: the same question has the same answer."""
 
 
 @dataclass(slots=True)
@@ -62,20 +64,20 @@ def beam_search(
     *,
     eos: int,
     banned: Tensor,
-    noisy: Tensor,
-    noise: torch.Generator,
+    noise: Sequence[torch.Generator | None],
 ) -> list[list[tuple[float, list[int]]]]:
     """(log-probability, ids without `eos`) of at most `n` ended sequences for each of B queries, in no order.
 
     `logits` [B, V]: for the first token, from position 0 of the cache's tail. `banned` [B, V]: 0, or -inf for tokens a query
-    must not use (they keep their share of the probability). `noisy` [B]: queries to sample for.
+    must not use (they keep their share of the probability). `noise` [B]: for each query to sample for, where its noise comes
+    from, so that what is sampled for one does not depend on the others.
     """
     b, vocab = logits.shape
     device = logits.device
     zero = torch.zeros(b, 1, device=device)
     beams = _Beams(zero, zero, zero, zero.bool(), torch.empty(b, 1, 0, dtype=torch.long, device=device))
     query = torch.arange(b, device=device)
-    noisy = noisy[:, None, None]
+    noisy = torch.tensor([g is not None for g in noise], device=device)[:, None, None]
     found: list[list[tuple[float, list[int]]]] = [[] for _ in range(b)]
     # Children outside the most probable `width` of a beam are never looked at.
     width = min(vocab, max(2 * n, 32))
@@ -115,17 +117,20 @@ def beam_search(
             cache.select(rows)
             beams.select(rows)
             query, banned, noisy, parent, token = query[rows], banned[rows], noisy[rows], parent[rows], token[rows]
+            noise = [noise[i] for i in rows.tolist()]
         cache.reorder(parent)
         logits = runner.step(cache, token).float()
     return found
 
 
-def _perturb(phi: Tensor, parent: Tensor, noise: torch.Generator) -> Tensor:
+def _perturb(phi: Tensor, parent: Tensor, noise: Sequence[torch.Generator | None]) -> Tensor:
     """Gumbel-perturbed log-probabilities [B, K, W] of children, conditioned on their maximum being the parent's [B, K].
 
     Kool, van Hoof and Welling 2019, equations 23-24 of appendix B.3 (the numerically stable form).
     """
-    uniform = torch.rand(phi.shape, generator=noise, device=phi.device).clamp_(1e-20, 1 - 1e-7)
+    shape = phi.shape[1:]
+    drawn = [torch.rand(shape, generator=g) if g is not None else torch.full(shape, 0.5) for g in noise]
+    uniform = torch.stack(drawn).to(phi.device).clamp_(1e-20, 1 - 1e-7)
     g = phi - torch.log(-torch.log(uniform))
     top = g.max(-1, keepdim=True).values
     v = parent[..., None] - g + torch.log1p(-torch.exp((g - top).clamp(max=0)))

@@ -1,4 +1,7 @@
-"""The learner: weighted cross-entropy (or a clipped policy gradient) on tactics and value bins, on one device."""
+"""The learner: weighted cross-entropy (or a clipped policy gradient) on tactics and value bins.
+
+One process and device, or several that average their gradients (see parallel.py).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from prover.models import parallel
 from prover.models.batches import Batch, Example, PolicyExample, ValueExample, batch_order, collate, fingerprint, group
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.tokenizer import TextCodec
@@ -120,16 +124,18 @@ class Learner:
         )
         sums: dict[str, float] = {}
         taken = 0
-        while taken < limit and (seconds is None or time.monotonic() - start < seconds):
-            if self.batch >= len(order):
+        while True:
+            spent = (time.monotonic() - start) / seconds if seconds is not None else 0.0
+            spent = parallel.largest(max(spent, taken / limit if limit < 1 << 60 else 0.0), self.device)
+            if spent >= 1.0:
+                break
+            if self.batch * parallel.ranks() >= len(order):
                 self.epoch, self.batch = self.epoch + 1, 0
                 order = batch_order(rows, self.config.batch_tokens, self._random())
-            progress = taken / limit if limit < 1 << 60 else 0.0
-            if seconds is not None:
-                progress = max(progress, (time.monotonic() - start) / seconds)
-            chosen = [rows[i] for i in order[self.batch]]
+            # Ranks share an epoch: batch after batch, each takes the next; a last few may be taken twice.
+            chosen = [rows[i] for i in order[(self.batch * parallel.ranks() + parallel.rank()) % len(order)]]
             batch = collate(self.prompter, chosen, self.config.rename, self._random(self.batch), self.device)
-            for name, x in self._update(batch, self._rate(progress)).items():
+            for name, x in self._update(batch, self._rate(spent)).items():
                 sums[name] = sums.get(name, 0.0) + x
             self.batch += 1
             taken += 1
@@ -159,6 +165,24 @@ class Learner:
             "examples": float(examples),
             "skipped": float(skipped),
         }
+
+    @torch.no_grad()
+    def logprobs(self, examples: Sequence[PolicyExample]) -> list[float]:
+        """log p(tactic, <eos> | prompt) of each example under the present model; nan for tactics too long to learn."""
+        places: dict[int, list[int]] = {}
+        for i, e in enumerate(examples):
+            places.setdefault(id(e), []).append(i)
+        found = [math.nan] * len(examples)
+        rows, _ = group(self.prompter, examples)
+        for chosen in batch_order(rows, 16 * self.config.batch_tokens, self._random()):
+            batch = collate(self.prompter, [rows[i] for i in chosen], 0.0, self._random(), self.device)
+            nats = F.cross_entropy(self._logits(self.model, batch), batch.targets, reduction="none")
+            totals = torch.zeros_like(batch.weight).index_add(0, batch.owner, -nats).tolist()
+            answers = [e for i in chosen for e in rows[i].examples]
+            for e, total in zip(answers, totals, strict=True):
+                for i in places[id(e)]:
+                    found[i] = total
+        return found
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the weights to publish, on the CPU: the average if there is one."""
@@ -237,6 +261,7 @@ class Learner:
             loss = loss + c.kl * kl
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        parallel.average_gradients(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip_norm)
         if not torch.isfinite(norm):
             raise FloatingPointError(

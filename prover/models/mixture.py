@@ -1,4 +1,4 @@
-"""Several policies as one: a mixture of their distributions."""
+"""A model and the explorer as one policy: a mixture of their distributions."""
 
 from __future__ import annotations
 
@@ -6,38 +6,51 @@ import math
 from collections.abc import Sequence
 
 from prover.models.base import Policy, Query, Suggestion
+from prover.models.portfolio import Explorer
+
+EXPLORER_WEIGHT = 0.5
+"""Share of the explorer in a trained prover."""
 
 
-class Mixture:
-    """`sum_i weight_i * policy_i`: what a model learned, widened by what an explorer would try.
+class ExploringPolicy:
+    """What a model learned, widened by what the explorer would try: both are asked, and their distributions mixed.
 
-    Each policy's proposals are renormalised over what it proposed, so that a policy that spreads its mass over text it
-    never proposes is not lost beside one that knows exactly what it can say.
+    Up to three times `n` tactics come back, since asking the explorer costs nothing.
     """
 
-    def __init__(self, policies: Sequence[tuple[Policy, float]]) -> None:
-        total = sum(w for _, w in policies)
-        if not policies or total <= 0:
-            raise ValueError("a mixture needs a policy with a positive weight")
-        self.policies = [(p, w / total) for p, w in policies]
+    def __init__(self, model: Policy, explorer: Explorer, weight: float = EXPLORER_WEIGHT) -> None:
+        """`weight`: the explorer's share, in [0, 1]."""
+        self.model, self.explorer, self.weight = model, explorer, weight
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        return combine([(p.suggest(queries, n), w) for p, w in self.policies], n)
+        return explored(self.model.suggest(queries, n), queries, self.explorer, self.weight, n)
+
+
+def explored(
+    learned: list[list[Suggestion]], queries: Sequence[Query], explorer: Explorer, weight: float, n: int
+) -> list[list[Suggestion]]:
+    """A model's answers mixed with the explorer's. An explorer with a ranker judges the model's tactics too, so that one which
+    looks hopeless keeps only the share that the model gave it."""
+    if weight <= 0:
+        return learned
+    widened = explorer.suggest(queries, 3 * n, [[s.tactic for s in row] for row in learned])
+    return combine([(learned, 1 - weight), (widened, weight)], 3 * n)
 
 
 def combine(parts: Sequence[tuple[list[list[Suggestion]], float]], n: int) -> list[list[Suggestion]]:
-    """Mix the answers of several policies, [policies][queries][suggestions] with weights, keeping the best `n` of each."""
+    """Mix the answers of several policies, [policies][queries][suggestions] with weights, keeping the best `n` of each.
+
+    Probabilities are taken as they are said, not renormalised over what was proposed: a model that is sure of nothing, as one
+    that has hardly learned, must not outvote a policy that is.
+    """
     mixed: list[list[Suggestion]] = []
     for row in zip(*(answers for answers, _ in parts), strict=True):
         mass: dict[str, float] = {}
         source: dict[str, str] = {}
         for suggestions, (_, weight) in zip(row, parts, strict=True):
-            total = sum(math.exp(s.logprob) for s in suggestions)
             for s in suggestions:
-                p = weight * math.exp(s.logprob) / total if total > 0 else 0.0
-                if p > mass.get(s.tactic, 0.0) * 0.5:
-                    source.setdefault(s.tactic, s.source)
-                mass[s.tactic] = mass.get(s.tactic, 0.0) + p
+                source.setdefault(s.tactic, s.source)
+                mass[s.tactic] = mass.get(s.tactic, 0.0) + weight * math.exp(s.logprob)
         best = sorted(mass, key=lambda t: -mass[t])[:n]
-        mixed.append([Suggestion(t, math.log(max(mass[t], 1e-12)), source.get(t, "")) for t in best])
+        mixed.append([Suggestion(t, math.log(max(mass[t], 1e-12)), source[t]) for t in best])
     return mixed

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from prover.lean.theorem import ProofState
+from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query, Suggestion
+from prover.models.fresh_names import FreshNames
+from prover.models.ranker import Reader, TacticRanker
 from prover.premises.index import LibraryIndex, Premise
 
 PORTFOLIO = ("rfl", "simp", "omega", "decide", "simp_all", "grind")
@@ -39,63 +43,128 @@ class Portfolio:
         ]
 
 
+# A template with its weight: about how often it closed a goal on which it could be said, guided by what closed training theorems in
+# one call that the portfolio leaves open: most often case analysis or induction, with functions unfolded or lemmas added.
+# {h}, {g}: hypotheses; {p}: a lemma; {ps}: the best lemmas; {d}: a function of the goal; {ds}: all of those offered.
 _GENERAL = (
-    ("constructor", 1.0),
-    ("intros", 0.5),
-    ("exfalso", 0.2),
-    ("split", 1.0),
-    ("split <;> simp_all", 1.0),
-    ("ext", 0.7),
-    ("ext <;> simp", 0.8),
-    ("funext", 0.3),
-    ("simp at *", 0.4),
-    ("assumption", 0.5),
-    ("contradiction", 0.5),
-    ("left", 0.2),
-    ("right", 0.2),
-    ("apply Iff.intro", 0.4),
-    ("refine ⟨?_, ?_⟩", 0.4),
-    ("symm", 0.3),
-    ("exact rfl", 0.3),
+    ("constructor", 0.6),
+    ("intros", 0.3),
+    ("exfalso", 0.1),
+    ("split", 0.6),
+    ("split <;> simp_all", 0.9),
+    ("ext", 0.4),
+    ("ext <;> simp", 0.7),
+    ("ext <;> simp_all", 0.5),
+    ("funext", 0.2),
+    ("simp at *", 0.3),
+    ("assumption", 0.3),
+    ("contradiction", 0.3),
+    ("left", 0.1),
+    ("right", 0.1),
+    ("constructor <;> simp_all", 0.5),
+    ("constructor <;> intro h <;> simp_all", 0.7),
+    ("symm", 0.2),
     ("simp <;> omega", 0.8),
+    ("simp_all <;> omega", 0.4),
+    ("simp [eq_comm]", 0.3),
     ("simp; rfl", 0.3),
+    ("infer_instance", 0.2),
+)
+_INDUCTION = (
+    ("induction {h} <;> simp_all", 1.3),
+    ("induction {h} <;> simp_all <;> omega", 0.5),
+    ("induction {h}", 0.4),
 )
 _VARIABLE = (
-    ("cases {h} <;> simp", 1.0),
-    ("cases {h} <;> rfl", 0.7),
-    ("cases {h} <;> simp_all", 0.7),
-    ("induction {h} <;> simp_all", 1.2),
-    ("induction {h} with | _ => simp_all", 0.2),
-    ("cases {h}", 0.5),
-    ("induction {h}", 0.5),
-    ("rcases {h} with ⟨⟩ <;> simp", 0.2),
-)
-_HYPOTHESIS = (
-    ("exact {h}", 0.4),
-    ("rw [{h}]", 0.5),
-    ("rw [← {h}]", 0.3),
-    ("simp [{h}]", 0.8),
-    ("apply {h}", 0.4),
+    ("cases {h} <;> simp", 0.4),
+    ("cases {h} <;> rfl", 1.0),
+    ("cases {h} <;> simp_all", 1.2),
+    ("cases {h} <;> simp <;> omega", 0.4),
+    ("cases {h} <;> simp <;> split <;> simp_all", 0.5),
+    ("cases {h} <;> rename_i {h} <;> cases {h} <;> simp_all", 0.4),
     ("cases {h}", 0.4),
-    ("simp at {h}", 0.3),
-    ("subst {h}", 0.3),
-    ("simp_all [{h}]", 0.2),
 )
+_TWO_VARIABLES = (
+    ("cases {h} <;> cases {g} <;> simp_all", 0.9),
+    ("cases {h} <;> cases {g} <;> rfl", 0.4),
+)
+_INDUCTION_GENERALIZING = (("induction {h} generalizing {g} <;> cases {g} <;> simp_all", 0.7),)
+_PROPOSITION = (("by_cases {h} <;> simp_all", 1.0), ("by_cases {h}", 0.2))
+_HYPOTHESIS = (
+    ("exact {h}", 0.3),
+    ("rw [{h}]", 0.4),
+    ("rw [← {h}]", 0.2),
+    ("simp [{h}]", 0.6),
+    ("apply {h}", 0.3),
+    ("cases {h}", 0.3),
+    ("cases {h} <;> simp_all", 0.5),
+    ("induction {h} <;> simp_all", 0.2),
+    ("simp at {h}", 0.2),
+    ("simpa using {h}", 0.3),
+    ("exact {h}.symm", 0.1),
+    ("subst {h}", 0.2),
+)
+_DEFINITION = (
+    ("simp [{d}]", 0.8),
+    ("simp_all [{d}]", 0.4),
+    ("simp [{d}] <;> omega", 0.5),
+    ("unfold {d} <;> split <;> simp_all", 0.9),
+    ("unfold {d} <;> simp_all", 0.3),
+    ("unfold {d} <;> rfl", 0.3),
+    ("unfold {d}", 0.2),
+)
+_DEFINITIONS = (
+    ("simp [{ds}]", 0.8),
+    ("simp_all [{ds}]", 0.5),
+    ("simp [{ds}] <;> split <;> simp_all", 1.3),
+    ("simp [{ds}] <;> omega", 0.5),
+)
+_VARIABLE_DEFINITIONS = (("cases {h} <;> simp_all [{ds}]", 1.3), ("cases {h} <;> simp [{ds}] <;> split <;> simp_all", 0.5))
+_INDUCTION_DEFINITIONS = (("induction {h} <;> simp_all [{ds}]", 1.3),)
+_INDUCTION_GENERALIZING_DEFINITIONS = (("induction {h} generalizing {g} <;> simp_all [{ds}]", 0.6),)
 _PREMISE_ANY = (
-    ("simp [{p}]", 1.2),
-    ("exact {p} ..", 0.7),
-    ("apply {p}", 0.6),
-    ("simp_all [{p}]", 0.4),
+    ("simp [{p}]", 0.4),
+    ("exact {p} ..", 0.4),
+    ("apply {p}", 0.35),
+    ("apply {p} <;> simp_all", 0.3),
+    ("simp_all [{p}]", 0.3),
 )
-_PREMISE_EQUATION = (("rw [{p}]", 1.2), ("rw [← {p}]", 0.5), ("exact ({p} ..).symm", 0.3), ("rw [{p}]; simp", 0.3))
+_PREMISE_EQUATION = (
+    ("rw [{p}]", 0.6),
+    ("rw [← {p}]", 0.3),
+    ("rw [{p}] <;> simp", 0.4),
+    ("exact ({p} ..).symm", 0.2),
+)
+_PREMISE_HYPOTHESIS = (("exact {p} {h}", 0.2), ("simpa [{p}] using {h}", 0.3), ("rw [{p}] at {h}", 0.2))
+_PREMISES = (
+    ("simp [{ps}]", 0.9),
+    ("simp_all [{ps}]", 0.5),
+    ("simp [{ds}, {ps}]", 0.5),
+    ("simp [{ps}] <;> omega", 0.3),
+)
+_VARIABLE_PREMISES = (("cases {h} <;> simp_all [{ps}]", 1.0),)
+_INDUCTION_PREMISES = (("induction {h} <;> simp_all [{ps}]", 1.2),)
+_ALTERNATIVES = (
+    ("first | exact {p} ..", 0.8),
+    ("first | apply {p} <;> first | assumption | omega | simp_all", 0.6),
+    ("first | rw [{p}] <;> first | done | assumption | omega", 0.4),
+    ("first | rw [← {p}] <;> first | done | assumption | omega", 0.2),
+)
+"""Many lemmas in one call: Lean tries them in order until one closes the goal."""
+
+_FADE = 0.85
+"""Of a template's weight from one premise or hypothesis to the next."""
 
 
 class Explorer:
-    """Tactic templates filled with hypotheses and premises, in a random order drawn in proportion to their weights.
+    """Tactic templates filled with hypotheses, lemmas and definitions, best first but for some luck.
 
-    The order depends only on the seed and the state, so that a search repeats itself. Expanding a state again goes on
-    in the same order. With the weights that stand here nothing in it is learned: it finds the first proofs, and keeps a
-    trained policy from forgetting to look elsewhere. `weights` by template replaces them with learned ones.
+    The order is a draw without replacement in proportion to weight ** `sharpness`; the probability said of a tactic is its
+    weight's share, which is flatter: a search shall not dive after the first tactics. Both depend only on the seed and the
+    state, so that a search repeats itself, and expanding a state again goes on in the same order. With the weights that stand
+    here nothing in it is learned: it finds the first proofs, and keeps a trained policy from forgetting to look elsewhere.
+    `ranker` replaces weights and luck by a learned order; it sees names through `disguise`, if there is one. `premises`: so many
+    of those offered are used one by one.
     """
 
     def __init__(
@@ -103,62 +172,164 @@ class Explorer:
         index: LibraryIndex | None = None,
         seed: int = 0,
         premises: int = 8,
-        weights: Mapping[str, float] | None = None,
+        ranker: TacticRanker | None = None,
+        sharpness: float = 3.0,
+        disguise: FreshNames | None = None,
     ) -> None:
         self.seed = seed
         self.premises = premises
-        self.weights = weights
+        self.ranker = ranker
+        self.disguise = disguise
+        self.sharpness = sharpness
         self._known: dict[str, Premise] = (
             {p.name: p for m in index.modules.values() for p in m.theorems} if index is not None else {}
         )
 
-    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        return [self._one(q, n) for q in queries]
+    def suggest(
+        self, queries: Sequence[Query], n: int, others: Sequence[Sequence[str]] | None = None
+    ) -> list[list[Suggestion]]:
+        """`others`: for each query, tactics from elsewhere that a ranker shall judge among its own."""
+        if self.ranker is not None:
+            extra = others or [()] * len(queries)
+            return [self._ranked(self.ranker, q, n, o) for q, o in zip(queries, extra, strict=True)]
+        return [self._drawn(q, n) for q in queries]
 
-    def _one(self, query: Query, n: int) -> list[Suggestion]:
+    def _ranked(self, ranker: TacticRanker, query: Query, n: int, others: Sequence[str]) -> list[Suggestion]:
+        own = dict(self.instances(query.state, query.premises))
+        tactics = list(dict.fromkeys([*own, *others]))
+        if not tactics:
+            return []
+        shown, known, said = query, self._known, tactics
+        if self.disguise is not None:
+            shown = self.disguise.shown(query)
+            known = self.disguise.known([self._known[p] for p in query.premises if p in self._known])
+            said = [self.disguise.said(t, query) for t in tactics]
+        goal = shown.state.goals[0]
+        reader = Reader(goal, shown.premises, known)
+        order = ranker.rank(goal, [reader.read(t) for t in said], (query.attempt + 1) * n)[query.attempt * n :]
+        return [Suggestion(tactics[i], math.log(max(p, 1e-12)), "explorer" if tactics[i] in own else "") for i, p in order]
+
+    def _drawn(self, query: Query, n: int) -> list[Suggestion]:
         weighted: dict[str, float] = {}
-        for tactic, template, weight in self.instances(query.state, query.premises):
-            if self.weights is not None:
-                # What instance of a template fits best is not learned: the later ones keep their smaller share.
-                weight = self.weights.get(template, 0.01) * min(weight, 1.0)
-            weighted[tactic] = weighted.get(tactic, 0.0) + weight
+        for tactic, weight in self.instances(query.state, query.premises):
+            weighted[tactic] = max(weighted.get(tactic, 0.0), weight)
         rng = random.Random(f"{self.seed} {query.state.key}")
         total = sum(weighted.values())
-        # Gumbel-top-k: a draw without replacement in proportion to the weights (Vieira 2014).
-        order = sorted(weighted, key=lambda t: math.log(weighted[t]) - math.log(-math.log(rng.random())), reverse=True)
+        # Gumbel-top-k: a draw without replacement in proportion to weight ** sharpness (Vieira 2014).
+        luck = {t: -math.log(-math.log(rng.random())) for t in weighted}
+        order = sorted(weighted, key=lambda t: self.sharpness * math.log(weighted[t]) + luck[t], reverse=True)
         chosen = order[query.attempt * n : (query.attempt + 1) * n]
         return [Suggestion(t, math.log(weighted[t] / total), "explorer") for t in chosen]
 
-    def instances(self, state: ProofState, premises: Sequence[str]) -> Iterator[tuple[str, str, float]]:
-        """(tactic, template, weight) of everything that fits the state's first goal."""
+    def instances(self, state: ProofState, premises: Sequence[str]) -> Iterator[tuple[str, float]]:
+        """(tactic, weight) of everything that fits the state's first goal."""
         if not state.goals:
             return
         goal = state.goals[0]
         lead = "intros; " if _binds(goal.target) else ""
-        for tactic in PORTFOLIO:
-            yield lead + tactic, tactic, 1.0
+        for i, tactic in enumerate(PORTFOLIO):
+            yield lead + tactic, 4.0 * 0.9**i
         if lead:
-            yield "intros", "intros", 3.0
-            yield "intro h", "intro h", 1.0
-        for tactic, weight in _GENERAL:
-            yield tactic, tactic, weight
-        named = [(n, t) for n, t in goal.hypotheses if re.fullmatch(r"[^\W\d][\w'₀-₉]*", n)][-8:]
-        for i, (name, type_) in enumerate(reversed(named)):
-            fade = 0.85**i
-            if type_ in ("Prop", "Type") or type_.startswith(("Type ", "Sort ")):
-                continue
-            for template, weight in _VARIABLE if _is_data(type_) else _HYPOTHESIS:
-                yield template.format(h=name), template, weight * fade
-        for i, name in enumerate(premises[: self.premises]):
-            fade = 0.85**i
-            known = self._known.get(name)
-            for template, weight in _PREMISE_ANY:
-                yield template.format(p=name), template, weight * fade
-            if known is None or known.rewrites:
-                for template, weight in _PREMISE_EQUATION:
-                    yield template.format(p=name), template, weight * fade
-        for i, (a, b) in enumerate(zip(premises, premises[1:4], strict=False)):
-            yield f"simp [{a}, {b}]", "simp [{p}, {q}]", 0.5 * 0.8**i
+            yield "intros", 3.0
+            yield "intro h", 0.8
+        yield from _GENERAL
+        at_hand = _kinds(goal)
+        lemmas = [p for p in premises if self._is_lemma(p)]
+        functions = [p for p in premises if not self._is_lemma(p)]
+        yield from _fill(_VARIABLE, h=at_hand.variables)
+        yield from _fill(_INDUCTION, h=at_hand.recursive)
+        yield from _fill(_PROPOSITION, h=at_hand.propositions)
+        yield from _fill(_HYPOTHESIS, h=at_hand.facts)
+        for i, h in enumerate(at_hand.variables[:3]):
+            others = [g for g in at_hand.variables[:3] if g != h]
+            yield from _fill(_TWO_VARIABLES, fade=_FADE**i, h=[h], g=[g for g in others if at_hand.variables.index(g) > i])
+            if h in at_hand.recursive:
+                yield from _fill(_INDUCTION_GENERALIZING, fade=_FADE**i, h=[h], g=others)
+        yield from self._unfolding(functions, at_hand)
+        yield from self._lemmas(lemmas, functions, at_hand)
+
+    def _unfolding(self, functions: Sequence[str], at_hand: _AtHand) -> Iterator[tuple[str, float]]:
+        if not functions:
+            return
+        together = [", ".join(functions)]
+        yield from _fill(_DEFINITION, d=functions)
+        yield from _fill(_DEFINITIONS, ds=together)
+        yield from _fill(_VARIABLE_DEFINITIONS, h=at_hand.variables[:3], ds=together)
+        yield from _fill(_INDUCTION_DEFINITIONS, h=at_hand.recursive[:3], ds=together)
+        for i, h in enumerate(at_hand.recursive[:2]):
+            others = " ".join(g for g in at_hand.variables if g != h)
+            if others:
+                yield from _fill(_INDUCTION_GENERALIZING_DEFINITIONS, fade=_FADE**i, h=[h], g=[others], ds=together)
+
+    def _lemmas(
+        self, lemmas: Sequence[str], functions: Sequence[str], at_hand: _AtHand
+    ) -> Iterator[tuple[str, float]]:
+        if not lemmas:
+            return
+        few = lemmas[: self.premises]
+        equations = [p for p in lemmas if p not in self._known or self._known[p].rewrites]
+        yield from _fill(_PREMISE_ANY, p=few)
+        yield from _fill(_PREMISE_EQUATION, p=[p for p in few if p in equations])
+        yield from _fill(_PREMISE_HYPOTHESIS, p=few[:4], h=at_hand.facts[:2])
+        for fade, k in ((1.0, 4), (0.8, 8), (0.6, 16)):
+            if k == 4 or len(lemmas) > k // 2:
+                best = [", ".join(lemmas[:k])]
+                yield from _fill([t for t in _PREMISES if functions or "{ds}" not in t[0]], fade, ps=best, ds=[", ".join(functions)])
+        yield from _fill(_VARIABLE_PREMISES, h=at_hand.variables[:2], ps=[", ".join(few)])
+        yield from _fill(_INDUCTION_PREMISES, h=at_hand.recursive[:2], ps=[", ".join(few)])
+        for template, weight in _ALTERNATIVES:
+            tried = equations if "rw [" in template else lemmas
+            if len(tried) > 1:
+                each = template.removeprefix("first | ")
+                yield "first | " + " | ".join(f"({each.format(p=p)})" for p in tried[:16]), weight
+
+    def _is_lemma(self, name: str) -> bool:
+        """Whether a premise is a theorem. Without an index, by the look of its name: functions have no `_`."""
+        return name in self._known if self._known else "_" in name.rsplit(".", 1)[-1]
+
+
+def _fill(templates: Sequence[tuple[str, float]], fade: float = 1.0, **values: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Every template with every choice of values, later choices weighing less."""
+    for choice in itertools.product(*(list(enumerate(v)) for v in values.values())):
+        filled = {k: v for k, (_, v) in zip(values, choice, strict=True)}
+        weight = fade * _FADE ** sum(i for i, _ in choice)
+        for template, w in templates:
+            yield template.format(**filled), w * weight
+
+
+@dataclass(frozen=True)
+class _AtHand:
+    """Names of a goal's hypotheses by what can be done with them, likeliest first."""
+
+    variables: list[str]
+    """To take apart by cases."""
+    recursive: list[str]
+    """Of these, to go by induction on."""
+    propositions: list[str]
+    """Propositional variables."""
+    facts: list[str]
+
+
+_RECURSIVE = re.compile(r"(List|Nat)\b")
+_FLAT = re.compile(r"(Option|Array|Vector|Bool|Int|Fin|BitVec|Sum|Except|Decidable|Ordering|Subarray|String)\b|.*×")
+
+
+def _kinds(goal: Goal) -> _AtHand:
+    named = [(n, t) for n, t in goal.hypotheses if re.fullmatch(r"[^\W\d][\w'₀-₉]*", n)][-10:][::-1]
+    propositions = [n for n, t in named if t == "Prop"]
+    functions = {n for n, t in named if _is_function(t, propositions)}
+    data = [(n, t) for n, t in named if _is_data(t) and t not in ("Prop", "Type") and not t.startswith(("Type ", "Sort "))]
+    # Types with constructors first: nothing can be said by cases about a type that is a variable.
+    data.sort(key=lambda d: 0 if _RECURSIVE.match(d[1]) else 1 if _FLAT.match(d[1]) else 2)
+    return _AtHand(
+        [n for n, _ in data], [n for n, t in data if not _FLAT.match(t)], propositions,
+        [n for n, t in named if not _is_data(t) and n not in functions],
+    )  # fmt: skip
+
+
+def _is_function(type_: str, propositions: Sequence[str]) -> bool:
+    """Whether a hypothesis looks like a function: no relation in its type, and its values are no proofs."""
+    return "→" in type_ and not re.search(r"[=≠<>≤≥∈∉∧∨¬↔∣∀∃⊆]", type_) and type_.split("→")[-1].strip() not in propositions
 
 
 def _is_data(type_: str) -> bool:

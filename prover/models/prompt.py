@@ -7,13 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from prover.lean.names import IDENTIFIER
 from prover.models.tokenizer import N_BINS, N_SLOTS, TextCodec
-
-_HEAD = r"[^\W\d]|[\U0001D400-\U0001D7FF]"
-_REST = r"[\w'!?✝₀-₉ₐ-ₜᵢ-ᵪ\U0001D400-\U0001D7FF]"
-_ATOM = rf"(?:«[^»\n]*»|(?:{_HEAD}){_REST}*)"
-IDENTIFIER = re.compile(rf"(?<![\w'?✝.`]){_ATOM}(?:\.(?:{_ATOM}|\d+))*")
-"""A whole Lean identifier with its dotted components (`Nat.lt_succ`, `h.1`), not the middle of one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ would copy n times. Limits: Llama architectures without biases, one device, no q
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -17,7 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.beam import DecodeConfig, beam_search
@@ -96,7 +103,6 @@ class LanguageModelPolicy:
         longest = self.prompter.config.max_prompt + self.decode.max_new_tokens
         if longest > self.runner.limit:
             raise ModelFolderError(f"prompt and tactic may take {longest} tokens, the model reads {self.runner.limit}")
-        self._noise = torch.Generator(device=device).manual_seed(self.decode.seed)
         self._lock = threading.Lock()
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
@@ -139,7 +145,6 @@ class LanguageModelPolicy:
             values = [ValueEstimate(tuple(p)) for p in probs]
         if n == 0:
             return [([], v) for v in values]
-        noisy = torch.tensor([self.decode.method == "stochastic" or q.attempt > 0 for q in queries], device=device)
         banned = torch.zeros(len(queries), first.shape[-1], device=device)
         banned[:, list(codec.special_ids - {codec.eos})] = float("-inf")
         banned[:, self._rows :] = float("-inf")
@@ -154,10 +159,16 @@ class LanguageModelPolicy:
             self.decode,
             eos=codec.eos,
             banned=banned,
-            noisy=noisy,
-            noise=self._noise,
+            noise=[self._noise(q) for q in queries],
         )
         return [(self._suggestions(q, f, n), v) for q, f, v in zip(queries, found, values, strict=True)]
+
+    def _noise(self, query: Query) -> torch.Generator | None:
+        """Where the noise of a sampled answer comes from; None for a plain beam."""
+        if self.decode.method != "stochastic" and query.attempt == 0:
+            return None
+        digest = hashlib.sha256(f"{self.decode.seed} {query.attempt} {query.state.shared}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
     def _suggestions(self, query: Query, found: list[tuple[float, list[int]]], n: int) -> list[Suggestion]:
         best: dict[str, float] = {}
@@ -214,14 +225,18 @@ class LanguageModelPolicy:
 
 
 def save_folder(
-    folder: str | Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, settings: dict[str, object]
+    folder: str | Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: dict[str, object],
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """An ordinary Hugging Face folder plus `turnstile.json`, put in place by renaming."""
+    """An ordinary Hugging Face folder plus `turnstile.json`, put in place by renaming. `weights`: instead of the model's own."""
     path = Path(folder).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        model.save_pretrained(fresh)
+        model.save_pretrained(fresh, state_dict=weights)
         tokenizer.save_pretrained(fresh)
         (fresh / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         fresh.chmod(0o755)

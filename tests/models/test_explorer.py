@@ -8,9 +8,8 @@ import pytest
 
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query, Suggestion
-from prover.models.mixture import Mixture
+from prover.models.mixture import ExploringPolicy
 from prover.models.portfolio import PORTFOLIO, Explorer, Portfolio
-from rl.algorithms.template_prior import learn_weights
 
 
 def state(*hypotheses: tuple[str, str], target: str = "p", key: str = "k") -> ProofState:
@@ -33,10 +32,33 @@ def test_the_explorer_contains_the_portfolio():
 
 
 def test_templates_fit_what_they_are_filled_with():
-    tactics = said(Explorer(), state(("xs", "List Nat"), ("h", "xs = []"), ("α", "Type")), premises=("List.foo",))
-    assert "induction xs <;> simp_all" in tactics and "rw [h]" in tactics and "rw [List.foo]" in tactics
-    assert "rw [xs]" not in tactics and "induction h <;> simp_all" not in tactics
+    tactics = said(Explorer(), state(("xs", "List Nat"), ("h", "xs = []"), ("α", "Type")), premises=("List.foo_bar",))
+    assert "induction xs <;> simp_all" in tactics and "rw [h]" in tactics and "rw [List.foo_bar]" in tactics
+    assert "rw [xs]" not in tactics and "cases h <;> rfl" not in tactics
     assert not any("α" in t for t in tactics)
+
+
+def test_functions_are_unfolded_and_lemmas_are_used():
+    tactics = said(Explorer(), state(("xs", "List Nat")), premises=("List.foo_bar", "List.foo", "Nat.baz"))
+    assert "simp [List.foo, Nat.baz] <;> split <;> simp_all" in tactics and "unfold Nat.baz" in tactics
+    assert "cases xs <;> simp_all [List.foo, Nat.baz]" in tactics
+    assert "exact List.foo_bar .." in tactics and not {"exact List.foo ..", "unfold List.foo_bar"} & set(tactics)
+
+
+def test_hypotheses_are_told_apart():
+    tactics = said(Explorer(), state(("p", "Prop"), ("f", "Nat → Bool"), ("b", "Bool"), ("h", "b = true"), ("g", "q → p")))
+    assert "by_cases p <;> simp_all" in tactics and "cases b <;> simp_all" in tactics and "exact g" in tactics
+    assert not {"exact f", "cases f", "induction b <;> simp_all"} & set(tactics)
+
+
+def test_many_lemmas_go_into_one_call():
+    tactics = said(Explorer(), state(), premises=("A.a_b", "A.c_d"))
+    assert "first | (exact A.a_b ..) | (exact A.c_d ..)" in tactics and "simp [A.a_b, A.c_d]" in tactics
+
+
+def test_the_best_come_first_but_not_always():
+    orders = [said(Explorer(seed=i), state(("h", "p = q")))[:6] for i in range(20)]
+    assert sum(o[0] in PORTFOLIO for o in orders) >= 15 and len({tuple(o) for o in orders}) > 1
 
 
 def test_what_cannot_be_named_is_not_said():
@@ -57,36 +79,25 @@ def test_asking_again_goes_on_and_repeats_nothing():
     assert first + second == said(Explorer(), s, 20)
 
 
-def test_probabilities_are_those_of_the_draw():
+def test_probabilities_add_up_to_one():
     (suggestions,) = Explorer().suggest([Query(state(("h", "p")))], 1000)
     assert sum(math.exp(x.logprob) for x in suggestions) == pytest.approx(1.0)
-
-
-def test_learned_weights_move_what_works_to_the_front():
-    row = {"state": "n : Nat\n⊢ n = n", "premises": [], "tactics": [["omega", 1.0]]}
-    weights = learn_weights([row] * 200)
-    assert weights["omega"] == max(weights.values()) and weights["decide"] < weights["omega"] / 5
-    first = [said(Explorer(seed=i, weights=weights), state(("n", "Nat"), target="n = n"))[0] for i in range(50)]
-    assert first.count("omega") > 25
-    assert learn_weights([]) == {}
 
 
 class Fixed:
     def __init__(self, **tactics: float) -> None:
         self.tactics = tactics
 
-    def suggest(self, queries, n):
+    def suggest(self, queries, n, others=None):
         return [[Suggestion(t, math.log(p), "fixed") for t, p in self.tactics.items()] for _ in queries]
 
 
 def test_a_mixture_adds_up_what_both_say():
-    mixed = Mixture([(Fixed(a=0.5, b=0.5), 0.8), (Fixed(b=0.1, c=0.1), 0.2)])
+    mixed = ExploringPolicy(Fixed(a=0.5, b=0.5), Fixed(b=0.5, c=0.5), 0.2)
     (suggestions,) = mixed.suggest([Query(state())], 10)
     found = {s.tactic: math.exp(s.logprob) for s in suggestions}
     assert found == pytest.approx({"b": 0.5, "a": 0.4, "c": 0.1})
     assert [s.tactic for s in suggestions] == ["b", "a", "c"]
-
-
-def test_a_mixture_needs_a_weight():
-    with pytest.raises(ValueError, match="positive weight"):
-        Mixture([(Fixed(a=1.0), 0.0)])
+    unsure = ExploringPolicy(Fixed(a=0.001, b=0.002), Fixed(c=0.4), 0.2).suggest([Query(state())], 10)
+    assert [s.tactic for s in unsure[0]] == ["c", "b", "a"], "who is sure of nothing does not outvote who is"
+    assert [s.tactic for s in ExploringPolicy(Fixed(a=1.0), Fixed(b=1.0), 0.0).suggest([Query(state())], 10)[0]] == ["a"]

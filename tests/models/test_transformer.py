@@ -104,6 +104,15 @@ def test_asking_again_gives_something_else(policy: LanguageModelPolicy) -> None:
     assert set(later) - {s.tactic for s in first[0]}
 
 
+def test_what_is_sampled_depends_on_the_question_alone(policy: LanguageModelPolicy) -> None:
+    queries = [query(f"⊢ {g}", attempt=k) for g in "pqr" for k in (0, 1, 2)]
+    together = policy.suggest(queries, 6)
+    for q, suggestions in zip(reversed(queries), reversed(together), strict=True):
+        [alone] = policy.suggest([q], 6)
+        assert [s.tactic for s in suggestions] == [s.tactic for s in alone]
+    assert [s.tactic for s in together[1]] != [s.tactic for s in together[2]]
+
+
 def test_unoffered_slots_are_never_named(policy: LanguageModelPolicy) -> None:
     with torch.no_grad():
         slots = policy.prompter.codec.slots

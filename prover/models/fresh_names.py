@@ -1,0 +1,172 @@
+"""A policy that never sees the library's names: what it can do by reasoning, apart from what it remembers.
+
+Every part of every constant's name (`List.length_map`: `List`, `length`, `map`) becomes a made-up word, the same one wherever it
+occurs: in the goal, in field notation (`l.map f`), in premises. So `map` in a goal and in a premise's name are still the same
+word, but no longer one that a model could know. What the model answers is read back with the true names. Hypotheses, bound
+variables, notation and tactics keep theirs. A tactic that uses true names by memory fails in Lean, as it would on a library
+whose names nobody has seen: they mean nothing in the language that the model was shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from msgspec import structs
+
+from prover.lean.names import ATOM, IDENTIFIER
+from prover.lean.theorem import Goal, ProofState
+from prover.models.base import Policy, Query, Suggestion, Value, ValueEstimate
+from prover.premises.index import Premise
+
+_FIELD = re.compile(rf"(?<=[)\]])(?:\.{ATOM})+")
+"""Fields of what stands in parentheses: `(xs ++ ys).length`."""
+_WORD = re.compile(r"[^\W\d_]+")
+# Words of the language itself, which also occur in names: replacing them would change what is said, not what it is about.
+_LANGUAGE = (
+    "fun if then else match with let in have show from by at using only do return where forall exists true false "
+    "Prop Type Sort True False intro intros cases induction generalizing simp all omega rfl rw exact apply refine constructor ext "
+    "funext split left right symm trivial decide grind assumption contradiction exfalso subst unfold first done repeat "
+    "try any_goals rcases obtain rintro arith this inst h ih"
+)
+_KEPT = frozenset(_LANGUAGE.split())
+_ONSETS = ("b", "c", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "cl", "dr", "gr", "pl", "tr")
+_VOWELS = ("a", "e", "i", "o", "u", "ai", "ou")
+
+
+def fresh_word(word: str, seed: int = 0) -> str:
+    """A made-up word of two or three syllables for `word`, as capital as it is; always the same for one seed."""
+    digest = hashlib.sha256(f"turnstile fresh {seed} {word}".encode()).digest()
+    syllables = 2 + digest[0] % 2
+    made = "".join(
+        _ONSETS[digest[1 + 2 * i] % len(_ONSETS)] + _VOWELS[digest[2 + 2 * i] % len(_VOWELS)] for i in range(syllables)
+    )
+    return made.capitalize() if word[:1].isupper() else made
+
+
+class Translation:
+    """One vocabulary of made-up words; grows as names come, and never gives two words the same."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._there: dict[str, str] = {}
+        self._back: dict[str, str] = {}
+
+    def _word(self, word: str) -> str:
+        if word in _KEPT or len(word) < 2:
+            return word
+        if word not in self._there:
+            made, n = fresh_word(word, self.seed), 0
+            while made in self._back or made in _KEPT or made in self._there:
+                n += 1
+                made = fresh_word(f"{word} {n}", self.seed)
+                made = made.capitalize() if word[:1].isupper() else made.lower()
+            self._there[word], self._back[made] = made, word
+        return self._there[word]
+
+    def name(self, name: str) -> str:
+        """A constant's name in made-up words."""
+        return _WORD.sub(lambda m: self._word(m[0]), name)
+
+    def text(self, text: str, constants: Iterable[str], local: Iterable[str] = ()) -> str:
+        """Text of a goal: every name of one of `constants`, whole or as a field, in made-up words; `local` names are left."""
+        own = set(local)
+        components = {part for c in constants for part in c.split(".")}
+
+        def fresh(match: re.Match[str]) -> str:
+            first, *rest = match[0].split(".")
+            out = [first if first in own or first not in components else self.name(first)]
+            out += [self.name(part) if part in components else part for part in rest]
+            return ".".join(out)
+
+        def field(match: re.Match[str]) -> str:
+            return ".".join(self.name(part) if part in components else part for part in match[0].split("."))
+
+        return _FIELD.sub(field, IDENTIFIER.sub(fresh, text))
+
+    def back(self, tactic: str, local: Iterable[str] = ()) -> str:
+        """A tactic with the true names again."""
+        own = set(local)
+
+        def true(match: re.Match[str]) -> str:
+            first, *rest = match[0].split(".")
+            out = [first if first in own else self._true(first), *(self._true(part) for part in rest)]
+            return ".".join(out)
+
+        def field(match: re.Match[str]) -> str:
+            return ".".join(self._true(part) for part in match[0].split("."))
+
+        return _FIELD.sub(field, IDENTIFIER.sub(true, tactic))
+
+    def _true(self, part: str) -> str:
+        # A true name that has a made-up one does not exist in the language the model was shown.
+        return _WORD.sub(lambda m: self._back.get(m[0], m[0] + "'unknown" if m[0] in self._there else m[0]), part)
+
+
+class FreshNames:
+    """`policy` behind a translation. Also a Value, if the policy is one.
+
+    `premise_text` of a Prompter must be given through `Translation.text` too where a model shows more of a premise than its
+    name.
+    """
+
+    def __init__(self, policy: Policy, seed: int = 0, value: Value | None = None) -> None:
+        self.policy = policy
+        self.value = value
+        self.translation = Translation(seed)
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        shown = [self.shown(q) for q in queries]
+        answers = self.policy.suggest(shown, n)
+        out = []
+        for query, suggestions in zip(queries, answers, strict=True):
+            local = _local(query.state)
+            true = [replace(s, tactic=self.translation.back(s.tactic, local)) for s in suggestions]
+            out.append(list({s.tactic: s for s in reversed(true)}.values())[::-1])
+        return out
+
+    def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
+        value = self.value if self.value is not None else self.policy
+        return value.evaluate([self.shown(q) for q in queries])  # type: ignore[attr-defined]
+
+    def said(self, tactic: str, query: Query) -> str:
+        """A tactic in true names as it reads in made-up words."""
+        constants = {c for g in query.state.goals for c in g.constants} | set(query.premises)
+        return self.translation.text(tactic, constants, _local(query.state))
+
+    def known(self, premises: Sequence[Premise]) -> dict[str, Premise]:
+        """Premises by their made-up names, their statements in made-up words."""
+        fresh = self.translation.name
+        return {
+            fresh(p.name): structs.replace(
+                p, name=fresh(p.name), head=fresh(p.head), sides=(fresh(p.sides[0]), fresh(p.sides[1])),
+                constants=tuple(map(fresh, p.constants)),
+            )
+            for p in premises
+        }  # fmt: skip
+
+    def shown(self, query: Query) -> Query:
+        """A question in made-up words."""
+        state = query.state
+        # Premises' names are names of constants too: their components may stand in the goal as fields.
+        constants = {c for g in state.goals for c in g.constants}
+        local = _local(state)
+
+        def say(text: str) -> str:
+            return self.translation.text(text, constants, local)
+
+        goals = tuple(
+            Goal(
+                say(g.text), tuple((n, say(t)) for n, t in g.hypotheses), say(g.target),
+                tuple(self.translation.name(c) for c in g.constants), g.renamed,
+            )
+            for g in state.goals
+        )  # fmt: skip
+        premises = tuple(self.translation.name(p) for p in query.premises)
+        return replace(query, state=ProofState(state.id, state.key, goals), premises=premises)
+
+
+def _local(state: ProofState) -> frozenset[str]:
+    return frozenset(name for g in state.goals for name, _ in g.hypotheses)

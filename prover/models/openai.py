@@ -1,0 +1,208 @@
+"""Policy over a server that speaks OpenAI's API: vLLM's own, llama.cpp's, a vendor's.
+
+`completions` where the format is a text or token ids, `chat/completions` where it is a chat. Priors are the server's
+log-probabilities. Time-outs and retries are the openai package's. Values need vLLM's `logprob_token_ids` and the folder of the
+model that the server serves; every other server is policy only.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from prover.errors import UserError
+from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.formats import Answer, Format, TemplateFormat, format_of, suggestions
+from prover.models.templates import template_named
+from prover.models.vllm import softmax
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How a server is asked."""
+
+    timeout: float = 120.0
+    """Seconds for one request."""
+    retries: int = 5
+    """After time-outs, refused connections and answers 408, 409, 429 and 5xx, with growing pauses."""
+    parallel: int = 16
+    """Requests under way at once."""
+    oversample: float = 1.5
+    """Samples drawn for each tactic asked for, since some repeat others."""
+    temperature: float | None = None
+    """None: what the format says."""
+    api_key: str | None = None
+    """None: the environment's OPENAI_API_KEY, or none."""
+
+
+class ServerPolicy:
+    """Policy, and Value for a vLLM server of a folder that Turnstile wrote. Calls from several threads run side by side."""
+
+    def __init__(
+        self,
+        address: str,
+        model: str | None = None,
+        *,
+        template: str | None = None,
+        folder: str | None = None,
+        config: ServerConfig | None = None,
+    ) -> None:
+        """`address`: the API's root, `http://host:port/v1`. `model`: as the server calls it; None: the only one it has.
+        `folder`: where the served model's tokenizer is, for a model in Turnstile's format. `template`: for any other.
+
+        Raises UserError when the server cannot be reached, has not this model, or nothing says how to ask it.
+        """
+        import openai
+
+        self.config = c = config or ServerConfig()
+        self.address = address
+        try:
+            self.client = openai.OpenAI(
+                base_url=address, timeout=c.timeout, max_retries=c.retries, **_key(c.api_key)
+            )
+            self.model = model or self._only_model()
+        except openai.OpenAIError as e:
+            raise UserError(f"{address}: {_reason(e)}") from None
+        try:
+            if folder is None and template is None:
+                raise ValueError("say how to ask it: ?template=NAME, or ?folder=PATH for a model that Turnstile trained")
+            self.format: Format = format_of(folder, template) if folder else TemplateFormat(template_named(template or ""))
+        except (ValueError, TypeError) as e:
+            raise UserError(f"{address}: {e}") from None
+        self._threads = ThreadPoolExecutor(c.parallel)
+
+    def _only_model(self) -> str:
+        names = [m.id for m in self.client.models.list()]
+        if len(names) != 1:
+            raise UserError(f"{self.address}: it serves {len(names)} models; choose one with #NAME: {', '.join(names[:8])}")
+        return names[0]
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        """Up to `n` distinct sampled tactics for each query, most probable first."""
+        return list(self._threads.map(lambda q: self._suggest(q, n), queries))
+
+    def _suggest(self, query: Query, n: int) -> list[Suggestion]:
+        return suggestions(self.format, query, self.sample(query, n), n)
+
+    def sample(self, query: Query, n: int) -> list[Answer]:
+        """The samples that `suggest` chooses from, repetitions and all."""
+        f = self.format
+        extra: dict[str, Any] = {}
+        if f.stop_ids:  # only vLLM takes and gives token ids
+            extra = {"stop_token_ids": list(f.stop_ids), "return_token_ids": True}
+        return self.ask(f.prompt(query), math.ceil(n * self.config.oversample) if n > 1 else 1, f.banned(query), extra)
+
+    def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
+        """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
+        if not self.format.bins:
+            raise ValueError("this model has no value tokens: search with it as policy only")
+        return list(self._threads.map(self._evaluate, queries))
+
+    def _evaluate(self, query: Query) -> ValueEstimate:
+        bins = list(self.format.bins)
+        extra = {"logprob_token_ids": bins, "return_tokens_as_token_ids": True}
+        [choice] = self._complete(
+            prompt=self.format.value_prompt(query), max_tokens=1, temperature=0.0, logprobs=1, extra_body=extra
+        ).choices
+        found = ((choice.logprobs and choice.logprobs.top_logprobs) or [{}])[0]
+        missing = [b for b in bins if f"token_id:{b}" not in found]
+        if missing:
+            raise UserError(
+                f"{self.address}: the server gives no log-probabilities of chosen tokens (vLLM's logprob_token_ids), so it "
+                "cannot give values: search with it as policy only, or serve the model with vLLM"
+            )
+        return ValueEstimate(softmax([found[f"token_id:{b}"] for b in bins]))
+
+    def ask(
+        self,
+        prompt: Any,
+        n: int,
+        banned: Sequence[int] = (),
+        extra: dict[str, Any] | None = None,
+        *,
+        priors: bool = True,
+    ) -> list[Answer]:
+        """n samples; with log-probability 0 where no `priors` are wanted."""
+        f, c = self.format, self.config
+        sampling: dict[str, Any] = {
+            "n": n,
+            "temperature": f.sampling["temperature"] if c.temperature is None else c.temperature,
+            "top_p": f.sampling["top_p"],
+            "max_tokens": f.max_new_tokens,
+            "stop": list(f.stop)[:4] or None,  # the API takes four; the format cuts at the others
+        }
+        if banned:
+            sampling["logit_bias"] = {str(t): -100 for t in banned}
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
+            answer = self._call(
+                self.client.chat.completions.create,
+                messages=prompt, logprobs=True if priors else None, extra_body=extra or None, **sampling,
+            )  # fmt: skip
+            return [self._chat_choice(choice, priors) for choice in answer.choices]
+        answer = self._complete(prompt=prompt, logprobs=1 if priors else None, extra_body=extra or None, **sampling)
+        return [self._text_choice(choice, priors) for choice in answer.choices]
+
+    def texts(self, prompt: Any, n: int) -> list[str]:
+        """n sampled answers, for whole proofs: no log-probabilities are needed, and what was cut off is left out."""
+        return [a.text for a in self.ask(prompt, n, priors=False) if a.finished]
+
+    def _complete(self, **fields: Any) -> Any:
+        return self._call(self.client.completions.create, **fields)
+
+    def _call(self, method: Any, **fields: Any) -> Any:
+        import openai
+
+        try:
+            return method(model=self.model, **{k: v for k, v in fields.items() if v is not None})
+        except openai.OpenAIError as e:
+            raise UserError(f"{self.address}: {_reason(e)}") from None
+        except ValueError as e:  # what came back is no JSON
+            raise UserError(f"{self.address}: this does not speak OpenAI's API: {e}") from None
+
+    def _text_choice(self, choice: Any, priors: bool) -> Answer:
+        logprobs = getattr(choice.logprobs, "token_logprobs", None) if choice.logprobs else None
+        ids = tuple((choice.model_extra or {}).get("token_ids") or ())
+        if ids and ids[-1] in self.format.stop_ids:
+            ids = ids[:-1]
+        return Answer(choice.text, ids, self._sum(logprobs) if priors else 0.0, choice.finish_reason == "stop")
+
+    def _chat_choice(self, choice: Any, priors: bool) -> Answer:
+        entries = getattr(choice.logprobs, "content", None) if choice.logprobs else None
+        logprobs = None if entries is None else [e.logprob for e in entries]
+        logprob = self._sum(logprobs) if priors else 0.0
+        return Answer(choice.message.content or "", (), logprob, choice.finish_reason == "stop")
+
+    def _sum(self, logprobs: Sequence[float | None] | None) -> float:
+        if not logprobs:
+            raise UserError(
+                f"{self.address}: the server gives no log-probabilities for model {self.model}, and a search needs them as "
+                "priors: use a server that gives them (vLLM and llama.cpp do), or ask it for whole proofs"
+            )
+        return sum(x for x in logprobs if x is not None)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.client.close()
+
+
+def _key(key: str | None) -> dict[str, Any]:
+    return {"api_key": key or os.environ.get("OPENAI_API_KEY") or "none"}
+
+
+def _reason(error: Any) -> str:
+    """One line for people: what the server said, and what to do."""
+    import openai
+
+    if isinstance(error, openai.APITimeoutError):
+        return "the server did not answer in time, several times over: is it overloaded, or the time-out too short?"
+    if isinstance(error, openai.APIConnectionError):
+        return "cannot be reached: is a server running there, and does the address end in /v1?"
+    if isinstance(error, openai.NotFoundError):
+        return f"not found: check the model's name and that the address ends in /v1 ({error.message})"
+    if isinstance(error, openai.AuthenticationError):
+        return "the server wants a key: set OPENAI_API_KEY"
+    return f"the server refused: {getattr(error, 'message', error)}"

@@ -1,0 +1,189 @@
+"""A learned order of tactics for a goal: which to try first, and which next once those before it have failed.
+
+TacticToe (Gauthier et al. 2021) and Tactician (Blaauwbroek et al. 2020) order the tactics that worked on goals like this one.
+So does this, for tactics that it may never have seen: a tactic is its skeleton (its text with hypotheses, lemmas and functions
+blanked out) and what stands in the blanks. With hashed features summed to vectors t (tactic), f (failed tactic), g (goal):
+
+    score(t | goal, failed) = bias(t) + t . (g + sum of f over what failed here)
+
+A goal's list is made greedily by this score, each choice given that those before it failed, since that is when it will be
+tried. Training is in rl/algorithms/tactic_ranking.py. Needs numpy only.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from prover.arrays import load_arrays, save_arrays
+from prover.lean.theorem import Goal
+from prover.models.prompt import IDENTIFIER
+from prover.premises.index import Premise
+from prover.premises.symbols import is_plumbing
+
+BUCKETS = 1 << 14
+WIDTH = 32
+FORMAT = 1
+
+_RELATIONS = ("↔", " = ", " ≠ ", " ≤ ", " < ", " ∈ ", "∃ ", "¬", " ∧ ", " ∨ ", " → ", "∀ ", " ∣ ", " ⊆ ")
+_HEAD = re.compile(r"[^\W\d][\w.']*")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_LIST = re.compile(r"⟨([pd])⟩(?:, ⟨\1⟩)+")
+_ALTERNATIVES = re.compile(r"(\([^()]*\))(?: \| \1)+")
+_WORD = re.compile(r"⟨\w+⟩|[\w?!]+|<;>|←")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A tactic as the ranker sees it."""
+
+    skeleton: int
+    """Hash of its text with hypotheses, lemmas and functions blanked out."""
+    features: tuple[int, ...]
+
+
+@lru_cache(1 << 16)
+def _hash(feature: str) -> int:
+    return zlib.crc32(feature.encode()) % BUCKETS
+
+
+@lru_cache(1 << 14)
+def _of_text(text: str) -> tuple[int, ...]:
+    """A skeleton's own features, itself first."""
+    return tuple(map(_hash, [f"text {text}", *(f"word {w}" for w in dict.fromkeys(_WORD.findall(text)))]))
+
+
+def _head(type_: str) -> str:
+    found = _HEAD.match(type_)
+    return found[0] if found else type_[:1]
+
+
+def _parts(name: str) -> list[str]:
+    return [p.lower() for p in _PART.findall(name)]
+
+
+def goal_features(goal: Goal) -> tuple[int, ...]:
+    """What the goal says, about what, with which hypotheses at hand."""
+    target = goal.target
+    relations = [r.strip() for r in _RELATIONS if r in target]
+    found = [f"outer {relations[0] if relations else _head(target)}", f"head {_head(target)}", *(f"says {r}" for r in relations)]
+    for c in dict.fromkeys(goal.constants):
+        if not is_plumbing(c):
+            found.append(f"constant {c}")
+            found += [f"part {p}" for p in _parts(c.rsplit(".", 1)[-1])]
+    heads: dict[str, int] = {}
+    for _, type_ in goal.hypotheses:
+        heads[_head(type_)] = heads.get(_head(type_), 0) + 1
+    found += [f"has {h}" for h in heads] + [f"has {min(n, 3)} {h}" for h, n in heads.items()]
+    found += [f"hypotheses {min(len(goal.hypotheses), 9)}", f"long {min(len(target) // 20, 8)}"]
+    return tuple(dict.fromkeys(map(_hash, found)))
+
+
+class Reader:
+    """Reads tactics on one goal."""
+
+    def __init__(self, goal: Goal, premises: Sequence[str], known: Mapping[str, Premise]) -> None:
+        """`known`: the library's theorems. Without any, a premise with `_` in its last name is taken for one."""
+        self.goal = goal
+        self._types = dict(goal.hypotheses)
+        self._place = {n: len(self._types) - i for i, n in enumerate(self._types)}
+        self._rank = {n: i for i, n in enumerate(premises)}
+        self._known = known
+        self._constants = frozenset(goal.constants)
+
+    def read(self, tactic: str) -> Candidate:
+        hypotheses: list[str] = []
+        lemmas: list[str] = []
+        functions: list[str] = []
+
+        def blank(m: re.Match[str]) -> str:
+            name = m[0]
+            first, _, rest = name.partition(".")
+            if first in self._types:
+                hypotheses.append(first)
+                return f"⟨h⟩.{rest}" if rest else "⟨h⟩"
+            if name in self._known or (not self._known and name in self._rank and "_" in name.rsplit(".", 1)[-1]):
+                lemmas.append(name)
+                return "⟨p⟩"
+            if name in self._rank or name in self._constants:
+                functions.append(name)
+                return "⟨d⟩"
+            return name
+
+        text = IDENTIFIER.sub(blank, tactic)
+        text = _ALTERNATIVES.sub(r"\1…", _LIST.sub(r"⟨\1s⟩", text))
+        found: list[str] = []
+        for i, name in enumerate(dict.fromkeys(hypotheses[:2])):
+            head = _head(self._types[name])
+            found += [f"{i} of {head}", f"{text} of {head}", f"place {min(self._place[name], 6)}", f"said {name in self.goal.target}"]
+        lemmas, functions = list(dict.fromkeys(lemmas)), list(dict.fromkeys(functions))
+        found += [f"lemmas {min(len(lemmas), 5)}", f"functions {min(len(functions), 4)}", *(f"unfolds {d}" for d in functions[:3])]
+        if len(lemmas) == 1:
+            found += self._lemma(lemmas[0], text)
+        own = _of_text(text)
+        return Candidate(own[0], tuple(dict.fromkeys((*own, *map(_hash, found)))))
+
+    def _lemma(self, name: str, text: str) -> list[str]:
+        found = [f"rank {self._rank.get(name, 99)}", *(f"lemma's {p}" for p in _parts(name)[-5:])]
+        premise = self._known.get(name)
+        if premise is not None:
+            strange = sum(c not in self._constants for c in premise.constants)
+            found += [
+                f"lemma {premise.head}", f"lemma's arguments {min(premise.explicit, 4)}", f"strange {min(strange, 5)}",
+                f"{text} strange {min(strange, 3)}", f"meets {premise.head in self._constants} {premise.sides[0] in self._constants}",
+            ]  # fmt: skip
+        return found
+
+
+@dataclass(frozen=True)
+class TacticRanker:
+    """What training makes. Arrays are float32, rows are hashed features."""
+
+    goal: np.ndarray
+    """[BUCKETS, WIDTH], averaged over a goal's features."""
+    tactic: np.ndarray
+    """[BUCKETS, WIDTH], summed over a tactic's features."""
+    bias: np.ndarray
+    """[BUCKETS], summed likewise."""
+    failed: np.ndarray
+    """[BUCKETS, WIDTH], one row for the skeleton of each tactic that failed."""
+
+    def rank(self, goal: Goal, candidates: Sequence[Candidate], limit: int) -> list[tuple[int, float]]:
+        """(index, probability) of the `limit` first candidates, in the order to try them.
+
+        The probabilities are those of trying one after the other: p_k = q_k (1 - q_1) ... (1 - q_{k-1}), with q the softmax
+        among those not yet tried. They sum to at most 1, and are made not to rise with k, because searches go by them.
+        """
+        if not candidates:
+            return []
+        starts = np.cumsum([0, *(len(c.features) for c in candidates[:-1])])
+        ids = np.fromiter((i for c in candidates for i in c.features), np.int64)
+        vectors = np.add.reduceat(self.tactic[ids], starts, axis=0)
+        score = vectors @ self.goal[list(goal_features(goal))].mean(0) + np.add.reduceat(self.bias[ids], starts)
+        found: list[tuple[int, float]] = []
+        left = 1.0
+        for _ in range(min(limit, len(candidates))):
+            best = int(score.argmax())
+            q = 1.0 / float(np.exp(score - score[best]).sum())
+            found.append((best, min(left * q, found[-1][1] if found else 1.0)))
+            left *= 1.0 - q
+            score = score + vectors @ self.failed[candidates[best].skeleton]
+            score[[i for i, _ in found]] = -np.inf
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        tables = {name: getattr(self, name).astype(np.float16) for name in ("goal", "tactic", "failed")}
+        save_arrays(path, FORMAT, {**tables, "bias": self.bias})
+
+    @staticmethod
+    def load(path: Path) -> TacticRanker:
+        """Raises UserError for a file that is not one of these."""
+        shapes = {name: (BUCKETS, WIDTH) for name in ("goal", "tactic", "failed")}
+        return TacticRanker(**load_arrays(path, FORMAT, "a tactic ranker", {**shapes, "bias": (BUCKETS,)}))

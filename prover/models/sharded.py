@@ -1,0 +1,58 @@
+"""FSDP for models too large for one device: torch's `fully_shard` over all processes.
+
+Weights, gradients and Adam's moments are split; a layer is gathered while it computes. Each process reads the folder into its
+own memory as it stands (usually 2 bytes a weight) before the layers go to the device one by one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from prover.errors import UserError
+
+
+def shard(model: Any, device: torch.device, frozen: torch.dtype, compute: torch.dtype) -> Any:
+    """The model split in place over the default process group, layer by layer; what is trained is kept in float32, the rest in
+    `frozen`. Raises UserError where there is one process only."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    if not dist.is_initialized() or dist.get_world_size() < 2:
+        raise UserError("shard splits the model over several processes: `accelerate launch --num_processes 8 -m prover.cli tune …`")
+    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32) if compute != torch.float32 else None
+    how = {"mesh": mesh, **({"mp_policy": policy} if policy else {})}
+    whole = set(model._no_split_modules or ())
+    for part in [m for m in model.modules() if type(m).__name__ in whole] + [model]:
+        for p in part.parameters():
+            p.data = p.data.to(torch.float32 if p.requires_grad else frozen)
+        fully_shard(part, **how)
+    return model
+
+
+def whole_weights(model: Any) -> dict[str, Tensor]:
+    """The whole state_dict on the CPU in the first process, with adapters merged; {} in the others. All must call it."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    state: dict[str, Any] = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return merged(model, state) if state and hasattr(model, "peft_config") else state
+
+
+def merged(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A whole state_dict of a model with adapters: these added to what they adapt: W + scaling · B A (Hu et al. 2021, section 4.1); names as without adapters."""
+    modules = dict(model.named_modules())
+    found: dict[str, Tensor] = {}
+    for name, w in state.items():
+        if "lora_" in name:
+            continue
+        place, adapted, _ = name.rpartition(".base_layer.weight")
+        if adapted:
+            a, b = (state[f"{place}.lora_{x}.default.weight"].float() for x in "AB")
+            delta = b @ a * modules[place].scaling["default"]
+            w = (w.float() + (delta.T if modules[place].fan_in_fan_out else delta)).to(w.dtype)
+        found[name.removeprefix("base_model.model.").replace(".base_layer.", ".")] = w
+    return found

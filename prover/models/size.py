@@ -1,0 +1,36 @@
+"""A value that learned nothing: longer goals take longer. The baseline that a learned value has to beat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from prover.models.base import Query, ValueEstimate
+
+BINS = 16
+
+
+class SizeValue:
+    """Steps-to-go from how long the goals' targets are: `base + scale * log2(characters / typical)`, a goal's steps added up.
+
+    Hypotheses are not counted: they help as often as they hinder.
+    """
+
+    def __init__(self, base: float = 2.0, scale: float = 1.0, typical: float = 40.0) -> None:
+        self.base, self.scale, self.typical = base, scale, typical
+
+    def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
+        return [self._one(q) for q in queries]
+
+    def _one(self, query: Query) -> ValueEstimate:
+        steps = sum(
+            max(1.0, self.base + self.scale * math.log2(max(1, len(g.target)) / self.typical))
+            for g in query.state.goals
+        )
+        # The two bins on either side of it, so that the expectation is exact.
+        low = min(BINS - 1, int(steps))
+        part = min(1.0, steps - low)
+        probs = [0.0] * BINS
+        probs[low - 1] = 1.0 - part
+        probs[low] = part
+        return ValueEstimate(tuple(probs))

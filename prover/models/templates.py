@@ -1,0 +1,112 @@
+"""Prompt formats of models from elsewhere, as small TOML files with Jinja in them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Template:
+    """How one family of models is asked. The fields are the keys of the TOML file."""
+
+    name: str
+    prompt: str
+    """Jinja. For a tactic: `goal` (first goal first, blank lines between), `goals`, `premises` (full names). For a proof:
+    `statement` (a declaration up to `:= by`), `header` (imports and context), `goal`, and after a failed try `tried` and `error`."""
+    source: str
+    """Where the format is published."""
+    kind: Literal["causal", "seq2seq"] = "causal"
+    answers: Literal["tactic", "proof"] = "tactic"
+    chat: bool = False
+    """Send a chat, formed by the tokenizer's own chat template."""
+    system: str = ""
+    """The system turn of a chat."""
+    retry: str = ""
+    """Jinja, put after the prompt when Lean refused an answer; empty: the model is asked afresh."""
+    stop: tuple[str, ...] = ()
+    extract: str = ""
+    """Regular expression (dot matches newlines) whose last match's group 1 is the answer; empty: all of it."""
+    continues: bool = False
+    """The prompt leaves a code block open; what the model writes up to the block's end is the answer."""
+    max_new_tokens: int = 128
+    temperature: float = 1.0
+    top_p: float = 1.0
+    decode: Literal["sample", "beam"] = "sample"
+    """How transformers draws answers; `beam` for models made for beam search."""
+    max_prompt_characters: int = 8000
+    """A longer goal loses its beginning: the target stands last."""
+
+    @cached_property
+    def _jinja(self) -> tuple[jinja2.Template, jinja2.Template]:
+        # Sandboxed: a template file comes from strangers as a model does.
+        environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+        return environment.from_string(self.prompt), environment.from_string(self.retry)
+
+    def render(self, values: Mapping[str, Any]) -> str | list[dict[str, str]]:
+        """The prompt: a text, or the turns of a chat. Raises ValueError for a template that asks for what is not given."""
+        goal = str(values.get("goal", ""))[-self.max_prompt_characters :]
+        given = {"premises": (), "header": "", "tried": "", "error": "", **values, "goal": goal}
+        prompt, retry = self._jinja
+        try:
+            text = prompt.render(given)
+            if given["error"] and self.retry:
+                text += retry.render(given)
+        except jinja2.TemplateError as e:
+            raise ValueError(f"template {self.name}: {e}") from None
+        if not self.chat:
+            return text
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, {"role": "user", "content": text}]
+
+    def answer(self, text: str) -> str | None:
+        """The tactic or proof in a model's text; None where there is none."""
+        if self.extract:
+            found = re.findall(self.extract, text, re.DOTALL)
+            if not found:
+                return None
+            text = found[-1]
+        for stop in self.stop:  # back ends differ in whether they keep it
+            text = text.split(stop, 1)[0]
+        text = text.rstrip() if self.answers == "proof" else text.strip()
+        return text if text.strip() else None
+
+
+def template_named(name: str) -> Template:
+    """One of ours by name, or a TOML file. Raises ValueError, naming the templates there are or the key that does not fit."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise ValueError(f"no template {name!r}: there are {', '.join(template_names())}, or give a .toml file")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ValueError(f"{path}: not TOML: {e}") from None
+    known = {f.name for f in fields(Template)} - {"name"}
+    unknown = sorted(set(data) - known)
+    missing = sorted({"prompt", "source"} - set(data))
+    if unknown or missing:
+        wrong = f"unknown key {unknown[0]!r}" if unknown else f"key {missing[0]!r} is missing"
+        raise ValueError(f"{path}: {wrong}; a template has {', '.join(sorted(known))}")
+    if "stop" in data:
+        data["stop"] = tuple(data["stop"])
+    template = Template(name=name if name.endswith(".toml") else path.stem, **data)
+    try:
+        _ = template._jinja
+        re.compile(template.extract)
+    except (jinja2.TemplateError, re.error) as e:
+        raise ValueError(f"{path}: {e}") from None
+    return template
+
+
+def template_names() -> list[str]:
+    return sorted(p.stem for p in FOLDER.glob("*.toml"))

@@ -1,0 +1,21 @@
+"""What the measurement of back ends makes of its figures. The measurement itself needs vLLM: `make bench-vllm`."""
+
+from __future__ import annotations
+
+from prover.bench.model import expectations
+
+
+def figures(rate: float, update: float, difference: float, compared: int) -> dict:
+    near = {"prior_difference": 1e-5, "compared": 40}
+    vllm = {
+        "batch": {"32": {"tactics_per_s": rate}}, "update_s": update, "prior_difference": difference, "compared": compared,
+        "prior_difference_after_update": 1e-5, "compared_after_update": 40, "value_difference": 1e-6,
+    }  # fmt: skip
+    return {"generate": {"batch": {"32": {"tactics_per_s": 100.0}}, **near}, "vllm": vllm}
+
+
+def test_expectations_are_met_or_not() -> None:
+    assert [row["met"] for row in expectations(figures(150.0, 0.2, 1e-4, 40))] == [True, True, True]
+    assert [row["met"] for row in expectations(figures(90.0, 2.5, 2e-2, 40))] == [False, False, False]
+    # Nothing compared agrees with nothing.
+    assert [row["met"] for row in expectations(figures(150.0, 0.2, 0.0, 0))] == [True, True, False]

@@ -1,0 +1,123 @@
+"""Models from elsewhere behind templates: tiny random ones, made here, causal and sequence-to-sequence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from sample_goals import make_pairs, query
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    ByT5Tokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from prover.errors import UserError
+from prover.models.huggingface import HuggingFacePolicy
+
+QUERIES = [query(g, ("Nat.succ_le", "Nat.mul_add")[: i % 3]) for i, (g, _) in enumerate(make_pairs(4, seed=5))]
+
+
+@pytest.fixture(scope="module")
+def byt5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ReProver's architecture, ByT5, small and with random weights."""
+    folder = tmp_path_factory.mktemp("byt5")
+    torch.manual_seed(1)
+    config = T5Config(
+        vocab_size=384, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4,
+        feed_forward_proj="gated-gelu", decoder_start_token_id=0, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = T5ForConditionalGeneration(config)
+    tokenizer = ByT5Tokenizer(extra_ids=125)
+    # Random bytes are no text: it learns a few tactics first.
+    given = tokenizer(["⊢ p"] * 4, return_tensors="pt")
+    labels = tokenizer(["simp", "omega", "rfl", "decide"], return_tensors="pt", padding=True)["input_ids"]
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(80):
+        optimizer.zero_grad()
+        model(**given, labels=labels.masked_fill(labels == 0, -100)).loss.backward()
+        optimizer.step()
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    folder = tmp_path_factory.mktemp("llama")
+    torch.manual_seed(2)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.lm_head.weight[2] *= 20
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_seq2seq_beams_with_the_models_own_logprobs(byt5: Path) -> None:
+    policy = HuggingFacePolicy(byt5, "reprover", dtype="float32")
+    policy.format.max_new_tokens = 12
+    plain = AutoModelForSeq2SeqLM.from_pretrained(byt5, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(byt5)
+    checked = 0
+    for q, suggestions in zip(QUERIES, policy.suggest(QUERIES, 6), strict=True):
+        assert [s.logprob for s in suggestions] == sorted((s.logprob for s in suggestions), reverse=True)
+        source = "".join(f"<a>{p}</a>\n\n" for p in q.premises) + q.state.text
+        given = tokenizer([source], return_tensors="pt")
+        for s in suggestions:
+            target = tokenizer([s.tactic], return_tensors="pt")["input_ids"]
+            with torch.no_grad():
+                loss = plain(**given, labels=target).loss
+            checked += abs(-loss.item() * target.shape[1] - s.logprob) < 1e-3
+    assert checked > 0
+
+
+def test_causal_sampling_with_stop_strings(llama: Path) -> None:
+    policy = HuggingFacePolicy(llama, "names", dtype="float32")
+    policy.format.max_new_tokens = 24
+    policy.format.stop = ("a", "e", "\n\n")
+    plain = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    answers = policy._generate([policy.format.prompt(q) for q in QUERIES], 12, beam=False)
+    stopped = 0
+    for q, mine in zip(QUERIES, answers, strict=True):
+        assert len(mine) == 12
+        for a in mine:
+            assert not any(s in a.text for s in policy.format.stop)
+            stopped += a.finished
+        together = {s.tactic for s in policy.suggest([q], 4)[0]}
+        assert len(together) <= 4
+    assert stopped > 5
+    # Without stop strings the log-probability is that of the text and <eos>.
+    policy.format.stop = ()
+    checked = 0
+    for q in QUERIES:
+        prompt = tokenizer(policy.format.prompt(q))["input_ids"]
+        for a in policy._generate([policy.format.prompt(q)], 12, beam=False)[0]:
+            target = list(a.ids)
+            with torch.no_grad():
+                steps = plain(torch.tensor([prompt + target])).logits[0].log_softmax(-1)
+            expected = sum(steps[len(prompt) - 1 + i, t].item() for i, t in enumerate(target))
+            assert expected == pytest.approx(a.logprob, abs=1e-3)
+            checked += target[-1] == 2 and a.finished
+    assert checked > 0
+
+
+def test_a_template_for_another_kind_of_model_is_refused(byt5: Path, llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="seq2seq model and template bfs-prover"):
+        HuggingFacePolicy(byt5, "bfs-prover")
+    with pytest.raises(UserError, match="no template 'nonsense': there are bfs-prover"):
+        HuggingFacePolicy(llama, "nonsense")
+    with pytest.raises(UserError, match="cannot be used"):
+        HuggingFacePolicy(tmp_path, "bfs-prover")

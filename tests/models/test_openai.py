@@ -1,0 +1,99 @@
+"""Servers that misbehave. The small server is for faults that vLLM's, in tests/vllm, will not produce on demand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sample_goals import query
+
+from prover.errors import UserError
+from prover.models.openai import ServerConfig, ServerPolicy
+from tests.models.small_server import Reply, SmallServer, completion
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Callable[[int, dict[str, Any]], Reply]], SmallServer]]:
+    servers: list[SmallServer] = []
+
+    def start(reply: Callable[[int, dict[str, Any]], Reply]) -> SmallServer:
+        servers.append(SmallServer(reply))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def policy(server: SmallServer, template: str = "bfs-prover", **config: Any) -> ServerPolicy:
+    return ServerPolicy(server.address, template=template, config=ServerConfig(**{"timeout": 5.0, "retries": 3, **config}))
+
+
+def test_suggestions_are_ranked_and_distinct(serve: Any) -> None:
+    server = serve(lambda k, body: completion([" simp", "omega", "simp "]))
+    [found] = policy(server).suggest([query("⊢ p")], 2)
+    assert [(s.tactic, s.logprob) for s in found] == [("simp", -0.75), ("omega", -1.25)]
+    asked = server.asked[0]
+    assert asked["prompt"] == "⊢ p:::" and asked["n"] == 3 and asked["model"] == "only" and asked["stop"] == [":::"]
+
+
+def test_what_was_cut_off_is_left_out(serve: Any) -> None:
+    assert policy(serve(lambda k, body: completion(["simp"], finish="length"))).suggest([query("⊢ p")], 2) == [[]]
+
+
+def test_it_tries_again_after_errors_that_pass(serve: Any) -> None:
+    server = serve(lambda k, body: (503, {"error": {"message": "loading"}}) if k < 3 else completion(["simp"]))
+    [found] = policy(server).suggest([query("⊢ p")], 1)
+    assert found[0].tactic == "simp" and len(server.asked) == 3
+
+
+def test_it_gives_up_with_a_reason(serve: Any) -> None:
+    with pytest.raises(UserError, match="refused: .*loading"):
+        policy(serve(lambda k, body: (503, {"error": {"message": "loading"}})), retries=1).suggest([query("⊢ p")], 1)
+    with pytest.raises(UserError, match="too long a prompt"):
+        policy(serve(lambda k, body: (400, {"error": {"message": "too long a prompt"}}))).suggest([query("⊢ p")], 1)
+    with pytest.raises(UserError, match="OPENAI_API_KEY"):
+        policy(serve(lambda k, body: (401, {"error": {"message": "no"}}))).suggest([query("⊢ p")], 1)
+
+
+def test_a_server_that_hangs(serve: Any) -> None:
+    def hang(k: int, body: dict[str, Any]) -> Reply:
+        time.sleep(2)
+        return completion(["simp"])
+
+    began = time.monotonic()
+    with pytest.raises(UserError, match="did not answer in time"):
+        policy(serve(hang), timeout=0.3, retries=1).suggest([query("⊢ p")], 1)
+    assert time.monotonic() - began < 10
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(UserError, match="cannot be reached"):
+        ServerPolicy("http://127.0.0.1:9/v1", template="bfs-prover", config=ServerConfig(retries=0))
+
+
+def test_a_server_without_logprobs_writes_proofs_but_is_no_policy(serve: Any) -> None:
+    server = serve(lambda k, body: completion(["simp"], logprobs=False))
+    with pytest.raises(UserError, match="gives no log-probabilities"):
+        policy(server).suggest([query("⊢ p")], 1)
+    assert policy(server, "goedel-prover").texts("theorem x : p := by", 1) == ["simp"]
+    assert "logprobs" not in server.asked[-1]
+
+
+def test_chats(serve: Any) -> None:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "```lean4\nsimp\n```"}}
+    document = {"id": "x", "object": "chat.completion", "created": 0, "model": "only", "choices": [choice]}
+    server = serve(lambda k, body: (200, document))
+    writer = policy(server, "kimina-prover")
+    sent = writer.format.template.render({"goal": "⊢ p", "statement": "theorem x : p", "header": ""})  # type: ignore[union-attr]
+    assert writer.texts(sent, 1) == ["```lean4\nsimp\n```"]
+    assert server.asked[0]["path"] == "/v1/chat/completions"
+    assert [m["role"] for m in server.asked[0]["messages"]] == ["system", "user"]
+
+
+def test_rubbish(serve: Any) -> None:
+    with pytest.raises(UserError):
+        policy(serve(lambda k, body: (200, b"<html>not json</html>")), retries=0).suggest([query("⊢ p")], 1)

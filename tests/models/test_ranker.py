@@ -1,0 +1,153 @@
+"""The ranker of tactics: what it reads, what it learns from what was tried, and what it says then."""
+
+from __future__ import annotations
+
+import pytest
+
+from prover.errors import UserError
+from prover.lean.theorem import Goal, ProofState
+from prover.models.base import Query
+from prover.models.fresh_names import FreshNames
+from prover.models.portfolio import Explorer
+from prover.models.ranker import Reader, TacticRanker
+from prover.search.examples import Example
+from rl.algorithms.tactic_ranking import KIND, RankingConfig, first_goal, harvest_tried, train_ranker
+
+TACTICS = ("simp", "omega", "induction {x} <;> simp_all", "cases {x} <;> simp", "simp_all", "decide")
+
+
+def row(x: str, type_: str, target: str, worked: str, constants: tuple[str, ...]) -> dict:
+    said = [t.format(x=x) for t in TACTICS]
+    return {
+        "state": f"{x} : {type_}\n⊢ {target}", "constants": list(constants), "premises": [], "tried": said,
+        "worked": [worked.format(x=x)],
+    }  # fmt: skip
+
+
+def rows() -> list[dict]:
+    """Lists go by induction, numbers by `omega` or else by cases; names of variables say nothing."""
+    found = []
+    for i, x in enumerate("abcdefghijkl"):
+        found.append(row(x, "List Nat", f"{x}.length = {i}", "induction {x} <;> simp_all", ("List", "List.length", "Nat")))
+        found.append(row(x, "Nat", f"{x} + {i} = 7", "omega", ("Nat", "HAdd.hAdd")))
+        found.append(row(x, "Nat", f"{x} * {i} * {x} = 7", "cases {x} <;> simp", ("Nat", "HMul.hMul")))
+    return found
+
+
+@pytest.fixture(scope="module")
+def ranker() -> TacticRanker:
+    learned, metrics = train_ranker(rows(), {}, RankingConfig(seconds=30.0, epochs=40))
+    assert learned is not None and metrics["goals"] == 36 and metrics["loss"] < 0.5
+    return learned
+
+
+def order(ranker: TacticRanker, text: str, constants: tuple[str, ...], x: str) -> list[str]:
+    goal = first_goal(text, constants)
+    said = [t.format(x=x) for t in TACTICS]
+    reader = Reader(goal, [], {})
+    return [said[i] for i, _ in ranker.rank(goal, [reader.read(t) for t in said], 6)]
+
+
+def test_what_worked_on_such_goals_comes_first(ranker):
+    assert order(ranker, "zs : List Nat\n⊢ zs.length = 99", ("List", "List.length", "Nat"), "zs")[0] == "induction zs <;> simp_all"
+    assert order(ranker, "w : Nat\n⊢ w + 99 = 7", ("Nat", "HAdd.hAdd"), "w")[0] == "omega"
+    assert order(ranker, "w : Nat\n⊢ w * 99 * w = 7", ("Nat", "HMul.hMul"), "w")[0] == "cases w <;> simp"
+
+
+def test_what_comes_next_depends_on_what_failed():
+    """Two tactics that work on the same goals: where one has failed, the third comes before the other."""
+    data = []
+    for i in range(40):
+        worked = ["simp", "simp_all"] if i % 5 else ["decide"]
+        data.append({"state": f"n : Nat\n⊢ n = {i}", "constants": ["Nat"], "premises": [], "worked": worked,
+                     "tried": ["simp", "simp_all", "decide"]})  # fmt: skip
+    learned, _ = train_ranker(data, {}, RankingConfig(seconds=30.0, epochs=40))
+    assert learned is not None
+    goal = first_goal("n : Nat\n⊢ n = 77", ["Nat"])
+    reader = Reader(goal, [], {})
+    said = ["simp", "simp_all", "decide"]
+    names = [said[i] for i, _ in learned.rank(goal, [reader.read(t) for t in said], 3)]
+    assert names[0] in ("simp", "simp_all") and names[1] == "decide"
+
+
+def test_probabilities_fall_and_make_at_most_one(ranker):
+    goal = first_goal("w : Nat\n⊢ w + 99 = 7", ("Nat", "HAdd.hAdd"))
+    reader = Reader(goal, [], {})
+    probabilities = [p for _, p in ranker.rank(goal, [reader.read(t.format(x="w")) for t in TACTICS], 6)]
+    assert probabilities == sorted(probabilities, reverse=True) and 0 < sum(probabilities) <= 1.0
+    assert ranker.rank(goal, [], 6) == []
+
+
+def test_hypotheses_and_premises_are_blanked_out():
+    goal = Goal("", (("xs", "List Nat"), ("h", "xs = []")), "xs.length = 0", ("List.length",))
+    reader = Reader(goal, ["List.length_nil", "List.length_cons", "List.length"], {})
+    same = [("simp [List.length_nil]", "simp [List.length_cons]"), ("cases xs <;> rfl", "cases h <;> rfl"),
+            ("simp [List.length_nil, List.length_cons]", "simp [List.length_cons, List.length_nil, List.length_cons]")]  # fmt: skip
+    for a, b in same:
+        assert reader.read(a).skeleton == reader.read(b).skeleton
+    assert reader.read("simp [List.length]").skeleton != reader.read("simp [List.length_nil]").skeleton
+    assert reader.read("cases xs <;> rfl").features != reader.read("cases h <;> rfl").features
+
+
+def test_the_explorer_says_all_it_has_in_the_learned_order(ranker):
+    goal = first_goal("w : Nat\n⊢ w + 99 = 7", ("Nat", "HAdd.hAdd"))
+    query = Query(ProofState(1, "k", (goal,)))
+    plain, ranked = Explorer(), Explorer(ranker=ranker)
+    (everything,) = plain.suggest([query], 1000)
+    (ordered,) = ranked.suggest([query], 1000)
+    assert {s.tactic for s in ordered} == {s.tactic for s in everything} and ordered[0].tactic == "omega"
+    (first,), (second,) = ranked.suggest([query], 5), ranked.suggest([Query(query.state, (), 1)], 5)
+    assert [s.tactic for s in [*first, *second]] == [s.tactic for s in ordered[:10]]
+    (judged,) = ranked.suggest([query], 1000, [["omega_of_elsewhere", "omega"]])
+    assert {s.tactic: s.source for s in judged}["omega_of_elsewhere"] == "" and judged[0].source == "explorer"
+
+
+def test_only_audited_proofs_teach():
+    example = Example("⊢ p", "k", (), (), 3, True, False, 1, 0.9, (("simp", 1),), (("rfl", "error"),), 0, tried=("rfl", "simp"))
+    assert list(harvest_tried([example], proved=False)) == []
+    ((kind, data),) = harvest_tried([example], proved=True)
+    assert kind == KIND and list(data["worked"]) == ["simp"] and list(data["tried"]) == ["rfl", "simp"]
+
+
+def test_nothing_to_learn_from():
+    assert train_ranker([], {})[0] is None
+    assert train_ranker([{"state": "⊢ p", "constants": [], "premises": [], "worked": ["simp"], "tried": ["simp"]}], {})[0] is None
+
+
+def test_a_ranker_is_kept(ranker, tmp_path):
+    ranker.save(tmp_path / "000001.npz")
+    again = TacticRanker.load(tmp_path / "000001.npz")
+    text = "w : Nat\n⊢ w + 99 = 7"
+    assert order(again, text, ("Nat", "HAdd.hAdd"), "w") == order(ranker, text, ("Nat", "HAdd.hAdd"), "w")
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"broken\.npz: not a tactic ranker"):
+        TacticRanker.load(tmp_path / "broken.npz")
+    with pytest.raises(UserError, match="No such file"):
+        TacticRanker.load(tmp_path / "none.npz")
+
+
+def test_under_fresh_names_the_ranker_sees_none_of_the_library():
+    """What was learned of a name is lost, and what was learned of shapes is kept; the tactics said are the true ones."""
+    named = [
+        {"state": f"n : Nat\n⊢ A{w}.len n = {i}", "constants": [f"A{w}.len"], "premises": [], "tried": ["simp", "omega"], "worked": [t]}
+        for i in range(20) for w, t in (("xy", "simp"), ("vw", "omega"))
+    ]  # fmt: skip
+    learned, _ = train_ranker(named, {}, RankingConfig(seconds=30.0, epochs=40))
+
+    def first(ranker, w: str, disguise) -> str:
+        goal = first_goal(f"n : Nat\n⊢ A{w}.len n = 99", [f"A{w}.len"])
+        explorer = Explorer(ranker=ranker, disguise=disguise)
+        (found,) = explorer.suggest([Query(ProofState(1, "k", (goal,)))], 500)
+        return next(s.tactic for s in found if s.tactic in ("simp", "omega"))
+
+    assert first(learned, "xy", None) == "simp" and first(learned, "vw", None) == "omega"
+    hidden = FreshNames(Explorer())
+    assert first(learned, "xy", hidden) == first(learned, "vw", hidden), "without the name the two cannot be told apart"
+
+
+def test_tactics_said_under_fresh_names_are_true_ones(ranker):
+    goal = first_goal("xs : List Nat\n⊢ xs.length = 3", ("List", "List.length"))
+    query = Query(ProofState(1, "k", (goal,)), ("List.length_cons", "List.length"))
+    (plain,) = Explorer().suggest([query], 500)
+    (masked,) = Explorer(ranker=ranker, disguise=FreshNames(Explorer())).suggest([query], 500)
+    assert {s.tactic for s in masked} == {s.tactic for s in plain}

@@ -1,0 +1,67 @@
+"""Templates: what a model is sent and how its answer is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prover.models.templates import template_named, template_names
+
+GIVEN = {
+    "goal": "p q : Prop\nh : p ∧ q\n⊢ q ∧ p",
+    "statement": "theorem swap (p q : Prop) (h : p ∧ q) : q ∧ p",
+    "header": "import Mathlib\n\n",
+    "premises": ("And.symm",),
+}
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_every_template_renders_and_shows_the_goal(name: str) -> None:
+    template = template_named(name)
+    sent = template.render(GIVEN)
+    text = sent if isinstance(sent, str) else sent[-1]["content"]
+    assert (GIVEN["goal"] if template.answers == "tactic" else GIVEN["statement"]) in text
+    assert isinstance(sent, str) != template.chat
+    failed = template.render({**GIVEN, "tried": "exact h", "error": "type mismatch"})
+    assert ("type mismatch" in str(failed)) == bool(template.retry)
+
+
+def test_the_published_formats() -> None:
+    assert template_named("bfs-prover").render({"goal": "⊢ p"}) == "⊢ p:::"
+    assert template_named("reprover").render({"goal": "⊢ p", "premises": ("a.b",)}) == "<a>a.b</a>\n\n⊢ p"
+    open_block = template_named("deepseek-prover-v1.5").render({"statement": "theorem x : p", "header": "import A\n"})
+    assert open_block == "Complete the following Lean 4 code:\n\n```lean4\nimport A\ntheorem x : p := by\n"
+
+
+def test_answers() -> None:
+    v2 = template_named("deepseek-prover-v2")
+    assert v2.answer("Plan.\n```lean4\nsorry\n```\nBetter:\n```lean4\ntheorem x : p := by\n  simp\n```\n") == (
+        "theorem x : p := by\n  simp"
+    )
+    assert v2.answer("I have no idea.") is None
+    assert template_named("deepseek-prover-v1.5").answer("  simp\n  omega\n```\nDone.") == "  simp\n  omega"
+    assert template_named("bfs-prover").answer("  ") is None
+
+
+def test_faults_name_the_file_and_the_key(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    for text, message in [
+        ("prompt = 'x'", "'source' is missing"),
+        ("prompt = 'x'\nsource = 's'\nstopp = []", "unknown key 'stopp'"),
+        ("prompt = '{{ x'\nsource = 's'", "bad.toml"),
+        ("prompt = ", "not TOML"),
+    ]:
+        bad.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            template_named(str(bad))
+    bad.write_text("prompt = '{{ nobody }}'\nsource = 's'")
+    with pytest.raises(ValueError, match="nobody"):
+        template_named(str(bad)).render({"goal": "g"})
+
+
+def test_a_template_cannot_reach_python(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text("prompt = \"{{ ''.__class__.__mro__[1].__subclasses__() }}\"\nsource = 's'")
+    with pytest.raises(ValueError):
+        template_named(str(bad)).render({"goal": "g"})

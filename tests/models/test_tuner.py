@@ -1,0 +1,133 @@
+"""Training models from elsewhere: all weights, adapters, sequence-to-sequence; what is saved is an ordinary folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from sample_goals import make_pairs, query
+from transformers import (
+    AutoModelForCausalLM,
+    ByT5Tokenizer,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from prover.errors import UserError
+from prover.models.batches import PolicyExample
+from prover.models.huggingface import HuggingFacePolicy
+from prover.models.pairs import load_pairs
+from prover.models.transformer import LanguageModelPolicy, new_model
+from prover.models.tuner import TuneConfig, Tuner
+
+PAIRS = [PolicyExample(g, t) for g, t in make_pairs(36, seed=9)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    path = tmp_path_factory.mktemp("plain")
+    model: LlamaForCausalLM = new_model(len(tokenizer), 64, 2, 2, 128, 256, seed=4)
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def logits(path: Path) -> torch.Tensor:
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    with torch.no_grad():
+        return model(torch.arange(40, 72)[None]).logits
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TuneConfig(learning_rate=3e-3, epochs=6, batch_size=12),
+        TuneConfig(learning_rate=1e-2, epochs=6, batch_size=12, lora_rank=8, gradient_checkpointing=True),
+        TuneConfig(learning_rate=1e-2, epochs=6, batch_size=12, lora_rank=8, dtype="bfloat16"),
+    ],
+    ids=["all", "lora", "lora-bf16"],
+)
+def test_it_learns_and_saves_a_whole_model(folder: Path, tmp_path: Path, config: TuneConfig) -> None:
+    tuner = Tuner(folder, config, template="names", device="cpu")
+    everything = sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(folder).parameters())
+    assert (tuner.trained_parameters < everything) == bool(config.lora_rank)
+    metrics = tuner.train(PAIRS)
+    assert metrics["last_loss"] < 0.7 * metrics["first_loss"] and metrics["skipped"] == 0
+    tuner.save(tmp_path / "m")
+    assert {p.name for p in (tmp_path / "m").iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert not list((tmp_path / "m").glob("adapter*"))
+    assert json.loads((tmp_path / "m" / "turnstile.json").read_text()) == {"version": 1, "template": "names"}
+    # What is published from the folder is what was trained, under the same names, tied ones too.
+    own, written = tuner.weights(), tuner.written(tmp_path / "m")
+    assert own.keys() == written.keys() and all(torch.equal(own[k], written[k]) for k in own)
+    HuggingFacePolicy(folder, "names", dtype="float32" if config.dtype == "float32" else "auto").load_weights(written, 1)
+    # What transformers loads, without peft, is what was trained.
+    trained = tuner.model.eval()
+    with torch.no_grad():
+        computed = trained(torch.arange(40, 72)[None]).logits.float()
+    tolerance = 0.2 if config.dtype == "bfloat16" else 1e-4
+    torch.testing.assert_close(logits(tmp_path / "m"), computed, atol=tolerance, rtol=tolerance)
+    assert not torch.allclose(logits(tmp_path / "m"), logits(folder), atol=0.1)
+    # Merging for the save did not change what goes on being trained.
+    assert tuner.train(PAIRS, epochs=1)["first_loss"] < metrics["first_loss"]
+
+
+def test_seq2seq(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=384, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu",
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    ByT5Tokenizer(extra_ids=125).save_pretrained(tmp_path / "t5")
+    tuner = Tuner(tmp_path / "t5", TuneConfig(learning_rate=1e-2, batch_size=4), template="reprover", device="cpu")
+    metrics = tuner.train([PolicyExample("⊢ p", "simp"), PolicyExample("⊢ q", "omega")] * 8, epochs=24)
+    assert metrics["last_loss"] < 0.3
+    tuner.save(tmp_path / "out")
+    policy = HuggingFacePolicy(tmp_path / "out", "reprover", dtype="float32")
+    [answers] = policy.suggest([query("⊢ p")], 3)
+    assert {s.tactic for s in answers[:2]} == {"simp", "omega"}
+
+
+def test_a_folder_that_turnstile_trained_keeps_its_format(policy: LanguageModelPolicy, tmp_path: Path) -> None:
+    policy.version = 3
+    policy.save(tmp_path / "own")
+    tuner = Tuner(tmp_path / "own", TuneConfig(learning_rate=1e-3, batch_size=8), device="cpu")
+    tuner.train([PolicyExample(g, t) for g, t in make_pairs(16)])
+    tuner.save(tmp_path / "next")
+    after = LanguageModelPolicy.load(tmp_path / "next")
+    assert after.version == 4 and after.prompter.config == policy.prompter.config
+    assert after.suggest([query("⊢ p")], 4) != policy.suggest([query("⊢ p")], 4)
+
+
+def test_pairs(tmp_path: Path) -> None:
+    lines = tmp_path / "p.jsonl"
+    lines.write_text('{"goal": "⊢ p", "tactic": "simp"}\n\n{"goal": "⊢ q", "tactic": "rw [a.b]", "premises": ["a.b"]}\n')
+    assert load_pairs(lines) == [PolicyExample("⊢ p", "simp"), PolicyExample("⊢ q", "rw [a.b]", ("a.b",))]
+    split = tmp_path / "train.json"
+    steps = [{"tactic": "simp", "state_before": "⊢ p", "state_after": "no goals"}]
+    split.write_text(json.dumps([{"full_name": "x", "traced_tactics": steps}]))
+    assert load_pairs(split) == [PolicyExample("⊢ p", "simp")]
+    for text, message in [
+        ('{"goal": "⊢ p"}', r"p\.jsonl:1: 'tactic' is missing"),
+        ('{"goal": "⊢ p", "tactic": " "}', "not empty"),
+        ("[1]", r"p\.jsonl:1"),
+        ("{", r"p\.jsonl:1"),
+        ("", "no pairs"),
+    ]:
+        lines.write_text(text)
+        with pytest.raises(UserError, match=message):
+            load_pairs(lines)
+
+
+def test_faults(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="template"):
+        Tuner(folder, device="cpu")
+    with pytest.raises(UserError, match="lora_targets=nothing"):
+        Tuner(folder, TuneConfig(lora_rank=4, lora_targets="nothing"), template="names", device="cpu")
+    with pytest.raises(ValueError, match="all too long"):
+        Tuner(folder, TuneConfig(max_length=3), template="names", device="cpu").train(PAIRS)

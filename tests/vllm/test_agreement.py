@@ -1,0 +1,60 @@
+"""The folder that the learner writes, in transformers, in vLLM in this process, and in a vLLM server: one model everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_goals import make_pairs, query
+
+from prover.errors import UserError
+from prover.models.agreement import prior_difference, value_difference
+from prover.models.openai import ServerPolicy
+
+PREMISES = ("Nat.succ_le", "List.length_append", "Nat.mul_add")
+QUERIES = [query(g, PREMISES[: i % 4]) for i, (g, _) in enumerate(make_pairs(16, seed=3))]
+TOLERANCE = 1e-2
+
+
+def test_priors_and_values_in_process(served: Any, reference: Any) -> None:
+    worst, compared = prior_difference(reference, QUERIES, served.sample(QUERIES, 8))
+    assert compared > 60 and worst < TOLERANCE
+    assert value_difference(reference, QUERIES, served) < TOLERANCE
+
+
+def test_suggestions_are_distinct_and_use_only_what_is_offered(served: Any) -> None:
+    for q, found in zip(QUERIES, served.suggest(QUERIES, 6), strict=True):
+        assert 0 < len(found) <= 6 and len({s.tactic for s in found}) == len(found)
+        assert [s.logprob for s in found] == sorted((s.logprob for s in found), reverse=True)
+        assert not any("⟨p" in s.tactic or "<" + "eos>" in s.tactic for s in found), q
+    assert served.suggest([], 4) == [] and served.evaluate([]) == []
+    # As whole proofs are asked for: texts that ended by themselves.
+    written = served.texts(served.format.prompt(QUERIES[0]), 8)
+    assert written and all(isinstance(t, str) for t in written)
+    first, again = (set(s.tactic for s in served.suggest(QUERIES[:1], 8)[0]) for _ in range(2))
+    assert first and again
+
+
+def test_priors_and_values_of_a_server(address: str, folder: Path, reference: Any) -> None:
+    server = ServerPolicy(address, folder=str(folder))
+    assert server.model == "tiny"
+    worst, compared = prior_difference(reference, QUERIES, [server.sample(q, 8) for q in QUERIES])
+    assert compared > 60 and worst < TOLERANCE
+    assert value_difference(reference, QUERIES, server) < TOLERANCE
+    found = server.suggest(QUERIES, 6)
+    assert all(0 < len(s) <= 6 for s in found)
+    # The same server as a stranger sees it: text in, text out, policy only.
+    stranger = ServerPolicy(address, "tiny", template="names")
+    stranger.format.max_new_tokens, stranger.format.stop = 40, ("a", "e", "s", "\n")
+    assert any(stranger.suggest(QUERIES, 8))
+    with pytest.raises(ValueError, match="no value tokens"):
+        stranger.evaluate(QUERIES)
+    assert isinstance(stranger.texts("⊢ p", 3), list)
+
+
+def test_what_a_server_does_not_have(address: str, folder: Path) -> None:
+    with pytest.raises(UserError, match="check the model's name"):
+        ServerPolicy(address, "nobody", folder=str(folder)).suggest(QUERIES[:1], 2)
+    with pytest.raises(UserError, match=r"\?template=NAME"):
+        ServerPolicy(address)
