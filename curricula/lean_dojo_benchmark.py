@@ -15,6 +15,8 @@ import msgspec
 
 from prover.errors import UserError
 from prover.lean.lean_dojo_environment import lean_dojo_theorem
+from prover.lean.source import find_theorem
+from prover.lean.text import read
 from prover.lean.theorem import Theorem
 
 BenchmarkSplit = Literal["train", "val", "test"]
@@ -76,6 +78,34 @@ def benchmark_set(folder: Path, split: BenchmarkSplit, tactic_proofs_only: bool 
         (e.url, e.commit, e.file_path, e.full_name): None for e in entries if e.traced_tactics or not tactic_proofs_only
     }
     return [lean_dojo_theorem(*key) for key in found]
+
+
+def checkout_theorems(file: Path, sources: Path) -> list[Theorem]:
+    """The theorems of a benchmark file with their context, read from a checkout of the repository that it is about.
+
+    For Lean processes of our own, which trace nothing. Raises UserError where `sources` has not what the file names.
+    """
+    found: list[Theorem] = []
+    texts: dict[str, str] = {}
+    for url, commit, path, name in dict.fromkeys((e.url, e.commit, e.file_path, e.full_name) for e in _read(file)):
+        if path not in texts:
+            texts[path] = _checked_out(sources, path, f"{file}: {url} at {commit[:10]}")
+        place = find_theorem(texts[path], name)
+        if place is None:
+            raise UserError(f"{sources / path}: has no theorem {name}, which {file} names: check out commit {commit}")
+        line = place.body.count("\n", 0, place.statement_starts) + 1
+        found.append(place.theorem(f"{sources / path}:{line}"))
+    if not found:
+        raise UserError(f"{file}: has no theorems")
+    return found
+
+
+def _checked_out(sources: Path, path: str, whose: str) -> str:
+    folder = sources.resolve()
+    target = (folder / path).resolve()
+    if not target.is_relative_to(folder) or not target.is_file():
+        raise UserError(f"{sources}: has no file {path}: give a checkout of {whose}")
+    return read(target).text
 
 
 def human_steps(folder: Path, split: BenchmarkSplit) -> Iterator[HumanStep]:

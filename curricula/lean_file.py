@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from prover.lean.project import SourceModule
 from prover.lean.text import LeanText, code_words, line_at
 from prover.lean.theorem import ProofState, StepResult
 
@@ -36,7 +38,7 @@ class Server(Protocol):
     """What is asked of a LeanServer."""
 
     async def load(
-        self, source: str, imports: tuple[str, ...], file: str
+        self, source: str, imports: Sequence[str], file: str, before: Sequence[SourceModule]
     ) -> list[tuple[dict[str, Any], ProofState]]: ...
 
     async def step(self, state: ProofState, tactics: tuple[str, ...]) -> list[StepResult]: ...
@@ -44,12 +46,15 @@ class Server(Protocol):
     async def free(self, states: list[ProofState]) -> None: ...
 
 
-async def load_file(server: Any, text: LeanText) -> tuple[list[Hole], list[list[ProofState]]]:
+async def load_file(
+    server: Any, text: LeanText, imports: Sequence[str] | None = None, before: Sequence[SourceModule] = ()
+) -> tuple[list[Hole], list[list[ProofState]]]:
     """Every `sorry` of a file in source order, and the states that it stands for, opened on the server.
 
-    Raises LeanError, naming file, line and column, where the file has an error.
+    `imports`: compiled modules (None: as the file says); `before`: those of its imports that are given as source. Raises
+    LeanError, naming file, line and column, where one of the files has an error.
     """
-    found = await server.load(text.body, text.imports, text.path)
+    found = await server.load(text.body, text.imports if imports is None else imports, text.path, before)
     data = text.text.encode()
     places: dict[tuple[int, int], list[tuple[dict[str, Any], ProofState]]] = {}
     unused: list[ProofState] = []

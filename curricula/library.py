@@ -1,14 +1,16 @@
 """Lean's own library as theorem sets: every theorem of a module, reproved from below.
 
-A theorem of module M is opened with only the modules that M itself imports, so neither it nor anything after it can be used.
+A theorem of module M is opened with only the modules that M itself imports, so neither it nor anything after it can be used;
+and with the lemmas that `omega` and `grind` work by, where these do not rest on M.
 The split is a hash of the name alone: it never moves, whatever else changes.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
@@ -33,6 +35,9 @@ DEMONSTRATION_MODULES = (
 )
 """What `make train` learns on: lists, numbers, options, arrays and bit vectors."""
 
+SUPPORT = ("Init.Omega", "Init.Grind")
+"""Modules with the lemmas that a tactic builds its proofs of. Most modules import them late or not at all."""
+
 
 def split_of(name: str) -> Split:
     """train 70 %, validation 10 %, held-out 20 %, by SHA-256 of the name."""
@@ -44,16 +49,57 @@ def _order(name: str) -> bytes:
     return hashlib.sha256(f"turnstile order {name}".encode()).digest()
 
 
+def support(index: LibraryIndex, module: str) -> tuple[str, ...]:
+    """Modules of SUPPORT that a module's theorems may use besides its own imports.
+
+    One whose import closure lacks the module cannot use its theorems, nor what was proved from them. The audit need not
+    take this on trust: it refuses a theorem that its imports already have.
+    """
+    known = index.reachable(index.modules[module].imports)
+    return tuple(s for s in SUPPORT if s in index.modules and s not in known and module not in index.reachable((s,)))
+
+
 def module_theorems(index: LibraryIndex, module: str) -> list[Theorem]:
-    """Every theorem of a module that can be opened from below, in the module's order. Raises UserError if there is none."""
+    """Every theorem of a module that can be opened from below, in the module's order; `*` in the name stands for anything.
+
+    Raises UserError if there is no such module.
+    """
+    if "*" in module:
+        chosen = [m for m in index.modules if fnmatch.fnmatchcase(m, module)]
+        found = [t for m in chosen for t in _module(index, m)]
+        if not found:
+            raise UserError(f"library modules {module}: there are none with theorems in this Lean's Init and Std")
+        return found
     info = index.modules.get(module)
     if info is None:
         close = [m for m in index.modules if module.lower() in m.lower()][:3]
         hint = f"; did you mean {', '.join(close)}?" if close else ""
         raise UserError(f"library module {module}: not in this Lean's Init or Std{hint}")
-    return [
-        Theorem(p.name, library=p.name, imports=info.imports, source=f"library:{module}") for p in info.theorems if p.below
-    ]
+    return _module(index, module)
+
+
+def _module(index: LibraryIndex, module: str) -> list[Theorem]:
+    info = index.modules[module]
+    imports = info.imports + support(index, module)
+    return [Theorem(p.name, library=p.name, imports=imports, source=f"library:{module}") for p in info.theorems if p.below]
+
+
+def areas(index: LibraryIndex, depth: int = 3) -> list[dict[str, Any]]:
+    """The whole library by area, the first `depth` parts of a module's name: how many modules, theorems, and theorems that
+    can be opened from below, by split."""
+    rows: dict[str, dict[str, Any]] = {}
+    for module, info in sorted(index.modules.items()):
+        area = ".".join(module.split(".")[:depth])
+        row = rows.setdefault(
+            area, {"area": area, "modules": 0, "theorems": 0, "below": 0, "train": 0, "validation": 0, "held-out": 0}
+        )
+        row["modules"] += 1
+        row["theorems"] += len(info.theorems)
+        for p in info.theorems:
+            if p.below:
+                row["below"] += 1
+                row[split_of(p.name)] += 1
+    return list(rows.values())
 
 
 def library_set(

@@ -29,6 +29,7 @@ def _train(
     resume: Path | None = None,
     seed: int | None = None,
     set: tuple[str, ...] = (),
+    dry_run: bool = False,
     json: bool = False,
 ) -> int:
     """Learn to prove theorems. Writes a run folder; Ctrl-C stops cleanly and `--resume` goes on.
@@ -39,8 +40,10 @@ def _train(
         resume: a run folder to go on with, with the configuration saved there.
         seed: of everything random.
         set: settings on top of the file, e.g. learn.rounds=5 prover.provers=4.
-        json: print the summary as one JSON document.
+        dry_run: start nothing; say what would go where, how much memory it would take, and what would be downloaded.
+        json: print the summary (or the plan) as one JSON document.
     """
+    from rl.plan import explain, plan
     from rl.trainer import Trainer
 
     overrides, as_json = set, json
@@ -55,6 +58,10 @@ def _train(
             chosen = replace(chosen, name=name)
         if seed is not None:
             chosen = replace(chosen, seed=seed)
+        planned = plan(chosen)
+        if dry_run:
+            print(dumps(planned) if as_json else explain(planned))
+            return 0
         if (chosen.folder / "summary.json").exists():
             chosen = replace(chosen, name=_next_name(chosen))
         elif (chosen.folder / "ledger.sqlite").exists():
@@ -88,7 +95,7 @@ def eval(args: list[str]) -> int:
 
 
 def _eval(
-    searcher: tyro.conf.Positional[str],
+    prover: tyro.conf.Positional[str],
     theorems: tyro.conf.Positional[str],
     /,
     *,
@@ -96,39 +103,131 @@ def _eval(
     seeds: int = 1,
     limit: int | None = None,
     run: Path | None = None,
+    beside: tuple[Path, ...] = (),
+    processes: int = 2,
+    fresh_names: bool = False,
     json: bool = False,
 ) -> int:
     """Measure a prover on a theorem set, apart from training. Results go to a ledger; what it has is not done again.
 
     Args:
-        searcher: `portfolio`, `explorer`, a checkpoint's folder, or a run's (its newest checkpoint).
+        prover: `portfolio`, `explorer`, a checkpoint's folder, or a run's (its newest checkpoint).
         theorems: a set's name: see `turnstile sets`.
         budget: Lean calls a theorem.
-        seeds: so many seeds.
+        seeds: so many seeds, 0, 1 …
         limit: at most so many theorems.
-        run: the run whose ledger takes the results; left out: the checkpoint's own, else runs/eval.
+        run: the run folder whose ledger takes the results; left out: the checkpoint's own, else runs/eval.
+        beside: other run folders, whose results of the same test are shown too.
+        processes: Lean processes.
+        fresh_names: show a checkpoint made-up words for the library's names: what it can do by reasoning, not by memory.
         json: print the figures as one JSON document.
     """
     import asyncio
 
-    from curricula.sets import load_set, open_set
-    from rl import measure
-    from rl.evaluate import evaluate, find_checkpoint
-    from rl.ledger import Ledger
+    from rich.console import Console
 
-    if searcher not in ("portfolio", "explorer"):
-        searcher = str(find_checkpoint(Path(searcher)))
-    chosen = open_set(load_set(theorems))[:limit]
-    folder = run or (Path(searcher).parents[1] if "/" in searcher else Path("runs/eval"))
-    folder.mkdir(parents=True, exist_ok=True)
+    from curricula.sets import load_set, open_set
+    from prover.lean.runtime import find_runtime
+    from prover.lean.server import Limits
+    from prover.premises.index import library_index
+    from rl import contestant as c
+    from rl import evaluate as e
+    from rl.ledger import Attempt, Ledger
+    from rl.tracking import print_table, progress
+
+    for name, number in (("budget", budget), ("seeds", seeds), ("limit", limit), ("processes", processes)):
+        if number is not None and number < 1:
+            raise UserError(f"--{name} must be at least 1, not {number}")
+    contestant = c.contestant(prover)
+    described = load_set(theorems)
+    chosen = open_set(described)[:limit]
+    standard = config_module.ProverConfig()
+    limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
+    wrap: e.Wrap | None = None
+    if fresh_names:
+        from prover.models.fresh_names import FreshNames
+
+        wrap = FreshNames
+    wrapper = "fresh names" if fresh_names else ""
+    test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper)
+    loaded = c.load(contestant)
+    folder = run or (contestant.checkpoint and c.run_of(Path(contestant.checkpoint))) or Path("runs/eval")
+    others = [Ledger.open(other, readonly=True) for other in beside]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}: --run names a run folder") from None
     ledger = Ledger(folder / "ledger.sqlite")
-    figures = asyncio.run(evaluate(searcher, chosen, theorems, ledger, budget, range(seeds)))
+    phases = {e.phase_of(test, contestant, s) for s in range(seeds)}
+    earlier = [a for a in ledger.attempts() if a.phase in phases]
+    solved = sum(a.outcome == "proved" for a in earlier)
+    with progress(Console(stderr=True, quiet=json)) as display:
+        bar = display.add_task(
+            f"{contestant.name} on {described.name}", total=len(chosen) * seeds, completed=len(earlier), solved=solved
+        )
+
+        def advance(attempt: Attempt) -> None:
+            nonlocal solved
+            solved += attempt.outcome == "proved"
+            display.update(bar, advance=1, solved=solved)
+
+        try:
+            figures = asyncio.run(
+                e.evaluate(
+                    contestant, loaded, test, chosen, library_index(), ledger, range(seeds),
+                    wrap=wrap, processes=processes, progress=advance,
+                )
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            print("\nturnstile: stopped; the same command goes on where it was", file=sys.stderr)
+            return 130
     if json:
         print(dumps(figures))
     else:
-        for row in measure.table([(searcher, figures["all"])]):
-            print("  ".join(f"{cell:>18}" for cell in row))
-    return 0 if figures["all"]["solved"] == figures["all"]["total"] else 1
+        found = [r for one in (ledger, *others) for r in e.results(one)]
+        print_table(e.comparison(test, found))
+        seen = c.trained_on(contestant, chosen)
+        if seen:
+            print(f"turnstile: {seen} of these theorems were tried while this checkpoint's run trained", file=sys.stderr)
+        print(f"turnstile: in {ledger.path}; errors: {figures['all']['outcomes'].get('error', 0)}", file=sys.stderr)
+    return 0 if figures["all"]["rate"] == 1 else 1
+
+
+def ablate(args: list[str]) -> int:
+    """`turnstile ablate`."""
+    return typed(_ablate, "ablate", args)
+
+
+def _ablate(
+    config: tyro.conf.Positional[Path],
+    /,
+    *,
+    variants: tuple[str, ...] = (),
+    seeds: int = 1,
+    runs: Path = Path("runs/ablations"),
+    out: Path = Path("docs/results"),
+    json: bool = False,
+) -> int:
+    """Train the same configuration with one part changed at a time, and put the held-out solve rates side by side.
+
+    Args:
+        config: a TOML file, e.g. curricula/stages/ablation.toml.
+        variants: which; left out: all (see rl/ablate.py).
+        seeds: so many seeds each.
+        runs: a folder for the runs; what is finished there is not run again.
+        out: the page OUT.md and the figures OUT.json.
+        json: print the figures as one JSON document too.
+    """
+    from rl import ablate as ablations
+
+    if seeds < 1:
+        raise UserError(f"--seeds: at least 1, not {seeds}")
+    chosen = variants or tuple(ablations.VARIANTS)
+    found = ablations.ablate(config, chosen, seeds, runs, lambda text: print(f"turnstile: {text}", file=sys.stderr))
+    command = f"turnstile ablate {config} --seeds {seeds}" + (f" --variants {dumps(list(variants))}" if variants else "")
+    ablations.write(found, command, out)
+    print(dumps(found) if json else out.with_suffix(".md").read_text(encoding="utf-8"))
+    return 0
 
 
 def report(args: list[str]) -> int:
@@ -136,18 +235,42 @@ def report(args: list[str]) -> int:
     return typed(_report, "report", args)
 
 
-def _report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None) -> int:
-    """Write one self-contained page about a run: curves, phases, proofs, failures.
+def _report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json: bool = False) -> int:
+    """Write one self-contained page about a run: curves, calibration, proofs, failures. Or about a batch: a gallery.
 
     Args:
-        run: the run's folder.
-        out: the page; left out: RUN/report.html.
+        run: the run's folder, or a batch's results.jsonl.
+        out: the page; left out: RUN/report.html, or results.html beside the results.
+        json: print the page's place, the metrics of each round and the evaluations as one JSON document.
     """
-    from rl.report import report_page
-    from rl.trainer import write_atomically
+    from prover.files import check_writable, write_whole
+    from prover.gallery import batch_results, gallery
+    from rl import evaluate, rounds
+    from rl.ledger import Ledger
 
-    page = report_page(run)
+    if (results := batch_results(run)) is not None and not (run / "ledger.sqlite").exists():
+        target = out or results.with_suffix(".html")
+        check_writable(target)
+        write_whole(target, gallery(results).encode())
+        print(dumps({"page": str(target)}) if json else target)
+        return 0
+    from rl.report import report_page
+    from rl.tracking import print_table
+
+    if not run.is_dir():
+        raise UserError(f"{run}: no such folder; give a run's, e.g. runs/demonstration")
     target = out or run / "report.html"
-    write_atomically(target, page)
+    check_writable(target)
+    write_whole(target, report_page(run).encode())
+    ledger = Ledger.open(run, readonly=True)
+    figures, found = rounds.figures(ledger), evaluate.results(ledger)
+    ledger.close()
+    if json:
+        print(dumps({"page": str(target), "rounds": figures, "evaluations": found}))
+        return 0
+    print_table(rounds.table(figures))
+    for test in {dumps(r["test"]): evaluate.Test(**r["test"]) for r in found}.values():
+        print(f"{test.set}, {test.lean}")
+        print_table(evaluate.comparison(test, found))
     print(target)
     return 0

@@ -5,9 +5,14 @@ from __future__ import annotations
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from curricula.matchmaker import MatchConfig
 from prover.errors import UserError
+from prover.models.backend import ServeConfig
+from prover.models.mixture import EXPLORER_WEIGHT
+from rl.rewards import RewardsConfig
+from rl.rewards import check as check_rewards
 
 FORMAT = 1
 """Version of a run folder's layout: a folder with another one is refused."""
@@ -41,18 +46,22 @@ class ProverConfig:
     """Walks in flight in one search."""
     suggestions: int = 16
     """Tactics asked of the model at each expansion."""
-    explorer_weight: float = 0.3
+    explorer_weight: float = EXPLORER_WEIGHT
     """Share of the explorer in the mixture with the model, while collecting."""
-    eval_explorer_weight: float = 0.3
+    eval_explorer_weight: float = EXPLORER_WEIGHT
     """The same, while measuring."""
-    premises: int = 4
+    premises: int = 8
     """Premises offered for each goal."""
+    retriever: Literal["symbols", "bm25", "symbols+bm25", "dense", "hybrid"] = "symbols"
+    """What picks them; `dense` and `hybrid` learn from audited proofs, and begin as `symbols`."""
     heartbeats: int = 4000
     """Limit of a step, in thousands of small allocations (Lean's maxHeartbeats)."""
     step_seconds: float = 10.0
     """Wall-clock limit of a step."""
     use_value: bool = True
     """Let the model's value guide the search."""
+    use_ranker: bool = True
+    """Learn an order of tactics from all that was tried, and search by it."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +79,87 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LearnConfig:
-    """Expert iteration."""
+    """Rounds of collecting and learning."""
 
-    algorithm: Literal["expert_iteration"] = "expert_iteration"
+    algorithm: Literal["expert_iteration", "grpo"] = "expert_iteration"
+    """How the policy learns from the second round on; the first is always expert iteration on what the explorer found."""
+    value: Literal["monte_carlo", "td_lambda", "none"] = "monte_carlo"
+    """How the value learns; `none`: neither learned nor used."""
+    collect: Literal["search", "rollouts"] = "search"
+    """Where attempts come from after the first round: the search, or whole rollouts sampled from the policy."""
+    targets: Literal["proofs", "visits"] = "proofs"
+    """Expert iteration's policy targets: the tactics that start a proof, or the search's visit counts on proved goals."""
     rounds: int = 3
     """Rounds of search and learning."""
     first_calls: int = 20
     """Lean calls a theorem in the first round, which the explorer does alone."""
     calls: int = 16
-    """Lean calls a theorem in later rounds."""
+    """Lean calls a theorem in later rounds: times the number of theorems, it is what the matchmaker spends in a round."""
+    group: int = 8
+    """Rollouts of one theorem, when collecting by rollouts."""
+    max_tactics: int = 12
+    """Longest rollout."""
     harvest: int = 12
     """After a proof: so many more tactics tried on its first goal, for other ways to close it."""
     seconds: float = 60.0
     """Time for learning in each round."""
     learning_rate: float = 1e-3
+    warmup: int = 20
+    """Steps until the full learning rate."""
+    clip_norm: float = 1.0
+    """Largest norm of a gradient."""
+    kl: float = 0.0
+    """Weight of KL(policy || the policy before this round) a token; for `grpo` 0.04 is usual."""
+    ema: float = 0.0
+    """Decay of the weight average that is published; 0: none."""
+    lambda_: float = 0.7
+    """λ of `td_lambda`."""
+    ranker_seconds: float = 30.0
+    """Time for the ranker of tactics in each round."""
+    retriever_seconds: float = 15.0
+    """Time for the retriever in each round, where it learns."""
     batch_tokens: int = 384
     value_weight: float = 0.3
     threads: int = 2
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 is for GPUs, and CPUs with AMX."""
+    ranks: int = 1
+    """Learner processes, each on its own device, gradients averaged (data parallel)."""
+    shard: bool = False
+    """Split a pretrained model and its optimizer over those processes (FSDP), where one device cannot hold them."""
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """What the learner draws from."""
+
+    capacity: int = 100_000
+    """Most examples of a kind in memory."""
+    prioritised: bool = True
+    """False: all alike (the baseline that an ablation needs)."""
+    exponent: float = 0.6
+    """Priorities to this power; 0 is uniform (Schaul et al. 2016)."""
+    half_life: float = 4.0
+    """An example's priority halves with so many versions of the model."""
+
+
+@dataclass(frozen=True)
+class RayConfig:
+    """Where actors run. Locally everything starts by itself; on a cluster, start Ray on each machine with
+    `ray start --address=HEAD --resources='{"prover": 4}'`, and provers come and go with the machines."""
+
+    address: str = ""
+    """An existing cluster (`auto`, or host:port); empty: a local one for this run."""
+    elastic: bool = False
+    """Follow the cluster's `prover` resources instead of `prover.provers`."""
+    model_servers: int = 1
+    """Copies of the model; each prover asks one of them."""
+    server_gpus: float = 0.0
+    """GPUs of a model server."""
+    learner_gpus: float = 0.0
+    """GPUs of a learner process."""
+    audits: int = 32
+    """Most proofs waiting for the audit; beyond that no new search starts."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +186,11 @@ class RunConfig:
     prover: ProverConfig = field(default_factory=ProverConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
+    matchmaker: MatchConfig = field(default_factory=MatchConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
 
     @property
@@ -147,8 +225,10 @@ def _fill(base: Any, data: dict[str, Any], where: str) -> Any:
             if not isinstance(value, list):
                 raise UserError(f"{where}: {key} must be a list")
             changes[key] = tuple(value)
-        elif current is not None and not isinstance(value, _accepts(current)):
+        elif current is not None and type(value) not in _accepts(current):
             raise UserError(f"{where}: {key} must be a {type(current).__name__}, not {value!r}")
+        elif get_origin(hint := get_type_hints(type(base))[key]) is Literal and value not in get_args(hint):
+            raise UserError(f"{where}: {key} must be one of {', '.join(map(str, get_args(hint)))}, not {value!r}")
         else:
             changes[key] = value
     return replace(base, **changes)
@@ -156,6 +236,28 @@ def _fill(base: Any, data: dict[str, Any], where: str) -> Any:
 
 def _accepts(current: Any) -> tuple[type, ...]:
     return (int, float) if type(current) is float else (type(current),)
+
+
+def check(config: RunConfig) -> RunConfig:
+    """The configuration itself. Raises UserError for settings that make no sense, alone or together."""
+    c = config.learn
+    check_rewards(config.rewards, c.rounds)
+    if c.collect == "rollouts" and c.group < 2:
+        raise UserError("learn.group: a group of rollouts needs at least 2")
+    if c.algorithm == "grpo" and c.targets == "visits":
+        raise UserError('learn.targets = "visits" belongs to expert_iteration')
+    if c.shard and (c.ranks < 2 or not config.serve.start):
+        raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
+    if not 0.0 <= c.lambda_ <= 1.0:
+        raise UserError(f"learn.lambda_ must be in [0, 1], not {c.lambda_}")
+    for name, value in (
+        ("learn.rounds", c.rounds), ("prover.provers", config.prover.provers), ("prover.concurrent", config.prover.concurrent),
+        ("learn.calls", c.calls), ("eval.calls", config.eval.calls), ("ray.model_servers", config.ray.model_servers),
+        ("learn.ranks", c.ranks), ("replay.capacity", config.replay.capacity), ("matchmaker.base_calls", config.matchmaker.base_calls),
+    ):  # fmt: skip
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, not {value}")
+    return config
 
 
 def dump(config: RunConfig) -> str:

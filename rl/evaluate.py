@@ -1,111 +1,306 @@
-"""Evaluation apart from training: a checkpoint on a theorem set, every attempt audited and in the run's ledger."""
+"""Evaluation apart from training: a prover on a theorem set, over seeds, every attempt audited and in a ledger.
+
+Two results are comparable when their tests are the same: theorems, Lean calls, limits, Lean, policy wrapper. What belongs to
+the prover (weights, search settings, how much of the explorer) may differ: that is what is compared.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prover.errors import UserError
+from prover.intervals import wilson_over_seeds
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.theorem import Theorem
-from prover.models.base import Policy
-from prover.models.mixture import Mixture
-from prover.models.portfolio import Explorer, Portfolio
-from prover.premises.index import library_index
+from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.fresh_names import FreshNames
+from prover.models.portfolio import Explorer
+from prover.models.ranker import TacticRanker
+from prover.premises.dense import DenseWeights
+from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource
-from prover.search import Budget, Search, SearchConfig, to_script
 from rl import measure
+from rl.attempt import Found, Task, Workbench, attempt, premise_source
+from rl.contestant import Contestant
 from rl.ledger import Attempt, Ledger
+from rl.shared_model import SharedModel
+
+if TYPE_CHECKING:  # torch takes seconds, and a baseline does without
+    from prover.models.transformer import LanguageModelPolicy
+
+CHANCES = 2
+"""Attempts at a theorem before an error is the result."""
+
+Wrap = Callable[[Any], Any]
+"""From a checkpoint's policy to one that sees the question changed and changes its answer back, e.g. under fresh names. The value
+is asked through it too, if what it gives has `evaluate`; else the search does without. The explorer and the portfolio, which
+remember nothing, are not wrapped."""
 
 
-def find_checkpoint(path: Path) -> Path:
-    """A checkpoint's folder, from itself or from a run's (its newest). Raises UserError."""
-    if (path / "model.safetensors").exists():
-        return path
-    folders = sorted(p for p in (path / "checkpoints").glob("[0-9]*") if (p / "model.safetensors").exists())
-    if not folders:
-        raise UserError(f"{path}: neither a checkpoint (model.safetensors) nor a run with checkpoints/")
-    return folders[-1]
+@dataclass(frozen=True)
+class Test:
+    """What is asked of a prover. Results of equal tests are comparable."""
+
+    __test__ = False  # not pytest's
+
+    set: str
+    theorems: str
+    """Hash of the theorems, in any order: names, statements, imports."""
+    count: int
+    lean_calls: int
+    heartbeats: int
+    step_seconds: float
+    lean: str
+    wrapper: str = ""
+
+
+def make_test(
+    label: str, theorems: Sequence[Theorem], lean_calls: int, limits: Limits, lean: str, wrapper: str = ""
+) -> Test:
+    """The test that these theorems are. Raises UserError where there is nothing to do."""
+    if not theorems:
+        raise UserError(f"{label}: no theorems")
+    if lean_calls < 1:
+        raise UserError("a theorem needs at least one Lean call: --budget 64")
+    rows = sorted(repr((t.name, t.statement, t.library, t.imports, t.context)) for t in theorems)
+    if len({t.name for t in theorems}) < len(theorems):
+        raise UserError(f"{label}: two theorems have the same name, and results go by name")
+    return Test(
+        label, _hash(rows), len(theorems), lean_calls, limits.heartbeats, float(limits.seconds), lean, wrapper
+    )
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, ensure_ascii=False, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def key_of(test: Test, prover: Contestant) -> str:
+    """Names a result by all that it depends on but the seed; where files lie is not among it."""
+    settings = asdict(prover)
+    del settings["name"], settings["checkpoint"]
+    settings["retriever"] = Path(prover.retriever).name
+    search = settings["config"]
+    # How the work is spread over processes, and what the test itself sets.
+    for field in ("provers", "concurrent", "heartbeats", "step_seconds", "explorer_weight"):
+        search.pop(field, None)
+    return _hash([asdict(test), prover.kind, settings])
+
+
+def phase_of(test: Test, prover: Contestant, seed: int) -> str:
+    """The ledger's phase; its last word is the key."""
+    return f"eval {test.set}, {prover.kind}, {test.lean_calls} calls, seed {seed}, {key_of(test, prover)}"
 
 
 async def evaluate(
-    searcher: str,
+    prover: Contestant,
+    loaded: LanguageModelPolicy | None,
+    test: Test,
     theorems: Sequence[Theorem],
-    label: str,
+    index: LibraryIndex,
     ledger: Ledger,
-    lean_calls: int,
     seeds: Sequence[int],
+    *,
+    wrap: Wrap | None = None,
     processes: int = 2,
     concurrent: int = 8,
+    progress: Callable[[Attempt], None] = lambda attempt: None,
 ) -> dict[str, Any]:
-    """Solve rates of `portfolio`, `explorer` or a checkpoint folder. What the ledger has already is not done again.
+    """Attempt every theorem with every seed and record it; what the ledger has already is not done again.
 
-    Gives for each seed and together what `measure.summarise` gives.
+    Gives what `summary` gives. `loaded`: as `load` gives it. `progress` is told each attempt as it is recorded. Where several searches share a model, the order in which they ask is not fixed, so a seed draws but does
+    not repeat exactly.
     """
-    index = library_index()
-    source = PremiseSource(index, 6)
-    model: Any = None
-    version = 0
-    if searcher not in ("portfolio", "explorer"):
-        from prover.models.transformer import LanguageModelPolicy
+    ledger.set(f"eval {key_of(test, prover)}", {"test": asdict(test), "prover": asdict(prover)})
+    limits = Limits(heartbeats=test.heartbeats, seconds=test.step_seconds)
+    learned = DenseWeights.load(Path(prover.retriever)) if prover.retriever else None
+    source = premise_source(index, prover.config, learned)
+    async with LeanPool(processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
+        for seed in seeds:
+            phase = phase_of(test, prover, seed)
+            done = ledger.done(phase)
+            # Neighbours share imports, so a Lean process needs few environments at a time.
+            todo = sorted((t for t in theorems if t.name not in done), key=lambda t: t.imports)
+            if not todo:
+                continue
+            bench, value = _bench(prover, loaded, pool, source, index, seed, wrap)
+            tasks = [
+                Task(t, prover.kind, test.lean_calls, prover.config.eval_explorer_weight, value=value) for t in todo
+            ]
+            await _all(tasks, phase, bench, auditor, ledger, concurrent, progress)
+    return summary(ledger, test, prover, seeds)
 
-        model = LanguageModelPolicy.load(searcher, threads=1)
-        version = model.version
+
+async def _all(
+    tasks: Sequence[Task],
+    phase: str,
+    bench: Workbench,
+    auditor: Auditor,
+    ledger: Ledger,
+    concurrent: int,
+    progress: Callable[[Attempt], None],
+) -> None:
     gate = asyncio.Semaphore(concurrent)
 
-    async def one(theorem: Theorem, seed: int, phase: str, pool: LeanPool, auditor: Auditor) -> None:
+    async def one(task: Task) -> None:
         async with gate:
-            began = time.monotonic()
-            explorer = Explorer(index, seed, 6)
-            policy: Policy = explorer
-            if model is not None:
-                policy = Mixture([(model, 0.8), (explorer, 0.2)])
-            elif searcher == "portfolio":
-                policy = Portfolio()
-            config = SearchConfig(in_flight=2, suggestions=16 if model is not None else 64, seed=seed)
-            try:
-                root = await pool.open(theorem)
-            except (LeanError, LeanDied) as e:
-                ledger.record(Attempt(phase, theorem, "error", 0, None, 0.0, reason=f"open: {e}"))
-                return
-            premises = source.for_theorem(theorem.imports)
-            search = Search(root, pool, policy, model, config=config, premises=premises)
-            try:
-                result = await search.run(Budget(lean_calls=lean_calls))
-            finally:
-                await search.close()
-                await pool.free([root])
-            outcome, reason, script, axioms, used = str(result.outcome), result.message or "", None, (), ()
-            if result.proof is not None:
-                script = to_script(result.proof)
-                verdict = await auditor.audit(theorem, script)
-                outcome, reason = verdict.verdict, verdict.reason
-                axioms, used = verdict.axioms, verdict.premises
-            calls = result.lean_calls_to_solve if outcome == "proved" else None
-            ledger.record(
-                Attempt(
-                    phase, theorem, outcome, result.lean_calls, calls, time.monotonic() - began, script, reason,
-                    axioms, used, version, pool.runtime.name,
-                )
-            )  # fmt: skip
+            judged = await _judged(phase, task, bench, auditor, bench.pool.runtime.name)
+        ledger.record(judged)
+        progress(judged)
 
-    out: dict[str, Any] = {"searcher": searcher, "set": label, "lean_calls": lean_calls, "by_seed": {}}
-    together: list[Attempt] = []
-    limits = Limits(heartbeats=4000)
-    async with LeanPool(processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
-        out["lean"] = pool.runtime.name
-        for seed in seeds:
-            phase = f"eval {label} {Path(searcher).name} v{version} calls {lean_calls} seed {seed}"
-            done = ledger.done(phase)
-            todo = sorted((t for t in theorems if t.name not in done), key=lambda t: t.imports)
-            await asyncio.gather(*(one(t, seed, phase, pool, auditor) for t in todo))
-            attempts = list(ledger.attempts(phase))
-            together += attempts
-            out["by_seed"][str(seed)] = measure.summarise(attempts, lean_calls, len(theorems))
-    out["all"] = measure.summarise(together, lean_calls, len(theorems) * len(seeds))
-    return out
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(one(task))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+def _bench(
+    prover: Contestant,
+    loaded: LanguageModelPolicy | None,
+    pool: LeanPool,
+    source: PremiseSource,
+    index: LibraryIndex,
+    seed: int,
+    wrap: Wrap | None,
+) -> tuple[Workbench, bool]:
+    """What the attempts of a seed share, and whether there is a value to search with."""
+    k = prover.config.premises
+    model, value, disguise = None, False, None
+    if loaded is not None:
+        from prover.models.beam import DecodeConfig
+        from prover.models.transformer import LanguageModelPolicy
+
+        # The same weights with this seed's randomness.
+        policy = LanguageModelPolicy(
+            loaded.model, loaded.tokenizer, loaded.prompter.config, DecodeConfig(seed=seed), version=loaded.version
+        )
+        wrapped = wrap(policy) if wrap is not None else policy
+        disguise = wrapped if isinstance(wrapped, FreshNames) else None
+        model = _in_thread(wrapped, policy.version, prover.config.suggestions)
+        value = prover.config.use_value and hasattr(wrapped, "evaluate")
+    trained = Explorer(index, seed, k, TacticRanker.load(Path(prover.ranker)) if prover.ranker else None, disguise=disguise)
+    return Workbench(pool, source, prover.config, seed, Explorer(index, seed, k), trained, model), value
+
+
+def _in_thread(policy: Any, version: int, n: int) -> SharedModel:
+    """A model in this process, computing in a thread while Lean goes on."""
+
+    def work(
+        suggest: list[Query], evaluate: list[Query], n: int
+    ) -> tuple[list[list[Suggestion]], list[ValueEstimate], int]:
+        return policy.suggest(suggest, n) if suggest else [], policy.evaluate(evaluate) if evaluate else [], version
+
+    return SharedModel(lambda s, e, n: asyncio.to_thread(work, s, e, n), n)
+
+
+async def _judged(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:
+    """An attempt and the audit's word on it. What fails for another reason than the theorem gets another chance."""
+    found = Found(task.theorem, "error", 0, None, 0.0, reason="not attempted")
+    for _ in range(CHANCES):
+        found = await attempt(task, bench)
+        if found.outcome != "error" or found.reason.startswith("open"):
+            break
+    outcome, reason = found.outcome, found.reason
+    axioms: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+    if found.script is not None:
+        try:
+            verdict = await auditor.audit(task.theorem, found.script)
+            outcome, reason = verdict.verdict, verdict.reason
+            axioms, used = verdict.axioms, verdict.premises
+            lean = verdict.lean or lean
+        except (LeanError, LeanDied) as e:
+            outcome, reason = "error", f"audit: {e}"
+    return Attempt(
+        phase, task.theorem, outcome, found.lean_calls, found.calls_to_solve if outcome == "proved" else None,
+        found.seconds, found.script, reason, axioms, used, found.model_version, lean, found.stats,
+    )  # fmt: skip
+
+
+# -- results ---------------------------------------------------------------------------------------------------------
+
+
+def summary(ledger: Ledger, test: Test, prover: Contestant, seeds: Sequence[int]) -> dict[str, Any]:
+    """The figures of an evaluation, from the ledger: by seed as `measure.summarise`, and together over the seeds."""
+    by_seed = {s: list(ledger.attempts(phase_of(test, prover, s))) for s in seeds}
+    return {
+        "key": key_of(test, prover),
+        "prover": asdict(prover),
+        "test": asdict(test),
+        "by_seed": {str(s): measure.summarise(a, test.lean_calls, test.count) for s, a in by_seed.items()},
+        "all": together(list(by_seed.values()), test),
+    }
+
+
+def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]:
+    """`rate`, `low`, `high` at the whole budget, `curve` (Lean calls → {rate, low, high}), `spread` (standard deviation of the
+    rate over seeds, None for one), `outcomes`, `lean_calls`, `seeds`. Raises ValueError for a seed that is not complete."""
+    for attempts in by_seed:
+        if len(attempts) != test.count:
+            raise ValueError(f"{len(attempts)} of {test.count} theorems attempted")
+    solving: dict[str, list[int]] = {a.theorem.name: [] for attempts in by_seed for a in attempts}
+    outcomes: dict[str, int] = {}
+    for a in (a for attempts in by_seed for a in attempts):
+        outcomes[a.outcome] = outcomes.get(a.outcome, 0) + 1
+        if a.outcome == "proved":
+            solving[a.theorem.name].append(a.calls_to_solve or 0)
+    curve = {}
+    for budget in measure.budgets(test.lean_calls):
+        counts = [sum(c <= budget for c in calls) for calls in solving.values()]
+        low, high = wilson_over_seeds(counts, len(by_seed))
+        curve[str(budget)] = {"rate": sum(counts) / (test.count * len(by_seed)), "low": low, "high": high}
+    rates = [sum(a.outcome == "proved" for a in attempts) / test.count for attempts in by_seed]
+    mean = sum(rates) / len(rates)
+    spread = (sum((r - mean) ** 2 for r in rates) / (len(rates) - 1)) ** 0.5 if len(rates) > 1 else None
+    return {
+        **curve[str(test.lean_calls)],
+        "curve": curve,
+        "spread": spread,
+        "outcomes": outcomes,
+        "lean_calls": sum(a.lean_calls for attempts in by_seed for a in attempts),
+        "seeds": len(by_seed),
+    }
+
+
+def results(ledger: Ledger) -> list[dict[str, Any]]:
+    """Every evaluation in a ledger, oldest first, of the seeds that are complete: `key`, `name`, `test`, `all`."""
+    phases: dict[str, dict[str, list[Attempt]]] = {}
+    for a in ledger.attempts():
+        if a.phase.startswith("eval "):
+            phases.setdefault(a.phase.rsplit(" ", 1)[-1], {}).setdefault(a.phase, []).append(a)
+    found = []
+    for key, by_phase in phases.items():
+        described = ledger.get(f"eval {key}")
+        if described is None:
+            continue
+        test = Test(**described["test"])
+        complete = [attempts for attempts in by_phase.values() if len(attempts) == test.count]
+        if complete:
+            name = described["prover"]["name"]
+            found.append({"key": key, "name": name, "test": described["test"], "all": together(complete, test)})
+    return found
+
+
+def comparison(test: Test, found: Iterable[dict[str, Any]]) -> list[list[str]]:
+    """A table of the results of one test: a header of Lean calls, then `percent [low, high]` for each prover."""
+    budgets = [str(b) for b in measure.budgets(test.lean_calls)]
+    rows = [["% solved, by Lean calls", *budgets]]
+    for r in found:
+        if r["test"] != asdict(test):
+            continue
+        cells = [r["all"]["curve"][b] for b in budgets]
+        seeds = f", {r['all']['seeds']} seeds" if r["all"]["seeds"] > 1 else ""
+        rows.append([
+            f"{r['name']} (of {test.count}{seeds})",
+            *(f"{100 * c['rate']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]" for c in cells),
+        ])  # fmt: skip
+    return rows

@@ -51,6 +51,18 @@ class Attempt:
     stats: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ExampleRow:
+    """An example with what replay must know of the attempt that gave it."""
+
+    theorem: str
+    library: bool
+    outcome: str
+    model_version: int
+    calls_to_solve: int | None
+    data: dict[str, Any]
+
+
 def theorem_json(theorem: Theorem) -> str:
     return json.dumps(asdict(theorem), ensure_ascii=False)
 
@@ -153,6 +165,20 @@ class Ledger:
         )
         for spec, data in self._db.execute(sql, (kind,)):
             yield theorem_from_json(spec), json.loads(data)
+
+    def example_rows(self, kind: str) -> Iterator[ExampleRow]:
+        """Examples of a kind, oldest first, one at a time: none is kept here."""
+        sql = (
+            "select a.theorem, json_extract(a.spec, '$.library'), a.outcome, a.model_version, a.calls_to_solve, e.data"
+            " from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
+        )
+        for theorem, library, outcome, version, calls, data in self._db.execute(sql, (kind,)):
+            yield ExampleRow(theorem, library is not None, outcome, version, calls, json.loads(data))
+
+    def example_counts(self, kind: str) -> dict[str, int]:
+        """Number of examples of a kind by theorem."""
+        sql = "select a.theorem, count(*) from examples e join attempts a on a.id = e.attempt where e.kind = ? group by 1"
+        return dict(self._db.execute(sql, (kind,)))
 
     def measure(self, phase: str, values: dict[str, float]) -> None:
         """Append measurements."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import comb
 from typing import Any
 
 from prover.intervals import wilson
@@ -26,6 +27,16 @@ def summarise(attempts: Iterable[Attempt], limit: int, total: int) -> dict[str, 
     solved = curve[str(limit)]
     low, high = wilson(solved, total)
     return {"solved": solved, "total": total, "low": round(low, 4), "high": round(high, 4), "curve": curve}
+
+
+def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> tuple[int, int, float]:
+    """Theorems that only `first` solved within `calls` Lean calls, those that only `second` did, and the two-sided sign test's p for
+    so uneven a split of the theorems on which they differ (McNemar's test, exact)."""
+    a, b = ({x.theorem.name for x in xs if x.outcome == "proved" and (x.calls_to_solve or 0) <= calls} for xs in (first, second))
+    only_a, only_b = len(a - b), len(b - a)
+    n = only_a + only_b
+    p = 2 * sum(comb(n, i) for i in range(min(only_a, only_b) + 1)) / 2**n
+    return only_a, only_b, min(1.0, p)
 
 
 def table(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[list[str]]:

@@ -1,23 +1,64 @@
-"""What the learner draws from: the ledger's examples, merged, with held-out theorems kept out by construction."""
+"""Replay: what the learner draws from. The ledger's examples on disk, bounded and prioritised on the way into memory.
+
+Nothing is ever deleted: what does not fit this time stays in the ledger and may fit the next. No example of an attempt whose proof
+was refused gets in, and none of a theorem outside the training split: both are checked here, where examples leave the disk.
+"""
 
 from __future__ import annotations
 
+import heapq
+import math
+import random
+from typing import Any
+
 from curricula.library import split_of
-from prover.models.learner import PolicyExample, ValueExample
-from rl.algorithms import expert_iteration
-from rl.ledger import Ledger
+from rl.config import ReplayConfig
+from rl.ledger import ExampleRow, Ledger
+
+LIGHTEST, HEAVIEST = 0.25, 4.0
+"""Bounds of an example's weight, so that no priority makes it everything or nothing."""
 
 
 class HeldOutLeak(ValueError):
     """An example came from a theorem that is not for training."""
 
 
-def draw(ledger: Ledger) -> tuple[list[PolicyExample], list[ValueExample]]:
-    """All training examples. Raises HeldOutLeak if one comes from a library theorem outside the training split."""
-    rows: dict[str, list[dict]] = {"policy": [], "value": []}
-    for kind, found in rows.items():
-        for theorem, data in ledger.examples(kind):
-            if theorem.library is not None and split_of(theorem.name) != "train":
-                raise HeldOutLeak(f"{theorem.name} is in the {split_of(theorem.name)} split")
-            found.append(data)
-    return expert_iteration.policy_examples(rows["policy"]), expert_iteration.value_examples(rows["value"])
+def draw(
+    ledger: Ledger, kind: str, config: ReplayConfig | None = None, version: int = 0, seed: int = 0
+) -> list[dict[str, Any]]:
+    """At most `capacity` examples' data of a kind, oldest first, each with its `weight` (mean 1).
+
+    With `prioritised`, the sample is drawn without replacement in proportion to priority ** exponent (Efraimidis & Spirakis 2006),
+    and what remains carries weights in the same proportion, so that priorities act also where everything fits; else both are
+    uniform. Raises HeldOutLeak if an example comes from a library theorem outside the training split.
+    """
+    config = config or ReplayConfig()
+    rng = random.Random(f"replay/{seed}/{version}/{kind}")
+    siblings = ledger.example_counts(kind)
+    kept: list[tuple[float, int, float, dict[str, Any]]] = []
+    for i, row in enumerate(ledger.example_rows(kind)):
+        if row.outcome == "rejected":
+            continue
+        if row.library and split_of(row.theorem) != "train":
+            raise HeldOutLeak(f"{row.theorem} is in the {split_of(row.theorem)} split")
+        p = priority(row, siblings[row.theorem], version, config) ** config.exponent if config.prioritised else 1.0
+        item = (math.log(max(rng.random(), 1e-12)) / p, i, p, row.data)
+        if len(kept) < config.capacity:
+            heapq.heappush(kept, item)
+        else:
+            heapq.heappushpop(kept, item)
+    kept.sort(key=lambda item: item[1])
+    mean = sum(p for _, _, p, _ in kept) / len(kept) if kept else 1.0
+    return [{**data, "weight": min(HEAVIEST, max(LIGHTEST, p / mean))} for _, _, p, data in kept]
+
+
+def priority(row: ExampleRow, siblings: int, version: int, config: ReplayConfig) -> float:
+    """difficulty * freshness / sqrt(siblings).
+
+    Difficulty is log2(1 + Lean calls to the proof), at least 1, and 1 without a proof; freshness halves with every `half_life`
+    versions of the model since the attempt; siblings are the examples of the same theorem, so that long proofs and theorems
+    proved often do not crowd out the rest.
+    """
+    difficulty = max(1.0, math.log2(1 + row.calls_to_solve)) if row.calls_to_solve is not None else 1.0
+    freshness = 0.5 ** (max(0, version - row.model_version) / config.half_life)
+    return difficulty * freshness / math.sqrt(max(1, siblings))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,55 +22,89 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from rl.alerts import Alert
+from rl.metrics import undocumented
+
+
+def progress(console: Console) -> Progress:
+    """A progress display: phase, bar, counts, time left, what was solved (the task's field `solved`)."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("solved {task.fields[solved]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=not sys.stderr.isatty(),
+        refresh_per_second=4,
+    )
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; the first row is its head."""
+    if not rows:
+        return
+    table = Table(*rows[0], header_style="bold")
+    for row in rows[1:]:
+        table.add_row(*(escape(cell) for cell in row))
+    console = Console(file=sys.stdout)
+    # To a file or a pipe nothing is folded away.
+    console.width = console.width if sys.stdout.isatty() else 140
+    console.print(table)
+
 
 class Tracker:
     """Progress on standard error, metrics in wandb (offline unless the user is logged in)."""
 
     def __init__(self, folder: Path, name: str, config: dict[str, Any], quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet)
-        self._progress: Progress | None = None
+        self._unknown: set[str] = set()
         os.environ.setdefault("WANDB_SILENT", "true")
         if "WANDB_MODE" not in os.environ and not _logged_in():
             os.environ["WANDB_MODE"] = "offline"
         import wandb
 
-        self._wandb = wandb.init(
-            project="turnstile", name=name, dir=str(folder), config=config, resume="allow", id=_run_id(folder),
-            settings=wandb.Settings(console="off", x_disable_meta=True, silent=True),
-        )  # fmt: skip
+        def start(id: str) -> Any:
+            return wandb.init(
+                project="turnstile", name=name, dir=str(folder), config=config, resume="allow", id=id,
+                settings=wandb.Settings(console="off", x_disable_meta=True, silent=True),
+            )  # fmt: skip
+
+        try:
+            self._wandb = start(_run_id(folder))
+        except Exception as e:  # no tracker's trouble ends a run: what is measured is in the ledger too
+            # A service that outlived a killed run still holds its id: go on under another one.
+            self.say(f"wandb: {e}; the curves go on in a new wandb run of this folder")
+            self._wandb = start(f"{_run_id(folder)}-{int(time.time())}")
 
     def say(self, text: str) -> None:
         """A line for the person who watches."""
         self.console.print(text, highlight=False)
 
     def log(self, values: dict[str, Any]) -> None:
-        """Metrics of one moment."""
+        """Metrics of one moment. A name that docs/metrics.md does not list is kept, and said once."""
+        unknown = set(undocumented(values)) - self._unknown
+        if unknown:
+            self._unknown |= unknown
+            self.say(f"metrics without a description in rl/metrics.py: {', '.join(sorted(unknown))}")
         self._wandb.log(values)
 
+    def alert(self, alert: Alert) -> None:
+        """Something to look at: in the terminal, and to wandb, which mails it if its user wants that."""
+        self.console.print(f"[bold red]{alert.title}.[/bold red] {escape(alert.text)}", highlight=False)
+        self._wandb.alert(title=alert.title, text=alert.text, level="WARN")
+
     def progress(self) -> Progress:
-        """A progress display: phase, bar, counts, time left, what was solved."""
-        return Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("solved {task.fields[solved]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=not sys.stderr.isatty(),
-            refresh_per_second=4,
-        )
+        """As `progress`, on this console."""
+        return progress(self.console)
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """A table; the first row is its head."""
-        if not rows or self.console.quiet:  # quiet: standard output belongs to one JSON document
-            return
-        table = Table(*rows[0], header_style="bold")
-        for row in rows[1:]:
-            table.add_row(*row)
-        Console(file=sys.stdout, width=max(self.console.width, 140)).print(table)
+        if not self.console.quiet:  # quiet: standard output belongs to one JSON document
+            print_table(rows)
 
     def close(self) -> None:
         self._wandb.finish()

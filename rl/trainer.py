@@ -1,46 +1,53 @@
 """The main loop: measure what knows nothing, search and learn in rounds, measure what was learned.
 
 Every step of it is a phase; every attempt of a phase goes to the ledger at once. A run that ends early, for whatever reason,
-goes on where it was: a phase skips what the ledger has.
+goes on where it was: a phase skips what the ledger has, and what was random in it is a function of the seed and its place.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import ray
 from filelock import FileLock, Timeout
 
 from curricula.library import DEMONSTRATION_MODULES, assert_disjoint, library_set
+from curricula.matchmaker import Match, Matchmaker, Try
 from prover.errors import UserError
+from prover.files import write_whole
 from prover.lean.runtime import find_runtime
-from prover.lean.server import statement_source
-from prover.lean.theorem import Theorem
+from prover.models.ranker import TacticRanker
+from prover.negation import negation
+from prover.premises.dense import DenseWeights
 from prover.premises.index import library_index
 from rl import config as config_module
-from rl import measure, replay
-from rl.actors import AuditActor, Found, LearnerActor, ModelServer, Prover, Task, ledger_examples
-from rl.algorithms.template_prior import learn_weights
+from rl import harvest, measure, replay, rewards
+from rl.algorithms import expert_iteration, grpo, td_lambda
+from rl.algorithms.premise_selection import SelectionConfig, train_retriever
+from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
+from rl.attempt import Task
 from rl.config import RunConfig
+from rl.files import proofs_source
+from rl.fleet import Finished, Fleet
 from rl.ledger import Attempt, Ledger
 from rl.tracking import Tracker
+from rl.watching import RoundWatch
+
+T = TypeVar("T")
 
 
 class Trainer:
     """A run in its folder. `run` does what is left to do; a new Trainer on the same folder goes on."""
 
     def __init__(self, config: RunConfig, quiet: bool = False) -> None:
-        self.config = config
+        self.config = config_module.check(config)
         self.folder = config.folder
         self.runtime = find_runtime()
-        index = library_index()
+        self.index = index = library_index()
         t = config.theorems
         modules = t.modules or DEMONSTRATION_MODULES
         self.train_set = library_set(index, "train", modules, t.per_module, t.limit)
@@ -57,6 +64,9 @@ class Trainer:
         if fresh:
             (self.folder / "config.toml").write_text(config_module.dump(config), encoding="utf-8")
         self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
+        self.fleet = Fleet(config, self.folder, self.tracker.say)
+        self.best = {a.theorem.name: a.stats.get("steps", 1) for a in self.ledger.proofs()}
+        """Tactics in the shortest audited proof of each theorem."""
         self.began = time.monotonic() - (self.ledger.get("seconds") or 0.0)
 
     @classmethod
@@ -77,13 +87,16 @@ class Trainer:
             f"[bold]turnstile[/bold] run [cyan]{self.folder}[/cyan] on {self.runtime.name}: learn on "
             f"{len(self.train_set)} library theorems, measure on {len(self.held_out)} held out"
         )
-        self._start_actors()
         try:
+            self.fleet.start()
+            self.fleet.ranker = self._newest("rankers", TacticRanker.load)
+            self.fleet.retriever = self._newest("retrievers", DenseWeights.load)
+            self.fleet.resume()
             if c.eval.baselines:
                 self._measure("portfolio", "nothing learned: the fixed portfolio")
                 self._measure("explorer", "nothing learned: the explorer's search")
             for r in range(1, c.learn.rounds + 1):
-                if r > 3 and self.elapsed > 60 * c.max_minutes:
+                if r > 3 and self.elapsed > 60 * c.max_minutes and self.ledger.get(f"learned {r}") is None:
                     self.tracker.say(f"round {r} left out: {self.elapsed / 60:.0f} minutes are used")
                     break
                 self._round(r)
@@ -91,7 +104,9 @@ class Trainer:
             return self._finish()
         finally:
             self.ledger.set("seconds", self.elapsed)
-            self._stop_actors()
+            self.fleet.close()
+            self.tracker.close()
+            self._lock.release()
 
     @property
     def elapsed(self) -> float:
@@ -99,53 +114,117 @@ class Trainer:
         return time.monotonic() - self.began
 
     def _round(self, r: int) -> None:
+        if self.ledger.get(f"learned {r}") is not None:
+            return
         c = self.config.learn
-        policy, calls = ("explorer", c.first_calls) if r == 1 else ("model", c.calls)
-        tasks = [
-            Task(t, policy, calls, self.config.prover.explorer_weight, c.harvest, learn=True, value=self._value)
-            for t in self._worth_trying(r)
-        ]
-        self._attempts(f"round {r}", f"round {r} of {c.rounds}: search by the {policy}", tasks)
-        if self.ledger.get(f"learned {r}") is None:
-            self._learn(r)
+        known = {a.theorem.name for e in range(1, r) for a in self.ledger.attempts(f"round {e}") if a.outcome == "proved"}
+        watch = RoundWatch(r, self.fleet, self.ledger, self.tracker, known)
+        first = r == 1 and not self.config.serve.start
+        policy = "explorer" if first else "model"
+        by = policy if first or c.collect == "search" else "model's rollouts"
+        tasks = [self._task(r, m, policy) for m in self._matches(r)]
+        self._attempts(f"round {r}", f"round {r} of {c.rounds}: by the {by}", tasks, r)
+        watch.end(lambda: self._learn(r))
 
-    def _worth_trying(self, r: int) -> list[Theorem]:
-        """The theorems of a round: all in the first; later the unsolved, and of the solved those that took search.
-
-        A theorem solved within two calls teaches nothing new; one that took many may get a better proof.
-        """
+    def _matches(self, r: int) -> list[Match]:
+        """What to try in a round: everything in the first, then what the matchmaker says of the rounds before this one."""
+        c = self.config
         if r == 1:
-            return self.train_set
-        easy = set()
-        for phase in range(1, r):
-            for a in self.ledger.attempts(f"round {phase}"):
-                if a.outcome == "proved" and (a.calls_to_solve or 0) <= 2:
-                    easy.add(a.theorem.name)
-        return [t for t in self.train_set if t.name not in easy]
+            return [Match(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
+        matchmaker = Matchmaker(self.train_set, c.matchmaker, c.seed)
+        for earlier in range(1, r):
+            matchmaker.observe(
+                Try(a.theorem.name, earlier, a.outcome, a.calls_to_solve, a.stats.get("side", "prove"))
+                for a in self.ledger.attempts(f"round {earlier}")
+            )
+        return matchmaker.plan(r, c.learn.calls * len(self.train_set))
+
+    def _task(self, r: int, match: Match, policy: str) -> Task:
+        c = self.config
+        rollouts = c.learn.group if r > 1 and c.learn.collect == "rollouts" else 0
+        against = negation(match.theorem) if match.side == "disprove" else None
+        return Task(
+            match.theorem, policy, match.lean_calls, c.prover.explorer_weight, c.learn.harvest, learn=True,
+            value=self._value, rollouts=0 if against else rollouts, max_tactics=c.learn.max_tactics, negated=against,
+        )  # fmt: skip
 
     @property
     def _value(self) -> bool:
-        return self.config.prover.use_value
+        return self.config.prover.use_value and self.config.learn.value != "none" and not self.config.serve.start
 
-    def _learn(self, r: int) -> None:
-        policy, value = replay.draw(self.ledger)
+    def _learn(self, r: int) -> dict[str, float]:
+        c = self.config.learn
+        policy, value = self._examples(r)
         if not policy:
             raise UserError("the explorer proved no training theorem: give it more Lean calls (learn.first_calls)")
-        c = self.config.learn
-        self.tracker.say(
-            f"round {r}: learning {len(policy)} (goal, tactic) pairs and {len(value)} values, {c.seconds:.0f} s …"
-        )
-        metrics, folder, version = ray.get(self.learner.learn.remote(policy, value, c.seconds))
-        ray.get(self.server.load.remote(folder, version))
-        weights = learn_weights(data for _, data in self.ledger.examples("policy"))
-        ray.get([p.learned.remote(weights) for p in self.provers])
-        self.ledger.set(f"learned {r}", {"folder": folder, "version": version, "weights": weights})
-        self.ledger.measure(f"round {r}", metrics)
-        self.tracker.log({"round": r, "pairs": len(policy), **{f"learner/{k}": v for k, v in metrics.items()}})
+        self.tracker.say(f"round {r}: learning {len(policy)} (goal, tactic) pairs and {len(value)} values, {c.seconds:.0f} s …")
+        learned = {f"ranker_{k}": v for k, v in self._learn_order(r).items()}
+        learned |= {f"retriever_{k}": v for k, v in self._learn_premises(r).items()}
+        metrics = self.fleet.learn(policy, value, c.seconds, r)
+        self.ledger.set(f"learned {r}", {"version": r})
         self.tracker.say(
             f"round {r}: loss {metrics.get('policy_loss', 0):.2f} nats a tactic token, "
             f"{metrics.get('epochs', 0):.1f} epochs, {metrics.get('tokens_per_second', 0):.0f} tokens/s"
         )
+        return {"pairs": float(len(policy)), **metrics, **learned}
+
+    def _newest(self, kind: str, load: Callable[[Path], T]) -> T | None:
+        """What the last round that learned left in the run's folder `kind`."""
+        found = [self._version(kind, r) for r in range(1, self.config.learn.rounds + 1) if self.ledger.get(f"learned {r}") is not None]
+        found = [p for p in found if p.exists()]
+        return load(found[-1]) if found else None
+
+    def _version(self, kind: str, r: int) -> Path:
+        return self.folder / kind / f"{r:06d}.npz"
+
+    def _learn_order(self, r: int) -> dict[str, float]:
+        """Train the ranker on all that was tried on the goals of audited proofs; from its beginning in every round."""
+        c = self.config
+        if not c.prover.use_ranker:
+            return {}
+        config = RankingConfig(seconds=c.learn.ranker_seconds, threads=c.learn.threads, seed=c.seed)
+        known = {p.name: p for m in self.index.modules.values() for p in m.theorems}
+        ranker, metrics = train_ranker(replay.draw(self.ledger, "tried", c.replay, r - 1, c.seed), known, config)
+        if ranker is not None:
+            self.fleet.ranker = ranker
+            ranker.save(self._version("rankers", r))
+        return metrics
+
+    def _learn_premises(self, r: int) -> dict[str, float]:
+        """Train the retriever, where it learns, on the premises that audited proofs used; from its beginning in every round."""
+        if self.config.prover.retriever not in ("dense", "hybrid"):
+            return {}
+        config = SelectionConfig(seconds=self.config.learn.retriever_seconds, seed=self.config.seed)
+        drawn = replay.draw(self.ledger, "premises", self.config.replay, r - 1, self.config.seed)
+        weights, metrics = train_retriever(drawn, self.index, config)
+        if metrics["examples"]:
+            self.fleet.retriever = weights
+            weights.save(self._version("retrievers", r))
+        return metrics
+
+    def _examples(self, r: int) -> tuple[list[Any], list[Any]]:
+        """What the learner gets in a round, by the configured algorithms: (policy examples, value examples)."""
+        c = self.config.learn
+
+        def draw(kind: str) -> list[dict[str, Any]]:
+            return replay.draw(self.ledger, kind, self.config.replay, r - 1, self.config.seed)
+
+        policy: list[Any] = []
+        if c.algorithm == "grpo" and r > 1:
+            # On-policy: only what the present version found.
+            policy = grpo.search_examples(self._latest(draw("group"), r)) if c.collect == "search" else []
+            policy += grpo.rollout_examples(self._latest(draw("rollouts"), r))
+        if not policy:
+            policy = list(expert_iteration.policy_examples(draw("policy"), c.targets))
+        if not self._value:
+            return policy, []
+        if c.value == "td_lambda":
+            return policy, list(td_lambda.value_examples(draw("td")))
+        return policy, list(expert_iteration.value_examples(draw("value")))
+
+    @staticmethod
+    def _latest(rows: Sequence[dict[str, Any]], r: int) -> list[dict[str, Any]]:
+        return [row for row in rows if row["round"] == r]
 
     def _measure(self, policy: str, label: str) -> None:
         c = self.config
@@ -163,144 +242,73 @@ class Trainer:
 
     # -- attempts ----------------------------------------------------------------------------------------------------
 
-    def _attempts(self, phase: str, label: str, tasks: Iterable[Task]) -> None:
-        """Attempt every task that the ledger does not have yet, several to a prover, each audited and recorded at once."""
+    def _attempts(self, phase: str, label: str, tasks: Sequence[Task], r: int = 1) -> None:
+        """Attempt every task that the ledger does not have yet, each audited and recorded at once."""
         done = self.ledger.done(phase)
         todo = [t for t in tasks if t.theorem.name not in done]
         # Neighbours share imports, so a Lean process needs few environments at a time.
         todo.sort(key=lambda t: t.theorem.imports)
+        solved = sum(a.outcome == "proved" for a in self.ledger.attempts(phase))
         if not todo:
             return
-        solved = sum(a.outcome == "proved" for a in self.ledger.attempts(phase))
-        share = -(-len(todo) // len(self.provers))
-        queues = [todo[i * share : (i + 1) * share] for i in range(len(self.provers))]
-        searching: dict[Any, tuple[int, Task]] = {}
-        auditing: dict[Any, tuple[Task, Found]] = {}
-        retried: set[str] = set()
-
-        def feed(i: int) -> None:
-            queue = queues[i] or max(queues, key=len)  # an idle prover helps the busiest
-            if queue:
-                task = queue.pop(0)
-                searching[self.provers[i].attempt.remote(task)] = (i, task)
-
         with self.tracker.progress() as progress:
             bar = progress.add_task(label, total=len(todo) + len(done), completed=len(done), solved=solved)
-            for i in range(len(self.provers)):
-                for _ in range(self.config.prover.concurrent):
-                    feed(i)
-            while searching or auditing:
-                ready, _ = ray.wait([*searching, *auditing], num_returns=1)
-                ref = ready[0]
-                if ref in searching:
-                    i, task = searching.pop(ref)
-                    try:
-                        found = ray.get(ref)
-                    except ray.exceptions.RayError as e:
-                        self._replace_prover(i)
-                        found = Found(task.theorem, "error", 0, None, 0.0, reason=f"prover died: {e}")
-                    if found.outcome == "error" and task.theorem.name not in retried and not found.reason.startswith("open"):
-                        retried.add(task.theorem.name)
-                        queues[i].append(task)
-                        feed(i)
-                        continue
-                    feed(i)
-                    if found.script is not None:
-                        auditing[self.auditor.audit.remote(task.theorem, found.script)] = (task, found)
-                        continue
-                    self._record(phase, task, found, found.outcome, found.reason)
-                else:
-                    task, found = auditing.pop(ref)
-                    outcome, reason, axioms, used, lean = self._verdict(ref)
-                    self._record(phase, task, found, outcome, reason, axioms, used, lean)
-                    solved += outcome == "proved"
+            for finished in self.fleet.run(todo):
+                attempt = self._record(phase, finished, r)
+                solved += attempt.outcome == "proved"
                 progress.update(bar, advance=1, solved=solved)
         self.tracker.say(f"{label}: solved {solved} of {len(todo) + len(done)}")
 
-    def _verdict(self, ref: Any) -> tuple[str, str, tuple[str, ...], tuple[str, ...], str]:
-        try:
-            v = ray.get(ref)
-        except ray.exceptions.RayError as e:
-            self.auditor = AuditActor.options(num_cpus=0).remote()
-            return "error", f"audit died: {e}", (), (), ""
-        outcome = {"proved": "proved", "rejected": "rejected"}.get(v.verdict, "error")
-        return outcome, v.reason, v.axioms, v.premises, v.lean
-
-    def _record(
-        self,
-        phase: str,
-        task: Task,
-        found: Found,
-        outcome: str,
-        reason: str,
-        axioms: tuple[str, ...] = (),
-        used: tuple[str, ...] = (),
-        lean: str = "",
-    ) -> None:
-        attempt = Attempt(
-            phase, task.theorem, outcome, found.lean_calls, found.calls_to_solve if outcome == "proved" else None,
-            found.seconds, found.script, reason, axioms, used, found.model_version, lean or self.runtime.name, found.stats,
-        )  # fmt: skip
-        examples = ledger_examples(found, outcome == "proved") if task.learn and outcome != "rejected" else []
-        self.ledger.record(attempt, examples)
-        self.ledger.set("seconds", self.elapsed)
-
-    # -- actors ------------------------------------------------------------------------------------------------------
-
-    def _start_actors(self) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would put workers behind everything else
-        if not ray.is_initialized():
-            ray.init(
-                include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False,
-                num_cpus=max(4, os.cpu_count() or 1),
+    def _record(self, phase: str, finished: Finished, r: int) -> Attempt:
+        """Judge a finished task, give it its rewards, and append it to the ledger with what it teaches."""
+        task, found = finished.task, finished.found
+        outcome, reason, script, verdict = judge(finished)
+        proved = outcome == "proved"
+        size = found.stats.get("steps") if not found.rollouts else None
+        weights = rewards.weights(self.config.rewards, r)
+        best = self.best.get(task.theorem.name)
+        rows: list[harvest.Row] = []
+        if found.rollouts and task.learn:
+            audited = {s: v.verdict == "proved" for s, v in finished.verdicts.items()}
+            rows, parts = harvest.rollout_rows(found, audited, weights, task.lean_calls, best)
+        else:
+            calls = found.calls_to_solve if proved and found.calls_to_solve else found.lean_calls
+            parts = rewards.score(
+                rewards.Ended(proved, size, best, calls, max(1, task.lean_calls), found.stats.get("closed", 0.0)), weights
             )
-        c = self.config
-        learned = [v for r in range(1, c.learn.rounds + 1) if (v := self.ledger.get(f"learned {r}"))]
-        self.server = ModelServer.options(num_cpus=0).remote(None, 1)
-        self.learner = LearnerActor.options(num_cpus=0).remote(
-            str(self.folder / "checkpoints"),
-            {**asdict(c.model), "premises": c.prover.premises},
-            {
-                "learning_rate": c.learn.learning_rate,
-                "batch_tokens": c.learn.batch_tokens,
-                "value_weight": c.learn.value_weight,
-                "threads": c.learn.threads,
-            },
-            c.seed,
-        )
-        if learned:
-            ray.get(self.learner.resume.remote())
-            ray.get(self.server.load.remote(learned[-1]["folder"], learned[-1]["version"]))
-        self.auditor = AuditActor.options(num_cpus=0).remote()
-        self.provers = [self._prover(i) for i in range(c.prover.provers)]
-        ray.get([p.ready.remote() for p in self.provers])
-        if learned:
-            ray.get([p.learned.remote(learned[-1].get("weights", {})) for p in self.provers])
+            if task.learn and outcome not in ("rejected", "error") and task.negated is None:
+                rows = harvest.rows(found, proved, sum(parts.values()) / weights["proved"], self.config.learn,
+                                    verdict.premises if verdict else ())  # fmt: skip
+        if proved and size is not None:
+            self.best[task.theorem.name] = min(size, best or size)
+        stats = {**found.stats, "calls_allowed": task.lean_calls}
+        stats |= {"rewards": {n: round(x / weights[n], 4) for n, x in parts.items()}} if task.learn else {}
+        if found.rollouts:
+            accepted = {s for s, v in finished.verdicts.items() if v.verdict == "proved"}
+            stats |= {"correct": sum(row["script"] in accepted for row in found.rollouts)}
+        stats |= {"side": "disprove"} if task.negated is not None else {}
+        attempt = Attempt(
+            phase, task.theorem, outcome, found.lean_calls,
+            found.calls_to_solve if outcome in ("proved", "disproved") else None,
+            found.seconds, script, reason, verdict.axioms if verdict else (), verdict.premises if verdict else (),
+            found.model_version, (verdict.lean if verdict else "") or self.runtime.name, stats,
+        )  # fmt: skip
+        self.ledger.record(attempt, [(kind, {**data, "round": r}) for kind, data in rows])
+        self.ledger.set("seconds", self.elapsed)
+        return attempt
 
-    def _prover(self, i: int) -> Any:
-        c = self.config
-        return Prover.options(num_cpus=0, max_concurrency=4 * c.prover.concurrent + 4).remote(c.prover, c.seed + i, self.server)
-
-    def _replace_prover(self, i: int) -> None:
-        try:
-            ray.get(self.provers[i].counters.remote(), timeout=5)
-        except Exception:
-            self.provers[i] = self._prover(i)
-            learned = [v for r in range(1, self.config.learn.rounds + 1) if (v := self.ledger.get(f"learned {r}"))]
-            if learned:
-                self.provers[i].learned.remote(learned[-1].get("weights", {}))
-
-    def _stop_actors(self) -> None:
-        closing = [p.close.remote() for p in self.provers] + [self.auditor.close.remote()]
-        ray.wait(closing, num_returns=len(closing), timeout=10)
-        self.tracker.close()
-        ray.shutdown()
-        self._lock.release()
+    def _paired(self) -> dict[str, dict[str, float]]:
+        """The trained prover against the explorer, theorem by theorem, at each budget; said for those that it is about."""
+        found: dict[str, dict[str, float]] = {}
+        trained, explorer = (list(self.ledger.attempts(f"held-out {p}")) for p in ("model", "explorer"))
+        for calls in measure.budgets(self.config.eval.calls):
+            only, other, p = measure.paired(trained, explorer, calls)
+            found[str(calls)] = {"only_trained": only, "only_explorer": other, "p": round(p, 5)}
+        said = "; ".join(f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b}" for b, f in found.items())
+        self.tracker.say(f"Theorems that only the trained prover solved, and only the explorer, by Lean calls: {said}.")
+        return found
 
     # -- the end -----------------------------------------------------------------------------------------------------
-
     def _finish(self) -> dict[str, Any]:
         """Write the summary and the proofs; say how it went and what to look at next."""
         names = [("portfolio", "portfolio"), ("explorer", "explorer"), ("trained", "model")]
@@ -312,10 +320,12 @@ class Trainer:
         summary["name"] = self.config.name
         rejected = sum(a.outcome == "rejected" for a in self.ledger.attempts())
         summary["rejected"] = rejected
-        write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
         proofs = list(self.ledger.proofs())
-        write_atomically(self.folder / "proofs.lean", proofs_source(proofs, self.runtime.name))
+        write_whole(self.folder / "proofs.lean", proofs_source(proofs, self.runtime.name).encode())
         self.tracker.table(measure.table([(label, summary[label]) for label, _ in names if label in summary]))
+        if "explorer" in summary and "trained" in summary:
+            summary["paired"] = self._paired()
+        write_whole(self.folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
         self.tracker.say(
             f"{len(proofs)} theorems proved and audited in {self.elapsed / 60:.1f} minutes; {rejected} proofs refused by "
             f"the audit.\nNext: [bold]turnstile verify {self.folder}[/bold] checks every proof again, "
@@ -324,26 +334,15 @@ class Trainer:
         return summary
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """The whole text or nothing."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)
 
-
-def proofs_source(proofs: Iterable[Attempt], lean: str) -> str:
-    """The proofs to read. `turnstile verify RUN` judges them from the ledger, each on its own imports."""
-    parts = [f"/- Proofs found by Turnstile, each audited by {lean}.\n   `turnstile verify` checks them again. -/\n"]
-    for a in sorted(proofs, key=lambda a: (a.theorem.imports, a.theorem.name)):
-        imports = " ".join(a.theorem.imports)
-        if a.theorem.library is not None:
-            body = "\n".join("  " + line for line in (a.script or "").split("\n"))
-            bound = a.stats.get("bound") or []
-            intro = f"  intro {' '.join(bound)}\n" if bound else ""
-            parts.append(
-                f"-- {a.theorem.source}; imports {imports}\n"
-                f"example : type_of% @{a.theorem.library} := by\n{intro}{body}\n"
-            )
-        else:
-            parts.append(f"-- imports {imports}\n{statement_source(a.theorem, a.script or '')}")
-    return "\n".join(parts)
+def judge(finished: Finished) -> tuple[str, str, str | None, Any]:
+    """(outcome, reason, script, verdict) of a task: the audit's word on what was claimed, the search's on what was not."""
+    found = finished.found
+    if not finished.verdicts:
+        return found.outcome, found.reason, None, None
+    accepted = [s for s, v in finished.verdicts.items() if v.verdict == "proved"]
+    if accepted:
+        script = min(accepted, key=len)
+        return ("disproved" if finished.task.negated is not None else "proved"), "", script, finished.verdicts[script]
+    script, verdict = next(iter(finished.verdicts.items()))
+    return ("rejected" if verdict.verdict == "rejected" else "error"), verdict.reason, script, verdict

@@ -24,20 +24,27 @@ def harvest(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, di
         if proved and e.solved and e.best:
             least = e.best[0][1]
             good = [(t, 0.5 ** (s - least)) for t, s in e.best if s <= least + 2]
-            yield "policy", {"state": e.text, "premises": e.premises, "tactics": good, "depth": e.depth}
+            data = {"state": e.text, "premises": e.premises, "tactics": good, "depth": e.depth}
+            # Only live tactics: a visit that ended in an error is no reason to say the tactic again.
+            failed = {t for t, _ in e.errors}
+            visits = [(t, round(share, 4)) for t, share in e.visits if share > 0 and t not in failed]
+            yield "policy", {**data, "visits": visits}
         if proved and e.solved:
             yield "value", {"state": e.text, "premises": e.premises, "steps": e.steps}
         elif not e.solved and e.total_visits >= NEGATIVE_VISITS:
             yield "value", {"state": e.text, "premises": e.premises, "steps": None}
 
 
-def policy_examples(rows: Iterable[dict[str, Any]]) -> list[PolicyExample]:
-    """Training examples from ledger data. The weights of a goal's tactics sum to at most 2, however many there are."""
+def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> list[PolicyExample]:
+    """Training examples from replay's rows. The weights of a goal's tactics sum to at most 2, however many there are, times the
+    row's own `weight` (replay's priority) and `reward` (the attempt's, in units of a plain proof). `targets`: `proofs`, or `visits` for the
+    search's visit distribution (AlphaZero; Silver et al. 2018) where a row has one."""
     merged: dict[tuple[str, str], tuple[tuple[str, ...], float]] = {}
     for row in rows:
-        total = sum(w for _, w in row["tactics"])
-        scale = min(1.0, 2.0 / total) if total else 0.0
-        for tactic, weight in row["tactics"]:
+        chosen = (row.get("visits") if targets == "visits" else None) or row["tactics"]
+        total = sum(w for _, w in chosen)
+        scale = (min(1.0, 2.0 / total) if total else 0.0) * row.get("weight", 1.0) * row.get("reward", 1.0)
+        for tactic, weight in chosen:
             key = (row["state"], tactic)
             known = merged.get(key, ((), 0.0))[1]
             merged[key] = (tuple(row["premises"]), max(known, weight * scale))

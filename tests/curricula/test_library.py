@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
-from curricula.library import DEMONSTRATION_MODULES, assert_disjoint, library_set, module_theorems, split_of
+from curricula.library import (
+    DEMONSTRATION_MODULES,
+    SUPPORT,
+    assert_disjoint,
+    library_set,
+    module_theorems,
+    split_of,
+    support,
+)
 from prover.errors import UserError
+from prover.lean.audit import Auditor
+from prover.lean.server import LeanServer
 from prover.lean.theorem import Theorem
 from prover.premises.index import LibraryIndex, is_generated, library_index
 from prover.premises.retrieve import PremiseSource
@@ -59,6 +72,9 @@ def test_the_index_has_the_library(index):
     assert len(index.modules) > 800
     assert sum(len(m.theorems) for m in index.modules.values()) > 30_000
     assert "List.append_assoc" in {p.name for p in index.modules["Init.Data.List.Basic"].theorems}
+    named = {p.name for m in index.modules.values() for p in m.theorems}
+    assert not {"Option.choice", "Classical.choice"} & named  # data without its body is no theorem
+    assert not any(m == "Init.Tactics" and i.theorems for m, i in index.modules.items())
 
 
 @pytest.mark.lean
@@ -75,12 +91,47 @@ def test_no_premise_is_the_theorem_or_comes_after_it(index):
     """What `imports` reach never contains the theorem's own module: neither it, an alias, nor a consequence is on offer."""
     source = PremiseSource(index)
     for module in DEMONSTRATION_MODULES:
-        info = index.modules[module]
-        assert module not in index.reachable(info.imports)
-        offered = {p.module for p in source.retriever(info.imports).premises}
+        imports = module_theorems(index, module)[0].imports
+        assert module not in index.reachable(imports)
+        offered = {p.module for p in source.retriever(imports).premises}
         assert module not in offered
         users = {m for m, i in index.modules.items() if module in index.reachable(i.imports)}
         assert not users & offered
+
+
+@pytest.mark.lean
+def test_support_never_rests_on_the_theorem(index):
+    """Modules of lemmas for tactics come in only where nothing that they reach could have used the module's theorems."""
+    gained = dict.fromkeys(SUPPORT, 0)
+    for module, info in index.modules.items():
+        more = support(index, module)
+        assert module not in index.reachable(info.imports + more)
+        names = {p.name for p in info.theorems}
+        assert not any(p.name in names for m in index.reachable(more) for p in index.modules[m].theorems)
+        for s in more:
+            gained[s] += bool(info.theorems)
+    assert gained["Init.Omega"] > 50 and gained["Init.Grind"] > 300
+    assert "Init.Omega" in support(index, "Init.Data.List.Lemmas")
+    assert support(index, "Init.Data.Nat.Basic") == ()
+
+
+@pytest.mark.lean
+def test_omega_works_from_below(index):
+    """With the support modules and not without; the audit, which trusts no curriculum, refuses the theorem's own module."""
+
+    async def go() -> None:
+        module = "Init.Data.List.Lemmas"
+        theorem = module_theorems(index, module)[0]
+        fact = "have : ∀ a b : Nat, a < b → 2 * a + 1 < 2 * b := by omega"
+        async with LeanServer() as server:
+            for imports, status in ((theorem.imports, "ok"), (index.modules[module].imports, "error")):
+                root = await server.open(replace(theorem, imports=imports))
+                assert (await server.step(root, [fact]))[0].status == status
+        async with Auditor() as auditor:
+            verdict = await auditor.audit(replace(theorem, imports=(module,)), "simp")
+        assert verdict.verdict == "rejected" and "already in these imports" in verdict.reason
+
+    asyncio.run(go())
 
 
 @pytest.mark.lean

@@ -40,3 +40,13 @@ def test_the_table_has_a_row_a_searcher():
     rows = measure.table([("trained", s)])
     assert rows[0][1:] == ["1", "2", "4"]
     assert rows[1][0] == "trained (of 2)" and rows[1][1].startswith("50.0 [")
+
+
+def test_two_searchers_are_compared_theorem_by_theorem():
+    def solved(**calls: int) -> list[Attempt]:
+        return [Attempt("p", Theorem(n, ": True"), "proved", c, c, 0.0, "trivial") for n, c in calls.items()]
+
+    first, second = solved(a=1, b=2, c=3, d=4, e=9), solved(a=8, e=1)
+    assert measure.paired(first, second, 4)[:2] == (4, 1) and measure.paired(first, second, 9)[:2] == (3, 0)
+    assert measure.paired(first, second, 9)[2] == 0.25, "one in four: three heads or three tails of three"
+    assert measure.paired(first, first, 9) == (0, 0, 1.0)

@@ -9,6 +9,7 @@ from prover.lean.theorem import Theorem
 from prover.search.examples import Example
 from rl import replay
 from rl.algorithms.expert_iteration import NEGATIVE_VISITS, harvest, policy_examples, value_examples
+from rl.config import ReplayConfig
 from rl.ledger import Attempt, Ledger
 
 
@@ -24,6 +25,13 @@ def named(split: str) -> str:
 def test_policy_examples_come_only_from_audited_proofs():
     assert [k for k, _ in harvest([example()], proved=True)] == ["policy", "value"]
     assert list(harvest([example()], proved=False)) == []
+
+
+def test_visit_targets_leave_out_what_failed():
+    e = Example("⊢ p", "k", (), (("simp", 0.5), ("omega", 0.3), ("skip", 0.2)), 9, True, False, 1, 1.0, (("simp", 1),), (("omega", "error"),), 0)
+    (_, row), _ = harvest([e], proved=True)
+    assert {x.tactic for x in policy_examples([row], "visits")} == {"simp", "skip"}
+    assert {x.tactic for x in policy_examples([row], "proofs")} == {"simp"}
 
 
 def test_open_goals_that_took_search_are_negatives_for_the_value():
@@ -49,14 +57,51 @@ def test_the_best_known_value_of_a_goal_counts():
     assert found.bin == 1 and found.weight == 1.0
 
 
+def filled(tmp_path, attempts) -> Ledger:
+    """A ledger of (name, outcome, model version, calls to solve), one policy example each."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for i, (name, outcome, version, calls) in enumerate(attempts):
+        data = {"state": f"⊢ {i}", "premises": [], "tactics": [["trivial", 1.0]]}
+        attempt = Attempt(f"round {i}", Theorem(name, library=name), outcome, 9, calls, 0.1, "trivial", model_version=version)
+        ledger.record(attempt, [("policy", data)])
+    return ledger
+
+
 @pytest.mark.parametrize("split", ["held-out", "validation"])
 def test_a_held_out_theorem_cannot_enter(tmp_path, split):
-    ledger = Ledger(tmp_path / "ledger.sqlite")
-    for name in (named("train"), named(split)):
-        theorem = Theorem(name, library=name)
-        data = {"state": "⊢ True", "premises": [], "tactics": [["trivial", 1.0]]}
-        ledger.record(Attempt("round 1", theorem, "proved", 1, 1, 0.1, "trivial"), [("policy", data)])
-        if split_of(name) == "train":
-            assert len(replay.draw(ledger)[0]) == 1
+    ledger = filled(tmp_path, [(named("train"), "proved", 0, 1)])
+    assert len(replay.draw(ledger, "policy")) == 1
+    (tmp_path / "b").mkdir()
+    ledger = filled(tmp_path / "b", [(named("train"), "proved", 0, 1), (named(split), "proved", 0, 1)])
     with pytest.raises(replay.HeldOutLeak, match=split):
-        replay.draw(ledger)
+        replay.draw(ledger, "policy")
+
+
+def test_a_rejected_proof_leaves_no_example(tmp_path):
+    ledger = filled(tmp_path, [(named("train"), "rejected", 0, 1), (named("train"), "proved", 0, 1)])
+    assert [r["state"] for r in replay.draw(ledger, "policy")] == ["⊢ 1"]
+
+
+def test_memory_is_bounded_and_the_same_seed_draws_the_same(tmp_path):
+    ledger = filled(tmp_path, [(named("train"), "proved", 0, 5)] * 50)
+    config = ReplayConfig(capacity=20)
+    first = replay.draw(ledger, "policy", config, 3, 1)
+    assert len(first) == 20 and first == replay.draw(ledger, "policy", config, 3, 1)
+    assert first != replay.draw(ledger, "policy", config, 3, 2)
+    assert [r["state"] for r in first] == sorted((r["state"] for r in first), key=lambda s: int(s[2:]))
+
+
+def test_hard_and_fresh_proofs_come_first_and_weigh_more(tmp_path):
+    train = [f"X.t{i}" for i in range(400) if split_of(f"X.t{i}") == "train"]
+    ledger = filled(tmp_path, [(n, "proved", *((4, 30) if i % 2 else (0, 1))) for i, n in enumerate(train)])
+    drawn = replay.draw(ledger, "policy", ReplayConfig(capacity=100, exponent=1.0), version=4)
+    hard = [r for r in drawn if int(r["state"][2:]) % 2]
+    assert len(hard) > 65
+    assert min(r["weight"] for r in hard) > max(r["weight"] for r in drawn if r not in hard)
+    uniform = replay.draw(ledger, "policy", ReplayConfig(capacity=100, prioritised=False), version=4)
+    assert 35 < sum(int(r["state"][2:]) % 2 for r in uniform) < 65 and {r["weight"] for r in uniform} == {1.0}
+
+
+def test_replay_weights_reach_the_learner(tmp_path):
+    rows = [{"state": s, "premises": [], "tactics": [["t", 1.0]], "weight": w} for s, w in (("a", 2.0), ("b", 0.5))]
+    assert {e.state: e.weight for e in policy_examples(rows)} == {"a": 2.0, "b": 0.5}

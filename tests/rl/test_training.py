@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from curricula.library import split_of
+from prover.errors import UserError
 from rl.ledger import Ledger
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
@@ -53,7 +54,9 @@ def train(folder: Path, *args: str, timeout: float = 300) -> subprocess.Complete
 
 
 def env() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"}
+    # Without what a wandb of this process left: a run of its own has a wandb service of its own, that dies with it.
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    return {**clean, "PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +69,13 @@ def run(tmp_path_factory) -> Path:
         command("train", "tiny.toml"), cwd=folder, env=env(), stdout=log, stderr=log, start_new_session=True
     )
     ledger = folder / "runs/tiny/ledger.sqlite"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
-        if ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= 4:
-            break
+        try:
+            if ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= 4:
+                break
+        except UserError:
+            pass  # being made just now
         time.sleep(0.3)
     assert process.poll() is None, (folder / "log").read_text()[-2000:]
     os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,197 @@
+"""The matchmaker: which theorems to try next, with how many Lean calls, and on which side.
+
+After AlphaProof's (Hubert et al., Nature 2025, Methods, "matchmaker"): budgets start low and grow for what resists, what is solved
+reliably is retired, and what may be false is tried from the other side. Where that paper is silent, we choose by learnability:
+a theorem solved with probability p teaches in proportion to p(1-p), which is nothing where p is 0 or 1 (Tzannetos et al. 2023;
+Rutherford et al. 2024).
+
+A matchmaker is a fold over the tries made so far and a seed: it has no state of its own to lose. Feed it a run's ledger and it is
+where it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prover.lean.theorem import Theorem
+
+Side = Literal["prove", "disprove"]
+
+
+@dataclass(frozen=True)
+class MatchConfig:
+    """How theorems are chosen."""
+
+    adaptive: bool = True
+    """False: every theorem each round with the base budget, in a shuffled order (the baseline that an ablation needs)."""
+    base_calls: int = 16
+    """Lean calls of a first try."""
+    growth: float = 2.0
+    """The budget is multiplied by this after every `patience` failures in a row."""
+    patience: int = 2
+    max_calls: int = 512
+    """No try gets more."""
+    easy_calls: int = 2
+    """A proof within so many Lean calls is easy."""
+    trust: int = 1
+    """Retired once proved easily so many times in a row."""
+    revisit: float = 0.05
+    """Share of a round's Lean calls for retired theorems, against forgetting."""
+    disprove: float = 0.25
+    """Share of the tries on a theorem that resists that try its negation."""
+    resist: int = 3
+    """A theorem resists after so many failures in a row."""
+    memory: float = 0.7
+    """A try counts this much less with each round that has passed since: the prover has changed."""
+    prior: float = 2.0
+    """So many tries count as made with the success rate of the theorem's source."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """A finished attempt, as far as it matters here."""
+
+    theorem: str
+    round: int
+    outcome: str
+    """prover.lean.theorem.Outcome; `error` says nothing about the theorem and is ignored."""
+    calls_to_solve: int | None = None
+    side: Side = "prove"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A theorem to try in this round."""
+
+    theorem: Theorem
+    lean_calls: int
+    side: Side
+    estimate: float
+    """Probability of a proof, as estimated before the try."""
+
+
+@dataclass
+class Record:
+    """What is known of a theorem."""
+
+    tries: float = 0.0
+    """Discounted number of tries to prove it."""
+    proofs: float = 0.0
+    """Discounted number of successes."""
+    round: int = 0
+    """Of the last try."""
+    failures: int = 0
+    """In a row."""
+    easy: int = 0
+    """Easy proofs in a row."""
+    typical: float | None = None
+    """Lean calls of the last success."""
+    disproved: bool = False
+    tried: int = 0
+    """Undiscounted."""
+
+
+class Matchmaker:
+    """Chooses among `theorems`. `observe` every finished try, in order; `plan` a round."""
+
+    def __init__(self, theorems: Sequence[Theorem], config: MatchConfig | None = None, seed: int = 0) -> None:
+        self.config = config or MatchConfig()
+        self.theorems = list(theorems)
+        self.seed = seed
+        self.records = {t.name: Record() for t in theorems}
+        self._source = {t.name: t.source for t in theorems}
+
+    def observe(self, tries: Iterable[Try]) -> None:
+        """Learn from finished tries, oldest first. Theorems of other sets are ignored."""
+        c = self.config
+        for t in tries:
+            r = self.records.get(t.theorem)
+            if r is None or t.outcome == "error":
+                continue
+            if t.side == "disprove" or t.outcome == "disproved":
+                r.disproved |= t.outcome == "disproved"
+                continue
+            fade = c.memory ** max(0, t.round - r.round) if r.tried else 1.0
+            proved = t.outcome == "proved"
+            r.tries, r.proofs = r.tries * fade + 1, r.proofs * fade + proved
+            r.round, r.tried = t.round, r.tried + 1
+            r.failures = 0 if proved else r.failures + 1
+            easy = proved and t.calls_to_solve is not None and t.calls_to_solve <= c.easy_calls
+            r.easy = r.easy + 1 if easy else 0
+            if proved:
+                r.typical = t.calls_to_solve
+
+    def retired(self, name: str) -> bool:
+        """Proved easily so often that it is only revisited."""
+        return self.records[name].easy >= self.config.trust
+
+    def budget(self, name: str) -> int:
+        """Lean calls of the theorem's next try: base_calls * growth ** (failures in a row // patience), at most max_calls."""
+        c = self.config
+        return min(c.max_calls, round(c.base_calls * c.growth ** min(self.records[name].failures // c.patience, 30)))
+
+    def estimates(self) -> dict[str, float]:
+        """Probability that the next try at each theorem proves it.
+
+        A theorem's discounted success rate, drawn towards that of its source (a module, a file), which is drawn towards the
+        rate of all, each by `prior` tries: (proofs + prior * rate above) / (tries + prior).
+        """
+        c = self.config
+        proofs: dict[str, float] = {}
+        tries: dict[str, float] = {}
+        for name, r in self.records.items():
+            s = self._source[name]
+            proofs[s], tries[s] = proofs.get(s, 0.0) + r.proofs, tries.get(s, 0.0) + r.tries
+        overall = (sum(proofs.values()) + 0.5 * c.prior) / (sum(tries.values()) + c.prior)
+        rate = {s: (proofs[s] + c.prior * overall) / (tries[s] + c.prior) for s in proofs}
+        return {
+            name: (r.proofs + c.prior * rate[self._source[name]]) / (r.tries + c.prior)
+            for name, r in self.records.items()
+        }
+
+    def plan(self, round: int, lean_calls: int) -> list[Match]:
+        """Matches that together are expected to take about `lean_calls`; the same for the same tries, seed and round.
+
+        Theorems are drawn without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006), until the expected cost
+        is reached. Disproved theorems are never drawn. At most one match a theorem.
+        """
+        c = self.config
+        rng = random.Random(f"matchmaker/{self.seed}/{round}")
+        estimates = self.estimates()
+        alive = [t for t in self.theorems if not self.records[t.name].disproved]
+        if not c.adaptive:
+            return [
+                Match(t, c.base_calls, "prove", estimates[t.name]) for t in rng.sample(alive, len(alive))
+            ][: max(1, lean_calls // c.base_calls)]
+        retired = [t for t in alive if self.retired(t.name)]
+        keyed = []
+        for t in alive:
+            if not self.retired(t.name):
+                p = estimates[t.name]
+                keyed.append((rng.random() ** (1 / max(p * (1 - p), 1e-3)), t))
+        keyed.sort(key=lambda kt: -kt[0])
+        matches: list[Match] = []
+        spent = 0.0
+        rng.shuffle(retired)
+        for t in sorted(retired, key=lambda t: self.records[t.name].round):
+            if spent >= c.revisit * lean_calls:
+                break
+            matches.append(Match(t, c.base_calls, "prove", estimates[t.name]))
+            spent += self._cost(t.name, estimates[t.name])
+        for _, t in keyed:
+            if spent >= lean_calls:
+                break
+            resists = self.records[t.name].failures >= c.resist and t.statement is not None
+            side: Side = "disprove" if resists and rng.random() < c.disprove else "prove"
+            matches.append(Match(t, self.budget(t.name), side, estimates[t.name]))
+            spent += self._cost(t.name, estimates[t.name])
+        return matches
+
+    def _cost(self, name: str, p: float) -> float:
+        """Expected Lean calls of a try: all of the budget unless it succeeds, then what the last success took."""
+        budget = self.budget(name)
+        typical = self.records[name].typical
+        return p * min(typical if typical is not None else budget / 2, budget) + (1 - p) * budget

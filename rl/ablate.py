@@ -1,0 +1,165 @@
+"""Ablations: the same run with one part taken away or changed, each with the same theorems, seeds, Lean calls and learning time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prover.errors import UserError
+from prover.files import write_whole
+from prover.intervals import wilson_over_seeds
+from rl import config as config_module
+from rl.ledger import Ledger
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "full": (),
+    "no value": ('learn.value="none"',),
+    "no ranker": ("prover.use_ranker=false",),
+    "TD(λ) value": ('learn.value="td_lambda"',),
+    "no search in training": ('learn.collect="rollouts"',),
+    "GRPO from search": ('learn.algorithm="grpo"', "learn.kl=0.04"),
+    "GRPO from rollouts": ('learn.algorithm="grpo"', 'learn.collect="rollouts"', "learn.kl=0.04"),
+    "visit targets": ('learn.targets="visits"',),
+    "no matchmaker": ("matchmaker.adaptive=false",),
+    "uniform replay": ("replay.prioritised=false",),
+    "model alone": ("prover.explorer_weight=0.0", "prover.eval_explorer_weight=0.0"),
+}
+"""By name: settings on top of the configuration. `model alone`: nothing of the explorer beside the model after the first round."""
+
+
+def ablate(
+    config: Path, variants: Sequence[str], seeds: int, runs: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train every variant with every seed as a run of its own under `runs`, and put their held-out figures side by side.
+
+    What is finished is not run again, and an unfinished run goes on: start it again after a kill. Raises UserError for an unknown
+    variant, and RuntimeError where a run fails, with the end of what it said.
+    """
+    unknown = [v for v in variants if v not in VARIANTS]
+    if unknown:
+        raise UserError(f"no ablation {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+    base = config_module.load(config)
+    if runs.exists() and not runs.is_dir():
+        raise UserError(f"{runs}: not a folder")
+    out: dict[str, Any] = {"config": config_module.dump(base), "seeds": seeds, "variants": {}}
+    for variant in variants:
+        found = []
+        for seed in range(seeds):
+            folder = runs / f"{_slug(variant)}-{seed}"
+            if not (folder / "summary.json").exists():
+                say(f"{variant}, seed {seed}: {folder}")
+                _train(config, variant, seed, folder)
+            found.append(_figures(folder))
+        out["lean"] = found[0]["lean"]
+        out["variants"][variant] = _together(variant, found)
+    return out
+
+
+def _slug(variant: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")
+
+
+def _train(config: Path, variant: str, seed: int, folder: Path) -> None:
+    if (folder / "ledger.sqlite").exists():
+        args = ["--resume", str(folder)]
+    else:
+        baselines = "true" if variant == "full" else "false"
+        settings = (f'runs="{folder.parent}"', f'name="{folder.name}"', f"eval.baselines={baselines}", *VARIANTS[variant])
+        args = [str(config), "--seed", str(seed), "--set", *settings]
+    done = subprocess.run(
+        [sys.executable, "-m", "prover.cli", "train", *args, "--json"], text=True, capture_output=True, env=dict(os.environ)
+    )
+    if done.returncode:
+        raise RuntimeError(f"{folder}: the run ended with {done.returncode}: {done.stderr.strip()[-1500:]}")
+
+
+def _figures(folder: Path) -> dict[str, Any]:
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    ledger = Ledger.open(folder, readonly=True)
+    try:
+        rounds = [a for a in ledger.attempts() if a.phase.startswith("round")]
+        solved_at = {
+            label: {a.theorem.name: a.calls_to_solve for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"}
+            for label, policy in (("portfolio", "portfolio"), ("explorer", "explorer"), ("trained", "model"))
+        }
+    finally:
+        ledger.close()
+    return {
+        **summary,
+        "solved_at": solved_at,
+        "training_calls": sum(a.lean_calls for a in rounds),
+        "training_proved": len({a.theorem.name for a in rounds if a.outcome == "proved"}),
+    }
+
+
+def _together(variant: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The seeds' curves added up, with intervals that know that the theorems are the same in each."""
+
+    def curve(label: str) -> dict[str, Any]:
+        total = found[0][label]["total"]
+        names = {name for f in found for name in f["solved_at"][label]}
+        rates = {}
+        for b in found[0][label]["curve"]:
+            counts = [sum((f["solved_at"][label].get(name) or 10**9) <= int(b) for f in found) for name in names]
+            low, high = wilson_over_seeds([*counts, *[0] * (total - len(counts))], len(found))
+            rates[b] = {"solved": sum(counts), "of": total * len(found), "low": round(low, 4), "high": round(high, 4)}
+        return rates
+
+    out: dict[str, Any] = {
+        "settings": list(VARIANTS[variant]),
+        "trained": curve("trained"),
+        "training_calls": sum(f["training_calls"] for f in found),
+        "training_proved": sum(f["training_proved"] for f in found),
+        "rejected": sum(f["rejected"] for f in found),
+        "seconds": round(sum(f["seconds"] for f in found), 1),
+    }
+    for baseline in ("portfolio", "explorer"):
+        if baseline in found[0]:
+            out[baseline] = curve(baseline)
+    return out
+
+
+def markdown(results: dict[str, Any], command: str) -> str:
+    """The page docs/results.md: a table of held-out solve rates by Lean calls, and how it was made."""
+    variants: dict[str, Any] = results["variants"]
+    first = next(iter(variants.values()))
+    budgets = list(first["trained"])
+    rows = [("portfolio (nothing learned)", first.get("portfolio")), ("explorer (nothing learned)", first.get("explorer"))]
+    rows += [(name, v["trained"]) for name, v in variants.items()]
+    lines = [
+        "# Ablations",
+        "",
+        f"Printed by `{command}` on {results['lean']}. Held-out theorems solved, in percent, by Lean calls a theorem; 95 % "
+        f"intervals (Wilson's with the effective number of attempts); {results['seeds']} seed(s), each variant with the same "
+        "theorems, Lean calls and learning time.",
+        "",
+        "| variant | " + " | ".join(budgets) + " | training proofs | training calls |",
+        "|---|" + "---|" * (len(budgets) + 2),
+    ]
+    for name, curve in rows:
+        if curve is None:
+            continue
+        portfolio = name.startswith("portfolio")
+        cells = []
+        for b in budgets:
+            # The portfolio has few tactics: its curve ends early and stays.
+            c = curve.get(b) or list(curve.values())[-1]
+            cells.append(f"{100 * c['solved'] / c['of']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]")
+        v = variants.get(name, {}) if not portfolio else {}
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {v.get('training_proved', '')} | {v.get('training_calls', '')} |")
+    lines += ["", "Settings of each variant, on top of the configuration below:", ""]
+    lines += [f"- {name}: {', '.join(f'`{s}`' for s in v['settings']) or 'none'}" for name, v in variants.items()]
+    return "\n".join([*lines, "", "```toml", results["config"].strip(), "```", ""])
+
+
+def write(results: dict[str, Any], command: str, out: Path) -> None:
+    """`OUT.json` and `OUT.md`."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out.with_suffix(".json"), (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(out.with_suffix(".md"), markdown(results, command).encode())

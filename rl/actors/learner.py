@@ -1,0 +1,163 @@
+"""The actor that owns the model being trained, its optimizer and their checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from rl.actors.model_server import Published
+from rl.config import RunConfig
+
+
+@ray.remote
+class LearnerActor:
+    """Trains in calls of `learn`, each of which ends in a checkpoint. A new one on the same folder goes on from the newest."""
+
+    def __init__(self, config: RunConfig, folder: str, rank: int = 0) -> None:
+        """`folder`: of the checkpoints. `rank`: among `config.learn.ranks`; only rank 0 writes."""
+        self.config = config
+        self.folder = Path(folder)
+        self.rank = rank
+        self.learner: Any = None
+        self.pretrained: Any = None
+        self.version = 0
+
+    def join(self, address: str) -> None:
+        """Become one of several learners that average their gradients; `address`: host:port of rank 0."""
+        import os
+
+        import torch
+
+        # As torchrun would have said it: accelerate, which trains pretrained models, reads it there.
+        host, port = address.rsplit(":", 1)
+        ranks = str(self.config.learn.ranks)
+        os.environ |= {"RANK": str(self.rank), "WORLD_SIZE": ranks, "LOCAL_RANK": "0", "MASTER_ADDR": host, "MASTER_PORT": port}
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(
+            backend, init_method=f"tcp://{address}", rank=self.rank, world_size=self.config.learn.ranks
+        )
+
+    def address(self) -> str:
+        """A free host:port on this machine, for `join`."""
+        import socket
+
+        with socket.socket() as s:
+            s.bind(("", 0))
+            return f"{ray.util.get_node_ip_address()}:{s.getsockname()[1]}"
+
+    def _learner_config(self) -> Any:
+        from prover.models.learner import LearnerConfig
+
+        c = self.config.learn
+        return LearnerConfig(
+            learning_rate=c.learning_rate, warmup=c.warmup, clip_norm=c.clip_norm, kl=c.kl, ema=c.ema,
+            batch_tokens=c.batch_tokens, value_weight=c.value_weight, threads=c.threads, dtype=c.dtype, seed=self.config.seed,
+        )  # fmt: skip
+
+    def _device(self) -> str:
+        import torch
+
+        return "cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
+
+    def _make(self, texts: list[str]) -> None:
+        """A model from nothing, its vocabulary learned from `texts`."""
+        from prover.models.learner import Learner
+        from prover.models.prompt import PromptConfig
+        from prover.models.tokenizer import train_tokenizer
+        from prover.models.transformer import new_model
+
+        m = self.config.model
+        tokenizer = train_tokenizer(texts, m.vocabulary)
+        model = new_model(
+            len(tokenizer), m.hidden, m.layers, m.heads, m.intermediate, positions=512, seed=self.config.seed
+        )
+        prompt = PromptConfig(max_prompt=m.max_prompt, max_premises=self.config.prover.premises, premise_tokens=6)
+        self.learner = Learner(model, tokenizer, prompt, self._learner_config(), device=self._device())
+
+    def resume(self) -> int:
+        """Go on from the newest whole checkpoint; its version, 0 if there is none."""
+        import torch
+
+        from prover.models.learner import Learner
+        from prover.models.transformer import LanguageModelPolicy
+
+        folders = sorted(p for p in self.folder.glob("[0-9]*") if (p / "learner.pt").exists())
+        if self.config.serve.start:
+            from rl.pretrained import Pretrained
+
+            self.pretrained = Pretrained(self.config, folders[-1] if folders else self.config.serve.start, self._device())
+            self.version = int(folders[-1].name) if folders else 0
+            if not folders:
+                self._save()
+        elif folders:
+            policy = LanguageModelPolicy.load(folders[-1])
+            self.learner = Learner(
+                policy.model.train(), policy.tokenizer, policy.prompter.config, self._learner_config(), device=self._device()
+            )
+            self.learner.load_state_dict(torch.load(folders[-1] / "learner.pt", weights_only=True))
+            self.version = int(folders[-1].name)
+        return self.version
+
+    def learn(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
+        """Train and save the checkpoint `version`; metrics. Does nothing, and gives {}, if that version is there already.
+
+        Policy examples whose `old_logprob` is nan get the present model's. With `learn.kl` the model as it is now is the
+        reference.
+        """
+        if version <= self.version:
+            return {}
+        if self.pretrained is not None:
+            metrics = self.pretrained.train(policy, seconds)
+            self.version = version
+            self._save()
+            return metrics
+        if self.learner is None:
+            self._make([e.state for e in policy] + [e.tactic for e in policy] * 3)
+        assert self.learner is not None
+        if self.config.learn.kl and self.version:
+            self.learner.reference = copy.deepcopy(self.learner.model).eval()
+        asked = [e for e in policy if e.old_logprob is not None and math.isnan(e.old_logprob)]
+        if asked:
+            known = dict(zip(map(id, asked), self.learner.logprobs(asked), strict=True))
+            policy = [replace(e, old_logprob=known[id(e)]) if id(e) in known else e for e in policy]
+            policy = [e for e in policy if e.old_logprob is None or not math.isnan(e.old_logprob)]
+        metrics = self.learner.train([*policy, *value], seconds=seconds)
+        self.version = version
+        if self.rank == 0:
+            self._save()
+        return metrics
+
+    def _save(self) -> None:
+        import torch
+
+        from prover.models.transformer import save_folder
+
+        target = self.folder / f"{self.version:06d}"
+        if self.pretrained is not None:
+            self.pretrained.save(target, self.version)
+            if self.rank == 0:
+                (target / "learner.pt").touch()  # its mark of being whole; there is no more state
+            return
+        settings = {"version": self.version, "prompt": asdict(self.learner.prompter.config)}
+        published = copy.deepcopy(self.learner.model)
+        published.load_state_dict(self.learner.weights())
+        save_folder(target, published, self.learner.tokenizer, settings)
+        scratch = target / "learner.tmp"
+        torch.save(self.learner.state_dict(), scratch)
+        scratch.rename(target / "learner.pt")
+
+    def publish(self) -> list[Any]:
+        """[reference to a Published of the newest checkpoint], in the object store; [] if there is none."""
+        if not self.version and self.pretrained is None:
+            return []
+        folder = self.folder / f"{self.version:06d}"
+        files = {
+            p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.suffix not in (".safetensors", ".pt")
+        }
+        weights = self.pretrained.weights(folder) if self.pretrained is not None else self.learner.weights()
+        return [ray.put(Published(self.version, files, weights, str(folder.absolute())))]

@@ -1,0 +1,110 @@
+"""Actors that hold Lean: provers, which search, and the auditor, which judges."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import ray
+
+from prover.lean.audit import Auditor
+from prover.lean.pool import LeanPool
+from prover.lean.server import Limits
+from prover.lean.theorem import Theorem, Verdict
+from prover.models.portfolio import Explorer
+from prover.models.ranker import TacticRanker
+from prover.premises.dense import DenseWeights
+from prover.premises.index import LibraryIndex, library_index
+from rl.attempt import Found, Task, Workbench, attempt, premise_source
+from rl.config import ProverConfig
+from rl.shared_model import SharedModel
+
+
+class ProverBody:
+    """One Lean process and the searches on it."""
+
+    def __init__(
+        self, config: ProverConfig, seed: int, model_server: Any = None, ranker: TacticRanker | None = None,
+        retriever: DenseWeights | None = None,
+    ):  # fmt: skip
+        self.config = config
+        self.pool = self._make_pool()
+        self.server = model_server
+        self.model = SharedModel(lambda s, e, n: self.server.answer.remote(s, e, n), config.suggestions)
+        self.seed = seed
+        self.ranker = ranker
+        self.retriever = retriever
+        self._started = False
+        self._lock = asyncio.Lock()
+
+    def _make_pool(self) -> Any:
+        limits = Limits(heartbeats=self.config.heartbeats, seconds=self.config.step_seconds)
+        return LeanPool(1, limits=limits, constants=True, terse=True)
+
+    async def _start(self) -> None:
+        async with self._lock:
+            if not self._started:
+                index: LibraryIndex = await asyncio.to_thread(library_index)
+                self.index = index
+                self.bench = Workbench(
+                    self.pool,
+                    premise_source(index, self.config, self.retriever),
+                    self.config,
+                    self.seed,
+                    Explorer(index, self.seed, self.config.premises),
+                    Explorer(index, self.seed, self.config.premises, self.ranker),
+                    self.model,
+                )
+                await self.pool.start()
+                self._started = True
+
+    async def ready(self) -> str:
+        """Start Lean; its name."""
+        await self._start()
+        return self.pool.runtime.name
+
+    async def use(self, model_server: Any, ranker: TacticRanker | None, retriever: DenseWeights | None = None) -> None:
+        """Ask this model server, and use this ranker and retriever beside it, from now on."""
+        self.server = model_server
+        self.ranker = ranker
+        self.retriever = retriever
+        if self._started:
+            if retriever is not None:
+                self.bench.premises = premise_source(self.index, self.config, retriever)
+            self.bench.trained_explorer = Explorer(self.index, self.seed, self.config.premises, ranker)
+
+    async def attempt(self, task: Task) -> Found:
+        """As rl.attempt.attempt."""
+        await self._start()
+        return await attempt(task, self.bench)
+
+    async def counters(self) -> dict[str, float]:
+        """Steps, seconds in Lean, restarts, memory, and questions waiting for the model."""
+        servers = self.pool.servers
+        return {
+            "steps": self.pool.steps,
+            "lean_s": self.pool.lean_s,
+            "restarts": sum(s.counters.restarts for s in servers),
+            "rss_mb": sum(s.rss_mb() for s in servers),
+            "waiting": self.model.waiting,
+        }
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+
+Prover = ray.remote(ProverBody)
+
+
+@ray.remote
+class AuditActor:
+    """The audit's processes, apart from the provers'."""
+
+    def __init__(self) -> None:
+        self.auditor = Auditor()
+
+    async def audit(self, theorem: Theorem, script: str) -> Verdict:
+        return await self.auditor.audit(theorem, script)
+
+    async def close(self) -> None:
+        await self.auditor.close()

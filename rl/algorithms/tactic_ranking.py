@@ -1,0 +1,163 @@
+"""Learning which tactics work on which goals from everything that was tried, errors included.
+
+Every Lean call of a search says something, not only those that made a proof: on the goals of audited proofs, the tactics
+that start a proof shall rank before those that were tried and did not. Softmax over the tried tactics of a goal, as in
+learning to rank by lists (Cao et al. 2007), after some of the failed ones are told to the ranker as failed and taken away:
+so it learns what to try first, and what to try next. A goal without any proof says nothing about an order and is left out.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prover.lean.protocol import split_hypotheses
+from prover.lean.theorem import Goal
+from prover.models.ranker import BUCKETS, WIDTH, Candidate, Reader, TacticRanker, goal_features
+from prover.premises.index import Premise
+from prover.search.examples import Example
+
+KIND = "tried"
+"""Of the ledger's examples that this makes."""
+
+
+def harvest_tried(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, data) for the ledger, of a training theorem's search. Nothing without an audited proof."""
+    for e in examples if proved else ():
+        worked = [t for t, _ in e.best]
+        if e.solved and worked and len(e.tried) > len(worked):
+            yield KIND, {"state": e.text, "constants": e.constants, "premises": e.premises, "worked": worked, "tried": e.tried}
+
+
+@dataclass(frozen=True)
+class RankingConfig:
+    """How to train."""
+
+    seconds: float = 30.0
+    epochs: int = 20
+    """At most."""
+    batch: int = 16
+    """Goals."""
+    learning_rate: float = 0.01
+    forget: float = 0.1
+    """Probability that a feature is not seen, against overfitting."""
+    decay: float = 1e-4
+    """Share by which all weights shrink at a step."""
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    features: tuple[int, ...]
+    tried: list[Candidate]
+    worked: list[bool]
+
+
+_TOLD = (0, 0, 1, 2, 3, 4, 6, 8, 12)
+"""So many failures are told before the next tactic is asked for, drawn alike."""
+
+
+def train_ranker(
+    rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], config: RankingConfig | None = None
+) -> tuple[TacticRanker | None, dict[str, float]]:
+    """A ranker trained from nothing on the ledger's examples of kind `tried`, and metrics: `goals`, `tried`, `loss` (nats a goal),
+    `epochs`. None where nothing can be learned."""
+    import torch
+
+    c = config or RankingConfig()
+    deadline = time.monotonic() + c.seconds
+    data = _prepare(rows, known)
+    metrics = {"goals": float(len(data)), "tried": float(sum(len(g.tried) for g in data))}
+    if not data:
+        return None, metrics
+    rng = random.Random(c.seed)
+    generator = torch.Generator().manual_seed(c.seed)
+    torch.set_num_threads(c.threads)
+    goal, tactic, failed = (
+        torch.nn.Parameter(torch.randn(BUCKETS, WIDTH, generator=generator) * size) for size in (0.3, 0.1, 0.0)
+    )
+    bias = torch.nn.Parameter(torch.zeros(BUCKETS, 1))
+    optimizer = torch.optim.Adam([goal, tactic, bias, failed], lr=c.learning_rate)
+
+    def bag(table: torch.Tensor, rows: list[tuple[int, ...]], mode: str) -> torch.Tensor:
+        kept = [[i for i in r if rng.random() > c.forget] or list(r) for r in rows]
+        starts = np.cumsum([0, *(len(r) for r in kept[:-1])])
+        ids = torch.tensor([i for r in kept for i in r])
+        return torch.nn.functional.embedding_bag(ids, table, torch.from_numpy(starts), mode=mode)
+
+    epoch = 0
+    loss_sum = 0.0
+    while epoch < c.epochs and time.monotonic() < deadline:
+        rng.shuffle(data)
+        loss_sum = 0.0
+        for at in range(0, len(data), c.batch):
+            batch = data[at : at + c.batch]
+            goals = bag(goal, [g.features for g in batch], "mean")
+            joint = bag(torch.cat([tactic, bias], 1), [t.features for g in batch for t in g.tried], "sum")
+            loss = torch.zeros(())
+            end = 0
+            for i, g in enumerate(batch):
+                begin, end = end, end + len(g.tried)
+                vectors = joint[begin:end, :WIDTH]
+                score = vectors @ goals[i] + joint[begin:end, WIDTH]
+                worked = torch.tensor(g.worked)
+                told = _told(score.detach(), worked, rng.choice(_TOLD), generator)
+                if len(told):
+                    sum_failed = failed[torch.tensor([g.tried[j].skeleton for j in told.tolist()])].sum(0)
+                    score = (score + vectors @ sum_failed).index_fill(0, told, -1e9)
+                loss = loss + torch.logsumexp(score, 0) - torch.logsumexp(score[worked], 0)
+            optimizer.zero_grad()
+            (loss / len(batch)).backward()
+            for group in optimizer.param_groups:
+                group["lr"] = c.learning_rate * (1 - epoch / c.epochs)
+            optimizer.step()
+            with torch.no_grad():
+                for p in (goal, tactic, bias, failed):
+                    p.mul_(1 - c.decay)
+            loss_sum += float(loss.detach())
+        epoch += 1
+    metrics |= {"loss": loss_sum / len(data), "epochs": float(epoch)}
+    learned = (p.detach().numpy().astype(np.float32).copy() for p in (goal, tactic, bias[:, 0], failed))
+    return TacticRanker(*learned), metrics
+
+
+def _told(score: Any, worked: Any, count: int, generator: Any) -> Any:
+    """Indices of up to `count` failed tactics, the best-scored likelier (Gumbel-top-k): those that would have been tried."""
+    import torch
+
+    failed = (~worked).nonzero()[:, 0]
+    count = min(count, len(failed))
+    if not count:
+        return failed[:0]
+    luck = -torch.log(-torch.log(torch.rand(len(failed), generator=generator).clamp(1e-9, 1 - 1e-7)))
+    return failed[(score[failed] + luck).topk(count).indices]
+
+
+def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise]) -> list[_Goal]:
+    """One entry for a goal, with all that was tried on it."""
+    merged: dict[str, tuple[Mapping[str, Any], dict[str, bool]]] = {}
+    for row in rows:
+        _, tried = merged.setdefault(row["state"], (row, {}))
+        worked = set(row["worked"])
+        for t in [*row["worked"], *row["tried"]]:
+            tried[t] = tried.get(t, False) or t in worked
+    found = []
+    for row, tried in merged.values():
+        if not all(tried.values()):
+            goal = first_goal(row["state"], row["constants"])
+            reader = Reader(goal, row["premises"], known)
+            found.append(_Goal(goal_features(goal), [reader.read(t) for t in tried], list(tried.values())))
+    return found
+
+
+def first_goal(text: str, constants: Iterable[str]) -> Goal:
+    """The goal that tactics act on, from a state's text."""
+    first = text.split("\n\n", 1)[0]
+    hypotheses, target = split_hypotheses(first)
+    return Goal(first, hypotheses, target, tuple(constants))

@@ -1,0 +1,74 @@
+"""Value targets by TD(λ) (Sutton 1988) on a search's AND-OR tree.
+
+The quantity is steps-to-go. With V the value that the model gave when a goal was met, and the goals that the goal's best tactic
+left as successors, of which the hardest counts (AlphaProof; Hubert et al. 2025):
+
+    G(goal) = 1 + max over successors c of [(1 - λ) V(c) + λ G(c)]
+
+A goal closed by its tactic has G = 1. A goal that the search gave up has the value of `that many or never`. A goal that leads
+nowhere yet bootstraps from V alone, which teaches nothing about itself and is no target. λ = 1 gives the outcome (Monte Carlo),
+λ = 0 one-step bootstrapping.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prover.models.learner import ValueExample
+from prover.models.tokenizer import N_BINS
+from prover.search.examples import Example
+
+
+def targets(examples: Sequence[Example], lambda_: float, discount: float) -> list[float | None]:
+    """A target in steps, in [1, N_BINS], for each example; None where there is nothing to learn.
+
+    `discount`: the search's, under which its values in [0, 1] are discount ** steps.
+    """
+    by_key = {e.key: e for e in examples}
+    done: dict[str, float | None] = {}
+
+    def value(key: str) -> float:
+        e = by_key.get(key)
+        return float(N_BINS) if e is None else to_steps(e.initial, discount)
+
+    def target(key: str, path: frozenset[str]) -> float | None:
+        e = by_key.get(key)
+        if e is None or key in path:  # met but never expanded, or a cycle: only V speaks of it
+            return None
+        if key not in done:
+            if e.failed:
+                done[key] = float(N_BINS)
+            elif not e.next and not e.solved:
+                done[key] = None
+            else:
+                below = []
+                for c in e.next:
+                    g = target(c, path | {key})
+                    below.append(value(c) if g is None else (1 - lambda_) * value(c) + lambda_ * g)
+                done[key] = min(float(N_BINS), 1.0 + max(below, default=0.0))
+        return done[key]
+
+    return [target(e.key, frozenset()) for e in examples]
+
+
+def to_steps(value: float, discount: float) -> float:
+    """Steps-to-go of a value discount ** steps, in [1, N_BINS]."""
+    if value <= 0.0 or discount >= 1.0:
+        return float(N_BINS)
+    return min(float(N_BINS), max(1.0, math.log(value) / math.log(discount)))
+
+
+def value_examples(rows: Sequence[Mapping[str, Any]]) -> list[ValueExample]:
+    """Training examples: each target spread over its two neighbouring bins (two-hot; Bellemare et al. 2017), the newest of a
+    state. Rows without a target are left out."""
+    newest = {r["state"]: r for r in rows if r.get("td") is not None}
+    out = []
+    for state, r in newest.items():
+        low = math.floor(r["td"])
+        upper = r["td"] - low
+        for b, w in ((low, 1 - upper), (low + 1, upper)):
+            if w > 1e-3:
+                out.append(ValueExample(state, min(b, N_BINS) - 1, tuple(r["premises"]), w))
+    return out

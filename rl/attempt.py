@@ -1,0 +1,275 @@
+"""One attempt at one theorem, from opening it to what the search found: the same in training and in evaluation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from prover.lean.pool import LeanPool
+from prover.lean.server import LeanDied, LeanError
+from prover.lean.theorem import ProofState, Theorem
+from prover.models.base import Query, Suggestion
+from prover.models.mixture import explored
+from prover.models.portfolio import Portfolio
+from prover.premises.dense import DenseWeights
+from prover.premises.index import LibraryIndex
+from prover.premises.retrieve import PremiseSource
+from prover.search import Budget, Search, SearchConfig, to_script
+from prover.search.graph import SOLVED, Graph
+from rl.config import ProverConfig
+from rl.rollouts import rollouts
+from rl.shared_model import SharedModel
+
+OPENINGS = 3
+"""So many Lean processes may die while a theorem is opened before that is an error of the theorem."""
+PREDICTIONS_KEPT = 32
+"""Values of goals kept of one search, for calibration."""
+ENOUGH_VISITS = 8
+"""An open goal counts as not provable, for calibration, once so many Lean calls were spent on it and below it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A theorem to attempt."""
+
+    theorem: Theorem
+    policy: str
+    """`portfolio`, `explorer` or `model` (mixed with the explorer)."""
+    lean_calls: int
+    explorer_weight: float = 0.25
+    harvest: int = 0
+    """After a proof: so many more tactics tried on the first goal."""
+    learn: bool = False
+    """Whether the search's examples are wanted. Never for held-out theorems."""
+    value: bool = True
+    rollouts: int = 0
+    """So many rollouts sampled from the model in place of a search."""
+    max_tactics: int = 12
+    """Longest rollout."""
+    negated: Theorem | None = None
+    """To try in its place: its negation. A proof of that disproves the theorem."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a task, before the audit."""
+
+    theorem: Theorem
+    outcome: str
+    lean_calls: int
+    calls_to_solve: int | None
+    seconds: float
+    script: str | None = None
+    reason: str = ""
+    examples: list[Any] = field(default_factory=list)
+    stats: dict[str, Any] = field(default_factory=dict)
+    """See docs/metrics.md."""
+    model_version: int = 0
+    rollouts: list[dict[str, Any]] = field(default_factory=list)
+    """`script` (None unless it claims a proof), `decisions` of (state, premises, tactic, logprob), `ended`, `closed`."""
+
+
+@dataclass
+class Workbench:
+    """What the attempts of one process share."""
+
+    pool: LeanPool
+    premises: PremiseSource
+    config: ProverConfig
+    seed: int
+    explorer: Any
+    """The searcher `explorer`: a policy."""
+    trained_explorer: Any
+    """What is mixed with the model: the explorer in the order that was learned, once there is one."""
+    model: SharedModel | None = None
+    portfolio: Any = field(default_factory=Portfolio)
+
+
+class ModelWithExplorer:
+    """A shared model's suggestions mixed with the explorer's, which is asked here."""
+
+    def __init__(self, model: SharedModel, explorer: Any, weight: float) -> None:
+        self.model, self.explorer, self.weight = model, explorer, weight
+
+    async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        learned = await self.model.suggest(queries, n)
+        return explored(learned, queries, self.explorer, self.weight, n)
+
+
+def premise_source(index: LibraryIndex, config: ProverConfig, learned: DenseWeights | None = None) -> PremiseSource:
+    """The configured retriever; the symbolic one until there is something learned."""
+    name = "symbols" if config.retriever in ("dense", "hybrid") and learned is None else config.retriever
+    return PremiseSource(index, config.premises, name, learned)
+
+
+async def attempt(task: Task, bench: Workbench) -> Found:
+    """Search for a proof. Never raises: what goes wrong with Lean or the model is the outcome `error`."""
+    began = time.monotonic()
+    try:
+        return await _attempt(task, bench, began)
+    except LeanError as e:
+        return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"open: {e}")
+    except Exception as e:  # a worker's fault must not end the run: it is recorded and the theorem comes again
+        return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"{type(e).__name__}: {e}")
+
+
+async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
+    root = await _open(task.negated or task.theorem, bench.pool)
+    if task.rollouts:
+        return await _rollouts(task, bench, root, began)
+    value: Any = None
+    in_flight = bench.config.in_flight
+    if task.policy == "portfolio":
+        policy: Any = bench.portfolio
+        suggestions, in_flight, expansions = 16, 1, 1
+    elif task.policy == "explorer":
+        policy, suggestions, expansions = bench.explorer, 64, 4
+    else:
+        if bench.model is None:
+            raise ValueError("a task for the model, and no model")
+        policy = ModelWithExplorer(bench.model, bench.trained_explorer, task.explorer_weight)
+        suggestions, expansions = bench.config.suggestions, 4
+        value = bench.model if task.value else None  # its methods are coroutines, which a search awaits
+    config = SearchConfig(
+        in_flight=in_flight, suggestions=suggestions, max_expansions=expansions, model_thread=False, seed=bench.seed
+    )
+    search = Search(
+        root, bench.pool, policy, value, config=config, premises=bench.premises.for_theorem(task.theorem.imports)
+    )
+    try:
+        result = await search.run(Budget(lean_calls=task.lean_calls))
+        script = to_script(result.proof) if result.proof is not None else None
+        examples = search.examples() if task.learn else []
+        if script is not None and task.harvest and task.learn:
+            examples = await _harvest(task, bench, root, examples)
+    finally:
+        await search.close()
+        await bench.pool.free([root])
+    stats = result.stats
+    bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
+    kept: dict[str, Any] = {
+        "nodes": stats.nodes,
+        "edges": stats.edges,
+        "errors": dict(stats.errors),
+        "lean_s": round(stats.lean_s, 4),
+        "model_s": round(stats.model_s, 4),
+        "own_s": round(stats.own_s, 4),
+        "neither_s": round(stats.neither_s, 4),
+        "model_tokens": stats.model_tokens,
+        "bound": bound,
+    }
+    expanded = [n for n in search.graph.nodes.values() if n.expansions]
+    kept["closed"] = round(sum(n.status == SOLVED for n in expanded) / max(1, len(expanded)), 4)
+    if result.proof is not None:
+        kept["steps"] = result.proof.size
+    if task.policy == "model":
+        kept["entropy"] = entropy(search.graph)
+    if value is not None:
+        kept["values"] = predictions(search.graph)
+    return Found(
+        task.theorem,
+        result.outcome,
+        result.lean_calls,
+        result.lean_calls_to_solve,
+        time.monotonic() - began,
+        script,
+        result.message or "",
+        examples,
+        kept,
+        bench.model.version if task.policy == "model" and bench.model is not None else 0,
+    )
+
+
+async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float) -> Found:
+    if bench.model is None:
+        raise ValueError("rollouts need a model")
+    try:
+        premises = bench.premises.for_theorem(task.theorem.imports)
+        found, calls = await rollouts(root, bench.pool, bench.model, premises, task.rollouts, task.max_tactics)
+    finally:
+        await bench.pool.free([root])
+    bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
+    rows = [
+        {
+            "script": to_script(r.proof) if r.proof is not None else None,
+            "decisions": [(d.state, d.premises, d.tactic, d.logprob) for d in r.decisions],
+            "ended": r.ended,
+            "closed": r.closed,
+        }
+        for r in found
+    ]
+    scripts = [r["script"] for r in rows if r["script"] is not None]
+    ended = Counter(r.ended for r in found)
+    return Found(
+        task.theorem,
+        "proved" if scripts else "exhausted",
+        calls,
+        calls if scripts else None,
+        time.monotonic() - began,
+        min(scripts, key=len, default=None),
+        stats={"rollouts": len(rows), "ended": dict(ended), "claimed": len(scripts), "bound": bound},
+        model_version=bench.model.version,
+        rollouts=rows,
+    )
+
+
+async def _open(theorem: Theorem, pool: LeanPool) -> ProofState:
+    for chance in range(1, OPENINGS + 1):
+        try:
+            return await pool.open(theorem)
+        except LeanDied:
+            if chance == OPENINGS:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _harvest(task: Task, bench: Workbench, root: ProofState, examples: list[Any]) -> list[Any]:
+    """Other tactics that close the first goal at once: all of them teach, not only the first one found."""
+    if not examples:
+        return examples
+    first = examples[0]
+    known = {t for t, _ in first.best} | {t for t, _ in first.errors}
+    query = Query(root, bench.premises.for_theorem(task.theorem.imports)(root))
+    tactics = [s.tactic for s in bench.portfolio.suggest([query], 16)[0]]
+    tactics += [s.tactic for s in bench.explorer.suggest([query], 3 * task.harvest)[0]]
+    fresh = [t for t in dict.fromkeys(tactics) if t not in known][: task.harvest]
+    results = await bench.pool.step(root, fresh)
+    closing = [(t, 1) for t, r in zip(fresh, results, strict=True) if r.solved]
+    await bench.pool.free([s for r in results for s in r.states])
+    best = tuple(sorted([*first.best, *closing], key=lambda p: p[1]))
+    return [replace(first, best=best, steps=best[0][1], tried=(*first.tried, *fresh)), *examples[1:]]
+
+
+def entropy(graph: Graph) -> float | None:
+    """Mean entropy, in nats, of the model's distribution over what it proposed, over the expanded goals.
+
+    Only tactics that the model brought into the mixture count, renormalised; None where it proposed nothing.
+    """
+    found = []
+    for node in graph.nodes.values():
+        priors = [e.prior for e in node.edges if e.source == "model" and e.prior > 0]
+        if priors:
+            total = sum(priors)
+            found.append(-sum(p / total * math.log(p / total) for p in priors))
+    return round(sum(found) / len(found), 4) if found else None
+
+
+def predictions(graph: Graph) -> list[tuple[float, int | None]]:
+    """(what the value model said of a goal, in [0, 1]; tactics in its shortest proof found, None for a goal that stayed
+    open after `ENOUGH_VISITS` Lean calls). Goals of which neither is known are left out, as is the root, which a search
+    does not ask the value model about."""
+    found: list[tuple[float, int | None]] = []
+    for node in graph.nodes.values():
+        if node is graph.root or node.initial == graph.config.unknown_value:
+            continue
+        if node.status == SOLVED:
+            found.append((round(node.initial, 4), int(node.steps)))
+        elif node.visits >= ENOUGH_VISITS:
+            found.append((round(node.initial, 4), None))
+        if len(found) == PREDICTIONS_KEPT:
+            break
+    return found

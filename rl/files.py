@@ -1,0 +1,26 @@
+"""The proofs of a run, to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prover.lean.server import statement_source
+from rl.ledger import Attempt
+
+
+def proofs_source(proofs: Iterable[Attempt], lean: str) -> str:
+    """The proofs to read. `turnstile verify RUN` judges them from the ledger, each on its own imports."""
+    parts = [f"/- Proofs found by Turnstile, each audited by {lean}.\n   `turnstile verify` checks them again. -/\n"]
+    for a in sorted(proofs, key=lambda a: (a.theorem.imports, a.theorem.name)):
+        imports = " ".join(a.theorem.imports)
+        if a.theorem.library is not None:
+            body = "\n".join("  " + line for line in (a.script or "").split("\n"))
+            bound = a.stats.get("bound") or []
+            intro = f"  intro {' '.join(bound)}\n" if bound else ""
+            parts.append(
+                f"-- {a.theorem.source}; imports {imports}\n"
+                f"example : type_of% @{a.theorem.library} := by\n{intro}{body}\n"
+            )
+        else:
+            parts.append(f"-- imports {imports}\n{statement_source(a.theorem, a.script or '')}")
+    return "\n".join(parts)

@@ -1,0 +1,213 @@
+"""What a run is watched by: pure functions from attempts and counters to named numbers. docs/metrics.md lists the names.
+
+Names are paths; `{…}` in `METRICS` stands for one part. Every function leaves out what it has nothing to say about, so that a
+curve never shows a zero that was not measured.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from prover.intervals import wilson
+from prover.lean.theorem import Theorem
+from rl.ledger import Attempt
+
+METRICS: dict[str, str] = {
+    "round": "the round that the other numbers of a line belong to",
+    "solve/{split}/{set}/rate": "share of attempted theorems with an audited proof; `set` is a library module, a file, or `all`",
+    "solve/{split}/{set}/low": "lower end of its 95 % Wilson interval",
+    "solve/{split}/{set}/high": "upper end of its 95 % Wilson interval",
+    "solve/{split}/{set}/of": "theorems attempted",
+    "held_out/{searcher}/{calls}": "share of held-out theorems solved within so many Lean calls, by searcher",
+    "pass_at_k/{split}/{k}": "chance that one of k rollouts without search proves a theorem, unbiased, mean over theorems",
+    "outcome/{outcome}": "attempts that ended so: proved, disproved, exhausted, budget, rejected, error",
+    "proofs/length/{tactics}": "audited proofs of so many tactics: 1, 2, 3-4, 5-8, 9-",
+    "proofs/mean_length": "tactics in an audited proof, mean",
+    "proofs/new": "theorems proved for the first time in this run",
+    "proofs/known": "theorems proved before and again",
+    "lean/steps_per_second": "tactics that Lean ran, a second of wall time, all processes together",
+    "lean/utilisation": "share of the Lean processes' time that they spent inside Lean on tactics",
+    "lean/restarts": "Lean processes replaced since the last line",
+    "lean/memory_mb": "memory of all Lean processes now",
+    "model/tokens_per_second": "tokens that searches exchanged with the policy, a second of wall time",
+    "model/queries_per_second": "goals that the model server answered for, a second of wall time",
+    "model/utilisation": "share of wall time in which the model server computed",
+    "model/entropy": "entropy, in nats, of the model's distribution over the tactics it proposed; mean over goals, then attempts",
+    "search/own_share": "share of attempts' time that the search's own work took; it may overlap Lean and model",
+    "search/idle_share": "share of attempts' time in which neither Lean nor the model worked for them",
+    "staleness/mean": "versions by which the weights that searched were behind those learned, mean over attempts",
+    "staleness/max": "the same, the largest",
+    "queue/{queue}": "length of a queue: tasks, audits, examples, ... as the trainer names them",
+    "audit/rejected": "proofs that the audit refused",
+    "audit/rejection_rate": "those as a share of the proofs that it judged",
+    "audit/errors": "proofs that it could not judge",
+    "cost/lean_calls": "Lean calls of all attempts",
+    "cost/lean_calls_per_proof": "those a proved theorem",
+    "cost/lean_calls_per_new_proof": "those a theorem proved for the first time",
+    "reward/{reward}": "mean of one reward over the attempts of a round, before its weight",
+    "value/predictions": "goals whose value can be compared with what came of them",
+    "value/calibration_error": "expected calibration error of the value, 0 is best",
+    "value/auc": "chance that a goal that was proved had a higher value than one that stayed open; 0.5 says nothing",
+    "value/bias/{steps}": "predicted less true steps-to-go of goals so many tactics from proved",
+    "value/error/{steps}": "absolute error of the same",
+    "learner/{metric}": "what the learner reports, means over its last call: see prover/models/learner.py, Learner.train",
+    "pairs": "(goal, tactic) pairs learned from",
+}
+"""Name patterns with what they mean, in the order of docs/metrics.md."""
+
+_LENGTHS = ((1, "1"), (2, "2"), (4, "3-4"), (8, "5-8"), (math.inf, "9-"))
+
+
+def undocumented(names: Iterable[str]) -> list[str]:
+    """The names that fit no pattern of `METRICS`. A part in braces is any text without a slash."""
+    known = re.compile("|".join(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(p)) for p in METRICS))
+    return [n for n in names if not known.fullmatch(n)]
+
+
+def documentation() -> str:
+    """The table of docs/metrics.md."""
+    return "\n".join(["| name | meaning |", "|---|---|", *(f"| `{n}` | {text} |" for n, text in METRICS.items())])
+
+
+def set_of(theorem: Theorem) -> str:
+    """What a theorem is counted under: its library module, or the file it came from; no slashes."""
+    source = theorem.source.removeprefix("library:")
+    if source != theorem.source:
+        return source
+    return PurePosixPath(re.sub(r":\d+$", "", source)).name or "other"
+
+
+def solve_rates(attempts: Iterable[Attempt], split: str, by_set: bool = True) -> dict[str, float]:
+    """`solve/...`: by set and together. Attempts that ended in `error` count as not solved: leaving them out would flatter."""
+    solved: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for a in attempts:
+        for name in (set_of(a.theorem), "all") if by_set else ("all",):
+            total[name] += 1
+            solved[name] += a.outcome == "proved"
+    out: dict[str, float] = {}
+    for name in sorted(total):
+        low, high = wilson(solved[name], total[name])
+        where = f"solve/{split}/{name}"
+        out |= {f"{where}/rate": solved[name] / total[name], f"{where}/low": low, f"{where}/high": high}
+        out[f"{where}/of"] = float(total[name])
+    return out
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """1 - C(n-c, k) / C(n, k), the unbiased estimate from n samples of which c are right (Chen et al. 2021, equation 1).
+
+    Raises ValueError unless 1 <= k <= samples and 0 <= correct <= samples.
+    """
+    if not 1 <= k <= samples or not 0 <= correct <= samples:
+        raise ValueError(f"pass@{k} cannot be estimated from {correct} of {samples} samples")
+    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def pass_rates(counts: Sequence[tuple[int, int]], split: str, ks: Sequence[int] = (1, 2, 4, 8, 16, 32)) -> dict[str, float]:
+    """`pass_at_k/...` from (samples, correct) of each theorem, for each k that every theorem has enough samples for."""
+    least = min((n for n, _ in counts), default=0)
+    return {
+        f"pass_at_k/{split}/{k}": sum(pass_at_k(n, c, k) for n, c in counts) / len(counts) for k in ks if k <= least
+    }
+
+
+def proof_steps(attempt: Attempt) -> int:
+    """Tactics in an attempt's proof; lines of its script where that was not recorded."""
+    return int(attempt.stats.get("steps") or len((attempt.script or "").strip().splitlines()))
+
+
+def of_attempts(attempts: Sequence[Attempt], known: Collection[str], seconds: float) -> dict[str, float]:
+    """What the attempts of one round say of outcomes, proofs, cost, search and model.
+
+    `known`: names of the theorems proved before the round. `seconds`: wall time of the round.
+    """
+    if not attempts:
+        return {}
+    out = {f"outcome/{o}": float(n) for o, n in Counter(a.outcome for a in attempts).items()}
+    proved = [a for a in attempts if a.outcome == "proved"]
+    names = {a.theorem.name for a in proved}
+    out["proofs/new"], out["proofs/known"] = float(len(names - set(known))), float(len(names & set(known)))
+    lengths = [proof_steps(a) for a in proved]
+    for n, count in Counter(next(label for most, label in _LENGTHS if n <= most) for n in lengths).items():
+        out[f"proofs/length/{n}"] = float(count)
+    if lengths:
+        out["proofs/mean_length"] = sum(lengths) / len(lengths)
+    calls = sum(a.lean_calls for a in attempts)
+    out["cost/lean_calls"] = float(calls)
+    if names:
+        out["cost/lean_calls_per_proof"] = calls / len(names)
+    if new := names - set(known):
+        out["cost/lean_calls_per_new_proof"] = calls / len(new)
+    if seconds > 0:
+        out["model/tokens_per_second"] = sum(a.stats.get("model_tokens", 0) for a in attempts) / seconds
+    searching = sum(a.seconds for a in attempts)
+    if searching > 0:
+        out["search/own_share"] = sum(a.stats.get("own_s", 0.0) for a in attempts) / searching
+        out["search/idle_share"] = sum(a.stats.get("neither_s", 0.0) for a in attempts) / searching
+    entropies = [a.stats["entropy"] for a in attempts if a.stats.get("entropy") is not None]
+    if entropies:
+        out["model/entropy"] = sum(entropies) / len(entropies)
+    return out | audits(attempts)
+
+
+def audits(attempts: Iterable[Attempt]) -> dict[str, float]:
+    """`audit/...`. An attempt with a script and the outcome `error` is one that the audit could not judge."""
+    counts = Counter(a.outcome for a in attempts if a.script is not None)
+    judged = counts["proved"] + counts["disproved"] + counts["rejected"]
+    out = {"audit/rejected": float(counts["rejected"]), "audit/errors": float(counts["error"])}
+    if judged:
+        out["audit/rejection_rate"] = counts["rejected"] / judged
+    return out
+
+
+def staleness(attempts: Iterable[Attempt], learned: int) -> dict[str, float]:
+    """`staleness/...` of the attempts by the model while `learned` was the newest version. Version 0 is no model."""
+    behind = [learned - a.model_version for a in attempts if a.model_version > 0]
+    if not behind:
+        return {}
+    return {"staleness/mean": sum(behind) / len(behind), "staleness/max": float(max(behind))}
+
+
+def of_lean(before: Sequence[Mapping[str, float]], after: Sequence[Mapping[str, float]], seconds: float) -> dict[str, float]:
+    """`lean/...` from the counters of each prover (steps, lean_s, restarts, rss_mb) at both ends of `seconds` of wall time.
+
+    A prover that was replaced in between counts from nothing: its counters went down.
+    """
+    if seconds <= 0 or not after:
+        return {}
+
+    def grown(key: str) -> float:
+        starts = [*(b.get(key, 0.0) for b in before), *[0.0] * len(after)]
+        return sum(a[key] - b if a[key] >= b else a[key] for a, b in zip(after, starts, strict=False))
+
+    return {
+        "lean/steps_per_second": grown("steps") / seconds,
+        "lean/utilisation": grown("lean_s") / (seconds * len(after)),
+        "lean/restarts": grown("restarts"),
+        "lean/memory_mb": sum(a["rss_mb"] for a in after),
+    }
+
+
+def of_model(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """`model/...` from the counters of a model server (queries, seconds) at both ends of `seconds` of wall time."""
+    if seconds <= 0:
+        return {}
+    return {
+        "model/queries_per_second": (after["queries"] - before.get("queries", 0.0)) / seconds,
+        "model/utilisation": (after["seconds"] - before.get("seconds", 0.0)) / seconds,
+    }
+
+
+def queues(lengths: Mapping[str, int]) -> dict[str, float]:
+    """`queue/...`."""
+    return {f"queue/{name}": float(n) for name, n in lengths.items()}
+
+
+def rewards(means: Mapping[str, float]) -> dict[str, float]:
+    """`reward/...` from the mean of each reward over a round."""
+    return {f"reward/{name}": mean for name, mean in means.items()}

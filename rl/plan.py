@@ -1,0 +1,175 @@
+"""What a configuration would do, before anything is started: what goes where, how much memory, what would be downloaded."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from prover.errors import UserError
+from rl.config import RunConfig, ServeConfig
+
+_TRAINED_BYTES = 16
+"""A trained weight in float32 with its gradient and Adam's two moments."""
+
+
+def plan(config: RunConfig) -> dict[str, Any]:
+    """The plan of a run as plain data. Raises UserError for a configuration that cannot work, saying which setting to change."""
+    s, r = config.serve, config.ray
+    _check(config)
+    size = _size(config)
+    parameters = size["parameters"]
+    bytes_each = 4 if s.dtype == "float32" or not s.start else 2
+    gpus_each = s.tensor_parallel * s.pipeline_parallel if s.backend == "vllm" else r.server_gpus
+    weights = parameters * bytes_each / max(1, gpus_each)
+    found: dict[str, Any] = {
+        "model": s.start or "a small model from nothing",
+        "parameters": parameters,
+        "parameters_from": size["from"],
+        "download": _download(s.start, parameters),
+        "provers": {
+            "count": "as many as the cluster has room for" if r.elastic else config.prover.provers,
+            "searches_at_once": config.prover.concurrent,
+            "memory_gb_each": 1.5,
+        },
+        "servers": {
+            "copies": r.model_servers,
+            "backend": s.backend,
+            "gpus_each": gpus_each,
+            "gpu_share": r.server_gpus or gpus_each,
+            "placed": _placed(s, gpus_each),
+            "weights_gb_a_gpu": _gb(weights),
+        },
+        "learner": _learner(config, parameters),
+        "gpus": r.model_servers * (r.server_gpus or gpus_each) + r.learner_gpus * config.learn.ranks,
+        "cluster": r.address or "this machine alone",
+    }
+    if gpus_each:
+        room = s.gpu_gb * 1e9 * (s.memory if s.backend == "vllm" else 1.0) - weights
+        found["servers"]["cache_gb_a_gpu"] = _gb(room)
+        if room < 0.05 * s.gpu_gb * 1e9:
+            raise UserError(
+                f"serve: {_gb(weights)} GB of weights a GPU leave no room in {s.gpu_gb:g} GB: raise serve.tensor_parallel"
+            )
+    if r.learner_gpus and found["learner"]["memory_gb_a_process"] > 0.9 * s.gpu_gb * r.learner_gpus:
+        raise UserError(
+            f"the learner needs about {found['learner']['memory_gb_a_process']} GB a process and has "
+            f"{s.gpu_gb * r.learner_gpus:g}: serve.train=lora, serve.gradient_checkpointing=true, or learn.shard=true with more learn.ranks"
+        )
+    return found
+
+
+def _check(config: RunConfig) -> None:
+    s, r = config.serve, config.ray
+    if s.start and config.learn.algorithm != "expert_iteration":
+        raise UserError('serve.start: a pretrained model learns by expert iteration: learn.algorithm="expert_iteration"')
+    if min(s.tensor_parallel, s.pipeline_parallel, r.model_servers) < 1 or not 0 < s.memory <= 1:
+        raise UserError("serve: tensor_parallel, pipeline_parallel and ray.model_servers are at least 1, memory is in (0, 1]")
+    if r.learner_gpus > 1:
+        raise UserError(f"ray.learner_gpus={r.learner_gpus:g}: a learner process uses one GPU; for more, learn.ranks and learn.shard=true")
+    parts = s.tensor_parallel * s.pipeline_parallel
+    shares_one = parts == 1 and 0 < r.server_gpus <= 1 and (r.server_gpus == 1 or s.memory <= r.server_gpus)
+    if s.backend == "vllm" and r.server_gpus != parts and not shares_one:
+        raise UserError(
+            f"ray.server_gpus={r.server_gpus:g}: a copy of the model is split over serve.tensor_parallel × "
+            f"serve.pipeline_parallel = {parts} GPUs; make them equal, or share one: server_gpus below 1 and serve.memory not above it"
+        )
+    if s.start and not (Path(s.start) / "turnstile.json").is_file():
+        from prover.models.templates import template_named
+
+        try:
+            template = template_named(s.template)
+        except ValueError as e:
+            raise UserError(f"serve.template: {e}") from None
+        if template.kind == "seq2seq" and s.backend == "vllm":
+            raise UserError(f"serve.template={s.template}: vLLM serves causal models only")
+
+
+def _size(config: RunConfig) -> dict[str, Any]:
+    start = config.serve.start
+    if not start:
+        m = config.model
+        layer = 4 * m.hidden**2 + 3 * m.hidden * m.intermediate
+        return {"parameters": m.vocabulary * m.hidden + m.layers * layer, "from": "[model]"}
+    files = sorted(Path(start).glob("*.safetensors"))
+    if files:
+        return {"parameters": sum(_numbers(p) for p in files), "from": "the folder's weights"}
+    if Path(start).exists() or start.startswith((".", "/")):
+        raise UserError(f"serve.start={start}: no *.safetensors there")
+    named = re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)[bB](?![a-zA-Z])", start.replace("_", "-"))
+    if not named:
+        raise UserError(f"serve.start={start}: no such folder, and the name does not say how large it is (like -7B)")
+    return {"parameters": round(float(named[-1]) * 1e9), "from": "the name: an estimate"}
+
+
+def _numbers(path: Path) -> int:
+    """How many numbers a safetensors file holds, read from its header."""
+    from math import prod
+
+    with path.open("rb") as f:
+        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+    return sum(prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
+
+
+def _download(start: str, parameters: int) -> str:
+    if not start or Path(start).is_dir():
+        return "nothing"
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(start, "config.json"), str):
+        return f"{start} is in the Hugging Face cache (at least its configuration)"
+    return f"{start} from the Hugging Face hub, about {_gb(parameters * 2)} GB, at the first start"
+
+
+def _placed(s: ServeConfig, gpus_each: float) -> str:
+    """Where Ray puts a copy: as rl/fleet.py does it."""
+    if s.across:
+        return f"a placement group of {gpus_each:g} bundles of one GPU, on as few machines as have room, which share the run's folder"
+    return f"one actor, its {gpus_each:g} GPUs on one machine" if gpus_each > 1 else "one actor"
+
+
+def _learner(config: RunConfig, parameters: int) -> dict[str, Any]:
+    s, ranks = config.serve, max(1, config.learn.ranks)
+    if s.start and s.train == "lora":
+        # Adapters of rank r on all linear layers of a 7 B model are about 2.5 M weights a rank.
+        adapters = round(parameters * s.lora_rank * 3.6e-4)
+        memory = parameters * 2 + adapters * _TRAINED_BYTES
+    else:
+        adapters, memory = 0, parameters * _TRAINED_BYTES
+    if config.learn.shard:
+        # Beside its part, a process holds a layer or two whole while they compute: a twentieth is generous.
+        memory = memory / ranks + 0.05 * parameters * 4
+    activations = parameters * (0.3 if s.gradient_checkpointing else 1.0)
+    return {
+        "processes": ranks,
+        "sharded": config.learn.shard,
+        "gpus_each": config.ray.learner_gpus,
+        "trains": f"adapters of rank {s.lora_rank}, about {adapters:,} weights" if adapters else "all weights",
+        "memory_gb_a_process": _gb(memory + activations),
+        "memory_is": "weights, gradients and Adam, and a rough guess at activations",
+    }
+
+
+def _gb(x: float) -> float:
+    return round(x / 1e9, 2)
+
+
+def explain(found: dict[str, Any]) -> str:
+    """The plan for people."""
+    servers, learner, provers = found["servers"], found["learner"], found["provers"]
+    cache = f", {servers['cache_gb_a_gpu']} GB of cache" if "cache_gb_a_gpu" in servers else ""
+    where = f"{servers['gpu_share']:g} GPUs each" if servers["gpus_each"] else "the CPU"
+    return "\n".join(
+        [
+            f"model     {found['model']}: {found['parameters']:,} parameters ({found['parameters_from']})",
+            f"download  {found['download']}",
+            f"provers   {provers['count']}, {provers['searches_at_once']} searches each, about {provers['memory_gb_each']} GB of "
+            "memory each, no GPU",
+            f"servers   {servers['copies']} × {servers['backend']} on {where} ({servers['placed']}): "
+            f"{servers['weights_gb_a_gpu']} GB of weights a device{cache}",
+            f"learner   {learner['processes']} × {learner['trains']}{', the model split over them (FSDP),' * learner['sharded']} on {learner['gpus_each']:g} GPUs each: about "
+            f"{learner['memory_gb_a_process']} GB a process ({learner['memory_is']})",
+            f"together  {found['gpus']:g} GPUs; cluster: {found['cluster']}",
+        ]
+    )

@@ -1,0 +1,109 @@
+"""What each round of a run measured, from its ledger: for the report, the terminal's table and the alerts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from rl import calibration, metrics
+from rl.alerts import RoundFigures
+from rl.ledger import Attempt, Ledger
+
+Figures = dict[int, dict[str, float]]
+"""Round → metric → value, names as in docs/metrics.md."""
+
+VERIFIED_REWARDS = frozenset({"proof", "proof_found", "proved"})
+"""Rewards that only the audit's verdict gives: they cannot be gamed without a proof, so no alert is about them."""
+
+
+def round_of(phase: str) -> int | None:
+    """The round that a phase is of: `round 3`, `validation round 3`."""
+    found = re.search(r"\bround (\d+)\b", phase)
+    return int(found[1]) if found else None
+
+
+def split_of_phase(phase: str) -> str:
+    """`train` for the attempts that a round learns from, else what stands before `round` (`validation`, `held-out`)."""
+    before = re.split(r"\bround \d+", phase)[0].strip()
+    return before.split()[0] if before else "train"
+
+
+def figures(ledger: Ledger) -> Figures:
+    """Computed from the attempts of each round, and on top of that what the run measured itself.
+
+    Measurements without a slash are the learner's: `policy_loss` becomes `learner/policy_loss`.
+    """
+    by_round: dict[int, dict[str, list[Attempt]]] = {}
+    for a in ledger.attempts():
+        r = round_of(a.phase)
+        if r is not None:
+            by_round.setdefault(r, {}).setdefault(split_of_phase(a.phase), []).append(a)
+    out: Figures = {}
+    known: set[str] = set()
+    for r in sorted(by_round):
+        row: dict[str, float] = {}
+        for split, attempts in by_round[r].items():
+            row |= metrics.solve_rates(attempts, split, by_set=False)
+        training = by_round[r].get("train", [])
+        row |= metrics.of_attempts(training, known, seconds=0.0)
+        row |= calibration.metrics(calibration.predictions([a for rows in by_round[r].values() for a in rows]))
+        known |= {a.theorem.name for a in training if a.outcome == "proved"}
+        out[r] = row
+    for phase, name, value, _ in ledger.measurements():
+        r = round_of(phase)
+        if r is not None and value is not None:
+            out.setdefault(r, {})[name if "/" in name else f"learner/{name}"] = value
+    return dict(sorted(out.items()))
+
+
+def history(found: Mapping[int, Mapping[str, float]]) -> list[RoundFigures]:
+    """The rounds as alerts judge them. Solves are those on theorems that stay the same, where every round has them."""
+    split = next(
+        (s for s in ("validation", "held-out") if found and all(f"solve/{s}/all/of" in f for f in found.values())),
+        "train",
+    )
+    out = []
+    for r, f in sorted(found.items()):
+        of = f.get(f"solve/{split}/all/of", 0.0)
+        rejected, rate = f.get("audit/rejected", 0.0), f.get("audit/rejection_rate", 0.0)
+        judged = rejected / rate if rate else sum(f.get(f"outcome/{o}", 0.0) for o in ("proved", "disproved"))
+        rewards = {n.removeprefix("reward/"): v for n, v in f.items() if n.startswith("reward/")}
+        out.append(
+            RoundFigures(
+                r, round(f.get(f"solve/{split}/all/rate", 0.0) * of), round(of), round(rejected), round(judged),
+                f.get("model/entropy"), {n: v for n, v in rewards.items() if n not in VERIFIED_REWARDS},
+            )
+        )  # fmt: skip
+    return out
+
+
+_COLUMNS = (
+    ("tried", "solve/train/all/of", "{:.0f}"),
+    ("new proofs", "proofs/new", "{:.0f}"),
+    ("calls a new proof", "cost/lean_calls_per_new_proof", "{:.0f}"),
+    ("tactics a proof", "proofs/mean_length", "{:.1f}"),
+    ("policy loss", "learner/policy_loss", "{:.2f}"),
+    ("entropy", "model/entropy", "{:.2f}"),
+    ("value error", "value/calibration_error", "{:.2f}"),
+    ("refused", "audit/rejected", "{:.0f}"),
+)
+
+
+def table(found: Mapping[int, Mapping[str, float]]) -> list[list[str]]:
+    """A row a round, a header first; columns of which nothing is known are left out."""
+    if not found:
+        return []
+    columns = [c for c in _COLUMNS if any(c[1] in f for f in found.values())]
+    rows = [["round", "solved %", *(title for title, _, _ in columns)]]
+    for r, f in sorted(found.items()):
+        cells = [form.format(f[name]) if name in f else "" for _, name, form in columns]
+        rows.append([str(r), percent(f, "solve/train/all"), *cells])
+    return rows
+
+
+def percent(f: Mapping[str, float], where: str) -> str:
+    """`41.2 [38, 44]`, or nothing."""
+    if f"{where}/rate" not in f:
+        return ""
+    rate, low, high = (100 * f[f"{where}/{x}"] for x in ("rate", "low", "high"))
+    return f"{rate:.1f} [{low:.0f}, {high:.0f}]"

@@ -1,0 +1,72 @@
+"""The page of one search in a browser: drawn, usable at 5,000 goals, and what `turnstile prove --tree` writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import PHONE, fits
+from tests.cli.conftest import turnstile as turnstile
+from tests.search.test_search_tree_page import page as search_page
+
+
+def panel(page: Any) -> str:
+    return page.locator("#panel").inner_text()
+
+
+def test_five_thousand_goals_are_drawn_and_answer(opened: Callable[..., Any], tmp_path: Path) -> None:
+    text, search = search_page(4200, "breadth")
+    assert len(search.graph.nodes) > 5000
+    path = tmp_path / "tree.html"
+    path.write_text(text)
+    page = opened(path)
+    page.wait_for_selector("#chart .slice")
+    page.shot("tree-5000")
+    assert page.locator("#chart .slice").count() > 20
+    assert "goal 0" in panel(page)
+    # A click on a slice of the second level shows it, and goes deeper, soon enough to be used (on a busy machine too).
+    page.locator("#chart .slice").nth(2).click()
+    page.wait_for_function("!document.getElementById('head').textContent.startsWith('goal 0,')", timeout=20_000)
+    page.wait_for_timeout(1000)
+    page.shot("tree-5000-clicked")
+    assert "<never>" in panel(page) or "goal" in panel(page)
+    assert page.locator("b", has_text="t <1>").count() == 1
+
+
+def test_on_a_phone(opened: Callable[..., Any], tmp_path: Path) -> None:
+    text, _ = search_page(200)
+    path = tmp_path / "tree.html"
+    path.write_text(text)
+    page = opened(path, PHONE)
+    page.wait_for_selector("#chart .slice")
+    page.shot("tree-phone")
+    assert fits(page)
+    chart, side = page.locator("#chart").bounding_box(), page.locator("#panel").bounding_box()
+    assert chart["width"] > 300 and chart["height"] > 250
+    assert side["y"] >= chart["y"] + chart["height"] - 1
+
+
+@pytest.mark.lean
+def test_prove_writes_a_tree(opened: Callable[..., Any], turnstile: Callable, tmp_path: Path) -> None:
+    out = tmp_path / "out.html"
+    done = turnstile(
+        "prove", "--statement", "(p q : Prop) (h : p ∧ q) : q ∧ p", "--tree", out, "--json", "--workers", 1,
+        "--results", tmp_path / "results.jsonl",
+    )  # fmt: skip
+    assert done.code == 0
+    page = opened(out)
+    page.wait_for_selector("#chart .slice")
+    page.shot("tree-prove")
+    assert "h : p ∧ q" in page.locator("#text").inner_text()
+    tactic = json.loads(done.out)["tasks"][0]["proof"]
+    assert tactic in panel(page)
+
+    assert turnstile("report", tmp_path / "results.jsonl").code == 0
+    page = opened(tmp_path / "results.html")
+    page.locator("#solved button").click()
+    assert tactic in page.locator("#tree").inner_text()
+    page.shot("gallery-prove")

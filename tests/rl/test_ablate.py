@@ -1,0 +1,57 @@
+"""Ablations on real Ray and real Lean, in small: variants that learn in quite different ways, side by side."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from curricula.library import split_of
+from rl.ablate import VARIANTS
+from rl.config import RunConfig, check, override
+from rl.ledger import Ledger
+from tests.rl.test_training import TINY, command, env
+
+
+def test_every_variant_is_a_valid_configuration():
+    for settings in VARIANTS.values():
+        check(override(RunConfig(), settings))
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+def test_variants_are_trained_compared_and_written(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    args = ("tiny.toml", "--variants", "full", "GRPO from rollouts", "TD(λ) value", "--json")
+    done = subprocess.run(command("ablate", *args), cwd=tmp_path, text=True, capture_output=True, timeout=900, env=env())
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert set(found["variants"]) == {"full", "GRPO from rollouts", "TD(λ) value"}
+    for variant in found["variants"].values():
+        curve = [variant["trained"][b] for b in ("1", "2", "4", "8")]
+        assert all(0 <= c["low"] <= c["solved"] / c["of"] <= c["high"] <= 1 and c["of"] == 5 for c in curve)
+        assert [c["solved"] for c in curve] == sorted(c["solved"] for c in curve)
+        assert variant["training_proved"] > 0
+    assert found == json.loads((tmp_path / "docs/results.json").read_text())
+    page = (tmp_path / "docs/results.md").read_text()
+    assert "GRPO from rollouts" in page and "turnstile ablate tiny.toml" in page
+    # Rollouts left their groups, TD its targets, and nothing of it came from a held-out theorem.
+    groups = Ledger.open(tmp_path / "runs/ablations/grpo-from-rollouts-0", readonly=True)
+    rows = list(groups.examples("rollouts"))
+    assert rows and all(0 < len(data["rollouts"]) <= 8 for _, data in rows)
+    assert {split_of(t.name) for t, _ in rows} == {"train"}
+    assert all(a.stats.get("correct", 0) <= a.stats.get("rollouts", 0) for a in groups.attempts("round 2"))
+    targets = list(Ledger.open(tmp_path / "runs/ablations/td-value-0", readonly=True).examples("td"))
+    assert targets and all(1 <= data["td"] <= 16 for _, data in targets)
+    # Finished runs are not run again.
+    again = subprocess.run(command("ablate", *args), cwd=tmp_path, text=True, capture_output=True, timeout=60, env=env())
+    assert again.returncode == 0 and json.loads(again.stdout) == found
+
+
+def test_an_unknown_variant_is_one_line(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    done = subprocess.run(
+        command("ablate", "tiny.toml", "--variants", "nonsense"), cwd=tmp_path, text=True, capture_output=True, env=env()
+    )
+    assert done.returncode == 2 and "no ablation 'nonsense'" in done.stderr and not (tmp_path / "runs").exists()

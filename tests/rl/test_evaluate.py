@@ -1,0 +1,270 @@
+"""`turnstile eval` on real Lean, from its command line to its ledger: over seeds, resumed, comparable, refusing bad input."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from prover.errors import UserError
+from prover.intervals import wilson_over_seeds
+from prover.lean.runtime import find_runtime
+from prover.lean.server import Limits
+from prover.lean.theorem import Theorem
+from prover.models.base import Suggestion
+from rl import contestant as c
+from rl import evaluate as e
+from rl.algorithms.tactic_ranking import train_ranker
+from rl.config import ProverConfig
+from rl.ledger import Attempt, Ledger
+
+THEOREMS = """
+theorem swap (p q : Prop) (h : p ∧ q) : q ∧ p := by sorry
+theorem add_zero' (n : Nat) : n + 0 = n := by sorry
+theorem wrong (n : Nat) : n = n + 1 := by sorry
+theorem ex : ∃ n : Nat, n = 2 := by sorry
+theorem unknown (n : Nat) : Nope n := by sorry
+"""
+SET = """
+name = "five"
+title = "Three that are true, one that is false, one that does not elaborate"
+kind = "lean"
+files = ["Five.lean"]
+lean = "4.28.0"
+licence = "Apache-2.0"
+"""
+
+
+def make_checkpoint(folder: Path, seed: int = 0) -> Path:
+    """A checkpoint as a run leaves it, of a model that saw a few steps of learning; with the run's configuration."""
+    from prover.models.learner import Learner, LearnerConfig, PolicyExample, ValueExample
+    from prover.models.prompt import PromptConfig
+    from prover.models.tokenizer import train_tokenizer
+    from prover.models.transformer import new_model, save_folder
+
+    goals = {"n : Nat\n⊢ n + 0 = n": "simp", "p q : Prop\nh : p ∧ q\n⊢ q ∧ p": "simp_all", "⊢ ∃ n, n = 2": "simp"}
+    tokenizer = train_tokenizer([*goals, *goals.values()] * 3, 512)
+    model = new_model(len(tokenizer), 48, 2, 4, 96, positions=512, seed=seed)
+    prompt = PromptConfig(max_prompt=88, max_premises=4, premise_tokens=6)
+    learner = Learner(model, tokenizer, prompt, LearnerConfig(threads=1, seed=seed))
+    examples = [PolicyExample(g, t) for g, t in goals.items()] + [ValueExample(g, 0) for g in goals]
+    learner.train(examples, steps=60)
+    target = folder / "checkpoints/000001"
+    save_folder(target, learner.model, tokenizer, {"version": 1, "prompt": asdict(prompt)})
+    ledger = Ledger(folder / "ledger.sqlite")
+    ledger.set("learned 1", {"version": 1})
+    tried = [{"state": g, "constants": [], "premises": [], "worked": [t], "tried": ["rfl", "simp", "simp_all"]} for g, t in goals.items()]
+    ranker, _ = train_ranker(tried, {})
+    assert ranker is not None
+    (folder / "rankers").mkdir()
+    ranker.save(folder / "rankers/000001.npz")
+    ledger.record(Attempt("round 1", Theorem("swap", ": True"), "proved", 1, 1, 0.0, "trivial"))
+    ledger.close()
+    return target
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("eval")
+    (folder / "Five.lean").write_text(THEOREMS, encoding="utf-8")
+    (folder / "five.toml").write_text(SET, encoding="utf-8")
+    make_checkpoint(folder / "runs/one")
+    return folder
+
+
+def line(*args: str) -> list[str]:
+    return [sys.executable, "-m", "prover.cli", "eval", *args]
+
+
+def env() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def command(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(line(*args), cwd=folder, text=True, capture_output=True, timeout=500, env=env())
+
+
+CHECKPOINT = ("runs/one", "five.toml", "--budget", "6", "--seeds", "2", "--processes", "1")
+
+
+@pytest.fixture(scope="module")
+def figures(place) -> dict:
+    """A checkpoint over two seeds, killed (-9) after some attempts and started again."""
+    with (place / "log").open("w") as log:
+        process = subprocess.Popen(line(*CHECKPOINT), cwd=place, env=env(), stdout=log, stderr=log, start_new_session=True)
+    ledger = Ledger.open(place / "runs/one", readonly=True)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None and not evaluated(ledger):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = evaluated(ledger)
+    assert 1 <= len(before) < 10, (place / "log").read_text()[-2000:]
+    done = command(place, *CHECKPOINT, "--json")
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert evaluated(ledger)[: len(before)] == before, "a recorded attempt changed or was made again"
+    assert len(evaluated(ledger)) == 10
+    return json.loads(done.stdout)
+
+
+def evaluated(ledger: Ledger) -> list[Attempt]:
+    return [a for a in ledger.attempts() if a.phase.startswith("eval")]
+
+
+@pytest.mark.lean
+def test_a_checkpoint_is_measured_to_the_end_with_every_proof_audited(place, figures):
+    attempts = evaluated(Ledger.open(place / "runs/one", readonly=True))
+    outcomes = {a.theorem.name: a.outcome for a in attempts}
+    assert outcomes["add_zero'"] == outcomes["swap"] == "proved"
+    assert outcomes["wrong"] in ("budget", "exhausted") and outcomes["unknown"] == "error"
+    assert all("open:" in a.reason for a in attempts if a.theorem.name == "unknown")
+    for a in attempts:
+        assert a.lean_calls <= 6 and a.lean
+        assert (a.outcome == "proved") == (a.script is not None and a.calls_to_solve is not None)
+    assert {a.model_version for a in attempts if a.outcome != "error"} == {1}
+    assert any(a.stats.get("entropy") for a in attempts)
+
+
+@pytest.mark.lean
+def test_the_figures_are_those_of_the_ledger(place, figures):
+    attempts = evaluated(Ledger.open(place / "runs/one", readonly=True))
+    names = [t.split()[1] for t in THEOREMS.strip().splitlines()]
+    solved = [sum(a.outcome == "proved" for a in attempts if a.theorem.name == n) for n in names]
+    assert figures["all"]["rate"] == pytest.approx(sum(solved) / 10)
+    assert (figures["all"]["low"], figures["all"]["high"]) == pytest.approx(wilson_over_seeds(solved, 2))
+    assert sum(figures["all"]["outcomes"].values()) == 10 and figures["all"]["seeds"] == 2
+    rates = [c["rate"] for c in figures["all"]["curve"].values()]
+    assert rates == sorted(rates) and list(figures["all"]["curve"]) == ["1", "2", "4", "6"]
+    assert figures["prover"]["ranker"].endswith("rankers/000001.npz"), "the run's ranker is part of the prover"
+
+
+@pytest.mark.lean
+def test_asking_again_costs_nothing_and_other_runs_stand_beside(place, figures):
+    began = time.monotonic()
+    ledger = Ledger.open(place / "runs/one", readonly=True)
+    before = evaluated(ledger)
+    other = command(place, "explorer", "five.toml", "--budget", "6", "--run", "runs/other", "--processes", "1", "--json")
+    assert other.returncode == 1, other.stderr[-2000:]
+    done = command(place, *CHECKPOINT, "--beside", "runs/other")
+    assert done.returncode == 1 and evaluated(ledger) == before
+    rows = [r for r in done.stdout.splitlines() if "(of 5" in r]
+    assert len(rows) == 2 and "one/checkpoints/000001 (of 5, 2 seeds)" in rows[0] and "explorer (of 5)" in rows[1]
+    assert f"{100 * figures['all']['rate']:.1f} [" in rows[0]
+    assert "1 of these theorems were tried while this checkpoint's run trained" in done.stderr
+    # Another budget is another test: not in one table with these.
+    less = command(place, "explorer", "five.toml", "--budget", "2", "--run", "runs/other", "--processes", "1")
+    assert [r.count("[") for r in less.stdout.splitlines() if "(of 5" in r] == [2]
+    assert time.monotonic() - began < 400
+
+
+class Scripted:
+    """A wrapper that notes what it is asked and answers for the model."""
+
+    def __init__(self, policy) -> None:
+        self.policy, self.asked = policy, 0
+
+    def suggest(self, queries, n):
+        self.asked += len(queries)
+        assert all(isinstance(row, list) for row in self.policy.suggest(queries, n))
+        return [[Suggestion("exact ⟨h.2, h.1⟩", -0.1, "model")] for _ in queries]
+
+
+@pytest.mark.lean
+def test_a_wrapper_stands_between_the_search_and_the_model(place, tmp_path):
+    from prover.premises.index import library_index
+
+    theorem = Theorem("swap", "(p q : Prop) (h : p ∧ q) : q ∧ p")
+    prover = replace(c.contestant(str(place / "runs/one")), config=ProverConfig(eval_explorer_weight=0.0))
+    limits = Limits(heartbeats=4000)
+    plain = e.make_test("one", [theorem], 3, limits, find_runtime().name)
+    test = e.make_test("one", [theorem], 3, limits, find_runtime().name, "scripted")
+    assert e.key_of(test, prover) != e.key_of(plain, prover)
+    made: list[Scripted] = []
+
+    def wrap(policy):
+        made.append(Scripted(policy))
+        return made[-1]
+
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    found = asyncio.run(e.evaluate(prover, c.load(prover), test, [theorem], library_index(), ledger, [0], wrap=wrap, processes=1))
+    (attempt,) = ledger.attempts()
+    assert attempt.script == "exact ⟨h.2, h.1⟩" and found["all"]["rate"] == 1
+    assert len(made) == 1 and made[0].asked >= 1
+    assert "values" not in attempt.stats  # the wrapper has no `evaluate`
+
+
+def test_results_are_known_by_what_they_depend_on(place):
+    theorems = [Theorem("a", ": True"), Theorem("b", ": 1 = 1")]
+    prover = c.contestant("explorer")
+
+    def key(theorems=theorems, calls=8, heartbeats=4000, prover=prover):
+        return e.key_of(e.make_test("x", theorems, calls, Limits(heartbeats=heartbeats), "Lean"), prover)
+
+    assert key() == key(theorems[::-1]) == key(prover=replace(prover, name="explorer"))
+    changed = [
+        key([theorems[0], Theorem("b", ": 2 = 2")]), key(calls=9), key(heartbeats=8000),
+        key(prover=c.contestant("portfolio")), key(prover=c.contestant(str(place / "runs/one"))),
+        key(prover=replace(prover, config=ProverConfig(suggestions=3))),
+    ]  # fmt: skip
+    assert len({key(), *changed}) == 7
+    moved = replace(c.contestant(str(place / "runs/one")), checkpoint="elsewhere", name="elsewhere")
+    assert key(prover=moved) == changed[4], "where a checkpoint lies does not matter"
+
+
+def test_seeds_that_are_not_complete_are_no_result(tmp_path):
+    theorems = [Theorem("a", ": True"), Theorem("b", ": 1 = 1")]
+    prover, test = c.contestant("explorer"), e.make_test("x", theorems, 4, Limits(), "Lean")
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.set(f"eval {e.key_of(test, prover)}", {"test": asdict(test), "prover": {"name": "explorer"}})
+    for seed, rows in ((0, "ab"), (1, "a")):
+        for name in rows:
+            solved = name == "a"
+            ledger.record(
+                Attempt(e.phase_of(test, prover, seed), theorems["ab".index(name)], "proved" if solved else "budget", 4,
+                        3 if solved else None, 0.1, "x" if solved else None)
+            )  # fmt: skip
+    (result,) = e.results(ledger)
+    assert result["all"]["seeds"] == 1 and result["all"]["rate"] == 0.5 and result["all"]["spread"] is None
+    assert [result["all"]["curve"][b]["rate"] for b in ("1", "2", "4")] == [0, 0, 0.5]
+    with pytest.raises(ValueError, match="1 of 2 theorems"):
+        e.summary(ledger, test, prover, [0, 1])
+
+
+def test_two_theorems_of_one_name_are_refused():
+    with pytest.raises(UserError, match="the same name"):
+        e.make_test("x", [Theorem("a", ": True"), Theorem("a", ": 1 = 1")], 4, Limits(), "Lean")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("nowhere", "five.toml"), "neither a checkpoint"),
+        (("explorer", "no-such-set"), "no set 'no-such-set'"),
+        (("explorer", "nowhere.toml"), "nowhere.toml"),
+        (("explorer", "five.toml", "--budget", "0"), "--budget must be at least 1"),
+        (("explorer", "five.toml", "--seeds", "0"), "--seeds must be at least 1"),
+        (("explorer", "five.toml", "--limit", "-1"), "--limit must be at least 1"),
+        (("explorer", "five.toml", "--run", "five.toml"), "--run names a run folder"),
+        (("explorer", "five.toml", "--beside", "nowhere"), "no ledger here"),
+        (("broken", "five.toml", "--run", "runs/broken"), "model"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(place, tmp_path, args, message):
+    for name in ("five.toml", "Five.lean"):
+        (tmp_path / name).write_text((place / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "broken").mkdir()
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "turnstile.json"):
+        (tmp_path / "broken" / name).write_text("{}")
+    done = command(tmp_path, *args)
+    assert done.returncode == 2, done.stderr[-1000:]
+    last = done.stderr.strip().splitlines()
+    assert message in last[-1] and len(last) == 1 and done.stdout == ""
+    assert not list(tmp_path.glob("runs/*/ledger.sqlite*"))

@@ -1,0 +1,216 @@
+"""Actors that die, join and leave while tasks run: on real Ray and real Lean, killed with SIGKILL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from prover.lean.theorem import Theorem
+from prover.models.learner import PolicyExample, ValueExample
+from rl.attempt import Task
+from rl.config import LearnConfig, ModelConfig, ProverConfig, RayConfig, RunConfig
+from rl.fleet import Finished, Fleet
+
+pytestmark = [pytest.mark.lean, pytest.mark.ray]
+
+ROOT = Path(__file__).parents[2]
+TASKS = [
+    Task(Theorem(f"t{i}", f"(a b : Nat) (h : a = b + {i}) : b + {i} = a" if i % 3 else f": {i} + 2 = 0"), "explorer", 8)
+    for i in range(24)
+]
+SMALL = ModelConfig(hidden=48, layers=2, heads=4, intermediate=96, vocabulary=512)
+PAIRS = [PolicyExample(f"n : Nat\n⊢ n + {i} = {i} + n", "omega") for i in range(12)]
+VALUES = [ValueExample(f"n : Nat\n⊢ n + {i} = {i} + n", 0) for i in range(12)]
+
+
+def config(**ray_settings: object) -> RunConfig:
+    return RunConfig(
+        prover=ProverConfig(provers=2, concurrent=2), model=SMALL, learn=LearnConfig(threads=1),
+        ray=RayConfig(**ray_settings),  # pyright: ignore[reportArgumentType]
+    )  # fmt: skip
+
+
+def workers(name: str) -> list[psutil.Process]:
+    """Ray's processes of an actor class, anywhere below this one."""
+    found = []
+    for p in psutil.Process().children(recursive=True):
+        try:
+            if p.cmdline()[:1] and p.cmdline()[0].startswith(f"ray::{name}"):
+                found.append(p)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def check(finished: list[Finished]) -> None:
+    assert Counter(f.task.theorem.name for f in finished) == Counter(t.theorem.name for t in TASKS), "lost or doubled"
+    for f in finished:
+        solvable = int(f.task.theorem.name[1:]) % 3 != 0
+        assert ([v.verdict for v in f.verdicts.values()] == ["proved"]) is solvable, (f.task.theorem, f.found.reason)
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    said: list[str] = []
+    fleet = Fleet(config(), tmp_path, said.append)
+    fleet.start()
+    yield fleet
+    fleet.close()
+
+
+def test_tasks_get_through_whatever_is_killed(fleet):
+    finished: list[Finished] = []
+    for f in fleet.run(TASKS):
+        finished.append(f)
+        if len(finished) == 3:
+            os.kill(workers("Prover")[0].pid, signal.SIGKILL)
+        if len(finished) == 8:
+            os.kill(workers("AuditActor")[0].pid, signal.SIGKILL)
+    check(finished)
+    assert fleet.replaced["prover"] == 1 and len(fleet.members) == 2
+    # The learner dies in the middle of learning: the checkpoint is made all the same, and the model served.
+    pid = workers("LearnerActor")[0].pid if workers("LearnerActor") else None
+    assert pid is not None
+    subprocess.Popen([sys.executable, "-c", f"import time,os; time.sleep(3); os.kill({pid}, 9)"])
+    metrics = fleet.learn(PAIRS, VALUES, 8.0, 1)
+    assert metrics["steps"] > 0 and (fleet.folder / "checkpoints/000001/learner.pt").exists()
+    assert fleet.replaced["learner"] == 1
+    assert fleet.counters().server["queries"] == 0
+    # The model server dies: another serves the same version, and tasks that need it get through.
+    os.kill(workers("ModelServer")[0].pid, signal.SIGKILL)
+    with_model = [Task(t.theorem, "model", 8) for t in TASKS[:6]]
+    found = list(fleet.run(with_model))
+    assert {f.found.outcome for f in found} <= {"proved", "budget", "exhausted"}, [f.found.reason for f in found]
+    assert {f.found.model_version for f in found} == {1}
+    assert fleet.replaced["model server"] == 1
+    # Weights move through the object store, in place, and carry their version.
+    fleet.learn(PAIRS, VALUES, 1.0, 2)
+    assert {f.found.model_version for f in fleet.run(with_model[:2])} == {2}
+
+
+def test_a_version_that_is_there_is_not_learned_again(fleet):
+    assert fleet.learn(PAIRS, VALUES, 1.0, 1)
+    assert fleet.learn(PAIRS, VALUES, 1.0, 1) == {}
+    assert fleet.resume() == 1
+
+
+def test_gradients_of_several_learners_are_averaged(tmp_path):
+    import torch
+
+    c = config()
+    fleet = Fleet(replace(c, learn=replace(c.learn, ranks=2)), tmp_path, print)
+    fleet.start()
+    try:
+        assert fleet.learn(PAIRS, VALUES, 3.0, 1)["steps"] > 0
+        import ray
+
+        weights = [ray.get(ray.get(learner.publish.remote())[0]).weights for learner in fleet.learners]
+        assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0]), "ranks drifted apart"
+    finally:
+        fleet.close()
+
+
+def nodes_of(port: int, name: str = "raylet") -> set[int]:
+    """Processes of that cluster's nodes, told from other clusters on this machine by the head's port."""
+    found = set()
+    for p in psutil.process_iter():
+        try:
+            if p.name() == name and f":{port}" in " ".join(p.cmdline()):
+                found.add(p.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def kill_node(pid: int) -> None:
+    raylet = psutil.Process(pid)
+    for p in [*raylet.children(recursive=True), raylet]:
+        p.kill()
+
+
+def ray_command(*args: str) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *args], check=True, capture_output=True, env=env, timeout=120)
+
+
+def test_nodes_join_and_leave_during_a_run(tmp_path):
+    """Two nodes, each by `ray start`; the second joins while tasks run and is then killed with all that is on it."""
+    import ray
+
+    ray.shutdown()
+    with socket.socket() as s:
+        s.bind(("", 0))
+        port = s.getsockname()[1]
+    ray_command("start", "--head", f"--port={port}", "--num-cpus=4", "--include-dashboard=false", '--resources={"prover": 1}')
+    before = nodes_of(port)
+    joined: set[int] = set()
+    fleet = Fleet(config(address=f"127.0.0.1:{port}", elastic=True), tmp_path, print)
+    try:
+        fleet.start()
+        assert len(fleet.members) == 1
+        finished: list[Finished] = []
+        killed = False
+        deadline = time.monotonic() + 240
+        tasks = [Task(t.theorem, t.policy, t.lean_calls) for t in TASKS]
+        for f in fleet.run(tasks):
+            finished.append(f)
+            if len(finished) == 2:
+                ray_command("start", f"--address=127.0.0.1:{port}", "--num-cpus=2", '--resources={"prover": 1}')
+                joined = nodes_of(port) - before
+                assert len(joined) == 1
+                while len(fleet.members) < 2 and time.monotonic() < deadline:
+                    fleet._look(force=True)
+                    time.sleep(0.5)
+                assert len(fleet.members) == 2, "the second node's prover did not join"
+                ray.get([m.ready for m in fleet.members.values()], timeout=200)
+            if len(finished) == 10 and not killed:
+                killed = True
+                for pid in joined:
+                    kill_node(pid)
+        assert killed
+        check(finished)
+    finally:
+        fleet.close()
+        for pid in nodes_of(port):
+            kill_node(pid)
+        for p in psutil.process_iter():
+            if p.name() == "gcs_server" and str(port) in " ".join(p.cmdline()):
+                p.kill()
+
+
+def test_a_copy_across_machines_gets_a_placement_group(tmp_path):
+    """Where copies of the model go on two nodes with two GPUs each. Ray only counts these GPUs; vLLM is not started."""
+    import ray
+    from ray.cluster_utils import Cluster
+    from ray.util import placement_group_table
+
+    from prover.models.backend import ServeConfig
+
+    ray.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 2, "include_dashboard": False})
+    nodes = {cluster.head_node.node_id, cluster.add_node(num_cpus=2, num_gpus=2).node_id}
+    try:
+        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+        serve = ServeConfig(backend="vllm", tensor_parallel=2, pipeline_parallel=2)
+        fleet = Fleet(replace(config(server_gpus=4.0), serve=serve), tmp_path, print)
+        for chance in range(2):  # the second takes the first one's place, as after a death
+            server = fleet._server(0)
+            assert ray.get(server.counters.remote(), timeout=240)["version"] == 0
+            table = placement_group_table(fleet.groups[0])
+            assert table["state"] == "CREATED" and set(table["bundles_to_node_id"].values()) == nodes, chance
+            assert list(table["bundles"].values()) == [{"GPU": 1.0}] * 4
+            assert ray.available_resources().get("GPU", 0.0) == 0.0, "the copy does not hold its GPUs"
+            ray.kill(server)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()

@@ -1,0 +1,61 @@
+"""The recipes are valid and explained; what cannot work is refused before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from prover.errors import UserError
+from rl import config as config_module
+from rl.config import RunConfig
+from rl.plan import explain, plan
+
+STAGES = Path(__file__).parents[2] / "curricula" / "stages"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "gpus", "parameters"), [("one-gpu", 1, 1.5e9), ("eight-gpus", 8, 7e9), ("cluster", 24, 32e9)]
+)
+def test_recipes(recipe: str, gpus: float, parameters: float) -> None:
+    found = plan(config_module.load(STAGES / f"{recipe}.toml"))
+    assert found["gpus"] == pytest.approx(gpus) and found["parameters"] == parameters
+    assert "Hugging Face" in found["download"] and found["servers"]["cache_gb_a_gpu"] > 10
+    text = explain(found)
+    assert all(word in text for word in ("download", "servers", "learner", "provers", "estimate"))
+
+
+def test_the_demonstration_downloads_nothing() -> None:
+    found = plan(RunConfig())
+    assert found["download"] == "nothing" and found["gpus"] == 0
+
+
+def test_a_folder_is_measured(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(30, 4), "b": torch.zeros(7)}, tmp_path / "model.safetensors")
+    config = RunConfig()
+    serve = replace(config.serve, backend="vllm", start=str(tmp_path), template="names")
+    config = replace(config, serve=serve, ray=replace(config.ray, server_gpus=1.0))
+    found = plan(config)
+    assert found["parameters"] == 127 and found["download"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("serve.tensor_parallel=2",), "make them equal"),
+        (('serve.template="nonsense"',), "serve.template: no template"),
+        (('serve.template="reprover"',), "causal models only"),
+        (('serve.start="nobody/nothing"',), "does not say how large"),
+        (('serve.start="./nowhere"',), "no \\*.safetensors"),
+        (('serve.start="x/y-70B"',), "raise serve.tensor_parallel"),
+        (('serve.train="all"', "ray.learner_gpus=1.0"), "the learner needs about"),
+        (("serve.memory=1.5",), "memory is in"),
+    ],
+)
+def test_what_cannot_work_is_refused(settings: tuple[str, ...], message: str) -> None:
+    config = config_module.override(config_module.load(STAGES / "eight-gpus.toml"), settings)
+    with pytest.raises(UserError, match=message):
+        plan(config)

@@ -1,0 +1,114 @@
+"""A run that starts from somebody else's model: asked by a template, trained with adapters, served by transformers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rl.ledger import Ledger
+from tests.rl.test_training import TINY, command, env
+
+SERVE = """
+[serve]
+backend = "transformers"
+start = "model"
+template = "names"
+train = "lora"
+lora_rank = 4
+"""
+
+
+def make_model(folder: Path) -> None:
+    """A small Llama with a tokenizer of its own, and nothing of Turnstile's in its folder."""
+    from prover.models.tokenizer import train_tokenizer
+    from prover.models.transformer import new_model
+
+    texts = ["α : Type\no : Option α\n⊢ o.isSome = true", "simp", "rfl", "simp_all", "cases o <;> simp"] * 20
+    tokenizer = train_tokenizer(texts, 512)
+    new_model(len(tokenizer), 48, 2, 2, 96, positions=2048, seed=1).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+def test_a_run_from_a_pretrained_model(tmp_path):
+    make_model(tmp_path / "model")
+    (tmp_path / "run.toml").write_text(TINY.replace('name = "tiny"', 'name = "from"') + SERVE)
+    done = subprocess.run(
+        command("train", "run.toml", "--set", "eval.baselines=false", "--json"), cwd=tmp_path, text=True, capture_output=True,
+        timeout=500, env=env(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    run = tmp_path / "runs/from"
+    assert json.loads(done.stdout)["trained"]["total"] == 5
+    ledger = Ledger.open(run, readonly=True)
+    # Every round searched with the weights that the round before had learned, the first with the model as it came.
+    versions = {r: {a.model_version for a in ledger.attempts(f"round {r}") if a.outcome != "error"} for r in (1, 2)}
+    assert versions == {1: {0}, 2: {1}}
+    assert {a.model_version for a in ledger.attempts("held-out model")} == {2}
+    assert not [a.reason for a in ledger.attempts() if a.outcome == "error"]
+    from transformers import AutoModelForCausalLM
+
+    before, after = (AutoModelForCausalLM.from_pretrained(run / f"checkpoints/{v:06d}").state_dict() for v in (0, 2))
+    assert before.keys() == after.keys() and any((before[k] != after[k]).any() for k in before), "nothing was learned"
+
+
+def test_what_cannot_be_loaded_is_one_line(tmp_path):
+    (tmp_path / "run.toml").write_text(TINY + SERVE.replace('template = "names"', 'template = "nonsense"'))
+    done = subprocess.run(command("train", "run.toml"), cwd=tmp_path, text=True, capture_output=True, env=env(), timeout=100)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and "nonsense" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.ray
+def test_a_sharded_learner_is_served_whole_and_resumes(tmp_path, monkeypatch):
+    """Two learner processes with a part of the model each; another two go on from what they wrote."""
+    import ray
+    from safetensors.torch import load_file
+
+    from prover.models.backend import ServeConfig
+    from prover.models.batches import PolicyExample
+    from rl.actors.learner import LearnerActor
+    from rl.actors.model_server import ModelServer
+    from rl.config import LearnConfig, RunConfig, check
+
+    make_model(tmp_path / "model")
+    serve = ServeConfig(start=str(tmp_path / "model"), template="names", train="lora", lora_rank=4)
+    config = check(RunConfig(learn=LearnConfig(ranks=2, shard=True, learning_rate=1e-2), serve=serve))
+    examples = [PolicyExample(f"o : Option α\n⊢ o = {x}", "simp") for x in "abcdefghijklmnopqrstuvwxyz"]
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    ray.init(address="local", include_dashboard=False, num_cpus=4, logging_level="ERROR", log_to_driver=False)
+    try:
+        server = ModelServer.options(num_cpus=0).remote(1, serve)
+        losses = []
+        for version in (1, 2):
+            learners = [LearnerActor.options(num_cpus=0).remote(config, str(tmp_path / "checkpoints"), k) for k in range(2)]
+            address = ray.get(learners[0].address.remote())
+            ray.get([x.join.remote(address) for x in learners], timeout=300)
+            assert ray.get([x.resume.remote() for x in learners], timeout=300) == [version - 1] * 2
+            assert ray.get(server.load.remote(ray.get(learners[0].publish.remote())[0]), timeout=300) == version - 1
+            found = ray.get([x.learn.remote(examples, [], 60.0, version) for x in learners], timeout=300)
+            assert found[0]["loss"] == pytest.approx(found[1]["loss"])
+            losses.append(found[0]["loss"])
+            published = ray.get(learners[0].publish.remote())[0]
+            assert ray.get(server.load.remote(published), timeout=60) == version
+            written = load_file(tmp_path / f"checkpoints/{version:06d}/model.safetensors")
+            assert all((ray.get(published).weights[k] == w).all() for k, w in written.items())
+            for x in learners:
+                ray.kill(x)
+        assert losses[1] < losses[0], "the second pair did not go on from what the first wrote"
+        assert ray.get(server.counters.remote())["engines"] == 1
+    finally:
+        ray.shutdown()
+
+
+def test_what_sharding_needs():
+    from prover.errors import UserError
+    from rl.config import LearnConfig, RunConfig, check
+
+    with pytest.raises(UserError, match="several processes"):
+        check(RunConfig(learn=LearnConfig(shard=True, ranks=2)))

@@ -1,0 +1,52 @@
+"""Rewards: each pure, in [0, 1], and none able to outweigh the audited proof."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prover.errors import UserError
+from rl.rewards import REWARDS, Ended, RewardsConfig, check, score, weights
+
+ends = st.builds(
+    Ended, st.booleans(), st.integers(1, 40), st.none() | st.integers(1, 40), st.integers(0, 600), st.integers(1, 512),
+    st.floats(0, 1),
+)  # fmt: skip
+FULL = RewardsConfig((1.0,), (0.0, 0.3), (0.2,), (0.1,), (0.0, 0.0, 0.3))
+
+
+@given(ends)
+def test_every_reward_is_between_0_and_1(e):
+    assert all(0.0 <= f(e) <= 1.0 for f in REWARDS.values())
+
+
+@given(ends, ends, st.integers(1, 9))
+def test_no_attempt_without_an_audited_proof_beats_one_with(a, b, round):
+    check(FULL, 9)
+    w = weights(FULL, round)
+    if a.proved and not b.proved:
+        assert sum(score(a, w).values()) > sum(score(b, w).values())
+
+
+def test_a_schedule_switches_a_reward_on_and_stays():
+    assert [weights(FULL, r)["progress"] for r in (1, 2, 3, 4, 99)] == [0.0, 0.0, 0.3, 0.3, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (RewardsConfig(progress=(0.0, 1.0)), "round 2"),
+        (RewardsConfig(proved=()), "rewards.proved"),
+        (RewardsConfig(new=(-1.0,)), "rewards.new"),
+        (RewardsConfig(shorter=(0.5,), frugal=(0.5,)), "only the audited proof may dominate"),
+    ],
+)
+def test_weights_that_let_something_else_dominate_are_refused(config, message):
+    with pytest.raises(UserError, match=message):
+        check(config, 3)
+
+
+def test_values():
+    e = Ended(True, size=2, best_size=4, calls=4, budget=16, closed=0.5)
+    assert {n: f(e) for n, f in REWARDS.items()} == {"proved": 1, "shorter": 0.5, "new": 0, "frugal": 0.75, "progress": 0.5}
