@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Policy
-from prover.search import Budget, Environment, Search, SearchConfig, minimise, to_script, tree_page
+from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, minimise, to_script, tree_page
+from prover.search.both import search_both
+from prover.search.outline import outline
+from prover.whole_proof import Seeded, write_proofs
+
+Premises = Callable[[ProofState], Sequence[str]] | None
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,17 @@ class Prover:
     config: SearchConfig
     value: Any = None
     wants_premises: bool = False
+    writer: Any = None
+    """Writes whole proofs (whole_proof.Writer); `policy` then goes on from what was right in them."""
+
+
+@dataclass(frozen=True)
+class Negated:
+    """The negation of a theorem, opened, and the share of the Lean calls that goes to it."""
+
+    theorem: Theorem
+    root: ProofState
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,7 @@ class Found:
     """How an attempt ended, before the audit."""
 
     outcome: str
-    """`found`, `exhausted`, `budget` or `error`."""
+    """`found`, `refuted` (the script proves the negation), `exhausted`, `budget` or `error`."""
     script: str = ""
     lean_calls: int = 0
     seconds: float = 0.0
@@ -36,6 +52,10 @@ class Found:
     prover: str = ""
     page: str = ""
     """The last search as an HTML page, if asked for."""
+    outline: dict[str, Any] = field(default_factory=dict)
+    """The last search, small (see prover.search.outline)."""
+    used_up: tuple[str, ...] = ()
+    """Provers that have nothing left to try here, whatever the budget."""
 
 
 async def attempt(
@@ -44,37 +64,74 @@ async def attempt(
     env: Environment,
     provers: Sequence[Prover],
     budget: int,
-    premises: Callable[[ProofState], Sequence[str]] | None = None,
+    premises: Premises = None,
     page: bool = False,
+    negated: Negated | None = None,
+    skip: Collection[str] = (),
 ) -> Found:
     """Search for a proof of `root` with at most `budget` Lean calls in all, spent on the provers in turn.
 
-    `root` stays open. Minimising makes up to 32 Lean calls more.
+    `negated`: its negation is searched beside it, on the same budget. `skip`: provers to leave out. Roots stay open.
+    Minimising makes up to 32 Lean calls more.
     """
     began = perf_counter()
     calls = 0
     outcome, message, html = "exhausted", "", ""
+    seen: dict[str, Any] = {}
+    used_up = list(skip)
     for prover in provers:
+        if prover.name in skip:
+            continue
         if calls >= budget:
             outcome = "budget"
             break
-        held = _Shared(env, root)
-        search = Search(
-            root, held, prover.policy, prover.value, config=prover.config,
-            premises=premises if prover.wants_premises else None,
-        )  # fmt: skip
+        policy = prover.policy
+        if prover.writer is not None:
+            written = await write_proofs(theorem, root, env, prover.writer, budget - calls)
+            calls += written.lean_calls
+            if written.script is not None:
+                return Found("found", written.script, calls, perf_counter() - began, "", prover.name)
+            policy = Seeded(written.seeds, policy)
+            outcome, message = "budget", written.error
+            if calls >= budget:
+                break
+        searches = [_search(prover, policy, root, env, premises)]
+        if negated is not None and negated.rate > 0:
+            searches.append(_search(prover, prover.policy, negated.root, env, premises))
         try:
             # The wall clock only ends what would otherwise never end: a Lean call has its own limit.
-            result = await search.run(Budget(lean_calls=budget - calls, seconds=60.0 + 15.0 * budget))
-            calls += result.lean_calls
-            outcome, message = result.outcome, result.message
-            html = tree_page(search.graph, theorem.name) if page else ""
-            if result.outcome == "proved" and result.proof is not None:
-                script = await _shortest(theorem, root, env, result.proof)
-                return Found("found", script, calls, perf_counter() - began, "", prover.name, html)
+            limit = Budget(lean_calls=budget - calls, seconds=60.0 + 15.0 * budget)
+            results = await _run(searches, limit, negated.rate if negated else 0.0)
+            calls += sum(r.lean_calls for r in results)
+            outcome, message = results[0].outcome, results[0].message
+            proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
+            shown = searches[proved or 0].graph
+            html = tree_page(shown, theorem.name) if page else ""
+            seen = outline(shown)
+            if proved is not None:
+                target, state = (theorem, root) if proved == 0 or negated is None else (negated.theorem, negated.root)
+                script = await _shortest(target, state, env, results[proved].proof)
+                kind = "refuted" if proved else "found"
+                return Found(kind, script, calls, perf_counter() - began, "", prover.name, html, seen, tuple(used_up))
+            if all(r.outcome == "exhausted" for r in results):
+                used_up.append(prover.name)
         finally:
-            await search.close()
-    return Found(outcome, "", calls, perf_counter() - began, message, "", html)
+            for search in searches:
+                await search.close()
+    return Found(outcome, "", calls, perf_counter() - began, message, "", html, seen, tuple(used_up))
+
+
+def _search(prover: Prover, policy: Policy, root: ProofState, env: Environment, premises: Premises) -> Search:
+    offered = premises if prover.wants_premises else None
+    return Search(
+        root, _Shared(env, root), policy, prover.value, config=prover.config, premises=offered
+    )  # fmt: skip
+
+
+async def _run(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:
+    if len(searches) == 1:
+        return [await searches[0].run(limit)]
+    return await search_both(searches[0], searches[1], limit, rate, slice_calls=16)
 
 
 async def _shortest(theorem: Theorem, root: ProofState, env: Environment, tree: Any) -> str:

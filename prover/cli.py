@@ -21,13 +21,15 @@ _TYPED = {
     "doctor": ("prover.commands.doctor", "what is installed here, what is missing, and what to do about it"),
     "verify": ("prover.commands.verify", "judge proofs: a .lean file, a run, a statement and proof, or a .jsonl file"),
     "prove": ("prover.commands.prove", "find proofs: for every sorry of a .lean file, a .jsonl file, a library module"),
-    "bench": ("prover.commands.bench", "measure the Lean environment, the searches, the premises"),
+    "tune": ("prover.commands.tune", "train a model folder on (goal, tactic) pairs: a run's warm start"),
     "sets": ("prover.commands.sets", "theorem sets: sizes, splits, Lean version, licence"),
 }
 """Commands whose module has a function of the same name, typed for tyro, that returns the exit code."""
 _LATER = {
+    "bench": ("prover.commands.bench", "measure: lean, search, premises, batch, model, fleet"),
     "train": ("rl.cli", "learn to prove, from a config"),
     "eval": ("rl.cli", "measure a prover on a theorem set"),
+    "ablate": ("rl.cli", "train with one part changed at a time, and compare"),
     "report": ("rl.cli", "a page about a run or a batch"),
 }
 """Commands whose module has a function of the same name that takes the rest of the command line."""

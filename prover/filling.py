@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from prover.lean.audit import STANDARD_AXIOMS, Auditor
+from prover.lean.project import SourceModule
 from prover.lean.server import LeanDied
 from prover.lean.text import LeanText, code_words
 from prover.lean.theorem import Verdict
@@ -28,6 +29,29 @@ class Place(Protocol):
     def tactic(self) -> bool: ...
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A file before the one to be filled, which imports it: with the proofs that it was given, if any."""
+
+    module: str
+    text: LeanText
+    places: Sequence[Place] = ()
+    proofs: frozenset[int] = frozenset()
+    """Places that stand for proofs."""
+    texts: Mapping[int, str] = field(default_factory=dict)
+    """Place number -> the proof that was put there."""
+
+    def source(self, proved: bool, assumed: str | None = None) -> SourceModule:
+        """`proved`: with its proofs, else with `sorry` in their places. `assumed`: an axiom for what has no proof."""
+        edits: list[_Edit] = []
+        for i, place in enumerate(self.places):
+            if i in self.texts:
+                edits += [(place.start, place.stop, self.texts[i])] if proved else []
+            elif assumed is not None and i in self.proofs:
+                edits.append((place.start, place.stop, _assumption(assumed, place)))
+        return SourceModule(self.module, self.text.path, _edited(self.text.body, edits))
+
+
 @dataclass
 class Filled:
     """What a file can be given."""
@@ -43,17 +67,44 @@ class Filled:
 _Edit = tuple[int, int, str]
 
 
+def _edited(body: str, edits: Sequence[_Edit]) -> str:
+    data = body.encode()
+    out, at = [], 0
+    for start, stop, new in sorted(edits):
+        out += [data[at:start], new.encode()]
+        at = stop
+    return b"".join([*out, data[at:]]).decode()
+
+
+def _assumption(axiom: str, place: Place) -> str:
+    term = f"(_root_.{axiom} _)"
+    return f"(exact {term})" if place.tactic else term
+
+
 class Filler:
     """Puts proofs into one file. Use as an async context manager: it holds an Auditor.
 
     The file is judged with `sorry` where no proof was found. A declaration that holds several, or uses an unproved one,
     then rests on `sorry` whatever its proofs are; so it is judged a second time with an axiom, of a name that nobody
-    could have guessed, in place of what is left: a proof that needs `sorry` itself shows.
+    could have guessed, in place of what is left, in the file and in those that it imports: a proof that needs `sorry`
+    itself shows.
+
+    `imports`: the compiled modules before the file (None: as it says). `before`: the files before it, in their order. The
+    process that says what the statements are sees none of their proofs that were filled in.
     """
 
-    def __init__(self, text: LeanText, places: Sequence[Place], open_proofs: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        text: LeanText,
+        places: Sequence[Place],
+        open_proofs: Sequence[int] | None = None,
+        imports: Sequence[str] | None = None,
+        before: Sequence[Standing] = (),
+    ) -> None:
         self.text = text
         self.places = places
+        self._imports = text.imports if imports is None else imports
+        self._before = before
         self._proofs = set(range(len(places)) if open_proofs is None else open_proofs)
         token = secrets.token_hex(8)
         self._assumed = f"assumed_{token}"
@@ -125,7 +176,7 @@ class Filler:
                 bad[i] = ("unjudged: Lean has no name for what it is in", False, True)
             elif verdict.verdict == "proved":
                 axioms[i] = verdict.axioms
-            elif verdict.reason.startswith("sorry") and len(texts) < len(self.places):
+            elif verdict.reason.startswith("sorry") and self._unproved(texts):
                 pending.append(i)
             else:
                 bad[i] = (verdict.reason, False, True)
@@ -194,11 +245,28 @@ class Filler:
         reference, candidate = self._render({}, assume, keep=texts), self._render(texts, assume, keep=texts)
         try:
             verdicts = await self.auditor.audit_source(
-                candidate, self.text.imports, reference, self.text.path, also=sorted({self._decls[i] for i in texts})
+                candidate,
+                self._imports,
+                reference,
+                self.text.path,
+                also=sorted({self._decls[i] for i in texts}),
+                before=self._modules(True, assume),
+                reference_before=self._modules(False, assume),
             )
         except LeanDied as error:
             return {self.text.path: Verdict(self.text.path, "error", f"lean: {error}")}
         return {self._example_name(v.name): v for v in verdicts}
+
+    def _unproved(self, texts: Mapping[int, str]) -> bool:
+        """Whether a `sorry` is left, here or before."""
+        return len(texts) < len(self.places) or any(len(b.texts) < len(b.places) for b in self._before)
+
+    def _modules(self, proved: bool, assume: bool) -> list[SourceModule]:
+        """What stands before the file. `assume`: the axiom, and it in place of every other proof asked for."""
+        if not assume:
+            return [b.source(proved) for b in self._before]
+        axiom = SourceModule(self._assumed, "<assumed>", f"axiom {self._assumed}.{{u}} (α : Sort u) : α\n")
+        return [axiom, *(b.source(proved, self._assumed) for b in self._before)]
 
     def _render(self, texts: Mapping[int, str], assume: bool, keep: Mapping[int, str]) -> str:
         """The body with proofs put in. `assume`: the axiom in place of every other proof asked for."""
@@ -207,18 +275,8 @@ class Filler:
             if i in texts:
                 edits.append((place.start, place.stop, texts[i]))
             elif assume and i in self._proofs and i not in keep:
-                term = f"(_root_.{self._assumed} _)"
-                edits.append((place.start, place.stop, f"(exact {term})" if place.tactic else term))
-        if assume:
-            gap = "\n" if self.text.header_bytes else ""
-            axiom = f"{gap}axiom {self._assumed}.{{u}} (α : Sort u) : α\n"
-            edits.append((self.text.header_bytes, self.text.header_bytes, axiom))
-        data = self.text.body.encode()
-        out, at = [], 0
-        for start, stop, new in sorted(edits):
-            out += [data[at:start], new.encode()]
-            at = stop
-        return b"".join([*out, data[at:]]).decode()
+                edits.append((place.start, place.stop, _assumption(self._assumed, place)))
+        return _edited(self.text.body, edits)
 
     # -- declarations without a name to judge them by ------------------------------------------------------------------
 

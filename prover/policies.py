@@ -1,12 +1,15 @@
-"""Policies by what people type: `portfolio`, `explorer`, a run or checkpoint folder, a server's address, or several."""
+"""Policies by what people type: `portfolio`, `explorer`, a run or checkpoint folder, vLLM, transformers, a server, or several."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from prover.attempt import Prover
 from prover.errors import UserError
+from prover.files import learned_beside
 from prover.search import SearchConfig
 
 
@@ -14,7 +17,7 @@ def provers_named(text: str, seed: int = 0) -> list[Prover]:
     """`A,B`: A first, B with what A left of the budget. Raises UserError for what is not there."""
     names = [x.strip() for x in text.split(",") if x.strip()]
     if not names:
-        raise UserError("--policy is empty: say portfolio, explorer, a run's folder, or http://…")
+        raise UserError("--policy is empty: say portfolio, explorer, a run's folder, vllm:FOLDER, hf:FOLDER?template=…, or openai:http://…")
     return [_prover(name, seed) for name in names]
 
 
@@ -24,26 +27,81 @@ def _prover(name: str, seed: int) -> Prover:
         from prover.models.portfolio import Portfolio
 
         return Prover(name, Portfolio(), simple)
-    if name == "explorer":
+    if name.split("?")[0] == "explorer":
         from prover.models.portfolio import Explorer
         from prover.premises.index import library_index
 
-        return Prover(name, Explorer(library_index(), seed), simple, wants_premises=True)
-    if name.startswith(("http://", "https://")):
-        return Prover(name, _server(name), SearchConfig(in_flight=8, seed=seed))
+        options = dict(parse_qsl(name.partition("?")[2], keep_blank_values=True))
+        if unknown := sorted(set(options) - {"questions"}):
+            raise UserError(f"--policy {name}: unknown option {unknown[0]!r}; explorer takes ?questions=exact?+rw?")
+        asking = replace(simple, questions=options.get("questions", ""))
+        return Prover(name, Explorer(library_index(), seed), asking, wants_premises=True)
+    if name.startswith(("vllm:", "hf:", "openai:", "http://", "https://")):
+        return _language_model(name, seed)
     folder = Path(name)
     if not folder.exists():
-        raise UserError(f"--policy {name}: say portfolio, explorer, a run's or checkpoint's folder, or http://…")
-    policy = _model(checkpoint_of(folder))
-    return Prover(name, policy, SearchConfig(in_flight=4, suggestions=16, seed=seed), policy, True)
+        raise UserError(f"--policy {name}: say portfolio, explorer, a run's or checkpoint's folder, vllm:, hf: or openai:…")
+    checkpoint = checkpoint_of(folder)
+    model = _model(checkpoint)
+    return Prover(name, _with_explorer(model, checkpoint, seed), SearchConfig(in_flight=4, suggestions=16, seed=seed), model, True)
 
 
-def _server(address: str) -> Any:
-    try:
-        from prover.models.openai import OpenAIPolicy  # type: ignore[import-not-found]
-    except ImportError:
-        raise UserError(f"--policy {address}: this installation cannot ask LM servers yet") from None
-    return OpenAIPolicy(address)
+def _with_explorer(model: Any, checkpoint: Path, seed: int) -> Any:
+    """The model and the explorer in the order learned beside it, as they were trained together; the model alone where it is."""
+    from prover.models.ranker import TacticRanker
+
+    beside = learned_beside(checkpoint, "rankers")
+    if beside is None:
+        return model
+    from prover.models.mixture import ExploringPolicy
+    from prover.models.portfolio import Explorer
+    from prover.premises.index import library_index
+
+    return ExploringPolicy(model, Explorer(library_index(), seed, ranker=TacticRanker.load(beside)))
+
+
+def _language_model(name: str, seed: int) -> Prover:
+    """`vllm:FOLDER`, `hf:FOLDER?template=NAME`, `openai:http://host:port/v1?template=NAME#MODEL` (or the address alone)."""
+    kind, _, place = name.partition(":")
+    if kind in ("http", "https"):
+        kind, place = "openai", name
+    place, _, model = place.partition("#")
+    place, _, settings = place.partition("?")
+    options = dict(parse_qsl(settings, keep_blank_values=True))
+    known = {"vllm": {"template"}, "hf": {"template", "device", "dtype"}, "openai": {"template", "folder"}}[kind]
+    unknown = sorted(set(options) - known)
+    if unknown or not place:
+        wrong = f"unknown option {unknown[0]!r}" if unknown else "a place is missing"
+        raise UserError(f"--policy {name}: {wrong}; {kind}: takes {', '.join(f'?{k}=' for k in sorted(known))}")
+    policy: Any
+    if kind == "vllm":
+        from prover.models.vllm import VLLMConfig, VLLMPolicy
+
+        policy = VLLMPolicy(_folder(place), VLLMConfig(seed=seed), template=options.get("template"))
+    elif kind == "hf":
+        from prover.models.huggingface import HuggingFacePolicy
+
+        if "template" not in options:
+            raise UserError(f"--policy {name}: say how to ask it: hf:{place}?template=NAME")
+        policy = HuggingFacePolicy(place, **options, seed=seed)
+    else:
+        from prover.models.openai import ServerPolicy
+
+        folder = str(_folder(options["folder"])) if "folder" in options else None
+        policy = ServerPolicy(place, model or None, template=options.get("template"), folder=folder)
+    config = SearchConfig(in_flight=16, suggestions=16, seed=seed)
+    template = getattr(policy.format, "template", None)
+    if template is not None and template.answers == "proof":
+        from prover.models.portfolio import Portfolio
+
+        return Prover(name, Portfolio(), config, writer=policy)
+    return Prover(name, policy, config, policy if policy.format.bins else None, wants_premises=True)
+
+
+def _folder(place: str) -> Path | str:
+    """A folder of a run or a model, or a model's name on the Hugging Face hub as it is."""
+    path = Path(place)
+    return checkpoint_of(path) if path.is_dir() and not (path / "config.json").exists() else place
 
 
 def checkpoint_of(folder: Path) -> Path:

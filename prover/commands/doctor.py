@@ -72,7 +72,7 @@ def _table(checks: list[Check], fields: dict[str, Any]) -> None:
 def _lean() -> tuple[Check, dict[str, Any]]:
     """The Lean that commands would use. Installs nothing: that is what the first use of Lean does."""
     from prover.lean import install
-    from prover.lean.runtime import TOOLCHAIN, find_runtime, native_lean
+    from prover.lean.runtime import TOOLCHAIN, find_runtime, native_lean, version_drift
 
     wanted = os.environ.get("TURNSTILE_LEAN")
     native = None if wanted == "embedded" else native_lean()
@@ -93,6 +93,8 @@ def _lean() -> tuple[Check, dict[str, Any]]:
     todo = ""
     if runtime.kind == "embedded":
         todo = f"fine for trying and training; for results to publish install native Lean {TOOLCHAIN} and `turnstile verify`"
+        if drift := "" if wanted == "embedded" else version_drift():
+            todo = f"{drift}; {todo}"
     return Check("Lean", True, f"{runtime.version} ({runtime.kind})", todo), fields
 
 

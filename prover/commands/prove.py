@@ -9,10 +9,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from prover.commands.batch import Settings, prove_file, prove_theorems, workers_for
-from prover.commands.output import answer, check_writable, say, write_whole
+from prover.commands.batch import Settings, workers_for
+from prover.commands.lean_file import prove_file
+from prover.commands.output import answer, say
 from prover.commands.results import Results
+from prover.commands.theorems import prove_theorems
 from prover.errors import UserError
+from prover.files import check_writable, write_whole
 from prover.lean.text import LeanText, read
 from prover.lean.theorem import Theorem
 from prover.policies import provers_named
@@ -31,7 +34,11 @@ def prove(
     results: Path | None = None,
     resume: bool = False,
     workers: int = 0,
+    total_budget: int | None = None,
     disprove: float = 0.0,
+    sources: Path | None = None,
+    look: bool = True,
+    ray: str | None = None,
     tree: Path | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -40,7 +47,8 @@ def prove(
     """Find proofs, and have every one audited in its own context.
 
     Args:
-        target: FILE.lean (every `sorry` is a task), FILE.jsonl, library:MODULE, or set:NAME (see `turnstile sets`).
+        target: FILE.lean (every `sorry` is a task), a Lake project's folder, FILE.jsonl, FILE.json of LeanDojo Benchmark,
+            library:MODULE (also with *), or set:NAME (see `turnstile sets`).
         statement: one statement, as it stands after `theorem NAME`: binders, colon, type.
         name: what to call that statement.
         imports: modules to import, for statements that do not name their own.
@@ -48,10 +56,15 @@ def prove(
         budget: Lean calls a theorem.
         out: write the filled file (or the proofs, for other inputs) here. Without it, it goes to standard output.
         in_place: write the filled file over FILE.lean.
-        results: keep a line a task here (JSON), as it goes.
+        results: keep a line a task here (JSON), as it goes; `turnstile report` makes a page of it.
         resume: go on with that results file; without --results, with results.jsonl beside the output.
         workers: Lean processes; 0: as many as cores and memory allow.
-        disprove: share of the budget spent on proving that a statement is false (not for .lean files).
+        total_budget: Lean calls for all theorems together: a little for each first, then more where it pays best.
+        disprove: share of the Lean calls spent on proving that a statement is false (not for .lean files).
+        sources: for LeanDojo Benchmark: a checkout of the repository that the file is about.
+        look: say what is odd about a statement: hypotheses that contradict each other, one tactic that closes it.
+        ray: address of a Ray cluster whose machines do the work (`auto`: the one this machine is in; `local`: one of this
+            machine's processes). Not for .lean files.
         tree: write the search as an HTML page; with several tasks, a folder of pages.
         limit: only the first so many tasks.
         seed: of whatever is drawn at random.
@@ -67,11 +80,22 @@ def prove(
         raise UserError(f"--disprove {disprove:g}: a share between 0 and 1")
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: at least 1")
-    text, theorems = _input(target, statement, name, imports)
+    if total_budget is not None and total_budget < 1:
+        raise UserError(f"--total-budget {total_budget}: at least 1 Lean call")
+    project = Path(target) if target is not None and Path(target).is_dir() else None
+    if project is not None:
+        return _project(
+            project, Settings(provers_named(policy, seed), budget, workers_for(workers, 2), tree=tree, limit=limit,
+                              seed=seed, policy=policy, look=look),
+            out, in_place, results, resume, [disprove > 0, total_budget is not None, ray is not None], json,
+        )  # fmt: skip
+    text, theorems = _input(target, statement, name, imports, sources)
     if in_place and (text is None or out is not None):
         raise UserError("--in-place is for a .lean file, and without --out")
     if text is not None and disprove:
         raise UserError("--disprove is not for .lean files: give the statement with --statement or in a .jsonl file")
+    if text is not None and (total_budget is not None or ray is not None):
+        raise UserError(f"--{'ray' if ray is not None else 'total-budget'} is not for .lean files")
     destination = Path(text.path) if text is not None and in_place else out
     for path in (destination, tree, results):
         if path is not None:
@@ -79,21 +103,27 @@ def prove(
     if resume and results is None:
         results = (destination or Path("x")).with_name("results.jsonl")
     provers = provers_named(policy, seed)
-    asked = {"input": _fingerprint(text, theorems), "policy": policy, "budget": budget, "seed": seed}
+    asked = {
+        "input": _fingerprint(text, theorems), "policy": policy, "budget": budget, "seed": seed,
+        "total_budget": total_budget, "disprove": disprove, "look": look,
+    }  # fmt: skip
     log = Results(results, asked, resume)
     settings = Settings(
         provers,
         budget,
-        workers_for(workers, len(theorems) if text is None else 2),
+        workers if ray is not None else workers_for(workers, len(theorems) if text is None else 2),
         disprove,
         tree,
         limit,
         seed,
-        quiet=json,
+        policy=policy,
+        total=total_budget,
+        look=look,
+        ray=ray,
     )
     try:
         if text is not None:
-            document, filled = asyncio.run(prove_file(text, settings, log))
+            document, filled, _ = asyncio.run(prove_file(text, settings, log))
         else:
             document, filled = asyncio.run(prove_theorems(theorems, settings, log))
     finally:
@@ -106,6 +136,44 @@ def prove(
     if document["interrupted"]:
         return 130
     return 0 if document["proved"] == document["total"] else 1
+
+
+def _project(
+    folder: Path, settings: Settings, out: Path | None, in_place: bool, results: Path | None, resume: bool,
+    not_for_files: list[bool], json: bool,
+) -> int:  # fmt: skip
+    from prover.commands.lake import project_files, prove_project
+    from prover.lean.project import Project, is_project
+
+    if not is_project(folder):
+        raise UserError(f"{folder}: is a folder without a lakefile; name a .lean or .jsonl file in it")
+    if any(not_for_files):
+        raise UserError("--disprove, --total-budget and --ray are not for .lean files")
+    if in_place and out is not None:
+        raise UserError("--in-place is without --out")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; for a project, --out names a folder")
+    if results is not None:
+        check_writable(results)
+    elif resume:
+        results = folder / "results.jsonl"
+    own = Project(folder)
+    inside = [text.text for text in project_files(own)]
+    asked = {
+        "input": hashlib.sha256("\0".join(inside).encode()).hexdigest()[:16], "policy": settings.policy,
+        "budget": settings.budget, "seed": settings.seed, "look": settings.look,
+    }  # fmt: skip
+    log = Results(results, asked, resume)
+    try:
+        document, _ = asyncio.run(prove_project(own, settings, log, out, in_place))
+    finally:
+        log.close()
+    document = {"input": str(folder), "policy": settings.policy, "budget": settings.budget, **document, "out": str(out) if out else None}
+    _show(document, b"", folder, json)
+    if document["interrupted"]:
+        return 130
+    left_out = any(f["reason"] for f in document["files"])
+    return 0 if document["proved"] == document["total"] and not left_out else 1
 
 
 def _show(document: dict[str, Any], filled: bytes, destination: Path | None, json: bool) -> None:
@@ -125,21 +193,24 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 1))
-    for title in ("line", "name", "outcome", "Lean calls", "proof or reason"):
+    for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "the statement"):
         table.add_column(title)
     for task in document["tasks"]:
         last = (task["proof"] or task["reason"]).replace("\n", " ↵ ")
         colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
         table.add_row(
             str(task["line"] or ""), Text(task["name"]), Text(task["outcome"], colour),
-            str(task["lean_calls"]), Text(last[:100]),
+            str(task["lean_calls"]), Text(last[:100]), Text("; ".join(r["text"] for r in task["remarks"])),
         )  # fmt: skip
     Console(stderr=True).print(table)
     say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
+    if "lean_utilisation" in document:
+        memory = document["memory_mb"]["peak"] / 1024
+        say(f"Lean had work {document['lean_utilisation']:.0%} of the time; at most {memory:.1f} GiB in all its processes")
 
 
 def _input(
-    target: str | None, statement: str | None, name: str, imports: tuple[str, ...]
+    target: str | None, statement: str | None, name: str, imports: tuple[str, ...], sources: Path | None
 ) -> tuple[LeanText | None, list[Theorem]]:
     if statement is not None:
         from prover.commands.verify import theorem_of
@@ -159,17 +230,21 @@ def _input(
 
         return None, module_theorems(library_index(), target.removeprefix("library:"))
     path = Path(target)
+    if path.suffix == ".json" and path.exists():
+        from curricula.lean_dojo_benchmark import checkout_theorems
+
+        if sources is None:
+            raise UserError(f"{target}: name a checkout of the repository that it is about with --sources FOLDER")
+        return None, checkout_theorems(path, sources)
     if path.suffix == ".jsonl":
         from curricula.jsonl import load_jsonl
 
         return None, load_jsonl(path, imports)
     if path.suffix == ".lean":
         return read(path), []
-    if path.is_dir():
-        raise UserError(f"{target}: is a folder; name a .lean or .jsonl file in it")
     if not path.exists():
         raise UserError(f"{target}: no such file")
-    raise UserError(f"{target}: neither .lean nor .jsonl")
+    raise UserError(f"{target}: neither .lean nor .jsonl nor .json")
 
 
 def _fingerprint(text: LeanText | None, theorems: list[Theorem]) -> str:

@@ -1,16 +1,23 @@
-"""results.jsonl: what a batch found, a line a task, as it goes; a batch that was cut short goes on from it."""
+"""results.jsonl: what a batch found, a line an attempt, as it goes; a batch that was cut short goes on from it.
+
+A line is written when a proof is found (`found`, `refuted`) and another when the audit has spoken: the last one of a task
+and try counts, so that a kill between the two costs no search.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from prover.commands.output import write_whole
 from prover.errors import UserError
+from prover.files import write_whole
 
-FORMAT = 1
+FORMAT = 2
+ON_DISK = ("outline",)
+"""Fields that only the file keeps: a batch of a hundred thousand must not hold its search trees in memory."""
 
 
 class Results:
@@ -19,36 +26,45 @@ class Results:
     def __init__(self, path: Path | None, asked: dict[str, Any], resume: bool) -> None:
         self.path = path
         self._asked = {"turnstile_results": FORMAT, **asked}
-        self.rows: dict[str, dict[str, Any]] = {}
-        """Key of a task -> its line."""
+        self.rows: dict[tuple[str, int], dict[str, Any]] = {}
+        """(key of a task, number of the try) -> its last line, without what only the file keeps."""
         self._file = None
         if path is None:
             return
-        if resume and path.exists():
+        if resume and path.exists() and path.stat().st_size:
             self._read(path)
-            write_whole(path, self._bytes())  # without a last line that a kill cut in half
         elif path.exists() and path.stat().st_size:
             raise UserError(f"{path}: there already: --resume goes on with it, or remove it")
         else:
-            write_whole(path, self._bytes())
+            write_whole(path, (json.dumps(self._asked, ensure_ascii=False) + "\n").encode())
         self._file = path.open("a", encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{path}: another turnstile writes to it now; wait for it, or end it") from None
 
     def _read(self, path: Path) -> None:
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as e:
-            raise UserError(f"{path}: cannot be read as results: {e}") from None
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                if number == 1:
-                    self._check(path, row)
-                else:
-                    self.rows[row["key"]] = row
-            except (ValueError, KeyError, TypeError, AttributeError):
-                if number == len(lines) and number > 1:
-                    return
-                raise UserError(f"{path}:{number}: not a results file of turnstile") from None
+        """Take what is there, and cut off a last line that a kill left half written."""
+        whole = 0
+        with _opened(path) as f:
+            for number, line in enumerate(f, 1):
+                if number > 1 and not line.endswith(b"\n"):
+                    break
+                try:
+                    row = json.loads(line)
+                    if number == 1:
+                        self._check(path, row)
+                    else:
+                        self._keep(row)
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    raise UserError(f"{path}:{number}: not a results file of turnstile") from None
+                whole += len(line)
+            else:
+                return
+        os.truncate(path, whole)
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        self.rows[row["key"], row.get("try", 0)] = {k: v for k, v in row.items() if k not in ON_DISK}
 
     def _check(self, path: Path, row: dict[str, Any]) -> None:
         if row.get("turnstile_results") != FORMAT:
@@ -61,7 +77,7 @@ class Results:
 
     def add(self, row: dict[str, Any]) -> None:
         """Remember a task's line; on the disk when this returns."""
-        self.rows[row["key"]] = row
+        self._keep(row)
         if self._file is not None:
             self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
             self._file.flush()
@@ -72,6 +88,34 @@ class Results:
             self._file.close()
             self._file = None
 
-    def _bytes(self) -> bytes:
-        rows = [self._asked, *self.rows.values()]
-        return "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows).encode()
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as e:
+        raise UserError(f"{path}: cannot be read as results: {e.strerror or e}") from None
+
+
+def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(what was asked, the last line of every task in the order in which they were first reached), whole. Raises UserError."""
+    asked: dict[str, Any] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    with _opened(path) as f:
+        for number, line in enumerate(f, 1):
+            if number > 1 and not line.endswith(b"\n"):
+                break
+            try:
+                row = json.loads(line)
+                if number == 1:
+                    if row["turnstile_results"] != FORMAT:
+                        raise ValueError
+                    asked = row
+                    continue
+                earlier = rows.get(row["key"], {})
+                # The audit's line has no search of its own: it is the found one's.
+                rows[row["key"]] = {**{k: earlier[k] for k in ON_DISK if k in earlier}, **row}
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise UserError(f"{path}:{number}: not a results file of turnstile") from None
+    if not asked:
+        raise UserError(f"{path}:1: not a results file of turnstile")
+    return asked, list(rows.values())

@@ -9,15 +9,20 @@ import tyro
 from prover.commands.output import answer
 
 
-def sets(name: Annotated[str | None, tyro.conf.Positional] = None, *, json: bool = False) -> int:
+def sets(
+    name: Annotated[str | None, tyro.conf.Positional] = None, *, areas: bool = False, json: bool = False
+) -> int:
     """List the theorem sets with size, split, Lean version and licence; or the theorems of one.
 
     Args:
         name: list the theorems of this set (a name, or the path of a .toml file).
+        areas: the whole library, every module of Init and Std, by area and split.
         json: print one JSON document.
     """
     from curricula import sets as known
 
+    if areas:
+        return _areas(json)
     if name is not None:
         return _theorems(name, json)
     rows = [
@@ -61,4 +66,27 @@ def _theorems(name: str, json: bool) -> int:
         return 0
     for t in theorems:
         print(f"{t.name}  {' '.join((t.statement or f'(library: {t.source})').split())}")
+    return 0
+
+
+def _areas(json: bool) -> int:
+    from curricula.library import areas
+    from prover.premises.index import library_index
+
+    index = library_index()
+    rows = areas(index)
+    keys = ("modules", "theorems", "below", "train", "validation", "held-out")
+    total = {"area": "all", **{k: sum(r[k] for r in rows) for k in keys}}
+    if json:
+        answer({"lean": index.lean, "licence": "Apache-2.0", "areas": rows, "all": total})
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1), caption=f"{index.lean}; below: statements that can be reproved from below")
+    for title in ("area", *keys):
+        table.add_column(title, justify="left" if title == "area" else "right")
+    for r in [*rows, total]:
+        table.add_row(r["area"], *(str(r[k]) for k in keys))
+    Console().print(table)
     return 0

@@ -13,6 +13,7 @@ import tyro
 from prover.commands.output import answer, one_line, say
 from prover.errors import UserError
 from prover.lean.audit import Auditor
+from prover.lean.project import Imports, Project, imports_of, is_project, project_of
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText, code_words, read
 from prover.lean.theorem import Theorem, Verdict
@@ -35,13 +36,13 @@ def verify(
     """Judge proofs from their source in fresh Lean processes: same statement, standard axioms, everything through the kernel.
 
     Args:
-        target: a .lean file, or the folder of a run.
+        target: a .lean file, the folder of a Lake project (every file of it), or the folder of a run.
         statement: a statement as it stands after `theorem NAME`: binders, colon, type.
         proof: its proof: tactics, or `by …`, or `:= …`.
         name: what to call it in the verdict.
         jsonl: a file with one JSON object a line: name, statement, proof, and optionally imports and context.
-        against: for a .lean file: the same file with `sorry` where proofs were asked for. Statements must be the same, and
-            every theorem in it must be proved.
+        against: for a .lean file or a project: the same with `sorry` where proofs were asked for. Statements must be the
+            same, and every theorem in it must be proved.
         imports: modules to import, for what does not name its own.
         json: print one JSON object a line and proof.
     """
@@ -51,10 +52,10 @@ def verify(
         raise UserError(f"{what}: give a .lean file, a run's folder, --statement with --proof, or --jsonl FILE")
     if (statement is None) != (proof is None):
         raise UserError("--statement and --proof go together")
-    if against is not None and (target is None or Path(target).is_dir()):
-        raise UserError("--against ORIGINAL.lean needs a .lean file to compare with it")
-    if target is not None and not Path(target).is_dir():
-        return asyncio.run(_file(Path(target), against, imports, json))
+    if target is not None and (not Path(target).is_dir() or is_project(Path(target))):
+        return asyncio.run(_files(_beside(Path(target), against), imports, json))
+    if against is not None:
+        raise UserError("--against ORIGINAL needs a .lean file or a Lake project to compare with it")
     if target is not None:
         pairs: Iterable[tuple[Theorem, str]] = run_proofs(Path(target))
     elif statement is not None and proof is not None:
@@ -206,30 +207,67 @@ async def judged(auditor: Auditor, pairs: Iterable[tuple[Theorem, str]]) -> Asyn
             task.cancel()
 
 
-async def _file(path: Path, against: Path | None, imports: Sequence[str], json: bool) -> int:
-    text = read(path)
-    original = read(against) if against is not None else None
-    used = tuple(dict.fromkeys([*text.imports, *imports]))
-    if original is not None and (missing := set(text.imports) - set(original.imports)):
-        raise UserError(f"{path}: imports {', '.join(sorted(missing))}, which {against} does not")
-    async with Auditor() as auditor:
-        try:
-            verdicts = await auditor.audit_source(text.body, used, original.body if original else None, str(path))
-        except LeanError as error:
-            raise UserError(explain_import(one_line(str(error)), path)) from None
-        except LeanDied as error:
-            verdicts = [Verdict(str(path), "error", f"lean: {one_line(str(error))}", lean=auditor.runtime.name)]
-    order = {word: at for word, at in reversed(list(code_words(text.body)))}
-    verdicts.sort(key=lambda v: order.get(v.name, order.get(v.name.rsplit(".", 1)[-1], len(text.body))))
-    verdicts += _unjudged(text, verdicts, auditor.runtime.name)
-    if not verdicts:
-        raise UserError(f"{path}: has no theorem to verify")
+def _beside(target: Path, against: Path | None) -> list[tuple[LeanText, LeanText | None]]:
+    """(what is to be judged, what it is to be compared with) for a file, or for every file of a project."""
+    if not target.is_dir():
+        return [(read(target), read(against) if against is not None else None)]
+    if against is not None and not is_project(against):
+        raise UserError(f"{against}: is no Lake project to compare {target} with")
+    paths = {path.relative_to(target): path for path in Project(target).files()}
+    asked = {path.relative_to(against): path for path in Project(against).files()} if against is not None else {}
+    if missing := sorted(str(name) for name in asked if name not in paths):
+        raise UserError(f"{target}: has no {', '.join(missing)}, which {against} has")
+    return [(read(path), read(asked[name]) if name in asked else None) for name, path in paths.items()]
+
+
+async def _files(pairs: Sequence[tuple[LeanText, LeanText | None]], imports: Sequence[str], json: bool) -> int:
     tally = {"proved": 0, "rejected": 0}
-    for verdict in verdicts:
-        _show(verdict, json, tally)
+    for text, original in pairs:  # what is not there is said before anything is judged
+        _standing(text, original)
+    async with Auditor() as auditor:
+        for text, original in pairs:
+            for verdict in await _file(auditor, text, original, imports):
+                _show(verdict, json, tally)
+    if not any(tally.values()):
+        raise UserError(f"{pairs[0][0].path}: has no theorem to verify")
     if not json:
         _total(tally, auditor.runtime.name)
     return 1 if tally["rejected"] else 0
+
+
+async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imports: Sequence[str]) -> list[Verdict]:
+    """Verdicts on a file's theorems, in their order."""
+    path = text.path
+    before, reference_before = _standing(text, original)
+    try:
+        verdicts = await auditor.audit_source(
+            text.body,
+            tuple(dict.fromkeys([*before.shipped, *imports])),
+            original.body if original is not None else None,
+            path,
+            before=before.sources(),
+            reference_before=reference_before.sources(),
+        )
+    except LeanError as error:
+        raise UserError(explain_import(one_line(str(error)), path)) from None
+    except LeanDied as error:
+        verdicts = [Verdict(path, "error", f"lean: {one_line(str(error))}", lean=auditor.runtime.name)]
+    order = {word: at for word, at in reversed(list(code_words(text.body)))}
+    verdicts.sort(key=lambda v: order.get(v.name, order.get(v.name.rsplit(".", 1)[-1], len(text.body))))
+    return verdicts + _unjudged(text, verdicts, auditor.runtime.name)
+
+
+def _standing(text: LeanText, original: LeanText | None) -> tuple[Imports, Imports]:
+    """What stands before a file, and before the one that it is compared with. Raises UserError.
+
+    A filled file may lie anywhere: where it is in no project, the original's is meant."""
+    if original is None:
+        before = imports_of(text)
+        return before, before
+    if missing := set(text.imports) - set(original.imports):
+        raise UserError(f"{text.path}: imports {', '.join(sorted(missing))}, which {original.path} does not")
+    home = project_of(Path(original.path))
+    return imports_of(text, project_of(Path(text.path)) or home), imports_of(original, home)
 
 
 def _unjudged(text: LeanText, verdicts: list[Verdict], lean: str) -> list[Verdict]:
@@ -251,6 +289,8 @@ def explain_import(message: str, path: Path | str) -> str:
             return f"{path}: {message}: this Lean has only Init, Std, Lean and Lake" + (
                 "" if "Mathlib" not in message else "; Mathlib needs native Lean in a Lake project"
             )
+    if "Unknown constant `_private." in message:
+        return f"{message}: a file that it imports has a private declaration of the same name, which only native Lean keeps apart"
     return message
 
 

@@ -9,6 +9,8 @@ import pytest
 
 GOOD = "theorem a : 1 + 1 = 2 := by sorry\n"
 
+DOJO = b'[{"url": "u", "commit": "c", "file_path": "%s", "full_name": "a", "start": [1, 1], "end": [1, 1]}]'
+
 FILES: dict[str, bytes] = {
     "good.lean": GOOD.encode(),
     "bom.lean": b"\xef\xbb\xbf" + GOOD.encode(),
@@ -32,7 +34,26 @@ FILES: dict[str, bytes] = {
     "twice.jsonl": b'{"name": "a", "statement": ": 1 = 1"}\n{"name": "a", "statement": ": 1 = 1"}\n',
     "noproof.jsonl": b'{"name": "a", "statement": ": 1 = 1"}\n',
     "results.jsonl": b"what is this\n",
-    "other.jsonl": b'{"turnstile_results": 1, "input": "0", "policy": "portfolio", "budget": 64, "seed": 0}\n',
+    "old.jsonl": b'{"turnstile_results": 1, "input": "0"}\n',
+    "torn.jsonl": b'{"turnstile_results": 2, "input": "0", "policy": "portfolio", "budget": 64, "seed": 0}\n[3]\n',
+    "lake/lakefile.toml": b"",
+    "lake/A.lean": b"-- sorry\ntheorem a : 1 = 1 := rfl\n",
+    "lake/.lake/packages/B.lean": b"theorem a : 1 = 1 := sorry\n",
+    "faraway/lakefile.lean": b"import Lake",
+    "faraway/A.lean": b"import Mathlib\nimport Own.B\ntheorem a : 1 = 1 := sorry\n",
+    "garbled/lakefile.toml": b"",
+    "garbled/A.lean": b"-- caf\xe9\n",
+    "circle/lakefile.lean": b"import Lake\n",
+    "circle/Own/A.lean": b"import Own.B\ntheorem a : 1 = 1 := sorry\n",
+    "circle/Own/B.lean": b"import Own.A\n",
+    "circle/Own/C.lean": b"-- C\nimport Own.None\ntheorem a : 1 = 1 := sorry\n",
+    "badlake/lakefile.toml": b"name = \n",
+    "badlake/A.lean": b"import B\ntheorem a : 1 = 1 := sorry\n",
+    "repo/M/Basic.lean": b"theorem b : 1 = 1 := rfl\n",
+    "dojo.json": DOJO % b"M/Basic.lean",
+    "out.json": DOJO % b"../good.lean",
+    "nodojo.json": b"[1]",
+    "other.jsonl": b'{"turnstile_results": 2, "input": "0", "policy": "portfolio", "budget": 64, "seed": 0}\n',
     "set.toml": b'name = "x"\n',
     "broken.toml": b"name = \n",
     "field.toml": b'name="x"\ntitle="x"\nlean="4"\nlicence="x"\nkind="lean"\nfiles=["no.lean"]\nsize=3\n',
@@ -51,8 +72,30 @@ CASES: list[tuple[str, list[str], str]] = [
     ("not a number", ["prove", "good.lean", "--budget", "many"], "many"),
     ("no file", ["prove", "nowhere.lean"], "nowhere.lean: no such file"),
     ("no file of that kind", ["prove", "nowhere"], "nowhere: no such file"),
-    ("a folder", ["prove", "run"], "run: is a folder"),
-    ("another kind of file", ["prove", "text.txt"], "text.txt: neither .lean nor .jsonl"),
+    ("a folder", ["prove", "run"], "run: is a folder without a lakefile"),
+    ("a project without sorries", ["prove", "lake"], "lake: no .lean file of this project has a `sorry`"),
+    ("a project out of the embedded Lean's reach", ["prove", "faraway"], "faraway/A.lean:1: imports Mathlib, Own.B: not of this project"),
+    ("imports in a circle", ["prove", "circle"], "circle/Own/A.lean:1: imports go in a circle: Own.B → Own.A → Own.B"),
+    ("an import that the project lacks", ["prove", "circle/Own/C.lean"], "Own/C.lean:2: imports Own.None: circle has no file"),
+    ("a lakefile that is no TOML", ["prove", "badlake"], "badlake/lakefile.toml: cannot be read as a lakefile"),
+    ("a benchmark without its repository", ["prove", "dojo.json"], "with --sources FOLDER"),
+    ("a benchmark of another repository", ["prove", "dojo.json", "--sources", "lake"], "lake: has no file M/Basic.lean"),
+    ("a benchmark of another commit", ["prove", "dojo.json", "--sources", "repo"], "repo/M/Basic.lean: has no theorem a"),
+    ("a benchmark that leaves its repository", ["prove", "out.json", "--sources", "lake"], "has no file ../good.lean"),
+    ("no benchmark", ["prove", "nodojo.json", "--sources", "lake"], "nodojo.json: not a LeanDojo Benchmark file"),
+    ("a project against none", ["verify", "lake", "--against", "run"], "run: is no Lake project"),
+    ("a project that lacks a file", ["verify", "garbled", "--against", "circle"], "garbled: has no Own/A.lean"),
+    ("a project's file that is no text", ["prove", "garbled"], "garbled/A.lean:1: byte 7 is not UTF-8"),
+    ("a project into a file", ["prove", "faraway", "--out", "text.txt"], "text.txt: is a file"),
+    ("a project on Ray", ["prove", "faraway", "--ray", "local"], "not for .lean files"),
+    ("a file on Ray", ["prove", "good.lean", "--ray", "local"], "--ray is not for .lean files"),
+    ("a total for a file", ["prove", "good.lean", "--total-budget", "9"], "--total-budget is not for .lean files"),
+    ("no total", ["prove", "--statement", ": 1 = 1", "--total-budget", "0"], "--total-budget 0"),
+    ("report on nothing", ["report", "nowhere"], "nowhere"),
+    ("report on an empty batch", ["report", "other.jsonl"], "other.jsonl: nothing was tried yet"),
+    ("report on an older batch", ["report", "old.jsonl"], "old.jsonl:1: not a results file"),
+    ("report on a broken batch", ["report", "torn.jsonl"], "torn.jsonl:2: not a results file"),
+    ("another kind of file", ["prove", "text.txt"], "text.txt: neither .lean nor .jsonl nor .json"),
     ("byte order mark", ["prove", "bom.lean"], "bom.lean:1: starts with a byte order mark"),
     ("UTF-16", ["prove", "utf16.lean"], "utf16.lean:1: starts with a byte order mark"),
     ("Latin-1", ["prove", "latin.lean"], "latin.lean:1: byte 7 is not UTF-8"),
@@ -116,7 +159,7 @@ def test_one_line_and_nothing_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, data in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_bytes(data)
     monkeypatch.chdir(tmp_path)
     before = fingerprint(tmp_path)

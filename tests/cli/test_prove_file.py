@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +18,7 @@ import pytest
 from curricula.lean_file import Hole, load_file
 from prover.filling import Filler
 from prover.lean.server import LeanServer
-from prover.lean.text import parse
+from prover.lean.text import code_words, parse
 
 pytestmark = pytest.mark.lean
 
@@ -73,9 +78,75 @@ theorem steps (n : Nat) : n + 0 = n := calc
 
 theorem hard (f : Nat → Nat) (h : ∀ x, f x = 0) : f = fun _ => 1 := by sorry --21
 theorem uses (n : Nat) : n = n ∧ n + 0 = n := ⟨by sorry, od n⟩ --22
-theorem last : True := by sorry --23"""
 
-LINES = {int(m.group(1)): AWKWARD[: m.start()].count("\n") + 1 for m in re.finditer(r"--(\d+)", AWKWARD)}
+structure Pair where
+  «first» : Nat
+  ok : «first» = «first» := by sorry -- a tactic kept for later: Lean does not run it here
+theorem pair_ok (p : Pair) : p.first = p.1 := by sorry --23
+
+namespace Ἀριθμός
+/-! sorry: a module's words -/
+theorem «sorry not» (α' : Type) (x₁ : α') : x₁ = x₁ := by sorry --24
+theorem h'sorry : 1 = 1 := by sorry --25
+theorem sorry' : 1 = 1 := by sorry --26
+theorem letter : 's' = 's' ∧ '"' = '"' := by sorry --27
+theorem interpolated : s!"{1 + 1} sorry" = s!"{2} sorry" := by sorry --28
+theorem never : 1 = 1 := by first | rfl | sorry -- Lean never comes here
+protected theorem guarded : 2 + 2 = 4 := by sorry --29
+end Ἀριθμός
+
+section
+variable {α : Type} [DecidableEq α] (a b : α)
+include a in
+theorem decided : a = b ∨ a ≠ b := by
+  by_cases h : a = b
+  · exact Or.inl sorry --30
+  · exact Or.inr (by
+      sorry) --31
+end
+
+instance : Inhabited {n : Nat // n = 2} := ⟨⟨2, sorry⟩⟩ --32
+
+theorem deep (p q r : Prop) (hp : p) (hq : q) (hr : r) : p ∧ q ∧ r := by
+  have h₁ : p ∧ q := by
+    have h₂ : p := by
+      have h₃ : True := by sorry --33
+      sorry --34
+    exact ⟨h₂, sorry⟩ --35
+  refine ⟨h₁.1, ?_, ?_⟩
+  all_goals sorry --36
+
+theorem by_match (n : Nat) : n = n := match n with
+  | 0 => sorry --37
+  | k + 1 => by sorry --38
+
+theorem shows : 3 = 3 := by
+  show 3 = 3; sorry --39
+theorem suffice (p : Prop) (h : p) : p := by
+  suffices g : p by exact g
+  exact (sorry : p) --40
+theorem rewritten (a b : Nat) (h : a = b) : b = a := by
+  obtain rfl := h
+  sorry --41
+theorem case_tags (p : Prop) (h : p ∨ p) : p := by
+  cases h
+  case inl h => sorry --42
+  case inr h =>
+    next => sorry --43
+theorem conversion (a : Nat) : a + 0 = a := Eq.trans (by sorry : a + 0 = a) rfl --44
+theorem anonymous_have : 1 + 1 = 2 := have : 1 = 1 := sorry; by sorry --45 46
+theorem implicit : ∀ {n : Nat}, n = n := fun {_} => sorry --47
+theorem lambda : ∀ n : Nat, n = n := fun n => by sorry --48
+@[simp] theorem attributed (n : Nat) : n * 1 = n := by sorry --49
+set_option maxRecDepth 1000 in
+theorem last : True := by sorry --50"""
+
+LINES = {
+    int(number): line
+    for line, text in enumerate(AWKWARD.split("\n"), 1)
+    if (m := re.search(r"--([\d ]+)$", text)) is not None
+    for number in m.group(1).split()
+}
 UNPROVED = {14, 21}
 
 
@@ -90,12 +161,18 @@ def test_every_sorry_and_only_those(newline: str, turnstile: Callable, tmp_path:
     outcomes = {i + 1: t["outcome"] for i, t in enumerate(document["tasks"])}
     assert {i for i, o in outcomes.items() if o != "proved"} == UNPROVED, document["tasks"]
     assert outcomes[14] == "data"
-    assert (done.code, document["proved"], document["total"]) == (1, 21, 23)
+    assert (done.code, document["proved"], document["total"]) == (1, 48, 50)
+    assert all(t["name"] for t in document["tasks"])
     assert file.read_bytes() == original
 
     # Outside of the sorries the file is the same to the byte.
-    words = re.compile(rb"\bsorry\b(?=[^\n]*--\d)")
-    kept = words.split(original)
+    unreached = [i for i, x in enumerate(AWKWARD.split("\n"), 1) if "Lean never comes here" in x or "does not run it here" in x]
+    assert document["unreached"] == unreached
+    places = [i for w, i in code_words(AWKWARD) if w == "sorry"]
+    places = [i for i in places if AWKWARD.count("\n", 0, i) + 1 in LINES.values()]
+    assert len(places) == 50
+    ends = [0, *(i + len("sorry") for i in places)]
+    kept = [AWKWARD[a:b].replace("\n", newline).encode() for a, b in zip(ends, [*places, len(AWKWARD)], strict=True)]
     filled = out.read_bytes()
     at = 0
     for part in kept:
@@ -109,7 +186,8 @@ def test_every_sorry_and_only_those(newline: str, turnstile: Callable, tmp_path:
     # A second run takes everything from the results, searching nothing, to the same file.
     again = turnstile("prove", file, "--out", tmp_path / "again.lean", "--json", "--workers", 1, "--resume")
     assert (tmp_path / "again.lean").read_bytes() == filled
-    assert len(log.read_text().splitlines()) == 1 + 23
+    # A line for each when it was found, and one when the file as a whole was judged.
+    assert len({json.loads(x)["key"] for x in log.read_text().splitlines()[1:]}) == 50
     assert [t["lean_calls"] for t in again.document["tasks"]] == [t["lean_calls"] for t in document["tasks"]]
 
     # Only what rests on the two that are left is refused.
@@ -160,5 +238,26 @@ def test_theorems_and_their_negations(turnstile: Callable, tmp_path: Path) -> No
     assert [t["outcome"] for t in tasks][:3] == ["proved", "disproved", "error"]
     assert f"{file}:3:" in tasks[2]["reason"]
     assert tasks[3]["outcome"] == "exhausted"
-    assert {"name", "line", "outcome", "proof", "reason", "lean_calls", "seconds", "prover"} == set(tasks[0])
+    fields = {"name", "line", "outcome", "proof", "reason", "lean_calls", "seconds", "prover", "remarks", "area"}
+    assert fields == set(tasks[0])
     assert "theorem true " not in out.read_text() or turnstile("verify", out).code == 0
+
+
+def test_ctrl_c_leaves_a_usable_file(tmp_path: Path, turnstile: Callable) -> None:
+    """What was found is judged and written; the rest stays `sorry`, and is said to be untried."""
+    hard = "(f : Nat → Nat) (h : ∀ x, f (f x) = f x + x) : f (f 1) + f 0 = f 7 + f 5"
+    source = "theorem easy : 1 = 1 := by sorry\n" + "".join(f"theorem hard{i} {hard} := by sorry\n" for i in range(20))
+    file, out, log = tmp_path / "x.lean", tmp_path / "out.lean", tmp_path / "results.jsonl"
+    file.write_text(source)
+    arguments = ["--policy", "portfolio,explorer", "--budget", "400", "--workers", "1", "--json"]
+    command = [sys.executable, "-m", "prover.cli", "prove", file, "--out", out, "--results", log, *arguments]
+    process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 2):
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    document = json.loads(process.communicate(timeout=120)[0])
+    assert process.returncode == 130 and document["interrupted"]
+    outcomes = {t["name"]: (t["outcome"], t["reason"]) for t in document["tasks"]}
+    assert outcomes["easy"] == ("proved", "") and outcomes["hard19"] == ("budget", "interrupted")
+    assert out.read_text() == source.replace("sorry", "rfl", 1) and file.read_text() == source
+    assert turnstile("verify", out, "--json").lines[0]["verdict"] == "proved"

@@ -1,0 +1,122 @@
+"""`turnstile prove FOLDER`: every `.lean` file of a Lake project that has a `sorry`, each after those that it imports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prover.commands.batch import Settings
+from prover.commands.lean_file import prove_file
+from prover.commands.output import say
+from prover.commands.results import Results
+from prover.errors import UserError
+from prover.files import write_whole
+from prover.filling import Standing
+from prover.lean.project import LAKEFILES, Project, imports_of
+from prover.lean.runtime import native_lean
+from prover.lean.text import LeanText, code_words, read
+
+_ALSO = (*LAKEFILES, "lean-toolchain", "lake-manifest.json")
+"""What makes a folder of Lean files a project."""
+
+
+def project_files(project: Project) -> list[LeanText]:
+    """Its files with a `sorry`, by path. Raises UserError for one that cannot be Lean source, or where there are none."""
+    texts = [read(path) for path in project.files()]
+    found = [text for text in texts if any(word == "sorry" for word, _ in code_words(text.body))]
+    if not found:
+        raise UserError(f"{project.folder}: no .lean file of this project has a `sorry`")
+    return found
+
+
+def use_project(folder: Path) -> bool:
+    """Let native Lean find the project's modules and packages, compiled. False where there is no native Lean."""
+    if os.environ.get("TURNSTILE_LEAN") == "embedded" or native_lean() is None or (lake := shutil.which("lake")) is None:
+        return False
+    command = [lake, "env", "printenv", "LEAN_PATH"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode or not done.stdout.strip():
+        last = (done.stderr.strip().splitlines() or ["no LEAN_PATH"])[-1]
+        raise UserError(f"{folder}: `lake env` failed: {last}; run `lake build` there first")
+    os.environ["LEAN_PATH"] = done.stdout.strip()
+    return True
+
+
+def _in_order(texts: Sequence[LeanText], project: Project) -> tuple[list[LeanText], dict[str, str]]:
+    """(the files, each after those that it imports; path -> why a file cannot be had)."""
+    wanted = {text.path: text for text in texts}
+    ordered: dict[str, LeanText] = {}
+    far: dict[str, str] = {}
+    for text in texts:
+        try:
+            before = imports_of(text, project).own
+        except UserError as error:
+            before, far[text.path] = (), _about(text, error)
+        for path in [*(own.text.path for own in before), text.path]:
+            if path in wanted:
+                ordered.setdefault(path, wanted[path])
+    return list(ordered.values()), far
+
+
+def _about(text: LeanText, error: UserError) -> str:
+    """An error that begins with the name of a file: this one, or one that it imports."""
+    return str(error) if str(error).startswith(f"{text.path}:") else f"{text.path}: stands on {error}"
+
+
+async def prove_project(
+    project: Project, settings: Settings, log: Results, out: Path | None, in_place: bool
+) -> tuple[dict[str, Any], bytes]:
+    """(the answer's fields, nothing). Filled files go over the originals, or with the rest of the project under `out`."""
+    folder = project.folder
+    began = time.monotonic()
+    tasks: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+    interrupted, lean = False, ""
+    use_project(folder)
+    texts, far = _in_order(project_files(project), project)
+    if len(far) == len(texts):
+        raise UserError(f"{folder}: no file with a `sorry` can be had: {far[texts[0].path]}")
+    if out is not None:
+        _copy(project, out)
+    done: dict[str, Standing] = {}
+    for text in texts:
+        reason = far.get(text.path, "")
+        entry: dict[str, Any] = {"file": text.path, "proved": 0, "total": 0, "reason": reason, "out": None}
+        files.append(entry)
+        if not reason and not interrupted:
+            try:
+                answer, filled, done[text.path] = await prove_file(text, settings, log, project, done)
+            except UserError as error:  # one broken file of many
+                reason = entry["reason"] = _about(text, error)
+        if reason:
+            say(f"turnstile: left out: {reason}")
+            continue
+        if interrupted:
+            entry["reason"] = "interrupted"
+            continue
+        interrupted, lean = answer["interrupted"], answer["lean"]
+        entry.update(proved=answer["proved"], total=answer["total"])
+        tasks += [{"file": text.path, **task} for task in answer["tasks"]]
+        say(f"turnstile: {text.path}: {answer['proved']} of {answer['total']} proved")
+        if in_place or out is not None:
+            target = Path(text.path) if out is None else out / Path(text.path).relative_to(folder)
+            write_whole(target, filled)
+            entry["out"] = str(target)
+    return {
+        "tasks": tasks, "files": files, "proved": sum(t["outcome"] == "proved" for t in tasks), "total": len(tasks),
+        "interrupted": interrupted, "lean": lean, "seconds": round(time.monotonic() - began, 2),
+    }, b""  # fmt: skip
+
+
+def _copy(project: Project, out: Path) -> None:
+    """The project's own files as they are: what is filled then goes over them, and the whole can be built and verified."""
+    extra = [project.folder / name for name in _ALSO if (project.folder / name).is_file()]
+    for path in [*project.files(), *extra]:
+        target = out / path.relative_to(project.folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, path.read_bytes())

@@ -1,0 +1,191 @@
+"""`turnstile prove` on a `.lean` file: its sorries tried, put in, and judged as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from curricula.lean_file import Hole, load_file
+from prover.attempt import Found, attempt
+from prover.commands.batch import Settings, document, page_written, stoppable, until
+from prover.commands.output import one_line
+from prover.commands.progress import Report, progress
+from prover.commands.results import Results
+from prover.commands.verify import explain_import
+from prover.crew import IN_TURN, premises_for
+from prover.errors import UserError
+from prover.filling import Filled, Filler, Standing
+from prover.lean.project import Imports, Project, imports_of
+from prover.lean.server import LeanDied, LeanError, LeanServer
+from prover.lean.text import LeanText, code_words
+from prover.lean.theorem import ProofState, Theorem
+from prover.statements import Remark, at_once, duplicates, fingerprint, remarks_to, vacuous
+
+WITH_PROOF = ("found", "proved", "rejected")
+"""Outcomes in a results file whose proof may be put in: the file as a whole is judged anew each time."""
+
+
+async def prove_file(
+    text: LeanText,
+    settings: Settings,
+    log: Results,
+    project: Project | None = None,
+    done: Mapping[str, Standing] | None = None,
+) -> tuple[dict[str, Any], bytes, Standing]:
+    """(the answer's fields, the filled file's bytes, how it stands before files that import it).
+
+    `project`: where its imports are looked for (None: the one that it is in); `done`: how files of it stand, by path. Raises
+    UserError where the file, or one that it imports, has an error as it is.
+    """
+    began = time.monotonic()
+    imports = imports_of(text, project)
+    rows: dict[int, dict[str, Any]] = {}
+    filled = Filled()
+    servers = [LeanServer(constants=settings.wants_premises) for _ in range(settings.workers)]
+    with stoppable() as stop:
+        try:
+            await servers[0].start()
+            try:
+                before = await _before(servers[0], imports, done or {})
+                sources = [b.source(proved=True) for b in before]
+                found_holes, states = await load_file(servers[0], text, imports.shipped, sources)
+            except LeanError as error:
+                raise UserError(explain_import(one_line(str(error)), text.path)) from None
+            except LeanDied as error:
+                raise UserError(f"{text.path}: Lean did not get through it: {one_line(str(error))}") from None
+            unreached = _unreached(text, found_holes)
+            proofs = [i for i, h in enumerate(found_holes) if h.proposition]
+            holes = found_holes[: settings.limit]
+            keys = [f"{text.path}: {h.name} at {h.line}:{h.column}" for h in holes]
+
+            def row(i: int, found: Found, remarks: Sequence[Remark] = ()) -> dict[str, Any]:
+                state = states[i][0]
+                theorem = Theorem(holes[i].name, "", context=text.path)
+                return {
+                    "key": keys[i], "name": holes[i].name, "line": holes[i].line, "outcome": found.outcome,
+                    "proof": found.script, "reason": found.message, "lean_calls": found.lean_calls,
+                    "seconds": round(found.seconds, 3), "prover": found.prover, "remarks": remarks_to(remarks),
+                    "goal": state.text, "area": text.path, "outline": found.outline,
+                    "statement_hash": fingerprint(theorem, state),
+                }  # fmt: skip
+
+            todo: deque[int] = deque()
+            for i, hole in enumerate(holes):
+                if (known := log.rows.get((keys[i], 0))) is not None:
+                    rows[i] = dict(known)
+                elif not hole.proposition:
+                    rows[i] = row(i, Found("data", message="stands for data, not for a proof"))
+                    log.add(rows[i])
+                else:
+                    todo.append(i)
+            premises = premises_for(settings.wants_premises, imports.shipped)
+
+            async def serve(number: int, report: Report) -> None:
+                if number >= len(todo):
+                    return
+                server, mine = servers[number], states
+                if number:
+                    await server.start()
+                    mine = (await load_file(server, text, imports.shipped, sources))[1]
+
+                async def work() -> None:
+                    while todo and not stop.is_set():
+                        i = todo.popleft()
+                        name = holes[i].name
+                        theorem = Theorem(name, "", imports=imports.shipped)
+                        found = await _hole(theorem, mine[i], server, settings, premises)
+                        remarks = await _look(mine[i][0], server, found) if settings.look else ()
+                        rows[i] = row(i, found, remarks)
+                        log.add(rows[i])
+                        page_written(settings, found, name, i, len(holes))
+                        report(name, found.outcome, found.lean_calls)
+
+                await asyncio.gather(*(work() for _ in range(IN_TURN)))
+
+            with progress(len(todo), "sorries") as report:
+                await until(stop, *(serve(n, report) for n in range(len(servers))))
+            scripts = {i: r["proof"] for i, r in rows.items() if r["outcome"] in WITH_PROOF}
+            if scripts:
+                await asyncio.gather(*(s.close() for s in servers))
+                filler = Filler(text, found_holes, proofs, imports.shipped, before)
+                async with filler:
+                    filled = await filler.settle(scripts)
+        finally:
+            await asyncio.gather(*(s.close() for s in servers))
+        interrupted = stop.is_set()
+    tasks = []
+    for i, hole in enumerate(holes):
+        task = dict(rows.get(i) or row(i, Found("budget", message="interrupted")))
+        if task["outcome"] in WITH_PROOF:
+            outcome = "proved" if i in filled.texts else "rejected"
+            reason = "" if i in filled.texts else filled.refused.get(i, "")
+            if (outcome, reason) != (task["outcome"], task["reason"]):
+                task.update(outcome=outcome, reason=reason)
+                log.add({k: v for k, v in task.items() if k != "outline"})
+        for name in ("key", "area", "goal", "outline"):
+            task.pop(name, None)
+        tasks.append({**task, "column": hole.column, "axioms": list(filled.axioms.get(i, ()))})
+    duplicates(tasks)
+    for task in tasks:
+        task.pop("statement_hash")
+    edits = [(holes[i].start, holes[i].stop, t) for i, t in filled.texts.items()]
+    answer = {**document(tasks, began, interrupted), "unreached": unreached}
+    return answer, text.to_bytes(edits), Standing("", text, found_holes, frozenset(proofs), filled.texts)
+
+
+async def _before(server: LeanServer, imports: Imports, done: Mapping[str, Standing]) -> list[Standing]:
+    """How the files that stand before one stand: as they were filled, else as they are."""
+    found: list[Standing] = []
+    for own in imports.own:
+        if (known := done.get(own.text.path)) is not None:
+            found.append(replace(known, module=own.module))
+        elif all(word != "sorry" for word, _ in code_words(own.text.body)):
+            found.append(Standing(own.module, own.text))
+        else:
+            sources = [b.source(proved=True) for b in found]
+            holes, states = await load_file(server, own.text, imports.shipped, sources)
+            await server.free([state for here in states for state in here])
+            proofs = frozenset(i for i, h in enumerate(holes) if h.proposition)
+            found.append(Standing(own.module, own.text, holes, proofs))
+    return found
+
+
+def _unreached(text: LeanText, holes: Sequence[Hole]) -> list[int]:
+    """Lines of `sorry`s that Lean never comes to, which so stand for nothing: in a field's default tactic, in an alternative
+    of `first` that is not needed."""
+    starts = {h.start for h in holes}
+    found = [len(text.text[:i].encode()) for word, i in code_words(text.text) if word == "sorry"]
+    return sorted({text.line(at) for at in found if at not in starts})
+
+
+async def _look(state: ProofState, server: LeanServer, found: Found) -> list[Remark]:
+    """What is odd about a place's goal. By Lean's word in the search: the audit judges the file, which has no such proof."""
+    remarks = [await vacuous(state, server)]
+    if found.outcome == "found":
+        remarks.append(await at_once(state, server, found.script))
+    return [r for r in remarks if r is not None]
+
+
+async def _hole(
+    theorem: Theorem, states: Sequence[ProofState], server: LeanServer, settings: Settings, premises: Any
+) -> Found:
+    """An attempt at a `sorry`: one script that proves every state that it stands for."""
+    scripts: list[str] = []
+    calls, seconds, last = 0, 0.0, Found("error")
+    for state in states:
+        left = max(1, settings.budget - calls)
+        last = await attempt(theorem, state, server, settings.provers, left, premises, settings.tree is not None)
+        calls, seconds = calls + last.lean_calls, seconds + last.seconds
+        if last.outcome != "found":
+            return Found(last.outcome, "", calls, seconds, last.message, "", last.page, last.outline)
+        if last.script not in scripts:
+            scripts.append(last.script)
+    script = scripts[0]
+    if len(scripts) > 1:
+        flat = [s.replace("\n", "\n   ") for s in scripts]
+        script = "first\n" + "\n".join(f"| ({s})" for s in flat)
+    return Found("found", script, calls, seconds, "", last.prover, last.page, last.outline)

@@ -1,0 +1,164 @@
+"""Long batches, small: killed and resumed, stopped by Ctrl-C, on Ray, under a total budget; and what is said of statements."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prover.bench import batch
+from prover.commands.results import Results, read_results
+from prover.errors import UserError
+from prover.schedule import FIRST, GROWTH, Schedule
+
+ARGUMENTS = ["set:library-train", "--limit", "30", "--workers", "2", "--seed", "3"]
+
+
+@pytest.mark.lean
+@pytest.mark.timeout(1800)
+def test_killed_three_times_and_resumed(tmp_path: Path) -> None:
+    """Nothing is tried twice, nothing is lost, and all ends as in a batch that is left alone."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    one = batch.run_whole(whole, ARGUMENTS)
+    other = batch.run_killed(killed, ARGUMENTS, 3, 30, seed=1)
+    assert one["total"] == 30 and 0 < one["proved"] < 30
+    assert batch.differences(one, other) == []
+    finished = batch.attempts(killed)
+    assert len(finished) == 30 and set(finished.values()) == {1}
+    assert batch.found_twice(killed) == 0
+    assert (whole / "proofs.lean").read_bytes() == (killed / "proofs.lean").read_bytes()
+    assert 0 < one["lean_utilisation"] <= 1 and one["memory_mb"]["peak"] > 100
+
+    # What is finished is not started again: no Lean, no time, the same answer.
+    again = batch.run_whole(killed, ARGUMENTS)
+    assert batch.differences(other, again) == [] and "lean_steps" not in again
+
+
+@pytest.mark.lean
+def test_ctrl_c_leaves_a_usable_result(tmp_path: Path) -> None:
+    process = subprocess.Popen(batch.command(tmp_path, ARGUMENTS), stdout=subprocess.PIPE)
+    while process.poll() is None and batch.lines(tmp_path / "results.jsonl") < 6:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    document = json.loads(out)
+    done = [t for t in document["tasks"] if t["reason"] != "interrupted"]
+    assert document["interrupted"] and 0 < len(done) < 30
+    finished = batch.attempts(tmp_path)
+    assert len(finished) == len(done)
+    assert (tmp_path / "proofs.lean").read_text().count("-- ") == document["proved"]
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+@pytest.mark.timeout(900)
+def test_the_same_on_ray(turnstile: Callable, tmp_path: Path) -> None:
+    arguments = ["prove", "set:library-train", "--limit", "8", "--json", "--workers", "2"]
+    here = turnstile(*arguments).document
+    there = turnstile(*arguments, "--ray", "local").document
+    assert batch.differences(here, there) == []
+    assert there["lean"] == here["lean"] and there["lean_steps"] > 0
+
+
+@pytest.mark.lean
+def test_what_is_odd_about_statements(turnstile: Callable, tmp_path: Path) -> None:
+    rows = [
+        ("plain", "(p q : Prop) (h : p ∧ q) (g : ∀ x : Nat, x = x) : q ∧ p ∧ (q → p)"),
+        ("easy", "(n : Nat) : n + 0 = n"),
+        ("twin", "(m : Nat) : m + 0 = m"),
+        ("empty", "(a b : Nat) (h : a < b) (g : b < a) : a = 17"),
+        ("emptier", "(a b : Nat) : a < b → b < a → a = 17"),
+        ("denial", "(a : Nat) : ¬ a < a"),
+        ("refutes", "(a b : Nat) (h : a < b) (g : b < a) : False"),
+        ("wrong", "(n : Nat) : n = n + 1"),
+        ("hopeless", "(f : Nat → Nat) (h : ∀ n, f (f n) = n) : f 0 = f 0 + f 1"),
+    ]
+    file, results = tmp_path / "x.jsonl", tmp_path / "results.jsonl"
+    file.write_text("".join(json.dumps({"name": n, "statement": s}) + "\n" for n, s in rows))
+    done = turnstile("prove", file, "--json", "--workers", 1, "--disprove", "0.5", "--results", results)
+    tasks = {t["name"]: t for t in done.document["tasks"]}
+    said = {n: {r["kind"]: r["detail"] for r in t["remarks"]} for n, t in tasks.items()}
+    assert {n for n, s in said.items() if "vacuous" in s} == {"empty", "emptier"}
+    assert {n for n, s in said.items() if "false" in s} == {"wrong"}
+    assert {n: s["duplicate"] for n, s in said.items() if "duplicate" in s} == {"twin": "easy"}
+    assert said["easy"]["at once"] == "rfl" and "at once" in said["empty"]
+    assert not {"hopeless", "wrong"} & {n for n, s in said.items() if "at once" in s}
+    assert tasks["wrong"]["outcome"] == "disproved"
+    # A proof of the negation is source that Lean takes as it stands.
+    assert turnstile("verify", "--statement", ": ¬ (∀ (n : Nat), (n = n + 1))", "--proof", tasks["wrong"]["proof"]).code == 0
+    # The page says it too.
+    assert turnstile("report", results).code == 0
+    page = (tmp_path / "results.html").read_text()
+    assert "the same statement as easy" in page and "its hypotheses contradict each other" in page
+    without = turnstile("prove", file, "--json", "--workers", 1, "--no-look", "--limit", 4).document["tasks"]
+    assert all(r["kind"] == "duplicate" for t in without for r in t["remarks"])
+
+
+@pytest.mark.lean
+def test_a_total_budget_is_kept(turnstile: Callable, tmp_path: Path) -> None:
+    document = turnstile(
+        "prove", "set:turnstile-basics", "--limit", "12", "--json", "--workers", 2, "--policy", "portfolio,explorer",
+        "--total-budget", 150, "--results", tmp_path / "results.jsonl",
+    ).document  # fmt: skip
+    assert 0 < sum(t["lean_calls"] for t in document["tasks"]) <= 150
+    assert document["proved"] > 0
+    tries = batch.attempts(tmp_path)
+    assert set(tries.values()) == {1}, "nothing is tried twice"
+
+
+def run(schedule: Schedule, hard: Callable[[int], int]) -> tuple[int, set[int]]:
+    """(calls spent, tasks solved) where a task takes `hard(task)` calls."""
+    spent, solved = 0, set()
+    while grants := schedule.next_round():
+        for grant in grants:
+            won = hard(grant.task) <= grant.calls
+            calls = min(grant.calls, hard(grant.task))
+            spent += calls
+            solved |= {grant.task} if won else set()
+            schedule.report(grant, calls, won, won)
+    return spent, solved
+
+
+def test_a_total_goes_where_it_pays() -> None:
+    areas = ["rich"] * 50 + ["poor"] * 50
+
+    def hard(task: int) -> int:
+        return (5, 20, 100)[task % 3] if task < 50 else 10_000
+
+    assert run(Schedule(areas, 512), hard) == (sum(min(512, hard(i)) for i in range(100)), set(range(50)))
+    spent, solved = run(Schedule(areas, 512, total=4000), hard)
+    assert spent <= 4000
+    # Evenly spread, 40 calls each would solve the 34 that take 5 or 20 calls.
+    assert len(solved) >= 45
+    spent, solved = run(Schedule(areas, 512, total=100), hard)
+    assert spent <= 100 and solved
+    assert run(Schedule(areas, 512, total=3), hard) == (0, set())
+    first = Schedule(areas, 512, total=10**6).next_round()
+    assert [g.calls for g in first] == [FIRST] * 100 and GROWTH > 1
+
+
+def test_results_survive_a_cut_line_and_refuse_a_second_writer(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    log = Results(path, {"input": "x"}, resume=True)
+    rows = [{"key": f"{i} é", "try": 0, "outcome": "proved", "outline": {"goals": [["big"]]}} for i in range(3)]
+    for row in rows:
+        log.add(row)
+    with pytest.raises(UserError, match="another turnstile"):
+        Results(path, {"input": "x"}, resume=True)
+    log.close()
+    whole = path.read_bytes()
+    for cut in range(len(whole) - 60, len(whole)):
+        path.write_bytes(whole[:cut])
+        log = Results(path, {"input": "x"}, resume=True)
+        assert len(log.rows) == 2 and not any("outline" in r for r in log.rows.values())
+        log.add(rows[2])
+        log.close()
+        assert path.read_bytes() == whole
+    assert [r["outline"] for r in read_results(path)[1]] == [r["outline"] for r in rows]

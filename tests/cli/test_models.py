@@ -1,0 +1,50 @@
+"""Models by name on the command line: what they are, and what is wrong with them in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STATEMENT = ("--statement", "(p : Prop) (h : p) : p")
+
+POLICIES = [
+    ("hf:/nowhere", "hf:/nowhere?template=NAME"),
+    ("hf:?template=names", "a place is missing"),
+    ("hf:/nowhere?template=names", "/nowhere: cannot be used as a policy"),
+    ("hf:/nowhere?colour=red", "unknown option 'colour'; hf: takes ?device="),
+    ("hf:/nowhere?template=nonsense", "there are bfs-prover"),
+    ("openai:http://127.0.0.1:9/v1?folder=/nowhere&template=nonsense#m", "nonsense"),
+]
+
+
+@pytest.mark.parametrize(("policy", "message"), POLICIES)
+def test_wrong_policies(turnstile: Callable[..., Any], policy: str, message: str) -> None:
+    done = turnstile("prove", *STATEMENT, "--policy", policy)
+    assert done.code == 2 and done.out == ""
+    assert done.err.startswith("turnstile: ") and done.err.count("\n") == 1
+    assert message in done.err
+
+
+@pytest.mark.skipif(getattr(importlib.util.find_spec("vllm"), "origin", None) is not None, reason="vLLM is installed here")
+def test_without_vllm(turnstile: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    done = turnstile("prove", *STATEMENT, "--policy", f"vllm:{tmp_path}?template=names")
+    assert done.code == 2 and "vLLM is not installed here" in done.err and "make test-vllm" in done.err
+
+
+def test_tune_faults(turnstile: Callable[..., Any], tmp_path: Path) -> None:
+    pairs = tmp_path / "p.jsonl"
+    pairs.write_text('{"goal": "⊢ p", "tactic": "simp"}\n')
+    for arguments, message in [
+        (("/nowhere", pairs, "--out", tmp_path), "name a new folder"),
+        (("/nowhere", tmp_path / "none.jsonl", "--out", tmp_path / "o"), "cannot be read"),
+        (("/nowhere", pairs, "--out", tmp_path / "o", "--epochs", "0"), "must be positive"),
+        (("/nowhere", pairs, "--out", tmp_path / "o", "--template", "names"), "/nowhere: cannot be trained"),
+    ]:
+        done = turnstile("tune", *arguments)
+        assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
+    assert not (tmp_path / "o").exists()

@@ -1,0 +1,63 @@
+"""Who proves a theorem: the portfolio first, and what it leaves to a checkpoint's model, or to one behind a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.models.small_server import SmallServer, completion
+
+pytestmark = pytest.mark.lean
+
+SLOW = "def slow : Nat → Nat\n  | 0 => 0\n  | n + 1 => slow n + 1"
+TACTIC = "induction n <;> simp_all [slow]"
+ROWS = [
+    {"name": "easy", "statement": "(n : Nat) : n + 0 = n"},
+    {"name": "hard", "statement": "(n : Nat) : slow n = n", "context": SLOW},
+    {"name": "harder", "statement": "(n : Nat) : slow (slow n) = n + 0", "context": SLOW},
+]
+
+
+@pytest.fixture
+def theorems(tmp_path: Path) -> Path:
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in ROWS))
+    return path
+
+
+def test_a_server_for_the_rest(theorems: Path, turnstile: Callable) -> None:
+    server = SmallServer(lambda number, body: completion(["rfl", TACTIC] if "slow (" not in body["prompt"] else ["rfl"]))
+    policy = f"openai:{server.address}?template=bfs-prover"
+    try:
+        document = turnstile("prove", theorems, "--json", "--workers", 1, "--policy", f"portfolio,{policy}").document
+    finally:
+        server.shutdown()
+        server.server_close()
+    easy, hard, harder = document["tasks"]
+    assert [t["outcome"] for t in (easy, hard)] == ["proved", "proved"] and harder["outcome"] != "proved"
+    assert (easy["prover"], hard["prover"]) == ("portfolio", policy)
+    assert hard["proof"] == TACTIC and hard["lean_calls"] > easy["lean_calls"]
+    assert server.asked and all("slow" in a["prompt"] for a in server.asked), "asked only for what the portfolio left"
+
+
+def test_a_checkpoint_for_the_rest(theorems: Path, turnstile: Callable, tmp_path: Path) -> None:
+    from prover.models.learner import Learner, LearnerConfig, PolicyExample
+    from prover.models.prompt import PromptConfig
+    from prover.models.tokenizer import train_tokenizer
+    from prover.models.transformer import LanguageModelPolicy, new_model
+
+    goal = "n : Nat\n⊢ slow n = n"
+    tokenizer = train_tokenizer([goal, TACTIC, "rfl", "simp", "omega"] * 20, 512)
+    model = new_model(len(tokenizer), hidden=64, layers=2, heads=4, intermediate=128, positions=160)
+    prompt = PromptConfig(max_prompt=96)
+    learner = Learner(model, tokenizer, prompt, LearnerConfig(batch_tokens=512, warmup=5))
+    learner.train([PolicyExample(goal, TACTIC)] * 4, steps=80)
+    LanguageModelPolicy(learner.model.eval(), tokenizer, prompt).save(tmp_path / "run/checkpoints/0001")
+    run = tmp_path / "run"
+    document = turnstile("prove", theorems, "--json", "--workers", 1, "--policy", f"portfolio,{run}", "--limit", 2).document
+    easy, hard = document["tasks"]
+    assert [t["outcome"] for t in (easy, hard)] == ["proved", "proved"], document["tasks"]
+    assert (easy["prover"], hard["prover"], hard["proof"]) == ("portfolio", str(run), TACTIC)
