@@ -2,18 +2,21 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+VLLM   := .venv-vllm
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-again test-fast test-slow soak lint lean bench setup clean
+.PHONY: train test test-again test-vllm bench-vllm test-fast test-slow soak lint lean bench browser setup clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make train      learn to prove theorems, on real Lean, about 20 minutes; then look at runs/demonstration"
+	@echo "make train      learn to prove theorems, on real Lean, under 40 minutes; then look at runs/demonstration"
 	@echo "make test       the whole test suite against real Lean"
 	@echo "make test-fast  what needs no Lean, under a minute"
 	@echo "make test-slow  the long versions of tests"
+	@echo "make test-vllm  real vLLM on CPU: in this process, as a server, a round of learning through it"
 	@echo "make soak       50,000 steps on one Lean process"
+	@echo "make browser    a Chromium for the tests of pages, where this is root on Debian"
 	@echo "make lint       ruff and pyright"
 	@echo "make bench      measure the proof server and the search"
 	@echo "make lean       only set up Lean"
@@ -27,6 +30,24 @@ $(VENV)/.done: pyproject.toml
 	@$(BIN)/pip install --quiet "torch==2.13.0"
 	@$(BIN)/pip install --quiet --editable ".[test,lint]"
 	@touch $@
+
+# vLLM's CPU build wants numpy and others in versions of its own, and none of what its own list would bring besides: torch first
+# and exactly, then exactly this list, then the build and this project without their dependencies.
+$(VLLM)/.done: tests/vllm/requirements.txt pyproject.toml
+	@test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	@echo "turnstile: setting up $(VLLM) (a few minutes, once)" >&2
+	@$(VLLM)/bin/pip install --quiet "torch==2.13.0"
+	@$(VLLM)/bin/pip install --quiet --no-deps --requirement tests/vllm/requirements.txt
+	@$(VLLM)/bin/pip install --quiet --no-deps --editable .
+	@touch $@
+
+test-vllm: $(VLLM)/.done
+	@$(VLLM)/bin/python -m prover.lean.setup
+	@OMP_WAIT_POLICY=passive $(VLLM)/bin/python -m pytest -q tests/vllm --ignore tests/vllm/test_tensor_parallel.py
+	@OMP_WAIT_POLICY=passive $(VLLM)/bin/python -m pytest -q tests/vllm/test_tensor_parallel.py
+
+bench-vllm: $(VLLM)/.done
+	@$(VLLM)/bin/turnstile bench model --json
 
 lean: $(VENV)/.done
 	@$(BIN)/python -m prover.lean.setup
@@ -52,6 +73,13 @@ test-slow: lean
 soak: lean
 	@$(BIN)/python -m tests.lean.soak
 
+# Tests of pages need a Chromium. They are skipped without one: this may fail, and nothing else depends on it.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	  { echo "turnstile: no Chromium, so the tests of pages will be skipped: install Debian's chromium package" >&2; exit 1; }
+
 lint: $(VENV)/.done
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
@@ -61,4 +89,4 @@ bench: lean
 	@$(BIN)/turnstile bench search
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) .pytest_cache .ruff_cache .hypothesis
