@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from prover.errors import UserError
+from prover.lean.ray_pool import ACTOR_LOST
 from prover.lean.theorem import Verdict
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
@@ -211,16 +212,20 @@ class Fleet:
         for k, server in enumerate(self.servers):
             try:
                 ray.get(server.counters.remote(), timeout=30)
-            except RayActorError:
+            except ACTOR_LOST:
                 dead.append(k)
             except GetTimeoutError:
                 pass  # busy
         for k in dead:
-            self.replaced["model server"] += 1
-            self.say("a model server died and is replaced")
-            self.servers[k] = self._server(k)
+            self._replace_server(k)
         if dead:
             self.publish()
+
+    def _replace_server(self, k: int) -> Any:
+        self.replaced["model server"] += 1
+        self.say("a model server died and is replaced")
+        self.servers[k] = self._server(k)
+        return self.servers[k]
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
@@ -238,6 +243,8 @@ class Fleet:
         for k, m in enumerate(self.members.values()):
             m.queue = deque(tasks[k * share : (k + 1) * share])
             m.busy = 0
+        if not self.members:  # an elastic run whose machines are still to come
+            self._unassigned.extend(tasks)
         began = time.monotonic()
 
         def feed() -> None:
@@ -276,7 +283,7 @@ class Fleet:
                     try:
                         ray.get(ref)
                         self.members[i].up = True
-                    except RayActorError:
+                    except ACTOR_LOST:
                         self._lose(i)
                 elif ref in searching:
                     i, task = searching.pop(ref)
@@ -351,7 +358,7 @@ class Fleet:
                 found = ray.get([learner.learn.remote(*shared, seconds, version) for learner in self.learners])[0]
                 self.publish()
                 return found
-            except RayActorError:
+            except ACTOR_LOST:
                 if chance == CHANCES - 1:
                     raise
                 self.replaced["learner"] += 1
@@ -363,11 +370,17 @@ class Fleet:
         raise AssertionError("unreachable")
 
     def publish(self) -> None:
-        """The learner's newest weights to every model server, and the template weights to every prover."""
+        """The learner's newest weights to every model server, and the ranker and retriever to every prover."""
         published = ray.get(self.learners[0].publish.remote())
         if published:
-            versions = ray.get([server.load.remote(published[0]) for server in self.servers])
-            assert len(set(versions)) == 1, f"model servers serve different versions: {versions}"
+            loading = [server.load.remote(published[0]) for server in self.servers]
+            versions = set()
+            for k, version in enumerate(loading):
+                try:
+                    versions.add(ray.get(version))
+                except ACTOR_LOST:  # while nobody asked it anything
+                    versions.add(ray.get(self._replace_server(k).load.remote(published[0])))
+            assert len(versions) == 1, f"model servers serve different versions: {versions}"
         ranker, retriever = ray.put(self.ranker), ray.put(self.retriever)
         for i, m in self.members.items():
             m.actor.use.remote(self.servers[i % len(self.servers)], ranker, retriever)

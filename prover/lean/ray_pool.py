@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from prover.lean.pool import LeanPool
 from prover.lean.replay import Handles, Made
@@ -21,6 +21,8 @@ from prover.lean.steps import LeanDied, LeanError, Limits
 from prover.lean.theorem import ProofState, StepResult, Theorem
 
 _incarnations = itertools.count(1)
+ACTOR_LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
+"""What Ray raises for an actor that is gone: it died, or its machine did, or Ray ended it since memory was short."""
 _ATTEMPTS = 3
 """How often an actor is replaced for one request."""
 
@@ -120,7 +122,7 @@ class RayLeanPool:
                 place.actor = self._actor()
                 try:
                     await place.actor.start.remote()
-                except RayActorError:  # this one too, before it was up
+                except ACTOR_LOST:  # this one too, before it was up
                     continue
                 place.incarnation = next(_incarnations)
                 return
@@ -149,7 +151,7 @@ class RayLeanPool:
                 try:
                     found = await self._ask(place, request)
                     break
-                except RayActorError:
+                except ACTOR_LOST:
                     await self._replace(place, incarnation)
                     if attempt == _ATTEMPTS:
                         raise LeanDied(f"the Ray actor was lost {_ATTEMPTS} times while it opened a theorem") from None
@@ -184,7 +186,7 @@ class RayLeanPool:
                 await self._bring_back(place, state.id)
                 incarnation = place.incarnation
             results = await place.actor.step.remote(handle.remote, list(tactics))
-        except RayActorError as e:
+        except ACTOR_LOST as e:
             why = f"the Ray actor was lost: {str(e).splitlines()[0]}"
             try:
                 await self._replace(place, incarnation)

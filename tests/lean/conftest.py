@@ -1,4 +1,4 @@
-"""Real Lean for the tests here: one server and one auditor for the whole session, on one event loop."""
+"""Real Lean for the tests here: one server and one auditor for each file, on one event loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Loop:
-    """An event loop that lives as long as the session, so that a process started in one test serves the next."""
+    """An event loop that lives as long as the tests of a file, so that a process started in one test serves the next."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -29,14 +29,14 @@ class Loop:
         self._loop.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loop() -> Iterator[Loop]:
     loop = Loop()
     yield loop
     loop.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(loop: Loop) -> Iterator[LeanServer]:
     """A Lean process. Leave it as you found it: free what you open."""
     server = LeanServer(limits=Limits(seconds=20.0))
@@ -45,7 +45,7 @@ def server(loop: Loop) -> Iterator[LeanServer]:
     loop.run(server.close())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def auditor(loop: Loop) -> Iterator[Auditor]:
     auditor = Auditor()
     yield auditor

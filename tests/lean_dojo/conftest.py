@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def lean_dojo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
-    """The real package, with its cache in a temporary folder. Lean processes that Dojos share end with the session."""
+    """The real package, with its cache in a temporary folder."""
     types = package()
     from filelock import FileLock
     from lean_dojo.data_extraction.cache import cache
@@ -31,6 +31,12 @@ def lean_dojo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     object.__setattr__(cache, "cache_dir", folder)
     object.__setattr__(cache, "lock", FileLock(folder.with_suffix(".lock")))
     yield types
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_process_outlives_a_file() -> Iterator[None]:
+    """Lean processes that Dojos share would live as long as Python, a gigabyte in all."""
+    yield
     close_servers()
 
 

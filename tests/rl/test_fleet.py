@@ -93,8 +93,11 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     assert {f.found.outcome for f in found} <= {"proved", "budget", "exhausted"}, [f.found.reason for f in found]
     assert {f.found.model_version for f in found} == {1}
     assert fleet.replaced["model server"] == 1
+    # It dies again while nobody asks it anything, and is found dead when it shall load what was learned.
+    os.kill(workers("ModelServer")[0].pid, signal.SIGKILL)
     # Weights move through the object store, in place, and carry their version.
     fleet.learn(PAIRS, VALUES, 1.0, 2)
+    assert fleet.replaced["model server"] == 2 and fleet.replaced["learner"] == 1
     assert {f.found.model_version for f in fleet.run(with_model[:2])} == {2}
 
 
