@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MEND_VERSION = 4  # part of the cache folder's name: raise it with any change below
+MEND_VERSION = 5  # part of the cache folder's name: raise it with any change below
 
 
 class MendError(RuntimeError):
@@ -67,6 +67,12 @@ _REPLACEMENTS = [
         'defaultPrint=(...args)=>fs.writeSync(1,args.map(stringify).join(" ")+"\\n");',
         'defaultPrint=(...args)=>{var b=Buffer.from(args.map(stringify).join(" ")+"\\n"),o=0;while(o<b.length){'
         'try{o+=fs.writeSync(1,b,o)}catch(e){if(e.code!=="EAGAIN"&&e.code!=="EINTR")throw e}}};',
+    ),
+    # A program may say `IO.Process.exit`. On a thread that asks the main thread to exit, which waits for that thread: the process
+    # hung until its limit. The server ends itself in another way; here only somebody's text speaks.
+    (
+        "var exitJS=(status,implicit)=>{EXITSTATUS=status;",
+        'var exitJS=(status,implicit)=>{if(turnstileState)process.kill(process.pid,"SIGKILL");EXITSTATUS=status;',
     ),
     # Every pooled thread is a worker that loads the module again: one is enough, more start when Lean asks.
     ("var pthreadPoolSize=4;", "var pthreadPoolSize=turnstileState?0:1;"),
