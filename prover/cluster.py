@@ -7,7 +7,6 @@ away was working on is done again elsewhere.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from typing import Any
 
@@ -16,6 +15,7 @@ from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem, Verdict
+from prover.ray_start import start_ray
 
 PROVERS_PER_AUDITOR = 8
 RETRIES = 3
@@ -60,17 +60,11 @@ class RayCrew:
     """`workers` Lean processes (0: one a free processor) wherever the cluster has room, and auditors beside them."""
 
     def __init__(self, address: str, policy: str, seed: int, workers: int = 0) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
         self._ray = ray
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
-            if address == "local":
-                ray.init(address="local", include_dashboard=False, num_cpus=max(workers, os.cpu_count() or 1), **quiet)
-            else:
-                ray.init(address=address, **quiet)
+            start_ray(address, num_cpus=max(workers, os.cpu_count() or 1))
         except (ConnectionError, ValueError) as error:
             raise UserError(f"--ray {address}: no such cluster: {' '.join(str(error).split())[:200]}") from None
         self.size = workers or max(1, int(ray.available_resources().get("CPU", 1)))

@@ -7,7 +7,6 @@ search starts while `ray.audits` proofs wait for the audit.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from prover.lean.ray_pool import ACTOR_LOST
 from prover.lean.theorem import Verdict
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
+from prover.ray_start import start_ray
 from rl.actors.learner import LearnerActor
 from rl.actors.model_server import ModelServer
 from rl.actors.prover import AuditActor, Prover
@@ -91,23 +91,16 @@ class Fleet:
 
     def start(self) -> None:
         """Start Ray where none runs, and the actors; they get ready while tasks already wait. Raises UserError."""
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would put workers behind everything else
         c = self.config
         if not ray.is_initialized():
-            quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-            if c.ray.address:
-                try:
-                    ray.init(address=c.ray.address, **quiet)
-                except Exception as e:
-                    raise UserError(f"ray.address={c.ray.address}: no Ray cluster there ({type(e).__name__}); start one "
-                                    "with `ray start --head`, or leave the address out") from None  # fmt: skip
-            else:
-                ray.init(
-                    address="local", include_dashboard=False, num_cpus=max(4, os.cpu_count() or 1),
-                    resources={"prover": float(c.prover.provers)}, **quiet,
-                )  # fmt: skip
+            local = {"num_cpus": max(4, os.cpu_count() or 1), "resources": {"prover": float(c.prover.provers)}}
+            try:
+                start_ray(c.ray.address or "local", **local)
+            except Exception as e:
+                if not c.ray.address:
+                    raise
+                raise UserError(f"ray.address={c.ray.address}: no Ray cluster there ({type(e).__name__}); start one "
+                                "with `ray start --head`, or leave the address out") from None  # fmt: skip
             self._own_ray = True
         self.servers = [self._server(k) for k in range(c.ray.model_servers)]
         self.learners = self._learners()

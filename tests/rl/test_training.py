@@ -59,35 +59,53 @@ def env() -> dict[str, str]:
     return {**clean, "PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    """A finished tiny run that was killed (-9, with everything it had started) in the middle and resumed."""
-    folder = tmp_path_factory.mktemp("training")
-    (folder / "tiny.toml").write_text(TINY)
+def until(folder: Path, attempts: int, *args: str) -> subprocess.Popen[str]:
+    """A run that was started and has recorded so many attempts of its first round."""
     log = (folder / "log").open("w")
     process = subprocess.Popen(
-        command("train", "tiny.toml"), cwd=folder, env=env(), stdout=log, stderr=log, start_new_session=True
+        command("train", *args), cwd=folder, env=env(), stdout=log, stderr=log, start_new_session=True, text=True
     )
     ledger = folder / "runs/tiny/ledger.sqlite"
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= 4:
+            if ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= attempts:
                 break
         except UserError:
             pass  # being made just now
         time.sleep(0.3)
     assert process.poll() is None, (folder / "log").read_text()[-2000:]
+    return process
+
+
+def recorded(folder: Path) -> dict[tuple[str, str], object]:
+    return {(a.phase, a.theorem.name): a for a in Ledger.open(folder / "runs/tiny", readonly=True).attempts()}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A finished tiny run that was killed (-9, with everything it had started) in the middle, resumed, told to end (SIGTERM),
+    and resumed."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "tiny.toml").write_text(TINY)
+    process = until(folder, 3, "tiny.toml")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    before = {(a.phase, a.theorem.name): a for a in Ledger.open(ledger, readonly=True).attempts()}
-    assert len(before) >= 9
+    before = recorded(folder)
+    assert len(before) >= 8
+    process = until(folder, 5, "--resume", "runs/tiny")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
+    said = (folder / "log").read_text()
+    assert "go on with: turnstile train --resume" in said and "***" not in said, said[-2000:]
+    between = recorded(folder)
     done = train(folder, "--resume", "runs/tiny", "--json")
     assert done.returncode == 0, done.stderr[-3000:]
     summary = json.loads(done.stdout)
     assert summary["trained"]["total"] == 5
-    after = {(a.phase, a.theorem.name): a for a in Ledger.open(ledger, readonly=True).attempts()}
-    assert {k: after[k] for k in before} == before, "a recorded attempt changed or was made again"
+    after = recorded(folder)
+    for earlier in (before, between):
+        assert {k: after[k] for k in earlier} == earlier, "a recorded attempt changed or was made again"
     return folder / "runs/tiny"
 
 
