@@ -102,7 +102,7 @@ class LearnConfig:
     harvest: int = 12
     """After a proof: so many more tactics tried on its first goal, for other ways to close it."""
     seconds: float = 60.0
-    """Time for learning in each round."""
+    """Time for learning in each round; on a CPU processor time, so that a busy machine takes longer and learns the same."""
     learning_rate: float = 1e-3
     warmup: int = 20
     """Steps until the full learning rate."""
@@ -115,9 +115,9 @@ class LearnConfig:
     lambda_: float = 0.7
     """λ of `td_lambda`."""
     ranker_seconds: float = 30.0
-    """Time for the ranker of tactics in each round."""
+    """Time for the ranker of tactics in each round; likewise."""
     retriever_seconds: float = 15.0
-    """Time for the retriever in each round, where it learns."""
+    """Time for the retriever in each round, where it learns; likewise."""
     batch_tokens: int = 384
     value_weight: float = 0.3
     threads: int = 2

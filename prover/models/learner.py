@@ -104,6 +104,9 @@ class Learner:
     ) -> dict[str, float]:
         """Trains until the first limit is reached and returns means over the call.
 
+        `seconds` are of the clock on a GPU; on a CPU they are this thread's processor time, so that a machine that is busy
+        with other things takes longer and learns the same.
+
         A call with the same examples as the last goes on within its epoch, so that stopping and resuming changes nothing.
         Metrics: loss, policy_loss and value_loss (nats a target), kl, accuracy and value_accuracy (of targets, by argmax), grad_norm, clipped
         (share of ratios), learning_rate, steps, epochs, tokens, tokens_per_second, seconds, skipped (tactics too long to
@@ -112,6 +115,8 @@ class Learner:
         if steps is None and epochs is None and seconds is None:
             raise ValueError("give train a limit: steps, epochs or seconds")
         start = time.monotonic()
+        clock = time.thread_time if self.device.type == "cpu" else time.monotonic
+        began = clock()
         rows, skipped = group(self.prompter, examples)
         if not rows:
             raise ValueError(f"nothing to learn: {len(examples)} examples, {skipped} of them too long (max_target)")
@@ -125,7 +130,7 @@ class Learner:
         sums: dict[str, float] = {}
         taken = 0
         while True:
-            spent = (time.monotonic() - start) / seconds if seconds is not None else 0.0
+            spent = (clock() - began) / seconds if seconds is not None else 0.0
             spent = parallel.largest(max(spent, taken / limit if limit < 1 << 60 else 0.0), self.device)
             if spent >= 1.0:
                 break

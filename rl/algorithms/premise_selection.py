@@ -127,10 +127,10 @@ def train_retriever(
         bag = torch.nn.functional.embedding_bag(ids, torch.cat([wholes, parts]), starts, per_sample_weights=weights, mode="sum")
         return torch.nn.functional.normalize(bag @ matrix, dim=1, eps=1e-6)
 
-    deadline = time.monotonic() + c.seconds
+    deadline = time.thread_time() + c.seconds
     losses: list[float] = []
     epoch = 0
-    while epoch < c.epochs and time.monotonic() < deadline:
+    while epoch < c.epochs and time.thread_time() < deadline:
         rng.shuffle(data)
         losses = []
         for at in range(0, len(data), c.batch):

@@ -39,6 +39,7 @@ class RankingConfig:
     """How to train."""
 
     seconds: float = 30.0
+    """Of processor time, so that a busy machine learns the same."""
     epochs: int = 20
     """At most."""
     batch: int = 16
@@ -71,7 +72,7 @@ def train_ranker(
     import torch
 
     c = config or RankingConfig()
-    deadline = time.monotonic() + c.seconds
+    deadline = time.thread_time() + c.seconds
     data = _prepare(rows, known)
     metrics = {"goals": float(len(data)), "tried": float(sum(len(g.tried) for g in data))}
     if not data:
@@ -93,7 +94,7 @@ def train_ranker(
 
     epoch = 0
     loss_sum = 0.0
-    while epoch < c.epochs and time.monotonic() < deadline:
+    while epoch < c.epochs and time.thread_time() < deadline:
         rng.shuffle(data)
         loss_sum = 0.0
         for at in range(0, len(data), c.batch):

@@ -5,6 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -145,3 +149,25 @@ def test_limits_and_refusals(tokenizer: PreTrainedTokenizerFast, tmp_path: Path)
         ValueExample("⊢ p", 16)
     assert learner.train(examples(6), seconds=0.3)["seconds"] < 3
     assert learner.train([*examples(6), PolicyExample("⊢ p", "x " * 500)], epochs=2)["skipped"] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pins processes to a processor")
+def test_a_busy_machine_learns_as_long(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Three others want the same processor: two seconds of learning take longer, and are two seconds all the same."""
+    allowed = os.sched_getaffinity(0)
+    one = {min(allowed)}
+    spin = f"import os\nos.sched_setaffinity(0, {one})\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(3)]
+    learner = small(tokenizer)
+    data = examples(20)
+    try:
+        os.sched_setaffinity(0, one)
+        began, worked = time.monotonic(), time.thread_time()
+        learner.train(data, seconds=2.0)
+        seconds, worked = time.monotonic() - began, time.thread_time() - worked
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for other in others:
+            other.kill()
+            other.wait()
+    assert 2.0 <= worked < 3.0 and seconds > 1.3 * worked
