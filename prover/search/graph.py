@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -20,6 +21,8 @@ RUNNING: Final = 4
 DUPLICATE: Final = 5
 STATUS_NAMES: Final = ("open", "solved", "failed", "untried", "running", "duplicate")
 
+LEAST_LOGPROB: Final = -1e6
+"""Stands for the logarithm of zero, which has no softmax."""
 MESSAGE_LIMIT: Final = 300
 """Characters kept of Lean's message on a failed tactic."""
 
@@ -169,7 +172,7 @@ class Graph:
             if s.tactic in known:
                 continue
             known.add(s.tactic)
-            node.edges.append(Edge(node, s.tactic, s.logprob, s.source))
+            node.edges.append(Edge(node, s.tactic, max(s.logprob, LEAST_LOGPROB), s.source))
             added += 1
         if added:
             self._set_priors(node)
@@ -215,7 +218,7 @@ class Graph:
         """Undo `take`: the call was cancelled."""
         edge.status = UNTRIED
         edge.parent.pending -= 1
-        edge.parent.untried.append(edge)
+        insort(edge.parent.untried, edge, key=lambda e: e.prior)
         self.entered.append(edge.parent)
 
     def fail(self, edge: Edge, error: str, message: str = "") -> None:

@@ -33,13 +33,14 @@ class Rule:
 def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     """argmax Q + c(N) P sqrt(N) / (1 + n) (Silver et al. 2018, AlphaZero, c(N) as in its pseudocode).
 
-    Walks in flight count as lost visits (virtual loss). An untried tactic has Q = value of the goal - fpu_reduction,
-    so only the most probable one needs a look. Priors are renormalised over the tactics that have not failed.
+    N: visits of the tactics and one, as the goal's own first visit. Walks in flight count as lost visits (virtual
+    loss). An untried tactic has Q = value of the goal - fpu_reduction, so only the most probable one needs a look.
+    Priors are renormalised over the tactics that have not failed.
     """
-    total = node.visits + node.virtual
-    scale = math.log((total + config.c_base + 1.0) / config.c_base) + config.c_init
-    scale *= math.sqrt(total + 1.0) / max(node.mass, 1e-9)
     loss = config.virtual_loss
+    total = node.visits + node.virtual * loss + 1.0
+    scale = math.log((total + config.c_base) / config.c_base) + config.c_init
+    scale *= math.sqrt(total) / max(node.mass, 1e-9)
     best = None
     best_score = -1.0
     for edge in node.live:

@@ -168,6 +168,7 @@ def _fill(graph: Graph, document: _Search) -> None:
     _renew_supports(graph, nodes)
     graph.entered.append(graph.root)
     status.spread(graph, graph.root)
+    graph.entered.sort(key=lambda n: n.id)  # as they were met: among equals, that decides
 
 
 def _renew_supports(graph: Graph, nodes: list[Node]) -> None:

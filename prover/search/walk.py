@@ -37,23 +37,26 @@ def descend(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
     """A walk to something to try, for a root not solved yet; None when all there is waits for Lean or a model.
 
     Of the goals that a tactic left the hardest comes first (AlphaProof). An edge back to a goal on the path is never
-    taken: a shortest proof does not repeat a goal on a branch.
+    taken: a shortest proof does not repeat a goal on a branch. A goal with nothing to try at or below it is widened
+    early, unless something in flight may soon change that: how much is in flight must not decide what is asked.
     """
     root = graph.root
     nodes: list[Node] = [root]
     edges: list[Edge] = []
     path = {root}
     banned: set[Edge] = set()
-    dead: set[Node] = set()
+    dead: dict[Node, bool] = {}  # whether what is in flight made it so
+    waits = [False]  # of each goal on the path, whether a way down from it ended at something in flight
     while True:
         node = nodes[-1]
         if wants_expansion(graph, node):
             return Walk(nodes, edges)
         edge = rule(node, config, banned)
         if edge is None:
-            if graph.can_expand(node) and not node.expanding and not node.pending:
+            waiting = waits.pop() or node.expanding or node.pending > 0
+            if graph.can_expand(node) and not waiting:
                 return Walk(nodes, edges)
-            dead.add(node)
+            dead[node] = waiting
             path.remove(node)
             nodes.pop()
             if not edges:
@@ -67,18 +70,21 @@ def descend(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
         if len(children) == 1:
             child = children[0]
             if child in dead or child in path:
+                waits[-1] |= dead.get(child, False)
                 banned.add(edge)
                 continue
         else:
             open_ = [c for c in children if c.status == OPEN]
             usable = [c for c in open_ if c not in dead]
             if not usable or any(c in path for c in open_):
+                waits[-1] |= any(dead.get(c, False) for c in open_)
                 banned.add(edge)
                 continue
             child = min(usable, key=_difficulty)
         edges.append(edge)
         nodes.append(child)
         path.add(child)
+        waits.append(False)
 
 
 def follow_supports(graph: Graph) -> Walk | None:
@@ -123,9 +129,9 @@ def descend_shorter(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk 
             return Walk(nodes, edges)
         edge = rule(node, config, banned[-1])
         if edge is None:
-            if graph.can_expand(node) and not node.expanding and not node.pending:
-                return Walk(nodes, edges)
             waiting += bool(node.pending or node.expanding)
+            if waiting == marks[-1] and graph.can_expand(node):
+                return Walk(nodes, edges)
             if waiting == marks.pop():
                 node.barren = max(node.barren, room[-1])
             dead[node] = max(dead.get(node, 0), room[-1])

@@ -16,6 +16,7 @@ def check_graph(graph: Graph, at_rest: bool) -> None:
         assert n.virtual >= 0 and n.pending >= sum(e.status == RUNNING for e in n.edges)
         assert n.mass > -1e-9 and n.mass < 1 + 1e-9
         assert len(set(n.untried)) == len(n.untried) == sum(e.status == UNTRIED for e in n.edges)
+        assert [e.prior for e in n.untried] == sorted(e.prior for e in n.untried)
         assert n.live == [e for e in n.live if e.status in (OPEN, SOLVED)]
         assert len(n.live) == sum(e.status in (OPEN, SOLVED) for e in n.edges)
         effects = [tuple(sorted(c.id for c in e.children)) for e in n.live]

@@ -1,12 +1,14 @@
-"""Budgets, faults, batches, freeing, merging, examples, disproof, memory and overhead of the search loop."""
+"""Budgets, batches, freeing, merging, widening, examples, disproof, memory and overhead of the search loop."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import time
 import tracemalloc
 from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -87,61 +89,26 @@ def test_budgets_in_seconds_and_tokens_end_a_search() -> None:
         Budget(lean_calls=-1)
 
 
-def test_an_exception_fails_the_tactic_and_many_end_the_search() -> None:
-    async def run() -> None:
-        problem = chain(5)
-        search, _ = started(problem, world=World(problem, raises=2), in_flight=1, max_expansions=4)
-        result = await search.run()
-        assert result.outcome == "proved" and result.stats.errors["crash"] == 2
-        search, world = started(problem, world=World(problem, raises=100), in_flight=1, max_exceptions=3)
-        result = await search.run()
-        assert result.outcome == "error" and "the server is gone" in result.message and len(world.steps) == 3
-        check_graph(search.graph, at_rest=True)
+def test_tokens_are_counted_by_who_spends_them() -> None:
+    class Counts(Tactics):
+        def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+            return 100 + len(suggestions)
 
-    asyncio.run(run())
+    class Reads(Knows):
+        def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+            return 1000
 
-
-def test_what_a_model_raises_is_raised_and_the_search_can_go_on() -> None:
-    class Broken(Tactics):
-        broken = True
-
-        def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-            if self.broken and self.queries > 2:
-                raise OSError("no such GPU")
-            return super().suggest(queries, n)
-
-    async def run() -> None:
-        problem = chain(5)
-        world, policy = World(problem, delay_s=0.0), Broken(problem)
-        search = Search(world.state(0), world, policy, config=SearchConfig(in_flight=4))
-        with pytest.raises(OSError, match="no such GPU"):
-            await search.run()
-        check_graph(search.graph, at_rest=True)
-        policy.broken = False
-        assert (await search.run()).outcome == "proved"
+    async def spent(value: Knows | None) -> int:
+        problem = chain(3)
+        world = World(problem)
+        search = Search(world.state(0), world, Counts(problem), cast(Any, value), config=SearchConfig(in_flight=1))
+        await search.run()
         await search.close()
-        assert not world.held
+        return search.stats().model_tokens
 
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize("selection", ["puct", "rollout", "best_first"])
-def test_a_cancelled_run_leaves_nothing_in_flight(selection: str) -> None:
-    async def run() -> None:
-        problem = chain(200)  # long enough not to be done before a busy machine cancels it
-        search, world = started(problem, world=World(problem, delay_s=0.003), in_flight=4, selection=selection)
-        for _ in range(5):
-            task = asyncio.create_task(search.run())
-            await asyncio.sleep(0.012)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            check_graph(search.graph, at_rest=True)
-        assert (await search.run()).outcome == "proved"
-        await search.close()
-        assert not world.held
-
-    asyncio.run(run())
+    least = chain(3).least(32)
+    assert asyncio.run(spent(None)) == asyncio.run(spent(Knows(least))) == 3 * 103
+    assert asyncio.run(spent(Reads(least))) == 3 * 103 + 2 * 1000  # two goals after the root
 
 
 def test_model_questions_are_gathered_and_lean_runs_meanwhile() -> None:
@@ -258,6 +225,60 @@ def test_widening_asks_again_without_dropping() -> None:
         await search.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("selection", ["puct", "best_first", "breadth", "rmax", "uniform"])
+def test_a_search_written_out_makes_the_calls_that_it_would_have_made(selection: str) -> None:
+    """All but `rollout`, where a run's end cuts a rollout short."""
+    rng = random.Random(3)
+    n = 400
+
+    def outcome(g: int) -> tuple[int, ...] | str:
+        later = range(g + 1, min(n, g + 30))
+        return tuple(rng.sample(later, rng.choice([1, 1, 2]))) if g + 31 < n and rng.random() < 0.6 else "error"
+
+    problem = Problem(tuple(tuple((-3 * rng.random(), outcome(g)) for _ in range(6)) for g in range(n)))
+    options = {"selection": selection, "in_flight": 1, "suggestions": 4}
+
+    async def run(first: int, more: int) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+        search, world = started(problem, **options)
+        await search.run(Budget(lean_calls=first))
+        data = search.to_bytes()
+        await search.close()
+        again = World(problem)
+        search = Search.from_bytes(data, again.state(0), again, Tactics(problem))
+        await search.run(Budget(lean_calls=more))
+        await search.close()
+        return world.steps, again.steps
+
+    whole, _ = asyncio.run(run(90, 0))
+    before, after = asyncio.run(run(40, 50))
+    assert before + [call for call in after if call not in before] == whole  # what is repeated is a replay
+
+
+def test_many_in_flight_do_not_widen_early() -> None:
+    """While the only way on waits for a model or Lean, workers wait too: they do not ask for more tactics above it."""
+    length = 12
+    rest = ((-0.2, "error"), (-0.3, "error"), *((-3.0, "error"),) * 6)
+    problem = Problem(tuple(((-0.1, (g + 1,) if g + 1 < length else ()), *rest) for g in range(length)))
+
+    class Slow(Tactics):
+        async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:  # pyright: ignore
+            await asyncio.sleep(0.002)
+            return Tactics.suggest(self, queries, n)
+
+    async def run(in_flight: int) -> tuple[int, int]:
+        world = World(problem, delay_s=0.001)
+        config = SearchConfig(in_flight=in_flight, suggestions=3, widen_base=1000)
+        search = Search(world.state(0), world, cast(Any, Slow(problem)), config=config)
+        result = await search.run()
+        await search.close()
+        assert result.outcome == "proved" and result.lean_calls_to_solve is not None
+        return result.lean_calls_to_solve, max(g.expansions for g in search.graph.nodes.values())
+
+    for in_flight in (1, 8):
+        calls, expansions = asyncio.run(run(in_flight))
+        assert expansions == 1 and calls <= 3 * length
 
 
 def test_examples_tell_what_was_found() -> None:
