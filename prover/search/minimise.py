@@ -16,6 +16,8 @@ Check = Callable[[str], Awaitable[bool]]
 """Whether a script proves the theorem."""
 
 _INTRO = re.compile(r"intros? (?P<names>[^;<|\n]+)")
+_FIRST = re.compile(r"\bfirst \|")
+_DEPTH = {**dict.fromkeys("([{⟨", 1), **dict.fromkeys(")]}⟩", -1)}
 _REWRITE = re.compile(r"(?P<name>rw|simp only|simp) \[(?P<rules>[^\[\]\n]+)\]")
 
 
@@ -103,7 +105,13 @@ def _merge(first: str, second: str) -> str | None:
 
 
 def _simpler(tactic: str) -> Iterator[str]:
-    """Shorter forms of one tactic: without what follows `<;>`, without one rewrite rule."""
+    """Shorter forms of one tactic: fewer alternatives of a `first`, without what follows `<;>`, without one rewrite rule."""
+    for start, end, alternatives in _firsts(tactic):
+        # Halves: of sixteen alternatives, the one that does it is found in about six checks.
+        middle = (len(alternatives) + 1) // 2
+        for half in (alternatives[:middle], alternatives[middle:]):
+            if half and len(half) <= max(1, len(alternatives) - 1):
+                yield tactic[:start] + _first(half, alone=end - start == len(tactic)) + tactic[end:]
     if " <;> " in tactic and "\n" not in tactic:
         yield tactic.rsplit(" <;> ", 1)[0]
     match = _REWRITE.fullmatch(tactic)
@@ -115,3 +123,36 @@ def _simpler(tactic: str) -> Iterator[str]:
                 yield f"{match['name']} [{', '.join(left)}]"
             elif match["name"] == "simp":
                 yield "simp"
+
+
+def _firsts(tactic: str) -> Iterator[tuple[int, int, list[str]]]:
+    """Each `first | A | B …` on one line, from where to where it goes, with its alternatives. It ends with the bracket that
+    it stands in, and what is inside of brackets belongs to one alternative."""
+    if "\n" in tactic:
+        return
+    for match in _FIRST.finditer(tactic):
+        alternatives = [""]
+        outside = ""  # of brackets, in the alternative that is being read
+        depth = 0
+        end = match.end()
+        for end in range(match.end(), len(tactic) + 1):
+            c = tactic[end : end + 1]
+            depth += _DEPTH.get(c, 0)
+            if depth < 0:
+                break
+            outside += c if depth == 0 else " "
+            if c == "|" and depth == 0 and "first" not in outside.split():  # else it is an alternative of that one
+                alternatives.append("")
+                outside = ""
+            else:
+                alternatives[-1] += c
+        yield match.start(), end, [a.strip() for a in alternatives]
+
+
+def _first(alternatives: list[str], alone: bool) -> str:
+    """`first` with these alternatives. A lone one needs none, nor its brackets if it is the whole tactic or one step."""
+    if len(alternatives) > 1:
+        return "first | " + " | ".join(alternatives)
+    (only,) = alternatives
+    bracketed = only.startswith("(") and all(sum(_DEPTH.get(c, 0) for c in only[:i]) > 0 for i in range(1, len(only)))
+    return only[1:-1].strip() if bracketed and (alone or not set(only) & set(";|")) else only

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from prover.lean.theorem import ProofNode, Theorem
 from prover.search import minimise
 
@@ -42,6 +44,31 @@ def test_a_useless_step_is_dropped_and_intros_merge() -> None:
 def test_a_combination_is_shortened() -> None:
     assert run(chain("constructor <;> simp"), {"constructor"})[0] == "constructor"
     assert run(chain("simp [foo, bar]"), {"simp [bar]", "simp"})[0] == "simp"
+
+
+def test_of_alternatives_the_one_that_does_it_stays() -> None:
+    def needs(right: str, tactic: str) -> tuple[str, int]:
+        asked: list[str] = []
+
+        async def check(script: str) -> bool:
+            asked.append(script)
+            return right in script
+
+        proof = asyncio.run(minimise(THEOREM, chain(tactic), check))
+        return proof.script, len(asked)
+
+    lemmas = " | ".join(f"(exact A.lemma{i} ..)" for i in range(16))
+    for i in (0, 7, 15):
+        assert needs(f"lemma{i} ", f"first | {lemmas}") == (f"exact A.lemma{i} ..", pytest.approx(6, abs=2))
+    # The inner `first` has what follows it; one in brackets ends with them.
+    nested = "first | (apply f (g x) <;> first | assumption | omega) | (apply g <;> first | assumption | omega)"
+    assert needs("f (g x)", nested)[0] == "apply f (g x)"
+    assert needs("f (g x) <;> omega", nested)[0] == "apply f (g x) <;> omega"
+    assert needs("f <;> rfl", "first | apply f <;> first | omega | rfl")[0] == "apply f <;> rfl"
+    assert needs("omega", "apply g <;> first | assumption | omega")[0] == "apply g <;> omega"
+    assert needs("(simp; rfl)", "intro h <;> first | (simp; rfl) | (exact a)")[0] == "intro h <;> (simp; rfl)"
+    assert needs("exact a", "intro h <;> first | (simp; rfl) | (exact a)")[0] == "intro h <;> exact a"
+    assert needs("rcases h with (a | b)", "first | rcases h with (a | b) | simp")[0] == "rcases h with (a | b)"
 
 
 def test_nothing_shorter_gives_the_same_and_checks_are_bounded() -> None:
