@@ -9,7 +9,7 @@ from typing import Any
 
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Policy
-from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, minimise, to_script, tree_page
+from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, minimise, tree_page
 from prover.search.both import search_both
 from prover.search.outline import outline
 from prover.whole_proof import Seeded, write_proofs
@@ -72,10 +72,11 @@ async def attempt(
     """Search for a proof of `root` with at most `budget` Lean calls in all, spent on the provers in turn.
 
     `negated`: its negation is searched beside it, on the same budget. `skip`: provers to leave out. Roots stay open.
-    Minimising makes up to 32 Lean calls more.
+    Minimising makes up to 32 Lean calls more. Where Lean itself is gone, the outcome is `error`.
     """
     began = perf_counter()
     calls = 0
+    crashed = False
     outcome, message, html = "exhausted", "", ""
     seen: dict[str, Any] = {}
     used_up = list(skip)
@@ -103,6 +104,7 @@ async def attempt(
             limit = Budget(lean_calls=budget - calls, seconds=60.0 + 15.0 * budget)
             results = await _run(searches, limit, negated.rate if negated else 0.0)
             calls += sum(r.lean_calls for r in results)
+            crashed = crashed or any("crash" in r.stats.errors for r in results)
             outcome, message = results[0].outcome, results[0].message
             proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
             shown = searches[proved or 0].graph
@@ -118,7 +120,16 @@ async def attempt(
         finally:
             for search in searches:
                 await search.close()
+    if crashed and outcome in ("exhausted", "budget") and (gone := await _gone(root, env)):
+        outcome, message, used_up = "error", gone, list(skip)
     return Found(outcome, "", calls, perf_counter() - began, message, "", html, seen, tuple(used_up))
+
+
+async def _gone(root: ProofState, env: Environment) -> str:
+    """Why Lean answers nothing any more; empty where it does. Crashes may be the tactics' fault, or all be its own."""
+    (result,) = await env.step(root, ("skip",))
+    await env.free(result.states)
+    return result.message if result.status == "crash" else ""
 
 
 def _search(prover: Prover, policy: Policy, root: ProofState, env: Environment, premises: Premises) -> Search:
@@ -140,8 +151,6 @@ async def _shortest(theorem: Theorem, root: ProofState, env: Environment, tree: 
         await env.free([s for s in result.states])
         return result.solved
 
-    if tree.size == 1 and "<;>" not in tree.tactic and "[" not in tree.tactic:
-        return to_script(tree)
     return (await minimise(theorem, tree, check, max_checks=32)).script
 
 

@@ -31,6 +31,8 @@ class Query:
 
 
 class Policy(Protocol):
+    """May also have `count_tokens(query, suggestions) -> int`, and so may a Value: see `tokens`."""
+
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         """Up to `n` distinct tactics for each query, best first. An empty list: nothing (more) to offer."""
         ...
@@ -52,3 +54,11 @@ class Value(Protocol):
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """An estimate for each query."""
         ...
+
+
+def tokens(model: Policy | Value, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+    """Tokens that a model read and wrote for these answers: as it counts them itself, else characters / 4."""
+    count = getattr(model, "count_tokens", None)
+    if count is not None:
+        return count(query, suggestions)
+    return (len(query.state.text) + sum(len(s.tactic) for s in suggestions)) // 4

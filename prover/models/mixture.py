@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from prover.models.base import Policy, Query, Suggestion
+from prover.models.base import Policy, Query, Suggestion, tokens
 from prover.models.portfolio import Explorer
 
 EXPLORER_WEIGHT = 0.5
@@ -24,6 +24,10 @@ class ExploringPolicy:
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         return explored(self.model.suggest(queries, n), queries, self.explorer, self.weight, n)
+
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:
+        """The model's tokens: what only the explorer offered cost none."""
+        return tokens(self.model, query, [s for s in suggestions if s.source != "explorer"])
 
 
 def explored(

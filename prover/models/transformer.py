@@ -117,6 +117,13 @@ class LanguageModelPolicy:
         """Both at once, for little more than the price of `suggest`: the prompt is computed once."""
         return self._run(queries, n, value=True)
 
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+        """Tokens of the prompt with its marker and of these answers, each with its <eos>: what budgets in tokens count."""
+        prompter = self.prompter
+        answers = (prompter.target(s.tactic, query.premises) for s in suggestions)
+        written = sum(prompter.config.max_target if a is None else len(a) for a in answers)
+        return len(prompter.prefix(query.state.text, query.premises)) + 1 + written
+
     def _run(self, queries: Sequence[Query], n: int, *, value: bool) -> list[tuple[list[Suggestion], ValueEstimate]]:
         prefixes = [self.prompter.prefix(q.state.text, q.premises) for q in queries]
         by_length = sorted(range(len(queries)), key=lambda i: -len(prefixes[i]))

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Protocol
 
 from prover.lean.theorem import ProofState, StepResult
-from prover.models.base import Policy, Query, Suggestion, Value
+from prover.models.base import Policy, Query, Value, tokens
 from prover.search.batch import ModelQueue
 from prover.search.graph import DUPLICATE, OPEN, SOLVED, Edge, Graph, Node
 from prover.search.questions import ANSWERS, answers, as_suggestions, parse_questions, premises_in, with_questions
@@ -57,7 +57,7 @@ class Attempts:
         self._env = env
         self._value = value
         self._premises = premises
-        self._count_tokens: Callable[[Query, Sequence[Suggestion]], int] = getattr(policy, "count_tokens", _estimate)
+        self._policy = policy
         self._meters = (tally.lean, tally.either)
         self._exceptions = 0
         self.tally = tally
@@ -71,6 +71,8 @@ class Attempts:
         """The run is ending: begin nothing."""
         self.broken = ""
         """What the environment raised, once it raised too often in a row."""
+        self.raised = ""
+        """What the environment raised last."""
 
     def begin(self, limit: int | None) -> None:
         """A run begins."""
@@ -109,7 +111,7 @@ class Attempts:
             offered = await self.models.suggest(query)
             began = perf_counter()
             self.tally.counts["expansions"] += 1
-            self.tally.counts["model_tokens"] += self._count_tokens(query, offered)
+            self.tally.counts["model_tokens"] += tokens(self._policy, query, offered)
             if self._questions and query.attempt == 0:
                 offered = with_questions(offered, self._questions)
             self._graph.add_suggestions(node, offered)
@@ -153,6 +155,8 @@ class Attempts:
             self.tally.own_s += perf_counter() - began
             estimates = await self.models.evaluate(queries)
             began = perf_counter()
+            if self._value is not None and hasattr(self._value, "count_tokens"):  # others are no language models
+                self.tally.counts["model_tokens"] += sum(tokens(self._value, q) for q in queries)
             for child, estimate in zip(fresh_open, estimates, strict=True):
                 self._set_value(child, min(1.0, self._config.discount ** max(0.0, estimate.steps)))
         self.tally.own_s += perf_counter() - began
@@ -244,7 +248,8 @@ class Attempts:
             (result,) = await self._env.step(state, (tactic,))
         except Exception as error:
             self._exceptions += 1
-            message = f"{type(error).__name__}: {error}"
+            self.tally.counts["raised"] += 1
+            self.raised = message = f"{type(error).__name__}: {error}"
             if self._exceptions >= self._config.max_exceptions:
                 self.broken = message
             return StepResult("crash", message=message)
@@ -254,8 +259,3 @@ class Attempts:
         finally:
             for meter in self._meters:
                 meter.leave()
-
-
-def _estimate(query: Query, suggestions: Sequence[Suggestion]) -> int:
-    """Tokens of a policy that does not count them: four characters each (its own `count_tokens` replaces this)."""
-    return (len(query.state.text) + sum(len(s.tactic) for s in suggestions)) // 4

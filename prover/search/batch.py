@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -78,11 +79,19 @@ class ModelQueue:
             answers: list[Any] = []
             if policy:
                 queries = [q for q, _ in policy]
-                answers += _checked("policy", await self._call(self._policy.suggest, queries, self._n), len(queries))
+                offered = _checked("policy", await self._call(self._policy.suggest, queries, self._n), len(queries))
+                for s in (s for row in offered for s in row):
+                    if not s.logprob < math.inf:
+                        raise ValueError(f"policy gave `{s.tactic}` the log-probability {s.logprob}")
+                answers += offered
             if value:
                 assert self._value is not None
                 queries = [q for q, _ in value]
-                answers += _checked("value", await self._call(self._value.evaluate, queries), len(queries))
+                estimates = _checked("value", await self._call(self._value.evaluate, queries), len(queries))
+                for e in estimates:
+                    if not 0.0 < e.steps < math.inf:
+                        raise ValueError(f"value estimated {e.steps} steps to go, from {e.probs}")
+                answers += estimates
         except BaseException as error:
             for future in futures:
                 if not future.done():

@@ -15,8 +15,8 @@ class Budget:
 
     lean_calls: int | None = None
     model_tokens: int | None = None
-    """Tokens as `policy.count_tokens(query, suggestions)` counts them, or characters / 4 where a policy has no such
-    method."""
+    """Tokens that the models read and wrote, as `count_tokens` of the policy and the value says; where a policy has none,
+    characters / 4, and where a value has none, nothing."""
     seconds: float | None = None
 
     def __post_init__(self) -> None:

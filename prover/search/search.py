@@ -25,8 +25,8 @@ class Search:
     """A search for a proof of `root`. Run it, run it again with more budget, or write it out while no run is under way.
 
     `config.selection` names the rule; everything else is shared. With `in_flight=1`, and the same seed, models and
-    budget in Lean calls, a search repeats itself exactly. `forbidden`: names that no answer to a question may say. The search owns `root` and frees it, with all else, in
-    `close`.
+    budget in Lean calls, a search repeats itself exactly. `forbidden`: names that no answer to a question may say. The
+    search owns `root` and frees it, with all else, in `close`.
     """
 
     def __init__(
@@ -90,14 +90,17 @@ class Search:
         outcome: SearchOutcome = self._outcome or "budget"
         if self.graph.root.status != OPEN and outcome != "error":
             outcome = "proved" if self.graph.root.status == SOLVED else "exhausted"
-        tally = self.tally
+        tally, message = self.tally, self.attempts.broken
+        if outcome == "exhausted" and tally.counts["raised"]:
+            # Not everything was tried: what should have answered raised instead.
+            outcome, message = "error", self.attempts.raised or "Lean calls raised in an earlier run"
         return SearchResult(
             outcome,
             proof_tree(self.graph),
             tally.counts["lean_calls"],
             tally.lean_calls_to_solve,
             self.stats(),
-            self.attempts.broken,
+            message,
         )
 
     def stats(self) -> SearchStats:

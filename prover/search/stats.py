@@ -43,7 +43,7 @@ class Tally:
     """Running counts and times of a search, from which budgets and `SearchStats` are made."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """`lean_calls`, `replay_calls`, `expansions`, `model_tokens`, `duplicates`, `freed`."""
+    """`lean_calls`, `replay_calls`, `expansions`, `model_tokens`, `duplicates`, `freed`, `raised`."""
     errors: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     own_s: float = 0.0
@@ -123,7 +123,7 @@ class SearchResult:
 
     outcome: SearchOutcome
     """`proved`: the root is solved as far as the search knows (the audit comes later). `exhausted`: nothing left to
-    try. `budget`: ran out. `error`: the environment kept raising."""
+    try. `budget`: ran out. `error`: the environment kept raising, or raised at all where nothing is left to try."""
     proof: ProofNode | None
     """The shortest proof found."""
     lean_calls: int

@@ -101,3 +101,10 @@ def test_a_mixture_adds_up_what_both_say():
     unsure = ExploringPolicy(Fixed(a=0.001, b=0.002), Fixed(c=0.4), 0.2).suggest([Query(state())], 10)
     assert [s.tactic for s in unsure[0]] == ["c", "b", "a"], "who is sure of nothing does not outvote who is"
     assert [s.tactic for s in ExploringPolicy(Fixed(a=1.0), Fixed(b=1.0), 0.0).suggest([Query(state())], 10)[0]] == ["a"]
+
+
+def test_what_only_the_explorer_offered_costs_no_tokens():
+    mixed = ExploringPolicy(Fixed(), Explorer())  # Fixed counts no tokens itself: characters / 4
+    model, explorer = Suggestion("x" * 40, -1.0, "fixed"), Suggestion("y" * 400, -1.0, "explorer")
+    text = len(state().text)
+    assert mixed.count_tokens(Query(state()), [model, explorer]) == (text + 40) // 4

@@ -30,6 +30,15 @@ def teacher_forced(policy: LanguageModelPolicy, text: str, premises: tuple[str, 
     return sum(logits[len(prompt) - 1 + i, t].item() for i, t in enumerate(target))
 
 
+def test_tokens_are_counted_as_the_model_reads_and_writes_them(policy: LanguageModelPolicy) -> None:
+    for asked in QUERIES[:4]:
+        [offered] = policy.suggest([asked], 4)
+        prompt = policy.prompter.prefix(asked.state.text, asked.premises)
+        answers = [policy.prompter.target(s.tactic, asked.premises) for s in offered]
+        assert policy.count_tokens(asked) == len(prompt) + 1
+        assert policy.count_tokens(asked, offered) == len(prompt) + 1 + sum(len(a or [0] * 40) for a in answers)
+
+
 def test_runner_gives_the_logits_of_transformers() -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
