@@ -66,14 +66,14 @@ def llama(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeniz
 
 
 def test_seq2seq_beams_with_the_models_own_logprobs(byt5: Path) -> None:
-    policy = HuggingFacePolicy(byt5, "reprover", dtype="float32")
+    policy = HuggingFacePolicy(byt5, "reprover-retrieval", dtype="float32")
     policy.format.max_new_tokens = 12
     plain = AutoModelForSeq2SeqLM.from_pretrained(byt5, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(byt5)
     checked = 0
     for q, suggestions in zip(QUERIES, policy.suggest(QUERIES, 6), strict=True):
         assert [s.logprob for s in suggestions] == sorted((s.logprob for s in suggestions), reverse=True)
-        source = "".join(f"<a>{p}</a>\n\n" for p in q.premises) + q.state.text
+        source = "".join(f"<a>{p}</a>\n\n" for p in reversed(q.premises)) + q.state.text
         given = tokenizer([source], return_tensors="pt")
         for s in suggestions:
             target = tokenizer([s.tactic], return_tensors="pt")["input_ids"]

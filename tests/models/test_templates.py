@@ -29,7 +29,10 @@ def test_every_template_renders_and_shows_the_goal(name: str) -> None:
 
 def test_the_published_formats() -> None:
     assert template_named("bfs-prover").render({"goal": "⊢ p"}) == "⊢ p:::"
-    assert template_named("reprover").render({"goal": "⊢ p", "premises": ("a.b",)}) == "<a>a.b</a>\n\n⊢ p"
+    # A model that was trained without premises must not be shown any; the other reads the best one last.
+    assert template_named("reprover").render({"goal": "⊢ p", "premises": ("a.b",)}) == "⊢ p"
+    retrieval = template_named("reprover-retrieval").render({"goal": "⊢ p", "premises": ("best.one", "a.b")})
+    assert retrieval == "<a>a.b</a>\n\n<a>best.one</a>\n\n⊢ p"
     open_block = template_named("deepseek-prover-v1.5").render({"statement": "theorem x : p", "header": "import A\n"})
     assert open_block == "Complete the following Lean 4 code:\n\n```lean4\nimport A\ntheorem x : p := by\n"
 
