@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from rl.config import RunConfig, ServeConfig
+from rl.config import RunConfig, ServeConfig, check
 
 _TRAINED_BYTES = 16
 """A trained weight in float32 with its gradient and Adam's two moments."""
@@ -40,6 +40,9 @@ def plan(config: RunConfig) -> dict[str, Any]:
             "gpu_share": r.server_gpus or gpus_each,
             "placed": _placed(s, gpus_each),
             "weights_gb_a_gpu": _gb(weights),
+            # Adapters are merged: what goes to the copies after each round are all weights, in what they are trained from.
+            "update_gb": _gb(parameters * (2 if s.start and s.train == "lora" and config.learn.dtype == "bfloat16" else 4)),
+            "update_through": "the run's folder" if s.across else "Ray's object store",
         },
         "learner": _learner(config, parameters),
         "gpus": r.model_servers * (r.server_gpus or gpus_each) + r.learner_gpus * config.learn.ranks,
@@ -61,7 +64,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
 
 
 def _check(config: RunConfig) -> None:
-    s, r = config.serve, config.ray
+    s, r = check(config).serve, config.ray
     if s.start and config.learn.algorithm != "expert_iteration":
         raise UserError('serve.start: a pretrained model learns by expert iteration: learn.algorithm="expert_iteration"')
     if min(s.tensor_parallel, s.pipeline_parallel, r.model_servers) < 1 or not 0 < s.memory <= 1:
@@ -75,15 +78,53 @@ def _check(config: RunConfig) -> None:
             f"ray.server_gpus={r.server_gpus:g}: a copy of the model is split over serve.tensor_parallel × "
             f"serve.pipeline_parallel = {parts} GPUs; make them equal, or share one: server_gpus below 1 and serve.memory not above it"
         )
-    if s.start and not (Path(s.start) / "turnstile.json").is_file():
-        from prover.models.templates import template_named
+    if s.dtype not in ("auto", "float32", "bfloat16", "float16"):
+        raise UserError(f"serve.dtype={s.dtype}: auto, float32, bfloat16 or float16")
+    if s.start and s.train == "lora" and s.lora_rank < 1:
+        raise UserError(f"serve.lora_rank={s.lora_rank}: at least 1, or serve.train=all for all weights")
+    if s.start:
+        _check_pretrained(s)
 
+
+def _check_pretrained(s: ServeConfig) -> None:
+    """Whether the model, its template and the lengths go together, as far as they can be known before a download."""
+    from prover.models.backend import template_of
+    from prover.models.templates import template_named
+
+    answer = 64
+    named = s.template or template_of(Path(s.start))
+    if named or not (Path(s.start) / "turnstile.json").is_file():
         try:
-            template = template_named(s.template)
+            template = template_named(named)
         except ValueError as e:
             raise UserError(f"serve.template: {e}") from None
         if template.kind == "seq2seq" and s.backend == "vllm":
-            raise UserError(f"serve.template={s.template}: vLLM serves causal models only")
+            raise UserError(f"serve.template={named}: vLLM serves causal models only")
+        if template.answers == "proof":
+            raise UserError(
+                f"serve.template={named}: it answers with whole proofs and a run searches by tactics; "
+                "`turnstile prove --policy` takes such models"
+            )
+        answer = template.max_new_tokens
+    reads = _reads(s.start)
+    if s.max_model_len < 0 or 0 < s.max_model_len <= answer:
+        raise UserError(f"serve.max_model_len={s.max_model_len}: 0, or more than an answer takes ({answer} tokens)")
+    if reads and s.max_model_len > reads:
+        raise UserError(f"serve.max_model_len={s.max_model_len}: {s.start} reads {reads} tokens")
+
+
+def _reads(start: str) -> int | None:
+    """Tokens that a model reads, where its configuration is on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = Path(start) / "config.json"
+    if not Path(start).is_dir():
+        try:
+            cached = try_to_load_from_cache(start, "config.json")
+        except ValueError:  # no name that the hub would have
+            return None
+        path = Path(cached) if isinstance(cached, str) else path
+    return json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings") if path.is_file() else None
 
 
 def _size(config: RunConfig) -> dict[str, Any]:
@@ -140,6 +181,9 @@ def _learner(config: RunConfig, parameters: int) -> dict[str, Any]:
     if config.learn.shard:
         # Beside its part, a process holds a layer or two whole while they compute: a twentieth is generous.
         memory = memory / ranks + 0.05 * parameters * 4
+    # A process reads the whole model before anything goes to a device: as the folder says where it is split, else as it is trained.
+    as_stored = s.start and (config.learn.shard or (s.train == "lora" and config.learn.dtype == "bfloat16"))
+    host = parameters * (2 if as_stored else 4)
     activations = parameters * (0.3 if s.gradient_checkpointing else 1.0)
     return {
         "processes": ranks,
@@ -147,6 +191,7 @@ def _learner(config: RunConfig, parameters: int) -> dict[str, Any]:
         "gpus_each": config.ray.learner_gpus,
         "trains": f"adapters of rank {s.lora_rank}, about {adapters:,} weights" if adapters else "all weights",
         "memory_gb_a_process": _gb(memory + activations),
+        "host_gb_a_process": _gb(host),
         "memory_is": "weights, gradients and Adam, and a rough guess at activations",
     }
 
@@ -169,7 +214,9 @@ def explain(found: dict[str, Any]) -> str:
             f"servers   {servers['copies']} × {servers['backend']} on {where} ({servers['placed']}): "
             f"{servers['weights_gb_a_gpu']} GB of weights a device{cache}",
             f"learner   {learner['processes']} × {learner['trains']}{', the model split over them (FSDP),' * learner['sharded']} on {learner['gpus_each']:g} GPUs each: about "
-            f"{learner['memory_gb_a_process']} GB a process ({learner['memory_is']})",
+            f"{learner['memory_gb_a_process']} GB a process ({learner['memory_is']}), and {learner['host_gb_a_process']} GB of the "
+            "machine's own to read the model",
+            f"update    {servers['update_gb']} GB of weights to every copy after each round, through {servers['update_through']}",
             f"together  {found['gpus']:g} GPUs; cluster: {found['cluster']}",
         ]
     )

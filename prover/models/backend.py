@@ -47,7 +47,7 @@ def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, seed
     """A policy (and value, where its format has value tokens) on a model folder; all have `suggest`, `load_weights` and
     `version`. Raises UserError or ModelFolderError, saying what is missing."""
     if config.backend == "transformers":
-        template = config.template or _template_of(Path(folder))
+        template = config.template or template_of(Path(folder))
         if template:
             from prover.models.huggingface import HuggingFacePolicy
 
@@ -71,7 +71,7 @@ def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, seed
     return VLLMPolicy(folder, settings, template=config.template or None)
 
 
-def _template_of(folder: Path) -> str:
+def template_of(folder: Path) -> str:
     """The template that a folder's turnstile.json names; empty for one with Turnstile's own prompts, or none."""
     path = folder / SETTINGS
     return json.loads(path.read_text(encoding="utf-8")).get("template", "") if path.is_file() else ""

@@ -25,7 +25,9 @@ def test_recipes(recipe: str, gpus: float, parameters: float) -> None:
     assert found["gpus"] == pytest.approx(gpus) and found["parameters"] == parameters
     assert "Hugging Face" in found["download"] and found["servers"]["cache_gb_a_gpu"] > 10
     text = explain(found)
-    assert all(word in text for word in ("download", "servers", "learner", "provers", "estimate"))
+    assert all(word in text for word in ("download", "servers", "learner", "provers", "estimate", "update"))
+    # Adapters are merged: whole weights in bfloat16 travel.
+    assert found["servers"]["update_gb"] == pytest.approx(2 * parameters / 1e9)
 
 
 def test_the_demonstration_downloads_nothing() -> None:
@@ -40,6 +42,10 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
     config = replace(config, serve=serve, ray=replace(config.ray, server_gpus=1.0))
     found = plan(config)
     assert found["parameters"] == 127 and found["download"] == "nothing"
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 4096}')
+    longer = replace(config, serve=replace(serve, max_model_len=8192))
+    with pytest.raises(UserError, match="reads 4096 tokens"):
+        plan(longer)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,13 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (('serve.start="x/y-70B"',), "raise serve.tensor_parallel"),
         (('serve.train="all"', "ray.learner_gpus=1.0"), "the learner needs about"),
         (("serve.memory=1.5",), "memory is in"),
+        (("serve.lora_rank=0",), "serve.lora_rank=0: at least 1"),
+        (('serve.dtype="float8"',), "serve.dtype=float8: auto"),
+        (("serve.max_model_len=-5",), "serve.max_model_len=-5: 0, or more"),
+        (("serve.max_model_len=256",), "more than an answer takes \\(256 tokens\\)"),
+        (('serve.template="kimina-prover"',), "whole proofs and a run searches by tactics"),
+        (("learn.ranks=0",), "learn.ranks must be at least 1"),
+        (("learn.ranks=1", "learn.shard=true"), "learn.shard splits"),
     ],
 )
 def test_what_cannot_work_is_refused(settings: tuple[str, ...], message: str) -> None:
