@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -61,23 +61,30 @@ def _with_explorer(model: Any, checkpoint: Path, seed: int) -> Any:
 
 
 def _language_model(name: str, seed: int) -> Prover:
-    """`vllm:FOLDER`, `hf:FOLDER?template=NAME`, `openai:http://host:port/v1?template=NAME#MODEL` (or the address alone)."""
+    """`vllm:FOLDER`, `hf:FOLDER?template=NAME`, `openai:http://host:port/v1?template=NAME#MODEL` (or the address alone).
+
+    Further options are the fields of VLLMConfig and ServerConfig: `&max_model_len=4096`, `&timeout=300`.
+    """
+    from prover.models.openai import ServerConfig, ServerPolicy
+    from prover.models.vllm import VLLMConfig, VLLMPolicy
+
     kind, _, place = name.partition(":")
     if kind in ("http", "https"):
         kind, place = "openai", name
     place, _, model = place.partition("#")
     place, _, settings = place.partition("?")
     options = dict(parse_qsl(settings, keep_blank_values=True))
-    known = {"vllm": {"template"}, "hf": {"template", "device", "dtype"}, "openai": {"template", "folder"}}[kind]
+    # A key in a policy's name would be in every report.
+    further = {"vllm": _fields(VLLMConfig, "seed"), "hf": {"device", "dtype"}, "openai": _fields(ServerConfig, "api_key")}[kind]
+    known = {"template", *further, *({"folder"} if kind == "openai" else ())}
     unknown = sorted(set(options) - known)
     if unknown or not place:
         wrong = f"unknown option {unknown[0]!r}" if unknown else "a place is missing"
         raise UserError(f"--policy {name}: {wrong}; {kind}: takes {', '.join(f'?{k}=' for k in sorted(known))}")
     policy: Any
     if kind == "vllm":
-        from prover.models.vllm import VLLMConfig, VLLMPolicy
-
-        policy = VLLMPolicy(_folder(place), VLLMConfig(seed=seed), template=options.get("template"))
+        settings = replace(_settings(name, VLLMConfig, options), seed=seed)
+        policy = VLLMPolicy(_folder(place), settings, template=options.get("template"))
     elif kind == "hf":
         from prover.models.huggingface import HuggingFacePolicy
 
@@ -85,10 +92,9 @@ def _language_model(name: str, seed: int) -> Prover:
             raise UserError(f"--policy {name}: say how to ask it: hf:{place}?template=NAME")
         policy = HuggingFacePolicy(place, **options, seed=seed)
     else:
-        from prover.models.openai import ServerPolicy
-
         folder = str(_folder(options["folder"])) if "folder" in options else None
-        policy = ServerPolicy(place, model or None, template=options.get("template"), folder=folder)
+        server = _settings(name, ServerConfig, options)
+        policy = ServerPolicy(place, model or None, template=options.get("template"), folder=folder, config=server)
     config = SearchConfig(in_flight=16, suggestions=16, seed=seed)
     template = getattr(policy.format, "template", None)
     if template is not None and template.answers == "proof":
@@ -96,6 +102,22 @@ def _language_model(name: str, seed: int) -> Prover:
 
         return Prover(name, Portfolio(), config, writer=policy)
     return Prover(name, policy, config, policy if policy.format.bins else None, wants_premises=True)
+
+
+def _fields(config: type[Any], apart: str) -> set[str]:
+    return {f.name for f in fields(config)} - {apart}
+
+
+def _settings(name: str, config: type[Any], options: dict[str, str]) -> Any:
+    """A typed configuration from options as text. Raises UserError for what does not fit."""
+    import msgspec
+
+    known = {f.name for f in fields(config)}
+    try:
+        return msgspec.convert({k: v for k, v in options.items() if k in known}, config, strict=False)
+    except msgspec.ValidationError as e:
+        reason, _, place = str(e).partition(" - at `$.")
+        raise UserError(f"--policy {name}: {place.rstrip('`')}: {reason[:1].lower()}{reason[1:]}") from None
 
 
 def _folder(place: str) -> Path | str:

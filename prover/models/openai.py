@@ -59,6 +59,8 @@ class ServerPolicy:
         import openai
 
         self.config = c = config or ServerConfig()
+        if c.timeout <= 0 or c.retries < 0 or c.parallel < 1 or c.oversample < 1:
+            raise UserError(f"{address}: timeout is above 0, retries at least 0, parallel and oversample at least 1")
         self.address = address
         try:
             self.client = openai.OpenAI(
@@ -198,7 +200,7 @@ def _reason(error: Any) -> str:
     import openai
 
     if isinstance(error, openai.APITimeoutError):
-        return "the server did not answer in time, several times over: is it overloaded, or the time-out too short?"
+        return "the server did not answer in time, several times over: is it overloaded, or the time-out too short (&timeout=300)?"
     if isinstance(error, openai.APIConnectionError):
         return "cannot be reached: is a server running there, and does the address end in /v1?"
     if isinstance(error, openai.NotFoundError):

@@ -18,6 +18,13 @@ POLICIES = [
     ("hf:/nowhere?colour=red", "unknown option 'colour'; hf: takes ?device="),
     ("hf:/nowhere?template=nonsense", "there are bfs-prover"),
     ("openai:http://127.0.0.1:9/v1?folder=/nowhere&template=nonsense#m", "nonsense"),
+    ("openai:http://127.0.0.1:9/v1?template=names&timeout=soon", "timeout: expected `float`"),
+    ("openai:http://127.0.0.1:9/v1?template=names&retries=-1", "retries at least 0"),
+    ("openai:http://127.0.0.1:9/v1?template=names&api_key=secret", "unknown option 'api_key'"),
+    ("openai:http://127.0.0.1:9/v1?template=names&retries=0", "cannot be reached"),
+    ("vllm:/nowhere?template=names&max_model_len=long", "max_model_len: expected `int"),
+    ("vllm:/nowhere?template=names&memory=1.5", "memory is in (0, 1]"),
+    ("vllm:/nowhere?template=names&tensor_parallel=0", "tensor_parallel"),
 ]
 
 

@@ -43,6 +43,28 @@ def test_a_server_for_the_rest(theorems: Path, turnstile: Callable) -> None:
     assert server.asked and all("slow" in a["prompt"] for a in server.asked), "asked only for what the portfolio left"
 
 
+def test_whole_proofs_of_a_server_and_leans_word_on_them(turnstile: Callable, tmp_path: Path) -> None:
+    """The first proof is wrong in its last step; told so, the model mends it."""
+    right = "  constructor\n  · exact h.2\n  · exact h.1\n"
+    wrong = right.replace("h.1", "h.2")
+    server = SmallServer(
+        lambda number, body: completion([right if "An earlier attempt failed" in body["prompt"] else wrong], logprobs=False)
+    )
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({"name": "swap", "statement": "(p q : Prop) (h : p ∧ q) : q ∧ p"}))
+    policy = f"openai:{server.address}?template=deepseek-prover-v1.5&retries=0&timeout=60"
+    try:
+        document = turnstile("prove", path, "--json", "--workers", 1, "--policy", policy).document
+    finally:
+        server.shutdown()
+        server.server_close()
+    [task] = document["tasks"]
+    assert (task["outcome"], task["prover"]) == ("proved", policy) and "h.1" in task["proof"]
+    first, second = (a["prompt"] for a in server.asked)
+    assert first.endswith("theorem swap (p q : Prop) (h : p ∧ q) : q ∧ p := by\n")
+    assert "at `exact h.2`" in second and "mismatch" in second
+
+
 def test_a_checkpoint_for_the_rest(theorems: Path, turnstile: Callable, tmp_path: Path) -> None:
     from prover.models.learner import Learner, LearnerConfig, PolicyExample
     from prover.models.prompt import PromptConfig
