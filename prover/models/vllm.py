@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from prover.errors import UserError
+from prover.errors import PromptTooLong, UserError
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.formats import Answer, Format, as_text, folder_version, format_of, suggestions
 from prover.models.vllm_worker import weights_digest
@@ -37,7 +38,7 @@ class VLLMConfig:
     executor: Literal["auto", "mp", "ray"] = "auto"
     """Who starts vLLM's workers: this machine's processes, or Ray across machines."""
     memory: float | None = None
-    """Share of the device's memory for weights and cache; None: 0.9 on a GPU, 0.3 of RAM on a CPU."""
+    """Share of the device's memory for weights and cache, in (0, 1]; None: 0.9 on a GPU, 0.3 of RAM on a CPU."""
     dtype: str | None = None
     """None: as the folder says on a GPU; float32 on a CPU."""
     max_model_len: int | None = None
@@ -62,12 +63,18 @@ class VLLMPolicy:
     def __init__(
         self, folder: str | Path, config: VLLMConfig | None = None, *, template: str | None = None
     ) -> None:
-        """Starts an engine on a model folder. Raises UserError where vLLM is missing or the folder has no known format."""
+        """Starts an engine on a model folder. Raises UserError where vLLM is missing or cannot serve the folder so, and where
+        the folder has no known format."""
         self.config = config or VLLMConfig()
         try:
             self.format: Format = format_of(folder, template)
         except (ValueError, TypeError) as e:
             raise UserError(str(e)) from None
+        c = self.config
+        if min(c.tensor_parallel, c.pipeline_parallel, c.max_num_seqs) < 1 or not 0 < (c.memory or 0.5) <= 1 or c.oversample < 1:
+            raise UserError(
+                "vLLM: tensor_parallel, pipeline_parallel, max_num_seqs and oversample are at least 1, memory is in (0, 1]"
+            )
         # One thread makes the engine and makes every call: on a CPU its kernels count the threads of whoever calls them.
         self._thread = ThreadPoolExecutor(1, "vllm")
         self._broken = ""
@@ -168,7 +175,14 @@ class VLLMPolicy:
         tokenizer = self._llm.get_tokenizer()
         chat = not isinstance(prompt, str)
         ids = tokenizer(as_text(prompt, tokenizer), add_special_tokens=not chat)["input_ids"]
-        return {"prompt_token_ids": ids}
+        # The engine refuses a whole batch for one prompt that is too long.
+        longest = self._llm.llm_engine.model_config.max_model_len
+        room = max(1, longest - min(self.format.max_new_tokens, longest // 2))
+        if len(ids) > room and chat:
+            raise PromptTooLong(
+                f"a prompt of {len(ids)} tokens leaves no room for an answer: the engine reads {longest} in all (max_model_len)"
+            )
+        return {"prompt_token_ids": ids[-room:]}  # the target stands last
 
     def load_folder(self, folder: str | Path, version: int) -> None:
         """Serve the weights in a folder, which every worker must be able to read, under a version number.
@@ -249,7 +263,7 @@ def _engine(folder: str, config: VLLMConfig) -> Any:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         # It would bind each of several workers to a NUMA node of its own, and refuse where there are fewer.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    return LLM(
+    settings = dict(
         model=folder,
         tokenizer=folder,
         tensor_parallel_size=config.tensor_parallel,
@@ -267,3 +281,14 @@ def _engine(folder: str, config: VLLMConfig) -> Any:
         worker_extension_cls="prover.models.vllm_worker.ServedWeights",
         disable_log_stats=True,
     )
+    try:
+        return LLM(**settings)
+    except (OSError, ValueError, RuntimeError, NotImplementedError) as e:
+        raise UserError(f"{folder}: vLLM cannot serve it: {_reason(e)} (TURNSTILE_DEBUG=1 shows where)") from e
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something: pydantic's reports begin with a count of their errors."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not re.match(r"\d+ validation error", line)]
+    return (said or lines or [type(error).__name__])[0].removeprefix("Value error, ").split(" [type=")[0]

@@ -28,7 +28,9 @@ def learn(reference: Any, steps: int = 30) -> Learner:
 
 def test_weights_are_replaced_in_place(served: Any, reference: Any) -> None:
     served.check_version(1)
-    before = served.evaluate(QUERIES)  # the prompts are in the prefix cache now
+    worst, compared = prior_difference(reference, QUERIES, served.sample(QUERIES, 8))
+    assert compared > 40 and worst < 1e-2
+    before = served.evaluate(QUERIES)
     learner = learn(reference)
     weights = learner.weights()
     began = time.monotonic()
@@ -41,6 +43,21 @@ def test_weights_are_replaced_in_place(served: Any, reference: Any) -> None:
     assert value_difference(reference, QUERIES, served) < 1e-2
     moved = max(abs(x - y) for a, b in zip(before, served.evaluate(QUERIES), strict=True) for x, y in zip(a.probs, b.probs))
     assert moved > 0.05  # the weights that were compared are others than before
+
+
+def test_a_prompt_is_remembered_until_the_weights_change(served: Any, reference: Any) -> None:
+    from vllm import SamplingParams
+
+    def remembered() -> int:
+        """Tokens of a prompt that the engine did not compute. It remembers whole blocks, of 128 tokens on a CPU."""
+        prompt = {"prompt_token_ids": [20 + i for i in range(140)]}
+        [output] = served._generate([prompt], SamplingParams(max_tokens=1, temperature=0.0))
+        return output.num_cached_tokens
+
+    assert remembered() == 0
+    assert remembered() == 128
+    served.load_weights({k: 1.01 * w for k, w in reference.model.state_dict().items()}, 4)
+    assert remembered() == 0
 
 
 def test_a_checkpoint_folder_is_served_in_place(served: Any, reference: Any, tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Models from elsewhere in process: text in, stop strings, prompts that are too long; and what an engine refuses in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_goals import make_pairs, query
+
+from prover.errors import UserError
+from prover.models.formats import TemplateFormat
+from prover.models.templates import template_named
+from prover.models.vllm import VLLMConfig, VLLMPolicy
+
+QUERIES = [query(g) for g, _ in make_pairs(6, seed=3)]
+STOP = ("a", "e", "s", "\n")
+
+
+@pytest.fixture
+def stranger(served: Any) -> Iterator[Any]:
+    """The engine as it would serve somebody else's model."""
+    own, served.format = served.format, TemplateFormat(template_named("names"))
+    served.format.max_new_tokens, served.format.stop = 40, STOP
+    yield served
+    served.format = own
+
+
+def test_an_answer_ends_before_a_stop_string(stranger: Any) -> None:
+    answers = [a for mine in stranger.sample(QUERIES, 8) for a in mine]
+    assert sum(a.finished for a in answers) > 20
+    assert not any(s in a.text for s in STOP for a in answers) and all(a.logprob < 0 for a in answers)
+    assert any(stranger.suggest(QUERIES, 8))
+    texts = stranger.texts(stranger.format.prompt(QUERIES[0]), 8)
+    assert texts and not any(s in t for s in STOP for t in texts)
+    with pytest.raises(ValueError, match="no value tokens"):
+        stranger.evaluate(QUERIES)
+
+
+def test_a_goal_that_is_too_long_loses_its_beginning_and_spoils_no_batch(stranger: Any) -> None:
+    long = query("x : Nat\n" * 300 + "h : p ∧ q\n⊢ q")
+    given = stranger._prompt(stranger.format.prompt(long))["prompt_token_ids"]
+    whole = stranger._llm.get_tokenizer()(stranger.format.prompt(long))["input_ids"]
+    assert len(whole) > 160 and given == whole[-120:]  # it reads 160, and an answer takes 40
+    assert len(stranger.suggest([QUERIES[0], long], 4)) == 2
+
+
+def test_what_it_cannot_serve_is_one_line(folder: Path) -> None:
+    with pytest.raises(UserError, match="/nowhere: vLLM cannot serve it: ") as nowhere:
+        VLLMPolicy("/nowhere", template="names")
+    with pytest.raises(UserError, match="vLLM cannot serve it: .*max_model_len") as longer:
+        VLLMPolicy(folder, VLLMConfig(max_model_len=9999))
+    assert all("\n" not in str(e.value) for e in (nowhere, longer))
