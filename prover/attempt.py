@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from prover.errors import PromptTooLong
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Policy
 from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, minimise, tree_page
@@ -88,7 +89,11 @@ async def attempt(
             break
         policy = prover.policy
         if prover.writer is not None:
-            written = await write_proofs(theorem, root, env, prover.writer, budget - calls)
+            try:
+                written = await write_proofs(theorem, root, env, prover.writer, budget - calls)
+            except PromptTooLong as e:
+                outcome, message = "error", str(e)
+                continue
             calls += written.lean_calls
             if written.script is not None:
                 return Found("found", written.script, calls, perf_counter() - began, "", prover.name)
@@ -117,6 +122,9 @@ async def attempt(
                 return Found(kind, script, calls, perf_counter() - began, "", prover.name, html, seen, tuple(used_up))
             if all(r.outcome == "exhausted" for r in results):
                 used_up.append(prover.name)
+        except PromptTooLong as e:
+            calls += sum(s.tally.counts["lean_calls"] for s in searches)
+            outcome, message = "error", str(e)
         finally:
             for search in searches:
                 await search.close()

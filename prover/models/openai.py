@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from prover.errors import UserError
+from prover.errors import PromptTooLong, UserError
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.formats import Answer, Format, TemplateFormat, format_of, suggestions
 from prover.models.templates import template_named
 from prover.models.vllm import softmax
+
+_TOO_LONG = re.compile(r"context_length_exceeded|context (?:length|size|window)|max_model_len", re.IGNORECASE)
+"""How OpenAI's API, vLLM and llama.cpp say that a prompt with its answer does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,8 @@ class ServerPolicy:
         try:
             return method(model=self.model, **{k: v for k, v in fields.items() if v is not None})
         except openai.OpenAIError as e:
-            raise UserError(f"{self.address}: {_reason(e)}") from None
+            kind = PromptTooLong if isinstance(e, openai.BadRequestError) and _TOO_LONG.search(str(e)) else UserError
+            raise kind(f"{self.address}: {_reason(e)}") from None
         except ValueError as e:  # what came back is no JSON
             raise UserError(f"{self.address}: this does not speak OpenAI's API: {e}") from None
 

@@ -43,6 +43,21 @@ def test_a_server_for_the_rest(theorems: Path, turnstile: Callable) -> None:
     assert server.asked and all("slow" in a["prompt"] for a in server.asked), "asked only for what the portfolio left"
 
 
+def test_a_prompt_that_is_too_long_ends_its_theorem_and_no_other(theorems: Path, turnstile: Callable) -> None:
+    said = "This model's maximum context length is 16 tokens. However, you requested 900 tokens"
+    server = SmallServer(
+        lambda number, body: (400, {"error": {"message": said}}) if "slow (" in body["prompt"] else completion(["rfl", "simp", TACTIC])
+    )
+    try:
+        done = turnstile("prove", theorems, "--json", "--workers", 1, "--policy", f"openai:{server.address}?template=bfs-prover")
+    finally:
+        server.shutdown()
+        server.server_close()
+    easy, hard, harder = done.document["tasks"]
+    assert done.code == 1 and [t["outcome"] for t in (easy, hard)] == ["proved", "proved"]
+    assert harder["outcome"] == "error" and said in str(harder)
+
+
 def test_whole_proofs_of_a_server_and_leans_word_on_them(turnstile: Callable, tmp_path: Path) -> None:
     """The first proof is wrong in its last step; told so, the model mends it."""
     right = "  constructor\n  · exact h.2\n  · exact h.1\n"
