@@ -31,3 +31,14 @@ def wilson_over_seeds(solved: Sequence[int], seeds: int, z: float = 1.96) -> tup
     effective = n * p * (1 - p) / between if between > 0 else (n if p in (0.0, 1.0) else n * seeds)
     effective = min(max(effective, n), n * seeds)
     return wilson(p * effective, effective, z)
+
+
+def paired_difference(first_only: int, second_only: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """The interval of how much larger a share the first solves than the second, both measured on the same `total` theorems, of
+    which so many only one of them solves (Agresti & Min 2005: Wald's interval with half a theorem more in each cell)."""
+    if total == 0:
+        return -1.0, 1.0
+    b, c, n = first_only + 0.5, second_only + 0.5, total + 2
+    centre = (b - c) / n
+    half = z * math.sqrt(b + c - (b - c) ** 2 / n) / n
+    return max(-1.0, centre - half), min(1.0, centre + half)

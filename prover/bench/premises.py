@@ -23,12 +23,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from prover.bench.recall import first_goals, rank_premises, recall_at, wanted_premises
 from prover.errors import UserError
 from prover.files import learned_beside
-from prover.intervals import wilson
+from prover.intervals import paired_difference, wilson
 from prover.lean.audit import Auditor
 from prover.lean.memo import SharedAnswers
-from prover.lean.names import IDENTIFIER
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.theorem import Theorem
@@ -38,12 +38,10 @@ from prover.models.portfolio import Explorer
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
-from prover.premises.retrieve import RETRIEVERS, PremiseSource, make_retriever, top
-from prover.premises.symbols import INTERNAL, is_plumbing
+from prover.premises.retrieve import RETRIEVERS, PremiseSource
 from prover.search import Budget, Search, SearchConfig, to_script
 from prover.search.questions import parse_questions
 
-CUTS = (1, 8, 32)
 OFFERED = 16
 HELD_OUT_MODULES = (
     "Init.Data.List.Erase",
@@ -124,10 +122,13 @@ def bench_premises(
     `variants`.
 
     Keys: `solved` (set → variant → budget → {solved, total, low, high}), `recall` and `recall_named` (set → retriever → cut →
-    share, `of` so many premises), `proofs_with_premises`, `gain` (see `gains`), `ms_a_goal` by retriever, `lean_ms_a_call`.
+    share, `of` so many premises), `proofs_with_premises`, `trained_against_untrained` (see `compared`), `gain` (see `gains`),
+    `ms_a_goal` by retriever (see `rank_premises`), `lean_ms_a_call`.
     """
     weights = _weights(run)
-    parse_questions(questions)
+    if run is not None and weights is None and not _has_model(run):
+        raise UserError(f"{run}: no model.safetensors and no retrievers/ there; give a run's folder or one of its checkpoints")
+    asked = parse_questions(questions)
     possible = variants(_has_model(run), weights is not None, questions)
     whole = {v.name for v in possible} & set(only)
     chosen = [v for v in possible if not only or v.name in whole or any(o in v.name for o in only if o not in whole)]
@@ -145,8 +146,12 @@ def bench_premises(
         for label, ts in sets.items()
         if (names := {t.name for t in ts} & complete)
     }
+    out["trained_against_untrained"] = {
+        label: compared(chosen, results, {t.name for t in sets[label]} & complete, budgets) for label in out["solved"]
+    }
     out["gain"] = {label: gains(curves) for label, curves in out["solved"].items()}
-    wanted = _wanted(index, results, run)
+    proofs = [(r.theorem, r.script, r.used) for r in results if r.verdict == "proved" and r.script is not None]
+    wanted = wanted_premises(index, proofs, run)
     out["proofs_with_premises"] = {k: sum(t.name in wanted for t in ts) for k, ts in sets.items()}
     out["recall"], out["recall_named"], out["ms_a_goal"] = {}, {}, {}
     mine = {label: [wanted[t.name] for t in ts if t.name in wanted] for label, ts in sets.items()}
@@ -154,12 +159,14 @@ def bench_premises(
     here = {t.name for ts in sets.values() for t in ts}
     mine["the run's other theorems"] = [w for name, w in wanted.items() if name not in here]
     everybody = {w.theorem.name: w.theorem for found in mine.values() for w in found}
-    goals = asyncio.run(_goals(list(everybody.values()))) if everybody else {}
-    best, out["ms_a_goal"] = _ranked(index, weights, goals, everybody.values())
+    goals, suggested = asyncio.run(first_goals(list(everybody.values()), asked)) if everybody else ({}, {})
+    best, out["ms_a_goal"] = rank_premises(index, weights, goals, everybody.values())
+    if asked:
+        best[f"Lean's {questions}"] = suggested
     for label, found in mine.items():
         if found:
-            out["recall"][label] = _recall(best, {w.theorem.name: w.term for w in found})
-            out["recall_named"][label] = _recall(best, {w.theorem.name: w.said for w in found})
+            out["recall"][label] = recall_at(best, {w.theorem.name: w.term for w in found})
+            out["recall_named"][label] = recall_at(best, {w.theorem.name: w.said for w in found})
     out["lean_ms_a_call"] = round(1000 * bench.lean_s / max(bench.steps, 1), 2)
     return out
 
@@ -311,89 +318,10 @@ def _read(record: Path | None, theorems: Sequence[Theorem]) -> list[_Result]:
     return found
 
 
-def named(script: str, names: Iterable[str]) -> list[str]:
-    """Of `names` those that a script says, whole."""
-    said = {m[0] for m in IDENTIFIER.finditer(script)}
-    return [n for n in names if n in said]
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """Library theorems that audited proofs of a theorem use."""
-
-    theorem: Theorem
-    term: set[str] = field(default_factory=set)
-    """In a proof's term, without pure logic and what decision procedures keep for themselves."""
-    said: set[str] = field(default_factory=set)
-    """Also named in its script."""
-
-
-def _wanted(index: LibraryIndex, results: Sequence[_Result], run: Path | None) -> dict[str, _Wanted]:
-    """By theorem, where there is any."""
-    proofs: list[tuple[Theorem, str, Sequence[str]]] = [
-        (r.theorem, r.script, r.used) for r in results if r.verdict == "proved" and r.script is not None
-    ]
-    if run is not None and (run / "ledger.sqlite").exists():
-        from rl.ledger import Ledger
-
-        proofs += [
-            (a.theorem, a.script, a.used)
-            for a in Ledger.open(run, readonly=True).attempts()
-            if a.outcome == "proved" and a.script is not None and a.theorem.library is not None
-        ]
-    speaking = {
-        p.name
-        for m in index.modules.values()
-        for p in (m.theorems if proofs else ())
-        if not p.name.startswith(INTERNAL) and not all(is_plumbing(c) for c in p.constants)
-    }
-    found: dict[str, _Wanted] = {}
-    for theorem, script, used in proofs:
-        if term := speaking & set(used):
-            mine = found.setdefault(theorem.name, _Wanted(theorem))
-            mine.term.update(term)
-            mine.said.update(named(script, term))
-    return found
-
-
-def _ranked(
-    index: LibraryIndex, weights: DenseWeights | None, goals: dict[str, tuple[str, ...]], theorems: Iterable[Theorem]
-) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
-    """By retriever and theorem its best premises, best first, and by retriever the median of milliseconds a goal."""
-    kinds = [(r, None, r + (" untrained" if r in ("dense", "hybrid") else "")) for r in RETRIEVERS]
-    if weights is not None:
-        kinds += [(r, weights, f"{r} trained") for r in ("dense", "hybrid")]
-    by_imports: dict[tuple[str, ...], dict[str, Theorem]] = {}
-    for t in theorems:
-        if t.name in goals:
-            by_imports.setdefault(t.imports, {})[t.name] = t
-    best: dict[str, dict[str, list[str]]] = {label: {} for _, _, label in kinds}
-    times: dict[str, list[float]] = {label: [] for _, _, label in kinds}
-    # Making a retriever takes a second: once for each set of imports, and none is kept.
-    for imports, mine in by_imports.items():
-        for name, w, label in kinds:
-            retriever = make_retriever(name, index, index.reachable(imports), w)
-            for theorem in mine:
-                began = time.perf_counter()
-                best[label][theorem] = [p.name for p in top(retriever, goals[theorem], max(CUTS))]
-                times[label].append(time.perf_counter() - began)
-    return best, {label: round(1000 * sorted(ts)[len(ts) // 2], 3) for label, ts in times.items() if ts}
-
-
-def _recall(best: dict[str, dict[str, list[str]]], wanted: dict[str, set[str]]) -> dict[str, Any]:
-    """Share of the wanted premises among the best, by retriever and cut; `of` how many."""
-    shares: dict[str, Any] = {}
-    for label, found in best.items():
-        mine = {name: used for name, used in wanted.items() if name in found}
-        total = sum(map(len, mine.values()))
-        hits = {k: sum(len(used & set(found[name][:k])) for name, used in mine.items()) for k in CUTS}
-        shares[label] = {**{str(k): round(n / max(total, 1), 4) for k, n in hits.items()}, "of": total}
-    return shares
-
-
 def gains(curves: dict[str, Any]) -> dict[str, Any]:
     """What premises gain the trained prover at each budget: `true_names` and `fresh_names` as differences of shares solved, and
-    `lost`, the part of the former that the latter lacks (None where there is no gain to lose). Empty without a model."""
+    `lost`, the part of the former that the latter lacks (None where there is no gain to lose); `times` as many are solved with
+    premises as without, under true names. Empty without a model."""
     with_premises = [v for v in curves if v.startswith("trained, ") and not v.endswith(FRESH) and v != "trained, no premises"]
     pairs = [(v + end, f"trained, no premises{end}") for v in with_premises for end in ("", FRESH)]
     if len(pairs) != 2 or not all(v in curves for pair in pairs for v in pair):
@@ -404,20 +332,34 @@ def gains(curves: dict[str, Any]) -> dict[str, Any]:
             (curves[v][budget]["solved"] - curves[none][budget]["solved"]) / curves[v][budget]["total"] for v, none in pairs
         )
         found[budget] = {
-            "true_names": round(true, 4), "fresh_names": round(fresh, 4), "lost": round(1 - fresh / true, 4) if true > 0 else None
+            "true_names": round(true, 4), "fresh_names": round(fresh, 4), "lost": round(1 - fresh / true, 4) if true > 0 else None,
+            "times": round(curves[pairs[0][0]][budget]["solved"] / without, 2) if (without := curves[pairs[0][1]][budget]["solved"]) else None,
         }  # fmt: skip
     return found
 
 
-async def _goals(theorems: Sequence[Theorem]) -> dict[str, tuple[str, ...]]:
-    """Constants of each theorem's first goal, by name."""
-    found: dict[str, tuple[str, ...]] = {}
-    async with LeanPool(1, constants=True) as pool:
-        for theorem in sorted(theorems, key=lambda t: t.imports):
-            try:
-                root = await pool.open(theorem)
-            except (LeanError, LeanDied):
-                continue
-            found[theorem.name] = tuple(c for g in root.goals for c in g.constants)
-            await pool.free([root])
+def compared(chosen: Sequence[Variant], results: Sequence[_Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
+    """What training adds, all else the same, on the same theorems: the retriever's (same explorer) and the policy's (same premises).
+
+    `trained against untrained` → budget → how many only the one and only the other solves, and the difference of the shares
+    solved with its 95 % interval.
+    """
+    pairs = [(v, u) for v in chosen for u in chosen if v.questions == u.questions and v.retriever == u.retriever and (
+        (v.trained, v.model, u.trained, u.model, v.fresh) in ((True, False, False, False, False), (u.trained, True, u.trained, False, False))
+    )]  # fmt: skip
+    solved: dict[str, dict[str, int]] = {}
+    for r in results:
+        if r.theorem.name in names and r.verdict == "proved" and r.calls is not None:
+            solved.setdefault(r.variant, {})[r.theorem.name] = r.calls
+    found: dict[str, Any] = {}
+    for v, u in pairs:
+        rows = found[f"{v.name} against {u.name}"] = {}
+        for budget in budgets:
+            first, second = ({n for n, calls in solved.get(x.name, {}).items() if calls <= budget} for x in (v, u))
+            a, b = len(first - second), len(second - first)
+            low, high = paired_difference(a, b, len(names))
+            rows[str(budget)] = {
+                "only_trained": a, "only_untrained": b, "total": len(names), "difference": round((a - b) / max(len(names), 1), 4),
+                "low": round(low, 4), "high": round(high, 4),
+            }  # fmt: skip
     return found

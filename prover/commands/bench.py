@@ -129,13 +129,14 @@ def _premises(
     questions: str = "",
     budgets: str = "16,64,256",
     processes: int = 1,
+    record: Path | None = None,
     minutes: float | None = None,
     out: Out = None,
     json: Json = False,
 ) -> int:
     """What is solved with no premises and with each retriever's, trained and untrained, and what each retriever finds.
 
-    What is done is kept beside --out, in a .jsonl, and gone on from.
+    What is done is kept in --record, and gone on from. --quick asks 18 theorems, each variant up to 64 calls.
 
     Args:
         checkpoint: a run's folder, whose model and retriever are measured too.
@@ -145,6 +146,7 @@ def _premises(
         questions: one variant more, which asks Lean itself: some of exact?, apply?, rw?, simp?, simp_all?, grind?.
         budgets: Lean calls.
         processes: Lean processes.
+        record: a .jsonl file that keeps what is done, a row a theorem and variant; without it the one beside --out.
         minutes: start no theorem after so long; the figures are of those that were done.
     """
     from curricula.library import library_set
@@ -154,16 +156,19 @@ def _premises(
     calls = _calls(budgets)
     if theorems < 1 or processes < 1:
         raise UserError("--theorems and --processes must be at least 1")
-    if out is not None:
-        check_writable(out)
+    record = record or (out.with_suffix(".jsonl") if out else None)
+    if record is not None and record == out:
+        raise UserError(f"--record {record}: another file than --out, please")
+    for path in (out, record):
+        if path is not None:
+            check_writable(path)
     index = library_index()
     n = 12 if quick else theorems
     named = tuple(x.strip() for x in only.split(";") if x.strip())
     figures = bench_premises(
         index, library_set(index, split, per_module=28, limit=n),
         library_set(index, None, HELD_OUT_MODULES, per_module=28, limit=n // 2), checkpoint,
-        [b for b in calls if b <= 64] or calls[:1] if quick else calls, out.with_suffix(".jsonl") if out else None, minutes,
-        named or (("no premises", "explorer, symbols") if quick else ()), processes, questions,
+        [b for b in calls if b <= 64] or calls[:1] if quick else calls, record, minutes, named, processes, questions,
     )  # fmt: skip
     return _print({"split": split, **figures}, out, json)
 

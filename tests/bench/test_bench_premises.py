@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from prover.bench.premises import HELD_OUT_MODULES, _Result, _wanted, _weights, bench_premises, gains, named, variants
+from prover.bench.premises import HELD_OUT_MODULES, _Result, _weights, bench_premises, compared, gains, variants
+from prover.bench.recall import named, rank_premises, recall_at, wanted_premises
 from prover.errors import UserError
+from prover.intervals import paired_difference
 from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise, library_index
@@ -64,7 +66,7 @@ def test_what_fresh_names_lose_of_the_gain():
         "explorer, symbols": curve(30), "trained, no premises": curve(20), "trained, hybrid": curve(40),
         "trained, no premises, fresh names": curve(18), "trained, hybrid, fresh names": curve(33),
     }  # fmt: skip
-    assert gains(curves) == {"64": {"true_names": 0.2, "fresh_names": 0.15, "lost": 0.25}}
+    assert gains(curves) == {"64": {"true_names": 0.2, "fresh_names": 0.15, "lost": 0.25, "times": 2.0}}
     assert gains({**curves, "trained, hybrid": curve(20)})["64"]["lost"] is None
     assert gains({"explorer, symbols": curve(30)}) == {}
 
@@ -87,9 +89,42 @@ def test_recall_counts_what_terms_use_without_plumbing():
         for n, cs in (("A.map", ("List.map",)), ("A.len", ("List.length",)), ("logic", ("Eq",)), ("Lean.Omega.x", ("Nat",)))
     ))  # fmt: skip
     theorem = Theorem("t", "(p : Prop) (h : p) : p")
-    result = _Result(theorem, "v", 1, 1, "simp [A.map]", ["A.map", "A.len", "logic", "Lean.Omega.x", "gone"], "proved")
-    wanted = _wanted(LibraryIndex("test", {"A": info}), [result, replace(result, verdict="rejected", used=["B"])], None)
+    found = [(theorem, "simp [A.map]", ["A.map", "A.len", "logic", "Lean.Omega.x", "gone"])]
+    wanted = wanted_premises(LibraryIndex("test", {"A": info}), found, None)
     assert wanted["t"].term == {"A.map", "A.len"} and wanted["t"].said == {"A.map"}
+
+
+def test_recall_is_the_share_of_premises_among_the_best():
+    index = LibraryIndex("test", {"A": ModuleInfo((), tuple(
+        Premise(f"A.{c}", "A", "Eq", ("", ""), 0, True, (f"f.{c}",)) for c in "xyz"
+    ))})  # fmt: skip
+    theorem = Theorem("t", "(p : Prop) (h : p) : p", imports=("A",))
+    best, ms = rank_premises(index, None, {"t": ("f.x", "f.z")}, [theorem])
+    assert set(best) == set(ms) == {"symbols", "bm25", "symbols+bm25", "dense untrained", "hybrid untrained"}
+    assert set(best["symbols"]["t"]) == {"A.x", "A.z"} and all(0 < x < 5 for x in ms.values())
+    (shares,) = recall_at({"r": {"t": ["A.x", "A.y", "A.z"]}}, {"t": {"A.x", "A.z"}, "unasked": {"A.y"}}).values()
+    assert shares == {"1": 0.5, "8": 1.0, "32": 1.0, "of": 2}
+
+
+def test_training_is_compared_theorem_by_theorem():
+    def solved(variant: str, **calls: int) -> list[_Result]:
+        return [_Result(Theorem(n, ": True"), variant, c, c, "trivial", [], "proved") for n, c in calls.items()]
+
+    results = [
+        *solved("explorer, hybrid untrained", a=3, b=70), *solved("explorer, hybrid trained", a=3, b=5, c=9),
+        *solved("trained, hybrid", b=1), *solved("trained, no premises", a=2), *solved("explorer, no premises"),
+    ]  # fmt: skip
+    found = compared(variants(True, True), results, {"a", "b", "c", "d"}, (64,))
+    row = found["explorer, hybrid trained against explorer, hybrid untrained"]["64"]
+    assert (row["only_trained"], row["only_untrained"], row["difference"]) == (2, 0, 0.5) and -0.2 < row["low"] < 0.5 < row["high"]
+    assert found["trained, hybrid against explorer, hybrid trained"]["64"]["difference"] == -0.5
+    assert found["trained, no premises against explorer, no premises"]["64"]["only_trained"] == 1
+    assert len(found) == 4
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="no model"):
+        bench_premises(LibraryIndex("test", {}), [], [], tmp_path)
 
 
 def test_a_premise_is_named_whole():
@@ -102,3 +137,9 @@ def test_a_broken_record_is_named(tmp_path):
     theorem = Theorem("easy", "(p : Prop) (h : p) : p")
     with pytest.raises(UserError, match=r"record\.jsonl:1"):
         bench_premises(None, [theorem], [], None, (4,), record)  # type: ignore[arg-type]
+
+
+def test_the_interval_of_a_paired_difference_holds_it():
+    low, high = paired_difference(10, 10, 100)
+    assert low < 0 < high and low == -high
+    assert paired_difference(30, 0, 100)[0] > 0.15 and paired_difference(0, 0, 0) == (-1.0, 1.0)
