@@ -142,7 +142,7 @@ class FreshNames:
         return {
             fresh(p.name): structs.replace(
                 p, name=fresh(p.name), head=fresh(p.head), sides=(fresh(p.sides[0]), fresh(p.sides[1])),
-                constants=tuple(map(fresh, p.constants)),
+                constants=tuple(map(fresh, p.constants)), type="",
             )
             for p in premises
         }  # fmt: skip

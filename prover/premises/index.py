@@ -1,4 +1,4 @@
-"""The library's theorems as data: name, module, constants, shape; exported by Lean once and cached.
+"""The library's theorems as data: name, type, module, constants, attributes, shape; exported by Lean once and cached.
 
 The index covers the whole of Init and Std. What one theorem may use is a subset of it: the modules that its own imports
 reach (`reachable`), which cannot contain the theorem itself, an alias of it, or anything proved from it.
@@ -17,7 +17,7 @@ import msgspec
 from prover.lean.install import cache_dir
 from prover.lean.server import WHOLE_LIBRARY, LeanServer
 
-FORMAT = 4
+FORMAT = 5
 
 _GENERATED = re.compile(
     r"(^|\.)(eq_\d+|eq_def|eq_unfold|injEq|inj|sizeOf_spec|noConfusion\w*|congr_simp|hcongr_\d+|induct\w*|proof_\d+|"
@@ -39,6 +39,10 @@ class Premise(msgspec.Struct, frozen=True, array_like=True):
     below: bool
     """Whether its statement mentions no constant of its own module."""
     constants: tuple[str, ...]
+    type: str = ""
+    """Its statement as Lean prints it."""
+    attributes: tuple[str, ...] = ()
+    """Of `simp`, `grind`, `ext` (as far as its own module says so), `defeq` (holds by `rfl`: `dsimp` may use it), `deprecated`."""
 
     @property
     def rewrites(self) -> bool:
@@ -73,8 +77,13 @@ def is_generated(name: str) -> bool:
     return bool(_GENERATED.search(name)) or "✝" in name or any(p.startswith("_") for p in name.split("."))
 
 
+def environment_hash(lean: str) -> str:
+    """Of what an index is made from: the Lean by its name (version and kind), the modules, and what is exported of them."""
+    return hashlib.sha256(f"{lean} {' '.join(WHOLE_LIBRARY)} {FORMAT}".encode()).hexdigest()[:12]
+
+
 def _path(lean: str) -> Path:
-    return cache_dir() / f"library-{hashlib.sha256(f'{lean} {FORMAT}'.encode()).hexdigest()[:12]}.msgpack"
+    return cache_dir() / f"library-{environment_hash(lean)}.msgpack"
 
 
 def load_cached(lean: str) -> LibraryIndex | None:
@@ -86,7 +95,7 @@ def load_cached(lean: str) -> LibraryIndex | None:
 
 
 async def build(server: LeanServer) -> LibraryIndex:
-    """Ask Lean for the whole library (a minute or two), and cache it."""
+    """Ask Lean for the whole library (two minutes or three), and cache it."""
     whole = list(WHOLE_LIBRARY)
     names = (await server.command("modules", whole=whole))["modules"]
     modules: dict[str, ModuleInfo] = {}
@@ -95,7 +104,7 @@ async def build(server: LeanServer) -> LibraryIndex:
             continue
         answer = (await server.command("module", whole=whole, module=name))["module"]
         theorems = tuple(
-            Premise(row[0], name, row[1], tuple(row[2]), row[3], row[4], tuple(row[5]))  # type: ignore[arg-type]
+            Premise(row[0], name, row[1], tuple(row[2]), row[3], row[4], tuple(row[5]), row[6], tuple(row[7]))  # type: ignore[arg-type]
             for row in answer["theorems"]
             if not is_generated(row[0])
         )

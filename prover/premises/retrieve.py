@@ -42,8 +42,14 @@ class _Sum:
 def make_retriever(
     name: str, index: LibraryIndex, modules: frozenset[str] | None = None, weights: DenseWeights | None = None
 ) -> Retriever:
-    """A retriever over the theorems of `modules` (all, if None). ValueError for a name that is none of RETRIEVERS."""
-    premises = [p for m, info in index.modules.items() if modules is None or m in modules for p in info.theorems]
+    """A retriever over the theorems of `modules` (all, if None), without those that Lean's authors advise against.
+
+    ValueError for a name that is none of RETRIEVERS.
+    """
+    premises = [
+        p for m, info in index.modules.items() if modules is None or m in modules
+        for p in info.theorems if "deprecated" not in p.attributes
+    ]  # fmt: skip
     if name == "symbols":
         return SymbolRetriever(premises)
     if name == "bm25":

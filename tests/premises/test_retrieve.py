@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Goal, ProofState
-from prover.premises.index import LibraryIndex, ModuleInfo, Premise
+from prover.premises.index import LibraryIndex, ModuleInfo, Premise, environment_hash, load_cached
 from prover.premises.retrieve import RETRIEVERS, PremiseSource, definitions, make_retriever, top
 
 
@@ -120,3 +121,36 @@ def test_only_propositions_are_premises(library):
     names = {p.name for m in library.modules.values() for p in m.theorems}
     assert {"Nat.add_comm", "List.length_map", "Nat.le_of_lt_succ", "List.Perm.refl"} <= names
     assert not names & {"Nat.gcd", "Nat.xor", "Array.unzip", "Nat.toDigitsCore", "IO.cancel"}
+
+
+@pytest.mark.lean
+def test_lean_says_what_a_theorem_states_and_is_marked_with(library):
+    found = {p.name: p for info in library.modules.values() for p in info.theorems}
+    comm = found["Nat.add_comm"]
+    assert comm.type == "∀ (n m : Nat), n + m = m + n" and comm.module == "Init.Data.Nat.Basic" and "HAdd.hAdd" in comm.constants
+    assert {"simp", "grind"} <= set(found["List.length_map"].attributes) and "simp" not in comm.attributes
+    assert "defeq" in found["List.sum_nil"].attributes and "ext" in found["Prod.ext"].attributes
+    assert all(p.type for p in found.values())
+
+
+@pytest.mark.lean
+def test_what_lean_advises_against_is_not_offered(library):
+    old = {p.name for info in library.modules.values() for p in info.theorems if "deprecated" in p.attributes}
+    assert old and not old & {p.name for p in make_retriever("symbols", library).premises}
+
+
+@pytest.mark.lean
+def test_the_index_loads_in_under_a_second(library):
+    """Of processor time, all of Init and Std; the least of three: what else the machine does only adds."""
+    times = []
+    for _ in range(3):
+        began = time.process_time()
+        loaded = load_cached(find_runtime().name)
+        times.append(time.process_time() - began)
+        assert loaded is not None and len(loaded.modules) == len(library.modules)
+    assert min(times) < 1.0
+
+
+def test_another_lean_has_another_index():
+    assert environment_hash("Lean 4.28.0 (native)") != environment_hash("Lean 4.28.0-pre (embedded)")
+    assert load_cached("a Lean that nobody has") is None
