@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from curricula.library import assert_for_training
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import ProofState, Theorem
@@ -44,14 +45,20 @@ class Task:
     harvest: int = 0
     """After a proof: so many more tactics tried on the first goal."""
     learn: bool = False
-    """Whether the search's examples are wanted. Never for held-out theorems."""
+    """Whether the search's examples are wanted. A task to learn from a theorem that is not for training raises HeldOutLeak."""
     value: bool = True
     rollouts: int = 0
     """So many rollouts sampled from the model in place of a search."""
     max_tactics: int = 12
     """Longest rollout."""
+    draw: int = 0
+    """What is drawn at random is drawn anew for another number: a theorem that comes again is not tried the same way again."""
     negated: Theorem | None = None
     """To try in its place: its negation. A proof of that disproves the theorem."""
+
+    def __post_init__(self) -> None:
+        if self.learn:
+            assert_for_training(self.theorem.name, self.theorem.library is not None)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,8 @@ class Workbench:
     trained_explorer: Any
     """What is mixed with the model: the explorer in the order that was learned, once there is one."""
     model: SharedModel | None = None
+    sampler: SharedModel | None = None
+    """The same model for rollouts: one tactic a question, drawn. The best of many would be the same in every rollout."""
     portfolio: Any = field(default_factory=Portfolio)
 
 
@@ -131,7 +140,7 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     else:
         if bench.model is None:
             raise ValueError("a task for the model, and no model")
-        policy = ModelWithExplorer(bench.model, bench.trained_explorer, task.explorer_weight)
+        policy = ModelWithExplorer(bench.model, bench.trained_explorer.drawing(task.draw), task.explorer_weight)
         suggestions, expansions = bench.config.suggestions, 4
         value = bench.model if task.value else None  # its methods are coroutines, which a search awaits
     config = SearchConfig(
@@ -185,11 +194,12 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
 
 
 async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float) -> Found:
-    if bench.model is None:
+    if bench.sampler is None:
         raise ValueError("rollouts need a model")
+    first = 1 + task.draw * task.rollouts
     try:
         premises = bench.premises.for_theorem(task.theorem.imports)
-        found, calls = await rollouts(root, bench.pool, bench.model, premises, task.rollouts, task.max_tactics)
+        found, calls = await rollouts(root, bench.pool, bench.sampler, premises, task.rollouts, task.max_tactics, first)
     finally:
         await bench.pool.free([root])
     bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
@@ -212,7 +222,7 @@ async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float
         time.monotonic() - began,
         min(scripts, key=len, default=None),
         stats={"rollouts": len(rows), "ended": dict(ended), "claimed": len(scripts), "bound": bound},
-        model_version=bench.model.version,
+        model_version=bench.sampler.version,
         rollouts=rows,
     )
 

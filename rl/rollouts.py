@@ -46,23 +46,30 @@ async def rollouts(
     premises: Callable[[ProofState], Sequence[str]],
     n: int,
     max_tactics: int = 12,
+    first: int = 1,
 ) -> tuple[list[Rollout], int]:
     """`n` independent rollouts from `root`, which stays open; and the Lean calls they took together.
 
-    `environment`: `step` and `free` as LeanPool's. `policy`: `suggest`, a coroutine or not, which must sample for queries with
-    `attempt` > 0, one tactic each. A rollout works on one goal after another, first goal first, and ends at the first tactic
-    that Lean refuses.
+    `environment`: `step` and `free` as LeanPool's. `policy`: `suggest`, a coroutine or not, which must draw one tactic for a query
+    with `attempt` > 0, another one for another `attempt`. The rollouts ask as attempts `first`, `first` + 1 …: from the same
+    numbers and weights come the same rollouts. A rollout works on one goal after another, first goal first, and ends at the
+    first tactic that Lean refuses.
     """
     shared = SharedAnswers(environment)
     try:
-        found = await asyncio.gather(*(_one(root, shared, policy, premises, max_tactics) for _ in range(n)))
+        found = await asyncio.gather(*(_one(root, shared, policy, premises, max_tactics, first + i) for i in range(n)))
     finally:
         await shared.close()
     return list(found), shared.lean_calls
 
 
 async def _one(
-    root: ProofState, shared: SharedAnswers, policy: Any, premises: Callable[[ProofState], Sequence[str]], max_tactics: int
+    root: ProofState,
+    shared: SharedAnswers,
+    policy: Any,
+    premises: Callable[[ProofState], Sequence[str]],
+    max_tactics: int,
+    attempt: int,
 ) -> Rollout:
     decisions: list[Decision] = []
     met, closed = 1, 0
@@ -74,7 +81,7 @@ async def _one(
             ended = "length"
             return None
         offered = tuple(premises(state))
-        answer = policy.suggest([Query(state, offered, attempt=1)], 1)
+        answer = policy.suggest([Query(state, offered, attempt=attempt)], 1)
         suggestions = (await answer if asyncio.iscoroutine(answer) else answer)[0]
         if not suggestions:
             ended = "silent"

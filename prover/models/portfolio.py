@@ -7,6 +7,7 @@ import math
 import random
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from prover.lean.theorem import Goal, ProofState
@@ -184,6 +185,14 @@ class Explorer:
         self._known: dict[str, Premise] = (
             {p.name: p for m in index.modules.values() for p in m.theorems} if index is not None else {}
         )
+
+    def drawing(self, draw: int) -> Explorer:
+        """The same explorer with other luck; itself for 0."""
+        if draw == 0:
+            return self
+        other = copy(self)
+        other.seed = self.seed + 1_000_003 * draw  # prime, and far from the seeds of the provers beside it
+        return other
 
     def suggest(
         self, queries: Sequence[Query], n: int, others: Sequence[Sequence[str]] | None = None

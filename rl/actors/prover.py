@@ -30,7 +30,9 @@ class ProverBody:
         self.config = config
         self.pool = self._make_pool()
         self.server = model_server
-        self.model = SharedModel(lambda s, e, n: self.server.answer.remote(s, e, n), config.suggestions)
+        self.model, self.sampler = (
+            SharedModel(lambda s, e, n: self.server.answer.remote(s, e, n), n) for n in (config.suggestions, 1)
+        )
         self.seed = seed
         self.ranker = ranker
         self.retriever = retriever
@@ -54,6 +56,7 @@ class ProverBody:
                     Explorer(index, self.seed, self.config.premises),
                     Explorer(index, self.seed, self.config.premises, self.ranker),
                     self.model,
+                    self.sampler,
                 )
                 await self.pool.start()
                 self._started = True
@@ -86,7 +89,7 @@ class ProverBody:
             "lean_s": self.pool.lean_s,
             "restarts": sum(s.counters.restarts for s in servers),
             "rss_mb": sum(s.rss_mb() for s in servers),
-            "waiting": self.model.waiting,
+            "waiting": self.model.waiting + self.sampler.waiting,
         }
 
     async def close(self) -> None:
