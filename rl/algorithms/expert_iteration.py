@@ -58,16 +58,15 @@ def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
     best: dict[str, tuple[tuple[str, ...], int | None]] = {}
     for row in rows:
         known = best.get(row["state"])
-        if known is None or (row["steps"] is not None and (known[1] is None or row["steps"] < known[1])):
+        if known is None or known[1] is None or (row["steps"] is not None and row["steps"] < known[1]):
+            best.pop(row["state"], None)  # so that what was met again stands where it was met last
             best[row["state"]] = (tuple(row["premises"]), row["steps"])
     solved = sum(steps is not None for _, steps in best.values())
-    found: list[ValueExample] = []
-    negatives = 0
-    for state, (premises, steps) in best.items():
-        # Most goals stay open: as many negatives as there are proofs say all that the value needs, at half the cost.
-        if steps is None:
-            negatives += 1
-            if negatives > max(solved, 1):
-                continue
-        found.append(ValueExample(state, steps_bin(steps), premises, 1.0 if steps is not None else 0.5))
-    return found
+    # Most goals stay open: as many negatives as there are proofs say all that the value needs, at half the cost. The newest:
+    # of those that resisted long ago some would not resist today.
+    kept = set([state for state, (_, steps) in best.items() if steps is None][-max(solved, 1) :])
+    return [
+        ValueExample(state, steps_bin(steps), premises, 1.0 if steps is not None else 0.5)
+        for state, (premises, steps) in best.items()
+        if steps is not None or state in kept
+    ]

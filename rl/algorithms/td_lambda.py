@@ -5,9 +5,10 @@ left as successors, of which the hardest counts (AlphaProof; Hubert et al. 2025)
 
     G(goal) = 1 + max over successors c of [(1 - λ) V(c) + λ G(c)]
 
-A goal closed by its tactic has G = 1. A goal that the search gave up has the value of `that many or never`. A goal that leads
-nowhere yet bootstraps from V alone, which teaches nothing about itself and is no target. λ = 1 gives the outcome (Monte Carlo),
-λ = 0 one-step bootstrapping.
+A goal closed by its tactic has G = 1. A goal that the search gave up has the value of `that many or never`. A successor that
+was never expanded, or that was met without a model, has no V: a goal that leads to such a one is no target, unless it took so
+much search that it counts as a negative all the same (as in expert_iteration.py). λ = 1 gives the outcome (Monte Carlo), λ = 0
+one-step bootstrapping.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 
 from prover.models.learner import ValueExample
 from prover.models.tokenizer import N_BINS
+from prover.search import SearchConfig
 from prover.search.examples import Example
+from rl.algorithms.expert_iteration import NEGATIVE_VISITS
 
 
 def targets(examples: Sequence[Example], lambda_: float, discount: float) -> list[float | None]:
@@ -26,12 +29,20 @@ def targets(examples: Sequence[Example], lambda_: float, discount: float) -> lis
 
     `discount`: the search's, under which its values in [0, 1] are discount ** steps.
     """
+    unknown = SearchConfig().unknown_value
     by_key = {e.key: e for e in examples}
     done: dict[str, float | None] = {}
 
-    def value(key: str) -> float:
+    def value(key: str) -> float | None:
+        """V in steps; None where no model said anything."""
         e = by_key.get(key)
-        return float(N_BINS) if e is None else to_steps(e.initial, discount)
+        return None if e is None or e.initial == unknown else to_steps(e.initial, discount)
+
+    def mixed(key: str, path: frozenset[str]) -> float | None:
+        v, g = value(key), target(key, path)
+        if v is None or g is None:
+            return g if v is None else v
+        return (1 - lambda_) * v + lambda_ * g
 
     def target(key: str, path: frozenset[str]) -> float | None:
         e = by_key.get(key)
@@ -40,14 +51,13 @@ def targets(examples: Sequence[Example], lambda_: float, discount: float) -> lis
         if key not in done:
             if e.failed:
                 done[key] = float(N_BINS)
-            elif not e.next and not e.solved:
-                done[key] = None
             else:
-                below = []
-                for c in e.next:
-                    g = target(c, path | {key})
-                    below.append(value(c) if g is None else (1 - lambda_) * value(c) + lambda_ * g)
-                done[key] = min(float(N_BINS), 1.0 + max(below, default=0.0))
+                below = [mixed(c, path | {key}) for c in e.next]
+                known = [g for g in below if g is not None]
+                if len(known) == len(below) and (below or e.solved):
+                    done[key] = min(float(N_BINS), 1.0 + max(known, default=0.0))
+                else:
+                    done[key] = float(N_BINS) if e.total_visits >= NEGATIVE_VISITS and not e.solved else None
         return done[key]
 
     return [target(e.key, frozenset()) for e in examples]

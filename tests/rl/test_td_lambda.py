@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from prover.models.tokenizer import N_BINS
+from prover.search import SearchConfig
 from prover.search.examples import Example
+from rl.algorithms.expert_iteration import NEGATIVE_VISITS
 from rl.algorithms.td_lambda import targets, to_steps, value_examples
 
 DISCOUNT = 0.9
 
 
-def node(key: str, steps_guess: float, next: tuple[str, ...] = (), solved: bool = False, failed: bool = False) -> Example:
+def node(
+    key: str, steps_guess: float, next: tuple[str, ...] = (), solved: bool = False, failed: bool = False, visits: int = 4
+) -> Example:
     return Example(
-        key, key, (), (), 9, solved, failed, 1 if solved else None, 0.5, (), (), 0, DISCOUNT**steps_guess, next
+        key, key, (), (), visits, solved, failed, 1 if solved else None, 0.5, (), (), 0, DISCOUNT**steps_guess, next
     )
 
 
@@ -39,8 +45,21 @@ def test_failed_goals_are_far_and_cycles_end():
     assert all(g is not None and 1 <= g <= N_BINS for g in found)
 
 
-def test_goals_never_expanded_are_as_far_as_can_be():
-    assert targets([node("r", 3, ("unknown",))], 1.0, DISCOUNT) == [N_BINS]
+def test_nothing_is_known_of_goals_that_were_never_expanded_or_met_without_a_model():
+    assert targets([node("r", 3, ("unknown",), visits=2)], 1.0, DISCOUNT) == [None]
+    unasked = SearchConfig().unknown_value
+    met = [node("r", 3, ("a",), visits=2), replace(node("a", 0, visits=1), initial=unasked)]
+    assert targets(met, 0.5, DISCOUNT) == [None, None]
+    # One known successor of two is no bound from above.
+    assert targets([node("r", 3, ("a", "unknown"), visits=2), node("a", 4)], 0.0, DISCOUNT)[0] is None
+    # What the search solved needs no model.
+    solved = [replace(node("r", 0, ("a",), True), initial=unasked), replace(node("a", 0, (), True), initial=unasked)]
+    assert targets(solved, 0.7, DISCOUNT) == [2.0, 1.0]
+
+
+def test_open_goals_that_took_much_search_are_negatives():
+    assert targets([node("r", 3, ("unknown",), visits=NEGATIVE_VISITS)], 1.0, DISCOUNT) == [N_BINS]
+    assert targets([node("r", 3, visits=NEGATIVE_VISITS)], 0.5, DISCOUNT) == [N_BINS]
 
 
 def test_targets_are_spread_over_two_bins_with_their_mean():
