@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from prover.errors import UserError
@@ -108,15 +108,34 @@ def library_set(
     modules: Sequence[str] = DEMONSTRATION_MODULES,
     per_module: int | None = None,
     limit: int | None = None,
+    keep: Callable[[str], bool] = lambda name: True,
 ) -> list[Theorem]:
-    """Theorems of a split, at most `per_module` of each module, in a fixed shuffled order."""
+    """Theorems of a split whose names `keep` takes, at most `per_module` of each module, in a fixed shuffled order."""
     chosen: list[Theorem] = []
     for module in modules:
-        mine = [t for t in module_theorems(index, module) if split is None or split_of(t.name) == split]
+        mine = [t for t in module_theorems(index, module) if split in (None, split_of(t.name)) and keep(t.name)]
         mine.sort(key=lambda t: _order(t.name))
         chosen.extend(mine[:per_module])
     chosen.sort(key=lambda t: _order(t.name))
     return chosen[:limit]
+
+
+def speaks_of_new(index: LibraryIndex, trained: Iterable[Theorem]) -> Callable[[str], bool]:
+    """Whether a library theorem's statement mentions a constant that no statement of `trained` mentions: then training had no
+    goal that the lemmas about it could have helped, and they are new as premises too."""
+    constants = {p.name: p.constants for m in index.modules.values() for p in m.theorems}
+    seen = {c for t in trained for c in constants.get(t.name, ())}
+    return lambda name: not seen.issuperset(constants[name])
+
+
+class HeldOutLeak(ValueError):
+    """Something was to be learned from a theorem that is not for training."""
+
+
+def assert_for_training(name: str, library: bool) -> None:
+    """Raise HeldOutLeak for a library theorem outside the training split."""
+    if library and split_of(name) != "train":
+        raise HeldOutLeak(f"{name} is in the {split_of(name)} split: nothing may be learned from it")
 
 
 def assert_disjoint(train: Iterable[Theorem], held_out: Iterable[Theorem]) -> None:

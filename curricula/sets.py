@@ -7,6 +7,8 @@ kind = "lean"                 # or "library", or "jsonl"
 files = ["Theorems/Logic.lean"]   # from lean_project/, or from the TOML file's own folder
 # modules = ["Init.Data.List.Lemmas"], split = "held-out", per_module = 10      for kind = "library"
 # imports = ["Mathlib"]                                                         for kind = "jsonl"
+# new_to = "library-train"     for kind = "library": only theorems that speak of something no theorem of that set speaks of
+# fresh_names = true           `turnstile eval` shows a checkpoint made-up words for the library's names
 lean = "4.28.0"
 licence = "Apache-2.0"
 ```
@@ -19,11 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from curricula.library import Split, library_set
+from curricula.library import Split, library_set, speaks_of_new
 from prover.errors import UserError
 from prover.lean.runtime import project_dir
 from prover.lean.text import code_words, read
 from prover.lean.theorem import Theorem
+from prover.premises.index import LibraryIndex
 
 FOLDER = Path(__file__).parent / "sets"
 Kind = Literal["library", "lean", "jsonl"]
@@ -45,6 +48,8 @@ class TheoremSet:
     per_module: int | None = None
     limit: int | None = None
     imports: tuple[str, ...] = field(default=())
+    new_to: str = ""
+    fresh_names: bool = False
 
     def path_of(self, file: str) -> Path:
         """Where one of its files is. Raises UserError where it is not."""
@@ -85,6 +90,10 @@ def read_set(path: Path) -> TheoremSet:
         raise UserError(f"{path}: `kind` must be one of {', '.join(get_args(Kind))}, not {data.get('kind')!r}")
     if data.get("split") not in (None, *get_args(Split)):
         raise UserError(f"{path}: `split` must be one of {', '.join(get_args(Split))}, not {data['split']!r}")
+    if not isinstance(data.get("fresh_names", False), bool):
+        raise UserError(f"{path}: `fresh_names` must be true or false")
+    if (other := data.get("new_to", "")) and (data["kind"] != "library" or not (FOLDER / f"{other}.toml").is_file()):
+        raise UserError(f"{path}: `new_to` is for kind = \"library\" and names a set that comes along, not {other!r}")
     known = set(TheoremSet.__dataclass_fields__) - {"folder"}
     if unknown := sorted(set(data) - known):
         raise UserError(f"{path}: `{unknown[0]}` is no field of a set; there are {', '.join(sorted(known))}")
@@ -105,12 +114,19 @@ def open_set(chosen: TheoremSet) -> list[Theorem]:
     if chosen.kind == "library":
         from prover.premises.index import library_index
 
-        return library_set(library_index(), chosen.split, chosen.modules, chosen.per_module, chosen.limit)
+        return _library(library_index(), chosen)
     if chosen.kind == "lean":
         return [t for f in chosen.files for t in lean_theorems(chosen.path_of(f))]
     from curricula.jsonl import load_jsonl
 
     return [t for f in chosen.files for t in load_jsonl(chosen.path_of(f), chosen.imports)][: chosen.limit]
+
+
+def _library(index: LibraryIndex, chosen: TheoremSet) -> list[Theorem]:
+    if not chosen.new_to:
+        return library_set(index, chosen.split, chosen.modules, chosen.per_module, chosen.limit)
+    keep = speaks_of_new(index, _library(index, load_set(chosen.new_to)))
+    return library_set(index, chosen.split, chosen.modules, chosen.per_module, chosen.limit, keep)
 
 
 def lean_theorems(path: Path) -> list[Theorem]:
@@ -150,7 +166,7 @@ def size_of(chosen: TheoremSet) -> int | None:
         index = load_cached(find_runtime().name)
         if index is None:
             return None
-        return len(library_set(index, chosen.split, chosen.modules, chosen.per_module, chosen.limit))
+        return len(_library(index, chosen))
     if chosen.kind == "lean":
         return sum(sum(w == "sorry" for w, _ in code_words(read(chosen.path_of(f)).body)) for f in chosen.files)
     return len(open_set(chosen))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curricula.library import assert_for_training
 from prover.search import SearchConfig
 from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.premise_selection import harvest_premises
@@ -22,7 +23,8 @@ Row = tuple[str, dict[str, Any]]
 
 def rows(found: Found, proved: bool, reward: float, config: LearnConfig, used: Sequence[str] = ()) -> list[Row]:
     """Ledger rows of a search. `proved`: the audit accepted it; `reward`: the attempt's, in units of a plain proof; `used`: library
-    theorems in the audited proof's term."""
+    theorems in the audited proof's term. Raises HeldOutLeak for a theorem that is not for training."""
+    assert_for_training(found.theorem.name, found.theorem.library is not None)
     discount = SearchConfig().discount
     out = [
         (kind, {**data, "reward": round(reward, 4)} if kind == "policy" else data)
@@ -44,8 +46,10 @@ def rollout_rows(
 ) -> tuple[list[Row], dict[str, float]]:
     """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: what the audit said of each script.
 
-    Successful rollouts are policy examples too, so that expert iteration can learn without search.
+    Successful rollouts are policy examples too, so that expert iteration can learn without search. Raises HeldOutLeak for a
+    theorem that is not for training.
     """
+    assert_for_training(found.theorem.name, found.theorem.library is not None)
     out: list[Row] = []
     group: list[dict[str, Any]] = []
     sums: dict[str, float] = {}

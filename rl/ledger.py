@@ -1,4 +1,4 @@
-"""The run's ledger: every attempt, proof, example and measurement, in SQLite, append-only.
+"""The run's ledger: every attempt, proof and measurement, in SQLite, append-only, and the examples that replay keeps.
 
 An attempt is written before anything else happens with it. What is in the ledger is what a resumed run knows.
 """
@@ -61,6 +61,8 @@ class ExampleRow:
     model_version: int
     calls_to_solve: int | None
     data: dict[str, Any]
+    id: int = 0
+    """In the ledger; grows."""
 
 
 def theorem_json(theorem: Theorem) -> str:
@@ -169,16 +171,25 @@ class Ledger:
     def example_rows(self, kind: str) -> Iterator[ExampleRow]:
         """Examples of a kind, oldest first, one at a time: none is kept here."""
         sql = (
-            "select a.theorem, json_extract(a.spec, '$.library'), a.outcome, a.model_version, a.calls_to_solve, e.data"
+            "select a.theorem, json_extract(a.spec, '$.library'), a.outcome, a.model_version, a.calls_to_solve, e.data, e.id"
             " from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
         )
-        for theorem, library, outcome, version, calls, data in self._db.execute(sql, (kind,)):
-            yield ExampleRow(theorem, library is not None, outcome, version, calls, json.loads(data))
+        for theorem, library, outcome, version, calls, data, id in self._db.execute(sql, (kind,)):
+            yield ExampleRow(theorem, library is not None, outcome, version, calls, json.loads(data), id)
 
     def example_counts(self, kind: str) -> dict[str, int]:
         """Number of examples of a kind by theorem."""
         sql = "select a.theorem, count(*) from examples e join attempts a on a.id = e.attempt where e.kind = ? group by 1"
         return dict(self._db.execute(sql, (kind,)))
+
+    def example_kinds(self) -> list[str]:
+        """Kinds of which there are examples."""
+        return [kind for (kind,) in self._db.execute("select distinct kind from examples order by kind")]
+
+    def forget_examples(self, ids: Iterable[int]) -> None:
+        """Delete these examples, all or none; the attempts that gave them stay. The file takes new ones in their place."""
+        with self._db:
+            self._db.executemany("delete from examples where id = ?", [(i,) for i in ids])
 
     def measure(self, phase: str, values: dict[str, float]) -> None:
         """Append measurements."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from curricula import sets
 from prover import cli
+from prover.errors import UserError
 from prover.lean.server import LeanServer
 from prover.lean.text import read
 from prover.negation import negation, split_statement
@@ -28,6 +31,36 @@ def test_basics_has_sixty_distinct_theorems() -> None:
     assert max(Counter(t.name for t in theorems).values()) == 1
     assert all(t.statement and split_statement(t.statement) for t in theorems)
     assert all(":=" not in (t.statement or "") and "sorry" not in (t.statement or "") for t in theorems)
+
+
+@pytest.mark.lean
+def test_the_new_split_is_new_to_every_stage() -> None:
+    """Modules apart, statements with a constant that no training statement has, names replaced, and nothing for training."""
+    from curricula.library import DEMONSTRATION_MODULES, library_set, split_of
+    from prover.premises.index import library_index
+
+    new = sets.load_set("library-new")
+    theorems = sets.open_set(new)
+    assert new.fresh_names and len(theorems) > 100 and {split_of(t.name) for t in theorems} == {"held-out"}
+    stages = [tomllib.loads(p.read_text()) for p in Path("curricula/stages").glob("*.toml")]
+    modules = {m for s in stages for m in s.get("theorems", {}).get("modules", ())}
+    modules |= {*DEMONSTRATION_MODULES, *sets.load_set("library-train").modules}
+    assert modules.isdisjoint(new.modules)
+    index = library_index()
+    constants = {p.name: set(p.constants) for m in index.modules.values() for p in m.theorems}
+    seen = set().union(*(constants[t.name] for t in library_set(index, "train", sorted(modules))))
+    assert [t.name for t in theorems if constants[t.name] <= seen] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("new_to = 'nowhere'", "`new_to`"), ("fresh_names = 'yes'", "`fresh_names` must be true or false")],
+)
+def test_a_new_split_that_makes_no_sense_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    text = (sets.FOLDER / "library-train.toml").read_text() + line + "\n"
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        sets.read_set(tmp_path / "mine.toml")
 
 
 def test_list_is_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from curricula.library import split_of
+from curricula.library import HeldOutLeak, split_of
 from prover.lean.theorem import Theorem
 from prover.search.examples import Example
+from rl import harvest as making
 from rl import replay
 from rl.algorithms.expert_iteration import NEGATIVE_VISITS, harvest, policy_examples, value_examples
-from rl.config import ReplayConfig
+from rl.attempt import Found, Task
+from rl.config import LearnConfig, ReplayConfig
 from rl.ledger import Attempt, Ledger
 
 
@@ -57,6 +61,12 @@ def test_the_best_known_value_of_a_goal_counts():
     assert found.bin == 1 and found.weight == 1.0
 
 
+def test_negatives_are_the_newest_and_no_more_than_proofs():
+    rows = [{"state": f"n{i}", "premises": [], "steps": None} for i in (0, 1, 2, 3, 0)]
+    rows += [{"state": f"s{i}", "premises": [], "steps": 1} for i in range(2)]
+    assert {e.state for e in value_examples(rows)} == {"n3", "n0", "s0", "s1"}
+
+
 def filled(tmp_path, attempts) -> Ledger:
     """A ledger of (name, outcome, model version, calls to solve), one policy example each."""
     ledger = Ledger(tmp_path / "ledger.sqlite")
@@ -73,8 +83,25 @@ def test_a_held_out_theorem_cannot_enter(tmp_path, split):
     assert len(replay.draw(ledger, "policy")) == 1
     (tmp_path / "b").mkdir()
     ledger = filled(tmp_path / "b", [(named("train"), "proved", 0, 1), (named(split), "proved", 0, 1)])
-    with pytest.raises(replay.HeldOutLeak, match=split):
+    with pytest.raises(HeldOutLeak, match=split):
         replay.draw(ledger, "policy")
+
+
+@pytest.mark.parametrize("split", ["held-out", "validation"])
+def test_no_example_of_a_held_out_theorem_is_even_made(split):
+    name = named(split)
+    found = Found(Theorem(name, library=name), "proved", 3, 3, 0.1, "trivial", examples=[example()])
+    for make in (
+        lambda: Task(found.theorem, "explorer", 8, learn=True),
+        lambda: making.rows(found, True, 1.0, LearnConfig()),
+        lambda: making.rollout_rows(found, {}, {"proved": 1.0}, 8, None),
+    ):
+        with pytest.raises(HeldOutLeak, match=name):
+            make()
+    # Measuring it is no learning; and a training theorem gives examples.
+    assert not Task(found.theorem, "explorer", 8).learn
+    name = named("train")
+    assert making.rows(replace(found, theorem=Theorem(name, library=name)), True, 1.0, LearnConfig())
 
 
 def test_a_rejected_proof_leaves_no_example(tmp_path):
@@ -89,6 +116,45 @@ def test_memory_is_bounded_and_the_same_seed_draws_the_same(tmp_path):
     assert len(first) == 20 and first == replay.draw(ledger, "policy", config, 3, 1)
     assert first != replay.draw(ledger, "policy", config, 3, 2)
     assert [r["state"] for r in first] == sorted((r["state"] for r in first), key=lambda s: int(s[2:]))
+
+
+def states(ledger: Ledger, kind: str = "policy") -> list[str]:
+    return [data["state"] for _, data in ledger.examples(kind)]
+
+
+def test_the_disk_is_bounded_and_keeps_what_is_worth_most(tmp_path):
+    train = [f"X.t{i}" for i in range(90) if split_of(f"X.t{i}") == "train"][:40]
+    ledger = filled(tmp_path, [(n, "proved", 0, 100 if i % 4 == 0 else 1) for i, n in enumerate(train)])
+    attempts = list(ledger.attempts())
+    assert replay.trim(ledger, ReplayConfig(on_disk=15), 1) == 25
+    assert set(states(ledger)) >= {f"⊢ {i}" for i in range(0, 40, 4)}, "hard ones went before easy ones"
+    assert [s for s in states(ledger) if int(s[2:]) % 4] == ["⊢ 34", "⊢ 35", "⊢ 37", "⊢ 38", "⊢ 39"], "of equals the newest stay"
+    assert replay.trim(ledger, ReplayConfig(on_disk=15), 1) == 0
+    assert list(ledger.attempts()) == attempts and len(replay.draw(ledger, "policy")) == 15
+
+
+def test_the_file_takes_new_examples_in_the_place_of_old_ones(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    sizes = []
+    for round in range(30):
+        ledger = Ledger(path)
+        rows = [("policy", {"state": f"⊢ {round} {i}" + "x" * 1000, "premises": [], "tactics": []}) for i in range(40)]
+        ledger.record(Attempt(f"round {round}", Theorem(named("train"), ": True"), "proved", 1, 1, 0.1, "simp"), rows)
+        replay.trim(ledger, ReplayConfig(on_disk=100), round)
+        assert len(states(ledger)) <= 100
+        ledger.close()  # the write-ahead log goes into the file
+        sizes.append(path.stat().st_size)
+    assert sizes[-1] <= 1.2 * sizes[9], sizes
+
+
+def test_what_was_found_twice_is_kept_once(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    row = {"state": "⊢ p", "premises": [], "tactics": [["simp", 1.0]]}
+    for i, (name, more) in enumerate([("a", {}), ("a", {}), ("a", {"tactics": [["omega", 1.0]]}), ("b", {})]):
+        attempt = Attempt(f"round {i}", Theorem(name, ": True"), "proved", 1, 1, 0.1, "simp", model_version=i)
+        ledger.record(attempt, [("policy", {**row, **more, "round": i, "reward": 1.0 + i})])
+    assert replay.trim(ledger, ReplayConfig(), 4) == 1
+    assert [(t.name, d["round"]) for t, d in ledger.examples("policy")] == [("a", 1), ("a", 2), ("b", 3)]
 
 
 def test_hard_and_fresh_proofs_come_first_and_weigh_more(tmp_path):
