@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def ablate(
     """Train every variant with every seed as a run of its own under `runs`, and put their held-out figures side by side.
 
     What is finished is not run again, and an unfinished run goes on: start it again after a kill. Raises UserError for an unknown
-    variant, and RuntimeError where a run fails, with the end of what it said.
+    variant and for a run made with other settings, before anything is trained, and RuntimeError where a run fails, with the end
+    of what it said.
     """
     unknown = [v for v in variants if v not in VARIANTS]
     if unknown:
@@ -47,11 +49,14 @@ def ablate(
     base = config_module.load(config)
     if runs.exists() and not runs.is_dir():
         raise UserError(f"{runs}: not a folder")
+    for variant in variants:
+        for seed in range(seeds):
+            _check_same(base, variant, seed, _folder(runs, variant, seed))
     out: dict[str, Any] = {"config": config_module.dump(base), "seeds": seeds, "variants": {}}
     for variant in variants:
         found = []
         for seed in range(seeds):
-            folder = runs / f"{_slug(variant)}-{seed}"
+            folder = _folder(runs, variant, seed)
             if not (folder / "summary.json").exists():
                 say(f"{variant}, seed {seed}: {folder}")
                 _train(config, variant, seed, folder)
@@ -61,17 +66,32 @@ def ablate(
     return out
 
 
-def _slug(variant: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")
+def _folder(runs: Path, variant: str, seed: int) -> Path:
+    slug = re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")
+    return runs / f"{slug}-{seed}"
+
+
+def _settings(variant: str, folder: Path) -> tuple[str, ...]:
+    """Baselines know nothing of what a variant changes: they are measured once."""
+    baselines = "true" if variant == "full" else "false"
+    return f'runs="{folder.parent}"', f'name="{folder.name}"', f"eval.baselines={baselines}", *VARIANTS[variant]
+
+
+def _check_same(base: config_module.RunConfig, variant: str, seed: int, folder: Path) -> None:
+    """Raise UserError where a run in `folder` is of another configuration: its figures would stand among those of this one."""
+    if not (folder / "config.toml").exists():
+        return
+    wanted = replace(config_module.override(base, _settings(variant, folder)), seed=seed)
+    there = replace(config_module.load(folder / "config.toml"), runs=wanted.runs, name=wanted.name)
+    if there != wanted:
+        raise UserError(f"{folder} was trained with other settings: give --runs another folder, or remove that one")
 
 
 def _train(config: Path, variant: str, seed: int, folder: Path) -> None:
     if (folder / "ledger.sqlite").exists():
         args = ["--resume", str(folder)]
     else:
-        baselines = "true" if variant == "full" else "false"
-        settings = (f'runs="{folder.parent}"', f'name="{folder.name}"', f"eval.baselines={baselines}", *VARIANTS[variant])
-        args = [str(config), "--seed", str(seed), "--set", *settings]
+        args = [str(config), "--seed", str(seed), "--set", *_settings(variant, folder)]
     done = subprocess.run(
         [sys.executable, "-m", "prover.cli", "train", *args, "--json"], text=True, capture_output=True, env=dict(os.environ)
     )

@@ -119,7 +119,8 @@ def _eval(
         run: the run folder whose ledger takes the results; left out: the checkpoint's own, else runs/eval.
         beside: other run folders, whose results of the same test are shown too.
         processes: Lean processes.
-        fresh_names: show a checkpoint made-up words for the library's names: what it can do by reasoning, not by memory.
+        fresh_names: show a checkpoint made-up words for the library's names: what it can do by reasoning, not by memory. The
+            set `library-new` asks for this by itself, and speaks of things that training did not.
         json: print the figures as one JSON document.
     """
     import asyncio
@@ -144,6 +145,7 @@ def _eval(
     standard = config_module.ProverConfig()
     limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
     wrap: e.Wrap | None = None
+    fresh_names = fresh_names or described.fresh_names
     if fresh_names:
         from prover.models.fresh_names import FreshNames
 
@@ -218,13 +220,19 @@ def _ablate(
         out: the page OUT.md and the figures OUT.json.
         json: print the figures as one JSON document too.
     """
+    import shlex
+
+    from prover.files import check_writable
     from rl import ablate as ablations
 
     if seeds < 1:
         raise UserError(f"--seeds: at least 1, not {seeds}")
+    if out.parent.exists():  # else it is made
+        for page in (".json", ".md"):
+            check_writable(out.with_suffix(page))
     chosen = variants or tuple(ablations.VARIANTS)
     found = ablations.ablate(config, chosen, seeds, runs, lambda text: print(f"turnstile: {text}", file=sys.stderr))
-    command = f"turnstile ablate {config} --seeds {seeds}" + (f" --variants {dumps(list(variants))}" if variants else "")
+    command = shlex.join(["turnstile", "ablate", str(config), "--seeds", str(seeds), *(["--variants", *variants] if variants else [])])
     ablations.write(found, command, out)
     print(dumps(found) if json else out.with_suffix(".md").read_text(encoding="utf-8"))
     return 0

@@ -135,6 +135,8 @@ class ReplayConfig:
 
     capacity: int = 100_000
     """Most examples of a kind in memory."""
+    on_disk: int = 300_000
+    """Most examples of a kind kept in the ledger after a round, where one takes one to five kilobytes."""
     prioritised: bool = True
     """False: all alike (the baseline that an ablation needs)."""
     exponent: float = 0.6
@@ -170,6 +172,12 @@ class EvalConfig:
     """Lean calls a theorem; curves are for 1, 2, 4 … this."""
     baselines: bool = True
     """Measure the portfolio and the explorer too."""
+    validation: int = 0
+    """After each round: the trained prover on so many theorems of the validation split, the same ones every time."""
+    validation_calls: int = 16
+    """Lean calls for each of them."""
+    rollouts: int = 0
+    """At the end: so many rollouts without search of each held-out theorem, for pass@k; 0: none."""
 
 
 @dataclass(frozen=True)
@@ -252,8 +260,10 @@ def check(config: RunConfig) -> RunConfig:
         raise UserError(f"learn.lambda_ must be in [0, 1], not {c.lambda_}")
     for name, value in (
         ("learn.rounds", c.rounds), ("prover.provers", config.prover.provers), ("prover.concurrent", config.prover.concurrent),
-        ("learn.calls", c.calls), ("eval.calls", config.eval.calls), ("ray.model_servers", config.ray.model_servers),
-        ("learn.ranks", c.ranks), ("replay.capacity", config.replay.capacity), ("matchmaker.base_calls", config.matchmaker.base_calls),
+        ("learn.calls", c.calls), ("eval.calls", config.eval.calls), ("eval.validation_calls", config.eval.validation_calls),
+        ("ray.model_servers", config.ray.model_servers),
+        ("learn.ranks", c.ranks), ("replay.capacity", config.replay.capacity), ("replay.on_disk", config.replay.on_disk),
+        ("matchmaker.base_calls", config.matchmaker.base_calls),
     ):  # fmt: skip
         if value < 1:
             raise UserError(f"{name} must be at least 1, not {value}")

@@ -94,10 +94,12 @@ def table(found: Mapping[int, Mapping[str, float]]) -> list[list[str]]:
     if not found:
         return []
     columns = [c for c in _COLUMNS if any(c[1] in f for f in found.values())]
-    rows = [["round", "solved %", *(title for title, _, _ in columns)]]
+    validated = any("solve/validation/all/rate" in f for f in found.values())
+    rows = [["round", "solved %", *["validation %"] * validated, *(title for title, _, _ in columns)]]
     for r, f in sorted(found.items()):
         cells = [form.format(f[name]) if name in f else "" for _, name, form in columns]
-        rows.append([str(r), percent(f, "solve/train/all"), *cells])
+        shown = [percent(f, "solve/validation/all")] * validated
+        rows.append([str(r), percent(f, "solve/train/all"), *shown, *cells])
     return rows
 
 

@@ -25,7 +25,7 @@ from prover.negation import negation
 from prover.premises.dense import DenseWeights
 from prover.premises.index import library_index
 from rl import config as config_module
-from rl import harvest, measure, replay, rewards
+from rl import harvest, measure, metrics, replay, rewards
 from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
@@ -52,7 +52,9 @@ class Trainer:
         modules = t.modules or DEMONSTRATION_MODULES
         self.train_set = library_set(index, "train", modules, t.per_module, t.limit)
         self.held_out = library_set(index, "held-out", modules, t.held_out_per_module, t.held_out_limit)
-        assert_disjoint(self.train_set, self.held_out)
+        n = config.eval.validation
+        self.validation = library_set(index, "validation", modules, None, n) if n else []
+        assert_disjoint(self.train_set, [*self.held_out, *self.validation])
         fresh = not (self.folder / "ledger.sqlite").exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
@@ -60,9 +62,9 @@ class Trainer:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise UserError(f"{self.folder}: another process is working on this run") from None
+        if fresh:  # before the ledger, by which a run is known: what is killed here begins anew
+            write_whole(self.folder / "config.toml", config_module.dump(config).encode())
         self.ledger = Ledger(self.folder / "ledger.sqlite")
-        if fresh:
-            (self.folder / "config.toml").write_text(config_module.dump(config), encoding="utf-8")
         self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
         self.best = {a.theorem.name: a.stats.get("steps", 1) for a in self.ledger.proofs()}
@@ -101,6 +103,8 @@ class Trainer:
                     break
                 self._round(r)
             self._measure("model", "what was learned: the trained prover")
+            if c.eval.rollouts:
+                self._sample()
             return self._finish()
         finally:
             self.ledger.set("seconds", self.elapsed)
@@ -115,6 +119,7 @@ class Trainer:
 
     def _round(self, r: int) -> None:
         if self.ledger.get(f"learned {r}") is not None:
+            self._validate(r)  # what a run that was killed in it left to do
             return
         c = self.config.learn
         known = {a.theorem.name for e in range(1, r) for a in self.ledger.attempts(f"round {e}") if a.outcome == "proved"}
@@ -124,7 +129,7 @@ class Trainer:
         by = policy if first or c.collect == "search" else "model's rollouts"
         tasks = [self._task(r, m, policy) for m in self._matches(r)]
         self._attempts(f"round {r}", f"round {r} of {c.rounds}: by the {by}", tasks, r)
-        watch.end(lambda: self._learn(r))
+        watch.end(lambda: self._learn(r), lambda: self._validate(r))
 
     def _matches(self, r: int) -> list[Match]:
         """What to try in a round: everything in the first, then what the matchmaker says of the rounds before this one."""
@@ -145,7 +150,7 @@ class Trainer:
         against = negation(match.theorem) if match.side == "disprove" else None
         return Task(
             match.theorem, policy, match.lean_calls, c.prover.explorer_weight, c.learn.harvest, learn=True,
-            value=self._value, rollouts=0 if against else rollouts, max_tactics=c.learn.max_tactics, negated=against,
+            value=self._value, rollouts=0 if against else rollouts, max_tactics=c.learn.max_tactics, draw=r - 1, negated=against,
         )  # fmt: skip
 
     @property
@@ -161,6 +166,7 @@ class Trainer:
         learned = {f"ranker_{k}": v for k, v in self._learn_order(r).items()}
         learned |= {f"retriever_{k}": v for k, v in self._learn_premises(r).items()}
         metrics = self.fleet.learn(policy, value, c.seconds, r)
+        replay.trim(self.ledger, self.config.replay, r)
         self.ledger.set(f"learned {r}", {"version": r})
         self.tracker.say(
             f"round {r}: loss {metrics.get('policy_loss', 0):.2f} nats a tactic token, "
@@ -226,6 +232,29 @@ class Trainer:
     def _latest(rows: Sequence[dict[str, Any]], r: int) -> list[dict[str, Any]]:
         return [row for row in rows if row["round"] == r]
 
+    def _validate(self, r: int) -> None:
+        """Measure what round `r` learned on theorems that nothing is learned from."""
+        c = self.config
+        weight, calls = c.prover.eval_explorer_weight, c.eval.validation_calls
+        tasks = [Task(t, "model", calls, weight, value=self._value) for t in self.validation]
+        self._attempts(f"validation round {r}", f"after round {r}: validation", tasks)
+
+    def _sample(self) -> None:
+        """Measure the model without search: rollouts of the held-out theorems."""
+        c = self.config
+        tasks = [
+            Task(t, "model", c.eval.calls, rollouts=c.eval.rollouts, max_tactics=c.learn.max_tactics) for t in self.held_out
+        ]
+        self._attempts("rollouts held-out", "what was learned: the model alone, without search", tasks)
+        self.tracker.log(self._pass_rates())
+
+    def _pass_rates(self) -> dict[str, float]:
+        sampled = list(self.ledger.attempts("rollouts held-out"))
+        # A theorem that could not be opened has no rollouts and is not proved by any.
+        return metrics.pass_rates(
+            [(self.config.eval.rollouts, a.stats.get("correct", 0)) for a in sampled], "held-out"
+        )
+
     def _measure(self, policy: str, label: str) -> None:
         c = self.config
         calls = min(c.eval.calls, 6) if policy == "portfolio" else c.eval.calls
@@ -235,6 +264,8 @@ class Trainer:
         self._attempts(f"held-out {policy}", label, tasks)
         summary = self._summary(policy)
         self.tracker.log({f"held_out/{policy}/{b}": s / summary["total"] for b, s in summary["curve"].items()})
+        if policy == "model":
+            self.tracker.log(metrics.solve_rates(self.ledger.attempts("held-out model"), "held-out"))
 
     def _summary(self, policy: str) -> dict[str, Any]:
         attempts = list(self.ledger.attempts(f"held-out {policy}"))
@@ -264,7 +295,9 @@ class Trainer:
         task, found = finished.task, finished.found
         outcome, reason, script, verdict = judge(finished)
         proved = outcome == "proved"
-        size = found.stats.get("steps") if not found.rollouts else None
+        size = found.stats.get("steps")
+        if found.rollouts and proved:
+            size = min(len(row["decisions"]) for row in found.rollouts if row["script"] == script)
         weights = rewards.weights(self.config.rewards, r)
         best = self.best.get(task.theorem.name)
         rows: list[harvest.Row] = []
@@ -281,7 +314,7 @@ class Trainer:
                                     verdict.premises if verdict else ())  # fmt: skip
         if proved and size is not None:
             self.best[task.theorem.name] = min(size, best or size)
-        stats = {**found.stats, "calls_allowed": task.lean_calls}
+        stats = {**found.stats, "calls_allowed": task.lean_calls} | ({"steps": size} if size is not None else {})
         stats |= {"rewards": {n: round(x / weights[n], 4) for n, x in parts.items()}} if task.learn else {}
         if found.rollouts:
             accepted = {s for s, v in finished.verdicts.items() if v.verdict == "proved"}
@@ -320,6 +353,8 @@ class Trainer:
         summary["name"] = self.config.name
         rejected = sum(a.outcome == "rejected" for a in self.ledger.attempts())
         summary["rejected"] = rejected
+        if self.config.eval.rollouts:
+            summary["pass_at_k"] = {name.rsplit("/", 1)[-1]: rate for name, rate in self._pass_rates().items()}
         proofs = list(self.ledger.proofs())
         write_whole(self.folder / "proofs.lean", proofs_source(proofs, self.runtime.name).encode())
         self.tracker.table(measure.table([(label, summary[label]) for label, _ in names if label in summary]))

@@ -23,8 +23,9 @@ class RoundWatch:
         self.before = fleet.counters()
         self.began = time.monotonic()
 
-    def end(self, learner: Callable[[], Mapping[str, float]]) -> None:
-        """Measure the round's attempts, then call `learner`, which learns and gives its metrics, and say what is worth saying.
+    def end(self, learner: Callable[[], Mapping[str, float]], validate: Callable[[], None]) -> None:
+        """Measure the round's attempts, then call `learner`, which learns and gives its metrics, and `validate`, which tries what
+        was learned and leaves its attempts in the ledger; say what is worth saying.
 
         A resumed round is measured over the attempts of all its starts, with the time and the counters of the last alone.
         """
@@ -44,6 +45,8 @@ class RoundWatch:
         found |= calibration.metrics(calibration.predictions(attempts))
         learned = {k: v for k, v in learner().items() if v == v}  # without nan: what was not measured
         self.ledger.measure(f"round {self.r}", {**found, **learned})
+        validate()
+        found |= metrics.solve_rates(self.ledger.attempts(f"validation round {self.r}"), "validation")
         self.tracker.log({"round": self.r, **found, **{f"learner/{k}": v for k, v in learned.items()}})
         for alert in alerts(rounds.history(rounds.figures(self.ledger))):
             self.tracker.alert(alert)
