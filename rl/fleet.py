@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
@@ -30,6 +30,8 @@ from rl.actors.model_server import ModelServer
 from rl.actors.prover import AuditActor, Prover
 from rl.attempt import Found, Task
 from rl.config import RunConfig
+
+T = TypeVar("T")
 
 CHANCES = 3
 """So often a task is handed out before its error is believed."""
@@ -201,24 +203,22 @@ class Fleet:
 
     def _check_servers(self) -> None:
         """Replace model servers that died, and have them serve what the others do."""
-        dead = []
+        dead = False
         for k, server in enumerate(self.servers):
             try:
                 ray.get(server.counters.remote(), timeout=30)
             except ACTOR_LOST:
-                dead.append(k)
+                dead = True
+                self._replace_server(k)
             except GetTimeoutError:
                 pass  # busy
-        for k in dead:
-            self._replace_server(k)
         if dead:
             self.publish()
 
-    def _replace_server(self, k: int) -> Any:
+    def _replace_server(self, k: int) -> None:
         self.replaced["model server"] += 1
         self.say("a model server died and is replaced")
         self.servers[k] = self._server(k)
-        return self.servers[k]
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
@@ -345,38 +345,61 @@ class Fleet:
 
     def learn(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
         """Train until checkpoint `version` is written, whatever dies on the way; then serve it. Metrics."""
+
+        def train() -> dict[str, float]:
+            shared = ray.put(policy), ray.put(value)
+            waiting = refs = [learner.learn.remote(*shared, seconds, version) for learner in self.learners]
+            while waiting:  # not for one after another: where a rank dies, the others may wait for it forever
+                ready, waiting = ray.wait(waiting)
+                ray.get(ready)
+            return ray.get(refs[0])
+
+        found = self._by_learners(train)
+        self.publish()
+        return found
+
+    def _by_learners(self, work: Callable[[], T]) -> T:
+        """What `work` gives. Where a learner dies, new ones go on from the last checkpoint, and it is done again."""
         for chance in range(CHANCES):
             try:
-                shared = ray.put(policy), ray.put(value)
-                found = ray.get([learner.learn.remote(*shared, seconds, version) for learner in self.learners])[0]
-                self.publish()
-                return found
-            except ACTOR_LOST:
-                if chance == CHANCES - 1:
+                return work()
+            except RayError as e:
+                # What another rank, or the store, says of a death is not among ACTOR_LOST.
+                if chance == CHANCES - 1 or not (isinstance(e, ACTOR_LOST) or self._a_learner_died()):
                     raise
-                self.replaced["learner"] += 1
-                self.say("the learner died; another goes on from the last checkpoint")
-                for learner in self.learners:
-                    ray.kill(learner)
-                self.learners = self._learners()
-                ray.get([learner.resume.remote() for learner in self.learners])
+            self.replaced["learner"] += 1
+            self.say("the learner died; another goes on from the last checkpoint")
+            for learner in self.learners:
+                ray.kill(learner)
+            self.learners = self._learners()
+            ray.get([learner.resume.remote() for learner in self.learners])
         raise AssertionError("unreachable")
+
+    def _a_learner_died(self) -> bool:
+        asked = [learner.alive.remote() for learner in self.learners]
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=10)  # one that hangs does not answer
+        return len(_answers(ready)) < len(ready)
 
     def publish(self) -> None:
         """The learner's newest weights to every model server, and the ranker and retriever to every prover."""
-        published = ray.get(self.learners[0].publish.remote())
-        if published:
-            loading = [server.load.remote(published[0]) for server in self.servers]
-            versions = set()
-            for k, version in enumerate(loading):
-                try:
-                    versions.add(ray.get(version))
-                except ACTOR_LOST:  # while nobody asked it anything
-                    versions.add(ray.get(self._replace_server(k).load.remote(published[0])))
-            assert len(versions) == 1, f"model servers serve different versions: {versions}"
+        self._by_learners(self._serve_newest)
         ranker, retriever = ray.put(self.ranker), ray.put(self.retriever)
         for i, m in self.members.items():
             m.actor.use.remote(self.servers[i % len(self.servers)], ranker, retriever)
+
+    def _serve_newest(self) -> None:
+        published = ray.get(self.learners[0].publish.remote())
+        if not published:
+            return
+        loading = [server.load.remote(published[0]) for server in self.servers]
+        versions: list[int] = []
+        for k, ref in enumerate(loading):
+            try:
+                versions.append(ray.get(ref))
+            except ACTOR_LOST:  # its machine may have had the learner too
+                self._replace_server(k)
+                versions.append(ray.get(self.servers[k].load.remote(published[0])))
+        assert len(set(versions)) == 1, f"model servers serve different versions: {versions}"
 
     def counters(self) -> Counters:
         """What the actors counted so far, of those that answer within seconds."""

@@ -42,6 +42,10 @@ class LearnerActor:
             backend, init_method=f"tcp://{address}", rank=self.rank, world_size=self.config.learn.ranks
         )
 
+    def alive(self) -> bool:
+        """Answers as long as it lives and nothing else is under way."""
+        return True
+
     def address(self) -> str:
         """A free host:port on this machine, for `join`."""
         import socket

@@ -99,6 +99,12 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     fleet.learn(PAIRS, VALUES, 1.0, 2)
     assert fleet.replaced["model server"] == 2 and fleet.replaced["learner"] == 1
     assert {f.found.model_version for f in fleet.run(with_model[:2])} == {2}
+    # A machine dies that had the learner and the model server both.
+    for actor in ("LearnerActor", "ModelServer"):
+        os.kill(workers(actor)[0].pid, signal.SIGKILL)
+    assert fleet.learn(PAIRS, VALUES, 1.0, 3)["steps"] > 0
+    assert {f.found.model_version for f in fleet.run(with_model[:2])} == {3}
+    assert fleet.replaced["learner"] == fleet.replaced["model server"] == 2
 
 
 def test_a_version_that_is_there_is_not_learned_again(fleet):
@@ -119,6 +125,11 @@ def test_gradients_of_several_learners_are_averaged(tmp_path):
 
         weights = [ray.get(ray.get(learner.publish.remote())[0]).weights for learner in fleet.learners]
         assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0]), "ranks drifted apart"
+        # One of them dies while they learn: all begin again from the last checkpoint, and the next is made.
+        pid = workers("LearnerActor")[1].pid
+        subprocess.Popen([sys.executable, "-c", f"import time,os; time.sleep(3); os.kill({pid}, 9)"])
+        assert fleet.learn(PAIRS, VALUES, 8.0, 2)["steps"] > 0
+        assert fleet.replaced["learner"] == 1 and (tmp_path / "checkpoints/000002/learner.pt").exists()
     finally:
         fleet.close()
 
