@@ -30,7 +30,7 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Rewards", ("reward/",)),
     ("Proofs refused by the audit", ("audit/rejected", "audit/errors")),
     ("Versions behind", ("staleness/",)),
-    ("Use of time", ("lean/utilisation", "model/utilisation", "search/own_share", "search/idle_share")),
+    ("Use of time", ("lean/utilisation", "model/utilisation", "search/own_share", "search/idle_share", "system/share")),
     ("Speed: Lean steps, model tokens, learner tokens a second",
      ("lean/steps_per_second", "model/tokens_per_second", "learner/tokens_per_second")),
     ("Queues", ("queue/",)),

@@ -39,6 +39,8 @@ METRICS: dict[str, str] = {
     "model/entropy": "entropy, in nats, of the model's distribution over the tactics it proposed; mean over goals, then attempts",
     "search/own_share": "share of attempts' time that the search's own work took; it may overlap Lean and model",
     "search/idle_share": "share of attempts' time in which neither Lean nor the model worked for them",
+    "system/share": "share of a round's wall time outside Lean, the model and training: that of searches in which neither worked for "
+    "them, and all of learning that is not training",
     "staleness/mean": "versions by which the weights that searched were behind those learned, mean over attempts",
     "staleness/max": "the same, the largest",
     "queue/{queue}": "length of a queue: tasks, audits, examples, ... as the trainer names them",
@@ -201,6 +203,12 @@ def of_model(before: Mapping[str, float], after: Mapping[str, float], seconds: f
         "model/queries_per_second": (after["queries"] - before.get("queries", 0.0)) / seconds,
         "model/utilisation": (after["seconds"] - before.get("seconds", 0.0)) / seconds,
     }
+
+
+def system(collecting: float, idle_share: float, learning: float, training: float) -> dict[str, float]:
+    """`system/...` of a round: seconds of collecting with `search/idle_share`, and of learning with those that training took."""
+    whole = collecting + learning
+    return {"system/share": (collecting * idle_share + max(0.0, learning - training)) / whole} if whole > 0 else {}
 
 
 def queues(lengths: Mapping[str, int]) -> dict[str, float]:

@@ -163,8 +163,10 @@ class Trainer:
         if not policy:
             raise UserError("the explorer proved no training theorem: give it more Lean calls (learn.first_calls)")
         self.tracker.say(f"round {r}: learning {len(policy)} (goal, tactic) pairs and {len(value)} values, {c.seconds:.0f} s …")
+        began = time.monotonic()
         learned = {f"ranker_{k}": v for k, v in self._learn_order(r).items()}
         learned |= {f"retriever_{k}": v for k, v in self._learn_premises(r).items()}
+        helpers = time.monotonic() - began
         metrics = self.fleet.learn(policy, value, c.seconds, r)
         replay.trim(self.ledger, self.config.replay, r)
         self.ledger.set(f"learned {r}", {"version": r})
@@ -172,7 +174,8 @@ class Trainer:
             f"round {r}: loss {metrics.get('policy_loss', 0):.2f} nats a tactic token, "
             f"{metrics.get('epochs', 0):.1f} epochs, {metrics.get('tokens_per_second', 0):.0f} tokens/s"
         )
-        return {"pairs": float(len(policy)), **metrics, **learned}
+        training = helpers + metrics.get("seconds", 0.0)
+        return {"pairs": float(len(policy)), **metrics, **learned, "training_seconds": training}
 
     def _newest(self, kind: str, load: Callable[[Path], T]) -> T | None:
         """What the last round that learned left in the run's folder `kind`."""

@@ -115,6 +115,13 @@ def figures(place) -> dict:
     return json.loads(done.stdout)
 
 
+def test_a_set_may_ask_for_fresh_names(place):
+    (place / "fresh.toml").write_text(SET + "fresh_names = true\nlimit = 2\n", encoding="utf-8")
+    done = command(place, "runs/one", "fresh.toml", "--budget", "2", "--limit", "2", "--processes", "1", "--json", "--run", "runs/fresh")
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert json.loads(done.stdout)["test"]["wrapper"] == "fresh names"
+
+
 def evaluated(ledger: Ledger) -> list[Attempt]:
     return [a for a in ledger.attempts() if a.phase.startswith("eval")]
 

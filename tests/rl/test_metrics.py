@@ -49,6 +49,7 @@ def everything() -> dict[str, float]:
         **metrics.staleness(ROUND, 3),
         **metrics.of_lean([{"steps": 100.0, "lean_s": 3.0, "restarts": 0.0, "rss_mb": 400.0}], after, 10.0),
         **metrics.of_model({"queries": 5.0, "seconds": 1.0}, {"queries": 55.0, "seconds": 3.0}, 10.0),
+        **metrics.system(90.0, 0.05, 10.0, 8.0),
         **metrics.queues({"tasks": 3}),
         **metrics.rewards({"progress": 0.5}),
         **calibration.metrics(calibration.predictions(ROUND)),
@@ -76,6 +77,11 @@ def _fits(pattern: str, name: str) -> bool:
 @pytest.mark.parametrize("name", ["solve/train/rate", "solve/a/b/c/rate", "learner", "Round", "queue/"])
 def test_a_name_of_another_shape_is_not_documented(name):
     assert metrics.undocumented([name]) == [name]
+
+
+def test_the_systems_share_is_idle_searches_and_learning_that_is_not_training():
+    assert metrics.system(90.0, 0.05, 10.0, 8.0)["system/share"] == pytest.approx((4.5 + 2) / 100)
+    assert metrics.system(0.0, 0.0, 0.0, 0.0) == {}
 
 
 def test_solve_rates_count_errors_and_refused_proofs_as_unsolved():
