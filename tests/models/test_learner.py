@@ -139,6 +139,38 @@ def test_kl_holds_the_model_to_its_reference(tokenizer: PreTrainedTokenizerFast)
     assert 0 <= moved[1] < moved[0] / 2
 
 
+def test_gradients_are_clipped(tokenizer: PreTrainedTokenizerFast) -> None:
+    def norm(learner: Learner) -> float:
+        grads = [p.grad.norm() for p in learner.model.parameters() if p.grad is not None]
+        return torch.stack(grads).norm().item()
+
+    for most in (1e-2, 1e9):
+        learner = small(tokenizer, dataclasses.replace(CONFIG, clip_norm=most))
+        before = learner.train(examples(20), steps=1)["grad_norm"]  # as it was before it was clipped
+        assert before > 0.1 and norm(learner) == pytest.approx(min(most, before), rel=1e-3)
+
+
+def test_the_rate_warms_up_once_and_falls_at_the_end(tokenizer: PreTrainedTokenizerFast) -> None:
+    learner = small(tokenizer, dataclasses.replace(CONFIG, warmup=4, learning_rate=1e-3))
+    rates = [learner.train(examples(4), steps=1)["learning_rate"] for _ in range(6)]
+    assert rates == pytest.approx([2e-4, 4e-4, 6e-4, 8e-4, 1e-3, 1e-3])
+    falling = small(tokenizer, dataclasses.replace(CONFIG, warmup=0, schedule="cosine", total_steps=4, learning_rate=1e-3))
+    rates = [falling.train(examples(4), steps=1)["learning_rate"] for _ in range(5)]
+    assert rates == sorted(rates, reverse=True) and rates[0] == 1e-3 and rates[-1] == pytest.approx(5e-5)
+
+
+def test_what_is_published_is_the_average_of_the_weights(tokenizer: PreTrainedTokenizerFast) -> None:
+    learner = small(tokenizer, dataclasses.replace(CONFIG, ema=0.9, warmup=0))
+    kept = {n: p.detach().clone() for n, p in learner.model.named_parameters()}
+    for step in range(1, 6):
+        learner.train(examples(4), steps=1)
+        decay = min(0.9, (1 + step) / (10 + step))
+        kept = {n: decay * kept[n] + (1 - decay) * p.detach() for n, p in learner.model.named_parameters()}
+    published = learner.weights()
+    assert all(torch.allclose(published[n], w, atol=1e-6) for n, w in kept.items())
+    assert any(not torch.allclose(published[n], p) for n, p in learner.model.named_parameters())
+
+
 def test_limits_and_refusals(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     learner = small(tokenizer)
     with pytest.raises(ValueError, match="limit"):
