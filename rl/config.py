@@ -267,6 +267,9 @@ def check(config: RunConfig) -> RunConfig:
     ):  # fmt: skip
         if value < 1:
             raise UserError(f"{name} must be at least 1, not {value}")
+    for name, value in (("eval.validation", config.eval.validation), ("eval.rollouts", config.eval.rollouts)):
+        if value < 0:
+            raise UserError(f"{name} must be 0 (none) or more, not {value}")
     return config
 
 

@@ -30,6 +30,7 @@ from rl.actors.model_server import ModelServer
 from rl.actors.prover import AuditActor, Prover
 from rl.attempt import Found, Task
 from rl.config import RunConfig
+from rl.counters import Counters, answers, counted
 
 T = TypeVar("T")
 
@@ -378,7 +379,7 @@ class Fleet:
     def _a_learner_died(self) -> bool:
         asked = [learner.alive.remote() for learner in self.learners]
         ready, _ = ray.wait(asked, num_returns=len(asked), timeout=10)  # one that hangs does not answer
-        return len(_answers(ready)) < len(ready)
+        return len(answers(ready)) < len(ready)
 
     def publish(self) -> None:
         """The learner's newest weights to every model server, and the ranker and retriever to every prover."""
@@ -403,33 +404,4 @@ class Fleet:
 
     def counters(self) -> Counters:
         """What the actors counted so far, of those that answer within seconds."""
-        refs = [m.actor.counters.remote() for m in self.members.values() if m.up]
-        provers = _answers(refs)
-        server: dict[str, float] = {}
-        for one in _answers([s.counters.remote() for s in self.servers]):
-            for name in ("queries", "seconds"):
-                server[name] = server.get(name, 0.0) + one[name]
-        return Counters(provers, server or {"queries": 0.0, "seconds": 0.0}, sum(p.get("waiting", 0.0) for p in provers))
-
-
-@dataclass(frozen=True)
-class Counters:
-    """Counts since the actors started."""
-
-    provers: list[dict[str, float]]
-    """Prover.counters of each prover."""
-    server: dict[str, float]
-    """`queries` and `seconds`, summed over the model servers."""
-    waiting: float
-    """Questions that wait for a model."""
-
-
-def _answers(refs: list[Any]) -> list[dict[str, float]]:
-    ready, _ = ray.wait(refs, num_returns=len(refs), timeout=5) if refs else ([], [])
-    found = []
-    for ref in ready:
-        try:
-            found.append(ray.get(ref))
-        except RayError:
-            continue
-    return found
+        return counted([m.actor for m in self.members.values() if m.up], self.servers)

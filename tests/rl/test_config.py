@@ -46,3 +46,9 @@ def test_mistakes_are_named(tmp_path, text, message):
 def test_an_override_without_a_value_is_refused():
     with pytest.raises(UserError, match="table.key=value"):
         config.override(config.RunConfig(), ("learn.rounds",))
+
+
+@pytest.mark.parametrize("setting", ["replay.on_disk=0", "eval.validation=-1", "eval.rollouts=-1", "eval.validation_calls=0"])
+def test_numbers_that_make_no_sense_are_named(setting):
+    with pytest.raises(UserError, match=setting.split("=")[0]):
+        config.check(config.override(config.RunConfig(), (setting,)))
