@@ -67,7 +67,7 @@ def theorem_of_row(row: dict[str, Any], where: str, imports: Sequence[str] = ())
         statement = _without_proof(text)
         if split_statement(statement) is None:
             raise UserError(f"{where}: `{field}` has no `:` before its type, as in `(n : Nat) : n = n`")
-        return Theorem(lean_name(name), statement, imports=used, context=context, source=where)
+        return Theorem(lean_name(name, where), statement, imports=used, context=context, source=where)
     body = whole.body
     at = len(body) - len(text) + start if body.endswith(text) else _last_theorem(body)
     assert at is not None
@@ -78,7 +78,7 @@ def theorem_of_row(row: dict[str, Any], where: str, imports: Sequence[str] = ())
     # Universes and attributes stay where they are: `foo.{u}` is part of how a theorem is declared.
     if split_statement(statement) is None:
         raise UserError(f"{where}: `{field}` has no `:` before its type")
-    shown = own_name or (lean_name(name) if name else "")
+    shown = own_name or (lean_name(name, where) if name else "")
     if not shown:
         raise UserError(f"{where}: no name: one of {', '.join(NAMES)} is needed")
     return Theorem(shown, statement, imports=used, context=body[:at].strip("\n "), source=where)

@@ -108,10 +108,28 @@ def inLevelsOf (a b : ConstantInfo) (e : Expr) : Expr :=
 def sameType (a b : ConstantInfo) : Bool :=
   lengthOf a.levelParams == lengthOf b.levelParams && bare a.type == inLevelsOf a b (bare b.type)
 
+/-- The name as its author wrote it: a private one without its module. -/
+def userName (n : Name) : Name :=
+  match privateToUserName? n with
+  | some u => u
+  | none => n
+
+/-- Whether elaboration made `n` for a declaration that it stands under, as it makes `t._proof_1`. What an author calls `_t` or keeps
+private is a theorem as any other. -/
+def auxiliary (x : Import) (n : Name) : Bool := (userName n).isInternal && under n.getPrefix
+where
+  under (p : Name) : Bool :=
+    match p with
+    | .anonymous => false
+    | .num q _ => under q
+    | .str q s => match x.env.find? p with
+      | some _ => true
+      | none => s == "_example" || under q
+
 /-- A proof that elaboration moved into a theorem of its own, left out in the reference. -/
 def leftOut (reference : Import) (n : Name) : Bool :=
   match reference.find n with
-  | some (.thmInfo v) => n.isInternal && v.value.hasSorry
+  | some (.thmInfo v) => auxiliary reference n && v.value.hasSorry
   | _ => false
 
 /-- Whether `w` is `v` with something in the place of each `sorry`. -/
@@ -236,7 +254,7 @@ def judgeJson (x : Import) (rules : Rules) (n : Name) (problem : Option String) 
     | [] => []
     | ns => keep (isForbidden x ns) (reach x.env false r.used {} [])
   Json.mkObj [
-    ("name", Json.str (nameText n)),
+    ("name", Json.str (nameText (userName n))),
     ("problem", match problem with | some p => Json.str p | none => Json.null),
     ("axioms", jnames (axiomsAmong x.env rules.deep below r.axioms)),
     ("premises", jnames (keep (isProved x.env) r.used)),

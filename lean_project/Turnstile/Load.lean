@@ -77,6 +77,8 @@ structure Loaded where
   holes : List Hole
   errors : List Json
   fileMap : FileMap
+  /-- How many commands reach beyond the byte that was asked about. -/
+  beyond : Nat
 
 def messageJson (m : Message) : IO Json := do
   let text ← m.data.toString
@@ -95,6 +97,9 @@ def errorsJson (ms : List Message) : IO (List Json) :=
 structure Found where
   holes : List Hole
   messages : List Message
+  /-- A byte of the text, and how many commands end behind it. -/
+  start : Nat := 0
+  beyond : Nat := 0
 
 def parserContext (cs : Command.State) : Parser.ParserModuleContext :=
   match cs.scopes with
@@ -115,7 +120,9 @@ partial def commands (ictx : Parser.InputContext) (state : IO.Ref Frontend.State
   state.set { s with commandState := { cs with messages := {}, infoState := { cs.infoState with trees := {} } } }
   let found : Found := {
     holes := holesOfTrees before (persistentList cs.infoState.trees) found.holes
-    messages := revOnto messages found.messages }
+    messages := revOnto messages found.messages
+    start := found.start
+    beyond := if ps.pos.byteIdx > found.start && !cmd.isOfKind `Lean.Parser.Command.eoi then found.beyond + 1 else found.beyond }
   if Parser.isTerminalCommand cmd then return found else commands ictx state found
 
 /-- The state before the first command of a file. -/
@@ -127,13 +134,14 @@ def startOf (env : Environment) (heartbeats : Nat) (trees : Bool) : IO (IO.Ref F
   let cs := { cs with scopes := [scope], infoState := { cs.infoState with enabled := trees } }
   IO.mkRef { commandState := cs, parserState := {}, cmdPos := 0 }
 
-/-- Elaborate source text (no header) on top of an environment. -/
-def elaborate (env : Environment) (source : String) (fileName : String) (heartbeats : Nat) : IO Loaded := do
+/-- Elaborate source text (no header) on top of an environment. `start`: the byte that `beyond` is about. -/
+def elaborate (env : Environment) (source : String) (fileName : String) (heartbeats start : Nat) : IO Loaded := do
   let ictx := inputOf source fileName
   let state ← startOf env heartbeats true
-  let found ← commands ictx state { holes := [], messages := [] }
+  let found ← commands ictx state { holes := [], messages := [], start }
   let errors ← errorsJson (revOnto found.messages [])
-  return { env := (← state.get).commandState.env, holes := revOnto found.holes [], errors, fileMap := ictx.fileMap }
+  return {
+    env := (← state.get).commandState.env, holes := revOnto found.holes [], errors, fileMap := ictx.fileMap, beyond := found.beyond }
 
 def levelsOf (env : Environment) (n? : Option Name) : List Name :=
   match n? with

@@ -76,12 +76,6 @@ def notIn (env : Environment) (ns acc : List Name) : List Name :=
 def rulesOf (j : Json) : Rules :=
   { deep := boolField j "deep", forbidden := toNames (strings (listField j "forbidden")) }
 
-def theoremNames (cs : List ConstantInfo) (acc : List Name) : List Name :=
-  match cs with
-  | [] => acc
-  | .thmInfo v :: rest => if v.name.isInternal then theoremNames rest acc else theoremNames rest (v.name :: acc)
-  | _ :: rest => theoremNames rest acc
-
 def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
   let withConstants := boolField j "constants"
   match strField j "cmd" with
@@ -103,7 +97,7 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     match ← environmentOf s j heartbeats with
     | .error errors => return [("ok", Json.bool true), ("errors", jarr errors), ("holes", jarr [])]
     | .ok env =>
-      let l ← elaborate env (strField j "source") (strField j "file") heartbeats
+      let l ← elaborate env (strField j "source") (strField j "file") heartbeats 0
       let hs ← openHoles s l.env l.holes withConstants
       return [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
   | "library" =>
@@ -141,12 +135,12 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     match ← environmentOf s j heartbeats with
     | .error errors => return [("ok", Json.bool true), ("errors", jarr errors), ("entries", jarr []), ("own", jarr [])]
     | .ok before =>
-      let l ← elaborate before (strField j "source") (strField j "file") heartbeats
+      let l ← elaborate before (strField j "source") (strField j "file") heartbeats (natField j "start" 0)
       let roots := match j.getObjVal? "roots" with
         | .ok (.arr ns) => rebuildNames ns.toList
         | _ => notIn before (newConstants l.env) []
       let env ← environment s (strings (listField j "imports"))
-      return [("ok", Json.bool true), ("errors", jarr l.errors), ("entries", exportConstants env l.env roots),
+      return [("ok", Json.bool true), ("errors", jarr l.errors), ("beyond", jnat l.beyond), ("entries", exportConstants env l.env roots),
         ("own", jarr (mapList (fun n => jarr (nameParts n [])) roots))]
   | "check_library" =>
     let whole ← environment s (strings (listField j "whole"))
@@ -159,10 +153,8 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     let reference := match j.getObjVal? "reference" with
       | .ok (.arr es) => some (replay env.toKernelEnv es.toList)
       | _ => none
-    let roots := match j.getObjVal? "roots" with
-      | .ok (.arr ns) => rebuildNames ns.toList
-      | _ => theoremNames x.added []
-    return [("ok", Json.bool true), ("verdicts", jarr (judgeAll x (rulesOf j) reference roots (rebuildNames (listField j "also"))))]
+    let named := fun field => rebuildNames (listField j field)
+    return [("ok", Json.bool true), ("verdicts", jarr (judgeAll x (rulesOf j) reference (named "roots") (named "also")))]
   | other => return [("error", Json.str s!"unknown command {other}")]
 
 /-- The next line. The embedded Lean may report the end of input between two reads of a pipe, in a line and between lines:

@@ -99,8 +99,26 @@ def kernelOptions : Options := ({} : Options).set `maxHeartbeats (0 : Nat)
 def Import.note (x : Import) (c : ConstantInfo) : Import :=
   { x with added := c :: x.added, addedNames := x.addedNames.insert c.name }
 
+/-- Names that the kernel knows by heart: it computes with them whatever their definitions say, or the allowed axioms are called so.
+Where `Init` is imported they are taken; a file that starts with `prelude` could make them mean what it likes. -/
+def kernelNames : List Name :=
+  [`Nat, `Nat.zero, `Nat.succ, `Nat.add, `Nat.sub, `Nat.mul, `Nat.div, `Nat.mod, `Nat.gcd, `Nat.beq, `Nat.ble, `Nat.land,
+   `Nat.lor, `Nat.xor, `Nat.shiftLeft, `Nat.shiftRight, `Nat.pow, `Nat.log2, `Bool, `Bool.true, `Bool.false, `Char,
+   `Char.ofNat, `String, `String.mk, `String.ofList, `List, `List.nil, `List.cons, `Eq, `Eq.refl, `Quot, `Quot.mk, `Quot.lift,
+   `Quot.ind, `Quot.sound, `propext, `Classical.choice, `Lean.reduceBool, `Lean.reduceNat, `Lean.ofReduceBool,
+   `Lean.ofReduceNat, `Lean.trustCompiler, `sorryAx]
+
+/-- Fail where one of `ns` is the kernel's. -/
+def Import.notKernels (x : Import) (ns : List Name) : Import :=
+  match keep (fun n => hasName n kernelNames) ns with
+  | [] => x
+  | n :: _ => x.fail ("kernel: " ++ nameText n ++ " may not be declared: the kernel has a meaning of its own for it")
+
 /-- Send one declaration through the kernel. -/
 def Import.add (x : Import) (what : Name) (d : Declaration) (c : Option ConstantInfo) : Import :=
+  let x := match x.env.find? what with
+    | some _ => x
+    | none => x.notKernels [what]
   match x.problem with
   | some _ => x
   | none =>
@@ -135,6 +153,12 @@ def inductivesFrom (x : Import) (js : List Json) : List InductiveType :=
       { name := x.name n, type := x.expr t, ctors := constructorsFrom x cs.toList } :: inductivesFrom x rest
     | _ => inductivesFrom x rest
   | _ :: rest => inductivesFrom x rest
+
+/-- Names of an inductive block's types and constructors. -/
+def inductiveNames (ts : List InductiveType) : List Name :=
+  match ts with
+  | [] => []
+  | t :: rest => t.name :: append (mapList (fun c => c.name) t.ctors) (inductiveNames rest)
 
 def noteAll (x : Import) (ns : List Name) : Import :=
   match ns with
@@ -176,7 +200,7 @@ def readDecl (x : Import) (parts : List Json) : Import :=
     | [] => x.fail "kernel: an inductive block is empty"
     | t :: _ =>
       if safe then
-        noteInductives (x.add t.name (.inductDecl (x.nameList ls.toList) (natOf np) types false) none) types
+        noteInductives ((x.notKernels (inductiveNames types)).add t.name (.inductDecl (x.nameList ls.toList) (natOf np) types false) none) types
       else x.fail ("unsafe: " ++ nameText t.name ++ " is unsafe")
   | _ => x.fail "kernel: an unknown kind of declaration"
 

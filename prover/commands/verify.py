@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json as json_
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
@@ -20,6 +22,15 @@ from prover.lean.theorem import Theorem, Verdict
 
 AT_ONCE = 4
 """Proofs with the audit at a time: enough to keep its three processes busy."""
+
+
+class Claim(NamedTuple):
+    """A theorem and what is said to prove it."""
+
+    name: str
+    """What whoever asks calls it: the verdict's name, where Lean's may need « and »."""
+    theorem: Theorem
+    script: str
 
 
 def verify(
@@ -57,13 +68,14 @@ def verify(
     if against is not None:
         raise UserError("--against ORIGINAL needs a .lean file or a Lake project to compare with it")
     if target is not None:
-        pairs: Iterable[tuple[Theorem, str]] = run_proofs(Path(target))
+        claims: Iterable[Claim] = run_proofs(Path(target))
     elif statement is not None and proof is not None:
-        pairs = [(theorem_of({"name": name, "statement": statement}, "--statement", imports), script_of(proof))]
+        theorem = theorem_of({"name": name, "statement": statement}, "--statement", imports)
+        claims = [Claim(name, theorem, script_of(proof))]
     else:
         assert jsonl is not None
-        pairs = list(jsonl_proofs(jsonl, imports))
-    return asyncio.run(_proofs(pairs, json))
+        claims = list(jsonl_proofs(jsonl, imports))
+    return asyncio.run(_proofs(claims, json))
 
 
 def script_of(proof: str) -> str:
@@ -98,13 +110,18 @@ def theorem_of(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> 
     name = row["name"].strip()
     statement = row["statement"].strip()
     used = tuple(dict.fromkeys(["Init", *(own or imports)]))
-    return Theorem(lean_name(name), statement, imports=used, context=context, source=where)
+    return Theorem(lean_name(name, where), statement, imports=used, context=context, source=where)
 
 
-def lean_name(name: str) -> str:
-    """A name that Lean accepts: parts that are no identifiers go between « and »."""
-    parts = [p if p.startswith("«") or _is_identifier(p) else f"«{p}»" for p in name.split(".")]
-    return ".".join(parts) if all(parts) else f"«{name}»"
+def lean_name(name: str, where: str = "name") -> str:
+    """A name that Lean accepts: parts that are no identifiers go between « and ». Raises UserError where that cannot be."""
+    # A part that comes with its marks has them around all of it: a name must not be able to say more than a name.
+    parts = re.findall(r"«[^«»\n\r]+»|[^.«»\n\r]+", name)
+    if ".".join(parts) == name:
+        return ".".join(p if p.startswith("«") or _is_identifier(p) else f"«{p}»" for p in parts)
+    if re.search(r"[«»\n\r]", name):
+        raise UserError(f"{where}: `name` is none that Lean could have: « and » go around whole parts, and it is one line")
+    return f"«{name}»"
 
 
 _RESERVED_WORDS = """
@@ -122,6 +139,19 @@ def _is_identifier(part: str) -> bool:
     return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys stand once: else two readers of a line could see two statements. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    for value in (*found, *found.values()):
+        # Half of a surrogate pair is no character: it could not be sent to Lean.
+        if isinstance(value, str) and not value.isprintable() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise ValueError("a text has half of a surrogate pair")
+    return found
+
+
 def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """(object, `file:line`) for every line that is not blank. Raises UserError."""
     try:
@@ -131,10 +161,10 @@ def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
                 if not raw.strip():
                     continue
                 try:
-                    row = json_.loads(raw)
+                    row = json_.loads(raw.decode(), object_pairs_hook=_once)
                 except UnicodeDecodeError:
                     raise UserError(f"{where}: not UTF-8") from None
-                except ValueError as e:
+                except (ValueError, RecursionError) as e:
                     raise UserError(f"{where}: not JSON: {one_line(str(e))}") from None
                 if not isinstance(row, dict):
                     raise UserError(f"{where}: a JSON object is expected, not {type(row).__name__}")
@@ -143,20 +173,21 @@ def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
         raise UserError(f"{path}: {e.strerror or e}") from None
 
 
-def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[tuple[Theorem, str]]:
-    """(theorem, script) of every line. Raises UserError, naming the line, before anything is judged."""
+def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[Claim]:
+    """The claim of every line. Raises UserError, naming the line, before anything is judged."""
     empty = True
     for row, where in jsonl_rows(path):
         empty = False
         if not isinstance(row.get("proof"), str):
             raise UserError(f"{where}: `proof` must be a text")
-        yield theorem_of(row, where, imports), script_of(row["proof"])
+        theorem = theorem_of(row, where, imports)
+        yield Claim(row["name"], theorem, script_of(row["proof"]))
     if empty:
         raise UserError(f"{path}: has no lines to verify")
 
 
-def run_proofs(folder: Path) -> Iterator[tuple[Theorem, str]]:
-    """(theorem, script) of every proof that a run claims."""
+def run_proofs(folder: Path) -> Iterator[Claim]:
+    """Every proof that a run claims."""
     ledger = folder / "ledger.sqlite"
     if not ledger.exists():
         raise UserError(f"{folder}: not a run: it has no ledger.sqlite")
@@ -167,7 +198,7 @@ def run_proofs(folder: Path) -> Iterator[tuple[Theorem, str]]:
     book = Ledger.open(ledger, readonly=True)
     for claim in book.proofs():
         if claim.script is not None:
-            yield claim.theorem, claim.script
+            yield Claim(claim.theorem.name, claim.theorem, claim.script)
 
 
 def verdict_line(verdict: Verdict) -> dict[str, Any]:
@@ -181,24 +212,28 @@ def verdict_line(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-async def _proofs(pairs: Iterable[tuple[Theorem, str]], json: bool) -> int:
+async def _proofs(claims: Iterable[Claim], json: bool) -> int:
     tally = {"proved": 0, "rejected": 0}
     async with Auditor() as auditor:
-        async for verdict in judged(auditor, pairs):
+        async for verdict in judged(auditor, claims):
             _show(verdict, json, tally)
     if not json:
         _total(tally, auditor.runtime.name)
     return 1 if tally["rejected"] or not tally["proved"] else 0
 
 
-async def judged(auditor: Auditor, pairs: Iterable[tuple[Theorem, str]]) -> AsyncIterator[Verdict]:
-    """A verdict for each pair, in order, a few at a time."""
+async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Verdict]:
+    """A verdict for each claim, in order, a few at a time."""
     waiting: list[asyncio.Task[Verdict]] = []
-    source = iter(pairs)
+    source = iter(claims)
+
+    async def judge(claim: Claim) -> Verdict:
+        return replace(await auditor.audit(claim.theorem, claim.script), name=claim.name)
+
     try:
         while True:
-            while len(waiting) < AT_ONCE and (pair := next(source, None)) is not None:
-                waiting.append(asyncio.create_task(auditor.audit(*pair)))
+            while len(waiting) < AT_ONCE and (claim := next(source, None)) is not None:
+                waiting.append(asyncio.create_task(judge(claim)))
             if not waiting:
                 return
             yield await waiting.pop(0)
@@ -242,7 +277,8 @@ async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imp
     try:
         verdicts = await auditor.audit_source(
             text.body,
-            tuple(dict.fromkeys([*before.shipped, *imports])),
+            # What is asked for says in which environment it means what it means.
+            tuple(dict.fromkeys([*(before if original is None else reference_before).shipped, *imports])),
             original.body if original is not None else None,
             path,
             before=before.sources(),
@@ -300,7 +336,14 @@ def _show(verdict: Verdict, json: bool, tally: dict[str, int]) -> None:
     if json:
         answer(line, indent=None)
     else:
-        print(f"{line['verdict']:<8} {line['name']}" + (f"  {line['reason']}" if line["reason"] else ""), flush=True)
+        # A name may hold a line break and a reason what a proof made Lean say: neither may look like another verdict.
+        name, reason = _plain(line["name"]), _plain(line["reason"])
+        print(f"{line['verdict']:<8} {name}" + (f"  {reason}" if reason else ""), flush=True)
+
+
+def _plain(text: str) -> str:
+    """On one line, and without what a terminal obeys."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in one_line(text))
 
 
 def _total(tally: dict[str, int], lean: str) -> None:

@@ -2,7 +2,8 @@
 
 Three processes, so that no text that claims a proof is ever read by the process that judges it:
 
-- the *reference* elaborates statements (context and theorem, proof left out) and exports what they mean;
+- the *reference* elaborates statements (context and theorem, proof left out) and exports what they mean. One whose context
+  may run code gets a process that no other theorem's text meets (`runs_code.py`), and so does the candidate;
 - the *candidate* elaborates the proof, which may run any code, and exports the resulting constants. Its word counts for
   nothing: what it sends is data;
 - the *checker* elaborates nobody's text. It rebuilds the exported constants on a clean environment, each through the
@@ -14,9 +15,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prover.lean.project import SourceModule
+from prover.lean.runs_code import runs_code
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, Limits, statement_source
 from prover.lean.theorem import Theorem, Verdict
@@ -60,9 +63,11 @@ class Auditor:
         self.judged = 0
         self._candidate_since = 0
         self._imports: dict[str, set[tuple[str, ...]]] = {}
+        self._spoiled: dict[str, str] = {}
+        """Whose code ran in a process: nobody else's text may be read there."""
         self._servers: dict[str, LeanServer] = {}
         self._locks = {role: asyncio.Lock() for role in ("reference", "candidate", "checker")}
-        self._references: dict[tuple[str, tuple[str, ...], tuple[SourceModule, ...]], dict[str, Any]] = {}
+        self._references: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     async def __aenter__(self) -> Auditor:
         return self
@@ -80,7 +85,8 @@ class Auditor:
         """Its processes that run now."""
         return list(self._servers.values())
 
-    async def _command(self, role: str, cmd: str, **fields: Any) -> dict[str, Any]:
+    async def _command(self, role: str, cmd: str, whose: str = "", **fields: Any) -> dict[str, Any]:
+        """`whose`: on whose behalf. Code that ran in the process before must have been the same one's."""
         # One command at a time: waiting for others is not counted against its limit, and no one is replaced in its work.
         async with self._locks[role]:
             if role == "candidate" and self.judged - self._candidate_since >= self.fresh_every and role in self._servers:
@@ -89,13 +95,18 @@ class Auditor:
             known = self._imports.get(role, set())
             if role in self._servers and len(known) >= ENVIRONMENTS and tuple(fields.get("imports", ())) not in known:
                 await self._servers.pop(role).close()
+            if self._spoiled.get(role, whose) != whose and role in self._servers:
+                await self._servers.pop(role).close()
             if role not in self._servers:
                 server = LeanServer(self.runtime, self.limits)
                 await server.start()
                 self._servers[role] = server
                 self._imports[role] = set()
+                self._spoiled.pop(role, None)
                 self._candidate_since = self.judged if role == "candidate" else self._candidate_since
             self._imports[role].add(tuple(fields.get("imports", ())))
+            if role != "checker" and runs_code(fields.get("source") or fields.get("script", "")):
+                self._spoiled[role] = whose
             return await self._servers[role].command(cmd, heartbeats=self.limits.heartbeats * 1000, **fields)
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
@@ -112,17 +123,22 @@ class Auditor:
 
     async def _library(self, theorem: Theorem, script: str) -> Verdict:
         fields = {"name": theorem.library, "imports": list(theorem.imports), "whole": list(WHOLE_LIBRARY)}
-        proved = await self._command("candidate", "prove_library", script=script, **fields)
+        proved = await self._command("candidate", "prove_library", script, script=script, **fields)
         checked = await self._command("checker", "check_library", entries=proved["entries"], **self._rules, **fields)
         return self._verdict(theorem.name, checked["verdict"])
 
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
-        exported = await self._reference(statement_source(theorem), theorem.imports, theorem.source or theorem.name)
+        asked = statement_source(theorem)
+        start = len(asked.encode()) - len(statement_source(replace(theorem, context="")).encode())
+        exported = await self._reference(asked, theorem.imports, theorem.source or theorem.name, whose=asked, start=start)
+        if exported["beyond"] != 1:
+            return Verdict(theorem.name, "rejected", "statement: it goes on after its end", lean=self.runtime.name)
         reference = exported["entries"]
         roots = [_declared_name(theorem, reference)]
         fields = {"imports": list(theorem.imports), "file": theorem.name}
         source = statement_source(theorem, script)
-        candidate = await self._command("candidate", "export", source=source, roots=roots, **fields)
+        whose = source if runs_code(script) else asked
+        candidate = await self._command("candidate", "export", whose, source=source, roots=roots, **fields)
         if candidate["errors"]:
             return self._rejected(theorem.name, candidate["errors"][0])
         verdicts = await self._check(theorem.imports, candidate["entries"], reference, roots)
@@ -155,7 +171,7 @@ class Auditor:
             return [Verdict(file, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)]
         if candidate["errors"]:
             return [self._rejected(file, candidate["errors"][0])]
-        roots = _own_theorems(wanted or candidate) if wanted is not None or before else None
+        roots = _own_theorems(wanted or candidate)
         reference_entries = wanted["entries"] if wanted is not None else None
         named = [_parts(name) for name in also]
         verdicts = await self._check(imports, candidate["entries"], reference_entries, roots, named)
@@ -163,13 +179,19 @@ class Auditor:
         return [self._verdict(v["name"], v) for v in verdicts]
 
     async def _reference(
-        self, source: str, imports: Sequence[str], file: str, before: Sequence[SourceModule] = ()
+        self,
+        source: str,
+        imports: Sequence[str],
+        file: str,
+        before: Sequence[SourceModule] = (),
+        whose: str = "",
+        start: int = 0,
     ) -> dict[str, Any]:
-        """What the reference process exports of a text."""
-        key = (source, tuple(imports), tuple(before))
+        """What the reference process exports of a text, and how many commands of it end behind byte `start`."""
+        key = (source, tuple(imports), tuple(before), whose, start)
         if key not in self._references:
             fields: dict[str, Any] = {"imports": list(imports), "file": file, "before": [m.message() for m in before]}
-            answer = await self._command("reference", "export", source=source, **fields)
+            answer = await self._command("reference", "export", whose, source=source, start=start, **fields)
             if answer["errors"]:
                 e = answer["errors"][0]
                 raise LeanError(f"statement: {e['file']}:{e['line']}:{e['column']}: {e['m'].strip()}")
@@ -183,10 +205,10 @@ class Auditor:
         imports: Sequence[str],
         entries: list[Any],
         reference: list[Any] | None,
-        roots: list[NameParts] | None,
+        roots: list[NameParts],
         also: Sequence[NameParts] = (),
     ) -> list[dict[str, Any]]:
-        """Verdicts on `roots` (None: every theorem) and `also`."""
+        """Verdicts on `roots` and `also`."""
         fields = {"imports": list(imports), "entries": entries, "reference": reference, "roots": roots, "also": also}
         answer = await self._command("checker", "check", **fields, **self._rules)
         return answer["verdicts"]
@@ -250,7 +272,21 @@ def _own_theorems(exported: dict[str, Any]) -> list[NameParts]:
 
 
 def _theorem_names(entries: list[Any]) -> list[NameParts]:
-    """Full names of the theorems in exported entries, leaving out auxiliary ones."""
+    """Full names of the theorems in exported entries, leaving out those that elaboration made for others (`t._proof_1`)."""
     names = [e[1:] for e in entries if e[0] == "n"]
+    declared = {tuple(names[i]) for e in entries if e[0] == "d" for i in _declared(e)}
     found = [names[e[2]] for e in entries if e[0] == "d" and e[1] == "theorem"]
-    return [parts for parts in found if all(isinstance(p, str) and not p.startswith("_") for p in parts)]
+    return [parts for parts in found if not _auxiliary(parts, declared)]
+
+
+def _declared(entry: list[Any]) -> list[int]:
+    return [t[0] for t in entry[5]] if entry[1] == "inductive" else [entry[2]]
+
+
+def _auxiliary(parts: NameParts, declared: set[tuple[str | int, ...]]) -> bool:
+    """As `auxiliary` in Check.lean. `_private.Module.0.name` is `name`, kept private."""
+    numbers = [i for i, part in enumerate(parts) if isinstance(part, int)]
+    written = numbers[0] + 1 if parts[0] == "_private" and numbers else 0
+    if all(isinstance(part, str) and not part.startswith("_") for part in parts[written:]):
+        return False
+    return any(tuple(parts[:i]) in declared or parts[i - 1] == "_example" for i in range(written + 1, len(parts)))

@@ -300,14 +300,15 @@ async def _audit(auditor: Auditor, theorem: Theorem | None, place: Place | None,
         return await auditor.audit(theorem, f"exact (\n{_indented(proof)})")
     if theorem is not None:
         name, imports, reference = theorem.name, theorem.imports, statement_source(theorem)
-        source = reference.removesuffix(" := by\n  sorry\n") + f" := {proof}\n"
+        source = reference.removesuffix(":= by\n  sorry\n") + f":= {proof}\n"
     else:
         assert place is not None
         name, imports, reference = place.full_name, place.imports, place.with_proof(end=end)
         source = place.with_proof(f":= {proof}", end)
     verdicts = await auditor.audit_source(source, imports, reference, name)
     found = [v for v in verdicts if v.name == name]
-    return (found or verdicts or [Verdict(name, "error", "the audit gave no verdict")])[0]
+    refused = [v for v in verdicts if v.verdict != "proved"]  # of the whole file, or of what stands before
+    return (found or refused or [Verdict(name, "error", "the audit gave no verdict on it")])[0]
 
 
 def check_proof(theorem: Any, proof: str, sources: Path | str | None = None) -> bool:

@@ -428,4 +428,6 @@ def statement_source(theorem: Theorem, proof: str = "sorry") -> str:
     """Source text of a theorem with a proof: context, then `theorem NAME STATEMENT := by PROOF`."""
     body = "\n".join("  " + line for line in proof.split("\n"))
     context = theorem.context.rstrip("\n") + "\n\n" if theorem.context.strip() else ""
-    return f"{context}theorem {theorem.name} {theorem.statement} := by\n{body}\n"
+    statement = theorem.statement or ""
+    ends = "\n" if "--" in statement.rpartition("\n")[2] else " "  # not inside its comment
+    return f"{context}theorem {theorem.name} {statement}{ends}:= by\n{body}\n"
