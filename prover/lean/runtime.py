@@ -15,6 +15,7 @@ from typing import Literal
 from prover.errors import UserError
 from prover.lean import install, snapshot
 from prover.lean.mend import MEND_VERSION
+from prover.lean.seal import sealed
 
 TOOLCHAIN = "4.28.0"
 PARTS = ("Basic", "Goals", "Print", "Step", "Load", "Modules", "Export", "Replay", "Check", "Library", "Main")
@@ -126,12 +127,14 @@ def _native(lean: tuple[str, ...], version: str) -> LeanRuntime:
     source = server_file()
     command = [*lean, "--run", str(source)]
     protection = ["resource limits: writes no files, bounded stack and memory"]
+    path = os.environ.get("LEAN_PATH")  # as `lake env` sets it: a project's modules and packages
     if bwrap := shutil.which("bwrap"):
-        command = [bwrap, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--ro-bind",
-                   str(source.parent), str(source.parent), "--unshare-all", "--die-with-parent", *command]  # fmt: skip
-        protection.append("bubblewrap: read-only file system, no network, own processes")
+        command = [*sealed(bwrap, lean, source.parent, path or ""), "--run", str(source)]
+        protection.append("bubblewrap: read-only file system without anybody's home, no network, own processes")
+    else:
+        protection.append("no bubblewrap: code in a proof reads what you may read, and may start processes; install bubblewrap")
     env = {"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home())}
-    if path := os.environ.get("LEAN_PATH"):  # as `lake env` sets it: a project's modules and packages
+    if path:
         env["LEAN_PATH"] = path
     return LeanRuntime("native", version, tuple(command), env, str(source.parent), tuple(protection))
 

@@ -6,6 +6,8 @@ The native `lean` here is a shell script that answers `--version`: what is teste
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from prover.errors import UserError
 from prover.lean import runtime
 from prover.lean.process import LeanProcess
 from prover.lean.runtime import TOOLCHAIN, LeanRuntime, native_lean, native_leans, version_drift
+from prover.lean.seal import sealed
 
 FAKE = Path(__file__).with_name("fake_lean.py")
 
@@ -82,3 +85,34 @@ def test_a_process_of_another_version_is_refused(loop):
     with pytest.raises(UserError, match="was expected, but Lean fake answered"):
         loop.run(process.start(20))
     assert process.pid is None
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A home with a secret, the server's folder, and modules that LEAN_PATH names."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("server", "modules", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text(folder)
+    return tmp_path
+
+
+def test_the_seal_hides_homes_and_gives_back_what_lean_needs(home):
+    command = sealed("bwrap", ["/bin/sh"], home / "server", f"{home}/modules:{home}/none")
+    assert command[-1] == "/bin/sh" and "--unshare-all" in command
+    hidden = [command[i + 1] for i, word in enumerate(command) if word == "--tmpfs"]
+    shown = [command[i + 1] for i, word in enumerate(command) if word == "--ro-bind"]
+    assert str(home) in hidden and "/tmp" in hidden
+    assert {f"{home}/server", f"{home}/modules"} <= set(shown) and f"{home}/none" not in shown and str(home) not in shown
+    assert not [word for word in command if word.startswith("--bind") or word == "--dev-bind"]
+    assert max(i for i, word in enumerate(command) if word == "--tmpfs") < command.index(f"{home}/server")
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
+def test_what_can_be_read_and_written_inside_the_seal(home):
+    bwrap = shutil.which("bwrap")
+    assert bwrap
+    script = f"cat {home}/*/file; touch {home}/server/x || touch {home}/x || touch /tmp/x || touch /etc/x || echo sealed"
+    command = [*sealed(bwrap, ["/bin/sh"], home / "server", f"{home}/modules"), "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "modulesserversealed\n", done
