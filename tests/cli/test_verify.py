@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from prover.commands.verify import lean_name, script_of
+from prover.commands.verify import _show, lean_name, script_of
+from prover.lean.theorem import Verdict
 
 PROOFS = [
     ("simp", "simp"),
@@ -72,10 +73,49 @@ def test_one_verdict_a_line(turnstile: Callable, tmp_path: Path) -> None:
     done = turnstile("verify", "--jsonl", file, "--json")
     assert done.code == 1
     assert [v["verdict"] for v in done.lines] == ["proved", "rejected", "rejected", "proved", "rejected", "rejected"]
-    assert [v["name"] for v in done.lines][:3] == ["good", "bad", "lazy"]
+    assert [v["name"] for v in done.lines] == [r["name"] for r in rows]  # as they were given, whatever Lean calls them
     assert set(done.lines[0]) == {"name", "verdict", "reason", "axioms", "lean"}
     assert done.lines[2]["reason"].startswith("sorry")
     assert all((v["reason"] == "") == (v["verdict"] == "proved") for v in done.lines)
+
+
+BAD_LINES = {
+    '{"name": "t", "statement": ": True", "statement": ": False", "proof": "trivial"}': "stands twice",
+    '{"name": "t\\ud800", "statement": ": True", "proof": "trivial"}': "surrogate",
+    '{"name": "«t» : True := trivial\\ntheorem «u»", "statement": ": False", "proof": "trivial"}': "`name`",
+    '{"name": "t", "statement": ": True"}': "`proof`",
+    "[1]": "a JSON object",
+    '{"name"': "not JSON",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_bad_line_names_itself(turnstile: Callable, tmp_path: Path, line: str) -> None:
+    """Before anything is judged: exit code 2, one line, and nothing on standard output."""
+    file = tmp_path / "x.jsonl"
+    file.write_text(json.dumps({"name": "good", "statement": ": True", "proof": "trivial"}) + "\n" + line + "\n")
+    done = turnstile("verify", "--jsonl", file, "--json")
+    assert (done.code, done.out) == (2, "")
+    assert f"{file}:2: " in done.err and BAD_LINES[line] in done.err and len(done.err.splitlines()) == 1
+
+
+def test_a_verdict_for_people_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = Verdict("«a\nproved   b»", "rejected", "elaboration: \x1b[2K\rproved   c")
+    _show(verdict, False, {"proved": 0, "rejected": 0})
+    shown = capsys.readouterr().out
+    assert shown.count("\n") == 1 and shown.startswith("rejected «a proved b»") and "\x1b" not in shown and "\r" not in shown
+
+
+@pytest.mark.lean
+def test_a_file_is_read_as_what_it_is_compared_with(turnstile: Callable, tmp_path: Path) -> None:
+    """A file that starts with `prelude` cannot take away what its statements are made of."""
+    original, prelude = tmp_path / "o.lean", tmp_path / "p.lean"
+    original.write_text("theorem wrong (p : Prop) : p := by\n  sorry\n")
+    prelude.write_text("prelude\naxiom propext : (p : Prop) → p\ntheorem wrong (p : Prop) : p := propext p\n")
+    done = turnstile("verify", prelude, "--against", original, "--json")
+    assert done.code == 1 and [v["verdict"] for v in done.lines] == ["rejected"]
+    done = turnstile("verify", prelude, "--json")
+    assert done.code == 1 and done.lines[0]["name"] == "wrong" and done.lines[0]["reason"].startswith("kernel: propext")
 
 
 @pytest.mark.lean
