@@ -126,15 +126,15 @@ def _folder(place: str) -> Path | str:
     return checkpoint_of(path) if path.is_dir() and not (path / "config.json").exists() else place
 
 
-def checkpoint_of(folder: Path) -> Path:
-    """The model folder that a run's folder, a checkpoint's or the model's own stands for: the newest one."""
+def checkpoint_of(folder: Path, option: str = "--policy") -> Path:
+    """The model folder that a run's folder, a checkpoint's or the model's own stands for: the newest one. `option`: for errors."""
     if (folder / "model.safetensors").exists():
         return folder
     found = [p.parent for p in folder.glob("checkpoints/*/model.safetensors")]
     found += [p.parent for p in folder.glob("checkpoints/*/*/model.safetensors")]
     found += [p.parent for p in folder.glob("*/model.safetensors")]
     if not found:
-        raise UserError(f"--policy {folder}: no checkpoint in it (looked for model.safetensors)")
+        raise UserError(f"{option} {folder}: no checkpoint in it (looked for model.safetensors)")
     return max(found, key=lambda p: (p / "model.safetensors").stat().st_mtime)
 
 

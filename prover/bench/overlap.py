@@ -26,6 +26,11 @@ CALLS = 128
 """At most so many Lean calls a theorem: enough for the shares to settle."""
 
 
+def no_overlap() -> dict[str, Any]:
+    """The keys of `overlap` where nothing was measured."""
+    return {"utilisation": {}, "orchestration_share": {}, "search_share": {}}
+
+
 async def overlap(
     theorems: Sequence[Theorem],
     models: Models,
@@ -40,7 +45,7 @@ async def overlap(
 
     CONCURRENT searches at once, IN_FLIGHT walks each. Theorems are opened first, and opening is not measured.
     """
-    out: dict[str, Any] = {"utilisation": {}, "orchestration_share": {}, "search_share": {}}
+    out = no_overlap()
     for v in variants:
         figures = await _one(theorems, models, v, pool, source, min(calls, CALLS))
         if figures is not None:

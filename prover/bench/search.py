@@ -21,7 +21,7 @@ import msgspec
 
 from prover.bench.answers import Answers, NoLean
 from prover.bench.curves import Line, curves
-from prover.bench.overlap import overlap
+from prover.bench.overlap import no_overlap, overlap
 from prover.bench.remembered import Recorded, Remembered, remembered_premises
 from prover.bench.variants import SEARCHES, Variant, variants
 from prover.errors import UserError
@@ -82,9 +82,12 @@ class Models:
         self._explorers: dict[int, Explorer] = {}
         self.tag = "explorer"
         if checkpoint is not None:
-            from prover.models.transformer import LanguageModelPolicy
+            from prover.models.transformer import LanguageModelPolicy, ModelFolderError
 
-            self.trained = LanguageModelPolicy.load(checkpoint, threads=1)
+            try:
+                self.trained = LanguageModelPolicy.load(checkpoint, threads=1)
+            except ModelFolderError as e:
+                raise UserError(f"--checkpoint {e}") from None
             weights = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
             self.tag = f"model {weights[:16]}"
             beside = learned_beside(checkpoint, "rankers")
@@ -109,8 +112,8 @@ class Models:
 
 
 async def bench_search(c: Comparison) -> dict[str, Any]:
-    """Keys: those of `curves`, `utilisation` and `orchestration_share` by search name (see `overlap`), `lean_steps`
-    that answered the searches' calls, and what was compared. UserError for searches that cannot be."""
+    """Keys: those of `curves`, `utilisation` and `orchestration_share` by search name (see `overlap`; empty where it was not
+    measured), `lean_steps` that answered the searches' calls, and what was compared. UserError for searches that cannot be."""
     models = Models(c.index, c.checkpoint)
     chosen = _chosen(c, models)
     if c.recorded:
@@ -118,11 +121,11 @@ async def bench_search(c: Comparison) -> dict[str, Any]:
             raise UserError("--recorded uses what an earlier run kept: give its --record FOLDER")
         run = _Run(c, models, chosen, NoLean(), find_runtime().name)
         await run.all()
-        return run.figures()
+        return {**run.figures(), **no_overlap()}
     async with LeanPool(c.processes, limits=LIMITS, constants=True, terse=True) as pool:
         run = _Run(c, models, chosen, pool, pool.runtime.name)
         await run.all()
-        busy: dict[str, Any] = {}
+        busy = no_overlap()
         if c.overlap_theorems:
             sample = c.theorems[: c.overlap_theorems]
             busy = await overlap(sample, models, chosen, pool, PremiseSource(c.index, PREMISES), max(c.budgets))

@@ -107,12 +107,16 @@ def _search(
     calls = _calls(budgets)
     if theorems < 1 or seeds < 1:
         raise UserError("--theorems and --seeds must be at least 1")
+    if minutes is not None and not minutes > 0:
+        raise UserError(f"--minutes {minutes:g}: must be more than 0")
+    if record is not None and record.exists() and not record.is_dir():
+        raise UserError(f"--record {record}: is a file; name a folder")
     if out is not None:
         check_writable(out)
     index = library_index()
     comparison = Comparison(
         library_set(index, split, per_module=28, limit=min(theorems, 40) if quick else theorems), index,
-        checkpoint_of(checkpoint) if checkpoint else None, searches.split(",") if searches else (),
+        checkpoint_of(checkpoint, "--checkpoint") if checkpoint else None, searches.split(",") if searches else (),
         [b for b in calls if b <= 64] or calls[:1] if quick else calls, range(1 if quick else seeds), record, recorded,
         minutes, say=say,
     )  # fmt: skip
@@ -211,7 +215,7 @@ def _model(
 
     if out is not None:
         check_writable(out)
-    return _print(bench_model(checkpoint_of(checkpoint) if checkpoint is not None else None, quick), out, json)
+    return _print(bench_model(checkpoint_of(checkpoint, "--checkpoint") if checkpoint is not None else None, quick), out, json)
 
 
 def _fleet(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:

@@ -14,6 +14,7 @@ from prover.bench.answers import Answers
 from prover.bench.curves import Line, curves, table
 from prover.bench.search import Comparison, bench_search
 from prover.bench.variants import variant, variants
+from prover.cli import main
 from prover.errors import UserError
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.models.base import Query
@@ -160,6 +161,7 @@ def test_a_comparison_is_kept_and_goes_on(tmp_path: Path) -> None:
     assert replayed["lean_steps"] == 0 and replayed["solved"] == more["solved"]
     closed = run(("puct", "rollout:c_uct=2"), 4, recorded=True)
     provable = replayed["solved"]["puct"]["12"]["solved"]
+    assert closed["utilisation"] == closed["orchestration_share"] == {}  # Lean did nothing, but the keys are there
     assert closed["lean_steps"] == 0 and closed["total"] + closed["left_out"] == 4 and closed["total"] >= provable
     with pytest.raises(UserError, match="needs a model"):
         run(("puct_value",), 2)
@@ -174,3 +176,29 @@ def test_how_busy_lean_is(tmp_path: Path) -> None:
     figures = asyncio.run(bench_search(c))
     assert 0 < figures["utilisation"]["puct"]["lean"] <= 1.05
     assert 0 < figures["search_share"]["puct"] < 1 and 0 < figures["orchestration_share"]["puct"] < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--checkpoint", "nowhere"], "--checkpoint nowhere: no checkpoint in it"),
+        (["--checkpoint", "empty"], "--checkpoint empty: no config.json; give a checkpoint folder"),
+        (["--minutes", "0"], "--minutes 0: must be more than 0"),
+        (["--record", "empty/model.safetensors"], "is a file; name a folder"),
+        (["--recorded"], "give its --record FOLDER"),
+        (["--searches", "puct_value"], "needs a model"),
+        (["--searches", "alphabeta"], "say puct_value, puct_size, puct"),
+        (["--budgets", "16,many"], "--budgets 16,many: say Lean calls"),
+        (["--seeds", "0"], "must be at least 1"),
+    ],
+)
+def test_bad_options_are_named(
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "model.safetensors").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="^2$"):
+        main(["bench", "search", "--quick", "--json", *options])
+    said = capsys.readouterr()
+    assert said.out == "" and message in said.err and said.err.count("\n") == 1, said.err
