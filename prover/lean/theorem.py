@@ -120,7 +120,12 @@ class ProofNode:
     @property
     def size(self) -> int:
         """Number of tactics."""
-        return 1 + sum(c.size for c in self.children)
+        count = 0
+        stack = [self]
+        while stack:  # a proof may be deeper than Python's stack
+            count += 1
+            stack.extend(stack.pop().children)
+        return count
 
 
 @dataclass(frozen=True, slots=True)

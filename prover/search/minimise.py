@@ -105,13 +105,17 @@ def _merge(first: str, second: str) -> str | None:
 
 
 def _simpler(tactic: str) -> Iterator[str]:
-    """Shorter forms of one tactic: fewer alternatives of a `first`, without what follows `<;>`, without one rewrite rule."""
+    """Shorter forms of one tactic: fewer alternatives of a `first`, without one part of
+    `A; B`, without what follows `<;>`, without one rewrite rule."""
     for start, end, alternatives in _firsts(tactic):
         # Halves: of sixteen alternatives, the one that does it is found in about six checks.
         middle = (len(alternatives) + 1) // 2
         for half in (alternatives[:middle], alternatives[middle:]):
             if half and len(half) <= max(1, len(alternatives) - 1):
                 yield tactic[:start] + _first(half, alone=end - start == len(tactic)) + tactic[end:]
+    parts = tactic.split("; ")
+    if len(parts) > 1 and not set(tactic) & {*_DEPTH, "|", "\n"}:
+        yield from ("; ".join([*parts[:i], *parts[i + 1 :]]) for i in range(len(parts)))
     if " <;> " in tactic and "\n" not in tactic:
         yield tactic.rsplit(" <;> ", 1)[0]
     match = _REWRITE.fullmatch(tactic)

@@ -177,4 +177,4 @@ def test_a_long_proof_needs_no_deep_stack() -> None:
     tree = leaf("rfl")
     for i in range(5000):
         tree = ProofNode(f"skip{i}", (tree,), ((0, 0),))
-    assert len(to_script(tree).split("\n")) == 5001
+    assert len(to_script(tree).split("\n")) == tree.size == 5001

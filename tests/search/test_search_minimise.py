@@ -43,6 +43,8 @@ def test_a_useless_step_is_dropped_and_intros_merge() -> None:
 
 def test_a_combination_is_shortened() -> None:
     assert run(chain("constructor <;> simp"), {"constructor"})[0] == "constructor"
+    assert run(chain("intros; simp"), {"simp"})[0] == "simp"
+    assert run(chain("intros; subst h; simp"), {"intros; simp"})[0] == "intros; simp"
     assert run(chain("simp [foo, bar]"), {"simp [bar]", "simp"})[0] == "simp"
 
 
