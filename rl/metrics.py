@@ -56,8 +56,7 @@ METRICS: dict[str, str] = {
     "value/auc": "chance that a goal that was proved had a higher value than one that stayed open; 0.5 says nothing",
     "value/bias/{steps}": "predicted less true steps-to-go of goals so many tactics from proved",
     "value/error/{steps}": "absolute error of the same",
-    "learner/{metric}": "what the learner reports, means over its last call: see prover/models/learner.py, Learner.train",
-    "pairs": "(goal, tactic) pairs learned from",
+    "learner/{metric}": "what the learner reports, means over its last call: see prover/models/learner.py, Learner.train; `pairs`: (goal, tactic) pairs learned from",
 }
 """Name patterns with what they mean, in the order of docs/metrics.md."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 
 from curricula.library import split_of
 from prover.errors import UserError
+from rl import metrics
 from rl.ledger import Ledger
+from tests.rl import wandb_files
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 
@@ -114,6 +117,16 @@ def test_the_run_folder_is_complete(run):
         assert (run / name).stat().st_size > 0, name
     assert list((run / "wandb").glob("offline-run-*/*.wandb")), "no wandb file"
     assert (run / "checkpoints/000002/model.safetensors").exists()
+
+
+def test_every_documented_metric_is_logged(run):
+    """But what this run does not do (rollouts), and what so small a one may have no goals for (the value's)."""
+    logged = {name for moment in wandb_files.history(run) for name in moment}
+    assert metrics.undocumented(logged) == []
+    shapes = {p: re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(p))) for p in metrics.METRICS}
+    missing = {p for p, shape in shapes.items() if not any(map(shape.fullmatch, logged))}
+    assert {p for p in missing if not p.startswith(("pass_at_k/", "value/"))} == set()
+    assert "solve/held-out/all/rate" in logged and "learner/pairs" in logged
 
 
 def test_every_attempt_of_every_phase_is_there_once(run):
