@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -36,19 +37,17 @@ class Standing:
     module: str
     text: LeanText
     places: Sequence[Place] = ()
-    proofs: frozenset[int] = frozenset()
-    """Places that stand for proofs."""
     texts: Mapping[int, str] = field(default_factory=dict)
     """Place number -> the proof that was put there."""
 
     def source(self, proved: bool, assumed: str | None = None) -> SourceModule:
-        """`proved`: with its proofs, else with `sorry` in their places. `assumed`: an axiom for what has no proof."""
+        """`proved`: with its proofs, else with `sorry` in their places. `assumed`: an axiom for what is left."""
         edits: list[_Edit] = []
         for i, place in enumerate(self.places):
             if i in self.texts:
                 edits += [(place.start, place.stop, self.texts[i])] if proved else []
-            elif assumed is not None and i in self.proofs:
-                edits.append((place.start, place.stop, _assumption(assumed, place)))
+            elif assumed is not None:
+                edits.append((place.start, place.stop, _assumption(assumed, self.text.path, place)))
         return SourceModule(self.module, self.text.path, _edited(self.text.body, edits))
 
 
@@ -76,8 +75,14 @@ def _edited(body: str, edits: Sequence[_Edit]) -> str:
     return b"".join([*out, data[at:]]).decode()
 
 
-def _assumption(axiom: str, place: Place) -> str:
-    term = f"(_root_.{axiom} _)"
+def _axiom(name: str) -> str:
+    return f"axiom {name}.{{u}} (place : Nat) (α : Sort u) : α\n"
+
+
+def _assumption(axiom: str, path: str, place: Place) -> str:
+    # As two `sorry`s are, two values that were left open are not the same value.
+    number = int.from_bytes(hashlib.sha256(f"{path}:{place.start}".encode()).digest()[:8], "big")
+    term = f"(_root_.{axiom} (nat_lit {number}) _)"
     return f"(exact {term})" if place.tactic else term
 
 
@@ -87,7 +92,7 @@ class Filler:
     The file is judged with `sorry` where no proof was found. A declaration that holds several, or uses an unproved one,
     then rests on `sorry` whatever its proofs are; so it is judged a second time with an axiom, of a name that nobody
     could have guessed, in place of what is left, in the file and in those that it imports: a proof that needs `sorry`
-    itself shows.
+    itself shows. What is left may be data, too: a proof about it holds whatever it will be.
 
     `imports`: the compiled modules before the file (None: as it says). `before`: the files before it, in their order. The
     process that says what the statements are sees none of their proofs that were filled in.
@@ -97,7 +102,6 @@ class Filler:
         self,
         text: LeanText,
         places: Sequence[Place],
-        open_proofs: Sequence[int] | None = None,
         imports: Sequence[str] | None = None,
         before: Sequence[Standing] = (),
     ) -> None:
@@ -105,7 +109,6 @@ class Filler:
         self.places = places
         self._imports = text.imports if imports is None else imports
         self._before = before
-        self._proofs = set(range(len(places)) if open_proofs is None else open_proofs)
         token = secrets.token_hex(8)
         self._assumed = f"assumed_{token}"
         self._example = f"example_{token}"
@@ -200,8 +203,9 @@ class Filler:
     ) -> dict[int, tuple[str, bool, bool]]:
         """A changed constant is reported for every theorem: only the proofs in that constant are to blame, if any are."""
         named = {reason.split()[1] for reason, _, _ in bad.values() if re.match(r"statement: \S+ has another", reason)}
+        # In another layout it may be none: a field's default `(by rfl)` is a value, `by rfl` a tactic for later.
         inside = {
-            i: b
+            i: (b[0], True, b[2])
             for i, b in bad.items()
             if any(n == self._decls[i] or n.startswith(self._decls[i] + ".") for n in named)
         }
@@ -262,20 +266,20 @@ class Filler:
         return len(texts) < len(self.places) or any(len(b.texts) < len(b.places) for b in self._before)
 
     def _modules(self, proved: bool, assume: bool) -> list[SourceModule]:
-        """What stands before the file. `assume`: the axiom, and it in place of every other proof asked for."""
+        """What stands before the file. `assume`: the axiom, and it in place of all that is left."""
         if not assume:
             return [b.source(proved) for b in self._before]
-        axiom = SourceModule(self._assumed, "<assumed>", f"axiom {self._assumed}.{{u}} (α : Sort u) : α\n")
+        axiom = SourceModule(self._assumed, "<assumed>", _axiom(self._assumed))
         return [axiom, *(b.source(proved, self._assumed) for b in self._before)]
 
     def _render(self, texts: Mapping[int, str], assume: bool, keep: Mapping[int, str]) -> str:
-        """The body with proofs put in. `assume`: the axiom in place of every other proof asked for."""
+        """The body with proofs put in. `assume`: the axiom in place of all that is left."""
         edits: list[_Edit] = list(self._judged)
         for i, place in enumerate(self.places):
             if i in texts:
                 edits.append((place.start, place.stop, texts[i]))
-            elif assume and i in self._proofs and i not in keep:
-                edits.append((place.start, place.stop, _assumption(self._assumed, place)))
+            elif assume and i not in keep:
+                edits.append((place.start, place.stop, _assumption(self._assumed, self.text.path, place)))
         return _edited(self.text.body, edits)
 
     # -- declarations without a name to judge them by ------------------------------------------------------------------

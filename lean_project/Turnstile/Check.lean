@@ -126,18 +126,24 @@ where
       | some _ => true
       | none => s == "_example" || under q
 
-/-- A proof that elaboration moved into a theorem of its own, left out in the reference. -/
-def leftOut (reference : Import) (n : Name) : Bool :=
-  match reference.find n with
-  | some (.thmInfo v) => auxiliary reference n && v.value.hasSorry
+def isNumberedProof (n : Name) : Bool :=
+  match n with
+  | .str _ s => s.startsWith "_proof_"
   | _ => false
 
-/-- Whether `w` is `v` with something in the place of each `sorry`. -/
+/-- A proof that elaboration moved into a theorem of its own: left out in the reference, or one whose number depends on how
+many were. -/
+def isAside (reference : Import) (n : Name) : Bool :=
+  match reference.find n with
+  | some (.thmInfo v) => auxiliary reference n && (isNumberedProof n || v.value.hasSorry)
+  | _ => false
+
+/-- Whether `w` is `v` with something in the place of each `sorry`, and of each proof that stands aside. -/
 partial def fills (reference : Import) (v w : Expr) : Bool :=
   if v == w then true
   else match v.getAppFn with
   | .const n _ =>
-    if n == `sorryAx || leftOut reference n then true
+    if n == `sorryAx || isAside reference n then true
     else parts v w
   | _ => parts v w
 where
@@ -149,6 +155,45 @@ where
     | .letE _ t d b _, .letE _ u e c _ => fills reference t u && fills reference d e && fills reference b c
     | .proj s i a, .proj r j b => s == r && i == j && fills reference a b
     | _, _ => false
+
+/-- Without the place in the file that Lean writes into every `sorry`: a longer proof above moves it. -/
+partial def unplaced (e : Expr) : Expr :=
+  e.replace fun
+    | .app (.app (.app s (.forallE n (.const `Lean.Name us) t bi)) b) _ =>
+      if s.isConstOf `sorryAx then
+        some (.app (.app (.app s (.forallE n (.const `Lean.Name us) (unplaced t) bi)) b) (.const `Lean.Name.anonymous []))
+      else none
+    | _ => none
+
+/-- Proofs that the reference moved into theorems of their own, back in their places. -/
+partial def movedBack (reference : Import) (e : Expr) : Expr :=
+  e.replace fun
+    | .const n us =>
+      if isAside reference n then
+        match reference.find n with
+        | some (.thmInfo v) => some (movedBack reference (v.value.instantiateLevelParams v.levelParams us))
+        | _ => none
+      else none
+    | _ => none
+
+/-- Whether the candidate's type is the reference's with proofs in the place of `sorry`, where that has any: a structure's
+default, the proof that a recursion ends in the equation of its definition. The kernel says that they are proofs: it takes
+two of one statement for the same, and no two other things. -/
+def sameTypeFilled (reference x : Import) (r c : ConstantInfo) : Bool :=
+  if lengthOf r.levelParams != lengthOf c.levelParams then false
+  else
+    let v := unplaced (bare r.type)
+    let w := unplaced (inLevelsOf r c (bare c.type))
+    if v == w then true
+    else if !fills reference v w then false
+    else
+      let to := .forallE `x w (movedBack reference v) .default
+      let d : OpaqueVal :=
+        { name := `Turnstile.sameTypeFilled, levelParams := r.levelParams, type := to,
+          value := .lam `x w (.bvar 0) .default, isUnsafe := false, all := [`Turnstile.sameTypeFilled] }
+      match x.env.addDecl kernelOptions (.opaqueDecl d) none with
+      | .ok _ => true
+      | .error _ => false
 
 /-- Whether a constant of the reference means the same in the candidate, apart from its type. -/
 def sameMeaning (reference : Import) (r c : ConstantInfo) : Bool :=
@@ -169,8 +214,8 @@ def firstChange (reference : Import) (rs : List ConstantInfo) (candidate : Impor
     match candidate.env.find? r.name with
     | none => firstChange reference rest candidate
     | some c =>
-      if leftOut reference r.name then firstChange reference rest candidate
-      else if !sameType r c then some (nameText r.name ++ " has another type than asked for")
+      if isAside reference r.name then firstChange reference rest candidate
+      else if !(sameType r c || sameTypeFilled reference candidate r c) then some (nameText r.name ++ " has another type than asked for")
       else if !sameMeaning reference r c then some (nameText r.name ++ " has another meaning than asked for")
       else firstChange reference rest candidate
 

@@ -37,8 +37,9 @@ structure Hole where
   stx : Syntax
   /-- Whether it stands where a tactic is expected (else a term). -/
   tactic : Bool
-  /-- For a term: its local context and expected type. -/
+  /-- For a term: its local context, itself as elaborated, and its expected type where the place has one. -/
   lctx : LocalContext := {}
+  term? : Option Expr := none
   type? : Option Expr := none
 
 /-- Collect the holes of an info tree, in source order of the tree. -/
@@ -58,7 +59,7 @@ partial def holes (before : Environment) (tree : InfoTree) (ctx? : Option Contex
       | .ofTermInfo ti =>
         if ti.stx.isOfKind `Lean.Parser.Term.sorry then
           { ctx, before, mctx := ctx.mctx, goals := [], stx := ti.stx, tactic := false, lctx := ti.lctx,
-            type? := ti.expectedType? } :: acc
+            term? := some ti.expr, type? := ti.expectedType? } :: acc
         else below (persistentList children) ctx? acc
       | _ => below (persistentList children) ctx? acc
 where
@@ -160,13 +161,16 @@ def storeThm (s : Server) (t : Thm) : IO Nat := do
 def holeGoal (h : Hole) : MetaM (List MVarId) := do
   if h.tactic then return h.goals
   else
-    match h.type? with
-    | none => return []
-    | some ty =>
-      let insts ← localInstances (localDecls h.lctx) #[]
-      let g ← mkFreshExprMVarAt h.lctx insts ty .syntheticOpaque
-      return [g.mvarId!]
+    match h.type?, h.term? with
+    | some ty, _ => opened ty
+    -- As in `f x = sorry`, whose type comes from the other side.
+    | none, some e => opened (← inferType e)
+    | none, none => return []
 where
+  opened (ty : Expr) : MetaM (List MVarId) := do
+    let insts ← localInstances (localDecls h.lctx) #[]
+    let g ← mkFreshExprMVarAt h.lctx insts ty .syntheticOpaque
+    return [g.mvarId!]
   localInstances (ds : List LocalDecl) (acc : LocalInstances) : MetaM LocalInstances :=
     match ds with
     | [] => return acc

@@ -58,7 +58,6 @@ async def prove_file(
             except LeanDied as error:
                 raise UserError(f"{text.path}: Lean did not get through it: {one_line(str(error))}") from None
             unreached = _unreached(text, found_holes)
-            proofs = [i for i, h in enumerate(found_holes) if h.proposition]
             holes = found_holes[: settings.limit]
             keys = [f"{text.path}: {h.name} at {h.line}:{h.column}" for h in holes]
 
@@ -111,7 +110,7 @@ async def prove_file(
             scripts = {i: r["proof"] for i, r in rows.items() if r["outcome"] in WITH_PROOF}
             if scripts:
                 await asyncio.gather(*(s.close() for s in servers))
-                filler = Filler(text, found_holes, proofs, imports.shipped, before)
+                filler = Filler(text, found_holes, imports.shipped, before)
                 async with filler:
                     filled = await filler.settle(scripts)
         finally:
@@ -134,7 +133,7 @@ async def prove_file(
         task.pop("statement_hash")
     edits = [(holes[i].start, holes[i].stop, t) for i, t in filled.texts.items()]
     answer = {**document(tasks, began, interrupted), "unreached": unreached}
-    return answer, text.to_bytes(edits), Standing("", text, found_holes, frozenset(proofs), filled.texts)
+    return answer, text.to_bytes(edits), Standing("", text, found_holes, filled.texts)
 
 
 async def _before(server: LeanServer, imports: Imports, done: Mapping[str, Standing]) -> list[Standing]:
@@ -149,8 +148,7 @@ async def _before(server: LeanServer, imports: Imports, done: Mapping[str, Stand
             sources = [b.source(proved=True) for b in found]
             holes, states = await load_file(server, own.text, imports.shipped, sources)
             await server.free([state for here in states for state in here])
-            proofs = frozenset(i for i, h in enumerate(holes) if h.proposition)
-            found.append(Standing(own.module, own.text, holes, proofs))
+            found.append(Standing(own.module, own.text, holes))
     return found
 
 

@@ -223,6 +223,51 @@ def test_what_breaks_the_file_is_taken_back() -> None:
     assert result.count("sorry") == 2 and "theorem c : 1 = 2 := sorry" in result
 
 
+DEFINITIONS = """def mystery (n : Nat) : Nat := sorry
+def riddle (n : Nat) : Nat := sorry
+theorem swap (p q : Prop) (h : p ∧ q) : q ∧ p := by sorry
+theorem about (n : Nat) : mystery n ≤ mystery n + 1 := by sorry
+theorem no_equal (n : Nat) : mystery n = riddle n := by sorry
+theorem inside : ∃ n : Nat, n = 3 := by
+  have ⟨x, hx⟩ : ∃ x : Nat, x = 3 := sorry
+  let y : Nat := sorry
+  exact ⟨x, sorry⟩
+structure Pair where
+  one : Nat
+  same : 1 = 1 := sorry
+def half (n : Nat) : Nat := if h : n ≤ 1 then 0 else
+  have : n / 2 < n := sorry
+  1 + half (n / 2)
+theorem answer : half 1 = sorry := by
+  sorry
+"""
+
+
+def test_proofs_about_data_left_open_and_inside_definitions() -> None:
+    """Data that is still to be given is in nobody's way; a definition that a proof is filled into stays the same."""
+    text = parse(DEFINITIONS.encode(), "x.lean")
+    proofs = {
+        "swap": "constructor\n· exact h.2\n· exact h.1", "about": "omega", "no_equal": "rfl", "inside": "exact ⟨3, rfl⟩",
+        "inside#3": "exact hx", "Pair": "rfl", "half": "omega",
+    }  # fmt: skip
+
+    async def work() -> tuple[list[Hole], str, dict[int, str]]:
+        async with LeanServer() as server:
+            holes, _ = await load_file(server, text)
+        names = [h.name for h in holes]
+        async with Filler(text, holes) as filler:
+            filled = await filler.settle({names.index(n): script for n, script in proofs.items()})
+        return holes, text.to_bytes(filler.edits(filled)).decode(), filled.refused
+
+    holes, result, refused = asyncio.run(work())
+    data = {h.name for h in holes if not h.proposition}
+    assert data == {"mystery", "riddle", "inside#2", "answer"}
+    assert {h.name for h in holes} == data | set(proofs) | {"answer#2"}
+    assert [holes[i].name for i in refused] == ["no_equal"], "two values left open need not be one"
+    assert "same : 1 = 1 := (by rfl)\n" in result, "a value, as it was, and not a tactic to be run later"
+    assert result.count("sorry") == 6
+
+
 def test_theorems_and_their_negations(turnstile: Callable, tmp_path: Path) -> None:
     rows = [
         {"name": "true", "statement": "(n : Nat) : n + 0 = n"},

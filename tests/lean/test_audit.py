@@ -61,6 +61,43 @@ def test_proofs_asked_for_inside_definitions(loop, auditor):
     assert [v.verdict for v in verdicts] == ["proved"], verdicts
 
 
+RECURSION = """def half (n : Nat) : Nat := if h : n ≤ 1 then 0 else
+  have : n / 2 < n := {proof}
+  {one} + half (n / 2)
+theorem t (x : {n : Nat // n = 2}) : x = ⟨2, {sub}⟩ ∧ {left} = {right} := by {script}
+"""
+
+
+def recursion(proof="sorry", one="1", sub="sorry", left="3", right="(sorry : Nat)", script="sorry"):
+    text = RECURSION
+    for name, value in {"proof": proof, "one": one, "sub": sub, "left": left, "right": right, "script": script}.items():
+        text = text.replace("{" + name + "}", value)
+    return text
+
+
+@pytest.mark.parametrize(
+    "changed, verdict",
+    [
+        # Equations and types hold the proofs that were asked for; other names and a longer proof above move nothing.
+        ({"proof": "by\n    have := h\n    omega", "sub": "by decide"}, "sorry"),
+        ({"proof": "by omega", "one": "2"}, "statement"),
+        ({"proof": "by omega", "left": "4"}, "statement"),
+        # A value in the place of a `sorry` makes another theorem; only a proof does not.
+        ({"proof": "by omega", "sub": "rfl", "right": "3", "script": "exact ⟨Subtype.ext x.2, rfl⟩"}, "statement"),
+    ],
+)
+def test_what_may_stand_for_a_sorry_in_a_type(loop, auditor, changed, verdict):
+    verdicts = loop.run(auditor.audit_source(recursion(**changed), reference=recursion()))
+    judged = next(v for v in verdicts if v.name == "t")
+    assert judged.reason.startswith(verdict), judged
+
+
+def test_a_type_with_its_proofs_filled_in_is_the_type_asked_for(loop, auditor):
+    text = recursion("by omega", sub="rfl", right="3", script="exact ⟨Subtype.ext x.2, rfl⟩")
+    verdicts = loop.run(auditor.audit_source(text, reference=recursion(right="3")))
+    assert [v for v in verdicts if v.verdict != "proved"] == []
+
+
 @pytest.mark.parametrize(
     "statement, script, reason",
     [
