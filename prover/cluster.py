@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from typing import Any
 
 from prover.crew import IN_TURN, Done, Job, Load, LocalCrew
@@ -20,6 +21,24 @@ from prover.ray_start import start_ray
 PROVERS_PER_AUDITOR = 8
 RETRIES = 3
 """How often what an actor was doing when it died is given to its successor."""
+
+
+ANSWERS_WITHIN_S = 10.0
+"""How long a cluster's address may take to answer. Ray itself would ask a machine that is not there for many minutes."""
+
+
+def check_reachable(address: str) -> None:
+    """Raise UserError where nothing answers at `HOST:PORT` (or `ray://HOST:PORT`). Of `auto` and `local` Ray knows itself."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise UserError(f"--ray {address}: no address; say auto, local, or HOST:PORT as `ray start --head` printed it")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_S).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UserError(f"--ray {address}: no cluster answers there ({why}): start one with `ray start --head`") from None
 
 
 class _Prover:
@@ -60,6 +79,7 @@ class RayCrew:
     """`workers` Lean processes (0: one a free processor) wherever the cluster has room, and auditors beside them."""
 
     def __init__(self, address: str, policy: str, seed: int, workers: int = 0) -> None:
+        check_reachable(address)
         import ray
 
         self._ray = ray

@@ -82,6 +82,13 @@ def prove(
         raise UserError(f"--limit {limit}: at least 1")
     if total_budget is not None and total_budget < 1:
         raise UserError(f"--total-budget {total_budget}: at least 1 Lean call")
+    if name != "statement" and statement is None:
+        raise UserError("--name goes with --statement")
+    if ray is not None:
+        from prover.cluster import check_reachable
+
+        check_reachable(ray)
+    _distinct(target, out, results, tree)
     project = Path(target) if target is not None and Path(target).is_dir() else None
     if project is not None:
         return _project(
@@ -90,6 +97,8 @@ def prove(
             out, in_place, results, resume, [disprove > 0, total_budget is not None, ray is not None], json,
         )  # fmt: skip
     text, theorems = _input(target, statement, name, imports, sources)
+    if text is not None and imports:
+        raise UserError(f"--imports is not for .lean files: write `import {imports[0]}` at the top of {text.path}")
     if in_place and (text is None or out is not None):
         raise UserError("--in-place is for a .lean file, and without --out")
     if text is not None and disprove:
@@ -136,6 +145,18 @@ def prove(
     if document["interrupted"]:
         return 130
     return 0 if document["proved"] == document["total"] else 1
+
+
+def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
+    """Raise UserError where one file would be written over another. A .lean file may be filled in its place."""
+    taken = {Path(target).resolve(): "the input"} if target is not None else {}
+    if target is not None and target.endswith(".lean") and out is not None and out.resolve() in taken:
+        taken = {}
+    for option, path in (("--out", out), ("--results", results), ("--tree", tree)):
+        if path is None:
+            continue
+        if (other := taken.setdefault(path.resolve(), option)) != option:
+            raise UserError(f"{option} {path}: is {other}, too, and would be written over: name another file")
 
 
 def _project(

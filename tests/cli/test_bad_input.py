@@ -124,6 +124,13 @@ CASES: list[tuple[str, list[str], str]] = [
     ("set that is no TOML", ["sets", "broken.toml"], "broken.toml: not TOML"),
     ("set with an unknown field", ["sets", "field.toml"], "`size` is no field of a set"),
     ("set without its files", ["sets", "missing.toml"], "no.lean is neither in"),
+    ("out over the input", ["prove", "noproof.jsonl", "--out", "noproof.jsonl"], "--out noproof.jsonl: is the input, too"),
+    ("a page over the input", ["prove", "good.lean", "--tree", "run/../good.lean"], "good.lean: is the input, too"),
+    ("results where the output goes", ["prove", "good.lean", "--out", "x", "--results", "x"], "--results x: is --out, too"),
+    ("imports for a file", ["prove", "good.lean", "--imports", "Std"], "write `import Std` at the top of good.lean"),
+    ("a name for a file", ["prove", "good.lean", "--name", "b"], "--name goes with --statement"),
+    ("no cluster's address", ["prove", "noproof.jsonl", "--ray", "here"], "--ray here: no address; say auto, local"),
+    ("a cluster that is not there", ["prove", "noproof.jsonl", "--ray", "127.0.0.1:9"], "--ray 127.0.0.1:9: no cluster answers"),
     ("jsonl without lines", ["prove", "empty.jsonl"], "empty.jsonl: has no theorems"),
     ("jsonl that is no JSON", ["prove", "broken.jsonl"], "broken.jsonl:2: not JSON"),
     ("jsonl of lists", ["prove", "list.jsonl"], "list.jsonl:1: a JSON object is expected, not list"),
@@ -176,6 +183,8 @@ LEAN_CASES: list[tuple[str, str, list[str], str]] = [
     ("syntax error", "theorem a : 1 = 1 := by sorry\ntheorem := 3\n", ["prove", "x.lean"], "x.lean:2:"),
     ("type error", "theorem a : 1 = true := by sorry\n", ["prove", "x.lean"], "x.lean:1:"),
     ("error after the sorry", GOOD + "\n\n#check (1 : Bool → Nat)\n", ["prove", "x.lean", "--in-place"], "x.lean:4:"),
+    ("a tab", "theorem a : 1 = 1 := by\n\tsorry\n", ["prove", "x.lean"], "x.lean:2:"),
+    ("no sorry's end", "theorem a : 1 = 1 := by (sorry\n", ["prove", "x.lean"], "x.lean:2:"),
     ("no theorem", "def x := 3\n", ["verify", "x.lean"], "x.lean: has no theorem to verify"),
 ]
 
