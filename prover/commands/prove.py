@@ -53,7 +53,7 @@ def prove(
         name: what to call that statement.
         imports: modules to import, for statements that do not name their own.
         policy: portfolio, explorer, the folder of a run or checkpoint, http://…; several with commas, tried in turn.
-        budget: Lean calls a theorem.
+        budget: Lean calls a theorem; with --total-budget, calls that the last and largest of its tries may take.
         out: write the filled file (or the proofs, for other inputs) here. Without it, it goes to standard output.
         in_place: write the filled file over FILE.lean.
         results: keep a line a task here (JSON), as it goes; `turnstile report` makes a page of it.

@@ -97,9 +97,11 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(what was asked, the last line of every task in the order in which they were first reached), whole. Raises UserError."""
+    """(what was asked, the last line of every task in the order in which they were first reached, whole and with the Lean calls
+    of all its tries). Raises UserError."""
     asked: dict[str, Any] = {}
     rows: dict[str, dict[str, Any]] = {}
+    calls: dict[str, dict[int, int]] = {}
     with _opened(path) as f:
         for number, line in enumerate(f, 1):
             if number > 1 and not line.endswith(b"\n"):
@@ -114,8 +116,9 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
                 earlier = rows.get(row["key"], {})
                 # The audit's line has no search of its own: it is the found one's.
                 rows[row["key"]] = {**{k: earlier[k] for k in ON_DISK if k in earlier}, **row}
+                calls.setdefault(row["key"], {})[row.get("try", 0)] = row["lean_calls"]
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise UserError(f"{path}:{number}: not a results file of turnstile") from None
     if not asked:
         raise UserError(f"{path}:1: not a results file of turnstile")
-    return asked, list(rows.values())
+    return asked, [{**row, "lean_calls": sum(calls[key].values())} for key, row in rows.items()]

@@ -147,7 +147,7 @@ def test_a_total_goes_where_it_pays() -> None:
 def test_results_survive_a_cut_line_and_refuse_a_second_writer(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     log = Results(path, {"input": "x"}, resume=True)
-    rows = [{"key": f"{i} é", "try": 0, "outcome": "proved", "outline": {"goals": [["big"]]}} for i in range(3)]
+    rows = [{"key": f"{i} é", "try": 0, "outcome": "proved", "lean_calls": i, "outline": {"goals": [["big"]]}} for i in range(3)]
     for row in rows:
         log.add(row)
     with pytest.raises(UserError, match="another turnstile"):
@@ -162,3 +162,14 @@ def test_results_survive_a_cut_line_and_refuse_a_second_writer(tmp_path: Path) -
         log.close()
         assert path.read_bytes() == whole
     assert [r["outline"] for r in read_results(path)[1]] == [r["outline"] for r in rows]
+
+
+def test_the_report_counts_the_calls_of_every_try_once(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    log = Results(path, {"input": "x"}, resume=False)
+    row = {"key": "0 a", "name": "a", "outcome": "budget"}
+    log.add({**row, "try": 0, "lean_calls": 8})
+    log.add({**row, "try": 1, "lean_calls": 20, "outcome": "found", "unjudged": True})
+    log.add({**row, "try": 1, "lean_calls": 20, "outcome": "proved"})
+    log.close()
+    assert [(r["outcome"], r["lean_calls"]) for r in read_results(path)[1]] == [("proved", 28)]
