@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -59,8 +60,13 @@ def tune(
 
     if out.exists():
         raise UserError(f"--out {out}: is there already; name a new folder")
-    for name, number in (("epochs", epochs), ("batch-size", batch_size), ("micro-batch", micro_batch), ("max-length", max_length)):
-        if number <= 0:
+    if lora_rank < 0:
+        raise UserError(f"--lora-rank {lora_rank}: 0 trains all weights, more is the adapters' rank")
+    for name, number in (
+        ("epochs", epochs), ("batch-size", batch_size), ("micro-batch", micro_batch), ("max-length", max_length),
+        ("learning-rate", learning_rate), ("limit", limit),
+    ):  # fmt: skip
+        if number is not None and not 0 < number < inf:
             raise UserError(f"--{name} {number}: must be positive")
     config = TuneConfig(
         learning_rate=learning_rate or (1e-4 if lora_rank else 1e-5),

@@ -144,6 +144,12 @@ def as_text(prompt: str | Messages, tokenizer: Any) -> str:
     return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
 
 
+def must_exist(folder: str | Path) -> None:
+    """Raises ValueError for a path to nothing. What may be a model's name on the hub passes."""
+    if not Path(folder).is_dir() and (str(folder).startswith(("/", ".", "~")) or str(folder).count("/") > 1):
+        raise ValueError("no such folder")
+
+
 def folder_version(folder: str | Path) -> int:
     """The version of the weights in a folder that Turnstile wrote; 0 for any other."""
     path = Path(folder) / SETTINGS

@@ -15,7 +15,7 @@ import torch
 
 from prover.errors import UserError
 from prover.models.base import Query, Suggestion
-from prover.models.formats import Answer, TemplateFormat, as_text, suggestions
+from prover.models.formats import Answer, TemplateFormat, as_text, must_exist, suggestions
 from prover.models.templates import template_named
 
 
@@ -31,6 +31,7 @@ class HuggingFacePolicy:
 
         try:
             self.format = TemplateFormat(template_named(template))
+            must_exist(folder)
             both = bool(AutoConfig.from_pretrained(folder).is_encoder_decoder)
             kind = "seq2seq" if both else "causal"
             if kind != self.format.template.kind:

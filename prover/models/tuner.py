@@ -24,7 +24,7 @@ from prover.errors import UserError
 from prover.models import sharded
 from prover.models.base import Query
 from prover.models.batches import PolicyExample
-from prover.models.formats import SlotFormat, as_text, folder_version, format_of
+from prover.models.formats import SlotFormat, as_text, folder_version, format_of, must_exist
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class Tuner:
         torch.manual_seed(c.seed)
         frozen = torch.bfloat16 if c.dtype == "bfloat16" and c.lora_rank else torch.float32
         try:
+            must_exist(folder)
             self.format = format_of(folder, template)
             self.seq2seq = bool(AutoConfig.from_pretrained(folder).is_encoder_decoder)
             maker: Any = AutoModelForSeq2SeqLM if self.seq2seq else AutoModelForCausalLM

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from prover.errors import PromptTooLong, UserError
 from prover.models.base import Query, Suggestion, ValueEstimate
-from prover.models.formats import Answer, Format, as_text, folder_version, format_of, suggestions
+from prover.models.formats import Answer, Format, as_text, folder_version, format_of, must_exist, suggestions
 from prover.models.vllm_worker import weights_digest
 
 
@@ -282,6 +282,7 @@ def _engine(folder: str, config: VLLMConfig) -> Any:
         disable_log_stats=True,
     )
     try:
+        must_exist(folder)
         return LLM(**settings)
     except (OSError, ValueError, RuntimeError, NotImplementedError) as e:
         raise UserError(f"{folder}: vLLM cannot serve it: {_reason(e)} (TURNSTILE_DEBUG=1 shows where)") from e

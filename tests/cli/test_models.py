@@ -14,7 +14,7 @@ STATEMENT = ("--statement", "(p : Prop) (h : p) : p")
 POLICIES = [
     ("hf:/nowhere", "hf:/nowhere?template=NAME"),
     ("hf:?template=names", "a place is missing"),
-    ("hf:/nowhere?template=names", "/nowhere: cannot be used as a policy"),
+    ("hf:/nowhere?template=names", "/nowhere: cannot be used as a policy: no such folder"),
     ("hf:/nowhere?colour=red", "unknown option 'colour'; hf: takes ?device="),
     ("hf:/nowhere?template=nonsense", "there are bfs-prover"),
     ("openai:http://127.0.0.1:9/v1?folder=/nowhere&template=nonsense#m", "nonsense"),
@@ -50,7 +50,11 @@ def test_tune_faults(turnstile: Callable[..., Any], tmp_path: Path) -> None:
         (("/nowhere", pairs, "--out", tmp_path), "name a new folder"),
         (("/nowhere", tmp_path / "none.jsonl", "--out", tmp_path / "o"), "cannot be read"),
         (("/nowhere", pairs, "--out", tmp_path / "o", "--epochs", "0"), "must be positive"),
-        (("/nowhere", pairs, "--out", tmp_path / "o", "--template", "names"), "/nowhere: cannot be trained"),
+        (("/nowhere", pairs, "--out", tmp_path / "o", "--learning-rate", "0"), "must be positive"),
+        (("/nowhere", pairs, "--out", tmp_path / "o", "--learning-rate", "nan"), "must be positive"),
+        (("/nowhere", pairs, "--out", tmp_path / "o", "--limit", "-1"), "must be positive"),
+        (("/nowhere", pairs, "--out", tmp_path / "o", "--lora-rank", "-2"), "0 trains all weights"),
+        (("/nowhere", pairs, "--out", tmp_path / "o", "--template", "names"), "/nowhere: cannot be trained: no such folder"),
     ]:
         done = turnstile("tune", *arguments)
         assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err

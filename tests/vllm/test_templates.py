@@ -47,7 +47,7 @@ def test_a_goal_that_is_too_long_loses_its_beginning_and_spoils_no_batch(strange
 
 
 def test_what_it_cannot_serve_is_one_line(folder: Path) -> None:
-    with pytest.raises(UserError, match="/nowhere: vLLM cannot serve it: ") as nowhere:
+    with pytest.raises(UserError, match="/nowhere: vLLM cannot serve it: no such folder") as nowhere:
         VLLMPolicy("/nowhere", template="names")
     with pytest.raises(UserError, match="vLLM cannot serve it: .*max_model_len") as longer:
         VLLMPolicy(folder, VLLMConfig(max_model_len=9999))
