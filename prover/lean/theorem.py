@@ -121,7 +121,7 @@ class ProofNode:
     def size(self) -> int:
         """Number of tactics."""
         count = 0
-        stack = [self]
+        stack: list[ProofNode] = [self]
         while stack:  # a proof may be deeper than Python's stack
             count += 1
             stack.extend(stack.pop().children)
