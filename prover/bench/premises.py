@@ -210,6 +210,8 @@ class _Bench:
         self.lean, self.steps, self.lean_s = "", 0, 0.0
         self.explorer = Explorer(index, 0, OFFERED)
         self.model: Any = None
+        self.ranker: TacticRanker | None = None
+        self.ranked = self.explorer
         if any(v.model for v in chosen):
             from prover.models.transformer import LanguageModelPolicy
             from prover.policies import checkpoint_of
@@ -240,7 +242,14 @@ class _Bench:
             self.lean = pool.runtime.name
             # Neighbours share imports, so a process needs few environments at a time; blocks, so that a part is a fair sample.
             blocks = [sorted(todo[i : i + 64], key=lambda t: t.imports) for i in range(0, len(todo), 64)]
-            await asyncio.gather(*(self._theorem(t, pool, auditor, gate) for block in blocks for t in block))
+            tasks = [asyncio.create_task(self._theorem(t, pool, auditor, gate)) for block in blocks for t in block]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                # Before the pool closes: to a search that goes on, every step would be a crash, and that a result to record.
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
             self.steps, self.lean_s = pool.steps, pool.lean_s
 
     async def _theorem(self, theorem: Theorem, pool: LeanPool, auditor: Auditor, gate: asyncio.Semaphore) -> None:
@@ -250,8 +259,10 @@ class _Bench:
             shared = SharedAnswers(pool, again=("timeout", "memory", "crash"))
             try:
                 root = await shared.open(theorem)
-            except (LeanError, LeanDied) as e:
-                mine = [_Result(theorem, v.name, None, 0, verdict=f"open: {e}") for v in self.chosen]
+            except LeanDied:
+                return  # for another time
+            except LeanError as e:
+                mine = [_Result(theorem, v.name, None, 0, verdict=f"open: {e}") for v in self.chosen if not self.has(theorem.name, v)]
             else:
                 try:
                     mine = [await self._search(v, root, theorem, shared) for v in self.chosen if not self.has(theorem.name, v)]

@@ -96,13 +96,13 @@ def rank_premises(
 
 
 def recall_at(best: Mapping[str, Mapping[str, Sequence[str]]], wanted: Mapping[str, set[str]]) -> dict[str, Any]:
-    """Share of the wanted premises among the best, by retriever and cut; `of` how many."""
+    """Share of the wanted premises among the best, by retriever and cut (None where nothing is wanted); `of` how many."""
     shares: dict[str, Any] = {}
     for label, found in best.items():
         mine = {name: used for name, used in wanted.items() if name in found}
         total = sum(map(len, mine.values()))
         hits = {k: sum(len(used & set(found[name][:k])) for name, used in mine.items()) for k in CUTS}
-        shares[label] = {**{str(k): round(n / max(total, 1), 4) for k, n in hits.items()}, "of": total}
+        shares[label] = {**{str(k): round(n / total, 4) if total else None for k, n in hits.items()}, "of": total}
     return shares
 
 

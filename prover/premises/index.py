@@ -33,7 +33,7 @@ class Premise(msgspec.Struct, frozen=True, array_like=True):
     head: str
     """Head symbol of the conclusion."""
     sides: tuple[str, str]
-    """Head symbols of an equation's or equivalence's sides, else empty."""
+    """Head symbols of an equation's or equivalence's sides; `[anonymous]` where there are none, or a side begins with a variable."""
     explicit: int
     """How many explicit arguments it takes."""
     below: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prover.bench.premises import HELD_OUT_MODULES, _Result, _weights, bench_premises, compared, gains, variants
-from prover.bench.recall import named, rank_premises, recall_at, wanted_premises
+from prover.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from prover.errors import UserError
 from prover.intervals import paired_difference
 from prover.lean.theorem import Theorem
@@ -36,6 +37,20 @@ def test_every_variant_meets_every_theorem_once(tmp_path):
     again = bench_premises(index, [easy], [hard], None, (4, 24), record, only=only)
     assert again["solved"] == figures["solved"] and len(record.read_text().splitlines()) == 4
     assert bench_premises(index, [easy], [hard], None, (4,), None, 0.0, only)["solved"] == {}
+
+
+@pytest.mark.lean
+def test_a_fault_records_nothing_that_did_not_happen(tmp_path, monkeypatch):
+    """What is searched while the benchmark falls is not taken for unsolved when it goes on."""
+    record = tmp_path / "record.jsonl"
+    easy = [Theorem(f"easy{i}", f"(p q : Prop) (h : p) (i : {i} = {i}) : p") for i in range(4)]
+    with monkeypatch.context() as m:
+        m.setattr("prover.bench.premises.to_script", lambda proof: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            bench_premises(library_index(), easy, [], None, (8,), record, only=("no premises",))
+    assert not record.exists()
+    figures = bench_premises(library_index(), easy, [], None, (8,), record, only=("no premises",))
+    assert figures["solved"]["held-out theorems"]["explorer, no premises"]["8"]["solved"] == 4
 
 
 def test_variants_follow_what_there_is():
@@ -103,6 +118,7 @@ def test_recall_is_the_share_of_premises_among_the_best():
     assert set(best) == set(ms) == {"symbols", "bm25", "symbols+bm25", "dense untrained", "hybrid untrained"}
     assert set(best["symbols"]["t"]) == {"A.x", "A.z"} and all(0 < x < 5 for x in ms.values())
     (shares,) = recall_at({"r": {"t": ["A.x", "A.y", "A.z"]}}, {"t": {"A.x", "A.z"}, "unasked": {"A.y"}}).values()
+    assert recall_at({"r": {"t": ["A.x"]}}, {"t": set()})["r"] == {"1": None, "8": None, "32": None, "of": 0}
     assert shares == {"1": 0.5, "8": 1.0, "32": 1.0, "of": 2}
 
 
@@ -143,3 +159,11 @@ def test_the_interval_of_a_paired_difference_holds_it():
     low, high = paired_difference(10, 10, 100)
     assert low < 0 < high and low == -high
     assert paired_difference(30, 0, 100)[0] > 0.15 and paired_difference(0, 0, 0) == (-1.0, 1.0)
+
+
+@pytest.mark.lean
+def test_what_lean_suggests_is_a_retriever_too():
+    theorem = Theorem("t", "(a b : Nat) : a + b = b + a")
+    goals, suggested = asyncio.run(first_goals([theorem], ("exact?",)))
+    assert "HAdd.hAdd" in goals["t"] and "Nat.add_comm" in suggested["t"]
+    assert recall_at({"Lean's exact?": suggested}, {"t": {"Nat.add_comm"}})["Lean's exact?"]["8"] == 1.0
