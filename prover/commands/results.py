@@ -71,9 +71,10 @@ class Results:
             raise ValueError
         for name, value in self._asked.items():
             if row.get(name) != value:
-                raise UserError(
-                    f"{path}: is about {name} {row.get(name)!r}, not {value!r}: resume with the same, or start anew"
-                )
+                known = f"{row.get(name)!r}, not {value!r}"
+                if name == "input":
+                    known += " (another one, or it has changed since)"
+                raise UserError(f"{path}: is about {name} {known}: resume with the same, or start anew")
 
     def add(self, row: dict[str, Any]) -> None:
         """Remember a task's line; on the disk when this returns."""

@@ -142,7 +142,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("jsonl, no colon", ["prove", "nocolon.jsonl"], "nocolon.jsonl:1: `statement` has no `:`"),
     ("jsonl, a name twice", ["prove", "twice.jsonl"], "twice.jsonl:2: 'a' is there already, at twice.jsonl:1"),
     ("results that are none", ["prove", "good.lean", "--resume"], "results.jsonl:1: not a results file"),
-    ("results of something else", ["prove", "good.lean", "--results", "other.jsonl", "--resume"], "is about input '0'"),
+    ("results of something else", ["prove", "good.lean", "--results", "other.jsonl", "--resume"], "or it has changed since): resume with"),
     ("results there already", ["prove", "good.lean", "--results", "other.jsonl"], "there already"),
     ("nothing to verify", ["verify"], "nothing to verify was given"),
     ("two things to verify", ["verify", "good.lean", "--statement", ": 1 = 1", "--proof", "rfl"], "together"),
