@@ -39,6 +39,8 @@ class Settings:
     """Whether to look at statements, too."""
     ray: str | None = None
     """Address of a Ray cluster whose machines do the work; `local` starts one here."""
+    mark: bool = False
+    """Whether to leave a comment behind every `sorry` that stays."""
 
     @property
     def wants_premises(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from curricula.lean_file import Hole, load_file
 from prover.attempt import Found, attempt
 from prover.commands.batch import Settings, document, page_written, stoppable, until
+from prover.commands.marks import mark, without_marks
 from prover.commands.output import one_line
 from prover.commands.progress import Report, progress
 from prover.commands.results import Results
@@ -131,7 +132,10 @@ async def prove_file(
     duplicates(tasks)
     for task in tasks:
         task.pop("statement_hash")
-    edits = [(holes[i].start, holes[i].stop, t) for i, t in filled.texts.items()]
+    edits = without_marks(text, ((holes[i].start, holes[i].stop, t) for i, t in filled.texts.items()))
+    if settings.mark and not interrupted:
+        left = [(h, t) for h, t in zip(holes, tasks, strict=True) if t["outcome"] not in ("proved", "data")]
+        edits += [e for h, t in left if (e := mark(text, h.start, h.stop, t["outcome"], t["lean_calls"])) is not None]
     answer = {**document(tasks, began, interrupted), "unreached": unreached}
     return answer, text.to_bytes(edits), Standing("", text, found_holes, filled.texts)
 

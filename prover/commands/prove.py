@@ -41,6 +41,7 @@ def prove(
     ray: str | None = None,
     tree: Path | None = None,
     limit: int | None = None,
+    mark_failed: bool = False,
     seed: int = 0,
     json: bool = False,
 ) -> int:
@@ -67,6 +68,7 @@ def prove(
             machine's processes). Not for .lean files.
         tree: write the search as an HTML page; with several tasks, a folder of pages.
         limit: only the first so many tasks.
+        mark_failed: in the filled file, leave a comment behind every `sorry` that stays.
         seed: of whatever is drawn at random.
         json: print one JSON document.
     """
@@ -93,7 +95,7 @@ def prove(
     if project is not None:
         return _project(
             project, Settings(provers_named(policy, seed), budget, workers_for(workers, 2), tree=tree, limit=limit,
-                              seed=seed, policy=policy, look=look),
+                              seed=seed, policy=policy, look=look, mark=mark_failed),
             out, in_place, results, resume, [disprove > 0, total_budget is not None, ray is not None], json,
         )  # fmt: skip
     text, theorems = _input(target, statement, name, imports, sources)
@@ -105,6 +107,8 @@ def prove(
         raise UserError("--disprove is not for .lean files: give the statement with --statement or in a .jsonl file")
     if text is not None and (total_budget is not None or ray is not None):
         raise UserError(f"--{'ray' if ray is not None else 'total-budget'} is not for .lean files")
+    if mark_failed and text is None:
+        raise UserError("--mark-failed is for .lean files: other inputs have no `sorry` to leave a comment behind")
     destination = Path(text.path) if text is not None and in_place else out
     for path in (destination, tree, results):
         if path is not None:
@@ -129,6 +133,7 @@ def prove(
         total=total_budget,
         look=look,
         ray=ray,
+        mark=mark_failed,
     )
     try:
         if text is not None:

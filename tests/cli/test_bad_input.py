@@ -89,6 +89,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("a project into a file", ["prove", "faraway", "--out", "text.txt"], "text.txt: is a file"),
     ("a project on Ray", ["prove", "faraway", "--ray", "local"], "not for .lean files"),
     ("a file on Ray", ["prove", "good.lean", "--ray", "local"], "--ray is not for .lean files"),
+    ("notes for what is no file", ["prove", "--statement", ": 1 = 1", "--mark-failed"], "--mark-failed is for .lean files"),
     ("a total for a file", ["prove", "good.lean", "--total-budget", "9"], "--total-budget is not for .lean files"),
     ("no total", ["prove", "--statement", ": 1 = 1", "--total-budget", "0"], "--total-budget 0"),
     ("report on nothing", ["report", "nowhere"], "nowhere"),

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from curricula.lean_file import Hole, load_file
+from prover.commands.marks import mark
 from prover.filling import Filler
 from prover.lean.server import LeanServer
 from prover.lean.text import code_words, parse
@@ -286,6 +287,38 @@ def test_theorems_and_their_negations(turnstile: Callable, tmp_path: Path) -> No
     fields = {"name", "line", "outcome", "proof", "reason", "lean_calls", "seconds", "prover", "remarks", "area"}
     assert fields == set(tasks[0])
     assert "theorem true " not in out.read_text() or turnstile("verify", out).code == 0
+
+
+MARKED = """theorem a (p : Prop) : p := by
+  sorry
+theorem b (p : Prop) : p := sorry /- not proved by Turnstile: budget, 3 Lean calls -/
+theorem c (p : Prop) : p := (sorry : p ∧ p).1
+theorem d (n : Nat) : n = n := by sorry /- not proved by Turnstile: budget, 3 Lean calls -/
+theorem e (p : Prop) : p ∧ p := sorry.symm
+"""
+
+
+def test_what_stays_open_is_marked_where_asked_for(turnstile: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "marked.lean"
+    file.write_text(MARKED.split("theorem e")[0])
+    out = tmp_path / "out.lean"
+    assert turnstile("prove", file, "--out", out).code == 1
+    assert "3 Lean calls" in out.read_text().split("theorem c")[0], "nobody asked"
+    assert turnstile("prove", file, "--out", out, "--mark-failed").code == 1
+    a, b, c, d = out.read_text().split("theorem ")[1:]
+    note = re.compile(r"sorry /- not proved by Turnstile: exhausted, \d+ Lean calls -/")
+    assert all(len(note.findall(part)) == part.count("/-") == 1 for part in (a, b, c)), "one note each, and the newest"
+    assert d.startswith("d (n : Nat) : n = n := by ") and "sorry" not in d and "/-" not in d
+    assert file.read_text() == MARKED.split("theorem e")[0]
+    # What the notes are behind reads as before.
+    again = turnstile("prove", out, "--json").document
+    assert [t["outcome"] for t in again["tasks"]] == ["exhausted"] * 3
+
+
+def test_no_note_where_it_would_change_what_is_read() -> None:
+    text = parse(MARKED.encode(), "x.lean")
+    at = MARKED.encode().index(b"sorry.symm")
+    assert mark(text, at, at + 5, "budget", 1) is None
 
 
 def test_ctrl_c_leaves_a_usable_file(tmp_path: Path, turnstile: Callable) -> None:
