@@ -103,6 +103,9 @@ class LearnConfig:
     """After a proof: so many more tactics tried on its first goal, for other ways to close it."""
     seconds: float = 60.0
     """Time for learning in each round; on a CPU processor time, so that a busy machine takes longer and learns the same."""
+    max_epochs: float = 0.0
+    """Most passes over what a round learns from, for a model from nothing; 0: as many as the time allows. `grpo` usually makes few:
+    the further the policy goes from the one that was sampled, the more of its gradient is clipped away."""
     learning_rate: float = 1e-3
     warmup: int = 20
     """Steps until the full learning rate."""
@@ -267,7 +270,9 @@ def check(config: RunConfig) -> RunConfig:
     ):  # fmt: skip
         if value < 1:
             raise UserError(f"{name} must be at least 1, not {value}")
-    for name, value in (("eval.validation", config.eval.validation), ("eval.rollouts", config.eval.rollouts)):
+    for name, value in (
+        ("eval.validation", config.eval.validation), ("eval.rollouts", config.eval.rollouts), ("learn.max_epochs", c.max_epochs),
+    ):  # fmt: skip
         if value < 0:
             raise UserError(f"{name} must be 0 (none) or more, not {value}")
     return config

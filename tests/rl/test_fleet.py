@@ -113,6 +113,16 @@ def test_a_version_that_is_there_is_not_learned_again(fleet):
     assert fleet.resume() == 1
 
 
+def test_passes_over_what_a_round_learns_from_are_bounded(tmp_path):
+    c = config()
+    fleet = Fleet(replace(c, learn=replace(c.learn, max_epochs=2.0)), tmp_path, print)
+    fleet.start()
+    try:
+        assert fleet.learn(PAIRS, VALUES, 120.0, 1)["epochs"] == pytest.approx(2.0, abs=0.5)
+    finally:
+        fleet.close()
+
+
 def test_gradients_of_several_learners_are_averaged(tmp_path):
     import torch
 
