@@ -78,6 +78,8 @@ async def attempt(
     began = perf_counter()
     calls = 0
     crashed = False
+    failed = ""
+    """Why a prover did not get to search: then what the others exhausted is not all there was to try."""
     outcome, message, html = "exhausted", "", ""
     seen: dict[str, Any] = {}
     used_up = list(skip)
@@ -93,6 +95,7 @@ async def attempt(
                 written = await write_proofs(theorem, root, env, prover.writer, budget - calls)
             except PromptTooLong as e:
                 outcome, message = "error", str(e)
+                failed = failed or message
                 continue
             calls += written.lean_calls
             if written.script is not None:
@@ -111,6 +114,8 @@ async def attempt(
             calls += sum(r.lean_calls for r in results)
             crashed = crashed or any("crash" in r.stats.errors for r in results)
             outcome, message = results[0].outcome, results[0].message
+            if outcome == "error":
+                failed = failed or message
             proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
             shown = searches[proved or 0].graph
             html = tree_page(shown, theorem.name) if page else ""
@@ -125,9 +130,12 @@ async def attempt(
         except PromptTooLong as e:
             calls += sum(s.tally.counts["lean_calls"] for s in searches)
             outcome, message = "error", str(e)
+            failed = failed or message
         finally:
             for search in searches:
                 await search.close()
+    if failed and outcome == "exhausted":
+        outcome, message = "error", failed
     if crashed and outcome in ("exhausted", "budget") and (gone := await _gone(root, env)):
         outcome, message, used_up = "error", gone, list(skip)
     return Found(outcome, "", calls, perf_counter() - began, message, "", html, seen, tuple(used_up))

@@ -43,13 +43,15 @@ def test_a_server_for_the_rest(theorems: Path, turnstile: Callable) -> None:
     assert server.asked and all("slow" in a["prompt"] for a in server.asked), "asked only for what the portfolio left"
 
 
-def test_a_prompt_that_is_too_long_ends_its_theorem_and_no_other(theorems: Path, turnstile: Callable) -> None:
+@pytest.mark.parametrize("others", ["", ",portfolio"], ids=["alone", "before another that exhausts its tactics"])
+def test_a_prompt_that_is_too_long_ends_its_theorem_and_no_other(theorems: Path, turnstile: Callable, others: str) -> None:
     said = "This model's maximum context length is 16 tokens. However, you requested 900 tokens"
     server = SmallServer(
         lambda number, body: (400, {"error": {"message": said}}) if "slow (" in body["prompt"] else completion(["rfl", "simp", TACTIC])
     )
     try:
-        done = turnstile("prove", theorems, "--json", "--workers", 1, "--policy", f"openai:{server.address}?template=bfs-prover")
+        policy = f"openai:{server.address}?template=bfs-prover{others}"
+        done = turnstile("prove", theorems, "--json", "--workers", 1, "--policy", policy)
     finally:
         server.shutdown()
         server.server_close()
