@@ -71,7 +71,8 @@ def test_what_cannot_be_interrupted_costs_the_process_and_no_state(loop, tactic)
             state = await server.open(T)
             (split, _) = await server.step(state, ["constructor", ARITHMETIC.replace("16000000", "16").replace("= 1", "= 4")])
             pid = server.pid
-            assert (await around(server, state, tactic))[0] == "timeout"
+            # A busy machine may come to the parser's end of memory before the client comes to kill it.
+            assert (await around(server, state, tactic))[0] in (("timeout", "memory") if tactic == PARSING else ("timeout",))
             assert server.pid != pid and server.counters.restarts == 1
             assert [(await server.step(s, [t]))[0].solved for s, t in zip(split.states, ["exact ⟨h.2, h.1⟩", "exact k"])] == [True] * 2
 
