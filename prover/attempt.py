@@ -10,7 +10,7 @@ from typing import Any
 from prover.errors import PromptTooLong
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Policy
-from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, minimise, tree_page
+from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, checker, minimise, tree_page
 from prover.search.both import search_both
 from prover.search.outline import outline
 from prover.whole_proof import Seeded, write_proofs
@@ -162,12 +162,7 @@ async def _run(searches: Sequence[Search], limit: Budget, rate: float) -> Sequen
 
 
 async def _shortest(theorem: Theorem, root: ProofState, env: Environment, tree: Any) -> str:
-    async def check(script: str) -> bool:
-        (result,) = await env.step(root, (script,))
-        await env.free([s for s in result.states])
-        return result.solved
-
-    return (await minimise(theorem, tree, check, max_checks=32)).script
+    return (await minimise(theorem, tree, checker(env, root), max_checks=32)).script
 
 
 class _Shared:

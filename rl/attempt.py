@@ -19,7 +19,7 @@ from prover.models.portfolio import Portfolio
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource
-from prover.search import Budget, Search, SearchConfig, to_script
+from prover.search import Budget, Search, SearchConfig, checker, written
 from prover.search.graph import SOLVED, Graph
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
@@ -151,7 +151,7 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     )
     try:
         result = await search.run(Budget(lean_calls=task.lean_calls))
-        script = to_script(result.proof) if result.proof is not None else None
+        script = await written(result.proof, checker(bench.pool, root)) if result.proof is not None else None
         examples = search.examples() if task.learn else []
         if script is not None and task.harvest and task.learn:
             examples = await _harvest(task, bench, root, examples)
@@ -200,17 +200,19 @@ async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float
     try:
         premises = bench.premises.for_theorem(task.theorem.imports)
         found, calls = await rollouts(root, bench.pool, bench.sampler, premises, task.rollouts, task.max_tactics, first)
+        check = checker(bench.pool, root)
+        written_out = [await written(r.proof, check) if r.proof is not None else None for r in found]
     finally:
         await bench.pool.free([root])
     bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
     rows = [
         {
-            "script": to_script(r.proof) if r.proof is not None else None,
+            "script": script,
             "decisions": [(d.state, d.premises, d.tactic, d.logprob) for d in r.decisions],
             "ended": r.ended,
             "closed": r.closed,
         }
-        for r in found
+        for r, script in zip(found, written_out, strict=True)
     ]
     scripts = [r["script"] for r in rows if r["script"] is not None]
     ended = Counter(r.ended for r in found)

@@ -39,7 +39,7 @@ from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import RETRIEVERS, PremiseSource
-from prover.search import Budget, Search, SearchConfig, to_script
+from prover.search import Budget, Search, SearchConfig, checker, written
 from prover.search.questions import parse_questions
 
 OFFERED = 16
@@ -293,9 +293,9 @@ class _Bench:
         )  # fmt: skip
         try:
             result = await search.run(Budget(lean_calls=self.calls))
+            script = await written(result.proof, checker(shared, root)) if result.proof is not None else None
         finally:
             await search.close()
-        script = to_script(result.proof) if result.proof is not None else None
         return _Result(theorem, v.name, result.lean_calls_to_solve, result.lean_calls, script)
 
 

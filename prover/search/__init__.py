@@ -11,6 +11,7 @@ from prover.search.search import Search
 from prover.search.select import RULES
 from prover.search.stats import SearchResult, SearchStats
 from prover.search.tree_page import tree_page
+from prover.search.written import checker, written
 
 __all__ = [
     "RULES",
@@ -21,10 +22,12 @@ __all__ = [
     "SearchConfig",
     "SearchResult",
     "SearchStats",
+    "checker",
     "minimise",
     "proof_tree",
     "search_both",
     "to_script",
     "to_source",
     "tree_page",
+    "written",
 ]

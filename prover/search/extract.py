@@ -29,10 +29,10 @@ def proof_tree(graph: Graph, root: Node | None = None) -> ProofNode | None:
             stack.extend(missing)
             continue
         stack.pop()
-        children = tuple(done[c] for c in edge.children)
-        renamed = node.state.goals[0].renamed if node.state.goals else ()
-        done[node] = ProofNode(edge.tactic, children, edge.order, len(node.state.goals), renamed)
-    return done[start]
+        # What a script must rename depends on the way to a goal: another tactic may have left the same one with names.
+        children = tuple(replace(done[c], renamed=r) for c, r in zip(edge.children, edge.renamed, strict=True))
+        done[node] = ProofNode(edge.tactic, children, edge.order, len(node.state.goals))
+    return replace(done[start], renamed=start.state.goals[0].renamed)
 
 
 @dataclass(eq=False, slots=True)
@@ -46,7 +46,7 @@ _Place = tuple[_Group, int]
 """A goal in Lean's goal list: its group and its index there."""
 
 
-def to_script(tree: ProofNode) -> str:
+def to_script(tree: ProofNode, *, bullets: bool = True) -> str:
     """The proof as a Lean tactic block, newline-separated, not indented.
 
     Lean's goal list is followed exactly. A lone goal goes on at the same indentation; a goal that stands beside others
@@ -57,10 +57,12 @@ def to_script(tree: ProofNode) -> str:
     Limit: where two groups of several goals interleave, or a group lists its goals in another order than Lean, and a
     tactic makes some of the goals behind it vanish, a ProofNode does not say which; the first are assumed. The audit
     tells when that is wrong.
+
+    `bullets=False` writes `focus` for `·`, which Lean's own library has only from Init.NotationExtra on.
     """
     lines: list[str] = []
     group = _Group(_with_names(tree))
-    _write([(group, i) for i in range(tree.goals)], "", "", lines)
+    _write([(group, i) for i in range(tree.goals)], "", "", lines, bullets)
     return "\n".join(lines)
 
 
@@ -98,7 +100,7 @@ def to_source(theorem: Theorem, tree: ProofNode) -> str:
     return f"theorem {theorem.name} {theorem.statement} := by\n{body}"
 
 
-def _write(places: list[_Place], indent: str, lead: str, lines: list[str]) -> None:
+def _write(places: list[_Place], indent: str, lead: str, lines: list[str], bullets: bool) -> None:
     """Write the proof of a goal list. `lead` is the bullet that the first line starts with, or the indentation."""
     pad = indent + "  " if lead else indent
     first = lead
@@ -117,7 +119,12 @@ def _write(places: list[_Place], indent: str, lead: str, lines: list[str]) -> No
         if proof.goals == 1:
             bulleted = bulleted or len(places) > 1
             if bulleted:  # the last of several gets a block too
-                _write([places.pop(0)], pad, pad + "· ", lines)
+                if bullets:
+                    _write([places.pop(0)], pad, pad + "· ", lines, bullets)
+                else:
+                    block: list[str] = []
+                    _write([places.pop(0)], "", "", block, bullets)
+                    line(_focus("\n".join(block)))
                 continue
             line(proof.tactic)
         else:

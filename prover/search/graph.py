@@ -31,7 +31,7 @@ class Edge:
     """A tactic on a goal: untried, running, or applied with the goals it left as children (AND)."""
 
     __slots__ = (
-        "parent", "tactic", "logprob", "prior", "source", "status", "children", "order",
+        "parent", "tactic", "logprob", "prior", "source", "status", "children", "order", "renamed",
         "visits", "virtual", "value", "error", "message", "reward", "weight",
     )  # fmt: skip
 
@@ -44,6 +44,8 @@ class Edge:
         self.status = UNTRIED
         self.children: tuple[Node, ...] = ()
         self.order: tuple[tuple[int, int], ...] = ()
+        self.renamed: tuple[tuple[str, ...], ...] = ()
+        """Of each child, the names that its first goal's hypotheses had to be given after this tactic."""
         self.visits = 0
         self.virtual = 0
         self.value = 0.0
@@ -253,6 +255,7 @@ class Graph:
             children.append(child)
         edge.children = tuple(children)
         edge.order = result.order
+        edge.renamed = tuple(s.goals[0].renamed for s in result.states)
         node.pending -= 1
         effect = sorted(c.id for c in children)
         if any(len(e.children) == len(effect) and sorted(c.id for c in e.children) == effect for e in node.live):

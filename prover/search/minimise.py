@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from prover.lean.theorem import Proof, ProofNode, Theorem
 from prover.search.extract import to_script
+from prover.search.written import Check, written
 
 CLOSERS: tuple[str, ...] = ("rfl", "trivial", "assumption", "simp", "omega", "decide", "simp_all")
 """Tactics that often finish a goal by themselves, cheapest first."""
-
-Check = Callable[[str], Awaitable[bool]]
-"""Whether a script proves the theorem."""
 
 _INTRO = re.compile(r"intros? (?P<names>[^;<|\n]+)")
 _FIRST = re.compile(r"\bfirst \|")
@@ -27,15 +25,17 @@ async def minimise(
     """The shortest proof that at most `max_checks` checks find by local changes, largest savings first.
 
     Every accepted change lowers (tactics, characters), so this ends. The tree given is returned where nothing is
-    shorter. Checks are made one after the other: the same checks give the same proof.
+    shorter. Checks are made one after the other: the same checks give the same proof. `written` checks besides.
     """
-    seen = {to_script(tree)}
+    first = await written(tree, check)
+    bullets = first == to_script(tree)
+    seen = {first}
     checks = 0
     improved = True
     while improved and checks < max_checks:
         improved = False
         for candidate in _shorter(tree, closers):
-            script = to_script(candidate)
+            script = to_script(candidate, bullets=bullets)
             if script in seen:
                 continue
             if checks == max_checks:
@@ -46,7 +46,7 @@ async def minimise(
                 tree = candidate
                 improved = True
                 break
-    return Proof(theorem, to_script(tree), tree)
+    return Proof(theorem, to_script(tree, bullets=bullets), tree)
 
 
 def _shorter(tree: ProofNode, closers: tuple[str, ...]) -> Iterator[ProofNode]:

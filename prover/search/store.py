@@ -15,7 +15,7 @@ from prover.search.graph import OPEN, SOLVED, Edge, Graph, Node
 if TYPE_CHECKING:
     from prover.search.search import Search
 
-VERSION = 1
+VERSION = 2
 
 
 class _Edge(msgspec.Struct, array_like=True):
@@ -27,6 +27,7 @@ class _Edge(msgspec.Struct, array_like=True):
     status: int
     children: tuple[int, ...]
     order: tuple[tuple[int, int], ...]
+    renamed: tuple[tuple[str, ...], ...]
     visits: int
     value: float
     error: str | None
@@ -99,7 +100,7 @@ def dump(search: Search) -> bytes:
         [
             _Edge(
                 e.parent.id, e.tactic, e.logprob, e.prior, e.source, e.status, tuple(c.id for c in e.children),
-                e.order, e.visits, e.value, e.error, e.message, e.reward, e.weight,
+                e.order, e.renamed, e.visits, e.value, e.error, e.message, e.reward, e.weight,
             )
             for e in edges
         ],
@@ -149,7 +150,7 @@ def _fill(graph: Graph, document: _Search) -> None:
     edges: list[Edge] = []
     for record in document.edges:
         edge = Edge(nodes[record.parent], record.tactic, record.logprob, record.source)
-        edge.prior, edge.status, edge.order = record.prior, record.status, record.order
+        edge.prior, edge.status, edge.order, edge.renamed = record.prior, record.status, record.order, record.renamed
         edge.children = tuple(nodes[i] for i in record.children)
         edge.visits, edge.value, edge.error, edge.message = record.visits, record.value, record.error, record.message
         edge.reward, edge.weight = record.reward, record.weight

@@ -148,6 +148,14 @@ def test_independent_goals_get_bullets_to_the_last() -> None:
     assert to_script(tree) == ("constructor\n· rfl\n· constructor\n  · exact h.2\n  · exact\n      h.1")
 
 
+def test_blocks_without_bullets() -> None:
+    inner = ProofNode("constructor", (leaf("exact h.2"), leaf("exact\n  h.1")), ((0, 0), (1, 0)))
+    tree = ProofNode("constructor", (leaf("rfl"), inner), ((0, 0), (1, 0)))
+    assert to_script(tree, bullets=False) == (
+        "constructor\nfocus rfl\nfocus\n  constructor\n  focus exact h.2\n  focus\n    exact\n      h.1"
+    )
+
+
 def test_goals_out_of_order_follow_leans_list() -> None:
     tree = ProofNode("constructor", (leaf("second"), leaf("first")), ((1, 0), (0, 0)))
     assert to_script(tree) == "constructor\n· first\n· second"

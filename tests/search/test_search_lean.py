@@ -10,10 +10,23 @@ import pytest
 
 from prover.lean.server import LeanServer
 from prover.lean.steps import Step
-from prover.lean.theorem import ProofState, StepResult, Theorem
+from prover.lean.theorem import ProofNode, ProofState, StepResult, Theorem
 from prover.models.base import Query, Suggestion
 from prover.models.portfolio import Explorer, Portfolio
-from prover.search import RULES, Budget, Search, SearchConfig, minimise, search_both, to_script, to_source
+from prover.search import (
+    RULES,
+    Budget,
+    Search,
+    SearchConfig,
+    checker,
+    minimise,
+    proof_tree,
+    search_both,
+    to_script,
+    to_source,
+    written,
+)
+from prover.search.graph import Edge, Graph, Node
 from tests.search.checks import check_graph
 
 pytestmark = pytest.mark.lean
@@ -201,18 +214,63 @@ def test_found_proofs_are_structured_and_lean_reads_them_back(loop, server, audi
     async def shorter():
         root = await server.open(SWAP)
 
-        async def check(text: str) -> bool:
-            (step,) = await server.step(root, (text,))
-            await server.free(step.states)
-            return step.solved
-
-        found = await minimise(SWAP, result.proof, check)
+        found = await minimise(SWAP, result.proof, checker(server, root))
         await server.free([root])
         return found
 
     proof = loop.run(shorter())
     assert proof.tree is not None and proof.tree.size < result.proof.size
     assert loop.run(auditor.audit(SWAP, proof.script)).verdict == "proved"
+
+
+def test_a_goal_met_by_two_ways_is_named_as_its_proof_needs(loop, server, auditor):
+    """`cases y` and then `cases x` leaves one hypothesis at a time without a name, both at once leave two: the same goal, and
+    the shorter proof is by the way that came second."""
+    theorem = Theorem("fields", "(x y : Nat × Nat) (p : Nat → Prop) (h : p x.1 → p y.2) : p x.1 → p y.2")
+
+    async def run() -> ProofNode | None:
+        root = await server.open(theorem)
+        graph = Graph(root, alone())
+
+        async def do(node: Node, tactic: str) -> Edge:
+            graph.offer(node, [Suggestion(tactic, -1.0)])
+            edge = next(e for e in node.edges if e.tactic == tactic)
+            graph.take(edge)
+            (result,) = await server.step(node.state, (tactic,))
+            graph.apply(edge, result)
+            return edge
+
+        (half,) = (await do(graph.root, "cases y")).children
+        (whole,) = (await do(half, "cases x")).children
+        assert whole.state.goals[0].renamed == ("fst_1", "snd_1")
+        assert (await do(graph.root, "cases y <;> cases x")).children == (whole,)
+        await do(whole, "exact fun k => (h k : p snd)")
+        return proof_tree(graph)
+
+    tree = loop.run(run())
+    assert tree is not None and tree.size == 2
+    verdict = loop.run(auditor.audit(theorem, to_script(tree)))
+    assert verdict.verdict == "proved", (to_script(tree), verdict)
+
+
+def test_below_the_notation_of_bullets_a_script_has_none(loop, server, auditor):
+    imports = ("Init.SimpLemmas", "Init.Data.NeZero")
+    theorem = Theorem("Nat.instNeZeroSucc", library="Nat.instNeZeroSucc", imports=imports)
+    closing = ProofNode("constructor", (ProofNode("exact Nat.noConfusion"),), ((0, 0),))
+    tree = ProofNode("cases n", (closing, closing), ((0, 0), (1, 0)))
+    assert "· " in to_script(tree)
+
+    async def write() -> str:
+        root = await server.open(theorem)
+        try:
+            return await written(tree, checker(server, root))
+        finally:
+            await server.free([root])
+
+    script = loop.run(write())
+    assert "· " not in script
+    verdict = loop.run(auditor.audit(theorem, script))
+    assert verdict.verdict == "proved", (script, verdict)
 
 
 @pytest.mark.parametrize(
