@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from json import dumps
 from pathlib import Path
 
@@ -144,15 +145,15 @@ def _eval(
     chosen = open_set(described)[:limit]
     standard = config_module.ProverConfig()
     limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
+    loaded = c.load(contestant)
     wrap: e.Wrap | None = None
     fresh_names = fresh_names or described.fresh_names
     if fresh_names:
         from prover.models.fresh_names import FreshNames
 
-        wrap = FreshNames
+        wrap = partial(FreshNames, types=loaded is not None and loaded.prompter.config.show_types)
     wrapper = "fresh names" if fresh_names else ""
     test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper)
-    loaded = c.load(contestant)
     folder = run or (contestant.checkpoint and c.run_of(Path(contestant.checkpoint))) or Path("runs/eval")
     others = [Ledger.open(other, readonly=True) for other in beside]
     try:

@@ -75,6 +75,10 @@ class ModelConfig:
     vocabulary: int = 1024
     max_prompt: int = 88
     """Tokens of a prompt, counted from its end."""
+    premise_types: bool = False
+    """Show premises by what they say, not by the end of their names. Needs some 24 `premise_tokens` and a `max_prompt` to match."""
+    premise_tokens: int = 6
+    """Tokens shown of one premise; all premises together take at most 3/5 of the prompt."""
 
 
 @dataclass(frozen=True)

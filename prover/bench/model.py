@@ -193,7 +193,7 @@ class _Beams:
         found = self.policy.suggest(queries, n)
         for q, mine in zip(queries, found, strict=True):
             for s in mine:
-                self.tokens += len(self.policy.prompter.target(s.tactic, q.premises) or ())
+                self.tokens += len(self.policy.prompter.target(s.tactic, q.premises, q.types) or ())
         return found
 
 

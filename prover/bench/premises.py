@@ -281,7 +281,7 @@ class _Bench:
             _write(self.record, mine)
 
     async def _search(self, v: Variant, root: Any, theorem: Theorem, shared: SharedAnswers) -> _Result:
-        model: Any = FreshNames(self.model) if v.fresh else self.model
+        model: Any = FreshNames(self.model, types=self.model.prompter.config.show_types) if v.fresh else self.model
         ranked = Explorer(self.index, 0, OFFERED, self.ranker, disguise=model) if v.fresh else self.ranked
         policy: Any = ExploringPolicy(model, ranked) if v.model else self.explorer
         config = SearchConfig(

@@ -28,6 +28,8 @@ class Query:
     """Full names of library constants that the tactic may use, best first."""
     attempt: int = 0
     """How many times this state was expanded already: a deterministic policy goes on where it stopped."""
+    types: tuple[str, ...] = ()
+    """What the premises say, for models that show it, where that is not what the library's index has under these names."""
 
 
 class Policy(Protocol):

@@ -68,20 +68,20 @@ class SlotFormat:
         self.sampling = {"temperature": 1.0, "top_p": 1.0}
 
     def prompt(self, query: Query) -> list[int]:
-        return [*self.prompter.prefix(query.state.text, query.premises), self.prompter.codec.tactic]
+        return [*self.prompter.prefix(query.state.text, query.premises, query.types), self.prompter.codec.tactic]
 
     def value_prompt(self, query: Query) -> list[int]:
-        return [*self.prompter.prefix(query.state.text, query.premises), self.prompter.codec.value]
+        return [*self.prompter.prefix(query.state.text, query.premises, query.types), self.prompter.codec.value]
 
     def banned(self, query: Query) -> list[int]:
         codec = self.prompter.codec
         allowed = {codec.eos}
         if not self.prompter.config.show_names:
-            allowed |= set(codec.slots[: len(self.prompter.offered(query.premises))])
+            allowed |= set(codec.slots[: len(self.prompter.offered(query.premises, query.types))])
         return sorted(codec.special_ids - allowed)
 
     def tactic(self, query: Query, ids: Sequence[int], text: str) -> str | None:
-        return self.prompter.tactic(list(ids), query.premises)
+        return self.prompter.tactic(list(ids), query.premises, query.types)
 
 
 class TemplateFormat:

@@ -19,7 +19,7 @@ from msgspec import structs
 from prover.lean.names import ATOM, IDENTIFIER
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Policy, Query, Suggestion, Value, ValueEstimate
-from prover.premises.index import Premise
+from prover.premises.index import Premise, library_premises
 
 _FIELD = re.compile(rf"(?<=[)\]])(?:\.{ATOM})+")
 """Fields of what stands in parentheses: `(xs ++ ys).length`."""
@@ -106,16 +106,14 @@ class Translation:
 
 
 class FreshNames:
-    """`policy` behind a translation. Also a Value, if the policy is one.
+    """`policy` behind a translation. Also a Value, if the policy is one. `types`: it is shown the types of premises, in made-up
+    words; without that, made-up names."""
 
-    `premise_text` of a Prompter must be given through `Translation.text` too where a model shows more of a premise than its
-    name.
-    """
-
-    def __init__(self, policy: Policy, seed: int = 0, value: Value | None = None) -> None:
+    def __init__(self, policy: Policy, seed: int = 0, value: Value | None = None, types: bool = False) -> None:
         self.policy = policy
         self.value = value
         self.translation = Translation(seed)
+        self.types = types
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         shown = [self.shown(q) for q in queries]
@@ -165,7 +163,12 @@ class FreshNames:
             for g in state.goals
         )  # fmt: skip
         premises = tuple(self.translation.name(p) for p in query.premises)
-        return replace(query, state=ProofState(state.id, state.key, goals), premises=premises)
+        types = tuple(self._type(p) for p in query.premises) if self.types else ()
+        return replace(query, state=ProofState(state.id, state.key, goals), premises=premises, types=types)
+
+    def _type(self, name: str) -> str:
+        premise = library_premises().get(name)
+        return self.translation.text(premise.says, premise.constants) if premise else ""
 
 
 def _local(state: ProofState) -> frozenset[str]:

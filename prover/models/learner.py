@@ -9,7 +9,7 @@ import copy
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,7 +69,6 @@ class Learner:
         prompt: PromptConfig | None = None,
         config: LearnerConfig | None = None,
         *,
-        premise_text: Callable[[str], str] | None = None,
         reference: LlamaForCausalLM | None = None,
         device: str = "cpu",
     ) -> None:
@@ -78,7 +77,7 @@ class Learner:
         if self.config.threads is not None:
             torch.set_num_threads(self.config.threads)
         self.tokenizer = tokenizer
-        self.prompter = Prompter(TextCodec(tokenizer), prompt, premise_text)
+        self.prompter = Prompter(TextCodec(tokenizer), prompt)
         self.device = torch.device(device)
         self.model = model.to(device).train()  # pyright: ignore[reportArgumentType]
         self.reference = reference.to(device).eval() if reference is not None else None  # pyright: ignore[reportArgumentType]

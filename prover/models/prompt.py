@@ -27,6 +27,8 @@ class PromptConfig:
     """At most this part of `max_prompt` goes to premises."""
     show_names: bool = False
     """List premises by name and let tactics name them, instead of slots: for models that know the library."""
+    show_types: bool = False
+    """Show what a premise says, its type, instead of the end of its name: a model can choose by that in a library it never saw."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_premises <= N_SLOTS:
@@ -48,59 +50,65 @@ class Prompter:
     """Turns (state text, premises) into token ids and tactics into targets, and generated ids into tactics.
 
     A prompt is `<bos> other goals, first goal, premises, marker`; without the marker it is the same for policy and value, so
-    that both share its computation. `premise_text(full name)` gives what is shown of a premise, e.g. its type; without it the
-    last two components of the name are shown.
+    that both share its computation. Of a premise the end of its name is shown, or its type: `types` in the methods below, premise
+    by premise, or else what `type_of(name)` gives, by default the library's index.
     """
 
     def __init__(
-        self, codec: TextCodec, config: PromptConfig | None = None, premise_text: Callable[[str], str] | None = None
+        self, codec: TextCodec, config: PromptConfig | None = None, type_of: Callable[[str], str | None] | None = None
     ) -> None:
         self.codec = codec
         self.config = config or PromptConfig()
-        self.premise_text = premise_text
+        if type_of is None and self.config.show_types:
+            from prover.premises.index import library_premises
 
-    def offered(self, premises: Sequence[str]) -> tuple[str, ...]:
+            known = library_premises()
+            type_of = lambda name: known[name].says if name in known else None  # noqa: E731
+        self.type_of = type_of
+
+    def offered(self, premises: Sequence[str], types: Sequence[str] = ()) -> tuple[str, ...]:
         """The premises that the prompt lists: slot i stands for offered(...)[i]."""
         limit = self.config.max_premises
         room = int(self.config.max_prompt * self.config.premise_share)
         out: list[str] = []
         for name in premises[:limit]:
-            room -= len(self._premise(len(out), name))
+            room -= len(self._premise(len(out), name, types))
             if room < 0:
                 break
             out.append(name)
         return tuple(out)
 
-    def _premise(self, index: int, name: str) -> list[int]:
+    def _premise(self, index: int, name: str, types: Sequence[str]) -> list[int]:
         codec, config = self.codec, self.config
+        says = ""
+        if config.show_types:
+            says = types[index] if types else (self.type_of(name) if self.type_of else None) or ""
         if config.show_names:
-            shown = f"\n{name} : {self.premise_text(name)}" if self.premise_text else f"\n{name}"
-            return list(codec.encode(shown)[: config.premise_tokens])
-        shown = self.premise_text(name) if self.premise_text else ".".join(name.split(".")[-2:])
-        return [codec.slots[index], *codec.encode(shown)[: config.premise_tokens]]
+            return list(codec.encode(f"\n{name} : {says}" if says else f"\n{name}")[: config.premise_tokens])
+        return [codec.slots[index], *codec.encode(says or ".".join(name.split(".")[-2:]))[: config.premise_tokens]]
 
-    def prefix(self, state: str, premises: Sequence[str] = ()) -> list[int]:
+    def prefix(self, state: str, premises: Sequence[str] = (), types: Sequence[str] = ()) -> list[int]:
         """Ids of the prompt without its marker, at most `max_prompt - 1` of them."""
         goals = state.split("\n\n")
         # The tactic acts on the first goal: it stands last, nearest to the answer, where truncation never reaches its target.
         text = "\n\n".join([*goals[1:], goals[0]])[-16 * self.config.max_prompt :]
-        listed = [t for i, name in enumerate(self.offered(premises)) for t in self._premise(i, name)]
+        listed = [t for i, name in enumerate(self.offered(premises, types)) for t in self._premise(i, name, types)]
         room = self.config.max_prompt - 2 - len(listed)
         return [self.codec.bos, *self.codec.encode(text)[-room:], *listed]
 
-    def target(self, tactic: str, premises: Sequence[str] = ()) -> list[int] | None:
+    def target(self, tactic: str, premises: Sequence[str] = (), types: Sequence[str] = ()) -> list[int] | None:
         """Ids of a tactic and <eos>, with offered premises as slot tokens; None when longer than `max_target`."""
         ids: list[int] = []
-        for part in self._split(tactic, premises):
+        for part in self._split(tactic, premises, types):
             ids.extend([part] if isinstance(part, int) else self.codec.encode(part))
         ids.append(self.codec.eos)
         return ids if len(ids) <= self.config.max_target else None
 
-    def _split(self, tactic: str, premises: Sequence[str]) -> list[str | int]:
+    def _split(self, tactic: str, premises: Sequence[str], types: Sequence[str]) -> list[str | int]:
         """A tactic as text and slot ids. A premise counts where it is a whole identifier or one followed by fields."""
         if self.config.show_names:
             return [tactic]
-        index = {name: i for i, name in reversed(list(enumerate(self.offered(premises))))}
+        index = {name: i for i, name in reversed(list(enumerate(self.offered(premises, types))))}
         parts: list[str | int] = []
         done = 0
         for match in IDENTIFIER.finditer(tactic) if index else ():
@@ -117,10 +125,10 @@ class Prompter:
             parts.append(tactic[done:])
         return parts
 
-    def tactic(self, ids: Sequence[int], premises: Sequence[str] = ()) -> str | None:
+    def tactic(self, ids: Sequence[int], premises: Sequence[str] = (), types: Sequence[str] = ()) -> str | None:
         """The tactic that generated ids (without <eos>) mean; None for a slot that offers nothing or any other special token."""
         codec = self.codec
-        offered = () if self.config.show_names else self.offered(premises)
+        offered = () if self.config.show_names else self.offered(premises, types)
         names = dict(zip(codec.slots, offered, strict=False))
         out: list[str] = []
         run: list[int] = []

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -78,7 +78,6 @@ class LanguageModelPolicy:
         prompt: PromptConfig | None = None,
         decode: DecodeConfig | None = None,
         *,
-        premise_text: Callable[[str], str] | None = None,
         version: int = 0,
         device: str = "cpu",
         threads: int | None = None,
@@ -89,7 +88,7 @@ class LanguageModelPolicy:
             torch.set_num_threads(threads)
         self.tokenizer = tokenizer
         codec = TextCodec(tokenizer)
-        self.prompter = Prompter(codec, prompt, premise_text)
+        self.prompter = Prompter(codec, prompt)
         self.decode = decode or DecodeConfig()
         self.version = version
         self.model = model.to(device).eval()  # pyright: ignore[reportArgumentType]
@@ -120,12 +119,12 @@ class LanguageModelPolicy:
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
         """Tokens of the prompt with its marker and of these answers, each with its <eos>: what budgets in tokens count."""
         prompter = self.prompter
-        answers = (prompter.target(s.tactic, query.premises) for s in suggestions)
+        answers = (prompter.target(s.tactic, query.premises, query.types) for s in suggestions)
         written = sum(prompter.config.max_target if a is None else len(a) for a in answers)
-        return len(prompter.prefix(query.state.text, query.premises)) + 1 + written
+        return len(prompter.prefix(query.state.text, query.premises, query.types)) + 1 + written
 
     def _run(self, queries: Sequence[Query], n: int, *, value: bool) -> list[tuple[list[Suggestion], ValueEstimate]]:
-        prefixes = [self.prompter.prefix(q.state.text, q.premises) for q in queries]
+        prefixes = [self.prompter.prefix(q.state.text, q.premises, q.types) for q in queries]
         by_length = sorted(range(len(queries)), key=lambda i: -len(prefixes[i]))
         out: list[tuple[list[Suggestion], ValueEstimate] | None] = [None] * len(queries)
         size = max(1, self.decode.batch_rows // max(n, 4))
@@ -157,7 +156,7 @@ class LanguageModelPolicy:
         banned[:, self._rows :] = float("-inf")
         if not self.prompter.config.show_names:
             for i, query in enumerate(queries):
-                banned[i, codec.slots[: len(self.prompter.offered(query.premises))]] = 0.0
+                banned[i, codec.slots[: len(self.prompter.offered(query.premises, query.types))]] = 0.0
         found = beam_search(
             self.runner,
             cache,
@@ -180,7 +179,7 @@ class LanguageModelPolicy:
     def _suggestions(self, query: Query, found: list[tuple[float, list[int]]], n: int) -> list[Suggestion]:
         best: dict[str, float] = {}
         for logprob, ids in found:
-            tactic = self.prompter.tactic(ids, query.premises)
+            tactic = self.prompter.tactic(ids, query.premises, query.types)
             # Two spellings of a tactic in tokens are rare, and the more probable one carries nearly all of it.
             if tactic and tactic.strip() and logprob > best.get(tactic, float("-inf")):
                 best[tactic] = logprob
@@ -210,7 +209,6 @@ class LanguageModelPolicy:
         folder: str | Path,
         decode: DecodeConfig | None = None,
         *,
-        premise_text: Callable[[str], str] | None = None,
         device: str = "cpu",
         threads: int | None = None,
     ) -> LanguageModelPolicy:
@@ -226,9 +224,7 @@ class LanguageModelPolicy:
             model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32)
         except Exception as e:  # anything can come out of a broken file; the caller gets one kind of error
             raise ModelFolderError(f"{path}: cannot be read as a model ({type(e).__name__}: {e})") from e
-        return cls(
-            model, tokenizer, prompt, decode, premise_text=premise_text, version=version, device=device, threads=threads
-        )
+        return cls(model, tokenizer, prompt, decode, version=version, device=device, threads=threads)
 
 
 def save_folder(

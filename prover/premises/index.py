@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -45,8 +46,37 @@ class Premise(msgspec.Struct, frozen=True, array_like=True):
     """Of `simp`, `grind`, `ext` (as far as its own module says so), `defeq` (holds by `rfl`: `dsimp` may use it), `deprecated`."""
 
     @property
+    def says(self) -> str:
+        """Its type on one line, without the implicit arguments that it begins with: what a reader chooses by."""
+        text = " ".join(self.type.split())
+        if not text.startswith("∀ "):
+            return text
+        kept: list[str] = []
+        at = 2
+        while at < len(text) and text[at] in "{[(⦃":
+            end = _closing(text, at)
+            if text[at] == "(":
+                kept.append(text[at:end])
+            at = end + (text[end : end + 1] == " ")
+        # What is left is the comma, or plain names before it.
+        rest = text[at:]
+        if rest.startswith(", "):
+            return f"∀ {' '.join(kept)}, {rest[2:]}" if kept else rest[2:]
+        return f"∀ {' '.join([*kept, rest])}"
+
+    @property
     def rewrites(self) -> bool:
         return self.head in ("Eq", "Iff")
+
+
+def _closing(text: str, at: int) -> int:
+    """The place after the bracket that closes the one at `at`."""
+    depth = 0
+    for i in range(at, len(text)):
+        depth += (text[i] in "{[(⦃") - (text[i] in "}])⦄")
+        if depth == 0:
+            return i + 1
+    return len(text)
 
 
 class ModuleInfo(msgspec.Struct, frozen=True, array_like=True):
@@ -131,3 +161,9 @@ def library_index(lean: str | None = None) -> LibraryIndex:
             return await build(server)
 
     return asyncio.run(make())
+
+
+@cache
+def library_premises() -> dict[str, Premise]:
+    """Every theorem of the library by name; made once a process."""
+    return {p.name: p for info in library_index().modules.values() for p in info.theorems}

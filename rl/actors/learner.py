@@ -80,7 +80,9 @@ class LearnerActor:
         model = new_model(
             len(tokenizer), m.hidden, m.layers, m.heads, m.intermediate, positions=512, seed=self.config.seed
         )
-        prompt = PromptConfig(max_prompt=m.max_prompt, max_premises=self.config.prover.premises, premise_tokens=6)
+        prompt = PromptConfig(
+            max_prompt=m.max_prompt, max_premises=self.config.prover.premises, premise_tokens=m.premise_tokens, show_types=m.premise_types
+        )  # fmt: skip
         self.learner = Learner(model, tokenizer, prompt, self._learner_config(), device=self._device())
 
     def resume(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pytest
+
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query, Suggestion
 from prover.models.fresh_names import FreshNames, Translation, fresh_word
@@ -44,6 +46,17 @@ def test_no_name_of_the_library_is_shown():
     # `length` is a hypothesis here, and stays one; as a function it is hidden.
     assert "\nlength : " in seen.state.text and "xs.length" not in seen.state.text and ").length" not in seen.state.text
     assert seen.state.goals[0].hypotheses[2][0] == "xs" and "⊢" in seen.state.text and " ++ " in seen.state.text
+
+
+@pytest.mark.lean  # the library's index is made by Lean
+def test_types_of_premises_are_shown_in_the_same_words():
+    model = Echo()
+    query = replace(QUERY, premises=("List.length_append", "Not.there"))
+    FreshNames(model, types=True).suggest([query], 4)
+    (seen,) = model.seen
+    said, nothing = seen.types
+    assert f".{fresh_word('length')}" in said and " ++ " in said and "= " in said and nothing == ""
+    assert not words(said) & {"List", "length", "Nat"} and "\n" not in said
 
 
 def test_one_word_is_one_word_everywhere():

@@ -116,6 +116,14 @@ def test_a_goal_takes_less_than_five_milliseconds(name, library):
 
 
 @pytest.mark.lean
+def test_what_a_premise_says_is_without_implicit_arguments(library):
+    said = {p.name: p.says for info in library.modules.values() for p in info.theorems}
+    assert said["List.length_append"] == "(as ++ bs).length = as.length + bs.length"
+    assert said["Nat.sub_add_cancel"] == "m ≤ n → n - m + m = n"
+    assert said["Nat.add_comm"] == "∀ (n m : Nat), n + m = m + n"
+    assert said["funext"] == "(∀ (x : α), f x = g x) → f = g"
+
+
 def test_only_propositions_are_premises(library):
     """The embedded library shows definitions without their bodies as axioms: they are no theorems."""
     names = {p.name for m in library.modules.values() for p in m.theorems}

@@ -28,7 +28,7 @@ TASKS = [
     Task(Theorem(f"t{i}", f"(a b : Nat) (h : a = b + {i}) : b + {i} = a" if i % 3 else f": {i} + 2 = 0"), "explorer", 8)
     for i in range(24)
 ]
-SMALL = ModelConfig(hidden=48, layers=2, heads=4, intermediate=96, vocabulary=512)
+SMALL = ModelConfig(hidden=48, layers=2, heads=4, intermediate=96, vocabulary=512, max_prompt=160, premise_types=True, premise_tokens=16)
 PAIRS = [PolicyExample(f"n : Nat\n⊢ n + {i} = {i} + n", "omega") for i in range(12)]
 VALUES = [ValueExample(f"n : Nat\n⊢ n + {i} = {i} + n", 0) for i in range(12)]
 
