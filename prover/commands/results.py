@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from prover.errors import UserError
 from prover.files import write_whole
@@ -45,23 +46,16 @@ class Results:
 
     def _read(self, path: Path) -> None:
         """Take what is there, and cut off a last line that a kill left half written."""
-        whole = 0
-        with _opened(path) as f:
-            for number, line in enumerate(f, 1):
-                if number > 1 and not line.endswith(b"\n"):
-                    break
-                try:
-                    row = json.loads(line)
-                    if number == 1:
-                        self._check(path, row)
-                    else:
-                        self._keep(row)
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    raise UserError(f"{path}:{number}: not a results file of turnstile") from None
-                whole += len(line)
+
+        def take(number: int, row: dict[str, Any]) -> None:
+            if number == 1:
+                self._check(path, row)
             else:
-                return
-        os.truncate(path, whole)
+                self._keep(row)
+
+        whole = _each_line(path, take)
+        if whole < path.stat().st_size:
+            os.truncate(path, whole)
 
     def _keep(self, row: dict[str, Any]) -> None:
         self.rows[row["key"], row.get("try", 0)] = {k: v for k, v in row.items() if k not in ON_DISK}
@@ -90,11 +84,23 @@ class Results:
             self._file = None
 
 
-def _opened(path: Path) -> BinaryIO:
+def _each_line(path: Path, take: Callable[[int, dict[str, Any]], None]) -> int:
+    """Give `take` the number and the row of every whole line; how many bytes these are. UserError where `take`, or JSON, refuses."""
+    whole = 0
     try:
-        return path.open("rb")
+        file = path.open("rb")
     except OSError as e:
         raise UserError(f"{path}: cannot be read as results: {e.strerror or e}") from None
+    with file:
+        for number, line in enumerate(file, 1):
+            if number > 1 and not line.endswith(b"\n"):
+                break
+            try:
+                take(number, json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise UserError(f"{path}:{number}: not a results file of turnstile") from None
+            whole += len(line)
+    return whole
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -103,23 +109,19 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     asked: dict[str, Any] = {}
     rows: dict[str, dict[str, Any]] = {}
     calls: dict[str, dict[int, int]] = {}
-    with _opened(path) as f:
-        for number, line in enumerate(f, 1):
-            if number > 1 and not line.endswith(b"\n"):
-                break
-            try:
-                row = json.loads(line)
-                if number == 1:
-                    if row["turnstile_results"] != FORMAT:
-                        raise ValueError
-                    asked = row
-                    continue
-                earlier = rows.get(row["key"], {})
-                # The audit's line has no search of its own: it is the found one's.
-                rows[row["key"]] = {**{k: earlier[k] for k in ON_DISK if k in earlier}, **row}
-                calls.setdefault(row["key"], {})[row.get("try", 0)] = row["lean_calls"]
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise UserError(f"{path}:{number}: not a results file of turnstile") from None
+
+    def take(number: int, row: dict[str, Any]) -> None:
+        if number == 1:
+            if row["turnstile_results"] != FORMAT:
+                raise ValueError
+            asked.update(row)
+            return
+        earlier = rows.get(row["key"], {})
+        # The audit's line has no search of its own: it is the found one's.
+        rows[row["key"]] = {**{k: earlier[k] for k in ON_DISK if k in earlier}, **row}
+        calls.setdefault(row["key"], {})[row.get("try", 0)] = row["lean_calls"]
+
+    _each_line(path, take)
     if not asked:
         raise UserError(f"{path}:1: not a results file of turnstile")
     return asked, [{**row, "lean_calls": sum(calls[key].values())} for key, row in rows.items()]
