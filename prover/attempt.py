@@ -12,6 +12,7 @@ from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Policy
 from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, checker, minimise, tree_page
 from prover.search.both import search_both
+from prover.search.budget import NO_LIMIT
 from prover.search.outline import outline
 from prover.whole_proof import Seeded, write_proofs
 
@@ -69,14 +70,15 @@ async def attempt(
     page: bool = False,
     negated: Negated | None = None,
     skip: Collection[str] = (),
+    within: Budget = NO_LIMIT,
 ) -> Found:
     """Search for a proof of `root` with at most `budget` Lean calls in all, spent on the provers in turn.
 
-    `negated`: its negation is searched beside it, on the same budget. `skip`: provers to leave out. Roots stay open.
+    `within`: limits besides, of wall time and of the searches' model tokens. `negated`: its negation is searched beside it, on the same budget. `skip`: provers to leave out. Roots stay open.
     Minimising makes up to 32 Lean calls more. Where Lean itself is gone, the outcome is `error`.
     """
     began = perf_counter()
-    calls = 0
+    calls = tokens = 0
     crashed = False
     failed = ""
     """Why a prover did not get to search: then what the others exhausted is not all there was to try."""
@@ -86,7 +88,7 @@ async def attempt(
     for prover in provers:
         if prover.name in skip:
             continue
-        if calls >= budget:
+        if calls >= budget or within.spent(calls, tokens, perf_counter() - began):
             outcome = "budget"
             break
         policy = prover.policy
@@ -109,9 +111,14 @@ async def attempt(
             searches.append(_search(prover, prover.policy, negated.root, env, premises))
         try:
             # The wall clock only ends what would otherwise never end: a Lean call has its own limit.
-            limit = Budget(lean_calls=budget - calls, seconds=60.0 + 15.0 * budget)
+            seconds = 60.0 + 15.0 * budget
+            if within.seconds is not None:
+                seconds = min(seconds, max(0.0, within.seconds - (perf_counter() - began)))
+            left = None if within.model_tokens is None else max(0, within.model_tokens - tokens)
+            limit = Budget(budget - calls, left, seconds)
             results = await _run(searches, limit, negated.rate if negated else 0.0)
             calls += sum(r.lean_calls for r in results)
+            tokens += sum(r.stats.model_tokens for r in results)
             crashed = crashed or any("crash" in r.stats.errors for r in results)
             outcome, message = results[0].outcome, results[0].message
             if outcome == "error":

@@ -14,6 +14,7 @@ from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import ProofState, Theorem, Verdict
 from prover.negation import negation
+from prover.search.budget import NO_LIMIT, Budget
 from prover.statements import Remark, at_once, fingerprint, vacuous
 
 IN_TURN = 3
@@ -33,6 +34,8 @@ class Job:
     look: bool = False
     """Whether to look at the statement, too."""
     page: bool = False
+    within: Budget = NO_LIMIT
+    """Limits besides the Lean calls."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class LocalCrew:
                 other = Negated(false, opened, job.disprove)
             found = await attempt(
                 theorem, root, self.pool, self.provers, job.calls, premises_for(self.wants_premises, theorem.imports),
-                job.page, other, job.skip,
+                job.page, other, job.skip, job.within,
             )  # fmt: skip
             remarks = await self._look(root, found) if job.look else ()
             return Done(found, root.text, fingerprint(theorem, root), remarks)

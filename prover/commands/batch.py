@@ -18,6 +18,7 @@ from prover.commands.output import say
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem
+from prover.search.budget import NO_LIMIT, Budget
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Settings:
     """Whether to look at statements, too."""
     ray: str | None = None
     """Address of a Ray cluster whose machines do the work; `local` starts one here."""
+    within: Budget = NO_LIMIT
+    """Limits of a theorem besides its Lean calls."""
     mark: bool = False
     """Whether to leave a comment behind every `sorry` that stays."""
 

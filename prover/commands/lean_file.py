@@ -178,9 +178,10 @@ async def _hole(
     """An attempt at a `sorry`: one script that proves every state that it stands for."""
     scripts: list[str] = []
     calls, seconds, last = 0, 0.0, Found("error")
+    page = settings.tree is not None
     for state in states:
         left = max(1, settings.budget - calls)
-        last = await attempt(theorem, state, server, settings.provers, left, premises, settings.tree is not None)
+        last = await attempt(theorem, state, server, settings.provers, left, premises, page, within=settings.within)
         calls, seconds = calls + last.lean_calls, seconds + last.seconds
         if last.outcome != "found":
             return Found(last.outcome, "", calls, seconds, last.message, "", last.page, last.outline)

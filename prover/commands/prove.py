@@ -19,6 +19,7 @@ from prover.files import check_writable, write_whole
 from prover.lean.text import LeanText, read
 from prover.lean.theorem import Theorem
 from prover.policies import provers_named
+from prover.search import Budget
 
 
 def prove(
@@ -29,6 +30,8 @@ def prove(
     imports: tuple[str, ...] = (),
     policy: str = "portfolio",
     budget: int = 64,
+    seconds: float | None = None,
+    tokens: int | None = None,
     out: Path | None = None,
     in_place: bool = False,
     results: Path | None = None,
@@ -55,6 +58,9 @@ def prove(
         imports: modules to import, for statements that do not name their own.
         policy: portfolio, explorer, the folder of a run or checkpoint, http://…; several with commas, tried in turn.
         budget: Lean calls a theorem; with --total-budget, calls that the last and largest of its tries may take.
+        seconds: wall time that a theorem may take besides (with --total-budget, each of its tries). What a time limit ends
+            comes out otherwise on another machine.
+        tokens: tokens that models may read and write in a theorem's searches.
         out: write the filled file (or the proofs, for other inputs) here. Without it, it goes to standard output.
         in_place: write the filled file over FILE.lean.
         results: keep a line a task here (JSON), as it goes; `turnstile report` makes a page of it.
@@ -76,6 +82,11 @@ def prove(
         raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
     if budget < 1:
         raise UserError(f"--budget {budget}: at least 1 Lean call")
+    if seconds is not None and not seconds > 0:
+        raise UserError(f"--seconds {seconds:g}: a time above 0")
+    if tokens is not None and tokens < 1:
+        raise UserError(f"--tokens {tokens}: at least 1")
+    within = Budget(model_tokens=tokens, seconds=seconds)
     if workers < 0:
         raise UserError(f"--workers {workers}: a number of processes, or 0")
     if not 0.0 <= disprove <= 1.0:
@@ -95,7 +106,7 @@ def prove(
     if project is not None:
         return _project(
             project, Settings(provers_named(policy, seed), budget, workers_for(workers, 2), tree=tree, limit=limit,
-                              seed=seed, policy=policy, look=look, mark=mark_failed),
+                              seed=seed, policy=policy, look=look, within=within, mark=mark_failed),
             out, in_place, results, resume, [disprove > 0, total_budget is not None, ray is not None], json,
         )  # fmt: skip
     text, theorems = _input(target, statement, name, imports, sources)
@@ -118,7 +129,7 @@ def prove(
     provers = provers_named(policy, seed)
     asked = {
         "input": _fingerprint(text, theorems), "policy": policy, "budget": budget, "seed": seed,
-        "total_budget": total_budget, "disprove": disprove, "look": look,
+        "total_budget": total_budget, "disprove": disprove, "look": look, **_given(within),
     }  # fmt: skip
     log = Results(results, asked, resume)
     settings = Settings(
@@ -133,6 +144,7 @@ def prove(
         total=total_budget,
         look=look,
         ray=ray,
+        within=within,
         mark=mark_failed,
     )
     try:
@@ -164,6 +176,12 @@ def _distinct(target: str | None, out: Path | None, results: Path | None, tree: 
             raise UserError(f"{option} {path}: is {other}, too, and would be written over: name another file")
 
 
+def _given(within: Budget) -> dict[str, float | int]:
+    """The limits that are, for a results file: one from before there were any is still about the same."""
+    named = {"seconds": within.seconds, "tokens": within.model_tokens}
+    return {name: limit for name, limit in named.items() if limit is not None}
+
+
 def _project(
     folder: Path, settings: Settings, out: Path | None, in_place: bool, results: Path | None, resume: bool,
     not_for_files: list[bool], json: bool,
@@ -187,7 +205,7 @@ def _project(
     inside = [text.text for text in project_files(own)]
     asked = {
         "input": hashlib.sha256("\0".join(inside).encode()).hexdigest()[:16], "policy": settings.policy,
-        "budget": settings.budget, "seed": settings.seed, "look": settings.look,
+        "budget": settings.budget, "seed": settings.seed, "look": settings.look, **_given(settings.within),
     }  # fmt: skip
     log = Results(results, asked, resume)
     try:

@@ -63,7 +63,8 @@ class Results:
     def _check(self, path: Path, row: dict[str, Any]) -> None:
         if row.get("turnstile_results") != FORMAT:
             raise ValueError
-        for name, value in self._asked.items():
+        for name in dict.fromkeys([*self._asked, *row]):
+            value = self._asked.get(name)
             if row.get(name) != value:
                 known = f"{row.get(name)!r}, not {value!r}"
                 if name == "input":

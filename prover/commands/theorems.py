@@ -132,7 +132,7 @@ class Batch:
             return Done(found, known["goal"], known["statement_hash"], remarks_from(known["remarks"]))
         s, theorem = self.settings, self.theorems[grant.task]
         skip = tuple(self.rows.get(grant.task, {}).get("used_up", ()))
-        done = await crew.attempt(Job(theorem, grant.calls, s.disprove, skip, s.look, s.tree is not None))
+        done = await crew.attempt(Job(theorem, grant.calls, s.disprove, skip, s.look, s.tree is not None, s.within))
         if done.found.outcome in UNJUDGED or done.remarks:
             self.log.add({**self._row(grant.task, grant, done), "unjudged": True})
         page_written(s, done.found, theorem.name, grant.task, len(self.theorems))

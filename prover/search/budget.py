@@ -32,3 +32,6 @@ class Budget:
             or (self.model_tokens is not None and model_tokens >= self.model_tokens)
             or (self.seconds is not None and seconds >= self.seconds)
         )
+
+
+NO_LIMIT = Budget()

@@ -111,6 +111,8 @@ CASES: list[tuple[str, list[str], str]] = [
     ("no budget", ["prove", "good.lean", "--budget", "0"], "--budget 0"),
     ("negative workers", ["prove", "good.lean", "--workers", "-1"], "--workers -1"),
     ("a share above 1", ["prove", "--statement", ": 1 = 1", "--disprove", "2"], "--disprove 2"),
+    ("no time", ["prove", "good.lean", "--seconds", "0"], "--seconds 0"),
+    ("no tokens", ["prove", "good.lean", "--tokens", "0"], "--tokens 0"),
     ("no tasks wanted", ["prove", "good.lean", "--limit", "0"], "--limit 0"),
     ("disprove in a file", ["prove", "good.lean", "--disprove", "0.5"], "--disprove is not for .lean files"),
     ("in place and out", ["prove", "good.lean", "--in-place", "--out", "x.lean"], "--in-place"),

@@ -68,6 +68,20 @@ def test_the_same_on_ray(turnstile: Callable, tmp_path: Path) -> None:
 
 
 @pytest.mark.lean
+def test_limits_besides_lean_calls(turnstile: Callable, tmp_path: Path) -> None:
+    """A time limit ends what no number of Lean calls would; a limit of tokens, what a policy asks of its model."""
+    open_ended = "(f : Nat → Nat) (xs : List Nat) (h : xs ≠ []) (g : ∀ n, f (f n) = n) : (xs.map f).length = f 0 + f 1"
+    results = tmp_path / "results.jsonl"
+    arguments = ["prove", "--statement", open_ended, "--policy", "explorer", "--budget", "100000", "--workers", 1, "--no-look", "--json"]
+    (slow,) = turnstile(*arguments, "--seconds", "4", "--results", results).document["tasks"]
+    assert slow["outcome"] == "budget" and 10 < slow["lean_calls"] < 100000 and 4 <= slow["seconds"] < 60
+    (few,) = turnstile(*arguments, "--tokens", "1").document["tasks"]
+    assert few["outcome"] == "budget" and few["lean_calls"] <= 16
+    refused = turnstile(*arguments, "--resume", "--results", results)
+    assert refused.code == 2 and "is about seconds 4.0, not None" in refused.err
+
+
+@pytest.mark.lean
 def test_what_is_odd_about_statements(turnstile: Callable, tmp_path: Path) -> None:
     rows = [
         ("plain", "(p q : Prop) (h : p ∧ q) (g : ∀ x : Nat, x = x) : q ∧ p ∧ (q → p)"),
