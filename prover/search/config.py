@@ -34,9 +34,7 @@ class SearchConfig:
     c_base: float = 19652.0
     """Visits at which exploration starts to grow (same source)."""
     fpu_reduction: float = 0.1
-    """First-play urgency: an untried tactic is worth its goal's value less this times (prior mass tried) ** fpu_power."""
-    fpu_power: float = 0.0
-    """With 0 the reduction is the same from the first try on; KataGo has 0.5 (Wu 2019, KataGo's search)."""
+    """First-play urgency: an untried tactic is worth its goal's value less this."""
     virtual_loss: float = 1.0
     """How many lost visits each walk in flight counts for."""
     discount: float = 0.95

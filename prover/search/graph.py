@@ -69,7 +69,7 @@ class Node:
     __slots__ = (
         "id", "key", "state", "held", "status", "edges", "untried", "live", "parents", "origin", "depth", "logprob",
         "visits", "virtual", "pending", "expansions", "expanding", "exhausted", "initial", "value", "steps", "best",
-        "support", "reach", "relevant", "barren", "mass", "tried", "premises", "try_reward", "try_weight",
+        "support", "reach", "relevant", "barren", "mass", "premises", "try_reward", "try_weight",
     )  # fmt: skip
 
     def __init__(self, id: int, state: ProofState, origin: Edge | None, value: float) -> None:
@@ -113,8 +113,6 @@ class Node:
         """No way to a proof of at most so many tactics is left to try here."""
         self.mass = 0.0
         """Prior mass of the edges that have not failed."""
-        self.tried = 0.0
-        """Prior mass of the edges that were tried, or are being tried."""
         self.premises: tuple[str, ...] = ()
         self.try_reward = 0.0
         self.try_weight = 0.0
@@ -202,7 +200,6 @@ class Graph:
             if e.status not in (FAILED, DUPLICATE):
                 mass += e.prior
         node.mass = mass
-        node.tried = sum(e.prior for e in node.edges if e.status != UNTRIED)
         untried = [e for e in node.edges if e.status == UNTRIED]
         untried.reverse()
         # Stable: among equals the one that the policy put first is popped first.
@@ -218,13 +215,11 @@ class Graph:
             node.untried.remove(edge)
         edge.status = RUNNING
         node.pending += 1
-        node.tried += edge.prior
 
     def put_back(self, edge: Edge) -> None:
         """Undo `take`: the call was cancelled."""
         edge.status = UNTRIED
         edge.parent.pending -= 1
-        edge.parent.tried = max(0.0, edge.parent.tried - edge.prior)
         insort(edge.parent.untried, edge, key=lambda e: e.prior)
         self.entered.append(edge.parent)
 

@@ -34,7 +34,7 @@ def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     """argmax Q + c(N) P sqrt(N) / (1 + n) (Silver et al. 2018, AlphaZero, c(N) as in its pseudocode).
 
     N: visits of the tactics and one, as the goal's own first visit. Walks in flight count as lost visits (virtual
-    loss). An untried tactic has Q = value of the goal - reduction (see SearchConfig.fpu_power), so only the most probable one needs a look.
+    loss). An untried tactic has Q = value of the goal - fpu_reduction, so only the most probable one needs a look.
     Priors are renormalised over the tactics that have not failed.
     """
     loss = config.virtual_loss
@@ -57,8 +57,7 @@ def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     if node.untried:
         edge = node.untried[-1]
         if edge not in banned:
-            reduction = config.fpu_reduction * node.tried**config.fpu_power if config.fpu_power else config.fpu_reduction
-            score = max(0.0, node.value - reduction) + scale * edge.prior
+            score = max(0.0, node.value - config.fpu_reduction) + scale * edge.prior
             if score > best_score:
                 best = edge
     return best

@@ -163,7 +163,6 @@ def _fill(graph: Graph, document: _Search) -> None:
         node.steps, node.best, node.barren = r.steps, edges[r.best] if r.best >= 0 else None, r.barren
         node.premises, node.try_reward, node.try_weight, node.mass = r.premises, r.try_reward, r.try_weight, r.mass
         node.untried = [edges[i] for i in r.untried]
-        node.tried = max(0.0, sum(e.prior for e in node.edges) - sum(e.prior for e in node.untried))
         node.live = [edges[i] for i in r.live]
         node.parents = [edges[i] for i in r.parents]
     graph.edge_count = len(edges)
