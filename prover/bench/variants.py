@@ -11,7 +11,7 @@ from prover.search import RULES, SearchConfig
 
 ValueKind = Literal["none", "model", "size"]
 
-SEARCHES = ("puct_value", "puct_size", "puct", "best_first", "breadth", "uniform", "rollout", "rmax")
+SEARCHES = ("puct_value", "puct_size", "puct", "best_first", "best_tactic", "breadth", "uniform", "rollout", "rmax")
 """What is compared unless other searches are named. `puct_value` needs a model with a value."""
 
 _KINDS: dict[str, ValueKind] = {"value": "model", "size": "size"}

@@ -15,7 +15,7 @@ class SearchConfig:
     """How a search behaves. Every field has a working default; `selection` names a rule of `select.RULES`."""
 
     selection: str = "puct"
-    """`puct`, `best_first`, `breadth`, `rollout`, `rmax` or `uniform`."""
+    """`puct`, `best_first`, `best_tactic`, `breadth`, `rollout`, `rmax` or `uniform`."""
     in_flight: int = 8
     """Walks under way at the same time, each waiting for a model or one Lean call. 1 makes a search deterministic."""
     suggestions: int = 32

@@ -56,7 +56,7 @@ def test_statuses_are_counted_and_the_proof_is_returned() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("selection", ["puct", "rollout", "best_first"])
+@pytest.mark.parametrize("selection", ["puct", "rollout", "best_first", "best_tactic"])
 def test_the_budget_in_lean_calls_is_never_exceeded(selection: str) -> None:
     async def run() -> None:
         search, world = started(
@@ -227,7 +227,7 @@ def test_widening_asks_again_without_dropping() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("selection", ["puct", "best_first", "breadth", "rmax", "uniform"])
+@pytest.mark.parametrize("selection", ["puct", "best_first", "best_tactic", "breadth", "rmax", "uniform"])
 def test_a_search_written_out_makes_the_calls_that_it_would_have_made(selection: str) -> None:
     """All but `rollout`, where a run's end cuts a rollout short."""
     rng = random.Random(3)
