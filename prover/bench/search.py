@@ -33,7 +33,7 @@ from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.theorem import Theorem
 from prover.models.base import Policy, Value
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
-from prover.models.portfolio import Explorer
+from prover.models.portfolio import FLOOR, Explorer
 from prover.models.ranker import TacticRanker
 from prover.models.size import SizeValue
 from prover.premises.index import LibraryIndex
@@ -158,7 +158,7 @@ class _Run:
             self._done = {(x.theorem, x.settings, x.seed): x for x in _stored(c.record / "results.jsonl")}
 
     def _digest(self, v: Variant) -> str:
-        what = (self.lean_name, self.models.tag, LIMITS, PREMISES, EXPLORER_WEIGHT, v.config, v.value)
+        what = (self.lean_name, self.models.tag, LIMITS, PREMISES, EXPLORER_WEIGHT, FLOOR, v.config, v.value)
         return hashlib.sha256(repr((*what, max(self.c.budgets))).encode()).hexdigest()[:16]
 
     def figures(self) -> dict[str, Any]:

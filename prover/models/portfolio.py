@@ -153,6 +153,8 @@ _ALTERNATIVES = (
 )
 """Many lemmas in one call: Lean tries them in order until one closes the goal."""
 
+FLOOR = 0.3
+"""Share of the templates' own weights beside a ranker's order."""
 _FADE = 0.85
 """Of a template's weight from one premise or hypothesis to the next."""
 
@@ -164,8 +166,9 @@ class Explorer:
     weight's share, which is flatter: a search shall not dive after the first tactics. Both depend only on the seed and the
     state, so that a search repeats itself, and expanding a state again goes on in the same order. With the weights that stand
     here nothing in it is learned: it finds the first proofs, and keeps a trained policy from forgetting to look elsewhere.
-    `ranker` replaces weights and luck by a learned order; it sees names through `disguise`, if there is one. `premises`: so many
-    of those offered are used one by one.
+    `ranker` replaces weights and luck by a learned order; it sees names through `disguise`, if there is one. The weights keep the
+    share `floor` of the probability: a ranker that learned where `grind` never works must not forget it where it does.
+    `premises`: so many of those offered are used one by one.
     """
 
     def __init__(
@@ -176,8 +179,10 @@ class Explorer:
         ranker: TacticRanker | None = None,
         sharpness: float = 3.0,
         disguise: FreshNames | None = None,
+        floor: float = FLOOR,
     ) -> None:
         self.seed = seed
+        self.floor = floor
         self.premises = premises
         self.ranker = ranker
         self.disguise = disguise
@@ -204,7 +209,7 @@ class Explorer:
         return [self._drawn(q, n) for q in queries]
 
     def _ranked(self, ranker: TacticRanker, query: Query, n: int, others: Sequence[str]) -> list[Suggestion]:
-        own = dict(self.instances(query.state, query.premises))
+        own = self._weighted(query)
         tactics = list(dict.fromkeys([*own, *others]))
         if not tactics:
             return []
@@ -215,13 +220,22 @@ class Explorer:
             said = [self.disguise.said(t, query) for t in tactics]
         goal = shown.state.goals[0]
         reader = Reader(goal, shown.premises, known)
-        order = ranker.rank(goal, [reader.read(t) for t in said], (query.attempt + 1) * n)[query.attempt * n :]
-        return [Suggestion(tactics[i], math.log(max(p, 1e-12)), "explorer" if tactics[i] in own else "") for i, p in order]
+        order = ranker.rank(goal, [reader.read(t) for t in said], len(said))
+        total = sum(own.values()) or 1.0
+        mixed = [(tactics[i], (1 - self.floor) * p + self.floor * own.get(tactics[i], 0.0) / total) for i, p in order]
+        mixed.sort(key=lambda m: -m[1])
+        chosen = mixed[query.attempt * n : (query.attempt + 1) * n]
+        return [Suggestion(t, math.log(max(p, 1e-12)), "explorer" if t in own else "") for t, p in chosen]
 
-    def _drawn(self, query: Query, n: int) -> list[Suggestion]:
+    def _weighted(self, query: Query) -> dict[str, float]:
+        """Every tactic once, with the largest weight that a template gives it."""
         weighted: dict[str, float] = {}
         for tactic, weight in self.instances(query.state, query.premises):
             weighted[tactic] = max(weighted.get(tactic, 0.0), weight)
+        return weighted
+
+    def _drawn(self, query: Query, n: int) -> list[Suggestion]:
+        weighted = self._weighted(query)
         rng = random.Random(f"{self.seed} {query.state.key}")
         total = sum(weighted.values())
         # Gumbel-top-k: a draw without replacement in proportion to weight ** sharpness (Vieira 2014).

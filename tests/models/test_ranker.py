@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from prover.errors import UserError
@@ -151,3 +153,23 @@ def test_tactics_said_under_fresh_names_are_true_ones(ranker):
     (plain,) = Explorer().suggest([query], 500)
     (masked,) = Explorer(ranker=ranker, disguise=FreshNames(Explorer())).suggest([query], 500)
     assert {s.tactic for s in masked} == {s.tactic for s in plain}
+
+
+def test_templates_keep_a_share_beside_a_ranker():
+    """A tactic that never worked where the ranker learned is said with a probability, in its old place among its like."""
+    rows = [
+        {"state": f"n : Nat\n⊢ n + {i} = 3", "constants": ["Nat"], "premises": [], "tried": ["grind", "decide", "omega"], "worked": ["omega"]}
+        for i in range(30)
+    ]  # fmt: skip
+    learned, _ = train_ranker(rows, {}, RankingConfig(seconds=30.0, epochs=40))
+    query = Query(ProofState(1, "k", (first_goal("n : Nat\n⊢ n + 99 = 3", ("Nat",)),)))
+
+    def said(floor: float) -> dict[str, float]:
+        (found,) = Explorer(ranker=learned, floor=floor).suggest([query], 500)
+        assert [s.logprob for s in found] == sorted((s.logprob for s in found), reverse=True)
+        return {s.tactic: math.exp(s.logprob) for s in found}
+
+    none, some, all_ = said(0.0), said(0.3), said(1.0)
+    assert max(none, key=none.__getitem__) == max(some, key=some.__getitem__) == "omega"
+    assert none["grind"] < 0.001 < 0.3 * all_["grind"] <= some["grind"]
+    assert set(none) == set(some) == set(all_) and sum(some.values()) <= 1 + 1e-6
