@@ -10,7 +10,7 @@ from typing import Protocol
 from prover.lean.theorem import ProofState, StepResult
 from prover.models.base import Policy, Query, Value, tokens
 from prover.search.batch import ModelQueue
-from prover.search.graph import DUPLICATE, OPEN, SOLVED, Edge, Graph, Node
+from prover.search.graph import DUPLICATE, FAILED, OPEN, SOLVED, Edge, Graph, Node
 from prover.search.questions import ANSWERS, answers, as_suggestions, parse_questions, premises_in, with_questions
 from prover.search.select import backup, combine, renew
 from prover.search.states import States
@@ -204,6 +204,8 @@ class Attempts:
         worth = 0.0
         open_ = [n for n in fresh if n.status == OPEN]
         while open_ and len(met) < self._config.rollout_depth and not self.over and self.may_call():
+            if self._graph.root.status == FAILED or self.solved_enough():  # on the way here
+                break
             node = rng.choice(open_)
             edge = await self._draw(node, rng)
             if edge is None:

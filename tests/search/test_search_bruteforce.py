@@ -7,7 +7,7 @@ import os
 from typing import cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from prover.lean.theorem import ProofNode
@@ -125,6 +125,15 @@ def test_a_search_repeats_itself(selection: str, problem: Problem, budget: int) 
 
 @pytest.mark.parametrize("selection", RULES)
 @given(problem=problems(), pause=st.integers(0, 8), in_flight=st.sampled_from([1, 3]), improve=st.booleans())
+@example(  # a rollout's own step fails the root, while goals that it left are open
+    problem=Problem(
+        (
+            ((-0.1, (3,)),), (), (), ((-0.1, "error"), (-0.1, (7,))), ((-0.1, "error"),), (), (),
+            ((-0.1, "error"), (-0.1, "error"), (-0.1, (0, 4))),
+        )
+    ),
+    pause=0, in_flight=1, improve=False,
+)  # fmt: skip
 @quick
 def test_written_and_resumed(selection: str, problem: Problem, pause: int, in_flight: int, improve: bool) -> None:
     async def run() -> None:
