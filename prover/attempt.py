@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -74,8 +74,8 @@ async def attempt(
 ) -> Found:
     """Search for a proof of `root` with at most `budget` Lean calls in all, spent on the provers in turn.
 
-    `within`: limits besides, of wall time and of the searches' model tokens. `negated`: its negation is searched beside it, on the same budget. `skip`: provers to leave out. Roots stay open.
-    Minimising makes up to 32 Lean calls more. Where Lean itself is gone, the outcome is `error`.
+    `within`: limits besides, of wall time and of the searches' model tokens. `negated`: its negation is searched beside it,
+    on the same budget. `skip`: provers to leave out. Roots stay open. Minimising makes up to 32 Lean calls more. Where Lean itself is gone, the outcome is `error`.
     """
     began = perf_counter()
     calls = tokens = 0
@@ -111,11 +111,10 @@ async def attempt(
             searches.append(_search(prover, prover.policy, negated.root, env, premises))
         try:
             # The wall clock only ends what would otherwise never end: a Lean call has its own limit.
-            seconds = 60.0 + 15.0 * budget
-            if within.seconds is not None:
-                seconds = min(seconds, max(0.0, within.seconds - (perf_counter() - began)))
-            left = None if within.model_tokens is None else max(0, within.model_tokens - tokens)
-            limit = Budget(budget - calls, left, seconds)
+            longest = 60.0 + 15.0 * budget
+            left = within.left(calls, tokens, perf_counter() - began)
+            seconds = longest if left.seconds is None else min(longest, left.seconds)
+            limit = replace(left, lean_calls=budget - calls, seconds=seconds)
             results = await _run(searches, limit, negated.rate if negated else 0.0)
             calls += sum(r.lean_calls for r in results)
             tokens += sum(r.stats.model_tokens for r in results)

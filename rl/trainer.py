@@ -192,7 +192,7 @@ class Trainer:
         if not c.prover.use_ranker:
             return {}
         config = RankingConfig(seconds=c.learn.ranker_seconds, threads=c.learn.threads, seed=c.seed)
-        known = {p.name: p for m in self.index.modules.values() for p in m.theorems}
+        known = self.index.by_name()
         ranker, metrics = train_ranker(replay.draw(self.ledger, "tried", c.replay, r - 1, c.seed), known, config)
         if ranker is not None:
             self.fleet.ranker = ranker

@@ -180,8 +180,8 @@ async def _hole(
     calls, seconds, last = 0, 0.0, Found("error")
     page = settings.tree is not None
     for state in states:
-        left = max(1, settings.budget - calls)
-        last = await attempt(theorem, state, server, settings.provers, left, premises, page, within=settings.within)
+        left, within = max(1, settings.budget - calls), settings.within.left(calls, 0, seconds)
+        last = await attempt(theorem, state, server, settings.provers, left, premises, page, within=within)
         calls, seconds = calls + last.lean_calls, seconds + last.seconds
         if last.outcome != "found":
             return Found(last.outcome, "", calls, seconds, last.message, "", last.page, last.outline)

@@ -187,9 +187,7 @@ class Explorer:
         self.ranker = ranker
         self.disguise = disguise
         self.sharpness = sharpness
-        self._known: dict[str, Premise] = (
-            {p.name: p for m in index.modules.values() for p in m.theorems} if index is not None else {}
-        )
+        self._known: dict[str, Premise] = index.by_name() if index is not None else {}
 
     def drawing(self, draw: int) -> Explorer:
         """The same explorer with other luck; itself for 0."""

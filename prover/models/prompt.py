@@ -46,6 +46,13 @@ def steps_bin(steps: int | None) -> int:
     return min(steps, N_BINS) - 1
 
 
+def _library_type(name: str) -> str | None:
+    from prover.premises.index import library_premises
+
+    premise = library_premises().get(name)
+    return premise.says if premise is not None else None
+
+
 class Prompter:
     """Turns (state text, premises) into token ids and tactics into targets, and generated ids into tactics.
 
@@ -60,10 +67,7 @@ class Prompter:
         self.codec = codec
         self.config = config or PromptConfig()
         if type_of is None and self.config.show_types:
-            from prover.premises.index import library_premises
-
-            known = library_premises()
-            type_of = lambda name: known[name].says if name in known else None  # noqa: E731
+            type_of = _library_type
         self.type_of = type_of
 
     def offered(self, premises: Sequence[str], types: Sequence[str] = ()) -> tuple[str, ...]:

@@ -90,6 +90,10 @@ class LibraryIndex(msgspec.Struct, frozen=True):
     lean: str
     modules: dict[str, ModuleInfo]
 
+    def by_name(self) -> dict[str, Premise]:
+        """Every theorem."""
+        return {p.name: p for info in self.modules.values() for p in info.theorems}
+
     def reachable(self, imports: tuple[str, ...]) -> frozenset[str]:
         """Modules that importing `imports` brings in."""
         seen: set[str] = set()
@@ -166,4 +170,4 @@ def library_index(lean: str | None = None) -> LibraryIndex:
 @cache
 def library_premises() -> dict[str, Premise]:
     """Every theorem of the library by name; made once a process."""
-    return {p.name: p for info in library_index().modules.values() for p in info.theorems}
+    return library_index().by_name()

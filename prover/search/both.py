@@ -30,7 +30,7 @@ async def search_both(
     ended = [share == 0.0 for share in shares]
     while not all(ended):
         used = [r.lean_calls - b for r, b in zip(results, base, strict=True)]
-        left = _left(budget, sum(used), sum(r.stats.model_tokens for r in results) - tokens, perf_counter() - start)
+        left = budget.left(sum(used), sum(r.stats.model_tokens for r in results) - tokens, perf_counter() - start)
         if left.spent(0, 0, 0.0):
             break
         turn = min((i for i in (0, 1) if not ended[i]), key=lambda i: used[i] / shares[i] if shares[i] else 0.0)
@@ -42,11 +42,3 @@ async def search_both(
             break
         ended[turn] = results[turn].outcome in ("exhausted", "error")
     return results[0], results[1]
-
-
-def _left(budget: Budget, calls: int, tokens: int, seconds: float) -> Budget:
-    return Budget(
-        None if budget.lean_calls is None else max(0, budget.lean_calls - calls),
-        None if budget.model_tokens is None else max(0, budget.model_tokens - tokens),
-        None if budget.seconds is None else max(0.0, budget.seconds - seconds),
-    )

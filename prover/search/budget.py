@@ -33,5 +33,13 @@ class Budget:
             or (self.seconds is not None and seconds >= self.seconds)
         )
 
+    def left(self, lean_calls: int, model_tokens: int, seconds: float) -> Budget:
+        """What remains after so much was spent."""
+        return Budget(
+            None if self.lean_calls is None else max(0, self.lean_calls - lean_calls),
+            None if self.model_tokens is None else max(0, self.model_tokens - model_tokens),
+            None if self.seconds is None else max(0.0, self.seconds - seconds),
+        )
+
 
 NO_LIMIT = Budget()

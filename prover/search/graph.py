@@ -260,7 +260,7 @@ class Graph:
         effect = sorted(c.id for c in children)
         if any(len(e.children) == len(effect) and sorted(c.id for c in e.children) == effect for e in node.live):
             edge.status = DUPLICATE
-            edge.children = ()
+            edge.children = edge.renamed = ()
             node.mass -= edge.prior
         else:
             edge.status = OPEN

@@ -139,7 +139,7 @@ def best_tactic(node: Node, config: SearchConfig) -> float:
     """Best-first over tactics: log-probability of the tactics from the root with the one to try next.
 
     ReProver tries all that the policy says about the best goal before it goes on; here a goal is left as soon as its next tactic
-    is less probable than one elsewhere. That is `puct` without values, and a stronger baseline where policies say much.
+    is less probable than one elsewhere: a stronger baseline where policies say much.
     """
     return node.logprob + (node.untried[-1].logprob if node.untried else 0.0)
 
