@@ -16,6 +16,7 @@ from prover.errors import UserError
 from prover.files import write_whole
 from prover.intervals import wilson_over_seeds
 from rl import config as config_module
+from rl.contestant import BASELINES
 from rl.ledger import Ledger
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -106,7 +107,7 @@ def _figures(folder: Path) -> dict[str, Any]:
         rounds = [a for a in ledger.attempts() if a.phase.startswith("round")]
         solved_at = {
             label: {a.theorem.name: a.calls_to_solve for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"}
-            for label, policy in (("portfolio", "portfolio"), ("explorer", "explorer"), ("trained", "model"))
+            for label, policy in (*((b, b) for b in BASELINES), ("trained", "model"))
         }
     finally:
         ledger.close()
@@ -139,7 +140,7 @@ def _together(variant: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "rejected": sum(f["rejected"] for f in found),
         "seconds": round(sum(f["seconds"] for f in found), 1),
     }
-    for baseline in ("portfolio", "explorer"):
+    for baseline in BASELINES:
         if baseline in found[0]:
             out[baseline] = curve(baseline)
     return out
@@ -150,7 +151,7 @@ def markdown(results: dict[str, Any], command: str) -> str:
     variants: dict[str, Any] = results["variants"]
     first = next(iter(variants.values()))
     budgets = list(first["trained"])
-    rows = [("portfolio (nothing learned)", first.get("portfolio")), ("explorer (nothing learned)", first.get("explorer"))]
+    rows = [(f"{b} (nothing learned)", first.get(b)) for b in BASELINES]
     rows += [(name, v["trained"]) for name, v in variants.items()]
     lines = [
         "# Ablations",

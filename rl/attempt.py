@@ -39,7 +39,7 @@ class Task:
 
     theorem: Theorem
     policy: str
-    """`portfolio`, `explorer` or `model` (mixed with the explorer)."""
+    """`portfolio`, `shuffled` (the explorer's templates, all alike), `explorer` or `model` (mixed with the explorer)."""
     lean_calls: int
     explorer_weight: float = 0.25
     harvest: int = 0
@@ -135,8 +135,9 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     if task.policy == "portfolio":
         policy: Any = bench.portfolio
         suggestions, in_flight, expansions = 16, 1, 1
-    elif task.policy == "explorer":
-        policy, suggestions, expansions = bench.explorer, 64, 4
+    elif task.policy in ("explorer", "shuffled"):
+        policy = bench.explorer if task.policy == "explorer" else bench.explorer.unweighted()
+        suggestions, expansions = 64, 4
     else:
         if bench.model is None:
             raise ValueError("a task for the model, and no model")

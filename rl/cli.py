@@ -112,7 +112,7 @@ def _eval(
     """Measure a prover on a theorem set, apart from training. Results go to a ledger; what it has is not done again.
 
     Args:
-        prover: `portfolio`, `explorer`, a checkpoint's folder, or a run's (its newest checkpoint).
+        prover: `portfolio`, `shuffled`, `explorer`, a checkpoint's folder, or a run's (its newest checkpoint).
         theorems: a set's name: see `turnstile sets`.
         budget: Lean calls a theorem.
         seeds: so many seeds, 0, 1 …

@@ -121,6 +121,9 @@ class LearnConfig:
     """Decay of the weight average that is published; 0: none."""
     lambda_: float = 0.7
     """λ of `td_lambda`."""
+    fresh_names: float = 0.3
+    """Probability that a goal is seen under made-up names in training, by the model from nothing and by the ranker: so that they
+    learn what holds in any library, beside what they learn of these names."""
     ranker_seconds: float = 30.0
     """Time for the ranker of tactics in each round; likewise."""
     retriever_seconds: float = 15.0
@@ -263,8 +266,9 @@ def check(config: RunConfig) -> RunConfig:
         raise UserError('learn.targets = "visits" belongs to expert_iteration')
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
-    if not 0.0 <= c.lambda_ <= 1.0:
-        raise UserError(f"learn.lambda_ must be in [0, 1], not {c.lambda_}")
+    for name, value in (("learn.lambda_", c.lambda_), ("learn.fresh_names", c.fresh_names)):
+        if not 0.0 <= value <= 1.0:
+            raise UserError(f"{name} must be in [0, 1], not {value}")
     for name, value in (
         ("learn.rounds", c.rounds), ("prover.provers", config.prover.provers), ("prover.concurrent", config.prover.concurrent),
         ("learn.calls", c.calls), ("eval.calls", config.eval.calls), ("eval.validation_calls", config.eval.validation_calls),

@@ -18,7 +18,13 @@ from rl.ledger import Ledger
 if TYPE_CHECKING:  # torch takes seconds, and a baseline does without
     from prover.models.transformer import LanguageModelPolicy
 
-BASELINES = ("portfolio", "explorer")
+BASELINES = {
+    "portfolio": "the fixed portfolio",
+    "shuffled": "the explorer's search, its templates all alike",
+    "explorer": "the explorer's search",
+}
+"""What learns nothing. The explorer's weights of templates were set by hand after training theorems, so that strictly the one before it
+is the search that knows nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def run_of(checkpoint: Path) -> Path | None:
 
 
 def contestant(searcher: str) -> Contestant:
-    """`portfolio`, `explorer`, a checkpoint's folder or a run's (its newest). Raises UserError."""
+    """One of `BASELINES`, a checkpoint's folder or a run's (its newest). Raises UserError."""
     if searcher in BASELINES:
         return Contestant(searcher, ProverConfig())
     path = find_checkpoint(Path(searcher))

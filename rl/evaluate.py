@@ -184,7 +184,7 @@ def _bench(
             loaded.model, loaded.tokenizer, loaded.prompter.config, DecodeConfig(seed=seed), version=loaded.version
         )
         wrapped = wrap(policy) if wrap is not None else policy
-        disguise = wrapped if isinstance(wrapped, FreshNames) else None
+        disguise = wrapped.disguise if isinstance(wrapped, FreshNames) else None
         model = _in_thread(wrapped, policy.version, prover.config.suggestions)
         value = prover.config.use_value and hasattr(wrapped, "evaluate")
     trained = Explorer(index, seed, k, TacticRanker.load(Path(prover.ranker)) if prover.ranker else None, disguise=disguise)

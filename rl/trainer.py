@@ -31,6 +31,7 @@ from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.attempt import Task
 from rl.config import RunConfig
+from rl.contestant import BASELINES
 from rl.files import proofs_source
 from rl.fleet import Finished, Fleet
 from rl.ledger import Attempt, Ledger
@@ -95,8 +96,8 @@ class Trainer:
             self.fleet.retriever = self._newest("retrievers", DenseWeights.load)
             self.fleet.resume()
             if c.eval.baselines:
-                self._measure("portfolio", "nothing learned: the fixed portfolio")
-                self._measure("explorer", "nothing learned: the explorer's search")
+                for baseline, what in BASELINES.items():
+                    self._measure(baseline, f"nothing learned: {what}")
             for r in range(1, c.learn.rounds + 1):
                 if r > 3 and self.elapsed > 60 * c.max_minutes and self.ledger.get(f"learned {r}") is None:
                     self.tracker.say(f"round {r} left out: {self.elapsed / 60:.0f} minutes are used")
@@ -191,7 +192,9 @@ class Trainer:
         c = self.config
         if not c.prover.use_ranker:
             return {}
-        config = RankingConfig(seconds=c.learn.ranker_seconds, threads=c.learn.threads, seed=c.seed)
+        config = RankingConfig(
+            seconds=c.learn.ranker_seconds, threads=c.learn.threads, fresh_names=c.learn.fresh_names, seed=c.seed
+        )
         known = self.index.by_name()
         ranker, metrics = train_ranker(replay.draw(self.ledger, "tried", c.replay, r - 1, c.seed), known, config)
         if ranker is not None:
@@ -347,7 +350,7 @@ class Trainer:
     # -- the end -----------------------------------------------------------------------------------------------------
     def _finish(self) -> dict[str, Any]:
         """Write the summary and the proofs; say how it went and what to look at next."""
-        names = [("portfolio", "portfolio"), ("explorer", "explorer"), ("trained", "model")]
+        names = [*((b, b) for b in BASELINES), ("trained", "model")]
         summary: dict[str, Any] = {
             label: self._summary(policy) for label, policy in names if self.ledger.done(f"held-out {policy}")
         }

@@ -282,7 +282,7 @@ class _Bench:
 
     async def _search(self, v: Variant, root: Any, theorem: Theorem, shared: SharedAnswers) -> _Result:
         model: Any = FreshNames(self.model, types=self.model.prompter.config.show_types) if v.fresh else self.model
-        ranked = Explorer(self.index, 0, OFFERED, self.ranker, disguise=model) if v.fresh else self.ranked
+        ranked = Explorer(self.index, 0, OFFERED, self.ranker, disguise=model.disguise) if v.fresh else self.ranked
         policy: Any = ExploringPolicy(model, ranked) if v.model else self.explorer
         config = SearchConfig(
             in_flight=1, suggestions=32 if v.model else 64, max_expansions=8, model_thread=False, questions=v.questions

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prover.models.prompt import Prompter, rename, rename_map
+from prover.models.fresh_names import Translation
+from prover.models.prompt import Prompter, hypothesis_names, rename, rename_map
 from prover.models.tokenizer import N_BINS
 
 
@@ -29,6 +30,8 @@ class PolicyExample:
     """Of its cross-entropy; the advantage when `old_logprob` is given."""
     old_logprob: float | None = None
     """Under the policy that drew it: the loss is then PPO's clipped ratio of whole tactics (Schulman et al. 2017, eq. 7)."""
+    constants: tuple[str, ...] = ()
+    """That occur in the state: what made-up words can stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class ValueExample:
     bin: int
     premises: tuple[str, ...] = ()
     weight: float = 1.0
+    constants: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.bin < N_BINS:
@@ -57,6 +61,17 @@ class Row:
     examples: list[Example]
     size: int
     """Tokens, estimated before renaming."""
+    constants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A row as the model sees it this time."""
+
+    state: str
+    tactics: dict[str, str]
+    premises: tuple[str, ...]
+    types: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -100,7 +115,7 @@ def group(prompter: Prompter, examples: Sequence[Example]) -> tuple[list[Row], i
             finished.append(rows.pop(key))
             row = None
         if row is None:
-            row = rows[key] = Row(e.state, e.premises, [], len(prompter.prefix(e.state, e.premises)))
+            row = rows[key] = Row(e.state, e.premises, [], len(prompter.prefix(e.state, e.premises)), e.constants)
         row.examples.append(e)
         row.size += size
     return finished + list(rows.values()), skipped
@@ -122,9 +137,10 @@ def batch_order(rows: Sequence[Row], batch_tokens: int, rng: random.Random) -> l
 
 
 def collate(
-    prompter: Prompter, rows: Sequence[Row], rename_share: float, rng: random.Random, device: torch.device
+    prompter: Prompter, rows: Sequence[Row], rename_share: float, rng: random.Random, device: torch.device, fresh_share: float = 0.0
 ) -> Batch:
-    """Tensors of some rows; each row's hypotheses get fresh names with probability `rename_share`."""
+    """Tensors of some rows; each row's hypotheses get fresh names with probability `rename_share`, and the library's names made-up
+    words, others each time, with probability `fresh_share`."""
     codec = prompter.codec
     ids: list[list[int]] = []
     positions: list[list[int]] = []
@@ -135,12 +151,13 @@ def collate(
     answers: list[Example] = []
     for r, row in enumerate(rows):
         names = _names(prompter, row, rng) if rng.random() < rename_share else {}
-        prefix = prompter.prefix(rename(row.state, names), row.premises)
+        shown = _shown(prompter, row, names, rng if rng.random() < fresh_share else None)
+        prefix = prompter.prefix(shown.state, shown.premises, shown.types)
         seq, pos, branch = list(prefix), list(range(len(prefix))), [0] * len(prefix)
         for e in row.examples:
             if isinstance(e, PolicyExample):
-                goal = prompter.target(rename(e.tactic, names), row.premises)
-                assert goal is not None, "group and _names let no longer tactic pass"
+                goal = prompter.target(shown.tactics[e.tactic], shown.premises, shown.types)
+                assert goal is not None, "group, _names and _shown let no longer tactic pass"
                 added = [codec.tactic, *goal[:-1]]
             else:
                 goal, added = [codec.bins[e.bin]], [codec.value]
@@ -189,6 +206,26 @@ def _names(prompter: Prompter, row: Row, rng: random.Random) -> dict[str, str]:
     names = rename_map(row.state, tactics, rng)
     fits = all(prompter.target(rename(t, names), row.premises) is not None for t in tactics)
     return names if fits else {}
+
+
+def _shown(prompter: Prompter, row: Row, names: dict[str, str], fresh: random.Random | None) -> Shown:
+    """A row under new names for its hypotheses, and with `fresh` for what the library calls things too: where its constants are
+    known, its tactics still fit, and no old log-probability speaks of the true names."""
+    state = rename(row.state, names)
+    policy = [e for e in row.examples if isinstance(e, PolicyExample)]
+    plain = Shown(state, {e.tactic: rename(e.tactic, names) for e in policy}, row.premises)
+    if fresh is None or not row.constants or any(e.old_logprob is not None for e in policy):
+        return plain
+    words = Translation(fresh.getrandbits(32))
+    local = hypothesis_names(state)
+    made_up = Shown(
+        words.text(state, row.constants, local),
+        {t: words.text(said, (*row.constants, *row.premises), local) for t, said in plain.tactics.items()},
+        tuple(map(words.name, row.premises)),
+        tuple(map(words.type_of, row.premises)) if prompter.config.show_types else (),
+    )
+    fits = all(prompter.target(t, made_up.premises, made_up.types) is not None for t in made_up.tactics.values())
+    return made_up if fits else plain
 
 
 def fingerprint(examples: Sequence[Example]) -> int:

@@ -86,6 +86,11 @@ class Translation:
 
         return _FIELD.sub(field, IDENTIFIER.sub(fresh, text))
 
+    def type_of(self, name: str) -> str:
+        """What a library theorem says, in made-up words; nothing for what is none."""
+        premise = library_premises().get(name)
+        return self.text(premise.says, premise.constants) if premise else ""
+
     def back(self, tactic: str, local: Iterable[str] = ()) -> str:
         """A tactic with the true names again."""
         own = set(local)
@@ -105,45 +110,13 @@ class Translation:
         return _WORD.sub(lambda m: self._back.get(m[0], m[0] + "'unknown" if m[0] in self._there else m[0]), part)
 
 
-class FreshNames:
-    """`policy` behind a translation. Also a Value, if the policy is one. `types`: it is shown the types of premises, in made-up
+class Disguise:
+    """Questions, tactics and premises in the words of one translation. `types`: questions carry what premises say, in made-up
     words; without that, made-up names."""
 
-    def __init__(self, policy: Policy, seed: int = 0, value: Value | None = None, types: bool = False) -> None:
-        self.policy = policy
-        self.value = value
+    def __init__(self, seed: int = 0, types: bool = False) -> None:
         self.translation = Translation(seed)
         self.types = types
-
-    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        shown = [self.shown(q) for q in queries]
-        answers = self.policy.suggest(shown, n)
-        out = []
-        for query, suggestions in zip(queries, answers, strict=True):
-            local = _local(query.state)
-            true = [replace(s, tactic=self.translation.back(s.tactic, local)) for s in suggestions]
-            out.append(list({s.tactic: s for s in reversed(true)}.values())[::-1])
-        return out
-
-    def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
-        value = self.value if self.value is not None else self.policy
-        return value.evaluate([self.shown(q) for q in queries])  # type: ignore[attr-defined]
-
-    def said(self, tactic: str, query: Query) -> str:
-        """A tactic in true names as it reads in made-up words."""
-        constants = {c for g in query.state.goals for c in g.constants} | set(query.premises)
-        return self.translation.text(tactic, constants, _local(query.state))
-
-    def known(self, premises: Sequence[Premise]) -> dict[str, Premise]:
-        """Premises by their made-up names, their statements in made-up words."""
-        fresh = self.translation.name
-        return {
-            fresh(p.name): structs.replace(
-                p, name=fresh(p.name), head=fresh(p.head), sides=(fresh(p.sides[0]), fresh(p.sides[1])),
-                constants=tuple(map(fresh, p.constants)), type="",
-            )
-            for p in premises
-        }  # fmt: skip
 
     def shown(self, query: Query) -> Query:
         """A question in made-up words."""
@@ -163,12 +136,49 @@ class FreshNames:
             for g in state.goals
         )  # fmt: skip
         premises = tuple(self.translation.name(p) for p in query.premises)
-        types = tuple(self._type(p) for p in query.premises) if self.types else ()
+        types = tuple(self.translation.type_of(p) for p in query.premises) if self.types else ()
         return replace(query, state=ProofState(state.id, state.key, goals), premises=premises, types=types)
 
-    def _type(self, name: str) -> str:
-        premise = library_premises().get(name)
-        return self.translation.text(premise.says, premise.constants) if premise else ""
+    def said(self, tactic: str, query: Query) -> str:
+        """A tactic in true names as it reads in made-up words."""
+        constants = {c for g in query.state.goals for c in g.constants} | set(query.premises)
+        return self.translation.text(tactic, constants, _local(query.state))
+
+    def meant(self, tactic: str, query: Query) -> str:
+        """A tactic in made-up words with the true names again."""
+        return self.translation.back(tactic, _local(query.state))
+
+    def known(self, premises: Sequence[Premise]) -> dict[str, Premise]:
+        """Premises by their made-up names, their statements in made-up words."""
+        fresh = self.translation.name
+        return {
+            fresh(p.name): structs.replace(
+                p, name=fresh(p.name), head=fresh(p.head), sides=(fresh(p.sides[0]), fresh(p.sides[1])),
+                constants=tuple(map(fresh, p.constants)), type="",
+            )
+            for p in premises
+        }  # fmt: skip
+
+
+class FreshNames:
+    """`policy` behind a disguise. Also a Value, if the policy is one."""
+
+    def __init__(self, policy: Policy, seed: int = 0, value: Value | None = None, types: bool = False) -> None:
+        self.policy = policy
+        self.value = value
+        self.disguise = Disguise(seed, types)
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        answers = self.policy.suggest([self.disguise.shown(q) for q in queries], n)
+        out = []
+        for query, suggestions in zip(queries, answers, strict=True):
+            true = [replace(s, tactic=self.disguise.meant(s.tactic, query)) for s in suggestions]
+            out.append(list({s.tactic: s for s in reversed(true)}.values())[::-1])
+        return out
+
+    def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
+        value = self.value if self.value is not None else self.policy
+        return value.evaluate([self.disguise.shown(q) for q in queries])  # type: ignore[attr-defined]
 
 
 def _local(state: ProofState) -> frozenset[str]:

@@ -52,6 +52,9 @@ class LearnerConfig:
     """Policy gradient: probability ratios count within 1 ± this."""
     rename: float = 0.5
     """Probability that a state's hypotheses get fresh names whenever it is seen."""
+    fresh_names: float = 0.0
+    """Probability that the library's names become made-up words, others whenever it is seen (see fresh_names): what is learned then
+    holds in libraries never seen. Not for pretrained models, which know the names."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; on CPUs without AMX or AVX512-BF16 it is many times slower."""
     threads: int | None = None
@@ -138,7 +141,8 @@ class Learner:
                 order = batch_order(rows, self.config.batch_tokens, self._random())
             # Ranks share an epoch: batch after batch, each takes the next; a last few may be taken twice.
             chosen = [rows[i] for i in order[(self.batch * parallel.ranks() + parallel.rank()) % len(order)]]
-            batch = collate(self.prompter, chosen, self.config.rename, self._random(self.batch), self.device)
+            c = self.config
+            batch = collate(self.prompter, chosen, c.rename, self._random(self.batch), self.device, c.fresh_names)
             for name, x in self._update(batch, self._rate(spent)).items():
                 sums[name] = sums.get(name, 0.0) + x
             self.batch += 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query, Suggestion
-from prover.models.fresh_names import FreshNames
+from prover.models.fresh_names import Disguise
 from prover.models.ranker import Reader, TacticRanker
 from prover.premises.index import LibraryIndex, Premise
 
@@ -142,6 +142,7 @@ _PREMISES = (
     ("simp_all [{ps}]", 0.5),
     ("simp [{ds}, {ps}]", 0.5),
     ("simp [{ps}] <;> omega", 0.3),
+    ("grind [{ps}]", 0.3),
 )
 _VARIABLE_PREMISES = (("cases {h} <;> simp_all [{ps}]", 1.0),)
 _INDUCTION_PREMISES = (("induction {h} <;> simp_all [{ps}]", 1.2),)
@@ -178,10 +179,11 @@ class Explorer:
         premises: int = 8,
         ranker: TacticRanker | None = None,
         sharpness: float = 3.0,
-        disguise: FreshNames | None = None,
+        disguise: Disguise | None = None,
         floor: float = FLOOR,
     ) -> None:
         self.seed = seed
+        self.weighted = True
         self.floor = floor
         self.premises = premises
         self.ranker = ranker
@@ -195,6 +197,12 @@ class Explorer:
             return self
         other = copy(self)
         other.seed = self.seed + 1_000_003 * draw  # prime, and far from the seeds of the provers beside it
+        return other
+
+    def unweighted(self) -> Explorer:
+        """The same templates, all alike: what a search finds that is not even told which of them are the good ones."""
+        other = copy(self)
+        other.weighted = False
         return other
 
     def suggest(
@@ -229,7 +237,7 @@ class Explorer:
         """Every tactic once, with the largest weight that a template gives it."""
         weighted: dict[str, float] = {}
         for tactic, weight in self.instances(query.state, query.premises):
-            weighted[tactic] = max(weighted.get(tactic, 0.0), weight)
+            weighted[tactic] = max(weighted.get(tactic, 0.0), weight if self.weighted else 1.0)
         return weighted
 
     def _drawn(self, query: Query, n: int) -> list[Suggestion]:

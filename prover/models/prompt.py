@@ -177,7 +177,7 @@ _KEEP = frozenset({"this", "inst"})
 def rename_map(state: str, tactics: Sequence[str], rng: random.Random) -> dict[str, str]:
     """Fresh names for the hypotheses of a state, clashing with no other identifier in it or in the tactics."""
     texts = [state, *tactics]
-    old = [n for n in _hypothesis_names(state) if n not in _KEEP and not n.startswith("inst") and "✝" not in n]
+    old = [n for n in hypothesis_names(state) if n not in _KEEP and not n.startswith("inst") and "✝" not in n]
     # In `case h =>`, `| h =>`, `(h := …)` and `?h` the name may be a tag or another's binder: such a name stays.
     old = [n for n in old if not any(re.search(_tag(n), t) for t in tactics)]
     used = {c for t in texts for m in IDENTIFIER.finditer(t) for c in m[0].split(".")} - set(old)
@@ -212,7 +212,7 @@ def rename_hypotheses(state: str, tactic: str, rng: random.Random) -> tuple[str,
     return rename(state, names), rename(tactic, names)
 
 
-def _hypothesis_names(state: str) -> list[str]:
+def hypothesis_names(state: str) -> list[str]:
     """Names left of the colon in hypothesis lines, in order; continuation lines (indented) and targets give none."""
     found: dict[str, None] = {}
     for line in state.split("\n"):

@@ -60,7 +60,8 @@ class LearnerActor:
         c = self.config.learn
         return LearnerConfig(
             learning_rate=c.learning_rate, warmup=c.warmup, clip_norm=c.clip_norm, kl=c.kl, ema=c.ema,
-            batch_tokens=c.batch_tokens, value_weight=c.value_weight, threads=c.threads, dtype=c.dtype, seed=self.config.seed,
+            batch_tokens=c.batch_tokens, value_weight=c.value_weight, fresh_names=c.fresh_names, threads=c.threads, dtype=c.dtype,
+            seed=self.config.seed,
         )  # fmt: skip
 
     def _device(self) -> str:

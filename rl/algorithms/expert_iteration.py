@@ -24,49 +24,53 @@ def harvest(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, di
         if proved and e.solved and e.best:
             least = e.best[0][1]
             good = [(t, 0.5 ** (s - least)) for t, s in e.best if s <= least + 2]
-            data = {"state": e.text, "premises": e.premises, "tactics": good, "depth": e.depth}
+            data = {"state": e.text, "constants": e.constants, "premises": e.premises, "tactics": good, "depth": e.depth}
             # Only live tactics: a visit that ended in an error is no reason to say the tactic again.
             failed = {t for t, _ in e.errors}
             visits = [(t, round(share, 4)) for t, share in e.visits if share > 0 and t not in failed]
             yield "policy", {**data, "visits": visits}
         if proved and e.solved:
-            yield "value", {"state": e.text, "premises": e.premises, "steps": e.steps}
+            yield "value", {"state": e.text, "constants": e.constants, "premises": e.premises, "steps": e.steps}
         elif not e.solved and e.total_visits >= NEGATIVE_VISITS:
-            yield "value", {"state": e.text, "premises": e.premises, "steps": None}
+            yield "value", {"state": e.text, "constants": e.constants, "premises": e.premises, "steps": None}
 
 
 def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> list[PolicyExample]:
     """Training examples from replay's rows. The weights of a goal's tactics sum to at most 2, however many there are, times the
     row's own `weight` (replay's priority) and `reward` (the attempt's, in units of a plain proof). `targets`: `proofs`, or `visits` for the
     search's visit distribution (AlphaZero; Silver et al. 2018) where a row has one."""
-    merged: dict[tuple[str, str], tuple[tuple[str, ...], float]] = {}
+    merged: dict[tuple[str, str], tuple[dict[str, Any], float]] = {}
     for row in rows:
         chosen = (row.get("visits") if targets == "visits" else None) or row["tactics"]
         total = sum(w for _, w in chosen)
         scale = (min(1.0, 2.0 / total) if total else 0.0) * row.get("weight", 1.0) * row.get("reward", 1.0)
         for tactic, weight in chosen:
             key = (row["state"], tactic)
-            known = merged.get(key, ((), 0.0))[1]
-            merged[key] = (tuple(row["premises"]), max(known, weight * scale))
+            known = merged.get(key, ({}, 0.0))[1]
+            merged[key] = (row, max(known, weight * scale))
     return [
-        PolicyExample(state, tactic, premises, weight) for (state, tactic), (premises, weight) in merged.items()
+        PolicyExample(state, tactic, tuple(row["premises"]), weight, constants=tuple(row.get("constants", ())))
+        for (state, tactic), (row, weight) in merged.items()
     ]
 
 
 def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
     """Training examples from ledger data: the best that is known of each goal. Negatives weigh half: they may be wrong."""
-    best: dict[str, tuple[tuple[str, ...], int | None]] = {}
+    best: dict[str, dict[str, Any]] = {}
     for row in rows:
         known = best.get(row["state"])
-        if known is None or known[1] is None or (row["steps"] is not None and row["steps"] < known[1]):
+        if known is None or known["steps"] is None or (row["steps"] is not None and row["steps"] < known["steps"]):
             best.pop(row["state"], None)  # so that what was met again stands where it was met last
-            best[row["state"]] = (tuple(row["premises"]), row["steps"])
-    solved = sum(steps is not None for _, steps in best.values())
+            best[row["state"]] = row
+    solved = sum(row["steps"] is not None for row in best.values())
     # Most goals stay open: as many negatives as there are proofs say all that the value needs, at half the cost. The newest:
     # of those that resisted long ago some would not resist today.
-    kept = set([state for state, (_, steps) in best.items() if steps is None][-max(solved, 1) :])
+    kept = set([state for state, row in best.items() if row["steps"] is None][-max(solved, 1) :])
     return [
-        ValueExample(state, steps_bin(steps), premises, 1.0 if steps is not None else 0.5)
-        for state, (premises, steps) in best.items()
-        if steps is not None or state in kept
-    ]
+        ValueExample(
+            state, steps_bin(row["steps"]), tuple(row["premises"]), 1.0 if row["steps"] is not None else 0.5,
+            tuple(row.get("constants", ())),
+        )
+        for state, row in best.items()
+        if row["steps"] is not None or state in kept
+    ]  # fmt: skip

@@ -4,6 +4,9 @@ Every Lean call of a search says something, not only those that made a proof: on
 that start a proof shall rank before those that were tried and did not. Softmax over the tried tactics of a goal, as in
 learning to rank by lists (Cao et al. 2007), after some of the failed ones are told to the ranker as failed and taken away:
 so it learns what to try first, and what to try next. A goal without any proof says nothing about an order and is left out.
+
+A part of what it sees has made-up words for the library's names, other words for other goals: then an order can only be
+learned from what holds in any library, such as how a lemma's shape fits the goal's, and where a lemma stands in the list.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from prover.lean.protocol import split_hypotheses
-from prover.lean.theorem import Goal
+from prover.lean.theorem import Goal, ProofState
+from prover.models.base import Query
+from prover.models.fresh_names import Disguise
 from prover.models.ranker import BUCKETS, WIDTH, Candidate, Reader, TacticRanker, goal_features
 from prover.premises.index import Premise
 from prover.search.examples import Example
@@ -49,6 +54,8 @@ class RankingConfig:
     """Probability that a feature is not seen, against overfitting."""
     decay: float = 1e-4
     """Share by which all weights shrink at a step."""
+    fresh_names: float = 0.3
+    """Probability that a goal is seen under made-up names."""
     threads: int = 1
     seed: int = 0
 
@@ -57,7 +64,18 @@ class RankingConfig:
 class _Goal:
     features: tuple[int, ...]
     tried: list[Candidate]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    plain: _Goal
+    disguised: tuple[_Goal, ...]
+    """The same under made-up names, different ones in each."""
     worked: list[bool]
+
+
+DISGUISES = 2
+"""Vocabularies of made-up words that a goal is read in."""
 
 
 _TOLD = (0, 0, 1, 2, 3, 4, 6, 8, 12)
@@ -73,8 +91,8 @@ def train_ranker(
 
     c = config or RankingConfig()
     deadline = time.thread_time() + c.seconds
-    data = _prepare(rows, known)
-    metrics = {"goals": float(len(data)), "tried": float(sum(len(g.tried) for g in data))}
+    data = _prepare(rows, known, DISGUISES if c.fresh_names else 0)
+    metrics = {"goals": float(len(data)), "tried": float(sum(len(r.worked) for r in data))}
     if not data:
         return None, metrics
     rng = random.Random(c.seed)
@@ -84,6 +102,9 @@ def train_ranker(
         torch.nn.Parameter(torch.randn(BUCKETS, WIDTH, generator=generator) * size) for size in (0.3, 0.1, 0.0)
     )
     bias = torch.nn.Parameter(torch.zeros(BUCKETS, 1))
+    # What no true name is hashed to stays nothing: an unknown word must not add noise, neither here nor where it will be read.
+    met = torch.zeros(BUCKETS, 1)
+    met[[i for r in data for f in (r.plain.features, *(t.features for t in r.plain.tried)) for i in f]] = 1.0
     optimizer = torch.optim.Adam([goal, tactic, bias, failed], lr=c.learning_rate)
 
     def bag(table: torch.Tensor, rows: list[tuple[int, ...]], mode: str) -> torch.Tensor:
@@ -98,16 +119,17 @@ def train_ranker(
         rng.shuffle(data)
         loss_sum = 0.0
         for at in range(0, len(data), c.batch):
-            batch = data[at : at + c.batch]
-            goals = bag(goal, [g.features for g in batch], "mean")
-            joint = bag(torch.cat([tactic, bias], 1), [t.features for g in batch for t in g.tried], "sum")
+            chosen = data[at : at + c.batch]
+            batch = [rng.choice(r.disguised) if rng.random() < c.fresh_names else r.plain for r in chosen]
+            goals = bag(goal * met, [g.features for g in batch], "mean")
+            joint = bag(torch.cat([tactic, bias], 1) * met, [t.features for g in batch for t in g.tried], "sum")
             loss = torch.zeros(())
             end = 0
             for i, g in enumerate(batch):
                 begin, end = end, end + len(g.tried)
                 vectors = joint[begin:end, :WIDTH]
                 score = vectors @ goals[i] + joint[begin:end, WIDTH]
-                worked = torch.tensor(g.worked)
+                worked = torch.tensor(chosen[i].worked)
                 told = _told(score.detach(), worked, rng.choice(_TOLD), generator)
                 if len(told):
                     sum_failed = failed[torch.tensor([g.tried[j].skeleton for j in told.tolist()])].sum(0)
@@ -124,7 +146,7 @@ def train_ranker(
             loss_sum += float(loss.detach())
         epoch += 1
     metrics |= {"loss": loss_sum / len(data), "epochs": float(epoch)}
-    learned = (p.detach().numpy().astype(np.float32).copy() for p in (goal, tactic, bias[:, 0], failed))
+    learned = (p.detach().numpy().astype(np.float32).copy() for p in (goal * met, tactic * met, (bias * met)[:, 0], failed * met))
     return TacticRanker(*learned), metrics
 
 
@@ -140,7 +162,7 @@ def _told(score: Any, worked: Any, count: int, generator: Any) -> Any:
     return failed[(score[failed] + luck).topk(count).indices]
 
 
-def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise]) -> list[_Goal]:
+def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], disguises: int) -> list[_Row]:
     """One entry for a goal, with all that was tried on it."""
     merged: dict[str, tuple[Mapping[str, Any], dict[str, bool]]] = {}
     for row in rows:
@@ -149,12 +171,22 @@ def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise]) ->
         for t in [*row["worked"], *row["tried"]]:
             tried[t] = tried.get(t, False) or t in worked
     found = []
-    for row, tried in merged.values():
+    for i, (row, tried) in enumerate(merged.values()):
         if not all(tried.values()):
             goal = first_goal(row["state"], row["constants"])
-            reader = Reader(goal, row["premises"], known)
-            found.append(_Goal(goal_features(goal), [reader.read(t) for t in tried], list(tried.values())))
+            query = Query(ProofState(0, "", (goal,)), tuple(row["premises"]))
+            reader = Reader(goal, query.premises, known)
+            plain = _Goal(goal_features(goal), [reader.read(t) for t in tried])
+            made_up = (_disguised(query, tried, known, Disguise(1 + i * disguises + j)) for j in range(disguises))
+            found.append(_Row(plain, tuple(made_up), list(tried.values())))
     return found
+
+
+def _disguised(query: Query, tried: Iterable[str], known: Mapping[str, Premise], disguise: Disguise) -> _Goal:
+    shown = disguise.shown(query)
+    goal = shown.state.goals[0]
+    reader = Reader(goal, shown.premises, disguise.known([known[p] for p in query.premises if p in known]))
+    return _Goal(goal_features(goal), [reader.read(disguise.said(t, query)) for t in tried])
 
 
 def first_goal(text: str, constants: Iterable[str]) -> Goal:

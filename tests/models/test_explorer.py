@@ -51,6 +51,16 @@ def test_hypotheses_are_told_apart():
     assert not {"exact f", "cases f", "induction b <;> simp_all"} & set(tactics)
 
 
+def test_unweighted_it_says_the_same_in_an_order_that_knows_nothing():
+    s = state(("xs", "List Nat"), ("h", "xs = []"))
+    explorer = Explorer()
+    (found,) = explorer.unweighted().suggest([Query(s)], 500)
+    assert {x.tactic for x in found} == set(said(explorer, s)) and len({round(x.logprob, 9) for x in found}) == 1
+    first = [said(Explorer(seed=i).unweighted(), s)[0] for i in range(60)]
+    assert len(set(first)) > 20, "any may come first"
+    assert explorer.weighted
+
+
 def test_many_lemmas_go_into_one_call():
     tactics = said(Explorer(), state(), premises=("A.a_b", "A.c_d"))
     assert "first | (exact A.a_b ..) | (exact A.c_d ..)" in tactics and "simp [A.a_b, A.c_d]" in tactics

@@ -6,9 +6,12 @@ import copy
 import dataclasses
 import io
 import os
+import random
+import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,8 @@ from transformers import PreTrainedTokenizerFast
 
 from prover.models.batches import collate, group
 from prover.models.learner import Learner, LearnerConfig, PolicyExample, ValueExample
-from prover.models.prompt import PromptConfig
+from prover.models.prompt import PromptConfig, Prompter
+from prover.models.tokenizer import TextCodec
 from prover.models.transformer import LanguageModelPolicy, new_model
 
 CONFIG = LearnerConfig(batch_tokens=512, warmup=5, schedule="constant", learning_rate=3e-3)
@@ -103,6 +107,29 @@ def test_branches_of_a_prompt_do_not_see_each_other(tokenizer: PreTrainedTokeniz
 
     alone = [logits(group(learner.prompter, [e])[0]) for e in data]
     torch.testing.assert_close(logits(rows), torch.cat(alone), atol=1e-4, rtol=1e-4)
+
+
+def test_the_librarys_names_become_made_up_words_where_asked(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Other words each time, the same ones in goal, premises and tactic; slots and hypotheses as ever; and only where it can be."""
+    prompter = Prompter(TextCodec(tokenizer), PromptConfig(max_prompt=200))
+    state, premises = "mapped : List Nat\n⊢ List.length mapped = Nat.succ 0", ("List.length_pos", "Nat.succ_pos")
+    tactics = ("simp [List.length_pos, List.length]", "cases mapped <;> simp")
+    constants = ("List", "Nat", "List.length", "Nat.succ")
+
+    def texts(examples: list[PolicyExample], seed: int) -> list[str]:
+        rows, _ = group(prompter, examples)
+        batch = collate(prompter, rows, 0.0, random.Random(seed), torch.device("cpu"), fresh_share=1.0)
+        return [tokenizer.decode(ids) for ids in batch.ids]
+
+    known = [PolicyExample(state, t, premises, constants=constants) for t in tactics]
+    (one,), (two,) = texts(known, 1), texts(known, 2)
+    assert one != two
+    for text in (one, two):
+        assert not re.search(r"List|Nat|length|succ|pos", text), text
+        function = re.search(r"⊢ (\w+\.\w+) mapped", text)
+        assert function and f"simp [⟨p0⟩, {function[1]}]" in text and "cases mapped <;> simp" in text
+    for kept in ([replace(e, constants=()) for e in known], [replace(e, old_logprob=-1.0) for e in known]):
+        assert "List.length mapped" in texts(kept, 1)[0]
 
 
 def logprob(learner: Learner, state: str, tactic: str) -> float:

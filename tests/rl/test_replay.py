@@ -40,7 +40,7 @@ def test_visit_targets_leave_out_what_failed():
 
 def test_open_goals_that_took_search_are_negatives_for_the_value():
     kinds = list(harvest([example(False, NEGATIVE_VISITS), example(False, NEGATIVE_VISITS - 1)], proved=False))
-    assert kinds == [("value", {"state": "⊢ True", "premises": (), "steps": None})]
+    assert kinds == [("value", {"state": "⊢ True", "constants": (), "premises": (), "steps": None})]
 
 
 def test_long_ways_round_are_not_taught():

@@ -132,7 +132,7 @@ def test_every_documented_metric_is_logged(run):
 def test_every_attempt_of_every_phase_is_there_once(run):
     ledger = Ledger.open(run, readonly=True)
     assert len(ledger.done("round 1")) == 10
-    for policy in ("portfolio", "explorer", "model"):
+    for policy in ("portfolio", "shuffled", "explorer", "model"):
         assert len(ledger.done(f"held-out {policy}")) == 5
     attempts = list(ledger.attempts())
     assert len({(a.phase, a.theorem.name) for a in attempts}) == len(attempts)
@@ -149,7 +149,7 @@ def test_nothing_held_out_was_learned_from(run):
 def test_the_summary_agrees_with_the_ledger(run):
     summary = json.loads((run / "summary.json").read_text())
     ledger = Ledger.open(run, readonly=True)
-    for label, policy in (("portfolio", "portfolio"), ("explorer", "explorer"), ("trained", "model")):
+    for label, policy in (("portfolio", "portfolio"), ("shuffled", "shuffled"), ("explorer", "explorer"), ("trained", "model")):
         solved = [a for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"]
         assert summary[label]["solved"] == len(solved)
         curve = list(summary[label]["curve"].values())
