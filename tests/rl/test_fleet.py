@@ -17,7 +17,7 @@ import pytest
 
 from prover.lean.theorem import Theorem
 from prover.models.learner import PolicyExample, ValueExample
-from rl.attempt import Task
+from rl.attempt import Found, Task
 from rl.config import LearnConfig, ModelConfig, ProverConfig, RayConfig, RunConfig
 from rl.fleet import Finished, Fleet
 
@@ -105,6 +105,40 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     assert fleet.learn(PAIRS, VALUES, 1.0, 3)["steps"] > 0
     assert {f.found.model_version for f in fleet.run(with_model[:2])} == {3}
     assert fleet.replaced["learner"] == 2 and fleet.replaced["model server"] == 3
+
+
+def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(tmp_path):
+    """Ray's memory monitor cannot be made to strike at a chosen actor: what it raises is raised here."""
+    import ray
+    from ray.exceptions import OutOfMemoryError
+
+    @ray.remote
+    class Short:
+        def __init__(self, config, seed, server, ranker, retriever):
+            self.first = seed == 0
+
+        async def ready(self):
+            return "simulated"
+
+        async def attempt(self, task):
+            if self.first:
+                raise OutOfMemoryError("this node ran low on memory")
+            return Found(task.theorem, "exhausted", 3, None, 0.0)
+
+        async def use(self, *args):
+            pass
+
+        async def close(self):
+            pass
+
+    fleet = Fleet(config(), tmp_path, print, prover=Short)
+    fleet.start()
+    try:
+        finished = list(fleet.run(TASKS))
+    finally:
+        fleet.close()
+    assert Counter(f.task.theorem.name for f in finished) == Counter(t.theorem.name for t in TASKS)
+    assert {f.found.outcome for f in finished} == {"exhausted"} and fleet.replaced["prover"] == 1
 
 
 def test_a_version_that_is_there_is_not_learned_again(fleet):
