@@ -63,4 +63,9 @@ def tokens(model: Policy | Value, query: Query, suggestions: Sequence[Suggestion
     count = getattr(model, "count_tokens", None)
     if count is not None:
         return count(query, suggestions)
+    return roughly(query, suggestions)
+
+
+def roughly(query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+    """Tokens where nobody counts them: characters / 4."""
     return (len(query.state.text) + sum(len(s.tactic) for s in suggestions)) // 4

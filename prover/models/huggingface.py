@@ -16,6 +16,7 @@ import torch
 from prover.errors import UserError
 from prover.models.base import Query, Suggestion
 from prover.models.formats import Answer, TemplateFormat, as_text, must_exist, suggestions
+from prover.models.spent import Spent
 from prover.models.templates import template_named
 
 
@@ -48,6 +49,7 @@ class HuggingFacePolicy:
         self.version = 0
         self.generated_tokens = 0
         """So far, for measurements."""
+        self.spent = Spent()
         self._noise = torch.Generator().manual_seed(seed)
         self._lock = threading.Lock()
 
@@ -71,18 +73,24 @@ class HuggingFacePolicy:
         template = self.format.template
         with self._lock:
             beam = template.decode == "beam" and all(q.attempt == 0 for q in queries)
-            answers = self._generate([self.format.prompt(q) for q in queries], n, beam)
+            answers, tokens = self._generate([self.format.prompt(q) for q in queries], n, beam)
+        for q, took in zip(queries, tokens, strict=True):
+            self.spent.note(q, took)
         return [suggestions(self.format, q, mine, n) for q, mine in zip(queries, answers, strict=True)]
+
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+        """What the last answers to `query` took."""
+        return self.spent.count(query, suggestions)
 
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers, for whole proofs; what was cut off is left out."""
         with self._lock:
-            [answers] = self._generate([prompt], n, beam=False)
+            [answers], _ = self._generate([prompt], n, beam=False)
         return [a.text for a in answers if a.finished]
 
     @torch.inference_mode()
-    def _generate(self, prompts: Sequence[Any], n: int, beam: bool) -> list[list[Answer]]:
-        """n answers to each prompt."""
+    def _generate(self, prompts: Sequence[Any], n: int, beam: bool) -> tuple[list[list[Answer]], list[int]]:
+        """n answers to each prompt, and the tokens of the prompt and them."""
         f = self.format
         texts = [as_text(p, self.tokenizer) for p in prompts]
         chat = any(not isinstance(p, str) for p in prompts)
@@ -111,7 +119,9 @@ class HuggingFacePolicy:
             text = self.tokenizer.decode(ids[:length], skip_special_tokens=True)
             cut = [text.find(s) for s in f.stop if s in text]
             rows.append(Answer(text[: min(cut)] if cut else text, tuple(ids[:length].tolist()), logprob, ended))
-        return [rows[i : i + n] for i in range(0, len(rows), n)]
+        read = given["attention_mask"].sum(-1).tolist()
+        written = lengths.view(-1, n).sum(-1).tolist()
+        return [rows[i : i + n] for i in range(0, len(rows), n)], [r + w for r, w in zip(read, written, strict=True)]
 
     def _end(self, ids: torch.Tensor) -> tuple[int, bool]:
         """How many tokens an answer has, with its <eos> or stop string but without padding, and whether it ended by itself."""

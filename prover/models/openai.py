@@ -18,6 +18,7 @@ from typing import Any
 from prover.errors import PromptTooLong, UserError
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.formats import Answer, Format, TemplateFormat, format_of, suggestions
+from prover.models.spent import Spent
 from prover.models.templates import template_named
 from prover.models.vllm import softmax
 
@@ -79,6 +80,7 @@ class ServerPolicy:
             self.format: Format = format_of(folder, template) if folder else TemplateFormat(template_named(template or ""))
         except (ValueError, TypeError) as e:
             raise UserError(f"{address}: {e}") from None
+        self.spent = Spent()
         self._threads = ThreadPoolExecutor(c.parallel)
 
     def _only_model(self) -> str:
@@ -100,7 +102,14 @@ class ServerPolicy:
         extra: dict[str, Any] = {}
         if f.stop_ids:  # only vLLM takes and gives token ids
             extra = {"stop_token_ids": list(f.stop_ids), "return_token_ids": True}
-        return self.ask(f.prompt(query), math.ceil(n * self.config.oversample) if n > 1 else 1, f.banned(query), extra)
+        answers, tokens = self._ask(f.prompt(query), math.ceil(n * self.config.oversample) if n > 1 else 1, f.banned(query), extra)
+        if tokens:
+            self.spent.note(query, tokens)
+        return answers
+
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+        """What the last answer to `query` took, by the server's word; characters / 4 where it says nothing."""
+        return self.spent.count(query, suggestions)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
@@ -111,9 +120,12 @@ class ServerPolicy:
     def _evaluate(self, query: Query) -> ValueEstimate:
         bins = list(self.format.bins)
         extra = {"logprob_token_ids": bins, "return_tokens_as_token_ids": True}
-        [choice] = self._complete(
+        answer = self._complete(
             prompt=self.format.value_prompt(query), max_tokens=1, temperature=0.0, logprobs=1, extra_body=extra
-        ).choices
+        )
+        [choice] = answer.choices
+        if tokens := _used(answer):
+            self.spent.note(query, tokens)
         found = ((choice.logprobs and choice.logprobs.top_logprobs) or [{}])[0]
         missing = [b for b in bins if f"token_id:{b}" not in found]
         if missing:
@@ -133,6 +145,12 @@ class ServerPolicy:
         priors: bool = True,
     ) -> list[Answer]:
         """n samples; with log-probability 0 where no `priors` are wanted."""
+        return self._ask(prompt, n, banned, extra, priors)[0]
+
+    def _ask(
+        self, prompt: Any, n: int, banned: Sequence[int], extra: dict[str, Any] | None, priors: bool = True
+    ) -> tuple[list[Answer], int]:
+        """n samples, and the tokens of the prompt and them where the server says so, else 0."""
         f, c = self.format, self.config
         sampling: dict[str, Any] = {
             "n": n,
@@ -148,9 +166,9 @@ class ServerPolicy:
                 self.client.chat.completions.create,
                 messages=prompt, logprobs=True if priors else None, extra_body=extra or None, **sampling,
             )  # fmt: skip
-            return [self._chat_choice(choice, priors) for choice in answer.choices]
+            return [self._chat_choice(choice, priors) for choice in answer.choices], _used(answer)
         answer = self._complete(prompt=prompt, logprobs=1 if priors else None, extra_body=extra or None, **sampling)
-        return [self._text_choice(choice, priors) for choice in answer.choices]
+        return [self._text_choice(choice, priors) for choice in answer.choices], _used(answer)
 
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers, for whole proofs: no log-probabilities are needed, and what was cut off is left out."""
@@ -194,6 +212,10 @@ class ServerPolicy:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.client.close()
+
+
+def _used(answer: Any) -> int:
+    return answer.usage.total_tokens or 0 if answer.usage else 0
 
 
 def _key(key: str | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from prover.errors import PromptTooLong, UserError
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.formats import Answer, Format, as_text, folder_version, format_of, must_exist, suggestions
+from prover.models.spent import Spent
 from prover.models.vllm_worker import weights_digest
 
 
@@ -81,6 +82,7 @@ class VLLMPolicy:
         self._llm = self._thread.submit(_engine, str(folder), self.config).result()
         self.generated_tokens = 0
         """So far, for measurements."""
+        self.spent = Spent()
         self.version = folder_version(folder)
         self._digest = ""
 
@@ -115,7 +117,13 @@ class VLLMPolicy:
             )
         outputs = self._generate(prompts, params)
         self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
+        for query, o in zip(queries, outputs, strict=True):
+            self.spent.note(query, len(o.prompt_token_ids) + sum(len(a.token_ids) for a in o.outputs))
         return [[self._answer(a) for a in o.outputs] for o in outputs]
+
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+        """What the last answer to `query` took."""
+        return self.spent.count(query, suggestions)
 
     def _answer(self, output: Any) -> Answer:
         ids = tuple(output.token_ids)
@@ -128,7 +136,10 @@ class VLLMPolicy:
         if not self.format.bins:
             raise ValueError("this model has no value tokens: search with it as policy only")
         bins = list(self.format.bins)
-        rows = self._next_logprobs([self.format.value_prompt(q) for q in queries], bins)
+        prompts = [self.format.value_prompt(q) for q in queries]
+        rows = self._next_logprobs(prompts, bins)
+        for query, prompt in zip(queries, prompts, strict=True):
+            self.spent.note(query, len(prompt) + 1)
         return [ValueEstimate(softmax(row)) for row in rows]
 
     def texts(self, prompt: Any, n: int) -> list[str]:

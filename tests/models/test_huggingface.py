@@ -89,22 +89,25 @@ def test_causal_sampling_with_stop_strings(llama: Path) -> None:
     policy.format.stop = ("a", "e", "\n\n")
     plain = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(llama)
-    answers = policy._generate([policy.format.prompt(q) for q in QUERIES], 12, beam=False)
+    answers, _ = policy._generate([policy.format.prompt(q) for q in QUERIES], 12, beam=False)
     stopped = 0
     for q, mine in zip(QUERIES, answers, strict=True):
         assert len(mine) == 12
         for a in mine:
             assert not any(s in a.text for s in policy.format.stop)
             stopped += a.finished
+        before = policy.generated_tokens
         together = {s.tactic for s in policy.suggest([q], 4)[0]}
         assert len(together) <= 4
+        read = len(tokenizer(policy.format.prompt(q))["input_ids"])
+        assert policy.count_tokens(q) == read + policy.generated_tokens - before
     assert stopped > 5
     # Without stop strings the log-probability is that of the text and <eos>.
     policy.format.stop = ()
     checked = 0
     for q in QUERIES:
         prompt = tokenizer(policy.format.prompt(q))["input_ids"]
-        for a in policy._generate([policy.format.prompt(q)], 12, beam=False)[0]:
+        for a in policy._generate([policy.format.prompt(q)], 12, beam=False)[0][0]:
             target = list(a.ids)
             with torch.no_grad():
                 steps = plain(torch.tensor([prompt + target])).logits[0].log_softmax(-1)

@@ -10,6 +10,7 @@ import pytest
 from sample_goals import query
 
 from prover.errors import UserError
+from prover.models.base import roughly
 from prover.models.openai import ServerConfig, ServerPolicy
 from tests.models.small_server import Reply, SmallServer, completion
 
@@ -38,6 +39,19 @@ def test_suggestions_are_ranked_and_distinct(serve: Any) -> None:
     assert [(s.tactic, s.logprob) for s in found] == [("simp", -0.75), ("omega", -1.25)]
     asked = server.asked[0]
     assert asked["prompt"] == "⊢ p:::" and asked["n"] == 3 and asked["model"] == "only" and asked["stop"] == [":::"]
+
+
+def test_tokens_are_counted_as_the_server_says(serve: Any) -> None:
+    status, said = completion(["simp", "omega"])
+    model = policy(serve(lambda k, body: (status, {**said, "usage": {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 10 + k}})))
+    asked = query("⊢ p")
+    for _ in range(2):
+        model.suggest([asked], 2)
+    assert [model.count_tokens(asked), model.count_tokens(asked)] == [11, 12], "each answer once"
+    assert model.count_tokens(asked) == roughly(asked) == 0, "nothing more is known"
+    silent = policy(serve(lambda k, body: completion(["simp"])))
+    [found] = silent.suggest([query("⊢ p = q + r")], 1)
+    assert silent.count_tokens(query("⊢ p = q + r"), found) == roughly(query("⊢ p = q + r"), found) == 3
 
 
 def test_what_was_cut_off_is_left_out(serve: Any) -> None:

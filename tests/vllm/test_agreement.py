@@ -10,6 +10,7 @@ from sample_goals import make_pairs, query
 
 from prover.errors import UserError
 from prover.models.agreement import prior_difference, value_difference
+from prover.models.base import roughly
 from prover.models.openai import ServerPolicy
 
 PREMISES = ("Nat.succ_le", "List.length_append", "Nat.mul_add")
@@ -51,6 +52,22 @@ def test_priors_and_values_of_a_server(address: str, folder: Path, reference: An
     with pytest.raises(ValueError, match="no value tokens"):
         stranger.evaluate(QUERIES)
     assert isinstance(stranger.texts("⊢ p", 3), list)
+
+
+def test_tokens_are_those_of_the_prompt_and_of_all_samples(served: Any, address: str, folder: Path) -> None:
+    q = QUERIES[3]
+    prompt = len(served.format.prompt(q))
+    for policy in (served, ServerPolicy(address, folder=str(folder))):
+        while policy.spent.count(q) != roughly(q):  # of other tests
+            pass
+        before = served.generated_tokens
+        policy.suggest([q], 6)
+        took = policy.count_tokens(q)
+        if policy is served:
+            assert took == prompt + served.generated_tokens - before
+        assert prompt + 6 <= took <= prompt + 9 * (served.format.max_new_tokens + 1), took
+        policy.evaluate([q])
+        assert policy.count_tokens(q) == prompt + 1
 
 
 def test_what_a_server_does_not_have(address: str, folder: Path) -> None:
