@@ -104,7 +104,7 @@ class LearnConfig:
     max_tactics: int = 12
     """Longest rollout."""
     harvest: int = 12
-    """After a proof: so many more tactics tried on its first goal, for other ways to close it."""
+    """After a theorem's first proof: so many more tactics tried on its first goal, for other ways to close it."""
     seconds: float = 60.0
     """Time for learning in each round; on a CPU processor time, so that a busy machine takes longer and learns the same."""
     max_epochs: float = 0.0

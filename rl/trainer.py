@@ -149,8 +149,10 @@ class Trainer:
         c = self.config
         rollouts = c.learn.group if r > 1 and c.learn.collect == "rollouts" else 0
         against = negation(match.theorem) if match.side == "disprove" else None
+        # Once a theorem: another time it would ask Lean the same again.
+        harvest = 0 if match.theorem.name in self.best else c.learn.harvest
         return Task(
-            match.theorem, policy, match.lean_calls, c.prover.explorer_weight, c.learn.harvest, learn=True,
+            match.theorem, policy, match.lean_calls, c.prover.explorer_weight, harvest, learn=True,
             value=self._value, rollouts=0 if against else rollouts, max_tactics=c.learn.max_tactics, draw=r - 1, negated=against,
         )  # fmt: skip
 

@@ -119,6 +119,19 @@ def test_the_run_folder_is_complete(run):
     assert (run / "checkpoints/000002/model.safetensors").exists()
 
 
+def test_a_theorem_is_harvested_once(run):
+    """After its first proof more tactics are tried on it than the search did; after another one they would be the same again."""
+    ledger = Ledger.open(run, readonly=True)
+    proved = {r: {a.theorem.name: a for a in ledger.attempts(f"round {r}") if a.outcome == "proved"} for r in (1, 2)}
+    tried: dict[tuple[int, str], int] = {}
+    for theorem, row in ledger.examples("tried"):
+        tried[row["round"], theorem.name] = tried.get((row["round"], theorem.name), 0) + len(row["tried"])
+    again = set(proved[1]) & set(proved[2])
+    assert again, "nothing was proved twice"
+    assert any(tried.get((1, n), 0) > proved[1][n].lean_calls for n in proved[1])
+    assert all(tried.get((2, n), 0) <= proved[2][n].lean_calls for n in again)
+
+
 def test_every_documented_metric_is_logged(run):
     """But what this run does not do (rollouts), and what so small a one may have no goals for (the value's)."""
     logged = {name for moment in wandb_files.history(run) for name in moment}
