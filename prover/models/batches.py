@@ -151,7 +151,7 @@ def collate(
     answers: list[Example] = []
     for r, row in enumerate(rows):
         names = _names(prompter, row, rng) if rng.random() < rename_share else {}
-        shown = _shown(prompter, row, names, rng if rng.random() < fresh_share else None)
+        shown = _shown(prompter, row, names, rng if fresh_share and rng.random() < fresh_share else None)
         prefix = prompter.prefix(shown.state, shown.premises, shown.types)
         seq, pos, branch = list(prefix), list(range(len(prefix))), [0] * len(prefix)
         for e in row.examples:
