@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from prover.models.base import Query, Suggestion, roughly
 
 KEPT = 4096
-"""Queries remembered at most: who never asks, as a measurement, must not fill memory."""
+"""Queries remembered at most: who never asks, as a measurement or a run's model server, must not fill memory."""
+AT_ONCE = 64
+"""Answers to one query remembered at most, likewise."""
 
 
 class Spent:
@@ -22,7 +24,7 @@ class Spent:
     def note(self, query: Query, tokens: int) -> None:
         """An answer to `query` took so many tokens, read and written."""
         with self._lock:
-            self._noted.setdefault(_key(query), deque()).append(tokens)
+            self._noted.setdefault(_key(query), deque(maxlen=AT_ONCE)).append(tokens)
             if len(self._noted) > KEPT:
                 self._noted.popitem(last=False)
 
