@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from prover.lean.theorem import ProofState, Theorem
-from prover.models.base import Policy, Query, Suggestion
+from prover.models.base import Policy, Query, Suggestion, tokens
 from prover.models.mixture import combine
 from prover.search import Environment
 
@@ -136,6 +136,10 @@ class Seeded:
             seeded = [Suggestion(t, -math.log(len(tactics)), "proof") for t in tactics]
             mixed += combine([([seeded], self.weight), ([own], 1 - self.weight)], n) if seeded else [own]
         return mixed
+
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:
+        """The policy's tokens: what only the proofs offered cost none here."""
+        return tokens(self.policy, query, [s for s in suggestions if s.source != "proof"])
 
 
 _DECLARATION = re.compile(r"^\s*(?:theorem|lemma|example)\b", re.MULTILINE)

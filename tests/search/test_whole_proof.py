@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from prover.lean import LeanPool, Theorem
-from prover.models.base import Query
+from prover.lean.theorem import Goal, ProofState
+from prover.models.base import Query, Suggestion, tokens
 from prover.models.formats import TemplateFormat
 from prover.models.portfolio import Portfolio
 from prover.models.templates import template_named
@@ -80,6 +82,16 @@ def test_right_proof_feedback_and_harvest() -> None:
             await search.close()
 
     asyncio.run(run())
+
+
+def test_what_a_search_after_proofs_takes_is_counted_by_its_policy() -> None:
+    class Counting(Portfolio):
+        def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:
+            return 1000 + len(suggestions)
+
+    query = Query(ProofState(1, "k", (Goal("⊢ p", (), "p"),)))
+    offered = [Suggestion("constructor", -1.0, "proof"), Suggestion("simp", -1.0, "model")]
+    assert tokens(Seeded({}, Counting()), query, offered) == 1001
 
 
 @pytest.mark.lean
