@@ -54,7 +54,7 @@ class ProverConfig:
     """Premises offered for each goal."""
     retriever: Literal["symbols", "bm25", "symbols+bm25", "dense", "hybrid"] = "symbols"
     """What picks them; `dense` and `hybrid` learn from audited proofs, and begin as `symbols`."""
-    heartbeats: int = 4000
+    heartbeats: int = 2000
     """Limit of a step, in thousands of small allocations (Lean's maxHeartbeats)."""
     step_seconds: float = 10.0
     """Wall-clock limit of a step."""

@@ -237,7 +237,7 @@ class _Bench:
             return
         gate = asyncio.Semaphore(2 * self.processes)
         # Heartbeats are the limit; the clock, which a busy machine runs slower by, only ends what would never end.
-        limits = Limits(heartbeats=4000, seconds=60)
+        limits = Limits(heartbeats=2000, seconds=60)
         async with LeanPool(self.processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
             self.lean = pool.runtime.name
             # Neighbours share imports, so a process needs few environments at a time; blocks, so that a part is a fair sample.

@@ -110,7 +110,7 @@ async def first_goals(theorems: Sequence[Theorem], questions: Sequence[str] = ()
     """By theorem the constants of its first goal, and the premises in what Lean says to try there when asked `questions`."""
     found: dict[str, tuple[str, ...]] = {}
     suggested: dict[str, list[str]] = {}
-    async with LeanPool(1, limits=Limits(heartbeats=4000, seconds=60), constants=True) as pool:
+    async with LeanPool(1, limits=Limits(heartbeats=2000, seconds=60), constants=True) as pool:
         for theorem in sorted(theorems, key=lambda t: t.imports):
             try:
                 root = await pool.open(theorem)

@@ -41,7 +41,7 @@ from prover.premises.retrieve import PremiseSource
 from prover.search import Budget, Search, SearchConfig
 
 PREMISES = 6
-LIMITS = Limits(heartbeats=4000)
+LIMITS = Limits(heartbeats=2000)
 """Of the mixture with a trained model."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from time import perf_counter
@@ -222,7 +223,7 @@ class Attempts:
             self._set_value(node, worth)
 
     async def _draw(self, node: Node, rng: random.Random) -> Edge | None:
-        """A tactic drawn by prior for a rollout, taken and ready for Lean; None where there is none to try."""
+        """A tactic drawn for a rollout as the policy says it, taken and ready for Lean; None where there is none to try."""
         self.reserved += 1
         edge = None
         try:
@@ -234,7 +235,9 @@ class Attempts:
                     self._graph.put_back(first)
             if not node.untried or self.over:
                 return None
-            edge = rng.choices(node.untried, [e.prior for e in node.untried])[0]
+            # Not by priors: what flattens those for PUCT would spoil the sample.
+            top = max(e.logprob for e in node.untried)
+            edge = rng.choices(node.untried, [math.exp(e.logprob - top) for e in node.untried])[0]
             self._graph.take(edge)
             if node.held or await self.hold(edge):
                 return edge

@@ -25,8 +25,9 @@ class SearchConfig:
     widen_base: float = 32.0
     """A goal whose tactics are all tried is expanded again once visits > widen_base * expansions ** widen_power."""
     widen_power: float = 1.5
-    temperature: float = 1.0
-    """Priors are softmax(logprob / temperature); `inf` makes them uniform."""
+    temperature: float = 2.0
+    """Priors are softmax(logprob / temperature); `inf` makes them uniform. Tuned, see docs/search.md: at 1 a tactic that the policy puts
+    far down, and that would close a goal at once, is not tried in hundreds of Lean calls."""
     length_power: float = 0.0
     """Log-probabilities are divided by characters ** length_power before the softmax; 0 leaves them alone."""
     c_init: float = 0.5

@@ -16,6 +16,8 @@ from prover.search.examples import Example
 
 NEGATIVE_VISITS = 8
 """An open goal counts as a negative for the value once so many Lean calls were spent below it."""
+HEAVIEST_OPEN = 8.0
+"""Largest weight of such a goal, where a proved one has 1."""
 
 
 def harvest(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -55,7 +57,11 @@ def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> 
 
 
 def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
-    """Training examples from ledger data: the best that is known of each goal. Negatives weigh half: they may be wrong."""
+    """Training examples from ledger data: the best that is known of each goal.
+
+    Of the goals that stayed open as many are kept as were proved; their weight makes up for the rest, at most `HEAVIEST_OPEN` times,
+    so that the value says how often goals are proved and not how often examples of it are (King & Zeng 2001).
+    """
     best: dict[str, dict[str, Any]] = {}
     for row in rows:
         known = best.get(row["state"])
@@ -63,12 +69,14 @@ def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
             best.pop(row["state"], None)  # so that what was met again stands where it was met last
             best[row["state"]] = row
     solved = sum(row["steps"] is not None for row in best.values())
-    # Most goals stay open: as many negatives as there are proofs say all that the value needs, at half the cost. The newest:
+    # Most goals stay open: as many negatives as there are proofs say most of what the value needs, at half the cost. The newest:
     # of those that resisted long ago some would not resist today.
-    kept = set([state for state, row in best.items() if row["steps"] is None][-max(solved, 1) :])
+    open_ = [state for state, row in best.items() if row["steps"] is None]
+    kept = set(open_[-max(solved, 1) :])
+    weight = min(HEAVIEST_OPEN, len(open_) / max(1, len(kept)))
     return [
         ValueExample(
-            state, steps_bin(row["steps"]), tuple(row["premises"]), 1.0 if row["steps"] is not None else 0.5,
+            state, steps_bin(row["steps"]), tuple(row["premises"]), 1.0 if row["steps"] is not None else weight,
             tuple(row.get("constants", ())),
         )
         for state, row in best.items()

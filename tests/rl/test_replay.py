@@ -11,7 +11,7 @@ from prover.lean.theorem import Theorem
 from prover.search.examples import Example
 from rl import harvest as making
 from rl import replay
-from rl.algorithms.expert_iteration import NEGATIVE_VISITS, harvest, policy_examples, value_examples
+from rl.algorithms.expert_iteration import HEAVIEST_OPEN, NEGATIVE_VISITS, harvest, policy_examples, value_examples
 from rl.attempt import Found, Task
 from rl.config import LearnConfig, ReplayConfig
 from rl.ledger import Attempt, Ledger
@@ -64,7 +64,16 @@ def test_the_best_known_value_of_a_goal_counts():
 def test_negatives_are_the_newest_and_no_more_than_proofs():
     rows = [{"state": f"n{i}", "premises": [], "steps": None} for i in (0, 1, 2, 3, 0)]
     rows += [{"state": f"s{i}", "premises": [], "steps": 1} for i in range(2)]
-    assert {e.state for e in value_examples(rows)} == {"n3", "n0", "s0", "s1"}
+    found = value_examples(rows)
+    assert {e.state for e in found} == {"n3", "n0", "s0", "s1"}
+    weights = {e.state: e.weight for e in found}
+    assert weights["s0"] == 1.0 and weights["n0"] == 2.0, "two of four open goals stand for all four"
+
+
+def test_few_proofs_do_not_make_open_goals_weigh_without_bound():
+    rows = [{"state": f"n{i}", "premises": [], "steps": None} for i in range(100)]
+    rows.append({"state": "s", "premises": [], "steps": 1})
+    assert sorted(e.weight for e in value_examples(rows)) == [1.0, HEAVIEST_OPEN]
 
 
 def filled(tmp_path, attempts) -> Ledger:
