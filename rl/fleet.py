@@ -1,8 +1,6 @@
-"""The actors of a run as one: they start, come and go, die and are replaced, and tasks get through all the same.
+"""The actors of a run as one: they start, come and go, die and are replaced.
 
-Nothing here knows what is learned or why. A task is handed out, searched, its proofs audited, and yielded when it is finished; one
-that was with an actor that died is handed out again. Everything waits in bounded queues: a prover has `concurrent` tasks, and no
-search starts while `ray.audits` proofs wait for the audit.
+Nothing here knows what is learned or why. How tasks get through all the same: dispatch.py.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,47 +18,18 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from prover.errors import UserError
 from prover.lean.ray_pool import ACTOR_LOST
-from prover.lean.theorem import Verdict
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
 from prover.ray_start import start_ray
 from rl.actors.learner import LearnerActor
 from rl.actors.model_server import ModelServer
 from rl.actors.prover import AuditActor, Prover
-from rl.attempt import Found, Task
+from rl.attempt import Task
 from rl.config import RunConfig
 from rl.counters import Counters, answers, counted
+from rl.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member
 
 T = TypeVar("T")
-
-CHANCES = 3
-"""So often a task is handed out before its error is believed."""
-LOOK_EVERY = 2.0
-"""Seconds between looks at who joined or left the cluster."""
-START_LIMIT = 600.0
-"""Seconds for the first prover to be ready."""
-
-
-@dataclass
-class _Member:
-    """A prover actor."""
-
-    actor: Any
-    ready: Any
-    """Reference that resolves once its Lean runs."""
-    up: bool = False
-    busy: int = 0
-    queue: deque[Task] = field(default_factory=deque)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A task that is done with."""
-
-    task: Task
-    found: Found
-    verdicts: dict[str, Verdict]
-    """By script, for every script that claims a proof."""
 
 
 class Fleet:
@@ -73,13 +41,12 @@ class Fleet:
         self.prover = prover
         self.folder = folder
         self.say = say
-        self.members: dict[int, _Member] = {}
+        self.members: dict[int, Member] = {}
         self.ranker: TacticRanker | None = None
         self.retriever: DenseWeights | None = None
         self.replaced: dict[str, int] = {"prover": 0, "auditor": 0, "model server": 0, "learner": 0}
         """Actors that died and were replaced."""
-        self.longest_audit_queue = 0
-        """Since the last `run` began."""
+        self._dispatch: Dispatch | None = None
         self._next = 0
         self._looked = 0.0
         self._own_ray = False
@@ -88,7 +55,8 @@ class Fleet:
         """Placement groups of the model servers that span machines."""
         self.learners: list[Any] = []
         self.auditor: Any = None
-        self._unassigned: deque[Task] = deque()
+        self.unassigned: deque[Task] = deque()
+        """Tasks that are meant for no prover in particular."""
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -108,7 +76,7 @@ class Fleet:
         self.servers = [self._server(k) for k in range(c.ray.model_servers)]
         self.learners = self._learners()
         self.auditor = self._auditor()
-        self._look(force=True)
+        self.look(force=True)
 
     def resume(self) -> int:
         """Have the newest checkpoint loaded, published and used with the ranker and retriever; its version, 0 if none."""
@@ -161,6 +129,11 @@ class Fleet:
             ray.get([learner.join.remote(address) for learner in learners])
         return learners
 
+    def replace_auditor(self) -> None:
+        """The auditor died: start another."""
+        self.replaced["auditor"] += 1
+        self.auditor = self._auditor()
+
     def _add_prover(self) -> None:
         c = self.config
         i = self._next
@@ -168,9 +141,9 @@ class Fleet:
         actor = self.prover.options(
             num_cpus=0, resources={"prover": 1}, max_concurrency=4 * c.prover.concurrent + 4,
         ).remote(c.prover, c.seed + i, self.servers[i % len(self.servers)], self.ranker, self.retriever)  # fmt: skip
-        self.members[i] = _Member(actor, actor.ready.remote())
+        self.members[i] = Member(actor, actor.ready.remote())
 
-    def _look(self, force: bool = False) -> None:
+    def look(self, force: bool = False) -> None:
         """As many provers as there should be: the configured number, or as many as the cluster has room for."""
         if not force and time.monotonic() - self._looked < LOOK_EVERY:
             return
@@ -186,23 +159,23 @@ class Fleet:
                 ray.kill(self.members[i].actor)
                 self._orphans(self.members.pop(i))
 
-    def _lose(self, i: int) -> None:
+    def lose(self, i: int) -> None:
         """A prover died: its queue goes to others, and another is started where there is room."""
         member = self.members.pop(i, None)
         if member is not None:
             self.replaced["prover"] += 1
             self.say("a prover died; its theorems go to others")
             self._orphans(member)
-            self._look(force=True)
+            self.look(force=True)
 
-    def _orphans(self, member: _Member) -> None:
+    def _orphans(self, member: Member) -> None:
         if self.members:
             heir = min(self.members.values(), key=lambda m: len(m.queue))
             heir.queue.extend(member.queue)
         else:
-            self._unassigned.extend(member.queue)
+            self.unassigned.extend(member.queue)
 
-    def _check_servers(self) -> None:
+    def check_servers(self) -> None:
         """Replace model servers that died, and have them serve what the others do."""
         dead = False
         for k, server in enumerate(self.servers):
@@ -225,122 +198,13 @@ class Fleet:
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
         """Every task once, as it is finished. Neighbours in `tasks` go to the same prover: order them by imports."""
-        self._unassigned.clear()
-        self.longest_audit_queue = 0
-        self._chances: dict[str, int] = {}
-        searching: dict[Any, tuple[int, Task]] = {}
-        waiting: dict[Any, tuple[Task, str]] = {}
-        """Audits under way."""
-        claims: dict[str, tuple[Task, Found, dict[str, Verdict], int]] = {}
-        """By theorem: (task, found, verdicts so far, audits outstanding)."""
-        share = -(-len(tasks) // max(1, len(self.members)))
-        for k, m in enumerate(self.members.values()):
-            m.queue = deque(tasks[k * share : (k + 1) * share])
-            m.busy = 0
-        if not self.members:  # an elastic run whose machines are still to come
-            self._unassigned.extend(tasks)
-        began = time.monotonic()
+        self._dispatch = Dispatch(self, tasks)
+        yield from self._dispatch.finished()
 
-        def feed() -> None:
-            for i, m in self.members.items():
-                while m.up and m.busy < self.config.prover.concurrent and len(waiting) < self.config.ray.audits:
-                    task = self._take(m)
-                    if task is None:
-                        break
-                    m.busy += 1
-                    searching[m.actor.attempt.remote(task)] = (i, task)
-
-        def again(task: Task, found: Found) -> Finished | None:
-            """Hand an errored task out once more, or give it up."""
-            self._chances[task.theorem.name] = self._chances.get(task.theorem.name, 0) + 1
-            if found.reason.startswith("open") or self._chances[task.theorem.name] >= CHANCES:
-                return Finished(task, found, {})
-            self._unassigned.append(task)
-            return None
-
-        while True:
-            self._look()
-            feed()
-            starting = {m.ready: i for i, m in self.members.items() if not m.up}
-            if not searching and not waiting and not self._left():
-                return
-            if not any(m.up for m in self.members.values()) and time.monotonic() - began > START_LIMIT:
-                raise UserError(f"no prover was ready within {START_LIMIT:.0f} s; `turnstile doctor` says what Lean lacks")
-            refs = [*searching, *waiting, *starting]
-            if not refs:
-                time.sleep(0.2)
-                continue
-            ready, _ = ray.wait(refs, num_returns=1, timeout=LOOK_EVERY)
-            for ref in ready:
-                if ref in starting:
-                    i = starting[ref]
-                    try:
-                        ray.get(ref)
-                        self.members[i].up = True
-                    except ACTOR_LOST:
-                        self._lose(i)
-                elif ref in searching:
-                    i, task = searching.pop(ref)
-                    if i in self.members:
-                        self.members[i].busy -= 1
-                    try:
-                        found = ray.get(ref)
-                    except RayError as e:
-                        self._lose(i)
-                        found = Found(task.theorem, "error", 0, None, 0.0, reason=f"prover died: {type(e).__name__}")
-                    if found.outcome == "error":
-                        if "Actor" in found.reason:
-                            self._check_servers()
-                        done = again(task, found)
-                        if done is not None:
-                            yield done
-                        continue
-                    scripts: set[str] = {r["script"] for r in found.rollouts if r["script"]}
-                    if found.script is not None:
-                        scripts.add(found.script)
-                    if not scripts:
-                        yield Finished(task, found, {})
-                        continue
-                    claims[task.theorem.name] = (task, found, {}, len(scripts))
-                    for script in sorted(scripts):
-                        waiting[self.auditor.audit.remote(task.negated or task.theorem, script)] = (task, script)
-                    self.longest_audit_queue = max(self.longest_audit_queue, len(waiting))
-                else:
-                    task, script = waiting.pop(ref)
-                    try:
-                        verdict = ray.get(ref)
-                    except RayError as e:
-                        verdict = self._audit_again(task, script, e)
-                    _, found, verdicts, left = claims[task.theorem.name]
-                    verdicts[script] = verdict
-                    claims[task.theorem.name] = (task, found, verdicts, left - 1)
-                    if left == 1:
-                        del claims[task.theorem.name]
-                        yield Finished(task, found, verdicts)
-
-    def _take(self, member: _Member) -> Task | None:
-        """The prover's next task; an idle prover helps the busiest, from the far end of its queue."""
-        if self._unassigned:
-            return self._unassigned.popleft()
-        if member.queue:
-            return member.queue.popleft()
-        longest = max((m.queue for m in self.members.values()), key=len)
-        return longest.pop() if longest else None
-
-    def _left(self) -> bool:
-        return bool(self._unassigned) or any(m.queue for m in self.members.values())
-
-    def _audit_again(self, task: Task, script: str, error: Exception) -> Verdict:
-        """The auditor died under this proof: another one judges it; if that dies too, it is the proof's fault."""
-        for chance in (1, 2):
-            try:
-                return ray.get(self.auditor.audit.remote(task.negated or task.theorem, script))
-            except RayError as e:
-                error = e
-                if chance == 1:  # nobody has replaced the dead one yet
-                    self.replaced["auditor"] += 1
-                    self.auditor = self._auditor()
-        return Verdict(task.theorem.name, "error", f"the audit died twice: {type(error).__name__}")
+    @property
+    def longest_audit_queue(self) -> int:
+        """Since the last `run` began."""
+        return self._dispatch.longest_audit_queue if self._dispatch is not None else 0
 
     # -- learning ----------------------------------------------------------------------------------------------------
 

@@ -32,8 +32,9 @@ from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.attempt import Task
 from rl.config import RunConfig
 from rl.contestant import BASELINES
+from rl.dispatch import Finished
 from rl.files import proofs_source
-from rl.fleet import Finished, Fleet
+from rl.fleet import Fleet
 from rl.ledger import Attempt, Ledger
 from rl.tracking import Tracker
 from rl.watching import RoundWatch

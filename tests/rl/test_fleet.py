@@ -19,7 +19,8 @@ from prover.lean.theorem import Theorem
 from prover.models.learner import PolicyExample, ValueExample
 from rl.attempt import Found, Task
 from rl.config import LearnConfig, ModelConfig, ProverConfig, RayConfig, RunConfig
-from rl.fleet import Finished, Fleet
+from rl.dispatch import Finished
+from rl.fleet import Fleet
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 
@@ -227,7 +228,7 @@ def test_nodes_join_and_leave_during_a_run(tmp_path):
                 joined = nodes_of(port) - before
                 assert len(joined) == 1
                 while len(fleet.members) < 2 and time.monotonic() < deadline:
-                    fleet._look(force=True)
+                    fleet.look(force=True)
                     time.sleep(0.5)
                 assert len(fleet.members) == 2, "the second node's prover did not join"
                 ray.get([m.ready for m in fleet.members.values()], timeout=200)

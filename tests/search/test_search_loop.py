@@ -375,3 +375,19 @@ def test_overhead_of_a_call_is_small() -> None:
 
     # 0.2 ms measured; the bound leaves room for a busy machine.
     assert asyncio.run(run()) < 1e-3
+
+
+@pytest.mark.parametrize(("temperature", "outcome"), [(SearchConfig().temperature, "proved"), (1.0, "budget")])
+def test_a_proof_far_down_the_list_is_not_starved_by_what_looks_better(temperature: float, outcome: str) -> None:
+    """One tactic proves the root, 41st of its list; the first leads into a tree of goals without an end."""
+
+    async def run() -> None:
+        goals: list[Any] = [((-0.5, (1,)), *((-2.0 - 0.15 * i, "error") for i in range(40)), (-8.0, ()))]
+        for g in range(1, 600):
+            goals.append(((-0.7, (2 * g,)), (-1.0, (2 * g + 1,)), *((-2.0 - 0.2 * i, "error") for i in range(6))))
+        goals += [((-0.7, "error"),)] * 600
+        search, _ = started(Problem(tuple(goals)), in_flight=1, temperature=temperature, suggestions=64)
+        assert (await search.run(Budget(lean_calls=300))).outcome == outcome
+        await search.close()
+
+    asyncio.run(run())
