@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make train      learn to prove theorems, on real Lean, under 40 minutes; then look at runs/demonstration"
-	@echo "make test       the whole test suite against real Lean"
+	@echo "make test       the tests against real Lean"
 	@echo "make test-fast  what needs no Lean, under a minute"
 	@echo "make test-slow  the long versions of tests"
 	@echo "make test-vllm  real vLLM on CPU: in this process, as a server, a round of learning through it"

@@ -26,7 +26,7 @@ class MatchConfig:
     """How theorems are chosen."""
 
     adaptive: bool = True
-    """False: every theorem each round with the base budget, in a shuffled order (the baseline that an ablation needs)."""
+    """False: with the base budget as many theorems as a round's calls pay for, drawn alike (the baseline that an ablation needs)."""
     base_calls: int = 16
     """Lean calls of a first try."""
     growth: float = 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,20 @@ def _prover(name: str, seed: int) -> Prover:
         raise UserError(f"--policy {name}: say portfolio, explorer, a run's or checkpoint's folder, vllm:, hf: or openai:…")
     checkpoint = checkpoint_of(folder)
     model = _model(checkpoint)
-    return Prover(name, _with_explorer(model, checkpoint, seed), SearchConfig(in_flight=4, suggestions=16, seed=seed), model, True)
+    value = model if _uses_value(checkpoint) else None
+    return Prover(name, _with_explorer(model, checkpoint, seed), SearchConfig(in_flight=4, suggestions=16, seed=seed), value, True)
+
+
+def _uses_value(checkpoint: Path) -> bool:
+    """Whether the run that a checkpoint lies in learned a value and searched with it; where there is no run, so it is taken to be."""
+    file = checkpoint.resolve().parent.parent / "config.toml"
+    if not file.is_file():
+        return True
+    try:
+        run = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UserError(f"{file}: not TOML: {e}") from None
+    return run.get("prover", {}).get("use_value", True) and run.get("learn", {}).get("value") != "none"
 
 
 def _with_explorer(model: Any, checkpoint: Path, seed: int) -> Any:

@@ -18,7 +18,6 @@ from prover.search import Environment
 AT_ONCE = ("rfl", "simp", "omega", "decide", "grind")
 CONTRADICTIONS = ("contradiction", "simp_all", "omega", "grind")
 Kind = Literal["vacuous", "false", "duplicate", "at once"]
-KINDS: tuple[Kind, ...] = ("vacuous", "false", "duplicate", "at once")
 
 
 @dataclass(frozen=True)

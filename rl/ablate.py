@@ -169,8 +169,7 @@ def markdown(results: dict[str, Any], command: str) -> str:
         portfolio = name.startswith("portfolio")
         cells = []
         for b in budgets:
-            # The portfolio has few tactics: its curve ends early and stays.
-            c = curve.get(b) or list(curve.values())[-1]
+            c = curve[b]
             cells.append(f"{100 * c['solved'] / c['of']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]")
         v = variants.get(name, {}) if not portfolio else {}
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {v.get('training_proved', '')} | {v.get('training_calls', '')} |")

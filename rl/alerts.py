@@ -42,7 +42,7 @@ class Thresholds:
     """When to speak."""
 
     window: int = 6
-    """Rounds that a trend is looked for in; the half of them is what the last round is compared with."""
+    """Rounds that a trend is looked for in; they are what the last round is compared with, and of rewards their halves with each other."""
     entropy_share: float = 0.4
     """Entropy below this share of the median of the rounds before."""
     entropy_floor: float = 0.05

@@ -14,7 +14,7 @@ from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Query, Suggestion
-from prover.models.mixture import explored
+from prover.models.mixture import EXPLORER_WEIGHT, explored
 from prover.models.portfolio import Portfolio
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
@@ -41,7 +41,7 @@ class Task:
     policy: str
     """`portfolio`, `shuffled` (the explorer's templates, all alike), `explorer` or `model` (mixed with the explorer)."""
     lean_calls: int
-    explorer_weight: float = 0.25
+    explorer_weight: float = EXPLORER_WEIGHT
     harvest: int = 0
     """After a proof: so many more tactics tried on the first goal."""
     learn: bool = False
@@ -74,7 +74,7 @@ class Found:
     reason: str = ""
     examples: list[Any] = field(default_factory=list)
     stats: dict[str, Any] = field(default_factory=dict)
-    """See docs/metrics.md."""
+    """What the round's metrics are computed from (rl/metrics.py)."""
     model_version: int = 0
     rollouts: list[dict[str, Any]] = field(default_factory=list)
     """`script` (None unless it claims a proof), `decisions` of (state, premises, tactic, logprob), `ended`, `closed`."""
@@ -258,16 +258,16 @@ async def _harvest(task: Task, bench: Workbench, root: ProofState, examples: lis
 
 
 def entropy(graph: Graph) -> float | None:
-    """Mean entropy, in nats, of the model's distribution over what it proposed, over the expanded goals.
+    """Mean entropy, in nats, over the expanded goals, of the policy's distribution over what the model proposed.
 
-    Only tactics that the model brought into the mixture count, renormalised; None where it proposed nothing.
+    Tactics that only the explorer offered are left out, the rest renormalised, with the mixture's probabilities; None where the
+    model proposed nothing.
     """
     found = []
     for node in graph.nodes.values():
-        priors = [e.prior for e in node.edges if e.source == "model" and e.prior > 0]
-        if priors:
-            total = sum(priors)
-            found.append(-sum(p / total * math.log(p / total) for p in priors))
+        said = [math.exp(e.logprob) for e in node.edges if e.source == "model"]  # priors are flattened
+        if said and (total := sum(said)) > 0:
+            found.append(-sum(p / total * math.log(p / total) for p in said if p > 0))
     return round(sum(found) / len(found), 4) if found else None
 
 

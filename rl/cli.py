@@ -36,7 +36,7 @@ def _train(
     """Learn to prove theorems. Writes a run folder; Ctrl-C stops cleanly and `--resume` goes on.
 
     Args:
-        config: a TOML file, e.g. curricula/stages/demonstration.toml; left out: the demonstration.
+        config: a TOML file, e.g. curricula/stages/demonstration.toml; left out: the settings of rl/config.py as they are.
         name: the run's name, and its folder runs/NAME.
         resume: a run folder to go on with, with the configuration saved there.
         seed: of everything random.

@@ -96,7 +96,7 @@ class LearnConfig:
     rounds: int = 3
     """Rounds of search and learning."""
     first_calls: int = 20
-    """Lean calls a theorem in the first round, which the explorer does alone."""
+    """Lean calls a theorem in the first round, which the explorer does alone unless there is a pretrained model."""
     calls: int = 16
     """Lean calls a theorem in later rounds: times the number of theorems, it is what the matchmaker spends in a round."""
     group: int = 8
@@ -181,7 +181,7 @@ class EvalConfig:
     calls: int = 64
     """Lean calls a theorem; curves are for 1, 2, 4 … this."""
     baselines: bool = True
-    """Measure the portfolio and the explorer too."""
+    """Measure too what learns nothing: the portfolio, the explorer with its templates all alike, the explorer."""
     validation: int = 0
     """After each round: the trained prover on so many theorems of the validation split, the same ones every time."""
     validation_calls: int = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from prover.errors import UserError
 from prover.files import learned_beside
 from prover.lean.theorem import Theorem
 from rl import config as config_module
-from rl.config import ProverConfig
+from rl.config import ProverConfig, RunConfig
 from rl.ledger import Ledger
 
 if TYPE_CHECKING:  # torch takes seconds, and a baseline does without
@@ -74,7 +74,8 @@ def contestant(searcher: str) -> Contestant:
     run = run_of(path)
     if run is None:
         return Contestant(path.name, ProverConfig(), str(path), weights)
-    config = config_module.load(run / "config.toml").prover if (run / "config.toml").exists() else ProverConfig()
+    whole = config_module.load(run / "config.toml") if (run / "config.toml").exists() else RunConfig()
+    config = replace(whole.prover, use_value=whole.prover.use_value and whole.learn.value != "none")
     name = "/".join(path.resolve().parts[-3:])
     ranker, retriever = (str(learned_beside(path, kind) or "") for kind in ("rankers", "retrievers"))
     return Contestant(name, config, str(path), weights, ranker, retriever)

@@ -17,7 +17,7 @@ class Counters:
     provers: list[dict[str, float]]
     """Prover.counters of each prover."""
     server: dict[str, float]
-    """`queries` and `seconds`, summed over the model servers."""
+    """`queries` and `seconds`, summed over so many model `servers`."""
     waiting: float
     """Questions that wait for a model."""
 
@@ -25,10 +25,9 @@ class Counters:
 def counted(provers: Sequence[Any], servers: Sequence[Any]) -> Counters:
     """The counters of those actors that answer within seconds."""
     found = answers([p.counters.remote() for p in provers])
-    server = {"queries": 0.0, "seconds": 0.0}
-    for one in answers([s.counters.remote() for s in servers]):
-        for name in server:
-            server[name] += one[name]
+    served = answers([s.counters.remote() for s in servers])
+    server: dict[str, float] = {name: sum(one[name] for one in served) for name in ("queries", "seconds")}
+    server["servers"] = float(len(served))
     return Counters(found, server, sum(p.get("waiting", 0.0) for p in found))
 
 

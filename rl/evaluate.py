@@ -27,6 +27,7 @@ from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource
+from prover.search import SearchConfig
 from rl import measure
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
 from rl.contestant import Contestant
@@ -83,7 +84,7 @@ def _hash(data: Any) -> str:
 
 
 def key_of(test: Test, prover: Contestant) -> str:
-    """Names a result by all that it depends on but the seed; where files lie is not among it."""
+    """Names a result by all that it depends on but the seed, the search's own settings among it; where files lie is not."""
     settings = asdict(prover)
     del settings["name"], settings["checkpoint"]
     settings["retriever"] = Path(prover.retriever).name
@@ -91,7 +92,7 @@ def key_of(test: Test, prover: Contestant) -> str:
     # How the work is spread over processes, and what the test itself sets.
     for field in ("provers", "concurrent", "heartbeats", "step_seconds", "explorer_weight"):
         search.pop(field, None)
-    return _hash([asdict(test), prover.kind, settings])
+    return _hash([asdict(test), prover.kind, settings, asdict(SearchConfig())])
 
 
 def phase_of(test: Test, prover: Contestant, seed: int) -> str:

@@ -33,17 +33,17 @@ METRICS: dict[str, str] = {
     "lean/utilisation": "share of the Lean processes' time that they spent inside Lean on tactics",
     "lean/restarts": "Lean processes replaced since the last line",
     "lean/memory_mb": "memory of all Lean processes now",
-    "model/tokens_per_second": "tokens that searches exchanged with the policy, a second of wall time",
+    "model/tokens_per_second": "characters / 4 of what the trained searches read and were told, tactics of the explorer among it, a second of wall time",
     "model/queries_per_second": "goals that the model server answered for, a second of wall time",
-    "model/utilisation": "share of wall time in which the model server computed",
-    "model/entropy": "entropy, in nats, of the model's distribution over the tactics it proposed; mean over goals, then attempts",
+    "model/utilisation": "share of wall time in which a model server computed, mean over servers",
+    "model/entropy": "entropy, in nats, of the policy's distribution over the tactics that the model proposed; mean over goals, then attempts",
     "search/own_share": "share of attempts' time that the search's own work took; it may overlap Lean and model",
     "search/idle_share": "share of attempts' time in which neither Lean nor the model worked for them",
     "system/share": "share of a round's wall time outside Lean, the model and training: that of searches in which neither worked for "
     "them, and all of learning that is not training",
     "staleness/mean": "versions by which the weights that searched were behind those learned, mean over attempts",
     "staleness/max": "the same, the largest",
-    "queue/{queue}": "length of a queue: tasks, audits, examples, ... as the trainer names them",
+    "queue/{queue}": "length of a queue: audits (the longest in the round), model (questions that wait for it)",
     "audit/rejected": "proofs that the audit refused",
     "audit/rejection_rate": "those as a share of the proofs that it judged",
     "audit/errors": "proofs that it could not judge",
@@ -56,7 +56,7 @@ METRICS: dict[str, str] = {
     "value/auc": "chance that a goal that was proved had a higher value than one that stayed open; 0.5 says nothing",
     "value/bias/{steps}": "predicted less true steps-to-go of goals so many tactics from proved",
     "value/error/{steps}": "absolute error of the same",
-    "learner/{metric}": "what the learner reports, means over its last call: see prover/models/learner.py, Learner.train; `pairs`: (goal, tactic) pairs learned from",
+    "learner/{metric}": "what the learner reports, means over its last call: see prover/models/learner.py, Learner.train, or tuner.py, Tuner.train; `pairs`: (goal, tactic) pairs learned from; `ranker_…`, `retriever_…`: what those report; `training_seconds`: of all three",
 }
 """Name patterns with what they mean, in the order of docs/metrics.md."""
 
@@ -144,12 +144,14 @@ def of_attempts(attempts: Sequence[Attempt], known: Collection[str], seconds: fl
         out["cost/lean_calls_per_proof"] = calls / len(names)
     if new := names - set(known):
         out["cost/lean_calls_per_new_proof"] = calls / len(new)
-    if seconds > 0:
-        out["model/tokens_per_second"] = sum(a.stats.get("model_tokens", 0) for a in attempts) / seconds
-    searching = sum(a.seconds for a in attempts)
+    asking = [a.stats["model_tokens"] for a in attempts if a.model_version > 0 and "model_tokens" in a.stats]
+    if seconds > 0 and asking:
+        out["model/tokens_per_second"] = sum(asking) / seconds
+    searches = [a for a in attempts if "own_s" in a.stats and "neither_s" in a.stats]  # rollouts have neither
+    searching = sum(a.seconds for a in searches)
     if searching > 0:
-        out["search/own_share"] = sum(a.stats.get("own_s", 0.0) for a in attempts) / searching
-        out["search/idle_share"] = sum(a.stats.get("neither_s", 0.0) for a in attempts) / searching
+        out["search/own_share"] = sum(a.stats["own_s"] for a in searches) / searching
+        out["search/idle_share"] = sum(a.stats["neither_s"] for a in searches) / searching
     entropies = [a.stats["entropy"] for a in attempts if a.stats.get("entropy") is not None]
     if entropies:
         out["model/entropy"] = sum(entropies) / len(entropies)
@@ -195,12 +197,12 @@ def of_lean(before: Sequence[Mapping[str, float]], after: Sequence[Mapping[str, 
 
 
 def of_model(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
-    """`model/...` from the counters of a model server (queries, seconds) at both ends of `seconds` of wall time."""
-    if seconds <= 0:
+    """`model/...` from the counters of the model servers (queries, seconds, how many servers) at both ends of `seconds` of wall time."""
+    if seconds <= 0 or not after.get("servers", 1.0):
         return {}
     return {
         "model/queries_per_second": (after["queries"] - before.get("queries", 0.0)) / seconds,
-        "model/utilisation": (after["seconds"] - before.get("seconds", 0.0)) / seconds,
+        "model/utilisation": (after["seconds"] - before.get("seconds", 0.0)) / (seconds * after.get("servers", 1.0)),
     }
 
 

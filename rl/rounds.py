@@ -12,8 +12,8 @@ from rl.ledger import Attempt, Ledger
 Figures = dict[int, dict[str, float]]
 """Round → metric → value, names as in docs/metrics.md."""
 
-VERIFIED_REWARDS = frozenset({"proof", "proof_found", "proved"})
-"""Rewards that only the audit's verdict gives: they cannot be gamed without a proof, so no alert is about them."""
+VERIFIED_REWARDS = frozenset({"proved"})
+"""The reward that is the audit's verdict itself: no alert is about it."""
 
 
 def round_of(phase: str) -> int | None:

@@ -45,7 +45,8 @@ class RoundWatch:
         found |= calibration.metrics(calibration.predictions(attempts))
         learned = {k: v for k, v in learner().items() if v == v}  # without nan: what was not measured
         learning = time.monotonic() - self.began - seconds
-        found |= metrics.system(seconds, found.get("search/idle_share", 0.0), learning, learned.get("training_seconds", 0.0))
+        if "search/idle_share" in found:
+            found |= metrics.system(seconds, found["search/idle_share"], learning, learned.get("training_seconds", 0.0))
         self.ledger.measure(f"round {self.r}", {**found, **learned})
         validate()
         found |= metrics.solve_rates(self.ledger.attempts(f"validation round {self.r}"), "validation")

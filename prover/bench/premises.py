@@ -15,6 +15,7 @@ that nobody has seen. `gain` says what premises gain the trained prover there, a
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import time
@@ -30,10 +31,11 @@ from prover.intervals import paired_difference, wilson
 from prover.lean.audit import Auditor
 from prover.lean.memo import SharedAnswers
 from prover.lean.pool import LeanPool
+from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.theorem import Theorem
 from prover.models.fresh_names import FreshNames
-from prover.models.mixture import ExploringPolicy
+from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
 from prover.models.portfolio import Explorer
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
@@ -43,6 +45,8 @@ from prover.search import Budget, Search, SearchConfig, checker, written
 from prover.search.questions import parse_questions
 
 OFFERED = 16
+LIMITS = Limits(heartbeats=2000, seconds=60)
+"""Heartbeats are the limit; the clock, which a busy machine runs slower by, only ends what would never end."""
 HELD_OUT_MODULES = (
     "Init.Data.List.Erase",
     "Init.Data.List.MinMax",
@@ -103,6 +107,8 @@ class _Result:
     script: str | None = None
     used: list[str] = field(default_factory=list)
     verdict: str = ""
+    settings: str = ""
+    """Names all that the result depends on but theorem and variant (see `_Bench.settings`)."""
 
 
 def bench_premises(
@@ -134,8 +140,8 @@ def bench_premises(
     chosen = [v for v in possible if not only or v.name in whole or any(o in v.name for o in only if o not in whole)]
     if not chosen:
         raise UserError(f"no variant has {' or '.join(only)} in its name")
-    results = _read(record, [*theorems, *unseen])
-    bench = _Bench(index, weights, run, chosen, max(budgets), results, record, minutes, processes)
+    bench = _Bench(index, weights, run, chosen, max(budgets), _read(record, [*theorems, *unseen]), record, minutes, processes)
+    results = bench.results
     # In turn, so that what is cut short is cut short for both.
     asyncio.run(bench.run([t for pair in _interleave(theorems, unseen) for t in pair]))
     out: dict[str, Any] = {"run": str(run) if run else None, "trained_retriever": weights is not None, "lean": bench.lean}
@@ -187,6 +193,18 @@ def _weights(run: Path | None) -> DenseWeights | None:
     return DenseWeights.load(found[-1]) if found else None
 
 
+def _learned(run: Path | None) -> list[str]:
+    """Hashes of what a run learned and is measured here."""
+    if run is None:
+        return []
+    from prover.policies import checkpoint_of
+
+    files = [checkpoint_of(run) / "model.safetensors"] if _has_model(run) else []
+    files += [b for b in (learned_beside(files[0].parent, "rankers"),) if b is not None] if files else []
+    files += [f for x in (run, run.resolve().parent.parent) for f in sorted((x / "retrievers").glob("[0-9]*.npz"))[-1:]]
+    return [hashlib.sha256(f.read_bytes()).hexdigest() for f in files]
+
+
 def _curve(results: Sequence[_Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
     calls = [r.calls for r in results if r.theorem.name in names and r.verdict == "proved"]
     curve = {}
@@ -202,10 +220,11 @@ class _Bench:
 
     def __init__(
         self, index: LibraryIndex, weights: DenseWeights | None, run: Path | None, chosen: Sequence[Variant], calls: int,
-        results: list[_Result], record: Path | None, minutes: float | None, processes: int,
+        kept: Sequence[_Result], record: Path | None, minutes: float | None, processes: int,
     ) -> None:  # fmt: skip
+        """`kept`: what a record holds, of which this goes on with what was found under the same settings."""
         self.index, self.run_folder, self.chosen, self.calls = index, run, chosen, calls
-        self.results, self.record, self.processes = results, record, processes
+        self.record, self.processes = record, processes
         self.until = time.monotonic() + 60 * minutes if minutes is not None else None
         self.lean, self.steps, self.lean_s = "", 0, 0.0
         self.explorer = Explorer(index, 0, OFFERED)
@@ -226,7 +245,10 @@ class _Bench:
             v.name: PremiseSource(index, OFFERED if v.retriever else 0, v.retriever or "symbols", weights if v.trained else None)
             for v in chosen
         }
-        self._done = {(r.theorem.name, r.variant) for r in results}
+        what = (find_runtime().name, LIMITS, OFFERED, calls, SearchConfig(), EXPLORER_WEIGHT, _learned(run))
+        self.settings = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+        self.results = [r for r in kept if r.settings == self.settings]
+        self._done = {(r.theorem.name, r.variant) for r in self.results}
 
     def has(self, theorem: str, variant: Variant) -> bool:
         return (theorem, variant.name) in self._done
@@ -236,9 +258,7 @@ class _Bench:
         if not todo:
             return
         gate = asyncio.Semaphore(2 * self.processes)
-        # Heartbeats are the limit; the clock, which a busy machine runs slower by, only ends what would never end.
-        limits = Limits(heartbeats=2000, seconds=60)
-        async with LeanPool(self.processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
+        async with LeanPool(self.processes, limits=LIMITS, constants=True, terse=True) as pool, Auditor() as auditor:
             self.lean = pool.runtime.name
             # Neighbours share imports, so a process needs few environments at a time; blocks, so that a part is a fair sample.
             blocks = [sorted(todo[i : i + 64], key=lambda t: t.imports) for i in range(0, len(todo), 64)]
@@ -276,6 +296,8 @@ class _Bench:
                     said = verdicts[r.script]
                     r.verdict = f"{said.verdict}: {said.reason}"[:300] if said.reason else said.verdict
                     r.used = list(said.premises)
+            for r in mine:
+                r.settings = self.settings
             self.results += mine
             self._done |= {(r.theorem.name, r.variant) for r in mine}
             _write(self.record, mine)
@@ -304,7 +326,7 @@ def _write(record: Path | None, results: Sequence[_Result]) -> None:
         return
     rows = [
         {"theorem": r.theorem.name, "variant": r.variant, "calls": r.calls, "spent": r.spent, "script": r.script,
-         "used": r.used, "verdict": r.verdict}
+         "used": r.used, "verdict": r.verdict, "settings": r.settings}
         for r in results
     ]  # fmt: skip
     with record.open("a", encoding="utf-8") as f:

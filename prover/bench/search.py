@@ -42,7 +42,6 @@ from prover.search import Budget, Search, SearchConfig
 
 PREMISES = 6
 LIMITS = Limits(heartbeats=2000)
-"""Of the mixture with a trained model."""
 
 
 @dataclass(frozen=True)

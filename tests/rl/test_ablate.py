@@ -43,7 +43,6 @@ def test_variants_are_trained_compared_and_written(tmp_path):
     rows = list(groups.examples("rollouts"))
     assert rows and all(0 < len(data["rollouts"]) <= 8 for _, data in rows)
     assert {split_of(t.name) for t, _ in rows} == {"train"}
-    assert all(a.stats.get("correct", 0) <= a.stats.get("rollouts", 0) for a in groups.attempts("round 2"))
     # Rollouts of a theorem are draws, not one of them repeated, and what they teach is a difference between them.
     drawn = [Counter(json.dumps(r["decisions"]) for r in data["rollouts"]) for _, data in rows]
     assert sum(len(c) > 1 for c in drawn) > len(drawn) / 2, drawn

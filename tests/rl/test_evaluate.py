@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from prover.lean.runtime import find_runtime
 from prover.lean.server import Limits
 from prover.lean.theorem import Theorem
 from prover.models.base import Suggestion
+from prover.policies import provers_named
 from rl import contestant as c
 from rl import evaluate as e
 from rl.algorithms.tactic_ranking import train_ranker
@@ -224,6 +226,18 @@ def test_results_are_known_by_what_they_depend_on(place):
     assert len({key(), *changed}) == 7
     moved = replace(c.contestant(str(place / "runs/one")), checkpoint="elsewhere", name="elsewhere")
     assert key(prover=moved) == changed[4], "where a checkpoint lies does not matter"
+
+
+@pytest.mark.parametrize(
+    ("settings", "uses"), [("", True), ("[prover]\nuse_value = false", False), ('[learn]\nvalue = "none"', False)]
+)
+def test_a_value_that_a_run_did_not_learn_or_use_is_not_used_afterwards(place, tmp_path, settings: str, uses: bool):
+    run = tmp_path / "run"
+    shutil.copytree(place / "runs/one", run)
+    (run / "config.toml").write_text(settings)
+    assert c.contestant(str(run)).config.use_value is uses
+    (prover,) = provers_named(str(run))
+    assert (prover.value is not None) is uses
 
 
 def test_seeds_that_are_not_complete_are_no_result(tmp_path):

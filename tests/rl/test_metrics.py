@@ -50,7 +50,7 @@ def everything() -> dict[str, float]:
         **metrics.of_lean([{"steps": 100.0, "lean_s": 3.0, "restarts": 0.0, "rss_mb": 400.0}], after, 10.0),
         **metrics.of_model({"queries": 5.0, "seconds": 1.0}, {"queries": 55.0, "seconds": 3.0}, 10.0),
         **metrics.system(90.0, 0.05, 10.0, 8.0),
-        **metrics.queues({"tasks": 3}),
+        **metrics.queues({"audits": 3}),
         **metrics.rewards({"progress": 0.5}),
         **calibration.metrics(calibration.predictions(ROUND)),
     }
@@ -63,7 +63,7 @@ def test_the_page_says_what_the_code_says():
 def test_what_is_measured_is_documented_and_what_is_documented_is_measured():
     names = everything()
     assert metrics.undocumented(names) == []
-    # These the trainer and the learner name themselves; tests/rl/test_tracking.py reads them back from a wandb file.
+    # These the trainer and the learner name themselves; tests/rl/test_training.py reads them back from a wandb file.
     elsewhere = {"round", "held_out/{searcher}/{calls}", "learner/{metric}"}
     unused = [p for p in metrics.METRICS if p not in elsewhere and not any(_fits(p, n) for n in names)]
     assert unused == []
@@ -96,7 +96,7 @@ def test_a_round_by_hand():
     assert (found["proofs/new"], found["proofs/known"]) == (1, 1)
     assert found["cost/lean_calls_per_proof"] == 25 and found["cost/lean_calls_per_new_proof"] == 50
     assert found["proofs/length/1"] == 1 and found["proofs/length/3-4"] == 1 and found["proofs/mean_length"] == 2.5
-    assert found["model/entropy"] == 1.5 and found["model/tokens_per_second"] == 50
+    assert found["model/entropy"] == 1.5 and found["model/tokens_per_second"] == 20
     assert found["search/own_share"] == pytest.approx(0.1) and found["search/idle_share"] == pytest.approx(0.2)
     assert (found["staleness/mean"], found["staleness/max"]) == (1, 2)
     assert (found["lean/steps_per_second"], found["lean/utilisation"], found["lean/restarts"]) == (20, 0.5, 1)
@@ -115,6 +115,15 @@ def test_nothing_to_say_is_nothing_said():
     assert metrics.of_attempts([], set(), 1.0) == {} and metrics.staleness([], 3) == {}
     failed = [attempt("x", "budget")]
     assert not any(n.startswith(("cost/lean_calls_per", "proofs/mean")) for n in metrics.of_attempts(failed, set(), 1.0))
+    assert "model/tokens_per_second" not in metrics.of_attempts(failed, set(), 1.0), "no model took part"
+    rollouts = [Attempt("round 2", theorem("x"), "budget", 9, None, 1.0, stats={"rollouts": 8}, model_version=1)]
+    assert not any(n.startswith(("search/", "model/")) for n in metrics.of_attempts(rollouts, set(), 1.0))
+
+
+def test_the_time_of_several_model_servers_is_shared():
+    found = metrics.of_model({}, {"queries": 10.0, "seconds": 12.0, "servers": 2.0}, 10.0)
+    assert found == {"model/queries_per_second": 1.0, "model/utilisation": 0.6}
+    assert metrics.of_model({}, {"queries": 0.0, "seconds": 0.0, "servers": 0.0}, 10.0) == {}, "none answered"
 
 
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
