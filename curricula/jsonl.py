@@ -71,17 +71,20 @@ def theorem_of_row(row: dict[str, Any], where: str, imports: Sequence[str] = ())
     body = whole.body
     at = len(body) - len(text) + start if body.endswith(text) else _last_theorem(body)
     assert at is not None
-    declared = re.match(r"(?:theorem|lemma|example)\b\s*((?:«[^»]*»|[^\s({\[⦃:])+)?", body[at:])
+    declared = re.match(r"(?:theorem|lemma|example)\b\s*((?:«[^»]*»|[^\s({\[⦃:.]|\.(?!\{))+)?(?:\.\{([^}]*)\})?", body[at:])
     assert declared is not None
     statement = _without_proof(body[at + declared.end() :])
     own_name = declared.group(1) or ""
-    # Universes and attributes stay where they are: `foo.{u}` is part of how a theorem is declared.
+    # The universes of `foo.{u, v}` are declared before it: the name is only the name.
+    known = {u for line in re.findall(r"^\s*universe (.*)$", body[:at], re.M) for u in line.split()}
+    universes = " ".join(u for u in re.findall(r"[^\s,]+", declared.group(2) or "") if u not in known)
     if split_statement(statement) is None:
         raise UserError(f"{where}: `{field}` has no `:` before its type")
     shown = own_name or (lean_name(name, where) if name else "")
     if not shown:
         raise UserError(f"{where}: no name: one of {', '.join(NAMES)} is needed")
-    return Theorem(shown, statement, imports=used, context=body[:at].strip("\n "), source=where)
+    context = body[:at].strip("\n ") + (f"\nuniverse {universes}" if universes else "")
+    return Theorem(shown, statement, imports=used, context=context.strip("\n "), source=where)
 
 
 def _last_theorem(text: str) -> int | None:

@@ -14,6 +14,9 @@ def write_whole(path: Path, data: bytes) -> None:
     target = path.resolve() if path.is_symlink() else path
     scratch = None
     try:
+        if target.exists() and not target.is_file():  # a pipe or a device is written to and not replaced
+            target.write_bytes(data)
+            return
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as f:
             scratch = f.name
             f.write(data)

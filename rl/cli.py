@@ -49,7 +49,7 @@ def _train(
 
     overrides, as_json = set, json
     if resume is not None:
-        if config is not None or overrides:
+        if config is not None or overrides or name is not None or seed is not None or dry_run:
             raise UserError("--resume goes on with the saved configuration: leave the others out")
         trainer = Trainer.resume(resume, quiet=as_json)
     else:
@@ -66,6 +66,11 @@ def _train(
         if (chosen.folder / "summary.json").exists():
             chosen = replace(chosen, name=_next_name(chosen))
         elif (chosen.folder / "ledger.sqlite").exists():
+            if (other := _difference(chosen)) is not None:
+                raise UserError(
+                    f"{chosen.folder} is an unfinished run with {other}: `turnstile train --resume {chosen.folder}` goes on with it, "
+                    "--name gives this one another folder"
+                )
             print(f"turnstile: going on with the unfinished run {chosen.folder}", file=sys.stderr)
             return _train(resume=chosen.folder, json=as_json)
         trainer = Trainer(chosen, quiet=as_json)
@@ -80,6 +85,18 @@ def _train(
     if as_json:
         print(dumps(summary))
     return 0
+
+
+def _difference(config: RunConfig) -> str | None:
+    """What a run's saved configuration says otherwise than this one, as `learn.rounds=3, not 10`; None where it is the same."""
+    saved = config_module.load(config.folder / "config.toml")
+    there, wanted = (config_module.dump(replace(c, runs="", name="")).splitlines() for c in (saved, config))
+    table = ""
+    for a, b in zip(there, wanted, strict=False):
+        table = a.strip("[]") + "." if a.startswith("[") and "=" not in a else table
+        if a != b:
+            return f"{table}{a.replace(' = ', '=', 1)}, not {b.partition(' = ')[2] or b}"
+    return None if len(there) == len(wanted) else "other settings"
 
 
 def _next_name(config: RunConfig) -> str:
@@ -260,6 +277,8 @@ def _report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json
     if (results := batch_results(run)) is not None and not (run / "ledger.sqlite").exists():
         target = out or results.with_suffix(".html")
         check_writable(target)
+        if target.resolve() == results.resolve():
+            raise UserError(f"{target}: is the results themselves, and would be written over: name another page with --out")
         write_whole(target, gallery(results).encode())
         print(dumps({"page": str(target)}) if json else target)
         return 0
@@ -270,6 +289,8 @@ def _report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json
         raise UserError(f"{run}: no such folder; give a run's, e.g. runs/demonstration")
     target = out or run / "report.html"
     check_writable(target)
+    if target.exists() and target.resolve().is_relative_to(run.resolve()) and target.suffix != ".html":
+        raise UserError(f"{target}: is a part of the run, and would be written over: name another page with --out")
     write_whole(target, report_page(run).encode())
     ledger = Ledger.open(run, readonly=True)
     figures, found = rounds.figures(ledger), evaluate.results(ledger)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -266,11 +269,26 @@ def check(config: RunConfig) -> RunConfig:
         raise UserError('learn.targets = "visits" belongs to expert_iteration')
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
+    if not config.name.strip() or not config.name.isprintable() or config.name in (".", ".."):
+        raise UserError(f"name={config.name!r}: a run needs a name, on one line: its folder's")
+    for name, value in _numbers(config):
+        if not math.isfinite(value):
+            raise UserError(f"{name} must be a number, not {value}")
+    t = config.theorems
+    for name, value, least in (
+        ("limit", t.limit, 1), ("per_module", t.per_module, 1), ("held_out_per_module", t.held_out_per_module, 0),
+        ("held_out_limit", t.held_out_limit, 0),
+    ):  # fmt: skip
+        if value is not None and (type(value) is not int or value < least):
+            raise UserError(f"theorems.{name} must be a whole number of at least {least}, not {value!r}")
+    if not config.replay.half_life > 0:
+        raise UserError(f"replay.half_life must be above 0, not {config.replay.half_life}")
     for name, value in (("learn.lambda_", c.lambda_), ("learn.fresh_names", c.fresh_names)):
         if not 0.0 <= value <= 1.0:
             raise UserError(f"{name} must be in [0, 1], not {value}")
     for name, value in (
         ("learn.rounds", c.rounds), ("prover.provers", config.prover.provers), ("prover.concurrent", config.prover.concurrent),
+        ("prover.in_flight", config.prover.in_flight), ("prover.suggestions", config.prover.suggestions), ("learn.first_calls", c.first_calls),
         ("learn.calls", c.calls), ("eval.calls", config.eval.calls), ("eval.validation_calls", config.eval.validation_calls),
         ("ray.model_servers", config.ray.model_servers),
         ("learn.ranks", c.ranks), ("replay.capacity", config.replay.capacity), ("replay.on_disk", config.replay.on_disk),
@@ -286,6 +304,16 @@ def check(config: RunConfig) -> RunConfig:
     return config
 
 
+def _numbers(table: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    """(name, value) of every float in a configuration."""
+    for f in fields(table):
+        value = getattr(table, f.name)
+        if is_dataclass(value):
+            yield from _numbers(value, f"{where}{f.name}.")
+        elif isinstance(value, float):
+            yield f"{where}{f.name}", value
+
+
 def dump(config: RunConfig) -> str:
     """The effective configuration as TOML."""
 
@@ -296,7 +324,7 @@ def dump(config: RunConfig) -> str:
             return repr(v)
         if isinstance(v, (tuple, list)):
             return "[" + ", ".join(value(x) for x in v) + "]"
-        return '"' + str(v).replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(str(v), ensure_ascii=False)
 
     data = asdict(config)
     lines = [f"format = {FORMAT}"]

@@ -95,7 +95,9 @@ class Dispatch:
             starting = {m.ready: i for i, m in fleet.members.items() if not m.up}
             if not self._searching and not self._judging and not self._left():
                 return
-            if not any(m.up for m in fleet.members.values()) and time.monotonic() - began > START_LIMIT:
+            if any(m.up for m in fleet.members.values()):
+                began = time.monotonic()  # if all of them die, their replacements have as long as the first ones
+            elif time.monotonic() - began > START_LIMIT:
                 raise UserError(f"no prover was ready within {START_LIMIT:.0f} s; `turnstile doctor` says what Lean lacks")
             refs = [*self._searching, *self._judging, *starting]
             if not refs:

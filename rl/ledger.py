@@ -83,7 +83,7 @@ class Ledger:
         if readonly and not path.exists():
             raise UserError(f"{path}: no ledger here; is this a run folder?")
         try:
-            target = f"file:{path}?mode=ro" if readonly else str(path)
+            target = f"{path.absolute().as_uri()}?mode=ro" if readonly else str(path)
             self._db = sqlite3.connect(target, uri=readonly, timeout=30)
             if not readonly:
                 self._db.execute("pragma journal_mode=wal")
@@ -96,6 +96,19 @@ class Ledger:
             self.set("format", FORMAT)
         elif version != FORMAT:
             raise UserError(f"{path}: made by another version (format {version}, this one reads {FORMAT})")
+
+    @staticmethod
+    def begun(path: Path) -> bool:
+        """False for a file that a kill left before anything was in it: a ledger of a run that is still to begin."""
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+        try:
+            return db.execute("select 1 from meta where key = 'format'").fetchone() is not None
+        except sqlite3.OperationalError as e:
+            return "no such table" not in str(e)
+        except sqlite3.DatabaseError:
+            return True
+        finally:
+            db.close()
 
     @classmethod
     def open(cls, path: Path, readonly: bool = False) -> Ledger:
@@ -151,14 +164,20 @@ class Ledger:
         return {r[0] for r in self._db.execute("select theorem from attempts where phase = ?", (phase,))}
 
     def proofs(self) -> Iterator[Attempt]:
-        """Every audited proof, one a theorem: the shortest, the oldest of equals."""
+        """Every audited proof, one a theorem: the shortest, the oldest of equals. Theorems of one name may be several."""
         best: dict[str, Attempt] = {}
         for a in self.attempts():
             if a.outcome == "proved" and a.script is not None:
-                known = best.get(a.theorem.name)
+                known = best.get(key := theorem_json(a.theorem))
                 if known is None or len(a.script) < len(known.script or ""):
-                    best[a.theorem.name] = a
+                    best[key] = a
         yield from best.values()
+
+    def claims(self) -> Iterator[tuple[Theorem, str]]:
+        """Every (theorem, script) that was accepted in any attempt, each once, oldest first."""
+        sql = "select spec, script from attempts where outcome = 'proved' and script is not null group by spec, script order by min(id)"
+        for spec, script in self._db.execute(sql):
+            yield theorem_from_json(spec), script
 
     def examples(self, kind: str) -> Iterator[tuple[Theorem, dict[str, Any]]]:
         """Examples of a kind with the theorem they came from, oldest first."""

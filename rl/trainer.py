@@ -69,8 +69,11 @@ class Trainer:
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
-        self.best = {a.theorem.name: a.stats.get("steps", 1) for a in self.ledger.proofs()}
+        self.best: dict[str, int] = {}
         """Tactics in the shortest audited proof of each theorem."""
+        for a in self.ledger.attempts():
+            if a.outcome == "proved" and "steps" in a.stats and not a.phase.startswith("eval "):
+                self.best[a.theorem.name] = min(a.stats["steps"], self.best.get(a.theorem.name, a.stats["steps"]))
         self.began = time.monotonic() - (self.ledger.get("seconds") or 0.0)
 
     @classmethod
@@ -78,7 +81,8 @@ class Trainer:
         """Go on with the run in `folder`. Raises UserError if there is none or another version made it."""
         if not (folder / "ledger.sqlite").exists():
             raise UserError(f"{folder}: no run here (no ledger.sqlite); runs are folders under runs/")
-        Ledger(folder / "ledger.sqlite", readonly=True).close()
+        if Ledger.begun(folder / "ledger.sqlite"):
+            Ledger(folder / "ledger.sqlite", readonly=True).close()
         saved = config_module.load(folder / "config.toml")
         return cls(config_module.replace(saved, runs=str(folder.parent), name=folder.name), quiet)
 
@@ -100,7 +104,8 @@ class Trainer:
                 for baseline, what in BASELINES.items():
                     self._measure(baseline, f"nothing learned: {what}")
             for r in range(1, c.learn.rounds + 1):
-                if r > 3 and self.elapsed > 60 * c.max_minutes and self.ledger.get(f"learned {r}") is None:
+                begun = self.ledger.done(f"round {r}") or self.ledger.get(f"learned {r}") is not None
+                if r > 3 and self.elapsed > 60 * c.max_minutes and not begun:
                     self.tracker.say(f"round {r} left out: {self.elapsed / 60:.0f} minutes are used")
                     break
                 self._round(r)
@@ -265,6 +270,8 @@ class Trainer:
         )
 
     def _measure(self, policy: str, label: str) -> None:
+        if not self.held_out:
+            return
         c = self.config
         calls = min(c.eval.calls, 6) if policy == "portfolio" else c.eval.calls
         tasks = [

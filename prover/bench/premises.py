@@ -329,8 +329,8 @@ def _write(record: Path | None, results: Sequence[_Result]) -> None:
          "used": r.used, "verdict": r.verdict, "settings": r.settings}
         for r in results
     ]  # fmt: skip
-    with record.open("a", encoding="utf-8") as f:
-        f.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    with record.open("ab") as f:
+        f.write("".join(json.dumps(row) + "\n" for row in rows).encode())
         f.flush()
         os.fsync(f.fileno())
 
@@ -339,16 +339,20 @@ def _read(record: Path | None, theorems: Sequence[Theorem]) -> list[_Result]:
     if record is None or not record.exists():
         return []
     known = {t.name: t for t in theorems}
-    found = []
-    for n, line in enumerate(record.read_text(encoding="utf-8").splitlines(), 1):
+    found: dict[tuple[str, str, str], _Result] = {}
+    whole, _, torn = record.read_bytes().rpartition(b"\n")
+    for n, line in enumerate(whole.split(b"\n") if whole else (), 1):
         try:
             row = json.loads(line)
             name = row.pop("theorem")
             if name in known:
-                found.append(_Result(known[name], **row))
+                result = _Result(known[name], **row)
+                found.setdefault((name, result.variant, result.settings), result)
         except (ValueError, TypeError, KeyError):
             raise UserError(f"{record}:{n}: not a row of this benchmark; give another file, or remove it") from None
-    return found
+    if torn:  # a kill left half a line
+        os.truncate(record, len(whole) + bool(whole))
+    return list(found.values())
 
 
 def gains(curves: dict[str, Any]) -> dict[str, Any]:

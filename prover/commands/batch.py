@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from prover.attempt import Found, Prover
-from prover.commands.output import say
+from prover.commands.output import one_line, say
+from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem
@@ -44,6 +45,8 @@ class Settings:
     """Limits of a theorem besides its Lean calls."""
     mark: bool = False
     """Whether to leave a comment behind every `sorry` that stays."""
+    project: bool = False
+    """Whether the tasks are those of many files."""
 
     @property
     def wants_premises(self) -> bool:
@@ -81,15 +84,21 @@ def document(tasks: list[dict[str, Any]], began: float, interrupted: bool, lean:
 
 
 def page_written(settings: Settings, found: Found, name: str, number: int, total: int) -> None:
-    """Write the search's page, where one is asked for: into a folder where there are several tasks."""
+    """Write the search's page, where one is asked for: into a folder where there are several tasks. That it cannot be written is
+    said, and ends nothing."""
     if settings.tree is None or not found.page:
         return
     path = settings.tree
-    if total > 1:
-        path.with_suffix("").mkdir(exist_ok=True)
+    if total > 1 or settings.project or path.is_dir():
+        folder = path if path.is_dir() else path.with_suffix("")
         safe = re.sub(r"[^\w.-]+", "_", name)[:80]
-        path = path.with_suffix("") / f"{number + 1:04}-{safe}.html"
-    write_whole(path, found.page.encode())
+        path = folder / f"{number + 1:04}-{safe}.html"
+        with contextlib.suppress(FileExistsError):  # a file of that name: said below
+            folder.mkdir(exist_ok=True)
+    try:
+        write_whole(path, found.page.encode("utf-8", "replace"))
+    except UserError as error:
+        say(f"turnstile: no page of {one_line(name)}: {error}")
 
 
 @contextlib.contextmanager

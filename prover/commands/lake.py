@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.commands.batch import Settings
-from prover.commands.lean_file import prove_file
+from prover.commands.lean_file import prove_file, write_over
 from prover.commands.output import say
 from prover.commands.results import Results
 from prover.errors import UserError
@@ -76,13 +76,14 @@ async def prove_project(
     began = time.monotonic()
     tasks: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
+    over: list[tuple[LeanText, bytes, dict[str, Any]]] = []
     interrupted, lean = False, ""
     use_project(folder)
     texts, far = _in_order(project_files(project), project)
     if len(far) == len(texts):
         raise UserError(f"{folder}: no file with a `sorry` can be had: {far[texts[0].path]}")
     if out is not None:
-        _copy(project, out)
+        _copy(project, out, resumed=bool(log.rows))
     done: dict[str, Standing] = {}
     for text in texts:
         reason = far.get(text.path, "")
@@ -103,20 +104,41 @@ async def prove_project(
         entry.update(proved=answer["proved"], total=answer["total"])
         tasks += [{"file": text.path, **task} for task in answer["tasks"]]
         say(f"turnstile: {text.path}: {answer['proved']} of {answer['total']} proved")
-        if in_place or out is not None:
-            target = Path(text.path) if out is None else out / Path(text.path).relative_to(folder)
+        if out is not None:
+            target = out / Path(text.path).relative_to(folder)
             write_whole(target, filled)
             entry["out"] = str(target)
+        elif in_place:
+            over.append((text, filled, entry))
+            if log.path is None:
+                _write_over(over)
+    # A results file is about the files as they were: until all is done they stay so, and it can be gone on from.
+    if interrupted and over:
+        say(f"turnstile: the files are as they were; the same command with --resume goes on from {log.path}")
+    else:
+        _write_over(over)
     return {
         "tasks": tasks, "files": files, "proved": sum(t["outcome"] == "proved" for t in tasks), "total": len(tasks),
         "interrupted": interrupted, "lean": lean, "seconds": round(time.monotonic() - began, 2),
     }, b""  # fmt: skip
 
 
-def _copy(project: Project, out: Path) -> None:
-    """The project's own files as they are: what is filled then goes over them, and the whole can be built and verified."""
+def _write_over(over: list[tuple[LeanText, bytes, dict[str, Any]]]) -> None:
+    """Write filled files over the originals, and note where in their entries."""
+    while over:
+        text, filled, entry = over.pop(0)
+        entry["out"] = str(write_over(text, filled))
+
+
+def _copy(project: Project, out: Path, resumed: bool) -> None:
+    """The project's own files as they are: what is filled then goes over them, and the whole can be built and verified.
+
+    `resumed`: what is there already was filled before, perhaps, and stays.
+    """
     extra = [project.folder / name for name in _ALSO if (project.folder / name).is_file()]
     for path in [*project.files(), *extra]:
         target = out / path.relative_to(project.folder)
+        if resumed and target.exists():
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, path.read_bytes())

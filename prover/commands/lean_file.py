@@ -7,18 +7,20 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from curricula.lean_file import Hole, load_file
 from prover.attempt import Found, attempt
 from prover.commands.batch import Settings, document, page_written, stoppable, until
 from prover.commands.marks import mark, without_marks
-from prover.commands.output import one_line
+from prover.commands.output import one_line, say
 from prover.commands.progress import Report, progress
 from prover.commands.results import Results
 from prover.commands.verify import explain_import
 from prover.crew import IN_TURN, premises_for
 from prover.errors import UserError
+from prover.files import write_whole
 from prover.filling import Filled, Filler, Standing
 from prover.lean.project import Imports, Project, imports_of
 from prover.lean.server import LeanDied, LeanError, LeanServer
@@ -101,7 +103,8 @@ async def prove_file(
                         remarks = await _look(mine[i][0], server, found) if settings.look else ()
                         rows[i] = row(i, found, remarks)
                         log.add(rows[i])
-                        page_written(settings, found, name, i, len(holes))
+                        shown = f"{Path(text.path).stem}-{name}" if settings.project else name
+                        page_written(settings, found, shown, i, len(holes))
                         report(name, found.outcome, found.lean_calls)
 
                 await asyncio.gather(*(work() for _ in range(IN_TURN)))
@@ -138,6 +141,20 @@ async def prove_file(
         edits += [e for h, t in left if (e := mark(text, h.start, h.stop, t["outcome"], t["lean_calls"])) is not None]
     answer = {**document(tasks, began, interrupted), "unreached": unreached}
     return answer, text.to_bytes(edits), Standing("", text, found_holes, filled.texts)
+
+
+def write_over(text: LeanText, filled: bytes) -> Path:
+    """Write a filled file over the one that was read; beside it where that is another one by now. Gives where, and says so."""
+    path = Path(text.path)
+    try:
+        same = path.read_bytes() == text.to_bytes([])
+    except OSError:
+        same = False
+    if not same:
+        path = path.with_name(f"{path.name}.filled")
+        say(f"turnstile: {text.path} was changed since it was read, and stays so: the filled one is {path}")
+    write_whole(path, filled)
+    return path
 
 
 async def _before(server: LeanServer, imports: Imports, done: Mapping[str, Standing]) -> list[Standing]:

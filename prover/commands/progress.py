@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from prover.commands.output import say
+from prover.commands.output import plain, say
 
 EVERY_S = 30.0
 """Between lines, where there is no terminal."""
@@ -64,12 +64,13 @@ def progress(total: int, what: str, extra: Callable[[], str] = lambda: "") -> It
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = [TextColumn(what), BarColumn(), TextColumn("{task.fields[pace]}"), TextColumn("{task.fields[name]}")]
+    fields = (TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in ("pace", "name"))
+    columns = [TextColumn(what), BarColumn(), *fields]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, name="", pace="")
 
         def advance(name: str, outcome: str, calls: int) -> None:
             pace.add(outcome, calls)
-            bar.update(task, advance=1, name=name[:30], pace=pace.text(extra()))
+            bar.update(task, advance=1, name=plain(name)[:30], pace=pace.text(extra()))
 
         yield advance

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import tyro
 
 from prover.commands.batch import Settings, workers_for
-from prover.commands.lean_file import prove_file
-from prover.commands.output import answer, say
+from prover.commands.lean_file import prove_file, write_over
+from prover.commands.output import answer, plain, say
 from prover.commands.results import Results
 from prover.commands.theorems import prove_theorems
 from prover.errors import UserError
@@ -106,7 +106,7 @@ def prove(
     if project is not None:
         return _project(
             project, Settings(provers_named(policy, seed), budget, workers_for(workers, 2), tree=tree, limit=limit,
-                              seed=seed, policy=policy, look=look, within=within, mark=mark_failed),
+                              seed=seed, policy=policy, look=look, within=within, mark=mark_failed, project=True),
             out, in_place, results, resume, [disprove > 0, total_budget is not None, ray is not None], json,
         )  # fmt: skip
     text, theorems = _input(target, statement, name, imports, sources)
@@ -121,7 +121,7 @@ def prove(
     if mark_failed and text is None:
         raise UserError("--mark-failed is for .lean files: other inputs have no `sorry` to leave a comment behind")
     destination = Path(text.path) if text is not None and in_place else out
-    for path in (destination, tree, results):
+    for path in (destination, None if tree is not None and tree.is_dir() else tree, results):
         if path is not None:
             check_writable(path)
     if resume and results is None:
@@ -154,7 +154,14 @@ def prove(
             document, filled = asyncio.run(prove_theorems(theorems, settings, log))
     finally:
         log.close()
-    if destination is not None:
+    if text is not None and in_place:
+        if document["interrupted"] and results is not None:
+            destination = None  # the file stays what the results are about
+            filled = b""
+            say(f"turnstile: {text.path} is as it was; the same command with --resume goes on from {results}")
+        else:
+            destination = write_over(text, filled)
+    elif destination is not None:
         write_whole(destination, filled)
     document = {"input": target or name, "policy": policy, "budget": budget, **document}
     document["out"] = str(destination) if destination is not None else None
@@ -197,9 +204,10 @@ def _project(
         raise UserError("--in-place is without --out")
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; for a project, --out names a folder")
-    if results is not None:
-        check_writable(results)
-    elif resume:
+    for path in (results, settings.tree):
+        if path is not None and not (path is settings.tree and path.is_dir()):
+            check_writable(path)
+    if results is None and resume:
         results = folder / "results.jsonl"
     own = Project(folder)
     inside = [text.text for text in project_files(own)]
@@ -240,11 +248,11 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
     for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "the statement"):
         table.add_column(title)
     for task in document["tasks"]:
-        last = (task["proof"] or task["reason"]).replace("\n", " ↵ ")
+        last = plain((task["proof"] or task["reason"]).replace("\n", " ↵ "))
         colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
         table.add_row(
-            str(task["line"] or ""), Text(task["name"]), Text(task["outcome"], colour),
-            str(task["lean_calls"]), Text(last[:100]), Text("; ".join(r["text"] for r in task["remarks"])),
+            str(task["line"] or ""), Text(plain(task["name"])), Text(task["outcome"], colour),
+            str(task["lean_calls"]), Text(last[:100]), Text(plain("; ".join(r["text"] for r in task["remarks"]))),
         )  # fmt: skip
     Console(stderr=True).print(table)
     say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")

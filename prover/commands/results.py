@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from prover.files import write_whole
 
 FORMAT = 2
 ON_DISK = ("outline",)
@@ -32,17 +31,30 @@ class Results:
         self._file = None
         if path is None:
             return
-        if resume and path.exists() and path.stat().st_size:
-            self._read(path)
-        elif path.exists() and path.stat().st_size:
-            raise UserError(f"{path}: there already: --resume goes on with it, or remove it")
-        else:
-            write_whole(path, (json.dumps(self._asked, ensure_ascii=False) + "\n").encode())
-        self._file = path.open("a", encoding="utf-8")
+        try:
+            self._file = path.open("a", encoding="utf-8", errors="replace")  # half a surrogate pair of a model's must end nothing
+        except OSError as e:
+            raise UserError(f"{path}: cannot be written: {e.strerror or e}") from None
+        try:
+            self._begin(path, resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, path: Path, resume: bool) -> None:
+        """Lock the file before anything is read, cut or written: another process may be at work on it."""
+        assert self._file is not None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{path}: another turnstile writes to it now; wait for it, or end it") from None
+        if path.stat().st_size and not resume:
+            raise UserError(f"{path}: there already: --resume goes on with it, or remove it")
+        if path.stat().st_size and not _only_begun(path):
+            self._read(path)
+            return
+        os.truncate(path, 0)
+        self._line(self._asked)
 
     def _read(self, path: Path) -> None:
         """Take what is there, and cut off a last line that a kill left half written."""
@@ -75,14 +87,25 @@ class Results:
         """Remember a task's line; on the disk when this returns."""
         self._keep(row)
         if self._file is not None:
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._line(row)
+
+    def _line(self, row: dict[str, Any]) -> None:
+        assert self._file is not None
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _only_begun(path: Path) -> bool:
+    """Whether a kill left no more than a part of the first line, which begins like one of ours."""
+    with path.open("rb") as file:
+        first = file.readline()
+    return not first.endswith(b"\n") and (b'{"turnstile_results"'.startswith(first[:20]) or first.startswith(b'{"turnstile_results"'))
 
 
 def _each_line(path: Path, take: Callable[[int, dict[str, Any]], None]) -> int:

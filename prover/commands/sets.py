@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from prover.commands.output import answer
+from prover.commands.output import answer, plain
 
 
 def sets(
@@ -65,7 +65,7 @@ def _theorems(name: str, json: bool) -> int:
         )
         return 0
     for t in theorems:
-        print(f"{t.name}  {' '.join((t.statement or f'(library: {t.source})').split())}")
+        print(plain(t.name), plain(" ".join((t.statement or f"(library: {t.source})").split())), sep="  ")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from prover.commands.output import answer, one_line, say
+from prover.commands.output import answer, one_line, plain, say
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.project import Imports, Project, imports_of, is_project, project_of
@@ -196,9 +196,8 @@ def run_proofs(folder: Path) -> Iterator[Claim]:
     except ModuleNotFoundError as error:
         raise UserError(f"reading a run needs the Python module {error.name}: `turnstile doctor` says more") from None
     book = Ledger.open(ledger, readonly=True)
-    for claim in book.proofs():
-        if claim.script is not None:
-            yield Claim(claim.theorem.name, claim.theorem, claim.script)
+    for theorem, script in book.claims():
+        yield Claim(theorem.name, theorem, script)
 
 
 def verdict_line(verdict: Verdict) -> dict[str, Any]:
@@ -337,13 +336,8 @@ def _show(verdict: Verdict, json: bool, tally: dict[str, int]) -> None:
         answer(line, indent=None)
     else:
         # A name may hold a line break and a reason what a proof made Lean say: neither may look like another verdict.
-        name, reason = _plain(line["name"]), _plain(line["reason"])
+        name, reason = plain(line["name"]), plain(line["reason"])
         print(f"{line['verdict']:<8} {name}" + (f"  {reason}" if reason else ""), flush=True)
-
-
-def _plain(text: str) -> str:
-    """On one line, and without what a terminal obeys."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in one_line(text))
 
 
 def _total(tally: dict[str, int], lean: str) -> None:

@@ -102,7 +102,8 @@ class Project:
         return [
             path
             for path in sorted(self.folder.rglob("*.lean"))
-            if path.name != "lakefile.lean" and self._owns(path.parent)
+            # Editors leave locks like `.#A.lean`, which are no files, and copies like `._A.lean`, which are no Lean.
+            if path.name != "lakefile.lean" and not path.name.startswith(".") and path.is_file() and self._owns(path.parent)
         ]
 
     def _owns(self, folder: Path) -> bool:

@@ -108,3 +108,17 @@ def test_imports_for_what_names_none(tmp_path: Path) -> None:
     ]
     file.write_text("\n".join(json.dumps(r) for r in rows))
     assert [t.imports for t in load_jsonl(file, ["Mathlib"])] == [("Init", "Mathlib"), ("Init", "B")]
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "statement", "context"),
+    [
+        ("theorem foo.{u} (α : Type u) : α = α := by sorry", "foo", "(α : Type u) : α = α", "universe u"),
+        ("theorem a.foo.{u, v} (α : Type u) (β : Type v) : α = α := by sorry", "a.foo", "(α : Type u) (β : Type v) : α = α", "universe u v"),
+        ("universe u\ntheorem foo.{u} (α : Type u) : α = α := by sorry", "foo", "(α : Type u) : α = α", "universe u"),
+        ("theorem a.b (n : Nat) : n = n := by sorry", "a.b", "(n : Nat) : n = n", ""),
+    ],
+)  # fmt: skip
+def test_universes_of_a_declaration(source: str, name: str, statement: str, context: str) -> None:
+    t = theorem_of_row({"formal_statement": source}, "x.jsonl:1")
+    assert (t.name, t.statement, t.context) == (name, statement, context)

@@ -43,6 +43,22 @@ def test_mistakes_are_named(tmp_path, text, message):
     assert str(path) in str(e.value)
 
 
+def test_texts_come_back_as_they_were(tmp_path):
+    c = config.override(config.RunConfig(), ("name=a #2", 'serve.start="x\\ty\\"z\\\\"'))
+    (tmp_path / "again.toml").write_text(config.dump(c))
+    assert config.load(tmp_path / "again.toml") == c and c.serve.start == 'x\ty"z\\'
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ['name=""', 'name="a\\nb"', "theorems.limit=-5", 'theorems.limit="abc"', "theorems.per_module=0", "replay.half_life=0.0",
+     "learn.seconds=nan", "max_minutes=inf", "prover.in_flight=0"],
+)  # fmt: skip
+def test_what_would_fail_an_hour_later_is_refused_now(setting):
+    with pytest.raises(UserError, match=setting.partition("=")[0]):
+        config.check(config.override(config.RunConfig(), (setting,)))
+
+
 def test_an_override_without_a_value_is_refused():
     with pytest.raises(UserError, match="table.key=value"):
         config.override(config.RunConfig(), ("learn.rounds",))
@@ -52,3 +68,18 @@ def test_an_override_without_a_value_is_refused():
 def test_numbers_that_make_no_sense_are_named(setting):
     with pytest.raises(UserError, match=setting.split("=")[0]):
         config.check(config.override(config.RunConfig(), (setting,)))
+
+
+def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(tmp_path):
+    from rl.cli import _train
+
+    folder = tmp_path / "runs" / "x"
+    folder.mkdir(parents=True)
+    own = config.override(config.RunConfig(), ("name=x", f"runs={tmp_path / 'runs'}", "learn.rounds=3"))
+    (folder / "config.toml").write_text(config.dump(own))
+    (folder / "ledger.sqlite").touch()
+    with pytest.raises(UserError, match=r"learn\.rounds=3, not 10"):
+        _train(set=("name=x", f"runs={tmp_path / 'runs'}", "learn.rounds=10"))
+    for more in ({"seed": 1}, {"name": "y"}, {"dry_run": True}):
+        with pytest.raises(UserError, match="leave the others out"):
+            _train(resume=folder, **more)

@@ -68,3 +68,35 @@ def test_readonly_cannot_write(tmp_path):
     ledger = Ledger.open(tmp_path, readonly=True)
     with pytest.raises(sqlite3.OperationalError):
         ledger.set("x", 1)
+
+
+def test_every_accepted_proof_is_a_claim_and_theorems_of_one_name_are_two(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    other = Theorem("T", ": 1 = 1", source="there:1")
+    for phase, theorem, script in (
+        ("round 1", THEOREM, "trivial"), ("held-out x", THEOREM, "exact True.intro"), ("round 2", THEOREM, "trivial"),
+        ("eval y", other, "rfl"),
+    ):  # fmt: skip
+        ledger.record(Attempt(phase, theorem, "proved", 1, 1, 0.1, script))
+    assert list(ledger.claims()) == [(THEOREM, "trivial"), (THEOREM, "exact True.intro"), (other, "rfl")]
+    assert [(a.theorem, a.script) for a in ledger.proofs()] == [(THEOREM, "trivial"), (other, "rfl")]
+
+
+@pytest.mark.parametrize("name", ["lr#2", "what?", "50%41"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    (tmp_path / name).mkdir()
+    path = tmp_path / name / "ledger.sqlite"
+    Ledger(path).record(attempt())
+    assert [a.outcome for a in Ledger(path, readonly=True).attempts()] == ["proved"]
+    assert Ledger.begun(path) and list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_a_ledger_that_a_kill_left_empty_is_of_a_run_still_to_begin(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    sqlite3.connect(path).close()
+    assert not Ledger.begun(path)
+    path.write_bytes(b"no ledger at all, but long enough to be looked at by whoever reads it" * 20)
+    assert Ledger.begun(path)
+    path.unlink()
+    Ledger(path).close()
+    assert Ledger.begun(path)

@@ -1,0 +1,114 @@
+"""Files that commands write: nothing that someone made is lost by them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prover.attempt import Found
+from prover.commands.batch import Settings, page_written
+from prover.commands.lean_file import write_over
+from prover.commands.output import plain
+from prover.commands.progress import progress
+from prover.commands.results import Results
+from prover.errors import UserError
+from prover.files import write_whole
+from prover.lean.project import Project
+from prover.lean.text import read
+
+ASKED = {"input": "x"}
+
+
+def row(key: str, **more: Any) -> dict[str, Any]:
+    return {"key": key, "outcome": "budget", "lean_calls": 1, **more}
+
+
+def test_a_file_that_another_process_writes_to_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    log = Results(path, ASKED, False)
+    log.add(row("a"))
+    with path.open("a") as other:
+        other.write('{"key": "b", "outc')  # the first process is in the middle of a line
+    before = path.read_bytes()
+    for resume in (True, False):
+        with pytest.raises(UserError, match="another turnstile writes to it"):
+            Results(path, ASKED, resume)
+    assert path.read_bytes() == before
+    log.close()
+    again = Results(path, ASKED, True)
+    assert list(again.rows) == [("a", 0)] and path.read_text().endswith("}\n"), "a half line of the dead is cut off"
+    again.close()
+
+
+def test_a_file_that_a_kill_left_in_its_first_line_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"turnstile_results": 2, "inp')
+    Results(path, ASKED, True).close()
+    assert json.loads(path.read_text())["input"] == "x"
+    path.write_text("notes of mine")
+    with pytest.raises(UserError, match="not a results file"):
+        Results(path, ASKED, True)
+    assert path.read_text() == "notes of mine"
+
+
+def test_half_a_surrogate_pair_ends_nothing(tmp_path: Path) -> None:
+    log = Results(tmp_path / "results.jsonl", ASKED, False)
+    log.add(row("a", outline="simp \ud800"))
+    log.close()
+    assert "simp ?" in (tmp_path / "results.jsonl").read_text()
+
+
+def test_what_is_no_ordinary_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    write_whole(pipe, b"page")
+    reader.join(10)
+    assert got == [b"page"] and pipe.is_fifo()
+
+
+def test_what_was_edited_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "A.lean"
+    path.write_text("theorem t : True := by sorry\n")
+    text = read(path)
+    assert write_over(text, b"filled") == path and path.read_text() == "filled"
+    assert write_over(text, b"filled again") == tmp_path / "A.lean.filled"
+    assert path.read_text() == "filled" and (tmp_path / "A.lean.filled").read_text() == "filled again"
+
+
+def test_locks_and_copies_of_editors_are_no_files_of_a_project(tmp_path: Path) -> None:
+    (tmp_path / "lakefile.toml").write_text('name = "p"\n')
+    (tmp_path / "A.lean").write_text("theorem t : True := by sorry\n")
+    (tmp_path / ".#A.lean").symlink_to("nobody@nowhere.1")
+    (tmp_path / "._A.lean").write_bytes(b"\x00\x05")
+    (tmp_path / "Folder.lean").mkdir()
+    assert Project(tmp_path).files() == [tmp_path / "A.lean"]
+
+
+def test_pages_of_several_files_stand_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = Found("budget", page="<html>")
+    alone = Settings((), 1, 1, tree=tmp_path / "t.html")
+    page_written(alone, found, "a", 0, 1)
+    assert (tmp_path / "t.html").read_text() == "<html>"
+    many = Settings((), 1, 1, tree=tmp_path / "pages", project=True)
+    for name in ("A-x", "B-x", "A-x"):  # the last, of a run that went on
+        page_written(many, found, name, 0, 1)
+    assert sorted(p.name for p in (tmp_path / "pages").iterdir()) == ["0001-A-x.html", "0001-B-x.html"]
+    (tmp_path / "taken").write_text("mine")
+    page_written(Settings((), 1, 1, tree=tmp_path / "taken", project=True), found, "x", 0, 1)
+    assert (tmp_path / "taken").read_text() == "mine" and "no page of x" in capsys.readouterr().err
+
+
+def test_names_do_nothing_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plain("a\x1b[31m\nb") == "a\\x1b[31m b"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress(1, "theorems") as report:
+        report("a[/b] [bold", "proved", 1)
