@@ -15,7 +15,7 @@ EXPLORER_WEIGHT = 0.5
 class ExploringPolicy:
     """What a model learned, widened by what the explorer would try: both are asked, and their distributions mixed.
 
-    Up to three times `n` tactics come back, since asking the explorer costs nothing.
+    Up to four times `n` tactics come back, three of them the explorer's, since asking it costs nothing.
     """
 
     def __init__(self, model: Policy, explorer: Explorer, weight: float = EXPLORER_WEIGHT) -> None:
@@ -38,7 +38,8 @@ def explored(
     if weight <= 0:
         return learned
     widened = explorer.suggest(queries, 3 * n, [[s.tactic for s in row] for row in learned])
-    return combine([(learned, 1 - weight), (widened, weight)], 3 * n)
+    # Nothing is cut off: the explorer goes on behind what it offered, and would not offer it again.
+    return combine([(learned, 1 - weight), (widened, weight)], 4 * n)
 
 
 def combine(parts: Sequence[tuple[list[list[Suggestion]], float]], n: int) -> list[list[Suggestion]]:

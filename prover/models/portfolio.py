@@ -208,7 +208,8 @@ class Explorer:
     def suggest(
         self, queries: Sequence[Query], n: int, others: Sequence[Sequence[str]] | None = None
     ) -> list[list[Suggestion]]:
-        """`others`: for each query, tactics from elsewhere that a ranker shall judge among its own."""
+        """`n` of its own for each query, the next ones for the next `attempt`. `others`: for each query, tactics from elsewhere that a
+        ranker shall judge among its own; they come back too, all of them."""
         if self.ranker is not None:
             extra = others or [()] * len(queries)
             return [self._ranked(self.ranker, q, n, o) for q, o in zip(queries, extra, strict=True)]
@@ -226,11 +227,19 @@ class Explorer:
             said = [self.disguise.said(t, query) for t in tactics]
         goal = shown.state.goals[0]
         reader = Reader(goal, shown.premises, known)
-        order = ranker.rank(goal, [reader.read(t) for t in said], len(said))
+        candidates = [reader.read(t) for t in said]
         total = sum(own.values()) or 1.0
-        mixed = [(tactics[i], (1 - self.floor) * p + self.floor * own.get(tactics[i], 0.0) / total) for i, p in order]
-        mixed.sort(key=lambda m: -m[1])
-        chosen = mixed[query.attempt * n : (query.attempt + 1) * n]
+
+        def ordered(count: int) -> list[tuple[str, float]]:
+            """The first `count` of `tactics`, best first."""
+            ranked = ranker.rank(goal, candidates[:count], count)
+            mixed = [(tactics[i], (1 - self.floor) * p + self.floor * own.get(tactics[i], 0.0) / total) for i, p in ranked]
+            return sorted(mixed, key=lambda m: -m[1])
+
+        # What is its turn depends on its own alone: others differ from one attempt to the next, and some would never be offered.
+        mine = ordered(len(own))
+        turn = {t for t, _ in mine[query.attempt * n : (query.attempt + 1) * n]}
+        chosen = [m for m in (ordered(len(tactics)) if len(tactics) > len(own) else mine) if m[0] in turn or m[0] in others]
         return [Suggestion(t, math.log(max(p, 1e-12)), "explorer" if t in own else "") for t, p in chosen]
 
     def _weighted(self, query: Query) -> dict[str, float]:

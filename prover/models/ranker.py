@@ -174,7 +174,7 @@ class TacticRanker:
             found.append((best, min(left * q, found[-1][1] if found else 1.0)))
             left *= 1.0 - q
             score = score + vectors @ self.failed[candidates[best].skeleton]
-            score[[i for i, _ in found]] = -np.inf
+            score[best] = -np.inf  # and what is stays so
         return found
 
     def save(self, path: Path) -> None:

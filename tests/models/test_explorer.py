@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query, Suggestion
 from prover.models.mixture import ExploringPolicy
 from prover.models.portfolio import PORTFOLIO, Explorer, Portfolio
+from prover.models.ranker import BUCKETS, WIDTH, TacticRanker
 
 
 def state(*hypotheses: tuple[str, str], target: str = "p", key: str = "k") -> ProofState:
@@ -118,3 +120,26 @@ def test_what_only_the_explorer_offered_costs_no_tokens():
     model, explorer = Suggestion("x" * 40, -1.0, "fixed"), Suggestion("y" * 400, -1.0, "explorer")
     text = len(state().text)
     assert mixed.count_tokens(Query(state()), [model, explorer]) == (text + 40) // 4
+
+
+class Babbling:
+    """A model that says something else whenever it is asked, and a few of the explorer's own tactics."""
+
+    def suggest(self, queries, n):
+        return [[Suggestion(t, math.log(0.5 / n), "model") for t in ["simp_all", *(f"said {q.attempt} {i}" for i in range(n - 1))]] for q in queries]
+
+
+@pytest.mark.parametrize("ranked", [False, True])
+def test_every_tactic_of_the_explorer_is_offered_in_the_end(ranked: bool):
+    """Whatever a model adds: what did not fit the first time must come the next."""
+    rng = np.random.default_rng(0)
+    tables = {name: rng.normal(size=(BUCKETS, WIDTH)).astype(np.float32) for name in ("goal", "tactic", "failed")}
+    ranker = TacticRanker(**tables, bias=np.zeros(BUCKETS, np.float32)) if ranked else None
+    s = state(("xs", "List Nat"), ("ys", "List Nat"), ("h", "xs = ys"), target="xs.length = ys.length")
+    own = set(said(Explorer(ranker=ranker), s))
+    mixed = ExploringPolicy(Babbling(), Explorer(ranker=ranker))
+    n = 8
+    asks = -(-len(own) // (3 * n))
+    offered = {t for attempt in range(asks) for t in said(mixed, s, n, attempt)}
+    assert asks > 2 and own <= offered
+    assert {f"said {a} {i}" for a in range(asks) for i in range(n - 1)} <= offered, "nor is anything of the model's lost"
