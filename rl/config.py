@@ -132,7 +132,8 @@ class LearnConfig:
     retriever_seconds: float = 15.0
     """Time for the retriever in each round, where it learns; likewise."""
     batch_tokens: int = 384
-    value_weight: float = 0.3
+    value_weight: float = 1.0
+    """A goal's value counts as this many tokens of a tactic, times the example's own weight."""
     threads: int = 2
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is for GPUs, and CPUs with AMX."""

@@ -52,6 +52,8 @@ class SharedModel:
             evaluate, self._asked["evaluate"] = self._asked["evaluate"], []
             try:
                 answer = await self._answer([q for q, _ in suggest], [q for q, _ in evaluate], self.n)
+                if (len(answer[0]), len(answer[1])) != (len(suggest), len(evaluate)):
+                    raise ValueError(f"a model gave {len(answer[0])} and {len(answer[1])} answers to {len(suggest)} and {len(evaluate)} queries")
             except Exception as e:
                 for _, future in [*suggest, *evaluate]:
                     if not future.done():

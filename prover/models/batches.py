@@ -62,6 +62,10 @@ class Row:
     size: int
     """Tokens, estimated before renaming."""
     constants: tuple[str, ...] = ()
+    tactics: float = 0.0
+    """Target tokens of its tactics, each times the size of the example's weight."""
+    values: float = 0.0
+    """The same of its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,10 @@ def group(prompter: Prompter, examples: Sequence[Example]) -> tuple[list[Row], i
             row = rows[key] = Row(e.state, e.premises, [], len(prompter.prefix(e.state, e.premises)), e.constants)
         row.examples.append(e)
         row.size += size
+        if isinstance(e, PolicyExample):
+            row.tactics += abs(e.weight) * size
+        else:
+            row.values += abs(e.weight)
     return finished + list(rows.values()), skipped
 
 

@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from msgspec import structs
 
@@ -21,8 +22,10 @@ from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Policy, Query, Suggestion, Value, ValueEstimate
 from prover.premises.index import Premise, library_premises
 
-_FIELD = re.compile(rf"(?<=[)\]])(?:\.{ATOM})+")
-"""Fields of what stands in parentheses: `(xs ++ ys).length`."""
+_NAME = re.compile(rf"""(?P<field>(?<=[)\]}}⟩?!"'\d])(?:\.{ATOM})+)|{IDENTIFIER.pattern}""")
+"""An identifier, or fields of what is none: `(xs ++ ys).length`, `xs[i]?.getD`, `"ab".length`, `5#8.toNat`."""
+_SAID = frozenset({"eq_comm"})
+"""Names that the explorer's templates say as they are, and so belong to the language."""
 _WORD = re.compile(r"[^\W\d_]+")
 # Words of the language itself, which also occur in names: replacing them would change what is said, not what it is about.
 _LANGUAGE = (
@@ -44,6 +47,13 @@ def fresh_word(word: str, seed: int = 0) -> str:
         _ONSETS[digest[1 + 2 * i] % len(_ONSETS)] + _VOWELS[digest[2 + 2 * i] % len(_VOWELS)] for i in range(syllables)
     )
     return made.capitalize() if word[:1].isupper() else made
+
+
+@cache
+def _library_words() -> frozenset[str]:
+    """Of all names in the library."""
+    names = {name for known in library_premises().values() for name in (known.name, *known.constants)}
+    return frozenset(w for name in names for w in _WORD.findall(name))
 
 
 class Translation:
@@ -76,15 +86,14 @@ class Translation:
         components = {part for c in constants for part in c.split(".")}
 
         def fresh(match: re.Match[str]) -> str:
-            first, *rest = match[0].split(".")
+            first, *rest = match[0].split(".")  # of fields the first is nothing
+            if match[0] in _SAID:
+                return match[0]
             out = [first if first in own or first not in components else self.name(first)]
             out += [self.name(part) if part in components else part for part in rest]
             return ".".join(out)
 
-        def field(match: re.Match[str]) -> str:
-            return ".".join(self.name(part) if part in components else part for part in match[0].split("."))
-
-        return _FIELD.sub(field, IDENTIFIER.sub(fresh, text))
+        return _NAME.sub(fresh, text)
 
     def type_of(self, name: str) -> str:
         """What a library theorem says, in made-up words; nothing for what is none."""
@@ -96,18 +105,20 @@ class Translation:
         own = set(local)
 
         def true(match: re.Match[str]) -> str:
+            if match[0] in _SAID:
+                return match[0]
             first, *rest = match[0].split(".")
             out = [first if first in own else self._true(first), *(self._true(part) for part in rest)]
             return ".".join(out)
 
-        def field(match: re.Match[str]) -> str:
-            return ".".join(self._true(part) for part in match[0].split("."))
-
-        return _FIELD.sub(field, IDENTIFIER.sub(true, tactic))
+        return _NAME.sub(true, tactic)
 
     def _true(self, part: str) -> str:
-        # A true name that has a made-up one does not exist in the language the model was shown.
-        return _WORD.sub(lambda m: self._back.get(m[0], m[0] + "'unknown" if m[0] in self._there else m[0]), part)
+        return _WORD.sub(lambda m: self._back.get(m[0]) or (f"{m[0]}'unknown" if self._is_true(m[0]) else m[0]), part)
+
+    def _is_true(self, word: str) -> bool:
+        """Whether it is of a true name, which does not exist in the language that the model was shown, met there or not."""
+        return word in self._there or (word not in _KEPT and len(word) > 1 and word in _library_words())
 
 
 class Disguise:

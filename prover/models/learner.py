@@ -42,7 +42,7 @@ class LearnerConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     batch_tokens: int = 256
     """Tokens of a batch, padding included. On a CPU, where tokens are dear, many small steps learn far more than few large ones."""
-    value_weight: float = 4.0
+    value_weight: float = 1.0
     """A value example counts as this many tactic tokens."""
     ema: float = 0.0
     """Decay of the weight average that `weights` gives; 0: none. 0.99 averages about the last hundred steps."""
@@ -126,9 +126,11 @@ class Learner:
         if found != self.fingerprint:
             self.fingerprint, self.epoch, self.batch = found, self.epoch + 1, 0
         order = batch_order(rows, self.config.batch_tokens, self._random())
-        limit = min(
-            steps if steps is not None else 1 << 60, round(epochs * len(order)) if epochs is not None else 1 << 60
-        )
+        # Of a batch, on average: a batch's own would make an example count by whom it meets, and rows of a length meet.
+        mass = sum(r.tactics + self.config.value_weight * r.values for r in rows) / len(order)
+        limit = steps if steps is not None else 1 << 60
+        if epochs is not None:  # of which each rank takes its part
+            limit = min(limit, max(1, round(epochs * len(order) / parallel.ranks())))
         sums: dict[str, float] = {}
         taken = 0
         while True:
@@ -143,7 +145,7 @@ class Learner:
             chosen = [rows[i] for i in order[(self.batch * parallel.ranks() + parallel.rank()) % len(order)]]
             c = self.config
             batch = collate(self.prompter, chosen, c.rename, self._random(self.batch), self.device, c.fresh_names)
-            for name, x in self._update(batch, self._rate(spent)).items():
+            for name, x in self._update(batch, self._rate(spent), mass).items():
                 sums[name] = sums.get(name, 0.0) + x
             self.batch += 1
             taken += 1
@@ -166,7 +168,7 @@ class Learner:
             "grad_norm": mean("grad_norm", "updates"),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "steps": float(taken),
-            "epochs": taken / batches,
+            "epochs": taken * parallel.ranks() / batches,
             "tokens": sums.get("tokens", 0.0),
             "tokens_per_second": sums.get("tokens", 0.0) / seconds,
             "seconds": seconds,
@@ -247,19 +249,19 @@ class Learner:
             ).last_hidden_state
             return model.lm_head(hidden.flatten(0, 1)[batch.where]).float()
 
-    def _update(self, batch: Batch, rate: float) -> dict[str, float]:
+    def _update(self, batch: Batch, rate: float, mass: float) -> dict[str, float]:
+        """One step. `mass`: what the weights of a batch sum to, on average over the epoch."""
         c = self.config
         logits = self._logits(self.model, batch)
         nats = F.cross_entropy(logits, batch.targets, reduction="none")
         answer = torch.zeros_like(batch.weight).index_add(0, batch.owner, nats)  # [A], -log p of each answer
-        length = torch.zeros_like(batch.weight).index_add(0, batch.owner, torch.ones_like(nats))
         graded = ~batch.old.isnan()
         ratio = torch.exp(torch.where(graded, -answer - batch.old, 0.0).clamp(-20, 20))
         bounded = ratio.clamp(1 - c.ratio_clip, 1 + c.ratio_clip)
         surrogate = -torch.minimum(ratio * batch.weight, bounded * batch.weight)
         scale = torch.where(batch.value, c.value_weight, 1.0)
         total = (torch.where(graded, surrogate, batch.weight * answer) * scale).sum()
-        loss = total / (batch.weight.abs() * scale * length).sum().clamp(min=1e-6)
+        loss = total / max(mass, 1e-6)
         kl = torch.zeros(())
         if self.reference is not None and c.kl:
             with torch.no_grad():

@@ -198,10 +198,10 @@ class Attempts:
         renew(node)
 
     async def roll_out(self, fresh: list[Node]) -> None:
-        """From one of the new goals follow tactics drawn by prior; a proof of the goal followed to is worth
+        """From one of the new goals follow tactics as the policy draws them; a proof of the goal followed to is worth
         discount ** tactics to every goal on the way, anything else 0."""
         rng = random.Random(f"{self._config.seed}/{self.tally.counts['lean_calls']}")
-        met: list[Node] = []
+        met: list[tuple[Node, Edge]] = []
         worth = 0.0
         open_ = [n for n in fresh if n.status == OPEN]
         while open_ and len(met) < self._config.rollout_depth and not self.over and self.may_call():
@@ -211,14 +211,19 @@ class Attempts:
             edge = await self._draw(node, rng)
             if edge is None:
                 break
-            met.append(node)
+            met.append((node, edge))
             fresh = await self.try_edge(edge)
             backup([node], [edge], float(bool(fresh)), self._config)
             if edge.status == SOLVED:
                 worth = 1.0
                 break
             open_ = [n for n in fresh if n.status == OPEN]
-        for node in reversed(met):
+        if met and not worth:
+            for node in open_:
+                self._set_value(node, 0.0)
+        for node, edge in reversed(met):
+            if edge.status == OPEN:
+                edge.value = combine(edge, self._config)  # of what the rollout says, not of what was taken before it
             worth *= self._config.discount
             self._set_value(node, worth)
 

@@ -270,6 +270,8 @@ class Graph:
                 better = node.logprob + edge.logprob
                 if better > child.logprob and child.depth:
                     child.logprob = better
+                    if child.relevant:
+                        self.entered.append(child)  # a frontier has it where it stood before
             status.attach(self, edge)
         self.settle(node)
         for child in children:  # what nothing relevant leads to is not held for long

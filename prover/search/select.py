@@ -234,20 +234,21 @@ class Frontier:
     def __init__(self, priority: Priority, graph: Graph) -> None:
         self._priority = priority
         self._graph = graph
-        self._heap: list[tuple[int, float, int, Node]] = []
+        self._heap: list[tuple[int, float, int, int, Node]] = []
+        """(round, cost, the goal's id, number of the entry, goal): of equals the one met first, also after a resume."""
         self._pushed = 0
 
     def push(self, nodes: Iterable[Node]) -> None:
         for node in nodes:
             round_ = node.expansions - 1 if node.untried else node.expansions
-            heapq.heappush(self._heap, (round_, -self._priority(node, self._graph.config), self._pushed, node))
+            heapq.heappush(self._heap, (round_, -self._priority(node, self._graph.config), node.id, self._pushed, node))
             self._pushed += 1
 
     def next(self) -> tuple[Node, Edge | None] | None:
         """The best goal with its next tactic, or with None where it is to be expanded; None when nothing is left."""
         graph = self._graph
         while self._heap:
-            round_, cost, _, node = self._heap[0]
+            round_, cost, _, _, node = self._heap[0]
             if -self._priority(node, graph.config) > cost:  # its best tactic is gone
                 heapq.heappop(self._heap)
                 self.push((node,))

@@ -7,6 +7,7 @@ unsolved theorems alike.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -59,7 +60,7 @@ def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> 
 def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
     """Training examples from ledger data: the best that is known of each goal.
 
-    Of the goals that stayed open as many are kept as were proved; their weight makes up for the rest, at most `HEAVIEST_OPEN` times,
+    Of the goals that stayed open as many are drawn as were proved; their weight makes up for the rest, at most `HEAVIEST_OPEN` times,
     so that the value says how often goals are proved and not how often examples of it are (King & Zeng 2001).
     """
     best: dict[str, dict[str, Any]] = {}
@@ -69,10 +70,10 @@ def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
             best.pop(row["state"], None)  # so that what was met again stands where it was met last
             best[row["state"]] = row
     solved = sum(row["steps"] is not None for row in best.values())
-    # Most goals stay open: as many negatives as there are proofs say most of what the value needs, at half the cost. The newest:
-    # of those that resisted long ago some would not resist today.
+    # Most goals stay open: as many negatives as there are proofs say most of what the value needs, at half the cost. A sample of
+    # all: the newest, which are of the theorems that resisted longest, would speak for goals unlike them.
     open_ = [state for state, row in best.items() if row["steps"] is None]
-    kept = set(open_[-max(solved, 1) :])
+    kept = set(sorted(open_, key=lambda state: zlib.crc32(state.encode()))[: max(solved, 1)])
     weight = min(HEAVIEST_OPEN, len(open_) / max(1, len(kept)))
     return [
         ValueExample(

@@ -86,12 +86,12 @@ def train_ranker(
     rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], config: RankingConfig | None = None
 ) -> tuple[TacticRanker | None, dict[str, float]]:
     """A ranker trained from nothing on the ledger's examples of kind `tried`, and metrics: `goals`, `tried`, `loss` (nats a goal),
-    `epochs`. None where nothing can be learned."""
+    `epochs`. None where nothing can be learned, or there is no time to."""
     import torch
 
     c = config or RankingConfig()
-    deadline = time.thread_time() + c.seconds
     data = _prepare(rows, known, DISGUISES if c.fresh_names else 0)
+    deadline = time.thread_time() + c.seconds
     metrics = {"goals": float(len(data)), "tried": float(sum(len(r.worked) for r in data))}
     if not data:
         return None, metrics
@@ -145,6 +145,8 @@ def train_ranker(
                     p.mul_(1 - c.decay)
             loss_sum += float(loss.detach())
         epoch += 1
+    if not epoch:
+        return None, metrics
     metrics |= {"loss": loss_sum / len(data), "epochs": float(epoch)}
     learned = (p.detach().numpy().astype(np.float32).copy() for p in (goal * met, tactic * met, (bias * met)[:, 0], failed * met))
     return TacticRanker(*learned), metrics
