@@ -97,3 +97,21 @@ def test_other_parts_of_a_query_are_kept():
     model = Echo()
     FreshNames(model).suggest([replace(QUERY, attempt=3)], 4)
     assert model.seen[0].attempt == 3 and model.seen[0].state.key == "k"
+
+
+@pytest.mark.parametrize("around", ["xs[i]?{}", "xs[i]!{}", "⟨i, h⟩{}", "{{x}}{}", '"ab"{}', "'a'{}", "5#8{}", "(xs ++ ys){}", "x'{}"])
+def test_fields_of_anything_are_hidden_and_come_back(around: str):
+    text = around.format(".length")
+    translation = Translation()
+    shown = translation.text(text, ("List.length",), ("x'",))
+    assert "length" not in shown and translation.back(shown, ("x'",)) == text
+
+
+@pytest.mark.lean  # the library's index is made by Lean
+def test_a_name_known_by_heart_does_not_work_before_it_was_met_either():
+    asked = FreshNames(Echo("exact List.length_map ..", "rw [eq_comm]", "cases xs <;> simp_all"))
+    plain = Query(ProofState(1, "k", (Goal("p : Prop\n⊢ p", (("p", "Prop"),), "p", ()),)), ("And.intro", "Or.inl"))
+    (answers,) = asked.suggest([plain], 4)
+    _, by_heart, language, tactic = (a.tactic for a in answers)
+    assert "List.length_map" not in by_heart
+    assert language == "rw [eq_comm]" and tactic == "cases xs <;> simp_all", "what templates say belongs to the language"

@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -230,3 +231,23 @@ def test_a_busy_machine_learns_as_long(tokenizer: PreTrainedTokenizerFast) -> No
             other.kill()
             other.wait()
     assert 2.0 <= worked < 3.0 and seconds > 1.3 * worked
+
+
+def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goals without tactics are short and meet each other in batches: their weights must hold there too."""
+    losses: dict[float, float] = {}
+    learner = small(tokenizer, dataclasses.replace(CONFIG, batch_tokens=1, rename=0.0, learning_rate=0.0, value_weight=0.5))
+    update = learner._update
+
+    def watched(batch: Any, rate: float, mass: float) -> dict[str, float]:
+        found = update(batch, rate, mass)
+        nats = found["value_nats"] or found["policy_nats"]
+        losses[float(batch.weight[0])] = found["loss"] / nats
+        return found
+
+    monkeypatch.setattr(learner, "_update", watched)
+    goal, tactic = make_pairs(1)[0]
+    learner.train([PolicyExample(goal, tactic, weight=2.0), ValueExample("⊢ p", 3, weight=1.0), ValueExample("⊢ q", 3, weight=3.0)], epochs=1)
+    assert len(losses) == 3
+    assert losses[3.0] == pytest.approx(3 * losses[1.0]), "a weight of three counts three times as much"
+    assert losses[2.0] == pytest.approx(4 * losses[1.0]), "a token of a tactic of weight two, four times a value of half a token"

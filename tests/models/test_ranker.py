@@ -114,6 +114,7 @@ def test_only_audited_proofs_teach():
 
 def test_nothing_to_learn_from():
     assert train_ranker([], {})[0] is None
+    assert train_ranker(rows(), {}, RankingConfig(seconds=0.0))[0] is None, "no time: random numbers are no ranker"
     assert train_ranker([{"state": "⊢ p", "constants": [], "premises": [], "worked": ["simp"], "tried": ["simp"]}], {})[0] is None
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from prover.lean.theorem import Goal, ProofState, StepResult
+from prover.models.base import Query
 from prover.models.learner import Learner, LearnerConfig, PolicyExample
 from prover.models.portfolio import Explorer
 from prover.models.tokenizer import train_tokenizer
@@ -81,3 +82,15 @@ def test_an_explorer_has_other_luck_in_another_round():
     explorer = Explorer(seed=3)
     assert explorer.drawing(0) is explorer
     assert explorer.drawing(1).seed == explorer.drawing(1).seed != explorer.drawing(2).seed != explorer.seed
+
+
+@pytest.mark.parametrize("answers", [([], []), ([[], []], [])])
+def test_a_model_that_gives_too_few_or_too_many_answers_is_an_error_and_no_wait(answers):
+    async def answer(suggest, evaluate, n):
+        return *answers, 1
+
+    async def ask():
+        return await asyncio.wait_for(SharedModel(answer, 1).suggest([Query(ROOT)], 1), 5)
+
+    with pytest.raises(ValueError, match="answers to 1 and 0 queries"):
+        asyncio.run(ask())

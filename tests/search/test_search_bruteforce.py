@@ -177,3 +177,26 @@ def test_more_budget_goes_on(problem: Problem, slices: list[int]) -> None:
         await finish(search, world)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("selection", [name for name in RULES if name != "rollout"])
+@given(problem=problems(), pause=st.integers(1, 12), improve=st.booleans())
+@quick
+def test_a_pause_changes_nothing(selection: str, problem: Problem, pause: int, improve: bool) -> None:
+    """What a search tries, and in which order, is the same where it was written away and resumed. (`rollout` draws by the number of
+    calls, which replays do not count in.)"""
+
+    async def run(paused: bool) -> list[tuple[int, str]]:
+        world = World(problem)
+        search = search_for(problem, world, selection=selection, in_flight=1, keep_improving=improve)
+        steps: list[tuple[int, str]] = []
+        if paused:
+            await search.run(Budget(lean_calls=pause))
+            data = search.to_bytes()
+            await search.close()
+            steps, world = world.steps, World(problem)
+            search = Search.from_bytes(data, world.state(0), world, Tactics(problem))
+        await finish(search, world)
+        return list(dict.fromkeys([*steps, *world.steps]))  # replays repeat what was tried
+
+    assert asyncio.run(run(True)) == asyncio.run(run(False))
