@@ -104,7 +104,7 @@ def dump(search: Search) -> bytes:
             )
             for e in edges
         ],
-        dict(tally.counts),
+        {**tally.counts, "model_calls": search.attempts.models.calls},
         dict(tally.errors),
         tally.seconds,
         tally.own_s,
@@ -132,6 +132,7 @@ def load(data: bytes, root: ProofState) -> tuple[SearchConfig, Callable[[Search]
         _fill(search.graph, document)
         tally = search.tally
         tally.counts.update(document.counts)
+        search.attempts.models.calls = tally.counts.pop("model_calls", 0)
         tally.errors.update(document.errors)
         tally.seconds, tally.own_s = document.seconds, document.own_s
         tally.lean.busy_s, tally.lean.summed_s, tally.model.busy_s, tally.either.busy_s = document.busy_s

@@ -96,8 +96,8 @@ def train_retriever(
     config: SelectionConfig | None = None,
     start: DenseWeights | None = None,
 ) -> tuple[DenseWeights, dict[str, float]]:
-    """Weights trained on the ledger's examples of kind `premises`, and metrics: `examples`, `loss`, `epochs`, `recall_8` before
-    and after on those examples. Without a usable example: `start` itself."""
+    """Weights trained on the ledger's examples of kind `premises`, and metrics: `examples`, `loss` (nats an example, of the last
+    epoch), `epochs`. Without a usable example: `start` itself."""
     import torch
 
     c = config or SelectionConfig()

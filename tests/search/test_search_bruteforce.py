@@ -152,6 +152,7 @@ def test_written_and_resumed(selection: str, problem: Problem, pause: int, in_fl
         check_graph(second.graph, at_rest=True)
         assert second.to_bytes() == data
         assert second.result().proof == paused.proof
+        assert second.result().stats.model_calls == paused.stats.model_calls
         watch(second)
         result = await finish(second, world)
         assert (result.outcome == "proved") == (least[0] < float("inf"))
