@@ -36,6 +36,9 @@ class SearchConfig:
     """Visits at which exploration starts to grow (same source)."""
     fpu_reduction: float = 0.1
     """First-play urgency: an untried tactic is worth its goal's value less this."""
+    root_breadth: float = 256.0
+    """PUCT tries at least N² / (N + root_breadth) of the root's own tactics in N calls: next to none of a few, half of so many. Most proofs
+    are short, so the longer a search goes without one, the likelier is it that a tactic far down the root's list was wanted. `inf`: off."""
     virtual_loss: float = 1.0
     """How many lost visits each walk in flight counts for."""
     discount: float = 0.95
@@ -74,6 +77,8 @@ class SearchConfig:
             raise ValueError(f"discount must be in (0, 1], not {self.discount}")
         if not 0.0 <= self.unknown_value <= 1.0:
             raise ValueError(f"unknown_value must be in [0, 1], not {self.unknown_value}")
+        if not self.root_breadth > 0.0:
+            raise ValueError(f"root_breadth must be positive, not {self.root_breadth}; use inf for none")
         if not self.temperature > 0.0:
             raise ValueError(f"temperature must be positive, not {self.temperature}; use inf for uniform priors")
         if self.combine not in ("min", "product", "sum"):

@@ -35,8 +35,13 @@ def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
 
     N: visits of the tactics and one, as the goal's own first visit. Walks in flight count as lost visits (virtual
     loss). An untried tactic has Q = value of the goal - fpu_reduction, so only the most probable one needs a look.
-    Priors are renormalised over the tactics that have not failed.
+    Priors are renormalised over the tactics that have not failed. The root's own tactics have a part of the calls to themselves
+    (`root_breadth`).
     """
+    if node.origin is None and node.untried and node.untried[-1] not in banned:
+        calls = node.visits + node.virtual
+        if len(node.edges) - len(node.untried) < calls * calls / (calls + config.root_breadth):
+            return node.untried[-1]
     loss = config.virtual_loss
     total = node.visits + node.virtual * loss + 1.0
     scale = math.log((total + config.c_base) / config.c_base) + config.c_init
