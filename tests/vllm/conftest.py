@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = new_model(len(tokenizer), hidden=64, layers=2, heads=2, intermediate=128, positions=160)
     prompt = PromptConfig(max_prompt=96)
     learner = Learner(model, tokenizer, prompt, LearnerConfig(batch_tokens=512, warmup=5))
-    learner.train([PolicyExample(g, t) for g, t in make_pairs(60)], steps=40)
+    learner.train([PolicyExample(g, t) for g, t in make_pairs(60)], steps=80)
     path = tmp_path_factory.mktemp("served") / "model"
     LanguageModelPolicy(learner.model, tokenizer, prompt, version=1).save(path)
     return path
