@@ -83,9 +83,8 @@ def _check_same(base: config_module.RunConfig, variant: str, seed: int, folder: 
     if not (folder / "config.toml").exists():
         return
     wanted = replace(config_module.override(base, _settings(variant, folder)), seed=seed)
-    there = replace(config_module.load(folder / "config.toml"), runs=wanted.runs, name=wanted.name)
-    if there != wanted:
-        raise UserError(f"{folder} was trained with other settings: give --runs another folder, or remove that one")
+    if (other := config_module.difference(config_module.load(folder / "config.toml"), wanted)) is not None:
+        raise UserError(f"{folder} was trained with other settings ({other}): give --runs another folder, or remove that one")
 
 
 def _train(config: Path, variant: str, seed: int, folder: Path) -> None:

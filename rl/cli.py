@@ -66,7 +66,8 @@ def _train(
         if (chosen.folder / "summary.json").exists():
             chosen = replace(chosen, name=_next_name(chosen))
         elif (chosen.folder / "ledger.sqlite").exists():
-            if (other := _difference(chosen)) is not None:
+            saved = config_module.load(chosen.folder / "config.toml")
+            if (other := config_module.difference(saved, chosen)) is not None:
                 raise UserError(
                     f"{chosen.folder} is an unfinished run with {other}: `turnstile train --resume {chosen.folder}` goes on with it, "
                     "--name gives this one another folder"
@@ -85,18 +86,6 @@ def _train(
     if as_json:
         print(dumps(summary))
     return 0
-
-
-def _difference(config: RunConfig) -> str | None:
-    """What a run's saved configuration says otherwise than this one, as `learn.rounds=3, not 10`; None where it is the same."""
-    saved = config_module.load(config.folder / "config.toml")
-    there, wanted = (config_module.dump(replace(c, runs="", name="")).splitlines() for c in (saved, config))
-    table = ""
-    for a, b in zip(there, wanted, strict=False):
-        table = a.strip("[]") + "." if a.startswith("[") and "=" not in a else table
-        if a != b:
-            return f"{table}{a.replace(' = ', '=', 1)}, not {b.partition(' = ')[2] or b}"
-    return None if len(there) == len(wanted) else "other settings"
 
 
 def _next_name(config: RunConfig) -> str:

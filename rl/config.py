@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from curricula.matchmaker import MatchConfig
 from prover.errors import UserError
+from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.models.backend import ServeConfig
 from prover.models.mixture import EXPLORER_WEIGHT
 from rl.rewards import RewardsConfig
@@ -57,7 +58,7 @@ class ProverConfig:
     """Premises offered for each goal."""
     retriever: Literal["symbols", "bm25", "symbols+bm25", "dense", "hybrid"] = "symbols"
     """What picks them; `dense` and `hybrid` learn from audited proofs, and begin as `symbols`."""
-    heartbeats: int = 2000
+    heartbeats: int = SEARCH_HEARTBEATS
     """Limit of a step, in thousands of small allocations (Lean's maxHeartbeats)."""
     step_seconds: float = 10.0
     """Wall-clock limit of a step."""
@@ -272,8 +273,8 @@ def check(config: RunConfig) -> RunConfig:
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
     if not config.name.strip() or not config.name.isprintable() or config.name in (".", ".."):
         raise UserError(f"name={config.name!r}: a run needs a name, on one line: its folder's")
-    for name, value in _numbers(config):
-        if not math.isfinite(value):
+    for name, value in _settings(config):
+        if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} must be a number, not {value}")
     t = config.theorems
     for name, value, least in (
@@ -305,14 +306,22 @@ def check(config: RunConfig) -> RunConfig:
     return config
 
 
-def _numbers(table: Any, where: str = "") -> Iterator[tuple[str, float]]:
-    """(name, value) of every float in a configuration."""
+def _settings(table: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, value) of every setting, as `override` takes them."""
     for f in fields(table):
         value = getattr(table, f.name)
         if is_dataclass(value):
-            yield from _numbers(value, f"{where}{f.name}.")
-        elif isinstance(value, float):
+            yield from _settings(value, f"{where}{f.name}.")
+        else:
             yield f"{where}{f.name}", value
+
+
+def difference(saved: RunConfig, wanted: RunConfig) -> str | None:
+    """The first setting that two configurations have otherwise, as `learn.rounds=3, not 10`; None where only their folders differ."""
+    for (name, there), (_, here) in zip(_settings(saved), _settings(wanted), strict=True):
+        if there != here and name not in ("name", "runs"):
+            return f"{name}={there}, not {here}"
+    return None
 
 
 def dump(config: RunConfig) -> str:

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prover.bench.recall import first_goals, rank_premises, recall_at, wanted_premises
+from prover.bench.premise_record import Result, read, write
+from prover.bench.recall import LIMITS, first_goals, rank_premises, recall_at, wanted_premises
 from prover.errors import UserError
 from prover.files import learned_beside
 from prover.intervals import paired_difference, wilson
@@ -32,7 +31,7 @@ from prover.lean.audit import Auditor
 from prover.lean.memo import SharedAnswers
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
-from prover.lean.server import LeanDied, LeanError, Limits
+from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import Theorem
 from prover.models.fresh_names import FreshNames
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
@@ -45,8 +44,6 @@ from prover.search import Budget, Search, SearchConfig, checker, written
 from prover.search.questions import parse_questions
 
 OFFERED = 16
-LIMITS = Limits(heartbeats=2000, seconds=60)
-"""Heartbeats are the limit; the clock, which a busy machine runs slower by, only ends what would never end."""
 HELD_OUT_MODULES = (
     "Init.Data.List.Erase",
     "Init.Data.List.MinMax",
@@ -97,20 +94,6 @@ def variants(has_model: bool, has_weights: bool, questions: str = "") -> list[Va
     return found
 
 
-@dataclass
-class _Result:
-    theorem: Theorem
-    variant: str
-    calls: int | None
-    """Lean calls to the proof."""
-    spent: int
-    script: str | None = None
-    used: list[str] = field(default_factory=list)
-    verdict: str = ""
-    settings: str = ""
-    """Names all that the result depends on but theorem and variant (see `_Bench.settings`)."""
-
-
 def bench_premises(
     index: LibraryIndex,
     theorems: Sequence[Theorem],
@@ -140,7 +123,7 @@ def bench_premises(
     chosen = [v for v in possible if not only or v.name in whole or any(o in v.name for o in only if o not in whole)]
     if not chosen:
         raise UserError(f"no variant has {' or '.join(only)} in its name")
-    bench = _Bench(index, weights, run, chosen, max(budgets), _read(record, [*theorems, *unseen]), record, minutes, processes)
+    bench = _Bench(index, weights, run, chosen, max(budgets), read(record, [*theorems, *unseen]), record, minutes, processes)
     results = bench.results
     # In turn, so that what is cut short is cut short for both.
     asyncio.run(bench.run([t for pair in _interleave(theorems, unseen) for t in pair]))
@@ -188,9 +171,13 @@ def _has_model(run: Path | None) -> bool:
 
 def _weights(run: Path | None) -> DenseWeights | None:
     """Of a run's newest learned retriever; also from one of its checkpoints."""
+    found = _retriever(run)
+    return DenseWeights.load(found) if found else None
+
+
+def _retriever(run: Path | None) -> Path | None:
     folders = () if run is None else (run, run.resolve().parent.parent)
-    found = next((f for f in (sorted((x / "retrievers").glob("[0-9]*.npz")) for x in folders) if f), [])
-    return DenseWeights.load(found[-1]) if found else None
+    return next((f[-1] for f in (sorted((x / "retrievers").glob("[0-9]*.npz")) for x in folders) if f), None)
 
 
 def _learned(run: Path | None) -> list[str]:
@@ -199,13 +186,14 @@ def _learned(run: Path | None) -> list[str]:
         return []
     from prover.policies import checkpoint_of
 
-    files = [checkpoint_of(run) / "model.safetensors"] if _has_model(run) else []
-    files += [b for b in (learned_beside(files[0].parent, "rankers"),) if b is not None] if files else []
-    files += [f for x in (run, run.resolve().parent.parent) for f in sorted((x / "retrievers").glob("[0-9]*.npz"))[-1:]]
-    return [hashlib.sha256(f.read_bytes()).hexdigest() for f in files]
+    files = [_retriever(run)]
+    if _has_model(run):
+        checkpoint = checkpoint_of(run)
+        files += [checkpoint / "model.safetensors", learned_beside(checkpoint, "rankers")]
+    return [hashlib.sha256(f.read_bytes()).hexdigest() if f is not None else "" for f in files]
 
 
-def _curve(results: Sequence[_Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
+def _curve(results: Sequence[Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
     calls = [r.calls for r in results if r.theorem.name in names and r.verdict == "proved"]
     curve = {}
     for b in budgets:
@@ -220,7 +208,7 @@ class _Bench:
 
     def __init__(
         self, index: LibraryIndex, weights: DenseWeights | None, run: Path | None, chosen: Sequence[Variant], calls: int,
-        kept: Sequence[_Result], record: Path | None, minutes: float | None, processes: int,
+        kept: Sequence[Result], record: Path | None, minutes: float | None, processes: int,
     ) -> None:  # fmt: skip
         """`kept`: what a record holds, of which this goes on with what was found under the same settings."""
         self.index, self.run_folder, self.chosen, self.calls = index, run, chosen, calls
@@ -282,7 +270,7 @@ class _Bench:
             except LeanDied:
                 return  # for another time
             except LeanError as e:
-                mine = [_Result(theorem, v.name, None, 0, verdict=f"open: {e}") for v in self.chosen if not self.has(theorem.name, v)]
+                mine = [Result(theorem, v.name, None, 0, verdict=f"open: {e}") for v in self.chosen if not self.has(theorem.name, v)]
             else:
                 try:
                     mine = [await self._search(v, root, theorem, shared) for v in self.chosen if not self.has(theorem.name, v)]
@@ -300,9 +288,9 @@ class _Bench:
                 r.settings = self.settings
             self.results += mine
             self._done |= {(r.theorem.name, r.variant) for r in mine}
-            _write(self.record, mine)
+            write(self.record, mine)
 
-    async def _search(self, v: Variant, root: Any, theorem: Theorem, shared: SharedAnswers) -> _Result:
+    async def _search(self, v: Variant, root: Any, theorem: Theorem, shared: SharedAnswers) -> Result:
         model: Any = FreshNames(self.model, types=self.model.prompter.config.show_types) if v.fresh else self.model
         ranked = Explorer(self.index, 0, OFFERED, self.ranker, disguise=model.disguise) if v.fresh else self.ranked
         policy: Any = ExploringPolicy(model, ranked) if v.model else self.explorer
@@ -318,41 +306,7 @@ class _Bench:
             script = await written(result.proof, checker(shared, root)) if result.proof is not None else None
         finally:
             await search.close()
-        return _Result(theorem, v.name, result.lean_calls_to_solve, result.lean_calls, script)
-
-
-def _write(record: Path | None, results: Sequence[_Result]) -> None:
-    if record is None:
-        return
-    rows = [
-        {"theorem": r.theorem.name, "variant": r.variant, "calls": r.calls, "spent": r.spent, "script": r.script,
-         "used": r.used, "verdict": r.verdict, "settings": r.settings}
-        for r in results
-    ]  # fmt: skip
-    with record.open("ab") as f:
-        f.write("".join(json.dumps(row) + "\n" for row in rows).encode())
-        f.flush()
-        os.fsync(f.fileno())
-
-
-def _read(record: Path | None, theorems: Sequence[Theorem]) -> list[_Result]:
-    if record is None or not record.exists():
-        return []
-    known = {t.name: t for t in theorems}
-    found: dict[tuple[str, str, str], _Result] = {}
-    whole, _, torn = record.read_bytes().rpartition(b"\n")
-    for n, line in enumerate(whole.split(b"\n") if whole else (), 1):
-        try:
-            row = json.loads(line)
-            name = row.pop("theorem")
-            if name in known:
-                result = _Result(known[name], **row)
-                found.setdefault((name, result.variant, result.settings), result)
-        except (ValueError, TypeError, KeyError):
-            raise UserError(f"{record}:{n}: not a row of this benchmark; give another file, or remove it") from None
-    if torn:  # a kill left half a line
-        os.truncate(record, len(whole) + bool(whole))
-    return list(found.values())
+        return Result(theorem, v.name, result.lean_calls_to_solve, result.lean_calls, script)
 
 
 def gains(curves: dict[str, Any]) -> dict[str, Any]:
@@ -375,7 +329,7 @@ def gains(curves: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def compared(chosen: Sequence[Variant], results: Sequence[_Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
+def compared(chosen: Sequence[Variant], results: Sequence[Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
     """What training adds, all else the same, on the same theorems: the retriever's (same explorer) and the policy's (same premises).
 
     `trained against untrained` → budget → how many only the one and only the other solves, and the difference of the shares

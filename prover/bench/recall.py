@@ -11,6 +11,7 @@ from typing import Any
 from prover.lean.names import IDENTIFIER
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError, Limits
+from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
@@ -19,6 +20,8 @@ from prover.premises.symbols import INTERNAL, is_plumbing
 from prover.search.questions import answers, premises_in
 
 CUTS = (1, 8, 32)
+LIMITS = Limits(heartbeats=SEARCH_HEARTBEATS, seconds=60)
+"""Heartbeats are the limit; the clock, which a busy machine runs slower by, only ends what would never end."""
 
 
 def named(script: str, names: Iterable[str]) -> list[str]:
@@ -110,7 +113,7 @@ async def first_goals(theorems: Sequence[Theorem], questions: Sequence[str] = ()
     """By theorem the constants of its first goal, and the premises in what Lean says to try there when asked `questions`."""
     found: dict[str, tuple[str, ...]] = {}
     suggested: dict[str, list[str]] = {}
-    async with LeanPool(1, limits=Limits(heartbeats=2000, seconds=60), constants=True) as pool:
+    async with LeanPool(1, limits=LIMITS, constants=True) as pool:
         for theorem in sorted(theorems, key=lambda t: t.imports):
             try:
                 root = await pool.open(theorem)

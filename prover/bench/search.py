@@ -30,6 +30,7 @@ from prover.lean.memo import Lean
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError, Limits
+from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.lean.theorem import Theorem
 from prover.models.base import Policy, Value
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
@@ -41,7 +42,7 @@ from prover.premises.retrieve import PremiseSource
 from prover.search import Budget, Search, SearchConfig
 
 PREMISES = 6
-LIMITS = Limits(heartbeats=2000)
+LIMITS = Limits(heartbeats=SEARCH_HEARTBEATS)
 
 
 @dataclass(frozen=True)

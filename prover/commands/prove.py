@@ -121,9 +121,7 @@ def prove(
     if mark_failed and text is None:
         raise UserError("--mark-failed is for .lean files: other inputs have no `sorry` to leave a comment behind")
     destination = Path(text.path) if text is not None and in_place else out
-    for path in (destination, None if tree is not None and tree.is_dir() else tree, results):
-        if path is not None:
-            check_writable(path)
+    _check_outputs(tree, destination, results)
     if resume and results is None:
         results = (destination or Path("x")).with_name("results.jsonl")
     provers = provers_named(policy, seed)
@@ -183,6 +181,13 @@ def _distinct(target: str | None, out: Path | None, results: Path | None, tree: 
             raise UserError(f"{option} {path}: is {other}, too, and would be written over: name another file")
 
 
+def _check_outputs(tree: Path | None, *files: Path | None) -> None:
+    """Raise UserError for what could not be written later. Pages may go into a folder that is there."""
+    for path in (*files, None if tree is not None and tree.is_dir() else tree):
+        if path is not None:
+            check_writable(path)
+
+
 def _given(within: Budget) -> dict[str, float | int]:
     """The limits that are, for a results file: one from before there were any is still about the same."""
     named = {"seconds": within.seconds, "tokens": within.model_tokens}
@@ -204,9 +209,7 @@ def _project(
         raise UserError("--in-place is without --out")
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; for a project, --out names a folder")
-    for path in (results, settings.tree):
-        if path is not None and not (path is settings.tree and path.is_dir()):
-            check_writable(path)
+    _check_outputs(settings.tree, results)
     if results is None and resume:
         results = folder / "results.jsonl"
     own = Project(folder)

@@ -105,7 +105,8 @@ def _only_begun(path: Path) -> bool:
     """Whether a kill left no more than a part of the first line, which begins like one of ours."""
     with path.open("rb") as file:
         first = file.readline()
-    return not first.endswith(b"\n") and (b'{"turnstile_results"'.startswith(first[:20]) or first.startswith(b'{"turnstile_results"'))
+    mark = b'{"turnstile_results"'
+    return not first.endswith(b"\n") and first[: len(mark)] == mark[: len(first)]
 
 
 def _each_line(path: Path, take: Callable[[int, dict[str, Any]], None]) -> int:

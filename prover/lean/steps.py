@@ -24,6 +24,8 @@ class Again(Exception):
     """The process ended before it came to this."""
 
 
+SEARCH_HEARTBEATS = 2000
+"""Of a step in runs and benchmarks, in units of `Limits.heartbeats`: see docs/search.md."""
 GRACE_S = 1.0
 """How long a step may still run after it was interrupted: the watch looks every 50 ms, and Lean at what it says more often."""
 

@@ -67,7 +67,6 @@ def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
     for row in rows:
         known = best.get(row["state"])
         if known is None or known["steps"] is None or (row["steps"] is not None and row["steps"] < known["steps"]):
-            best.pop(row["state"], None)  # so that what was met again stands where it was met last
             best[row["state"]] = row
     solved = sum(row["steps"] is not None for row in best.values())
     # Most goals stay open: as many negatives as there are proofs say most of what the value needs, at half the cost. A sample of

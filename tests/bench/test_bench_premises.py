@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from prover.bench.premises import HELD_OUT_MODULES, _Result, _weights, bench_premises, compared, gains, variants
+from prover.bench.premise_record import Result
+from prover.bench.premises import HELD_OUT_MODULES, _weights, bench_premises, compared, gains, variants
 from prover.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from prover.errors import UserError
 from prover.intervals import paired_difference
@@ -126,8 +127,8 @@ def test_recall_is_the_share_of_premises_among_the_best():
 
 
 def test_training_is_compared_theorem_by_theorem():
-    def solved(variant: str, **calls: int) -> list[_Result]:
-        return [_Result(Theorem(n, ": True"), variant, c, c, "trivial", [], "proved") for n, c in calls.items()]
+    def solved(variant: str, **calls: int) -> list[Result]:
+        return [Result(Theorem(n, ": True"), variant, c, c, "trivial", [], "proved") for n, c in calls.items()]
 
     results = [
         *solved("explorer, hybrid untrained", a=3, b=70), *solved("explorer, hybrid trained", a=3, b=5, c=9),

@@ -20,6 +20,7 @@ import torch
 from sample_goals import make_pairs, query
 from transformers import PreTrainedTokenizerFast
 
+from prover.models import parallel
 from prover.models.batches import collate, group
 from prover.models.learner import Learner, LearnerConfig, PolicyExample, ValueExample
 from prover.models.prompt import PromptConfig, Prompter
@@ -251,3 +252,14 @@ def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(tokenizer: PreTr
     assert len(losses) == 3
     assert losses[3.0] == pytest.approx(3 * losses[1.0]), "a weight of three counts three times as much"
     assert losses[2.0] == pytest.approx(4 * losses[1.0]), "a token of a tactic of weight two, four times a value of half a token"
+
+
+def test_several_ranks_share_an_epoch(tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = examples(40)
+    alone = small(tokenizer).train(data, epochs=1)
+    monkeypatch.setattr(parallel, "ranks", lambda: 2)  # this one's part of what two do
+    monkeypatch.setattr(parallel, "largest", lambda x, device: x)
+    monkeypatch.setattr(parallel, "average_gradients", lambda parameters: None)
+    shared = small(tokenizer).train(data, epochs=1)
+    assert alone["epochs"] == 1.0 and shared["steps"] == round(alone["steps"] / 2)
+    assert shared["epochs"] == pytest.approx(1.0, abs=1 / alone["steps"])

@@ -408,3 +408,15 @@ def test_a_long_search_tries_much_at_the_root(breadth: float, least: int, most: 
         await search.close()
 
     asyncio.run(run())
+
+
+def test_a_rollout_that_fails_is_worth_nothing_to_every_goal_on_its_way() -> None:
+    async def run() -> None:
+        goals: list[Any] = [((-0.1, (g + 1,)),) for g in range(4)]
+        search, _ = started(Problem((*goals, ((-0.1, "error"),))), in_flight=1, selection="rollout", max_expansions=1)
+        await search.run(Budget(lean_calls=4))
+        values = [n.value for n in search.graph.nodes.values() if n is not search.graph.root and n.visits]
+        assert len(values) >= 3 and max(values) == 0.0
+        await search.close()
+
+    asyncio.run(run())
