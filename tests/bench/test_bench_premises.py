@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prover.bench.premise_record import Result
+from prover.bench.premise_record import Result, read, write
 from prover.bench.premises import HELD_OUT_MODULES, _weights, bench_premises, compared, gains, variants
 from prover.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from prover.errors import UserError
@@ -171,3 +171,16 @@ def test_what_lean_suggests_is_a_retriever_too():
     goals, suggested = asyncio.run(first_goals([theorem], ("exact?",)))
     assert "HAdd.hAdd" in goals["t"] and "Nat.add_comm" in suggested["t"]
     assert recall_at({"Lean's exact?": suggested}, {"t": {"Nat.add_comm"}})["Lean's exact?"]["8"] == 1.0
+
+
+def test_a_record_is_read_once_a_result_and_without_its_torn_end(tmp_path):
+    record = tmp_path / "record.jsonl"
+    theorem = Theorem("t\u2028u", ": True")
+    for calls in (3, 9):  # two processes at once may both have done it
+        write(record, [Result(theorem, "v", calls, calls, settings="s")])
+    whole = record.read_bytes()
+    record.write_bytes(whole + b'{"theorem": "t')
+    assert [r.calls for r in read(record, [theorem])] == [3] and record.read_bytes() == whole
+    record.write_bytes(b"mine\n")
+    with pytest.raises(UserError, match=":1: not a row"):
+        read(record, [theorem])
