@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from prover.attempt import Found
+from prover.commands import lake
 from prover.commands.batch import Settings, page_written
 from prover.commands.lean_file import write_over
 from prover.commands.output import plain
@@ -112,3 +114,26 @@ def test_names_do_nothing_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with progress(1, "theorems") as report:
         report("a[/b] [bold", "proved", 1)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_interrupted_project_can_be_gone_on_with(kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a results file, which is about the files as they were, these stay so; without one what was found is written."""
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "lakefile.toml").write_text('name = "p"\n')
+    source = "theorem t : True := by sorry\n"
+    for name in ("A", "B"):
+        (folder / f"{name}.lean").write_text(source)
+
+    async def fake(text: Any, settings: Any, log: Any, project: Any, done: Any) -> tuple[dict[str, Any], bytes, Any]:
+        answer = {"interrupted": "B.lean" in text.path, "lean": "", "proved": 1, "total": 1, "tasks": [{"outcome": "proved"}]}
+        return answer, b"filled", None
+
+    monkeypatch.setattr(lake, "prove_file", fake)  # the real one is interrupted by a signal
+    monkeypatch.setattr(lake, "use_project", lambda folder: False)
+    log = Results(tmp_path / "results.jsonl" if kept else None, ASKED, False)
+    document, _ = asyncio.run(lake.prove_project(Project(folder), Settings((), 1, 1, project=True), log, None, True))
+    log.close()
+    assert document["interrupted"]
+    assert {(folder / f"{n}.lean").read_text() for n in ("A", "B")} == {source if kept else "filled"}
