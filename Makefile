@@ -58,11 +58,12 @@ train: lean
 	@$(BIN)/turnstile train curricula/stages/demonstration.toml
 
 test: lean
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -X faulthandler -m pytest -q
 
 # What failed in the last `make test`, once more: a test on real processes may fail on a machine that is busy with other things.
+# All of it, where no test failed and the process itself crashed.
 test-again: lean
-	@$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
+	@$(BIN)/python -X faulthandler -m pytest -q --last-failed --last-failed-no-failures all
 
 test-fast: $(VENV)/.done
 	@$(BIN)/python -m pytest -q -m "not lean and not ray and not slow"

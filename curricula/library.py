@@ -132,9 +132,9 @@ class HeldOutLeak(ValueError):
     """Something was to be learned from a theorem that is not for training."""
 
 
-def assert_for_training(name: str, library: bool) -> None:
-    """Raise HeldOutLeak for a library theorem outside the training split."""
-    if library and split_of(name) != "train":
+def assert_for_training(name: str) -> None:
+    """Raise HeldOutLeak for a theorem outside the training split, whether of the library or of a file."""
+    if split_of(name) != "train":
         raise HeldOutLeak(f"{name} is in the {split_of(name)} split: nothing may be learned from it")
 
 

@@ -1,4 +1,4 @@
-"""Ablations: the same run with one part taken away or changed, each with the same theorems, seeds, Lean calls and learning time."""
+"""Ablations: the same run with one part taken away or changed, each with the same theorems and seeds, Lean calls allowed and learning time."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def markdown(results: dict[str, Any], command: str) -> str:
         "",
         f"Printed by `{command}` on {results['lean']}. Held-out theorems solved, in percent, by Lean calls a theorem; 95 % "
         f"intervals (Wilson's with the effective number of attempts); {results['seeds']} seed(s), each variant with the same "
-        "theorems, Lean calls and learning time.",
+        "theorems, Lean calls allowed and learning time; training calls are those made.",
         "",
         "| variant | " + " | ".join(budgets) + " | training proofs | training calls |",
         "|---|" + "---|" * (len(budgets) + 2),

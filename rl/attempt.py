@@ -58,7 +58,7 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.learn:
-            assert_for_training(self.theorem.name, self.theorem.library is not None)
+            assert_for_training(self.theorem.name)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Found:
     theorem: Theorem
     outcome: str
     lean_calls: int
+    """Of the search and of what was harvested after it."""
     calls_to_solve: int | None
     seconds: float
     script: str | None = None
@@ -153,9 +154,9 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     try:
         result = await search.run(Budget(lean_calls=task.lean_calls))
         script = await written(result.proof, checker(bench.pool, root)) if result.proof is not None else None
-        examples = search.examples() if task.learn else []
-        if script is not None and task.harvest and task.learn:
-            examples = await _harvest(task, bench, root, examples)
+        examples, harvested = search.examples() if task.learn else [], 0
+        if script is not None and task.harvest and examples:
+            examples, harvested = await _harvest(task, bench, root, examples)
     finally:
         await search.close()
         await bench.pool.free([root])
@@ -172,6 +173,8 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         "model_tokens": stats.model_tokens,
         "bound": bound,
     }
+    if harvested:
+        kept["harvested"] = harvested
     expanded = [n for n in search.graph.nodes.values() if n.expansions]
     kept["closed"] = round(sum(n.status == SOLVED for n in expanded) / max(1, len(expanded)), 4)
     if result.proof is not None:
@@ -183,7 +186,7 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     return Found(
         task.theorem,
         result.outcome,
-        result.lean_calls,
+        result.lean_calls + harvested,
         result.lean_calls_to_solve,
         time.monotonic() - began,
         script,
@@ -240,10 +243,8 @@ async def _open(theorem: Theorem, pool: LeanPool) -> ProofState:
     raise AssertionError("unreachable")
 
 
-async def _harvest(task: Task, bench: Workbench, root: ProofState, examples: list[Any]) -> list[Any]:
-    """Other tactics that close the first goal at once: all of them teach, not only the first one found."""
-    if not examples:
-        return examples
+async def _harvest(task: Task, bench: Workbench, root: ProofState, examples: list[Any]) -> tuple[list[Any], int]:
+    """Other tactics that close the first goal at once: all of them teach, not only the first one found. With the Lean calls."""
     first = examples[0]
     known = {t for t, _ in first.best} | {t for t, _ in first.errors}
     query = Query(root, bench.premises.for_theorem(task.theorem.imports)(root))
@@ -254,7 +255,7 @@ async def _harvest(task: Task, bench: Workbench, root: ProofState, examples: lis
     closing = [(t, 1) for t, r in zip(fresh, results, strict=True) if r.solved]
     await bench.pool.free([s for r in results for s in r.states])
     best = tuple(sorted([*first.best, *closing], key=lambda p: p[1]))
-    return [replace(first, best=best, steps=best[0][1], tried=(*first.tried, *fresh)), *examples[1:]]
+    return [replace(first, best=best, steps=best[0][1], tried=(*first.tried, *fresh)), *examples[1:]], len(fresh)
 
 
 def entropy(graph: Graph) -> float | None:

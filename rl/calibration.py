@@ -1,7 +1,8 @@
 """Whether the value can be believed: what it said of goals against how far from proved they turned out to be.
 
-A prediction is a pair (value, steps): the value in [0, 1] that the search used, discount ** expected steps; the tactics in the
-shortest proof that the search then found, None for a goal that stayed open after much search (rl/attempt.py). Two limits, so
+A prediction is a pair (value, steps): the value that the search used, discount ** expected steps; the tactics in the shortest
+proof that the search then found, None for a goal that stayed open after much search (rl/attempt.py). The model's last bin is
+`that many steps or never`, so the least it can say is discount ** N_BINS, and that is what an open goal is held against. Two limits, so
 that nobody reads more into it: the shortest proof found is an upper bound of the shortest, and goals that the search left
 alone (because the value said so, perhaps) have no outcome and are not here.
 """
@@ -12,6 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from prover.models.tokenizer import N_BINS
 from prover.search import SearchConfig
 from rl.ledger import Attempt
 
@@ -33,7 +35,7 @@ class Bin:
     predicted: float
     """Mean value predicted."""
     observed: float
-    """Mean of discount ** steps, 0 for goals that stayed open."""
+    """Mean of discount ** steps, of N_BINS steps for goals that stayed open."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def reliability(found: Sequence[Prediction], discount: float = DISCOUNT, bins: i
     """Bins of equal width that are not empty, lowest first (reliability diagram: DeGroot & Fienberg 1983)."""
     rows: dict[int, list[tuple[float, float]]] = {}
     for value, steps in found:
-        outcome = discount**steps if steps is not None else 0.0
+        outcome = discount ** min(steps if steps is not None else N_BINS, N_BINS)
         rows.setdefault(min(int(value * bins), bins - 1), []).append((value, outcome))
     return [
         Bin(i / bins, (i + 1) / bins, len(r), sum(v for v, _ in r) / len(r), sum(o for _, o in r) / len(r))
@@ -76,7 +78,7 @@ def error_by_steps(found: Sequence[Prediction], discount: float = DISCOUNT) -> l
     for value, steps in found:
         if steps is not None:
             predicted = math.log(max(value, 1e-6)) / math.log(discount)
-            rows.setdefault(min(steps, STEPS_SHOWN), []).append(predicted - steps)
+            rows.setdefault(min(steps, STEPS_SHOWN), []).append(predicted - min(steps, N_BINS))
     return [
         StepsError(k, len(r), sum(r) / len(r), sum(abs(e) for e in r) / len(r)) for k, r in sorted(rows.items())
     ]

@@ -59,6 +59,9 @@ def _train(
             chosen = replace(chosen, name=name)
         if seed is not None:
             chosen = replace(chosen, seed=seed)
+        # Where they are said to be from here: the run may be gone on with from elsewhere.
+        files = tuple(str(Path(f).absolute()) for f in chosen.theorems.files)
+        chosen = replace(chosen, theorems=replace(chosen.theorems, files=files))
         planned = plan(chosen)
         if dry_run:
             print(dumps(planned) if as_json else explain(planned))

@@ -27,15 +27,18 @@ class TheoremsConfig:
     """What to learn on and what to measure on."""
 
     modules: tuple[str, ...] = ()
-    """Library modules; empty: the demonstration's (curricula/library.py)."""
+    """Library modules; empty: the demonstration's (curricula/library.py), or none where there are files."""
+    files: tuple[str, ...] = ()
+    """`.jsonl` files, and `.lean` files whose theorems end in `sorry`. A hash of its name says what a theorem is for: seven tenths are
+    learned on, two tenths held out, one tenth is for validation."""
     per_module: int = 40
     """At most so many training theorems of a module."""
     held_out_per_module: int = 18
     """At most so many held-out theorems of a module."""
     limit: int | None = None
-    """At most so many training theorems in all."""
+    """At most so many training theorems in all; those of files come first."""
     held_out_limit: int | None = 300
-    """At most so many held-out theorems in all."""
+    """At most so many held-out theorems in all; likewise."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ class LearnConfig:
     threads: int = 2
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is for GPUs, and CPUs with AMX."""
+    keep: int = 0
+    """The newest so many checkpoints are kept; 0: all of them. A pretrained model's are large."""
     ranks: int = 1
     """Learner processes, each on its own device, gradients averaged (data parallel)."""
     shard: bool = False
@@ -300,6 +305,7 @@ def check(config: RunConfig) -> RunConfig:
             raise UserError(f"{name} must be at least 1, not {value}")
     for name, value in (
         ("eval.validation", config.eval.validation), ("eval.rollouts", config.eval.rollouts), ("learn.max_epochs", c.max_epochs),
+        ("learn.keep", c.keep),
     ):  # fmt: skip
         if value < 0:
             raise UserError(f"{name} must be 0 (none) or more, not {value}")

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Counters:
     """Counts since the actors started."""
 
-    provers: list[dict[str, float]]
-    """Prover.counters of each prover."""
-    server: dict[str, float]
-    """`queries` and `seconds`, summed over so many model `servers`."""
-    waiting: float
-    """Questions that wait for a model."""
+    provers: dict[int, dict[str, float]]
+    """Prover.counters by member of the fleet; one that replaces another is another member."""
+    servers: dict[int, dict[str, float]]
+    """ModelServer.counters by copy; one that replaces another counts from nothing in its place."""
 
 
-def counted(provers: Sequence[Any], servers: Sequence[Any]) -> Counters:
+def counted(provers: Mapping[int, Any], servers: Sequence[Any]) -> Counters:
     """The counters of those actors that answer within seconds."""
-    found = answers([p.counters.remote() for p in provers])
-    served = answers([s.counters.remote() for s in servers])
-    server: dict[str, float] = {name: sum(one[name] for one in served) for name in ("queries", "seconds")}
-    server["servers"] = float(len(served))
-    return Counters(found, server, sum(p.get("waiting", 0.0) for p in found))
+    return Counters(
+        answered({i: p.counters.remote() for i, p in provers.items()}),
+        answered({k: s.counters.remote() for k, s in enumerate(servers)}),
+    )
 
 
-def answers(refs: Sequence[Any]) -> list[Any]:
+def answered(refs: Mapping[K, Any]) -> dict[K, Any]:
     """What `refs` resolve to within five seconds; without those that failed."""
-    ready, _ = ray.wait(list(refs), num_returns=len(refs), timeout=5) if refs else ([], [])
-    found = []
-    for ref in ready:
-        try:
-            found.append(ray.get(ref))
-        except RayError:
-            continue
+    ready, _ = ray.wait(list(refs.values()), num_returns=len(refs), timeout=5) if refs else ([], [])
+    found: dict[K, Any] = {}
+    for key, ref in refs.items():
+        if ref in ready:
+            try:
+                found[key] = ray.get(ref)
+            except RayError:
+                continue
     return found

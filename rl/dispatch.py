@@ -39,6 +39,8 @@ class Member:
     ready: Any
     """Reference that resolves once its Lean runs."""
     up: bool = False
+    broken: bool = False
+    """Its Lean could not start. It stays where it is, so that no other is started in its place."""
     busy: int = 0
     queue: deque[Task] = field(default_factory=deque)
 
@@ -92,7 +94,7 @@ class Dispatch:
         while True:
             fleet.look()
             self._feed()
-            starting = {m.ready: i for i, m in fleet.members.items() if not m.up}
+            starting = {m.ready: i for i, m in fleet.members.items() if not m.up and not m.broken}
             if not self._searching and not self._judging and not self._left():
                 return
             if any(m.up for m in fleet.members.values()):
@@ -140,6 +142,12 @@ class Dispatch:
             self.fleet.members[i].up = True
         except ACTOR_LOST:
             self.fleet.lose(i)
+        except UserError as e:  # that machine has no Lean: the run needs it only where it has no other
+            self.fleet.members[i].broken = True
+            if not self.fleet.config.ray.elastic or all(m.broken for m in self.fleet.members.values()):
+                raise
+            self.fleet.say(f"a prover cannot start, and the others go on without it: {e}")
+            self.fleet.pass_on(self.fleet.members[i])
 
     def _searched(self, ref: Any) -> Finished | None:
         """A search ended: what it found is finished, goes to the audit, or, after an error, to another prover."""

@@ -26,10 +26,13 @@ from rl.actors.model_server import ModelServer
 from rl.actors.prover import AuditActor, Prover
 from rl.attempt import Task
 from rl.config import RunConfig
-from rl.counters import Counters, answers, counted
+from rl.counters import Counters, answered, counted
 from rl.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member
 
 T = TypeVar("T")
+
+LOAD_SECONDS = 120.0
+"""After so long that a model is being loaded is said to be slow."""
 
 
 class Fleet:
@@ -121,7 +124,7 @@ class Fleet:
     def _learners(self) -> list[Any]:
         c = self.config
         learners = [
-            LearnerActor.options(num_cpus=0, num_gpus=c.ray.learner_gpus).remote(c, str(self.folder / "checkpoints"), rank)
+            LearnerActor.options(num_cpus=0, num_gpus=c.ray.learner_gpus).remote(c, str(self.folder.absolute() / "checkpoints"), rank)
             for rank in range(c.learn.ranks)
         ]
         if c.learn.ranks > 1:
@@ -157,7 +160,7 @@ class Fleet:
         if len(self.members) > max(wanted, 1):  # room has gone: let go of one that waits for a place
             for i in [i for i, m in self.members.items() if not m.up and not m.busy][: len(self.members) - max(wanted, 1)]:
                 ray.kill(self.members[i].actor)
-                self._orphans(self.members.pop(i))
+                self.pass_on(self.members.pop(i))
 
     def lose(self, i: int) -> None:
         """A prover died: its queue goes to others, and another is started where there is room."""
@@ -165,15 +168,15 @@ class Fleet:
         if member is not None:
             self.replaced["prover"] += 1
             self.say("a prover died; its theorems go to others")
-            self._orphans(member)
+            self.pass_on(member)
             self.look(force=True)
 
-    def _orphans(self, member: Member) -> None:
-        if self.members:
-            heir = min(self.members.values(), key=lambda m: len(m.queue))
-            heir.queue.extend(member.queue)
-        else:
-            self.unassigned.extend(member.queue)
+    def pass_on(self, member: Member) -> None:
+        """Another prover gets the tasks that wait for this one."""
+        heirs = [m for m in self.members.values() if m is not member and not m.broken]
+        queue = min((m.queue for m in heirs), key=len, default=self.unassigned)
+        queue.extend(member.queue)
+        member.queue.clear()
 
     def check_servers(self) -> None:
         """Replace model servers that died, and have them serve what the others do."""
@@ -243,7 +246,7 @@ class Fleet:
     def _a_learner_died(self) -> bool:
         asked = [learner.alive.remote() for learner in self.learners]
         ready, _ = ray.wait(asked, num_returns=len(asked), timeout=10)  # one that hangs does not answer
-        return len(answers(ready)) < len(ready)
+        return len(answered(dict(enumerate(ready)))) < len(ready)
 
     def publish(self) -> None:
         """The learner's newest weights to every model server, and the ranker and retriever to every prover."""
@@ -260,12 +263,18 @@ class Fleet:
         versions: list[int] = []
         for k, ref in enumerate(loading):
             try:
-                versions.append(ray.get(ref))
+                versions.append(self._loaded(ref))
             except ACTOR_LOST:  # its machine may have had the learner too
                 self._replace_server(k)
-                versions.append(ray.get(self.servers[k].load.remote(published[0])))
+                versions.append(self._loaded(self.servers[k].load.remote(published[0])))
         assert len(set(versions)) == 1, f"model servers serve different versions: {versions}"
+
+    def _loaded(self, ref: Any) -> int:
+        """The version that a server loaded; while it does not, say so: it may wait for a GPU that nobody brings back."""
+        while not ray.wait([ref], timeout=LOAD_SECONDS)[0]:
+            self.say(f"a model server has not loaded the model for {LOAD_SECONDS:.0f} s: `ray status` says whether it has its GPUs")
+        return ray.get(ref)
 
     def counters(self) -> Counters:
         """What the actors counted so far, of those that answer within seconds."""
-        return counted([m.actor for m in self.members.values() if m.up], self.servers)
+        return counted({i: m.actor for i, m in self.members.items() if m.up}, self.servers)

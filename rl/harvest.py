@@ -24,7 +24,7 @@ Row = tuple[str, dict[str, Any]]
 def rows(found: Found, proved: bool, reward: float, config: LearnConfig, used: Sequence[str] = ()) -> list[Row]:
     """Ledger rows of a search. `proved`: the audit accepted it; `reward`: the attempt's, in units of a plain proof; `used`: library
     theorems in the audited proof's term. Raises HeldOutLeak for a theorem that is not for training."""
-    assert_for_training(found.theorem.name, found.theorem.library is not None)
+    assert_for_training(found.theorem.name)
     discount = SearchConfig().discount
     out = [
         (kind, {**data, "reward": round(reward, 4)} if kind == "policy" else data)
@@ -49,7 +49,7 @@ def rollout_rows(
     Successful rollouts are policy examples too, so that expert iteration can learn without search. Raises HeldOutLeak for a
     theorem that is not for training.
     """
-    assert_for_training(found.theorem.name, found.theorem.library is not None)
+    assert_for_training(found.theorem.name)
     out: list[Row] = []
     group: list[dict[str, Any]] = []
     sums: dict[str, float] = {}
@@ -61,10 +61,12 @@ def rollout_rows(
         parts = score(Ended(proved, size, best_size, size, budget, r["closed"]), weights)
         for name, x in parts.items():
             sums[name] = sums.get(name, 0.0) + x
-        group.append({"reward": round(sum(parts.values()), 4), "decisions": r["decisions"]})
+        total = sum(parts.values())
+        group.append({"reward": round(total, 4), "decisions": r["decisions"]})
         if proved:
+            reward = round(total / weights["proved"], 4)
             out += [
-                ("policy", {"state": s, "premises": p, "tactics": [(t, 1.0)], "depth": i})
+                ("policy", {"state": s, "premises": p, "tactics": [(t, 1.0)], "depth": i, "reward": reward})
                 for i, (s, p, t, _) in enumerate(r["decisions"])
             ]
     out.append(("rollouts", {"rollouts": group}))

@@ -56,7 +56,6 @@ class ExampleRow:
     """An example with what replay must know of the attempt that gave it."""
 
     theorem: str
-    library: bool
     outcome: str
     model_version: int
     calls_to_solve: int | None
@@ -190,11 +189,11 @@ class Ledger:
     def example_rows(self, kind: str) -> Iterator[ExampleRow]:
         """Examples of a kind, oldest first, one at a time: none is kept here."""
         sql = (
-            "select a.theorem, json_extract(a.spec, '$.library'), a.outcome, a.model_version, a.calls_to_solve, e.data, e.id"
+            "select a.theorem, a.outcome, a.model_version, a.calls_to_solve, e.data, e.id"
             " from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
         )
-        for theorem, library, outcome, version, calls, data, id in self._db.execute(sql, (kind,)):
-            yield ExampleRow(theorem, library is not None, outcome, version, calls, json.loads(data), id)
+        for theorem, outcome, version, calls, data, id in self._db.execute(sql, (kind,)):
+            yield ExampleRow(theorem, outcome, version, calls, json.loads(data), id)
 
     def example_counts(self, kind: str) -> dict[str, int]:
         """Number of examples of a kind by theorem."""

@@ -43,7 +43,7 @@ METRICS: dict[str, str] = {
     "them, and all of learning that is not training",
     "staleness/mean": "versions by which the weights that searched were behind those learned, mean over attempts",
     "staleness/max": "the same, the largest",
-    "queue/{queue}": "length of a queue: audits (the longest in the round), model (questions that wait for it)",
+    "queue/{queue}": "longest that a queue was in the round: audits (proofs under audit), model (questions of one prover that wait for an answer)",
     "audit/rejected": "proofs that the audit refused",
     "audit/rejection_rate": "those as a share of the proofs that it judged",
     "audit/errors": "proofs that it could not judge",
@@ -122,11 +122,8 @@ def proof_steps(attempt: Attempt) -> int:
     return int(attempt.stats.get("steps") or len((attempt.script or "").strip().splitlines()))
 
 
-def of_attempts(attempts: Sequence[Attempt], known: Collection[str], seconds: float) -> dict[str, float]:
-    """What the attempts of one round say of outcomes, proofs, cost, search and model.
-
-    `known`: names of the theorems proved before the round. `seconds`: wall time of the round.
-    """
+def of_attempts(attempts: Sequence[Attempt], known: Collection[str]) -> dict[str, float]:
+    """What the attempts of one round say of outcomes, proofs, cost, search and model. `known`: the theorems proved before."""
     if not attempts:
         return {}
     out = {f"outcome/{o}": float(n) for o, n in Counter(a.outcome for a in attempts).items()}
@@ -144,9 +141,6 @@ def of_attempts(attempts: Sequence[Attempt], known: Collection[str], seconds: fl
         out["cost/lean_calls_per_proof"] = calls / len(names)
     if new := names - set(known):
         out["cost/lean_calls_per_new_proof"] = calls / len(new)
-    asking = [a.stats["model_tokens"] for a in attempts if a.model_version > 0 and "model_tokens" in a.stats]
-    if seconds > 0 and asking:
-        out["model/tokens_per_second"] = sum(asking) / seconds
     searches = [a for a in attempts if "own_s" in a.stats and "neither_s" in a.stats]  # rollouts have neither
     searching = sum(a.seconds for a in searches)
     if searching > 0:
@@ -156,6 +150,12 @@ def of_attempts(attempts: Sequence[Attempt], known: Collection[str], seconds: fl
     if entropies:
         out["model/entropy"] = sum(entropies) / len(entropies)
     return out | audits(attempts)
+
+
+def tokens_per_second(attempts: Iterable[Attempt], seconds: float) -> dict[str, float]:
+    """`model/tokens_per_second` of the attempts made in `seconds` of wall time; nothing where no model took part."""
+    asking = [a.stats["model_tokens"] for a in attempts if a.model_version > 0 and "model_tokens" in a.stats]
+    return {"model/tokens_per_second": sum(asking) / seconds} if seconds > 0 and asking else {}
 
 
 def audits(attempts: Iterable[Attempt]) -> dict[str, float]:
@@ -176,34 +176,37 @@ def staleness(attempts: Iterable[Attempt], learned: int) -> dict[str, float]:
     return {"staleness/mean": sum(behind) / len(behind), "staleness/max": float(max(behind))}
 
 
-def of_lean(before: Sequence[Mapping[str, float]], after: Sequence[Mapping[str, float]], seconds: float) -> dict[str, float]:
-    """`lean/...` from the counters of each prover (steps, lean_s, restarts, rss_mb) at both ends of `seconds` of wall time.
+Counts = Mapping[int, Mapping[str, float]]
+"""Counters by the number of who counts."""
 
-    A prover that was replaced in between counts from nothing: its counters went down.
-    """
+
+def of_lean(before: Counts, after: Counts, seconds: float) -> dict[str, float]:
+    """`lean/...` from the counters of each prover (steps, lean_s, restarts, rss_mb) at both ends of `seconds` of wall time. What one
+    counted that died in between is lost."""
     if seconds <= 0 or not after:
         return {}
-
-    def grown(key: str) -> float:
-        starts = [*(b.get(key, 0.0) for b in before), *[0.0] * len(after)]
-        return sum(a[key] - b if a[key] >= b else a[key] for a, b in zip(after, starts, strict=False))
-
     return {
-        "lean/steps_per_second": grown("steps") / seconds,
-        "lean/utilisation": grown("lean_s") / (seconds * len(after)),
-        "lean/restarts": grown("restarts"),
-        "lean/memory_mb": sum(a["rss_mb"] for a in after),
+        "lean/steps_per_second": _grown("steps", before, after) / seconds,
+        "lean/utilisation": _grown("lean_s", before, after) / (seconds * len(after)),
+        "lean/restarts": _grown("restarts", before, after),
+        "lean/memory_mb": sum(a["rss_mb"] for a in after.values()),
     }
 
 
-def of_model(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
-    """`model/...` from the counters of the model servers (queries, seconds, how many servers) at both ends of `seconds` of wall time."""
-    if seconds <= 0 or not after.get("servers", 1.0):
+def of_model(before: Counts, after: Counts, seconds: float) -> dict[str, float]:
+    """`model/...` from the counters of each model server (queries, seconds) at both ends of `seconds` of wall time; likewise."""
+    if seconds <= 0 or not after:
         return {}
     return {
-        "model/queries_per_second": (after["queries"] - before.get("queries", 0.0)) / seconds,
-        "model/utilisation": (after["seconds"] - before.get("seconds", 0.0)) / (seconds * after.get("servers", 1.0)),
+        "model/queries_per_second": _grown("queries", before, after) / seconds,
+        "model/utilisation": _grown("seconds", before, after) / (seconds * len(after)),
     }
+
+
+def _grown(key: str, before: Counts, after: Counts) -> float:
+    """By how much a counter grew, over all; one that went down was replaced by one that counts from nothing."""
+    starts = {i: before.get(i, {}).get(key, 0.0) for i in after}
+    return sum(a[key] - starts[i] if a[key] >= starts[i] else a[key] for i, a in after.items())
 
 
 def system(collecting: float, idle_share: float, learning: float, training: float) -> dict[str, float]:

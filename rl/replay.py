@@ -29,7 +29,7 @@ def draw(
 
     With `prioritised`, the sample is drawn without replacement in proportion to priority ** exponent (Efraimidis & Spirakis 2006),
     and what remains carries weights in the same proportion, so that priorities act also where everything fits; else both are
-    uniform. Raises HeldOutLeak if an example comes from a library theorem outside the training split.
+    uniform. Raises HeldOutLeak if an example comes from a theorem outside the training split.
     """
     config = config or ReplayConfig()
     rng = random.Random(f"replay/{seed}/{version}/{kind}")
@@ -38,7 +38,7 @@ def draw(
     for i, row in enumerate(ledger.example_rows(kind)):
         if row.outcome == "rejected":
             continue
-        assert_for_training(row.theorem, row.library)
+        assert_for_training(row.theorem)
         p = priority(row, siblings[row.theorem], version, config) ** config.exponent if config.prioritised else 1.0
         item = (math.log(max(rng.random(), 1e-12)) / p, i, p, row.data)
         if len(kept) < config.capacity:

@@ -45,7 +45,7 @@ def figures(ledger: Ledger) -> Figures:
         for split, attempts in by_round[r].items():
             row |= metrics.solve_rates(attempts, split, by_set=False)
         training = by_round[r].get("train", [])
-        row |= metrics.of_attempts(training, known, seconds=0.0)
+        row |= metrics.of_attempts(training, known)
         row |= calibration.metrics(calibration.predictions([a for rows in by_round[r].values() for a in rows]))
         known |= {a.theorem.name for a in training if a.outcome == "proved"}
         out[r] = row

@@ -22,6 +22,8 @@ class SharedModel:
         self.n = n
         self.version = 0
         """Of the weights that gave the last answer."""
+        self.longest = 0
+        """Most questions that waited at once since the last `take_longest`."""
         self._asked: dict[str, list[tuple[Query, asyncio.Future[Any]]]] = {"suggest": [], "evaluate": []}
         self._runner: asyncio.Task[None] | None = None
 
@@ -37,10 +39,16 @@ class SharedModel:
         """Questions that no call has taken yet."""
         return sum(len(asked) for asked in self._asked.values())
 
+    def take_longest(self) -> int:
+        """`longest`, which counts anew from here."""
+        found, self.longest = self.longest, self.waiting
+        return found
+
     async def _ask(self, kind: str, queries: Sequence[Query]) -> list[Any]:
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in queries]
         self._asked[kind].extend(zip(queries, futures, strict=True))
+        self.longest = max(self.longest, self.waiting)
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run())
         return list(await asyncio.gather(*futures))

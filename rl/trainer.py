@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from curricula.library import DEMONSTRATION_MODULES, assert_disjoint, library_set
 from curricula.matchmaker import Match, Matchmaker, Try
 from prover.errors import UserError
 from prover.files import write_whole
@@ -36,8 +35,9 @@ from rl.dispatch import Finished
 from rl.files import proofs_source
 from rl.fleet import Fleet
 from rl.ledger import Attempt, Ledger
+from rl.theorems import theorems_of
 from rl.tracking import Tracker
-from rl.watching import RoundWatch
+from rl.watching import RoundWatch, announce
 
 T = TypeVar("T")
 
@@ -49,14 +49,9 @@ class Trainer:
         self.config = config_module.check(config)
         self.folder = config.folder
         self.runtime = find_runtime()
-        self.index = index = library_index()
-        t = config.theorems
-        modules = t.modules or DEMONSTRATION_MODULES
-        self.train_set = library_set(index, "train", modules, t.per_module, t.limit)
-        self.held_out = library_set(index, "held-out", modules, t.held_out_per_module, t.held_out_limit)
-        n = config.eval.validation
-        self.validation = library_set(index, "validation", modules, None, n) if n else []
-        assert_disjoint(self.train_set, [*self.held_out, *self.validation])
+        self.index = library_index()
+        theorems = theorems_of(config.theorems, self.index, config.eval.validation)
+        self.train_set, self.held_out, self.validation = theorems.train, theorems.held_out, theorems.validation
         fresh = not (self.folder / "ledger.sqlite").exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
@@ -93,13 +88,18 @@ class Trainer:
         c = self.config
         self.tracker.say(
             f"[bold]turnstile[/bold] run [cyan]{self.folder}[/cyan] on {self.runtime.name}: learn on "
-            f"{len(self.train_set)} library theorems, measure on {len(self.held_out)} held out"
+            f"{len(self.train_set)} theorems, measure on {len(self.held_out)} held out"
         )
         try:
             self.fleet.start()
             self.fleet.ranker = self._newest("rankers", TacticRanker.load)
             self.fleet.retriever = self._newest("retrievers", DenseWeights.load)
-            self.fleet.resume()
+            learned = max((r for r in range(1, c.learn.rounds + 1) if self.ledger.get(f"learned {r}") is not None), default=0)
+            if (version := self.fleet.resume()) < learned:
+                raise UserError(
+                    f"{self.folder}/checkpoints: the run has learned {learned} rounds, and the newest checkpoint that the learner finds "
+                    f"there is of {version}; bring the folder back, and on a cluster have it where every machine sees it"
+                )
             if c.eval.baselines:
                 for baseline, what in BASELINES.items():
                     self._measure(baseline, f"nothing learned: {what}")
@@ -125,18 +125,22 @@ class Trainer:
         return time.monotonic() - self.began
 
     def _round(self, r: int) -> None:
-        if self.ledger.get(f"learned {r}") is not None:
-            self._validate(r)  # what a run that was killed in it left to do
-            return
+        if self.ledger.get(f"learned {r}") is None:
+            self._collect_and_learn(r)
+        self._validate(r)
+        announce(r, self.ledger, self.tracker)
+
+    def _collect_and_learn(self, r: int) -> None:
         c = self.config.learn
         known = {a.theorem.name for e in range(1, r) for a in self.ledger.attempts(f"round {e}") if a.outcome == "proved"}
-        watch = RoundWatch(r, self.fleet, self.ledger, self.tracker, known)
+        watch = RoundWatch(r, self.fleet, self.ledger, known)
         first = r == 1 and not self.config.serve.start
         policy = "explorer" if first else "model"
         by = policy if first or c.collect == "search" else "model's rollouts"
         tasks = [self._task(r, m, policy) for m in self._matches(r)]
         self._attempts(f"round {r}", f"round {r} of {c.rounds}: by the {by}", tasks, r)
-        watch.end(lambda: self._learn(r), lambda: self._validate(r))
+        watch.end(lambda: self._learn(r))
+        self.ledger.set(f"learned {r}", {"version": r})
 
     def _matches(self, r: int) -> list[Match]:
         """What to try in a round: everything in the first, then what the matchmaker says of the rounds before this one."""
@@ -178,7 +182,6 @@ class Trainer:
         helpers = time.monotonic() - began
         metrics = self.fleet.learn(policy, value, c.seconds, r)
         replay.trim(self.ledger, self.config.replay, r)
-        self.ledger.set(f"learned {r}", {"version": r})
         self.tracker.say(
             f"round {r}: loss {metrics.get('policy_loss', 0):.2f} nats a tactic token, "
             f"{metrics.get('epochs', 0):.1f} epochs, {metrics.get('tokens_per_second', 0):.0f} tokens/s"
@@ -273,10 +276,8 @@ class Trainer:
         if not self.held_out:
             return
         c = self.config
-        calls = min(c.eval.calls, 6) if policy == "portfolio" else c.eval.calls
-        tasks = [
-            Task(t, policy, calls, c.prover.eval_explorer_weight, value=self._value) for t in self.held_out
-        ]
+        weight = c.prover.eval_explorer_weight
+        tasks = [Task(t, policy, c.eval.calls, weight, value=self._value) for t in self.held_out]
         self._attempts(f"held-out {policy}", label, tasks)
         summary = self._summary(policy)
         self.tracker.log({f"held_out/{policy}/{b}": s / summary["total"] for b, s in summary["curve"].items()})

@@ -15,29 +15,32 @@ from rl.tracking import Tracker
 
 
 class RoundWatch:
-    """Made when a round begins; `end` measures, remembers, logs and alerts."""
+    """Made when a round begins; `end` measures and remembers."""
 
-    def __init__(self, r: int, fleet: Fleet, ledger: Ledger, tracker: Tracker, known: Collection[str]) -> None:
-        self.r, self.fleet, self.ledger, self.tracker = r, fleet, ledger, tracker
+    def __init__(self, r: int, fleet: Fleet, ledger: Ledger, known: Collection[str]) -> None:
+        self.r, self.fleet, self.ledger = r, fleet, ledger
         self.known = set(known)
+        self.earlier = ledger.done(f"round {r}")
+        """Theorems that an earlier start of the run tried in this round."""
         self.before = fleet.counters()
         self.began = time.monotonic()
 
-    def end(self, learner: Callable[[], Mapping[str, float]], validate: Callable[[], None]) -> None:
-        """Measure the round's attempts, then call `learner`, which learns and gives its metrics, and `validate`, which tries what
-        was learned and leaves its attempts in the ledger; say what is worth saying.
+    def end(self, learner: Callable[[], Mapping[str, float]]) -> None:
+        """Measure the round's attempts, then call `learner`, which learns and gives its metrics; all of it goes to the ledger.
 
-        A resumed round is measured over the attempts of all its starts, with the time and the counters of the last alone.
+        A resumed round is measured over the attempts of all its starts, its speeds over those of the last alone.
         """
         seconds = time.monotonic() - self.began
         after = self.fleet.counters()
         attempts = list(self.ledger.attempts(f"round {self.r}"))
         found = metrics.solve_rates(attempts, "train")
-        found |= metrics.of_attempts(attempts, self.known, seconds)
+        found |= metrics.of_attempts(attempts, self.known)
+        found |= metrics.tokens_per_second([a for a in attempts if a.theorem.name not in self.earlier], seconds)
         found |= metrics.of_lean(self.before.provers, after.provers, seconds)
-        found |= metrics.of_model(self.before.server, after.server, seconds)
+        found |= metrics.of_model(self.before.servers, after.servers, seconds)
         found |= metrics.staleness(attempts, self.r - 1)
-        found |= metrics.queues({"audits": round(self.fleet.longest_audit_queue), "model": round(after.waiting)})
+        longest = max((p["longest_queue"] for p in after.provers.values()), default=0)
+        found |= metrics.queues({"audits": self.fleet.longest_audit_queue, "model": round(longest)})
         found |= metrics.rewards(mean_rewards(a.stats.get("rewards", {}) for a in attempts))
         found |= metrics.pass_rates(
             [(a.stats["rollouts"], a.stats["correct"]) for a in attempts if a.stats.get("rollouts")], "train"
@@ -48,11 +51,23 @@ class RoundWatch:
         if "search/idle_share" in found:
             found |= metrics.system(seconds, found["search/idle_share"], learning, learned.get("training_seconds", 0.0))
         self.ledger.measure(f"round {self.r}", {**found, **learned})
-        validate()
-        found |= metrics.solve_rates(self.ledger.attempts(f"validation round {self.r}"), "validation")
-        self.tracker.log({"round": self.r, **found, **{f"learner/{k}": v for k, v in learned.items()}})
-        for alert in alerts(rounds.history(rounds.figures(self.ledger))):
-            self.tracker.alert(alert)
+
+
+def announce(r: int, ledger: Ledger, tracker: Tracker) -> None:
+    """Log what the ledger has of round `r`, its validation with it, and raise the alerts it gives reason for. Once a round, also where
+    the run was killed before it came to that."""
+    if ledger.get(f"announced {r}") is not None:
+        return
+    found = {
+        name if "/" in name else f"learner/{name}": value
+        for phase, name, value, _ in ledger.measurements()
+        if phase == f"round {r}" and value is not None
+    }
+    found |= metrics.solve_rates(ledger.attempts(f"validation round {r}"), "validation")
+    tracker.log({"round": r, **found})
+    for alert in alerts(rounds.history(rounds.figures(ledger))):
+        tracker.alert(alert)
+    ledger.set(f"announced {r}", True)
 
 
 def mean_rewards(all_rewards: Any) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,15 @@ class LearnerActor:
         return metrics
 
     def _save(self) -> None:
+        """Write the checkpoint, and remove those that are not to be kept."""
+        self._write()
+        if self.rank == 0 and self.config.learn.keep:
+            kept = max(2, self.config.learn.keep)  # what is served is the one before, until this one is loaded
+            for old in sorted(p for p in self.folder.glob("[0-9]*") if (p / "learner.pt").exists())[:-kept]:
+                (old / "learner.pt").unlink()  # first: without it nobody takes the folder for whole
+                shutil.rmtree(old)
+
+    def _write(self) -> None:
         import torch
 
         from prover.models.transformer import save_folder

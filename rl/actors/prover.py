@@ -82,14 +82,14 @@ class ProverBody:
         return await attempt(task, self.bench)
 
     async def counters(self) -> dict[str, float]:
-        """Steps, seconds in Lean, restarts, memory, and questions waiting for the model."""
+        """Steps, seconds in Lean, restarts, memory, and the most questions that waited for the model since the last time."""
         servers = self.pool.servers
         return {
             "steps": self.pool.steps,
             "lean_s": self.pool.lean_s,
             "restarts": sum(s.counters.restarts for s in servers),
             "rss_mb": sum(s.rss_mb() for s in servers),
-            "waiting": self.model.waiting + self.sampler.waiting,
+            "longest_queue": self.model.take_longest() + self.sampler.take_longest(),
         }
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from prover.errors import UserError
 from prover.lean.theorem import Theorem
 from prover.models.learner import PolicyExample, ValueExample
 from rl.attempt import Found, Task
@@ -86,7 +87,7 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     metrics = fleet.learn(PAIRS, VALUES, 8.0, 1)
     assert metrics["steps"] > 0 and (fleet.folder / "checkpoints/000001/learner.pt").exists()
     assert fleet.replaced["learner"] == 1
-    assert fleet.counters().server["queries"] == 0
+    assert fleet.counters().servers[0]["queries"] == 0
     # The model server dies: another serves the same version, and tasks that need it get through.
     os.kill(workers("ModelServer")[0].pid, signal.SIGKILL)
     with_model = [Task(t.theorem, "model", 8) for t in TASKS[:6]]
@@ -142,6 +143,92 @@ def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(tmp_path):
     assert {f.found.outcome for f in finished} == {"exhausted"} and fleet.replaced["prover"] == 1
 
 
+def test_a_machine_without_lean_does_not_end_an_elastic_run(tmp_path):
+    """A fake prover: every machine of a test has the same Lean."""
+    import ray
+
+    @ray.remote
+    class Lame:
+        def __init__(self, config, seed, server, ranker, retriever):
+            self.lame = seed in config.lame
+
+        async def ready(self):
+            if self.lame:
+                raise UserError("Lean could not start")
+            return "simulated"
+
+        async def attempt(self, task):
+            return Found(task.theorem, "exhausted", 3, None, 0.0)
+
+        async def use(self, *args):
+            pass
+
+        async def close(self):
+            pass
+
+    class Provers(ProverConfig):
+        lame = (0,)
+
+    class NoLean(ProverConfig):
+        lame = (0, 1)
+
+    for provers, elastic in ((Provers, True), (Provers, False), (NoLean, True)):
+        said: list[str] = []
+        chosen = replace(config(elastic=elastic), prover=provers(provers=2, concurrent=2))
+        fleet = Fleet(chosen, tmp_path, said.append, prover=Lame)
+        fleet.start()
+        try:
+            if provers is Provers and elastic:
+                assert len(list(fleet.run(TASKS))) == len(TASKS) and len(list(fleet.run(TASKS))) == len(TASKS)
+                assert fleet.replaced["prover"] == 0 and len(fleet.members) == 2
+                assert len([s for s in said if "Lean could not start" in s]) == 1
+            else:
+                with pytest.raises(UserError, match="Lean could not start"):
+                    list(fleet.run(TASKS))
+        finally:
+            fleet.close()
+
+
+def test_replacements_have_as_long_to_start_as_the_first_prover(tmp_path, monkeypatch):
+    """A fake prover, so that the times are the test's: the first dies at an age at which no prover may be still starting."""
+    import ray
+    from ray.exceptions import OutOfMemoryError
+
+    @ray.remote
+    class Slow:
+        def __init__(self, config, seed, server, ranker, retriever):
+            self.first, self.seconds = seed == 0, 0 if seed == 0 else 5
+
+        async def ready(self):
+            time.sleep(self.seconds)
+            return "simulated"
+
+        async def attempt(self, task):
+            if self.first:
+                time.sleep(10)
+                raise OutOfMemoryError("this node ran low on memory")
+            return Found(task.theorem, "exhausted", 3, None, 0.0)
+
+        async def use(self, *args):
+            pass
+
+        async def close(self):
+            pass
+
+    one = replace(config(), prover=ProverConfig(provers=1, concurrent=1))
+    fleet = Fleet(one, tmp_path, print, prover=Slow)
+    fleet.start()
+    monkeypatch.setattr("rl.dispatch.START_LIMIT", 10.0)
+    try:
+        assert len(list(fleet.run(TASKS[:2]))) == 2 and fleet.replaced["prover"] == 1
+        monkeypatch.setattr("rl.dispatch.START_LIMIT", 1.0)
+        ray.kill(next(iter(fleet.members.values())).actor)
+        with pytest.raises(UserError, match="no prover was ready within 1 s"):
+            list(fleet.run(TASKS[:2]))
+    finally:
+        fleet.close()
+
+
 def test_a_version_that_is_there_is_not_learned_again(fleet):
     assert fleet.learn(PAIRS, VALUES, 1.0, 1)
     assert fleet.learn(PAIRS, VALUES, 1.0, 1) == {}
@@ -150,10 +237,13 @@ def test_a_version_that_is_there_is_not_learned_again(fleet):
 
 def test_passes_over_what_a_round_learns_from_are_bounded(tmp_path):
     c = config()
-    fleet = Fleet(replace(c, learn=replace(c.learn, max_epochs=2.0)), tmp_path, print)
+    fleet = Fleet(replace(c, learn=replace(c.learn, max_epochs=2.0, keep=2)), tmp_path, print)
     fleet.start()
     try:
         assert fleet.learn(PAIRS, VALUES, 120.0, 1)["epochs"] == pytest.approx(2.0, abs=0.5)
+        for version in (2, 3):
+            fleet.learn(PAIRS, VALUES, 120.0, version)
+        assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["000002", "000003"], "the newest two are kept"
     finally:
         fleet.close()
 

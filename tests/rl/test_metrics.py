@@ -41,14 +41,15 @@ ROUND = [
 
 def everything() -> dict[str, float]:
     """What all the functions say of a round in which everything happened."""
-    after = [{"steps": 300.0, "lean_s": 8.0, "restarts": 1.0, "rss_mb": 500.0}]
+    after = {0: {"steps": 300.0, "lean_s": 8.0, "restarts": 1.0, "rss_mb": 500.0}}
     return {
         **metrics.solve_rates(ROUND, "train"),
         **metrics.pass_rates([(4, 1), (4, 4)], "held-out"),
-        **metrics.of_attempts(ROUND, {"a"}, 10.0),
+        **metrics.of_attempts(ROUND, {"a"}),
+        **metrics.tokens_per_second(ROUND, 10.0),
         **metrics.staleness(ROUND, 3),
-        **metrics.of_lean([{"steps": 100.0, "lean_s": 3.0, "restarts": 0.0, "rss_mb": 400.0}], after, 10.0),
-        **metrics.of_model({"queries": 5.0, "seconds": 1.0}, {"queries": 55.0, "seconds": 3.0}, 10.0),
+        **metrics.of_lean({0: {"steps": 100.0, "lean_s": 3.0, "restarts": 0.0, "rss_mb": 400.0}}, after, 10.0),
+        **metrics.of_model({0: {"queries": 5.0, "seconds": 1.0}}, {0: {"queries": 55.0, "seconds": 3.0}}, 10.0),
         **metrics.system(90.0, 0.05, 10.0, 8.0),
         **metrics.queues({"audits": 3}),
         **metrics.rewards({"progress": 0.5}),
@@ -105,25 +106,31 @@ def test_a_round_by_hand():
 
 
 def test_a_replaced_prover_counts_from_nothing():
-    before = [{"steps": 1000.0, "lean_s": 9.0, "restarts": 2.0, "rss_mb": 1.0}]
-    after = [{"steps": 50.0, "lean_s": 1.0, "restarts": 0.0, "rss_mb": 1.0}]
-    found = metrics.of_lean(before, after, 10.0)
-    assert found["lean/steps_per_second"] == 5 and found["lean/utilisation"] == 0.1
+    def counted(steps, lean_s):
+        return {"steps": steps, "lean_s": lean_s, "restarts": 0.0, "rss_mb": 1.0}
+
+    # The first died, and another came: neither's steps are charged to the one that stayed.
+    before = {0: counted(100.0, 1.0), 1: counted(5000.0, 9.0)}
+    found = metrics.of_lean(before, {1: counted(6000.0, 12.0), 2: counted(50.0, 1.0)}, 10.0)
+    assert found["lean/steps_per_second"] == 105 and found["lean/utilisation"] == 0.2
+    servers = {0: {"queries": 1000.0, "seconds": 90.0}}
+    found = metrics.of_model(servers, {0: {"queries": 50.0, "seconds": 1.0}}, 10.0)  # in its place
+    assert found == {"model/queries_per_second": 5.0, "model/utilisation": 0.1}
 
 
 def test_nothing_to_say_is_nothing_said():
-    assert metrics.of_attempts([], set(), 1.0) == {} and metrics.staleness([], 3) == {}
+    assert metrics.of_attempts([], set()) == {} and metrics.staleness([], 3) == {}
     failed = [attempt("x", "budget")]
-    assert not any(n.startswith(("cost/lean_calls_per", "proofs/mean")) for n in metrics.of_attempts(failed, set(), 1.0))
-    assert "model/tokens_per_second" not in metrics.of_attempts(failed, set(), 1.0), "no model took part"
+    assert not any(n.startswith(("cost/lean_calls_per", "proofs/mean")) for n in metrics.of_attempts(failed, set()))
+    assert metrics.tokens_per_second(failed, 1.0) == {}, "no model took part"
     rollouts = [Attempt("round 2", theorem("x"), "budget", 9, None, 1.0, stats={"rollouts": 8}, model_version=1)]
-    assert not any(n.startswith(("search/", "model/")) for n in metrics.of_attempts(rollouts, set(), 1.0))
+    assert not any(n.startswith(("search/", "model/")) for n in metrics.of_attempts(rollouts, set()))
 
 
 def test_the_time_of_several_model_servers_is_shared():
-    found = metrics.of_model({}, {"queries": 10.0, "seconds": 12.0, "servers": 2.0}, 10.0)
+    found = metrics.of_model({}, {0: {"queries": 4.0, "seconds": 9.0}, 1: {"queries": 6.0, "seconds": 3.0}}, 10.0)
     assert found == {"model/queries_per_second": 1.0, "model/utilisation": 0.6}
-    assert metrics.of_model({}, {"queries": 0.0, "seconds": 0.0, "servers": 0.0}, 10.0) == {}, "none answered"
+    assert metrics.of_model({}, {}, 10.0) == {}, "none answered"
 
 
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))

@@ -1,0 +1,70 @@
+"""A run on theorems of the user's own files: what is learned on, what is held out, and what is false."""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from curricula.library import split_of
+from prover.errors import UserError
+from prover.premises.index import LibraryIndex
+from rl.config import TheoremsConfig
+from rl.ledger import Ledger
+from rl.theorems import file_theorems, theorems_of
+from tests.rl.test_training import TINY, train
+
+
+def named(split: str, n: int, stem: str = "t") -> list[str]:
+    """The first `n` names of a split."""
+    names = (f"{stem}{i}" for i in count())
+    return [name for name, _ in zip((x for x in names if split_of(x) == split), range(n), strict=False)]
+
+
+def jsonl(path: Path, rows: dict[str, str]) -> str:
+    path.write_text("".join(json.dumps({"name": k, "statement": v}) + "\n" for k, v in rows.items()))
+    return str(path)
+
+
+def test_a_files_theorems_are_split_by_their_names(tmp_path):
+    names = [*named("train", 3), *named("validation", 2), *named("held-out", 2)]
+    one = jsonl(tmp_path / "one.jsonl", {name: ": True" for name in names})
+    other = tmp_path / "other.lean"
+    other.write_text("".join(f"theorem {n} (n : Nat) : n + 0 = n := by sorry\n" for n in named("train", 2, "u")))
+    found = theorems_of(TheoremsConfig(files=(one, str(other))), LibraryIndex("", {}), validation=1)
+    assert [t.name for t in found.train] == [*named("train", 3), *named("train", 2, "u")], "and no library theorem beside them"
+    assert [t.name for t in found.held_out] == named("held-out", 2) and len(found.validation) == 1
+    assert theorems_of(TheoremsConfig(files=(one,), limit=2), LibraryIndex("", {}), 0).train == found.train[:2]
+
+
+def test_files_that_make_no_run_are_refused(tmp_path):
+    index = LibraryIndex("", {})
+    held = jsonl(tmp_path / "held.jsonl", {name: ": True" for name in named("held-out", 2)})
+    twice = jsonl(tmp_path / "twice.jsonl", {name: ": True" for name in named("train", 1)})
+    for files, said in (
+        ((str(tmp_path / "none.jsonl"),), "none.jsonl"), ((held,), "training split"), ((twice, twice), "two theorems"), (("x.txt",), "x.txt"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=said):
+            theorems_of(TheoremsConfig(files=files), index, 0)
+    assert len(file_theorems([held])) == 2
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+def test_a_run_learns_on_a_file_and_disproves_what_is_false(tmp_path):
+    true, false, held = named("train", 6), named("train", 2, "false"), named("held-out", 2)
+    rows = {name: f"(a b : Nat) (h : a = b + {i}) : b + {i} = a" for i, name in enumerate([*true, *held])}
+    rows |= {false[0]: ": 3 < 2", false[1]: ": 2 + 2 = 5"}
+    jsonl(tmp_path / "mine.jsonl", rows)
+    table, rest = TINY.split('modules = ["Init.Data.Option.Lemmas"]\n')
+    rest += "[matchmaker]\nresist = 1\ndisprove = 1.0\n"
+    (tmp_path / "tiny.toml").write_text(f'{table}files = ["mine.jsonl"]\n{rest}')
+    done = train(tmp_path, "tiny.toml", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["trained"]["total"] == len(held)
+    ledger = Ledger.open(tmp_path / "runs/tiny", readonly=True)
+    last = {a.theorem.name: a.outcome for a in ledger.attempts("round 2")}
+    assert {last[name] for name in false} == {"disproved"} and {a.outcome for a in ledger.attempts("round 1") if a.theorem.name in true} == {"proved"}
+    assert {t.name for t, _ in ledger.examples("policy")} <= set(true)
