@@ -160,7 +160,8 @@ def _eval(
     if fresh_names:
         from prover.models.fresh_names import FreshNames
 
-        wrap = partial(FreshNames, types=loaded is not None and loaded.prompter.config.show_types)
+        # A pretrained model's template shows premises by name alone.
+        wrap = partial(FreshNames, types=hasattr(loaded, "prompter") and loaded.prompter.config.show_types)
     wrapper = "fresh names" if fresh_names else ""
     test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper)
     folder = run or (contestant.checkpoint and c.run_of(Path(contestant.checkpoint))) or Path("runs/eval")

@@ -115,7 +115,7 @@ class LearnConfig:
     seconds: float = 60.0
     """Time for learning in each round; on a CPU processor time, so that a busy machine takes longer and learns the same."""
     max_epochs: float = 0.0
-    """Most passes over what a round learns from, for a model from nothing; 0: as many as the time allows. `grpo` usually makes few:
+    """Most passes over what a round learns from; 0: as many as the time allows, for a pretrained model three. `grpo` usually makes few:
     the further the policy goes from the one that was sampled, the more of its gradient is clipped away."""
     learning_rate: float = 1e-3
     warmup: int = 20

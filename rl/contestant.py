@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from prover.errors import UserError
 from prover.files import learned_beside
@@ -14,9 +14,6 @@ from prover.lean.theorem import Theorem
 from rl import config as config_module
 from rl.config import ProverConfig, RunConfig
 from rl.ledger import Ledger
-
-if TYPE_CHECKING:  # torch takes seconds, and a baseline does without
-    from prover.models.transformer import LanguageModelPolicy
 
 BASELINES = {
     "portfolio": "the fixed portfolio",
@@ -75,23 +72,29 @@ def contestant(searcher: str) -> Contestant:
     if run is None:
         return Contestant(path.name, ProverConfig(), str(path), weights)
     whole = config_module.load(run / "config.toml") if (run / "config.toml").exists() else RunConfig()
-    config = replace(whole.prover, use_value=whole.prover.use_value and whole.learn.value != "none")
+    # A pretrained model's run learns no value.
+    use_value = whole.prover.use_value and whole.learn.value != "none" and not whole.serve.start
+    config = replace(whole.prover, use_value=use_value)
     name = "/".join(path.resolve().parts[-3:])
     ranker, retriever = (str(learned_beside(path, kind) or "") for kind in ("rankers", "retrievers"))
     return Contestant(name, config, str(path), weights, ranker, retriever)
 
 
-def load(prover: Contestant) -> LanguageModelPolicy | None:
-    """A checkpoint's model, in one thread; None for a baseline. Raises UserError for a folder that is no model."""
+def load(prover: Contestant) -> Any:
+    """A checkpoint's model, served as its run served it; None for a baseline. Raises UserError for a folder that is no model."""
     if not prover.checkpoint:
         return None
     from transformers.utils import logging
 
-    from prover.models.transformer import LanguageModelPolicy, ModelFolderError
+    from prover.models.backend import ServeConfig, open_backend
+    from prover.models.transformer import ModelFolderError
 
     logging.disable_progress_bar()
+    run = run_of(Path(prover.checkpoint))
+    saved = run is not None and (run / "config.toml").exists()
+    serve = config_module.load(run / "config.toml").serve if run is not None and saved else ServeConfig()
     try:
-        return LanguageModelPolicy.load(prover.checkpoint, threads=1)
+        return open_backend(prover.checkpoint, serve, threads=1)
     except ModelFolderError as e:
         raise UserError(str(e)) from None
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prover.errors import UserError
 from prover.intervals import wilson_over_seeds
@@ -33,9 +33,6 @@ from rl.attempt import Found, Task, Workbench, attempt, premise_source
 from rl.contestant import Contestant
 from rl.ledger import Attempt, Ledger
 from rl.shared_model import SharedModel
-
-if TYPE_CHECKING:  # torch takes seconds, and a baseline does without
-    from prover.models.transformer import LanguageModelPolicy
 
 CHANCES = 2
 """Attempts at a theorem before an error is the result."""
@@ -87,7 +84,7 @@ def key_of(test: Test, prover: Contestant) -> str:
     """Names a result by all that it depends on but the seed, the search's own settings among it; where files lie is not."""
     settings = asdict(prover)
     del settings["name"], settings["checkpoint"]
-    settings["retriever"] = Path(prover.retriever).name
+    settings["ranker"], settings["retriever"] = Path(prover.ranker).name, Path(prover.retriever).name
     search = settings["config"]
     # How the work is spread over processes, and what the test itself sets.
     for field in ("provers", "concurrent", "heartbeats", "step_seconds", "explorer_weight"):
@@ -102,7 +99,7 @@ def phase_of(test: Test, prover: Contestant, seed: int) -> str:
 
 async def evaluate(
     prover: Contestant,
-    loaded: LanguageModelPolicy | None,
+    loaded: Any,
     test: Test,
     theorems: Sequence[Theorem],
     index: LibraryIndex,
@@ -166,7 +163,7 @@ async def _all(
 
 def _bench(
     prover: Contestant,
-    loaded: LanguageModelPolicy | None,
+    loaded: Any,
     pool: LeanPool,
     source: PremiseSource,
     index: LibraryIndex,
@@ -180,10 +177,13 @@ def _bench(
         from prover.models.beam import DecodeConfig
         from prover.models.transformer import LanguageModelPolicy
 
-        # The same weights with this seed's randomness.
-        policy = LanguageModelPolicy(
-            loaded.model, loaded.tokenizer, loaded.prompter.config, DecodeConfig(seed=seed), version=loaded.version
-        )
+        policy = loaded
+        if isinstance(loaded, LanguageModelPolicy):  # the same weights with this seed's randomness
+            policy = LanguageModelPolicy(
+                loaded.model, loaded.tokenizer, loaded.prompter.config, DecodeConfig(seed=seed), version=loaded.version
+            )
+        elif hasattr(loaded, "reseed"):  # others go on drawing
+            loaded.reseed(seed)
         wrapped = wrap(policy) if wrap is not None else policy
         disguise = wrapped.disguise if isinstance(wrapped, FreshNames) else None
         model = _in_thread(wrapped, policy.version, prover.config.suggestions)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from rl.config import RunConfig, ServeConfig, check
+from rl.config import LearnConfig, RunConfig, ServeConfig, check
 
 _TRAINED_BYTES = 16
 """A trained weight in float32 with its gradient and Adam's two moments."""
@@ -65,8 +65,8 @@ def plan(config: RunConfig) -> dict[str, Any]:
 
 def _check(config: RunConfig) -> None:
     s, r = check(config).serve, config.ray
-    if s.start and config.learn.algorithm != "expert_iteration":
-        raise UserError('serve.start: a pretrained model learns by expert iteration: learn.algorithm="expert_iteration"')
+    if s.start:
+        _check_learning(config.learn)
     if min(s.tensor_parallel, s.pipeline_parallel, r.model_servers) < 1 or not 0 < s.memory <= 1:
         raise UserError("serve: tensor_parallel, pipeline_parallel and ray.model_servers are at least 1, memory is in (0, 1]")
     if r.learner_gpus > 1:
@@ -84,6 +84,17 @@ def _check(config: RunConfig) -> None:
         raise UserError(f"serve.lora_rank={s.lora_rank}: at least 1, or serve.train=all for all weights")
     if s.start:
         _check_pretrained(s)
+
+
+def _check_learning(c: LearnConfig) -> None:
+    """Whether a pretrained model can learn so. What would do nothing is refused."""
+    if c.algorithm != "expert_iteration":
+        raise UserError('serve.start: a pretrained model learns by expert iteration: learn.algorithm="expert_iteration"')
+    if c.value == "td_lambda":
+        raise UserError('serve.start: a pretrained model has no value: leave learn.value out, or learn.value="none"')
+    for name in ("kl", "ema", "warmup", "batch_tokens", "value_weight"):
+        if getattr(c, name) != getattr(LearnConfig(), name):
+            raise UserError(f"learn.{name} is for the model from nothing and would do nothing for a pretrained one (serve.start): leave it out")
 
 
 def _check_pretrained(s: ServeConfig) -> None:

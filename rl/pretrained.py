@@ -15,7 +15,7 @@ from prover.models.tuner import TuneConfig, Tuner
 from rl.config import RunConfig
 
 EPOCHS = 3.0
-"""Most passes over a round's examples."""
+"""Most passes over a round's examples, where `learn.max_epochs` says nothing."""
 
 
 class Pretrained:
@@ -26,7 +26,7 @@ class Pretrained:
         c, s = config.learn, config.serve
         first = str(folder) == s.start
         settings = TuneConfig(
-            learning_rate=c.learning_rate, epochs=EPOCHS, lora_rank=s.lora_rank if s.train == "lora" else 0, dtype=c.dtype,
+            learning_rate=c.learning_rate, epochs=c.max_epochs or EPOCHS, lora_rank=s.lora_rank if s.train == "lora" else 0, dtype=c.dtype,
             gradient_checkpointing=s.gradient_checkpointing, clip_norm=c.clip_norm, max_length=s.max_model_len or 2048,
             shard=c.shard, seed=config.seed,
         )  # fmt: skip

@@ -53,6 +53,10 @@ class HuggingFacePolicy:
         self._noise = torch.Generator().manual_seed(seed)
         self._lock = threading.Lock()
 
+    def reseed(self, seed: int) -> None:
+        """Draw from here on as one that was made with this seed."""
+        self._noise.manual_seed(seed)
+
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
         """Replaces the weights by a state_dict of the same model; tied ones may be left out. Raises ValueError and changes
         nothing if it does not fit."""

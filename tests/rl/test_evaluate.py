@@ -226,6 +226,8 @@ def test_results_are_known_by_what_they_depend_on(place):
     assert len({key(), *changed}) == 7
     moved = replace(c.contestant(str(place / "runs/one")), checkpoint="elsewhere", name="elsewhere")
     assert key(prover=moved) == changed[4], "where a checkpoint lies does not matter"
+    here, there = (key(prover=replace(prover, ranker=f"{x}/rankers/000001.npz", retriever=f"{x}/retrievers/000001.npz")) for x in "ab")
+    assert here == there != key(), "nor where what was learned beside it does"
 
 
 @pytest.mark.parametrize(

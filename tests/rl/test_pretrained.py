@@ -54,6 +54,17 @@ def test_a_run_from_a_pretrained_model(tmp_path):
 
     before, after = (AutoModelForCausalLM.from_pretrained(run / f"checkpoints/{v:06d}").state_dict() for v in (0, 2))
     assert before.keys() == after.keys() and any((before[k] != after[k]).any() for k in before), "nothing was learned"
+    # It is evaluated as it was asked in its run, under true names and made-up ones.
+    for more in ((), ("--fresh-names",)):
+        done = subprocess.run(
+            command("eval", "runs/from", "library-held-out", "--limit", "2", "--budget", "4", "--seeds", "2", "--json", *more),
+            cwd=tmp_path, text=True, capture_output=True, timeout=300, env=env(),
+        )  # fmt: skip
+        assert done.returncode in (0, 1), done.stderr[-3000:]
+        figures = json.loads(done.stdout)
+        assert sum(figures["all"]["outcomes"].values()) == 4 and "error" not in figures["all"]["outcomes"], figures
+    evaluated = [a for a in Ledger.open(run, readonly=True).attempts() if a.phase.startswith("eval ")]
+    assert {a.model_version for a in evaluated} == {2} and len({a.phase for a in evaluated}) == 4
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path):

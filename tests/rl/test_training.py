@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,19 @@ def test_the_checkpoint_is_an_ordinary_hugging_face_folder(run):
     assert model(ids).logits.shape[:2] == ids.shape
 
 
+def test_a_round_is_announced_once(run):
+    rounds = [moment["round"] for moment in wandb_files.history(run) if "round" in moment]
+    assert sorted(rounds) == [1, 2], "however often the run was ended"
+
+
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(run, tmp_path):
+    shutil.copytree(run, tmp_path / "runs/tiny")
+    shutil.rmtree(tmp_path / "runs/tiny/checkpoints/000002")
+    done = train(tmp_path, "--resume", "runs/tiny")
+    assert done.returncode == 2 and "learned 2 rounds" in done.stderr and "is of 1" in done.stderr, done.stderr[-2000:]
+    assert recorded(tmp_path) == recorded(run.parent.parent)
+
+
 def test_every_claimed_proof_passes_verify(run):
     done = subprocess.run(
         command("verify", str(run), "--json"), text=True, capture_output=True, timeout=300, env=env()
@@ -200,6 +214,7 @@ def test_every_claimed_proof_passes_verify(run):
         (("--resume", "nowhere"), "no run here"),
         (("--set", "learn.rouns=1"), "unknown setting 'rouns'"),
         (("--set", 'theorems.modules=["Init.Data.Nope"]'), "Init.Data.Nope"),
+        (("--set", 'theorems.files=["none.jsonl"]'), "none.jsonl"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, args, message):
