@@ -1,7 +1,7 @@
 """Lean's own library as theorem sets: every theorem of a module, reproved from below.
 
 A theorem of module M is opened with only the modules that M itself imports, so neither it nor anything after it can be used;
-and with the lemmas that `omega` and `grind` work by, where these do not rest on M.
+nor is there an alias of it, since what only repeats a theorem from below is no task; and with the lemmas that `omega` and `grind` work by, where these do not rest on M.
 The split is a hash of the name alone: it never moves, whatever else changes.
 """
 
@@ -81,7 +81,16 @@ def module_theorems(index: LibraryIndex, module: str) -> list[Theorem]:
 def _module(index: LibraryIndex, module: str) -> list[Theorem]:
     info = index.modules[module]
     imports = info.imports + support(index, module)
-    return [Theorem(p.name, library=p.name, imports=imports, source=f"library:{module}") for p in info.theorems if p.below]
+    # What is only another name for a theorem from below asks for that name, and for nothing to be proved.
+    own = {(p.type, p.constants) for p in info.theorems}
+    known = {
+        says for m in index.reachable(imports) for p in index.modules[m].theorems if (says := (p.type, p.constants)) in own and p.type
+    }
+    return [
+        Theorem(p.name, library=p.name, imports=imports, source=f"library:{module}")
+        for p in info.theorems
+        if p.below and (p.type, p.constants) not in known
+    ]
 
 
 def areas(index: LibraryIndex, depth: int = 3) -> list[dict[str, Any]]:

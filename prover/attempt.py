@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prover.errors import PromptTooLong
 from prover.lean.theorem import ProofState, Theorem
@@ -15,6 +15,9 @@ from prover.search.both import search_both
 from prover.search.budget import NO_LIMIT
 from prover.search.outline import outline
 from prover.whole_proof import Seeded, write_proofs
+
+if TYPE_CHECKING:
+    from prover.premises.retrieve import PremiseSource
 
 Premises = Callable[[ProofState], Sequence[str]] | None
 
@@ -28,6 +31,8 @@ class Prover:
     config: SearchConfig
     value: Any = None
     wants_premises: bool = False
+    source: PremiseSource | None = None
+    """Where its premises come from, as it was trained; None: where everybody's do."""
     writer: Any = None
     """Writes whole proofs (whole_proof.Writer); `policy` then goes on from what was right in them."""
 
@@ -106,9 +111,10 @@ async def attempt(
             outcome, message = "budget", written.error
             if calls >= budget:
                 break
-        searches = [_search(prover, policy, root, env, premises)]
+        offered = _offered(prover, theorem.imports, premises)
+        searches = [_search(prover, policy, root, env, offered)]
         if negated is not None and negated.rate > 0:
-            searches.append(_search(prover, prover.policy, negated.root, env, premises))
+            searches.append(_search(prover, prover.policy, negated.root, env, offered))
         try:
             # The wall clock only ends what would otherwise never end: a Lean call has its own limit.
             longest = 60.0 + 15.0 * budget
@@ -154,11 +160,14 @@ async def _gone(root: ProofState, env: Environment) -> str:
     return result.message if result.status == "crash" else ""
 
 
+def _offered(prover: Prover, imports: tuple[str, ...], premises: Premises) -> Premises:
+    if not prover.wants_premises:
+        return None
+    return prover.source.for_theorem(imports) if prover.source is not None else premises
+
+
 def _search(prover: Prover, policy: Policy, root: ProofState, env: Environment, premises: Premises) -> Search:
-    offered = premises if prover.wants_premises else None
-    return Search(
-        root, _Shared(env, root), policy, prover.value, config=prover.config, premises=offered
-    )  # fmt: skip
+    return Search(root, _Shared(env, root), policy, prover.value, config=prover.config, premises=premises)
 
 
 async def _run(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:

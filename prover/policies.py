@@ -5,13 +5,16 @@ from __future__ import annotations
 import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from prover.attempt import Prover
 from prover.errors import UserError
 from prover.files import learned_beside
 from prover.search import SearchConfig
+
+if TYPE_CHECKING:
+    from prover.premises.retrieve import PremiseSource
 
 
 def provers_named(text: str, seed: int = 0) -> list[Prover]:
@@ -44,20 +47,41 @@ def _prover(name: str, seed: int) -> Prover:
         raise UserError(f"--policy {name}: say portfolio, explorer, a run's or checkpoint's folder, vllm:, hf: or openai:…")
     checkpoint = checkpoint_of(folder)
     model = _model(checkpoint)
-    value = model if _uses_value(checkpoint) else None
-    return Prover(name, _with_explorer(model, checkpoint, seed), SearchConfig(in_flight=4, suggestions=16, seed=seed), value, True)
+    run = run_of(checkpoint)
+    value = model if hasattr(model, "evaluate") and uses_value(run) else None
+    config = SearchConfig(in_flight=4, suggestions=16, seed=seed)
+    return Prover(name, _with_explorer(model, checkpoint, seed), config, value, True, _source(run, checkpoint))
 
 
-def _uses_value(checkpoint: Path) -> bool:
-    """Whether the run that a checkpoint lies in learned a value and searched with it; where there is no run, so it is taken to be."""
+def run_of(checkpoint: Path) -> dict[str, Any]:
+    """The configuration of the run that a checkpoint lies in; empty where there is none."""
     file = checkpoint.resolve().parent.parent / "config.toml"
     if not file.is_file():
-        return True
+        return {}
     try:
-        run = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UserError(f"{file}: not TOML: {e}") from None
+
+
+def uses_value(run: dict[str, Any]) -> bool:
+    """Whether a run learned a value and searched with it; where there is no run, so it is taken to be."""
     return run.get("prover", {}).get("use_value", True) and run.get("learn", {}).get("value") != "none"
+
+
+def _source(run: dict[str, Any], checkpoint: Path) -> PremiseSource | None:
+    """The premises that a run searched with, by the retriever that it learned; None where there is no run."""
+    prover = run.get("prover", {})
+    if not {"retriever", "premises"} <= set(prover):
+        return None
+    from prover.premises.dense import DenseWeights
+    from prover.premises.index import library_index
+    from prover.premises.retrieve import PremiseSource
+
+    beside = learned_beside(checkpoint, "retrievers")
+    learned = DenseWeights.load(beside) if beside else None
+    name = "symbols" if learned is None and prover["retriever"] in ("dense", "hybrid") else prover["retriever"]
+    return PremiseSource(library_index(), prover["premises"], name, learned)
 
 
 def _with_explorer(model: Any, checkpoint: Path, seed: int) -> Any:
@@ -154,10 +178,13 @@ def checkpoint_of(folder: Path, option: str = "--policy") -> Path:
 
 def _model(folder: Path) -> Any:
     try:
+        from prover.models.backend import ServeConfig, open_backend, template_of
         from prover.models.transformer import LanguageModelPolicy
     except ModuleNotFoundError as error:
         raise UserError(f"--policy {folder}: needs the Python module {error.name}: `turnstile doctor`") from None
     try:
+        if template_of(folder):  # trained from a pretrained model
+            return open_backend(folder, ServeConfig())
         return LanguageModelPolicy.load(folder)
     except ValueError as error:
         raise UserError(f"--policy {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from prover.errors import UserError
 from prover.files import learned_beside
 from prover.lean.theorem import Theorem
+from prover.models.backend import open_backend, template_of
 from rl import config as config_module
 from rl.config import ProverConfig, RunConfig
 from rl.ledger import Ledger
@@ -34,11 +35,13 @@ class Contestant:
     checkpoint: str = ""
     """Its folder; empty for a baseline."""
     weights: str = ""
-    """Hash of the model's file."""
+    """Hash of the model's files."""
     ranker: str = ""
     """File with the learned ranker of tactics that stands beside the checkpoint."""
     retriever: str = ""
     """File with the learned retriever that stands beside the checkpoint."""
+    template: str = ""
+    """How a pretrained model is asked; empty for Turnstile's own prompts."""
 
     @property
     def kind(self) -> str:
@@ -47,12 +50,27 @@ class Contestant:
 
 def find_checkpoint(path: Path) -> Path:
     """A checkpoint's folder, from itself or from a run's (its newest). Raises UserError."""
-    if (path / "model.safetensors").exists():
+    if _has_weights(path):
         return path
-    folders = sorted(p for p in (path / "checkpoints").glob("[0-9]*") if (p / "model.safetensors").exists())
+    folders = sorted(p for p in (path / "checkpoints").glob("[0-9]*") if _has_weights(p))
     if not folders:
         raise UserError(f"{path}: neither a checkpoint (model.safetensors) nor a run with checkpoints/")
     return folders[-1]
+
+
+def _has_weights(folder: Path) -> bool:
+    """Large models (50 GB) are saved in several files and an index."""
+    return any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json"))
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Hash of what files hold, one after the other."""
+    found = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()[:12]
 
 
 def run_of(checkpoint: Path) -> Path | None:
@@ -61,23 +79,32 @@ def run_of(checkpoint: Path) -> Path | None:
     return folder if (folder / "ledger.sqlite").exists() else None
 
 
+def _config_of(run: Path | None) -> RunConfig:
+    """What a run was started with; the defaults where nothing says so."""
+    return config_module.load(run / "config.toml") if run is not None and (run / "config.toml").exists() else RunConfig()
+
+
 def contestant(searcher: str) -> Contestant:
     """One of `BASELINES`, a checkpoint's folder or a run's (its newest). Raises UserError."""
     if searcher in BASELINES:
         return Contestant(searcher, ProverConfig())
     path = find_checkpoint(Path(searcher))
-    with (path / "model.safetensors").open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    weights = digest(sorted(path.glob("*.safetensors")))
+    try:
+        named = template_of(path)
+    except (ValueError, AttributeError) as e:
+        raise UserError(f"{path}: turnstile.json cannot be read as a model's settings: {e}") from None
     run = run_of(path)
-    if run is None:
-        return Contestant(path.name, ProverConfig(), str(path), weights)
-    whole = config_module.load(run / "config.toml") if (run / "config.toml").exists() else RunConfig()
+    whole = _config_of(run)
+    template = whole.serve.template or named
     # A pretrained model's run learns no value.
-    use_value = whole.prover.use_value and whole.learn.value != "none" and not whole.serve.start
+    use_value = whole.prover.use_value and whole.learn.value != "none" and not whole.serve.start and not template
     config = replace(whole.prover, use_value=use_value)
+    if run is None:
+        return Contestant(path.name, config, str(path), weights, template=template)
     name = "/".join(path.resolve().parts[-3:])
     ranker, retriever = (str(learned_beside(path, kind) or "") for kind in ("rankers", "retrievers"))
-    return Contestant(name, config, str(path), weights, ranker, retriever)
+    return Contestant(name, config, str(path), weights, ranker, retriever, template)
 
 
 def load(prover: Contestant) -> Any:
@@ -86,15 +113,11 @@ def load(prover: Contestant) -> Any:
         return None
     from transformers.utils import logging
 
-    from prover.models.backend import ServeConfig, open_backend
     from prover.models.transformer import ModelFolderError
 
     logging.disable_progress_bar()
-    run = run_of(Path(prover.checkpoint))
-    saved = run is not None and (run / "config.toml").exists()
-    serve = config_module.load(run / "config.toml").serve if run is not None and saved else ServeConfig()
     try:
-        return open_backend(prover.checkpoint, serve, threads=1)
+        return open_backend(prover.checkpoint, _config_of(run_of(Path(prover.checkpoint))).serve, threads=1)
     except ModelFolderError as e:
         raise UserError(str(e)) from None
 

@@ -30,7 +30,7 @@ from prover.premises.retrieve import PremiseSource
 from prover.search import SearchConfig
 from rl import measure
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
-from rl.contestant import Contestant
+from rl.contestant import Contestant, digest
 from rl.ledger import Attempt, Ledger
 from rl.shared_model import SharedModel
 
@@ -84,7 +84,11 @@ def key_of(test: Test, prover: Contestant) -> str:
     """Names a result by all that it depends on but the seed, the search's own settings among it; where files lie is not."""
     settings = asdict(prover)
     del settings["name"], settings["checkpoint"]
-    settings["ranker"], settings["retriever"] = Path(prover.ranker).name, Path(prover.retriever).name
+    for kind in ("ranker", "retriever", "template"):  # a template is a name or a file
+        if Path(settings[kind]).is_file():
+            settings[kind] = digest([Path(settings[kind])])
+    if not prover.template:
+        del settings["template"]  # so that results from before it was here keep their keys
     search = settings["config"]
     # How the work is spread over processes, and what the test itself sets.
     for field in ("provers", "concurrent", "heartbeats", "step_seconds", "explorer_weight"):

@@ -217,14 +217,17 @@ class _Bench:
         self.lean, self.steps, self.lean_s = "", 0, 0.0
         self.explorer = Explorer(index, 0, OFFERED)
         self.model: Any = None
+        self.value = False
+        """Whether the run searched with the model's value."""
         self.ranker: TacticRanker | None = None
         self.ranked = self.explorer
         if any(v.model for v in chosen):
             from prover.models.transformer import LanguageModelPolicy
-            from prover.policies import checkpoint_of
+            from prover.policies import checkpoint_of, run_of, uses_value
 
             assert run is not None
             checkpoint = checkpoint_of(run)
+            self.value = uses_value(run_of(checkpoint))
             self.model = LanguageModelPolicy.load(checkpoint, threads=1)
             beside = learned_beside(checkpoint, "rankers")
             self.ranker = TacticRanker.load(beside) if beside else None
@@ -298,7 +301,7 @@ class _Bench:
             in_flight=1, suggestions=32 if v.model else 64, max_expansions=8, model_thread=False, questions=v.questions
         )
         search = Search(
-            root, shared, policy, model if v.model else None, config=config,
+            root, shared, policy, model if v.model and self.value else None, config=config,
             premises=self.sources[v.name].for_theorem(theorem.imports),
         )  # fmt: skip
         try:

@@ -1,7 +1,8 @@
 """The library's theorems as data: name, type, module, constants, attributes, shape; exported by Lean once and cached.
 
 The index covers the whole of Init and Std. What one theorem may use is a subset of it: the modules that its own imports
-reach (`reachable`), which cannot contain the theorem itself, an alias of it, or anything proved from it.
+reach (`reachable`), which cannot contain the theorem itself or anything proved from it; theorems that have an alias there are no
+tasks (curricula/library.py).
 """
 
 from __future__ import annotations

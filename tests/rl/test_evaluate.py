@@ -15,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from prover.attempt import attempt
 from prover.errors import UserError
 from prover.intervals import wilson_over_seeds
 from prover.lean.runtime import find_runtime
 from prover.lean.server import Limits
-from prover.lean.theorem import Theorem
+from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.models.base import Suggestion
 from prover.policies import provers_named
+from prover.premises.dense import DenseWeights
 from rl import contestant as c
 from rl import evaluate as e
 from rl.algorithms.tactic_ranking import train_ranker
@@ -226,8 +228,25 @@ def test_results_are_known_by_what_they_depend_on(place):
     assert len({key(), *changed}) == 7
     moved = replace(c.contestant(str(place / "runs/one")), checkpoint="elsewhere", name="elsewhere")
     assert key(prover=moved) == changed[4], "where a checkpoint lies does not matter"
-    here, there = (key(prover=replace(prover, ranker=f"{x}/rankers/000001.npz", retriever=f"{x}/retrievers/000001.npz")) for x in "ab")
-    assert here == there != key(), "nor where what was learned beside it does"
+    assert key(prover=replace(moved, template="names")) != changed[4]
+
+
+def test_a_moved_run_keeps_its_results_and_another_ranker_does_not(place, tmp_path):
+    test = e.make_test("x", [Theorem("a", ": True")], 8, Limits(), "Lean")
+    key = e.key_of(test, c.contestant(str(place / "runs/one")))
+    run = tmp_path / "elsewhere/two"
+    shutil.copytree(place / "runs/one", run)
+    moved = c.contestant(str(run))
+    assert moved.ranker == str((run / "rankers/000001.npz").resolve()) and e.key_of(test, moved) == key
+    retriever = run / "retrievers/000001.npz"
+    retriever.parent.mkdir()
+    keys = {key}
+    for content in (b"one", b"other"):
+        retriever.write_bytes(content)
+        keys.add(e.key_of(test, c.contestant(str(run))))
+    retriever.unlink()
+    Path(moved.ranker).write_bytes(b"another one under the same name")
+    assert len({*keys, e.key_of(test, moved)}) == 4
 
 
 @pytest.mark.parametrize(
@@ -240,6 +259,33 @@ def test_a_value_that_a_run_did_not_learn_or_use_is_not_used_afterwards(place, t
     assert c.contestant(str(run)).config.use_value is uses
     (prover,) = provers_named(str(run))
     assert (prover.value is not None) is uses
+
+
+def test_a_run_proves_with_the_retriever_that_it_learned(place, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(place / "runs/one", run)
+    (run / "config.toml").write_text('[prover]\nretriever = "hybrid"\npremises = 3\n')
+    (prover,) = provers_named(str(run))
+    assert prover.source is not None and (prover.source.name, prover.source.k) == ("symbols", 3), "nothing was learned yet"
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    (run / "retrievers").mkdir()
+    DenseWeights.initial().save(run / f"retrievers/{checkpoint.name}.npz")
+    (prover,) = provers_named(str(run))
+    assert prover.source is not None and (prover.source.name, prover.source.k) == ("hybrid", 3)
+    root = ProofState(1, "k", (Goal("⊢ p", (), "p", ("List.length", "List.map")),))
+    asked: list[tuple[str, ...]] = []
+
+    class Silent:
+        def suggest(self, queries, n):
+            asked.extend(tuple(q.premises) for q in queries)
+            return [[] for _ in queries]
+
+    class NoLean:
+        async def free(self, states):
+            assert not states
+
+    asyncio.run(attempt(Theorem("t", ": p"), root, NoLean(), [replace(prover, policy=Silent(), value=None)], 4, lambda state: ("other",)))  # type: ignore[arg-type]
+    assert asked and len(asked[0]) == 3 and "other" not in asked[0]
 
 
 def test_seeds_that_are_not_complete_are_no_result(tmp_path):
@@ -278,14 +324,17 @@ def test_two_theorems_of_one_name_are_refused():
         (("explorer", "five.toml", "--run", "five.toml"), "--run names a run folder"),
         (("explorer", "five.toml", "--beside", "nowhere"), "no ledger here"),
         (("broken", "five.toml", "--run", "runs/broken"), "model"),
+        (("torn", "five.toml", "--run", "runs/torn"), "torn: turnstile.json"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(place, tmp_path, args, message):
     for name in ("five.toml", "Five.lean"):
         (tmp_path / name).write_text((place / name).read_text(encoding="utf-8"), encoding="utf-8")
-    (tmp_path / "broken").mkdir()
-    for name in ("model.safetensors", "config.json", "tokenizer.json", "turnstile.json"):
-        (tmp_path / "broken" / name).write_text("{}")
+    for folder, settings in (("broken", "{}"), ("torn", '{"version": 1, ')):
+        (tmp_path / folder).mkdir()
+        for name in ("model.safetensors", "config.json", "tokenizer.json"):
+            (tmp_path / folder / name).write_text("{}")
+        (tmp_path / folder / "turnstile.json").write_text(settings)
     done = command(tmp_path, *args)
     assert done.returncode == 2, done.stderr[-1000:]
     last = done.stderr.strip().splitlines()

@@ -30,6 +30,16 @@ def test_recipes(recipe: str, gpus: float, parameters: float) -> None:
     assert found["servers"]["update_gb"] == pytest.approx(2 * parameters / 1e9)
 
 
+@pytest.mark.parametrize("path", sorted(STAGES.glob("*.toml")), ids=lambda p: p.stem)
+def test_every_stage_can_be_started(path: Path) -> None:
+    assert plan(config_module.load(path))["learner"]["processes"] >= 1
+
+
+def test_a_pretrained_model_may_be_said_to_have_no_value_and_how_often_to_read() -> None:
+    settings = ('learn.value="none"', "learn.max_epochs=1.0")
+    plan(config_module.override(config_module.load(STAGES / "one-gpu.toml"), settings))
+
+
 def test_the_demonstration_downloads_nothing() -> None:
     found = plan(RunConfig())
     assert found["download"] == "nothing" and found["gpus"] == 0
@@ -65,6 +75,9 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (("serve.max_model_len=256",), "more than an answer takes \\(256 tokens\\)"),
         (("learn.kl=0.04",), "learn.kl is for the model from nothing"),
         (("learn.warmup=5",), "learn.warmup is for"),
+        (("learn.ema=0.99",), "learn.ema is for"),
+        (("learn.batch_tokens=1024",), "learn.batch_tokens is for"),
+        (("learn.value_weight=2.0",), "learn.value_weight is for"),
         (('learn.value="td_lambda"',), "no value"),
         (('serve.template="kimina-prover"',), "whole proofs and a run searches by tactics"),
         (("learn.ranks=0",), "learn.ranks must be at least 1"),

@@ -54,17 +54,61 @@ def test_a_run_from_a_pretrained_model(tmp_path):
 
     before, after = (AutoModelForCausalLM.from_pretrained(run / f"checkpoints/{v:06d}").state_dict() for v in (0, 2))
     assert before.keys() == after.keys() and any((before[k] != after[k]).any() for k in before), "nothing was learned"
-    # It is evaluated as it was asked in its run, under true names and made-up ones.
-    for more in ((), ("--fresh-names",)):
+    # It is evaluated as it was asked in its run, under true names and made-up ones; what is done is found where the run is moved to.
+    for folder, more in (("from", ()), ("from", ("--fresh-names",)), ("moved", ())):
+        if folder == "moved":
+            run = run.rename(tmp_path / "runs/moved")
         done = subprocess.run(
-            command("eval", "runs/from", "library-held-out", "--limit", "2", "--budget", "4", "--seeds", "2", "--json", *more),
+            command("eval", f"runs/{folder}", "library-held-out", "--limit", "2", "--budget", "4", "--seeds", "2", "--json", *more),
             cwd=tmp_path, text=True, capture_output=True, timeout=300, env=env(),
         )  # fmt: skip
         assert done.returncode in (0, 1), done.stderr[-3000:]
         figures = json.loads(done.stdout)
         assert sum(figures["all"]["outcomes"].values()) == 4 and "error" not in figures["all"]["outcomes"], figures
+        assert figures["prover"]["template"] == "names" and not figures["prover"]["config"]["use_value"]
     evaluated = [a for a in Ledger.open(run, readonly=True).attempts() if a.phase.startswith("eval ")]
-    assert {a.model_version for a in evaluated} == {2} and len({a.phase for a in evaluated}) == 4
+    assert {a.model_version for a in evaluated} == {2} and len(evaluated) == 8 and len({a.phase for a in evaluated}) == 4
+
+
+def test_passes_over_a_round(tmp_path):
+    from prover.models.backend import ServeConfig
+    from prover.models.batches import PolicyExample
+    from rl.config import LearnConfig, RunConfig
+    from rl.pretrained import EPOCHS, Pretrained
+
+    make_model(tmp_path / "model")
+    serve = ServeConfig(start=str(tmp_path / "model"), template="names", train="lora", lora_rank=4)
+    examples = [PolicyExample(f"o : Option α\n⊢ o = {k}", "simp") for k in range(32)]
+    for asked, passes in ((0.0, EPOCHS), (1.0, 1.0)):
+        learner = Pretrained(RunConfig(learn=LearnConfig(max_epochs=asked), serve=serve), serve.start, "cpu")
+        assert learner.train(examples, 100.0)["steps"] == passes * len(examples) / learner.tuner.config.batch_size
+
+
+def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_its_template(tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    from prover.errors import UserError
+    from prover.lean.theorem import Goal, ProofState
+    from prover.models.base import Query
+    from prover.models.tuner import Tuner
+    from rl import contestant as c
+
+    make_model(tmp_path / "model")
+    target = tmp_path / "copied/checkpoints/000003"
+    Tuner(tmp_path / "model", template="names", device="cpu").save(target, 3)
+    one_file = c.contestant(str(target))
+    assert one_file.template == "names" and not one_file.config.use_value
+    model = AutoModelForCausalLM.from_pretrained(target)
+    (target / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="neither a checkpoint"):
+        c.contestant(str(tmp_path / "copied"))
+    model.save_pretrained(target, max_shard_size="50KB")
+    assert len(list(target.glob("*.safetensors"))) > 1
+    found = c.contestant(str(tmp_path / "copied"))
+    assert found.checkpoint == str(target) and found.weights != one_file.weights
+    policy = c.load(found)
+    assert policy.version == 3 and policy.format.template.name == "names"
+    assert len(policy.suggest([Query(ProofState(0, "⊢ True", (Goal("⊢ True"),)))], 2)) == 1
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path):
