@@ -1,15 +1,16 @@
 """What premises are worth: `turnstile bench premises`.
 
-Every variant searches the same theorems with the same seed and limits; only what it is offered differs: no premises, those
-of one retriever or another, untrained or trained. With a run's folder the learned prover is measured too, with and without.
+Every variant searches the same theorems with the same seed and limits. The explorer's differ only in what they are offered: no premises,
+those of one retriever or another, untrained or trained. The learned prover is another search: wider, with its ranker and, where its run had one, its value. With a run's folder the learned prover is measured too, with and without.
 A theorem counts as solved when the audit accepts the proof. Recall at k is the share of the library theorems in audited proofs
 (of every variant, and of the run) that stand among the k best for the theorem's first goal: of those in the proof's term, without
 pure logic (`Eq.trans`, `of_eq_true`) and the internals of decision procedures (`Lean.Omega.…`), and apart of those that the script names too. Theorems whose names are held out, and theorems
 of modules that no training touches, are reckoned apart. What a variant finds is in the measure of all, so recall favours no
 retriever but those that helped to find proofs over those that did not take part.
 
-The "new" split is the second set under fresh names (prover/models/fresh_names.py): premises that no training touched, under names
-that nobody has seen. `gain` says what premises gain the trained prover there, and what of it is lost.
+The "new" split is the second set under fresh names (prover/models/fresh_names.py): theorems of modules that no training touched, and names
+that nobody has seen; of the lemmas that they may use, some are of modules that training had. Without premises a search lacks the
+goal's own functions too, which the templates unfold. `gain` says what premises gain the trained prover there, and what of it is lost.
 """
 
 from __future__ import annotations
@@ -333,7 +334,7 @@ def gains(curves: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(chosen: Sequence[Variant], results: Sequence[Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
-    """What training adds, all else the same, on the same theorems: the retriever's (same explorer) and the policy's (same premises).
+    """What training adds on the same theorems: the retriever's, all else the same, and the whole learned prover's, with the same premises.
 
     `trained against untrained` → budget → how many only the one and only the other solves, and the difference of the shares
     solved with its 95 % interval.
