@@ -16,7 +16,7 @@ from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem, Verdict
-from prover.ray_start import start_ray
+from prover.ray_start import TO_JOIN, start_ray
 
 PROVERS_PER_AUDITOR = 8
 RETRIES = 3
@@ -86,7 +86,7 @@ class RayCrew:
         try:
             start_ray(address, num_cpus=max(workers, os.cpu_count() or 1))
         except (ConnectionError, ValueError) as error:
-            raise UserError(f"--ray {address}: no such cluster: {' '.join(str(error).split())[:200]}") from None
+            raise UserError(f"--ray {address}: no such cluster: {' '.join(str(error).split())[:200]}; {TO_JOIN}") from None
         self.size = workers or max(1, int(ray.available_resources().get("CPU", 1)))
         keep = {"max_restarts": -1, "max_task_retries": RETRIES}
         prover = ray.remote(_Prover).options(num_cpus=1, max_concurrency=4 * IN_TURN, **keep)

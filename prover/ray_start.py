@@ -8,6 +8,9 @@ import signal
 import threading
 from typing import Any
 
+TO_JOIN = "start one with `ray start --head`; where it asks for a token, as one beside local runs does, set RAY_AUTH_MODE=token"
+"""What to do about an address that no cluster answers at. Ray shows its token by itself only to the cluster that `auto` finds."""
+
 
 def start_ray(address: str, **local: Any) -> None:
     """Connect to the cluster at `address`, or start one on this machine for `local`, with these settings of `ray.init`.

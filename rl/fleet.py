@@ -20,7 +20,7 @@ from prover.errors import UserError
 from prover.lean.ray_pool import ACTOR_LOST
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
-from prover.ray_start import start_ray
+from prover.ray_start import TO_JOIN, start_ray
 from rl.actors.learner import LearnerActor
 from rl.actors.model_server import ModelServer
 from rl.actors.prover import AuditActor, Prover
@@ -73,8 +73,8 @@ class Fleet:
             except Exception as e:
                 if not c.ray.address:
                     raise
-                raise UserError(f"ray.address={c.ray.address}: no Ray cluster there ({type(e).__name__}); start one "
-                                "with `ray start --head`, or leave the address out") from None  # fmt: skip
+                raise UserError(f"ray.address={c.ray.address}: no Ray cluster there ({type(e).__name__}); "
+                                f"{TO_JOIN}; or leave the address out") from None  # fmt: skip
             self._own_ray = True
         self.servers = [self._server(k) for k in range(c.ray.model_servers)]
         self.learners = self._learners()

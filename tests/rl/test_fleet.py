@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
 from prover.models.learner import PolicyExample, ValueExample
+from prover.ray_start import start_ray
 from rl.attempt import Found, Task
 from rl.config import LearnConfig, ModelConfig, ProverConfig, RayConfig, RunConfig
 from rl.dispatch import Finished
@@ -284,7 +286,8 @@ def nodes_of(port: int, name: str = "raylet") -> set[int]:
 def kill_node(pid: int) -> None:
     raylet = psutil.Process(pid)
     for p in [*raylet.children(recursive=True), raylet]:
-        p.kill()
+        with suppress(psutil.NoSuchProcess):  # some end as soon as others do
+            p.kill()
 
 
 def ray_command(*args: str) -> None:
@@ -296,6 +299,8 @@ def test_nodes_join_and_leave_during_a_run(tmp_path):
     """Two nodes, each by `ray start`; the second joins while tasks run and is then killed with all that is on it."""
     import ray
 
+    # A local Ray makes a token and asks for it from then on, as does `ray start` beside it; who joins by an address must have been told.
+    start_ray("local", num_cpus=1)
     ray.shutdown()
     with socket.socket() as s:
         s.bind(("", 0))
