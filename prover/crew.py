@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -111,8 +112,9 @@ class LocalCrew:
             other = None
             if job.disprove and (false := negation(theorem)) is not None:
                 # The whole budget on the negation would leave the theorem without its first try.
-                roots.append(opened := await twice(lambda: self.pool.open(false)))
-                other = Negated(false, opened, job.disprove)
+                with suppress(LeanError):  # a negation that Lean cannot read is none: the theorem is tried all the same
+                    roots.append(opened := await twice(lambda: self.pool.open(false)))
+                    other = Negated(false, opened, job.disprove)
             found = await attempt(
                 theorem, root, self.pool, self.provers, job.calls, premises_for(self.wants_premises, theorem.imports),
                 job.page, other, job.skip, job.within,

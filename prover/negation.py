@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from prover.lean.text import code_words
 from prover.lean.theorem import Theorem
 
 _PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
 
 
 def negation(theorem: Theorem) -> Theorem | None:
-    """`NAME.negated : ¬ ∀ BINDERS, TYPE`; None for a library theorem, or where the colon is not found.
-
-    Variables that Lean binds by itself stay outside of the negation: what is then proved says more than needed.
+    """`NAME.negated : ¬ ∀ BINDERS, TYPE`; None for a library theorem, where the colon is not found, and where the context has
+    `variable`s: outside of the negation nothing says that there are such, and `variable (h : n < n)` would have everything disproved.
     """
     if theorem.statement is None or (split := split_statement(theorem.statement)) is None:
         return None
+    if any(word == "variable" for word, _ in code_words(theorem.context)):
+        return None
     binders, type_ = split
+    type_ += "\n" * ("--" in type_)  # a comment may end it
     closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
     return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})")
 

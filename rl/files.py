@@ -22,5 +22,6 @@ def proofs_source(proofs: Iterable[Attempt], lean: str) -> str:
                 f"example : type_of% @{a.theorem.library} := by\n{intro}{body}\n"
             )
         else:
-            parts.append(f"-- imports {imports}\n{statement_source(a.theorem, a.script or '')}")
+            source = statement_source(a.theorem, a.script or "")
+            parts.append(f"-- imports {imports}\n" + (f"section\n{source}\nend\n" if a.theorem.context.strip() else source))
     return "\n".join(parts)

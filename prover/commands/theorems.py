@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from prover.attempt import Found
@@ -14,6 +15,7 @@ from prover.commands.progress import Report, progress
 from prover.commands.results import Results
 from prover.crew import Crew, Done, Job, settled
 from prover.gauge import Gauge
+from prover.lean.server import statement_source
 from prover.lean.theorem import Theorem
 from prover.negation import negation
 from prover.schedule import Grant, Schedule
@@ -189,14 +191,14 @@ def proofs_source(theorems: Sequence[Theorem], tasks: Sequence[dict[str, Any]]) 
     for theorem, task in zip(theorems, tasks, strict=True):
         if task["outcome"] not in ("proved", "disproved"):
             continue
-        body = "\n".join("  " + x if x else "" for x in task["proof"].split("\n"))
         shown = (negation(theorem) if task["outcome"] == "disproved" else theorem) or theorem
         if shown.statement is None:
+            body = "\n".join("  " + x if x else "" for x in task["proof"].split("\n"))
             out.append(f"-- {shown.library} (from below: imports {', '.join(shown.imports)})\nby\n{body}\n")
             continue
         needs = [m for m in shown.imports if m != "Init"]
         head = f"-- needs: import {', '.join(needs)}\n" if needs else ""
-        declared = f"theorem {shown.name} {shown.statement} := by\n{body}\n"
+        declared = statement_source(replace(shown, context=""), task["proof"])
         if shown.context.strip():
             declared = f"section\n{shown.context.rstrip()}\n\n{declared}\nend\n"
         out.append(head + declared)

@@ -275,6 +275,9 @@ def test_theorems_and_their_negations(turnstile: Callable, tmp_path: Path) -> No
         {"name": "false", "statement": "(n : Nat) : n = n + 1"},
         {"name": "no such thing", "statement": '(n : Nat) : n = "a"'},
         {"name": "open", "statement": "(f : Nat → Nat) (h : ∀ n, f (f n) = n) : f 0 = f 0 + f 1"},
+        {"name": "commented", "statement": "(n : Nat) : n + 0 = n -- easy"},
+        {"name": "unreadable", "statement": "/- a: b -/ (n : Nat) : n + 0 = n"},
+        {"name": "vacuous", "context": "variable (n : Nat) (h : n < n)\ninclude h", "statement": ": n = 5"},
     ]
     file, out = tmp_path / "x.jsonl", tmp_path / "out.lean"
     file.write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -284,6 +287,7 @@ def test_theorems_and_their_negations(turnstile: Callable, tmp_path: Path) -> No
     assert [t["outcome"] for t in tasks][:3] == ["proved", "disproved", "error"]
     assert f"{file}:3:" in tasks[2]["reason"]
     assert tasks[3]["outcome"] == "exhausted"
+    assert [t["outcome"] for t in tasks][4:] == ["proved"] * 3, tasks[4:]
     fields = {"name", "line", "outcome", "proof", "reason", "lean_calls", "seconds", "prover", "remarks", "area"}
     assert fields == set(tasks[0])
     assert "theorem true " not in out.read_text() or turnstile("verify", out).code == 0

@@ -81,7 +81,11 @@ def test_negation() -> None:
     assert of("(n : Nat) {m : Nat} : n = m") == ": ¬ (∀ (n : Nat) {m : Nat}, (n = m))"
     assert of(": 1 = 2") == ": ¬ ((1 = 2))"
     assert of("(f : (x : Nat) → Fin x) : (f 0 : Nat) = 0") == ": ¬ (∀ (f : (x : Nat) → Fin x), ((f 0 : Nat) = 0))"
+    assert of(": 1 = 2 -- no") == ": ¬ ((1 = 2 -- no\n))"
     assert negation(Theorem("a", library="a")) is None
+    # `variable (h : n < n)` makes everything true, and its negation as it would be written a theorem.
+    assert negation(Theorem("a", ": n = 5", context="variable (n : Nat) (h : n < n)\ninclude h")) is None
+    assert negation(Theorem("a", ": n = 5", context="-- no variable\ndef n := 4")) is not None
 
 
 @pytest.mark.lean
