@@ -145,10 +145,3 @@ def assert_for_training(name: str) -> None:
     """Raise HeldOutLeak for a theorem outside the training split, whether of the library or of a file."""
     if split_of(name) != "train":
         raise HeldOutLeak(f"{name} is in the {split_of(name)} split: nothing may be learned from it")
-
-
-def assert_disjoint(train: Iterable[Theorem], held_out: Iterable[Theorem]) -> None:
-    """Raise ValueError if a held-out theorem is among the training theorems."""
-    both = {t.name for t in train} & {t.name for t in held_out}
-    if both:
-        raise ValueError(f"held-out theorems in training: {sorted(both)[:3]}")

@@ -65,7 +65,10 @@ def run_of(checkpoint: Path) -> dict[str, Any]:
 
 
 def uses_value(run: dict[str, Any]) -> bool:
-    """Whether a run learned a value and searched with it; where there is no run, so it is taken to be."""
+    """Whether a run learned a value, which one from a pretrained model does not, and searched with it; without a run, so it is taken
+    to be."""
+    if run.get("serve", {}).get("start"):
+        return False
     return run.get("prover", {}).get("use_value", True) and run.get("learn", {}).get("value") != "none"
 
 
@@ -76,12 +79,11 @@ def _source(run: dict[str, Any], checkpoint: Path) -> PremiseSource | None:
         return None
     from prover.premises.dense import DenseWeights
     from prover.premises.index import library_index
-    from prover.premises.retrieve import PremiseSource
+    from prover.premises.retrieve import trained_source
 
     beside = learned_beside(checkpoint, "retrievers")
     learned = DenseWeights.load(beside) if beside else None
-    name = "symbols" if learned is None and prover["retriever"] in ("dense", "hybrid") else prover["retriever"]
-    return PremiseSource(library_index(), prover["premises"], name, learned)
+    return trained_source(library_index(), prover["premises"], prover["retriever"], learned)
 
 
 def _with_explorer(model: Any, checkpoint: Path, seed: int) -> Any:

@@ -18,7 +18,7 @@ from prover.models.mixture import EXPLORER_WEIGHT, explored
 from prover.models.portfolio import Portfolio
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
-from prover.premises.retrieve import PremiseSource
+from prover.premises.retrieve import PremiseSource, trained_source
 from prover.search import Budget, Search, SearchConfig, checker, written
 from prover.search.graph import SOLVED, Graph
 from rl.config import ProverConfig
@@ -112,8 +112,7 @@ class ModelWithExplorer:
 
 def premise_source(index: LibraryIndex, config: ProverConfig, learned: DenseWeights | None = None) -> PremiseSource:
     """The configured retriever; the symbolic one until there is something learned."""
-    name = "symbols" if config.retriever in ("dense", "hybrid") and learned is None else config.retriever
-    return PremiseSource(index, config.premises, name, learned)
+    return trained_source(index, config.premises, config.retriever, learned)
 
 
 async def attempt(task: Task, bench: Workbench) -> Found:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curricula.jsonl import load_jsonl
-from curricula.library import DEMONSTRATION_MODULES, Split, assert_disjoint, library_set, split_of
+from curricula.library import DEMONSTRATION_MODULES, Split, library_set, split_of
 from curricula.sets import lean_theorems
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
@@ -46,7 +46,6 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
         raise UserError(f"{twice}: two theorems of this run have that name, and a run goes by names; rename one")
     if not found.train:
         raise UserError("theorems: none is in the training split, which is seven tenths of the names; give more of them")
-    assert_disjoint(found.train, [*found.held_out, *found.validation])
     return found
 
 

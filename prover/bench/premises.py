@@ -237,7 +237,7 @@ class _Bench:
             v.name: PremiseSource(index, OFFERED if v.retriever else 0, v.retriever or "symbols", weights if v.trained else None)
             for v in chosen
         }
-        what = (find_runtime().name, LIMITS, OFFERED, calls, SearchConfig(), EXPLORER_WEIGHT, _learned(run))
+        what = (find_runtime().name, LIMITS, OFFERED, calls, SearchConfig(), EXPLORER_WEIGHT, _learned(run), self.value)
         self.settings = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
         self.results = [r for r in kept if r.settings == self.settings]
         self._done = {(r.theorem.name, r.variant) for r in self.results}

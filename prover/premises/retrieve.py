@@ -130,6 +130,12 @@ class PremiseSource:
         return premises
 
 
+def trained_source(index: LibraryIndex, k: int, retriever: str, learned: DenseWeights | None) -> PremiseSource:
+    """The retriever that a run is set to; the symbolic one as long as nothing is learned that it needs."""
+    name = "symbols" if retriever in ("dense", "hybrid") and learned is None else retriever
+    return PremiseSource(index, k, name, learned)
+
+
 # Constructors, types and the notation that `simp` and `omega` know: unfolding them proves nothing.
 _KNOWN_TO_ALL = (
     "Nat Nat.succ Nat.zero List List.nil List.cons Option Option.some Option.none Bool Bool.true Bool.false Int Array Prod "

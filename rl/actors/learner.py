@@ -94,7 +94,7 @@ class LearnerActor:
         from prover.models.learner import Learner
         from prover.models.transformer import LanguageModelPolicy
 
-        folders = sorted(p for p in self.folder.glob("[0-9]*") if (p / "learner.pt").exists())
+        folders = self._whole()
         if self.config.serve.start:
             from rl.pretrained import Pretrained
 
@@ -140,12 +140,16 @@ class LearnerActor:
             self._save()
         return metrics
 
+    def _whole(self) -> list[Path]:
+        """Checkpoints that were written to their end, oldest first."""
+        return sorted(p for p in self.folder.glob("[0-9]*") if (p / "learner.pt").exists())
+
     def _save(self) -> None:
         """Write the checkpoint, and remove those that are not to be kept."""
         self._write()
         if self.rank == 0 and self.config.learn.keep:
             kept = max(2, self.config.learn.keep)  # what is served is the one before, until this one is loaded
-            for old in sorted(p for p in self.folder.glob("[0-9]*") if (p / "learner.pt").exists())[:-kept]:
+            for old in self._whole()[:-kept]:
                 (old / "learner.pt").unlink()  # first: without it nobody takes the folder for whole
                 shutil.rmtree(old)
 

@@ -111,13 +111,26 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     assert fleet.replaced["learner"] == 2 and fleet.replaced["model server"] == 3
 
 
+def quiet() -> type:
+    """What a fake prover has beside its own. Made in here, so that Ray sends it to the workers as it is."""
+
+    class Quiet:
+        async def use(self, *args):
+            pass
+
+        async def close(self):
+            pass
+
+    return Quiet
+
+
 def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(tmp_path):
     """Ray's memory monitor cannot be made to strike at a chosen actor: what it raises is raised here."""
     import ray
     from ray.exceptions import OutOfMemoryError
 
     @ray.remote
-    class Short:
+    class Short(quiet()):
         def __init__(self, config, seed, server, ranker, retriever):
             self.first = seed == 0
 
@@ -128,12 +141,6 @@ def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(tmp_path):
             if self.first:
                 raise OutOfMemoryError("this node ran low on memory")
             return Found(task.theorem, "exhausted", 3, None, 0.0)
-
-        async def use(self, *args):
-            pass
-
-        async def close(self):
-            pass
 
     fleet = Fleet(config(), tmp_path, print, prover=Short)
     fleet.start()
@@ -150,7 +157,7 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(tmp_path):
     import ray
 
     @ray.remote
-    class Lame:
+    class Lame(quiet()):
         def __init__(self, config, seed, server, ranker, retriever):
             self.lame = seed in config.lame
 
@@ -161,12 +168,6 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(tmp_path):
 
         async def attempt(self, task):
             return Found(task.theorem, "exhausted", 3, None, 0.0)
-
-        async def use(self, *args):
-            pass
-
-        async def close(self):
-            pass
 
     class Provers(ProverConfig):
         lame = (0,)
@@ -197,7 +198,7 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(tmp_path, monkey
     from ray.exceptions import OutOfMemoryError
 
     @ray.remote
-    class Slow:
+    class Slow(quiet()):
         def __init__(self, config, seed, server, ranker, retriever):
             self.first, self.seconds = seed == 0, 0 if seed == 0 else 5
 
@@ -210,12 +211,6 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(tmp_path, monkey
                 time.sleep(10)
                 raise OutOfMemoryError("this node ran low on memory")
             return Found(task.theorem, "exhausted", 3, None, 0.0)
-
-        async def use(self, *args):
-            pass
-
-        async def close(self):
-            pass
 
     one = replace(config(), prover=ProverConfig(provers=1, concurrent=1))
     fleet = Fleet(one, tmp_path, print, prover=Slow)

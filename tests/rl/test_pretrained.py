@@ -66,6 +66,12 @@ def test_a_run_from_a_pretrained_model(tmp_path):
         figures = json.loads(done.stdout)
         assert sum(figures["all"]["outcomes"].values()) == 4 and "error" not in figures["all"]["outcomes"], figures
         assert figures["prover"]["template"] == "names" and not figures["prover"]["config"]["use_value"]
+    (tmp_path / "one.jsonl").write_text('{"name": "one", "statement": "(n : Nat) : n + 0 = n"}\n')
+    done = subprocess.run(
+        command("prove", "one.jsonl", "--policy", "runs/moved,portfolio", "--budget", "32", "--json"), cwd=tmp_path, text=True,
+        capture_output=True, timeout=300, env=env(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
     evaluated = [a for a in Ledger.open(run, readonly=True).attempts() if a.phase.startswith("eval ")]
     assert {a.model_version for a in evaluated} == {2} and len(evaluated) == 8 and len({a.phase for a in evaluated}) == 4
 
