@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prover.lean.memo import SharedAnswers
-from prover.lean.theorem import ProofNode, ProofState
+from prover.lean.theorem import ProofNode, ProofState, renamed_in
 from prover.models.base import Query
 
 
@@ -100,8 +100,7 @@ async def _one(
                 return None
             children.append(node)
         closed += 1
-        renamed = state.goals[0].renamed if state.goals else ()
-        return ProofNode(drawn.tactic, tuple(children), result.order, len(state.goals), renamed)
+        return ProofNode(drawn.tactic, tuple(children), result.order, len(state.goals), renamed_in(state))
 
     proof = await prove(root)
     return Rollout(tuple(decisions), proof, ended, closed / met)

@@ -79,6 +79,12 @@ class ProofState:
         return "\n\n".join(g.text for g in self.goals)
 
 
+def renamed_in(state: ProofState) -> tuple[tuple[str, ...], ...]:
+    """What ProofNode.renamed says of a proof of this state."""
+    names = tuple(g.renamed for g in state.goals)
+    return names if any(names) else ()
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What a tactic gave on a ProofState."""
@@ -114,8 +120,8 @@ class ProofNode:
     """As in StepResult.order: which goal of which child stands where in Lean's goal list."""
     goals: int = 1
     """How many goals the group had before the tactic."""
-    renamed: tuple[str, ...] = ()
-    """As in Goal.renamed, for the goal that the tactic acts on."""
+    renamed: tuple[tuple[str, ...], ...] = ()
+    """As in Goal.renamed, for each goal that the group had before the tactic; empty where none was renamed."""
 
     @property
     def size(self) -> int:

@@ -204,8 +204,9 @@ class Attempts:
         met: list[tuple[Node, Edge]] = []
         worth = 0.0
         open_ = [n for n in fresh if n.status == OPEN]
-        while open_ and len(met) < self._config.rollout_depth and not self.over and self.may_call():
-            if self._graph.root.status == FAILED or self.solved_enough():  # on the way here
+        while len(met) < self._config.rollout_depth and not self.over and self.may_call():
+            open_ = [n for n in open_ if n.relevant]  # not beside a goal that failed meanwhile
+            if not open_ or self._graph.root.status == FAILED or self.solved_enough():
                 break
             node = rng.choice(open_)
             edge = await self._draw(node, rng)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
-from prover.lean.theorem import ProofNode, Theorem
+from prover.lean.theorem import ProofNode, Theorem, renamed_in
 from prover.search.graph import SOLVED, Graph, Node
 
 
@@ -32,7 +33,7 @@ def proof_tree(graph: Graph, root: Node | None = None) -> ProofNode | None:
         # What a script must rename depends on the way to a goal: another tactic may have left the same one with names.
         children = tuple(replace(done[c], renamed=r) for c, r in zip(edge.children, edge.renamed, strict=True))
         done[node] = ProofNode(edge.tactic, children, edge.order, len(node.state.goals))
-    return replace(done[start], renamed=start.state.goals[0].renamed)
+    return replace(done[start], renamed=renamed_in(start.state))
 
 
 @dataclass(eq=False, slots=True)
@@ -71,23 +72,61 @@ _WORD = re.compile(r"[^\s()\[\]{}⟨⟩,;:←|.]+")
 
 def _with_names(tree: ProofNode) -> ProofNode:
     """The tree with `rename_i` where a tactic below names a hypothesis that Lean left without a name."""
-    order: list[ProofNode] = []
+    if not any(map(any, (n.renamed for n in _nodes(tree)))):
+        return tree
+    # By place, not by node: what a proof that is used twice must rename depends on the way to it.
+    places = [_Unnamed(tree, tree.renamed, None)]
+    for place in places:  # grows meanwhile: parents first
+        for c, child in enumerate(place.proof.children):
+            places.append(_Unnamed(child, _names_left(place, c), place))
+    for place in reversed(places):  # children first
+        node = place.proof
+        words = set(_WORD.findall(node.tactic)).union(*place.words)
+        tactic = node.tactic
+        mine = place.names[0] if place.names else ()
+        if not words.isdisjoint(mine):
+            tactic = f"rename_i {' '.join(mine)}\n{tactic}"
+        done = replace(node, tactic=tactic, children=tuple(reversed(place.children)), renamed=())
+        if place.parent is None:
+            return done
+        place.parent.children.append(done)
+        place.parent.words.append(words)
+    raise AssertionError("the root comes last")
+
+
+@dataclass(eq=False, slots=True)
+class _Unnamed:
+    """A proof where it stands, before its hypotheses have names."""
+
+    proof: ProofNode
+    names: tuple[tuple[str, ...], ...]
+    """Of each goal of its group, what `rename_i` would have to say when it comes first."""
+    parent: _Unnamed | None
+    children: list[ProofNode] = field(default_factory=list)
+    """With names, the last first."""
+    words: list[set[str]] = field(default_factory=list)
+    """What the children say."""
+
+
+def _names_left(place: _Unnamed, c: int) -> tuple[tuple[str, ...], ...]:
+    """Names of the goals of child `c`. A goal of the group that waited while a tactic was at the first has got its names already,
+    and its script has not said them yet."""
+    child = place.proof.children[c]
+    names = list(child.renamed) or [()] * child.goals
+    waiting = place.names[1:]
+    order = _order(place.proof)
+    kept = min(len(waiting), len(order))
+    for (k, goal), given in zip(order[len(order) - kept :], waiting[len(waiting) - kept :], strict=True):
+        if k == c and given and not names[goal]:
+            names[goal] = given
+    return tuple(names) if any(names) else ()
+
+
+def _nodes(tree: ProofNode) -> Iterator[ProofNode]:
     stack = [tree]
     while stack:
-        node = stack.pop()
-        order.append(node)
+        yield (node := stack.pop())
         stack.extend(node.children)
-    if not any(n.renamed for n in order):
-        return tree
-    done: dict[int, tuple[ProofNode, set[str]]] = {}
-    for node in reversed(order):  # children first
-        below = [done[id(c)] for c in node.children]
-        words = set(_WORD.findall(node.tactic)).union(*(w for _, w in below))
-        tactic = node.tactic
-        if not words.isdisjoint(node.renamed):
-            tactic = f"rename_i {' '.join(node.renamed)}\n{tactic}"
-        done[id(node)] = (replace(node, tactic=tactic, children=tuple(c for c, _ in below), renamed=()), words)
-    return done[id(tree)][0]
 
 
 def to_source(theorem: Theorem, tree: ProofNode) -> str:
@@ -154,6 +193,11 @@ def _turn(places: list[_Place]) -> int:
     return next(i for i, (g, goal) in enumerate(places) if g is group and goal == 0)
 
 
+def _order(proof: ProofNode) -> tuple[tuple[int, int], ...]:
+    """Lean's goal list after the tactic, as in StepResult.order; that of the children where none is given."""
+    return proof.order or tuple((c, g) for c, child in enumerate(proof.children) for g in range(child.goals))
+
+
 def _after(places: list[_Place], group: _Group) -> list[_Place]:
     """The goal list after the tactic of `group` on its first goal, which stands in front.
 
@@ -162,8 +206,7 @@ def _after(places: list[_Place], group: _Group) -> list[_Place]:
     """
     proof = group.proof
     children = [_Group(c) for c in proof.children]
-    order = proof.order or tuple((c, g) for c, child in enumerate(proof.children) for g in range(child.goals))
-    new = [(children[c], g) for c, g in order]
+    new = [(children[c], g) for c, g in _order(proof)]
     behind = sorted((goal, i) for i, (g, goal) in enumerate(places) if g is group and i)
     kept = min(len(behind), len(new))
     after = dict(zip((i for _, i in behind[len(behind) - kept :]), new[len(new) - kept :], strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from prover.lean.theorem import ProofState, StepResult
+from prover.lean.theorem import ProofState, StepResult, renamed_in
 from prover.models.base import Suggestion
 from prover.search import status
 from prover.search.config import SearchConfig
@@ -44,8 +44,8 @@ class Edge:
         self.status = UNTRIED
         self.children: tuple[Node, ...] = ()
         self.order: tuple[tuple[int, int], ...] = ()
-        self.renamed: tuple[tuple[str, ...], ...] = ()
-        """Of each child, the names that its first goal's hypotheses had to be given after this tactic."""
+        self.renamed: tuple[tuple[tuple[str, ...], ...], ...] = ()
+        """Of each child, what ProofNode.renamed says of it after this tactic."""
         self.visits = 0
         self.virtual = 0
         self.value = 0.0
@@ -255,7 +255,7 @@ class Graph:
             children.append(child)
         edge.children = tuple(children)
         edge.order = result.order
-        edge.renamed = tuple(s.goals[0].renamed for s in result.states)
+        edge.renamed = tuple(map(renamed_in, result.states))
         node.pending -= 1
         effect = sorted(c.id for c in children)
         if any(len(e.children) == len(effect) and sorted(c.id for c in e.children) == effect for e in node.live):

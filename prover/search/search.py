@@ -91,9 +91,11 @@ class Search:
         if self.graph.root.status != OPEN and outcome != "error":
             outcome = "proved" if self.graph.root.status == SOLVED else "exhausted"
         tally, message = self.tally, self.attempts.broken
-        if outcome == "exhausted" and tally.counts["raised"]:
-            # Not everything was tried: what should have answered raised instead.
-            outcome, message = "error", self.attempts.raised or "Lean calls raised in an earlier run"
+        if outcome == "exhausted":  # but not everything was tried
+            if tally.counts["raised"]:
+                outcome, message = "error", self.attempts.raised or "Lean calls raised in an earlier run"
+            elif lost := tally.errors["replay"]:
+                outcome, message = "error", f"{lost} tactics were not tried: their goals could not be obtained again"
         return SearchResult(
             outcome,
             proof_tree(self.graph),
@@ -229,8 +231,10 @@ class Search:
         nodes, edges = walk
         if not await self._prepare(walk):
             return
+        self._wake()  # what was expanded may have more to try
         edge = edges[-1]
         fresh = await self.attempts.try_edge(edge)
+        self._wake()  # a rollout is many calls
         solved = edge.status == SOLVED
         if self._rule.rollouts and fresh and not solved:
             await self.attempts.roll_out(fresh)

@@ -15,7 +15,7 @@ from prover.search.graph import OPEN, SOLVED, Edge, Graph, Node
 if TYPE_CHECKING:
     from prover.search.search import Search
 
-VERSION = 2
+VERSION = 3
 
 
 class _Edge(msgspec.Struct, array_like=True):
@@ -27,7 +27,7 @@ class _Edge(msgspec.Struct, array_like=True):
     status: int
     children: tuple[int, ...]
     order: tuple[tuple[int, int], ...]
-    renamed: tuple[tuple[str, ...], ...]
+    renamed: tuple[tuple[tuple[str, ...], ...], ...]
     visits: int
     value: float
     error: str | None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.search import Search, SearchConfig
 
 Outcome = tuple[int, ...] | str
 """Goals that a tactic leaves, or the status with which it fails."""
@@ -136,3 +137,19 @@ def problems(draw: st.DrawFn, goals: int = 9, tactics: int = 5) -> Problem:
     )
     some = st.lists(st.tuples(logprob, outcome), max_size=tactics).map(tuple)
     return Problem(tuple(draw(some) for _ in range(n)))
+
+
+def chain(n: int, width: int = 3) -> Problem:
+    """A proof of n steps, with width - 1 tactics beside each that fail, the right one last."""
+    goals = []
+    for g in range(n):
+        good = (-1.0, (g + 1,) if g + 1 < n else ())
+        goals.append((*((-0.5, "error"),) * (width - 1), good))
+    return Problem(tuple(goals))
+
+
+def started(problem: Problem, value: Knows | None = None, world: World | None = None, **options: object):
+    world = world or World(problem)
+    options.setdefault("model_thread", False)
+    search = Search(world.state(0), world, Tactics(problem), value, config=SearchConfig(**options))  # type: ignore[arg-type]
+    return search, world

@@ -14,10 +14,9 @@ from prover.lean.runtime import LeanRuntime
 from prover.lean.server import LeanServer
 from prover.lean.theorem import ProofState, StepResult, Theorem
 from prover.models.base import Query, Suggestion, ValueEstimate
-from prover.search import Search, SearchConfig
+from prover.search import Budget, Search, SearchConfig
 from tests.search.checks import check_graph
-from tests.search.synthetic import Problem, Tactics, World
-from tests.search.test_search_loop import chain, started
+from tests.search.synthetic import Outcome, Problem, Tactics, World, chain, started
 
 
 def test_an_exception_fails_the_tactic_and_many_end_the_search() -> None:
@@ -50,6 +49,49 @@ def test_what_nobody_answered_is_not_exhausted() -> None:
         await again.close()
 
     asyncio.run(run())
+
+
+def test_a_goal_that_cannot_be_had_again_is_not_exhausted() -> None:
+    """After a resume goals are obtained by replay. Where Lean does not say the same again, what lies below was not tried."""
+    problem = chain(5)
+
+    class Forgets(World):
+        async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
+            return [StepResult("timeout") for _ in tactics] if self.held[state.id] == 0 else await super().step(state, tactics)
+
+    async def run() -> None:
+        search, _ = started(problem, in_flight=1)
+        assert (await search.run(Budget(lean_calls=4))).outcome == "budget"
+        data = search.to_bytes()
+        await search.close()
+        world = Forgets(problem)
+        again = Search.from_bytes(data, world.state(0), world, Tactics(problem))
+        result = await again.run()
+        assert result.outcome == "error" and "could not be obtained again" in result.message
+        assert result.stats.errors["replay"]
+        await again.close()
+
+    asyncio.run(run())
+
+
+def test_a_rollout_ends_when_a_sibling_fails() -> None:
+    """Of two goals one has only a tactic that fails: once another walk has found that, the rollout from the other is of no use, while
+    the root has another way left."""
+    length = 40
+    ways: list[tuple[tuple[float, Outcome], ...]] = [((-0.1, (g + 1,)),) for g in range(2, 2 * length)]
+    ways[length - 2] = ((-0.1, ()),)  # goals 2 to `length` and those after it are two ways
+    root = ((-0.1, (1, 2)), (-5.0, (length + 1,)))
+    problem = Problem((root, ((-0.1, "error"),), *ways, ((-0.1, "error"),)))
+
+    async def run(seed: int) -> int:
+        world = World(problem, delay_s=0.0)
+        search, _ = started(problem, world=world, in_flight=3, selection="rollout", rollout_depth=length, seed=seed)
+        assert (await search.run()).outcome == "exhausted"
+        check_graph(search.graph, at_rest=True)
+        await search.close()
+        return sum(2 <= goal <= length for goal, _ in world.steps)
+
+    assert max(asyncio.run(run(seed)) for seed in range(8)) < length // 4
 
 
 def test_what_a_model_raises_is_raised_and_the_search_can_go_on() -> None:

@@ -253,6 +253,33 @@ def test_a_goal_met_by_two_ways_is_named_as_its_proof_needs(loop, server, audito
     assert verdict.verdict == "proved", (to_script(tree), verdict)
 
 
+def test_a_goal_that_waited_in_its_group_is_named_when_it_comes_first(loop, server, auditor):
+    """`apply Nat.le_trans` leaves a group of three goals, with the names that `intros` did not give: those of the second goal are
+    told with the group, and said when its turn comes."""
+    theorem = Theorem("waits", ": ∀ n k : Nat, n + 1 ≤ k → n + 1 ≤ k")
+
+    async def run() -> ProofNode | None:
+        root = await server.open(theorem)
+        graph = Graph(root, alone())
+        node = graph.root
+        for tactic in ("intros; apply Nat.le_trans", "exact Nat.le_refl _", "exact a"):
+            graph.offer(node, [Suggestion(tactic, -1.0)])
+            edge = next(e for e in node.edges if e.tactic == tactic)
+            graph.take(edge)
+            (result,) = await server.step(node.state, (tactic,))
+            assert result.ok, result.message
+            graph.apply(edge, result)
+            node = edge.children[0] if edge.children else node
+        return proof_tree(graph)
+
+    tree = loop.run(run())
+    assert tree is not None and tree.size == 3
+    script = to_script(tree)
+    assert "rename_i" in script
+    verdict = loop.run(auditor.audit(theorem, script))
+    assert verdict.verdict == "proved", (script, verdict)
+
+
 def test_below_the_notation_of_bullets_a_script_has_none(loop, server, auditor):
     imports = ("Init.SimpLemmas", "Init.Data.NeZero")
     theorem = Theorem("Nat.instNeZeroSucc", library="Nat.instNeZeroSucc", imports=imports)

@@ -1,4 +1,4 @@
-"""Budgets, batches, freeing, merging, widening, examples, disproof, memory and overhead of the search loop."""
+"""Budgets, freeing, merging, widening, examples, disproof, memory and overhead of the search loop."""
 
 from __future__ import annotations
 
@@ -19,23 +19,7 @@ from prover.search import Budget, Search, SearchConfig, search_both
 from prover.search.graph import DUPLICATE, Graph
 from prover.search.select import combine
 from tests.search.checks import check_graph
-from tests.search.synthetic import Knows, Problem, Tactics, World
-
-
-def chain(n: int, width: int = 3) -> Problem:
-    """A proof of n steps, with width - 1 tactics beside each that fail, the right one last."""
-    goals = []
-    for g in range(n):
-        good = (-1.0, (g + 1,) if g + 1 < n else ())
-        goals.append((*((-0.5, "error"),) * (width - 1), good))
-    return Problem(tuple(goals))
-
-
-def started(problem: Problem, value: Knows | None = None, world: World | None = None, **options: object):
-    world = world or World(problem)
-    options.setdefault("model_thread", False)
-    search = Search(world.state(0), world, Tactics(problem), value, config=SearchConfig(**options))  # type: ignore[arg-type]
-    return search, world
+from tests.search.synthetic import Knows, Problem, Tactics, World, chain, started
 
 
 def test_statuses_are_counted_and_the_proof_is_returned() -> None:
@@ -110,37 +94,6 @@ def test_tokens_are_counted_by_who_spends_them() -> None:
     least = chain(3).least(32)
     assert asyncio.run(spent(None)) == asyncio.run(spent(Knows(least))) == 3 * 103
     assert asyncio.run(spent(Reads(least))) == 3 * 103 + 2 * 1000  # two goals after the root
-
-
-def test_model_questions_are_gathered_and_lean_runs_meanwhile() -> None:
-    # Many independent goals at once: the policy is slow, so later goals wait and go together.
-    n = 24
-    goals = [((-0.1, tuple(range(1, n + 1))),), *[((-0.5, "error"), (-1.0, ())) for _ in range(n)]]
-    problem = Problem(tuple(goals))
-
-    class Slow(Tactics):
-        sizes: list[int] = []
-        overlapped = 0
-
-        def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-            self.sizes.append(len(queries))
-            time.sleep(0.01)
-            self.overlapped = max(self.overlapped, world.in_flight)
-            return super().suggest(queries, n)
-
-    world = World(problem, delay_s=0.004)
-
-    async def run() -> None:
-        policy = Slow(problem)
-        search = Search(world.state(0), world, policy, config=SearchConfig(in_flight=8))
-        result = await search.run()
-        await search.close()
-        assert result.outcome == "proved"
-        assert max(policy.sizes) > 2 and len(policy.sizes) < n
-        assert policy.overlapped > 0
-        assert 0 < result.stats.lean_utilisation <= 1 and 0 < result.stats.model_utilisation <= 1
-
-    asyncio.run(run())
 
 
 def test_tactics_equal_in_effect_are_merged() -> None:
@@ -255,31 +208,6 @@ def test_a_search_written_out_makes_the_calls_that_it_would_have_made(selection:
     whole, _ = asyncio.run(run(90, 0))
     before, after = asyncio.run(run(40, 50))
     assert before + [call for call in after if call not in before] == whole  # what is repeated is a replay
-
-
-def test_many_in_flight_do_not_widen_early() -> None:
-    """While the only way on waits for a model or Lean, workers wait too: they do not ask for more tactics above it."""
-    length = 12
-    rest = ((-0.2, "error"), (-0.3, "error"), *((-3.0, "error"),) * 6)
-    problem = Problem(tuple(((-0.1, (g + 1,) if g + 1 < length else ()), *rest) for g in range(length)))
-
-    class Slow(Tactics):
-        async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:  # pyright: ignore
-            await asyncio.sleep(0.002)
-            return Tactics.suggest(self, queries, n)
-
-    async def run(in_flight: int) -> tuple[int, int]:
-        world = World(problem, delay_s=0.001)
-        config = SearchConfig(in_flight=in_flight, suggestions=3, widen_base=1000)
-        search = Search(world.state(0), world, cast(Any, Slow(problem)), config=config)
-        result = await search.run()
-        await search.close()
-        assert result.outcome == "proved" and result.lean_calls_to_solve is not None
-        return result.lean_calls_to_solve, max(g.expansions for g in search.graph.nodes.values())
-
-    for in_flight in (1, 8):
-        calls, expansions = asyncio.run(run(in_flight))
-        assert expansions == 1 and calls <= 3 * length
 
 
 def test_examples_tell_what_was_found() -> None:
