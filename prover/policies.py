@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from prover.attempt import Prover
 from prover.errors import UserError
-from prover.files import learned_beside
+from prover.files import holds_model, learned_beside
 from prover.search import SearchConfig
 
 if TYPE_CHECKING:
@@ -168,14 +168,12 @@ def _folder(place: str) -> Path | str:
 
 def checkpoint_of(folder: Path, option: str = "--policy") -> Path:
     """The model folder that a run's folder, a checkpoint's or the model's own stands for: the newest one. `option`: for errors."""
-    if (folder / "model.safetensors").exists():
+    if holds_model(folder):
         return folder
-    found = [p.parent for p in folder.glob("checkpoints/*/model.safetensors")]
-    found += [p.parent for p in folder.glob("checkpoints/*/*/model.safetensors")]
-    found += [p.parent for p in folder.glob("*/model.safetensors")]
+    found = [p for some in ("checkpoints/*", "checkpoints/*/*", "*") for p in folder.glob(some) if holds_model(p)]
     if not found:
         raise UserError(f"{option} {folder}: no checkpoint in it (looked for model.safetensors)")
-    return max(found, key=lambda p: (p / "model.safetensors").stat().st_mtime)
+    return max(found, key=lambda p: max(f.stat().st_mtime for f in p.glob("*.safetensors*")))
 
 
 def _model(folder: Path) -> Any:

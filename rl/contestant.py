@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from prover.files import learned_beside
+from prover.files import holds_model, learned_beside
 from prover.lean.theorem import Theorem
 from prover.models.backend import open_backend, template_of
 from rl import config as config_module
@@ -50,17 +50,12 @@ class Contestant:
 
 def find_checkpoint(path: Path) -> Path:
     """A checkpoint's folder, from itself or from a run's (its newest). Raises UserError."""
-    if _has_weights(path):
+    if holds_model(path):
         return path
-    folders = sorted(p for p in (path / "checkpoints").glob("[0-9]*") if _has_weights(p))
+    folders = sorted(p for p in (path / "checkpoints").glob("[0-9]*") if holds_model(p))
     if not folders:
         raise UserError(f"{path}: neither a checkpoint (model.safetensors) nor a run with checkpoints/")
     return folders[-1]
-
-
-def _has_weights(folder: Path) -> bool:
-    """Large models (50 GB) are saved in several files and an index."""
-    return any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json"))
 
 
 def digest(files: Iterable[Path]) -> str:

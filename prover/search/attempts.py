@@ -11,6 +11,7 @@ from typing import Protocol
 from prover.lean.theorem import ProofState, StepResult
 from prover.models.base import Policy, Query, Value, tokens
 from prover.search.batch import ModelQueue
+from prover.search.extract import last_call
 from prover.search.graph import DUPLICATE, FAILED, OPEN, SOLVED, Edge, Graph, Node
 from prover.search.questions import ANSWERS, answers, as_suggestions, parse_questions, premises_in, with_questions
 from prover.search.select import backup, combine, renew
@@ -140,6 +141,7 @@ class Attempts:
     async def try_edge(self, edge: Edge) -> list[Node]:
         """Send a taken tactic to Lean and record what it gave: the new nodes, valued if there is a value model."""
         self.tally.counts["lean_calls"] += 1
+        edge.call = self.tally.counts["lean_calls"]
         try:
             result = await self._step(edge.parent.state, edge.tactic)
         except BaseException:  # cancelled: as if never sent
@@ -149,7 +151,8 @@ class Attempts:
         fresh = self._record(edge, result)
         self.states.tidy()
         if self._graph.root.status == SOLVED and self.tally.lean_calls_to_solve is None:
-            self.tally.lean_calls_to_solve = self.tally.counts["lean_calls"]
+            # Not all made so far: what else was in flight had no part in it.
+            self.tally.lean_calls_to_solve = last_call(self._graph)
         fresh_open = [n for n in fresh if n.status == OPEN] if self._value is not None else []
         if fresh_open and not self.solved_enough():
             queries = [self._query(n) for n in fresh_open]

@@ -36,6 +36,22 @@ def proof_tree(graph: Graph, root: Node | None = None) -> ProofNode | None:
     return replace(done[start], renamed=renamed_in(start.state))
 
 
+def last_call(graph: Graph) -> int:
+    """Of the Lean calls that the root's proof is made of, the last: the smallest budget within which it is found. The root is
+    solved."""
+    seen = {graph.root}
+    stack = [graph.root]
+    last = 0
+    while stack:
+        edge = stack.pop().best
+        assert edge is not None
+        last = max(last, edge.call)
+        new = [c for c in edge.children if c not in seen]
+        seen.update(new)
+        stack.extend(new)
+    return last
+
+
 @dataclass(eq=False, slots=True)
 class _Group:
     """A group of goals standing in Lean's goal list, with its proof."""

@@ -31,7 +31,7 @@ class Edge:
     """A tactic on a goal: untried, running, or applied with the goals it left as children (AND)."""
 
     __slots__ = (
-        "parent", "tactic", "logprob", "prior", "source", "status", "children", "order", "renamed",
+        "parent", "tactic", "logprob", "prior", "source", "status", "call", "children", "order", "renamed",
         "visits", "virtual", "value", "error", "message", "reward", "weight",
     )  # fmt: skip
 
@@ -42,6 +42,8 @@ class Edge:
         self.prior = 0.0
         self.source = source
         self.status = UNTRIED
+        self.call = 0
+        """Which of the search's Lean calls tried it, from 1; 0 where none did."""
         self.children: tuple[Node, ...] = ()
         self.order: tuple[tuple[int, int], ...] = ()
         self.renamed: tuple[tuple[tuple[str, ...], ...], ...] = ()

@@ -129,7 +129,8 @@ class SearchResult:
     lean_calls: int
     """Over all runs, without replays."""
     lean_calls_to_solve: int | None
-    """Lean calls made when the root was first solved."""
+    """The smallest budget that finds the first proof: the number of the last Lean call that it is made of. What else was in flight when
+    the root was solved does not count."""
     stats: SearchStats
     message: str = ""
     """For `error`: what the environment raised last."""

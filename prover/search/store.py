@@ -25,6 +25,7 @@ class _Edge(msgspec.Struct, array_like=True):
     prior: float
     source: str
     status: int
+    call: int
     children: tuple[int, ...]
     order: tuple[tuple[int, int], ...]
     renamed: tuple[tuple[tuple[str, ...], ...], ...]
@@ -99,7 +100,7 @@ def dump(search: Search) -> bytes:
         ],
         [
             _Edge(
-                e.parent.id, e.tactic, e.logprob, e.prior, e.source, e.status, tuple(c.id for c in e.children),
+                e.parent.id, e.tactic, e.logprob, e.prior, e.source, e.status, e.call, tuple(c.id for c in e.children),
                 e.order, e.renamed, e.visits, e.value, e.error, e.message, e.reward, e.weight,
             )
             for e in edges
@@ -151,7 +152,8 @@ def _fill(graph: Graph, document: _Search) -> None:
     edges: list[Edge] = []
     for record in document.edges:
         edge = Edge(nodes[record.parent], record.tactic, record.logprob, record.source)
-        edge.prior, edge.status, edge.order, edge.renamed = record.prior, record.status, record.order, record.renamed
+        edge.prior, edge.status, edge.call = record.prior, record.status, record.call
+        edge.order, edge.renamed = record.order, record.renamed
         edge.children = tuple(nodes[i] for i in record.children)
         edge.visits, edge.value, edge.error, edge.message = record.visits, record.value, record.error, record.message
         edge.reward, edge.weight = record.reward, record.weight

@@ -22,7 +22,7 @@ from prover.lean.runtime import find_runtime
 from prover.lean.server import Limits
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.models.base import Suggestion
-from prover.policies import provers_named
+from prover.policies import checkpoint_of, provers_named
 from prover.premises.dense import DenseWeights
 from rl import contestant as c
 from rl import evaluate as e
@@ -259,6 +259,17 @@ def test_a_value_that_a_run_did_not_learn_or_use_is_not_used_afterwards(place, t
     assert c.contestant(str(run)).config.use_value is uses
     (prover,) = provers_named(str(run))
     assert (prover.value is not None) is uses
+
+
+def test_the_newest_checkpoint_may_be_in_several_files(tmp_path):
+    for version, name in ((1, "model.safetensors"), (2, "model-00001-of-00002.safetensors")):
+        folder = tmp_path / f"checkpoints/{version:06d}"
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+        os.utime(folder / name, (version, version))
+    (folder / "model.safetensors.index.json").write_text("{}")
+    assert checkpoint_of(tmp_path) == c.find_checkpoint(tmp_path) == folder
+    assert checkpoint_of(folder) == folder
 
 
 def test_a_run_proves_with_the_retriever_that_it_learned(place, tmp_path):

@@ -68,6 +68,21 @@ def test_many_in_flight_do_not_widen_early() -> None:
         assert expansions == 1 and calls <= 3 * length
 
 
+def test_what_was_in_flight_beside_the_proof_is_not_counted_to_solve() -> None:
+    """A curve over budgets is read off one search: what many in flight found by its third call, a budget of three finds."""
+    problem = Problem((((-0.1, "error"), (-0.2, "error"), (-0.3, ()), *((-0.5, "error"),) * 5),))
+
+    async def run(budget: int) -> tuple[str, int, int | None]:
+        search, _ = started(problem, world=World(problem, delay_s=0.001), in_flight=8)
+        result = await search.run(Budget(lean_calls=budget))
+        await search.close()
+        return result.outcome, result.lean_calls, result.lean_calls_to_solve
+
+    assert asyncio.run(run(8)) == ("proved", 8, 3)
+    assert asyncio.run(run(3)) == ("proved", 3, 3)
+    assert asyncio.run(run(2)) == ("budget", 2, None)
+
+
 def test_what_an_expansion_offers_goes_to_idle_workers_at_once() -> None:
     world = World(chain(1, width=8), delay_s=0.001)
     search, _ = started(world.problem, world=world, in_flight=8)
