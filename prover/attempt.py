@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -79,7 +80,7 @@ async def attempt(
 ) -> Found:
     """Search for a proof of `root` with at most `budget` Lean calls in all, spent on the provers in turn.
 
-    `within`: limits besides, of wall time and of the searches' model tokens. `negated`: its negation is searched beside it,
+    `within`: limits besides, of wall time (minimising included) and of the searches' model tokens. `negated`: its negation is searched beside it,
     on the same budget. `skip`: provers to leave out. Roots stay open. Minimising makes up to 32 Lean calls more. Where Lean itself is gone, the outcome is `error`.
     """
     began = perf_counter()
@@ -134,7 +135,8 @@ async def attempt(
             seen = outline(shown)
             if proved is not None:
                 target, state = (theorem, root) if proved == 0 or negated is None else (negated.theorem, negated.root)
-                script = await _shortest(target, state, env, results[proved].proof)
+                left = within.left(calls, tokens, perf_counter() - began)
+                script = await _shortest(target, state, env, results[proved].proof, left.seconds)
                 kind = "refuted" if proved else "found"
                 return Found(kind, script, calls, perf_counter() - began, "", prover.name, html, seen, tuple(used_up))
             if all(r.outcome == "exhausted" for r in results):
@@ -176,8 +178,9 @@ async def _run(searches: Sequence[Search], limit: Budget, rate: float) -> Sequen
     return await search_both(searches[0], searches[1], limit, rate, slice_calls=16)
 
 
-async def _shortest(theorem: Theorem, root: ProofState, env: Environment, tree: Any) -> str:
-    return (await minimise(theorem, tree, checker(env, root), max_checks=32)).script
+async def _shortest(theorem: Theorem, root: ProofState, env: Environment, tree: Any, seconds: float | None) -> str:
+    proof = await minimise(theorem, tree, checker(env, root), max_checks=32, seconds=math.inf if seconds is None else seconds)
+    return proof.script
 
 
 class _Shared:

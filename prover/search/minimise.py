@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from time import perf_counter
 
 from prover.lean.theorem import Proof, ProofNode, Theorem
 from prover.search.extract import to_script
@@ -20,26 +22,33 @@ _REWRITE = re.compile(r"(?P<name>rw|simp only|simp) \[(?P<rules>[^\[\]\n]+)\]")
 
 
 async def minimise(
-    theorem: Theorem, tree: ProofNode, check: Check, *, closers: tuple[str, ...] = CLOSERS, max_checks: int = 64
+    theorem: Theorem,
+    tree: ProofNode,
+    check: Check,
+    *,
+    closers: tuple[str, ...] = CLOSERS,
+    max_checks: int = 64,
+    seconds: float = math.inf,
 ) -> Proof:
-    """The shortest proof that at most `max_checks` checks find by local changes, largest savings first.
+    """The shortest proof that at most `max_checks` checks, begun within `seconds`, find by local changes, largest savings first.
 
     Every accepted change lowers (tactics, characters), so this ends. The tree given is returned where nothing is
     shorter. Checks are made one after the other: the same checks give the same proof. `written` checks besides.
     """
+    until = perf_counter() + seconds
     first = await written(tree, check)
     bullets = first == to_script(tree)
     seen = {first}
     checks = 0
     improved = True
-    while improved and checks < max_checks:
+    while improved:
         improved = False
         for candidate in _shorter(tree, closers):
             script = to_script(candidate, bullets=bullets)
             if script in seen:
                 continue
-            if checks == max_checks:
-                break
+            if checks == max_checks or perf_counter() >= until:
+                return Proof(theorem, to_script(tree, bullets=bullets), tree)
             seen.add(script)
             checks += 1
             if await check(script):

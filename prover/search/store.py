@@ -126,8 +126,9 @@ def load(data: bytes, root: ProofState) -> tuple[SearchConfig, Callable[[Search]
         raise ValueError(f"these bytes are not a search written by this version: {error}") from error
     if document.version != VERSION:
         raise ValueError(f"search written in format {document.version}; this version reads format {VERSION}")
-    if document.nodes[0].key != root.key:
-        raise ValueError("the search was written for another theorem: the root's key differs")
+    first = document.nodes[0]
+    if ProofState(-1, first.key, first.goals).shared != root.shared:  # names count: tactics say them
+        raise ValueError("the search was written for another theorem: the root's key or the names of its hypotheses differ")
 
     def restore(search: Search) -> None:
         _fill(search.graph, document)

@@ -41,6 +41,19 @@ def test_a_useless_step_is_dropped_and_intros_merge() -> None:
     assert run(tree, accepted)[0] == "intro a b\nexact f a b"
 
 
+def test_no_check_begins_after_the_time_is_up() -> None:
+    asked: list[str] = []
+
+    async def check(script: str) -> bool:
+        asked.append(script)
+        return True
+
+    tree = chain("skip", "skip", "rfl")
+    proof = asyncio.run(minimise(THEOREM, tree, check, seconds=0.0))
+    assert proof.script == "skip\nskip\nrfl" and not asked
+    assert asyncio.run(minimise(THEOREM, tree, check, seconds=60.0)).script == "rfl"
+
+
 def test_a_combination_is_shortened() -> None:
     assert run(chain("constructor <;> simp"), {"constructor"})[0] == "constructor"
     assert run(chain("intros; simp"), {"simp"})[0] == "simp"
