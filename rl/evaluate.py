@@ -189,7 +189,9 @@ def _bench(
         elif hasattr(loaded, "reseed"):  # others go on drawing
             loaded.reseed(seed)
         wrapped = wrap(policy) if wrap is not None else policy
-        disguise = wrapped.disguise if isinstance(wrapped, FreshNames) else None
+        if isinstance(wrapped, FreshNames):
+            disguise = wrapped.disguise
+            source = source.reading(disguise.translation.name)
         model = _in_thread(wrapped, policy.version, prover.config.suggestions)
         value = prover.config.use_value and hasattr(wrapped, "evaluate")
     trained = Explorer(index, seed, k, TacticRanker.load(Path(prover.ranker)) if prover.ranker else None, disguise=disguise)

@@ -34,7 +34,7 @@ from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import Theorem
-from prover.models.fresh_names import FreshNames
+from prover.models.fresh_names import Disguise, FreshNames
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
 from prover.models.portfolio import Explorer
 from prover.models.ranker import TacticRanker
@@ -90,6 +90,8 @@ def variants(has_model: bool, has_weights: bool, questions: str = "") -> list[Va
         best = "hybrid" if has_weights else "symbols"
         with_model = [Variant("trained, no premises", None, model=True), Variant(f"trained, {best}", best, has_weights, True)]
         found += with_model + [replace(v, name=v.name + FRESH, fresh=True) for v in with_model]
+        if has_weights:
+            found.append(Variant("trained, symbols", "symbols", model=True))
     if questions:
         found.append(Variant(f"explorer, symbols, asking {questions}", "symbols", questions=questions))
     return found
@@ -237,6 +239,9 @@ class _Bench:
             v.name: PremiseSource(index, OFFERED if v.retriever else 0, v.retriever or "symbols", weights if v.trained else None)
             for v in chosen
         }
+        if fresh := [v.name for v in chosen if v.fresh]:
+            read = Disguise().translation.name
+            self.sources |= {name: self.sources[name].reading(read) for name in fresh}
         what = (find_runtime().name, LIMITS, OFFERED, calls, SearchConfig(), EXPLORER_WEIGHT, _learned(run), self.value)
         self.settings = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
         self.results = [r for r in kept if r.settings == self.settings]
@@ -317,7 +322,7 @@ def gains(curves: dict[str, Any]) -> dict[str, Any]:
     """What premises gain the trained prover at each budget: `true_names` and `fresh_names` as differences of shares solved, and
     `lost`, the part of the former that the latter lacks (None where there is no gain to lose); `times` as many are solved with
     premises as without, under true names. Empty without a model."""
-    with_premises = [v for v in curves if v.startswith("trained, ") and not v.endswith(FRESH) and v != "trained, no premises"]
+    with_premises = [v for v in curves if v.startswith("trained, ") and v + FRESH in curves and v != "trained, no premises"]
     pairs = [(v + end, f"trained, no premises{end}") for v in with_premises for end in ("", FRESH)]
     if len(pairs) != 2 or not all(v in curves for pair in pairs for v in pair):
         return {}

@@ -13,11 +13,12 @@ import functools
 import itertools
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 
 from prover.arrays import load_arrays, save_arrays
 from prover.premises.index import Premise
@@ -137,25 +138,43 @@ def _embed(w: DenseWeights, side: np.ndarray, features: Sequence[dict[int, float
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
+def _all_read(constants: Sequence[str], read: Callable[[str], str]) -> tuple[str, ...]:
+    return tuple(c if is_plumbing(c) else read(c) for c in constants)
+
+
+def _as_read(premise: Premise, read: Callable[[str], str]) -> Premise:
+    head, left, right = _all_read((premise.head, *premise.sides), read)
+    return structs.replace(premise, head=head, sides=(left, right), constants=_all_read(premise.constants, read))
+
+
 class DenseRetriever:
     """Scores premises for a goal. One to two milliseconds a goal for the whole library; it reads every vector, on one core.
 
-    `with_symbols`: add the symbolic score in the learned proportion, which makes it the hybrid.
+    `with_symbols`: add the symbolic score in the learned proportion, which makes it the hybrid. `read`: the constants' names as they
+    are read, e.g. made-up ones, so that what is remembered of true names is of no help.
     """
 
     def __init__(
-        self, premises: Sequence[Premise], weights: DenseWeights, with_symbols: SymbolRetriever | None = None
+        self,
+        premises: Sequence[Premise],
+        weights: DenseWeights,
+        with_symbols: SymbolRetriever | None = None,
+        read: Callable[[str], str] | None = None,
     ) -> None:
         self.premises = premises
+        self._read = read
         self.weights = weights
         self._symbols = with_symbols
+        if read is not None:
+            premises = [_as_read(p, read) for p in premises]
         self._idf = rarity(premises)
         self._vectors = _embed(weights, weights.premise, [premise_features(p) for p in premises], self._idf)
 
     def score(self, constants: Sequence[str]) -> np.ndarray:
         """[premises] relevance of every premise; above 0 for those worth offering."""
         w = self.weights
-        query = _embed(w, w.goal, [symbol_features(constants)], self._idf)[0]
+        said = constants if self._read is None else _all_read(constants, self._read)
+        query = _embed(w, w.goal, [symbol_features(said)], self._idf)[0]
         # Not `@`: BLAS would wake a thread a core for a millisecond of work, and under load waits for them for longer than that.
         score = w.scale * np.einsum("ij,j->i", self._vectors, query)
         if self._symbols is not None:

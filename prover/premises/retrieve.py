@@ -40,9 +40,14 @@ class _Sum:
 
 
 def make_retriever(
-    name: str, index: LibraryIndex, modules: frozenset[str] | None = None, weights: DenseWeights | None = None
+    name: str,
+    index: LibraryIndex,
+    modules: frozenset[str] | None = None,
+    weights: DenseWeights | None = None,
+    read: Callable[[str], str] | None = None,
 ) -> Retriever:
-    """A retriever over the theorems of `modules` (all, if None), without those that Lean's authors advise against.
+    """A retriever over the theorems of `modules` (all, if None), without those that Lean's authors advise against. `read`: names as
+    a learned one reads them; others only ask whether two are the same.
 
     ValueError for a name that is none of RETRIEVERS.
     """
@@ -57,9 +62,9 @@ def make_retriever(
     if name == "symbols+bm25":
         return _Sum(SymbolRetriever(premises), Bm25Retriever(premises))
     if name == "dense":
-        return DenseRetriever(premises, weights or DenseWeights.initial())
+        return DenseRetriever(premises, weights or DenseWeights.initial(), read=read)
     if name == "hybrid":
-        return DenseRetriever(premises, weights or DenseWeights.initial(), SymbolRetriever(premises))
+        return DenseRetriever(premises, weights or DenseWeights.initial(), SymbolRetriever(premises), read)
     raise ValueError(f"{name!r} is no retriever; there are {', '.join(RETRIEVERS)}")
 
 
@@ -88,6 +93,7 @@ class PremiseSource:
         retriever: str = "symbols",
         weights: DenseWeights | None = None,
         definitions: int | None = None,
+        read: Callable[[str], str] | None = None,
     ) -> None:
         if retriever not in RETRIEVERS:
             raise ValueError(f"{retriever!r} is no retriever; there are {', '.join(RETRIEVERS)}")
@@ -96,6 +102,7 @@ class PremiseSource:
         self.name = retriever
         self.definitions = k // 3 if definitions is None else definitions
         self._weights = weights
+        self._read = read
         self._retrievers: dict[tuple[str, ...], Retriever] = {}
 
     def learned(self, weights: DenseWeights | None) -> None:
@@ -103,10 +110,14 @@ class PremiseSource:
         self._weights = weights
         self._retrievers.clear()
 
+    def reading(self, read: Callable[[str], str]) -> PremiseSource:
+        """The same under other names, e.g. made-up ones: what it offers keeps its own."""
+        return PremiseSource(self.index, self.k, self.name, self._weights, self.definitions, read)
+
     def retriever(self, imports: tuple[str, ...]) -> Retriever:
         if imports not in self._retrievers:
             reachable = self.index.reachable(imports)
-            self._retrievers[imports] = make_retriever(self.name, self.index, reachable, self._weights)
+            self._retrievers[imports] = make_retriever(self.name, self.index, reachable, self._weights, self._read)
         return self._retrievers[imports]
 
     def for_theorem(

@@ -62,7 +62,7 @@ def test_variants_follow_what_there_is():
     assert not any(v.model or v.trained for v in plain)
     assert {v.name for v in full} - {v.name for v in plain} == {
         "explorer, dense trained", "explorer, hybrid trained", "trained, no premises", "trained, hybrid",
-        "trained, no premises, fresh names", "trained, hybrid, fresh names",
+        "trained, no premises, fresh names", "trained, hybrid, fresh names", "trained, symbols",
     }  # fmt: skip
 
 
@@ -87,6 +87,7 @@ def test_what_fresh_names_lose_of_the_gain():
     }  # fmt: skip
     assert gains(curves) == {"64": {"true_names": 0.2, "fresh_names": 0.15, "lost": 0.25, "times": 2.0}}
     assert gains({**curves, "trained, hybrid": curve(20)})["64"]["lost"] is None
+    assert gains({**curves, "trained, symbols": curve(50)}) == gains(curves), "under fresh names there is no such one"
     assert gains({"explorer, symbols": curve(30)}) == {}
 
 
@@ -139,7 +140,7 @@ def test_training_is_compared_theorem_by_theorem():
     assert (row["only_trained"], row["only_untrained"], row["difference"]) == (2, 0, 0.5) and -0.2 < row["low"] < 0.5 < row["high"]
     assert found["trained, hybrid against explorer, hybrid trained"]["64"]["difference"] == -0.5
     assert found["trained, no premises against explorer, no premises"]["64"]["only_trained"] == 1
-    assert len(found) == 4
+    assert len(found) == 5
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):

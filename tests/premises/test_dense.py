@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from prover.errors import UserError
+from prover.models.fresh_names import Disguise
 from prover.premises.dense import BUCKETS, WIDTH, DenseRetriever, DenseWeights
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise
 from prover.search.examples import Example
@@ -53,6 +54,22 @@ def test_training_carries_over_to_types_it_never_saw(symbols):
     before, after = (recall(unseen, library(), w, 1, symbols) for w in (start, trained))
     assert before < 0.8 and after == 1.0, (before, after, metrics)
     assert metrics["examples"] == 16
+
+
+def test_under_made_up_names_what_words_taught_is_of_no_use():
+    """Trained, it knows that lemmas about a `bound` help, by that word; shown made-up words it can only go by what is shared."""
+    trained, _ = train_retriever([row(i) for i in range(16)], library(), SelectionConfig(seconds=60, epochs=30), DenseWeights.initial())
+    premises = [p for m in library().modules.values() for p in m.theorems]
+    read = Disguise().translation.name
+    first = {False: 0, True: 0}
+    for fresh in first:
+        retriever = DenseRetriever(premises, trained, read=read if fresh else None)
+        for i in range(16, 24):
+            best = np.argsort(-retriever.score(row(i)["constants"]), kind="stable")[:3]
+            names = [retriever.premises[int(j)].name for j in best]
+            assert {n.split(".")[0] for n in names} == {f"T{i}"}, "the names that it gives are the true ones"
+            first[fresh] += names[0] == f"T{i}.size_bound"
+    assert first[False] == 8 and first[True] < 8
 
 
 def test_nothing_to_learn_from_changes_nothing():
