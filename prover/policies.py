@@ -55,7 +55,12 @@ def _prover(name: str, seed: int) -> Prover:
 
 def run_of(checkpoint: Path) -> dict[str, Any]:
     """The configuration of the run that a checkpoint lies in; empty where there is none."""
-    file = checkpoint.resolve().parent.parent / "config.toml"
+    return run_configuration(checkpoint.resolve().parent.parent)
+
+
+def run_configuration(run: Path) -> dict[str, Any]:
+    """What a run's folder says that it was started with; empty where there is nothing."""
+    file = run / "config.toml"
     if not file.is_file():
         return {}
     try:

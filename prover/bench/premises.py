@@ -16,6 +16,7 @@ goal's own functions too, which the templates unfold. `gain` says what premises 
 from __future__ import annotations
 
 import asyncio
+import fnmatch
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,7 @@ from prover.models.fresh_names import Disguise, FreshNames
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
 from prover.models.portfolio import Explorer
 from prover.models.ranker import TacticRanker
+from prover.policies import checkpoint_of, run_configuration, run_of, uses_value
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import RETRIEVERS, PremiseSource
@@ -58,6 +60,16 @@ HELD_OUT_MODULES = (
     "Init.Data.Rat.Lemmas",
 )
 """Modules that no stage and no theorem set has."""
+
+
+def unseen_modules(run: Path | None) -> tuple[str, ...]:
+    """Those of HELD_OUT_MODULES that a run, given by its folder or one of its checkpoints, did not train on. UserError if it had all."""
+    folders = () if run is None else (run, run.resolve().parent.parent)
+    had = next((run_configuration(f).get("theorems", {}).get("modules", ()) for f in folders if (f / "config.toml").is_file()), ())
+    left = tuple(m for m in HELD_OUT_MODULES if not any(fnmatch.fnmatchcase(m, pattern) for pattern in had))
+    if not left:
+        raise UserError(f"--checkpoint {run}: it trained on every module that is to be unseen: {', '.join(HELD_OUT_MODULES)}")
+    return left
 
 
 @dataclass(frozen=True)
@@ -187,8 +199,6 @@ def _learned(run: Path | None) -> list[str]:
     """Hashes of what a run learned and is measured here."""
     if run is None:
         return []
-    from prover.policies import checkpoint_of
-
     files = [_retriever(run)]
     if _has_model(run):
         checkpoint = checkpoint_of(run)
@@ -226,8 +236,6 @@ class _Bench:
         self.ranked = self.explorer
         if any(v.model for v in chosen):
             from prover.models.transformer import LanguageModelPolicy
-            from prover.policies import checkpoint_of, run_of, uses_value
-
             assert run is not None
             checkpoint = checkpoint_of(run)
             self.value = uses_value(run_of(checkpoint))

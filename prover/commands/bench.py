@@ -154,7 +154,7 @@ def _premises(
         minutes: start no theorem after so long; the figures are of those that were done.
     """
     from curricula.library import library_set
-    from prover.bench.premises import HELD_OUT_MODULES, bench_premises
+    from prover.bench.premises import bench_premises, unseen_modules
     from prover.premises.index import library_index
 
     calls = _calls(budgets)
@@ -171,7 +171,7 @@ def _premises(
     named = tuple(x.strip() for x in only.split(";") if x.strip())
     figures = bench_premises(
         index, library_set(index, split, per_module=28, limit=n),
-        library_set(index, None, HELD_OUT_MODULES, per_module=28, limit=n // 2), checkpoint,
+        library_set(index, None, unseen_modules(checkpoint), per_module=28, limit=n // 2), checkpoint,
         [b for b in calls if b <= 64] or calls[:1] if quick else calls, record, minutes, named, processes, questions,
     )  # fmt: skip
     return _print({"split": split, **figures}, out, json)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prover.bench.premise_record import Result, read, write
-from prover.bench.premises import HELD_OUT_MODULES, _weights, bench_premises, compared, gains, variants
+from prover.bench.premises import HELD_OUT_MODULES, _weights, bench_premises, compared, gains, unseen_modules, variants
 from prover.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from prover.errors import UserError
 from prover.intervals import paired_difference
@@ -75,6 +75,18 @@ def test_no_stage_trains_on_the_unseen_modules():
     files = [*Path("curricula").glob("s*/*.toml"), Path("curricula/library.py")]
     text = "".join(f.read_text() for f in files)
     assert len(files) > 5 and "Init.Data.List.Lemmas" in text and not [m for m in HELD_OUT_MODULES if f'"{m}"' in text]
+
+
+@pytest.mark.parametrize("place", ["run", "run/checkpoints/000001"])
+def test_what_a_run_trained_on_is_not_called_unseen(tmp_path, place):
+    (tmp_path / "run/checkpoints/000001").mkdir(parents=True)
+    assert unseen_modules(None) == unseen_modules(tmp_path / place) == HELD_OUT_MODULES
+    (tmp_path / "run/config.toml").write_text('[theorems]\nmodules = ["Init.Data.Nat.*", "Init.Data.List.Range"]\n')
+    left = unseen_modules(tmp_path / place)
+    assert set(HELD_OUT_MODULES) - set(left) == {"Init.Data.Nat.Dvd", "Init.Data.Nat.MinMax", "Init.Data.List.Range"}
+    (tmp_path / "run/config.toml").write_text('[theorems]\nmodules = ["Init.*"]\n')
+    with pytest.raises(UserError, match="trained on every module"):
+        unseen_modules(tmp_path / place)
 
 
 def test_what_fresh_names_lose_of_the_gain():
