@@ -146,7 +146,15 @@ def _language_model(name: str, seed: int) -> Prover:
         from prover.models.portfolio import Portfolio
 
         return Prover(name, Portfolio(), config, writer=policy)
-    return Prover(name, policy, config, policy if policy.format.bins else None, wants_premises=True)
+    local = options.get("folder", place)
+    run: dict[str, Any] = {}
+    source = None
+    if kind != "hf" and Path(local).is_dir():  # what a run says of its own model holds however that is served
+        checkpoint = Path(_folder(local))
+        run = run_of(checkpoint)
+        source = _source(run, checkpoint)
+    value = policy if policy.format.bins and uses_value(run) else None
+    return Prover(name, policy, config, value, wants_premises=True, source=source)
 
 
 def _fields(config: type[Any], apart: str) -> set[str]:

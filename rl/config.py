@@ -18,6 +18,12 @@ from prover.models.mixture import EXPLORER_WEIGHT
 from rl.rewards import RewardsConfig
 from rl.rewards import check as check_rewards
 
+LEAST_VOCABULARY = 293
+"""Bytes and special tokens (prover/models/tokenizer.py, which takes seconds to import)."""
+LEAST_PROMPT = 16
+"""Tokens in which something of a goal can be shown."""
+MOST_PREMISES = 16
+"""Slot tokens of a vocabulary."""
 FORMAT = 1
 """Version of a run folder's layout: a folder with another one is refused."""
 
@@ -282,6 +288,18 @@ def check(config: RunConfig) -> RunConfig:
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} must be a number, not {value}")
     t = config.theorems
+    m = config.model
+    if not config.serve.start:  # a model of its own
+        if not c.seconds > 0:
+            raise UserError(f"learn.seconds must be above 0, not {c.seconds:g}")
+        if m.hidden < 1 or m.heads < 1 or m.layers < 1 or m.intermediate < 1 or m.hidden % m.heads or m.hidden // m.heads % 2:
+            raise UserError(f"model.hidden={m.hidden} must be heads times an even number: model.heads={m.heads}")
+        if m.vocabulary < LEAST_VOCABULARY:
+            raise UserError(f"model.vocabulary must be at least {LEAST_VOCABULARY}, not {m.vocabulary}")
+        if m.max_prompt < LEAST_PROMPT:
+            raise UserError(f"model.max_prompt must be at least {LEAST_PROMPT} tokens, not {m.max_prompt}")
+    if not 0 <= config.prover.premises <= MOST_PREMISES:
+        raise UserError(f"prover.premises must be from 0 to {MOST_PREMISES}, not {config.prover.premises}")
     for name, value, least in (
         ("limit", t.limit, 1), ("per_module", t.per_module, 1), ("held_out_per_module", t.held_out_per_module, 0),
         ("held_out_limit", t.held_out_limit, 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as json_
 import re
+import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.project import Imports, Project, imports_of, is_project, project_of
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import LeanText, code_words, read
+from prover.lean.text import LeanText, code_words, line_at, read
 from prover.lean.theorem import Theorem, Verdict
 
 AT_ONCE = 4
@@ -273,23 +274,71 @@ async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imp
     """Verdicts on a file's theorems, in their order."""
     path = text.path
     before, reference_before = _standing(text, original)
-    try:
-        verdicts = await auditor.audit_source(
-            text.body,
+
+    async def judge(examples: str) -> tuple[list[Verdict], list[Verdict]]:
+        return await auditor.audit_text(
+            _examples_named(text.body, examples),
             # What is asked for says in which environment it means what it means.
             tuple(dict.fromkeys([*(before if original is None else reference_before).shipped, *imports])),
-            original.body if original is not None else None,
+            _examples_named(original.body, examples if alike else "") if original is not None else None,
             path,
             before=before.sources(),
             reference_before=reference_before.sources(),
         )
+
+    lines = [line_at(text.body, at) for at in _examples(text.body)]
+    asked = len(_examples(original.body)) if original is not None else len(lines)
+    alike = asked == len(lines)
+    # Of an example nothing is left that could be judged, unless it has a name: one that no text can know.
+    token = f"example_{secrets.token_hex(8)}_" if lines else ""
+    try:
+        try:
+            verdicts, others = await judge(token)
+            named = not any(v.name == path for v in verdicts)
+        except LeanError:
+            if not token:
+                raise
+            verdicts, others, named = [], [], False
+        if token and not named:  # perhaps it is the names that do not hold
+            verdicts, others = await judge("")
     except LeanError as error:
         raise UserError(explain_import(one_line(str(error)), path)) from None
     except LeanDied as error:
-        verdicts = [Verdict(path, "error", f"lean: {one_line(str(error))}", lean=auditor.runtime.name)]
+        verdicts, others, named = [Verdict(path, "error", f"lean: {one_line(str(error))}", lean=auditor.runtime.name)], [], False
     order = {word: at for word, at in reversed(list(code_words(text.body)))}
     verdicts.sort(key=lambda v: order.get(v.name, order.get(v.name.rsplit(".", 1)[-1], len(text.body))))
+    if named or not token:
+        for v in sorted(others, key=lambda v: (len(v.name), v.name)):  # examples by their number
+            last = v.name.rsplit(".", 1)[-1]
+            if token and last.startswith(token):
+                verdicts.append(replace(v, name=f"{path}:{lines[int(last.removeprefix(token))]}"))
+            elif v.verdict != "proved":
+                verdicts.append(v)
+        if token:
+            verdicts = [replace(v, reason=re.sub(rf"{token}(\d+)", lambda m: f"the example of line {lines[int(m[1])]}", v.reason)) for v in verdicts]
+    elif all(v.verdict == "proved" for v in verdicts):
+        reason = "example: cannot be judged here: make it a theorem"
+        verdicts += [Verdict(f"{path}:{line}", "rejected", reason, lean=auditor.runtime.name) for line in lines]
+        verdicts += [v for v in others if v.verdict != "proved"]
+    if asked > len(lines):
+        reason = f"statement: {asked} examples were asked for, here are {len(lines)}"
+        verdicts.append(Verdict(path, "rejected", reason, lean=auditor.runtime.name))
     return verdicts + _unjudged(text, verdicts, auditor.runtime.name)
+
+
+def _examples(body: str) -> list[int]:
+    return [at for word, at in code_words(body) if word == "example"]
+
+
+def _examples_named(body: str, name: str) -> str:
+    """Every `example` as a definition called `name` with its number; as it is where there is no name."""
+    if not name:
+        return body
+    parts, done = [], 0
+    for i, at in enumerate(_examples(body)):
+        parts += [body[done:at], f"def {name}{i}"]
+        done = at + len("example")
+    return "".join([*parts, body[done:]])
 
 
 def _standing(text: LeanText, original: LeanText | None) -> tuple[Imports, Imports]:

@@ -162,21 +162,42 @@ class Auditor:
         but what the text's theorems use of them goes through the kernel with it. `reference_before`: the same, for the
         reference, where no proof that a model wrote may be read. Raises LeanError when the reference has errors.
         """
+        return (await self.audit_text(source, imports, reference, file, also, before, reference_before, definitions=False))[0]
+
+    async def audit_text(
+        self,
+        source: str,
+        imports: Sequence[str] = ("Init",),
+        reference: str | None = None,
+        file: str = "<source>",
+        also: Sequence[str] = (),
+        before: Sequence[SourceModule] = (),
+        reference_before: Sequence[SourceModule] | None = None,
+        definitions: bool = True,
+    ) -> tuple[list[Verdict], list[Verdict]]:
+        """As `audit_source`, and besides verdicts on all else that the text defines, instances too: by what it rests on, and where the
+        reference has it, on whether it means the same."""
         fields: dict[str, Any] = {"imports": list(imports), "file": file, "before": [m.message() for m in before]}
         reference_before = before if reference_before is None else reference_before
         wanted = await self._reference(reference, imports, file, reference_before) if reference is not None else None
         try:
             candidate = await self._command("candidate", "export", source=source, **fields)
         except LeanDied as e:
-            return [Verdict(file, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)]
+            return [Verdict(file, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)], []
         if candidate["errors"]:
-            return [self._rejected(file, candidate["errors"][0])]
+            return [self._rejected(file, candidate["errors"][0])], []
         roots = _own_theorems(wanted or candidate)
         reference_entries = wanted["entries"] if wanted is not None else None
         named = [_parts(name) for name in also]
-        verdicts = await self._check(imports, candidate["entries"], reference_entries, roots, named)
-        self.judged += len(verdicts)
-        return [self._verdict(v["name"], v) for v in verdicts]
+        defined = [d for d in _own_definitions(candidate) if d not in named] if definitions else []
+        asked = [d for d in defined if wanted is None or d in _own_definitions(wanted)]
+        judged = await self._check(imports, candidate["entries"], reference_entries, roots, [*named, *asked])
+        if more := [d for d in defined if d not in asked]:
+            judged += await self._check(imports, candidate["entries"], None, [], more)
+        verdicts = [self._verdict(v["name"], v) for v in judged]
+        theorems = len(roots) + len(named)
+        self.judged += theorems
+        return verdicts[:theorems], verdicts[theorems:]
 
     async def _reference(
         self,
@@ -271,11 +292,18 @@ def _own_theorems(exported: dict[str, Any]) -> list[NameParts]:
     return [parts for parts in _theorem_names(exported["entries"]) if tuple(parts) in own]
 
 
-def _theorem_names(entries: list[Any]) -> list[NameParts]:
-    """Full names of the theorems in exported entries, leaving out those that elaboration made for others (`t._proof_1`)."""
+def _own_definitions(exported: dict[str, Any]) -> list[NameParts]:
+    """What else an exported text declares with a value: definitions, instances."""
+    own = {tuple(parts) for parts in exported["own"]}
+    return [parts for parts in _theorem_names(exported["entries"], ("def", "opaque")) if tuple(parts) in own]
+
+
+def _theorem_names(entries: list[Any], kinds: Sequence[str] = ("theorem",)) -> list[NameParts]:
+    """Full names of the theorems (or others) in exported entries, leaving out those that elaboration made for others
+    (`t._proof_1`)."""
     names = [e[1:] for e in entries if e[0] == "n"]
     declared = {tuple(names[i]) for e in entries if e[0] == "d" for i in _declared(e)}
-    found = [names[e[2]] for e in entries if e[0] == "d" and e[1] == "theorem"]
+    found = [names[e[2]] for e in entries if e[0] == "d" and e[1] in kinds]
     return [parts for parts in found if not _auxiliary(parts, declared)]
 
 

@@ -40,7 +40,8 @@ class HuggingFacePolicy:
             maker: Any = AutoModelForSeq2SeqLM if both else AutoModelForCausalLM
             self.model: Any = maker.from_pretrained(folder, dtype=dtype).to(device).eval()
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError, KeyError, ImportError) as e:
+        # A device that is not there, or too small, is a RuntimeError or an AssertionError of torch's.
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError, AttributeError, TypeError) as e:
             raise UserError(f"{folder}: cannot be used as a policy: {e}") from None
         self.seq2seq = both
         if self.tokenizer.pad_token_id is None:
@@ -89,12 +90,15 @@ class HuggingFacePolicy:
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers, for whole proofs; what was cut off is left out."""
         with self._lock:
-            [answers], _ = self._generate([prompt], n, beam=False)
+            [answers], _ = self._generate([prompt], n, beam=False, priors=False)
         return [a.text for a in answers if a.finished]
 
     @torch.inference_mode()
-    def _generate(self, prompts: Sequence[Any], n: int, beam: bool) -> tuple[list[list[Answer]], list[int]]:
-        """n answers to each prompt, and the tokens of the prompt and them."""
+    def _generate(
+        self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True
+    ) -> tuple[list[list[Answer]], list[int]]:
+        """n answers to each prompt, and the tokens of the prompt and them. Without `priors` log-probabilities are 0: those of long
+        answers take more memory than writing them did."""
         f = self.format
         texts = [as_text(p, self.tokenizer) for p in prompts]
         chat = any(not isinstance(p, str) for p in prompts)
@@ -116,7 +120,7 @@ class HuggingFacePolicy:
         answers = out[:, skip:]
         ends = [self._end(ids) for ids in answers]
         lengths = torch.tensor([k for k, _ in ends], device=out.device)
-        logprobs = self._score(given, out, skip, lengths, n).tolist()
+        logprobs = self._score(given, out, skip, lengths, n).tolist() if priors else [0.0] * len(answers)
         self.generated_tokens += int(lengths.sum())
         rows = []
         for ids, (length, ended), logprob in zip(answers, ends, logprobs, strict=True):

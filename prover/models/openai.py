@@ -44,6 +44,14 @@ class ServerConfig:
     """None: the environment's OPENAI_API_KEY, or none."""
 
 
+_NO_API = (ValueError, AttributeError, TypeError)
+"""What the client raises where the answer is no JSON, or none of the API's."""
+
+
+def _no_api(e: Exception) -> str:
+    return f"this does not speak OpenAI's API (is the address without its /v1?): {type(e).__name__}: {e}"
+
+
 class ServerPolicy:
     """Policy, and Value for a vLLM server of a folder that Turnstile wrote. Calls from several threads run side by side."""
 
@@ -74,6 +82,8 @@ class ServerPolicy:
             self.model = model or self._only_model()
         except openai.OpenAIError as e:
             raise UserError(f"{address}: {_reason(e)}") from None
+        except _NO_API as e:
+            raise UserError(f"{address}: {_no_api(e)}") from None
         try:
             if folder is None and template is None:
                 raise ValueError("say how to ask it: ?template=NAME, or ?folder=PATH for a model that Turnstile trained")
@@ -181,16 +191,24 @@ class ServerPolicy:
         import openai
 
         try:
-            return method(model=self.model, **{k: v for k, v in fields.items() if v is not None})
+            answer = method(model=self.model, **{k: v for k, v in fields.items() if v is not None})
+            list(answer.choices)  # a page of HTML comes back as a text
+            return answer
         except openai.OpenAIError as e:
             kind = PromptTooLong if isinstance(e, openai.BadRequestError) and _TOO_LONG.search(str(e)) else UserError
             raise kind(f"{self.address}: {_reason(e)}") from None
-        except ValueError as e:  # what came back is no JSON
-            raise UserError(f"{self.address}: this does not speak OpenAI's API: {e}") from None
+        except _NO_API as e:
+            raise UserError(f"{self.address}: {_no_api(e)}") from None
 
     def _text_choice(self, choice: Any, priors: bool) -> Answer:
         logprobs = getattr(choice.logprobs, "token_logprobs", None) if choice.logprobs else None
-        ids = tuple((choice.model_extra or {}).get("token_ids") or ())
+        given = (choice.model_extra or {}).get("token_ids")
+        if given is None and self.format.stop_ids:
+            raise UserError(
+                f"{self.address}: the server gives no token ids (vLLM's return_token_ids), which a model in Turnstile's format is read "
+                "by: serve its folder with vLLM"
+            )
+        ids = tuple(given or ())
         if ids and ids[-1] in self.format.stop_ids:
             ids = ids[:-1]
         return Answer(choice.text, ids, self._sum(logprobs) if priors else 0.0, choice.finish_reason == "stop")
@@ -202,7 +220,7 @@ class ServerPolicy:
         return Answer(choice.message.content or "", (), logprob, choice.finish_reason == "stop")
 
     def _sum(self, logprobs: Sequence[float | None] | None) -> float:
-        if not logprobs:
+        if logprobs is None:  # an empty answer has an empty list
             raise UserError(
                 f"{self.address}: the server gives no log-probabilities for model {self.model}, and a search needs them as "
                 "priors: use a server that gives them (vLLM and llama.cpp do), or ask it for whole proofs"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
+import msgspec
 from jinja2.sandbox import SandboxedEnvironment
 
 FOLDER = Path(__file__).parent / "templates"
@@ -45,7 +46,7 @@ class Template:
     decode: Literal["sample", "beam"] = "sample"
     """How transformers draws answers; `beam` for models made for beam search."""
     max_prompt_characters: int = 8000
-    """A longer goal loses its beginning: the target stands last."""
+    """What is longer loses its last goals, and the first goal, which a tactic acts on, its beginning: the target stands last."""
 
     @cached_property
     def _jinja(self) -> tuple[jinja2.Template, jinja2.Template]:
@@ -55,7 +56,7 @@ class Template:
 
     def render(self, values: Mapping[str, Any]) -> str | list[dict[str, str]]:
         """The prompt: a text, or the turns of a chat. Raises ValueError for a template that asks for what is not given."""
-        goal = str(values.get("goal", ""))[-self.max_prompt_characters :]
+        goal = cut_goals(str(values.get("goal", "")), self.max_prompt_characters)
         given = {"premises": (), "header": "", "tried": "", "error": "", **values, "goal": goal}
         prompt, retry = self._jinja
         try:
@@ -82,6 +83,13 @@ class Template:
         return text if text.strip() else None
 
 
+def cut_goals(goals: str, most: int) -> str:
+    """Goals with blank lines between them in at most so many characters: without the last ones, and the first without its beginning."""
+    while len(goals) > most and "\n\n" in goals:
+        goals = goals.rsplit("\n\n", 1)[0]
+    return goals[-most:]
+
+
 def template_named(name: str) -> Template:
     """One of ours by name, or a TOML file. Raises ValueError, naming the templates there are or the key that does not fit."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
@@ -97,14 +105,17 @@ def template_named(name: str) -> Template:
     if unknown or missing:
         wrong = f"unknown key {unknown[0]!r}" if unknown else f"key {missing[0]!r} is missing"
         raise ValueError(f"{path}: {wrong}; a template has {', '.join(sorted(known))}")
-    if "stop" in data:
-        data["stop"] = tuple(data["stop"])
-    template = Template(name=name if name.endswith(".toml") else path.stem, **data)
+    try:
+        template = msgspec.convert({**data, "name": name if name.endswith(".toml") else path.stem}, Template)
+    except msgspec.ValidationError as e:
+        raise ValueError(f"{path}: {e}") from None
     try:
         _ = template._jinja
-        re.compile(template.extract)
+        groups = re.compile(template.extract).groups
     except (jinja2.TemplateError, re.error) as e:
         raise ValueError(f"{path}: {e}") from None
+    if groups > 1:
+        raise ValueError(f"{path}: extract has {groups} groups: one, the answer; write others as (?:…)")
     return template
 
 

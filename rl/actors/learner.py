@@ -38,7 +38,7 @@ class LearnerActor:
         host, port = address.rsplit(":", 1)
         ranks = str(self.config.learn.ranks)
         os.environ |= {"RANK": str(self.rank), "WORLD_SIZE": ranks, "LOCAL_RANK": "0", "MASTER_ADDR": host, "MASTER_PORT": port}
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        backend = "nccl" if self._device() == "cuda" else "gloo"
         torch.distributed.init_process_group(
             backend, init_method=f"tcp://{address}", rank=self.rank, world_size=self.config.learn.ranks
         )
@@ -78,13 +78,14 @@ class LearnerActor:
         from prover.models.transformer import new_model
 
         m = self.config.model
-        tokenizer = train_tokenizer(texts, m.vocabulary)
-        model = new_model(
-            len(tokenizer), m.hidden, m.layers, m.heads, m.intermediate, positions=512, seed=self.config.seed
-        )
         prompt = PromptConfig(
             max_prompt=m.max_prompt, max_premises=self.config.prover.premises, premise_tokens=m.premise_tokens, show_types=m.premise_types
         )  # fmt: skip
+        tokenizer = train_tokenizer(texts, m.vocabulary)
+        positions = max(512, prompt.max_prompt + prompt.max_target + 8)
+        model = new_model(
+            len(tokenizer), m.hidden, m.layers, m.heads, m.intermediate, positions=positions, seed=self.config.seed
+        )
         self.learner = Learner(model, tokenizer, prompt, self._learner_config(), device=self._device())
 
     def resume(self) -> int:
@@ -178,7 +179,9 @@ class LearnerActor:
             return []
         folder = self.folder / f"{self.version:06d}"
         files = {
-            p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.suffix not in (".safetensors", ".pt")
-        }
+            p.name: p.read_bytes() for p in folder.iterdir()
+            # Nor the index of a model in several files: where this arrives the weights are one.
+            if p.is_file() and p.suffix not in (".safetensors", ".pt") and not p.name.endswith(".safetensors.index.json")
+        }  # fmt: skip
         weights = self.pretrained.weights(folder) if self.pretrained is not None else self.learner.weights()
         return [ray.put(Published(self.version, files, weights, str(folder.absolute())))]

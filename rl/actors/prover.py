@@ -47,6 +47,8 @@ class ProverBody:
         async with self._lock:
             if not self._started:
                 index: LibraryIndex = await asyncio.to_thread(library_index)
+                await self.pool.start()
+                # From here on without a wait: what `use` says meanwhile must not be lost.
                 self.index = index
                 self.bench = Workbench(
                     self.pool,
@@ -58,7 +60,6 @@ class ProverBody:
                     self.model,
                     self.sampler,
                 )
-                await self.pool.start()
                 self._started = True
 
     async def ready(self) -> str:

@@ -57,7 +57,8 @@ def search_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
 def rollout_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
     """Training examples of whole rollouts: every decision of a rollout has the rollout's advantage.
 
-    A row is a group: `rollouts`, each with `reward` and `decisions` of (state, premises, tactic, logprob).
+    A row is a group: `rollouts`, each with `reward` and `decisions` of (state, premises, tactic, logprob). `old_logprob` is nan, as in
+    `search_examples`.
     """
     out = []
     for row in rows:
@@ -66,6 +67,7 @@ def rollout_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
             continue
         for rollout, a in zip(row["rollouts"], found, strict=True):
             n = len(rollout["decisions"])
-            for state, premises, tactic, logprob in rollout["decisions"]:
-                out.append(PolicyExample(state, tactic, tuple(premises), a / n, logprob))
+            for state, premises, tactic, _ in rollout["decisions"]:
+                # Not what it was drawn with: the model may have spelled the same text in other tokens than training does.
+                out.append(PolicyExample(state, tactic, tuple(premises), a / n, float("nan")))
     return out

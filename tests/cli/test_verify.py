@@ -134,3 +134,38 @@ def test_a_changed_statement_is_refused(turnstile: Callable, tmp_path: Path) -> 
     done = turnstile("verify", hidden, "--json")
     assert (done.code, [v["verdict"] for v in done.lines]) == (1, ["proved", "rejected"])
     assert done.lines[1]["name"].endswith("h.lean:2")
+
+
+@pytest.mark.lean
+def test_what_is_no_theorem_is_judged_too(turnstile: Callable, tmp_path: Path) -> None:
+    """`admit` in an instance, a definition or an example leaves no `sorry` to be seen in the text."""
+    original = tmp_path / "o.lean"
+    original.write_text(
+        "instance : Inhabited {n : Nat // n = 2} := ⟨⟨2, by sorry⟩⟩\n"
+        "theorem t : 1 = 1 := by sorry\nexample : 1 + 1 = 2 := by sorry\nexample : {n : Nat // n = 2} := ⟨2, by sorry⟩\n"
+    )
+    honest = original.read_text().replace("sorry", "rfl")
+    cheats = {
+        "the instance": honest.replace("⟨⟨2, by rfl⟩⟩", "⟨⟨2, by admit⟩⟩"),
+        "an example": honest.replace("1 + 1 = 2 := by rfl", "1 + 1 = 2 := by admit"),
+        "an example of data": honest.replace(":= ⟨2, by rfl⟩", ":= ⟨2, by admit⟩"),
+        "an axiom": "axiom mine : 2 = 2\n" + honest.replace("⟨⟨2, by rfl⟩⟩", "⟨⟨2, mine⟩⟩"),
+    }
+    file = tmp_path / "f.lean"
+    file.write_text(honest)
+    for args in ((), ("--against", original)):
+        done = turnstile("verify", file, "--json", *args)
+        assert (done.code, [v["name"] for v in done.lines]) == (0, ["t", f"{file}:3", f"{file}:4"]), done.lines
+    for what, source in cheats.items():
+        file.write_text(source)
+        for args in ((), ("--against", original)):
+            done = turnstile("verify", file, "--json", *args)
+            wrong = [v["reason"] for v in done.lines if v["verdict"] == "rejected"]
+            assert done.code == 1 and wrong and all(r.startswith(("sorry", "axiom: mine")) for r in wrong), (what, args, done.lines)
+    changed = honest.replace("example : 1 + 1 = 2", "example : 2 = 2")
+    for source, reason in ((changed, "the example of line 3 has another type"), (honest.rsplit("example", 1)[0], "2 examples were asked for")):
+        file.write_text(source)
+        done = turnstile("verify", file, "--against", original, "--json")
+        assert done.code == 1 and any(reason in v["reason"] for v in done.lines), done.lines
+    file.write_text("example : 1 = 1 := rfl\n")
+    assert turnstile("verify", file).code == 0

@@ -20,6 +20,8 @@ class SmallServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.reply = reply
         self.asked: list[dict[str, Any]] = []
+        self.page = ""
+        """What it shows to those who ask for its models, instead of them: HTML."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -31,6 +33,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: SmallServer
 
     def do_GET(self) -> None:
+        if self.server.page:
+            return self._send(200, self.server.page)
         self._send(200, {"object": "list", "data": [{"id": "only", "object": "model", "created": 0, "owned_by": "t"}]})
 
     def do_POST(self) -> None:
@@ -39,9 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(*self.server.reply(len(self.server.asked), body))
 
     def _send(self, status: int, document: Any) -> None:
-        data = document if isinstance(document, bytes) else json.dumps(document).encode()
+        data = document if isinstance(document, bytes) else document.encode() if isinstance(document, str) else json.dumps(document).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/html" if isinstance(document, str) else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

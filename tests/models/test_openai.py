@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from sample_goals import query
 from prover.errors import UserError
 from prover.models.base import roughly
 from prover.models.openai import ServerConfig, ServerPolicy
+from prover.models.prompt import PromptConfig
+from prover.models.transformer import save_folder
 from tests.models.small_server import Reply, SmallServer, completion
 
 
@@ -111,3 +114,26 @@ def test_chats(serve: Any) -> None:
 def test_rubbish(serve: Any) -> None:
     with pytest.raises(UserError):
         policy(serve(lambda k, body: (200, b"<html>not json</html>")), retries=0).suggest([query("⊢ p")], 1)
+    with pytest.raises(UserError, match="does not speak OpenAI's API"):  # a page behind an address without /v1
+        policy(serve(lambda k, body: (200, "<html>hello</html>"))).suggest([query("⊢ p")], 1)
+    with pytest.raises(UserError, match="does not speak OpenAI's API"):
+        policy(serve(lambda k, body: (200, {"id": "x", "choices": None}))).suggest([query("⊢ p")], 1)
+    server = serve(lambda k, body: completion(["simp"]))
+    server.page = "<html>hello</html>"
+    with pytest.raises(UserError, match="/v1"):
+        policy(server)
+
+
+def test_an_empty_answer_is_only_none(serve: Any) -> None:
+    status, said = completion(["", "omega"])
+    said["choices"][0]["logprobs"] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    [found] = policy(serve(lambda k, body: (status, said))).suggest([query("⊢ p")], 2)
+    assert [s.tactic for s in found] == ["omega"]
+
+
+def test_a_model_of_ours_needs_token_ids(serve: Any, trained: Any, tokenizer: Any, tmp_path: Any) -> None:
+    save_folder(tmp_path, trained, tokenizer, {"version": 1, "prompt": asdict(PromptConfig(max_prompt=96))})
+    server = serve(lambda k, body: completion(["simp"]))
+    asking = ServerPolicy(server.address, folder=str(tmp_path), config=ServerConfig(timeout=5.0))
+    with pytest.raises(UserError, match="serve its folder with vLLM"):
+        asking.suggest([query("⊢ p")], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def test_answers() -> None:
     assert template_named("bfs-prover").answer("  ") is None
 
 
+def test_what_is_too_long_loses_other_goals_first() -> None:
+    """A tactic acts on the first goal, whose target stands last in it."""
+    template = replace(template_named("bfs-prover"), max_prompt_characters=24)
+    assert template.render({"goal": "h : a\n⊢ p\n\nh : b\n⊢ q\n\n⊢ r"}) == "h : a\n⊢ p\n\nh : b\n⊢ q:::"
+    assert template.render({"goal": f"{'x' * 40}\n⊢ p\n\n⊢ q"}) == f"{'x' * 20}\n⊢ p:::"
+
+
 def test_faults_name_the_file_and_the_key(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     for text, message in [
@@ -54,6 +62,10 @@ def test_faults_name_the_file_and_the_key(tmp_path: Path) -> None:
         ("prompt = 'x'\nsource = 's'\nstopp = []", "unknown key 'stopp'"),
         ("prompt = '{{ x'\nsource = 's'", "bad.toml"),
         ("prompt = ", "not TOML"),
+        ("prompt = 'x'\nsource = 's'\nstop = ':::'", r"array.*stop"),
+        ("prompt = 'x'\nsource = 's'\nanswers = 'Proof'", "answers"),
+        ("prompt = 'x'\nsource = 's'\nmax_new_tokens = '256'", "max_new_tokens"),
+        ("prompt = 'x'\nsource = 's'\nextract = '(a)(b)'", "2 groups"),
     ]:
         bad.write_text(text)
         with pytest.raises(ValueError, match=message):

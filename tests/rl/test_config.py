@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from prover.errors import UserError
+from prover.models.prompt import PromptConfig
+from prover.models.tokenizer import MIN_VOCAB, N_SLOTS
 from rl import config
 
 STAGES = sorted(Path("curricula/stages").glob("*.toml"))
@@ -52,11 +54,19 @@ def test_texts_come_back_as_they_were(tmp_path):
 @pytest.mark.parametrize(
     "setting",
     ['name=""', 'name="a\\nb"', "theorems.limit=-5", 'theorems.limit="abc"', "theorems.per_module=0", "replay.half_life=0.0",
-     "learn.seconds=nan", "max_minutes=inf", "prover.in_flight=0"],
+     "learn.seconds=nan", "max_minutes=inf", "prover.in_flight=0", "learn.seconds=-1", "learn.seconds=0", "model.max_prompt=8",
+     "prover.premises=17", "prover.premises=-1", "model.vocabulary=200", "model.hidden=100", "model.heads=0"],
 )  # fmt: skip
 def test_what_would_fail_an_hour_later_is_refused_now(setting):
     with pytest.raises(UserError, match=setting.partition("=")[0]):
         config.check(config.override(config.RunConfig(), (setting,)))
+
+
+def test_limits_are_those_of_the_model():
+    assert (config.LEAST_VOCABULARY, config.MOST_PREMISES) == (MIN_VOCAB, N_SLOTS)
+    PromptConfig(max_prompt=config.LEAST_PROMPT)
+    with pytest.raises(ValueError, match="max_prompt"):
+        PromptConfig(max_prompt=config.LEAST_PROMPT - 1)
 
 
 def test_an_override_without_a_value_is_refused():

@@ -41,4 +41,6 @@ def test_a_rollouts_decisions_share_its_advantage():
         ]
     }
     found = rollout_examples([group, {"rollouts": [{"reward": 0.0, "decisions": []}] * 4}])
-    assert [(e.tactic, e.weight, e.old_logprob) for e in found] == [("a", 0.5, -1.0), ("b", 0.5, -2.0), ("c", -1.0, -3.0)]
+    assert [(e.tactic, e.weight) for e in found] == [("a", 0.5), ("b", 0.5), ("c", -1.0)]
+    # What was drawn may have been spelled in other tokens: the learner reckons with those that it trains on.
+    assert all(e.old_logprob is not None and math.isnan(e.old_logprob) for e in found)
