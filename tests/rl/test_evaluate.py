@@ -29,6 +29,7 @@ from rl import evaluate as e
 from rl.algorithms.tactic_ranking import train_ranker
 from rl.config import ProverConfig
 from rl.ledger import Attempt, Ledger
+from tests.models.small_server import SmallServer, completion
 
 THEOREMS = """
 theorem swap (p q : Prop) (h : p ∧ q) : q ∧ p := by sorry
@@ -259,6 +260,13 @@ def test_a_value_that_a_run_did_not_learn_or_use_is_not_used_afterwards(place, t
     assert c.contestant(str(run)).config.use_value is uses
     (prover,) = provers_named(str(run))
     assert (prover.value is not None) is uses
+    server = SmallServer(lambda k, body: completion(["simp"]))
+    try:
+        (served,) = provers_named(f"openai:{server.address}?folder={run}")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (served.value is not None) is uses, "whoever serves it"
 
 
 def test_the_newest_checkpoint_may_be_in_several_files(tmp_path):
