@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prover.commands.verify import jsonl_rows, lean_name
 from prover.errors import UserError
+from prover.lean.source import masked
 from prover.lean.text import code_words, parse
 from prover.lean.theorem import Theorem
 from prover.negation import split_statement
@@ -30,18 +32,30 @@ HEADERS = ("header", "lean4_header", "srcHeader", "context")
 
 
 def load_jsonl(path: Path, imports: Sequence[str] = ()) -> list[Theorem]:
-    """Every theorem of a file. Raises UserError with `file:line` for the first line that is none."""
-    found: dict[str, str] = {}
+    """Every theorem of a file. A second theorem of one name, as in exercises of different books, is called `NAME_2`. Raises UserError
+    with `file:line` for the first line that is no theorem or is there already."""
+    found: dict[str, list[Theorem]] = {}
+    taken: set[str] = set()
     theorems = []
     for row, where in jsonl_rows(path):
         theorem = theorem_of_row(row, where, imports)
-        if theorem.name in found:
-            raise UserError(f"{where}: {theorem.name!r} is there already, at {found[theorem.name]}")
-        found[theorem.name] = where
+        alike = found.setdefault(theorem.name, [])
+        for other in alike:
+            if replace(other, source="") == replace(theorem, source=""):
+                raise UserError(f"{where}: {theorem.name!r} is there already, at {other.source}")
+        alike.append(theorem)
+        n = max(2, len(alike))
+        while theorem.name in taken:
+            theorem, n = replace(theorem, name=_numbered(alike[0].name, n)), n + 1
+        taken.add(theorem.name)
         theorems.append(theorem)
     if not theorems:
         raise UserError(f"{path}: has no theorems")
     return theorems
+
+
+def _numbered(name: str, n: int) -> str:
+    return f"{name[:-1]}_{n}»" if name.endswith("»") else f"{name}_{n}"
 
 
 def theorem_of_row(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> Theorem:
@@ -97,19 +111,23 @@ def _last_theorem(text: str) -> int | None:
 
 
 def _without_proof(text: str) -> str:
-    """A statement without `:= …`, `:= by sorry`, `:= by` or a trailing `sorry`."""
+    """A statement without its proof: up to the first `:=` outside of brackets that gives no `let` or `have` of the type its value."""
     closing: list[str] = []
     pairs = {"(": ")", "{": "}", "[": "]", "⟨": "⟩"}
-    ends: list[int] = []
-    for i, c in enumerate(text):
+    code = masked(text)  # a bracket in a comment closes nothing
+    binding = {at for word, at in code_words(text) if word in ("let", "have", "letI", "haveI")}
+    bound = 0
+    for i, c in enumerate(code):
         if c in pairs:
             closing.append(pairs[c])
         elif closing and c == closing[-1]:
             closing.pop()
-        elif text.startswith(":=", i) and not closing:
-            ends.append(i)
-    # A `let x := …` in the type has one too: a proof's is the last that `by`, `sorry` or nothing follows.
-    for end in reversed(ends):
-        if re.match(r":=\s*(by\b|sorry\b|$|--)", text[end:]):
-            return text[:end].strip()
-    return (text[: ends[-1]] if ends else text).strip()
+        elif closing:
+            continue
+        elif i in binding:
+            bound += 1
+        elif code.startswith(":=", i):
+            if not bound:
+                return text[:i].strip()
+            bound -= 1
+    return text.strip()

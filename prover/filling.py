@@ -11,7 +11,7 @@ from typing import Protocol
 
 from prover.lean.audit import STANDARD_AXIOMS, Auditor
 from prover.lean.project import SourceModule
-from prover.lean.server import LeanDied
+from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText, code_words
 from prover.lean.theorem import Verdict
 from prover.placement import placements
@@ -113,7 +113,8 @@ class Filler:
         self._assumed = f"assumed_{token}"
         self._example = f"example_{token}"
         self.auditor = Auditor(allowed_axioms=(*STANDARD_AXIOMS, self._assumed))
-        self._judged, self._decls = self._prepare()
+        self._judged, self._decls = self._prepare("theorem")
+        self._as_data = False
         self._audits = 0
 
     async def __aenter__(self) -> Filler:
@@ -245,6 +246,18 @@ class Filler:
         return self.text.line(self.places[i].start) == self.text.line(self.places[j].start)
 
     async def _audit(self, texts: Mapping[int, str], assume: bool) -> dict[str, Verdict]:
+        try:
+            return await self._audited(texts, assume)
+        except LeanError as error:
+            # An example that is no proposition is no theorem under a name either: then all are definitions.
+            if not self._as_data and any("example" in word for _, _, word in self._judged):
+                self._judged, self._decls = self._prepare("def")
+                self._as_data = True
+                return await self._audit(texts, assume)
+            return {self.text.path: Verdict(self.text.path, "error", f"unjudged: {error}")}
+
+    async def _audited(self, texts: Mapping[int, str], assume: bool) -> dict[str, Verdict]:
+        """Raises LeanError where the file with names for its examples, and `sorry` for all proofs, has an error."""
         self._audits += 1
         reference, candidate = self._render({}, assume, keep=texts), self._render(texts, assume, keep=texts)
         try:
@@ -284,9 +297,9 @@ class Filler:
 
     # -- declarations without a name to judge them by ------------------------------------------------------------------
 
-    def _prepare(self) -> tuple[list[_Edit], list[str]]:
-        """Edits that give examples a name and make private declarations public, for the audit only; and each place's
-        declaration as the audit names it."""
+    def _prepare(self, kind: str) -> tuple[list[_Edit], list[str]]:
+        """Edits that give examples a name, as a `kind` of declaration, and make private declarations public, for the audit only; and
+        each place's declaration as the audit names it."""
         edits: dict[int, _Edit] = {}
         decls: list[str] = []
         body = self.text.body
@@ -297,7 +310,7 @@ class Filler:
             last = decl.split(".")[-1]
             if last == "_example" and (i := _last(words, "example", at)) is not None:
                 byte = len(body[:i].encode())
-                edits.setdefault(byte, (byte, byte + len("example"), f"theorem {self._example}_{number}"))
+                edits.setdefault(byte, (byte, byte + len("example"), f"{kind} {self._example}_{number}"))
                 decl = edits[byte][2].split()[1]
             elif decl.startswith("_private.") and ".0." in decl and (i := _last(words, "private", at)) is not None:
                 byte = len(body[:i].encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from prover.lean.source import masked
 from prover.lean.text import code_words
 from prover.lean.theorem import Theorem
 
@@ -27,11 +28,12 @@ def negation(theorem: Theorem) -> Theorem | None:
 def split_statement(statement: str) -> tuple[str, str] | None:
     """(binders, type) at the colon that stands outside of all brackets."""
     closing: list[str] = []
-    for i, c in enumerate(statement):
+    code = masked(statement)
+    for i, c in enumerate(code):
         if c in _PAIRS:
             closing.append(_PAIRS[c])
         elif closing and c == closing[-1]:
             closing.pop()
-        elif c == ":" and not closing and not statement.startswith(":=", i):
+        elif c == ":" and not closing and not code.startswith(":=", i):
             return statement[:i].strip(), statement[i + 1 :].strip()
     return None

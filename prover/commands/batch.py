@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,15 @@ def stoppable() -> Iterator[asyncio.Event]:
     finally:
         for number in handled:
             loop.remove_signal_handler(number)
+
+
+async def kept_going(work: Awaitable[Any]) -> Exception | None:
+    """What the work raises, for later: what was found till then is worth having."""
+    try:
+        await work
+    except Exception as error:
+        return error
+    return None
 
 
 async def until(stop: asyncio.Event, *work: Any) -> None:

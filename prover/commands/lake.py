@@ -7,22 +7,21 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prover.commands.batch import Settings
 from prover.commands.lean_file import prove_file, write_over
-from prover.commands.output import say
+from prover.commands.output import one_line, say
 from prover.commands.results import Results
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.filling import Standing
-from prover.lean.project import LAKEFILES, Project, imports_of
+from prover.lean.project import PROJECT_FILES, Project, imports_of
 from prover.lean.runtime import native_lean
+from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText, code_words, read
-
-_ALSO = (*LAKEFILES, "lean-toolchain", "lake-manifest.json")
-"""What makes a folder of Lean files a project."""
 
 
 def project_files(project: Project) -> list[LeanText]:
@@ -69,38 +68,45 @@ def _about(text: LeanText, error: UserError) -> str:
 
 
 async def prove_project(
-    project: Project, settings: Settings, log: Results, out: Path | None, in_place: bool
+    project: Project, settings: Settings, log: Results, out: Path | None, in_place: bool, resumed: bool = False
 ) -> tuple[dict[str, Any], bytes]:
-    """(the answer's fields, nothing). Filled files go over the originals, or with the rest of the project under `out`."""
+    """(the answer's fields, nothing). Filled files go over the originals, or with the rest of the project under `out`,
+    where `resumed` leaves what is there."""
     folder = project.folder
     began = time.monotonic()
     tasks: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
     over: list[tuple[LeanText, bytes, dict[str, Any]]] = []
     interrupted, lean = False, ""
+    failure: Exception | None = None
     use_project(folder)
     texts, far = _in_order(project_files(project), project)
     if len(far) == len(texts):
         raise UserError(f"{folder}: no file with a `sorry` can be had: {far[texts[0].path]}")
     if out is not None:
-        _copy(project, out, resumed=bool(log.rows))
+        _copy(project, out, resumed)
     done: dict[str, Standing] = {}
     for text in texts:
         reason = far.get(text.path, "")
         entry: dict[str, Any] = {"file": text.path, "proved": 0, "total": 0, "reason": reason, "out": None}
         files.append(entry)
+        left = None if settings.limit is None else settings.limit - len(tasks)
+        if left is not None and left < 1:
+            continue
         if not reason and not interrupted:
             try:
-                answer, filled, done[text.path] = await prove_file(text, settings, log, project, done)
+                answer, filled, done[text.path] = await prove_file(text, replace(settings, limit=left), log, project, done)
             except UserError as error:  # one broken file of many
                 reason = entry["reason"] = _about(text, error)
+            except (LeanDied, LeanError) as error:
+                reason = entry["reason"] = f"{text.path}: {one_line(str(error))}"
         if reason:
             say(f"turnstile: left out: {reason}")
             continue
         if interrupted:
             entry["reason"] = "interrupted"
             continue
-        interrupted, lean = answer["interrupted"], answer["lean"]
+        interrupted, lean, failure = answer["interrupted"], answer["lean"], answer["failure"]
         entry.update(proved=answer["proved"], total=answer["total"])
         tasks += [{"file": text.path, **task} for task in answer["tasks"]]
         say(f"turnstile: {text.path}: {answer['proved']} of {answer['total']} proved")
@@ -120,6 +126,7 @@ async def prove_project(
     return {
         "tasks": tasks, "files": files, "proved": sum(t["outcome"] == "proved" for t in tasks), "total": len(tasks),
         "interrupted": interrupted, "lean": lean, "seconds": round(time.monotonic() - began, 2),
+        "failure": failure,
     }, b""  # fmt: skip
 
 
@@ -135,7 +142,7 @@ def _copy(project: Project, out: Path, resumed: bool) -> None:
 
     `resumed`: what is there already was filled before, perhaps, and stays.
     """
-    extra = [project.folder / name for name in _ALSO if (project.folder / name).is_file()]
+    extra = [project.folder / name for name in PROJECT_FILES if (project.folder / name).is_file()]
     for path in [*project.files(), *extra]:
         target = out / path.relative_to(project.folder)
         if resumed and target.exists():

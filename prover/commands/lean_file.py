@@ -12,7 +12,7 @@ from typing import Any
 
 from curricula.lean_file import Hole, load_file
 from prover.attempt import Found, attempt
-from prover.commands.batch import Settings, document, page_written, stoppable, until
+from prover.commands.batch import Settings, document, kept_going, page_written, stoppable, until
 from prover.commands.marks import mark, without_marks
 from prover.commands.output import one_line, say
 from prover.commands.progress import Report, progress
@@ -41,11 +41,13 @@ async def prove_file(
 ) -> tuple[dict[str, Any], bytes, Standing]:
     """(the answer's fields, the filled file's bytes, how it stands before files that import it).
 
-    `project`: where its imports are looked for (None: the one that it is in); `done`: how files of it stand, by path. Raises
+    `failure` in the answer: what ended the search early, if something did. `project`: where its imports are looked for (None: the one that it is in); `done`: how files of it stand, by path. Raises
     UserError where the file, or one that it imports, has an error as it is.
     """
     began = time.monotonic()
     imports = imports_of(text, project)
+    # However the path was spelled: a resume may spell it otherwise.
+    place = Path(text.path).relative_to(project.folder).as_posix() if project is not None else Path(text.path).name
     rows: dict[int, dict[str, Any]] = {}
     filled = Filled()
     servers = [LeanServer(constants=settings.wants_premises) for _ in range(settings.workers)]
@@ -62,7 +64,7 @@ async def prove_file(
                 raise UserError(f"{text.path}: Lean did not get through it: {one_line(str(error))}") from None
             unreached = _unreached(text, found_holes)
             holes = found_holes[: settings.limit]
-            keys = [f"{text.path}: {h.name} at {h.line}:{h.column}" for h in holes]
+            keys = [f"{place}: {h.name} at {h.line}:{h.column}" for h in holes]
 
             def row(i: int, found: Found, remarks: Sequence[Remark] = ()) -> dict[str, Any]:
                 state = states[i][0]
@@ -77,8 +79,10 @@ async def prove_file(
 
             todo: deque[int] = deque()
             for i, hole in enumerate(holes):
-                if (known := log.rows.get((keys[i], 0))) is not None:
-                    rows[i] = dict(known)
+                # Earlier versions had the path as it was typed.
+                earlier = f"{text.path}: {hole.name} at {hole.line}:{hole.column}"
+                if (known := log.rows.get((keys[i], 0)) or log.rows.get((earlier, 0))) is not None:
+                    rows[i] = {**known, "key": keys[i]}
                 elif not hole.proposition:
                     rows[i] = row(i, Found("data", message="stands for data, not for a proof"))
                     log.add(rows[i])
@@ -91,8 +95,12 @@ async def prove_file(
                     return
                 server, mine = servers[number], states
                 if number:
-                    await server.start()
-                    mine = (await load_file(server, text, imports.shipped, sources))[1]
+                    try:
+                        await server.start()
+                        mine = (await load_file(server, text, imports.shipped, sources))[1]
+                    except (LeanDied, LeanError) as error:  # the others go on
+                        say(f"turnstile: one Lean process fewer: {one_line(str(error))}")
+                        return
 
                 async def work() -> None:
                     while todo and not stop.is_set():
@@ -110,7 +118,7 @@ async def prove_file(
                 await asyncio.gather(*(work() for _ in range(IN_TURN)))
 
             with progress(len(todo), "sorries") as report:
-                await until(stop, *(serve(n, report) for n in range(len(servers))))
+                failure = await kept_going(until(stop, *(serve(n, report) for n in range(len(servers)))))
             scripts = {i: r["proof"] for i, r in rows.items() if r["outcome"] in WITH_PROOF}
             if scripts:
                 await asyncio.gather(*(s.close() for s in servers))
@@ -119,7 +127,7 @@ async def prove_file(
                     filled = await filler.settle(scripts)
         finally:
             await asyncio.gather(*(s.close() for s in servers))
-        interrupted = stop.is_set()
+        interrupted = stop.is_set() or failure is not None
     tasks = []
     for i, hole in enumerate(holes):
         task = dict(rows.get(i) or row(i, Found("budget", message="interrupted")))
@@ -139,7 +147,7 @@ async def prove_file(
     if settings.mark and not interrupted:
         left = [(h, t) for h, t in zip(holes, tasks, strict=True) if t["outcome"] not in ("proved", "data")]
         edits += [e for h, t in left if (e := mark(text, h.start, h.stop, t["outcome"], t["lean_calls"])) is not None]
-    answer = {**document(tasks, began, interrupted), "unreached": unreached}
+    answer = {**document(tasks, began, interrupted), "unreached": unreached, "failure": failure}
     return answer, text.to_bytes(edits), Standing("", text, found_holes, filled.texts)
 
 

@@ -16,6 +16,7 @@ from prover.commands.results import Results
 from prover.commands.theorems import prove_theorems
 from prover.errors import UserError
 from prover.files import check_writable, write_whole
+from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
 from prover.lean.text import LeanText, read
 from prover.lean.theorem import Theorem
 from prover.policies import provers_named
@@ -161,9 +162,12 @@ def prove(
             destination = write_over(text, filled)
     elif destination is not None:
         write_whole(destination, filled)
+    failure = document.pop("failure")
     document = {"input": target or name, "policy": policy, "budget": budget, **document}
     document["out"] = str(destination) if destination is not None else None
     _show(document, filled, destination, json)
+    if failure is not None:
+        raise failure
     if document["interrupted"]:
         return 130
     return 0 if document["proved"] == document["total"] else 1
@@ -199,7 +203,6 @@ def _project(
     not_for_files: list[bool], json: bool,
 ) -> int:  # fmt: skip
     from prover.commands.lake import project_files, prove_project
-    from prover.lean.project import Project, is_project
 
     if not is_project(folder):
         raise UserError(f"{folder}: is a folder without a lakefile; name a .lean or .jsonl file in it")
@@ -209,22 +212,27 @@ def _project(
         raise UserError("--in-place is without --out")
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; for a project, --out names a folder")
+    if out is not None and not resume and out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out}: is not empty, and what is in it would be written over: name a new folder, or --resume")
     _check_outputs(settings.tree, results)
     if results is None and resume:
         results = folder / "results.jsonl"
     own = Project(folder)
-    inside = [text.text for text in project_files(own)]
+    project_files(own)  # whether there is something to do
     asked = {
-        "input": hashlib.sha256("\0".join(inside).encode()).hexdigest()[:16], "policy": settings.policy,
+        "input": _project_fingerprint(own), "policy": settings.policy,
         "budget": settings.budget, "seed": settings.seed, "look": settings.look, **_given(settings.within),
     }  # fmt: skip
     log = Results(results, asked, resume)
     try:
-        document, _ = asyncio.run(prove_project(own, settings, log, out, in_place))
+        document, _ = asyncio.run(prove_project(own, settings, log, out, in_place, resume))
     finally:
         log.close()
+    failure = document.pop("failure")
     document = {"input": str(folder), "policy": settings.policy, "budget": settings.budget, **document, "out": str(out) if out else None}
     _show(document, b"", folder, json)
+    if failure is not None:
+        raise failure
     if document["interrupted"]:
         return 130
     left_out = any(f["reason"] for f in document["files"])
@@ -303,9 +311,19 @@ def _input(
 
 
 def _fingerprint(text: LeanText | None, theorems: list[Theorem]) -> str:
-    what = (
-        text.text
-        if text is not None
-        else repr([(t.name, t.statement, t.library, t.imports, t.context) for t in theorems])
-    )
+    """Of what is asked: a file, and those before it that its goals are about."""
+    if text is not None:
+        what = "\0".join([text.text, *(own.text.text for own in imports_of(text).own)])
+    else:
+        what = repr([(t.name, t.statement, t.library, t.imports, t.context) for t in theorems])
     return hashlib.sha256(what.encode()).hexdigest()[:16]
+
+
+def _project_fingerprint(project: Project) -> str:
+    """Of all that a project's goals are about: every file, and what says which packages stand before them."""
+    found = hashlib.sha256()
+    also = [path for name in PROJECT_FILES if (path := project.folder / name).is_file()]
+    for path in [*project.files(), *also]:
+        found.update(f"{path.relative_to(project.folder).as_posix()}\0".encode())
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]

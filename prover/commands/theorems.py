@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from prover.attempt import Found
-from prover.commands.batch import Settings, document, line_of, page_written, stoppable, until
+from prover.commands.batch import Settings, document, kept_going, line_of, page_written, stoppable, until
 from prover.commands.progress import Report, progress
 from prover.commands.results import Results
 from prover.crew import Crew, Done, Job, settled
 from prover.gauge import Gauge
+from prover.lean.runtime import find_runtime
 from prover.lean.server import statement_source
 from prover.lean.theorem import Theorem
 from prover.negation import negation
@@ -27,10 +28,11 @@ AUDITS = 8
 
 
 async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
-    """(the answer's fields, the proofs as Lean source)."""
+    """(the answer's fields, the proofs as Lean source). `failure`: what ended the work early, if something did."""
     began = time.monotonic()
     batch = Batch(theorems[: settings.limit], settings, log)
     figures: dict[str, Any] = {}
+    failure: Exception | None = None
     with stoppable() as stop:
         if not batch.finished():
             crew = crew_for(settings, batch.left())
@@ -40,14 +42,15 @@ async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Resul
                     return f"Lean busy {gauge.utilisation():.0%}, {gauge.samples[-1][1] / 1024:.1f} GiB"
 
                 with progress(batch.left(), "theorems", load) as report:
-                    await batch.run(crew, stop, report)
+                    failure = await kept_going(batch.run(crew, stop, report))
                 figures = gauge.figures()
                 lean = crew.lean
         else:
             lean = next((r["lean"] for r in log.rows.values() if r.get("lean")), "")
         interrupted = stop.is_set()
     tasks = batch.tasks()
-    return {**document(tasks, began, interrupted, lean), **figures}, proofs_source(batch.theorems, tasks).encode()
+    answer = {**document(tasks, began, interrupted or failure is not None, lean), **figures, "failure": failure}
+    return answer, proofs_source(batch.theorems, tasks).encode()
 
 
 def crew_for(settings: Settings, tasks: int) -> Crew:
@@ -115,20 +118,26 @@ class Batch:
             while todo and not stop.is_set():
                 grant = todo.popleft()
                 done = await self._attempt(crew, grant)
-                await gate.acquire()
+                # From here on what was found is in the audit's hands, whatever becomes of this worker.
                 audits.add(asyncio.create_task(self._finish(crew, grant, done, gate, report)))
+                if len(waiting := [t for t in audits if not t.done()]) > AUDITS:
+                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in [t for t in audits if t.done()]:
                     audits.discard(task)
                     task.result()
 
-        await until(stop, *(work() for _ in range(min(crew.places, len(todo)))))
-        await asyncio.gather(*audits)
+        try:
+            await until(stop, *(work() for _ in range(min(crew.places, len(todo)))))
+        finally:
+            await asyncio.gather(*audits)
 
     async def _attempt(self, crew: Crew, grant: Grant) -> Done:
         known = self.log.rows.get((self.keys[grant.task], grant.number))
-        if known is not None:  # found before a kill, and not audited yet
+        if known is not None:  # found before a kill, and not audited yet, or not by this Lean
+            outcome: str = known["outcome"]
+            outcome = {"proved": "found", "disproved": "refuted"}.get(outcome, outcome)
             found = Found(
-                known["outcome"], known["proof"], known["lean_calls"], known["seconds"], known["reason"],
+                outcome, known["proof"], known["lean_calls"], known["seconds"], known["reason"],
                 known["prover"], used_up=tuple(known["used_up"]),
             )  # fmt: skip
             return Done(found, known["goal"], known["statement_hash"], remarks_from(known["remarks"]))
@@ -141,17 +150,18 @@ class Batch:
         return done
 
     async def _finish(self, crew: Crew, grant: Grant, done: Done, gate: asyncio.Semaphore, report: Report) -> None:
-        try:
-            logged = done.found.outcome in UNJUDGED or bool(done.remarks)
+        async with gate:
+            found = done.found.outcome
             done = await settled(crew, Job(self.theorems[grant.task], grant.calls), done)
             row = self._row(grant.task, grant, done, crew.lean)
-            if logged:
+            if found in UNJUDGED or done.remarks:
                 row.pop("outline", None)  # in the line before
-            self.log.add(row)
+            if found in UNJUDGED and row["outcome"] == "error":  # the audit's, not the proof's: a resume asks it again
+                self.log.add({**row, "outcome": found, "unjudged": True})
+            else:
+                self.log.add(row)
             self._take(grant, row)
             report(row["name"], row["outcome"], row["lean_calls"])
-        finally:
-            gate.release()
 
     def _next_round(self) -> list[Grant]:
         """The next grants that are not in the results already."""
@@ -159,13 +169,19 @@ class Batch:
             todo = []
             for grant in grants:
                 row = self.log.rows.get((self.keys[grant.task], grant.number))
-                if row is None or row.get("unjudged"):
+                if row is None or row.get("unjudged") or self._judged_elsewhere(row):
                     todo.append(grant)
                 else:
                     self._take(grant, row)
             if todo:
                 return todo
         return []
+
+    def _judged_elsewhere(self, row: dict[str, Any]) -> bool:
+        """Whether another Lean than this machine's accepted the proof: then this one judges it before the answer says so."""
+        if self.settings.ray is not None or row["outcome"] not in ("proved", "disproved"):
+            return False
+        return row.get("lean", "") not in ("", find_runtime().name)
 
     def _take(self, grant: Grant, row: dict[str, Any]) -> None:
         self.rows[grant.task] = row

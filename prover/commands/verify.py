@@ -249,6 +249,8 @@ def _beside(target: Path, against: Path | None) -> list[tuple[LeanText, LeanText
     if against is not None and not is_project(against):
         raise UserError(f"{against}: is no Lake project to compare {target} with")
     paths = {path.relative_to(target): path for path in Project(target).files()}
+    if not paths:
+        raise UserError(f"{target}: has no .lean file of its own to verify")
     asked = {path.relative_to(against): path for path in Project(against).files()} if against is not None else {}
     if missing := sorted(str(name) for name in asked if name not in paths):
         raise UserError(f"{target}: has no {', '.join(missing)}, which {against} has")

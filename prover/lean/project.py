@@ -20,6 +20,8 @@ from prover.lean.text import LeanText, code_words, read
 SHIPPED = ("Init", "Std", "Lean", "Lake")
 """First parts of the names of the modules that every Lean has."""
 LAKEFILES = ("lakefile.toml", "lakefile.lean")
+PROJECT_FILES = (*LAKEFILES, "lean-toolchain", "lake-manifest.json")
+"""What makes a folder of Lean files a project."""
 SKIPPED = (".lake", "build", "lake-packages", ".git")
 """Folders of a project that hold nothing of its own."""
 

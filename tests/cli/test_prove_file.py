@@ -343,3 +343,13 @@ def test_ctrl_c_leaves_a_usable_file(tmp_path: Path, turnstile: Callable) -> Non
     assert outcomes["easy"] == ("proved", "") and outcomes["hard19"] == ("budget", "interrupted")
     assert out.read_text() == source.replace("sorry", "rfl", 1) and file.read_text() == source
     assert turnstile("verify", out, "--json").lines[0]["verdict"] == "proved"
+
+
+def test_an_example_may_be_data(turnstile: Callable, tmp_path: Path) -> None:
+    """It is no theorem, whatever it is called while it is judged."""
+    file, out = tmp_path / "e.lean", tmp_path / "out.lean"
+    file.write_text("example : {n : Nat // n = 2} := ⟨2, by sorry⟩\nexample : 1 + 1 = 2 := by sorry\nexample := (sorry : 3 = 3)\n")
+    done = turnstile("prove", file, "--out", out, "--json", "--workers", 1)
+    assert (done.code, [t["outcome"] for t in done.document["tasks"]]) == (0, ["proved"] * 3), done.document["tasks"]
+    judged = turnstile("verify", out, "--against", file, "--json")
+    assert (judged.code, len(judged.lines)) == (0, 3), judged.lines

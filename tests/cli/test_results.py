@@ -127,7 +127,7 @@ def test_an_interrupted_project_can_be_gone_on_with(kept: bool, tmp_path: Path, 
         (folder / f"{name}.lean").write_text(source)
 
     async def fake(text: Any, settings: Any, log: Any, project: Any, done: Any) -> tuple[dict[str, Any], bytes, Any]:
-        answer = {"interrupted": "B.lean" in text.path, "lean": "", "proved": 1, "total": 1, "tasks": [{"outcome": "proved"}]}
+        answer = {"interrupted": "B.lean" in text.path, "lean": "", "failure": None, "proved": 1, "total": 1, "tasks": [{"outcome": "proved"}]}
         return answer, b"filled", None
 
     monkeypatch.setattr(lake, "prove_file", fake)  # the real one is interrupted by a signal

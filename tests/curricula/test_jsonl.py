@@ -122,3 +122,28 @@ def test_imports_for_what_names_none(tmp_path: Path) -> None:
 def test_universes_of_a_declaration(source: str, name: str, statement: str, context: str) -> None:
     t = theorem_of_row({"formal_statement": source}, "x.jsonl:1")
     assert (t.name, t.statement, t.context) == (name, statement, context)
+
+
+@pytest.mark.parametrize(
+    ("source", "statement"),
+    [
+        ("theorem t (a b c : Nat) (x : a = b) (y : b = c) : a = c := by\n  have h : a = b := by exact x\n  rw [h, y]", "(a b c : Nat) (x : a = b) (y : b = c) : a = c"),
+        ("theorem t (a b : Nat) (h : a = b) : a = b := calc a = a := by rfl\n  _ = b := by exact h", "(a b : Nat) (h : a = b) : a = b"),
+        ("theorem t : let x := 2; x + x = 4 := by sorry", ": let x := 2; x + x = 4"),
+        ("theorem t (a : Nat) -- (see := there\n  : a = a := by sorry", "(a : Nat) -- (see := there\n  : a = a"),
+        ("theorem t (a : Nat := 3) : a = a := rfl", "(a : Nat := 3) : a = a"),
+    ],
+)  # fmt: skip
+def test_a_statement_ends_where_its_own_proof_begins(source: str, statement: str) -> None:
+    assert theorem_of_row({"formal_statement": source}, "x.jsonl:1").statement == statement
+
+
+def test_two_theorems_may_have_one_name(tmp_path: Path) -> None:
+    """As exercises of two books in ProofNet."""
+    file = tmp_path / "x.jsonl"
+    names = ["a", "a", "a_2", "a", "an odd one", "an odd one"]
+    rows = [{"name": name, "statement": f": {i} = {i}"} for i, name in enumerate(names)]
+    file.write_text("\n".join(json.dumps(r) for r in rows))
+    found = load_jsonl(file)
+    assert [t.name for t in found] == ["a", "a_2", "a_2_2", "a_3", "«an odd one»", "«an odd one_2»"]
+    assert [t.statement for t in found] == [r["statement"] for r in rows]

@@ -1,0 +1,138 @@
+"""Batches whose Lean, model or user gives up in the middle: what was found stays. Faults that the real ones will not produce on
+demand are a small crew's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prover.attempt import Found
+from prover.commands.batch import Settings
+from prover.commands.results import Results
+from prover.commands.theorems import AUDITS, Batch
+from prover.crew import Done, Job
+from prover.lean.runtime import find_runtime
+from prover.lean.theorem import Theorem, Verdict
+from tests.models.small_server import Reply, SmallServer, completion
+
+ASKED: dict[str, Any] = {"input": "x"}
+
+
+class SmallCrew:
+    """Finds a proof of everything at once; the audit says what the test says."""
+
+    def __init__(self, audit: Callable[[Theorem], str], places: int = 1) -> None:
+        self.lean, self.places = find_runtime().name, places
+        self.attempts = 0
+        self.audits = 0
+        self.go = asyncio.Event()
+        self.go.set()
+        self._audit = audit
+
+    async def attempt(self, job: Job) -> Done:
+        self.attempts += 1
+        await asyncio.sleep(0)
+        return Done(Found("found", "trivial", 3), "⊢ True", "hash")
+
+    async def audit(self, theorem: Theorem, script: str) -> Verdict:
+        self.audits += 1
+        await self.go.wait()
+        return Verdict(theorem.name, self._audit(theorem), "", (), (), self.lean)  # type: ignore[arg-type]
+
+
+def theorems(n: int) -> list[Theorem]:
+    return [Theorem(f"t{i}", ": True") for i in range(n)]
+
+
+def run(log: Results, crew: SmallCrew, n: int, meanwhile: Callable[[asyncio.Event], Any] | None = None) -> dict[str, str]:
+    async def all_of_it() -> dict[str, str]:
+        made = Batch(theorems(n), Settings((), 8, 1), log)
+        stop = asyncio.Event()
+        other = asyncio.create_task(meanwhile(stop)) if meanwhile is not None else None
+        await made.run(crew, stop, lambda *x: None)  # type: ignore[arg-type]
+        if other is not None:
+            await other
+        return {t["name"]: t["outcome"] for t in made.tasks()}
+
+    return asyncio.run(all_of_it())
+
+
+def test_a_proof_that_the_audit_could_not_judge_is_judged_when_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    log = Results(path, ASKED, False)
+    first = SmallCrew(lambda t: "error" if t.name == "t1" else "proved")
+    assert run(log, first, 3) == {"t0": "proved", "t1": "error", "t2": "proved"}
+    log.close()
+    log = Results(path, ASKED, True)
+    again = SmallCrew(lambda t: "proved")
+    assert run(log, again, 3) == dict.fromkeys(("t0", "t1", "t2"), "proved")
+    assert (again.attempts, again.audits) == (0, 1), "what was found is not searched for again"
+    log.close()
+
+
+def test_what_another_lean_accepted_is_judged_by_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    log = Results(path, ASKED, False)
+    first = SmallCrew(lambda t: "proved" if t.name != "t2" else "rejected")
+    first.lean = "Lean 3 (another)"
+    assert run(log, first, 3) == {"t0": "proved", "t1": "proved", "t2": "rejected"}
+    log.close()
+    log = Results(path, ASKED, True)
+    again = SmallCrew(lambda t: "proved" if t.name == "t0" else "rejected")
+    assert run(log, again, 3) == {"t0": "proved", "t1": "rejected", "t2": "rejected"}
+    assert (again.attempts, again.audits) == (0, 2)
+    log.close()
+
+
+def test_ctrl_c_while_proofs_wait_for_the_audit_loses_none(tmp_path: Path) -> None:
+    n, places = 4 * AUDITS, 2 * AUDITS
+    log = Results(tmp_path / "r.jsonl", ASKED, False)
+    crew = SmallCrew(lambda t: "proved", places)
+
+    async def interrupt(stop: asyncio.Event) -> None:
+        crew.go.clear()
+        while crew.attempts < places:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        stop.set()
+        await asyncio.sleep(0.05)
+        crew.go.set()
+
+    outcomes = run(log, crew, n, interrupt)
+    assert crew.attempts < n and sum(o == "proved" for o in outcomes.values()) == crew.attempts
+    log.close()
+
+
+@pytest.mark.lean
+@pytest.mark.parametrize("kind", ["jsonl", "lean"])
+def test_a_model_server_that_goes_away_costs_no_proof(kind: str, turnstile: Callable, tmp_path: Path) -> None:
+    """What was found before is audited and written; then the error is said."""
+
+    def reply(k: int, body: dict[str, Any]) -> Reply:
+        if "marked" in body["prompt"]:
+            time.sleep(6)
+            return 400, {"error": {"message": "gone"}}
+        return completion(["rfl"])
+
+    server = SmallServer(reply)
+    try:
+        if kind == "jsonl":
+            file, out = tmp_path / "x.jsonl", tmp_path / "out.lean"
+            rows = [{"name": "good", "statement": ": 2 = 2"}, {"name": "bad", "statement": "(marked : 1 = 3) : 1 = 2"}]
+            file.write_text("\n".join(map(json.dumps, rows)))
+        else:
+            file, out = tmp_path / "x.lean", tmp_path / "out.lean"
+            file.write_text("theorem good : 2 = 2 := by sorry\ntheorem bad (marked : 1 = 3) : 1 = 2 := by sorry\n")
+        policy = f"{server.address}?template=bfs-prover&retries=0"
+        done = turnstile("prove", file, "--policy", policy, "--out", out, "--workers", 1, "--no-look")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.code == 2 and "gone" in done.err.splitlines()[-1] and "Traceback" not in done.err
+    assert "2 = 2 := by\n  rfl" in out.read_text() or "2 = 2 := by rfl" in out.read_text()
