@@ -79,8 +79,9 @@ async def prove_project(
     over: list[tuple[LeanText, bytes, dict[str, Any]]] = []
     interrupted, lean = False, ""
     failure: Exception | None = None
+    in_order, _ = _in_order(project_files(project), project)  # once Lean has them compiled, they are no files to it
     use_project(folder)
-    texts, far = _in_order(project_files(project), project)
+    texts, far = _in_order(in_order, project)
     if len(far) == len(texts):
         raise UserError(f"{folder}: no file with a `sorry` can be had: {far[texts[0].path]}")
     if out is not None:

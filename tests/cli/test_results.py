@@ -21,7 +21,7 @@ from prover.commands.progress import progress
 from prover.commands.results import Results
 from prover.errors import UserError
 from prover.files import write_whole
-from prover.lean.project import Project
+from prover.lean.project import Imports, Project
 from prover.lean.text import read
 
 ASKED = {"input": "x"}
@@ -137,3 +137,24 @@ def test_an_interrupted_project_can_be_gone_on_with(kept: bool, tmp_path: Path, 
     log.close()
     assert document["interrupted"]
     assert {(folder / f"{n}.lean").read_text() for n in ("A", "B")} == {source if kept else "filled"}
+
+
+def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With native Lean a project's own modules are compiled ones, which are no files to be looked into."""
+    (tmp_path / "lakefile.toml").write_text('name = "p"\n')
+    (tmp_path / "A.lean").write_text("import Z\ntheorem a : True := by sorry\n")
+    (tmp_path / "Z.lean").write_text("theorem z : True := by sorry\n")
+    seen: list[str] = []
+
+    async def fake(text: Any, settings: Any, log: Any, project: Any, done: Any) -> tuple[dict[str, Any], bytes, Any]:
+        seen.append(Path(text.path).name)
+        return {"interrupted": False, "lean": "", "failure": None, "proved": 0, "total": 0, "tasks": []}, b"", None
+
+    def compiled(folder: Path) -> bool:
+        monkeypatch.setattr(lake, "imports_of", lambda text, project: Imports(text.imports))
+        return True
+
+    monkeypatch.setattr(lake, "prove_file", fake)
+    monkeypatch.setattr(lake, "use_project", compiled)
+    asyncio.run(lake.prove_project(Project(tmp_path), Settings((), 1, 1, project=True), Results(None, ASKED, False), None, False))
+    assert seen == ["Z.lean", "A.lean"]
