@@ -97,6 +97,8 @@ class Auditor:
                 await self._servers.pop(role).close()
             if self._spoiled.get(role, whose) != whose and role in self._servers:
                 await self._servers.pop(role).close()
+            if role in self._servers and self._servers[role].down:
+                await self._servers.pop(role).close()
             if role not in self._servers:
                 server = LeanServer(self.runtime, self.limits)
                 await server.start()
@@ -105,7 +107,8 @@ class Auditor:
                 self._spoiled.pop(role, None)
                 self._candidate_since = self.judged if role == "candidate" else self._candidate_since
             self._imports[role].add(tuple(fields.get("imports", ())))
-            if role != "checker" and runs_code(fields.get("source") or fields.get("script", "")):
+            texts = [fields.get("source") or fields.get("script", ""), *(m["text"] for m in fields.get("before", ()))]
+            if role != "checker" and any(map(runs_code, texts)):
                 self._spoiled[role] = whose
             return await self._servers[role].command(cmd, heartbeats=self.limits.heartbeats * 1000, **fields)
 
@@ -179,9 +182,11 @@ class Auditor:
         reference has it, on whether it means the same."""
         fields: dict[str, Any] = {"imports": list(imports), "file": file, "before": [m.message() for m in before]}
         reference_before = before if reference_before is None else reference_before
-        wanted = await self._reference(reference, imports, file, reference_before) if reference is not None else None
+        # What runs code here meets no other file's text; the proofs tried in one file may meet each other.
+        whose = "\0".join((file, reference or source, *(m.text for m in reference_before)))
+        wanted = await self._reference(reference, imports, file, reference_before, whose) if reference is not None else None
         try:
-            candidate = await self._command("candidate", "export", source=source, **fields)
+            candidate = await self._command("candidate", "export", whose, source=source, **fields)
         except LeanDied as e:
             return [Verdict(file, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)], []
         if candidate["errors"]:

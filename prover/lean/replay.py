@@ -57,12 +57,16 @@ class Handles(dict[int, Handle]):
         return number
 
     def chain(self, handle: int, generation: int) -> list[Made]:
-        """What has to be made again for a state to be in that process, in order."""
+        """What has to be made again for a state to be in that process, in order. A freed ancestor is in none."""
         chain: list[Made] = []
-        while handle and self[handle].made.generation != generation:
+        while handle and (self[handle].made.generation != generation or (chain and self[handle].freed)):
             chain.append(self[handle].made)
             handle = chain[-1].parent
         return chain[::-1]
+
+    def wanted(self, made: Made) -> list[int]:
+        """What of it somebody has open, as the process that it was made in knows it."""
+        return [made.remotes[i] for i, h in enumerate(made.handles) if h in self and not self[h].freed]
 
     def unwanted(self, made: Made) -> Iterator[int]:
         """What came back with it and nobody has open."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from prover.lean.source import masked
+
 _WORDS = re.compile(
     r"elab|macro|(?<![a-z])run_|initialize|unsafe|extern|implemented_by|simproc|(?<![a-z])native|tactic\b|declare_|register_"
     r"|parser|unexpander|builtin|eval%|eval_expr|widget|plausible|csimp",
@@ -29,8 +31,10 @@ def runs_code(text: str) -> bool:
     """Whether elaborating `text` may run code that is in it."""
     if _WORDS.search(text) or _COMMANDS.search(text):
         return True
+    # A `]` in a comment ends no list. The text as it is counts too: what is a comment here might be none to Lean.
     return any(
         word not in _HARMLESS
-        for found in _ATTRIBUTES.finditer(text)
+        for code in (masked(text), text)
+        for found in _ATTRIBUTES.finditer(code)
         for word in re.findall(r"[^\s,←↓↑=\d-]+", found.group(1))
     )

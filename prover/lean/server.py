@@ -108,6 +108,11 @@ class LeanServer:
         self._queue.give_up(why)
         self._ready.set()  # whoever waits for it finds `_down`
 
+    @property
+    def down(self) -> bool:
+        """Whether there will be no process any more."""
+        return bool(self._down)
+
     async def _up(self) -> None:
         """Wait until the process is ready. Raises LeanDied when there will be none."""
         await self._ready.wait()
@@ -249,6 +254,7 @@ class LeanServer:
         states = await self.load(source, theorem.imports, theorem.source or theorem.name)
         if not states:
             raise LeanError(f"{theorem.source or theorem.name}: the statement has no goal")
+        await self.free([state for _, state in states[:-1]])  # what the context leaves open
         return states[-1][1]
 
     async def load(
@@ -360,6 +366,8 @@ class LeanServer:
     async def _replay(self, handle: int) -> None:
         chain = self._handles.chain(handle, self._generation)
         for made in chain:
+            # Made again for a state that was freed: those beside it are there twice then.
+            twice = self._handles.wanted(made) if made.generation == self._generation else []
             if made.request is not None:
                 self._reached(made, await self.command(**made.request, constants=self.constants))
             else:
@@ -373,6 +381,8 @@ class LeanServer:
                 if answer.s != "ok" or len(answer.states) != len(made.remotes):
                     raise LeanError(f"replaying `{made.tactic}` gave: {answer.m or answer.s}")
                 made.remotes, made.generation = [m.id for m in answer.states], self._generation
+            if twice:
+                self._free_remote(twice, [])  # not the theorem: states made from the first ones go on in it
         for made in chain:
             self._free_remote(self._handles.unwanted(made), [])
 

@@ -6,6 +6,7 @@ start remains: slower by half a minute, otherwise the same.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -67,7 +68,8 @@ def _works(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
 def make(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
     """Make sure that the snapshot of the server that `command` starts is in `folder`. False where that cannot be done."""
     if complete(folder):
-        os.utime(folder)
+        with contextlib.suppress(OSError):  # another's, or not to be written to: it serves all the same
+            os.utime(folder)
         return True
     try:
         with FileLock(str(folder) + ".lock"):
@@ -87,6 +89,7 @@ def make(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
         _log.warning("no snapshot of the Lean server, it will start slowly: %s", e)
         return False
     for old in folder.parent.parent.glob("*/snapshot-m*"):
-        if time.time() - old.stat().st_mtime > UNUSED_S:
-            shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process may have removed it
+            if time.time() - old.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(old, ignore_errors=True)
     return True

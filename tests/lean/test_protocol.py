@@ -279,6 +279,47 @@ def test_many_steps_at_once_each_get_their_own_answer(loop, server):
     loop.run(go())
 
 
+def test_a_freed_state_stays_a_recipe_for_all_that_was_made_of_it(loop, server):
+    """Also after it was made again for one of them, which frees it again."""
+
+    async def go() -> None:
+        root = await server.open(Theorem("t", "(p q : Prop) (hp : p) (hq : q) : (p ∨ q) ∧ (q ∨ p)"))
+        (whole,) = await server.step(root, ["constructor"])
+        parent, beside = whole.states
+        (left,) = await server.step(parent, ["apply Or.inl"])
+        (right,) = await server.step(parent, ["apply Or.inr"])
+        await server.free([root, parent])
+        await server.restart()
+        for state, tactic in ((left.states[0], "exact hp"), (right.states[0], "exact hq"), (beside, "exact Or.inl hq")):
+            (done,) = await server.step(state, [tactic])
+            assert done.solved, (tactic, done.message)
+        # And where it is freed in the process that has it.
+        root = await server.open(Theorem("u", "(p q : Prop) (hp : p) (hq : q) : p ∨ q"))
+        (left,) = await server.step(root, ["apply Or.inl"])
+        (right,) = await server.step(root, ["apply Or.inr"])
+        await server.restart()
+        (done,) = await server.step(left.states[0], ["exact hp"])
+        assert done.solved
+        await server.free([root])
+        (done,) = await server.step(right.states[0], ["exact hq"])
+        assert done.solved, done.message
+
+    loop.run(go())
+
+
+def test_what_a_context_leaves_open_is_not_kept(loop, server):
+    known = len(server._handles)
+    state = loop.run(server.open(Theorem("t", ": P ∨ True", context="def P : Prop := sorry\ntheorem before : 1 = 1 := by sorry")))
+    assert len(server._handles) == known + 1 and "P ∨ True" in state.text
+    (done,) = loop.run(server.step(state, ["exact Or.inr trivial"]))
+    assert done.solved
+    loop.run(server.restart())
+    (done,) = loop.run(server.step(state, ["exact Or.inr trivial"]))
+    assert done.solved, done.message
+    loop.run(server.free([state]))
+    assert len(server._handles) == known
+
+
 def test_freed_states(loop, server):
     known = len(server._handles)
     state = loop.run(server.open(Theorem("t", PQ)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -129,16 +130,22 @@ def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(tmp_path):
     import ray
     from ray.exceptions import OutOfMemoryError
 
+    met = tmp_path / "met"
+
     @ray.remote
     class Short(quiet()):
         def __init__(self, config, seed, server, ranker, retriever):
             self.first = seed == 0
 
         async def ready(self):
+            # On a busy machine the others could be through before this one is there.
+            while not self.first and not met.exists():
+                await asyncio.sleep(0.05)
             return "simulated"
 
         async def attempt(self, task):
             if self.first:
+                met.touch()
                 raise OutOfMemoryError("this node ran low on memory")
             return Found(task.theorem, "exhausted", 3, None, 0.0)
 
@@ -200,7 +207,7 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(tmp_path, monkey
     @ray.remote
     class Slow(quiet()):
         def __init__(self, config, seed, server, ranker, retriever):
-            self.first, self.seconds = seed == 0, 0 if seed == 0 else 5
+            self.first, self.seconds = seed == 0, (0, 5, 120)[min(seed, 2)]
 
         async def ready(self):
             time.sleep(self.seconds)
