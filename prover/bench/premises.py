@@ -65,7 +65,7 @@ HELD_OUT_MODULES = (
 def unseen_modules(run: Path | None) -> tuple[str, ...]:
     """Those of HELD_OUT_MODULES that a run, given by its folder or one of its checkpoints, did not train on. UserError if it had all."""
     folders = () if run is None else (run, run.resolve().parent.parent)
-    had = next((run_configuration(f).get("theorems", {}).get("modules", ()) for f in folders if (f / "config.toml").is_file()), ())
+    had = next((m for f in folders if (m := run_configuration(f).get("theorems", {}).get("modules"))), ())
     left = tuple(m for m in HELD_OUT_MODULES if not any(fnmatch.fnmatchcase(m, pattern) for pattern in had))
     if not left:
         raise UserError(f"--checkpoint {run}: it trained on every module that is to be unseen: {', '.join(HELD_OUT_MODULES)}")

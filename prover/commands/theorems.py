@@ -126,10 +126,10 @@ class Batch:
                     audits.discard(task)
                     task.result()
 
-        try:
-            await until(stop, *(work() for _ in range(min(crew.places, len(todo)))))
-        finally:
-            await asyncio.gather(*audits)
+        failure = await kept_going(until(stop, *(work() for _ in range(min(crew.places, len(todo))))))
+        await asyncio.gather(*audits)
+        if failure is not None:
+            raise failure
 
     async def _attempt(self, crew: Crew, grant: Grant) -> Done:
         known = self.log.rows.get((self.keys[grant.task], grant.number))

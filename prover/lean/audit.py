@@ -191,11 +191,12 @@ class Auditor:
             return [Verdict(file, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)], []
         if candidate["errors"]:
             return [self._rejected(file, candidate["errors"][0])], []
-        roots = _own_theorems(wanted or candidate)
+        roots = _own(wanted or candidate, "theorem")
         reference_entries = wanted["entries"] if wanted is not None else None
         named = [_parts(name) for name in also]
-        defined = [d for d in _own_definitions(candidate) if d not in named] if definitions else []
-        asked = [d for d in defined if wanted is None or d in _own_definitions(wanted)]
+        defined = [d for d in _own(candidate, "def", "opaque") if d not in named] if definitions else []
+        there = _own(wanted or candidate, "def", "opaque")
+        asked = [d for d in defined if d in there]
         judged = await self._check(imports, candidate["entries"], reference_entries, roots, [*named, *asked])
         if more := [d for d in defined if d not in asked]:
             judged += await self._check(imports, candidate["entries"], None, [], more)
@@ -275,7 +276,7 @@ def _parts(name: str) -> NameParts:
 def _declared_name(theorem: Theorem, reference: list[Any]) -> NameParts:
     """The theorem's full name, with the namespaces that its context leaves open."""
     own = _parts(theorem.name)
-    found = [parts for parts in _theorem_names(reference) if parts[-len(own) :] == own]
+    found = [parts for parts in _names(reference, "theorem") if parts[-len(own) :] == own]
     if len(found) == 1:
         return found[0]
     # The context has theorems of that name too: reckon which namespaces are open.
@@ -291,21 +292,14 @@ def _declared_name(theorem: Theorem, reference: list[Any]) -> NameParts:
     return [*(part for space in spaces for part in space), *own]
 
 
-def _own_theorems(exported: dict[str, Any]) -> list[NameParts]:
-    """The theorems of an exported text, without those of the modules before it."""
+def _own(exported: dict[str, Any], *kinds: str) -> list[NameParts]:
+    """What an exported text declares of these kinds, without the modules before it. Instances are a kind of `def`."""
     own = {tuple(parts) for parts in exported["own"]}
-    return [parts for parts in _theorem_names(exported["entries"]) if tuple(parts) in own]
+    return [parts for parts in _names(exported["entries"], *kinds) if tuple(parts) in own]
 
 
-def _own_definitions(exported: dict[str, Any]) -> list[NameParts]:
-    """What else an exported text declares with a value: definitions, instances."""
-    own = {tuple(parts) for parts in exported["own"]}
-    return [parts for parts in _theorem_names(exported["entries"], ("def", "opaque")) if tuple(parts) in own]
-
-
-def _theorem_names(entries: list[Any], kinds: Sequence[str] = ("theorem",)) -> list[NameParts]:
-    """Full names of the theorems (or others) in exported entries, leaving out those that elaboration made for others
-    (`t._proof_1`)."""
+def _names(entries: list[Any], *kinds: str) -> list[NameParts]:
+    """Full names of exported declarations of these kinds, leaving out those that elaboration made for others (`t._proof_1`)."""
     names = [e[1:] for e in entries if e[0] == "n"]
     declared = {tuple(names[i]) for e in entries if e[0] == "d" for i in _declared(e)}
     found = [names[e[2]] for e in entries if e[0] == "d" and e[1] in kinds]
