@@ -6,13 +6,14 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
-from prover.lean.audit import STANDARD_AXIOMS, Auditor
+from prover.lean.audit import STANDARD_AXIOMS, Auditor, Source
+from prover.lean.judges import died
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import LeanText, code_words
+from prover.lean.text import LeanText
 from prover.lean.theorem import Verdict
 from prover.placement import placements
 
@@ -66,6 +67,13 @@ class Filled:
 _Edit = tuple[int, int, str]
 
 
+class _Blame(NamedTuple):
+    reason: str
+    layout: bool
+    """Whether another layout of the proof might help."""
+    sure: bool
+
+
 def _edited(body: str, edits: Sequence[_Edit]) -> str:
     data = body.encode()
     out, at = [], 0
@@ -107,14 +115,10 @@ class Filler:
     ) -> None:
         self.text = text
         self.places = places
-        self._imports = text.imports if imports is None else imports
+        self._imports = tuple(text.imports if imports is None else imports)
         self._before = before
-        token = secrets.token_hex(8)
-        self._assumed = f"assumed_{token}"
-        self._example = f"example_{token}"
+        self._assumed = f"assumed_{secrets.token_hex(8)}"
         self.auditor = Auditor(allowed_axioms=(*STANDARD_AXIOMS, self._assumed))
-        self._judged, self._decls = self._prepare("theorem")
-        self._as_data = False
         self._audits = 0
 
     async def __aenter__(self) -> Filler:
@@ -142,13 +146,13 @@ class Filler:
             problem = await self._judge(texts, axioms)
             if not problem:
                 break
-            for i, (reason, layout, sure) in problem.items():
-                if layout and chosen[i] + 1 < len(options[i]):
+            for i, blame in problem.items():
+                if blame.layout and chosen[i] + 1 < len(options[i]):
                     chosen[i] += 1
                     continue
                 del chosen[i]
-                refused[i] = reason
-                if not sure:
+                refused[i] = blame.reason
+                if not blame.sure:
                     guessed.append(i)
         for i in guessed[:20]:  # taken back on suspicion only
             for n in range(len(options[i])):
@@ -165,165 +169,85 @@ class Filler:
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
-    async def _judge(
-        self, texts: Mapping[int, str], axioms: dict[int, tuple[str, ...]]
-    ) -> dict[int, tuple[str, bool, bool]]:
-        """Place number -> (why it may not stay, whether another layout might help, whether it is surely to blame)."""
+    async def _judge(self, texts: Mapping[int, str], axioms: dict[int, tuple[str, ...]]) -> dict[int, _Blame]:
+        """Place number -> why its proof may not stay. Records the axioms of those that may."""
         verdicts = await self._audit(texts, assume=False)
-        if blamed := self._broken(verdicts, texts):
-            return blamed
         pending: list[int] = []
-        bad: dict[int, tuple[str, bool, bool]] = {}
+        bad: dict[int, _Blame] = {}
         for i in texts:
-            verdict = verdicts.get(self._decls[i])
-            if verdict is None:
-                bad[i] = ("unjudged: Lean has no name for what it is in", False, True)
-            elif verdict.verdict == "proved":
+            verdict = verdicts[i]
+            if verdict.verdict == "proved":
                 axioms[i] = verdict.axioms
             elif verdict.reason.startswith("sorry") and self._unproved(texts):
                 pending.append(i)
             else:
-                bad[i] = (verdict.reason, False, True)
+                bad[i] = self._blame(verdict)
         if bad or not pending:
-            return self._statement_blame(bad, texts)
+            return self._guilty(bad)
         verdicts = await self._audit(texts, assume=True)
-        if self._broken(verdicts, texts):
-            return {
-                i: ("unjudged: the file does not hold with its other sorries assumed", False, False) for i in pending
-            }
         for i in pending:
-            verdict = verdicts.get(self._decls[i])
-            if verdict is None or verdict.verdict != "proved":
-                bad[i] = (verdict.reason if verdict else "unjudged", False, True)
-            else:
+            verdict = verdicts[i]
+            if verdict.verdict == "proved":
                 axioms[i] = tuple(a for a in verdict.axioms if a != self._assumed)
-        return self._statement_blame(bad, texts)
+            else:
+                bad[i] = self._blame(verdict)
+        return self._guilty(bad)
 
-    def _statement_blame(
-        self, bad: dict[int, tuple[str, bool, bool]], texts: Mapping[int, str]
-    ) -> dict[int, tuple[str, bool, bool]]:
-        """A changed constant is reported for every theorem: only the proofs in that constant are to blame, if any are."""
-        named = {reason.split()[1] for reason, _, _ in bad.values() if re.match(r"statement: \S+ has another", reason)}
-        # In another layout it may be none: a field's default `(by rfl)` is a value, `by rfl` a tactic for later.
-        inside = {
-            i: (b[0], True, b[2])
-            for i, b in bad.items()
-            if any(n == self._decls[i] or n.startswith(self._decls[i] + ".") for n in named)
-        }
-        if named and inside:
-            return inside
-        if named and bad:
-            last = max(texts)
-            return {last: (bad.get(last, next(iter(bad.values())))[0], False, False)}
-        return bad
+    def _blame(self, verdict: Verdict) -> _Blame:
+        """What a verdict says of a proof in its declaration. A changed constant is reported for every declaration that mentions it:
+        only its own proofs are to blame."""
+        if verdict.reason.startswith("elaboration"):
+            return _Blame(verdict.reason, layout=True, sure=True)
+        if changed := re.match(r"statement: (.+) has another ", verdict.reason):
+            # In another layout it may be none: a field's default `(by rfl)` is a value, `by rfl` a tactic for later.
+            own = changed[1] == verdict.name or changed[1].startswith(verdict.name + ".")
+            return _Blame(verdict.reason, layout=own, sure=own)
+        return _Blame(verdict.reason, layout=False, sure=True)
 
-    def _broken(self, verdicts: Mapping[str, Verdict], texts: Mapping[int, str]) -> dict[int, tuple[str, bool, bool]]:
-        """Who is to blame where the file as a whole does not elaborate; empty where it does."""
-        whole = verdicts.get(self.text.path)
-        if whole is None:
-            return {}
-        found = re.match(r"elaboration: line (\d+)", whole.reason)
-        order = sorted(texts, key=lambda i: self.places[i].start)
-        if not found:
-            return {order[-1]: (whole.reason, False, False)}
-        line, shift = int(found.group(1)), 0
-        before = order[0]
-        for i in order:
-            first = self.text.line(self.places[i].start) + shift
-            more = texts[i].count("\n")
-            if first <= line <= first + more:
-                # Several may stand on one line: all get another layout, or go.
-                here = [j for j in order if self._shares_line(i, j)]
-                # The line is the filled file's; people look in theirs.
-                reason = whole.reason.replace(f"line {line}:", f"line {first - shift}:", 1)
-                return {j: (reason, True, len(here) == 1) for j in here}
-            if first < line:
-                before = i
-            shift += more
-        return {before: (whole.reason, True, False)}
+    @staticmethod
+    def _guilty(bad: dict[int, _Blame]) -> dict[int, _Blame]:
+        """Those that are surely to blame; where there are none, the last: taking it back shows whether it was."""
+        sure = {i: b for i, b in bad.items() if b.sure}
+        return sure or {i: bad[i] for i in sorted(bad)[-1:]}
 
-    def _shares_line(self, i: int, j: int) -> bool:
-        return self.text.line(self.places[i].start) == self.text.line(self.places[j].start)
-
-    async def _audit(self, texts: Mapping[int, str], assume: bool) -> dict[str, Verdict]:
-        try:
-            return await self._audited(texts, assume)
-        except LeanError as error:
-            # An example that is no proposition is no theorem under a name either: then all are definitions.
-            if not self._as_data and any("example" in word for _, _, word in self._judged):
-                self._judged, self._decls = self._prepare("def")
-                self._as_data = True
-                return await self._audit(texts, assume)
-            return {self.text.path: Verdict(self.text.path, "error", f"unjudged: {error}")}
-
-    async def _audited(self, texts: Mapping[int, str], assume: bool) -> dict[str, Verdict]:
-        """Raises LeanError where the file with names for its examples, and `sorry` for all proofs, has an error."""
+    async def _audit(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
+        """The verdict on the declaration that each place stands in."""
         self._audits += 1
-        reference, candidate = self._render({}, assume, keep=texts), self._render(texts, assume, keep=texts)
+        candidate = self._source(texts, texts, assume, proved=True)
+        reference = self._source({}, texts, assume, proved=False)
         try:
-            verdicts = await self.auditor.audit_source(
-                candidate,
-                self._imports,
-                reference,
-                self.text.path,
-                also=sorted({self._decls[i] for i in texts}),
-                before=self._modules(True, assume),
-                reference_before=self._modules(False, assume),
-            )
+            verdicts = (await self.auditor.judge(candidate, reference)).verdicts
+        except LeanError as error:
+            return dict.fromkeys(texts, Verdict(self.text.path, "error", f"unjudged: {error}"))
         except LeanDied as error:
-            return {self.text.path: Verdict(self.text.path, "error", f"lean: {error}")}
-        return {self._example_name(v.name): v for v in verdicts}
+            return dict.fromkeys(texts, Verdict(self.text.path, "error", died(error)))
+        return {i: self._verdict_at(i, texts, verdicts) for i in texts}
+
+    def _verdict_at(self, i: int, texts: Mapping[int, str], verdicts: Sequence[Verdict]) -> Verdict:
+        """The worst verdict on what begins on the last line at or before a place, lines counted in the filled file."""
+        shift = sum(texts[j].count("\n") for j in texts if self.places[j].start < self.places[i].start)
+        own = self.text.line(self.places[i].start)
+        before = [v for v in verdicts if v.line <= own + shift]
+        here = [v for v in before if v.line == before[-1].line]
+        worst = min(here, key=lambda v: v.verdict == "proved", default=None)
+        if worst is None:
+            return Verdict(self.text.path, "error", "unjudged: Lean has no name for what it is in")
+        # The line is the filled file's; people look in theirs.
+        reason = re.sub(r"^elaboration: line \d+:", f"elaboration: line {own}:", worst.reason)
+        return replace(worst, reason=reason)
 
     def _unproved(self, texts: Mapping[int, str]) -> bool:
         """Whether a `sorry` is left, here or before."""
         return len(texts) < len(self.places) or any(len(b.texts) < len(b.places) for b in self._before)
 
-    def _modules(self, proved: bool, assume: bool) -> list[SourceModule]:
-        """What stands before the file. `assume`: the axiom, and it in place of all that is left."""
-        if not assume:
-            return [b.source(proved) for b in self._before]
-        axiom = SourceModule(self._assumed, "<assumed>", _axiom(self._assumed))
-        return [axiom, *(b.source(proved, self._assumed) for b in self._before)]
-
-    def _render(self, texts: Mapping[int, str], assume: bool, keep: Mapping[int, str]) -> str:
-        """The body with proofs put in. `assume`: the axiom in place of all that is left."""
-        edits: list[_Edit] = list(self._judged)
+    def _source(self, texts: Mapping[int, str], keep: Mapping[int, str], assume: bool, proved: bool) -> Source:
+        """The file with `texts` put in. `assume`: the axiom in place of all that is left, but for the places in `keep`."""
+        edits: list[_Edit] = []
         for i, place in enumerate(self.places):
             if i in texts:
                 edits.append((place.start, place.stop, texts[i]))
             elif assume and i not in keep:
                 edits.append((place.start, place.stop, _assumption(self._assumed, self.text.path, place)))
-        return _edited(self.text.body, edits)
-
-    # -- declarations without a name to judge them by ------------------------------------------------------------------
-
-    def _prepare(self, kind: str) -> tuple[list[_Edit], list[str]]:
-        """Edits that give examples a name, as a `kind` of declaration, and make private declarations public, for the audit only; and
-        each place's declaration as the audit names it."""
-        edits: dict[int, _Edit] = {}
-        decls: list[str] = []
-        body = self.text.body
-        words = [(w, i) for w, i in code_words(body) if w in ("example", "private")]
-        for number, place in enumerate(self.places):
-            at = len(body.encode()[: place.start].decode())
-            decl = place.decl
-            last = decl.split(".")[-1]
-            if last == "_example" and (i := _last(words, "example", at)) is not None:
-                byte = len(body[:i].encode())
-                edits.setdefault(byte, (byte, byte + len("example"), f"{kind} {self._example}_{number}"))
-                decl = edits[byte][2].split()[1]
-            elif decl.startswith("_private.") and ".0." in decl and (i := _last(words, "private", at)) is not None:
-                byte = len(body[:i].encode())
-                edits[byte] = (byte, byte + len("private"), " " * len("private"))
-                decl = decl.split(".0.", 1)[1]
-            decls.append(decl)
-        return list(edits.values()), decls
-
-    def _example_name(self, name: str) -> str:
-        """Examples stand in whatever namespace is open; they are known by the name alone."""
-        last = name.split(".")[-1]
-        return last if last.startswith(self._example) else name
-
-
-def _last(words: list[tuple[str, int]], word: str, at: int) -> int | None:
-    return max((i for w, i in words if w == word and i < at), default=None)
+        axiom = [SourceModule(self._assumed, "<assumed>", _axiom(self._assumed))] if assume else []
+        before = [*axiom, *(b.source(proved, self._assumed if assume else None) for b in self._before)]
+        return Source(_edited(self.text.body, edits), self._imports, self.text.path, tuple(before))

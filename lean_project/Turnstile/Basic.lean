@@ -54,6 +54,11 @@ where
     | [] => n
     | _ :: rest => go rest (n + 1)
 
+def isNil {α : Type} (xs : List α) : Bool :=
+  match xs with
+  | [] => true
+  | _ => false
+
 def hasName (n : Name) (xs : List Name) : Bool := anyOf (fun m => m == n) xs
 
 def hasString (s : String) (xs : List String) : Bool := anyOf (fun t => t == s) xs

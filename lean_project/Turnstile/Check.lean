@@ -1,6 +1,6 @@
-import Turnstile.Replay
+import Turnstile.Compare
 
-/-! The checker's second half: whether rebuilt constants mean what was asked for, and what they rest on. -/
+/-! The checker's verdicts: whether rebuilt constants mean what was asked for, and what they rest on. -/
 
 open Lean Meta Elab
 
@@ -12,12 +12,6 @@ namespace Turnstile
 def trueAxioms : List Name :=
   [`propext, `Classical.choice, `Quot.sound, `sorryAx, `Lean.ofReduceBool, `Lean.ofReduceNat, `Lean.trustCompiler,
    `Quot.lcInv, `lcProof, `lcAny]
-
-/-- The kernel evaluates these with compiled code, without the axiom that says so. -/
-def compiledEvaluation : List Name := [`Lean.reduceBool, `Lean.reduceNat]
-
-def Import.find (x : Import) (n : Name) : Option ConstantInfo :=
-  if x.addedNames.contains n then x.env.find? n else none
 
 /-- Constants that `c` mentions. -/
 def mentions (c : ConstantInfo) : List Name :=
@@ -78,8 +72,7 @@ def axiomsAmong (env : Kernel.Environment) (deep : Bool) (ns : List Name) (acc :
   match ns with
   | [] => acc
   | n :: rest =>
-    if hasName n compiledEvaluation then axiomsAmong env deep rest (`Lean.trustCompiler :: acc)
-    else match env.find? n with
+    match env.find? n with
     | some (.axiomInfo _) => axiomsAmong env deep rest (if deep || hasName n trueAxioms then n :: acc else acc)
     | _ => axiomsAmong env deep rest acc
 
@@ -88,136 +81,6 @@ def isProved (env : Kernel.Environment) (n : Name) : Bool :=
   | some (.thmInfo _) => true
   | some (.axiomInfo _) => !hasName n trueAxioms
   | _ => false
-
-def levelParamsOf (ns : List Name) : List Level :=
-  match ns with
-  | [] => []
-  | n :: rest => .param n :: levelParamsOf rest
-
-/-- Without metadata, which exported terms have not either. -/
-partial def bare (e : Expr) : Expr :=
-  e.replace fun
-    | .mdata _ b => some (bare b)
-    | _ => none
-
-/-- `b`, a term of the second constant, in the universe parameters of the first: they correspond by position. -/
-def inLevelsOf (a b : ConstantInfo) (e : Expr) : Expr :=
-  if a.levelParams == b.levelParams then e else e.instantiateLevelParams b.levelParams (levelParamsOf a.levelParams)
-
-/-- The same type up to the names of binders and universe parameters. -/
-def sameType (a b : ConstantInfo) : Bool :=
-  lengthOf a.levelParams == lengthOf b.levelParams && bare a.type == inLevelsOf a b (bare b.type)
-
-/-- The name as its author wrote it: a private one without its module. -/
-def userName (n : Name) : Name :=
-  match privateToUserName? n with
-  | some u => u
-  | none => n
-
-/-- Whether elaboration made `n` for a declaration that it stands under, as it makes `t._proof_1`. What an author calls `_t` or keeps
-private is a theorem as any other. -/
-def auxiliary (x : Import) (n : Name) : Bool := (userName n).isInternal && under n.getPrefix
-where
-  under (p : Name) : Bool :=
-    match p with
-    | .anonymous => false
-    | .num q _ => under q
-    | .str q s => match x.env.find? p with
-      | some _ => true
-      | none => s == "_example" || under q
-
-def isNumberedProof (n : Name) : Bool :=
-  match n with
-  | .str _ s => s.startsWith "_proof_"
-  | _ => false
-
-/-- A proof that elaboration moved into a theorem of its own: left out in the reference, or one whose number depends on how
-many were. -/
-def isAside (reference : Import) (n : Name) : Bool :=
-  match reference.find n with
-  | some (.thmInfo v) => auxiliary reference n && (isNumberedProof n || v.value.hasSorry)
-  | _ => false
-
-/-- Whether `w` is `v` with something in the place of each `sorry`, and of each proof that stands aside. -/
-partial def fills (reference : Import) (v w : Expr) : Bool :=
-  if v == w then true
-  else match v.getAppFn with
-  | .const n _ =>
-    if n == `sorryAx || isAside reference n then true
-    else parts v w
-  | _ => parts v w
-where
-  parts (v w : Expr) : Bool :=
-    match v, w with
-    | .app f a, .app g b => fills reference f g && fills reference a b
-    | .lam _ t b _, .lam _ u c _ => fills reference t u && fills reference b c
-    | .forallE _ t b _, .forallE _ u c _ => fills reference t u && fills reference b c
-    | .letE _ t d b _, .letE _ u e c _ => fills reference t u && fills reference d e && fills reference b c
-    | .proj s i a, .proj r j b => s == r && i == j && fills reference a b
-    | _, _ => false
-
-/-- Without the place in the file that Lean writes into every `sorry`: a longer proof above moves it. -/
-partial def unplaced (e : Expr) : Expr :=
-  e.replace fun
-    | .app (.app (.app s (.forallE n (.const `Lean.Name us) t bi)) b) _ =>
-      if s.isConstOf `sorryAx then
-        some (.app (.app (.app s (.forallE n (.const `Lean.Name us) (unplaced t) bi)) b) (.const `Lean.Name.anonymous []))
-      else none
-    | _ => none
-
-/-- Proofs that the reference moved into theorems of their own, back in their places. -/
-partial def movedBack (reference : Import) (e : Expr) : Expr :=
-  e.replace fun
-    | .const n us =>
-      if isAside reference n then
-        match reference.find n with
-        | some (.thmInfo v) => some (movedBack reference (v.value.instantiateLevelParams v.levelParams us))
-        | _ => none
-      else none
-    | _ => none
-
-/-- Whether the candidate's type is the reference's with proofs in the place of `sorry`, where that has any: a structure's
-default, the proof that a recursion ends in the equation of its definition. The kernel says that they are proofs: it takes
-two of one statement for the same, and no two other things. -/
-def sameTypeFilled (reference x : Import) (r c : ConstantInfo) : Bool :=
-  if lengthOf r.levelParams != lengthOf c.levelParams then false
-  else
-    let v := unplaced (bare r.type)
-    let w := unplaced (inLevelsOf r c (bare c.type))
-    if v == w then true
-    else if !fills reference v w then false
-    else
-      let to := .forallE `x w (movedBack reference v) .default
-      let d : OpaqueVal :=
-        { name := `Turnstile.sameTypeFilled, levelParams := r.levelParams, type := to,
-          value := .lam `x w (.bvar 0) .default, isUnsafe := false, all := [`Turnstile.sameTypeFilled] }
-      match x.env.addDecl kernelOptions (.opaqueDecl d) none with
-      | .ok _ => true
-      | .error _ => false
-
-/-- Whether a constant of the reference means the same in the candidate, apart from its type. -/
-def sameMeaning (reference : Import) (r c : ConstantInfo) : Bool :=
-  match r, c with
-  | .thmInfo _, .thmInfo _ => true
-  | .axiomInfo _, .axiomInfo _ => true
-  | .opaqueInfo _, .opaqueInfo _ => true
-  | .defnInfo v, .defnInfo w => fills reference v.value (inLevelsOf r c w.value)
-  | .inductInfo v, .inductInfo w => v.numParams == w.numParams && v.all == w.all && v.ctors == w.ctors
-  | .ctorInfo v, .ctorInfo w => v.induct == w.induct && v.cidx == w.cidx
-  | _, _ => false
-
-/-- The first constant that the reference has too and that differs. Auxiliary proofs are nobody's statement. -/
-def firstChange (reference : Import) (rs : List ConstantInfo) (candidate : Import) : Option String :=
-  match rs with
-  | [] => none
-  | r :: rest =>
-    match candidate.env.find? r.name with
-    | none => firstChange reference rest candidate
-    | some c =>
-      if isAside reference r.name then firstChange reference rest candidate
-      else if !(sameType r c || sameTypeFilled reference candidate r c) then some (nameText r.name ++ " has another type than asked for")
-      else if !sameMeaning reference r c then some (nameText r.name ++ " has another meaning than asked for")
-      else firstChange reference rest candidate
 
 /-- How a judgement is made. -/
 structure Rules where
@@ -234,11 +97,6 @@ partial def reduced (e : Expr) : Expr :=
       let t := s.headBeta
       if t == s then none else some (reduced t)
     | _ => none
-
-def argumentsOf (e : Expr) (acc : List Expr) : List Expr :=
-  match e with
-  | .app f a => argumentsOf f (a :: acc)
-  | _ => acc
 
 /-- The body of `type` with its parameters given. -/
 def givenParams (type : Expr) (args : List Expr) : Expr :=
@@ -292,72 +150,120 @@ def isForbidden (x : Import) (forbidden : List Name) (n : Name) : Bool :=
       | some d => gives x c d
       | none => false) forbidden)
 
-def judgeJson (x : Import) (rules : Rules) (n : Name) (problem : Option String) : Json :=
+/-- Whether the kernel takes the type of an unsafe constant for a proposition, or not for a type at all. -/
+def mayBeProposition (x : Import) (c : ConstantInfo) : Bool :=
+  let prop := Declaration.opaqueDecl {
+    name := `Turnstile.proposition, levelParams := c.levelParams, type := .sort .zero, value := c.type, isUnsafe := false
+    all := [`Turnstile.proposition] }
+  match x.env.addDecl kernelOptions prop none with
+  | .ok _ => true
+  | .error _ => !isType x.env c.levelParams c.type kernelOptions none
+
+/-- The verdict on the candidate's `n`, which meets `asked`. -/
+def judgeJson (x : Import) (rules : Rules) (asked n : Name) (fault : Option Fault) : Json :=
   let r := restsOn x [n] {} { axioms := [], used := [] }
   let below := if rules.deep then reach x.env true r.used {} [] else r.used
   let bad := match rules.forbidden with
     | [] => []
     | ns => keep (isForbidden x ns) (reach x.env false r.used {} [])
+  let kind := match x.find n with
+    | some c => kindText c
+    | none => match x.hidden? n with
+      | some _ => "an unsafe constant"
+      | none => ""
   Json.mkObj [
-    ("name", Json.str (nameText (userName n))),
-    ("problem", match problem with | some p => Json.str p | none => Json.null),
+    ("asked", jarr (nameParts asked [])), ("name", jarr (nameParts n [])), ("kind", Json.str kind),
+    ("proposition", Json.bool (match x.hidden? n with | some c => mayBeProposition x c | none => false)),
+    ("problem", match fault with | some f => Json.str f.reason | none => Json.null),
+    ("judged", Json.bool (match fault with | some f => f.judged | none => true)),
     ("axioms", jnames (axiomsAmong x.env rules.deep below r.axioms)),
     ("premises", jnames (keep (isProved x.env) r.used)),
     ("forbidden", jnames bad)]
 
+/-- The first constant of `ns` that the candidate brought itself. -/
 def anyNew (x : Import) (ns : List Name) : Option Name :=
   match keep (fun n => x.addedNames.contains n) ns with
   | [] => none
   | n :: _ => some n
 
+/-- What is wrong with a constant apart from its statement: that it is not there, or was refused. -/
+def faultOf (x : Import) (n : Name) : Option Fault :=
+  match x.fault? n with
+  | some f => some f
+  | none => match x.hidden? n with
+    | some _ => some { reason := "unsafe: not checked, since it is unsafe or partial", judged := true }
+    | none => match x.find n, x.env.find? n with
+      | some _, _ => none
+      | none, some (.recInfo _) => none -- the kernel made it
+      | none, _ => some { reason := "statement: missing", judged := true }
+
 /-- Judge a proof of a library constant against that constant's own type. -/
 def judgeLibrary (whole : Environment) (x : Import) (rules : Rules) (n : Name) : Json :=
-  let problem := match x.problem with
-    | some p => some p
+  let fault := match faultOf x n with
+    | some f => some f
     | none =>
       match whole.find? n, x.find n with
       | some r, some (.thmInfo v) =>
-        if !sameType r (.thmInfo v) then some "statement: not the theorem asked for"
+        if !sameType r (.thmInfo v) then wrong "not the theorem asked for"
         else match anyNew x r.type.getUsedConstants.toList with
-          | some c => some ("statement: the proof brings its own " ++ nameText c)
+          | some c => wrong ("the proof brings its own " ++ nameText c)
           | none => none
-      | none, _ => some "statement: no such library theorem"
-      | _, _ => some "statement: no theorem of that name was proved"
-  judgeJson x rules n problem
+      | none, _ => wrong "no such library theorem"
+      | _, _ => wrong "no theorem of that name was proved"
+  judgeJson x rules n n fault
+where
+  wrong (why : String) : Option Fault := some { reason := "statement: " ++ why, judged := true }
 
-def isTheorem (c? : Option ConstantInfo) : Bool :=
-  match c? with
-  | some (.thmInfo _) => true
-  | _ => false
+/-- Something that the reference asks for, and the candidate's constants that may meet it, likeliest first. -/
+structure Obligation where
+  asked : Name
+  offered : List Name
 
-/-- What is wrong with the theorem `n`, apart from what it rests on. `any`: it may be a definition or an instance. -/
-def problemWith (x : Import) (reference : Option Import) (change : Option String) (any : Bool) (n : Name) :
-    Option String :=
-  match x.problem with
-  | some p => some p
-  | none =>
-    match x.find n with
-    | none => some "statement: no theorem of that name was proved"
-    | some c =>
-      if !any && !isTheorem (some c) then some "statement: not a theorem"
-      else match reference with
-      | none => none
-      | some r =>
-        match r.problem with
-        | some p => some ("statement: the reference itself is not accepted: " ++ p)
+def obligationsFrom (js : List Json) : List Obligation :=
+  match js with
+  | [] => []
+  | j :: rest =>
+    match rebuildNames [.arr (fromList (listField j "asked"))] with
+    | [asked] => { asked, offered := rebuildNames (listField j "offered") } :: obligationsFrom rest
+    | _ => obligationsFrom rest
+
+/-- The offer that meets an obligation, else the first that is left with what is wrong with it. -/
+def meet (c : Comparison) (o : Obligation) (taken : NameSet) : Option Name × Option Fault × Comparison :=
+  go c o.offered none
+where
+  go (c : Comparison) (ns : List Name) (first : Option (Name × Fault)) : Option Name × Option Fault × Comparison :=
+    match ns with
+    | [] => match first with
+      | some (n, f) => (some n, some f, c)
+      | none => (none, some { reason := "statement: missing", judged := true }, c)
+    | n :: rest =>
+      if taken.contains n then go c rest first
+      else match c.candidate.fault? n with
+        | some f => go c rest (first.or (some (n, f)))
         | none =>
-          match r.find n, change with
-          | none, _ => some "statement: the reference has no theorem of that name"
-          | some d, none =>
-            if any || isTheorem (some d) then none else some "statement: the reference has no theorem of that name"
-          | _, some p => some ("statement: " ++ p)
+          let (difference, c) := c.same o.asked n
+          match difference with
+          | none => (some n, none, c)
+          | some why => go c rest (first.or (some (n, { reason := "statement: " ++ why, judged := true })))
 
-/-- Judge the theorems `ns`, then the constants `also`. -/
-def judgeAll (x : Import) (rules : Rules) (reference : Option Import) (ns also : List Name) : List Json :=
-  let change := match reference with
-    | none => none
-    | some r => firstChange r r.added x
-  let judge := fun (any : Bool) (n : Name) => judgeJson x rules n (problemWith x reference change any n)
-  append (mapList (judge false) ns) (mapList (judge true) also)
+def judgeObligations (c : Comparison) (rules : Rules) (os : List Obligation) (taken : NameSet) (acc : List Json) : List Json :=
+  match os with
+  | [] => revOnto acc []
+  | o :: rest =>
+    let (met, fault, c) := meet c o taken
+    let n := met.getD o.asked
+    let fault := match fault with
+      | some f => some f
+      | none => match c.reference.fault? o.asked with
+        | some f => some { f with reason := "statement: the reference itself is not accepted: " ++ f.reason }
+        | none => none
+    judgeObligations c rules rest (taken.insert n) (judgeJson c.candidate rules o.asked n fault :: acc)
+
+/-- Judge what the reference asks for, then what the candidate adds. -/
+def judgeAll (x : Import) (rules : Rules) (reference : Option Import) (os : List Obligation) (added : List Name) : List Json :=
+  let asked := match reference with
+    | none => []
+    | some r => judgeObligations { reference := r, candidate := x, known := emptyTable } rules os {} []
+  append asked (mapList (fun n => judgeJson x rules n n (faultOf x n)) added)
 
 end Turnstile

@@ -45,6 +45,20 @@ def nameParts (n : Name) (acc : List Json) : List Json :=
   | .str p s => nameParts p (Json.str s :: acc)
   | .num p i => nameParts p (jnat i :: acc)
 
+def rebuildName (parts : List Json) (acc : Name) : Name :=
+  match parts with
+  | [] => acc
+  | .str s :: rest => rebuildName rest (.str acc s)
+  | .num n :: rest => rebuildName rest (.num acc n.mantissa.toNat)
+  | _ :: rest => rebuildName rest acc
+
+/-- Names given as lists of their parts, so that a part may hold a dot. -/
+def rebuildNames (ns : List Json) : List Name :=
+  match ns with
+  | [] => []
+  | .arr parts :: rest => rebuildName parts.toList .anonymous :: rebuildNames rest
+  | _ :: rest => rebuildNames rest
+
 def putName (x : Export) (n : Name) : Nat × Export :=
   match findName (x.names.bucket n.hash) n with
   | some i => (i, x)
@@ -172,134 +186,132 @@ def hintsCode (h : ReducibilityHints) : Int :=
 
 def jint (i : Int) : Json := Json.num { mantissa := i, exponent := 0 }
 
-def putConstructors (env : Environment) (x : Export) (ns : List Name) : List Json × Export :=
+/-- Where constants are looked up. -/
+abbrev Find := Name → Option ConstantInfo
+
+def putConstructors (find : Find) (x : Export) (ns : List Name) : List Json × Export :=
   match ns with
   | [] => ([], x)
   | n :: rest =>
-    match env.find? n with
+    match find n with
     | some c =>
       let (j, x) := putConstant x c.toConstantVal
-      let (js, x) := putConstructors env x rest
+      let (js, x) := putConstructors find x rest
       (jarr j :: js, x)
-    | none => putConstructors env x rest
+    | none => putConstructors find x rest
 
-def putInductives (env : Environment) (x : Export) (ns : List Name) : List Json × Export :=
+def putInductives (find : Find) (x : Export) (ns : List Name) : List Json × Export :=
   match ns with
   | [] => ([], x)
   | n :: rest =>
-    match env.find? n with
+    match find n with
     | some (.inductInfo v) =>
       let (j, x) := putConstant x v.toConstantVal
-      let (cs, x) := putConstructors env x v.ctors
-      let (js, x) := putInductives env x rest
+      let (cs, x) := putConstructors find x v.ctors
+      let (js, x) := putInductives find x rest
       (jarr (append j [jarr cs]) :: js, x)
-    | _ => putInductives env x rest
+    | _ => putInductives find x rest
 
 structure Walk where
   x : Export
   done : NameSet
 
-/-- Write `n` and, before it, all that it rests on, leaving out what `base` has. -/
-partial def walk (base env : Environment) (w : Walk) (n : Name) : Walk :=
+def startWalk : Walk := { x := emptyExport, done := {} }
+
+/-- Write `n` and, before it, all that it rests on, leaving out what `base` has. Unsafe and partial constants are written as data:
+nothing safe can rest on them, and the checker only compares them. -/
+partial def walk (base : Kernel.Environment) (find : Find) (w : Walk) (n : Name) : Walk :=
   if w.done.contains n then w
   else match base.find? n with
   | some _ => w
   | none =>
-    match env.find? n with
+    match find n with
     | none => w
-    | some c => walkConstant base env { w with done := w.done.insert n } c
+    | some c => walkConstant { w with done := w.done.insert n } c
 where
-  walkAll (base env : Environment) (w : Walk) (ns : List Name) : Walk :=
+  walkAll (w : Walk) (ns : List Name) : Walk :=
     match ns with
     | [] => w
-    | n :: rest => walkAll base env (walk base env w n) rest
-  uses (base env : Environment) (w : Walk) (e : Expr) : Walk := walkAll base env w e.getUsedConstants.toList
-  walkConstant (base env : Environment) (w : Walk) (c : ConstantInfo) : Walk :=
+    | n :: rest => walkAll (walk base find w n) rest
+  uses (w : Walk) (e : Expr) : Walk := walkAll w e.getUsedConstants.toList
+  valued (w : Walk) (kind : String) (v : ConstantVal) (value : Expr) (more : List Json) : Walk :=
+    let w := uses (uses w v.type) value
+    let (js, x) := putConstant w.x v
+    let (i, x) := putExpr x value
+    { w with x := pushDecl x (Json.str kind :: append js (jnat i :: more)) }
+  walkConstant (w : Walk) (c : ConstantInfo) : Walk :=
     match c with
     | .axiomInfo v =>
-      let w := uses base env w v.type
+      let w := uses w v.type
       let (js, x) := putConstant w.x v.toConstantVal
-      { w with x := pushDecl x (Json.str "axiom" :: js) }
-    | .thmInfo v =>
-      let w := uses base env (uses base env w v.type) v.value
-      let (js, x) := putConstant w.x v.toConstantVal
-      let (i, x) := putExpr x v.value
-      { w with x := pushDecl x (Json.str "theorem" :: append js [jnat i]) }
+      { w with x := pushDecl x (Json.str (if v.isUnsafe then "unsafe" else "axiom") :: js) }
+    | .thmInfo v => valued w "theorem" v.toConstantVal v.value []
     | .defnInfo v =>
-      let w := uses base env (uses base env w v.type) v.value
-      let (js, x) := putConstant w.x v.toConstantVal
-      let (i, x) := putExpr x v.value
-      let safe := match v.safety with
-        | .safe => true
-        | _ => false
-      { w with x := pushDecl x (Json.str "def" :: append js [jnat i, jint (hintsCode v.hints), Json.bool safe]) }
-    | .opaqueInfo v =>
-      let w := uses base env (uses base env w v.type) v.value
-      let (js, x) := putConstant w.x v.toConstantVal
-      let (i, x) := putExpr x v.value
-      { w with x := pushDecl x (Json.str "opaque" :: append js [jnat i, Json.bool (!v.isUnsafe)]) }
+      match v.safety with
+      | .safe => valued w "def" v.toConstantVal v.value [jint (hintsCode v.hints)]
+      | _ => valued w "unsafe" v.toConstantVal v.value []
+    | .opaqueInfo v => valued w (if v.isUnsafe then "unsafe" else "opaque") v.toConstantVal v.value []
     | .inductInfo v =>
       let w := markAll w v.all
-      let w := typesOf base env w v.all
-      let (js, x) := putInductives env w.x v.all
+      let w := typesOf w v.all
+      let (js, x) := putInductives find w.x v.all
       let (ls, x) := putNames x v.levelParams
-      { w with x := pushDecl x [Json.str "inductive", jarr ls, jnat v.numParams, Json.bool (!v.isUnsafe), jarr js] }
-    | .ctorInfo v => walk base env w v.induct
-    | .recInfo v => walkAll base env w v.all
+      { w with x := pushDecl x [Json.str (if v.isUnsafe then "unsafeInductive" else "inductive"), jarr ls, jnat v.numParams, jarr js] }
+    | .ctorInfo v => walk base find w v.induct
+    | .recInfo v => walkAll w v.all
     | .quotInfo _ => w
   markAll (w : Walk) (ns : List Name) : Walk :=
     match ns with
     | [] => w
     | n :: rest => markAll { w with done := w.done.insert n } rest
-  typesOf (base env : Environment) (w : Walk) (ns : List Name) : Walk :=
+  typesOf (w : Walk) (ns : List Name) : Walk :=
     match ns with
     | [] => w
     | n :: rest =>
-      match env.find? n with
+      match find n with
       | some (.inductInfo v) =>
-        let w := uses base env w v.type
-        typesOf base env (constructorsOf base env w v.ctors) rest
-      | _ => typesOf base env w rest
-  constructorsOf (base env : Environment) (w : Walk) (ns : List Name) : Walk :=
+        let w := uses w v.type
+        typesOf (constructorsOf w v.ctors) rest
+      | _ => typesOf w rest
+  constructorsOf (w : Walk) (ns : List Name) : Walk :=
     match ns with
     | [] => w
     | n :: rest =>
-      match env.find? n with
-      | some c => constructorsOf base env (uses base env { w with done := w.done.insert n } c.type) rest
-      | none => constructorsOf base env w rest
+      match find n with
+      | some c => constructorsOf (uses { w with done := w.done.insert n } c.type) rest
+      | none => constructorsOf w rest
 
-def exportRoots (base env : Environment) (w : Walk) (ns : List Name) : Walk :=
-  match ns with
+/-- Write `roots` and everything that they rest on. -/
+def exportRoots (base : Kernel.Environment) (find : Find) (w : Walk) (roots : List Name) : Walk :=
+  match roots with
   | [] => w
-  | n :: rest =>
-    -- Nothing safe can rest on an unsafe or partial constant; if something claims to, the walk meets it.
-    match env.find? n with
-    | some c => exportRoots base env (if c.isUnsafe || c.isPartial then w else walk base env w n) rest
-    | none => exportRoots base env w rest
+  | n :: rest => exportRoots base find (walk base find w n) rest
 
-/-- Entries for `roots` and everything new that they rest on. -/
-def exportConstants (base env : Environment) (roots : List Name) : Json :=
-  let w := exportRoots base env { x := emptyExport, done := {} } roots
-  Json.arr w.x.entries
+/-- `e` with `id` behind the constants that `own` says. -/
+def renamedIn (own : Name → Bool) (id : Nat) (e : Expr) : Expr :=
+  e.replace fun
+    | .const n us => if own n then some (.const (.num n id) us) else none
+    | _ => none
 
-/-- Names that elaboration added, in no particular order. -/
-def newConstants (env : Environment) : List Name := names (persistentPairs env.toKernelEnv.constants.map₂.root [])
-where
-  names (xs : List Name) : List Name := xs
-  persistentPairs (n : PersistentHashMap.Node Name ConstantInfo) (acc : List Name) : List Name :=
-    match n with
-    | .entries es => entries es.toList acc
-    | .collision ks _ _ => append ks.toList acc
-  entries (es : List (PersistentHashMap.Entry Name ConstantInfo (PersistentHashMap.Node Name ConstantInfo)))
-      (acc : List Name) : List Name :=
-    match es with
-    | [] => acc
-    | .entry k _ :: rest => entries rest (k :: acc)
-    | .ref n :: rest => entries rest (persistentPairs n acc)
-    | .null :: rest => entries rest acc
+/-- `c` under its name with `id` behind it. -/
+def renamedInfo (own : Name → Bool) (id : Nat) (c : ConstantInfo) : ConstantInfo :=
+  let e := renamedIn own id
+  let to := fun (v : ConstantVal) => { v with name := .num v.name id, type := e v.type : ConstantVal }
+  match c with
+  | .axiomInfo v => .axiomInfo { v with toConstantVal := to v.toConstantVal }
+  | .thmInfo v => .thmInfo { v with toConstantVal := to v.toConstantVal, value := e v.value }
+  | .defnInfo v => .defnInfo { v with toConstantVal := to v.toConstantVal, value := e v.value }
+  | .opaqueInfo v => .opaqueInfo { v with toConstantVal := to v.toConstantVal, value := e v.value }
+  | c => c
+
+/-- The name as its author wrote it: a private one without its module. -/
+def userName (n : Name) : Name :=
+  match privateToUserName? n with
+  | some u => u
+  | none => n
 
 /-- Run a whole script on an opened library theorem; its proof as a new theorem on top of the environment. -/
-def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : String) (heartbeats : Nat) :
+def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : String) (heartbeats : Nat) (inert : Bool) :
     IO (Except String Environment) := do
   match ← openLibrary s env c false with
   | .error e => return .error e
@@ -310,6 +322,7 @@ def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : S
       match parseTactic env t script with
       | .error e => return .error ("parse: " ++ e)
       | .ok stx =>
+        if inert && !isNil (notInert stx) then return .error "not inert"
         match ← applyTactic t st stx heartbeats false with
         | .failed _ m _ => return .error ("elaboration: " ++ m)
         | .ok core ms _ (_ :: _) _ =>

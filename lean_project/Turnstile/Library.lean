@@ -137,31 +137,6 @@ def importNames (is : List Lean.Import) : List Name :=
 
 def modulesOf (env : Environment) : List Name := env.allImportedModuleNames.toList
 
-def ppType (n : Name) (env : Environment) : MetaM String := do
-  match env.find? n with
-  | none => return ""
-  | some c =>
-    let f ← ppExpr c.type
-    return f.pretty
-
-/-- Run `x` on an environment, outside any theorem. -/
-def onEnvironment {α : Type} (env : Environment) (x : MetaM α) : IO (Except String α) := do
-  let t : Thm := {
-    name := `x, options := {}, currNamespace := .anonymous, openDecls := [], levels := [], root := default,
-    rootType := default, forms := ← IO.mkRef emptyTable, printer := ← newPrinter }
-  match ← runMeta x (← coreContext t 0) { env } {} with
-  | .ok (a, _, _) => return .ok a
-  | .error e => return .error e
-
-def ppTypes (env : Environment) (ns : List String) (acc : List Json) : IO (List Json) :=
-  match ns with
-  | [] => return revOnto acc []
-  | n :: rest => do
-    let text ← match ← onEnvironment env (ppType n.toName env) with
-      | .ok s => pure s
-      | .error _ => pure ""
-    ppTypes env rest (Json.str text :: acc)
-
 def moduleJson (env : Environment) (m : Name) : IO (Except String Json) := do
   match env.getModuleIdx? m with
   | none => return .error "no such module"
@@ -169,7 +144,7 @@ def moduleJson (env : Environment) (m : Name) : IO (Except String Json) := do
     match env.header.moduleData[idx.toNat]? with
     | none => return .error "no such module"
     | some d =>
-      match ← onEnvironment env (theoremsOf env (marksAmong d.entries.toList []) idx d.constants.toList) with
+      match ← onEnvironment env {} (theoremsOf env (marksAmong d.entries.toList []) idx d.constants.toList) with
       | .error e => return .error e
       | .ok cs => return .ok (Json.mkObj [("imports", jnames (importNames d.imports.toList)), ("theorems", jarr cs)])
 

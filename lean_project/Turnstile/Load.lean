@@ -1,4 +1,4 @@
-import Turnstile.Step
+import Turnstile.Text
 
 /-! Opening theorems: environments by their imports, source text with its `sorry`s, and library constants by name. -/
 
@@ -7,25 +7,6 @@ open Lean Meta Elab
 set_option compiler.small 0
 
 namespace Turnstile
-
-def importsOf (names : List String) : Array Import :=
-  fromList (mapList (fun n => ({ module := n.toName } : Import)) names)
-
-def findEnv (xs : List (String × Environment)) (key : String) : Option Environment :=
-  match xs with
-  | [] => none
-  | (k, env) :: rest => if k == key then some env else findEnv rest key
-
-/-- The environment of a list of imports, made once and kept. -/
-def environment (s : Server) (imports : List String) : IO Environment := do
-  let key := ",".intercalate imports
-  let known ← s.envs.get
-  match findEnv known key with
-  | some env => return env
-  | none =>
-    let env ← importModules (importsOf imports) {} 0 #[] false true
-    s.envs.set ((key, env) :: known)
-    return env
 
 /-- A `sorry` found in source text, with what is needed to go on from it. -/
 structure Hole where
@@ -77,72 +58,17 @@ structure Loaded where
   env : Environment
   holes : List Hole
   errors : List Json
-  fileMap : FileMap
-  /-- How many commands reach beyond the byte that was asked about. -/
-  beyond : Nat
 
-def messageJson (m : Message) : IO Json := do
-  let text ← m.data.toString
-  return Json.mkObj [("file", Json.str m.fileName), ("line", jnat m.pos.line), ("column", jnat m.pos.column),
-    ("m", Json.str text)]
-
-def errorsJson (ms : List Message) : IO (List Json) :=
-  match ms with
-  | [] => return []
-  | m :: rest =>
-    match m.severity with
-    | .error => do return (← messageJson m) :: (← errorsJson rest)
-    | _ => errorsJson rest
-
-/-- What elaboration found so far, last first. -/
-structure Found where
-  holes : List Hole
-  messages : List Message
-  /-- A byte of the text, and how many commands end behind it. -/
-  start : Nat := 0
-  beyond : Nat := 0
-
-def parserContext (cs : Command.State) : Parser.ParserModuleContext :=
-  match cs.scopes with
-  | [] => { env := cs.env, options := {} }
-  | scope :: _ =>
-    { env := cs.env, options := scope.opts, currNamespace := scope.currNamespace, openDecls := scope.openDecls }
-
-/-- Elaborate command by command. Lean's own loop would drop the parser's messages and each command's first environment. -/
-partial def commands (ictx : Parser.InputContext) (state : IO.Ref Frontend.State) (found : Found) : IO Found := do
-  let s ← state.get
-  let before := s.commandState.env
-  let (cmd, ps, parsed) := Parser.parseCommand ictx (parserContext s.commandState) s.parserState {}
-  state.set { s with parserState := ps, cmdPos := s.parserState.pos }
-  Frontend.elabCommandAtFrontend cmd { inputCtx := ictx } state
-  let s ← state.get
-  let cs := s.commandState
-  let messages := append (persistentList parsed.unreported) (persistentList cs.messages.unreported)
-  state.set { s with commandState := { cs with messages := {}, infoState := { cs.infoState with trees := {} } } }
-  let found : Found := {
-    holes := holesOfTrees before (persistentList cs.infoState.trees) found.holes
-    messages := revOnto messages found.messages
-    start := found.start
-    beyond := if ps.pos.byteIdx > found.start && !cmd.isOfKind `Lean.Parser.Command.eoi then found.beyond + 1 else found.beyond }
-  if Parser.isTerminalCommand cmd then return found else commands ictx state found
-
-/-- The state before the first command of a file. -/
-def startOf (env : Environment) (heartbeats : Nat) (trees : Bool) : IO (IO.Ref Frontend.State) := do
-  let opts : Options := (({} : Options).setBool `Elab.async false).setNat `maxHeartbeats heartbeats
-  -- As in a `noncomputable section`: nothing here is run, and the embedded library lacks what compiled code needs.
-  let scope : Command.Scope := { header := "", opts, isNoncomputable := true }
-  let cs := Command.mkState env {} opts
-  let cs := { cs with scopes := [scope], infoState := { cs.infoState with enabled := trees } }
-  IO.mkRef { commandState := cs, parserState := {}, cmdPos := 0 }
-
-/-- Elaborate source text (no header) on top of an environment. `start`: the byte that `beyond` is about. -/
-def elaborate (env : Environment) (source : String) (fileName : String) (heartbeats start : Nat) : IO Loaded := do
-  let ictx := inputOf source fileName
+/-- Elaborate source text (no header) on top of an environment, and find its `sorry`s. -/
+def elaborate (env : Environment) (source : String) (fileName : String) (heartbeats : Nat) : IO Loaded := do
   let state ← startOf env heartbeats true
-  let found ← commands ictx state { holes := [], messages := [], start }
-  let errors ← errorsJson (revOnto found.messages [])
-  return {
-    env := (← state.get).commandState.env, holes := revOnto found.holes [], errors, fileMap := ictx.fileMap, beyond := found.beyond }
+  let found ← IO.mkRef ([] : List Hole)
+  let messages ← IO.mkRef ([] : List Message)
+  commands {} (inputOf source fileName) state 0 fun d => do
+    found.set (holesOfTrees d.before d.trees (← found.get))
+    messages.set (revOnto d.messages (← messages.get))
+  let errors ← errorsJson (revOnto (← messages.get) [])
+  return { env := (← state.get).commandState.env, holes := revOnto (← found.get) [], errors }
 
 def levelsOf (env : Environment) (n? : Option Name) : List Name :=
   match n? with
@@ -268,5 +194,30 @@ def openLibrary (s : Server) (env : Environment) (c : ConstantInfo) (withConstan
       match ← storeGroups s thm t core ms { levelNames := c.levelParams } [g] withConstants with
       | .error e => return .error e
       | .ok fields => return .ok (thm, fields)
+
+def ppType (n : Name) (env : Environment) : MetaM String := do
+  match env.find? n with
+  | none => return ""
+  | some c =>
+    let f ← ppExpr c.type
+    return f.pretty
+
+/-- Run `x` on an environment, outside any theorem. -/
+def onEnvironment {α : Type} (env : Environment) (options : Options) (x : MetaM α) : IO (Except String α) := do
+  let t : Thm := {
+    name := `x, options, currNamespace := .anonymous, openDecls := [], levels := [], root := default,
+    rootType := default, forms := ← IO.mkRef emptyTable, printer := ← newPrinter }
+  match ← runMeta x (← coreContext t 0) { env } {} with
+  | .ok (a, _, _) => return .ok a
+  | .error e => return .error e
+
+def ppTypes (env : Environment) (ns : List Name) (acc : List Json) : IO (List Json) :=
+  match ns with
+  | [] => return revOnto acc []
+  | n :: rest => do
+    let text ← match ← onEnvironment env (({} : Options).setBool `pp.numericTypes true) (ppType n env) with
+      | .ok s => pure s
+      | .error _ => pure ""
+    ppTypes env rest (Json.str text :: acc)
 
 end Turnstile

@@ -1,4 +1,5 @@
 import Turnstile.Library
+import Turnstile.Declare
 
 /-! The server's loop: one JSON request a line in, one JSON answer a line out, each answer behind the secret prefix that
 the first line of input named, so that nothing a tactic prints can pass for an answer. -/
@@ -18,13 +19,9 @@ def withoutNewline (s : String) : String :=
 just begun: that one is done again. -/
 partial def watched (s : Server) (n ms : Nat) (act : IO (List (String × Json))) : IO (List (String × Json)) := do
   let began ← IO.monoMsNow
-  s.clock.late.set false
-  s.clock.limit.set ms
-  s.clock.step.set n
+  s.clock.begin n ms
   let fields ← try act catch e => pure (failure "error" (toString e))
-  s.clock.step.set 0
-  let late ← s.clock.late.get
-  s.clock.late.set false
+  let late ← s.clock.stop
   match late, fields with
   | true, ("s", Json.str "ok") :: _ => return fields
   | true, _ =>
@@ -58,23 +55,12 @@ def toNames (ns : List String) : List Name :=
   | [] => []
   | n :: rest => n.toName :: toNames rest
 
-/-- Names given as lists of their parts, so that a part may hold a dot. -/
-def rebuildNames (ns : List Json) : List Name :=
-  match ns with
-  | [] => []
-  | .arr parts :: rest => rebuildName parts.toList .anonymous :: rebuildNames rest
-  | _ :: rest => rebuildNames rest
-
-def notIn (env : Environment) (ns acc : List Name) : List Name :=
-  match ns with
-  | [] => acc
-  | n :: rest =>
-    match env.find? n with
-    | some _ => notIn env rest acc
-    | none => notIn env rest (n :: acc)
-
 def rulesOf (j : Json) : Rules :=
   { deep := boolField j "deep", forbidden := toNames (strings (listField j "forbidden")) }
+
+def judgeOf (s : Server) (j : Json) : Judge :=
+  { clock := s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip")
+    announce := fun n => s.send (Json.mkObj [("at", jnat n)]) }
 
 def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
   let withConstants := boolField j "constants"
@@ -97,7 +83,7 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     match ← environmentOf s j heartbeats with
     | .error errors => return [("ok", Json.bool true), ("errors", jarr errors), ("holes", jarr [])]
     | .ok env =>
-      let l ← elaborate env (strField j "source") (strField j "file") heartbeats 0
+      let l ← elaborate env (strField j "source") (strField j "file") heartbeats
       let hs ← openHoles s l.env l.holes withConstants
       return [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
   | "library" =>
@@ -117,44 +103,37 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     match ← moduleJson whole (strField j "module").toName with
     | .error e => return [("error", Json.str e)]
     | .ok m => return [("ok", Json.bool true), ("module", m)]
-  | "types" =>
-    let whole ← environment s (strings (listField j "whole"))
-    let ts ← ppTypes whole (strings (listField j "names")) []
-    return [("ok", Json.bool true), ("types", jarr ts)]
   | "prove_library" =>
     let whole ← environment s (strings (listField j "whole"))
     let env ← environment s (strings (listField j "imports"))
     match whole.find? (strField j "name").toName with
     | none => return [("error", Json.str "no such constant")]
     | some c =>
-      match ← proveLibrary s env c (strField j "script") (natField j "heartbeats" 0) with
+      match ← proveLibrary s env c (strField j "script") (natField j "heartbeats" 0) (boolField j "inert") with
       | .error e => return [("error", Json.str e)]
-      | .ok new => return [("ok", Json.bool true), ("entries", exportConstants env new [c.name])]
-  | "export" =>
-    let heartbeats := natField j "heartbeats" 200000
-    match ← environmentOf s j heartbeats with
-    | .error errors => return [("ok", Json.bool true), ("errors", jarr errors), ("entries", jarr []), ("own", jarr [])]
-    | .ok before =>
-      let l ← elaborate before (strField j "source") (strField j "file") heartbeats (natField j "start" 0)
-      let roots := match j.getObjVal? "roots" with
-        | .ok (.arr ns) => rebuildNames ns.toList
-        | _ => notIn before (newConstants l.env) []
-      let env ← environment s (strings (listField j "imports"))
-      return [("ok", Json.bool true), ("errors", jarr l.errors), ("beyond", jnat l.beyond), ("entries", exportConstants env l.env roots),
-        ("own", jarr (mapList (fun n => jarr (nameParts n [])) roots))]
+      | .ok new =>
+        let w := exportRoots env.toKernelEnv new.toKernelEnv.find? startWalk [c.name]
+        return [("ok", Json.bool true), ("entries", Json.arr w.x.entries)]
+  | "declare" => declare s j
+  | "types" =>
+    match ← s.last.get with
+    | none => return [("ok", Json.bool true), ("types", jarr [])]
+    | some env => return [("ok", Json.bool true), ("types", jarr (← ppTypes env (rebuildNames (listField j "names")) []))]
   | "check_library" =>
     let whole ← environment s (strings (listField j "whole"))
     let env ← environment s (strings (listField j "imports"))
-    let x := replay env.toKernelEnv (listField j "entries")
+    let x ← replay (judgeOf s j) env.toKernelEnv (listField j "entries")
     return [("ok", Json.bool true), ("verdict", judgeLibrary whole x (rulesOf j) (strField j "name").toName)]
   | "check" =>
-    let env ← environment s (strings (listField j "imports"))
-    let x := replay env.toKernelEnv (listField j "entries")
-    let reference := match j.getObjVal? "reference" with
-      | .ok (.arr es) => some (replay env.toKernelEnv es.toList)
-      | _ => none
-    let named := fun field => rebuildNames (listField j field)
-    return [("ok", Json.bool true), ("verdicts", jarr (judgeAll x (rulesOf j) reference (named "roots") (named "also")))]
+    let env := (← environment s (strings (listField j "imports"))).toKernelEnv
+    -- First, while nothing is announced: a reference that ends the process is no fault of a candidate's declaration.
+    let reference ← match j.getObjVal? "reference" with
+      | .ok (.arr es) => pure (some (← replay { judgeOf s j with skip := [], announce := fun _ => return () } env es.toList))
+      | _ => pure none
+    let x ← replay (judgeOf s j) env (listField j "entries")
+    (judgeOf s j).announce x.count
+    let verdicts := judgeAll x (rulesOf j) reference (obligationsFrom (listField j "obligations")) (rebuildNames (listField j "added"))
+    return [("ok", Json.bool true), ("verdicts", jarr verdicts)]
   | other => return [("error", Json.str s!"unknown command {other}")]
 
 /-- The next line. The embedded Lean may report the end of input between two reads of a pipe, in a line and between lines:
@@ -198,7 +177,7 @@ unsafe def Turnstile.serve : IO Unit := do
   let out ← IO.getStdout
   let nonce := Turnstile.withoutNewline (← input.getLine)
   let s : Turnstile.Server := {
-    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [], out, nonce, clock := ← Turnstile.newClock }
+    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [], last := ← IO.mkRef none, out, nonce, clock := ← Turnstile.newClock }
   s.send (Json.mkObj [("ready", Json.str Lean.versionString)])
   Turnstile.loop s input
 

@@ -31,19 +31,20 @@ def endings (scopes : List Command.Scope) (acc : String) : String :=
   | [_] => acc
   | s :: rest => endings rest (acc ++ "end " ++ (if s.header.isEmpty then "" else nameText (.mkSimple s.header)) ++ "\n")
 
-/-- Text of ours among a file's: its errors are the file's. -/
-def further (text file : String) (state : IO.Ref Frontend.State) (found : Found) : IO Found := do
+/-- Elaborate `text`, which goes on where `state` is. -/
+def further (text file : String) (state : IO.Ref Frontend.State) (messages : IO.Ref (List Message)) : IO Unit := do
   let s ← state.get
   state.set { s with parserState := {}, cmdPos := 0 }
-  commands (inputOf text file) state found
+  commands {} (inputOf text file) state 0 fun d => do messages.set (revOnto d.messages (← messages.get))
 
 /-- The environment behind a module, or its errors. A section around it takes back what is local to a file. -/
 def elaborateModule (env : Environment) (m : Source) (heartbeats : Nat) : IO (Except (List Json) Environment) := do
   let state ← startOf (env.setMainModule m.module) heartbeats false
-  let found ← further "section «this file»" m.file state { holes := [], messages := [] }
-  let found ← further m.text m.file state found
-  let found ← further (endings (← state.get).commandState.scopes "") m.file state found
-  match ← errorsJson (revOnto found.messages []) with
+  let messages ← IO.mkRef ([] : List Message)
+  further "section «this file»" m.file state messages
+  further m.text m.file state messages
+  further (endings (← state.get).commandState.scopes "") m.file state messages
+  match ← errorsJson (revOnto (← messages.get) []) with
   | [] => return .ok (← state.get).commandState.env
   | errors => return .error errors
 

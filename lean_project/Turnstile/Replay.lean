@@ -1,6 +1,7 @@
-import Turnstile.Export
+import Turnstile.Guard
 
-/-! The checker's first half: rebuild exported constants on a clean environment, each through the kernel.
+/-! The checker's first half: rebuild exported constants on a clean environment, each through the guard and the kernel. A declaration
+that is refused, or could not be judged, costs itself and what rests on it.
 
 This runs in a process that never elaborates anybody's text: all it reads is data. -/
 
@@ -10,16 +11,40 @@ set_option compiler.small 0
 
 namespace Turnstile
 
+/-- Why a constant does not count. -/
+structure Fault where
+  reason : String
+  /-- False: it could not be judged, for lack of time or memory. -/
+  judged : Bool
+
 structure Import where
   names : Array Name
   levels : Array Level
   exprs : Array Expr
   env : Kernel.Environment
-  /-- What was added, newest first, with the constructors of inductive types. -/
+  /-- What the kernel accepted, newest first, with the constructors of inductive types. -/
   added : List ConstantInfo
   addedNames : NameSet
-  /-- The first thing that went wrong. -/
-  problem : Option String
+  faults : Table (Name × Fault)
+  /-- Unsafe and partial constants: never declared, since nothing safe can rest on them. -/
+  hidden : Table (Name × ConstantInfo)
+  /-- How many declarations were read. -/
+  count : Nat
+
+/-- What a replay needs besides the entries. -/
+structure Judge where
+  clock : Clock
+  ms : Nat
+  skip : List Nat
+  announce : Nat → IO Unit
+
+def findIn {α : Type} (b : List (UInt64 × (Name × α))) (n : Name) : Option α :=
+  match b with
+  | [] => none
+  | (_, (m, a)) :: rest => if m == n then some a else findIn rest n
+
+def Import.fault? (x : Import) (n : Name) : Option Fault := findIn (x.faults.bucket n.hash) n
+def Import.hidden? (x : Import) (n : Name) : Option ConstantInfo := findIn (x.hidden.bucket n.hash) n
 
 def natOf (j : Json) : Nat :=
   match j with
@@ -31,26 +56,22 @@ def intOf (j : Json) : Int :=
   | .num n => n.mantissa
   | _ => 0
 
-def rebuildName (parts : List Json) (acc : Name) : Name :=
-  match parts with
-  | [] => acc
-  | .str s :: rest => rebuildName rest (.str acc s)
-  | .num n :: rest => rebuildName rest (.num acc n.mantissa.toNat)
-  | _ :: rest => rebuildName rest acc
+/-- An index; past the end of everything where it is none. -/
+def indexOf (j : Json) : Nat :=
+  match j with
+  | .num n => if n.exponent == 0 && n.mantissa >= 0 then n.mantissa.toNat else 0xffffffff
+  | _ => 0xffffffff
 
-def Import.name (x : Import) (j : Json) : Name := x.names[natOf j]?.getD .anonymous
-def Import.level (x : Import) (j : Json) : Level := x.levels[natOf j]?.getD .zero
-def Import.expr (x : Import) (j : Json) : Expr := x.exprs[natOf j]?.getD (.bvar 0)
+/-- What stands where an entry makes no sense: no declaration may hold it. -/
+def noExpr : Expr := .mvar ⟨`none⟩
+def noLevel : Level := .mvar ⟨`none⟩
 
-def Import.nameList (x : Import) (js : List Json) : List Name :=
-  match js with
-  | [] => []
-  | j :: rest => x.name j :: x.nameList rest
+def Import.name (x : Import) (j : Json) : Name := x.names[indexOf j]?.getD .anonymous
+def Import.level (x : Import) (j : Json) : Level := x.levels[indexOf j]?.getD noLevel
+def Import.expr (x : Import) (j : Json) : Expr := x.exprs[indexOf j]?.getD noExpr
 
-def Import.levelList (x : Import) (js : List Json) : List Level :=
-  match js with
-  | [] => []
-  | j :: rest => x.level j :: x.levelList rest
+def Import.nameList (x : Import) (js : List Json) : List Name := mapList x.name js
+def Import.levelList (x : Import) (js : List Json) : List Level := mapList x.level js
 
 def binderOf (n : Nat) : BinderInfo :=
   match n with
@@ -59,78 +80,128 @@ def binderOf (n : Nat) : BinderInfo :=
   | 3 => .instImplicit
   | _ => .default
 
-def Import.fail (x : Import) (why : String) : Import :=
-  match x.problem with
-  | some _ => x
-  | none => { x with problem := some why }
-
-def natOfDigits (s : String) : Nat :=
-  match s.toNat? with
-  | some n => n
-  | none => 0
-
 def Import.pushExpr (x : Import) (e : Expr) : Import := { x with exprs := x.exprs.push e }
+def Import.pushLevel (x : Import) (l : Level) : Import := { x with levels := x.levels.push (if alwaysZero l then .zero else l) }
+def Import.pushName (x : Import) (n : Name) : Import :=
+  { x with names := x.names.push (if hasString (rootOf n) kernelRoots then .anonymous else n) }
 
 def readLevel (x : Import) (parts : List Json) : Import :=
   match parts with
-  | [.str "z"] => { x with levels := x.levels.push .zero }
-  | [.str "s", a] => { x with levels := x.levels.push (.succ (x.level a)) }
-  | [.str "m", a, b] => { x with levels := x.levels.push (.max (x.level a) (x.level b)) }
-  | [.str "i", a, b] => { x with levels := x.levels.push (.imax (x.level a) (x.level b)) }
-  | [.str "p", n] => { x with levels := x.levels.push (.param (x.name n)) }
-  | _ => x.fail "kernel: a universe level was left open"
+  | [.str "z"] => x.pushLevel .zero
+  | [.str "s", a] => x.pushLevel (.succ (x.level a))
+  | [.str "m", a, b] => x.pushLevel (.max (x.level a) (x.level b))
+  | [.str "i", a, b] => x.pushLevel (.imax (x.level a) (x.level b))
+  | [.str "p", n] => x.pushLevel (.param (x.name n))
+  | _ => { x with levels := x.levels.push noLevel }
 
 def readExpr (x : Import) (parts : List Json) : Import :=
   match parts with
-  | [.str "b", i] => x.pushExpr (.bvar (natOf i))
+  | [.str "b", i] => x.pushExpr (.bvar (indexOf i))
   | [.str "s", l] => x.pushExpr (.sort (x.level l))
   | [.str "c", n, .arr ls] => x.pushExpr (.const (x.name n) (x.levelList ls.toList))
   | [.str "a", f, a] => x.pushExpr (.app (x.expr f) (x.expr a))
   | [.str "L", n, bi, t, b] => x.pushExpr (.lam (x.name n) (x.expr t) (x.expr b) (binderOf (natOf bi)))
   | [.str "P", n, bi, t, b] => x.pushExpr (.forallE (x.name n) (x.expr t) (x.expr b) (binderOf (natOf bi)))
   | [.str "Z", n, t, v, b, .bool nd] => x.pushExpr (.letE (x.name n) (x.expr t) (x.expr v) (x.expr b) nd)
-  | [.str "j", n, i, b] => x.pushExpr (.proj (x.name n) (natOf i) (x.expr b))
-  | [.str "t", .str s] => x.pushExpr (.lit (.natVal (natOfDigits s)))
+  | [.str "j", n, i, b] => x.pushExpr (.proj (x.name n) (indexOf i) (x.expr b))
+  | [.str "t", .str s] => x.pushExpr (match s.toNat? with | some n => .lit (.natVal n) | none => noExpr)
   | [.str "u", .str s] => x.pushExpr (.lit (.strVal s))
-  | _ => x.fail "kernel: the proof has a hole"
+  | _ => x.pushExpr noExpr
+
+/-- Record why `ns` do not count. -/
+def Import.refuse (x : Import) (ns : List Name) (f : Fault) : Import :=
+  match ns with
+  | [] => x
+  | n :: rest => { x with faults := x.faults.insert n.hash (n, f) : Import }.refuse rest f
+
+def refusal (why : String) : Fault := { reason := "kernel: " ++ why, judged := true }
+
+def Import.note (x : Import) (ns : List Name) : Import :=
+  match ns with
+  | [] => x
+  | n :: rest =>
+    match x.env.find? n with
+    | some c => { x with added := c :: x.added, addedNames := x.addedNames.insert n : Import }.note rest
+    | none => x.note rest
+
+/-- The first of `ns` that does not count, and why. -/
+def Import.firstFault (x : Import) (ns : List Name) : Option (Name × Fault) :=
+  match ns with
+  | [] => none
+  | n :: rest => match x.fault? n with
+    | some f => some (n, f)
+    | none => match x.hidden? n with
+      | some _ => some (n, { reason := "unsafe: " ++ nameText (userName n) ++ " is unsafe or partial", judged := true })
+      | none => x.firstFault rest
+
+def constantsOf (es : List Expr) : List Name :=
+  match es with
+  | [] => []
+  | e :: rest => append e.getUsedConstants.toList (constantsOf rest)
+
+/-- What becomes of `what`, which rests on `n`. What elaboration made for it is a part of itself. -/
+def restingOn (what n : Name) (f : Fault) : Fault :=
+  match f.reason.splitOn ": " with
+  | kind :: rest =>
+    if kind == "unsafe" || what.isPrefixOf n || containsSub f.reason "rests on" then f
+    else { f with reason := kind ++ ": rests on " ++ nameText (userName n) ++ ": " ++ ": ".intercalate rest }
+  | [] => f
+
+/-- The kernel evaluates or believes these by compiled code. It gets no declaration that mentions one. -/
+def compiledEvaluation : List Name :=
+  [`Lean.reduceBool, `Lean.reduceNat, `Lean.ofReduceBool, `Lean.ofReduceNat, `Lean.trustCompiler]
+
+/-- The kernel's refusal in words. `what`: the declaration. -/
+def kernelFault (what : Name) (e : Kernel.Exception) : Fault :=
+  match e with
+  | .unknownConstant _ n => refusal (nameText (userName n) ++ " is not declared")
+  | .deterministicTimeout => { reason := "time: the kernel ran over its limit", judged := false }
+  | .excessiveMemory => { reason := "memory: the kernel ran over its limit", judged := false }
+  | .deepRecursion => { reason := "memory: the kernel's recursion went too deep", judged := false }
+  | .interrupted => { reason := "time: the kernel ran over its limit", judged := false }
+  | _ => refusal ("the kernel refuses " ++ nameText (userName what))
 
 def kernelOptions : Options := ({} : Options).set `maxHeartbeats (0 : Nat)
 
-def Import.note (x : Import) (c : ConstantInfo) : Import :=
-  { x with added := c :: x.added, addedNames := x.addedNames.insert c.name }
-
-/-- Names that the kernel knows by heart: it computes with them whatever their definitions say, or the allowed axioms are called so.
-Where `Init` is imported they are taken; a file that starts with `prelude` could make them mean what it likes. -/
-def kernelNames : List Name :=
-  [`Nat, `Nat.zero, `Nat.succ, `Nat.add, `Nat.sub, `Nat.mul, `Nat.div, `Nat.mod, `Nat.gcd, `Nat.beq, `Nat.ble, `Nat.land,
-   `Nat.lor, `Nat.xor, `Nat.shiftLeft, `Nat.shiftRight, `Nat.pow, `Nat.log2, `Bool, `Bool.true, `Bool.false, `Char,
-   `Char.ofNat, `String, `String.mk, `String.ofList, `List, `List.nil, `List.cons, `Eq, `Eq.refl, `Quot, `Quot.mk, `Quot.lift,
-   `Quot.ind, `Quot.sound, `propext, `Classical.choice, `Lean.reduceBool, `Lean.reduceNat, `Lean.ofReduceBool,
-   `Lean.ofReduceNat, `Lean.trustCompiler, `sorryAx]
-
-/-- Fail where one of `ns` is the kernel's. -/
-def Import.notKernels (x : Import) (ns : List Name) : Import :=
-  match keep (fun n => hasName n kernelNames) ns with
-  | [] => x
-  | n :: _ => x.fail ("kernel: " ++ nameText n ++ " may not be declared: the kernel has a meaning of its own for it")
-
-/-- Send one declaration through the kernel. -/
-def Import.add (x : Import) (what : Name) (d : Declaration) (c : Option ConstantInfo) : Import :=
-  let x := match x.env.find? what with
-    | some _ => x
-    | none => x.notKernels [what]
-  match x.problem with
-  | some _ => x
+/-- Send a declaration of the constants `ns` through the guard and the kernel. -/
+def Import.add (x : Import) (j : Judge) (ns : List Name) (d : Declaration) : IO Import := do
+  let what := match ns with | n :: _ => n | [] => .anonymous
+  let taken := keep (fun n => n.isAnonymous || hasName n kernelNames || match x.env.find? n with | some _ => true | none => false) ns
+  match taken with
+  | n :: _ =>
+    let why := match x.env.find? n with
+      | some _ => nameText (userName n) ++ " is declared again"
+      | none => nameText n ++ " may not be declared: the kernel has a meaning of its own for it"
+    return x.refuse ns (refusal why)
+  | [] =>
+  if anyOf (fun n => n == x.count) j.skip then
+    return x.refuse ns { reason := "time: it ended the checker, by time or memory", judged := false }
+  let used := constantsOf (typesAndValues d)
+  if anyOf (fun n => hasName n compiledEvaluation) used then
+    return x.refuse ns { reason := "axiom: Lean.trustCompiler (compiled evaluation)", judged := true }
+  match x.firstFault used with
+  | some (n, f) => return x.refuse ns (restingOn what n f)
   | none =>
-    match x.env.find? what with
-    | some _ => x.fail ("kernel: " ++ nameText what ++ " is declared again")
+  match guardBefore x.env d with
+  | some why => return x.refuse ns (refusal why)
+  | none =>
+  j.announce x.count
+  j.clock.begin (x.count + 1) j.ms
+  match x.env.addDecl kernelOptions d (some j.clock.token) with
+  | .error e =>
+    let _ ← j.clock.stop
+    return x.refuse ns (kernelFault what e)
+  | .ok env =>
+    let bad := match d with
+      | .inductDecl _ _ ts _ => guardInductive env ts kernelOptions (some j.clock.token)
+      | _ => none
+    match bad with
+    | some why =>
+      let late ← j.clock.stop
+      return x.refuse ns (if late then kernelFault what .interrupted else refusal why)
     | none =>
-      match x.env.addDecl kernelOptions d none with
-      | .error _ => x.fail ("kernel: the kernel refuses " ++ nameText what)
-      | .ok env =>
-        match c with
-        | some c => { x with env }.note c
-        | none => { x with env }
+      let _ ← j.clock.stop
+      return { x with env }.note ns
 
 def hintsOf (i : Int) : ReducibilityHints :=
   if i == -1 then .opaque else if i == -2 then .abbrev else .regular i.toNat.toUInt32
@@ -154,73 +225,72 @@ def inductivesFrom (x : Import) (js : List Json) : List InductiveType :=
     | _ => inductivesFrom x rest
   | _ :: rest => inductivesFrom x rest
 
-/-- Names of an inductive block's types and constructors. -/
-def inductiveNames (ts : List InductiveType) : List Name :=
-  match ts with
-  | [] => []
-  | t :: rest => t.name :: append (mapList (fun c => c.name) t.ctors) (inductiveNames rest)
+/-- Keep an unsafe or partial constant as data. -/
+def Import.hide (x : Import) (n : Name) (c : ConstantInfo) : Import := { x with hidden := x.hidden.insert n.hash (n, c) }
 
-def noteAll (x : Import) (ns : List Name) : Import :=
-  match ns with
-  | [] => x
-  | n :: rest =>
-    match x.env.find? n with
-    | some c => noteAll (x.note c) rest
-    | none => noteAll x rest
-
-/-- Remember an inductive block's types and constructors as the kernel made them. -/
-def noteInductives (x : Import) (ts : List InductiveType) : Import :=
+def hideAll (x : Import) (ts : List InductiveType) (ls : List Name) : Import :=
   match ts with
   | [] => x
-  | t :: rest => noteInductives (noteAll (noteAll x [t.name]) (mapList (fun c => c.name) t.ctors)) rest
+  | t :: rest =>
+    let hide := fun (x : Import) (n : Name) (type : Expr) => x.hide n (.axiomInfo { name := n, levelParams := ls, type, isUnsafe := true })
+    let rec ctors (x : Import) (cs : List Constructor) : Import :=
+      match cs with
+      | [] => x
+      | c :: more => ctors (hide x c.name c.type) more
+    hideAll (ctors (hide x t.name t.type) t.ctors) rest ls
 
-def readDecl (x : Import) (parts : List Json) : Import :=
+def readDecl (x : Import) (j : Judge) (parts : List Json) : IO Import :=
   match parts with
   | [.str "axiom", n, .arr ls, t] =>
     let v : AxiomVal := { name := x.name n, levelParams := x.nameList ls.toList, type := x.expr t, isUnsafe := false }
-    x.add v.name (.axiomDecl v) (some (.axiomInfo v))
+    x.add j [v.name] (.axiomDecl v)
   | [.str "theorem", n, .arr ls, t, e] =>
-    let v : TheoremVal :=
-      { name := x.name n, levelParams := x.nameList ls.toList, type := x.expr t, value := x.expr e }
-    x.add v.name (.thmDecl v) (some (.thmInfo v))
-  | [.str "def", n, .arr ls, t, e, h, .bool safe] =>
+    let v : TheoremVal := { name := x.name n, levelParams := x.nameList ls.toList, type := x.expr t, value := x.expr e }
+    x.add j [v.name] (.thmDecl v)
+  | [.str "def", n, .arr ls, t, e, h] =>
     let v : DefinitionVal :=
       { name := x.name n, levelParams := x.nameList ls.toList, type := x.expr t, value := x.expr e,
         hints := hintsOf (intOf h), safety := .safe }
-    if safe then x.add v.name (.defnDecl v) (some (.defnInfo v))
-    else x.fail ("unsafe: " ++ nameText v.name ++ " is unsafe or partial")
-  | [.str "opaque", n, .arr ls, t, e, .bool safe] =>
+    x.add j [v.name] (.defnDecl v)
+  | [.str "opaque", n, .arr ls, t, e] =>
     let v : OpaqueVal :=
       { name := x.name n, levelParams := x.nameList ls.toList, type := x.expr t, value := x.expr e, isUnsafe := false }
-    if safe then x.add v.name (.opaqueDecl v) (some (.opaqueInfo v))
-    else x.fail ("unsafe: " ++ nameText v.name ++ " is unsafe")
-  | [.str "inductive", .arr ls, np, .bool safe, .arr ts] =>
-    let types := inductivesFrom x ts.toList
-    match types with
-    | [] => x.fail "kernel: an inductive block is empty"
-    | t :: _ =>
-      if safe then
-        noteInductives ((x.notKernels (inductiveNames types)).add t.name (.inductDecl (x.nameList ls.toList) (natOf np) types false) none) types
-      else x.fail ("unsafe: " ++ nameText t.name ++ " is unsafe")
-  | _ => x.fail "kernel: an unknown kind of declaration"
+    x.add j [v.name] (.opaqueDecl v)
+  | [.str "inductive", .arr ls, np, .arr ts] =>
+    match inductivesFrom x ts.toList with
+    | [] => return x
+    | types => x.add j (inductiveNames types) (.inductDecl (x.nameList ls.toList) (natOf np) types false)
+  | .str "unsafe" :: n :: .arr ls :: t :: value =>
+    let name := x.name n
+    let v : DefinitionVal :=
+      { name, levelParams := x.nameList ls.toList, type := x.expr t, hints := .opaque, safety := .unsafe
+        value := match value with | e :: _ => x.expr e | [] => noExpr }
+    return x.hide name (.defnInfo v)
+  | [.str "unsafeInductive", .arr ls, _, .arr ts] => return hideAll x (inductivesFrom x ts.toList) (x.nameList ls.toList)
+  | _ => return x
 
-def readEntry (x : Import) (j : Json) : Import :=
-  match j with
+def readEntry (x : Import) (j : Judge) (entry : Json) : IO Import :=
+  match entry with
   | .arr a =>
     match a.toList with
-    | .str "n" :: parts => { x with names := x.names.push (rebuildName parts .anonymous) }
-    | .str "l" :: parts => readLevel x parts
-    | .str "e" :: parts => readExpr x parts
-    | .str "d" :: parts => readDecl x parts
-    | _ => x.fail "kernel: a bad entry"
-  | _ => x.fail "kernel: a bad entry"
+    | .str "n" :: parts => return x.pushName (rebuildName parts .anonymous)
+    | .str "l" :: parts => return readLevel x parts
+    | .str "e" :: parts => return readExpr x parts
+    | .str "d" :: parts => do
+      let x ← readDecl x j parts
+      return { x with count := x.count + 1 }
+    | _ => return x
+  | _ => return x
 
-def readEntries (x : Import) (js : List Json) : Import :=
-  match js with
-  | [] => x
-  | j :: rest => readEntries (readEntry x j) rest
+def readEntries (x : Import) (j : Judge) (es : List Json) : IO Import :=
+  match es with
+  | [] => return x
+  | e :: rest => do readEntries (← readEntry x j e) j rest
 
-def replay (env : Kernel.Environment) (entries : List Json) : Import :=
-  readEntries { names := #[], levels := #[], exprs := #[], env, added := [], addedNames := {}, problem := none } entries
+def emptyImport (env : Kernel.Environment) : Import :=
+  { names := #[], levels := #[], exprs := #[], env, added := [], addedNames := {}
+    faults := emptyTable, hidden := emptyTable, count := 0 }
+
+def replay (j : Judge) (env : Kernel.Environment) (entries : List Json) : IO Import := readEntries (emptyImport env) j entries
 
 end Turnstile

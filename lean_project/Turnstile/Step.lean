@@ -19,6 +19,19 @@ structure Clock where
   late : IO.Ref Bool
   token : IO.CancelToken
 
+/-- Let the watch look at what begins now, `number` (not 0), for `ms`. -/
+def Clock.begin (c : Clock) (number ms : Nat) : IO Unit := do
+  c.late.set false
+  c.limit.set ms
+  c.step.set number
+
+/-- The end of what began; whether the watch interrupted it. -/
+def Clock.stop (c : Clock) : IO Bool := do
+  c.step.set 0
+  let late ← c.late.get
+  c.late.set false
+  return late
+
 /-- What a theorem fixes for all its steps. -/
 structure Thm where
   name : Name
@@ -38,6 +51,8 @@ structure Server where
   thms : IO.Ref (Array (Option Thm))
   states : IO.Ref (Array (Option Saved))
   envs : IO.Ref (List (String × Environment))
+  /-- The last environment that a text was judged in, to print types from. -/
+  last : IO.Ref (Option Environment)
   out : IO.FS.Stream
   nonce : String
   clock : Clock

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json as json_
 import re
-import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +14,11 @@ import tyro
 
 from prover.commands.output import answer, one_line, plain, say
 from prover.errors import UserError
-from prover.lean.audit import Auditor
+from prover.lean.audit import Auditor, Judgement, Source
+from prover.lean.judges import died
 from prover.lean.project import Imports, Project, imports_of, is_project, project_of
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import LeanText, code_words, line_at, read
+from prover.lean.text import LeanText, code_words, read
 from prover.lean.theorem import Theorem, Verdict
 
 AT_ONCE = 4
@@ -43,6 +43,7 @@ def verify(
     jsonl: Path | None = None,
     against: Path | None = None,
     imports: tuple[str, ...] = (),
+    all: bool = False,
     json: bool = False,
 ) -> int:
     """Judge proofs from their source in fresh Lean processes: same statement, standard axioms, everything through the kernel.
@@ -56,7 +57,8 @@ def verify(
         against: for a .lean file or a project: the same with `sorry` where proofs were asked for. Statements must be the
             same, and every theorem in it must be proved.
         imports: modules to import, for what does not name its own.
-        json: print one JSON object a line and proof.
+        all: list what Lean generated for other declarations too.
+        json: print one JSON object a line and verdict.
     """
     given = [k for k, v in (("a file or run", target), ("--statement", statement), ("--jsonl", jsonl)) if v is not None]
     if len(given) != 1:
@@ -65,7 +67,7 @@ def verify(
     if (statement is None) != (proof is None):
         raise UserError("--statement and --proof go together")
     if target is not None and (not Path(target).is_dir() or is_project(Path(target))):
-        return asyncio.run(_files(_beside(Path(target), against), imports, json))
+        return asyncio.run(_files(_beside(Path(target), against), imports, json, all))
     if against is not None:
         raise UserError("--against ORIGINAL needs a .lean file or a Lake project to compare with it")
     if target is not None:
@@ -202,24 +204,41 @@ def run_proofs(folder: Path) -> Iterator[Claim]:
 
 
 def verdict_line(verdict: Verdict) -> dict[str, Any]:
-    """What `--json` prints for a verdict. An error of Lean's counts as a rejection, and says so."""
+    """What `--json` prints for a verdict."""
     return {
         "name": verdict.name,
-        "verdict": "proved" if verdict.verdict == "proved" else "rejected",
+        "verdict": verdict.verdict,
         "reason": verdict.reason,
         "axioms": list(verdict.axioms),
+        "line": verdict.line,
         "lean": verdict.lean,
     }
 
 
+class Tally:
+    """How many verdicts there were of each kind."""
+
+    def __init__(self) -> None:
+        self.counts = {"proved": 0, "rejected": 0, "error": 0}
+
+    @property
+    def judged(self) -> int:
+        return sum(self.counts.values())
+
+    def finish(self, json: bool, lean: str) -> int:
+        """Say the totals, for people. The exit code."""
+        if not json:
+            errors = f", {self.counts['error']} could not be judged" if self.counts["error"] else ""
+            say(f"{self.counts['proved']} proved, {self.counts['rejected']} rejected{errors} by {lean}")
+        return 0 if self.counts["proved"] == self.judged > 0 else 1
+
+
 async def _proofs(claims: Iterable[Claim], json: bool) -> int:
-    tally = {"proved": 0, "rejected": 0}
+    tally = Tally()
     async with Auditor() as auditor:
         async for verdict in judged(auditor, claims):
             _show(verdict, json, tally)
-    if not json:
-        _total(tally, auditor.runtime.name)
-    return 1 if tally["rejected"] or not tally["proved"] else 0
+    return tally.finish(json, auditor.runtime.name)
 
 
 async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Verdict]:
@@ -257,90 +276,39 @@ def _beside(target: Path, against: Path | None) -> list[tuple[LeanText, LeanText
     return [(read(path), read(asked[name]) if name in asked else None) for name, path in paths.items()]
 
 
-async def _files(pairs: Sequence[tuple[LeanText, LeanText | None]], imports: Sequence[str], json: bool) -> int:
-    tally = {"proved": 0, "rejected": 0}
+async def _files(pairs: Sequence[tuple[LeanText, LeanText | None]], imports: Sequence[str], json: bool, every: bool) -> int:
+    tally = Tally()
     for text, original in pairs:  # what is not there is said before anything is judged
         _standing(text, original)
     async with Auditor() as auditor:
         for text, original in pairs:
-            for verdict in await _file(auditor, text, original, imports):
-                _show(verdict, json, tally)
-    if not any(tally.values()):
-        raise UserError(f"{pairs[0][0].path}: has no theorem to verify")
-    if not json:
-        _total(tally, auditor.runtime.name)
-    return 1 if tally["rejected"] else 0
+            judgement = await _file(auditor, text, original, imports)
+            for verdict in judgement.verdicts:
+                if every or not verdict.generated or verdict.verdict != "proved":
+                    _show(verdict, json, tally)
+            for note in judgement.notes:
+                say(f"note: {plain(note)}")
+    if not tally.judged:
+        raise UserError(f"{pairs[0][0].path}: declares nothing to verify")
+    return tally.finish(json, auditor.runtime.name)
 
 
-async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imports: Sequence[str]) -> list[Verdict]:
-    """Verdicts on a file's theorems, in their order."""
-    path = text.path
+async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imports: Sequence[str]) -> Judgement:
+    """Verdicts on what a file declares, in its order."""
     before, reference_before = _standing(text, original)
-
-    async def judge(examples: str) -> tuple[list[Verdict], list[Verdict]]:
-        return await auditor.audit_text(
-            _examples_named(text.body, examples),
-            # What is asked for says in which environment it means what it means.
-            tuple(dict.fromkeys([*(before if original is None else reference_before).shipped, *imports])),
-            _examples_named(original.body, examples if alike else "") if original is not None else None,
-            path,
-            before=before.sources(),
-            reference_before=reference_before.sources(),
-        )
-
-    lines = [line_at(text.body, at) for at in _examples(text.body)]
-    asked = len(_examples(original.body)) if original is not None else len(lines)
-    alike = asked == len(lines)
-    # Of an example nothing is left that could be judged, unless it has a name: one that no text can know.
-    token = f"example_{secrets.token_hex(8)}_" if lines else ""
+    # What is asked for says in which environment it means what it means.
+    modules = tuple(dict.fromkeys([*(before if original is None else reference_before).shipped, *imports]))
+    reference = _source(original, modules, reference_before) if original is not None else None
     try:
-        try:
-            verdicts, others = await judge(token)
-            named = not any(v.name == path for v in verdicts)
-        except LeanError:
-            if not token:
-                raise
-            verdicts, others, named = [], [], False
-        if token and not named:  # perhaps it is the names that do not hold
-            verdicts, others = await judge("")
+        return await auditor.judge(_source(text, modules, before), reference)
     except LeanError as error:
-        raise UserError(explain_import(one_line(str(error)), path)) from None
+        raise UserError(explain_import(one_line(str(error)), text.path)) from None
     except LeanDied as error:
-        verdicts, others, named = [Verdict(path, "error", f"lean: {one_line(str(error))}", lean=auditor.runtime.name)], [], False
-    order = {word: at for word, at in reversed(list(code_words(text.body)))}
-    verdicts.sort(key=lambda v: order.get(v.name, order.get(v.name.rsplit(".", 1)[-1], len(text.body))))
-    if named or not token:
-        for v in sorted(others, key=lambda v: (len(v.name), v.name)):  # examples by their number
-            last = v.name.rsplit(".", 1)[-1]
-            if token and last.startswith(token):
-                verdicts.append(replace(v, name=f"{path}:{lines[int(last.removeprefix(token))]}"))
-            elif v.verdict != "proved":
-                verdicts.append(v)
-        if token:
-            verdicts = [replace(v, reason=re.sub(rf"{token}(\d+)", lambda m: f"the example of line {lines[int(m[1])]}", v.reason)) for v in verdicts]
-    elif all(v.verdict == "proved" for v in verdicts):
-        reason = "example: cannot be judged here: make it a theorem"
-        verdicts += [Verdict(f"{path}:{line}", "rejected", reason, lean=auditor.runtime.name) for line in lines]
-        verdicts += [v for v in others if v.verdict != "proved"]
-    if asked > len(lines):
-        reason = f"statement: {asked} examples were asked for, here are {len(lines)}"
-        verdicts.append(Verdict(path, "rejected", reason, lean=auditor.runtime.name))
-    return verdicts + _unjudged(text, verdicts, auditor.runtime.name)
+        return Judgement([Verdict(text.path, "error", died(error), lean=auditor.runtime.name)])
 
 
-def _examples(body: str) -> list[int]:
-    return [at for word, at in code_words(body) if word == "example"]
-
-
-def _examples_named(body: str, name: str) -> str:
-    """Every `example` as a definition called `name` with its number; as it is where there is no name."""
-    if not name:
-        return body
-    parts, done = [], 0
-    for i, at in enumerate(_examples(body)):
-        parts += [body[done:at], f"def {name}{i}"]
-        done = at + len("example")
-    return "".join([*parts, body[done:]])
+def _source(text: LeanText, modules: tuple[str, ...], before: Imports) -> Source:
+    return Source(text.text, modules, text.path, tuple(before.sources()), header=text.imports)
 
 
 def _standing(text: LeanText, original: LeanText | None) -> tuple[Imports, Imports]:
@@ -356,18 +324,6 @@ def _standing(text: LeanText, original: LeanText | None) -> tuple[Imports, Impor
     return imports_of(text, project_of(Path(text.path)) or home), imports_of(original, home)
 
 
-def _unjudged(text: LeanText, verdicts: list[Verdict], lean: str) -> list[Verdict]:
-    """Rejections for a `sorry` that no verdict speaks of: in a definition, an instance, an `example`."""
-    if any(v.verdict != "proved" for v in verdicts):
-        return []
-    found = [at for word, at in code_words(text.body) if word == "sorry"]
-    lines = sorted({text.body[:at].count("\n") + 1 for at in found})
-    return [
-        Verdict(f"{text.path}:{line}", "rejected", "sorry: in a declaration that is not a theorem", lean=lean)
-        for line in lines
-    ]
-
-
 def explain_import(message: str, path: Path | str) -> str:
     """Lean's words about a module that is not there, as something to act on."""
     for sign in ("unknown module prefix", "object file", "unknown package"):
@@ -380,16 +336,11 @@ def explain_import(message: str, path: Path | str) -> str:
     return message
 
 
-def _show(verdict: Verdict, json: bool, tally: dict[str, int]) -> None:
-    line = verdict_line(verdict)
-    tally[line["verdict"]] += 1
+def _show(verdict: Verdict, json: bool, tally: Tally) -> None:
+    tally.counts[verdict.verdict] += 1
     if json:
-        answer(line, indent=None)
+        answer(verdict_line(verdict), indent=None)
     else:
         # A name may hold a line break and a reason what a proof made Lean say: neither may look like another verdict.
-        name, reason = plain(line["name"]), plain(line["reason"])
-        print(f"{line['verdict']:<8} {name}" + (f"  {reason}" if reason else ""), flush=True)
-
-
-def _total(tally: dict[str, int], lean: str) -> None:
-    say(f"{tally['proved']} proved, {tally['rejected']} rejected by {lean}")
+        name, reason = plain(verdict.name), plain(verdict.reason)
+        print(f"{verdict.verdict:<8} {name}" + (f"  {reason}" if reason else ""), flush=True)

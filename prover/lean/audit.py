@@ -1,36 +1,42 @@
-"""The last word on a proof: same statement, allowed axioms, kernel replay, fresh processes.
+"""The last word on a proof: same statement, allowed axioms, every constant through the kernel again, in fresh processes.
 
 Three processes, so that no text that claims a proof is ever read by the process that judges it:
 
-- the *reference* elaborates statements (context and theorem, proof left out) and exports what they mean. One whose context
-  may run code gets a process that no other theorem's text meets (`runs_code.py`), and so does the candidate;
+- the *reference* elaborates the statement and exports what it means. It has read no other owner's text and no proof;
 - the *candidate* elaborates the proof, which may run any code, and exports the resulting constants. Its word counts for
   nothing: what it sends is data;
-- the *checker* elaborates nobody's text. It rebuilds the exported constants on a clean environment, each through the
-  kernel, compares statements with the reference as terms, and lists the axioms that each theorem rests on.
+- the *checker* elaborates nobody's text. It rebuilds the exported constants on a clean environment, each through a guard and the
+  kernel, compares them with the reference's as terms, and lists the axioms that each rests on.
+
+What is judged is not read out of text: Lean reports what each command declared (`declared.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from prover.lean.declared import (
+    EXAMPLE,
+    Command,
+    Declaration,
+    LeanMessage,
+    NameParts,
+    Obligation,
+    Report,
+    declared,
+    name_of,
+    obligations,
+    shown,
+)
+from prover.lean.judges import Judges, Place, died
 from prover.lean.project import SourceModule
-from prover.lean.runs_code import runs_code
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, Limits, statement_source
 from prover.lean.theorem import Theorem, Verdict
 
 STANDARD_AXIOMS = ("propext", "Classical.choice", "Quot.sound")
-
-ENVIRONMENTS = 12
-"""Imports that a process of the audit sees before it is replaced."""
-
-NameParts = list[str | int]
-"""A Lean name, component by component, so that one may hold a dot."""
 
 _REASONS = {
     "sorryAx": "sorry: the proof rests on sorry",
@@ -40,11 +46,45 @@ _REASONS = {
 }
 
 
+@dataclass(frozen=True)
+class Source:
+    """A text to be judged, and what stands before it."""
+
+    text: str
+    imports: tuple[str, ...] = ("Init",)
+    """Compiled modules before it."""
+    file: str = "<source>"
+    before: tuple[SourceModule, ...] = ()
+    """Modules given as source. Theirs are not judged, but what the text uses of them goes through the kernel with it."""
+    header: tuple[str, ...] | None = None
+    """Modules that the text's own header imports. None: the text has no header."""
+
+    @property
+    def place(self) -> Place:
+        return Place(self.imports, self.before)
+
+    def fields(self) -> dict[str, Any]:
+        return {"source": self.text, "file": self.file, "trees": True, "header": self.header is not None}
+
+
+@dataclass
+class Judgement:
+    """The verdicts on a text, in its order, and what else a reader should know of it."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether everything that was judged is proved."""
+        return all(v.verdict == "proved" for v in self.verdicts)
+
+
 class Auditor:
     """Judges proofs. Use as an async context manager; its processes start when first needed.
 
-    `fresh_every`: after that many proofs the candidate process is replaced, so that what one proof did to it cannot
-    outlive a batch. `forbidden`: constants that no proof may use.
+    `fresh_every`: after that many proofs a process that several share is replaced, so that what one proof did to it cannot
+    outlive a batch. `forbidden`: constants that no proof may use. `seconds`: for each command of a text and each declaration.
     """
 
     def __init__(
@@ -58,16 +98,9 @@ class Auditor:
         self.runtime = runtime or find_runtime()
         self.allowed = frozenset(allowed_axioms)
         self.forbidden = frozenset(forbidden)
-        self.fresh_every = fresh_every
-        self.limits = Limits(heartbeats=400_000, seconds=seconds, open_seconds=max(seconds, 180.0))
         self.judged = 0
-        self._candidate_since = 0
-        self._imports: dict[str, set[tuple[str, ...]]] = {}
-        self._spoiled: dict[str, str] = {}
-        """Whose code ran in a process: nobody else's text may be read there."""
-        self._servers: dict[str, LeanServer] = {}
-        self._locks = {role: asyncio.Lock() for role in ("reference", "candidate", "checker")}
-        self._references: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._judges = Judges(self.runtime, Limits(heartbeats=400_000, seconds=seconds, open_seconds=seconds + 30), fresh_every)
+        self._references: dict[tuple[Place, str], Report] = {}
 
     async def __aenter__(self) -> Auditor:
         return self
@@ -77,40 +110,14 @@ class Auditor:
 
     async def close(self) -> None:
         """End the processes."""
-        servers, self._servers = list(self._servers.values()), {}
-        await asyncio.gather(*(s.close() for s in servers))
+        await self._judges.close()
 
     @property
     def servers(self) -> list[LeanServer]:
-        """Its processes that run now."""
-        return list(self._servers.values())
+        """Its processes that live on between two proofs."""
+        return self._judges.servers
 
-    async def _command(self, role: str, cmd: str, whose: str = "", **fields: Any) -> dict[str, Any]:
-        """`whose`: on whose behalf. Code that ran in the process before must have been the same one's."""
-        # One command at a time: waiting for others is not counted against its limit, and no one is replaced in its work.
-        async with self._locks[role]:
-            if role == "candidate" and self.judged - self._candidate_since >= self.fresh_every and role in self._servers:
-                await self._servers.pop(role).close()
-            # An imported environment is never released, and 32-bit memory holds about 20 as large as Init.
-            known = self._imports.get(role, set())
-            if role in self._servers and len(known) >= ENVIRONMENTS and tuple(fields.get("imports", ())) not in known:
-                await self._servers.pop(role).close()
-            if self._spoiled.get(role, whose) != whose and role in self._servers:
-                await self._servers.pop(role).close()
-            if role in self._servers and self._servers[role].down:
-                await self._servers.pop(role).close()
-            if role not in self._servers:
-                server = LeanServer(self.runtime, self.limits)
-                await server.start()
-                self._servers[role] = server
-                self._imports[role] = set()
-                self._spoiled.pop(role, None)
-                self._candidate_since = self.judged if role == "candidate" else self._candidate_since
-            self._imports[role].add(tuple(fields.get("imports", ())))
-            texts = [fields.get("source") or fields.get("script", ""), *(m["text"] for m in fields.get("before", ()))]
-            if role != "checker" and any(map(runs_code, texts)):
-                self._spoiled[role] = whose
-            return await self._servers[role].command(cmd, heartbeats=self.limits.heartbeats * 1000, **fields)
+    # -- one theorem -------------------------------------------------------------------------------------------------
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         """Judge a tactic script for a theorem."""
@@ -120,32 +127,89 @@ class Auditor:
                 return await self._library(theorem, script)
             return await self._statement(theorem, script)
         except LeanError as e:
-            return Verdict(theorem.name, "rejected", _first_line(str(e)), lean=self.runtime.name)
+            return self._verdict(theorem.name, _one_line(str(e)))
         except LeanDied as e:
-            return Verdict(theorem.name, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)
+            return self._verdict(theorem.name, died(e), error=True)
 
     async def _library(self, theorem: Theorem, script: str) -> Verdict:
-        fields = {"name": theorem.library, "imports": list(theorem.imports), "whole": list(WHOLE_LIBRARY)}
-        proved = await self._command("candidate", "prove_library", script, script=script, **fields)
-        checked = await self._command("checker", "check_library", entries=proved["entries"], **self._rules, **fields)
-        return self._verdict(theorem.name, checked["verdict"])
+        fields = {"name": theorem.library, "imports": theorem.imports, "whole": WHOLE_LIBRARY}
+        proved = await self._judges.library_proof(script, **fields)
+        checked = await self._judges.check("check_library", entries=proved["entries"], **self._rules, **fields)
+        return self._judged(theorem.name, checked["verdict"])
 
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
-        asked = statement_source(theorem)
-        start = len(asked.encode()) - len(statement_source(replace(theorem, context="")).encode())
-        exported = await self._reference(asked, theorem.imports, theorem.source or theorem.name, whose=asked, start=start)
-        if exported["beyond"] != 1:
-            return Verdict(theorem.name, "rejected", "statement: it goes on after its end", lean=self.runtime.name)
-        reference = exported["entries"]
-        roots = [_declared_name(theorem, reference)]
-        fields = {"imports": list(theorem.imports), "file": theorem.name}
-        source = statement_source(theorem, script)
-        whose = source if runs_code(script) else asked
-        candidate = await self._command("candidate", "export", whose, source=source, roots=roots, **fields)
-        if candidate["errors"]:
-            return self._rejected(theorem.name, candidate["errors"][0])
-        verdicts = await self._check(theorem.imports, candidate["entries"], reference, roots)
-        return self._verdict(theorem.name, verdicts[0])
+        place = Place(theorem.imports, context=theorem.context)
+        bare = replace(theorem, context="")
+        reference, root = await self._asked(place, bare, theorem.source or theorem.name)
+        source = statement_source(bare, script)
+        candidate = await self._judges.proof(place, source=source, file=theorem.name, roots=[root])
+        if (why := _trouble(candidate, theorem.name)) is not None:
+            return self._verdict(theorem.name, why[0], error=why[1])
+        asked = {"asked": root, "offered": [root]}
+        answer = await self._check(place, candidate.entries, reference.entries, [asked], [])
+        return self._judged(theorem.name, answer[0])
+
+    async def _asked(self, place: Place, theorem: Theorem, file: str) -> tuple[Report, NameParts]:
+        """The report of a statement, and the full name of the theorem that it declares.
+
+        Raises LeanError where the text is not one theorem of that name whose statement ends where it says.
+        """
+        source = statement_source(theorem)
+        key = (place, source)
+        if key not in self._references:
+            if len(self._references) > 1000:
+                self._references.clear()
+            self._references[key] = await self._judges.statement(place, source=source, file=file)
+        report = self._references[key]
+        if (why := _trouble(report, file)) is not None:
+            raise LeanError(why[0] if why[1] else f"statement: {why[0].removeprefix('elaboration: ')}")
+        heads = [head for command in report.commands for head in command.heads]
+        value = len(source.encode()) - len(b":= by\n  sorry\n")
+        if len(report.commands) != 1 or len(heads) != 1 or heads[0].value != value or report.unread is not None:
+            raise LeanError("statement: it goes on after its end")
+        name = name_of(heads[0], report.commands[0].new)
+        if heads[0].kind != "Lean.Parser.Command.theorem" or name is None or heads[0].name != _parts(theorem.name):
+            raise LeanError(f"statement: it declares no theorem {theorem.name}")
+        return report, name
+
+    # -- a text ------------------------------------------------------------------------------------------------------
+
+    async def judge(self, candidate: Source, reference: Source | None = None) -> Judgement:
+        """Judge everything that a text declares.
+
+        `reference`: the same text with `sorry` where proofs are asked for. Every declaration of it must then be met by one of the
+        candidate that means the same, and has no `sorry`. Raises LeanError when the reference has errors.
+        """
+        wanted = await self._reference_report(reference) if reference is not None else None
+        try:
+            async with self._judges.fresh() as server:
+                report = await self._judges.declare(server, candidate.place, candidate.fields())
+                return await self._judge_report(candidate, report, wanted, reference.file if reference else "", server)
+        except LeanDied as e:
+            return Judgement([self._verdict(candidate.file, died(e), error=True)])
+
+    async def _reference_report(self, reference: Source) -> Report:
+        report = await self._judges.text(reference.place, types=True, **reference.fields())
+        if (why := _trouble(report, reference.file)) is not None:
+            raise LeanError(f"statement: {reference.file}: {why[0].removeprefix('elaboration: ')}")
+        return report
+
+    async def _judge_report(
+        self, candidate: Source, report: Report, wanted: Report | None, original: str, server: LeanServer
+    ) -> Judgement:
+        if report.errors:
+            return Judgement([self._verdict(candidate.file, _said(report.errors[0], candidate.file))])
+        if candidate.header is not None and report.header != candidate.header:
+            reason = f"elaboration: line 1: Lean reads the imports {', '.join(report.header)} here"
+            return Judgement([self._verdict(candidate.file, reason)])
+        asked, besides = obligations(wanted, report) if wanted is not None else ([], declared(report))
+        known = {name for o in asked for name in o.offered} | {d.name for d in besides}
+        generated = [n for c in report.commands for n in c.new if n not in known]
+        added = [*(d.name for d in besides), *generated]
+        entries = wanted.entries if wanted is not None else None
+        answer = await self._check(candidate.place, report.entries, entries, [o.message() for o in asked], added)
+        answers, rest = answer[: len(asked)], answer[len(asked) :]
+        return await _Telling(self, candidate, report, original, server).judgement(asked, answers, besides, rest)
 
     async def audit_source(
         self,
@@ -153,91 +217,27 @@ class Auditor:
         imports: Sequence[str] = ("Init",),
         reference: str | None = None,
         file: str = "<source>",
-        also: Sequence[str] = (),
         before: Sequence[SourceModule] = (),
         reference_before: Sequence[SourceModule] | None = None,
     ) -> list[Verdict]:
-        """Judge every theorem in source text (without its imports).
+        """As `judge`, for text without a header: the verdicts on what it declares, and on what else is not proved."""
+        candidate = Source(source, tuple(imports), file, tuple(before))
+        wanted = None
+        if reference is not None:
+            there = before if reference_before is None else reference_before
+            wanted = Source(reference, tuple(imports), file, tuple(there))
+        return [v for v in (await self.judge(candidate, wanted)).verdicts if not v.generated or v.verdict != "proved"]
 
-        `reference`: the same text with `sorry` where proofs are asked for; every constant that both have must then mean the
-        same, and every theorem of the reference must be proved. `also`: definitions and instances to judge with the
-        theorems, by what they rest on. `before`: modules given as source that stand before the text; theirs are not judged,
-        but what the text's theorems use of them goes through the kernel with it. `reference_before`: the same, for the
-        reference, where no proof that a model wrote may be read. Raises LeanError when the reference has errors.
-        """
-        return (await self.audit_text(source, imports, reference, file, also, before, reference_before, definitions=False))[0]
-
-    async def audit_text(
-        self,
-        source: str,
-        imports: Sequence[str] = ("Init",),
-        reference: str | None = None,
-        file: str = "<source>",
-        also: Sequence[str] = (),
-        before: Sequence[SourceModule] = (),
-        reference_before: Sequence[SourceModule] | None = None,
-        definitions: bool = True,
-    ) -> tuple[list[Verdict], list[Verdict]]:
-        """As `audit_source`, and besides verdicts on all else that the text defines, instances too: by what it rests on, and where the
-        reference has it, on whether it means the same."""
-        fields: dict[str, Any] = {"imports": list(imports), "file": file, "before": [m.message() for m in before]}
-        reference_before = before if reference_before is None else reference_before
-        # What runs code here meets no other file's text; the proofs tried in one file may meet each other.
-        whose = "\0".join((file, reference or source, *(m.text for m in reference_before)))
-        wanted = await self._reference(reference, imports, file, reference_before, whose) if reference is not None else None
-        try:
-            candidate = await self._command("candidate", "export", whose, source=source, **fields)
-        except LeanDied as e:
-            return [Verdict(file, "error", f"lean: {_first_line(str(e))}", lean=self.runtime.name)], []
-        if candidate["errors"]:
-            return [self._rejected(file, candidate["errors"][0])], []
-        roots = _own(wanted or candidate, "theorem")
-        reference_entries = wanted["entries"] if wanted is not None else None
-        named = [_parts(name) for name in also]
-        defined = [d for d in _own(candidate, "def", "opaque") if d not in named] if definitions else []
-        there = _own(wanted or candidate, "def", "opaque")
-        asked = [d for d in defined if d in there]
-        judged = await self._check(imports, candidate["entries"], reference_entries, roots, [*named, *asked])
-        if more := [d for d in defined if d not in asked]:
-            judged += await self._check(imports, candidate["entries"], None, [], more)
-        verdicts = [self._verdict(v["name"], v) for v in judged]
-        theorems = len(roots) + len(named)
-        self.judged += theorems
-        return verdicts[:theorems], verdicts[theorems:]
-
-    async def _reference(
-        self,
-        source: str,
-        imports: Sequence[str],
-        file: str,
-        before: Sequence[SourceModule] = (),
-        whose: str = "",
-        start: int = 0,
-    ) -> dict[str, Any]:
-        """What the reference process exports of a text, and how many commands of it end behind byte `start`."""
-        key = (source, tuple(imports), tuple(before), whose, start)
-        if key not in self._references:
-            fields: dict[str, Any] = {"imports": list(imports), "file": file, "before": [m.message() for m in before]}
-            answer = await self._command("reference", "export", whose, source=source, start=start, **fields)
-            if answer["errors"]:
-                e = answer["errors"][0]
-                raise LeanError(f"statement: {e['file']}:{e['line']}:{e['column']}: {e['m'].strip()}")
-            if len(self._references) > 1000:
-                self._references.clear()
-            self._references[key] = answer
-        return self._references[key]
+    # -- verdicts ----------------------------------------------------------------------------------------------------
 
     async def _check(
-        self,
-        imports: Sequence[str],
-        entries: list[Any],
-        reference: list[Any] | None,
-        roots: list[NameParts],
-        also: Sequence[NameParts] = (),
+        self, place: Place, entries: list[Any], reference: list[Any] | None, asked: list[Any], added: list[NameParts]
     ) -> list[dict[str, Any]]:
-        """Verdicts on `roots` and `also`."""
-        fields = {"imports": list(imports), "entries": entries, "reference": reference, "roots": roots, "also": also}
-        answer = await self._command("checker", "check", **fields, **self._rules)
+        """The checker's verdicts on the obligations, then on what is added."""
+        answer = await self._judges.check(
+            "check", imports=place.imports, entries=entries, reference=reference, obligations=asked, added=added, **self._rules
+        )
+        self.judged += len(asked)
         return answer["verdicts"]
 
     @property
@@ -245,13 +245,10 @@ class Auditor:
         # The embedded library comes without proofs, so there is nothing to look through.
         return {"deep": self.runtime.kind == "native", "forbidden": sorted(self.forbidden)}
 
-    def _rejected(self, name: str, error: dict[str, Any]) -> Verdict:
-        # Nearly always the text itself; else a module before it.
-        where = f"line {error['line']}" if error["file"] == name else f"{error['file']}: line {error['line']}"
-        reason = f"elaboration: {where}: {_first_line(error['m'])}"
-        return Verdict(name, "rejected", reason, lean=self.runtime.name)
+    def _verdict(self, name: str, reason: str, error: bool = False, line: int = 0) -> Verdict:
+        return Verdict(name, "error" if error else "rejected", reason, lean=self.runtime.name, line=line)
 
-    def _verdict(self, name: str, judged: dict[str, Any]) -> Verdict:
+    def _judged(self, name: str, judged: dict[str, Any], line: int = 0, generated: bool = False) -> Verdict:
         axioms = tuple(sorted(set(judged["axioms"])))
         premises = tuple(sorted(judged["premises"]))
         reason = judged["problem"] or ""
@@ -261,59 +258,162 @@ class Auditor:
                 reason = _REASONS.get(bad[0], f"axiom: {bad[0]}")
             elif used := sorted(judged["forbidden"]):
                 reason = f"premise: {used[0]} may not be used"
-        return Verdict(name, "rejected" if reason else "proved", reason, axioms, premises, self.runtime.name)
+        verdict = "proved" if not reason else "rejected" if judged["judged"] else "error"
+        return Verdict(name, verdict, reason, axioms, premises, self.runtime.name, line, generated)
 
 
-def _first_line(message: str) -> str:
+class _Telling:
+    """The verdicts on a text, from the checker's: under names for people, with Lean's errors where there are such."""
+
+    def __init__(self, auditor: Auditor, candidate: Source, report: Report, original: str, server: LeanServer) -> None:
+        self.auditor = auditor
+        self.original = original
+        """The reference's file."""
+        self.candidate = candidate
+        self.report = report
+        self.server = server
+        self.failed = {c.number: why for c in report.commands if (why := _command_trouble(c, candidate.file)) is not None}
+
+    async def judgement(
+        self, asked: list[Obligation], answers: list[dict[str, Any]], besides: list[Declaration], rest: list[dict[str, Any]]
+    ) -> Judgement:
+        out = Judgement(notes=self._notes())
+        told: set[int] = set()
+        for obligation, answer in zip(asked, answers, strict=True):
+            out.verdicts.append(await self._asked(obligation.asked, answer, told))
+        for declaration, answer in zip(besides, rest, strict=False):
+            self._add(out, declaration, answer, told)
+        bad = {v.line for v in out.verdicts if v.verdict != "proved"}
+        for answer in rest[len(besides) :]:
+            line = self._line_of(tuple(answer["name"]))
+            if not _tolerated(answer):
+                verdict = self.auditor._judged(shown(tuple(answer["name"])), answer, line, generated=True)
+                if verdict.verdict == "proved" or line not in bad:
+                    out.verdicts.append(verdict)
+        out.verdicts += self._commands(told)
+        if self.report.unread is not None:
+            where = f"{self.candidate.file}:{self.report.unread}"
+            reason = "statement: not judged: Lean reads nothing behind `#exit`"
+            out.verdicts.append(self.auditor._verdict(where, reason, line=self.report.unread))
+        out.verdicts.sort(key=lambda v: v.line)
+        return out
+
+    def _name(self, declaration: Declaration, line: int) -> str:
+        return f"{self.candidate.file}:{line}" if declaration.example else shown(declaration.name)
+
+    async def _asked(self, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> Verdict:
+        """The verdict on what the reference asks for. What Lean said of the candidate's own command comes first."""
+        met = tuple(answer["name"])
+        command = next((c for c in self.report.commands if met in c.new or met in c.examples), None)
+        if command is None and not declaration.example:
+            command = next((c for c in self.report.commands if any(_ends_in(declaration.name, h.name) for h in c.heads)), None)
+        if command is not None and command.number in self.failed:
+            told.add(command.number)
+            reason, error = self.failed[command.number]
+            return self.auditor._verdict(self._name(declaration, command.line), reason, error, command.line)
+        if command is None:
+            where = f"{self.original}:{declaration.command.line}"
+            answer = {**answer, "problem": f"statement: missing (it is asked for in {where})"}
+            return self.auditor._judged(where if declaration.example else shown(declaration.name), answer)
+        if "has another type" in (answer["problem"] or "") and met[: len(declaration.name)] == declaration.name:
+            found = await self._type_of(met)
+            answer = {**answer, "problem": f"{answer['problem']}: expected {declaration.command.type_of(declaration.name)}, found {found}"}
+        return self.auditor._judged(self._name(declaration, command.line), answer, command.line)
+
+    async def _type_of(self, name: NameParts) -> str:
+        """A type as the candidate's process prints it: for people only."""
+        try:
+            return " ".join((await self.server.command("types", names=[name]))["types"][0].split())[:300]
+        except (LeanDied, LeanError, LookupError):
+            return "another"
+
+    def _add(self, out: Judgement, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> None:
+        command = declaration.command
+        name = self._name(declaration, command.line)
+        if command.number in self.failed:
+            told.add(command.number)
+            out.verdicts.append(self.auditor._verdict(name, *self.failed[command.number], command.line))
+        elif answer["kind"] == "an axiom" and not answer["problem"]:
+            out.notes.append(f"{self.candidate.file}:{command.line}: {name} is an axiom")
+        elif _tolerated(answer):
+            out.notes.append(f"{self.candidate.file}:{command.line}: {name} is unsafe: the kernel has not checked it")
+        else:
+            out.verdicts.append(self.auditor._judged(name, answer, command.line))
+
+    def _commands(self, told: set[int]) -> list[Verdict]:
+        """Verdicts on commands that declare nothing, though they should or because of an error."""
+        out: list[Verdict] = []
+        for command in self.report.commands:
+            if command.number in self.failed and command.number not in told:
+                names = [shown(h.name) for h in command.heads if h.name] or [f"{self.candidate.file}:{command.line}"]
+                reason, error = self.failed[command.number]
+                out += [self.auditor._verdict(name, reason, error, command.line) for name in names]
+            for head in command.nothing:
+                name = shown(head.name) if head.name else f"{self.candidate.file}:{command.line}"
+                what = "example" if head.kind == EXAMPLE else "declaration"
+                out.append(self.auditor._verdict(name, f"statement: this {what} left nothing behind", line=command.line))
+        return out
+
+    def _line_of(self, name: NameParts) -> int:
+        return next((c.line for c in self.report.commands if name in c.new), 0)
+
+    def _notes(self) -> list[str]:
+        return [
+            f"{self.candidate.file}:{c.line}: runs code of its own or changes Lean's syntax (`{c.kind.rpartition('.')[2]}`): compare with an original "
+            "to know that statements mean what they seem to"
+            for c in self.report.commands
+            if _changes_lean(c)
+        ][:5]
+
+
+def _changes_lean(command: Command) -> bool:
+    kinds = ("elab", "macro", "syntax", "initialize", "simproc", "run_", "eval", "notation", "mixfix", "binderPredicate")
+    return any(k in command.kind for k in kinds)
+
+
+def _tolerated(answer: dict[str, Any]) -> bool:
+    """An unsafe constant of data: nothing safe can rest on it."""
+    return answer["kind"] == "an unsafe constant" and not answer["proposition"]
+
+
+def _ends_in(name: NameParts, written: NameParts) -> bool:
+    return bool(written) and name[-len(written) :] == written
+
+
+def _trouble(report: Report, file: str) -> tuple[str, bool] | None:
+    """(why the text as a whole does not hold, whether that is for lack of time or memory)."""
+    if report.errors:
+        return _said(report.errors[0], file), False
+    return next((why for c in report.commands if (why := _command_trouble(c, file)) is not None), None)
+
+
+def _command_trouble(command: Command, file: str) -> tuple[str, bool] | None:
+    if command.errors:
+        return _said(command.errors[0], file), False
+    if command.stopped:
+        return f"{command.stopped} (line {command.line})", True
+    return None
+
+
+def _said(error: LeanMessage, file: str) -> str:
+    # Nearly always of the text itself; else of a module before it.
+    where = f"line {error.line}" if error.file == file else f"{error.file}: line {error.line}"
+    return f"elaboration: {where}: {_one_line(error.m)}"
+
+
+def _one_line(message: str) -> str:
     return " ".join(message.strip().split("\n")[:2])[:500]
 
 
 def _parts(name: str) -> NameParts:
-    """A name's components: `A.«b.c».d` has three."""
-    return [part[1:-1] if part.startswith("«") else part for part in re.findall(r"«[^»]*»|[^.«]+", name)]
-
-
-def _declared_name(theorem: Theorem, reference: list[Any]) -> NameParts:
-    """The theorem's full name, with the namespaces that its context leaves open."""
-    own = _parts(theorem.name)
-    found = [parts for parts in _names(reference, "theorem") if parts[-len(own) :] == own]
-    if len(found) == 1:
-        return found[0]
-    # The context has theorems of that name too: reckon which namespaces are open.
-    spaces: list[NameParts] = []
-    for line in theorem.context.splitlines():
-        words = line.split("--")[0].split()
-        if len(words) >= 2 and words[0] == "namespace":
-            spaces.append(_parts(words[1]))
-        elif "section" in words:
-            spaces.append([])
-        elif words and words[0] == "end" and spaces:
-            spaces.pop()
-    return [*(part for space in spaces for part in space), *own]
-
-
-def _own(exported: dict[str, Any], *kinds: str) -> list[NameParts]:
-    """What an exported text declares of these kinds, without the modules before it. Instances are a kind of `def`."""
-    own = {tuple(parts) for parts in exported["own"]}
-    return [parts for parts in _names(exported["entries"], *kinds) if tuple(parts) in own]
-
-
-def _names(entries: list[Any], *kinds: str) -> list[NameParts]:
-    """Full names of exported declarations of these kinds, leaving out those that elaboration made for others (`t._proof_1`)."""
-    names = [e[1:] for e in entries if e[0] == "n"]
-    declared = {tuple(names[i]) for e in entries if e[0] == "d" for i in _declared(e)}
-    found = [names[e[2]] for e in entries if e[0] == "d" and e[1] in kinds]
-    return [parts for parts in found if not _auxiliary(parts, declared)]
-
-
-def _declared(entry: list[Any]) -> list[int]:
-    return [t[0] for t in entry[5]] if entry[1] == "inductive" else [entry[2]]
-
-
-def _auxiliary(parts: NameParts, declared: set[tuple[str | int, ...]]) -> bool:
-    """As `auxiliary` in Check.lean. `_private.Module.0.name` is `name`, kept private."""
-    numbers = [i for i, part in enumerate(parts) if isinstance(part, int)]
-    written = numbers[0] + 1 if parts[0] == "_private" and numbers else 0
-    if all(isinstance(part, str) and not part.startswith("_") for part in parts[written:]):
-        return False
-    return any(tuple(parts[:i]) in declared or parts[i - 1] == "_example" for i in range(written + 1, len(parts)))
+    """Components of a name of ours: `A.«b.c».d` has three."""
+    parts: list[str | int] = []
+    rest = name
+    while rest:
+        if rest.startswith("«"):
+            part, _, rest = rest[1:].partition("»")
+            rest = rest.removeprefix(".")
+        else:
+            part, _, rest = rest.partition(".")
+        parts.append(part)
+    return tuple(parts)

@@ -43,6 +43,8 @@ class Answer(msgspec.Struct):
     said: list[str] = []
     ready: str | None = None
     error: str | None = None
+    at: int | None = None
+    """A command came to its part of that number."""
 
 
 _answer = msgspec.json.Decoder(Answer)

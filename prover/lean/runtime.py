@@ -18,7 +18,10 @@ from prover.lean.mend import MEND_VERSION
 from prover.lean.seal import sealed
 
 TOOLCHAIN = "4.28.0"
-PARTS = ("Basic", "Goals", "Print", "Step", "Load", "Modules", "Export", "Replay", "Check", "Library", "Main")
+PARTS = (
+    *("Basic", "Goals", "Print", "Step", "Inert", "Text", "Load", "Modules", "Export", "Declare"),
+    *("Guard", "Replay", "Compare", "Check", "Library", "Main"),
+)
 """The server's modules in order; both runtimes run them as one file, since the embedded Lean cannot run imported code."""
 
 

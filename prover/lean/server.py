@@ -160,6 +160,9 @@ class LeanServer:
                 except (EOFError, ConnectionError):
                     await self._recover()
                     continue
+                if answer.at is not None:
+                    self._queue.reached(answer.at)
+                    continue
                 item = self._queue.pop(answer)
                 if item is None:
                     continue

@@ -19,6 +19,12 @@ class LeanError(Exception):
 class LeanDied(Exception):
     """A command that was not a step ended the process, or took too long."""
 
+    def __init__(self, why: str, status: StepStatus = "crash", at: int | None = None) -> None:
+        super().__init__(why)
+        self.status = status
+        self.at = at
+        """Number of the part of the command that the process worked on, where it tells."""
+
 
 class Again(Exception):
     """The process ended before it came to this."""
@@ -95,6 +101,8 @@ class Queue:
         """When the process began with the first of `sent`."""
         self._began = self._progress
         """When it was last idle."""
+        self._at: int | None = None
+        """As LeanDied.at."""
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.sent)
@@ -103,13 +111,20 @@ class Queue:
         """It is sent now."""
         if not self.sent:
             self._began = self._progress = time.monotonic()
+            self._at = None
         self.sent[number] = item
+
+    def reached(self, at: int) -> None:
+        """The command under way came to its part number `at`, which has the command's whole time."""
+        self._at = at
+        self._progress = time.monotonic()
 
     def pop(self, answer: protocol.Answer) -> Step | Command | None:
         """What this is the answer to."""
         item = self.sent.pop(answer.id if answer.q is None else answer.q, None)  # type: ignore[arg-type]
         if item is not None:
             self._progress = time.monotonic()
+            self._at = None
             if not self.sent:
                 self.counters.busy_s += self._progress - self._began
         return item
@@ -149,7 +164,7 @@ class Queue:
                 else:
                     self.waiting.appendleft(item)
             elif not item.future.done():
-                item.future.set_exception(LeanDied(why) if guilty else Again())
+                item.future.set_exception(LeanDied(why, status, self._at) if guilty else Again())
 
     def give_up(self, why: str) -> None:
         """Answer everything: there will be no process."""

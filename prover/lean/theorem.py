@@ -145,15 +145,21 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The audit's last word on one proof."""
+    """The audit's last word on one declaration."""
 
     name: str
+    """Its full name; an example's is `FILE:LINE`."""
     verdict: Literal["proved", "rejected", "error"]
+    """`error`: it could not be judged, for lack of time or memory or because a process died."""
     reason: str = ""
-    """Empty when proved. Otherwise names the check that failed: `parse`, `elaboration`, `statement`, `sorry`, `axiom`,
-    `kernel`, `premise`, `unsafe`, each with details after a colon."""
+    """Empty when proved. Otherwise begins with the check that failed and a colon: `parse`, `elaboration`, `statement`, `sorry`,
+    `axiom`, `kernel`, `premise`, `unsafe`, or for an error `time`, `memory`, `lean`."""
     axioms: tuple[str, ...] = ()
     premises: tuple[str, ...] = field(default=())
     """Library constants that the proof term uses directly."""
     lean: str = ""
     """Which Lean gave the verdict."""
+    line: int = 0
+    """Where it stands in its file; 0: in none."""
+    generated: bool = False
+    """Whether elaboration made it for another declaration, as it makes `t.match_1`."""

@@ -1,0 +1,197 @@
+import Turnstile.Replay
+
+/-! Whether a constant of the candidate means what the reference's means: the same type, for definitions the same value, and the same of
+every constant that these mention. Where the reference has `sorry` anything may stand, and a proof may stand for any proof of the same
+statement. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+def Import.find (x : Import) (n : Name) : Option ConstantInfo :=
+  if x.addedNames.contains n then x.env.find? n else none
+
+def levelParamsOf (ns : List Name) : List Level :=
+  match ns with
+  | [] => []
+  | n :: rest => .param n :: levelParamsOf rest
+
+/-- Without metadata, which exported terms have not either. -/
+partial def bare (e : Expr) : Expr :=
+  e.replace fun
+    | .mdata _ b => some (bare b)
+    | _ => none
+
+/-- `b`, a term of the second constant, in the universe parameters of the first: they correspond by position. -/
+def inLevelsOf (a b : ConstantInfo) (e : Expr) : Expr :=
+  if a.levelParams == b.levelParams then e else e.instantiateLevelParams b.levelParams (levelParamsOf a.levelParams)
+
+/-- The same type up to the names of binders and universe parameters. -/
+def sameType (a b : ConstantInfo) : Bool :=
+  lengthOf a.levelParams == lengthOf b.levelParams && bare a.type == inLevelsOf a b (bare b.type)
+
+/-- Whether `n` is a theorem of the reference: whatever is applied to it is a proof. -/
+def isTheoremOf (reference : Import) (n : Name) : Bool :=
+  match reference.find n with
+  | some (.thmInfo _) => true
+  | _ => false
+
+/-- Whether `w` is `v` with something in the place of each `sorry`, and of each proof by a theorem of the reference. Both are well-typed,
+and at such a place both have the type that the rest gives them. -/
+partial def fills (reference : Import) (v w : Expr) : Bool :=
+  if v == w then true
+  else match v.getAppFn with
+  | .const n _ => if n == `sorryAx || isTheoremOf reference n then true else parts v w
+  | _ => parts v w
+where
+  parts (v w : Expr) : Bool :=
+    match v, w with
+    | .app f a, .app g b => fills reference f g && fills reference a b
+    | .lam _ t b _, .lam _ u c _ => fills reference t u && fills reference b c
+    | .forallE _ t b _, .forallE _ u c _ => fills reference t u && fills reference b c
+    | .letE _ t d b _, .letE _ u e c _ => fills reference t u && fills reference d e && fills reference b c
+    | .proj s i a, .proj r j b => s == r && i == j && fills reference a b
+    | _, _ => false
+
+/-- Without the place in the file that Lean writes into every `sorry`: a longer proof above moves it. -/
+partial def unplaced (e : Expr) : Expr :=
+  e.replace fun
+    | .app (.app (.app s (.forallE n (.const `Lean.Name us) t bi)) b) _ =>
+      if s.isConstOf `sorryAx then
+        some (.app (.app (.app s (.forallE n (.const `Lean.Name us) (unplaced t) bi)) b) (.const `Lean.Name.anonymous []))
+      else none
+    | _ => none
+
+/-- Theorems of the reference that the candidate has not, or has with another statement, replaced by their proofs. -/
+partial def movedBack (reference candidate : Import) (e : Expr) : Expr :=
+  e.replace fun
+    | .const n us =>
+      match reference.find n with
+      | some (.thmInfo v) =>
+        match candidate.find n with
+        | some c => if sameType (.thmInfo v) c then none else back v us
+        | none => back v us
+      | _ => none
+    | _ => none
+where
+  back (v : TheoremVal) (us : List Level) : Option Expr :=
+    some (movedBack reference candidate (v.value.instantiateLevelParams v.levelParams us))
+
+/-- Whether the candidate's type is the reference's with proofs in the place of `sorry`, where that has any: a structure's
+default, the proof that a recursion ends in the equation of its definition. The kernel says that they are proofs: it takes
+two of one statement for the same, and no two other things. -/
+def sameTypeFilled (reference x : Import) (r c : ConstantInfo) : Bool :=
+  if lengthOf r.levelParams != lengthOf c.levelParams then false
+  else
+    let v := unplaced (bare r.type)
+    let w := unplaced (inLevelsOf r c (bare c.type))
+    if v == w then true
+    else if !fills reference v w then false
+    else
+      let to := .forallE `x w (movedBack reference x v) .default
+      let d : OpaqueVal :=
+        { name := `Turnstile.sameTypeFilled, levelParams := r.levelParams, type := to,
+          value := .lam `x w (.bvar 0) .default, isUnsafe := false, all := [`Turnstile.sameTypeFilled] }
+      match x.env.addDecl kernelOptions (.opaqueDecl d) none with
+      | .ok _ => true
+      | .error _ => false
+
+def kindText (c : ConstantInfo) : String :=
+  match c with
+  | .axiomInfo _ => "an axiom"
+  | .thmInfo _ => "a theorem"
+  | .defnInfo _ => "a definition"
+  | .opaqueInfo _ => "an opaque constant"
+  | .inductInfo _ => "an inductive type"
+  | .ctorInfo _ => "a constructor"
+  | .recInfo _ => "a recursor"
+  | .quotInfo _ => "a quotient's constant"
+
+def sameKind (r c : ConstantInfo) : Bool :=
+  match r, c with
+  | .thmInfo _, .thmInfo _ => true
+  | .axiomInfo _, .axiomInfo _ => true
+  | .opaqueInfo _, .opaqueInfo _ => true
+  | .defnInfo _, .defnInfo _ => true
+  | .inductInfo _, .inductInfo _ => true
+  | .ctorInfo _, .ctorInfo _ => true
+  | .recInfo _, .recInfo _ => true
+  | _, _ => false
+
+/-- Whether two constants of one kind and type mean the same by themselves. -/
+def sameValue (reference : Import) (r c : ConstantInfo) : Bool :=
+  match r, c with
+  | .defnInfo v, .defnInfo w => fills reference (bare v.value) (inLevelsOf r c (bare w.value))
+  | .opaqueInfo v, .opaqueInfo w => fills reference (bare v.value) (inLevelsOf r c (bare w.value))
+  | .inductInfo v, .inductInfo w => v.numParams == w.numParams && v.all == w.all && v.ctors == w.ctors
+  | .ctorInfo v, .ctorInfo w => v.induct == w.induct && v.cidx == w.cidx
+  | _, _ => true
+
+/-- Constants whose meaning is part of what `c` says: of a theorem its type's alone. -/
+def meaningOf (c : ConstantInfo) : List Name :=
+  let inType := c.type.getUsedConstants.toList
+  match c with
+  | .defnInfo v => append v.value.getUsedConstants.toList inType
+  | .opaqueInfo v => append v.value.getUsedConstants.toList inType
+  | .inductInfo v => append v.ctors (append v.all inType)
+  | .ctorInfo v => v.induct :: inType
+  | .recInfo v => append v.all inType
+  | _ => inType
+
+structure Comparison where
+  reference : Import
+  candidate : Import
+  /-- Constants that were compared, with how they differ. One under way counts as the same. -/
+  known : Table (Name × Option String)
+
+def Comparison.put (c : Comparison) (n : Name) (r : Option String) : Comparison :=
+  { c with known := c.known.insert n.hash (n, r) }
+
+/-- How the candidate's `n` differs from the reference's `asked`; none: it does not. -/
+partial def Comparison.same (c : Comparison) (asked n : Name) : Option String × Comparison :=
+  match findIn (c.known.bucket asked.hash) asked with
+  | some r => if asked == n then (r, c) else fresh c
+  | none => fresh c
+where
+  shown : String := nameText (userName asked)
+  fresh (c : Comparison) : Option String × Comparison :=
+    let c := if asked == n then c.put asked none else c
+    let (r, c) := compared c
+    (r, if asked == n then c.put asked r else c)
+  compared (c : Comparison) : Option String × Comparison :=
+    match c.reference.hidden? asked, c.candidate.hidden? n with
+    | some r, some w => (if sameType r w && sameValue c.reference r w then none else some (shown ++ " is another unsafe constant than asked for"), c)
+    | some _, none => (some (shown ++ " is missing"), c)
+    | none, some _ => (some (shown ++ " is unsafe"), c)
+    | none, none =>
+      match c.reference.find asked, c.candidate.find n with
+      | none, _ => (some ("the reference's " ++ shown ++ " is not accepted"), c)
+      | _, none => (match c.candidate.fault? n with
+          | some _ => none -- judged by itself
+          | none => some (shown ++ " is missing"), c)
+      | some r, some w =>
+        if !sameKind r w then (some (shown ++ " is " ++ kindText w ++ ", not " ++ kindText r), c)
+        else if !(sameType r w || sameTypeFilled c.reference c.candidate r w) then
+          (some (shown ++ " has another type than asked for"), c)
+        else if !sameValue c.reference r w then (some (shown ++ " has another value than asked for"), c)
+        else all c (meaningOf r)
+  /-- Imported constants mean the same. A theorem in a type or a value is a proof there, and any other will do. -/
+  all (c : Comparison) (ns : List Name) : Option String × Comparison :=
+    match ns with
+    | [] => (none, c)
+    | m :: rest =>
+      match c.reference.env.find? m with
+      | some (.recInfo v) => all c (append v.all rest)
+      | _ =>
+        if !(known c m) || isTheoremOf c.reference m then all c rest
+        else match c.same m m with
+          | (some why, c) => (some why, c)
+          | (none, c) => all c rest
+  known (c : Comparison) (m : Name) : Bool :=
+    c.reference.addedNames.contains m || match c.reference.hidden? m with
+      | some _ => true
+      | none => false
+
+end Turnstile

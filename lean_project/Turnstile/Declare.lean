@@ -1,0 +1,372 @@
+import Turnstile.Export
+
+/-! What a text declares, as data: for every command the constants that it left behind, those that the text names, its examples, and
+its errors. Nothing is guessed from text or from a name's looks: constants are the difference of two environments, and what the text
+names is what Lean noted down as a declaration's name. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+/-- A declaration as its syntax says it. -/
+structure Head where
+  kind : Name
+  /-- Anonymous where it has none. -/
+  name : Name
+  /-- Byte at which its value begins. -/
+  valueAt : Nat
+
+/-- An example: Lean takes its constants back, so they are read from the environment in which it was elaborated. -/
+structure Example where
+  whole : Environment
+  env : Kernel.Environment
+  name : Name
+  /-- Names of this environment alone, which get `id` behind them when they are exported. -/
+  own : NameSet
+  id : Nat
+
+structure Left where
+  done : Done
+  heads : List Head
+  new : List Name
+  written : List Name
+  examples : List Example
+
+def startByte (stx : Syntax) : Nat :=
+  match stx.getPos? false with
+  | some p => p.byteIdx
+  | none => 0
+
+def identOf (declId : Syntax) : Name :=
+  match declId with
+  | .node _ _ args => match args.toList with
+    | .ident _ _ n _ :: _ => n
+    | _ => .anonymous
+  | _ => .anonymous
+
+/-- The `declId` among the children of a declaration, or of an optional one. -/
+def declIdAmong (xs : List Syntax) : Name :=
+  match xs with
+  | [] => .anonymous
+  | .node i k args :: rest =>
+    if k == `Lean.Parser.Command.declId then identOf (.node i k args)
+    else if k == `null then match args.toList with
+      | [.node i k args] =>
+        if k == `Lean.Parser.Command.declId then identOf (.node i k args) else declIdAmong rest
+      | _ => declIdAmong rest
+    else declIdAmong rest
+  | _ :: rest => declIdAmong rest
+
+def headOf (stx : Syntax) : Head :=
+  match stx with
+  | .node _ k args => { kind := k, name := declIdAmong args.toList, valueAt := startByte (last args.toList) }
+  | _ => { kind := .anonymous, name := .anonymous, valueAt := 0 }
+where
+  last (xs : List Syntax) : Syntax :=
+    match xs with
+    | [] => .missing
+    | [x] => x
+    | _ :: rest => last rest
+
+/-- The declarations that a command's syntax shows, where it is Lean's own syntax for them. -/
+partial def headsOf (stx : Syntax) : List Head :=
+  match stx with
+  | .node _ k args =>
+    if k == `Lean.Parser.Command.declaration then match args.toList with
+      | [_, d] => [headOf d]
+      | _ => []
+    else if k == `Lean.Parser.Command.in || k == `Lean.Parser.Command.mutual || k == `null then inside args.toList
+    else []
+  | _ => []
+where
+  inside (xs : List Syntax) : List Head :=
+    match xs with
+    | [] => []
+    | x :: rest => append (headsOf x) (inside rest)
+
+/-- Names of the second map that the first lacks. Most of two such maps is one and the same memory. -/
+unsafe def addedNamesImpl (old new : PersistentHashMap.Node Name ConstantInfo) (acc : List Name) : List Name :=
+  if ptrAddrUnsafe old == ptrAddrUnsafe new then acc
+  else match old, new with
+  | .entries os, .entries ns => entries os.toList ns.toList acc
+  | _, n => all n acc
+where
+  all (n : PersistentHashMap.Node Name ConstantInfo) (acc : List Name) : List Name :=
+    match n with
+    | .entries es => allEntries es.toList acc
+    | .collision ks _ _ => append ks.toList acc
+  allEntries (es : List (PersistentHashMap.Entry Name ConstantInfo (PersistentHashMap.Node Name ConstantInfo)))
+      (acc : List Name) : List Name :=
+    match es with
+    | [] => acc
+    | .entry k _ :: rest => allEntries rest (k :: acc)
+    | .ref n :: rest => allEntries rest (all n acc)
+    | .null :: rest => allEntries rest acc
+  entries (os ns : List (PersistentHashMap.Entry Name ConstantInfo (PersistentHashMap.Node Name ConstantInfo)))
+      (acc : List Name) : List Name :=
+    match os, ns with
+    | o :: os, n :: ns =>
+      match o, n with
+      | .ref a, .ref b => entries os ns (addedNamesImpl a b acc)
+      | _, n => entries os ns (allEntries [n] acc)
+    | [], ns => allEntries ns acc
+    | _, [] => acc
+
+@[implemented_by addedNamesImpl]
+opaque addedNames (old new : PersistentHashMap.Node Name ConstantInfo) (acc : List Name) : List Name
+
+def notIn (env : Kernel.Environment) (ns acc : List Name) : List Name :=
+  match ns with
+  | [] => acc
+  | n :: rest =>
+    match env.find? n with
+    | some _ => notIn env rest acc
+    | none => notIn env rest (n :: acc)
+
+/-- Constants of the second environment that the first lacks. -/
+def newIn (old new : Kernel.Environment) : List Name :=
+  notIn old (addedNames old.constants.map₂.root new.constants.map₂.root []) []
+
+def nameSetOf (ns : List Name) (acc : NameSet) : NameSet :=
+  match ns with
+  | [] => acc
+  | n :: rest => nameSetOf rest (acc.insert n)
+
+/-- What Lean calls the constant of an example. -/
+def isExampleName (n : Name) : Bool :=
+  match n with
+  | .str _ s => s == "_example"
+  | _ => false
+
+/-- Examples in the environments that a command's info trees remember. Many remember the same one. -/
+partial def examplesOf (before after : Kernel.Environment) (tree : InfoTree) (acc : List Example) : List Example :=
+  match tree with
+  | .context (.commandCtx ci) child =>
+    let whole := ci.env
+    let env := whole.toKernelEnv
+    let own := notIn after (newIn before env) []
+    match keep (fun n => isExampleName n && !anyOf (fun e => sameIn e n env) acc) own with
+    | [] => examplesOf before after child acc
+    | names =>
+      let more := mapList (fun name => ({ whole, env, name, own := nameSetOf own {}, id := 0 } : Example)) names
+      examplesOf before after child (append more acc)
+  | .context _ child => examplesOf before after child acc
+  | .node _ children => below (persistentList children) acc
+  | .hole _ => acc
+where
+  below (ts : List InfoTree) (acc : List Example) : List Example :=
+    match ts with
+    | [] => acc
+    | t :: rest => below rest (examplesOf before after t acc)
+  sameIn (e : Example) (n : Name) (env : Kernel.Environment) : Bool :=
+    e.name == n && match e.env.find? n, env.find? n with
+      | some a, some b => a.type == b.type && sameValue a b
+      | _, _ => false
+  sameValue (a b : ConstantInfo) : Bool :=
+    match a, b with
+    | .thmInfo v, .thmInfo w => v.value == w.value
+    | .defnInfo v, .defnInfo w => v.value == w.value
+    | .opaqueInfo v, .opaqueInfo w => v.value == w.value
+    | _, _ => false
+
+def examplesAmong (before after : Kernel.Environment) (ts : List InfoTree) (acc : List Example) : List Example :=
+  match ts with
+  | [] => revOnto acc []
+  | t :: rest => examplesAmong before after rest (examplesOf before after t acc)
+
+/-- Constants of `new` that Lean noted down as the name of a declaration. -/
+partial def writtenIn (new : NameSet) (tree : InfoTree) (acc : NameSet) : NameSet :=
+  match tree with
+  | .context _ child => writtenIn new child acc
+  | .hole _ => acc
+  | .node info children =>
+    let acc := match info with
+      | .ofTermInfo ti =>
+        if ti.isBinder then match ti.expr with
+          | .const n _ => if new.contains n then acc.insert n else acc
+          | _ => acc
+        else acc
+      | _ => acc
+    below (persistentList children) acc
+where
+  below (ts : List InfoTree) (acc : NameSet) : NameSet :=
+    match ts with
+    | [] => acc
+    | t :: rest => below rest (writtenIn new t acc)
+
+def writtenAmong (new : NameSet) (ts : List InfoTree) (acc : NameSet) : NameSet :=
+  match ts with
+  | [] => acc
+  | t :: rest => writtenAmong new rest (writtenIn new t acc)
+
+def leftBy (d : Done) : Left :=
+  let before := d.before.toKernelEnv
+  let after := d.after.toKernelEnv
+  let new := newIn before after
+  let written := writtenAmong (nameSetOf new {}) d.trees {}
+  { done := d, heads := headsOf d.stx, new, written := keep (fun n => written.contains n) new
+    examples := examplesAmong before after d.trees [] }
+
+/-- Number the examples of a text from `id`. -/
+def numbered (es : List Example) (id : Nat) : List Example :=
+  match es with
+  | [] => []
+  | e :: rest => { e with id } :: numbered rest (id + 1)
+
+def numberedAll (ls : List Left) (id : Nat) (acc : List Left) : List Left :=
+  match ls with
+  | [] => revOnto acc []
+  | l :: rest => numberedAll rest (id + lengthOf l.examples) ({ l with examples := numbered l.examples id } :: acc)
+
+/-- Declarations of Lean's own syntax that left no constant behind. -/
+def leftNothing (l : Left) : List Head :=
+  let examples := lengthOf l.examples
+  go l.heads examples []
+where
+  go (hs : List Head) (examples : Nat) (acc : List Head) : List Head :=
+    match hs with
+    | [] => revOnto acc []
+    | h :: rest =>
+      if h.kind == `Lean.Parser.Command.example then
+        if examples == 0 then go rest 0 (h :: acc) else go rest (examples - 1) acc
+      else
+        let n := h.name.replacePrefix `_root_ .anonymous
+        if anyOf (fun m => n.isSuffixOf (userName m)) l.new then go rest examples acc else go rest examples (h :: acc)
+
+def headJson (h : Head) : Json :=
+  Json.mkObj [("kind", Json.str (nameText h.kind)), ("name", jarr (nameParts h.name [])), ("value", jnat h.valueAt)]
+
+def partsOf (ns : List Name) : Json := jarr (mapList (fun n => jarr (nameParts n [])) ns)
+
+/-- The types of examples, for people. -/
+def ppExamples (es : List Example) (acc : List Json) : IO (List Json) :=
+  match es with
+  | [] => return revOnto acc []
+  | e :: rest => do ppExamples rest (append (← ppTypes e.whole [e.name] []) acc)
+
+def leftJson (map : FileMap) (types : Bool) (l : Left) : IO Json := do
+  let errors ← errorsJson l.done.messages
+  let at_ := map.toPosition ⟨startByte l.done.stx⟩
+  let after := l.done.after.toKernelEnv
+  let hidden := keep (fun n => match after.find? n with
+    | some c => c.isUnsafe || c.isPartial
+    | none => false) l.new
+  let written ← if types then ppTypes l.done.after l.written [] else pure []
+  let examples ← if types then ppExamples l.examples [] else pure []
+  let nothing := match errors with
+    | [] => if l.done.stopped.isEmpty then leftNothing l else []
+    | _ => []
+  return Json.mkObj [
+    ("number", jnat l.done.number), ("line", jnat at_.line), ("kind", Json.str (nameText l.done.stx.getKind)),
+    ("heads", jarr (mapList headJson l.heads)), ("nothing", jarr (mapList headJson nothing)),
+    ("new", partsOf l.new), ("written", partsOf l.written), ("unsafe", partsOf hidden),
+    ("examples", partsOf (mapList (fun e => exampleName e) l.examples)),
+    ("code", jnames (notInert l.done.stx)),
+    ("types", jarr (append written examples)), ("errors", jarr errors), ("stopped", Json.str l.done.stopped)]
+where
+  exampleName (e : Example) : Name := .num e.name e.id
+
+/-- Whether a command is worth telling: it shows or declares something, or did not do well. -/
+def worthTelling (l : Left) : Bool :=
+  match l.heads, l.new, l.examples with
+  | [], [], [] => !l.done.stopped.isEmpty || anyOf (fun (m : Message) => m.severity == .error) l.done.messages
+      || !isNil (notInert l.done.stx)
+  | _, _, _ => true
+
+def leftJsons (map : FileMap) (types : Bool) (ls : List Left) (acc : List Json) : IO (List Json) :=
+  match ls with
+  | [] => return revOnto acc []
+  | l :: rest => do
+    if worthTelling l then leftJsons map types rest ((← leftJson map types l) :: acc) else leftJsons map types rest acc
+
+/-- The constants of an example's environment under the names that they are exported by. -/
+def Example.find (e : Example) (n : Name) : Option ConstantInfo :=
+  match n with
+  | .num m i =>
+    if i == e.id && e.own.contains m then (e.env.find? m).map (renamedInfo (fun k => e.own.contains k) e.id) else e.env.find? n
+  | _ => e.env.find? n
+
+def exportExamples (base : Kernel.Environment) (es : List Example) (w : Walk) : Walk :=
+  match es with
+  | [] => w
+  | e :: rest => exportExamples base rest (exportRoots base e.find w [.num e.name e.id])
+
+def exportLeft (base final : Kernel.Environment) (ls : List Left) (w : Walk) : Walk :=
+  match ls with
+  | [] => w
+  | l :: rest => exportLeft base final rest (exportExamples base l.examples (exportRoots base final.find? w l.new))
+
+/-- Where the text goes on behind its last command, in code: after `#exit`. -/
+def unreadLine (ictx : Parser.InputContext) (s : Frontend.State) (last : Option Done) : Option Nat :=
+  match last with
+  | none => none
+  | some d =>
+    if d.stx.isOfKind `Lean.Parser.Command.eoi then none
+    else
+      let at_ := s.parserState.pos
+      let p := Parser.whitespace.run ictx (parserContext s.commandState) {} { Parser.mkParserState ictx.inputString with pos := at_ }
+      if ictx.atEnd p.pos then none else some (ictx.fileMap.toPosition p.pos).line
+
+/-- Elaborate `context`, as a text of its own, where `state` is; its errors. -/
+def elaborateContext (m : Manner) (context file : String) (state : IO.Ref Frontend.State) : IO (List Json) := do
+  let messages ← IO.mkRef ([] : List Message)
+  let stopped ← IO.mkRef ([] : List Json)
+  let input := inputOf context file
+  commands m input state 0 fun d => do
+    messages.set (revOnto d.messages (← messages.get))
+    if !d.stopped.isEmpty then
+      let line := (input.fileMap.toPosition ⟨startByte d.stx⟩).line
+      stopped.set (Json.mkObj [("file", Json.str file), ("line", jnat line), ("column", jnat 0),
+        ("m", Json.str d.stopped)] :: (← stopped.get))
+  let s ← state.get
+  state.set { s with parserState := {}, cmdPos := 0 }
+  return append (revOnto (← stopped.get) []) (← errorsJson (revOnto (← messages.get) []))
+
+/-- The modules that a text's own header names, and where the header ends. -/
+def headerOf (ictx : Parser.InputContext) : IO (List Json × Parser.ModuleParserState × List Json) := do
+  let (stx, ps, messages) ← Parser.parseHeader ictx
+  let imports := (headerToImports stx true).toList
+  return (mapList (fun (i : Lean.Import) => Json.str (nameText i.module)) imports, ps,
+    ← errorsJson (persistentList messages.unreported))
+
+/-- Elaborate the text of a request and tell what it declares, with the constants as entries. -/
+def declare (s : Server) (j : Json) : IO (List (String × Json)) := do
+  let heartbeats := natField j "heartbeats" 200000
+  let file := strField j "file"
+  let failed := fun (errors : List Json) => [("ok", Json.bool true), ("errors", jarr errors), ("commands", jarr []), ("entries", jarr [])]
+  match ← environmentOf s j heartbeats with
+  | .error errors => return failed errors
+  | .ok before =>
+    let state ← startOf before heartbeats (boolField j "trees")
+    let m : Manner := {
+      clock? := some s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip"), inertOnly := boolField j "inert"
+      announce := fun n => s.send (Json.mkObj [("at", jnat n)]) }
+    match ← if (strField j "context").isEmpty then pure [] else
+        elaborateContext { m with inertOnly := false, skip := [] } (strField j "context") file state with
+    | e :: es => return failed (e :: es)
+    | [] =>
+      let ictx := inputOf (strField j "source") file
+      let (header, ps, problems) ← if boolField j "header" then headerOf ictx else pure ([], {}, [])
+      state.set { (← state.get) with parserState := ps, cmdPos := 0 }
+      let found ← IO.mkRef ([] : List Left)
+      commands m ictx state 0 fun d => do found.set (leftBy d :: (← found.get))
+      let end_ ← state.get
+      let final := end_.commandState.env
+      s.last.set (some final)
+      let last := match ← found.get with
+        | [] => none
+        | l :: _ => some l.done
+      let all := numberedAll (revOnto (← found.get) []) 0 []
+      let base := (← environment s (strings (listField j "imports"))).toKernelEnv
+      let w := match j.getObjVal? "roots" with
+        | .ok (.arr ns) => exportRoots base final.toKernelEnv.find? startWalk (rebuildNames ns.toList)
+        | _ => exportLeft base final.toKernelEnv all startWalk
+      let unread := match unreadLine ictx end_ last with
+        | some n => jnat n
+        | none => Json.null
+      return [("ok", Json.bool true), ("errors", jarr problems), ("header", jarr header),
+        ("commands", jarr (← leftJsons ictx.fileMap (boolField j "types") all [])), ("entries", Json.arr w.x.entries), ("unread", unread)]
+
+end Turnstile

@@ -1,0 +1,129 @@
+import Turnstile.Inert
+
+/-! Source text, elaborated command by command on top of an environment. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+def importsOf (names : List String) : Array Import :=
+  fromList (mapList (fun n => ({ module := n.toName } : Import)) names)
+
+def findEnv (xs : List (String × Environment)) (key : String) : Option Environment :=
+  match xs with
+  | [] => none
+  | (k, env) :: rest => if k == key then some env else findEnv rest key
+
+/-- The environment of a list of imports, made once and kept. -/
+def environment (s : Server) (imports : List String) : IO Environment := do
+  let key := ",".intercalate imports
+  let known ← s.envs.get
+  match findEnv known key with
+  | some env => return env
+  | none =>
+    let env ← importModules (importsOf imports) {} 0 #[] false true
+    s.envs.set ((key, env) :: known)
+    return env
+
+def messageJson (m : Message) : IO Json := do
+  let text ← m.data.toString
+  return Json.mkObj [("file", Json.str m.fileName), ("line", jnat m.pos.line), ("column", jnat m.pos.column),
+    ("m", Json.str text)]
+
+def errorsJson (ms : List Message) : IO (List Json) :=
+  match ms with
+  | [] => return []
+  | m :: rest =>
+    match m.severity with
+    | .error => do return (← messageJson m) :: (← errorsJson rest)
+    | _ => errorsJson rest
+
+/-- A command of a text, and what came of it. -/
+structure Done where
+  /-- Its place among the commands, from 0. -/
+  number : Nat
+  stx : Syntax
+  before : Environment
+  after : Environment
+  trees : List InfoTree
+  messages : List Message
+  /-- Why it was not elaborated to its end; empty: it was. Such a command changes nothing. -/
+  stopped : String
+
+/-- How commands are elaborated. -/
+structure Manner where
+  /-- Interrupts a command after `ms`. -/
+  clock? : Option Clock := none
+  ms : Nat := 0
+  /-- Commands to leave out, by their numbers: they ended an earlier process. -/
+  skip : List Nat := []
+  /-- Stop in front of the first command that may run code of its own. -/
+  inertOnly : Bool := false
+  /-- Told the number of each command before it begins. -/
+  announce : Nat → IO Unit := fun _ => return ()
+
+def parserContext (cs : Command.State) : Parser.ParserModuleContext :=
+  match cs.scopes with
+  | [] => { env := cs.env, options := {} }
+  | scope :: _ =>
+    { env := cs.env, options := scope.opts, currNamespace := scope.currNamespace, openDecls := scope.openDecls }
+
+def elabCommand (ictx : Parser.InputContext) (pos : String.Pos.Raw) (cs : Command.State) (stx : Syntax)
+    (token? : Option IO.CancelToken) : IO (Except String Command.State) := do
+  let ref ← IO.mkRef cs
+  let ctx : Command.Context :=
+    { fileName := ictx.fileName, fileMap := ictx.fileMap, cmdPos := pos, snap? := none, cancelTk? := token? }
+  match ← (Command.elabCommandTopLevel stx ctx ref).toBaseIO with
+  | .ok () => return .ok (← ref.get)
+  | .error e => return .error (← e.toMessageData.toString)
+
+/-- As `elabCommand`, under the watch's eye. The watch may be late and interrupt a command that has just begun: that one is done
+again. -/
+partial def elabWatched (m : Manner) (number : Nat) (ictx : Parser.InputContext) (pos : String.Pos.Raw) (cs : Command.State)
+    (stx : Syntax) : IO (Except String Command.State) := do
+  match m.clock? with
+  | none => elabCommand ictx pos cs stx none
+  | some clock =>
+    let began ← IO.monoMsNow
+    clock.begin (number + 1) m.ms
+    let r ← elabCommand ictx pos cs stx (some clock.token)
+    if !(← clock.stop) then return r
+    else if (← IO.monoMsNow) - began < m.ms then elabWatched m number ictx pos cs stx
+    else return .error ("time: over " ++ toString (m.ms / 1000) ++ " s")
+
+/-- Elaborate every command that is left, and give each to `each`. Lean's own loop would drop the parser's messages and each command's
+first environment. -/
+partial def commands (m : Manner) (ictx : Parser.InputContext) (state : IO.Ref Frontend.State) (number : Nat)
+    (each : Done → IO Unit) : IO Unit := do
+  let s ← state.get
+  let before := s.commandState.env
+  let (stx, ps, parsed) := Parser.parseCommand ictx (parserContext s.commandState) s.parserState {}
+  let s := { s with parserState := ps, cmdPos := s.parserState.pos }
+  state.set s
+  m.announce number
+  let r ← if m.inertOnly && !isNil (notInert stx) then pure (.error "not inert")
+    else if anyOf (fun n => n == number) m.skip then pure (.error "left out")
+    else elabWatched m number ictx s.cmdPos s.commandState stx
+  let parse := persistentList parsed.unreported
+  match r with
+  | .error why =>
+    each { number, stx, before, after := before, trees := [], messages := parse, stopped := why }
+    if m.inertOnly then return ()
+  | .ok cs =>
+    let messages := append parse (persistentList cs.messages.unreported)
+    state.set { s with commandState := { cs with messages := {}, infoState := { cs.infoState with trees := {} } } }
+    each { number, stx, before, after := cs.env, trees := persistentList cs.infoState.trees, messages, stopped := "" }
+  if Parser.isTerminalCommand stx then return () else commands m ictx state (number + 1) each
+
+/-- The state before the first command of a file. `trees`: whether info trees are made. -/
+def startOf (env : Environment) (heartbeats : Nat) (trees : Bool) : IO (IO.Ref Frontend.State) := do
+  let opts : Options := (({} : Options).setBool `Elab.async false).setNat `maxHeartbeats heartbeats
+  -- As in a `noncomputable section`: nothing here is run, and the embedded library lacks what compiled code needs.
+  let scope : Command.Scope := { header := "", opts, isNoncomputable := true }
+  let cs := Command.mkState env {} opts
+  let cs := { cs with scopes := [scope], infoState := { cs.infoState with enabled := trees } }
+  IO.mkRef { commandState := cs, parserState := {}, cmdPos := 0 }
+
+end Turnstile
