@@ -146,6 +146,7 @@ def _embedded() -> LeanRuntime:
     command = (
         str(install.node_path()),
         "--stack-size=60000",  # KiB; the process gets a larger stack limit before it starts
+        "--disallow-code-generation-from-strings",
         "--permission",
         f"--allow-fs-read={root}",
         f"--allow-fs-read={source.parent}",
