@@ -57,7 +57,7 @@ class LeanServer:
         self.constants = constants
         self.terse = terse  # leave error messages out of answers: printing them costs as much as many a tactic
         self.counters = Counters()
-        self._process = LeanProcess(self.runtime)
+        self._process = self._new_process()
         self._generation = -1
         self._handles = Handles()
         self._numbers = itertools.count(1)
@@ -86,8 +86,11 @@ class LeanServer:
         await self._spawn()
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._watch())]
 
+    def _new_process(self) -> LeanProcess:
+        return LeanProcess(self.runtime, 2 * self.limits.step_memory_mb)  # memory is looked at now and then: this is for between
+
     async def _spawn(self) -> None:
-        self._process = LeanProcess(self.runtime)
+        self._process = self._new_process()
         await self._process.start(self.limits.open_seconds)
         self._generation += 1
         self._unwanted = ([], [])
