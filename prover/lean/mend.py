@@ -91,7 +91,15 @@ _REPLACEMENTS = [
         "_emscripten_stack_set_limits(stackLow+stackBytes,stackLow);stackRestore(stackLow+stackBytes);"
         "args.unshift(thisProgram);var argc=args.length;",
     ),
-    # The seal: text does not become code. A side module is WebAssembly with JavaScript in its data, which the loader evaluates;
+    # Node's permission model, which keeps the process to its own files, refuses this deprecated call.
+    ('process.binding("constants")', "{fs:fs.constants}"),
+    # Lean looks for its library beside the program: give it a place that exists inside the seal.
+    ("if(isNode){path=__filename}", 'if(isNode){path="/srv/lean"}'),
+]
+
+
+SEALED = [
+    # Text does not become code. A side module is WebAssembly with JavaScript in its data, which the loader evaluates;
     # `run_script` and `load_script` evaluate what they are given.
     (
         "var dlopenInternal=(handle,jsflags)=>{",
@@ -105,35 +113,31 @@ _REPLACEMENTS = [
         "var loadWebAssemblyModule=(binary,flags,libName,localScope,handle)=>{",
         "var loadWebAssemblyModule=(binary,flags,libName,localScope,handle)=>{turnstileRefuse();",
     ),
-    ("ASM_CONSTS[start]=eval(func)", "turnstileRefuse()"),
-    ("moduleExports[name]=eval(func)", "turnstileRefuse()"),
+    ("ASM_CONSTS[start]=eval(func)", "ASM_CONSTS[start]=turnstileRefuse()"),
+    ("moduleExports[name]=eval(func)", "moduleExports[name]=turnstileRefuse()"),
     ("_emscripten_run_script=ptr=>{eval(UTF8ToString(ptr))}", "_emscripten_run_script=ptr=>{turnstileRefuse()}"),
     ("_emscripten_run_script_int=ptr=>eval(UTF8ToString(ptr))|0", "_emscripten_run_script_int=ptr=>turnstileRefuse()"),
     ("var s=eval(UTF8ToString(ptr));", "var s=turnstileRefuse();"),
     ("try{var data=await readAsync(url,false);eval(data);loadDone()}", "try{turnstileRefuse()}"),
-    # The seal: a symbol is one of the module's own. The rest of this function offers all of emscripten's JavaScript.
+    # A symbol is one of the module's own. The rest of this function offers all of emscripten's JavaScript.
     (
         "if(known!==null)return known;var result;var newSymIndex;",
         'if(known!==null)return known;dlSetError("unknown symbol");return 0;var result;var newSymIndex;',
     ),
     ("var __dlsym_catchup_js=(handle,symbolIndex)=>{", "var __dlsym_catchup_js=(handle,symbolIndex)=>{return 0;"),
-    # The seal: no processes, no sockets, no threads but Lean's (seal.js).
+    # No processes, no sockets, no threads but Lean's (seal.js).
     ('var cp=require("child_process");var ret=cp.spawnSync(cmdstr,[],{shell:true,stdio:"inherit"});', "return-52;var ret;"),
     ("createSocket(family,type,protocol){", "createSocket(family,type,protocol){throw new FS.ErrnoError(5);"),
-    ('WebSocketConstructor=require("ws")', "turnstileRefuse()"),
+    ('WebSocketConstructor=require("ws")', "WebSocketConstructor=turnstileRefuse()"),
     ('var WebSocketServer=require("ws").Server;', "var WebSocketServer=turnstileRefuse();"),
     ("var info={worker:new Worker(url),", "var info={worker:turnstileRefuse(),"),
-    ("global.Worker=worker_threads.Worker;", ""),
+    ("global.Worker=worker_threads.Worker;", "/*no Worker*/"),
     (
         'worker=new Worker(pthreadMainJs,{workerData:"em-pthread",name:"em-pthread"});',
         'worker=turnstileStart("thread","em-pthread");',
     ),
-    # Node's permission model, which keeps the process to its own files, refuses this deprecated call.
-    ('process.binding("constants")', "{fs:fs.constants}"),
-    # Lean looks for its library beside the program: give it a place that exists inside the seal.
-    ("if(isNode){path=__filename}", 'if(isNode){path="/srv/lean"}'),
 ]
-
+"""What seals lean.js. Each new text stands once in the file, so that a test can take these out again."""
 
 _GONE = re.compile(r"\beval\(|\bnew Function\b|\bnew Worker\b|\bimportScripts\b|\bchild_process\b|\brequire\(\"ws\"\)")
 """What would turn text into code, or start something: nothing of it may be left."""
@@ -177,7 +181,7 @@ def _drop_unused_exports(text: str) -> str:
 def mend(text: str) -> str:
     """The mended `lean.js`. Raises MendError when `text` is not the file expected."""
     text = _drop_unused_exports(text)
-    for old, new in _REPLACEMENTS:
+    for old, new in (*_REPLACEMENTS, *SEALED):
         text = _replace_once(text, old, new)
     if left := _GONE.search(text):
         raise MendError(f"{left.group()} is still in the file")
