@@ -140,13 +140,14 @@ def _attempts(layer: str, folder: Path, port: int) -> dict[str, Attempt]:
     if layer == "seccomp":
         return on_calls(folder)
     if layer == "no new privileges":
-        return {"may gain privileges": _may_gain_privileges}
+        return {"may gain privileges": may_gain_privileges}
     return {"writes a file": lambda: (folder / "new").write_text("x"), "dumps its memory": _core}
 
 
-def _may_gain_privileges() -> None:
+def may_gain_privileges() -> None:
+    """Whether a program could give this process rights by its file."""
     if "NoNewPrivs:\t1" in Path("/proc/self/status").read_text():
-        raise OSError
+        raise OSError  # no: it has given that up
 
 
 def _core() -> None:

@@ -183,9 +183,14 @@ def mend(text: str) -> str:
     text = _drop_unused_exports(text)
     for old, new in (*_REPLACEMENTS, *SEALED):
         text = _replace_once(text, old, new)
+    refuse_code(text)
+    return "".join(Path(__file__).with_name(front).read_text(encoding="utf-8") for front in ("seal.js", "snapshot.js")) + text
+
+
+def refuse_code(text: str) -> None:
+    """Raise MendError when something in the text makes code of strings, or starts processes, sockets or threads."""
     if left := _GONE.search(text):
         raise MendError(f"{left.group()} is still in the file")
-    return "".join(Path(__file__).with_name(front).read_text(encoding="utf-8") for front in ("seal.js", "snapshot.js")) + text
 
 
 def names(text: str) -> set[str]:

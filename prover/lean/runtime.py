@@ -30,7 +30,7 @@ class LeanRuntime:
     version: str
     command: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
-    seal: Seal = Seal()
+    seal: Seal = field(default_factory=Seal)
     """What the process may do on this machine."""
     protection: tuple[Layer, ...] = ()
     """The layers that keep Lean code from the machine, and whether they hold: for `doctor`."""
