@@ -24,8 +24,11 @@ def wrapped(bwrap: str, command: Sequence[str], reads: Iterable[str], writes: It
     line = [bwrap, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     for folder in hidden:
         line += ["--tmpfs", folder]
-    for path in dict.fromkeys(p for p in reads if os.path.exists(p) and p not in ("/", *hidden)):
-        line += ["--ro-bind", path, path]
+    for path in dict.fromkeys(p for p in reads if os.path.exists(p)):
+        real = os.path.realpath(path)
+        for place in dict.fromkeys((path, real)):  # links lead to where they led
+            if any(Path(folder) in Path(place).parents for folder in hidden):
+                line += ["--ro-bind", real, place]
     for path in writes:
         line += ["--bind", path, path]
     for folder in hidden:
