@@ -47,7 +47,7 @@ def test_the_pinned_release_is_taken(installed, tmp_path):
     found = runtime.find_runtime("native")
     assert found.kind == "native" and found.version == TOOLCHAIN and found.command[-2] == "--run"
     assert "resource limits" in [layer.name for layer in found.protection]
-    assert str(tmp_path / "bin") in found.seal.reads and "/" not in found.seal.reads
+    assert str(tmp_path / "bin/lean") in found.seal.reads and "/" not in found.seal.reads
     assert version_drift() == ""
 
 
