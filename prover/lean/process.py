@@ -22,6 +22,7 @@ from prover.lean.theorem import StepStatus
 
 _OUT_OF_MEMORY = re.compile(r"out of memory|OOM|enlarge memory|heap limit", re.IGNORECASE)
 _LONGEST_LINE = 2**28
+_LINGERS_S = 0.5  # from the end of its output to its own
 
 
 class LeanProcess:
@@ -152,6 +153,14 @@ class LeanProcess:
                 while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
                     pid = int(children[0])
         return pid
+
+    async def ending(self) -> str:
+        """How it ended by itself, once its output has: `exit status 1`, `SIGXCPU`; empty while it runs on."""
+        if self._process is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                status = await asyncio.wait_for(self._process.wait(), _LINGERS_S)
+                return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return ""
 
     def kill(self, why: str, status: StepStatus = "timeout") -> None:
         """SIGKILL, unless it was killed or has ended; the reader sees the end."""

@@ -178,6 +178,7 @@ class LeanServer:
         """Blame what the process was working on, start another, and send the rest again."""
         self._ready.clear()
         dead = self._process
+        ending = "" if dead.killed_for is not None else await dead.ending()
         await dead.end()
         status: StepStatus = "crash"
         why = dead.killed_for
@@ -185,7 +186,7 @@ class LeanServer:
             status = dead.killed_as
         elif why is None:
             status = "memory" if dead.out_of_memory else "crash"
-            why = f"the Lean process died: {dead.last_words}"
+            why = f"the Lean process died: {' | '.join(filter(None, (ending, dead.last_words)))}"
         self._queue.process_died(status, why)
         self.counters.restarts += 1
         for attempt in range(_STARTS):
