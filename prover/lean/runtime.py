@@ -15,7 +15,7 @@ from typing import Literal
 from prover.errors import UserError
 from prover.lean import install, snapshot
 from prover.lean.mend import MEND_VERSION
-from prover.lean.seal import sealed
+from prover.lean.seal import Layer, Seal, layers
 
 TOOLCHAIN = "4.28.0"
 PARTS = (
@@ -33,9 +33,10 @@ class LeanRuntime:
     version: str
     command: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
-    cwd: str | None = None
-    protection: tuple[str, ...] = ()
-    """What keeps Lean code from the machine, for `doctor`."""
+    seal: Seal = field(default_factory=Seal)
+    """What the process may do on this machine."""
+    protection: tuple[Layer, ...] = ()
+    """The layers that keep Lean code from the machine, and whether they hold: for `doctor`."""
 
     @property
     def name(self) -> str:
@@ -128,18 +129,14 @@ def find_runtime(kind: str | None = None) -> LeanRuntime:
 
 def _native(lean: tuple[str, ...], version: str) -> LeanRuntime:
     source = server_file()
-    command = [*lean, "--run", str(source)]
-    protection = ["resource limits: writes no files, bounded stack and memory"]
-    path = os.environ.get("LEAN_PATH")  # as `lake env` sets it: a project's modules and packages
-    if bwrap := shutil.which("bwrap"):
-        command = [*sealed(bwrap, lean, source.parent, path or ""), "--run", str(source)]
-        protection.append("bubblewrap: read-only file system without anybody's home, no network, own processes")
-    else:
-        protection.append("no bubblewrap: code in a proof reads what you may read, and may start processes; install bubblewrap")
+    modules = [os.path.abspath(folder) for folder in os.environ.get("LEAN_PATH", "").split(os.pathsep) if folder]
     env = {"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home())}
-    if path:
-        env["LEAN_PATH"] = path
-    return LeanRuntime("native", version, tuple(command), env, str(source.parent), tuple(protection))
+    if modules:  # as `lake env` sets it: a project's modules and packages
+        env["LEAN_PATH"] = os.pathsep.join(modules)
+    toolchain = Path(os.path.realpath(lean[0])).parent.parent
+    reads = [Path(lean[0]), toolchain / "bin", toolchain / "lib", Path.home() / ".elan", source.parent, *map(Path, modules)]
+    seal = Seal(tuple(map(str, reads)))
+    return LeanRuntime("native", version, (*lean, "--run", str(source)), env, seal, layers())
 
 
 def _embedded() -> LeanRuntime:
@@ -147,8 +144,9 @@ def _embedded() -> LeanRuntime:
     source = server_file()
     env = {"TURNSTILE_LEAN_LIB": str(root / "lib"), "TURNSTILE_LEAN_SERVER": str(source.parent), "LANG": "C.UTF-8"}
     command = (
-        str(install.node_path()),
+        str(node := install.node_path()),
         "--stack-size=60000",  # KiB; the process gets a larger stack limit before it starts
+        "--disallow-code-generation-from-strings",
         "--permission",
         f"--allow-fs-read={root}",
         f"--allow-fs-read={source.parent}",
@@ -159,11 +157,13 @@ def _embedded() -> LeanRuntime:
         "--run",
         "/srv/Server.lean",
     )
+    seal = Seal((str(node), str(root), str(source.parent)))
     kept = source.parent / f"snapshot-m{MEND_VERSION}"
-    if snapshot.make(command, env, kept):
+    if snapshot.make(command, env, seal, kept):
         env["TURNSTILE_RESTORE"] = str(kept)
-    protection = (
-        "WebAssembly: no processes, no sockets",
-        "Node permissions: reads only its own library and server, writes nothing",
+    inside = (
+        Layer("lean.js", True, "WebAssembly: no processes, no sockets, no dynamic loading, no threads but Lean's"),
+        Layer("no code from strings", True, "JavaScript runs from lean.js and watch.js only"),
+        Layer("Node permissions", True, "reads only its own library and server, writes nothing"),
     )
-    return LeanRuntime("embedded", install.LEAN_VERSION, command, env, str(root), protection)
+    return LeanRuntime("embedded", install.LEAN_VERSION, command, env, seal, (*inside, *layers()))

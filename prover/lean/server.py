@@ -57,7 +57,7 @@ class LeanServer:
         self.constants = constants
         self.terse = terse  # leave error messages out of answers: printing them costs as much as many a tactic
         self.counters = Counters()
-        self._process = LeanProcess(self.runtime)
+        self._process = self._new_process()
         self._generation = -1
         self._handles = Handles()
         self._numbers = itertools.count(1)
@@ -86,8 +86,11 @@ class LeanServer:
         await self._spawn()
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._watch())]
 
+    def _new_process(self) -> LeanProcess:
+        return LeanProcess(self.runtime, 2 * self.limits.step_memory_mb)  # memory is looked at now and then: this is for between
+
     async def _spawn(self) -> None:
-        self._process = LeanProcess(self.runtime)
+        self._process = self._new_process()
         await self._process.start(self.limits.open_seconds)
         self._generation += 1
         self._unwanted = ([], [])
@@ -178,6 +181,7 @@ class LeanServer:
         """Blame what the process was working on, start another, and send the rest again."""
         self._ready.clear()
         dead = self._process
+        ending = "" if dead.killed_for is not None else await dead.ending()
         await dead.end()
         status: StepStatus = "crash"
         why = dead.killed_for
@@ -185,7 +189,7 @@ class LeanServer:
             status = dead.killed_as
         elif why is None:
             status = "memory" if dead.out_of_memory else "crash"
-            why = f"the Lean process died: {dead.last_words}"
+            why = f"the Lean process died: {' | '.join(filter(None, (ending, dead.last_words)))}"
         self._queue.process_died(status, why)
         self.counters.restarts += 1
         for attempt in range(_STARTS):

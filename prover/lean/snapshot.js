@@ -70,28 +70,14 @@ function turnstileAsked(path) {
 }
 
 // A stat of /watch/STEP/LIMIT/LATE, addresses of references (Step.lean's Clock): from now on a thread looks at the step that Lean
-// works on, and sets LATE when it has been the same for longer than the limit. It loads none of Lean. A reference's value stands
-// behind the 8 bytes of an object's header; a small number or truth value n is written 2n+1.
+// works on, and sets LATE when it has been the same for longer than the limit (watch.js). A reference's value stands behind the
+// 8 bytes of an object's header.
 let turnstileWatching = false;
 function turnstileWatch(path) {
   if (turnstileWatching || !path.startsWith("/watch/")) return;
   turnstileWatching = true; // the server asks first, before it reads anybody's text
   const [step, limit, late] = path.split("/").slice(2).map((address) => Number(address) / 4 + 2);
-  const watch = `
-    const { memory, step, limit, late } = require("worker_threads").workerData;
-    const words = new Int32Array(memory);
-    const pause = new Int32Array(new SharedArrayBuffer(4));
-    let seen = 1, since = 0;
-    for (;;) {
-      Atomics.wait(pause, 0, 0, 50);
-      const now = Atomics.load(words, step);
-      const ms = Atomics.load(words, limit) >> 1;
-      if (now !== seen) [seen, since] = [now, performance.now()];
-      else if (now !== 1 && ms > 0 && performance.now() - since > ms && Atomics.load(words, step) === now)
-        Atomics.store(words, late, 3);
-    }`;
-  const { Worker } = require("worker_threads");
-  new Worker(watch, { eval: true, workerData: { memory: wasmMemory.buffer, step, limit, late } });
+  turnstileStart("watch", { memory: wasmMemory.buffer, step, limit, late });
 }
 
 // Write the runs of memory to the file, one behind the other, or read them from it.

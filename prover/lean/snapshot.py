@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import os
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -19,33 +18,29 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from prover.lean.seal import Seal, Sealing
+
 UNUSED_S = 24 * 3600
 """Snapshots that nobody started from for so long go when a new one is made: 250 MB each, one for each source of the server.
 Others may be running from theirs, and start again from it after a crash."""
 _SECONDS = 600
-_STACK = 64 * 2**20
 _log = logging.getLogger(__name__)
 
 
-def limit_stack() -> None:
-    """In the child, before it starts: room for Node's --stack-size, and no core files."""
-    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-    soft = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
-    resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _run(command: tuple[str, ...], env: dict[str, str], stdin: bytes) -> str:
-    done = subprocess.run(
-        command,
-        env=env,
-        input=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=_SECONDS,
-        preexec_fn=limit_stack,
-        check=False,
-    )
+def _run(command: tuple[str, ...], env: dict[str, str], seal: Seal, stdin: bytes) -> str:
+    with contextlib.closing(Sealing(seal, command)) as sealing:
+        done = subprocess.run(
+            sealing.command,
+            env=env,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=sealing.cwd,
+            pass_fds=sealing.fds,
+            timeout=_SECONDS,
+            preexec_fn=sealing.apply,
+            check=False,
+        )
     return done.stdout.decode(errors="replace")
 
 
@@ -58,14 +53,14 @@ def complete(folder: Path) -> bool:
         return False
 
 
-def _works(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
+def _works(command: tuple[str, ...], env: dict[str, str], seal: Seal, folder: Path) -> bool:
     """Whether a server started from it answers. Loading source needs nearly all: imports, files, tasks on new threads."""
     request = {"id": 1, "cmd": "load", "source": "example : 1 = 1 := by sorry", "file": "<snapshot>", "imports": ["Init"]}
-    out = _run(command, env | {"TURNSTILE_RESTORE": str(folder)}, f"nonce:\n{json.dumps(request)}\n".encode())
+    out = _run(command, env | {"TURNSTILE_RESTORE": str(folder)}, seal, f"nonce:\n{json.dumps(request)}\n".encode())
     return 'nonce:{"ready"' in out and '"errors":[]' in out
 
 
-def make(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
+def make(command: tuple[str, ...], env: dict[str, str], seal: Seal, folder: Path) -> bool:
     """Make sure that the snapshot of the server that `command` starts is in `folder`. False where that cannot be done."""
     if complete(folder):
         with contextlib.suppress(OSError):  # another's, or not to be written to: it serves all the same
@@ -79,8 +74,8 @@ def make(command: tuple[str, ...], env: dict[str, str], folder: Path) -> bool:
                 fresh = Path(scratch) / "new"
                 fresh.mkdir()
                 writing = (command[0], f"--allow-fs-write={fresh}", *command[1:])
-                out = _run(writing, env | {"TURNSTILE_SAVE": str(fresh)}, b"")
-                if not complete(fresh) or not _works(command, env, fresh):
+                out = _run(writing, env | {"TURNSTILE_SAVE": str(fresh)}, seal.writing(str(fresh)), b"")
+                if not complete(fresh) or not _works(command, env, seal.reading(str(fresh)), fresh):
                     _log.warning("no snapshot of the Lean server, it will start slowly: %s", out.strip()[-300:])
                     return False
                 shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ import pytest
 from prover.errors import UserError
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import LeanRuntime
+from prover.lean.seal import Seal
 from prover.lean.server import LeanDied, LeanServer, Limits
 from prover.lean.theorem import Theorem
 
@@ -24,7 +25,8 @@ T = Theorem("t", "(p q r : Prop) (h : p ∧ q) (k : r) : (q ∧ p) ∧ r")
 
 
 def fake(**env: str) -> LeanRuntime:
-    return LeanRuntime("native", "fake", (sys.executable, "-u", str(FAKE)), env)
+    seal = Seal().writing("/")  # `once DIR` makes a file
+    return LeanRuntime("native", "fake", (sys.executable, "-u", str(FAKE)), env, seal)
 
 
 def fake_server(seconds: float = 1.0, **env: str) -> LeanServer:
