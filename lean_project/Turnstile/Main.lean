@@ -171,20 +171,24 @@ unsafe def Turnstile.newClock : IO Turnstile.Clock := do
   let _ ← (System.FilePath.mk path).pathExists
   return { step, limit, late, token := unsafeCast late }
 
-/-- What a start from a snapshot runs: it must not use anything that was read or opened before. -/
-unsafe def Turnstile.serve : IO Unit := do
+/-- What a start from a snapshot runs: of what was read or opened before, it may use `init` alone. -/
+unsafe def Turnstile.serve (init : Environment) : IO Unit := do
   let input ← IO.getStdin
   let out ← IO.getStdout
   let nonce := Turnstile.withoutNewline (← input.getLine)
   let s : Turnstile.Server := {
-    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [], last := ← IO.mkRef none, out, nonce, clock := ← Turnstile.newClock }
+    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [("Init", init)], last := ← IO.mkRef none
+    out, nonce, clock := ← Turnstile.newClock }
   s.send (Json.mkObj [("ready", Json.str Lean.versionString)])
   Turnstile.loop s input
 
 /-- Serve. First offer the loop to a snapshot (see snapshot.js): asking for this path ends the process where one is made, and
-is a file that does not exist everywhere else. The reference keeps the closure alive. -/
+is a file that does not exist everywhere else. The reference keeps the closure alive. `Init` is imported before, and a first text
+elaborated, so that starts from the snapshot need not. -/
 public unsafe def main : IO Unit := do
-  let kept ← IO.mkRef Turnstile.serve
+  let init ← importModules (Turnstile.importsOf ["Init"]) {} 0 #[] false true
+  let _ ← Turnstile.elaborate init "theorem t (a b : Nat) (h : a < b) : a < b + 1 ∧ [1].length = 1 := ⟨by omega, by simp⟩" "" 100000000
+  let kept ← IO.mkRef (Turnstile.serve init)
   let serve ← kept.get
   let _ ← (System.FilePath.mk ("/snapshot/" ++ toString (ptrAddrUnsafe serve).toNat)).pathExists
   let serve ← kept.get

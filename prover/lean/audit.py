@@ -280,7 +280,11 @@ class _Telling:
         out = Judgement(notes=self._notes())
         told: set[int] = set()
         for obligation, answer in zip(asked, answers, strict=True):
-            out.verdicts.append(await self._asked(obligation.asked, answer, told))
+            verdict = await self._asked(obligation.asked, answer, told)
+            if answer["kind"] == "an axiom" and not answer["problem"]:
+                out.notes.append(f"{self.candidate.file}:{verdict.line}: {verdict.name} is an axiom")
+            else:
+                out.verdicts.append(verdict)
         for declaration, answer in zip(besides, rest, strict=False):
             self._add(out, declaration, answer, told)
         bad = {v.line for v in out.verdicts if v.verdict != "proved"}

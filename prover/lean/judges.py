@@ -213,5 +213,5 @@ async def _leaving_out(ask: Callable[[Sequence[int]], Any]) -> tuple[Any, dict[i
 def died(e: LeanDied) -> str:
     """Why a process ended, for a verdict: nothing of its last words, which may be anybody's."""
     return {"timeout": "time: it took over its limit", "memory": "memory: it took over its limit"}.get(
-        e.status, "lean: the Lean process died of it"
+        e.status, "crash: the Lean process died of it"
     )

@@ -153,7 +153,7 @@ class Verdict:
     """`error`: it could not be judged, for lack of time or memory or because a process died."""
     reason: str = ""
     """Empty when proved. Otherwise begins with the check that failed and a colon: `parse`, `elaboration`, `statement`, `sorry`,
-    `axiom`, `kernel`, `premise`, `unsafe`, or for an error `time`, `memory`, `lean`."""
+    `axiom`, `kernel`, `premise`, `unsafe`, or for an error `time`, `memory`, `crash`."""
     axioms: tuple[str, ...] = ()
     premises: tuple[str, ...] = field(default=())
     """Library constants that the proof term uses directly."""

@@ -58,7 +58,7 @@ def test_proofs_asked_for_inside_definitions(loop, auditor):
     reference = "def s : { n : Nat // n < 9 } := ⟨2, by sorry⟩\ntheorem t : s.1 = 2 := by sorry\n"
     honest = "def s : { n : Nat // n < 9 } := ⟨2, by decide⟩\ntheorem t : s.1 = 2 := by rfl\n"
     verdicts = loop.run(auditor.audit_source(honest, reference=reference))
-    assert [v.verdict for v in verdicts] == ["proved"], verdicts
+    assert [(v.name, v.verdict) for v in verdicts] == [("s", "proved"), ("t", "proved")], verdicts
 
 
 RECURSION = """def half (n : Nat) : Nat := if h : n ≤ 1 then 0 else
@@ -76,19 +76,19 @@ def recursion(proof="sorry", one="1", sub="sorry", left="3", right="(sorry : Nat
 
 
 @pytest.mark.parametrize(
-    "changed, verdict",
+    "changed, name, verdict",
     [
         # Equations and types hold the proofs that were asked for; other names and a longer proof above move nothing.
-        ({"proof": "by\n    have := h\n    omega", "sub": "by decide"}, "sorry"),
-        ({"proof": "by omega", "one": "2"}, "statement"),
-        ({"proof": "by omega", "left": "4"}, "statement"),
+        ({"proof": "by\n    have := h\n    omega", "sub": "by decide"}, "t", "sorry"),
+        ({"proof": "by omega", "one": "2"}, "half", "statement"),
+        ({"proof": "by omega", "left": "4"}, "t", "statement"),
         # A value in the place of a `sorry` makes another theorem; only a proof does not.
-        ({"proof": "by omega", "sub": "rfl", "right": "3", "script": "exact ⟨Subtype.ext x.2, rfl⟩"}, "statement"),
+        ({"proof": "by omega", "sub": "rfl", "right": "3", "script": "exact ⟨Subtype.ext x.2, rfl⟩"}, "t", "statement"),
     ],
 )
-def test_what_may_stand_for_a_sorry_in_a_type(loop, auditor, changed, verdict):
+def test_what_may_stand_for_a_sorry_in_a_type(loop, auditor, changed, name, verdict):
     verdicts = loop.run(auditor.audit_source(recursion(**changed), reference=recursion()))
-    judged = next(v for v in verdicts if v.name == "t")
+    judged = next(v for v in verdicts if v.name == name)
     assert judged.reason.startswith(verdict), judged
 
 
