@@ -13,6 +13,8 @@ namespace Turnstile
 /-- A declaration as its syntax says it. -/
 structure Head where
   kind : Name
+  /-- Byte at which it begins, behind comments and modifiers. -/
+  startsAt : Nat
   /-- Anonymous where it has none. -/
   name : Name
   /-- Byte at which its value begins. -/
@@ -63,8 +65,8 @@ def declIdAmong (xs : List Syntax) : Name :=
 
 def headOf (stx : Syntax) : Head :=
   match stx with
-  | .node _ k args => { kind := k, name := declIdAmong args.toList, valueAt := startByte (last args.toList) }
-  | _ => { kind := .anonymous, name := .anonymous, valueAt := 0 }
+  | .node _ k args => { kind := k, startsAt := startByte stx, name := declIdAmong args.toList, valueAt := startByte (last args.toList) }
+  | _ => { kind := .anonymous, startsAt := 0, name := .anonymous, valueAt := 0 }
 where
   last (xs : List Syntax) : Syntax :=
     match xs with
@@ -273,7 +275,10 @@ def ppExamples (es : List Example) (acc : List Json) : IO (List Json) :=
 
 def leftJson (map : FileMap) (types : Bool) (l : Left) : IO Json := do
   let errors ← errorsJson l.done.messages
-  let at_ := map.toPosition ⟨startByte l.done.stx⟩
+  let start := match l.heads with
+    | h :: _ => h.startsAt
+    | [] => startByte l.done.stx
+  let at_ := map.toPosition ⟨start⟩
   let after := l.done.after.toKernelEnv
   let hidden := keep (fun n => match after.find? n with
     | some c => c.isUnsafe || c.isPartial
@@ -291,7 +296,7 @@ def leftJson (map : FileMap) (types : Bool) (l : Left) : IO Json := do
     ("code", jnames (notInert l.done.stx)),
     ("types", jarr (append written examples)), ("errors", jarr errors), ("stopped", Json.str l.done.stopped)]
 where
-  takenBack (n : Name) : Head := { kind := `taken.back, name := n, valueAt := 0 }
+  takenBack (n : Name) : Head := { kind := `taken.back, startsAt := 0, name := n, valueAt := 0 }
   exampleName (e : Example) : Name := .num e.name e.id
 
 /-- Whether a command is worth telling: it shows or declares something, or did not do well. -/
@@ -350,6 +355,21 @@ def elaborateContext (m : Manner) (context file : String) (state : IO.Ref Fronte
   state.set { s with parserState := {}, cmdPos := 0 }
   return append (revOnto (← stopped.get) []) (← errorsJson (revOnto (← messages.get) []))
 
+/-- Put `state` behind the context of a request. The last one is kept, for a request after the other in the same place; its errors. -/
+def inContext (s : Server) (j : Json) (m : Manner) (file : String) (state : IO.Ref Frontend.State) : IO (List Json) := do
+  let key := Json.arr #[jarr (listField j "imports"), jarr (listField j "before"), Json.str (strField j "context"),
+    Json.bool (boolField j "trees")]
+  match ← s.context.get with
+  | some (k, known) => if k == key.compress then do state.set known; return [] else elaborated key.compress
+  | none => elaborated key.compress
+where
+  elaborated (key : String) : IO (List Json) := do
+    let errors ← elaborateContext { m with inertOnly := false, skip := [], announce := fun _ => return () } (strField j "context") file state
+    match errors with
+    | [] => s.context.set (some (key, ← state.get))
+    | _ => s.context.set none
+    return errors
+
 /-- The modules that a text's own header names, and where the header ends. -/
 def headerOf (ictx : Parser.InputContext) : IO (List Json × Parser.ModuleParserState × List Json) := do
   let (stx, ps, messages) ← Parser.parseHeader ictx
@@ -369,8 +389,7 @@ def declare (s : Server) (j : Json) : IO (List (String × Json)) := do
     let m : Manner := {
       clock? := some s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip"), inertOnly := boolField j "inert"
       announce := fun n => s.send (Json.mkObj [("at", jnat n)]) }
-    match ← if (strField j "context").isEmpty then pure [] else
-        elaborateContext { m with inertOnly := false, skip := [] } (strField j "context") file state with
+    match ← if (strField j "context").isEmpty then pure [] else inContext s j m file state with
     | e :: es => return failed (e :: es)
     | [] =>
       let ictx := inputOf (strField j "source") file

@@ -99,8 +99,9 @@ class Auditor:
         self.runtime = runtime or find_runtime()
         self.allowed = frozenset(allowed_axioms)
         self.forbidden = frozenset(forbidden)
+        self.limits = Limits(heartbeats=400_000, seconds=seconds, open_seconds=seconds + 30)
         self.judged = 0
-        self._judges = Judges(self.runtime, Limits(heartbeats=400_000, seconds=seconds, open_seconds=seconds + 30), fresh_every)
+        self._judges = Judges(self.runtime, self.limits, fresh_every)
         self._references: dict[tuple[Place, str], Report] = {}
 
     async def __aenter__(self) -> Auditor:
@@ -191,6 +192,8 @@ class Auditor:
 
     async def _reference_report(self, reference: Source) -> Report:
         report = await self._judges.text(reference.place, types=True, **reference.fields())
+        if nothing := next((c for c in report.commands if c.nothing), None):
+            raise LeanError(f"statement: {reference.file}:{nothing.line}: this declaration leaves nothing behind")
         if (why := _trouble(report, reference.file)) is not None:
             raise LeanError(f"statement: {reference.file}: {why[0].removeprefix('elaboration: ')}")
         return report
@@ -200,8 +203,9 @@ class Auditor:
     ) -> Judgement:
         if report.errors:
             return Judgement([self._verdict(candidate.file, _said(report.errors[0], candidate.file))])
-        if candidate.header is not None and report.header != candidate.header:
-            reason = f"elaboration: line 1: Lean reads the imports {', '.join(report.header)} here"
+        header = tuple(dict.fromkeys(name.replace("«", "").replace("»", "") for name in report.header))
+        if candidate.header is not None and header != candidate.header:
+            reason = f"elaboration: line 1: Lean reads the imports {', '.join(header)} here"
             return Judgement([self._verdict(candidate.file, reason)])
         asked, besides = obligations(wanted, report) if wanted is not None else ([], declared(report))
         known = {name for o in asked for name in o.offered} | {d.name for d in besides}
@@ -300,7 +304,7 @@ class _Telling:
         out.verdicts += self._commands(told)
         if self.report.unread is not None:
             where = f"{self.candidate.file}:{self.report.unread}"
-            reason = "statement: not judged: Lean reads nothing behind `#exit`"
+            reason = "statement: not judged: Lean reads nothing from here on"
             out.verdicts.append(self.auditor._verdict(where, reason, line=self.report.unread))
         out.verdicts.sort(key=lambda v: v.line)
         return out
