@@ -356,7 +356,7 @@ def elaborateContext (m : Manner) (context file : String) (state : IO.Ref Fronte
   return append (revOnto (← stopped.get) []) (← errorsJson (revOnto (← messages.get) []))
 
 /-- Put `state` behind the context of a request. The last one is kept, for a request after the other in the same place; its errors. -/
-def inContext (s : Server) (j : Json) (m : Manner) (file : String) (state : IO.Ref Frontend.State) : IO (List Json) := do
+def behindContext (s : Server) (j : Json) (m : Manner) (file : String) (state : IO.Ref Frontend.State) : IO (List Json) := do
   let key := Json.arr #[jarr (listField j "imports"), jarr (listField j "before"), Json.str (strField j "context"),
     Json.bool (boolField j "trees")]
   match ← s.context.get with
@@ -389,7 +389,7 @@ def declare (s : Server) (j : Json) : IO (List (String × Json)) := do
     let m : Manner := {
       clock? := some s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip"), inertOnly := boolField j "inert"
       announce := fun n => s.send (Json.mkObj [("at", jnat n)]) }
-    match ← if (strField j "context").isEmpty then pure [] else inContext s j m file state with
+    match ← if (strField j "context").isEmpty then pure [] else behindContext s j m file state with
     | e :: es => return failed (e :: es)
     | [] =>
       let ictx := inputOf (strField j "source") file
