@@ -31,6 +31,7 @@ from prover.lean.declared import (
     shown,
 )
 from prover.lean.judges import Judges, Place, died
+from prover.lean.nanoda import Nanoda
 from prover.lean.project import SourceModule
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, Limits, statement_source
@@ -85,6 +86,7 @@ class Auditor:
 
     `fresh_every`: after that many proofs a process that several share is replaced, so that what one proof did to it cannot
     outlive a batch. `forbidden`: constants that no proof may use. `seconds`: for each command of a text and each declaration.
+    `kernel`: a second kernel that must accept what the first accepts.
     """
 
     def __init__(
@@ -94,10 +96,12 @@ class Auditor:
         forbidden: Iterable[str] = (),
         fresh_every: int = 500,
         seconds: float = 120.0,
+        kernel: Nanoda | None = None,
     ) -> None:
         self.runtime = runtime or find_runtime()
         self.allowed = frozenset(allowed_axioms)
         self.forbidden = frozenset(forbidden)
+        self.kernel = kernel
         self.judged = 0
         self._judges = Judges(self.runtime, Limits(heartbeats=400_000, seconds=seconds, open_seconds=seconds + 30), fresh_every)
         self._references: dict[tuple[Place, str], Report] = {}
@@ -135,6 +139,8 @@ class Auditor:
         fields = {"name": theorem.library, "imports": theorem.imports, "whole": WHOLE_LIBRARY}
         proved = await self._judges.library_proof(script, **fields)
         checked = await self._judges.check("check_library", entries=proved["entries"], **self._rules, **fields)
+        if self.kernel is not None:
+            await self.kernel.judge_again(self._judges, theorem.imports, proved["entries"], [checked["verdict"]], self.allowed)
         return self._judged(theorem.name, checked["verdict"])
 
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
@@ -237,6 +243,8 @@ class Auditor:
         answer = await self._judges.check(
             "check", imports=place.imports, entries=entries, reference=reference, obligations=asked, added=added, **self._rules
         )
+        if self.kernel is not None:
+            await self.kernel.judge_again(self._judges, place.imports, entries, answer["verdicts"], self.allowed)
         self.judged += len(asked)
         return answer["verdicts"]
 
