@@ -158,9 +158,9 @@ class _Writer:
                 return self._new_expr("strVal", text)
         raise ValueError(f"not an expression of an export: {str(parts)[:100]}")
 
-    def _new_expr(self, kind: str, value: Any = None, **fields: Any) -> int:
-        key = (kind, value, *fields.values())
-        return self._numbered(self._known_exprs, "ie", key, lambda: {kind: fields or value})
+    def _new_expr(self, kind: str, of: Any = None, /, **fields: Any) -> int:
+        key = (kind, of, *fields.values())
+        return self._numbered(self._known_exprs, "ie", key, lambda: {kind: fields or of})
 
     # -- declarations ----------------------------------------------------------------------------------------------------
 

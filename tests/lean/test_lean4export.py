@@ -111,7 +111,7 @@ def test_real_exports_are_read_back(loop, auditor, what):
     names, exprs = resolved(entries)
     for entry in entries:
         if entry[0] == "d" and entry[1] in ("axiom", "theorem", "def", "opaque", "quot"):
-            kind, *params_type_more = reader.constants[names[entry[2]]]
+            _, *params_type_more = reader.constants[names[entry[2]]]
             count = len(entry[3])
             assert params_type_more[:count] == [names[p] for p in entry[3]] and params_type_more[count] == exprs[entry[4]]
             if entry[1] in ("theorem", "def", "opaque"):
