@@ -32,6 +32,8 @@ structure Left where
   heads : List Head
   new : List Name
   written : List Name
+  /-- Declarations that the command made and took back. -/
+  gone : List Name
   examples : List Example
 
 def startByte (stx : Syntax) : Nat :=
@@ -176,38 +178,61 @@ def examplesAmong (before after : Kernel.Environment) (ts : List InfoTree) (acc 
   | [] => revOnto acc []
   | t :: rest => examplesAmong before after rest (examplesOf before after t acc)
 
-/-- Constants of `new` that Lean noted down as the name of a declaration. -/
-partial def writtenIn (new : NameSet) (tree : InfoTree) (acc : NameSet) : NameSet :=
+/-- What a command's info trees note down as names of declarations. -/
+structure Noted where
+  /-- Those that are new constants. -/
+  written : NameSet
+  /-- Those that were constants when they were noted down, and are none behind the command. -/
+  gone : NameSet
+
+/-- `new`: the new constants. `env?`: the environment that the tree was made in. -/
+partial def notedIn (after : Kernel.Environment) (new : NameSet) (env? : Option Kernel.Environment) (tree : InfoTree)
+    (acc : Noted) : Noted :=
   match tree with
-  | .context _ child => writtenIn new child acc
+  | .context (.commandCtx ci) child => notedIn after new (some ci.env.toKernelEnv) child acc
+  | .context _ child => notedIn after new env? child acc
   | .hole _ => acc
   | .node info children =>
     let acc := match info with
       | .ofTermInfo ti =>
         if ti.isBinder then match ti.expr with
-          | .const n _ => if new.contains n then acc.insert n else acc
+          | .const n _ => note n acc
           | _ => acc
         else acc
       | _ => acc
     below (persistentList children) acc
 where
-  below (ts : List InfoTree) (acc : NameSet) : NameSet :=
+  below (ts : List InfoTree) (acc : Noted) : Noted :=
     match ts with
     | [] => acc
-    | t :: rest => below rest (writtenIn new t acc)
+    | t :: rest => below rest (notedIn after new env? t acc)
+  note (n : Name) (acc : Noted) : Noted :=
+    if new.contains n then { acc with written := acc.written.insert n }
+    else match after.find? n, env? with
+      | none, some env => match env.find? n with
+        | some _ => { acc with gone := acc.gone.insert n }
+        | none => acc
+      | _, _ => acc
 
-def writtenAmong (new : NameSet) (ts : List InfoTree) (acc : NameSet) : NameSet :=
+def notedAmong (after : Kernel.Environment) (new : NameSet) (ts : List InfoTree) (acc : Noted) : Noted :=
   match ts with
   | [] => acc
-  | t :: rest => writtenAmong new rest (writtenIn new t acc)
+  | t :: rest => notedAmong after new rest (notedIn after new none t acc)
+
+/-- Whether `n` belongs to an example, whose constants Lean always takes back. -/
+def ofExample (n : Name) : Bool :=
+  match n with
+  | .anonymous => false
+  | .num p _ => ofExample p
+  | .str p s => s == "_example" || ofExample p
 
 def leftBy (d : Done) : Left :=
   let before := d.before.toKernelEnv
   let after := d.after.toKernelEnv
   let new := newIn before after
-  let written := writtenAmong (nameSetOf new {}) d.trees {}
-  { done := d, heads := headsOf d.stx, new, written := keep (fun n => written.contains n) new
-    examples := examplesAmong before after d.trees [] }
+  let noted := notedAmong after (nameSetOf new {}) d.trees { written := {}, gone := {} }
+  { done := d, heads := headsOf d.stx, new, written := keep (fun n => noted.written.contains n) new
+    gone := keep (fun n => !ofExample n) noted.gone.toList, examples := examplesAmong before after d.trees [] }
 
 /-- Number the examples of a text from `id`. -/
 def numbered (es : List Example) (id : Nat) : List Example :=
@@ -256,7 +281,7 @@ def leftJson (map : FileMap) (types : Bool) (l : Left) : IO Json := do
   let written ← if types then ppTypes l.done.after l.written [] else pure []
   let examples ← if types then ppExamples l.examples [] else pure []
   let nothing := match errors with
-    | [] => if l.done.stopped.isEmpty then leftNothing l else []
+    | [] => if l.done.stopped.isEmpty then append (mapList takenBack l.gone) (leftNothing l) else []
     | _ => []
   return Json.mkObj [
     ("number", jnat l.done.number), ("line", jnat at_.line), ("kind", Json.str (nameText l.done.stx.getKind)),
@@ -266,11 +291,12 @@ def leftJson (map : FileMap) (types : Bool) (l : Left) : IO Json := do
     ("code", jnames (notInert l.done.stx)),
     ("types", jarr (append written examples)), ("errors", jarr errors), ("stopped", Json.str l.done.stopped)]
 where
+  takenBack (n : Name) : Head := { kind := `taken.back, name := n, valueAt := 0 }
   exampleName (e : Example) : Name := .num e.name e.id
 
 /-- Whether a command is worth telling: it shows or declares something, or did not do well. -/
 def worthTelling (l : Left) : Bool :=
-  match l.heads, l.new, l.examples with
+  match l.heads, append l.gone l.new, l.examples with
   | [], [], [] => !l.done.stopped.isEmpty || anyOf (fun (m : Message) => m.severity == .error) l.done.messages
       || !isNil (notInert l.done.stx)
   | _, _, _ => true

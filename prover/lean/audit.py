@@ -19,6 +19,7 @@ from typing import Any
 
 from prover.lean.declared import (
     EXAMPLE,
+    TAKEN_BACK,
     Command,
     Declaration,
     LeanMessage,
@@ -289,12 +290,14 @@ class _Telling:
         told: set[int] = set()
         for obligation, answer in zip(asked, answers, strict=True):
             verdict = await self._asked(obligation.asked, answer, told)
-            if answer["kind"] == "an axiom" and not answer["problem"]:
-                out.notes.append(f"{self.candidate.file}:{verdict.line}: {verdict.name} is an axiom")
+            if answer["kind"] in ("an axiom", "an unsafe constant") and not answer["problem"]:
+                out.notes.append(f"{self.candidate.file}:{verdict.line}: {verdict.name} is {answer['kind']}, as it is asked for")
             else:
                 out.verdicts.append(verdict)
+        met = {tuple(answer["name"]) for answer in answers if answer["met"]}
         for declaration, answer in zip(besides, rest, strict=False):
-            self._add(out, declaration, answer, told)
+            if declaration.name not in met:
+                self._add(out, declaration, answer, told)
         bad = {v.line for v in out.verdicts if v.verdict != "proved"}
         for answer in rest[len(besides) :]:
             line = self._line_of(tuple(answer["name"]))
@@ -316,7 +319,7 @@ class _Telling:
     async def _asked(self, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> Verdict:
         """The verdict on what the reference asks for. What Lean said of the candidate's own command comes first."""
         met = tuple(answer["name"])
-        command = next((c for c in self.report.commands if met in c.new or met in c.examples), None)
+        command = next((c for c in self.report.commands if answer["met"] and (met in c.new or met in c.examples)), None)
         if command is None and not declaration.example:
             command = next((c for c in self.report.commands if any(_ends_in(declaration.name, h.name) for h in c.heads)), None)
         if command is not None and command.number in self.failed:
@@ -327,17 +330,18 @@ class _Telling:
             where = f"{self.original}:{declaration.command.line}"
             answer = {**answer, "problem": f"statement: missing (it is asked for in {where})"}
             return self.auditor._judged(where if declaration.example else shown(declaration.name), answer)
-        if "has another type" in (answer["problem"] or "") and met[: len(declaration.name)] == declaration.name:
+        if "has another type" in (answer["problem"] or "") and (declaration.example or met == declaration.name):
             found = await self._type_of(met)
-            answer = {**answer, "problem": f"{answer['problem']}: expected {declaration.command.type_of(declaration.name)}, found {found}"}
+            differs = f": expected {declaration.command.type_of(declaration.name)}" + (f", found {found}" if found else "")
+            answer = {**answer, "problem": answer["problem"] + differs}
         return self.auditor._judged(self._name(declaration, command.line), answer, command.line)
 
     async def _type_of(self, name: NameParts) -> str:
-        """A type as the candidate's process prints it: for people only."""
+        """A type as the candidate's process prints it, for people only. Empty: it has none of that name any more, as of an example."""
         try:
             return " ".join((await self.server.command("types", names=[name]))["types"][0].split())[:300]
         except (LeanDied, LeanError, LookupError):
-            return "another"
+            return ""
 
     def _add(self, out: Judgement, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> None:
         command = declaration.command
@@ -363,7 +367,8 @@ class _Telling:
             for head in command.nothing:
                 name = shown(head.name) if head.name else f"{self.candidate.file}:{command.line}"
                 what = "example" if head.kind == EXAMPLE else "declaration"
-                out.append(self.auditor._verdict(name, f"statement: this {what} left nothing behind", line=command.line))
+                reason = "it is declared and taken back" if head.kind == TAKEN_BACK else f"this {what} left nothing behind"
+                out.append(self.auditor._verdict(name, f"statement: {reason}", line=command.line))
         return out
 
     def _line_of(self, name: NameParts) -> int:
