@@ -117,7 +117,9 @@ class Nanoda:
         if code != 0:
             how = f"died of {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
             return f"crash: {self.name} {how}: {_words(said)}", False
-        if (m := _CHECKED.search(said)) is not None and int(m[1]) < constants:
+        if (m := _CHECKED.search(said)) is None:
+            return f"crash: {self.name} does not say what it checked: {_words(said)}", False
+        if int(m[1]) != constants:
             return f"crash: {self.name} checked {m[1]} of {constants} constants", False
         return None
 

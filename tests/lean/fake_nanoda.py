@@ -3,7 +3,7 @@
 It reads its configuration as nanoda does, and an export file as strictly as lean4export's `format_ndjson.md` (3.1.0) and nanoda's
 parser are about it: fields and their types, consecutive numbers, nothing twice, everything before its first use. Then it does what
 its first argument says: `accept`, `refuse:NAME` where the export declares NAME, `decline`, `abort`, `sleep`, `skip` (say that only one
-declaration was checked).
+declaration was checked), `silent` (say nothing).
 
 Run alone it needs the standard library only, since it runs in the seal.
 """
@@ -255,7 +255,8 @@ def main(do: str, config: str) -> None:
         sys.exit(2)
     if do.startswith("refuse:") and tuple(do.removeprefix("refuse:").split(".")) in reader.constants:
         panic("assertion failed: self.def_eq(u, v)")
-    print(f"Checked {1 if do == 'skip' else len(reader.constants)} declarations with no errors")
+    if do != "silent":
+        print(f"Checked {1 if do == 'skip' else len(reader.constants)} declarations with no errors")
 
 
 if __name__ == "__main__":

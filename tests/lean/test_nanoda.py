@@ -113,6 +113,8 @@ def test_a_kernel_that_checks_less_than_it_is_given(loop, stand_in):
     more = export([["n", "A"], ["n", "B"], ["l", "z"], ["e", "s", 0], *(["d", "axiom", i, [], 0, False] for i in (0, 1))], "4.28.0")
     why, judged = loop.run(stand_in("skip").check(more, frozenset(["A", "B"])))
     assert why == "crash: nanoda 0.0.0 checked 1 of 2 constants" and not judged
+    why, judged = loop.run(stand_in("silent").check(more, frozenset(["A", "B"])))
+    assert why == "crash: nanoda 0.0.0 does not say what it checked: it says nothing" and not judged
 
 
 def test_it_runs_in_the_seal(loop, tmp_path):
