@@ -1,5 +1,6 @@
 import Turnstile.Library
 import Turnstile.Declare
+import Turnstile.Everything
 
 /-! The server's loop: one JSON request a line in, one JSON answer a line out, each answer behind the secret prefix that
 the first line of input named, so that nothing a tactic prints can pass for an answer. -/
@@ -134,6 +135,12 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     (judgeOf s j).announce x.count
     let verdicts := judgeAll x (rulesOf j) reference (obligationsFrom (listField j "obligations")) (rebuildNames (listField j "added"))
     return [("ok", Json.bool true), ("verdicts", jarr verdicts)]
+  | "everything" =>
+    let env := (← environment s (strings (listField j "imports"))).toKernelEnv
+    let x ← replay (judgeOf s j) env (listField j "entries")
+    (judgeOf s j).announce x.count
+    let entries := everythingOf x (boolField j "deep") (rebuildNames (listField j "roots"))
+    return [("ok", Json.bool true), ("githash", Json.str Lean.githash), ("entries", Json.arr entries)]
   | other => return [("error", Json.str s!"unknown command {other}")]
 
 /-- The next line. The embedded Lean may report the end of input between two reads of a pipe, in a line and between lines:

@@ -46,7 +46,7 @@ def doctor(json: bool = False) -> int:
         json: print one JSON document instead of a table.
     """
     lean, fields = _lean()
-    checks = [lean, _python(), _node(), *_packages(), _cache(), _disk(), _memory(), _cores(), _gpu()]
+    checks = [lean, *_kernel(fields.get("version")), _nanoda(), _python(), _node(), *_packages(), _cache(), _disk(), _memory(), _cores(), _gpu()]
     well = all(c.ok for c in checks if c.needed)
     if json:
         answer({"ok": well, "lean": fields, "checks": [asdict(c) for c in checks]})
@@ -98,6 +98,24 @@ def _lean() -> tuple[Check, dict[str, Any]]:
         if drift := "" if wanted == "embedded" else version_drift():
             todo = f"{drift}; {todo}"
     return Check("Lean", True, f"{runtime.version} ({runtime.kind})", todo), fields
+
+
+def _kernel(version: str | None) -> list[Check]:
+    """The kernel that judges, and its publicly known weaknesses that stay open."""
+    from prover.lean.kernels import kernel_name, kernel_todo
+
+    return [Check("kernel", True, kernel_name(version), kernel_todo(version))] if version else []
+
+
+def _nanoda() -> Check:
+    from prover.lean.nanoda import find_nanoda
+
+    try:
+        nanoda = find_nanoda()
+        return Check("nanoda", True, f"{nanoda.name} ({nanoda.binary})", needed=False)
+    except UserError as error:
+        found, _, todo = str(error).partition(": ")
+        return Check("nanoda", False, f"{found}: a second kernel for `turnstile verify --kernel nanoda`; optional", todo, needed=False)
 
 
 def _python() -> Check:

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 
@@ -16,6 +16,7 @@ from prover.commands.output import answer, one_line, plain, say
 from prover.errors import UserError
 from prover.lean.audit import Auditor, Judgement, Source
 from prover.lean.judges import died
+from prover.lean.nanoda import Nanoda, find_nanoda
 from prover.lean.project import Imports, Project, imports_of, is_project, project_of
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText, code_words, parse, read
@@ -43,6 +44,7 @@ def verify(
     jsonl: Path | None = None,
     against: Path | None = None,
     imports: tuple[str, ...] = (),
+    kernel: Literal["lean", "nanoda"] = "lean",
     all: bool = False,
     json: bool = False,
 ) -> int:
@@ -57,6 +59,7 @@ def verify(
         against: for a .lean file or a project: the same with `sorry` where proofs were asked for. Statements must be the
             same, and every theorem in it must be proved.
         imports: modules to import, for what does not name its own.
+        kernel: nanoda: a second, independent kernel must accept too what Lean's accepts (docs/security.md).
         all: list what Lean generated for other declarations too.
         json: print one JSON object a line and verdict.
     """
@@ -66,8 +69,9 @@ def verify(
         raise UserError(f"{what}: give a .lean file, a run's folder, --statement with --proof, or --jsonl FILE")
     if (statement is None) != (proof is None):
         raise UserError("--statement and --proof go together")
+    second = find_nanoda() if kernel == "nanoda" else None
     if target is not None and (not Path(target).is_dir() or is_project(Path(target))):
-        return asyncio.run(_files(Path(target), against, imports, json, all))
+        return asyncio.run(_files(Path(target), against, imports, json, all, second))
     if against is not None:
         raise UserError("--against ORIGINAL needs a .lean file or a Lake project to compare with it")
     if target is not None:
@@ -78,7 +82,7 @@ def verify(
     else:
         assert jsonl is not None
         claims = list(jsonl_proofs(jsonl, imports))
-    return asyncio.run(_proofs(claims, json))
+    return asyncio.run(_proofs(claims, json, second))
 
 
 def script_of(proof: str) -> str:
@@ -233,12 +237,21 @@ class Tally:
         return 0 if self.counts["proved"] == self.judged > 0 else 1
 
 
-async def _proofs(claims: Iterable[Claim], json: bool) -> int:
+async def _proofs(claims: Iterable[Claim], json: bool, second: Nanoda | None) -> int:
     tally = Tally()
-    async with Auditor() as auditor:
+    async with Auditor(kernel=second) as auditor:
         async for verdict in judged(auditor, claims):
             _show(verdict, json, tally)
-    return tally.finish(json, auditor.runtime.name)
+    return tally.finish(json, _judges(auditor))
+
+
+def _judges(auditor: Auditor) -> str:
+    """Who judged, for people. Says the second kernel's notes."""
+    if auditor.kernel is None:
+        return auditor.runtime.name
+    for note in auditor.kernel.notes:
+        say(f"note: {plain(note)}")
+    return f"{auditor.runtime.name} and {auditor.kernel.name}"
 
 
 async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Verdict]:
@@ -276,9 +289,11 @@ def _beside(target: Path, against: Path | None) -> list[tuple[LeanText, LeanText
     return pairs + [(parse(b"", str(target / name)), read(path)) for name, path in asked.items() if name not in paths]
 
 
-async def _files(target: Path, against: Path | None, imports: Sequence[str], json: bool, every: bool) -> int:
+async def _files(
+    target: Path, against: Path | None, imports: Sequence[str], json: bool, every: bool, second: Nanoda | None
+) -> int:
     tally = Tally()
-    async with Auditor() as auditor:
+    async with Auditor(kernel=second) as auditor:
         async for judgement in judged_files(auditor, target, against, imports):
             for verdict in judgement.verdicts:
                 if every or not verdict.generated or verdict.verdict != "proved":
@@ -287,7 +302,7 @@ async def _files(target: Path, against: Path | None, imports: Sequence[str], jso
                 say(f"note: {plain(note)}")
     if not tally.judged:
         raise UserError(f"{target}: declares nothing to verify")
-    return tally.finish(json, auditor.runtime.name)
+    return tally.finish(json, _judges(auditor))
 
 
 async def judged_files(

@@ -160,7 +160,9 @@ def obligations(reference: Report, candidate: Report) -> tuple[list[Obligation],
     return found, [d for d in there if d.example or d.name not in wanted]
 
 
-def _places(declarations: Sequence[Declaration], wanted: set[NameParts]) -> list[tuple[Declaration, tuple[NameParts, NameParts]]]:
+def _places(
+    declarations: Sequence[Declaration], wanted: set[NameParts]
+) -> list[tuple[Declaration, tuple[NameParts, NameParts]]]:
     """Each with (its namespace, the wanted name that stands last before it)."""
     out: list[tuple[Declaration, tuple[NameParts, NameParts]]] = []
     last: NameParts = ()

@@ -20,7 +20,7 @@ from prover.lean.seal import Layer, Seal, layers
 TOOLCHAIN = "4.28.0"
 PARTS = (
     *("Basic", "Goals", "Print", "Step", "Inert", "Text", "Load", "Modules", "Export", "Declare"),
-    *("Guard", "Replay", "Compare", "Check", "Library", "Main"),
+    *("Guard", "Replay", "Compare", "Check", "Everything", "Library", "Main"),
 )
 """The server's modules in order; both runtimes run them as one file, since the embedded Lean cannot run imported code."""
 

@@ -107,7 +107,7 @@ EVAL = "--disallow-code-generation-from-strings"
 
 def said(runtime: LeanRuntime, source: str) -> str:
     """All that a server says when the audit hands it this source."""
-    request = {"id": 1, "cmd": "export", "source": source, "file": "<attack>", "imports": ["Init"], "heartbeats": 200_000_000}
+    request = {"id": 1, "cmd": "declare", "source": source, "file": "<attack>", "imports": ["Init"], "heartbeats": 200_000_000, "ms": 100_000}
     with contextlib.closing(Sealing(runtime.seal, runtime.command)) as sealing:
         done = subprocess.run(
             sealing.command,

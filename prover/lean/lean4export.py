@@ -1,0 +1,241 @@
+"""Constants in the export format of lean4export, version 3.1.0, for kernels that others wrote.
+
+The format is NDJSON: a line with its version, then names, levels and expressions by number, each before its first use, and
+declarations, each after all that it rests on. It is specified in `format_ndjson.md` of github.com/leanprover/lean4export. Name 0 is
+the anonymous name and level 0 is the level zero. `nanoda_lib` takes versions from 3.1.0 to before 3.2.0, and requires consecutive
+numbers, no object twice, and a level for each universe parameter; lean4export writes them so, and so does this.
+
+The input is what the server's command `everything` answers (Turnstile/Everything.lean).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import msgspec
+
+from prover.lean.declared import NameParts
+
+FORMAT = "3.1.0"
+_BINDERS = ("default", "implicit", "strictImplicit", "instImplicit")
+_PLAIN = re.compile(r"[^\W\d][\w'!?₀-₉]*")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export file, and what has to be known of it besides."""
+
+    text: bytes
+    constants: int
+    """How many constants it declares. Types, constructors and recursors count one each."""
+    axioms: tuple[NameParts, ...]
+    """Axioms that are axioms."""
+    stand_ins: tuple[NameParts, ...]
+    """Library theorems that stand as axioms because their proofs are left out."""
+
+
+def export(entries: Iterable[Sequence[Any]], lean: str, githash: str = "") -> Exported:
+    """The export file of these entries. `lean`: the version that they come from.
+
+    Raises ValueError where an entry is none that Everything.lean writes.
+    """
+    writer = _Writer(lean, githash)
+    try:
+        for entry in entries:
+            writer.put(entry)
+    except (IndexError, KeyError, TypeError) as e:
+        raise ValueError(f"not an entry of an export: {type(e).__name__}: {e}") from None
+    return Exported(b"\n".join([*writer.lines, b""]), writer.constants, tuple(writer.axioms), tuple(writer.stand_ins))
+
+
+def axiom_names(name: NameParts) -> set[str]:
+    """How nanoda may write a name in its list of permitted axioms: parts as they are, or with « and » where they are not plain."""
+    quoted = [part if isinstance(part, int) or _PLAIN.fullmatch(part) else f"«{part}»" for part in name]
+    return {".".join(map(str, name)), ".".join(map(str, quoted))}
+
+
+class _Writer:
+    def __init__(self, lean: str, githash: str) -> None:
+        try:
+            version = metadata.version("turnstile-prover")
+        except metadata.PackageNotFoundError:
+            version = "0"
+        about = {
+            "exporter": {"name": "turnstile", "version": version},
+            "lean": {"githash": githash, "version": lean},
+            "format": {"version": FORMAT},
+        }
+        self.lines = [msgspec.json.encode({"meta": about})]
+        self.constants = 0
+        self.axioms: list[NameParts] = []
+        self.stand_ins: list[NameParts] = []
+        self._parts: list[NameParts] = []
+        # Numbers in the file, by number among the entries.
+        self._names: list[int] = []
+        self._levels: list[int] = []
+        self._exprs: list[int] = []
+        # What is in the file already, by content.
+        self._known_names: dict[NameParts, int] = {(): 0}
+        self._known_levels: dict[Any, int] = {("zero",): 0}
+        self._known_exprs: dict[Any, int] = {}
+
+    def put(self, entry: Sequence[Any]) -> None:
+        match entry:
+            case ["n", *parts]:
+                self._parts.append(tuple(parts))
+                self._names.append(self._name(tuple(parts)))
+            case ["l", *parts]:
+                self._levels.append(self._level(parts))
+            case ["e", *parts]:
+                self._exprs.append(self._expr(parts))
+            case ["d", *parts]:
+                self._declaration(parts)
+            case _:
+                raise ValueError(f"not an entry of an export: {str(entry)[:100]}")
+
+    # -- names, levels, expressions ------------------------------------------------------------------------------------
+
+    def _name(self, parts: NameParts) -> int:
+        number = 0
+        for end in range(1, len(parts) + 1):
+            before, prefix, last = number, parts[:end], parts[end - 1]
+            if (known := self._known_names.get(prefix)) is not None:
+                number = known
+                continue
+            number = self._known_names[prefix] = len(self._known_names)
+            what = {"str": {"pre": before, "str": last}} if isinstance(last, str) else {"num": {"pre": before, "i": last}}
+            self.lines.append(msgspec.json.encode({"in": number, **what}))
+        return number
+
+    def _numbered(self, known: dict[Any, int], tag: str, key: tuple[Any, ...], what: Callable[[], dict[str, Any]]) -> int:
+        number = known.get(key)
+        if number is None:
+            number = known[key] = len(known)
+            self.lines.append(msgspec.json.encode({tag: number, **what()}))
+        return number
+
+    def _level(self, parts: Sequence[Any]) -> int:
+        match parts:
+            case ["z"]:
+                return 0
+            case ["s", a]:
+                of = self._levels[a]
+                return self._new_level("succ", of)
+            case ["m" | "i" as kind, a, b]:
+                return self._new_level("max" if kind == "m" else "imax", (self._levels[a], self._levels[b]))
+            case ["p", n]:
+                return self._new_level("param", self._names[n])
+        raise ValueError(f"not a level of an export: {str(parts)[:100]}")
+
+    def _new_level(self, kind: str, of: Any) -> int:
+        return self._numbered(self._known_levels, "il", (kind, of), lambda: {kind: of})
+
+    def _expr(self, parts: Sequence[Any]) -> int:
+        names, levels, exprs = self._names, self._levels, self._exprs
+        match parts:
+            case ["b", i]:
+                return self._new_expr("bvar", i)
+            case ["s", u]:
+                return self._new_expr("sort", levels[u])
+            case ["c", n, us]:
+                return self._new_expr("const", name=names[n], us=tuple(levels[u] for u in us))
+            case ["a", f, a]:
+                return self._new_expr("app", fn=exprs[f], arg=exprs[a])
+            case ["L" | "P" as kind, n, binder, t, b]:
+                what = "lam" if kind == "L" else "forallE"
+                return self._new_expr(what, name=names[n], type=exprs[t], body=exprs[b], binderInfo=_BINDERS[binder])
+            case ["Z", n, t, v, b, bool()]:  # lean4export writes `nondep` as false, so that terms that mean the same are the same
+                return self._new_expr("letE", name=names[n], type=exprs[t], value=exprs[v], body=exprs[b], nondep=False)
+            case ["j", n, i, b]:
+                return self._new_expr("proj", typeName=names[n], idx=i, struct=exprs[b])
+            case ["t", str(digits)] if digits.isascii() and digits.isdigit():
+                return self._new_expr("natVal", digits)
+            case ["u", str(text)]:
+                return self._new_expr("strVal", text)
+        raise ValueError(f"not an expression of an export: {str(parts)[:100]}")
+
+    def _new_expr(self, kind: str, of: Any = None, /, **fields: Any) -> int:
+        key = (kind, of, *fields.values())
+        return self._numbered(self._known_exprs, "ie", key, lambda: {kind: fields or of})
+
+    # -- declarations ----------------------------------------------------------------------------------------------------
+
+    def _constant(self, n: int, params: Sequence[int], t: int) -> dict[str, Any]:
+        """The fields that every declaration has."""
+        self.constants += 1
+        for p in params:
+            self._new_level("param", self._names[p])
+        return {"name": self._names[n], "levelParams": [self._names[p] for p in params], "type": self._exprs[t]}
+
+    def _declaration(self, parts: Sequence[Any]) -> None:
+        names, exprs = self._names, self._exprs
+        match parts:
+            case ["axiom", n, ls, t, bool(stands_in)]:
+                (self.stand_ins if stands_in else self.axioms).append(self._parts[n])
+                self._say("axiom", {**self._constant(n, ls, t), "isUnsafe": False})
+            case ["theorem", n, ls, t, v]:
+                self._say("thm", {**self._constant(n, ls, t), "value": exprs[v], "all": [names[n]]})
+            case ["def", n, ls, t, v, int(hints)]:
+                more = {"value": exprs[v], "hints": _hints(hints), "safety": "safe", "all": [names[n]]}
+                self._say("def", self._constant(n, ls, t) | more)
+            case ["opaque", n, ls, t, v]:
+                self._say("opaque", {**self._constant(n, ls, t), "value": exprs[v], "isUnsafe": False, "all": [names[n]]})
+            case ["quot", n, ls, t, "type" | "ctor" | "lift" | "ind" as kind]:
+                self._say("quot", {**self._constant(n, ls, t), "kind": kind})
+            case ["inductive", types, constructors, recursors]:
+                family = {
+                    "types": [self._type(*x) for x in types],
+                    "ctors": [self._constructor(*x) for x in constructors],
+                    "recs": [self._recursor(*x) for x in recursors],
+                }
+                self._say("inductive", family)
+            case _:
+                raise ValueError(f"not a declaration of an export: {str(parts)[:100]}")
+
+    def _say(self, kind: str, fields: dict[str, Any]) -> None:
+        self.lines.append(msgspec.json.encode({kind: fields}))
+
+    def _type(
+        self, n: int, ls: list[int], t: int, params: int, indices: int, all: list[int], ctors: list[int], nested: int, rec: bool, reflexive: bool
+    ) -> dict[str, Any]:
+        return self._constant(n, ls, t) | {
+            "numParams": params,
+            "numIndices": indices,
+            "all": [self._names[x] for x in all],
+            "ctors": [self._names[x] for x in ctors],
+            "numNested": nested,
+            "isRec": rec,
+            "isUnsafe": False,
+            "isReflexive": reflexive,
+        }
+
+    def _constructor(self, n: int, ls: list[int], t: int, induct: int, index: int, params: int, fields: int) -> dict[str, Any]:
+        return self._constant(n, ls, t) | {
+            "induct": self._names[induct],
+            "cidx": index,
+            "numParams": params,
+            "numFields": fields,
+            "isUnsafe": False,
+        }
+
+    def _recursor(
+        self, n: int, ls: list[int], t: int, all: list[int], params: int, indices: int, motives: int, minors: int, rules: list[Any], k: bool
+    ) -> dict[str, Any]:
+        return self._constant(n, ls, t) | {
+            "all": [self._names[x] for x in all],
+            "numParams": params,
+            "numIndices": indices,
+            "numMotives": motives,
+            "numMinors": minors,
+            "rules": [{"ctor": self._names[c], "nfields": fields, "rhs": self._exprs[e]} for c, fields, e in rules],
+            "k": k,
+            "isUnsafe": False,
+        }
+
+
+def _hints(code: int) -> Any:
+    return "opaque" if code == -1 else "abbrev" if code == -2 else {"regular": code}

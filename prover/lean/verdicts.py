@@ -1,0 +1,229 @@
+"""From the checker's answers to verdicts: under names for people, with places in the file and what Lean said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from prover.lean.declared import (
+    EXAMPLE,
+    TAKEN_BACK,
+    Command,
+    Declaration,
+    LeanMessage,
+    NameParts,
+    Obligation,
+    Report,
+    shown,
+)
+from prover.lean.server import LeanDied, LeanError, LeanServer
+from prover.lean.theorem import Verdict
+
+_REASONS = {
+    "sorryAx": "sorry: the proof rests on sorry",
+    "Lean.ofReduceBool": "axiom: Lean.ofReduceBool (compiled evaluation)",
+    "Lean.ofReduceNat": "axiom: Lean.ofReduceNat (compiled evaluation)",
+    "Lean.trustCompiler": "axiom: Lean.trustCompiler (compiled evaluation)",
+}
+
+
+@dataclass
+class Judgement:
+    """The verdicts on a text, in its order, and what else a reader should know of it."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether everything that was judged is proved."""
+        return all(v.verdict == "proved" for v in self.verdicts)
+
+
+class Verdicts:
+    """Makes verdicts that say which Lean gave them. `allowed`: axioms that a proof may rest on."""
+
+    def __init__(self, lean: str, allowed: frozenset[str]) -> None:
+        self.lean = lean
+        self.allowed = allowed
+
+    def refused(self, name: str, reason: str, error: bool = False, line: int = 0) -> Verdict:
+        return Verdict(name, "error" if error else "rejected", reason, lean=self.lean, line=line)
+
+    def judged(self, name: str, judged: dict[str, Any], line: int = 0, generated: bool = False) -> Verdict:
+        axioms = tuple(sorted(set(judged["axioms"])))
+        premises = tuple(sorted(judged["premises"]))
+        reason = judged["problem"] or ""
+        if not reason:
+            bad = [a for a in axioms if a not in self.allowed]
+            if bad:
+                reason = _REASONS.get(bad[0], f"axiom: {bad[0]}")
+            elif used := sorted(judged["forbidden"]):
+                reason = f"premise: {used[0]} may not be used"
+        verdict = "proved" if not reason else "rejected" if judged["judged"] else "error"
+        return Verdict(name, verdict, reason, axioms, premises, self.lean, line, generated)
+
+
+class Telling:
+    """The verdicts on a text, from the checker's: under names for people, with Lean's errors where there are such."""
+
+    def __init__(self, say: Verdicts, file: str, report: Report, original: str, server: LeanServer) -> None:
+        self.say = say
+        self.original = original
+        """The reference's file."""
+        self.file = file
+        self.report = report
+        self.server = server
+        self.failed = {c.number: why for c in report.commands if (why := command_trouble(c, file)) is not None}
+
+    async def judgement(
+        self,
+        asked: list[Obligation],
+        answers: list[dict[str, Any]],
+        besides: list[Declaration],
+        rest: list[dict[str, Any]],
+    ) -> Judgement:
+        out = Judgement(notes=self._notes())
+        told: set[int] = set()
+        for obligation, answer in zip(asked, answers, strict=True):
+            verdict = await self._asked(obligation.asked, answer, told)
+            if answer["kind"] in ("an axiom", "an unsafe constant") and not answer["problem"]:
+                out.notes.append(f"{self.file}:{verdict.line}: {verdict.name} is {answer['kind']}, as it is asked for")
+            else:
+                out.verdicts.append(verdict)
+        met = {tuple(answer["name"]) for answer in answers if answer["met"]}
+        for declaration, answer in zip(besides, rest, strict=False):
+            if declaration.name not in met:
+                self._add(out, declaration, answer, told)
+        bad = {v.line for v in out.verdicts if v.verdict != "proved"}
+        for answer in rest[len(besides) :]:
+            line = self._line_of(tuple(answer["name"]))
+            if not _tolerated(answer):
+                verdict = self.say.judged(shown(tuple(answer["name"])), answer, line, generated=True)
+                if verdict.verdict == "proved" or line not in bad:
+                    out.verdicts.append(verdict)
+        out.verdicts += self._commands(told)
+        if self.report.unread is not None:
+            where = f"{self.file}:{self.report.unread}"
+            reason = "statement: not judged: Lean reads nothing from here on"
+            out.verdicts.append(self.say.refused(where, reason, line=self.report.unread))
+        out.verdicts.sort(key=lambda v: v.line)
+        return out
+
+    def _name(self, declaration: Declaration, line: int) -> str:
+        return f"{self.file}:{line}" if declaration.example else shown(declaration.name)
+
+    async def _asked(self, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> Verdict:
+        """The verdict on what the reference asks for. What Lean said of the candidate's own command comes first."""
+        met = tuple(answer["name"])
+        command = next((c for c in self.report.commands if answer["met"] and (met in c.new or met in c.examples)), None)
+        if command is None and not declaration.example:
+            command = next(
+                (c for c in self.report.commands if any(_ends_in(declaration.name, h.name) for h in c.heads)), None
+            )
+        if command is not None and command.number in self.failed:
+            told.add(command.number)
+            reason, error = self.failed[command.number]
+            return self.say.refused(self._name(declaration, command.line), reason, error, command.line)
+        if command is None:
+            where = f"{self.original}:{declaration.command.line}"
+            answer = {**answer, "problem": f"statement: missing (it is asked for in {where})"}
+            return self.say.judged(where if declaration.example else shown(declaration.name), answer)
+        if "has another type" in (answer["problem"] or "") and (declaration.example or met == declaration.name):
+            found = await self._type_of(met)
+            differs = f": expected {declaration.command.type_of(declaration.name)}" + (
+                f", found {found}" if found else ""
+            )
+            answer = {**answer, "problem": answer["problem"] + differs}
+        return self.say.judged(self._name(declaration, command.line), answer, command.line)
+
+    async def _type_of(self, name: NameParts) -> str:
+        """A type as the candidate's process prints it, for people only. Empty: it has none of that name any more, as of an example."""
+        try:
+            return " ".join((await self.server.command("types", names=[name]))["types"][0].split())[:300]
+        except (LeanDied, LeanError, LookupError):
+            return ""
+
+    def _add(self, out: Judgement, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> None:
+        command = declaration.command
+        name = self._name(declaration, command.line)
+        if command.number in self.failed:
+            told.add(command.number)
+            out.verdicts.append(self.say.refused(name, *self.failed[command.number], command.line))
+        elif answer["kind"] == "an axiom" and not answer["problem"]:
+            out.notes.append(f"{self.file}:{command.line}: {name} is an axiom")
+        elif _tolerated(answer):
+            out.notes.append(f"{self.file}:{command.line}: {name} is unsafe: the kernel has not checked it")
+        else:
+            out.verdicts.append(self.say.judged(name, answer, command.line))
+
+    def _commands(self, told: set[int]) -> list[Verdict]:
+        """Verdicts on commands that declare nothing, though they should or because of an error."""
+        out: list[Verdict] = []
+        for command in self.report.commands:
+            if command.number in self.failed and command.number not in told:
+                names = [shown(h.name) for h in command.heads if h.name] or [f"{self.file}:{command.line}"]
+                reason, error = self.failed[command.number]
+                out += [self.say.refused(name, reason, error, command.line) for name in names]
+            for head in command.nothing:
+                name = shown(head.name) if head.name else f"{self.file}:{command.line}"
+                what = "example" if head.kind == EXAMPLE else "declaration"
+                reason = (
+                    "it is declared and taken back" if head.kind == TAKEN_BACK else f"this {what} left nothing behind"
+                )
+                out.append(self.say.refused(name, f"statement: {reason}", line=command.line))
+        return out
+
+    def _line_of(self, name: NameParts) -> int:
+        return next((c.line for c in self.report.commands if name in c.new), 0)
+
+    def _notes(self) -> list[str]:
+        return [
+            f"{self.file}:{c.line}: runs code of its own or changes Lean's syntax (`{c.kind.rpartition('.')[2]}`): compare with an original "
+            "to know that statements mean what they seem to"
+            for c in self.report.commands
+            if _changes_lean(c)
+        ][:5]
+
+
+def _changes_lean(command: Command) -> bool:
+    kinds = (
+        "elab",
+        "macro",
+        "syntax",
+        "initialize",
+        "simproc",
+        "run_",
+        "eval",
+        "notation",
+        "mixfix",
+        "binderPredicate",
+    )
+    return any(k in command.kind for k in kinds)
+
+
+def _tolerated(answer: dict[str, Any]) -> bool:
+    """An unsafe constant of data: nothing safe can rest on it."""
+    return answer["kind"] == "an unsafe constant" and not answer["proposition"]
+
+
+def _ends_in(name: NameParts, written: NameParts) -> bool:
+    return bool(written) and name[-len(written) :] == written
+
+
+def command_trouble(command: Command, file: str) -> tuple[str, bool] | None:
+    if command.errors:
+        return said(command.errors[0], file), False
+    if command.stopped:
+        return f"{command.stopped} (line {command.line})", True
+    return None
+
+
+def said(error: LeanMessage, file: str) -> str:
+    # Nearly always of the text itself; else of a module before it.
+    where = f"line {error.line}" if error.file == file else f"{error.file}: line {error.line}"
+    return f"elaboration: {where}: {one_line(error.m)}"
+
+
+def one_line(message: str) -> str:
+    return " ".join(message.strip().split("\n")[:2])[:500]
