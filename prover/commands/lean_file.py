@@ -20,11 +20,11 @@ from prover.commands.results import Results
 from prover.commands.verify import explain_import
 from prover.crew import IN_TURN, premises_for
 from prover.errors import UserError
-from prover.files import write_whole
+from prover.files import read_file, write_whole
 from prover.filling import Filled, Filler, Standing
 from prover.lean.project import Imports, Project, imports_of
 from prover.lean.server import LeanDied, LeanError, LeanServer
-from prover.lean.text import LeanText, code_words
+from prover.lean.text import MAX_BYTES, LeanText, code_words
 from prover.lean.theorem import ProofState, Theorem
 from prover.statements import Remark, at_once, duplicates, fingerprint, remarks_to, vacuous
 
@@ -155,8 +155,8 @@ def write_over(text: LeanText, filled: bytes) -> Path:
     """Write a filled file over the one that was read; beside it where that is another one by now. Gives where, and says so."""
     path = Path(text.path)
     try:
-        same = path.read_bytes() == text.to_bytes([])
-    except OSError:
+        same = read_file(path, MAX_BYTES) == text.to_bytes([])
+    except UserError:
         same = False
     if not same:
         path = path.with_name(f"{path.name}.filled")
