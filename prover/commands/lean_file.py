@@ -132,11 +132,12 @@ async def prove_file(
     for i, hole in enumerate(holes):
         task = dict(rows.get(i) or row(i, Found("budget", message="interrupted")))
         if task["outcome"] in WITH_PROOF:
-            outcome = "proved" if i in filled.texts else "rejected"
+            outcome = "proved" if i in filled.texts else "error" if i in filled.unjudged else "rejected"
             reason = "" if i in filled.texts else filled.refused.get(i, "")
             if (outcome, reason) != (task["outcome"], task["reason"]):
                 task.update(outcome=outcome, reason=reason)
-                log.add({k: v for k, v in task.items() if k != "outline"})
+                if outcome != "error":  # the audit's, not the proof's: a resume asks it again
+                    log.add({k: v for k, v in task.items() if k != "outline"})
         for name in ("key", "area", "goal", "outline"):
             task.pop(name, None)
         tasks.append({**task, "column": hole.column, "axioms": list(filled.axioms.get(i, ()))})
