@@ -106,7 +106,7 @@ def table(found: Mapping[int, Mapping[str, float]]) -> list[list[str]]:
 
 def percent(f: Mapping[str, float], where: str) -> str:
     """`41.2 [38, 44]`, or nothing."""
-    if f"{where}/rate" not in f:
+    if any(f"{where}/{x}" not in f for x in ("rate", "low", "high")):
         return ""
     rate, low, high = (100 * f[f"{where}/{x}"] for x in ("rate", "low", "high"))
     return f"{rate:.1f} [{low:.0f}, {high:.0f}]"
