@@ -281,8 +281,10 @@ def check(config: RunConfig) -> RunConfig:
         raise UserError('learn.targets = "visits" belongs to expert_iteration')
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
-    if not config.name.strip() or not config.name.isprintable() or config.name in (".", ".."):
+    if not config.name.strip() or not config.name.isprintable() or config.name == "." or ".." in Path(config.name).parts:
         raise UserError(f"name={config.name!r}: a run needs a name, on one line: its folder's")
+    if Path(config.name).is_absolute():
+        raise UserError(f"name={config.name!r}: is a path from the root; runs={str(Path(config.name).parent)!r} says where runs go")
     for name, value in _settings(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} must be a number, not {value}")
