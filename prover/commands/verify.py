@@ -131,7 +131,7 @@ _RESERVED_WORDS = """
 abbrev assume at attribute axiom by calc class def deriving do else end example export extends finally for forall from fun
 have if import in include inductive infix infixl infixr instance let local macro match mut mutual namespace noncomputable
 notation nomatch nofun obtain omit open opaque partial postfix prefix private protected public rec return scoped section
-set_option show structure suffices syntax then theorem this universe unsafe until variable where while with Prop Sort Type
+set_option show sorry structure suffices syntax then theorem this universe unsafe until variable where while with Prop Sort Type
 """
 _RESERVED = frozenset(_RESERVED_WORDS.split())
 """Words that Lean reads as something else than a name."""
