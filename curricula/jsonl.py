@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prover.commands.verify import jsonl_rows, lean_name
+from prover.commands.verify import lean_name
 from prover.errors import UserError
+from prover.jsonl import jsonl_rows
 from prover.lean.source import masked
 from prover.lean.text import code_words, parse
 from prover.lean.theorem import Theorem

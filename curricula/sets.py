@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 
 from curricula.library import Split, library_set, speaks_of_new
 from prover.errors import UserError
+from prover.files import MAX_SETTINGS_BYTES, read_file
 from prover.lean.runtime import project_dir
 from prover.lean.text import code_words, read
 from prover.lean.theorem import Theorem
@@ -78,10 +79,8 @@ def load_set(name: str) -> TheoremSet:
 def read_set(path: Path) -> TheoremSet:
     """Read a TOML file. Raises UserError, naming file and field."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        data = tomllib.loads(read_file(path, MAX_SETTINGS_BYTES).decode())
+    except (ValueError, RecursionError) as e:
         raise UserError(f"{path}: not TOML: {e}") from None
     for key in ("name", "title", "lean", "licence"):
         if not isinstance(data.get(key), str) or not data[key]:

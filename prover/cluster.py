@@ -11,7 +11,7 @@ import os
 import socket
 from typing import Any
 
-from prover.crew import IN_TURN, Done, Job, Load, LocalCrew
+from prover.crew import IN_TURN, Done, Job, Load, LocalCrew, audited
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.runtime import find_runtime
@@ -71,8 +71,7 @@ class _Auditor:
         self.auditor = Auditor()
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
-        verdict = await self.auditor.audit(theorem, script)
-        return verdict if verdict.verdict != "error" else await self.auditor.audit(theorem, script)
+        return await audited(self.auditor, theorem, script)
 
 
 class RayCrew:

@@ -135,9 +135,7 @@ class LocalCrew:
         return tuple(remarks)
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
-        """As Auditor.audit; what fails for no fault of the proof is judged once more."""
-        verdict = await self.auditor.audit(theorem, script)
-        return verdict if verdict.verdict != "error" else await self.auditor.audit(theorem, script)
+        return await audited(self.auditor, theorem, script)
 
     async def load(self) -> Load:
         servers = self.pool.servers
@@ -149,7 +147,7 @@ class LocalCrew:
 
 
 async def settled(crew: Crew, job: Job, done: Done) -> Done:
-    """With the audit's word: on the proof (`proved`, `disproved` or `rejected`), and on what is said of the statement."""
+    """With the audit's word: on the proof (`proved`, `disproved`, `rejected`, or `error` where it could not be judged), and on what is said of the statement."""
     found = done.found
     if found.outcome in ("found", "refuted"):
         false = found.outcome == "refuted"
@@ -167,6 +165,12 @@ async def settled(crew: Crew, job: Job, done: Done) -> Done:
     if found.outcome == "disproved":
         remarks.insert(0, Remark("false", found.script))
     return replace(done, found=found, remarks=tuple(remarks))
+
+
+async def audited(auditor: Auditor, theorem: Theorem, script: str) -> Verdict:
+    """As Auditor.audit. A proof that could not be judged is judged once more, and no third time."""
+    verdict = await auditor.audit(theorem, script)
+    return verdict if verdict.verdict != "error" else await auditor.audit(theorem, script)
 
 
 async def twice(call: Callable[[], Awaitable[Any]]) -> Any:

@@ -1,12 +1,82 @@
-"""Files written whole or not at all, and what stands beside what in a run's folder."""
+"""Files read with an end, written whole or not at all, and what stands beside what in a run's folder."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from prover.errors import UserError
+
+MAX_LINE_BYTES = 64 * 2**20
+"""Longer lines are refused: nothing that a person or a model wrote."""
+MAX_SETTINGS_BYTES = 2**20
+"""Of a configuration that a person or a run wrote."""
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+)  # fmt: skip
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file, or a link to one, for reading.
+
+    Raises UserError for anything else: a pipe or a device may have no end, and opening a pipe waits for a writer.
+    """
+    try:
+        _must_be_file(path, os.stat(path).st_mode)  # to open a device may do something to it
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError) as e:  # ValueError: a NUL in the path
+        raise UserError(f"{path}: {getattr(e, 'strerror', None) or e}") from None
+    try:
+        _must_be_file(path, os.fstat(file.fileno()).st_mode)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _must_be_file(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+        raise UserError(f"{path}: is {kind}, not a file; name a file")
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """What a regular file holds. Raises UserError where that is more than `limit` bytes, also if it grows while it is read."""
+    with open_file(path) as file:
+        try:
+            data = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else None
+        except OSError as e:
+            raise UserError(f"{path}: {e.strerror or e}") from None
+    if data is None or len(data) > limit:
+        raise UserError(f"{path}: larger than {limit >> 20} MiB")
+    return data
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(number from 1, line) of a regular file, up to where it ended when it was opened. Raises UserError."""
+    with open_file(path) as file:
+        left = os.fstat(file.fileno()).st_size
+        number = 0
+        while left > 0:
+            number += 1
+            try:
+                line = file.readline(min(left, MAX_LINE_BYTES + 1))
+            except OSError as e:
+                raise UserError(f"{path}: {e.strerror or e}") from None
+            if not line:
+                return
+            if len(line) > MAX_LINE_BYTES:
+                raise UserError(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES >> 20} MiB")
+            left -= len(line)
+            yield number, line
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -60,6 +60,8 @@ class Filled:
     """Place number -> the text to put there. The file with all of them passed the audit."""
     refused: dict[int, str] = field(default_factory=dict)
     """Place number -> why its proof was taken back."""
+    unjudged: frozenset[int] = frozenset()
+    """Those of `refused` that the audit could not judge, for lack of time or memory: nothing is said against their proofs."""
     axioms: dict[int, tuple[str, ...]] = field(default_factory=dict)
     audits: int = 0
 
@@ -72,6 +74,7 @@ class _Blame(NamedTuple):
     layout: bool
     """Whether another layout of the proof might help."""
     sure: bool
+    unjudged: bool = False
 
 
 def _edited(body: str, edits: Sequence[_Edit]) -> str:
@@ -139,6 +142,7 @@ class Filler:
             options[i] = placements(body, at, p.stop - p.start, p.tactic, script)
         chosen = dict.fromkeys(options, 0)
         refused: dict[int, str] = {}
+        unjudged: set[int] = set()
         guessed: list[int] = []
         axioms: dict[int, tuple[str, ...]] = {}
         while chosen:
@@ -152,6 +156,8 @@ class Filler:
                     continue
                 del chosen[i]
                 refused[i] = blame.reason
+                if blame.unjudged:
+                    unjudged.add(i)
                 if not blame.sure:
                     guessed.append(i)
         for i in guessed[:20]:  # taken back on suspicion only
@@ -160,8 +166,10 @@ class Filler:
                 if not await self._judge(texts, axioms):
                     chosen[i] = n
                     del refused[i]
+                    unjudged.discard(i)
                     break
-        return Filled({i: options[i][n] for i, n in chosen.items()}, refused, axioms, self._audits)
+        texts = {i: options[i][n] for i, n in chosen.items()}
+        return Filled(texts, refused, frozenset(unjudged), axioms, self._audits)
 
     def edits(self, filled: Filled) -> list[_Edit]:
         """What to change in the file, for LeanText.to_bytes."""
@@ -195,7 +203,10 @@ class Filler:
 
     def _blame(self, verdict: Verdict) -> _Blame:
         """What a verdict says of a proof in its declaration. A changed constant is reported for every declaration that mentions it:
-        only its own proofs are to blame."""
+        only its own proofs are to blame. What could not be judged as a whole is the fault of nobody known."""
+        if verdict.verdict == "error":
+            known = verdict.line > 0 or verdict.reason.startswith("unjudged")
+            return _Blame(verdict.reason, layout=False, sure=known, unjudged=True)
         if verdict.reason.startswith("elaboration"):
             return _Blame(verdict.reason, layout=True, sure=True)
         if changed := re.match(r"statement: (.+) has another ", verdict.reason):
@@ -211,7 +222,12 @@ class Filler:
         return sure or {i: bad[i] for i in sorted(bad)[-1:]}
 
     async def _audit(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
-        """The verdict on the declaration that each place stands in."""
+        """The verdict on the declaration that each place stands in. What could not be judged is judged once more."""
+        verdicts = await self._audit_once(texts, assume)
+        again = any(v.verdict == "error" and not v.reason.startswith("unjudged") for v in verdicts.values())
+        return await self._audit_once(texts, assume) if again else verdicts
+
+    async def _audit_once(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
         self._audits += 1
         candidate = self._source(texts, texts, assume, proved=True)
         reference = self._source({}, texts, assume, proved=False)
@@ -229,7 +245,7 @@ class Filler:
         own = self.text.line(self.places[i].start)
         before = [v for v in verdicts if v.line <= own + shift]
         here = [v for v in before if v.line == before[-1].line]
-        worst = min(here, key=lambda v: v.verdict == "proved", default=None)
+        worst = min(here, key=lambda v: ("rejected", "error", "proved").index(v.verdict), default=None)
         if worst is None:
             return Verdict(self.text.path, "error", "unjudged: Lean has no name for what it is in")
         # The line is the filled file's; people look in theirs.

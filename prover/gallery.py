@@ -20,6 +20,7 @@ from pygments.lexers.lean import Lean4Lexer
 
 from prover.commands.results import read_results
 from prover.errors import UserError
+from prover.files import open_file
 from prover.statements import duplicates
 
 _PAGE = Template(Path(__file__).with_name("gallery.html").read_text(encoding="utf-8"))
@@ -39,9 +40,9 @@ def batch_results(path: Path) -> Path | None:
     if path.is_dir():
         path = path / "results.jsonl"
     try:
-        with path.open("rb") as f:
+        with open_file(path) as f:
             return path if f.read(40).startswith(b'{"turnstile_results"') else None
-    except OSError:
+    except (UserError, OSError):
         return None
 
 

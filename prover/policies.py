@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from prover.attempt import Prover
 from prover.errors import UserError
-from prover.files import holds_model, learned_beside
+from prover.files import MAX_SETTINGS_BYTES, holds_model, learned_beside, read_file
 from prover.search import SearchConfig
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def run_configuration(run: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        return tomllib.loads(read_file(file, MAX_SETTINGS_BYTES).decode())
+    except (ValueError, RecursionError) as e:
         raise UserError(f"{file}: not TOML: {e}") from None
 
 

@@ -50,8 +50,8 @@ class StepsError:
 
 
 def predictions(attempts: Iterable[Attempt]) -> list[Prediction]:
-    """Those that the attempts' statistics kept; none where the audit refused the proof, which labels nothing."""
-    return [(v, s) for a in attempts if a.outcome != "rejected" for v, s in a.stats.get("values", ())]
+    """Those that the attempts' statistics kept; none where the audit refused the proof or could not judge it, which labels nothing."""
+    return [(v, s) for a in attempts if a.outcome not in ("rejected", "error") for v, s in a.stats.get("values", ())]
 
 
 def reliability(found: Sequence[Prediction], discount: float = DISCOUNT, bins: int = BINS) -> list[Bin]:

@@ -63,7 +63,7 @@ def over_rounds(figures: Mapping[int, Mapping[str, float]]) -> list[tuple[str, g
 def _solved(figures: Mapping[int, Mapping[str, float]], series: Sequence[str]) -> go.Figure:
     figure = go.Figure()
     for i, name in enumerate(series):
-        rows = [(r, f) for r, f in figures.items() if f"{name}/rate" in f]
+        rows = [(r, f) for r, f in figures.items() if all(f"{name}/{x}" in f for x in ("rate", "low", "high"))]
         figure.add_scatter(
             x=[r for r, _ in rows], y=[100 * f[f"{name}/rate"] for _, f in rows], mode="lines+markers",
             name=_label(name.split("/")[1]), line={"color": _INK[i % len(_INK)]},

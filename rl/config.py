@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from curricula.matchmaker import MatchConfig
 from prover.errors import UserError
+from prover.files import MAX_SETTINGS_BYTES, read_file
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.models.backend import ServeConfig
 from prover.models.mixture import EXPLORER_WEIGHT
@@ -235,10 +236,8 @@ class RunConfig:
 def load(path: Path) -> RunConfig:
     """Read a TOML file. Raises UserError naming file, table and key for anything that does not fit."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        data = tomllib.loads(read_file(path, MAX_SETTINGS_BYTES).decode())
+    except (ValueError, RecursionError) as e:
         raise UserError(f"{path}: not TOML: {e}") from None
     data.pop("format", None)
     return _fill(RunConfig(), data, str(path))
@@ -282,8 +281,10 @@ def check(config: RunConfig) -> RunConfig:
         raise UserError('learn.targets = "visits" belongs to expert_iteration')
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
-    if not config.name.strip() or not config.name.isprintable() or config.name in (".", ".."):
+    if not config.name.strip() or not config.name.isprintable() or config.name == "." or ".." in Path(config.name).parts:
         raise UserError(f"name={config.name!r}: a run needs a name, on one line: its folder's")
+    if Path(config.name).is_absolute():
+        raise UserError(f"name={config.name!r}: is a path from the root; runs={str(Path(config.name).parent)!r} says where runs go")
     for name, value in _settings(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} must be a number, not {value}")

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from prover.crew import audited
 from prover.errors import UserError
 from prover.intervals import wilson_over_seeds
 from prover.lean.audit import Auditor
@@ -221,7 +222,7 @@ async def _judged(phase: str, task: Task, bench: Workbench, auditor: Auditor, le
     used: tuple[str, ...] = ()
     if found.script is not None:
         try:
-            verdict = await auditor.audit(task.theorem, found.script)
+            verdict = await audited(auditor, task.theorem, found.script)
             outcome, reason = verdict.verdict, verdict.reason
             axioms, used = verdict.axioms, verdict.premises
             lean = verdict.lean or lean

@@ -42,9 +42,9 @@ def rows(found: Found, proved: bool, reward: float, config: LearnConfig, used: S
 
 
 def rollout_rows(
-    found: Found, audited: Mapping[str, bool], weights: Mapping[str, float], budget: int, best_size: int | None
+    found: Found, audited: Mapping[str, str], weights: Mapping[str, float], budget: int, best_size: int | None
 ) -> tuple[list[Row], dict[str, float]]:
-    """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: what the audit said of each script.
+    """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: the audit's verdict on each script.
 
     Successful rollouts are policy examples too, so that expert iteration can learn without search. Raises HeldOutLeak for a
     theorem that is not for training.
@@ -53,10 +53,13 @@ def rollout_rows(
     out: list[Row] = []
     group: list[dict[str, Any]] = []
     sums: dict[str, float] = {}
+    unjudged = 0
     for r in found.rollouts:
-        proved = r["script"] is not None and audited.get(r["script"], False)
+        verdict = audited.get(r["script"]) if r["script"] is not None else None
+        proved = verdict == "proved"
         if r["script"] is not None and not proved:
-            continue  # claimed, and refused by the audit: no example, good or bad
+            unjudged += verdict != "rejected"
+            continue  # claimed, and refused by the audit or not judged: no example, good or bad
         size = len(r["decisions"])
         parts = score(Ended(proved, size, best_size, size, budget, r["closed"]), weights)
         for name, x in parts.items():
@@ -70,4 +73,5 @@ def rollout_rows(
                 for i, (s, p, t, _) in enumerate(r["decisions"])
             ]
     out.append(("rollouts", {"rollouts": group}))
-    return out, {name: x / max(1, len(found.rollouts)) for name, x in sums.items()}
+    # A refused one counts as worth nothing, one that nobody could judge not at all.
+    return out, {name: x / max(1, len(found.rollouts) - unjudged) for name, x in sums.items()}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
+from prover.files import open_file
 from prover.lean.theorem import Theorem
 from rl.config import FORMAT
 
@@ -81,6 +82,8 @@ class Ledger:
         self.path = path
         if readonly and not path.exists():
             raise UserError(f"{path}: no ledger here; is this a run folder?")
+        if path.exists():
+            open_file(path).close()  # SQLite would wait for a pipe
         try:
             target = f"{path.absolute().as_uri()}?mode=ro" if readonly else str(path)
             self._db = sqlite3.connect(target, uri=readonly, timeout=30)

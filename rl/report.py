@@ -151,7 +151,8 @@ def _failures(phases: dict[str, list[Attempt]]) -> str:
     ]  # fmt: skip
     kinds = [
         ("Refused by the audit", [a for a in everything if a.outcome == "rejected"]),
-        ("Errors", [a for a in everything if a.outcome == "error"]),
+        ("Not judged by the audit, for lack of time or memory", [a for a in everything if a.outcome == "error" and a.script]),
+        ("Errors", [a for a in everything if a.outcome == "error" and not a.script]),
         ("Solved by a baseline and not by the trained prover; the baseline's proof", lost),
     ]
     body = "".join(

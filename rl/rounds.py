@@ -86,14 +86,15 @@ _COLUMNS = (
     ("entropy", "model/entropy", "{:.2f}"),
     ("value error", "value/calibration_error", "{:.2f}"),
     ("refused", "audit/rejected", "{:.0f}"),
+    ("not judged", "audit/errors", "{:.0f}"),
 )
 
 
 def table(found: Mapping[int, Mapping[str, float]]) -> list[list[str]]:
-    """A row a round, a header first; columns of which nothing is known are left out."""
+    """A row a round, a header first; columns of which nothing is known, or where all could be judged, are left out."""
     if not found:
         return []
-    columns = [c for c in _COLUMNS if any(c[1] in f for f in found.values())]
+    columns = [c for c in _COLUMNS if any(c[1] in f and (c[1] != "audit/errors" or f[c[1]]) for f in found.values())]
     validated = any("solve/validation/all/rate" in f for f in found.values())
     rows = [["round", "solved %", *["validation %"] * validated, *(title for title, _, _ in columns)]]
     for r, f in sorted(found.items()):
@@ -105,7 +106,7 @@ def table(found: Mapping[int, Mapping[str, float]]) -> list[list[str]]:
 
 def percent(f: Mapping[str, float], where: str) -> str:
     """`41.2 [38, 44]`, or nothing."""
-    if f"{where}/rate" not in f:
+    if any(f"{where}/{x}" not in f for x in ("rate", "low", "high")):
         return ""
     rate, low, high = (100 * f[f"{where}/{x}"] for x in ("rate", "low", "high"))
     return f"{rate:.1f} [{low:.0f}, {high:.0f}]"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -319,14 +320,16 @@ class Trainer:
         best = self.best.get(task.theorem.name)
         rows: list[harvest.Row] = []
         if found.rollouts and task.learn:
-            audited = {s: v.verdict == "proved" for s, v in finished.verdicts.items()}
+            audited = {s: v.verdict for s, v in finished.verdicts.items()}
             rows, parts = harvest.rollout_rows(found, audited, weights, task.lean_calls, best)
+        elif outcome == "error":
+            parts = {}  # nothing is known of it: neither a success nor a failure
         else:
             calls = found.calls_to_solve if proved and found.calls_to_solve else found.lean_calls
             parts = rewards.score(
                 rewards.Ended(proved, size, best, calls, max(1, task.lean_calls), found.stats.get("closed", 0.0)), weights
             )
-            if task.learn and outcome not in ("rejected", "error") and task.negated is None:
+            if task.learn and outcome != "rejected" and task.negated is None:
                 rows = harvest.rows(found, proved, sum(parts.values()) / weights["proved"], self.config.learn,
                                     verdict.premises if verdict else ())  # fmt: skip
         if proved and size is not None:
@@ -368,8 +371,8 @@ class Trainer:
         summary["seconds"] = round(self.elapsed, 1)
         summary["lean"] = self.runtime.name
         summary["name"] = self.config.name
-        rejected = sum(a.outcome == "rejected" for a in self.ledger.attempts())
-        summary["rejected"] = rejected
+        claimed = Counter(a.outcome for a in self.ledger.attempts() if a.script is not None)
+        summary["rejected"], summary["unjudged"] = claimed["rejected"], claimed["error"]
         if self.config.eval.rollouts:
             summary["pass_at_k"] = {name.rsplit("/", 1)[-1]: rate for name, rate in self._pass_rates().items()}
         proofs = list(self.ledger.proofs())
@@ -379,8 +382,8 @@ class Trainer:
             summary["paired"] = self._paired()
         write_whole(self.folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
         self.tracker.say(
-            f"{len(proofs)} theorems proved and audited in {self.elapsed / 60:.1f} minutes; {rejected} proofs refused by "
-            f"the audit.\nNext: [bold]turnstile verify {self.folder}[/bold] checks every proof again, "
+            f"{len(proofs)} theorems proved and audited in {self.elapsed / 60:.1f} minutes; {claimed['rejected']} proofs refused by "
+            f"the audit, {claimed['error']} that it could not judge.\nNext: [bold]turnstile verify {self.folder}[/bold] checks every proof again, "
             f"{self.folder}/proofs.lean has them to read, {self.folder}/wandb the curves."
         )
         return summary
@@ -396,5 +399,6 @@ def judge(finished: Finished) -> tuple[str, str, str | None, Any]:
     if accepted:
         script = min(accepted, key=len)
         return ("disproved" if finished.task.negated is not None else "proved"), "", script, finished.verdicts[script]
-    script, verdict = next(iter(finished.verdicts.items()))
-    return ("rejected" if verdict.verdict == "rejected" else "error"), verdict.reason, script, verdict
+    # One that was refused says something of the search; one that could not be judged says nothing.
+    script, verdict = min(finished.verdicts.items(), key=lambda sv: (sv[1].verdict != "rejected", len(sv[0]), sv[0]))
+    return verdict.verdict, verdict.reason, script, verdict

@@ -16,12 +16,12 @@ from prover.commands.lean_file import prove_file, write_over
 from prover.commands.output import one_line, say
 from prover.commands.results import Results
 from prover.errors import UserError
-from prover.files import write_whole
+from prover.files import read_file, write_whole
 from prover.filling import Standing
 from prover.lean.project import PROJECT_FILES, Project, imports_of
 from prover.lean.runtime import native_lean
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import LeanText, code_words, read
+from prover.lean.text import MAX_BYTES, LeanText, code_words, read
 
 
 def project_files(project: Project) -> list[LeanText]:
@@ -149,4 +149,4 @@ def _copy(project: Project, out: Path, resumed: bool) -> None:
         if resumed and target.exists():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, path.read_bytes())
+        write_whole(target, read_file(project.inside(path), MAX_BYTES))

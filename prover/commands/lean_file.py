@@ -20,11 +20,11 @@ from prover.commands.results import Results
 from prover.commands.verify import explain_import
 from prover.crew import IN_TURN, premises_for
 from prover.errors import UserError
-from prover.files import write_whole
+from prover.files import read_file, write_whole
 from prover.filling import Filled, Filler, Standing
 from prover.lean.project import Imports, Project, imports_of
 from prover.lean.server import LeanDied, LeanError, LeanServer
-from prover.lean.text import LeanText, code_words
+from prover.lean.text import MAX_BYTES, LeanText, code_words
 from prover.lean.theorem import ProofState, Theorem
 from prover.statements import Remark, at_once, duplicates, fingerprint, remarks_to, vacuous
 
@@ -132,11 +132,12 @@ async def prove_file(
     for i, hole in enumerate(holes):
         task = dict(rows.get(i) or row(i, Found("budget", message="interrupted")))
         if task["outcome"] in WITH_PROOF:
-            outcome = "proved" if i in filled.texts else "rejected"
+            outcome = "proved" if i in filled.texts else "error" if i in filled.unjudged else "rejected"
             reason = "" if i in filled.texts else filled.refused.get(i, "")
             if (outcome, reason) != (task["outcome"], task["reason"]):
                 task.update(outcome=outcome, reason=reason)
-                log.add({k: v for k, v in task.items() if k != "outline"})
+                if outcome != "error":  # the audit's, not the proof's: a resume asks it again
+                    log.add({k: v for k, v in task.items() if k != "outline"})
         for name in ("key", "area", "goal", "outline"):
             task.pop(name, None)
         tasks.append({**task, "column": hole.column, "axioms": list(filled.axioms.get(i, ()))})
@@ -155,8 +156,8 @@ def write_over(text: LeanText, filled: bytes) -> Path:
     """Write a filled file over the one that was read; beside it where that is another one by now. Gives where, and says so."""
     path = Path(text.path)
     try:
-        same = path.read_bytes() == text.to_bytes([])
-    except OSError:
+        same = read_file(path, MAX_BYTES) == text.to_bytes([])
+    except UserError:
         same = False
     if not same:
         path = path.with_name(f"{path.name}.filled")

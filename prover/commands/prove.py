@@ -15,9 +15,9 @@ from prover.commands.output import answer, plain, say
 from prover.commands.results import Results
 from prover.commands.theorems import prove_theorems
 from prover.errors import UserError
-from prover.files import check_writable, write_whole
+from prover.files import check_writable, read_file, write_whole
 from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
-from prover.lean.text import LeanText, read
+from prover.lean.text import MAX_BYTES, LeanText, read
 from prover.lean.theorem import Theorem
 from prover.policies import provers_named
 from prover.search import Budget
@@ -325,5 +325,5 @@ def _project_fingerprint(project: Project) -> str:
     also = [path for name in PROJECT_FILES if (path := project.folder / name).is_file()]
     for path in [*project.files(), *also]:
         found.update(f"{path.relative_to(project.folder).as_posix()}\0".encode())
-        found.update(hashlib.sha256(path.read_bytes()).digest())
+        found.update(hashlib.sha256(read_file(project.inside(path), MAX_BYTES)).digest())
     return found.hexdigest()[:16]

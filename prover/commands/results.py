@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
+from prover.files import open_file, read_lines
 
 FORMAT = 2
 ON_DISK = ("outline",)
@@ -103,8 +104,8 @@ class Results:
 
 def _only_begun(path: Path) -> bool:
     """Whether a kill left no more than a part of the first line, which begins like one of ours."""
-    with path.open("rb") as file:
-        first = file.readline()
+    with open_file(path) as file:
+        first = file.readline(1 << 20)
     mark = b'{"turnstile_results"'
     return not first.endswith(b"\n") and first[: len(mark)] == mark[: len(first)]
 
@@ -112,19 +113,14 @@ def _only_begun(path: Path) -> bool:
 def _each_line(path: Path, take: Callable[[int, dict[str, Any]], None]) -> int:
     """Give `take` the number and the row of every whole line; how many bytes these are. UserError where `take`, or JSON, refuses."""
     whole = 0
-    try:
-        file = path.open("rb")
-    except OSError as e:
-        raise UserError(f"{path}: cannot be read as results: {e.strerror or e}") from None
-    with file:
-        for number, line in enumerate(file, 1):
-            if number > 1 and not line.endswith(b"\n"):
-                break
-            try:
-                take(number, json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise UserError(f"{path}:{number}: not a results file of turnstile") from None
-            whole += len(line)
+    for number, line in read_lines(path):
+        if number > 1 and not line.endswith(b"\n"):
+            break
+        try:
+            take(number, json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise UserError(f"{path}:{number}: not a results file of turnstile") from None
+        whole += len(line)
     return whole
 
 

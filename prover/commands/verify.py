@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json as json_
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ import tyro
 
 from prover.commands.output import answer, one_line, plain, say
 from prover.errors import UserError
+from prover.jsonl import jsonl_rows
 from prover.lean.audit import Auditor, Judgement, Source
 from prover.lean.judges import died
 from prover.lean.nanoda import Nanoda, find_nanoda
@@ -135,7 +135,7 @@ _RESERVED_WORDS = """
 abbrev assume at attribute axiom by calc class def deriving do else end example export extends finally for forall from fun
 have if import in include inductive infix infixl infixr instance let local macro match mut mutual namespace noncomputable
 notation nomatch nofun obtain omit open opaque partial postfix prefix private protected public rec return scoped section
-set_option show structure suffices syntax then theorem this universe unsafe until variable where while with Prop Sort Type
+set_option show sorry structure suffices syntax then theorem this universe unsafe until variable where while with Prop Sort Type
 """
 _RESERVED = frozenset(_RESERVED_WORDS.split())
 """Words that Lean reads as something else than a name."""
@@ -144,40 +144,6 @@ _RESERVED = frozenset(_RESERVED_WORDS.split())
 def _is_identifier(part: str) -> bool:
     words = list(code_words(part))
     return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys stand once: else two readers of a line could see two statements. Raises ValueError."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
-    for value in (*found, *found.values()):
-        # Half of a surrogate pair is no character: it could not be sent to Lean.
-        if isinstance(value, str) and not value.isprintable() and any("\ud800" <= c <= "\udfff" for c in value):
-            raise ValueError("a text has half of a surrogate pair")
-    return found
-
-
-def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """(object, `file:line`) for every line that is not blank. Raises UserError."""
-    try:
-        with path.open("rb") as f:
-            for number, raw in enumerate(f, 1):
-                where = f"{path}:{number}"
-                if not raw.strip():
-                    continue
-                try:
-                    row = json_.loads(raw.decode(), object_pairs_hook=_once)
-                except UnicodeDecodeError:
-                    raise UserError(f"{where}: not UTF-8") from None
-                except (ValueError, RecursionError) as e:
-                    raise UserError(f"{where}: not JSON: {one_line(str(e))}") from None
-                if not isinstance(row, dict):
-                    raise UserError(f"{where}: a JSON object is expected, not {type(row).__name__}")
-                yield row, where
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from None
 
 
 def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[Claim]:

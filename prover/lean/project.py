@@ -14,8 +14,9 @@ from functools import cached_property
 from pathlib import Path
 
 from prover.errors import UserError
+from prover.files import read_file
 from prover.lean.runtime import TOOLCHAIN, native_lean
-from prover.lean.text import LeanText, code_words, read
+from prover.lean.text import MAX_BYTES, LeanText, code_words, read
 
 SHIPPED = ("Init", "Std", "Lean", "Lake")
 """First parts of the names of the modules that every Lean has."""
@@ -100,13 +101,19 @@ class Project:
     folder: Path
 
     def files(self) -> list[Path]:
-        """Its own Lean files, by path: not those of a project in a folder below."""
+        """Its own Lean files, by path: not those of a project in a folder below. Raises UserError for a link to a file elsewhere."""
         return [
-            path
+            self.inside(path)
             for path in sorted(self.folder.rglob("*.lean"))
             # Editors leave locks like `.#A.lean`, which are no files, and copies like `._A.lean`, which are no Lean.
             if path.name != "lakefile.lean" and not path.name.startswith(".") and path.is_file() and self._owns(path.parent)
         ]
+
+    def inside(self, path: Path) -> Path:
+        """The path again. Raises UserError where it leads out of the project: what stands there may be anything of its reader's."""
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise UserError(f"{path}: leads out of the project, to {path.resolve()}: put the file itself there")
+        return path
 
     def _owns(self, folder: Path) -> bool:
         parts = folder.relative_to(self.folder).parts
@@ -122,14 +129,14 @@ class Project:
             if not path.is_file():
                 continue
             try:
-                written = path.read_text(encoding="utf-8")
+                written = read_file(self.inside(path), MAX_BYTES).decode()
                 if name.endswith(".lean"):
                     named += re.findall(r'\bsrcDir\s*:=\s*"([^"\n]*)"', written)
                 else:
                     named += _source_folders(tomllib.loads(written))
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+            except (ValueError, RecursionError) as e:
                 raise UserError(f"{path}: cannot be read as a lakefile: {e}") from None
-        return tuple(dict.fromkeys(self.folder / n for n in named))
+        return tuple(dict.fromkeys(self.inside(self.folder / n) for n in named))
 
     def file_of(self, module: str) -> Path | None:
         """The file of a module of this project, or None."""
@@ -137,7 +144,7 @@ class Project:
         for folder in self.source_folders:
             path = folder.joinpath(*parts[:-1], parts[-1] + ".lean")
             if path.is_file():
-                return path
+                return self.inside(path)
         return None
 
     def imports(self, text: LeanText) -> Imports:

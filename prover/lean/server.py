@@ -30,6 +30,7 @@ from prover.lean.steps import (
     Queue,
     Step,
 )
+from prover.lean.text import names_module
 from prover.lean.theorem import ProofState, StepResult, StepStatus, Theorem
 
 __all__ = ["WHOLE_LIBRARY", "Counters", "LeanDied", "LeanError", "LeanServer", "Limits", "statement_source"]
@@ -226,6 +227,9 @@ class LeanServer:
 
         Raises LeanError for an `error` answer, LeanDied if the command killed the process or took too long.
         """
+        for name in (*fields.get("imports", ()), *(before["module"] for before in fields.get("before", ()))):
+            if not names_module(name):  # native Lean would look for its file wherever that says
+                raise LeanError(f"{name!r} is no module's name")
         while True:
             await self._up()
             number = next(self._numbers)

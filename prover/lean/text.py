@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prover.errors import UserError
+from prover.files import read_file
 
 MAX_BYTES = 8 * 2**20
 """Larger files are refused: nothing that a person wrote."""
@@ -73,14 +74,7 @@ def read(path: Path) -> LeanText:
     name = str(path)
     if path.is_dir():
         raise UserError(f"{name}: is a folder; name a .lean file in it")
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{name}: larger than {MAX_BYTES >> 20} MiB")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such file") from None
-    except OSError as e:
-        raise UserError(f"{name}: {e.strerror or e}") from None
+    data = read_file(path, MAX_BYTES)
     return parse(data, name)
 
 
@@ -147,12 +141,26 @@ def _imported(text: str, at: int, where: str, name: str) -> tuple[list[str], int
     if first in ("", "import", "public", "prelude", "module"):
         raise UserError(f"{where}: `import` without a module name")
     while first:
-        found.append(first.replace("«", "").replace("»", ""))
+        found.append(module_name(first, where))
         at = after
         while text.startswith(" ", after):
             after += 1
         first, after = _word(text, after)
     return found, at
+
+
+def module_name(written: str, where: str) -> str:
+    """A module's name without its marks « and ». Raises UserError for one whose file could be anywhere but in a source folder."""
+    parts = [a or b for a, b in re.findall(r"«([^«»]*)»|([^.«»]+)", written)]
+    marked = ".".join(f"«{p}»" if f"«{p}»" in written else p for p in parts)
+    if marked != written or any("." in p for p in parts) or not names_module(".".join(parts)):
+        raise UserError(f"{where}: {written!r} is no module's name: its parts are words with dots between them, and none is a path")
+    return ".".join(parts)
+
+
+def names_module(name: str) -> bool:
+    """Whether a name, without marks, can only mean a file below a source folder."""
+    return all(part.strip() and not re.search(r"[/\\:\0\n\r]", part) for part in name.split("."))
 
 
 def _word(text: str, at: int) -> tuple[str, int]:

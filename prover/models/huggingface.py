@@ -38,13 +38,13 @@ class HuggingFacePolicy:
         try:
             self.format = TemplateFormat(template_named(template))
             must_exist(folder)
-            both = bool(AutoConfig.from_pretrained(folder).is_encoder_decoder)
+            both = bool(AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
             kind = "seq2seq" if both else "causal"
             if kind != self.format.template.kind:
                 raise ValueError(f"{folder} is a {kind} model and template {template} is for {self.format.template.kind} ones")
             maker: Any = AutoModelForSeq2SeqLM if both else AutoModelForCausalLM
-            self.model: Any = maker.from_pretrained(folder, dtype=dtype).to(device).eval()
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            self.model: Any = maker.from_pretrained(folder, dtype=dtype, trust_remote_code=False).to(device).eval()
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         # A device that is not there, or too small, is a RuntimeError or an AssertionError of torch's.
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError, AttributeError, TypeError) as e:
             raise UserError(f"{folder}: cannot be used as a policy: {e}") from None

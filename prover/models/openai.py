@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from prover.errors import PromptTooLong, UserError
 from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.bounded_http import Endless, bound_answers
 from prover.models.formats import Answer, Format, TemplateFormat, format_of, suggestions
 from prover.models.spent import Spent
 from prover.models.templates import template_named
@@ -52,6 +53,10 @@ def _no_api(e: Exception) -> str:
     return f"this does not speak OpenAI's API (is the address without its /v1?): {type(e).__name__}: {e}"
 
 
+LONGEST = 2**20
+"""Characters of an answer. A longer one is left out, as one that was cut off is."""
+
+
 class ServerPolicy:
     """Policy, and Value for a vLLM server of a folder that Turnstile wrote. Calls from several threads run side by side."""
 
@@ -77,11 +82,15 @@ class ServerPolicy:
         self.address = address
         try:
             self.client = openai.OpenAI(
-                base_url=address, timeout=c.timeout, max_retries=c.retries, **_key(c.api_key)
+                base_url=address, timeout=c.timeout, max_retries=c.retries, **_key(c.api_key),
+                http_client=bound_answers(openai.DefaultHttpxClient(timeout=c.timeout), c.timeout),
+                default_headers={"Accept-Encoding": "identity"},
             )
             self.model = model or self._only_model()
         except openai.OpenAIError as e:
             raise UserError(f"{address}: {_reason(e)}") from None
+        except Endless as e:
+            raise UserError(f"{address}: {e}") from None
         except _NO_API as e:
             raise UserError(f"{address}: {_no_api(e)}") from None
         try:
@@ -176,9 +185,16 @@ class ServerPolicy:
                 self.client.chat.completions.create,
                 messages=prompt, logprobs=True if priors else None, extra_body=extra or None, **sampling,
             )  # fmt: skip
-            return [self._chat_choice(choice, priors) for choice in answer.choices], _used(answer)
+            return self._read(lambda: [self._chat_choice(choice, priors) for choice in answer.choices]), _used(answer)
         answer = self._complete(prompt=prompt, logprobs=1 if priors else None, extra_body=extra or None, **sampling)
-        return [self._text_choice(choice, priors) for choice in answer.choices], _used(answer)
+        return self._read(lambda: [self._text_choice(choice, priors) for choice in answer.choices]), _used(answer)
+
+    def _read(self, choices: Callable[[], list[Answer]]) -> list[Answer]:
+        """What the client hands on is of any shape: it checks no type."""
+        try:
+            return choices()
+        except _NO_API as e:
+            raise UserError(f"{self.address}: {_no_api(e)}") from None
 
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers, for whole proofs: no log-probabilities are needed, and what was cut off is left out."""
@@ -197,6 +213,8 @@ class ServerPolicy:
         except openai.OpenAIError as e:
             kind = PromptTooLong if isinstance(e, openai.BadRequestError) and _TOO_LONG.search(str(e)) else UserError
             raise kind(f"{self.address}: {_reason(e)}") from None
+        except Endless as e:
+            raise UserError(f"{self.address}: {e}") from None
         except _NO_API as e:
             raise UserError(f"{self.address}: {_no_api(e)}") from None
 
@@ -211,13 +229,13 @@ class ServerPolicy:
         ids = tuple(given or ())
         if ids and ids[-1] in self.format.stop_ids:
             ids = ids[:-1]
-        return Answer(choice.text, ids, self._sum(logprobs) if priors else 0.0, choice.finish_reason == "stop")
+        return _answer(choice.text, ids, self._sum(logprobs) if priors else 0.0, choice.finish_reason)
 
     def _chat_choice(self, choice: Any, priors: bool) -> Answer:
         entries = getattr(choice.logprobs, "content", None) if choice.logprobs else None
         logprobs = None if entries is None else [e.logprob for e in entries]
         logprob = self._sum(logprobs) if priors else 0.0
-        return Answer(choice.message.content or "", (), logprob, choice.finish_reason == "stop")
+        return _answer(choice.message.content or "", (), logprob, choice.finish_reason)
 
     def _sum(self, logprobs: Sequence[float | None] | None) -> float:
         if logprobs is None:  # an empty answer has an empty list
@@ -225,11 +243,20 @@ class ServerPolicy:
                 f"{self.address}: the server gives no log-probabilities for model {self.model}, and a search needs them as "
                 "priors: use a server that gives them (vLLM and llama.cpp do), or ask it for whole proofs"
             )
-        return sum(x for x in logprobs if x is not None)
+        total = sum(x for x in logprobs if x is not None)
+        if not total <= 1e-3:  # rounding may leave one a little above 0
+            raise UserError(f"{self.address}: the server gives {total} as a log-probability, which is no number below 0")
+        return total
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.client.close()
+
+
+def _answer(text: Any, ids: tuple[int, ...], logprob: float, finish: Any) -> Answer:
+    if not isinstance(text, str):
+        raise TypeError(f"an answer is {type(text).__name__}, not a text")
+    return Answer(text, ids, logprob, finish == "stop" and len(text) <= LONGEST)
 
 
 def _used(answer: Any) -> int:

@@ -221,7 +221,7 @@ class LanguageModelPolicy:
             settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
             prompt, version = PromptConfig(**settings["prompt"]), int(settings["version"])
             tokenizer = PreTrainedTokenizerFast.from_pretrained(path)
-            model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32)
+            model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)  # no pickles
         except Exception as e:  # anything can come out of a broken file; the caller gets one kind of error
             raise ModelFolderError(f"{path}: cannot be read as a model ({type(e).__name__}: {e})") from e
         return cls(model, tokenizer, prompt, decode, version=version, device=device, threads=threads)

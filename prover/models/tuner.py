@@ -74,10 +74,10 @@ class Tuner:
         try:
             must_exist(folder)
             self.format = format_of(folder, template)
-            self.seq2seq = bool(AutoConfig.from_pretrained(folder).is_encoder_decoder)
+            self.seq2seq = bool(AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
             maker: Any = AutoModelForSeq2SeqLM if self.seq2seq else AutoModelForCausalLM
-            model = maker.from_pretrained(folder, dtype="auto" if c.shard else frozen)
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            model = maker.from_pretrained(folder, dtype="auto" if c.shard else frozen, trust_remote_code=False)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, TypeError, KeyError) as e:
             raise UserError(f"{folder}: cannot be trained: {e}") from None
         first: dict[int, str] = {}

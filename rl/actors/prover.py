@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 
+from prover.crew import audited
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.server import Limits
@@ -108,7 +109,7 @@ class AuditActor:
         self.auditor = Auditor()
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
-        return await self.auditor.audit(theorem, script)
+        return await audited(self.auditor, theorem, script)
 
     async def close(self) -> None:
         await self.auditor.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,6 +24,8 @@ class SmallServer(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []
         self.page = ""
         """What it shows to those who ask for its models, instead of them: HTML."""
+        self.without_end = ""
+        """`large`: answers without an end; `slow`: a byte now and then; `packed`: few bytes that stand for many."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -40,7 +44,25 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append({"path": self.path, **body})
+        if self.server.without_end:
+            return self._without_end()
         self._send(*self.server.reply(len(self.server.asked), body))
+
+    def _without_end(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        if self.server.without_end == "packed":
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        try:
+            if self.server.without_end == "packed":
+                self.wfile.write(gzip.compress(b" " * (1 << 24)))
+            while self.server.without_end in ("large", "slow"):
+                self.wfile.write(b" " * (1 << 16 if self.server.without_end == "large" else 1))
+                self.wfile.flush()
+                time.sleep(0.0 if self.server.without_end == "large" else 0.1)
+        except OSError:
+            pass  # the client has had enough
 
     def _send(self, status: int, document: Any) -> None:
         data = document if isinstance(document, bytes) else document.encode() if isinstance(document, str) else json.dumps(document).encode()

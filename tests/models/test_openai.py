@@ -11,6 +11,7 @@ import pytest
 from sample_goals import query
 
 from prover.errors import UserError
+from prover.models import bounded_http
 from prover.models.base import roughly
 from prover.models.openai import ServerConfig, ServerPolicy
 from prover.models.prompt import PromptConfig
@@ -137,3 +138,38 @@ def test_a_model_of_ours_needs_token_ids(serve: Any, trained: Any, tokenizer: An
     asking = ServerPolicy(server.address, folder=str(tmp_path), config=ServerConfig(timeout=5.0))
     with pytest.raises(UserError, match="serve its folder with vLLM"):
         asking.suggest([query("⊢ p")], 1)
+
+
+ODD_CHOICES = [
+    {"text": 7}, {"text": None}, {"text": ["simp"]}, {"logprobs": 3}, {"logprobs": {"token_logprobs": ["x"]}},
+    {"logprobs": {"token_logprobs": [float("nan")]}}, {"logprobs": {"token_logprobs": [1e308]}},
+    {"logprobs": {"token_logprobs": [float("inf")]}}, {"logprobs": {"token_logprobs": 5}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ODD_CHOICES, ids=str)
+def test_an_answer_of_another_shape_is_one_line(serve: Any, change: dict[str, Any]) -> None:
+    status, said = completion(["simp"])
+    said["choices"][0].update(change)
+    with pytest.raises(UserError) as error:
+        policy(serve(lambda k, body: (status, said)), retries=0).suggest([query("⊢ p")], 1)
+    assert "\n" not in str(error.value)
+
+
+def test_an_answer_that_is_longer_than_any_proof_is_left_out(serve: Any) -> None:
+    server = serve(lambda k, body: completion(["exact " + "a" * 2_000_000, "omega"]))
+    [found] = policy(server).suggest([query("⊢ p")], 2)
+    assert [s.tactic for s in found] == ["omega"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("how", "why"), [("large", "larger than 1 MiB"), ("slow", "not complete after"), ("packed", "is compressed")])
+def test_an_answer_without_an_end(serve: Any, monkeypatch: Any, how: str, why: str) -> None:
+    monkeypatch.setattr(bounded_http, "MAX_ANSWER_BYTES", 1 << 20)
+    server = serve(lambda k, body: completion(["simp"]))
+    model = policy(server, timeout=1.0, retries=1)
+    server.without_end = how
+    began = time.monotonic()
+    with pytest.raises(UserError, match=why):
+        model.suggest([query("⊢ p")], 1)
+    assert time.monotonic() - began < 20

@@ -1,0 +1,42 @@
+"""JSON Lines: one object a line, read so that no two readers could see two things in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prover.commands.output import one_line
+from prover.errors import UserError
+from prover.files import read_lines
+
+
+def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """(object, `file:line`) for every line that is not blank. Raises UserError."""
+    for number, raw in read_lines(path):
+        where = f"{path}:{number}"
+        if not raw.strip():
+            continue
+        try:
+            row = json.loads(raw.decode(), object_pairs_hook=_once)
+        except UnicodeDecodeError:
+            raise UserError(f"{where}: not UTF-8") from None
+        except (ValueError, RecursionError) as e:
+            raise UserError(f"{where}: not JSON: {one_line(str(e))}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: a JSON object is expected, not {type(row).__name__}")
+        yield row, where
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys stand once: else two readers of a line could see two statements. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    for value in (*found, *found.values()):
+        # Half of a surrogate pair is no character: it could not be sent to Lean.
+        if isinstance(value, str) and not value.isprintable() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise ValueError("a text has half of a surrogate pair")
+    return found

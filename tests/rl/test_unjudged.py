@@ -1,0 +1,162 @@
+"""A proof that the audit could not judge is neither a success nor a failure: in rewards, examples, figures and files.
+
+The auditors here are fakes: real Lean does not run out of time or memory on demand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from curricula.library import split_of
+from prover.attempt import Found as Searched
+from prover.crew import Done, Job, audited, settled
+from prover.filling import Filler
+from prover.lean.audit import Judgement
+from prover.lean.server import LeanDied
+from prover.lean.text import parse
+from prover.lean.theorem import Theorem, Verdict
+from rl import calibration, harvest, metrics, report, rounds
+from rl.attempt import Found, Task
+from rl.config import RunConfig
+from rl.dispatch import Finished
+from rl.ledger import Attempt, Ledger
+from rl.trainer import Trainer, judge
+
+TIME = "time: it took over its limit"
+NAME = next(f"X.t{i}" for i in range(1000) if split_of(f"X.t{i}") == "train")
+THEOREM = Theorem(NAME, ": True")
+
+
+def verdict(kind: Any, reason: str = TIME) -> Verdict:
+    return Verdict(NAME, kind, "" if kind == "proved" else reason)
+
+
+class Auditor:
+    """Gives these verdicts, one after the other."""
+
+    def __init__(self, *kinds: str) -> None:
+        self.left = list(kinds)
+
+    async def audit(self, theorem: Theorem, script: str) -> Verdict:
+        return verdict(self.left.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "last"), [(["proved"], "proved"), (["rejected"], "rejected"), (["error", "proved"], "proved"), (["error", "error"], "error")]
+)
+def test_it_is_judged_once_more_and_no_third_time(kinds: list[str], last: str) -> None:
+    auditor: Any = Auditor(*kinds)
+    assert asyncio.run(audited(auditor, THEOREM, "trivial")).verdict == last
+    assert auditor.left == []
+
+
+def test_a_batch_says_error() -> None:
+    crew: Any = Auditor("error")
+    done = asyncio.run(settled(crew, Job(THEOREM, 8), Done(Searched("found", "trivial"))))
+    assert (done.found.outcome, done.found.message) == ("error", TIME)
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def rollout(script: str | None, closed: float = 0.5) -> dict[str, Any]:
+    return {"script": script, "decisions": [("⊢ True", (), "trivial", -0.1)], "ended": "proved" if script else "budget", "closed": closed}
+
+
+def test_what_was_refused_comes_before_what_was_not_judged() -> None:
+    found = Found(THEOREM, "proved", 8, 8, 1.0, "a")
+    task = Task(THEOREM, "model", 8)
+    both = {"a": verdict("error"), "b": verdict("rejected", "sorry: x")}
+    for verdicts in (both, dict(reversed(both.items()))):
+        assert judge(Finished(task, found, verdicts))[:3] == ("rejected", "sorry: x", "b")
+    assert judge(Finished(task, found, {"a": verdict("error")}))[:3] == ("error", TIME, "a")
+    assert judge(Finished(task, found, {**both, "c": verdict("proved")}))[:3] == ("proved", "", "c")
+
+
+def test_a_rollout_that_was_not_judged_is_left_out_of_the_mean() -> None:
+    found = Found(THEOREM, "proved", 8, 8, 1.0, rollouts=[rollout("a"), rollout("b"), rollout(None)])
+    weights = {"proved": 1.0, "progress": 0.2}
+
+    def means(a: str, b: str) -> tuple[list[Any], dict[str, float]]:
+        return harvest.rollout_rows(found, {"a": a, "b": b}, weights, 8, None)
+
+    rows, parts = means("proved", "error")
+    assert parts["proved"] == pytest.approx(1 / 2) and len(rows[-1][1]["rollouts"]) == 2
+    rows, parts = means("proved", "rejected")
+    assert parts["proved"] == pytest.approx(1 / 3) and len(rows[-1][1]["rollouts"]) == 2
+    rows, parts = means("error", "error")
+    assert [k for k, _ in rows] == ["rollouts"] and parts == {"proved": 0.0, "progress": pytest.approx(0.1)}
+
+
+def recorded(tmp_path: Path, finished: Finished) -> tuple[Attempt, Ledger]:
+    """What the trainer writes down, without the rest of a trainer."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    trainer: Any = SimpleNamespace(config=RunConfig(), best={}, ledger=ledger, elapsed=0.0, runtime=SimpleNamespace(name="Lean"))
+    return Trainer._record(trainer, "round 1", finished, 1), ledger
+
+
+@pytest.mark.parametrize("kind", ["error", "rejected", "proved"])
+def test_what_the_trainer_writes_down(tmp_path: Path, kind: str) -> None:
+    found = Found(THEOREM, "proved", 8, 8, 1.0, "trivial", stats={"closed": 1.0, "steps": 1, "values": [(0.9, 1)]})
+    attempt, ledger = recorded(tmp_path, Finished(Task(THEOREM, "model", 8, learn=True), found, {"trivial": verdict(kind)}))
+    assert attempt.outcome == kind
+    assert attempt.stats["rewards"] == ({} if kind == "error" else {"proved": float(kind == "proved")})
+    figures = metrics.audits(ledger.attempts())
+    assert (figures["audit/rejected"], figures["audit/errors"]) == (float(kind == "rejected"), float(kind == "error"))
+    assert ("audit/rejection_rate" in figures) == (kind != "error")
+    assert len(calibration.predictions(ledger.attempts())) == (kind == "proved")
+    assert len(list(ledger.proofs())) == len(list(ledger.claims())) == (kind == "proved")
+    (row,) = rounds.table(rounds.figures(ledger))[1:]
+    shown = dict(zip(rounds.table(rounds.figures(ledger))[0], row, strict=True))
+    assert shown["refused"] == str(int(kind == "rejected")) and shown.get("not judged", "0") == str(int(kind == "error"))
+    page = report.report_page(tmp_path)
+    assert ("Not judged by the audit" in page) == (kind == "error")
+    assert ("Refused by the audit" in page) == (kind == "rejected")
+
+
+# -- a file ------------------------------------------------------------------------------------------------------------
+
+FILE = "".join(f"theorem t{i} : True := by sorry\n" for i in range(4))
+
+
+def settle(judged: Any) -> Any:
+    text = parse(FILE.encode(), "F.lean")
+    data = text.text.encode()
+    starts = [i for i in range(len(data)) if data.startswith(b"sorry", i)]
+    holes: list[Any] = [SimpleNamespace(decl=f"t{k}", start=i, stop=i + 5, tactic=True) for k, i in enumerate(starts)]
+    filler = Filler(text, holes, ("Init",))
+    fake: Any = SimpleNamespace(judge=judged)
+    filler.auditor = fake
+    return asyncio.run(filler.settle({i: "trivial" if i != 1 else "endless" for i in range(4)}))
+
+
+def test_a_place_that_cannot_be_judged_costs_itself_alone() -> None:
+    calls = []
+
+    async def judged(candidate: Any, reference: Any) -> Judgement:
+        calls.append(candidate)
+        lines = candidate.text.splitlines()
+        kinds = ["error" if "endless" in x else "rejected" if "sorry" in x else "proved" for x in lines]
+        reasons = {"error": TIME, "rejected": "sorry: it", "proved": ""}
+        return Judgement([Verdict(f"t{i}", k, reasons[k], line=i + 1) for i, k in enumerate(kinds)])  # pyright: ignore
+
+    filled = settle(judged)
+    assert set(filled.texts) == {0, 2, 3} and filled.unjudged == {1} and filled.refused == {1: TIME}
+    assert len(calls) == 3, "judged once more, then without it"
+
+
+def test_a_death_that_nothing_is_known_about_is_found_out() -> None:
+    async def judged(candidate: Any, reference: Any) -> Judgement:
+        if "endless" in candidate.text:
+            raise LeanDied("it took too much", "memory")
+        kinds = ["rejected" if "sorry" in x else "proved" for x in candidate.text.splitlines()]
+        return Judgement([Verdict(f"t{i}", k, "sorry: it" if k == "rejected" else "", line=i + 1) for i, k in enumerate(kinds)])  # pyright: ignore
+
+    filled = settle(judged)
+    assert set(filled.texts) == {0, 2, 3} and filled.unjudged == {1}
+    assert filled.refused[1].startswith("memory")
