@@ -13,6 +13,7 @@ What is judged is not read out of text: Lean reports what each command declared 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,8 @@ from prover.lean.verdicts import Judgement, Telling, Verdicts, command_trouble, 
 
 __all__ = ["STANDARD_AXIOMS", "Auditor", "Judgement", "Source"]
 
+_LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
+"""A context may end in the doc comment of the theorem. It says nothing, and by itself it is no text."""
 STANDARD_AXIOMS = ("propext", "Classical.choice", "Quot.sound")
 
 
@@ -119,7 +122,7 @@ class Auditor:
         return self._say.judged(theorem.name, checked["verdict"])
 
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
-        place = Place(theorem.imports, context=theorem.context)
+        place = Place(theorem.imports, context=_LAST_DOC.sub("", theorem.context))
         bare = replace(theorem, context="")
         reference, root = await self._asked(place, bare, theorem.source or theorem.name)
         source = statement_source(bare, script)
