@@ -7,7 +7,19 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prover.lean.declared import EXAMPLE, Command, Declaration, Head, NameParts, Report, declared, name_of, obligations, shown, user_name
+from prover.lean.declared import (
+    EXAMPLE,
+    Command,
+    Declaration,
+    Head,
+    NameParts,
+    Report,
+    declared,
+    name_of,
+    obligations,
+    shown,
+    user_name,
+)
 
 many = settings(max_examples=300, deadline=None)
 THEOREM = "Lean.Parser.Command.theorem"
