@@ -285,8 +285,10 @@ class _Telling:
                 out.notes.append(f"{self.candidate.file}:{verdict.line}: {verdict.name} is an axiom")
             else:
                 out.verdicts.append(verdict)
+        met = {tuple(a["name"]) for o, a in zip(asked, answers, strict=True) if tuple(a["name"]) in o.offered}
         for declaration, answer in zip(besides, rest, strict=False):
-            self._add(out, declaration, answer, told)
+            if declaration.name not in met:
+                self._add(out, declaration, answer, told)
         bad = {v.line for v in out.verdicts if v.verdict != "proved"}
         for answer in rest[len(besides) :]:
             line = self._line_of(tuple(answer["name"]))
