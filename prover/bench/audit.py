@@ -29,7 +29,7 @@ SCRIPTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("(a b : Nat) (h : a < b) : a + {k} < b + {k}", ("omega", "exact Nat.add_lt_add_right h {k}", "simp\nexact h")),
     ("(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ {k} = {k}", ("exact ⟨⟨h.2, h.1⟩, rfl⟩", "constructor\n· exact And.symm h\n· rfl")),
     ("(xs : List Nat) : (xs ++ [{k}]).length = xs.length + 1", ("simp", "rw [List.length_append]\nrfl")),
-    ("(n : Nat) : {k} * n + n = ({k} + 1) * n", ("rw [Nat.succ_mul]", "grind")),
+    ("(n : Nat) : {k} * n + n = ({k} + 1) * n", ("exact (Nat.succ_mul {k} n).symm", "grind")),
     ("(p q : Prop) : p ∨ (q ∧ {k} = {k}) → q ∨ p", ("rintro (h | h)\n· exact Or.inr h\n· exact Or.inl h.1",)),
     ("{{α : Type}} (xs : List α) (h : 0 + {k} = {k}) : xs ++ [] = xs", ("induction xs with\n| nil => rfl\n| cons x xs ih => simp",)),
     ("(x y : Nat) (h : x = y + {k}) : y + {k} = x", ("omega", "exact h.symm", "subst h\nrfl")),
@@ -145,8 +145,8 @@ async def _claims(quick: bool) -> dict[str, Any]:
     kinds = {
         "scripts": scripts(60 if quick else 400),
         "library": library(10 if quick else 60),
-        "rows_own_context": rows(*((3, 3) if quick else (20, 20))),
-        "rows_one_context": rows(20 if quick else 120, 1),
+        "rows_own_context": rows(*((3, 3) if quick else (15, 15))),
+        "rows_one_context": rows(5 if quick else 30, 1),
     }
     refused: list[Verdict] = []
     for name, claims in kinds.items():
