@@ -159,8 +159,8 @@ def mayBeProposition (x : Import) (c : ConstantInfo) : Bool :=
   | .ok _ => true
   | .error _ => !isType x.env c.levelParams c.type kernelOptions none
 
-/-- The verdict on the candidate's `n`, which meets `asked`. -/
-def judgeJson (x : Import) (rules : Rules) (asked n : Name) (fault : Option Fault) : Json :=
+/-- The verdict on the candidate's `n`, offered for `asked`. `met`: whether anything was. -/
+def judgeJson (x : Import) (rules : Rules) (asked n : Name) (met : Bool) (fault : Option Fault) : Json :=
   let r := restsOn x [n] {} { axioms := [], used := [] }
   let below := if rules.deep then reach x.env true r.used {} [] else r.used
   let bad := match rules.forbidden with
@@ -172,7 +172,7 @@ def judgeJson (x : Import) (rules : Rules) (asked n : Name) (fault : Option Faul
       | some _ => "an unsafe constant"
       | none => ""
   Json.mkObj [
-    ("asked", jarr (nameParts asked [])), ("name", jarr (nameParts n [])), ("kind", Json.str kind),
+    ("asked", jarr (nameParts asked [])), ("name", jarr (nameParts n [])), ("met", Json.bool met), ("kind", Json.str kind),
     ("proposition", Json.bool (match x.hidden? n with | some c => mayBeProposition x c | none => false)),
     ("problem", match fault with | some f => Json.str f.reason | none => Json.null),
     ("judged", Json.bool (match fault with | some f => f.judged | none => true)),
@@ -210,7 +210,7 @@ def judgeLibrary (whole : Environment) (x : Import) (rules : Rules) (n : Name) :
           | none => none
       | none, _ => wrong "no such library theorem"
       | _, _ => wrong "no theorem of that name was proved"
-  judgeJson x rules n n fault
+  judgeJson x rules n n true fault
 where
   wrong (why : String) : Option Fault := some { reason := "statement: " ++ why, judged := true }
 
@@ -246,6 +246,12 @@ where
           | none => (some n, none, c)
           | some why => go c rest (first.or (some (n, { reason := "statement: " ++ why, judged := true })))
 
+/-- What later obligations may not use: an offer, and those before it, since examples are met in their order. -/
+def upTo (n : Name) (offered : List Name) (taken : NameSet) : NameSet :=
+  match offered with
+  | [] => taken
+  | m :: rest => if m == n then taken.insert m else upTo n rest (taken.insert m)
+
 def judgeObligations (c : Comparison) (rules : Rules) (os : List Obligation) (taken : NameSet) (acc : List Json) : List Json :=
   match os with
   | [] => revOnto acc []
@@ -257,13 +263,14 @@ def judgeObligations (c : Comparison) (rules : Rules) (os : List Obligation) (ta
       | none => match c.reference.fault? o.asked with
         | some f => some { f with reason := "statement: the reference itself is not accepted: " ++ f.reason }
         | none => none
-    judgeObligations c rules rest (taken.insert n) (judgeJson c.candidate rules o.asked n fault :: acc)
+    let taken := if fault.isSome then taken.insert n else upTo n o.offered taken
+    judgeObligations c rules rest taken (judgeJson c.candidate rules o.asked n met.isSome fault :: acc)
 
 /-- Judge what the reference asks for, then what the candidate adds. -/
 def judgeAll (x : Import) (rules : Rules) (reference : Option Import) (os : List Obligation) (added : List Name) : List Json :=
   let asked := match reference with
     | none => []
     | some r => judgeObligations { reference := r, candidate := x, known := emptyTable } rules os {} []
-  append asked (mapList (fun n => judgeJson x rules n n (faultOf x n)) added)
+  append asked (mapList (fun n => judgeJson x rules n n true (faultOf x n)) added)
 
 end Turnstile

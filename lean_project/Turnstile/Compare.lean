@@ -98,6 +98,14 @@ def sameTypeFilled (reference x : Import) (r c : ConstantInfo) : Bool :=
       | .ok _ => true
       | .error _ => false
 
+/-- Whether two types that are the same bind their variables in the same way, explicitly or not. -/
+def sameBinders (a b : Expr) : Bool :=
+  match a, b with
+  | .forallE _ _ a i, .forallE _ _ b j => i == j && sameBinders a b
+  | .mdata _ a, b => sameBinders a b
+  | a, .mdata _ b => sameBinders a b
+  | _, _ => true
+
 def kindText (c : ConstantInfo) : String :=
   match c with
   | .axiomInfo _ => "an axiom"
@@ -155,7 +163,10 @@ partial def Comparison.same (c : Comparison) (asked n : Name) : Option String ×
   | some r => if asked == n then (r, c) else fresh c
   | none => fresh c
 where
-  shown : String := nameText (userName asked)
+  shown : String :=
+    match asked with
+    | .num (.str _ "_example") _ => "the example"
+    | n => nameText (userName n)
   fresh (c : Comparison) : Option String × Comparison :=
     let c := if asked == n then c.put asked none else c
     let (r, c) := compared c
@@ -175,6 +186,7 @@ where
         if !sameKind r w then (some (shown ++ " is " ++ kindText w ++ ", not " ++ kindText r), c)
         else if !(sameType r w || sameTypeFilled c.reference c.candidate r w) then
           (some (shown ++ " has another type than asked for"), c)
+        else if !sameBinders r.type w.type then (some (shown ++ " binds its variables in another way than asked for"), c)
         else if !sameValue c.reference r w then (some (shown ++ " has another value than asked for"), c)
         else all c (meaningOf r)
   /-- Imported constants mean the same. A theorem in a type or a value is a proof there, and any other will do. -/

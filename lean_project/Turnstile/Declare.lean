@@ -13,6 +13,8 @@ namespace Turnstile
 /-- A declaration as its syntax says it. -/
 structure Head where
   kind : Name
+  /-- Byte at which it begins, behind comments and modifiers. -/
+  startsAt : Nat
   /-- Anonymous where it has none. -/
   name : Name
   /-- Byte at which its value begins. -/
@@ -32,6 +34,8 @@ structure Left where
   heads : List Head
   new : List Name
   written : List Name
+  /-- Declarations that the command made and took back. -/
+  gone : List Name
   examples : List Example
 
 def startByte (stx : Syntax) : Nat :=
@@ -61,8 +65,8 @@ def declIdAmong (xs : List Syntax) : Name :=
 
 def headOf (stx : Syntax) : Head :=
   match stx with
-  | .node _ k args => { kind := k, name := declIdAmong args.toList, valueAt := startByte (last args.toList) }
-  | _ => { kind := .anonymous, name := .anonymous, valueAt := 0 }
+  | .node _ k args => { kind := k, startsAt := startByte stx, name := declIdAmong args.toList, valueAt := startByte (last args.toList) }
+  | _ => { kind := .anonymous, startsAt := 0, name := .anonymous, valueAt := 0 }
 where
   last (xs : List Syntax) : Syntax :=
     match xs with
@@ -176,38 +180,61 @@ def examplesAmong (before after : Kernel.Environment) (ts : List InfoTree) (acc 
   | [] => revOnto acc []
   | t :: rest => examplesAmong before after rest (examplesOf before after t acc)
 
-/-- Constants of `new` that Lean noted down as the name of a declaration. -/
-partial def writtenIn (new : NameSet) (tree : InfoTree) (acc : NameSet) : NameSet :=
+/-- What a command's info trees note down as names of declarations. -/
+structure Noted where
+  /-- Those that are new constants. -/
+  written : NameSet
+  /-- Those that were constants when they were noted down, and are none behind the command. -/
+  gone : NameSet
+
+/-- `new`: the new constants. `env?`: the environment that the tree was made in. -/
+partial def notedIn (after : Kernel.Environment) (new : NameSet) (env? : Option Kernel.Environment) (tree : InfoTree)
+    (acc : Noted) : Noted :=
   match tree with
-  | .context _ child => writtenIn new child acc
+  | .context (.commandCtx ci) child => notedIn after new (some ci.env.toKernelEnv) child acc
+  | .context _ child => notedIn after new env? child acc
   | .hole _ => acc
   | .node info children =>
     let acc := match info with
       | .ofTermInfo ti =>
         if ti.isBinder then match ti.expr with
-          | .const n _ => if new.contains n then acc.insert n else acc
+          | .const n _ => note n acc
           | _ => acc
         else acc
       | _ => acc
     below (persistentList children) acc
 where
-  below (ts : List InfoTree) (acc : NameSet) : NameSet :=
+  below (ts : List InfoTree) (acc : Noted) : Noted :=
     match ts with
     | [] => acc
-    | t :: rest => below rest (writtenIn new t acc)
+    | t :: rest => below rest (notedIn after new env? t acc)
+  note (n : Name) (acc : Noted) : Noted :=
+    if new.contains n then { acc with written := acc.written.insert n }
+    else match after.find? n, env? with
+      | none, some env => match env.find? n with
+        | some _ => { acc with gone := acc.gone.insert n }
+        | none => acc
+      | _, _ => acc
 
-def writtenAmong (new : NameSet) (ts : List InfoTree) (acc : NameSet) : NameSet :=
+def notedAmong (after : Kernel.Environment) (new : NameSet) (ts : List InfoTree) (acc : Noted) : Noted :=
   match ts with
   | [] => acc
-  | t :: rest => writtenAmong new rest (writtenIn new t acc)
+  | t :: rest => notedAmong after new rest (notedIn after new none t acc)
+
+/-- Whether `n` belongs to an example, whose constants Lean always takes back. -/
+def ofExample (n : Name) : Bool :=
+  match n with
+  | .anonymous => false
+  | .num p _ => ofExample p
+  | .str p s => s == "_example" || ofExample p
 
 def leftBy (d : Done) : Left :=
   let before := d.before.toKernelEnv
   let after := d.after.toKernelEnv
   let new := newIn before after
-  let written := writtenAmong (nameSetOf new {}) d.trees {}
-  { done := d, heads := headsOf d.stx, new, written := keep (fun n => written.contains n) new
-    examples := examplesAmong before after d.trees [] }
+  let noted := notedAmong after (nameSetOf new {}) d.trees { written := {}, gone := {} }
+  { done := d, heads := headsOf d.stx, new, written := keep (fun n => noted.written.contains n) new
+    gone := keep (fun n => !ofExample n) noted.gone.toList, examples := examplesAmong before after d.trees [] }
 
 /-- Number the examples of a text from `id`. -/
 def numbered (es : List Example) (id : Nat) : List Example :=
@@ -248,7 +275,10 @@ def ppExamples (es : List Example) (acc : List Json) : IO (List Json) :=
 
 def leftJson (map : FileMap) (types : Bool) (l : Left) : IO Json := do
   let errors ← errorsJson l.done.messages
-  let at_ := map.toPosition ⟨startByte l.done.stx⟩
+  let start := match l.heads with
+    | h :: _ => h.startsAt
+    | [] => startByte l.done.stx
+  let at_ := map.toPosition ⟨start⟩
   let after := l.done.after.toKernelEnv
   let hidden := keep (fun n => match after.find? n with
     | some c => c.isUnsafe || c.isPartial
@@ -256,7 +286,7 @@ def leftJson (map : FileMap) (types : Bool) (l : Left) : IO Json := do
   let written ← if types then ppTypes l.done.after l.written [] else pure []
   let examples ← if types then ppExamples l.examples [] else pure []
   let nothing := match errors with
-    | [] => if l.done.stopped.isEmpty then leftNothing l else []
+    | [] => if l.done.stopped.isEmpty then append (mapList takenBack l.gone) (leftNothing l) else []
     | _ => []
   return Json.mkObj [
     ("number", jnat l.done.number), ("line", jnat at_.line), ("kind", Json.str (nameText l.done.stx.getKind)),
@@ -266,11 +296,12 @@ def leftJson (map : FileMap) (types : Bool) (l : Left) : IO Json := do
     ("code", jnames (notInert l.done.stx)),
     ("types", jarr (append written examples)), ("errors", jarr errors), ("stopped", Json.str l.done.stopped)]
 where
+  takenBack (n : Name) : Head := { kind := `taken.back, startsAt := 0, name := n, valueAt := 0 }
   exampleName (e : Example) : Name := .num e.name e.id
 
 /-- Whether a command is worth telling: it shows or declares something, or did not do well. -/
 def worthTelling (l : Left) : Bool :=
-  match l.heads, l.new, l.examples with
+  match l.heads, append l.gone l.new, l.examples with
   | [], [], [] => !l.done.stopped.isEmpty || anyOf (fun (m : Message) => m.severity == .error) l.done.messages
       || !isNil (notInert l.done.stx)
   | _, _, _ => true
@@ -324,6 +355,21 @@ def elaborateContext (m : Manner) (context file : String) (state : IO.Ref Fronte
   state.set { s with parserState := {}, cmdPos := 0 }
   return append (revOnto (← stopped.get) []) (← errorsJson (revOnto (← messages.get) []))
 
+/-- Put `state` behind the context of a request. The last one is kept, for a request after the other in the same place; its errors. -/
+def behindContext (s : Server) (j : Json) (m : Manner) (file : String) (state : IO.Ref Frontend.State) : IO (List Json) := do
+  let key := Json.arr #[jarr (listField j "imports"), jarr (listField j "before"), Json.str (strField j "context"),
+    Json.bool (boolField j "trees")]
+  match ← s.context.get with
+  | some (k, known) => if k == key.compress then do state.set known; return [] else elaborated key.compress
+  | none => elaborated key.compress
+where
+  elaborated (key : String) : IO (List Json) := do
+    let errors ← elaborateContext { m with inertOnly := false, skip := [], announce := fun _ => return () } (strField j "context") file state
+    match errors with
+    | [] => s.context.set (some (key, ← state.get))
+    | _ => s.context.set none
+    return errors
+
 /-- The modules that a text's own header names, and where the header ends. -/
 def headerOf (ictx : Parser.InputContext) : IO (List Json × Parser.ModuleParserState × List Json) := do
   let (stx, ps, messages) ← Parser.parseHeader ictx
@@ -343,8 +389,7 @@ def declare (s : Server) (j : Json) : IO (List (String × Json)) := do
     let m : Manner := {
       clock? := some s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip"), inertOnly := boolField j "inert"
       announce := fun n => s.send (Json.mkObj [("at", jnat n)]) }
-    match ← if (strField j "context").isEmpty then pure [] else
-        elaborateContext { m with inertOnly := false, skip := [] } (strField j "context") file state with
+    match ← if (strField j "context").isEmpty then pure [] else behindContext s j m file state with
     | e :: es => return failed (e :: es)
     | [] =>
       let ictx := inputOf (strField j "source") file

@@ -177,7 +177,7 @@ unsafe def Turnstile.serve (init : Environment) : IO Unit := do
   let out ← IO.getStdout
   let nonce := Turnstile.withoutNewline (← input.getLine)
   let s : Turnstile.Server := {
-    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [("Init", init)], last := ← IO.mkRef none
+    thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [("Init", init)], last := ← IO.mkRef none, context := ← IO.mkRef none
     out, nonce, clock := ← Turnstile.newClock }
   s.send (Json.mkObj [("ready", Json.str Lean.versionString)])
   Turnstile.loop s input

@@ -53,6 +53,8 @@ structure Server where
   envs : IO.Ref (List (String × Environment))
   /-- The last environment that a text was judged in, to print types from. -/
   last : IO.Ref (Option Environment)
+  /-- The state behind the last context that a text stood in. -/
+  context : IO.Ref (Option (String × Frontend.State))
   out : IO.FS.Stream
   nonce : String
   clock : Clock

@@ -18,7 +18,7 @@ from prover.lean.audit import Auditor, Judgement, Source
 from prover.lean.judges import died
 from prover.lean.project import Imports, Project, imports_of, is_project, project_of
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import LeanText, code_words, read
+from prover.lean.text import LeanText, code_words, parse, read
 from prover.lean.theorem import Theorem, Verdict
 
 AT_ONCE = 4
@@ -67,7 +67,7 @@ def verify(
     if (statement is None) != (proof is None):
         raise UserError("--statement and --proof go together")
     if target is not None and (not Path(target).is_dir() or is_project(Path(target))):
-        return asyncio.run(_files(_beside(Path(target), against), imports, json, all))
+        return asyncio.run(_files(Path(target), against, imports, json, all))
     if against is not None:
         raise UserError("--against ORIGINAL needs a .lean file or a Lake project to compare with it")
     if target is not None:
@@ -271,26 +271,34 @@ def _beside(target: Path, against: Path | None) -> list[tuple[LeanText, LeanText
     if not paths:
         raise UserError(f"{target}: has no .lean file of its own to verify")
     asked = {path.relative_to(against): path for path in Project(against).files()} if against is not None else {}
-    if missing := sorted(str(name) for name in asked if name not in paths):
-        raise UserError(f"{target}: has no {', '.join(missing)}, which {against} has")
-    return [(read(path), read(asked[name]) if name in asked else None) for name, path in paths.items()]
+    pairs = [(read(path), read(asked[name]) if name in asked else None) for name, path in paths.items()]
+    # A file that is left out declares nothing of what is asked for.
+    return pairs + [(parse(b"", str(target / name)), read(path)) for name, path in asked.items() if name not in paths]
 
 
-async def _files(pairs: Sequence[tuple[LeanText, LeanText | None]], imports: Sequence[str], json: bool, every: bool) -> int:
+async def _files(target: Path, against: Path | None, imports: Sequence[str], json: bool, every: bool) -> int:
     tally = Tally()
-    for text, original in pairs:  # what is not there is said before anything is judged
-        _standing(text, original)
     async with Auditor() as auditor:
-        for text, original in pairs:
-            judgement = await _file(auditor, text, original, imports)
+        async for judgement in judged_files(auditor, target, against, imports):
             for verdict in judgement.verdicts:
                 if every or not verdict.generated or verdict.verdict != "proved":
                     _show(verdict, json, tally)
             for note in judgement.notes:
                 say(f"note: {plain(note)}")
     if not tally.judged:
-        raise UserError(f"{pairs[0][0].path}: declares nothing to verify")
+        raise UserError(f"{target}: declares nothing to verify")
     return tally.finish(json, auditor.runtime.name)
+
+
+async def judged_files(
+    auditor: Auditor, target: Path, against: Path | None = None, imports: Sequence[str] = ()
+) -> AsyncIterator[Judgement]:
+    """The judgement on a file, or on each file of a project. Raises UserError, before anything is judged where it can."""
+    pairs = _beside(target, against)
+    for text, original in pairs:  # what is not there is said before anything is judged
+        _standing(text, original)
+    for text, original in pairs:
+        yield await _file(auditor, text, original, imports)
 
 
 async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imports: Sequence[str]) -> Judgement:

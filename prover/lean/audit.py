@@ -19,6 +19,7 @@ from typing import Any
 
 from prover.lean.declared import (
     EXAMPLE,
+    TAKEN_BACK,
     Command,
     Declaration,
     LeanMessage,
@@ -98,8 +99,9 @@ class Auditor:
         self.runtime = runtime or find_runtime()
         self.allowed = frozenset(allowed_axioms)
         self.forbidden = frozenset(forbidden)
+        self.limits = Limits(heartbeats=400_000, seconds=seconds, open_seconds=seconds + 30)
         self.judged = 0
-        self._judges = Judges(self.runtime, Limits(heartbeats=400_000, seconds=seconds, open_seconds=seconds + 30), fresh_every)
+        self._judges = Judges(self.runtime, self.limits, fresh_every)
         self._references: dict[tuple[Place, str], Report] = {}
 
     async def __aenter__(self) -> Auditor:
@@ -190,6 +192,8 @@ class Auditor:
 
     async def _reference_report(self, reference: Source) -> Report:
         report = await self._judges.text(reference.place, types=True, **reference.fields())
+        if nothing := next((c for c in report.commands if c.nothing), None):
+            raise LeanError(f"statement: {reference.file}:{nothing.line}: this declaration leaves nothing behind")
         if (why := _trouble(report, reference.file)) is not None:
             raise LeanError(f"statement: {reference.file}: {why[0].removeprefix('elaboration: ')}")
         return report
@@ -199,8 +203,9 @@ class Auditor:
     ) -> Judgement:
         if report.errors:
             return Judgement([self._verdict(candidate.file, _said(report.errors[0], candidate.file))])
-        if candidate.header is not None and report.header != candidate.header:
-            reason = f"elaboration: line 1: Lean reads the imports {', '.join(report.header)} here"
+        header = tuple(dict.fromkeys(name.replace("«", "").replace("»", "") for name in report.header))
+        if candidate.header is not None and header != candidate.header:
+            reason = f"elaboration: line 1: Lean reads the imports {', '.join(header)} here"
             return Judgement([self._verdict(candidate.file, reason)])
         asked, besides = obligations(wanted, report) if wanted is not None else ([], declared(report))
         known = {name for o in asked for name in o.offered} | {d.name for d in besides}
@@ -281,11 +286,11 @@ class _Telling:
         told: set[int] = set()
         for obligation, answer in zip(asked, answers, strict=True):
             verdict = await self._asked(obligation.asked, answer, told)
-            if answer["kind"] == "an axiom" and not answer["problem"]:
-                out.notes.append(f"{self.candidate.file}:{verdict.line}: {verdict.name} is an axiom")
+            if answer["kind"] in ("an axiom", "an unsafe constant") and not answer["problem"]:
+                out.notes.append(f"{self.candidate.file}:{verdict.line}: {verdict.name} is {answer['kind']}, as it is asked for")
             else:
                 out.verdicts.append(verdict)
-        met = {tuple(a["name"]) for o, a in zip(asked, answers, strict=True) if tuple(a["name"]) in o.offered}
+        met = {tuple(answer["name"]) for answer in answers if answer["met"]}
         for declaration, answer in zip(besides, rest, strict=False):
             if declaration.name not in met:
                 self._add(out, declaration, answer, told)
@@ -299,7 +304,7 @@ class _Telling:
         out.verdicts += self._commands(told)
         if self.report.unread is not None:
             where = f"{self.candidate.file}:{self.report.unread}"
-            reason = "statement: not judged: Lean reads nothing behind `#exit`"
+            reason = "statement: not judged: Lean reads nothing from here on"
             out.verdicts.append(self.auditor._verdict(where, reason, line=self.report.unread))
         out.verdicts.sort(key=lambda v: v.line)
         return out
@@ -310,7 +315,7 @@ class _Telling:
     async def _asked(self, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> Verdict:
         """The verdict on what the reference asks for. What Lean said of the candidate's own command comes first."""
         met = tuple(answer["name"])
-        command = next((c for c in self.report.commands if met in c.new or met in c.examples), None)
+        command = next((c for c in self.report.commands if answer["met"] and (met in c.new or met in c.examples)), None)
         if command is None and not declaration.example:
             command = next((c for c in self.report.commands if any(_ends_in(declaration.name, h.name) for h in c.heads)), None)
         if command is not None and command.number in self.failed:
@@ -321,17 +326,18 @@ class _Telling:
             where = f"{self.original}:{declaration.command.line}"
             answer = {**answer, "problem": f"statement: missing (it is asked for in {where})"}
             return self.auditor._judged(where if declaration.example else shown(declaration.name), answer)
-        if "has another type" in (answer["problem"] or "") and met[: len(declaration.name)] == declaration.name:
+        if "has another type" in (answer["problem"] or "") and (declaration.example or met == declaration.name):
             found = await self._type_of(met)
-            answer = {**answer, "problem": f"{answer['problem']}: expected {declaration.command.type_of(declaration.name)}, found {found}"}
+            differs = f": expected {declaration.command.type_of(declaration.name)}" + (f", found {found}" if found else "")
+            answer = {**answer, "problem": answer["problem"] + differs}
         return self.auditor._judged(self._name(declaration, command.line), answer, command.line)
 
     async def _type_of(self, name: NameParts) -> str:
-        """A type as the candidate's process prints it: for people only."""
+        """A type as the candidate's process prints it, for people only. Empty: it has none of that name any more, as of an example."""
         try:
             return " ".join((await self.server.command("types", names=[name]))["types"][0].split())[:300]
         except (LeanDied, LeanError, LookupError):
-            return "another"
+            return ""
 
     def _add(self, out: Judgement, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> None:
         command = declaration.command
@@ -357,7 +363,8 @@ class _Telling:
             for head in command.nothing:
                 name = shown(head.name) if head.name else f"{self.candidate.file}:{command.line}"
                 what = "example" if head.kind == EXAMPLE else "declaration"
-                out.append(self.auditor._verdict(name, f"statement: this {what} left nothing behind", line=command.line))
+                reason = "it is declared and taken back" if head.kind == TAKEN_BACK else f"this {what} left nothing behind"
+                out.append(self.auditor._verdict(name, f"statement: {reason}", line=command.line))
         return out
 
     def _line_of(self, name: NameParts) -> int:

@@ -14,6 +14,8 @@ NameParts = tuple[str | int, ...]
 """A Lean name, component by component, so that one may hold a dot."""
 
 EXAMPLE = "Lean.Parser.Command.example"
+TAKEN_BACK = "taken.back"
+"""Kind of the head of a declaration that its command took back."""
 
 
 class LeanMessage(msgspec.Struct, frozen=True):

@@ -183,7 +183,11 @@ class Judges:
         fields = {**self._bounds, "ms": int(self.limits.seconds * 1000), **place.fields(), **text}
 
         async def ask(skip: Sequence[int]) -> Report:
-            return msgspec.convert(await server.command("declare", skip=skip, **fields), Report)
+            answer = await server.command("declare", skip=skip, **fields)
+            try:
+                return msgspec.convert(answer, Report)
+            except msgspec.ValidationError:  # a text took the process over
+                raise LeanDied("the process answered nonsense") from None
 
         report, deaths = await _leaving_out(ask)
         if not deaths:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prover.commands.verify import _show, lean_name, script_of
+from prover.commands.verify import Tally, _show, lean_name, script_of
 from prover.lean.theorem import Verdict
 
 PROOFS = [
@@ -74,7 +74,7 @@ def test_one_verdict_a_line(turnstile: Callable, tmp_path: Path) -> None:
     assert done.code == 1
     assert [v["verdict"] for v in done.lines] == ["proved", "rejected", "rejected", "proved", "rejected", "rejected"]
     assert [v["name"] for v in done.lines] == [r["name"] for r in rows]  # as they were given, whatever Lean calls them
-    assert set(done.lines[0]) == {"name", "verdict", "reason", "axioms", "lean"}
+    assert set(done.lines[0]) == {"name", "verdict", "reason", "axioms", "line", "lean"}
     assert done.lines[2]["reason"].startswith("sorry")
     assert all((v["reason"] == "") == (v["verdict"] == "proved") for v in done.lines)
 
@@ -101,7 +101,7 @@ def test_a_bad_line_names_itself(turnstile: Callable, tmp_path: Path, line: str)
 
 def test_a_verdict_for_people_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
     verdict = Verdict("«a\nproved   b»", "rejected", "elaboration: \x1b[2K\rproved   c")
-    _show(verdict, False, {"proved": 0, "rejected": 0})
+    _show(verdict, False, Tally())
     shown = capsys.readouterr().out
     assert shown.count("\n") == 1 and shown.startswith("rejected «a proved b»") and "\x1b" not in shown and "\r" not in shown
 
@@ -113,9 +113,10 @@ def test_a_file_is_read_as_what_it_is_compared_with(turnstile: Callable, tmp_pat
     original.write_text("theorem wrong (p : Prop) : p := by\n  sorry\n")
     prelude.write_text("prelude\naxiom propext : (p : Prop) → p\ntheorem wrong (p : Prop) : p := propext p\n")
     done = turnstile("verify", prelude, "--against", original, "--json")
-    assert done.code == 1 and [v["verdict"] for v in done.lines] == ["rejected"]
+    assert done.code == 1 and {v["verdict"] for v in done.lines} == {"rejected"}
     done = turnstile("verify", prelude, "--json")
-    assert done.code == 1 and done.lines[0]["name"] == "wrong" and done.lines[0]["reason"].startswith("kernel: propext")
+    wrong = next(v for v in done.lines if v["name"] == "wrong")
+    assert done.code == 1 and wrong["verdict"] == "rejected" and wrong["reason"].startswith("kernel: rests on propext"), done.lines
 
 
 @pytest.mark.lean
@@ -134,6 +135,10 @@ def test_a_changed_statement_is_refused(turnstile: Callable, tmp_path: Path) -> 
     done = turnstile("verify", hidden, "--json")
     assert (done.code, [v["verdict"] for v in done.lines]) == (1, ["proved", "rejected"])
     assert done.lines[1]["name"].endswith("h.lean:2")
+
+
+INSTANCE = "instInhabitedSubtypeNatEqOfNat"
+"""What Lean calls the instance below."""
 
 
 @pytest.mark.lean
@@ -155,7 +160,7 @@ def test_what_is_no_theorem_is_judged_too(turnstile: Callable, tmp_path: Path) -
     file.write_text(honest)
     for args in ((), ("--against", original)):
         done = turnstile("verify", file, "--json", *args)
-        assert (done.code, [v["name"] for v in done.lines]) == (0, ["t", f"{file}:3", f"{file}:4"]), done.lines
+        assert (done.code, [v["name"] for v in done.lines]) == (0, [INSTANCE, "t", f"{file}:3", f"{file}:4"]), done.lines
     for what, source in cheats.items():
         file.write_text(source)
         for args in ((), ("--against", original)):
@@ -163,9 +168,13 @@ def test_what_is_no_theorem_is_judged_too(turnstile: Callable, tmp_path: Path) -
             wrong = [v["reason"] for v in done.lines if v["verdict"] == "rejected"]
             assert done.code == 1 and wrong and all(r.startswith(("sorry", "axiom: mine")) for r in wrong), (what, args, done.lines)
     changed = honest.replace("example : 1 + 1 = 2", "example : 2 = 2")
-    for source, reason in ((changed, "the example of line 3 has another type"), (honest.rsplit("example", 1)[0], "2 examples were asked for")):
+    for source, name, reason in (
+        (changed, f"{file}:3", "the example has another type than asked for: expected (1 : Nat) + (1 : Nat) = (2 : Nat)"),
+        (honest.rsplit("example", 1)[0], f"{original}:4", "missing"),
+    ):
         file.write_text(source)
         done = turnstile("verify", file, "--against", original, "--json")
-        assert done.code == 1 and any(reason in v["reason"] for v in done.lines), done.lines
+        wrong = next(v for v in done.lines if v["name"] == name)
+        assert done.code == 1 and reason in wrong["reason"], done.lines
     file.write_text("example : 1 = 1 := rfl\n")
     assert turnstile("verify", file).code == 0
