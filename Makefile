@@ -6,7 +6,7 @@ VLLM   := .venv-vllm
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-again test-vllm bench-vllm test-fast test-slow soak lint lean bench browser setup clean
+.PHONY: train test test-again test-vllm bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow  the long versions of tests"
 	@echo "make test-vllm  real vLLM on CPU: in this process, as a server, a round of learning through it"
 	@echo "make soak       50,000 steps on one Lean process"
+	@echo "make fuzz       mutated texts against the audit, for SECONDS=60; what fails is kept in fuzz-failures"
 	@echo "make browser    a Chromium for the tests of pages, where this is root on Debian"
 	@echo "make lint       ruff and pyright"
 	@echo "make bench      measure the proof server and the search"
@@ -70,6 +71,11 @@ test-fast: $(VENV)/.done
 
 test-slow: lean
 	@$(BIN)/python -m pytest -q -m slow
+
+# SEED=7 does a run again, SEED=7:31 one input of it.
+SECONDS ?= 60
+fuzz: lean
+	@nice $(BIN)/python -m tests.exploits.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 soak: lean
 	@$(BIN)/python -m tests.lean.soak

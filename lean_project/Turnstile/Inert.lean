@@ -58,7 +58,7 @@ def inertKinds : List String :=
    "Lean.Parser.Tactic.tacticLetI__ ¦ Lean.Parser.Tactic.tacticLet__ ¦ Lean.Parser.Tactic.tacticNofun ¦ ",
    "Lean.Parser.Tactic.tacticNorm_cast__ ¦ Lean.Parser.Tactic.tacticRepeat_ ¦ Lean.Parser.Tactic.tacticRfl ¦ ",
    "Lean.Parser.Tactic.tacticRwa__ ¦ Lean.Parser.Tactic.tacticSeq ¦ Lean.Parser.Tactic.tacticSeq1Indented ¦ ",
-   "Lean.Parser.Tactic.tacticSeqBracketed ¦ Lean.Parser.Tactic.tacticShow_ ¦ Lean.Parser.Tactic.tacticSuffices_ ¦ ",
+   "Lean.Parser.Tactic.tacticSeqBracketed ¦ Lean.Parser.Tactic.tacticShow_ ¦ Lean.Parser.Tactic.tacticSorry ¦ Lean.Parser.Tactic.tacticSuffices_ ¦ ",
    "Lean.Parser.Tactic.tacticTrivial ¦ Lean.Parser.Tactic.tacticTry_ ¦ Lean.Parser.Tactic.unfold ¦ ",
    "Lean.Parser.Tactic.«tacticExists_,,» ¦ Lean.Parser.Tactic.«tacticNext_=>_» ¦ Lean.Parser.Tactic.«tacticNomatch_,,» ¦ ",
    "Lean.Parser.Tactic.«tactic_<;>_» ¦ Lean.Parser.Term.anonymousCtor ¦ Lean.Parser.Term.app ¦ Lean.Parser.Term.arrow ¦ ",

@@ -70,6 +70,21 @@ def _lean(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
     return _print(bench_lean(quick), out, json)
 
 
+def _audit(*, quick: Quick = False, files: int = 50, out: Out = None, json: Json = False) -> int:
+    """The audit: verdicts a second by kind of work, start of a fresh process, attacks and honest proofs, memory.
+
+    Args:
+        files: how many files the checker's memory is measured over; 2000 for the full measure. --quick takes 5.
+    """
+    from prover.bench.audit import bench_audit
+
+    if files < 1:
+        raise UserError(f"--files {files}: must be at least 1")
+    if out is not None:
+        check_writable(out)
+    return _print(bench_audit(quick, files), out, json)
+
+
 def _search(
     *,
     quick: Quick = False,
@@ -228,5 +243,5 @@ def _fleet(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
 
 
 BENCHES: dict[str, Callable[..., int]] = {
-    "lean": _lean, "search": _search, "premises": _premises, "batch": _batch, "model": _model, "fleet": _fleet,
+    "lean": _lean, "audit": _audit, "search": _search, "premises": _premises, "batch": _batch, "model": _model, "fleet": _fleet,
 }  # fmt: skip

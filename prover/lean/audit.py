@@ -191,7 +191,7 @@ class Auditor:
             return Judgement([self._say.refused(candidate.file, reason)])
         asked, besides = obligations(wanted, report) if wanted is not None else ([], declared(report))
         known = {name for o in asked for name in o.offered} | {d.name for d in besides}
-        generated = [n for c in report.commands for n in c.new if n not in known]
+        generated = [n for c in report.commands for n in c.new if n and n not in known]
         added = [*(d.name for d in besides), *generated]
         entries = wanted.entries if wanted is not None else None
         answer = await self._check(candidate.place, report.entries, entries, [o.message() for o in asked], added)

@@ -105,7 +105,7 @@ def declared(report: Report) -> list[Declaration]:
     """What the text declares by name, and its examples, in its order; not what elaboration makes besides."""
     found: list[Declaration] = []
     for command in report.commands:
-        found += [Declaration(name, command) for name in _named(command)]
+        found += [Declaration(name, command) for name in _named(command) if name]
         found += [Declaration(name, command, example=True) for name in command.examples]
     return found
 

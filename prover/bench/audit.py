@@ -1,0 +1,255 @@
+"""How fast and how right the audit is, measured in one run: `turnstile bench audit`.
+
+Four kinds of work, since they share processes differently: scripts for bare statements, as a training run sends them, and library
+theorems share processes; a text with a context and a file get processes of their own. All inputs are in this file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import os
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from prover.lean.audit import Auditor, Source
+from prover.lean.judges import Judges, Place
+from prover.lean.runtime import LeanRuntime, find_runtime
+from prover.lean.server import Limits
+from prover.lean.theorem import Theorem, Verdict
+
+AT_ONCE = 4
+"""Proofs with the audit at a time, as `turnstile verify` has them."""
+
+Claim = tuple[Theorem, str]
+
+SCRIPTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("(a b : Nat) (h : a < b) : a + {k} < b + {k}", ("omega", "exact Nat.add_lt_add_right h {k}", "simp\nexact h")),
+    ("(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ {k} = {k}", ("exact ⟨⟨h.2, h.1⟩, rfl⟩", "constructor\n· exact And.symm h\n· rfl")),
+    ("(xs : List Nat) : (xs ++ [{k}]).length = xs.length + 1", ("simp", "rw [List.length_append]\nrfl")),
+    ("(n : Nat) : {k} * n + n = ({k} + 1) * n", ("exact (Nat.succ_mul {k} n).symm", "grind")),
+    ("(p q : Prop) : p ∨ (q ∧ {k} = {k}) → q ∨ p", ("rintro (h | h)\n· exact Or.inr h\n· exact Or.inl h.1",)),
+    ("{{α : Type}} (xs : List α) (h : 0 + {k} = {k}) : xs ++ [] = xs", ("induction xs with\n| nil => rfl\n| cons x xs ih => simp",)),
+    ("(x y : Nat) (h : x = y + {k}) : y + {k} = x", ("omega", "exact h.symm", "subst h\nrfl")),
+    ("(f : Nat → Nat) (h : ∀ x, f x = x) : f (f {k}) = {k}", ("rw [h, h]", "simp [h]")),
+)
+"""Statements with a number `k` in them, and proofs of each."""
+
+LIBRARY: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("Int.lt_iff_add_one_le", ("Init.Data.Int.Lemmas", "Init.ByCases", "Init.Data.Order.Factories", "Init.Data.Order.Lemmas"), "rfl"),
+    ("Fin.add_def", ("Init.Data.Nat.Lemmas", "Init.Ext", "Init.Data.Order.Lemmas"), "rfl"),
+    ("Option.some_ne_none", ("Init.Data.Option.BasicAux", "Init.Data.Option.Instances", "Init.Data.BEq", "Init.Classical", "Init.Ext"), "simp"),
+)
+"""Theorems of the library, the modules that a proof may use, and a script."""
+
+CONTEXT = "namespace Row{k}\ndef shift (n : Nat) : Nat := n + {k}\nvariable (n : Nat)\n"
+
+FILE = """namespace F{k}
+inductive Tree | leaf | node (l r : Tree)
+def Tree.size : Tree → Nat
+  | .leaf => {k}
+  | .node l r => l.size + r.size
+theorem Tree.size_leaf : Tree.leaf.size = {k} := {rfl}
+theorem Tree.size_node (l r : Tree) : (Tree.node l r).size = l.size + r.size := {rfl}
+theorem lt (a b : Nat) (h : a < b) : a + {k} < b + {k} := {omega}
+example (xs : List Nat) : (xs ++ [{k}]).length = xs.length + 1 := {simp}
+end F{k}
+"""
+
+ATTACKS: tuple[tuple[str, str], ...] = (
+    ("theorem t : 1 = 2 := sorry", "theorem t : 1 = 2 := by\n  exact sorry"),
+    ("theorem t : 1 = 2 := sorry", "axiom cheat : 1 = 2\ntheorem t : 1 = 2 := cheat"),
+    ("theorem t : 1 = 2 := sorry", "theorem t : 1 = 1 := rfl"),
+    ("theorem t : 1 = 2 := sorry", "namespace A\ntheorem t : 1 = 1 := rfl\nend A"),
+    ("theorem t : 1 = 2 := sorry", "/- theorem t : 1 = 2 := rfl -/"),
+    ("theorem t : 1 = 2 := sorry", "#exit\ntheorem t : 1 = 2 := rfl"),
+    ("def f (n : Nat) := n\ntheorem t : f 1 = 2 := sorry", "def f (n : Nat) := n + 1\ntheorem t : f 1 = 2 := rfl"),
+    ("theorem t (n : Nat) : n < 2 := sorry", "theorem t (n : Nat) (h : n < 2) : n < 2 := h"),
+    ("example : 1 = 2 := sorry", "example : 1 = 1 := rfl"),
+    ("theorem t : 1 = 2 := sorry", "local notation \"1\" => 2\ntheorem t : 1 = 2 := rfl"),
+    ("theorem t : 1 = 2 := sorry", "instance (n : Nat) : OfNat Nat n := ⟨2⟩\ntheorem t : 1 = 2 := rfl"),
+    ("theorem t : 1 = 2 := sorry", "unsafe def f : 1 = 2 := f\n@[implemented_by f] opaque t : 1 = 2"),
+)
+"""(reference, candidate): none may be accepted."""
+
+HONEST: tuple[tuple[str, str], ...] = (
+    ("theorem t : 1 + 1 = 2 := sorry", "theorem t : 1 + 1 = 2 := rfl"),
+    ("theorem t : 1 + 1 = 2 := sorry", "-- sorry\nprivate theorem aux : True := trivial\n\ntheorem t : 1 + 1 = 2 := by decide"),
+    ("theorem t (p q : Prop) (h : p ∧ q) : q := sorry", "theorem t (a b : Prop) (h : a ∧ b) : b := h.2"),
+    ("def f : {n : Nat // n < 9} := ⟨2, by sorry⟩\ntheorem t : f.1 = 2 := sorry", "def f : {n : Nat // n < 9} := ⟨2, by decide⟩\ntheorem t : f.1 = 2 := rfl"),
+    ("structure P where\n  x : Nat\ninstance : Add P := ⟨fun a b => ⟨a.x + b.x⟩⟩\nexample (a b : P) : (a + b).x = a.x + b.x := sorry",
+     "structure P where\n  x : Nat\ninstance : Add P := ⟨fun a b => ⟨a.x + b.x⟩⟩\nexample (a b : P) : (a + b).x = a.x + b.x := rfl"),
+    ("theorem t (p : Prop) : p ∨ ¬p := sorry", "theorem t (p : Prop) : p ∨ ¬p := Classical.em p"),
+)  # fmt: skip
+"""(reference, candidate): all must be accepted."""
+
+
+def scripts(n: int) -> list[Claim]:
+    """`n` scripts for bare statements: a statement's scripts follow each other, as rollouts of one theorem do."""
+    found: list[Claim] = []
+    k = 1
+    while True:
+        for i, (statement, proofs) in enumerate(SCRIPTS):
+            theorem = Theorem(f"bench_{i}_{k}", statement.format(k=k))
+            for proof in proofs:
+                found.append((theorem, proof.replace("{k}", str(k))))
+                if len(found) == n:
+                    return found
+        k += 1
+
+
+def library(n: int) -> list[Claim]:
+    """`n` scripts for library theorems."""
+    found = [(Theorem(name, library=name, imports=modules), script) for name, modules, script in LIBRARY]
+    return [found[i % len(found)] for i in range(n)]
+
+
+def rows(n: int, contexts: int) -> list[Claim]:
+    """`n` rows, each with one of so many contexts, in the contexts' order."""
+    found: list[Claim] = []
+    for i in range(n):
+        k = 1 + i * contexts // n
+        theorem = Theorem(f"row_{i}", f": shift n + {i} = n + {k} + {i}", context=CONTEXT.format(k=k))
+        found.append((theorem, ("rfl", "simp [shift]", "unfold shift\nrfl")[i % 3]))
+    return found
+
+
+def file(k: int) -> tuple[Source, Source]:
+    """(candidate, reference), other ones for every `k`."""
+    proved = FILE.format(k=k, rfl="rfl", omega="by omega", simp="by simp")
+    asked = FILE.format(k=k, rfl="sorry", omega="sorry", simp="sorry")
+    return Source(proved, file=f"F{k}.lean"), Source(asked, file=f"F{k}.reference.lean")
+
+
+async def _each(work: Sequence[Any], f: Callable[[Any], Awaitable[Any]], at_once: int = AT_ONCE) -> list[Any]:
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(x: Any) -> Any:
+        async with gate:
+            return await f(x)
+
+    return list(await asyncio.gather(*(one(x) for x in work)))
+
+
+async def audit_rate(auditor: Auditor, claims: Sequence[Claim]) -> tuple[float, list[Verdict]]:
+    """(verdicts a second, those that are not `proved`)."""
+    began = time.perf_counter()
+    verdicts = await _each(claims, lambda c: auditor.audit(*c))
+    return len(claims) / (time.perf_counter() - began), [v for v in verdicts if v.verdict != "proved"]
+
+
+async def _claims(quick: bool) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    kinds = {
+        "scripts": scripts(60 if quick else 400),
+        "library": library(10 if quick else 60),
+        "rows_own_context": rows(*((3, 3) if quick else (15, 15))),
+        "rows_one_context": rows(5 if quick else 30, 1),
+    }
+    refused: list[Verdict] = []
+    for name, claims in kinds.items():
+        async with Auditor() as auditor:
+            if name in ("scripts", "library"):  # what starts once in a run
+                await audit_rate(auditor, claims[: len(LIBRARY)])
+            rate, bad = await audit_rate(auditor, claims)
+            figures[f"{name}_per_s"] = round(rate, 2)
+            refused += bad
+    return {**figures, "honest_refused": len(refused), "refused": [f"{v.name}: {v.reason}" for v in refused[:5]]}
+
+
+async def _files(files: int) -> dict[str, Any]:
+    """Files, two at a time, and the memory of the checker: the only process that all of them share."""
+    async with Auditor() as auditor:
+        warm = max(1, min(5, files // 5))
+        judgements = await _each([file(k) for k in range(1, warm + 1)], lambda f: auditor.judge(*f), 2)
+        [checker] = auditor.servers
+        first = checker.own_mb()
+        began = time.perf_counter()
+        timed = await _each([file(k) for k in range(warm + 1, files + warm + 1)], lambda f: auditor.judge(*f), 2)
+        seconds = time.perf_counter() - began
+        last = sum(server.own_mb() for server in auditor.servers)
+        refused = sum(not j.good for j in [*judgements, *timed])
+    return {
+        "files_per_s": round(files / seconds, 2),
+        "file_verdicts_per_s": round(sum(len(j.verdicts) for j in timed) / seconds, 2),
+        "files": files,
+        "files_refused": refused,
+        "checker_mb_first": round(first, 1),
+        "checker_mb_last": round(last, 1),
+        "checker_growth": round(last / first - 1, 4),
+    }
+
+
+async def fresh_judge(runtime: LeanRuntime, starts: int) -> list[float]:
+    """Seconds from the start of a process to its first report, of `starts` starts after one that warms the file cache."""
+    judges = Judges(runtime, Limits(), 500)
+    seconds: list[float] = []
+    for _ in range(starts + 1):
+        began = time.perf_counter()
+        await judges.text(Place(), source="theorem t : 1 = 1 := rfl\n", file="t.lean")
+        seconds.append(time.perf_counter() - began)
+    return seconds[1:]
+
+
+async def _sample() -> dict[str, int]:
+    async def good(pair: tuple[str, str]) -> bool:
+        reference, candidate = pair
+        return (await auditor.judge(Source(candidate, file="candidate.lean"), Source(reference, file="reference.lean"))).good
+
+    async with Auditor() as auditor:
+        return {
+            "attacks": len(ATTACKS),
+            "attacks_accepted": sum(await _each(ATTACKS, good, 2)),
+            "honest": len(HONEST),
+            "honest_refused": sum(not x for x in await _each(HONEST, good, 2)),
+        }
+
+
+async def _measure(quick: bool, files: int) -> dict[str, Any]:
+    runtime = find_runtime()
+    claims = await _claims(quick)
+    starts = await fresh_judge(runtime, 2 if quick else 10)
+    sample = await _sample()
+    measured = await _files(files)
+    sample["honest_refused"] += claims.pop("honest_refused") + measured.pop("files_refused")
+    figures: dict[str, Any] = {
+        **claims,
+        **{f"fresh_judge_s_{name}": round(f(starts), 3) for name, f in (("min", min), ("median", statistics.median), ("max", max))},
+        **measured,
+        **sample,
+        "lean": runtime.name,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "quick": quick,
+    }
+    return {**figures, "expected": expected(figures)}
+
+
+def expected(figures: dict[str, Any]) -> dict[str, str]:
+    """What each figure should be on 2 quiet cores with the embedded Lean, and whether it is."""
+    limits = {
+        "fresh_judge_s_median": ("<=", 1.5),
+        "attacks_accepted": ("<=", 0),
+        "honest_refused": ("<=", 0),
+        "checker_growth": ("<", 0.10),
+    }
+    compare = {"<=": operator.le, "<": operator.lt}
+    return {
+        key: f"{figures[key]} {sign} {limit}: {'met' if compare[sign](figures[key], limit) else 'NOT MET'}"
+        for key, (sign, limit) in limits.items()
+        if key in figures
+    }
+
+
+def bench_audit(quick: bool = False, files: int = 50) -> dict[str, Any]:
+    """Figures of the audit on this machine, by key.
+
+    `scripts_per_s`, `library_per_s`, `rows_own_context_per_s`, `rows_one_context_per_s`, `files_per_s`: verdicts a second on each kind of
+    work, for files both files and verdicts. `fresh_judge_s_*`: seconds from the start of a process to its first report.
+    `checker_mb_first`, `checker_mb_last`, `checker_growth`: MiB of the process that all files share, before and after `files` files.
+    `attacks_accepted` of `attacks`, `honest_refused` of `honest` and of everything that was timed. `expected`: what was asked of each, and
+    whether it is met.
+    """
+    return asyncio.run(_measure(quick, 5 if quick else files))
