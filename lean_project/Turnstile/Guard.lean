@@ -114,8 +114,8 @@ def anyFails {α : Type} (p : α → Option String) (xs : List α) : Option Stri
     | some why => some why
     | none => anyFails p rest
 
-/-- Before the kernel sees it: why a declaration is refused, if it is. -/
-def guardBefore (env : Kernel.Environment) (d : Declaration) : Option String :=
+/-- Before the kernel sees it: why a declaration is refused, if it is. `projects`: it may hold projections. -/
+def guardBefore (env : Kernel.Environment) (projects : Bool) (d : Declaration) : Option String :=
   match anyFails (fun e => if isOpen e then some "a term with a hole or a free variable" else none) (typesAndValues d) with
   | some why => some why -- #14484
   | none =>
@@ -126,7 +126,9 @@ def guardBefore (env : Kernel.Environment) (d : Declaration) : Option String :=
       | some n => some ("an inductive declaration with " ++ nameText n ++ " twice")
       | none => anyFails (fun (t : InductiveType) =>
           if endsInSort env t.type 1000 then none else some ("the sort of " ++ nameText t.name ++ " is computed by recursion")) ts
-    | _ => anyFails (fun e => match badProjection env e with
+    | _ =>
+      if !projects then none
+      else anyFails (fun e => match badProjection env e with
         | some _ => some "a projection that no structure has"
         | none => none) (typesAndValues d)
 

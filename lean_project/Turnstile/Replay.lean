@@ -28,6 +28,9 @@ structure Import where
   faults : Table (Name × Fault)
   /-- Unsafe and partial constants: never declared, since nothing safe can rest on them. -/
   hidden : Table (Name × ConstantInfo)
+  /-- Whether any entry so far is a projection, or names a constant of compiled evaluation: only then is it looked for. -/
+  projects : Bool
+  compiles : Bool
   /-- How many declarations were read. -/
   count : Nat
 
@@ -80,10 +83,16 @@ def binderOf (n : Nat) : BinderInfo :=
   | 3 => .instImplicit
   | _ => .default
 
+/-- The kernel evaluates or believes these by compiled code. It gets no declaration that mentions one. -/
+def compiledEvaluation : List Name :=
+  [`Lean.reduceBool, `Lean.reduceNat, `Lean.ofReduceBool, `Lean.ofReduceNat, `Lean.trustCompiler]
+
 def Import.pushExpr (x : Import) (e : Expr) : Import := { x with exprs := x.exprs.push e }
 def Import.pushLevel (x : Import) (l : Level) : Import := { x with levels := x.levels.push (if alwaysZero l then .zero else l) }
 def Import.pushName (x : Import) (n : Name) : Import :=
-  { x with names := x.names.push (if hasString (rootOf n) kernelRoots then .anonymous else n) }
+  { x with
+    names := x.names.push (if hasString (rootOf n) kernelRoots then .anonymous else n)
+    compiles := x.compiles || hasName n compiledEvaluation }
 
 def readLevel (x : Import) (parts : List Json) : Import :=
   match parts with
@@ -103,7 +112,7 @@ def readExpr (x : Import) (parts : List Json) : Import :=
   | [.str "L", n, bi, t, b] => x.pushExpr (.lam (x.name n) (x.expr t) (x.expr b) (binderOf (natOf bi)))
   | [.str "P", n, bi, t, b] => x.pushExpr (.forallE (x.name n) (x.expr t) (x.expr b) (binderOf (natOf bi)))
   | [.str "Z", n, t, v, b, .bool nd] => x.pushExpr (.letE (x.name n) (x.expr t) (x.expr v) (x.expr b) nd)
-  | [.str "j", n, i, b] => x.pushExpr (.proj (x.name n) (indexOf i) (x.expr b))
+  | [.str "j", n, i, b] => { x with projects := true }.pushExpr (.proj (x.name n) (indexOf i) (x.expr b))
   | [.str "t", .str s] => x.pushExpr (match s.toNat? with | some n => .lit (.natVal n) | none => noExpr)
   | [.str "u", .str s] => x.pushExpr (.lit (.strVal s))
   | _ => x.pushExpr noExpr
@@ -147,10 +156,6 @@ def restingOn (what n : Name) (f : Fault) : Fault :=
     else { f with reason := kind ++ ": rests on " ++ nameText (userName n) ++ ": " ++ ": ".intercalate rest }
   | [] => f
 
-/-- The kernel evaluates or believes these by compiled code. It gets no declaration that mentions one. -/
-def compiledEvaluation : List Name :=
-  [`Lean.reduceBool, `Lean.reduceNat, `Lean.ofReduceBool, `Lean.ofReduceNat, `Lean.trustCompiler]
-
 /-- The kernel's refusal in words. `what`: the declaration. -/
 def kernelFault (what : Name) (e : Kernel.Exception) : Fault :=
   match e with
@@ -176,13 +181,13 @@ def Import.add (x : Import) (j : Judge) (ns : List Name) (d : Declaration) : IO 
   | [] =>
   if anyOf (fun n => n == x.count) j.skip then
     return x.refuse ns { reason := "time: it ended the checker, by time or memory", judged := false }
-  let used := constantsOf (typesAndValues d)
+  let used := if x.compiles || x.faults.size + x.hidden.size > 0 then constantsOf (typesAndValues d) else []
   if anyOf (fun n => hasName n compiledEvaluation) used then
     return x.refuse ns { reason := "axiom: Lean.trustCompiler (compiled evaluation)", judged := true }
   match x.firstFault used with
   | some (n, f) => return x.refuse ns (restingOn what n f)
   | none =>
-  match guardBefore x.env d with
+  match guardBefore x.env x.projects d with
   | some why => return x.refuse ns (refusal why)
   | none =>
   j.announce x.count
@@ -289,7 +294,7 @@ def readEntries (x : Import) (j : Judge) (es : List Json) : IO Import :=
 
 def emptyImport (env : Kernel.Environment) : Import :=
   { names := #[], levels := #[], exprs := #[], env, added := [], addedNames := {}
-    faults := emptyTable, hidden := emptyTable, count := 0 }
+    faults := emptyTable, hidden := emptyTable, projects := false, compiles := false, count := 0 }
 
 def replay (j : Judge) (env : Kernel.Environment) (entries : List Json) : IO Import := readEntries (emptyImport env) j entries
 

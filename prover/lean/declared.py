@@ -14,6 +14,10 @@ NameParts = tuple[str | int, ...]
 """A Lean name, component by component, so that one may hold a dot."""
 
 EXAMPLE = "Lean.Parser.Command.example"
+TYPES = tuple(
+    f"Lean.Parser.Command.{kind}" for kind in ("structure", "inductive", "classInductive", "coinductive", "deriving")
+)
+"""Kinds of declarations of which all that elaboration makes is asked for."""
 TAKEN_BACK = "taken.back"
 """Kind of the head of a declaration that its command took back."""
 
@@ -84,6 +88,8 @@ class Declaration(NamedTuple):
     """Its full name. Examples have a number behind theirs, which says nothing."""
     command: Command
     example: bool = False
+    generated: bool = False
+    """Made by elaboration for a type that the command declares: a field's default, a derived instance."""
 
 
 def user_name(parts: NameParts) -> tuple[str | int, ...]:
@@ -148,6 +154,7 @@ def obligations(reference: Report, candidate: Report) -> tuple[list[Obligation],
     behind the same named declaration of the reference; those there are offered in their order.
     """
     asked, there = declared(reference), declared(candidate)
+    asked += _made_for_types(reference, {d.name for d in asked})
     wanted = {d.name for d in asked if not d.example}
     places = _places(there, wanted)
     found: list[Obligation] = []
@@ -158,6 +165,14 @@ def obligations(reference: Report, candidate: Report) -> tuple[list[Obligation],
             offered = (declaration.name,)
         found.append(Obligation(declaration, offered))
     return found, [d for d in there if d.example or d.name not in wanted]
+
+
+def _made_for_types(report: Report, named: set[NameParts]) -> list[Declaration]:
+    """But for proofs: their names count how many there are, and one is as good as another."""
+    names = [tuple(entry[1:]) for entry in report.entries if entry[0] == "n"]
+    proofs = {names[entry[2]] for entry in report.entries if entry[:2] == ["d", "theorem"]}
+    commands = [c for c in report.commands if c.kind in TYPES or any(head.kind in TYPES for head in c.heads)]
+    return [Declaration(n, c, generated=True) for c in commands for n in c.new if n not in named and n not in proofs]
 
 
 def _places(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prover.lean.declared import (
@@ -86,7 +86,7 @@ class Telling:
         out = Judgement(notes=self._notes())
         told: set[int] = set()
         for obligation, answer in zip(asked, answers, strict=True):
-            verdict = await self._asked(obligation.asked, answer, told)
+            verdict = replace(await self._asked(obligation.asked, answer, told), generated=obligation.asked.generated)
             if answer["kind"] in ("an axiom", "an unsafe constant") and not answer["problem"]:
                 out.notes.append(f"{self.file}:{verdict.line}: {verdict.name} is {answer['kind']}, as it is asked for")
             else:
@@ -95,19 +95,16 @@ class Telling:
         for declaration, answer in zip(besides, rest, strict=False):
             if declaration.name not in met:
                 self._add(out, declaration, answer, told)
-        bad = {v.line for v in out.verdicts if v.verdict != "proved"}
         for answer in rest[len(besides) :]:
-            line = self._line_of(tuple(answer["name"]))
             if not _tolerated(answer):
-                verdict = self.say.judged(shown(tuple(answer["name"])), answer, line, generated=True)
-                if verdict.verdict == "proved" or line not in bad:
-                    out.verdicts.append(verdict)
+                name = tuple(answer["name"])
+                out.verdicts.append(self.say.judged(shown(name), answer, self._line_of(name), generated=True))
         out.verdicts += self._commands(told)
         if self.report.unread is not None:
             where = f"{self.file}:{self.report.unread}"
             reason = "statement: not judged: Lean reads nothing from here on"
             out.verdicts.append(self.say.refused(where, reason, line=self.report.unread))
-        out.verdicts.sort(key=lambda v: v.line)
+        out.verdicts = _without_echoes(sorted(out.verdicts, key=lambda v: v.line))
         return out
 
     def _name(self, declaration: Declaration, line: int) -> str:
@@ -129,16 +126,16 @@ class Telling:
             where = f"{self.original}:{declaration.command.line}"
             answer = {**answer, "problem": f"statement: missing (it is asked for in {where})"}
             return self.say.judged(where if declaration.example else shown(declaration.name), answer)
-        if "has another type" in (answer["problem"] or "") and (declaration.example or met == declaration.name):
-            found = await self._type_of(met)
-            differs = f": expected {declaration.command.type_of(declaration.name)}" + (
-                f", found {found}" if found else ""
-            )
-            answer = {**answer, "problem": answer["problem"] + differs}
+        expected, problem = declaration.command.type_of(declaration.name), answer["problem"] or ""
+        if expected and problem.startswith(
+            (f"statement: {shown(met)} has another type", "statement: the example has another")
+        ):
+            found = "" if declaration.example else await self._type_of(met)
+            answer = {**answer, "problem": f"{problem}: expected {expected}" + (f", found {found}" if found else "")}
         return self.say.judged(self._name(declaration, command.line), answer, command.line)
 
     async def _type_of(self, name: NameParts) -> str:
-        """A type as the candidate's process prints it, for people only. Empty: it has none of that name any more, as of an example."""
+        """A type as the candidate's process prints it, for people only."""
         try:
             return " ".join((await self.server.command("types", names=[name]))["types"][0].split())[:300]
         except (LeanDied, LeanError, LookupError):
@@ -184,6 +181,16 @@ class Telling:
             for c in self.report.commands
             if _changes_lean(c)
         ][:5]
+
+
+def _without_echoes(verdicts: list[Verdict]) -> list[Verdict]:
+    """Without what only repeats that a declaration is not proved: of the constants that were made for it one is enough."""
+    bad = {v.line for v in verdicts if v.verdict != "proved" and not v.generated}
+    echoes = [v for v in verdicts if v.verdict != "proved" and v.generated]
+    first = {
+        line: min((v for v in echoes if v.line == line), key=lambda v: len(v.name)) for line in {v.line for v in echoes}
+    }
+    return [v for v in verdicts if v not in echoes or (v.line not in bad and v is first[v.line])]
 
 
 def _changes_lean(command: Command) -> bool:
