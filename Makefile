@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 VLLM   := .venv-vllm
+DOCS   := .venv-docs
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-again test-vllm bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup clean
+.PHONY: train test test-again test-vllm bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +22,7 @@ help:
 	@echo "make lint       ruff and pyright"
 	@echo "make bench      measure the proof server and the search"
 	@echo "make lean       only set up Lean"
+	@echo "make docs       the documentation site, in build/site"
 
 # torch first and exactly: any looser request may bring gigabytes of CUDA.
 $(VENV)/.done: pyproject.toml
@@ -95,5 +97,17 @@ bench: lean
 	@$(BIN)/turnstile bench lean
 	@$(BIN)/turnstile bench search
 
+# The site needs nothing of the project but its pages: an environment of its own, with the versions of pyproject.toml.
+$(DOCS)/.done: pyproject.toml
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"]))' \
+	  > $(DOCS)/requirements.txt
+	@$(DOCS)/bin/pip install --quiet --requirement $(DOCS)/requirements.txt
+	@touch $@
+
+docs: $(DOCS)/.done
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@echo "turnstile: open build/site/index.html"
+
 clean:
-	rm -rf $(VENV) $(VLLM) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(DOCS) build/site .pytest_cache .ruff_cache .hypothesis
