@@ -87,7 +87,6 @@ CASES: list[tuple[str, list[str], str]] = [
     ("a benchmark that leaves its repository", ["prove", "out.json", "--sources", "lake"], "has no file ../good.lean"),
     ("no benchmark", ["prove", "nodojo.json", "--sources", "lake"], "nodojo.json: not a LeanDojo Benchmark file"),
     ("a project against none", ["verify", "lake", "--against", "run"], "run: is no Lake project"),
-    ("a project that lacks a file", ["verify", "garbled", "--against", "circle"], "garbled: has no Own/A.lean"),
     ("a project's file that is no text", ["prove", "garbled"], "garbled/A.lean:1: byte 7 is not UTF-8"),
     ("a project into a file", ["prove", "faraway", "--out", "text.txt"], "text.txt: is a file"),
     ("a project on Ray", ["prove", "faraway", "--ray", "local"], "not for .lean files"),
@@ -193,7 +192,7 @@ LEAN_CASES: list[tuple[str, str, list[str], str]] = [
     ("error after the sorry", GOOD + "\n\n#check (1 : Bool → Nat)\n", ["prove", "x.lean", "--in-place"], "x.lean:4:"),
     ("a tab", "theorem a : 1 = 1 := by\n\tsorry\n", ["prove", "x.lean"], "x.lean:2:"),
     ("no sorry's end", "theorem a : 1 = 1 := by (sorry\n", ["prove", "x.lean"], "x.lean:2:"),
-    ("no theorem", "def x := 3\n", ["verify", "x.lean"], "x.lean: has no theorem to verify"),
+    ("no declaration", "open Nat\n", ["verify", "x.lean"], "x.lean: declares nothing to verify"),
 ]
 
 

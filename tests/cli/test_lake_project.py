@@ -110,7 +110,9 @@ def test_a_whole_project(project: Path, turnstile: Callable, fingerprint: Callab
     # A file that a changed import makes another theorem of is refused.
     (out / "src/Own/Basic.lean").write_text(BASIC.replace("n + n", "n + n + 0"))
     lines = turnstile("verify", out / "src/Own.lean", "--against", project / "src/Own.lean", "--json").lines
-    assert all(v["reason"].startswith("statement: Own.twice has another meaning") for v in lines), lines
+    reasons = {v["name"]: v["reason"] for v in lines}
+    assert reasons["uses_twice"].startswith("statement: Own.twice has another value"), lines
+    assert reasons["name_free"] == "", "what does not mention it means what it meant"
 
 
 @pytest.mark.lean
