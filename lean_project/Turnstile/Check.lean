@@ -150,14 +150,31 @@ def isForbidden (x : Import) (forbidden : List Name) (n : Name) : Bool :=
       | some d => gives x c d
       | none => false) forbidden)
 
+/-- `env` with the unsafe constants that `e` mentions, as axioms: good for asking what a type is, and for nothing else. -/
+partial def withHidden (x : Import) (env : Kernel.Environment) (e : Expr) : Kernel.Environment := go env e.getUsedConstants.toList
+where
+  go (env : Kernel.Environment) (ns : List Name) : Kernel.Environment :=
+    match ns with
+    | [] => env
+    | n :: rest =>
+      match env.find? n, x.hidden? n with
+      | none, some c =>
+        let env := withHidden x env c.type
+        let d := Declaration.axiomDecl { name := n, levelParams := c.levelParams, type := c.type, isUnsafe := false }
+        match env.addDecl kernelOptions d none with
+        | .ok env => go env rest
+        | .error _ => go env rest
+      | _, _ => go env rest
+
 /-- Whether the kernel takes the type of an unsafe constant for a proposition, or not for a type at all. -/
 def mayBeProposition (x : Import) (c : ConstantInfo) : Bool :=
+  let env := withHidden x x.env c.type
   let prop := Declaration.opaqueDecl {
-    name := `Turnstile.proposition, levelParams := c.levelParams, type := .sort .zero, value := c.type, isUnsafe := false
-    all := [`Turnstile.proposition] }
-  match x.env.addDecl kernelOptions prop none with
+    name := `_turnstile.proposition, levelParams := c.levelParams, type := .sort .zero, value := c.type, isUnsafe := false
+    all := [`_turnstile.proposition] }
+  match env.addDecl kernelOptions prop none with
   | .ok _ => true
-  | .error _ => !isType x.env c.levelParams c.type kernelOptions none
+  | .error _ => !isType env c.levelParams c.type kernelOptions none
 
 /-- The verdict on the candidate's `n`, offered for `asked`. `met`: whether anything was. -/
 def judgeJson (x : Import) (rules : Rules) (asked n : Name) (met : Bool) (fault : Option Fault) : Json :=

@@ -92,8 +92,8 @@ def sameTypeFilled (reference x : Import) (r c : ConstantInfo) : Bool :=
     else
       let to := .forallE `x w (movedBack reference x v) .default
       let d : OpaqueVal :=
-        { name := `Turnstile.sameTypeFilled, levelParams := r.levelParams, type := to,
-          value := .lam `x w (.bvar 0) .default, isUnsafe := false, all := [`Turnstile.sameTypeFilled] }
+        { name := `_turnstile.filled, levelParams := r.levelParams, type := to,
+          value := .lam `x w (.bvar 0) .default, isUnsafe := false, all := [`_turnstile.filled] }
       match x.env.addDecl kernelOptions (.opaqueDecl d) none with
       | .ok _ => true
       | .error _ => false
@@ -157,6 +157,50 @@ structure Comparison where
 def Comparison.put (c : Comparison) (n : Name) (r : Option String) : Comparison :=
   { c with known := c.known.insert n.hash (n, r) }
 
+mutual
+
+/-- The candidate's `w` with the reference's names for definitions of the candidate that are other names for the same: Lean makes a
+matcher once, for the declaration that comes first. And the names that were put in. -/
+partial def Comparison.aligned (c : Comparison) (r w : ConstantInfo) : ConstantInfo × List Name × Comparison :=
+  let inR := meaningOf r
+  let inW := meaningOf w
+  let lost := keep (fun m => isDefinition (c.reference.find m) && !hasName m inW) inR
+  let extra := keep (fun m => isDefinition (c.candidate.find m) && !hasName m inR) inW
+  match lost, extra with
+  | [], _ => (w, [], c)
+  | _, [] => (w, [], c)
+  | _, _ => pairUp c lost extra w []
+where
+  isDefinition (c? : Option ConstantInfo) : Bool :=
+    match c? with
+    | some (.defnInfo _) => true
+    | _ => false
+  pairUp (c : Comparison) (lost extra : List Name) (w : ConstantInfo) (done : List Name) : ConstantInfo × List Name × Comparison :=
+    match extra with
+    | [] => (w, done, c)
+    | m :: rest =>
+      let (twin?, c) := twin c m lost
+      match twin? with
+      | some a => pairUp c lost rest (withConst m a w) (a :: done)
+      | none => pairUp c lost rest w done
+  twin (c : Comparison) (m : Name) (lost : List Name) : Option Name × Comparison :=
+    match lost with
+    | [] => (none, c)
+    | a :: rest =>
+      match c.same a m with
+      | (none, c) => (some a, c)
+      | (some _, c) => twin c m rest
+  withConst (m a : Name) (w : ConstantInfo) : ConstantInfo :=
+    let e := fun (e : Expr) => e.replace fun
+      | .const n us => if n == m then some (.const a us) else none
+      | _ => none
+    let to := fun (v : ConstantVal) => { v with type := e v.type : ConstantVal }
+    match w with
+    | .thmInfo v => .thmInfo { v with toConstantVal := to v.toConstantVal }
+    | .defnInfo v => .defnInfo { v with toConstantVal := to v.toConstantVal, value := e v.value }
+    | .opaqueInfo v => .opaqueInfo { v with toConstantVal := to v.toConstantVal, value := e v.value }
+    | w => w
+
 /-- How the candidate's `n` differs from the reference's `asked`; none: it does not. -/
 partial def Comparison.same (c : Comparison) (asked n : Name) : Option String × Comparison :=
   match findIn (c.known.bucket asked.hash) asked with
@@ -167,10 +211,13 @@ where
     match asked with
     | .num (.str _ "_example") _ => "the example"
     | n => nameText (userName n)
-  fresh (c : Comparison) : Option String × Comparison :=
-    let c := if asked == n then c.put asked none else c
-    let (r, c) := compared c
-    (r, if asked == n then c.put asked r else c)
+  /-- While it is under way it counts as the same, for types that mention each other. If it turns out to differ, what was concluded
+  from that is forgotten. -/
+  fresh (before : Comparison) : Option String × Comparison :=
+    if asked != n then compared before
+    else match compared (before.put asked none) with
+      | (none, c) => (none, c)
+      | (some why, _) => (some why, before.put asked (some why))
   compared (c : Comparison) : Option String × Comparison :=
     match c.reference.hidden? asked, c.candidate.hidden? n with
     | some r, some w => (if sameType r w && sameValue c.reference r w then none else some (shown ++ " is another unsafe constant than asked for"), c)
@@ -184,13 +231,14 @@ where
       | _, none => (match c.candidate.fault? n with
           | some _ => none -- judged by itself
           | none => some (shown ++ " is missing"), c)
-      | some r, some w =>
+      | some r, some found =>
+        let (w, renamed, c) := c.aligned r found
         if !sameKind r w then (some (shown ++ " is " ++ kindText w ++ ", not " ++ kindText r), c)
-        else if !(sameType r w || sameTypeFilled c.reference c.candidate r w) then
+        else if !(sameType r w || sameTypeFilled c.reference c.candidate r found) then
           (some (shown ++ " has another type than asked for"), c)
         else if !sameBinders r.type w.type then (some (shown ++ " binds its variables in another way than asked for"), c)
         else if !sameValue c.reference r w then (some (shown ++ " has another value than asked for"), c)
-        else all c (meaningOf r)
+        else all c (keep (fun m => !hasName m renamed) (meaningOf r))
   /-- Imported constants mean the same. A theorem in a type or a value is a proof there, and any other will do. -/
   all (c : Comparison) (ns : List Name) : Option String × Comparison :=
     match ns with
@@ -207,5 +255,7 @@ where
     c.reference.addedNames.contains m || match c.reference.hidden? m with
       | some _ => true
       | none => false
+
+end
 
 end Turnstile

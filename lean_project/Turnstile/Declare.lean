@@ -74,21 +74,38 @@ where
     | [x] => x
     | _ :: rest => last rest
 
-/-- The declarations that a command's syntax shows, where it is Lean's own syntax for them. -/
+/-- Commands that define syntax or its meaning: a declaration in one is a part of a program. -/
+def syntaxCommands : List Name :=
+  [`Lean.Parser.Command.macro, `Lean.Parser.Command.macro_rules, `Lean.Parser.Command.elab, `Lean.Parser.Command.elab_rules,
+   `Lean.Parser.Command.syntax, `Lean.Parser.Command.notation, `Lean.Parser.Command.mixfix, `Lean.Parser.Command.binderPredicate,
+   `Lean.Parser.Command.syntaxAbbrev, `Lean.Parser.Command.syntaxCat, `Lean.Elab.Command.elab_rules]
+
+/-- The declarations that a command's syntax shows, where it is Lean's own syntax for them, whatever stands around it: `open … in`,
+`mutual`, `#guard_msgs in`. -/
 partial def headsOf (stx : Syntax) : List Head :=
   match stx with
   | .node _ k args =>
     if k == `Lean.Parser.Command.declaration then match args.toList with
       | [_, d] => [headOf d]
       | _ => []
-    else if k == `Lean.Parser.Command.in || k == `Lean.Parser.Command.mutual || k == `null then inside args.toList
-    else []
+    else if hasName k syntaxCommands || containsSub (nameText k) "quot" then []
+    else inside args.toList
   | _ => []
 where
   inside (xs : List Syntax) : List Head :=
     match xs with
     | [] => []
     | x :: rest => append (headsOf x) (inside rest)
+
+/-- The kind of the command that stands behind all `… in`. -/
+partial def leafKind (stx : Syntax) : Name :=
+  match stx with
+  | .node _ k args =>
+    if k == `Lean.Parser.Command.in then match args.toList with
+      | [_, _, c] => leafKind c
+      | _ => k
+    else k
+  | _ => stx.getKind
 
 /-- Names of the second map that the first lacks. Most of two such maps is one and the same memory. -/
 unsafe def addedNamesImpl (old new : PersistentHashMap.Node Name ConstantInfo) (acc : List Name) : List Name :=
@@ -221,12 +238,12 @@ def notedAmong (after : Kernel.Environment) (new : NameSet) (ts : List InfoTree)
   | [] => acc
   | t :: rest => notedAmong after new rest (notedIn after new none t acc)
 
-/-- Whether `n` belongs to an example, whose constants Lean always takes back. -/
-def ofExample (n : Name) : Bool :=
+/-- Whether `n` belongs to an example or to `#eval`, whose constants Lean always takes back. -/
+def alwaysTakenBack (n : Name) : Bool :=
   match n with
   | .anonymous => false
-  | .num p _ => ofExample p
-  | .str p s => s == "_example" || ofExample p
+  | .num p _ => alwaysTakenBack p
+  | .str p s => s == "_example" || s == "_eval" || alwaysTakenBack p
 
 def leftBy (d : Done) : Left :=
   let before := d.before.toKernelEnv
@@ -234,7 +251,7 @@ def leftBy (d : Done) : Left :=
   let new := newIn before after
   let noted := notedAmong after (nameSetOf new {}) d.trees { written := {}, gone := {} }
   { done := d, heads := headsOf d.stx, new, written := keep (fun n => noted.written.contains n) new
-    gone := keep (fun n => !ofExample n) noted.gone.toList, examples := examplesAmong before after d.trees [] }
+    gone := keep (fun n => !alwaysTakenBack n) noted.gone.toList, examples := examplesAmong before after d.trees [] }
 
 /-- Number the examples of a text from `id`. -/
 def numbered (es : List Example) (id : Nat) : List Example :=
@@ -289,7 +306,8 @@ def leftJson (map : FileMap) (types : Bool) (l : Left) : IO Json := do
     | [] => if l.done.stopped.isEmpty then append (mapList takenBack l.gone) (leftNothing l) else []
     | _ => []
   return Json.mkObj [
-    ("number", jnat l.done.number), ("line", jnat at_.line), ("kind", Json.str (nameText l.done.stx.getKind)),
+    ("number", jnat l.done.number), ("line", jnat at_.line), ("kind", Json.str (nameText (leafKind l.done.stx))),
+    ("syntax", Json.bool (hasName (leafKind l.done.stx) syntaxCommands)),
     ("heads", jarr (mapList headJson l.heads)), ("nothing", jarr (mapList headJson nothing)),
     ("new", partsOf l.new), ("written", partsOf l.written), ("unsafe", partsOf hidden),
     ("examples", partsOf (mapList (fun e => exampleName e) l.examples)),

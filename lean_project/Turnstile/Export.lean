@@ -258,7 +258,13 @@ where
       let (ls, x) := putNames x v.levelParams
       { w with x := pushDecl x [Json.str (if v.isUnsafe then "unsafeInductive" else "inductive"), jarr ls, jnat v.numParams, jarr js] }
     | .ctorInfo v => walk base find w v.induct
-    | .recInfo v => walkAll w v.all
+    | .recInfo v =>
+      let w := walkAll w v.all
+      if v.isUnsafe then
+        let w := uses w v.type
+        let (js, x) := putConstant w.x v.toConstantVal
+        { w with x := pushDecl x (Json.str "unsafe" :: js) }
+      else w
     | .quotInfo _ => w
   markAll (w : Walk) (ns : List Name) : Walk :=
     match ns with

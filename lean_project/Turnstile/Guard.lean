@@ -18,8 +18,8 @@ def kernelNames : List Name :=
    `Quot.ind, `Quot.sound, `propext, `Classical.choice, `Lean.reduceBool, `Lean.reduceNat, `Lean.ofReduceBool,
    `Lean.ofReduceNat, `Lean.trustCompiler, `sorryAx, `eagerReduce, `optParam, `autoParam, `outParam, `dontcare]
 
-/-- First parts of names that the kernel gives to things of its own while it works (#14616). -/
-def kernelRoots : List String := ["_nested", "_nested_fresh", "_kernel_fresh", "_ind_fresh"]
+/-- First parts of names that the kernel gives to things of its own while it works (#14616), and the checker. -/
+def kernelRoots : List String := ["_nested", "_nested_fresh", "_kernel_fresh", "_ind_fresh", "_turnstile"]
 
 def rootOf (n : Name) : String :=
   match n with
@@ -134,7 +134,7 @@ def guardBefore (env : Kernel.Environment) (projects : Bool) (d : Declaration) :
 
 /-- Whether the kernel accepts `type`, all of it, as the type of an axiom. -/
 def isType (env : Kernel.Environment) (levels : List Name) (type : Expr) (opts : Options) (token? : Option IO.CancelToken) : Bool :=
-  let d := Declaration.axiomDecl { name := `Turnstile.guard, levelParams := levels, type, isUnsafe := false }
+  let d := Declaration.axiomDecl { name := `_turnstile.guard, levelParams := levels, type, isUnsafe := false }
   match env.addDecl opts d token? with
   | .ok _ => true
   | .error _ => false

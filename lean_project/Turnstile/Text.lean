@@ -93,13 +93,20 @@ partial def elabWatched (m : Manner) (number : Nat) (ictx : Parser.InputContext)
     else if (← IO.monoMsNow) - began < m.ms then elabWatched m number ictx pos cs stx
     else return .error ("time: over " ++ toString (m.ms / 1000) ++ " s")
 
+/-- The place of the first command: Lean's header parser would have passed the blanks and comments in front of it. -/
+def behindBlanks (ictx : Parser.InputContext) (s : Frontend.State) : Parser.ModuleParserState :=
+  let p := Parser.whitespace.run ictx (parserContext s.commandState) {}
+    { Parser.mkParserState ictx.inputString with pos := s.parserState.pos }
+  { s.parserState with pos := p.pos }
+
 /-- Elaborate every command that is left, and give each to `each`. Lean's own loop would drop the parser's messages and each command's
 first environment. -/
 partial def commands (m : Manner) (ictx : Parser.InputContext) (state : IO.Ref Frontend.State) (number : Nat)
     (each : Done → IO Unit) : IO Unit := do
   let s ← state.get
   let before := s.commandState.env
-  let (stx, ps, parsed) := Parser.parseCommand ictx (parserContext s.commandState) s.parserState {}
+  let start := if number == 0 then behindBlanks ictx s else s.parserState
+  let (stx, ps, parsed) := Parser.parseCommand ictx (parserContext s.commandState) start {}
   let s := { s with parserState := ps, cmdPos := s.parserState.pos }
   state.set s
   m.announce number

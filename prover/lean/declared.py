@@ -47,6 +47,9 @@ class Command(msgspec.Struct, frozen=True):
     number: int
     line: int
     kind: str
+    """Of its syntax, behind all `… in`."""
+    syntax: bool
+    """Whether it defines syntax, as `notation` and `macro` do."""
     heads: tuple[Head, ...]
     nothing: tuple[Head, ...]
     """Heads of which there is no constant."""
@@ -117,17 +120,17 @@ def declared(report: Report) -> list[Declaration]:
 
 
 def _named(command: Command) -> list[NameParts]:
-    if not command.heads:
-        if command.kind.startswith("Lean."):  # notation, macros and their like: names that Lean made up
-            return []
-        # Syntax that is not Lean's own: whatever Lean noted down.
-        return [n for n in command.written if not any(n != m and n[: len(m)] == m for m in command.written)]
-    names = [found for head in command.heads if head.name and (found := name_of(head, command.new)) is not None]
+    if not command.heads:  # syntax that is not Lean's own for declarations: whatever Lean noted down
+        return [] if command.syntax else list(command.written)
+    names: list[NameParts] = []
+    for head in sorted(command.heads, key=lambda h: -len(h.name)):
+        if head.name and (found := name_of(head, [n for n in command.new if n not in names])) is not None:
+            names.append(found)
     unnamed = any(not head.name and head.kind != EXAMPLE for head in command.heads)
     if unnamed:  # an instance, which Lean gave a name
         others = [n for n in command.written or command.new if n not in names]
         names += [n for n in others if not any(n != m and n[: len(m)] == m for m in [*others, *names])]
-    return names
+    return sorted(names, key=command.new.index)
 
 
 def name_of(head: Head, new: Iterable[NameParts]) -> NameParts | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from prover.lean.declared import (
     NameParts,
     Obligation,
     Report,
+    declared,
     shown,
 )
 from prover.lean.server import LeanDied, LeanError, LeanServer
@@ -96,8 +98,8 @@ class Telling:
             if declaration.name not in met:
                 self._add(out, declaration, answer, told)
         for answer in rest[len(besides) :]:
-            if not _tolerated(answer):
-                name = tuple(answer["name"])
+            name = tuple(answer["name"])
+            if not _tolerated(answer) and not self._of_unsafe(name, answer):
                 out.verdicts.append(self.say.judged(shown(name), answer, self._line_of(name), generated=True))
         out.verdicts += self._commands(told)
         if self.report.unread is not None:
@@ -171,15 +173,21 @@ class Telling:
                 out.append(self.say.refused(name, f"statement: {reason}", line=command.line))
         return out
 
+    def _of_unsafe(self, name: NameParts, answer: dict[str, Any]) -> bool:
+        """Whether elaboration made it, unsafe itself, for declarations that say that they are unsafe."""
+        command = next((c for c in self.report.commands if name in c.new), None)
+        named = [d.name for d in declared(self.report) if d.command is command]
+        return answer["kind"] == "an unsafe constant" and bool(named) and all(n in command.unsafe for n in named)
+
     def _line_of(self, name: NameParts) -> int:
         return next((c.line for c in self.report.commands if name in c.new), 0)
 
     def _notes(self) -> list[str]:
         return [
-            f"{self.file}:{c.line}: runs code of its own or changes Lean's syntax (`{c.kind.rpartition('.')[2]}`): compare with an original "
+            f"{self.file}:{c.line}: runs code of its own or changes Lean's syntax (`{what}`): compare with an original "
             "to know that statements mean what they seem to"
             for c in self.report.commands
-            if _changes_lean(c)
+            if (what := _changes_lean(c))
         ][:5]
 
 
@@ -193,20 +201,16 @@ def _without_echoes(verdicts: list[Verdict]) -> list[Verdict]:
     return [v for v in verdicts if v not in echoes or (v.line not in bad and v is first[v.line])]
 
 
-def _changes_lean(command: Command) -> bool:
-    kinds = (
-        "elab",
-        "macro",
-        "syntax",
-        "initialize",
-        "simproc",
-        "run_",
-        "eval",
-        "notation",
-        "mixfix",
-        "binderPredicate",
+_CHANGING = re.compile(
+    r"elab|macro|syntax|initialize|simproc|run_|eval|notation|mixfix|binderPredicate|unexpander", re.IGNORECASE
+)
+
+
+def _changes_lean(command: Command) -> str:
+    """The kind of syntax in it that runs code or changes what text means; empty: there is none that is known to."""
+    return next(
+        (k.rpartition(".")[2] for k in (command.kind, *command.code) if _CHANGING.search(k.rpartition(".")[2])), ""
     )
-    return any(k in command.kind for k in kinds)
 
 
 def _tolerated(answer: dict[str, Any]) -> bool:
