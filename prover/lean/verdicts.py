@@ -177,7 +177,8 @@ class Telling:
         """Whether elaboration made it, unsafe itself, for declarations that say that they are unsafe."""
         command = next((c for c in self.report.commands if name in c.new), None)
         named = [d.name for d in declared(self.report) if d.command is command]
-        return answer["kind"] == "an unsafe constant" and bool(named) and all(n in command.unsafe for n in named)
+        unsafe = command.unsafe if command is not None else ()
+        return answer["kind"] == "an unsafe constant" and bool(named) and all(n in unsafe for n in named)
 
     def _line_of(self, name: NameParts) -> int:
         return next((c.line for c in self.report.commands if name in c.new), 0)
