@@ -406,7 +406,7 @@ def declare (s : Server) (j : Json) : IO (List (String × Json)) := do
     let state ← startOf before heartbeats (boolField j "trees")
     let m : Manner := {
       clock? := some s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip"), inertOnly := boolField j "inert"
-      announce := fun n => s.send (Json.mkObj [("at", jnat n)]) }
+      announce := announcer s j }
     match ← if (strField j "context").isEmpty then pure [] else behindContext s j m file state with
     | e :: es => return failed (e :: es)
     | [] =>

@@ -61,7 +61,7 @@ def rulesOf (j : Json) : Rules :=
 
 def judgeOf (s : Server) (j : Json) : Judge :=
   { clock := s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip")
-    announce := fun n => s.send (Json.mkObj [("at", jnat n)]) }
+    announce := announcer s j }
 
 def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
   let withConstants := boolField j "constants"

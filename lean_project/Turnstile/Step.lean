@@ -63,6 +63,11 @@ def Server.send (s : Server) (j : Json) : IO Unit := do
   s.out.putStr (s.nonce ++ j.compress ++ "\n")
   s.out.flush
 
+/-- Tells the client the number of each part of a command before it begins, where it asks for that: a part that ends the process can
+be left out then. -/
+def announcer (s : Server) (j : Json) : Nat → IO Unit :=
+  if boolField j "tell" then fun n => s.send (Json.mkObj [("at", jnat n)]) else fun _ => return ()
+
 def containsSub (s sub : String) : Bool := lengthOf (s.splitOn sub) > 1
 
 /-- Keywords that run code, read files, leave a hole, or lift a limit. The audit does not rely on this list: it keeps a

@@ -97,7 +97,9 @@ partial def elabWatched (m : Manner) (number : Nat) (ictx : Parser.InputContext)
 def behindBlanks (ictx : Parser.InputContext) (s : Frontend.State) : Parser.ModuleParserState :=
   let p := Parser.whitespace.run ictx (parserContext s.commandState) {}
     { Parser.mkParserState ictx.inputString with pos := s.parserState.pos }
-  { s.parserState with pos := p.pos }
+  match p.errorMsg with
+  | some _ => s.parserState -- a comment that never ends: the parser says so
+  | none => { s.parserState with pos := p.pos }
 
 /-- Elaborate every command that is left, and give each to `each`. Lean's own loop would drop the parser's messages and each command's
 first environment. -/

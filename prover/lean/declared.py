@@ -48,8 +48,6 @@ class Command(msgspec.Struct, frozen=True):
     line: int
     kind: str
     """Of its syntax, behind all `… in`."""
-    syntax: bool
-    """Whether it defines syntax, as `notation` and `macro` do."""
     heads: tuple[Head, ...]
     nothing: tuple[Head, ...]
     """Heads of which there is no constant."""
@@ -65,6 +63,9 @@ class Command(msgspec.Struct, frozen=True):
     """Why it was not elaborated to its end; empty: it was."""
     types: tuple[str, ...] = ()
     """Of `written` and then `examples`, for people, where they were asked for."""
+
+    syntax: bool = False
+    """Whether it defines syntax, as `notation` and `macro` do."""
 
     def type_of(self, name: NameParts) -> str:
         """The type of something that it declares, for people; empty: unknown."""

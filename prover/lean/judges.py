@@ -126,9 +126,12 @@ class Judges:
     async def check(self, cmd: str, **fields: Any) -> dict[str, Any]:
         """The checker's answer. A declaration that ends it is left out."""
 
+        # Of one theorem no part can be left out.
+        tell = len(fields.get("obligations", ())) + len(fields.get("added", ())) > 1
+
         async def ask(skip: Sequence[int]) -> dict[str, Any]:
             server = await self._role("checker", tuple(fields["imports"]))
-            return await server.command(cmd, skip=skip, ms=int(self.limits.seconds * 1000), **fields)
+            return await server.command(cmd, skip=skip, ms=int(self.limits.seconds * 1000), tell=tell, **fields)
 
         async with self._locks["checker"]:
             answer, _ = await _leaving_out(ask)
@@ -180,7 +183,7 @@ class Judges:
             return _inert(await self.declare(server, place, {**text, "inert": True}))
 
     async def declare(self, server: LeanServer, place: Place, text: dict[str, Any]) -> Report:
-        fields = {**self._bounds, "ms": int(self.limits.seconds * 1000), **place.fields(), **text}
+        fields = {**self._bounds, "ms": int(self.limits.seconds * 1000), "tell": text.get("trees", False), **place.fields(), **text}
 
         async def ask(skip: Sequence[int]) -> Report:
             answer = await server.command("declare", skip=skip, **fields)
