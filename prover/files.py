@@ -27,19 +27,28 @@ def open_file(path: Path) -> BinaryIO:
 
     Raises UserError for anything else: a pipe or a device may have no end, and opening a pipe waits for a writer.
     """
+    check_regular(path)  # opening a device may have an effect
     try:
-        _must_be_file(path, os.stat(path).st_mode)  # to open a device may do something to it
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError) as e:  # ValueError: a NUL in the path
-        raise UserError(f"{path}: {getattr(e, 'strerror', None) or e}") from None
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror or e}") from None
     try:
         _must_be_file(path, os.fstat(file.fileno()).st_mode)
     except BaseException:
         file.close()
         raise
     return file
+
+
+def check_regular(path: Path) -> None:
+    """Raise UserError unless `path` is a regular file or a link to one. The file is not opened."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError) as e:  # ValueError: a NUL in the path
+        raise UserError(f"{path}: {getattr(e, 'strerror', None) or e}") from None
+    _must_be_file(path, mode)
 
 
 def _must_be_file(path: Path, mode: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from prover.files import open_file
+from prover.files import check_regular
 from prover.lean.theorem import Theorem
 from rl.config import FORMAT
 
@@ -83,7 +83,9 @@ class Ledger:
         if readonly and not path.exists():
             raise UserError(f"{path}: no ledger here; is this a run folder?")
         if path.exists():
-            open_file(path).close()  # SQLite would wait for a pipe
+            # SQLite would wait for a pipe. The file must not be opened here: closing it would drop the locks that SQLite holds
+            # for other connections of this process.
+            check_regular(path)
         try:
             target = f"{path.absolute().as_uri()}?mode=ro" if readonly else str(path)
             self._db = sqlite3.connect(target, uri=readonly, timeout=30)
