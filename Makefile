@@ -92,6 +92,7 @@ browser:
 lint: $(VENV)/.done
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 bench: lean
 	@$(BIN)/turnstile bench lean

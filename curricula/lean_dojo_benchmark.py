@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from prover.errors import UserError
-from prover.lean.lean_dojo_environment import lean_dojo_theorem
+from prover.lean.leandojo.environment import lean_dojo_theorem
 from prover.lean.source import find_theorem
 from prover.lean.text import read
 from prover.lean.theorem import Theorem

@@ -112,14 +112,14 @@ def read_set(path: Path) -> TheoremSet:
 
 
 def open_set(chosen: TheoremSet) -> list[Theorem]:
-    """Its theorems. Not for Lean files, whose tasks Lean itself finds (see curricula.lean_file) one file at a time."""
+    """Its theorems. Not for Lean files, whose tasks Lean itself finds (see prover.lean.sorries) one file at a time."""
     if chosen.kind == "library":
         from prover.premises.index import library_index
 
         return _library(library_index(), chosen)
     if chosen.kind == "lean":
         return [t for f in chosen.files for t in lean_theorems(chosen.path_of(f))]
-    from curricula.jsonl import load_jsonl
+    from prover.solve.jsonl_theorems import load_jsonl
 
     return [t for f in chosen.files for t in load_jsonl(chosen.path_of(f), chosen.imports)][: chosen.limit]
 
@@ -133,14 +133,14 @@ def _library(index: LibraryIndex, chosen: TheoremSet) -> list[Theorem]:
 
 def lean_theorems(path: Path) -> list[Theorem]:
     """The theorems of a file of a plain kind: each `theorem NAME STATEMENT := by sorry`, needing only what is `open`ed or
-    defined before the first. For other files see curricula.lean_file."""
+    defined before the first. For other files see prover.lean.sorries."""
     text = read(path)
     body = text.body
     starts = [i for w, i in code_words(body) if w == "theorem"]
     context = _commands_only(body[: starts[0]]) if starts else ""
     found = []
     for start, stop in zip(starts, [*starts[1:], len(body)], strict=True):
-        from curricula.jsonl import theorem_of_row
+        from prover.solve.jsonl_theorems import theorem_of_row
 
         line = body.count("\n", 0, start) + 1
         declared = body[start:stop]

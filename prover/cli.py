@@ -1,12 +1,15 @@
-"""The `turnstile` command: finds the subcommand, runs it, and turns what goes wrong into one line and an exit code.
+"""The `turnstile` command: finds the subcommand, runs it, and turns errors into one line and an exit code.
 
-Exit codes: 0 all well; 1 done, and something is not proved or not verified; 2 bad input or a missing part; 130 Ctrl-C.
+Exit codes: 0 success; 1 done, and something is not proved or not verified; 2 bad input or a missing part; 3 an internal fault;
+130 Ctrl-C. Subcommands are entry points of the group `turnstile.commands`: functions that tyro can call, or that take the rest
+of the command line as one argument `args`, and that return the exit code.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
+import functools
+import inspect
 import io
 import os
 import re
@@ -14,46 +17,32 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from prover.commands.output import one_line, say
+from prover import logs, plugins
+from prover.console import one_line, say
 from prover.errors import UserError
 
-_TYPED = {
-    "doctor": ("prover.commands.doctor", "what is installed here, what is missing, and what to do about it"),
-    "verify": ("prover.commands.verify", "judge proofs: a .lean file, a run, a statement and proof, or a .jsonl file"),
-    "prove": ("prover.commands.prove", "find proofs: for every sorry of a .lean file, a .jsonl file, a library module"),
-    "tune": ("prover.commands.tune", "train a model folder on (goal, tactic) pairs: a run's warm start"),
-    "sets": ("prover.commands.sets", "theorem sets: sizes, splits, Lean version, licence"),
-}
-"""Commands whose module has a function of the same name, typed for tyro, that returns the exit code."""
-_LATER = {
-    "bench": ("prover.commands.bench", "measure: lean, search, premises, batch, model, fleet"),
-    "train": ("rl.cli", "learn to prove, from a config"),
-    "eval": ("rl.cli", "measure a prover on a theorem set"),
-    "ablate": ("rl.cli", "train with one part changed at a time, and compare"),
-    "report": ("rl.cli", "a page about a run or a batch"),
-}
-"""Commands whose module has a function of the same name that takes the rest of the command line."""
+COMMANDS = "turnstile.commands"
+LOG_HELP = "--log-level debug|info|warning|error and --log-json work with every command."
 
 
 def usage() -> str:
-    rows = [f"  {name:<8} {text}" for name, (_, text) in {**_TYPED, **_LATER}.items()]
-    return "\n".join(
-        [
-            "usage: turnstile COMMAND …",
-            "",
-            *rows,
-            "",
-            "`turnstile COMMAND --help` explains one. Every command has --json: one JSON document on standard output.",
-            "Exit codes: 0 all well; 1 done, and something is not proved or verified; 2 bad input or a missing part.",
-        ]
-    )
+    rows = [f"  {name:<8} {plugins.summary(point)}" for name, point in plugins.registered(COMMANDS).items()]
+    return "\n".join([
+        "usage: turnstile COMMAND …",
+        "",
+        *rows,
+        "",
+        "`turnstile COMMAND --help` explains a command. Every command has --json: one JSON document on standard output.",
+        LOG_HELP,
+        "Exit codes: 0 success; 1 done, and something is not proved or verified; 2 bad input or a missing part; 3 internal fault.",
+    ])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run and exit."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = run(args)
+        code = run(_logging(args))
         sys.stdout.flush()
     except BrokenPipeError:  # `| head`: nobody reads on
         with contextlib.suppress(OSError):
@@ -65,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("TURNSTILE_DEBUG"):
             raise
-        say(f"turnstile: {_explain(error)}")
-        code = 2
+        message, code = _explain(error)
+        say(f"turnstile: {message}")
     sys.exit(code)
 
 
@@ -82,24 +71,29 @@ def run(args: list[str]) -> int:
             print(f"turnstile {metadata.version('turnstile-prover')}")
         return 0
     if not args:
-        raise UserError(f"say a command: {', '.join([*_TYPED, *_LATER])}; `turnstile --help` explains them")
-    name, rest = args[0], args[1:]
-    if name in _LATER:
-        return int(_function(_LATER[name][0], name)(rest) or 0)
-    if name not in _TYPED:
-        raise UserError(f"{name!r} is no command; there are {', '.join([*_TYPED, *_LATER])}")
-    return typed(_function(_TYPED[name][0], name), name, rest)
+        raise UserError(f"name a command: {', '.join(plugins.registered(COMMANDS))}; `turnstile --help` explains them")
+    function = plugins.load(COMMANDS, args[0])
+    if list(inspect.signature(function).parameters) == ["args"]:
+        return int(function(args[1:]) or 0)
+    return typed(function, args[0], args[1:])
 
 
-def _function(module: str, name: str) -> Callable[..., Any]:
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`{name}` needs the Python module {error.name}, which is not installed: `turnstile doctor` says more"
-        ) from None
-    except AttributeError:
-        raise UserError(f"`{name}` is not part of this installation ({module} has none)") from None
+def _logging(args: list[str]) -> list[str]:
+    """Set up logging as the command line says, and give the rest of it."""
+    rest: list[str] = []
+    level, as_json = None, False
+    given = iter(args)
+    for arg in given:
+        if arg == "--log-json":
+            as_json = True
+        elif arg == "--log-level" or arg.startswith("--log-level="):
+            level = arg.partition("=")[2] or next(given, "")
+            if level not in logs.LEVELS:
+                raise UserError(f"--log-level {level}: choose one of {', '.join(logs.LEVELS)}")
+        else:
+            rest.append(arg)
+    logs.configure(logs.LogSettings(level or "info", as_json), explicit=level is not None)
+    return rest
 
 
 def typed(function: Callable[..., int], name: str, args: list[str]) -> int:
@@ -120,7 +114,6 @@ def typed(function: Callable[..., int], name: str, args: list[str]) -> int:
 
 def _deferred(function: Callable[..., int]) -> Callable[..., Callable[[], int]]:
     """The same signature, but calling it only remembers the arguments: the command runs outside of tyro."""
-    import functools
 
     @functools.wraps(function)
     def remember(*args: Any, **kwargs: Any) -> Callable[[], int]:
@@ -138,16 +131,18 @@ def _parse_error(page: str, name: str) -> str:
     return f"{one_line(' '.join(lines[:4]), 300)} (`turnstile {name} --help` lists the options)"
 
 
-def _explain(error: Exception) -> str:
-    if isinstance(error, UserError):
-        return one_line(str(error))
-    if type(error).__name__ in ("LeanError", "LeanDied"):  # by name: importing Lean's part here would slow every start
-        return one_line(str(error))
+def _explain(error: Exception) -> tuple[str, int]:
+    """A line for people, and the exit code."""
+    # Lean's errors are known by name: importing them would slow every start.
+    if isinstance(error, UserError) or type(error).__name__ in ("LeanError", "LeanDied"):
+        return one_line(str(error)), 2
     if isinstance(error, MemoryError):
-        return "out of memory"
+        return "out of memory", 2
     if isinstance(error, OSError) and error.strerror:
-        return one_line(f"{error.filename or 'system'}: {error.strerror}")
-    return one_line(f"internal error: {type(error).__name__}: {error} (TURNSTILE_DEBUG=1 shows where)")
+        return one_line(f"{error.filename or 'system'}: {error.strerror}"), 2
+    file = logs.fault(error)
+    where = f"the traceback is in {file}" if file else "TURNSTILE_DEBUG=1 shows the traceback"
+    return f"{one_line(f'internal error: {type(error).__name__}: {error}')} ({where})", 3
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prover.commands.output import one_line
+from prover.console import one_line
 from prover.errors import UserError
 from prover.files import read_lines
 

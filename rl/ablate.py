@@ -14,10 +14,10 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.files import write_whole
-from prover.intervals import wilson_over_seeds
+from prover.solve.ledger import Ledger
 from rl import config as config_module
-from rl.contestant import BASELINES
-from rl.ledger import Ledger
+from rl.checkpoint import BASELINES
+from rl.metrics.intervals import wilson_over_seeds
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),

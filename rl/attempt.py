@@ -14,16 +14,17 @@ from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Query, Suggestion
+from prover.models.inference_client import SharedModel
 from prover.models.mixture import EXPLORER_WEIGHT, explored
-from prover.models.portfolio import Portfolio
+from prover.models.tactic_templates import Portfolio
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource, trained_source
-from prover.search import Budget, Search, SearchConfig, checker, written
+from prover.search import Budget, Search, SearchConfig, checker
 from prover.search.graph import SOLVED, Graph
+from prover.search.script import written
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
-from rl.shared_model import SharedModel
 
 OPENINGS = 3
 """So many Lean processes may die while a theorem is opened before that is an error of the theorem."""
@@ -75,7 +76,7 @@ class Found:
     reason: str = ""
     examples: list[Any] = field(default_factory=list)
     stats: dict[str, Any] = field(default_factory=dict)
-    """What the round's metrics are computed from (rl/metrics.py)."""
+    """What the round's metrics are computed from (rl/metrics/compute.py)."""
     model_version: int = 0
     rollouts: list[dict[str, Any]] = field(default_factory=list)
     """`script` (None unless it claims a proof), `decisions` of (state, premises, tactic, logprob), `ended`, `closed`."""

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from curricula.matchmaker import MatchConfig
+from curricula.sampler import MatchConfig
 from prover.errors import UserError
 from prover.files import MAX_SETTINGS_BYTES, read_file
 from prover.lean.steps import SEARCH_HEARTBEATS
-from prover.models.backend import ServeConfig
+from prover.models.backends.serve import ServeConfig
 from prover.models.mixture import EXPLORER_WEIGHT
+from prover.solve.ledger import FORMAT
 from rl.rewards import RewardsConfig
 from rl.rewards import check as check_rewards
 
@@ -25,8 +26,6 @@ LEAST_PROMPT = 16
 """Tokens in which something of a goal can be shown."""
 MOST_PREMISES = 16
 """Slot tokens of a vocabulary."""
-FORMAT = 1
-"""Version of a run folder's layout: a folder with another one is refused."""
 
 
 @dataclass(frozen=True)

@@ -14,26 +14,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prover.crew import audited
 from prover.errors import UserError
-from prover.intervals import wilson_over_seeds
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.theorem import Theorem
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.fresh_names import FreshNames
-from prover.models.portfolio import Explorer
+from prover.models.inference_client import SharedModel
 from prover.models.ranker import TacticRanker
+from prover.models.tactic_templates import Explorer
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource
 from prover.search import SearchConfig
-from rl import measure
+from prover.solve.executor import audited
+from prover.solve.ledger import Attempt, Ledger
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
-from rl.contestant import Contestant, digest
-from rl.ledger import Attempt, Ledger
-from rl.shared_model import SharedModel
+from rl.checkpoint import Contestant, digest
+from rl.metrics import curves
+from rl.metrics.intervals import wilson_over_seeds
 
 CHANCES = 2
 """Attempts at a theorem before an error is the result."""
@@ -238,13 +238,13 @@ async def _judged(phase: str, task: Task, bench: Workbench, auditor: Auditor, le
 
 
 def summary(ledger: Ledger, test: Test, prover: Contestant, seeds: Sequence[int]) -> dict[str, Any]:
-    """The figures of an evaluation, from the ledger: by seed as `measure.summarise`, and together over the seeds."""
+    """The figures of an evaluation, from the ledger: by seed as `curves.summarise`, and together over the seeds."""
     by_seed = {s: list(ledger.attempts(phase_of(test, prover, s))) for s in seeds}
     return {
         "key": key_of(test, prover),
         "prover": asdict(prover),
         "test": asdict(test),
-        "by_seed": {str(s): measure.summarise(a, test.lean_calls, test.count) for s, a in by_seed.items()},
+        "by_seed": {str(s): curves.summarise(a, test.lean_calls, test.count) for s, a in by_seed.items()},
         "all": together(list(by_seed.values()), test),
     }
 
@@ -262,7 +262,7 @@ def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]
         if a.outcome == "proved":
             solving[a.theorem.name].append(a.calls_to_solve or 0)
     curve = {}
-    for budget in measure.budgets(test.lean_calls):
+    for budget in curves.budgets(test.lean_calls):
         counts = [sum(c <= budget for c in calls) for calls in solving.values()]
         low, high = wilson_over_seeds(counts, len(by_seed))
         curve[str(budget)] = {"rate": sum(counts) / (test.count * len(by_seed)), "low": low, "high": high}
@@ -300,7 +300,7 @@ def results(ledger: Ledger) -> list[dict[str, Any]]:
 
 def comparison(test: Test, found: Iterable[dict[str, Any]]) -> list[list[str]]:
     """A table of the results of one test: a header of Lean calls, then `percent [low, high]` for each prover."""
-    budgets = [str(b) for b in measure.budgets(test.lean_calls)]
+    budgets = [str(b) for b in curves.budgets(test.lean_calls)]
     rows = [["% solved, by Lean calls", *budgets]]
     for r in found:
         if r["test"] != asdict(test):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prover.lean.server import statement_source
-from rl.ledger import Attempt
+from prover.solve.ledger import Attempt
 
 
 def proofs_source(proofs: Iterable[Attempt], lean: str) -> str:

@@ -99,7 +99,7 @@ def _check_learning(c: LearnConfig) -> None:
 
 def _check_pretrained(s: ServeConfig) -> None:
     """Whether the model, its template and the lengths go together, as far as they can be known before a download."""
-    from prover.models.backend import template_of
+    from prover.models.backends.serve import template_of
     from prover.models.templates import template_named
 
     answer = 64
@@ -175,7 +175,7 @@ def _download(start: str, parameters: int) -> str:
 
 
 def _placed(s: ServeConfig, gpus_each: float) -> str:
-    """Where Ray puts a copy: as rl/fleet.py does it."""
+    """Where Ray puts a copy: as rl/actors/fleet.py does it."""
     if s.across:
         return f"a placement group of {gpus_each:g} bundles of one GPU, on as few machines as have room, which share the run's folder"
     return f"one actor, its {gpus_each:g} GPUs on one machine" if gpus_each > 1 else "one actor"

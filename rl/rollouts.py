@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prover.lean.memo import SharedAnswers
+from prover.lean.answer_cache import SharedAnswers
 from prover.lean.theorem import ProofNode, ProofState, renamed_in
 from prover.models.base import Query
 

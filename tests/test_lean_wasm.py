@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from prover.errors import UserError
-from prover.lean.install import node_path
-from prover.lean.wasm import TrimError, _Reader, _signed, _unsigned, trim
+from prover.lean.embedded.install import node_path
+from prover.lean.embedded.wasm import TrimError, _Reader, _signed, _unsigned, trim
 
 
 def section(number: int, *items: bytes) -> bytes:

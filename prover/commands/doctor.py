@@ -1,4 +1,4 @@
-"""`turnstile doctor`: what is installed here, what is missing, and what to do about it."""
+"""Show what is installed here, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from prover.commands.output import answer
+from prover.console import answer
 from prover.errors import UserError
 
 
@@ -72,9 +72,9 @@ def _table(checks: list[Check], fields: dict[str, Any]) -> None:
 
 def _lean() -> tuple[Check, dict[str, Any]]:
     """The Lean that commands would use. Installs nothing: that is what the first use of Lean does."""
-    from prover.lean import install
-    from prover.lean.attempts import tried
+    from prover.lean.embedded import install
     from prover.lean.runtime import TOOLCHAIN, find_runtime, native_lean, version_drift
+    from prover.lean.sandbox.probes import tried
 
     wanted = os.environ.get("TURNSTILE_LEAN")
     native = None if wanted == "embedded" else native_lean()
@@ -102,13 +102,13 @@ def _lean() -> tuple[Check, dict[str, Any]]:
 
 def _kernel(version: str | None) -> list[Check]:
     """The kernel that judges, and its publicly known weaknesses that stay open."""
-    from prover.lean.kernels import kernel_name, kernel_todo
+    from prover.lean.checkers.known_holes import kernel_name, kernel_todo
 
     return [Check("kernel", True, kernel_name(version), kernel_todo(version))] if version else []
 
 
 def _nanoda() -> Check:
-    from prover.lean.nanoda import find_nanoda
+    from prover.lean.checkers.nanoda import find_nanoda
 
     try:
         nanoda = find_nanoda()
@@ -124,7 +124,7 @@ def _python() -> Check:
 
 
 def _node() -> Check:
-    from prover.lean.install import node_path
+    from prover.lean.embedded.install import node_path
 
     try:
         node = node_path()
@@ -147,7 +147,7 @@ def _packages() -> list[Check]:
 
 
 def _cache() -> Check:
-    from prover.lean.install import cache_dir
+    from prover.lean.embedded.install import cache_dir
 
     folder = cache_dir()
     size = _size(folder)
@@ -169,7 +169,7 @@ def _size(folder: Path) -> int:
 
 
 def _disk() -> Check:
-    from prover.lean.install import cache_dir
+    from prover.lean.embedded.install import cache_dir
 
     folder = cache_dir()
     existing = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))

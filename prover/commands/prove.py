@@ -1,26 +1,32 @@
-"""`turnstile prove`: theorems in, audited proofs out."""
+"""Find proofs: for the sorries of a .lean file or project, a .jsonl file, or a theorem set."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from prover.commands.batch import Settings, workers_for
-from prover.commands.lean_file import prove_file, write_over
-from prover.commands.output import answer, plain, say
-from prover.commands.results import Results
-from prover.commands.theorems import prove_theorems
+from prover import plugins
+from prover.console import answer, plain, say
 from prover.errors import UserError
 from prover.files import check_writable, read_file, write_whole
 from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
 from prover.lean.text import MAX_BYTES, LeanText, read
 from prover.lean.theorem import Theorem
-from prover.policies import provers_named
 from prover.search import Budget
+from prover.solve.batch import prove_theorems
+from prover.solve.jsonl_theorems import load_jsonl
+from prover.solve.lean_file import prove_file, write_over
+from prover.solve.policies import provers_named
+from prover.solve.results import Results
+from prover.solve.session import Settings, workers_for
+
+THEOREMS = "turnstile.theorems"
+"""Group of entry points: functions from (text after the prefix, or path; --sources) to a file's text or theorems."""
 
 
 def prove(
@@ -99,7 +105,7 @@ def prove(
     if name != "statement" and statement is None:
         raise UserError("--name goes with --statement")
     if ray is not None:
-        from prover.cluster import check_reachable
+        from prover.solve.ray_executor import check_reachable
 
         check_reachable(ray)
     _distinct(target, out, results, tree)
@@ -175,13 +181,13 @@ def prove(
 
 def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
     """Raise UserError where one file would be written over another. A .lean file may be filled in its place."""
-    taken = {Path(target).resolve(): "the input"} if target is not None else {}
-    if target is not None and target.endswith(".lean") and out is not None and out.resolve() in taken:
+    taken = {os.path.realpath(target): "the input"} if target is not None else {}
+    if target is not None and target.endswith(".lean") and out is not None and os.path.realpath(out) in taken:
         taken = {}
     for option, path in (("--out", out), ("--results", results), ("--tree", tree)):
         if path is None:
             continue
-        if (other := taken.setdefault(path.resolve(), option)) != option:
+        if (other := taken.setdefault(os.path.realpath(path), option)) != option:
             raise UserError(f"{option} {path}: is {other}, too, and would be written over: name another file")
 
 
@@ -202,7 +208,7 @@ def _project(
     folder: Path, settings: Settings, out: Path | None, in_place: bool, results: Path | None, resume: bool,
     not_for_files: list[bool], json: bool,
 ) -> int:  # fmt: skip
-    from prover.commands.lake import project_files, prove_project
+    from prover.solve.project import project_files, prove_project
 
     if not is_project(folder):
         raise UserError(f"{folder}: is a folder without a lakefile; name a .lean or .jsonl file in it")
@@ -276,38 +282,28 @@ def _input(
     target: str | None, statement: str | None, name: str, imports: tuple[str, ...], sources: Path | None
 ) -> tuple[LeanText | None, list[Theorem]]:
     if statement is not None:
-        from prover.commands.verify import theorem_of
+        from prover.solve.statements import theorem_of
 
         return None, [theorem_of({"name": name, "statement": statement}, "--statement", imports)]
     assert target is not None
-    if target.startswith("set:"):
-        from curricula.sets import load_set, open_set
-
-        chosen = load_set(target.removeprefix("set:"))
-        if chosen.kind == "lean" and len(chosen.files) == 1:
-            return read(chosen.path_of(chosen.files[0])), []
-        return None, open_set(chosen)
-    if target.startswith("library:"):
-        from curricula.library import module_theorems
-        from prover.premises.index import library_index
-
-        return None, module_theorems(library_index(), target.removeprefix("library:"))
+    prefix, _, rest = target.partition(":")
     path = Path(target)
-    if path.suffix == ".json" and path.exists():
-        from curricula.lean_dojo_benchmark import checkout_theorems
-
-        if sources is None:
-            raise UserError(f"{target}: name a checkout of the repository that it is about with --sources FOLDER")
-        return None, checkout_theorems(path, sources)
+    sources_of = plugins.registered(THEOREMS)
+    if rest and prefix in sources_of and not os.path.lexists(path):
+        return _told_apart(plugins.load(THEOREMS, prefix)(rest, sources))
     if path.suffix == ".jsonl":
-        from curricula.jsonl import load_jsonl
-
         return None, load_jsonl(path, imports)
     if path.suffix == ".lean":
         return read(path), []
-    if not path.exists():
+    if not os.path.lexists(path):
         raise UserError(f"{target}: no such file")
+    if path.suffix[1:] in sources_of:
+        return _told_apart(plugins.load(THEOREMS, path.suffix[1:])(target, sources))
     raise UserError(f"{target}: neither .lean nor .jsonl nor .json")
+
+
+def _told_apart(found: LeanText | list[Theorem]) -> tuple[LeanText | None, list[Theorem]]:
+    return (None, found) if isinstance(found, list) else (found, [])
 
 
 def _fingerprint(text: LeanText | None, theorems: list[Theorem]) -> str:

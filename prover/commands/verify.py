@@ -1,38 +1,22 @@
-"""`turnstile verify`: judge proofs again, in fresh Lean processes, from their source."""
+"""Judge proofs: a .lean file, a project, a run, a statement and its proof, or a .jsonl file."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from prover.commands.output import answer, one_line, plain, say
+from prover.console import answer, plain, say
 from prover.errors import UserError
-from prover.jsonl import jsonl_rows
-from prover.lean.audit import Auditor, Judgement, Source
-from prover.lean.judges import died
-from prover.lean.nanoda import Nanoda, find_nanoda
-from prover.lean.project import Imports, Project, imports_of, is_project, project_of
-from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import LeanText, code_words, parse, read
-from prover.lean.theorem import Theorem, Verdict
-
-AT_ONCE = 4
-"""Proofs with the audit at a time: enough to keep its three processes busy."""
-
-
-class Claim(NamedTuple):
-    """A theorem and what is said to prove it."""
-
-    name: str
-    """What whoever asks calls it: the verdict's name, where Lean's may need « and »."""
-    theorem: Theorem
-    script: str
+from prover.lean.audit import Auditor
+from prover.lean.checkers.nanoda import Nanoda, find_nanoda
+from prover.lean.project import is_project
+from prover.lean.theorem import Verdict
+from prover.solve.judge import Claim, jsonl_proofs, judged, judged_files, run_proofs
+from prover.solve.statements import script_of, theorem_of
 
 
 def verify(
@@ -85,94 +69,6 @@ def verify(
     return asyncio.run(_proofs(claims, json, second))
 
 
-def script_of(proof: str) -> str:
-    """The tactic script of a proof written as tactics, as `by …`, or as `:= …`."""
-    text = proof.replace("\r\n", "\n").rstrip()
-    bare = text.lstrip()
-    if bare.startswith(":="):
-        text = bare = bare[2:].lstrip()
-        if not bare.startswith("by") or bare[2:3].isalnum():
-            return f"exact (\n{text})" if "\n" in text else f"exact ({text})"
-    if bare.startswith("by") and not (bare[2:3].isalnum() or bare[2:3] in ("_", "'", ".")):
-        at = text.index("by")
-        text = " " * at + "  " + text[at + 2 :]  # columns stay as they were
-    lines = text.split("\n")
-    while lines and not lines[0].strip():
-        lines.pop(0)
-    common = min((len(x) - len(x.lstrip(" ")) for x in lines if x.strip()), default=0)
-    return "\n".join(x[common:] for x in lines)
-
-
-def theorem_of(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> Theorem:
-    """The theorem of a JSON object with name, statement, and optionally imports and context."""
-    for field in ("name", "statement"):
-        if not isinstance(row.get(field), str) or not row[field].strip():
-            raise UserError(f"{where}: `{field}` must be a text that is not empty")
-    own = row.get("imports")
-    if own is not None and (not isinstance(own, list) or not all(isinstance(x, str) and x for x in own)):
-        raise UserError(f"{where}: `imports` must be a list of module names")
-    context = row.get("context") or ""
-    if not isinstance(context, str):
-        raise UserError(f"{where}: `context` must be Lean source as a text")
-    name = row["name"].strip()
-    statement = row["statement"].strip()
-    used = tuple(dict.fromkeys(["Init", *(own or imports)]))
-    return Theorem(lean_name(name, where), statement, imports=used, context=context, source=where)
-
-
-def lean_name(name: str, where: str = "name") -> str:
-    """A name that Lean accepts: parts that are no identifiers go between « and ». Raises UserError where that cannot be."""
-    # A part that comes with its marks has them around all of it: a name must not be able to say more than a name.
-    parts = re.findall(r"«[^«»\n\r]+»|[^.«»\n\r]+", name)
-    if ".".join(parts) == name:
-        return ".".join(p if p.startswith("«") or _is_identifier(p) else f"«{p}»" for p in parts)
-    if re.search(r"[«»\n\r]", name):
-        raise UserError(f"{where}: `name` is none that Lean could have: « and » go around whole parts, and it is one line")
-    return f"«{name}»"
-
-
-_RESERVED_WORDS = """
-abbrev assume at attribute axiom by calc class def deriving do else end example export extends finally for forall from fun
-have if import in include inductive infix infixl infixr instance let local macro match mut mutual namespace noncomputable
-notation nomatch nofun obtain omit open opaque partial postfix prefix private protected public rec return scoped section
-set_option show sorry structure suffices syntax then theorem this universe unsafe until variable where while with Prop Sort Type
-"""
-_RESERVED = frozenset(_RESERVED_WORDS.split())
-"""Words that Lean reads as something else than a name."""
-
-
-def _is_identifier(part: str) -> bool:
-    words = list(code_words(part))
-    return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED
-
-
-def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[Claim]:
-    """The claim of every line. Raises UserError, naming the line, before anything is judged."""
-    empty = True
-    for row, where in jsonl_rows(path):
-        empty = False
-        if not isinstance(row.get("proof"), str):
-            raise UserError(f"{where}: `proof` must be a text")
-        theorem = theorem_of(row, where, imports)
-        yield Claim(row["name"], theorem, script_of(row["proof"]))
-    if empty:
-        raise UserError(f"{path}: has no lines to verify")
-
-
-def run_proofs(folder: Path) -> Iterator[Claim]:
-    """Every proof that a run claims."""
-    ledger = folder / "ledger.sqlite"
-    if not ledger.exists():
-        raise UserError(f"{folder}: not a run: it has no ledger.sqlite")
-    try:
-        from rl.ledger import Ledger
-    except ModuleNotFoundError as error:
-        raise UserError(f"reading a run needs the Python module {error.name}: `turnstile doctor` says more") from None
-    book = Ledger.open(ledger, readonly=True)
-    for theorem, script in book.claims():
-        yield Claim(theorem.name, theorem, script)
-
-
 def verdict_line(verdict: Verdict) -> dict[str, Any]:
     """What `--json` prints for a verdict."""
     return {
@@ -220,41 +116,6 @@ def _judges(auditor: Auditor) -> str:
     return f"{auditor.runtime.name} and {auditor.kernel.name}"
 
 
-async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Verdict]:
-    """A verdict for each claim, in order, a few at a time."""
-    waiting: list[asyncio.Task[Verdict]] = []
-    source = iter(claims)
-
-    async def judge(claim: Claim) -> Verdict:
-        return replace(await auditor.audit(claim.theorem, claim.script), name=claim.name)
-
-    try:
-        while True:
-            while len(waiting) < AT_ONCE and (claim := next(source, None)) is not None:
-                waiting.append(asyncio.create_task(judge(claim)))
-            if not waiting:
-                return
-            yield await waiting.pop(0)
-    finally:
-        for task in waiting:
-            task.cancel()
-
-
-def _beside(target: Path, against: Path | None) -> list[tuple[LeanText, LeanText | None]]:
-    """(what is to be judged, what it is to be compared with) for a file, or for every file of a project."""
-    if not target.is_dir():
-        return [(read(target), read(against) if against is not None else None)]
-    if against is not None and not is_project(against):
-        raise UserError(f"{against}: is no Lake project to compare {target} with")
-    paths = {path.relative_to(target): path for path in Project(target).files()}
-    if not paths:
-        raise UserError(f"{target}: has no .lean file of its own to verify")
-    asked = {path.relative_to(against): path for path in Project(against).files()} if against is not None else {}
-    pairs = [(read(path), read(asked[name]) if name in asked else None) for name, path in paths.items()]
-    # A file that is left out declares nothing of what is asked for.
-    return pairs + [(parse(b"", str(target / name)), read(path)) for name, path in asked.items() if name not in paths]
-
-
 async def _files(
     target: Path, against: Path | None, imports: Sequence[str], json: bool, every: bool, second: Nanoda | None
 ) -> int:
@@ -269,60 +130,6 @@ async def _files(
     if not tally.judged:
         raise UserError(f"{target}: declares nothing to verify")
     return tally.finish(json, _judges(auditor))
-
-
-async def judged_files(
-    auditor: Auditor, target: Path, against: Path | None = None, imports: Sequence[str] = ()
-) -> AsyncIterator[Judgement]:
-    """The judgement on a file, or on each file of a project. Raises UserError, before anything is judged where it can."""
-    pairs = _beside(target, against)
-    for text, original in pairs:  # what is not there is said before anything is judged
-        _standing(text, original)
-    for text, original in pairs:
-        yield await _file(auditor, text, original, imports)
-
-
-async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imports: Sequence[str]) -> Judgement:
-    """Verdicts on what a file declares, in its order."""
-    before, reference_before = _standing(text, original)
-    # What is asked for says in which environment it means what it means.
-    modules = tuple(dict.fromkeys([*(before if original is None else reference_before).shipped, *imports]))
-    reference = _source(original, modules, reference_before) if original is not None else None
-    try:
-        return await auditor.judge(_source(text, modules, before), reference)
-    except LeanError as error:
-        raise UserError(explain_import(one_line(str(error)), text.path)) from None
-    except LeanDied as error:
-        return Judgement([Verdict(text.path, "error", died(error), lean=auditor.runtime.name)])
-
-
-def _source(text: LeanText, modules: tuple[str, ...], before: Imports) -> Source:
-    return Source(text.text, modules, text.path, tuple(before.sources()), header=text.imports)
-
-
-def _standing(text: LeanText, original: LeanText | None) -> tuple[Imports, Imports]:
-    """What stands before a file, and before the one that it is compared with. Raises UserError.
-
-    A filled file may lie anywhere: where it is in no project, the original's is meant."""
-    if original is None:
-        before = imports_of(text)
-        return before, before
-    if missing := set(text.imports) - set(original.imports):
-        raise UserError(f"{text.path}: imports {', '.join(sorted(missing))}, which {original.path} does not")
-    home = project_of(Path(original.path))
-    return imports_of(text, project_of(Path(text.path)) or home), imports_of(original, home)
-
-
-def explain_import(message: str, path: Path | str) -> str:
-    """Lean's words about a module that is not there, as something to act on."""
-    for sign in ("unknown module prefix", "object file", "unknown package"):
-        if sign in message:
-            return f"{path}: {message}: this Lean has only Init, Std, Lean and Lake" + (
-                "" if "Mathlib" not in message else "; Mathlib needs native Lean in a Lake project"
-            )
-    if "Unknown constant `_private." in message:
-        return f"{message}: a file that it imports has a private declaration of the same name, which only native Lean keeps apart"
-    return message
 
 
 def _show(verdict: Verdict, json: bool, tally: Tally) -> None:

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prover.lean.checkers.nanoda import Nanoda
 from prover.lean.declared import NameParts, Report, declared, name_of, obligations
 from prover.lean.judges import Judges, Place, died
-from prover.lean.nanoda import Nanoda
 from prover.lean.project import SourceModule
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, Limits, statement_source

@@ -49,7 +49,7 @@ def open_environment(
 
         return LeanPool(size, limits=limits, constants=constants)
     if kind == "lean_dojo":
-        from prover.lean.lean_dojo_environment import LeanDojoEnvironment
+        from prover.lean.leandojo.environment import LeanDojoEnvironment
 
         return LeanDojoEnvironment(size, limits)
     raise UserError(f"environment {kind!r}: choose one of {', '.join(get_args(EnvironmentKind))}")

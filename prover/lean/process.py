@@ -17,7 +17,7 @@ from typing import Any
 from prover.errors import UserError
 from prover.lean import protocol
 from prover.lean.runtime import LeanRuntime
-from prover.lean.seal import Sealing
+from prover.lean.sandbox.seal import Sealing
 from prover.lean.theorem import StepStatus
 
 _OUT_OF_MEMORY = re.compile(r"out of memory|OOM|enlarge memory|heap limit", re.IGNORECASE)

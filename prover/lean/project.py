@@ -202,3 +202,15 @@ def _line_of(text: LeanText, module: str) -> int:
         if word.replace("«", "").replace("»", "") == module:
             return text.text.count("\n", 0, at) + 1
     return 1
+
+
+def explain_import(message: str, path: Path | str) -> str:
+    """Lean's words about a module that is not there, as something to act on."""
+    for sign in ("unknown module prefix", "object file", "unknown package"):
+        if sign in message:
+            return f"{path}: {message}: this Lean has only Init, Std, Lean and Lake" + (
+                "" if "Mathlib" not in message else "; Mathlib needs native Lean in a Lake project"
+            )
+    if "Unknown constant `_private." in message:
+        return f"{message}: a file that it imports has a private declaration of the same name, which only native Lean keeps apart"
+    return message

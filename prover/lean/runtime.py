@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from prover.errors import UserError
-from prover.lean import install, snapshot
-from prover.lean.mend import MEND_VERSION
-from prover.lean.seal import Layer, Seal, layers
+from prover.lean.embedded import install, snapshot
+from prover.lean.embedded.patch import MEND_VERSION
+from prover.lean.sandbox.seal import Layer, Seal, layers
 
 TOOLCHAIN = "4.28.0"
 PARTS = (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from prover.models.base import Policy, Query, Suggestion, tokens
-from prover.models.portfolio import Explorer
+from prover.models.tactic_templates import Explorer
 
 EXPLORER_WEIGHT = 0.5
 """Share of the explorer in a trained prover."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from prover.lean.install import cache_dir
+from prover.lean.embedded.install import cache_dir
 from prover.lean.server import WHOLE_LIBRARY, LeanServer
 
 FORMAT = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from prover.search.questions import parse_questions
+from prover.search.lean_queries import parse_questions
 
 Combine = Literal["min", "product", "sum"]
 

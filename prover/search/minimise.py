@@ -10,7 +10,7 @@ from time import perf_counter
 
 from prover.lean.theorem import Proof, ProofNode, Theorem
 from prover.search.extract import to_script
-from prover.search.written import Check, written
+from prover.search.script import Check, written
 
 CLOSERS: tuple[str, ...] = ("rfl", "trivial", "assumption", "simp", "omega", "decide", "simp_all")
 """Tactics that often finish a goal by themselves, cheapest first."""

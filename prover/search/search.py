@@ -10,15 +10,15 @@ from time import perf_counter
 from prover.lean.theorem import ProofState
 from prover.models.base import Policy, Value
 from prover.search import store
-from prover.search.attempts import Attempts, Environment, Premises
 from prover.search.budget import Budget
 from prover.search.config import SearchConfig
 from prover.search.examples import Example, examples
+from prover.search.expansion import Attempts, Environment, Premises
 from prover.search.extract import proof_tree
 from prover.search.graph import FAILED, OPEN, SOLVED, Graph
 from prover.search.select import Frontier, backup, rule_named
+from prover.search.simulation import Walk, descend, descend_shorter, follow_supports
 from prover.search.stats import SearchOutcome, SearchResult, SearchStats, Tally
-from prover.search.walk import Walk, descend, descend_shorter, follow_supports
 
 
 class Search:

@@ -56,7 +56,7 @@ class LearnerActor:
             return f"{ray.util.get_node_ip_address()}:{s.getsockname()[1]}"
 
     def _learner_config(self) -> Any:
-        from prover.models.learner import LearnerConfig
+        from rl.learner.from_scratch import LearnerConfig
 
         c = self.config.learn
         return LearnerConfig(
@@ -72,10 +72,10 @@ class LearnerActor:
 
     def _make(self, texts: list[str]) -> None:
         """A model from nothing, its vocabulary learned from `texts`."""
-        from prover.models.learner import Learner
         from prover.models.prompt import PromptConfig
         from prover.models.tokenizer import train_tokenizer
         from prover.models.transformer import new_model
+        from rl.learner.from_scratch import Learner
 
         m = self.config.model
         prompt = PromptConfig(
@@ -92,12 +92,12 @@ class LearnerActor:
         """Go on from the newest whole checkpoint; its version, 0 if there is none."""
         import torch
 
-        from prover.models.learner import Learner
         from prover.models.transformer import LanguageModelPolicy
+        from rl.learner.from_scratch import Learner
 
         folders = self._whole()
         if self.config.serve.start:
-            from rl.pretrained import Pretrained
+            from rl.learner.pretrained import Pretrained
 
             self.pretrained = Pretrained(self.config, folders[-1] if folders else self.config.serve.start, self._device())
             self.version = int(folders[-1].name) if folders else 0

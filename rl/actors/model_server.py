@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from prover.models.backend import ServeConfig, open_backend
+from prover.models.backends.serve import ServeConfig, open_backend
 from prover.models.base import Query, Suggestion, ValueEstimate
 
 

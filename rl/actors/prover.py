@@ -7,18 +7,18 @@ from typing import Any
 
 import ray
 
-from prover.crew import audited
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.server import Limits
 from prover.lean.theorem import Theorem, Verdict
-from prover.models.portfolio import Explorer
+from prover.models.inference_client import SharedModel
 from prover.models.ranker import TacticRanker
+from prover.models.tactic_templates import Explorer
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, library_index
+from prover.solve.executor import audited
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
 from rl.config import ProverConfig
-from rl.shared_model import SharedModel
 
 
 class ProverBody:

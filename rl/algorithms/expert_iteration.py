@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from prover.models.learner import PolicyExample, ValueExample
 from prover.models.prompt import steps_bin
 from prover.search.examples import Example
+from rl.learner.from_scratch import PolicyExample, ValueExample
 
 NEGATIVE_VISITS = 8
 """An open goal counts as a negative for the value once so many Lean calls were spent below it."""

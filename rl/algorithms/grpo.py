@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, pstdev
 from typing import Any
 
-from prover.models.learner import PolicyExample
 from prover.search.examples import Example
+from rl.learner.from_scratch import PolicyExample
 
 
 def advantages(rewards: Sequence[float]) -> list[float] | None:

@@ -17,11 +17,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prover.models.learner import ValueExample
 from prover.models.tokenizer import N_BINS
 from prover.search import SearchConfig
 from prover.search.examples import Example
 from rl.algorithms.expert_iteration import NEGATIVE_VISITS
+from rl.learner.from_scratch import ValueExample
 
 
 def targets(examples: Sequence[Example], lambda_: float, discount: float) -> list[float | None]:

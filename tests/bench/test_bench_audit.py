@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prover.bench.audit import ATTACKS, HONEST, bench_audit, expected, file, rows, scripts
+from rl.bench.audit import ATTACKS, HONEST, bench_audit, expected, file, rows, scripts
 
 RATES = ("scripts_per_s", "library_per_s", "rows_own_context_per_s", "rows_one_context_per_s", "files_per_s", "file_verdicts_per_s")
 

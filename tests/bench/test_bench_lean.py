@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prover.bench.lean import bench_lean, expected
+from rl.bench.lean import bench_lean, expected
 
 
 @pytest.mark.lean

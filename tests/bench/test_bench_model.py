@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prover.bench.model import expectations
+from rl.bench.model import expectations
 
 
 def figures(rate: float, update: float, difference: float, compared: int) -> dict:

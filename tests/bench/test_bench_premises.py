@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from prover.bench.premise_record import Result, read, write
-from prover.bench.premises import HELD_OUT_MODULES, _weights, bench_premises, compared, gains, unseen_modules, variants
-from prover.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from prover.errors import UserError
-from prover.intervals import paired_difference
 from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise, library_index
+from rl.bench.premise_record import Result, read, write
+from rl.bench.premises import HELD_OUT_MODULES, _weights, bench_premises, compared, gains, unseen_modules, variants
+from rl.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
+from rl.metrics.intervals import paired_difference
 
 
 @pytest.mark.lean
@@ -49,7 +49,7 @@ def test_a_fault_records_nothing_that_did_not_happen(tmp_path, monkeypatch):
     record = tmp_path / "record.jsonl"
     easy = [Theorem(f"easy{i}", f"(p q : Prop) (h : p) (i : {i} = {i}) : p") for i in range(4)]
     with monkeypatch.context() as m:
-        m.setattr("prover.bench.premises.written", lambda proof, check: 1 / 0)
+        m.setattr("rl.bench.premises.written", lambda proof, check: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bench_premises(library_index(), easy, [], None, (8,), record, only=("no premises",))
     assert not record.exists()

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 
 from curricula.library import library_set
-from prover.bench.answers import Answers
-from prover.bench.curves import Line, curves, table
-from prover.bench.search import Comparison, bench_search
-from prover.bench.variants import variant, variants
 from prover.cli import main
 from prover.errors import UserError
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.models.base import Query
-from prover.models.size import SizeValue
+from prover.models.size_value import SizeValue
 from prover.premises.index import library_index
 from prover.search import RULES, Search, SearchConfig
+from rl.bench.answers import Answers
+from rl.bench.curves import Line, curves, table
+from rl.bench.search import Comparison, bench_search
+from rl.bench.variants import variant, variants
 from tests.search.synthetic import Problem, Tactics, World, problems
 
 BASE = SearchConfig(in_flight=1, model_thread=False)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from prover.gallery import batch_results, gallery
+from prover.pages.gallery import gallery
+from prover.solve.remarks import duplicates
+from prover.solve.results import batch_results, read_results
 from tests.browser.conftest import PHONE, fits
 
 HOSTILE = "</script><img src=x onerror=alert(1)> ⊢ a < b & c"
@@ -51,7 +53,9 @@ def page_of(folder: Path, count: int = 24) -> Path:
     path = folder / "gallery.html"
     found = batch_results(results(folder, count).parent)
     assert found is not None
-    path.write_text(gallery(found))
+    asked, rows = read_results(found)
+    duplicates(rows)
+    path.write_text(gallery("batch", asked, rows))
     return path
 
 

@@ -68,8 +68,8 @@ FILES: dict[str, bytes] = {
 
 CASES: list[tuple[str, list[str], str]] = [
     # (kind, command line, a part of the message)
-    ("no command", [], "say a command"),
-    ("unknown command", ["proof"], "'proof' is no command"),
+    ("no command", [], "name a command"),
+    ("unknown command", ["proof"], "unknown command 'proof'"),
     ("unknown option", ["doctor", "--bogus"], "--bogus"),
     ("option without its value", ["prove", "good.lean", "--budget"], "budget"),
     ("not a number", ["prove", "good.lean", "--budget", "many"], "many"),

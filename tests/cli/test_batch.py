@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from prover.bench import batch
-from prover.commands.results import Results, read_results
 from prover.errors import UserError
-from prover.schedule import FIRST, GROWTH, Schedule
+from prover.solve.budgets import FIRST, GROWTH, Schedule
+from prover.solve.results import Results, read_results
+from rl.bench import batch
 
 ARGUMENTS = ["set:library-train", "--limit", "30", "--workers", "2", "--seed", "3"]
 

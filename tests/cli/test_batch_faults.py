@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from prover.attempt import Found
-from prover.commands.batch import Settings
-from prover.commands.results import Results
-from prover.commands.theorems import AUDITS, Batch
-from prover.crew import Done, Job
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem, Verdict
+from prover.solve.attempt import Found
+from prover.solve.batch import AUDITS, Batch
+from prover.solve.executor import Done, Job
+from prover.solve.results import Results
+from prover.solve.session import Settings
 from tests.models.small_server import Reply, SmallServer, completion
 
 ASKED: dict[str, Any] = {"input": "x"}

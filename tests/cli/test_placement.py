@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prover.placement import placements
+from prover.solve.proof_layout import placements
 
 ONE, TWO = "simp", "intro h\nexact h"
 

@@ -83,10 +83,10 @@ def test_whole_proofs_of_a_server_and_leans_word_on_them(turnstile: Callable, tm
 
 
 def test_a_checkpoint_for_the_rest(theorems: Path, turnstile: Callable, tmp_path: Path) -> None:
-    from prover.models.learner import Learner, LearnerConfig, PolicyExample
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import LanguageModelPolicy, new_model
+    from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample
 
     goal = "n : Nat\n⊢ slow n = n"
     tokenizer = train_tokenizer([goal, TACTIC, "rfl", "simp", "omega"] * 20, 512)

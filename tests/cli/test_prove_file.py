@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from curricula.lean_file import Hole, load_file
-from prover.commands.marks import mark
-from prover.filling import Filler
 from prover.lean.server import LeanServer
+from prover.lean.sorries import Hole, load_file
 from prover.lean.text import code_words, parse
+from prover.solve.fill import Filler
+from prover.solve.marks import mark
 
 pytestmark = pytest.mark.lean
 

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from prover.attempt import Found
-from prover.commands import lake
-from prover.commands.batch import Settings, page_written
-from prover.commands.lean_file import write_over
-from prover.commands.output import plain
-from prover.commands.progress import progress
-from prover.commands.results import Results
+from prover.console import plain
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.project import Imports, Project
 from prover.lean.text import read
+from prover.progress import progress
+from prover.solve import project
+from prover.solve.attempt import Found
+from prover.solve.lean_file import write_over
+from prover.solve.results import Results
+from prover.solve.session import Settings, page_written
 
 ASKED = {"input": "x"}
 
@@ -130,10 +130,10 @@ def test_an_interrupted_project_can_be_gone_on_with(kept: bool, tmp_path: Path, 
         answer = {"interrupted": "B.lean" in text.path, "lean": "", "failure": None, "proved": 1, "total": 1, "tasks": [{"outcome": "proved"}]}
         return answer, b"filled", None
 
-    monkeypatch.setattr(lake, "prove_file", fake)  # the real one is interrupted by a signal
-    monkeypatch.setattr(lake, "use_project", lambda folder: False)
+    monkeypatch.setattr(project, "prove_file", fake)  # the real one is interrupted by a signal
+    monkeypatch.setattr(project, "use_project", lambda folder: False)
     log = Results(tmp_path / "results.jsonl" if kept else None, ASKED, False)
-    document, _ = asyncio.run(lake.prove_project(Project(folder), Settings((), 1, 1, project=True), log, None, True))
+    document, _ = asyncio.run(project.prove_project(Project(folder), Settings((), 1, 1, project=True), log, None, True))
     log.close()
     assert document["interrupted"]
     assert {(folder / f"{n}.lean").read_text() for n in ("A", "B")} == {source if kept else "filled"}
@@ -151,10 +151,10 @@ def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeyp
         return {"interrupted": False, "lean": "", "failure": None, "proved": 0, "total": 0, "tasks": []}, b"", None
 
     def compiled(folder: Path) -> bool:
-        monkeypatch.setattr(lake, "imports_of", lambda text, project: Imports(text.imports))
+        monkeypatch.setattr(project, "imports_of", lambda text, project: Imports(text.imports))
         return True
 
-    monkeypatch.setattr(lake, "prove_file", fake)
-    monkeypatch.setattr(lake, "use_project", compiled)
-    asyncio.run(lake.prove_project(Project(tmp_path), Settings((), 1, 1, project=True), Results(None, ASKED, False), None, False))
+    monkeypatch.setattr(project, "prove_file", fake)
+    monkeypatch.setattr(project, "use_project", compiled)
+    asyncio.run(project.prove_project(Project(tmp_path), Settings((), 1, 1, project=True), Results(None, ASKED, False), None, False))
     assert seen == ["Z.lean", "A.lean"]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from prover.commands.verify import Tally, _show, lean_name, script_of
+from prover.commands.verify import Tally, _show
 from prover.lean.theorem import Verdict
+from prover.solve.statements import lean_name, script_of
 
 PROOFS = [
     ("simp", "simp"),

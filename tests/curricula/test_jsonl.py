@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from curricula.jsonl import load_jsonl, theorem_of_row
+from prover.solve.jsonl_theorems import load_jsonl, theorem_of_row
 
 SHAPES: list[tuple[str, dict[str, Any], tuple[str, str, tuple[str, ...], str]]] = [
     (

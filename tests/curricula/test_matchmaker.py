@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curricula.matchmaker import MatchConfig, Matchmaker, Try
+from curricula.sampler import MatchConfig, Matchmaker, Try
 from prover.lean.theorem import Theorem
 
 THEOREMS = [Theorem(f"t{i}", f": {i} = {i}", source="a" if i % 2 else "b") for i in range(40)]

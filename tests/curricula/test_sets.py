@@ -14,7 +14,7 @@ from prover import cli
 from prover.errors import UserError
 from prover.lean.server import LeanServer
 from prover.lean.text import read
-from prover.negation import negation, split_statement
+from prover.solve.negation import negation, split_statement
 
 
 def test_known_sets_can_be_read() -> None:

@@ -16,7 +16,7 @@ import pytest
 from prover.errors import UserError
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import LeanRuntime
-from prover.lean.seal import Seal
+from prover.lean.sandbox.seal import Seal
 from prover.lean.server import LeanDied, LeanServer, Limits
 from prover.lean.theorem import Theorem
 

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from prover.commands import doctor
-from prover.lean.kernels import WEAKNESSES, kernel_name, kernel_todo, known_weaknesses, open_weaknesses, release
+from prover.lean.checkers.known_holes import (
+    WEAKNESSES,
+    kernel_name,
+    kernel_todo,
+    known_weaknesses,
+    open_weaknesses,
+    release,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "security.md"
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from fake_nanoda import Bad, Reader, digest
 
+from prover.lean.checkers.lean4export import FORMAT, axiom_names, export
 from prover.lean.judges import Place
-from prover.lean.lean4export import FORMAT, axiom_names, export
 
 NAT_SUCC = [
     ["n", "T"],

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from prover.lean.memo import SharedAnswers
+from prover.lean.answer_cache import SharedAnswers
 from prover.lean.theorem import ProofState, StepResult, Theorem
 
 THEOREM = Theorem("t", ": 1 = 1")

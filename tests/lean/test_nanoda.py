@@ -10,10 +10,10 @@ import pytest
 
 import prover.commands.verify as command
 from prover.errors import UserError
-from prover.lean import bubblewrap, landlock
 from prover.lean.audit import Auditor, Source
-from prover.lean.lean4export import export
-from prover.lean.nanoda import Nanoda, find_nanoda
+from prover.lean.checkers.lean4export import export
+from prover.lean.checkers.nanoda import Nanoda, find_nanoda
+from prover.lean.sandbox import bubblewrap, landlock
 from prover.lean.theorem import Theorem
 from tests.cli.conftest import turnstile
 

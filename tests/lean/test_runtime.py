@@ -14,9 +14,9 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean import runtime
-from prover.lean.bubblewrap import working, wrapped
 from prover.lean.process import LeanProcess
 from prover.lean.runtime import TOOLCHAIN, LeanRuntime, native_lean, native_leans, version_drift
+from prover.lean.sandbox.bubblewrap import working, wrapped
 
 FAKE = Path(__file__).with_name("fake_lean.py")
 

@@ -15,9 +15,10 @@ import pytest
 from side_module import lean
 
 from prover.commands import doctor
-from prover.lean import attempts, bubblewrap, install, landlock, mend, seal, seccomp
+from prover.lean.embedded import install, patch
 from prover.lean.runtime import LeanRuntime, find_runtime
-from prover.lean.seal import ALL, CALLS, FILES, LIMITS, PLACE, PRIVILEGES, Seal, Sealing
+from prover.lean.sandbox import bubblewrap, landlock, probes, seal, seccomp
+from prover.lean.sandbox.seal import ALL, CALLS, FILES, LIMITS, PLACE, PRIVILEGES, Seal, Sealing
 from prover.lean.server import LeanServer
 
 pytestmark = pytest.mark.lean
@@ -64,7 +65,7 @@ Atomics.wait(flag, 0, 0, 20000)"""
 
 @pytest.fixture
 def target() -> Iterator[Target]:
-    with attempts.target() as (folder, port):
+    with probes.target() as (folder, port):
         yield Target(folder, port)
 
 
@@ -84,7 +85,7 @@ def opened(embedded: LeanRuntime, tmp_path_factory: pytest.TempPathFactory) -> d
             (folder / file.name).symlink_to(file)
         (folder / "lean.js").unlink()
         text = (root / "lean.js").read_text(encoding="utf-8")
-        for old, new in mend.SEALED:
+        for old, new in patch.SEALED:
             assert text.count(new) == 1, new
             if threads or "Worker" not in old:
                 text = text.replace(new, old)
@@ -129,7 +130,7 @@ def ran(out: str) -> bool:
 
 
 def tried(runtime: LeanRuntime, javascript: str) -> dict[str, str]:
-    """What became of the attempts. They must have been made."""
+    """What became of the probes. They must have been made."""
     out = said(runtime, lean(javascript))
     lines = [line for line in out.splitlines() if line.startswith("TRIED")]
     assert lines, out[-2000:]
@@ -176,8 +177,8 @@ def test_emscriptens_functions_are_no_symbols(opened, embedded):
 
 
 def test_a_file_with_code_left_in_it_is_refused():
-    with pytest.raises(mend.MendError, match="is still in the file"):
-        mend.refuse_code("var f=x=>eval(x);")
+    with pytest.raises(patch.MendError, match="is still in the file"):
+        patch.refuse_code("var f=x=>eval(x);")
 
 
 # -- around: each layer of the system by itself --------------------------------------------------------------------------------
@@ -189,13 +190,13 @@ def only(*layers: str) -> Seal:
 
 def test_everything_succeeds_without_layers(target):
     """The control: what the tests below find denied is denied by the layer."""
-    everything = attempts.on_files(target.folder, target.port) | attempts.on_calls(target.folder)
-    assert attempts.succeeded(only(), everything) == set(everything)
+    everything = probes.on_files(target.folder, target.port) | probes.on_calls(target.folder)
+    assert probes.succeeded(only(), everything) == set(everything)
 
 
 @pytest.mark.skipif(landlock.version() == 0, reason="no Landlock here")
 def test_landlock(target):
-    through = attempts.succeeded(only(FILES), attempts.on_files(target.folder, target.port))
+    through = probes.succeeded(only(FILES), probes.on_files(target.folder, target.port))
     newer = {"empties a file": 3, "connects": 4, "signals another process": 6}
     assert through == {name for name, since in newer.items() if landlock.version() < since}
 
@@ -211,14 +212,14 @@ def test_landlock_lets_read_and_write_what_it_should(target):
         "own": Path("/proc/self/status").read_bytes,
     }
     may_not = {"write": lambda: (target.folder / "new").write_text("x"), "read": Path("/etc/passwd").read_bytes}
-    assert attempts.succeeded(seal, may) == set(may)
-    assert attempts.succeeded(seal, may_not) == set()
+    assert probes.succeeded(seal, may) == set(may)
+    assert probes.succeeded(seal, may_not) == set()
 
 
 @pytest.mark.skipif(not seccomp.supported(), reason="no seccomp filters here")
 def test_seccomp(target):
-    assert attempts.succeeded(only(CALLS), attempts.on_calls(target.folder)) == set()
-    through = attempts.succeeded(only(CALLS), {"itself": lambda: os.kill(os.getpid(), 0), "reads": Path("/etc/passwd").read_bytes})
+    assert probes.succeeded(only(CALLS), probes.on_calls(target.folder)) == set()
+    through = probes.succeeded(only(CALLS), {"itself": lambda: os.kill(os.getpid(), 0), "reads": Path("/etc/passwd").read_bytes})
     assert through == {"itself", "reads"}
 
 
@@ -233,12 +234,12 @@ def test_limits_and_privileges(target):
         "cpu": lambda: limited(resource.RLIMIT_CPU, 24 * 3600),
         "size": lambda: limited(resource.RLIMIT_FSIZE, 0),
     }
-    assert attempts.succeeded(only(LIMITS), checks) == set(checks)
-    assert attempts.succeeded(only(LIMITS), {"write": lambda: (target.folder / "new").write_text("x")}) == set()
+    assert probes.succeeded(only(LIMITS), checks) == set(checks)
+    assert probes.succeeded(only(LIMITS), {"write": lambda: (target.folder / "new").write_text("x")}) == set()
     if Path("/proc/self/status").exists():
-        gains = {"gains": attempts.may_gain_privileges}
-        assert attempts.succeeded(only(PRIVILEGES), gains) == set()
-        assert attempts.succeeded(only(), gains) == {"gains"}
+        gains = {"gains": probes.may_gain_privileges}
+        assert probes.succeeded(only(PRIVILEGES), gains) == set()
+        assert probes.succeeded(only(), gains) == {"gains"}
 
 
 # -- as Lean is started --------------------------------------------------------------------------------------------------------
@@ -303,5 +304,5 @@ def test_doctor_lists_each_layer_with_whether_it_holds(capsys):
 
 def test_doctor_finds_a_layer_that_does_not_hold(monkeypatch):
     monkeypatch.setattr(seccomp.Filter, "apply", lambda self: None)
-    (layer,) = [layer for layer in attempts.tried(seal.layers()) if layer.name == "seccomp"]
+    (layer,) = [layer for layer in probes.tried(seal.layers()) if layer.name == "seccomp"]
     assert not layer.holds and "forks" in layer.says

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from prover.lean import seccomp
+from prover.lean.sandbox import seccomp
 
 ALLOW = seccomp._ALLOW
 EPERM, ENOSYS = seccomp._ERRNO | errno.EPERM, seccomp._ERRNO | errno.ENOSYS

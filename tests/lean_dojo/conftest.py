@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from lean_dojo_example import SOURCE
 
-from prover.lean.lean_dojo import close_servers, package
+from prover.lean.leandojo.dojo import close_servers, package
 
 ROOT = Path(__file__).resolve().parents[2]
 

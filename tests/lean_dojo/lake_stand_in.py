@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from prover.lean.lean_dojo import Dojo, package
+from prover.lean.leandojo.dojo import Dojo, package
 from prover.lean.source import declarations, masked
 
 

@@ -11,7 +11,7 @@ import pytest
 from curricula.lean_dojo_benchmark import benchmark_set, checkout_theorems, human_steps
 from prover import cli
 from prover.errors import UserError
-from prover.lean.lean_dojo_environment import lean_dojo_source
+from prover.lean.leandojo.environment import lean_dojo_source
 
 URL, COMMIT = "https://github.com/leanprover-community/mathlib4", "29dcec074de168ac2bf835a77ef68bbe069194c5"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from lean_dojo_example import SLOW, SOURCE
 
-import prover.lean.lean_dojo as drop_in
-from prover.lean.lean_dojo import Dojo, check_proof
+import prover.lean.leandojo.dojo as drop_in
+from prover.lean.leandojo.dojo import Dojo, check_proof
 from prover.lean.theorem import Theorem
 
 pytestmark = pytest.mark.lean

@@ -14,7 +14,7 @@ from lean_dojo_example import SLOW
 
 from prover.errors import UserError
 from prover.lean.environment import open_environment
-from prover.lean.lean_dojo_environment import lean_dojo_source, lean_dojo_theorem
+from prover.lean.leandojo.environment import lean_dojo_source, lean_dojo_theorem
 from prover.lean.server import LeanError, Limits
 from prover.lean.theorem import Theorem
 

@@ -9,10 +9,10 @@ import torch
 from sample_goals import make_pairs
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from prover.models.learner import Learner, LearnerConfig, PolicyExample
 from prover.models.prompt import PromptConfig
 from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import LanguageModelPolicy, new_model
+from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample
 
 PROMPT = PromptConfig(max_prompt=96)
 

@@ -10,8 +10,8 @@ import pytest
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query, Suggestion
 from prover.models.mixture import ExploringPolicy
-from prover.models.portfolio import PORTFOLIO, Explorer, Portfolio
 from prover.models.ranker import BUCKETS, WIDTH, TacticRanker
+from prover.models.tactic_templates import PORTFOLIO, Explorer, Portfolio
 
 
 def state(*hypotheses: tuple[str, str], target: str = "p", key: str = "k") -> ProofState:

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from prover.errors import UserError
-from prover.models.huggingface import HuggingFacePolicy
+from prover.models.backends.huggingface import HuggingFacePolicy
 
 QUERIES = [query(g, ("Nat.succ_le", "Nat.mul_add")[: i % 3]) for i, (g, _) in enumerate(make_pairs(4, seed=5))]
 

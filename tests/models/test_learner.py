@@ -20,12 +20,12 @@ import torch
 from sample_goals import make_pairs, query
 from transformers import PreTrainedTokenizerFast
 
-from prover.models import parallel
-from prover.models.batches import collate, group
-from prover.models.learner import Learner, LearnerConfig, PolicyExample, ValueExample
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.tokenizer import TextCodec
 from prover.models.transformer import LanguageModelPolicy, new_model
+from rl.learner import data_parallel
+from rl.learner.batches import collate, group
+from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
 
 CONFIG = LearnerConfig(batch_tokens=512, warmup=5, schedule="constant", learning_rate=3e-3)
 PROMPT = PromptConfig(max_prompt=96)
@@ -257,9 +257,9 @@ def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(tokenizer: PreTr
 def test_several_ranks_share_an_epoch(tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
     data = examples(40)
     alone = small(tokenizer).train(data, epochs=1)
-    monkeypatch.setattr(parallel, "ranks", lambda: 2)  # this one's part of what two do
-    monkeypatch.setattr(parallel, "largest", lambda x, device: x)
-    monkeypatch.setattr(parallel, "average_gradients", lambda parameters: None)
+    monkeypatch.setattr(data_parallel, "ranks", lambda: 2)  # this one's part of what two do
+    monkeypatch.setattr(data_parallel, "largest", lambda x, device: x)
+    monkeypatch.setattr(data_parallel, "average_gradients", lambda parameters: None)
     shared = small(tokenizer).train(data, epochs=1)
     assert alone["epochs"] == 1.0 and shared["steps"] == round(alone["steps"] / 2)
     assert shared["epochs"] == pytest.approx(1.0, abs=1 / alone["steps"])

@@ -11,9 +11,9 @@ import pytest
 from sample_goals import query
 
 from prover.errors import UserError
-from prover.models import bounded_http
+from prover.models.backends import bounded_http
+from prover.models.backends.openai import ServerConfig, ServerPolicy
 from prover.models.base import roughly
-from prover.models.openai import ServerConfig, ServerPolicy
 from prover.models.prompt import PromptConfig
 from prover.models.transformer import save_folder
 from tests.models.small_server import Reply, SmallServer, completion

@@ -10,8 +10,8 @@ from prover.errors import UserError
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query
 from prover.models.fresh_names import Disguise
-from prover.models.portfolio import Explorer
 from prover.models.ranker import Reader, TacticRanker
+from prover.models.tactic_templates import Explorer
 from prover.premises.index import Premise
 from prover.search.examples import Example
 from rl.algorithms.tactic_ranking import KIND, RankingConfig, first_goal, harvest_tried, train_ranker

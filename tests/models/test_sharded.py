@@ -18,9 +18,9 @@ from sample_goals import make_pairs
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from prover.errors import UserError
-from prover.models.batches import PolicyExample
 from prover.models.transformer import new_model
-from prover.models.tuner import TuneConfig, Tuner
+from rl.learner.batches import PolicyExample
+from rl.learner.finetune import TuneConfig, Tuner
 
 ROOT = Path(__file__).parents[2]
 PAIRS = [PolicyExample(g, t) for g, t in make_pairs(20)]

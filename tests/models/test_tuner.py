@@ -18,11 +18,11 @@ from transformers import (
 )
 
 from prover.errors import UserError
-from prover.models.batches import PolicyExample
-from prover.models.huggingface import HuggingFacePolicy
-from prover.models.pairs import load_pairs
+from prover.models.backends.huggingface import HuggingFacePolicy
 from prover.models.transformer import LanguageModelPolicy, new_model
-from prover.models.tuner import TuneConfig, Tuner
+from rl.learner.batches import PolicyExample
+from rl.learner.finetune import TuneConfig, Tuner
+from rl.learner.pairs import load_pairs
 
 PAIRS = [PolicyExample(g, t) for g, t in make_pairs(36, seed=9)]
 

@@ -11,7 +11,7 @@ from prover.lean.server import Limits
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.premises.index import LibraryIndex, library_index
 from prover.premises.retrieve import RETRIEVERS, PremiseSource
-from prover.search.questions import answers, premises_in
+from prover.search.lean_queries import answers, premises_in
 
 pytestmark = pytest.mark.lean
 

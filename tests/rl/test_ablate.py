@@ -10,9 +10,9 @@ from collections import Counter
 import pytest
 
 from curricula.library import split_of
+from prover.solve.ledger import Ledger
 from rl.ablate import VARIANTS
 from rl.config import RunConfig, check, override
-from rl.ledger import Ledger
 from tests.rl.test_training import TINY, command, env
 
 

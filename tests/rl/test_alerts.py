@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rl.alerts import Alert, RoundFigures, alerts, kendall
+from rl.metrics.alerts import Alert, RoundFigures, alerts, kendall
 
 
 def kinds(history: list[RoundFigures]) -> set[str]:

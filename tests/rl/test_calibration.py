@@ -7,8 +7,8 @@ import random
 import pytest
 
 from prover.lean.theorem import Theorem
-from rl import calibration
-from rl.ledger import Attempt
+from prover.solve.ledger import Attempt
+from rl.metrics import calibration
 
 D = calibration.DISCOUNT
 

@@ -81,7 +81,7 @@ def test_numbers_that_make_no_sense_are_named(setting):
 
 
 def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(tmp_path):
-    from rl.cli import _train
+    from rl.commands.train import train as _train
 
     folder = tmp_path / "runs" / "x"
     folder.mkdir(parents=True)

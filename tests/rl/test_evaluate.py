@@ -15,20 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from prover.attempt import attempt
 from prover.errors import UserError
-from prover.intervals import wilson_over_seeds
 from prover.lean.runtime import find_runtime
 from prover.lean.server import Limits
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.models.base import Suggestion
-from prover.policies import checkpoint_of, provers_named
 from prover.premises.dense import DenseWeights
-from rl import contestant as c
+from prover.solve.attempt import attempt
+from prover.solve.ledger import Attempt, Ledger
+from prover.solve.policies import checkpoint_of, provers_named
+from rl import checkpoint as c
 from rl import evaluate as e
 from rl.algorithms.tactic_ranking import train_ranker
 from rl.config import ProverConfig
-from rl.ledger import Attempt, Ledger
+from rl.metrics.intervals import wilson_over_seeds
 from tests.models.small_server import SmallServer, completion
 
 THEOREMS = """
@@ -50,10 +50,10 @@ licence = "Apache-2.0"
 
 def make_checkpoint(folder: Path, seed: int = 0) -> Path:
     """A checkpoint as a run leaves it, of a model that saw a few steps of learning; with the run's configuration."""
-    from prover.models.learner import Learner, LearnerConfig, PolicyExample, ValueExample
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import new_model, save_folder
+    from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
 
     goals = {"n : Nat\n⊢ n + 0 = n": "simp", "p q : Prop\nh : p ∧ q\n⊢ q ∧ p": "simp_all", "⊢ ∃ n, n = 2": "simp"}
     tokenizer = train_tokenizer([*goals, *goals.values()] * 3, 512)

@@ -19,12 +19,12 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
-from prover.models.learner import PolicyExample, ValueExample
-from prover.ray_start import start_ray
+from prover.solve.ray_start import start_ray
+from rl.actors.dispatch import Finished
+from rl.actors.fleet import Fleet
 from rl.attempt import Found, Task
 from rl.config import LearnConfig, ModelConfig, ProverConfig, RayConfig, RunConfig
-from rl.dispatch import Finished
-from rl.fleet import Fleet
+from rl.learner.from_scratch import PolicyExample, ValueExample
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 
@@ -222,10 +222,10 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(tmp_path, monkey
     one = replace(config(), prover=ProverConfig(provers=1, concurrent=1))
     fleet = Fleet(one, tmp_path, print, prover=Slow)
     fleet.start()
-    monkeypatch.setattr("rl.dispatch.START_LIMIT", 10.0)
+    monkeypatch.setattr("rl.actors.dispatch.START_LIMIT", 10.0)
     try:
         assert len(list(fleet.run(TASKS[:2]))) == 2 and fleet.replaced["prover"] == 1
-        monkeypatch.setattr("rl.dispatch.START_LIMIT", 1.0)
+        monkeypatch.setattr("rl.actors.dispatch.START_LIMIT", 1.0)
         ray.kill(next(iter(fleet.members.values())).actor)
         with pytest.raises(UserError, match="no prover was ready within 1 s"):
             list(fleet.run(TASKS[:2]))
@@ -350,7 +350,7 @@ def test_a_copy_across_machines_gets_a_placement_group(tmp_path):
     from ray.cluster_utils import Cluster
     from ray.util import placement_group_table
 
-    from prover.models.backend import ServeConfig
+    from prover.models.backends.serve import ServeConfig
 
     ray.shutdown()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 2, "include_dashboard": False})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from prover.errors import UserError
-from rl.ledger import Attempt, Ledger
+from prover.solve.ledger import Attempt, Ledger
 from tests.rl.test_training import TINY, command, env, train
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]

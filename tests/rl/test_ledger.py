@@ -8,7 +8,7 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
-from rl.ledger import Attempt, Ledger
+from prover.solve.ledger import Attempt, Ledger
 
 THEOREM = Theorem("T", ": True", source="here:1")
 

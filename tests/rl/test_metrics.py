@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prover.intervals import wilson, wilson_over_seeds
 from prover.lean.theorem import Theorem
-from rl import calibration, metrics
-from rl.ledger import Attempt
+from prover.solve.ledger import Attempt
+from rl.metrics import calibration, compute
+from rl.metrics.intervals import wilson, wilson_over_seeds
 
 DOCS = Path(__file__).parents[2] / "docs/metrics.md"
 
@@ -43,30 +43,30 @@ def everything() -> dict[str, float]:
     """What all the functions say of a round in which everything happened."""
     after = {0: {"steps": 300.0, "lean_s": 8.0, "restarts": 1.0, "rss_mb": 500.0}}
     return {
-        **metrics.solve_rates(ROUND, "train"),
-        **metrics.pass_rates([(4, 1), (4, 4)], "held-out"),
-        **metrics.of_attempts(ROUND, {"a"}),
-        **metrics.tokens_per_second(ROUND, 10.0),
-        **metrics.staleness(ROUND, 3),
-        **metrics.of_lean({0: {"steps": 100.0, "lean_s": 3.0, "restarts": 0.0, "rss_mb": 400.0}}, after, 10.0),
-        **metrics.of_model({0: {"queries": 5.0, "seconds": 1.0}}, {0: {"queries": 55.0, "seconds": 3.0}}, 10.0),
-        **metrics.system(90.0, 0.05, 10.0, 8.0),
-        **metrics.queues({"audits": 3}),
-        **metrics.rewards({"progress": 0.5}),
+        **compute.solve_rates(ROUND, "train"),
+        **compute.pass_rates([(4, 1), (4, 4)], "held-out"),
+        **compute.of_attempts(ROUND, {"a"}),
+        **compute.tokens_per_second(ROUND, 10.0),
+        **compute.staleness(ROUND, 3),
+        **compute.of_lean({0: {"steps": 100.0, "lean_s": 3.0, "restarts": 0.0, "rss_mb": 400.0}}, after, 10.0),
+        **compute.of_model({0: {"queries": 5.0, "seconds": 1.0}}, {0: {"queries": 55.0, "seconds": 3.0}}, 10.0),
+        **compute.system(90.0, 0.05, 10.0, 8.0),
+        **compute.queues({"audits": 3}),
+        **compute.rewards({"progress": 0.5}),
         **calibration.metrics(calibration.predictions(ROUND)),
     }
 
 
 def test_the_page_says_what_the_code_says():
-    assert metrics.documentation() in DOCS.read_text(encoding="utf-8"), "write metrics.documentation() into docs/metrics.md"
+    assert compute.documentation() in DOCS.read_text(encoding="utf-8"), "write compute.documentation() into docs/metrics.md"
 
 
 def test_what_is_measured_is_documented_and_what_is_documented_is_measured():
     names = everything()
-    assert metrics.undocumented(names) == []
+    assert compute.undocumented(names) == []
     # These the trainer and the learner name themselves; tests/rl/test_training.py reads them back from a wandb file.
     elsewhere = {"round", "held_out/{searcher}/{calls}", "learner/{metric}"}
-    unused = [p for p in metrics.METRICS if p not in elsewhere and not any(_fits(p, n) for n in names)]
+    unused = [p for p in compute.METRICS if p not in elsewhere and not any(_fits(p, n) for n in names)]
     assert unused == []
 
 
@@ -77,16 +77,16 @@ def _fits(pattern: str, name: str) -> bool:
 
 @pytest.mark.parametrize("name", ["solve/train/rate", "solve/a/b/c/rate", "learner", "Round", "queue/"])
 def test_a_name_of_another_shape_is_not_documented(name):
-    assert metrics.undocumented([name]) == [name]
+    assert compute.undocumented([name]) == [name]
 
 
 def test_the_systems_share_is_idle_searches_and_learning_that_is_not_training():
-    assert metrics.system(90.0, 0.05, 10.0, 8.0)["system/share"] == pytest.approx((4.5 + 2) / 100)
-    assert metrics.system(0.0, 0.0, 0.0, 0.0) == {}
+    assert compute.system(90.0, 0.05, 10.0, 8.0)["system/share"] == pytest.approx((4.5 + 2) / 100)
+    assert compute.system(0.0, 0.0, 0.0, 0.0) == {}
 
 
 def test_solve_rates_count_errors_and_refused_proofs_as_unsolved():
-    found = metrics.solve_rates(ROUND, "train")
+    found = compute.solve_rates(ROUND, "train")
     assert found["solve/train/Init.Data.Bool/rate"] == 1.0 and found["solve/train/Init.Core/rate"] == 0.0
     assert (found["solve/train/all/rate"], found["solve/train/all/of"]) == (0.4, 5.0)
     assert (found["solve/train/all/low"], found["solve/train/all/high"]) == wilson(2, 5)
@@ -111,40 +111,40 @@ def test_a_replaced_prover_counts_from_nothing():
 
     # The first died, and another came: neither's steps are charged to the one that stayed.
     before = {0: counted(100.0, 1.0), 1: counted(5000.0, 9.0)}
-    found = metrics.of_lean(before, {1: counted(6000.0, 12.0), 2: counted(50.0, 1.0)}, 10.0)
+    found = compute.of_lean(before, {1: counted(6000.0, 12.0), 2: counted(50.0, 1.0)}, 10.0)
     assert found["lean/steps_per_second"] == 105 and found["lean/utilisation"] == 0.2
     servers = {0: {"queries": 1000.0, "seconds": 90.0}}
-    found = metrics.of_model(servers, {0: {"queries": 50.0, "seconds": 1.0}}, 10.0)  # in its place
+    found = compute.of_model(servers, {0: {"queries": 50.0, "seconds": 1.0}}, 10.0)  # in its place
     assert found == {"model/queries_per_second": 5.0, "model/utilisation": 0.1}
 
 
 def test_nothing_to_say_is_nothing_said():
-    assert metrics.of_attempts([], set()) == {} and metrics.staleness([], 3) == {}
+    assert compute.of_attempts([], set()) == {} and compute.staleness([], 3) == {}
     failed = [attempt("x", "budget")]
-    assert not any(n.startswith(("cost/lean_calls_per", "proofs/mean")) for n in metrics.of_attempts(failed, set()))
-    assert metrics.tokens_per_second(failed, 1.0) == {}, "no model took part"
+    assert not any(n.startswith(("cost/lean_calls_per", "proofs/mean")) for n in compute.of_attempts(failed, set()))
+    assert compute.tokens_per_second(failed, 1.0) == {}, "no model took part"
     rollouts = [Attempt("round 2", theorem("x"), "budget", 9, None, 1.0, stats={"rollouts": 8}, model_version=1)]
-    assert not any(n.startswith(("search/", "model/")) for n in metrics.of_attempts(rollouts, set()))
+    assert not any(n.startswith(("search/", "model/")) for n in compute.of_attempts(rollouts, set()))
 
 
 def test_the_time_of_several_model_servers_is_shared():
-    found = metrics.of_model({}, {0: {"queries": 4.0, "seconds": 9.0}, 1: {"queries": 6.0, "seconds": 3.0}}, 10.0)
+    found = compute.of_model({}, {0: {"queries": 4.0, "seconds": 9.0}, 1: {"queries": 6.0, "seconds": 3.0}}, 10.0)
     assert found == {"model/queries_per_second": 1.0, "model/utilisation": 0.6}
-    assert metrics.of_model({}, {}, 10.0) == {}, "none answered"
+    assert compute.of_model({}, {}, 10.0) == {}, "none answered"
 
 
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
 def test_pass_at_k_is_the_share_of_k_subsets_with_a_right_one(case):
     n, c, k = case
     subsets = list(combinations([True] * c + [False] * (n - c), k))
-    assert metrics.pass_at_k(n, c, k) == pytest.approx(sum(any(s) for s in subsets) / len(subsets))
+    assert compute.pass_at_k(n, c, k) == pytest.approx(sum(any(s) for s in subsets) / len(subsets))
 
 
 def test_pass_rates_are_means_over_theorems_for_ks_that_all_have_samples_for():
-    found = metrics.pass_rates([(4, 0), (8, 8)], "held-out")
+    found = compute.pass_rates([(4, 0), (8, 8)], "held-out")
     assert found == {f"pass_at_k/held-out/{k}": 0.5 for k in (1, 2, 4)}
     with pytest.raises(ValueError, match="pass@5"):
-        metrics.pass_at_k(4, 1, 5)
+        compute.pass_at_k(4, 1, 5)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_pass_rates_are_means_over_theorems_for_ks_that_all_have_samples_for():
     [("library:Init.Core", "Init.Core"), ("some/where/File.lean:12", "File.lean"), ("x.jsonl:3", "x.jsonl"), ("", "other")],
 )
 def test_sets_have_no_slashes(source, name):
-    assert metrics.set_of(Theorem("t", ": True", source=source)) == name
+    assert compute.set_of(Theorem("t", ": True", source=source)) == name
 
 
 def test_intervals_over_seeds_lie_between_one_seed_and_independent_attempts():

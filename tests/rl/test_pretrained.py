@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.ledger import Ledger
+from prover.solve.ledger import Ledger
 from tests.rl.test_training import TINY, command, env
 
 SERVE = """
@@ -77,10 +77,10 @@ def test_a_run_from_a_pretrained_model(tmp_path):
 
 
 def test_passes_over_a_round(tmp_path):
-    from prover.models.backend import ServeConfig
-    from prover.models.batches import PolicyExample
+    from prover.models.backends.serve import ServeConfig
     from rl.config import LearnConfig, RunConfig
-    from rl.pretrained import EPOCHS, Pretrained
+    from rl.learner.batches import PolicyExample
+    from rl.learner.pretrained import EPOCHS, Pretrained
 
     make_model(tmp_path / "model")
     serve = ServeConfig(start=str(tmp_path / "model"), template="names", train="lora", lora_rank=4)
@@ -96,8 +96,8 @@ def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_i
     from prover.errors import UserError
     from prover.lean.theorem import Goal, ProofState
     from prover.models.base import Query
-    from prover.models.tuner import Tuner
-    from rl import contestant as c
+    from rl import checkpoint as c
+    from rl.learner.finetune import Tuner
 
     make_model(tmp_path / "model")
     target = tmp_path / "copied/checkpoints/000003"
@@ -130,11 +130,11 @@ def test_a_sharded_learner_is_served_whole_and_resumes(tmp_path, monkeypatch):
     import ray
     from safetensors.torch import load_file
 
-    from prover.models.backend import ServeConfig
-    from prover.models.batches import PolicyExample
+    from prover.models.backends.serve import ServeConfig
     from rl.actors.learner import LearnerActor
     from rl.actors.model_server import ModelServer
     from rl.config import LearnConfig, RunConfig, check
+    from rl.learner.batches import PolicyExample
 
     make_model(tmp_path / "model")
     serve = ServeConfig(start=str(tmp_path / "model"), template="names", train="lora", lora_rank=4)

@@ -9,12 +9,12 @@ import pytest
 from curricula.library import HeldOutLeak, split_of
 from prover.lean.theorem import Theorem
 from prover.search.examples import Example
-from rl import harvest as making
-from rl import replay
+from prover.solve.ledger import Attempt, Ledger
+from rl import buffer
+from rl import training_examples as making
 from rl.algorithms.expert_iteration import HEAVIEST_OPEN, NEGATIVE_VISITS, harvest, policy_examples, value_examples
 from rl.attempt import Found, Task
 from rl.config import LearnConfig, ReplayConfig
-from rl.ledger import Attempt, Ledger
 
 
 def example(solved: bool = True, visits: int = 5, text: str = "⊢ True") -> Example:
@@ -90,11 +90,11 @@ def filled(tmp_path, attempts) -> Ledger:
 @pytest.mark.parametrize("split", ["held-out", "validation"])
 def test_a_held_out_theorem_cannot_enter(tmp_path, split):
     ledger = filled(tmp_path, [(named("train"), "proved", 0, 1)])
-    assert len(replay.draw(ledger, "policy")) == 1
+    assert len(buffer.draw(ledger, "policy")) == 1
     (tmp_path / "b").mkdir()
     ledger = filled(tmp_path / "b", [(named("train"), "proved", 0, 1), (named(split), "proved", 0, 1)])
     with pytest.raises(HeldOutLeak, match=split):
-        replay.draw(ledger, "policy")
+        buffer.draw(ledger, "policy")
 
 
 @pytest.mark.parametrize("split", ["held-out", "validation"])
@@ -116,15 +116,15 @@ def test_no_example_of_a_held_out_theorem_is_even_made(split):
 
 def test_a_rejected_proof_leaves_no_example(tmp_path):
     ledger = filled(tmp_path, [(named("train"), "rejected", 0, 1), (named("train"), "proved", 0, 1)])
-    assert [r["state"] for r in replay.draw(ledger, "policy")] == ["⊢ 1"]
+    assert [r["state"] for r in buffer.draw(ledger, "policy")] == ["⊢ 1"]
 
 
 def test_memory_is_bounded_and_the_same_seed_draws_the_same(tmp_path):
     ledger = filled(tmp_path, [(named("train"), "proved", 0, 5)] * 50)
     config = ReplayConfig(capacity=20)
-    first = replay.draw(ledger, "policy", config, 3, 1)
-    assert len(first) == 20 and first == replay.draw(ledger, "policy", config, 3, 1)
-    assert first != replay.draw(ledger, "policy", config, 3, 2)
+    first = buffer.draw(ledger, "policy", config, 3, 1)
+    assert len(first) == 20 and first == buffer.draw(ledger, "policy", config, 3, 1)
+    assert first != buffer.draw(ledger, "policy", config, 3, 2)
     assert [r["state"] for r in first] == sorted((r["state"] for r in first), key=lambda s: int(s[2:]))
 
 
@@ -136,11 +136,11 @@ def test_the_disk_is_bounded_and_keeps_what_is_worth_most(tmp_path):
     train = [f"X.t{i}" for i in range(90) if split_of(f"X.t{i}") == "train"][:40]
     ledger = filled(tmp_path, [(n, "proved", 0, 100 if i % 4 == 0 else 1) for i, n in enumerate(train)])
     attempts = list(ledger.attempts())
-    assert replay.trim(ledger, ReplayConfig(on_disk=15), 1) == 25
+    assert buffer.trim(ledger, ReplayConfig(on_disk=15), 1) == 25
     assert set(states(ledger)) >= {f"⊢ {i}" for i in range(0, 40, 4)}, "hard ones went before easy ones"
     assert [s for s in states(ledger) if int(s[2:]) % 4] == ["⊢ 34", "⊢ 35", "⊢ 37", "⊢ 38", "⊢ 39"], "of equals the newest stay"
-    assert replay.trim(ledger, ReplayConfig(on_disk=15), 1) == 0
-    assert list(ledger.attempts()) == attempts and len(replay.draw(ledger, "policy")) == 15
+    assert buffer.trim(ledger, ReplayConfig(on_disk=15), 1) == 0
+    assert list(ledger.attempts()) == attempts and len(buffer.draw(ledger, "policy")) == 15
 
 
 def test_the_file_takes_new_examples_in_the_place_of_old_ones(tmp_path):
@@ -150,7 +150,7 @@ def test_the_file_takes_new_examples_in_the_place_of_old_ones(tmp_path):
         ledger = Ledger(path)
         rows = [("policy", {"state": f"⊢ {round} {i}" + "x" * 1000, "premises": [], "tactics": []}) for i in range(40)]
         ledger.record(Attempt(f"round {round}", Theorem(named("train"), ": True"), "proved", 1, 1, 0.1, "simp"), rows)
-        replay.trim(ledger, ReplayConfig(on_disk=100), round)
+        buffer.trim(ledger, ReplayConfig(on_disk=100), round)
         assert len(states(ledger)) <= 100
         ledger.close()  # the write-ahead log goes into the file
         sizes.append(path.stat().st_size)
@@ -163,18 +163,18 @@ def test_what_was_found_twice_is_kept_once(tmp_path):
     for i, (name, more) in enumerate([("a", {}), ("a", {}), ("a", {"tactics": [["omega", 1.0]]}), ("b", {})]):
         attempt = Attempt(f"round {i}", Theorem(name, ": True"), "proved", 1, 1, 0.1, "simp", model_version=i)
         ledger.record(attempt, [("policy", {**row, **more, "round": i, "reward": 1.0 + i})])
-    assert replay.trim(ledger, ReplayConfig(), 4) == 1
+    assert buffer.trim(ledger, ReplayConfig(), 4) == 1
     assert [(t.name, d["round"]) for t, d in ledger.examples("policy")] == [("a", 1), ("a", 2), ("b", 3)]
 
 
 def test_hard_and_fresh_proofs_come_first_and_weigh_more(tmp_path):
     train = [f"X.t{i}" for i in range(400) if split_of(f"X.t{i}") == "train"]
     ledger = filled(tmp_path, [(n, "proved", *((4, 30) if i % 2 else (0, 1))) for i, n in enumerate(train)])
-    drawn = replay.draw(ledger, "policy", ReplayConfig(capacity=100, exponent=1.0), version=4)
+    drawn = buffer.draw(ledger, "policy", ReplayConfig(capacity=100, exponent=1.0), version=4)
     hard = [r for r in drawn if int(r["state"][2:]) % 2]
     assert len(hard) > 65
     assert min(r["weight"] for r in hard) > max(r["weight"] for r in drawn if r not in hard)
-    uniform = replay.draw(ledger, "policy", ReplayConfig(capacity=100, prioritised=False), version=4)
+    uniform = buffer.draw(ledger, "policy", ReplayConfig(capacity=100, prioritised=False), version=4)
     assert 35 < sum(int(r["state"][2:]) % 2 for r in uniform) < 65 and {r["weight"] for r in uniform} == {1.0}
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
-from rl import rounds
-from rl.ledger import Attempt, Ledger
-from rl.report import report_page
+from prover.solve.ledger import Attempt, Ledger
+from rl.metrics import rounds
+from rl.run_report import report_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b>"
 

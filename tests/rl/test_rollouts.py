@@ -10,12 +10,12 @@ import pytest
 
 from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query
-from prover.models.learner import Learner, LearnerConfig, PolicyExample
-from prover.models.portfolio import Explorer
+from prover.models.inference_client import SharedModel
+from prover.models.tactic_templates import Explorer
 from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import LanguageModelPolicy, new_model
+from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample
 from rl.rollouts import Rollout, rollouts
-from rl.shared_model import SharedModel
 
 TACTICS = ("simp", "omega", "rfl", "intro h", "grind", "decide")
 GOAL = "n : Nat\n⊢ n + 0 = n"

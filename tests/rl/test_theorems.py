@@ -11,9 +11,9 @@ import pytest
 from curricula.library import split_of
 from prover.errors import UserError
 from prover.premises.index import LibraryIndex
+from prover.solve.ledger import Ledger
 from rl.config import TheoremsConfig
-from rl.ledger import Ledger
-from rl.theorems import file_theorems, theorems_of
+from rl.theorem_splits import file_theorems, theorems_of
 from tests.rl.test_training import TINY, train
 
 

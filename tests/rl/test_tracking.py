@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rl.alerts import Alert
-from rl.tracking import Tracker, print_table
+from rl.metrics.alerts import Alert
+from rl.metrics.tracking import Tracker, print_table
 from tests.rl import wandb_files
 
 

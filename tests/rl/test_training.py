@@ -16,8 +16,8 @@ import pytest
 
 from curricula.library import split_of
 from prover.errors import UserError
-from rl import metrics
-from rl.ledger import Ledger
+from prover.solve.ledger import Ledger
+from rl.metrics import compute
 from tests.rl import wandb_files
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
@@ -138,8 +138,8 @@ def test_a_theorem_is_harvested_once(run):
 def test_every_documented_metric_is_logged(run):
     """But what this run does not do (rollouts), and what so small a one may have no goals for (the value's)."""
     logged = {name for moment in wandb_files.history(run) for name in moment}
-    assert metrics.undocumented(logged) == []
-    shapes = {p: re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(p))) for p in metrics.METRICS}
+    assert compute.undocumented(logged) == []
+    shapes = {p: re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(p))) for p in compute.METRICS}
     missing = {p for p, shape in shapes.items() if not any(map(shape.fullmatch, logged))}
     assert {p for p in missing if not p.startswith(("pass_at_k/", "value/"))} == set()
     assert "solve/held-out/all/rate" in logged and "learner/pairs" in logged

@@ -13,19 +13,21 @@ from typing import Any
 import pytest
 
 from curricula.library import split_of
-from prover.attempt import Found as Searched
-from prover.crew import Done, Job, audited, settled
-from prover.filling import Filler
 from prover.lean.audit import Judgement
 from prover.lean.server import LeanDied
 from prover.lean.text import parse
 from prover.lean.theorem import Theorem, Verdict
-from rl import calibration, harvest, metrics, report, rounds
+from prover.solve.attempt import Found as Searched
+from prover.solve.executor import Done, Job, audited, settled
+from prover.solve.fill import Filler
+from prover.solve.ledger import Attempt, Ledger
+from rl import run_report as report
+from rl import training_examples
+from rl.actors.dispatch import Finished
 from rl.attempt import Found, Task
 from rl.config import RunConfig
-from rl.dispatch import Finished
-from rl.ledger import Attempt, Ledger
-from rl.trainer import Trainer, judge
+from rl.loop import Trainer, judge
+from rl.metrics import calibration, compute, rounds
 
 TIME = "time: it took over its limit"
 NAME = next(f"X.t{i}" for i in range(1000) if split_of(f"X.t{i}") == "train")
@@ -83,7 +85,7 @@ def test_a_rollout_that_was_not_judged_is_left_out_of_the_mean() -> None:
     weights = {"proved": 1.0, "progress": 0.2}
 
     def means(a: str, b: str) -> tuple[list[Any], dict[str, float]]:
-        return harvest.rollout_rows(found, {"a": a, "b": b}, weights, 8, None)
+        return training_examples.rollout_rows(found, {"a": a, "b": b}, weights, 8, None)
 
     rows, parts = means("proved", "error")
     assert parts["proved"] == pytest.approx(1 / 2) and len(rows[-1][1]["rollouts"]) == 2
@@ -106,7 +108,7 @@ def test_what_the_trainer_writes_down(tmp_path: Path, kind: str) -> None:
     attempt, ledger = recorded(tmp_path, Finished(Task(THEOREM, "model", 8, learn=True), found, {"trivial": verdict(kind)}))
     assert attempt.outcome == kind
     assert attempt.stats["rewards"] == ({} if kind == "error" else {"proved": float(kind == "proved")})
-    figures = metrics.audits(ledger.attempts())
+    figures = compute.audits(ledger.attempts())
     assert (figures["audit/rejected"], figures["audit/errors"]) == (float(kind == "rejected"), float(kind == "error"))
     assert ("audit/rejection_rate" in figures) == (kind != "error")
     assert len(calibration.predictions(ledger.attempts())) == (kind == "proved")

@@ -8,7 +8,7 @@ from prover.errors import UserError
 from prover.lean.theorem import Goal, ProofState, StepResult, Theorem
 from prover.models.base import Suggestion
 from prover.search import Budget, Search, SearchConfig, to_script
-from prover.search.questions import answers, parse_questions, premises_in, with_questions
+from prover.search.lean_queries import answers, parse_questions, premises_in, with_questions
 
 SAID = (
     "Try this:\n  [apply] rw [List.length_append]\n  -- xs.length + ys.length = ys.length + xs.length",

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from prover.attempt import Prover, attempt
 from prover.lean.runtime import LeanRuntime
 from prover.lean.server import LeanServer
 from prover.lean.theorem import ProofState, StepResult, Theorem
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.search import Budget, Search, SearchConfig
+from prover.solve.attempt import Prover, attempt
 from tests.search.checks import check_graph
 from tests.search.synthetic import Outcome, Problem, Tactics, World, chain, started
 

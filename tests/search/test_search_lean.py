@@ -12,7 +12,7 @@ from prover.lean.server import LeanServer
 from prover.lean.steps import Step
 from prover.lean.theorem import ProofNode, ProofState, StepResult, Theorem
 from prover.models.base import Query, Suggestion
-from prover.models.portfolio import Explorer, Portfolio
+from prover.models.tactic_templates import Explorer, Portfolio
 from prover.search import (
     RULES,
     Budget,
@@ -24,9 +24,9 @@ from prover.search import (
     search_both,
     to_script,
     to_source,
-    written,
 )
 from prover.search.graph import Edge, Graph, Node
+from prover.search.script import written
 from tests.search.checks import check_graph
 
 pytestmark = pytest.mark.lean

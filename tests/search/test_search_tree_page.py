@@ -10,7 +10,8 @@ from typing import Any
 
 from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query, Suggestion
-from prover.search import Budget, Search, SearchConfig, tree_page
+from prover.pages.tree import tree_page
+from prover.search import Budget, Search, SearchConfig
 
 
 class Tree:

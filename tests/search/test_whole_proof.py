@@ -12,10 +12,10 @@ from prover.lean import LeanPool, Theorem
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query, Suggestion, tokens
 from prover.models.formats import TemplateFormat
-from prover.models.portfolio import Portfolio
+from prover.models.tactic_templates import Portfolio
 from prover.models.templates import template_named
 from prover.search import Budget, Search, SearchConfig
-from prover.whole_proof import Seeded, WholeProofConfig, proof_script, steps, write_proofs
+from prover.solve.whole_proof import Seeded, WholeProofConfig, proof_script, steps, write_proofs
 
 SWAP = Theorem("swap", "(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ r")
 

@@ -38,10 +38,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from sample_goals import make_pairs
 
-    from prover.models.learner import Learner, LearnerConfig, PolicyExample
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import LanguageModelPolicy, new_model
+    from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample
 
     torch.set_num_threads(1)
     tokenizer = train_tokenizer([t for pair in make_pairs(300) for t in pair], 1024)
@@ -88,7 +88,7 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="session")
 def engine(folder: Path) -> Iterator[Any]:
-    from prover.models.vllm import VLLMConfig, VLLMPolicy
+    from prover.models.backends.vllm import VLLMConfig, VLLMPolicy
 
     policy = VLLMPolicy(folder, VLLMConfig(memory=0.2))
     yield policy

@@ -10,9 +10,9 @@ import pytest
 from sample_goals import make_pairs, query
 
 from prover.errors import UserError
-from prover.models.agreement import prior_difference, value_difference
+from prover.models.backends.agreement import prior_difference, value_difference
+from prover.models.backends.openai import ServerPolicy
 from prover.models.base import roughly
-from prover.models.openai import ServerPolicy
 
 PREMISES = ("Nat.succ_le", "List.length_append", "Nat.mul_add")
 QUERIES = [query(g, PREMISES[: i % 4]) for i, (g, _) in enumerate(make_pairs(16, seed=3))]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from prover.lean import LeanPool, Theorem
-from prover.models.learner import Learner, LearnerConfig, PolicyExample, ValueExample
 from prover.models.mixture import ExploringPolicy
-from prover.models.portfolio import Explorer
 from prover.models.prompt import steps_bin
+from prover.models.tactic_templates import Explorer
 from prover.search import Budget, Search, SearchConfig
+from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
 
 THEOREMS = [
     Theorem("a", "(p q : Prop) (h : p ∧ q) : q ∧ p"),

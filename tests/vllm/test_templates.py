@@ -10,9 +10,9 @@ import pytest
 from sample_goals import make_pairs, query
 
 from prover.errors import UserError
+from prover.models.backends.vllm import VLLMConfig, VLLMPolicy
 from prover.models.formats import TemplateFormat
 from prover.models.templates import template_named
-from prover.models.vllm import VLLMConfig, VLLMPolicy
 
 QUERIES = [query(g) for g, _ in make_pairs(6, seed=3)]
 STOP = ("a", "e", "s", "\n")

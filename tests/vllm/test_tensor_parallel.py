@@ -8,8 +8,8 @@ from typing import Any
 
 from sample_goals import make_pairs, query
 
-from prover.models.agreement import prior_difference, value_difference
-from prover.models.vllm import VLLMConfig, VLLMPolicy
+from prover.models.backends.agreement import prior_difference, value_difference
+from prover.models.backends.vllm import VLLMConfig, VLLMPolicy
 
 QUERIES = [query(g) for g, _ in make_pairs(8, seed=3)]
 

@@ -43,7 +43,7 @@ class Watched:
     """A trainer whose model servers are asked what they serve, after each update and at the end."""
 
     def __init__(self, config: RunConfig) -> None:
-        from rl.trainer import Trainer
+        from rl.loop import Trainer
 
         self.trainer = Trainer(config, quiet=True)
         self.versions: list[list[int]] = []
@@ -107,7 +107,7 @@ def test_provers_are_spread_over_the_copies(watched: Watched) -> None:
 @pytest.mark.lean
 @pytest.mark.ray
 def test_rounds_searched_with_what_was_learned_and_proofs_are_audited(watched: Watched) -> None:
-    from rl.ledger import Ledger
+    from prover.solve.ledger import Ledger
 
     ledger = Ledger.open(watched.trainer.folder, readonly=True)
     attempts = list(ledger.attempts())

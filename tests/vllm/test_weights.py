@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sample_goals import make_pairs, query
 
-from prover.models.agreement import prior_difference, value_difference
-from prover.models.learner import Learner, LearnerConfig, PolicyExample, ValueExample
-from prover.models.vllm import StaleWeights
+from prover.models.backends.agreement import prior_difference, value_difference
+from prover.models.backends.vllm import StaleWeights
+from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
 
 QUERIES = [query(g) for g, _ in make_pairs(12, seed=3)]
 

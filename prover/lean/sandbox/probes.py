@@ -1,0 +1,161 @@
+"""What code could try against the machine, tried from inside a seal: whether a layer holds is seen, not believed.
+
+For `doctor` and the tests. A child of this process applies the seal and makes each attempt; it starts nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from prover.lean.sandbox import landlock
+from prover.lean.sandbox.seal import ALL, CALLS, FILES, LIMITS, PRIVILEGES, Layer, Seal, Sealing
+
+Attempt = Callable[[], object]
+"""Succeeds, or raises OSError."""
+
+_TRIED_ALL = "all were tried"
+_LAYER_OF = {"Landlock": FILES, "bubblewrap": FILES, "seccomp": CALLS, "no new privileges": PRIVILEGES, "resource limits": LIMITS}
+
+
+def succeeded(seal: Seal, attempts: dict[str, Attempt]) -> set[str]:
+    """Which attempts succeed in a child with this seal. Raises OSError when the seal cannot be applied."""
+    with contextlib.closing(Sealing(seal, ())) as sealing:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                sealing.apply()
+                done = [name for name, attempt in attempts.items() if _succeeds(attempt)]
+                os.write(write, "\n".join([*done, _TRIED_ALL]).encode())
+            os._exit(0)
+        os.close(write)
+        with open(read, encoding="utf-8") as pipe:
+            names = set(pipe.read().split("\n"))
+        os.waitpid(child, 0)
+    if _TRIED_ALL not in names:
+        raise OSError("the seal could not be applied, or the child died of an attempt")
+    return names - {_TRIED_ALL}
+
+
+def _succeeds(attempt: Attempt) -> bool:
+    try:
+        attempt()
+    except (OSError, AttributeError):  # a C library may lack the function
+        return False
+    return True
+
+
+def on_files(folder: Path, port: int) -> dict[str, Attempt]:
+    """Against `folder`, which has a file `secret`, and a port of this machine that somebody listens on."""
+    secret = folder / "secret"
+    return {
+        "reads a file": secret.read_bytes,
+        "lists a folder": lambda: os.listdir(folder),
+        "writes a file": lambda: os.close(os.open(folder / "new", os.O_CREAT | os.O_WRONLY)),
+        "changes a file": lambda: os.close(os.open(secret, os.O_WRONLY)),
+        "empties a file": lambda: os.truncate(secret, 0),
+        "removes a file": lambda: os.unlink(folder / "spare"),
+        "reads another process's environment": lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
+        "connects": lambda: _connect(port),
+        "signals another process": lambda: os.kill(os.getppid(), 0),
+    }
+
+
+def _connect(port: int) -> None:
+    with socket.socket() as s:  # `create_connection` would load modules, which a seal keeps it from
+        s.settimeout(5)
+        s.connect(("127.0.0.1", port))
+
+
+def on_calls(folder: Path) -> dict[str, Attempt]:
+    """System calls that seccomp denies."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(function: str, *arguments: int) -> None:
+        if getattr(libc, function)(*arguments) < 0:
+            raise OSError(ctypes.get_errno(), function)
+
+    return {
+        "forks": _fork,
+        "opens a socket": lambda: socket.socket().close(),
+        "opens a local socket": lambda: socket.socket(socket.AF_UNIX).close(),
+        "signals another process": lambda: os.kill(os.getppid(), 0),
+        "signals a thread of another process": lambda: call("tgkill", os.getppid(), os.getppid(), 0),
+        "changes a mode": lambda: os.chmod(folder / "secret", 0o600),
+        "changes times": lambda: os.utime(folder / "secret"),
+        "lets itself be traced": lambda: call("ptrace", 0, 0, 0, 0),
+        "leaves its namespaces": lambda: call("unshare", 0x10000000),
+        "limits another process": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE, (0, 0)),
+    }
+
+
+def _fork() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+@contextlib.contextmanager
+def target() -> Iterator[tuple[Path, int]]:
+    """A folder with a file `secret`, and a port that is listened on."""
+    with tempfile.TemporaryDirectory(prefix="turnstile-target-") as name, socket.create_server(("127.0.0.1", 0)) as listener:
+        for file in ("secret", "spare"):
+            (Path(name) / file).write_text(file)
+        yield Path(name), listener.getsockname()[1]
+
+
+def tried(protection: tuple[Layer, ...]) -> list[Layer]:
+    """The layers, those around Lean each tried by itself: one that lets something through does not hold."""
+    return [_tried(layer) if layer.name in _LAYER_OF else layer for layer in protection]
+
+
+def _tried(layer: Layer) -> Layer:
+    if not layer.holds or layer.name == "bubblewrap":  # which says by itself when it cannot, and was started to find out
+        return layer
+    seal = Seal(reads=()).without_layers(*(ALL - {_LAYER_OF[layer.name]}))
+    with target() as (folder, port):
+        attempts = _attempts(layer.name, folder, port)
+        try:
+            through = succeeded(seal, attempts)
+        except OSError as error:
+            return Layer(layer.name, False, str(error))
+    if through:
+        return Layer(layer.name, False, f"Lean code {', '.join(sorted(through))}")
+    return Layer(layer.name, True, f"{layer.says} (attempts made just now: {len(attempts)}, succeeded: 0)")
+
+
+def _attempts(layer: str, folder: Path, port: int) -> dict[str, Attempt]:
+    if layer == "Landlock":
+        attempts = on_files(folder, port)
+        for since, names in (
+            (landlock.TRUNCATE_SINCE, ["empties a file"]),
+            (landlock.TCP_SINCE, ["connects"]),
+            (landlock.SCOPES_SINCE, ["signals another process"]),
+        ):
+            for name in names if landlock.version() < since else ():
+                del attempts[name]
+        return attempts
+    if layer == "seccomp":
+        return on_calls(folder)
+    if layer == "no new privileges":
+        return {"may gain privileges": may_gain_privileges}
+    return {"writes a file": lambda: (folder / "new").write_text("x"), "dumps its memory": _core}
+
+
+def may_gain_privileges() -> None:
+    """Whether a program could give this process rights by its file."""
+    if "NoNewPrivs:\t1" in Path("/proc/self/status").read_text():
+        raise OSError  # no: it has given that up
+
+
+def _core() -> None:
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        raise OSError

@@ -1,0 +1,175 @@
+"""Policy over any causal or sequence-to-sequence model folder, by transformers' own `generate` and a prompt template.
+
+For models that vLLM does not serve (ReProver's ByT5) and machines without vLLM. Slower than either of the other two: `generate`
+computes a prompt once for each of its answers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prover.errors import UserError
+from prover.models.base import Query, Suggestion
+from prover.models.formats import Answer, TemplateFormat, as_text, must_exist, suggestions
+from prover.models.templates import template_named
+from prover.models.token_counts import Spent
+
+ROWS = 128
+"""Answers drawn at once, of several goals together: each holds a cache of keys and values."""
+SCORED = 8
+"""Answers scored at once: each takes its tokens times the vocabulary in float32, 0.3 GB for 500 tokens of 150,000."""
+
+
+class HuggingFacePolicy:
+    """Tactics by sampling, or by beam search where the template says so. Safe to call from several threads: calls take turns."""
+
+    def __init__(self, folder: str | Path, template: str, *, device: str = "cpu", dtype: str = "auto", seed: int = 0) -> None:
+        """`folder`: a folder or a model's name on the Hugging Face hub. `dtype`: "auto", "float32", "bfloat16" …
+
+        Raises UserError for a folder that transformers cannot load and a template that does not fit it.
+        """
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+        try:
+            self.format = TemplateFormat(template_named(template))
+            must_exist(folder)
+            both = bool(AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
+            kind = "seq2seq" if both else "causal"
+            if kind != self.format.template.kind:
+                raise ValueError(f"{folder} is a {kind} model and template {template} is for {self.format.template.kind} ones")
+            maker: Any = AutoModelForSeq2SeqLM if both else AutoModelForCausalLM
+            self.model: Any = maker.from_pretrained(folder, dtype=dtype, trust_remote_code=False).to(device).eval()
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # A device that is not there, or too small, is a RuntimeError or an AssertionError of torch's.
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError, AttributeError, TypeError) as e:
+            raise UserError(f"{folder}: cannot be used as a policy: {e}") from None
+        self.seq2seq = both
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token_id = self.tokenizer.eos_token_id
+        self.tokenizer.padding_side = "right" if both else "left"
+        self.version = 0
+        self.generated_tokens = 0
+        """So far, for measurements."""
+        self.spent = Spent()
+        self._noise = torch.Generator().manual_seed(seed)
+        self._lock = threading.Lock()
+
+    def reseed(self, seed: int) -> None:
+        """Draw from here on as one that was made with this seed."""
+        self._noise.manual_seed(seed)
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        """Replaces the weights by a state_dict of the same model; tied ones may be left out. Raises ValueError and changes
+        nothing if it does not fit."""
+        own = self.model.state_dict()
+        tied = {k for k, v in own.items() if any(v.data_ptr() == own[o].data_ptr() for o in weights if o in own)}
+        wrong = [k for k in own if k not in weights and k not in tied]
+        wrong += [k for k in weights if k not in own or own[k].shape != weights[k].shape]
+        if wrong:
+            raise ValueError(f"weights of another model: {len(wrong)} tensors differ, {wrong[:1]} among them")
+        with self._lock, torch.no_grad():
+            self.model.load_state_dict(dict(weights), strict=False)
+            self.version = version
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        """Up to `n` distinct tactics for each query, most probable first, with the untempered model's log-probabilities."""
+        if not queries:
+            return []
+        template = self.format.template
+        answers: list[list[Answer]] = []
+        tokens: list[int] = []
+        with self._lock:
+            beam = template.decode == "beam" and all(q.attempt == 0 for q in queries)
+            prompts = [self.format.prompt(q) for q in queries]
+            at_once = max(1, ROWS // n)
+            for i in range(0, len(prompts), at_once):
+                some, took = self._generate(prompts[i : i + at_once], n, beam)
+                answers += some
+                tokens += took
+        for q, took in zip(queries, tokens, strict=True):
+            self.spent.note(q, took)
+        return [suggestions(self.format, q, mine, n) for q, mine in zip(queries, answers, strict=True)]
+
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+        """What the last answers to `query` took."""
+        return self.spent.count(query, suggestions)
+
+    def texts(self, prompt: Any, n: int) -> list[str]:
+        """n sampled answers, for whole proofs; what was cut off is left out."""
+        with self._lock:
+            [answers], _ = self._generate([prompt], n, beam=False, priors=False)
+        return [a.text for a in answers if a.finished]
+
+    @torch.inference_mode()
+    def _generate(
+        self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True
+    ) -> tuple[list[list[Answer]], list[int]]:
+        """n answers to each prompt, and the tokens of the prompt and them. Without `priors` log-probabilities are 0: those of long
+        answers take more memory than writing them did."""
+        f = self.format
+        texts = [as_text(p, self.tokenizer) for p in prompts]
+        chat = any(not isinstance(p, str) for p in prompts)
+        given = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not chat).to(self.model.device)
+        given.pop("token_type_ids", None)
+        how: dict[str, Any] = {"num_return_sequences": n, "max_new_tokens": f.max_new_tokens, "use_cache": True}
+        if beam:
+            how |= {"num_beams": n, "do_sample": False, "early_stopping": False, "length_penalty": 0.0}
+        else:
+            # top_k=0: generate's own default would keep 50 tokens.
+            how |= {"do_sample": True, "top_k": 0, **f.sampling}
+        if f.stop and not self.seq2seq:
+            how |= {"stop_strings": list(f.stop), "tokenizer": self.tokenizer}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(1 << 31, (1,), generator=self._noise)))
+            out = self.model.generate(**given, **how, pad_token_id=self.tokenizer.pad_token_id)
+        # An encoder-decoder's answer begins with its start token, a causal model's with the prompt.
+        skip = 1 if self.seq2seq else given["input_ids"].shape[1]
+        answers = out[:, skip:]
+        ends = [self._end(ids) for ids in answers]
+        lengths = torch.tensor([k for k, _ in ends], device=out.device)
+        logprobs = self._score(given, out, skip, lengths, n).tolist() if priors else [0.0] * len(answers)
+        self.generated_tokens += int(lengths.sum())
+        rows = []
+        for ids, (length, ended), logprob in zip(answers, ends, logprobs, strict=True):
+            text = self.tokenizer.decode(ids[:length], skip_special_tokens=True)
+            cut = [text.find(s) for s in f.stop if s in text]
+            rows.append(Answer(text[: min(cut)] if cut else text, tuple(ids[:length].tolist()), logprob, ended))
+        read = given["attention_mask"].sum(-1).tolist()
+        written = lengths.view(-1, n).sum(-1).tolist()
+        return [rows[i : i + n] for i in range(0, len(rows), n)], [r + w for r, w in zip(read, written, strict=True)]
+
+    def _end(self, ids: torch.Tensor) -> tuple[int, bool]:
+        """How many tokens an answer has, with its <eos> or stop string but without padding, and whether it ended by itself."""
+        eos = torch.as_tensor(self.model.generation_config.eos_token_id, device=ids.device).reshape(-1)
+        found = torch.isin(ids, eos).nonzero()
+        length = int(found[0]) + 1 if len(found) else len(ids)
+        if any(s in self.tokenizer.decode(ids[:length]) for s in self.format.stop):
+            # A stop string may end within a token: the shortest beginning that has it.
+            for k in range(1, length + 1):
+                if any(s in self.tokenizer.decode(ids[:k]) for s in self.format.stop):
+                    return k, True
+        return length, len(found) > 0
+
+    def _score(self, given: Any, out: torch.Tensor, skip: int, lengths: torch.Tensor, n: int) -> torch.Tensor:
+        """Log-probabilities [rows] of answers of these lengths, by one forward pass: what `generate` reports are tempered
+        scores, and for beams sums that depend on its penalties."""
+        answers = out[:, skip:]
+        inside = torch.arange(answers.shape[1], device=out.device) < lengths[:, None]
+        mask = given["attention_mask"].repeat_interleave(n, 0)
+        source = given["input_ids"].repeat_interleave(n, 0)
+        found = []
+        for some in torch.arange(len(out), device=out.device).split(SCORED):
+            if self.seq2seq:
+                logits = self.model(input_ids=source[some], attention_mask=mask[some], decoder_input_ids=out[some, :-1]).logits
+            else:
+                whole = torch.cat([mask[some], inside[some].long()], 1)
+                positions = (whole.cumsum(-1) - 1).clamp(min=0)
+                logits = self.model(input_ids=out[some], attention_mask=whole, position_ids=positions).logits[:, skip - 1 : -1]
+            steps = logits.float().log_softmax(-1).gather(-1, answers[some][..., None])[..., 0]
+            found.append((steps * inside[some]).sum(-1))
+        return torch.cat(found)

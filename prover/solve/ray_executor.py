@@ -1,0 +1,134 @@
+"""A batch on many machines: attempts and audits as Ray actors, each with Lean processes of its own.
+
+Every machine needs this package and, for a policy that is a folder, that folder at the same path. What a machine that went
+away was working on is done again elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+from prover.errors import UserError
+from prover.lean.audit import Auditor
+from prover.lean.runtime import find_runtime
+from prover.lean.theorem import Theorem, Verdict
+from prover.solve.executor import IN_TURN, Done, Job, Load, LocalCrew, audited
+from prover.solve.ray_start import TO_JOIN, start_ray
+
+PROVERS_PER_AUDITOR = 8
+RETRIES = 3
+"""How often what an actor was doing when it died is given to its successor."""
+
+
+ANSWERS_WITHIN_S = 10.0
+"""How long a cluster's address may take to answer. Ray itself would ask a machine that is not there for many minutes."""
+
+
+def check_reachable(address: str) -> None:
+    """Raise UserError where nothing answers at `HOST:PORT` (or `ray://HOST:PORT`). Of `auto` and `local` Ray knows itself."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise UserError(f"--ray {address}: no address; say auto, local, or HOST:PORT as `ray start --head` printed it")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_S).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UserError(f"--ray {address}: no cluster answers there ({why}): start one with `ray start --head`") from None
+
+
+class _Prover:
+    """A machine's share: one Lean process that searches."""
+
+    def __init__(self, policy: str, seed: int) -> None:
+        from prover.solve.policies import provers_named
+
+        self.crew = LocalCrew(provers_named(policy, seed), 1)
+        self._starting: asyncio.Task[None] | None = None
+
+    async def ready(self) -> str:
+        """Start Lean, once; its name. A successor of an actor that died starts when it is first asked for something."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self.crew.pool.start())
+        await self._starting
+        return self.crew.lean
+
+    async def attempt(self, job: Job) -> Done:
+        await self.ready()
+        return await self.crew.attempt(job)
+
+    async def load(self) -> Load:
+        await self.ready()
+        return await self.crew.load()
+
+
+class _Auditor:
+    def __init__(self) -> None:
+        self.auditor = Auditor()
+
+    async def audit(self, theorem: Theorem, script: str) -> Verdict:
+        return await audited(self.auditor, theorem, script)
+
+
+class RayCrew:
+    """`workers` Lean processes (0: one a free processor) wherever the cluster has room, and auditors beside them."""
+
+    def __init__(self, address: str, policy: str, seed: int, workers: int = 0) -> None:
+        check_reachable(address)
+        import ray
+
+        self._ray = ray
+        try:
+            start_ray(address, num_cpus=max(workers, os.cpu_count() or 1))
+        except (ConnectionError, ValueError) as error:
+            raise UserError(f"--ray {address}: no such cluster: {' '.join(str(error).split())[:200]}; {TO_JOIN}") from None
+        self.size = workers or max(1, int(ray.available_resources().get("CPU", 1)))
+        keep = {"max_restarts": -1, "max_task_retries": RETRIES}
+        prover = ray.remote(_Prover).options(num_cpus=1, max_concurrency=4 * IN_TURN, **keep)
+        auditor = ray.remote(_Auditor).options(num_cpus=0, max_concurrency=16, **keep)
+        self._provers = [prover.remote(policy, seed) for _ in range(self.size)]
+        self._auditors = [auditor.remote() for _ in range(-(-self.size // PROVERS_PER_AUDITOR))]
+        self._busy = [0] * self.size
+        self._audits = [0] * len(self._auditors)
+        self.lean = find_runtime().name
+
+    @property
+    def places(self) -> int:
+        return self.size * IN_TURN
+
+    async def __aenter__(self) -> RayCrew:
+        names = set(await asyncio.gather(*(p.ready.remote() for p in self._provers)))
+        if len(names) > 1:
+            raise UserError(f"the machines have different Leans: {', '.join(sorted(names))}: make them the same")
+        self.lean = names.pop()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for actor in [*self._provers, *self._auditors]:
+            self._ray.kill(actor)
+        self._ray.shutdown()
+
+    async def attempt(self, job: Job) -> Done:
+        return await self._least_busy(self._provers, self._busy, lambda p: p.attempt.remote(job))
+
+    async def audit(self, theorem: Theorem, script: str) -> Verdict:
+        return await self._least_busy(self._auditors, self._audits, lambda a: a.audit.remote(theorem, script))
+
+    async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:
+        i = min(range(len(actors)), key=busy.__getitem__)
+        busy[i] += 1
+        try:
+            return await call(actors[i])
+        finally:
+            busy[i] -= 1
+
+    async def load(self) -> Load:
+        """Sums over all machines. Processes elsewhere have no ids here, so their memory is not seen."""
+        loads = await asyncio.gather(*(p.load.remote() for p in self._provers))
+        return Load(
+            self.size, sum(x.busy_s for x in loads), sum(x.steps for x in loads), sum(x.restarts for x in loads),
+        )  # fmt: skip

@@ -1,0 +1,72 @@
+"""Theorems and proofs as people write them: names, statements and scripts from the fields of a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from prover.errors import UserError
+from prover.lean.text import code_words
+from prover.lean.theorem import Theorem
+
+
+def theorem_of(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> Theorem:
+    """The theorem of a JSON object with name, statement, and optionally imports and context."""
+    for field in ("name", "statement"):
+        if not isinstance(row.get(field), str) or not row[field].strip():
+            raise UserError(f"{where}: `{field}` must be a text that is not empty")
+    own = row.get("imports")
+    if own is not None and (not isinstance(own, list) or not all(isinstance(x, str) and x for x in own)):
+        raise UserError(f"{where}: `imports` must be a list of module names")
+    context = row.get("context") or ""
+    if not isinstance(context, str):
+        raise UserError(f"{where}: `context` must be Lean source as a text")
+    name = row["name"].strip()
+    statement = row["statement"].strip()
+    used = tuple(dict.fromkeys(["Init", *(own or imports)]))
+    return Theorem(lean_name(name, where), statement, imports=used, context=context, source=where)
+
+
+def script_of(proof: str) -> str:
+    """The tactic script of a proof written as tactics, as `by …`, or as `:= …`."""
+    text = proof.replace("\r\n", "\n").rstrip()
+    bare = text.lstrip()
+    if bare.startswith(":="):
+        text = bare = bare[2:].lstrip()
+        if not bare.startswith("by") or bare[2:3].isalnum():
+            return f"exact (\n{text})" if "\n" in text else f"exact ({text})"
+    if bare.startswith("by") and not (bare[2:3].isalnum() or bare[2:3] in ("_", "'", ".")):
+        at = text.index("by")
+        text = " " * at + "  " + text[at + 2 :]  # columns stay as they were
+    lines = text.split("\n")
+    while lines and not lines[0].strip():
+        lines.pop(0)
+    common = min((len(x) - len(x.lstrip(" ")) for x in lines if x.strip()), default=0)
+    return "\n".join(x[common:] for x in lines)
+
+
+def lean_name(name: str, where: str = "name") -> str:
+    """A name that Lean accepts: parts that are no identifiers go between « and ». Raises UserError where that cannot be."""
+    # A part that comes with its marks has them around all of it: a name must not be able to say more than a name.
+    parts = re.findall(r"«[^«»\n\r]+»|[^.«»\n\r]+", name)
+    if ".".join(parts) == name:
+        return ".".join(p if p.startswith("«") or _is_identifier(p) else f"«{p}»" for p in parts)
+    if re.search(r"[«»\n\r]", name):
+        raise UserError(f"{where}: `name` is none that Lean could have: « and » go around whole parts, and it is one line")
+    return f"«{name}»"
+
+
+_RESERVED_WORDS = """
+abbrev assume at attribute axiom by calc class def deriving do else end example export extends finally for forall from fun
+have if import in include inductive infix infixl infixr instance let local macro match mut mutual namespace noncomputable
+notation nomatch nofun obtain omit open opaque partial postfix prefix private protected public rec return scoped section
+set_option show sorry structure suffices syntax then theorem this universe unsafe until variable where while with Prop Sort Type
+"""
+_RESERVED = frozenset(_RESERVED_WORDS.split())
+"""Words that Lean reads as something else than a name."""
+
+
+def _is_identifier(part: str) -> bool:
+    words = list(code_words(part))
+    return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED

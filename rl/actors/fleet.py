@@ -1,0 +1,280 @@
+"""The actors of a run as one: they start, come and go, die and are replaced.
+
+Nothing here knows what is learned or why. How tasks get through all the same: dispatch.py.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from prover.errors import UserError
+from prover.lean.ray_pool import ACTOR_LOST
+from prover.models.ranker import TacticRanker
+from prover.premises.dense import DenseWeights
+from prover.solve.ray_start import TO_JOIN, start_ray
+from rl.actors.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member
+from rl.actors.learner import LearnerActor
+from rl.actors.model_server import ModelServer
+from rl.actors.prover import AuditActor, Prover
+from rl.attempt import Task
+from rl.config import RunConfig
+from rl.metrics.actor_counters import Counters, answered, counted
+
+T = TypeVar("T")
+
+LOAD_SECONDS = 120.0
+"""After so long that a model is being loaded is said to be slow."""
+
+
+class Fleet:
+    """Provers, auditor, model servers and learner. `start` before anything else, `close` at the end."""
+
+    def __init__(self, config: RunConfig, folder: Path, say: Callable[[str], None], prover: Any = Prover) -> None:
+        """`prover`: the actor class, for measurements without Lean."""
+        self.config = config
+        self.prover = prover
+        self.folder = folder
+        self.say = say
+        self.members: dict[int, Member] = {}
+        self.ranker: TacticRanker | None = None
+        self.retriever: DenseWeights | None = None
+        self.replaced: dict[str, int] = {"prover": 0, "auditor": 0, "model server": 0, "learner": 0}
+        """Actors that died and were replaced."""
+        self._dispatch: Dispatch | None = None
+        self._next = 0
+        self._looked = 0.0
+        self._own_ray = False
+        self.servers: list[Any] = []
+        self.groups: dict[int, Any] = {}
+        """Placement groups of the model servers that span machines."""
+        self.learners: list[Any] = []
+        self.auditor: Any = None
+        self.unassigned: deque[Task] = deque()
+        """Tasks that are meant for no prover in particular."""
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start Ray where none runs, and the actors; they get ready while tasks already wait. Raises UserError."""
+        c = self.config
+        if not ray.is_initialized():
+            local = {"num_cpus": max(4, os.cpu_count() or 1), "resources": {"prover": float(c.prover.provers)}}
+            try:
+                start_ray(c.ray.address or "local", **local)
+            except Exception as e:
+                if not c.ray.address:
+                    raise
+                raise UserError(f"ray.address={c.ray.address}: no Ray cluster there ({type(e).__name__}); "
+                                f"{TO_JOIN}; or leave the address out") from None  # fmt: skip
+            self._own_ray = True
+        self.servers = [self._server(k) for k in range(c.ray.model_servers)]
+        self.learners = self._learners()
+        self.auditor = self._auditor()
+        self.look(force=True)
+
+    def resume(self) -> int:
+        """Have the newest checkpoint loaded, published and used with the ranker and retriever; its version, 0 if none."""
+        versions = ray.get([learner.resume.remote() for learner in self.learners])
+        if versions[0] or self.config.serve.start:
+            self.publish()
+        return versions[0]
+
+    def close(self) -> None:
+        """Stop everything that was started here."""
+        if not ray.is_initialized():
+            return
+        lean = [m.actor for m in self.members.values()] + ([self.auditor] if self.auditor is not None else [])
+        closing = [actor.close.remote() for actor in lean]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=10)
+        for actor in [*lean, *self.servers, *self.learners]:
+            ray.kill(actor)
+        for group in self.groups.values():
+            ray.util.remove_placement_group(group)
+        if self._own_ray:
+            ray.shutdown()
+
+    # -- actors ------------------------------------------------------------------------------------------------------
+
+    def _server(self, k: int) -> Any:
+        """Copy k of the model. One on a single machine is one actor that gets all of its GPUs there at once. One across machines
+        is a placement group of a GPU a bundle, which vLLM's own workers take; its actor takes none of them."""
+        c = self.config
+        if not c.serve.across:
+            return ModelServer.options(num_cpus=0, num_gpus=c.ray.server_gpus).remote(1, c.serve)
+        if k in self.groups:  # of a copy that died
+            ray.util.remove_placement_group(self.groups[k])
+        bundles = [{"GPU": 1.0}] * (c.serve.pipeline_parallel * c.serve.tensor_parallel)
+        self.groups[k] = group = ray.util.placement_group(bundles, strategy="PACK")
+        where = PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=True)
+        return ModelServer.options(num_cpus=0, num_gpus=0, scheduling_strategy=where).remote(1, c.serve)
+
+    def _auditor(self) -> Any:
+        return AuditActor.options(num_cpus=0, max_concurrency=self.config.ray.audits + 4).remote()
+
+    def _learners(self) -> list[Any]:
+        c = self.config
+        learners = [
+            LearnerActor.options(num_cpus=0, num_gpus=c.ray.learner_gpus).remote(c, str(self.folder.absolute() / "checkpoints"), rank)
+            for rank in range(c.learn.ranks)
+        ]
+        if c.learn.ranks > 1:
+            address = ray.get(learners[0].address.remote())
+            ray.get([learner.join.remote(address) for learner in learners])
+        return learners
+
+    def replace_auditor(self) -> None:
+        """The auditor died: start another."""
+        self.replaced["auditor"] += 1
+        self.auditor = self._auditor()
+
+    def _add_prover(self) -> None:
+        c = self.config
+        i = self._next
+        self._next += 1
+        actor = self.prover.options(
+            num_cpus=0, resources={"prover": 1}, max_concurrency=4 * c.prover.concurrent + 4,
+        ).remote(c.prover, c.seed + i, self.servers[i % len(self.servers)], self.ranker, self.retriever)  # fmt: skip
+        self.members[i] = Member(actor, actor.ready.remote())
+
+    def look(self, force: bool = False) -> None:
+        """As many provers as there should be: the configured number, or as many as the cluster has room for."""
+        if not force and time.monotonic() - self._looked < LOOK_EVERY:
+            return
+        self._looked = time.monotonic()
+        c = self.config
+        wanted = int(ray.cluster_resources().get("prover", 0)) if c.ray.elastic else c.prover.provers
+        for _ in range(wanted - len(self.members)):
+            self._add_prover()
+            if c.ray.elastic and not force:
+                self.say(f"a prover joins: {len(self.members)} now")
+        if len(self.members) > max(wanted, 1):  # room has gone: let go of one that waits for a place
+            for i in [i for i, m in self.members.items() if not m.up and not m.busy][: len(self.members) - max(wanted, 1)]:
+                ray.kill(self.members[i].actor)
+                self.pass_on(self.members.pop(i))
+
+    def lose(self, i: int) -> None:
+        """A prover died: its queue goes to others, and another is started where there is room."""
+        member = self.members.pop(i, None)
+        if member is not None:
+            self.replaced["prover"] += 1
+            self.say("a prover died; its theorems go to others")
+            self.pass_on(member)
+            self.look(force=True)
+
+    def pass_on(self, member: Member) -> None:
+        """Another prover gets the tasks that wait for this one."""
+        heirs = [m for m in self.members.values() if m is not member and not m.broken]
+        queue = min((m.queue for m in heirs), key=len, default=self.unassigned)
+        queue.extend(member.queue)
+        member.queue.clear()
+
+    def check_servers(self) -> None:
+        """Replace model servers that died, and have them serve what the others do."""
+        dead = False
+        for k, server in enumerate(self.servers):
+            try:
+                ray.get(server.counters.remote(), timeout=30)
+            except ACTOR_LOST:
+                dead = True
+                self._replace_server(k)
+            except GetTimeoutError:
+                pass  # busy
+        if dead:
+            self.publish()
+
+    def _replace_server(self, k: int) -> None:
+        self.replaced["model server"] += 1
+        self.say("a model server died and is replaced")
+        self.servers[k] = self._server(k)
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+        """Every task once, as it is finished. Neighbours in `tasks` go to the same prover: order them by imports."""
+        self._dispatch = Dispatch(self, tasks)
+        yield from self._dispatch.finished()
+
+    @property
+    def longest_audit_queue(self) -> int:
+        """Since the last `run` began."""
+        return self._dispatch.longest_audit_queue if self._dispatch is not None else 0
+
+    # -- learning ----------------------------------------------------------------------------------------------------
+
+    def learn(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
+        """Train until checkpoint `version` is written, whatever dies on the way; then serve it. Metrics."""
+
+        def train() -> dict[str, float]:
+            shared = ray.put(policy), ray.put(value)
+            waiting = refs = [learner.learn.remote(*shared, seconds, version) for learner in self.learners]
+            while waiting:  # not for one after another: where a rank dies, the others may wait for it forever
+                ready, waiting = ray.wait(waiting)
+                ray.get(ready)
+            return ray.get(refs[0])
+
+        found = self._by_learners(train)
+        self.publish()
+        return found
+
+    def _by_learners(self, work: Callable[[], T]) -> T:
+        """What `work` gives. Where a learner dies, new ones go on from the last checkpoint, and it is done again."""
+        for chance in range(CHANCES):
+            try:
+                return work()
+            except RayError as e:
+                # What another rank, or the store, says of a death is not among ACTOR_LOST.
+                if chance == CHANCES - 1 or not (isinstance(e, ACTOR_LOST) or self._a_learner_died()):
+                    raise
+            self.replaced["learner"] += 1
+            self.say("the learner died; another goes on from the last checkpoint")
+            for learner in self.learners:
+                ray.kill(learner)
+            self.learners = self._learners()
+            ray.get([learner.resume.remote() for learner in self.learners])
+        raise AssertionError("unreachable")
+
+    def _a_learner_died(self) -> bool:
+        asked = [learner.alive.remote() for learner in self.learners]
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=10)  # one that hangs does not answer
+        return len(answered(dict(enumerate(ready)))) < len(ready)
+
+    def publish(self) -> None:
+        """The learner's newest weights to every model server, and the ranker and retriever to every prover."""
+        self._by_learners(self._serve_newest)
+        ranker, retriever = ray.put(self.ranker), ray.put(self.retriever)
+        for i, m in self.members.items():
+            m.actor.use.remote(self.servers[i % len(self.servers)], ranker, retriever)
+
+    def _serve_newest(self) -> None:
+        published = ray.get(self.learners[0].publish.remote())
+        if not published:
+            return
+        loading = [server.load.remote(published[0]) for server in self.servers]
+        versions: list[int] = []
+        for k, ref in enumerate(loading):
+            try:
+                versions.append(self._loaded(ref))
+            except ACTOR_LOST:  # its machine may have had the learner too
+                self._replace_server(k)
+                versions.append(self._loaded(self.servers[k].load.remote(published[0])))
+        assert len(set(versions)) == 1, f"model servers serve different versions: {versions}"
+
+    def _loaded(self, ref: Any) -> int:
+        """The version that a server loaded; while it does not, say so: it may wait for a GPU that nobody brings back."""
+        while not ray.wait([ref], timeout=LOAD_SECONDS)[0]:
+            self.say(f"a model server has not loaded the model for {LOAD_SECONDS:.0f} s: `ray status` says whether it has its GPUs")
+        return ray.get(ref)
+
+    def counters(self) -> Counters:
+        """What the actors counted so far, of those that answer within seconds."""
+        return counted({i: m.actor for i, m in self.members.items() if m.up}, self.servers)

@@ -1,0 +1,114 @@
+"""A long batch measured as a user runs it: `turnstile bench batch`.
+
+Two batches of the same theorems by the `turnstile prove` command: one left alone, one killed with SIGKILL at random moments and
+resumed. What is compared is what the commands wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prover.console import say
+
+SAME = ("outcome", "proof", "lean_calls")
+"""What must be the same, theorem by theorem. Times and reasons may differ."""
+
+
+def command(folder: Path, arguments: Sequence[str]) -> list[str]:
+    """A batch whose results go to a folder, resumed where they are there."""
+    results = ["--results", str(folder / "results.jsonl"), "--out", str(folder / "proofs.lean"), "--resume", "--json"]
+    return [sys.executable, "-m", "prover.cli", "prove", *arguments, *results]
+
+
+def run_whole(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """The answer of a batch that is left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(command(folder, arguments), stdout=subprocess.PIPE, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"`turnstile prove` ended with {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def run_killed(folder: Path, arguments: Sequence[str], kills: int, tasks: int, seed: int) -> dict[str, Any]:
+    """The last answer of a batch that is killed `kills` times, each at a random number of lines written, and resumed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(f"kills {seed}")
+    moments = sorted(rng.sample(range(1, max(tasks, kills + 1)), kills))
+    results = folder / "results.jsonl"
+    for moment in moments:
+        process = subprocess.Popen(command(folder, arguments), stdout=subprocess.DEVNULL)
+        while process.poll() is None and lines(results) <= moment:
+            time.sleep(0.02)
+        time.sleep(rng.random() * 0.5)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        say(f"turnstile: killed with {lines(results)} lines written")
+    return run_whole(folder, arguments)
+
+
+def lines(path: Path) -> int:
+    try:
+        return path.read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+def attempts(folder: Path) -> Counter[tuple[str, int]]:
+    """(task, try) -> how often it was finished: more than once is work done twice."""
+    rows = [json.loads(x) for x in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
+    return Counter((r["key"], r.get("try", 0)) for r in rows if not r.get("unjudged"))
+
+
+def found_twice(folder: Path) -> int:
+    """How many tries were searched to the end more than once."""
+    rows = [json.loads(x) for x in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
+    found = Counter((r["key"], r.get("try", 0)) for r in rows if r.get("unjudged"))
+    return sum(n - 1 for n in found.values()) + sum(n - 1 for n in attempts(folder).values())
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]:
+    """Tasks that came out differently."""
+    pairs = zip(one["tasks"], other["tasks"], strict=True)
+    return [
+        {"name": a["name"], **{f: [a[f], b[f]] for f in SAME if a[f] != b[f]}}
+        for a, b in pairs
+        if any(a[f] != b[f] for f in SAME) or a["name"] != b["name"]
+    ]
+
+
+def bench_batch(quick: bool, theorems: int, kills: int, policy: str, seed: int, workers: int) -> dict[str, Any]:
+    """Keys: `theorems`, `proved`, `seconds`, `lean_utilisation`, `memory_mb` (of the batch left alone), `kills`, `tried_twice`,
+    `lost`, `different` (tasks that the killed batch ended otherwise), `utilisation_killed`, `lean`.
+    """
+    count = min(theorems, 40) if quick else theorems
+    arguments = [
+        "set:library-train", "--limit", str(count), "--policy", policy, "--seed", str(seed), "--workers", str(workers)
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="turnstile-bench-") as scratch:
+        whole, killed = Path(scratch) / "whole", Path(scratch) / "killed"
+        one = run_whole(whole, arguments)
+        say(f"turnstile: left alone: {one['proved']} of {one['total']} proved in {one['seconds']:.0f} s")
+        other = run_killed(killed, arguments, min(kills, 3) if quick else kills, count, seed)
+        finished = attempts(killed)
+        different = differences(one, other)
+        return {
+            "theorems": one["total"], "proved": one["proved"], "policy": policy, "workers": workers, "seed": seed,
+            "seconds": one["seconds"], "lean_utilisation": one["lean_utilisation"], "lean_cpu_share": one["lean_cpu_share"],
+            "memory_mb": one["memory_mb"], "lean_restarts": one["lean_restarts"], "kills": min(kills, 3) if quick else kills,
+            "tried_twice": found_twice(killed), "lost": one["total"] - len({k for k, _ in finished}),
+            "different": different, "same_results": not different,
+            "same_proofs_file": (whole / "proofs.lean").read_bytes() == (killed / "proofs.lean").read_bytes(),
+            "cpus": os.cpu_count(), "lean": one["lean"],
+        }  # fmt: skip

@@ -1,0 +1,93 @@
+"""From single searches to what a comparison says: solve rates by budget with intervals, calls per solved, differences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from rl.metrics.intervals import wilson
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One search on one theorem."""
+
+    theorem: str
+    search: str
+    seed: int
+    settings: str
+    """A digest of all that decides the result but theorem and seed."""
+    outcome: str
+    calls: int
+    """Lean calls made."""
+    solved_at: int | None
+    """Lean calls made when the theorem was first solved."""
+    steps: int | None = None
+    """Tactics in the proof."""
+
+
+def curves(lines: Sequence[Line], budgets: Sequence[int], against: str = "best_first") -> dict[str, Any]:
+    """Keys `total` (theorems times seeds), `solved`, `calls_per_solved` and `against`, each by search name and budget.
+
+    `solved[name][budget]`: how many of the total, as a rate, and its 95 % Wilson interval. Seeds of one theorem are no
+    independent trials, so the interval is that of as many trials as there are theorems. `against[name][budget]`:
+    difference in rate to the search `against` on the same theorems and seeds, with a 95 % bootstrap interval over
+    theorems.
+    """
+    theorems = sorted({x.theorem for x in lines})
+    seeds = sorted({x.seed for x in lines})
+    names = list(dict.fromkeys(x.search for x in lines))
+    place = {t: i for i, t in enumerate(theorems)}
+    counts = len(theorems) * len(seeds)
+    out: dict[str, Any] = {
+        "total": counts, "theorems": len(theorems), "seeds": seeds, "solved": {}, "calls_per_solved": {}, "against": {},
+    }  # fmt: skip
+    rates: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
+    for name in names:
+        mine = [x for x in lines if x.search == name]
+        out["solved"][name], out["calls_per_solved"][name] = {}, {}
+        for b in budgets:
+            solved = np.zeros(len(theorems))
+            for x in mine:
+                solved[place[x.theorem]] += x.solved_at is not None and x.solved_at <= b
+            n = int(solved.sum())
+            low, high = wilson(n / max(1, len(seeds)), len(theorems))
+            rates[name][b] = solved / max(1, len(seeds))
+            out["solved"][name][str(b)] = {
+                "solved": n, "rate": round(n / max(1, counts), 4), "low": round(low, 4), "high": round(high, 4),
+            }  # fmt: skip
+            spent = sum(min(b, x.calls if x.solved_at is None else x.solved_at) for x in mine)
+            out["calls_per_solved"][name][str(b)] = round(spent / n, 1) if n else None
+    if against in rates:
+        for name in names:
+            out["against"][name] = {
+                str(b): _difference(rates[name][b] - rates[against][b]) for b in budgets if name != against
+            }
+    return out
+
+
+def _difference(by_theorem: np.ndarray) -> dict[str, float]:
+    """Mean with a 95 % percentile bootstrap interval over theorems (Efron 1979)."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(by_theorem, (2000, len(by_theorem))).mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"difference": round(float(by_theorem.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures as a Markdown table: per cent solved with its interval, and Lean calls per solved at the largest."""
+    budgets = list(next(iter(figures["solved"].values()), {}))
+    last = budgets[-1] if budgets else ""
+    head = f"| % solved of {figures['theorems']} × {len(figures['seeds'])} seeds, by Lean calls | "
+    head += " | ".join(budgets) + f" | calls per solved at {last} |"
+    rows = [head, "|---" * (len(budgets) + 2) + "|"]
+    for name, by_budget in figures["solved"].items():
+        cells = [
+            f"{100 * c['rate']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]"
+            for c in (by_budget[b] for b in budgets)
+        ]
+        rows.append(f"| {name} | " + " | ".join(cells) + f" | {figures['calls_per_solved'][name][last]} |")
+    return "\n".join(rows)

@@ -1,0 +1,113 @@
+"""What the training system itself costs: how the number of provers scales when Lean is only a latency.
+
+Lean is simulated here, and nothing else: the same fleet, actors, searches and explorer as in training. Every step takes `latency`
+and leaves a goal of the same kind or an error, so no search ever ends before its budget. Only what stands around Lean is measured;
+how fast Lean itself is, `turnstile bench lean` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from prover.lean.runtime import LeanRuntime
+from prover.lean.theorem import Goal, ProofState, StepResult, Theorem
+from rl.actors.fleet import Fleet
+from rl.actors.prover import ProverBody
+from rl.attempt import Task
+from rl.config import LearnConfig, ProverConfig, RunConfig
+
+LATENCY = 0.02
+"""Seconds of a simulated step; a step on the embedded Lean takes 5 to 50 ms."""
+
+
+class SimulatedPool:
+    """A pool's interface over one process that answers one step at a time, `LATENCY` each."""
+
+    def __init__(self) -> None:
+        self.runtime = LeanRuntime("native", "simulated", ())
+        self.ids = itertools.count()
+        self.gate = asyncio.Lock()
+        self.servers: list[Any] = []
+        self.steps = 0
+        self.lean_s = 0.0
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    def _state(self) -> ProofState:
+        i = next(self.ids)
+        goal = Goal(f"n : Nat\n⊢ n + {i} = {i} + n", (("n", "Nat"),), f"n + {i} = {i} + n", ("HAdd.hAdd", "Nat"))
+        return ProofState(i, f"k{i}", (goal,))
+
+    async def open(self, theorem: Theorem) -> ProofState:
+        return self._state()
+
+    async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
+        out = []
+        for _ in tactics:
+            async with self.gate:
+                await asyncio.sleep(LATENCY)
+            self.steps += 1
+            self.lean_s += LATENCY
+            ok = self.steps % 4 == 0
+            states = (self._state(),) if ok else ()
+            order = ((0, 0),) if ok else ()
+            out.append(StepResult("ok" if ok else "error", states, order, "" if ok else "simulated", LATENCY))
+        return out
+
+    async def free(self, states: Sequence[ProofState]) -> None:
+        pass
+
+
+class _SimulatedProver(ProverBody):
+    def _make_pool(self) -> Any:
+        return SimulatedPool()
+
+    async def ready(self) -> str:
+        await self._start()
+        return "simulated"
+
+
+def bench_fleet(quick: bool = False) -> dict[str, Any]:
+    """`provers`: by their number, `calls_per_s` and `efficiency`, the rate over the number times the rate of one; `own_share`: the
+    share of a single prover's wall time that was not spent in the simulated Lean."""
+    tasks, calls = (8, 32) if quick else (24, 64)
+    out: dict[str, Any] = {"latency_s": LATENCY, "provers": {}}
+    prover = ray.remote(_SimulatedProver)
+    for n in (1, 2, 4):
+        config = RunConfig(prover=ProverConfig(provers=n, concurrent=4), learn=LearnConfig(threads=1))
+        with tempfile.TemporaryDirectory() as folder:
+            fleet = Fleet(config, Path(folder), lambda text: None, prover)
+            fleet.start()
+            try:
+                ray.get([m.ready for m in fleet.members.values()])
+                for m in fleet.members.values():
+                    m.up = True
+                began = time.monotonic()
+                todo = [Task(Theorem(f"t{i}", ": True"), "explorer", calls) for i in range(tasks * n)]
+                found = [f.found for f in fleet.run(todo)]
+                seconds = time.monotonic() - began
+            finally:
+                fleet.close()
+        wrong = [f.reason for f in found if f.outcome != "budget"]
+        if wrong:
+            raise RuntimeError(f"simulated searches ended early: {wrong[0]}")
+        rate = sum(f.lean_calls for f in found) / seconds
+        first = out["provers"].get("1", {"calls_per_s": rate})
+        out["provers"][str(n)] = {
+            "calls_per_s": round(rate, 2), "efficiency": round(rate / n / first["calls_per_s"], 3),
+            "lean_share": round(rate * LATENCY / n, 3),
+        }  # fmt: skip
+    out["own_share"] = round(1 - out["provers"]["1"]["lean_share"], 3)
+    return out

@@ -1,0 +1,243 @@
+"""`turnstile bench model`: tactics and tokens a second of each back end on the same prompts, updates of weights, agreement.
+
+Back ends: `generate` (transformers' own, sampling), `beams` (LanguageModelPolicy, the small model's own decoder) and, where it is
+installed, `vllm`. Prompts are goals of the library-independent kind that tests use, extended to realistic lengths; every back
+end is asked for the same number of tactics with the same limit of tokens. What beams count as a tactic is a finished distinct
+one, for all.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from prover.lean.theorem import Goal, ProofState
+from prover.models.backends.agreement import prior_difference, value_difference
+from prover.models.base import Query, Suggestion
+from prover.models.formats import Answer, SlotFormat, suggestions
+from prover.models.transformer import LanguageModelPolicy
+
+TACTICS = 8
+"""Asked of each prompt."""
+COMPARED_AT = 32
+"""Prompts together, where vLLM is expected to be faster than `generate`."""
+UPDATE_LIMIT = 2.0
+"""Seconds for new weights under a running engine."""
+TOLERANCE = 1e-2
+"""Nats between back ends' log-probabilities of one tactic, and probability between their values."""
+
+
+def bench_model(checkpoint: Path | None, quick: bool) -> dict[str, Any]:
+    """Measure. `checkpoint`: a folder that Turnstile wrote; None: a new model of the demonstration's size, taught for a moment
+    to end its tactics."""
+    batches = (1, COMPARED_AT) if quick else (1, 2, 4, 8, 16, 32, 64)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = checkpoint or _taught(Path(scratch) / "model", 150 if quick else 800)
+        own = LanguageModelPolicy.load(folder)
+        queries = _queries(max(batches))
+        figures: dict[str, Any] = {
+            "parameters": sum(p.numel() for p in own.model.parameters()),
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+            "tactics_asked": TACTICS,
+        }
+        plain = _Generate(own)
+        figures["generate"] = _speeds(plain.suggest, lambda: plain.tokens, queries, batches, quick)
+        beams = _Beams(own)
+        figures["beams"] = _speeds(beams.suggest, lambda: beams.tokens, queries, batches, quick)
+        answers = plain.sample(queries[:16], TACTICS)
+        worst, compared = prior_difference(own, queries[:16], answers)
+        figures["generate"] |= {"prior_difference": worst, "compared": compared}
+        began = time.perf_counter()
+        own.load_weights({k: v.clone() for k, v in own.model.state_dict().items()}, own.version)
+        figures["beams"]["update_s"] = round(time.perf_counter() - began, 4)
+        if getattr(importlib.util.find_spec("vllm"), "origin", None) is None:
+            figures["vllm"] = "not installed here (`make test-vllm` builds an environment that has it)"
+        else:
+            figures["vllm"] = _vllm(folder, own, queries, batches, quick)
+            figures["expected"] = expectations(figures)
+    return figures
+
+
+def expectations(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is expected of the back ends, what was measured, and whether it is so."""
+    vllm = figures["vllm"]
+    at = str(COMPARED_AT)
+    rates = {name: figures[name]["batch"][at]["tactics_per_s"] for name in ("vllm", "generate")}
+    names = ("prior_difference", "prior_difference_after_update", "value_difference")
+    differences = [figures["generate"]["prior_difference"], *(vllm[name] for name in names)]
+    compared = min(figures["generate"]["compared"], vllm["compared"], vllm["compared_after_update"])
+    rows = [
+        (f"vLLM at batch {at} gives more tactics a second than generate", rates, rates["vllm"] > rates["generate"]),
+        (f"an update takes less than {UPDATE_LIMIT:g} s", vllm["update_s"], vllm["update_s"] < UPDATE_LIMIT),
+        (f"priors and values differ by less than {TOLERANCE:g}", max(differences), compared > 0 and max(differences) < TOLERANCE),
+    ]
+    return [{"expected": text, "measured": measured, "met": met} for text, measured, met in rows]
+
+
+def _vllm(
+    folder: Path, own: LanguageModelPolicy, queries: list[Query], batches: Sequence[int], quick: bool
+) -> dict[str, Any]:
+    from prover.models.backends.vllm import VLLMConfig, VLLMPolicy
+
+    began = time.perf_counter()
+    # No oversampling here: as many samples as the others draw.
+    policy = VLLMPolicy(folder, VLLMConfig(oversample=1.0))
+    start = time.perf_counter() - began
+    try:
+        figures = _speeds(policy.suggest, lambda: policy.generated_tokens, queries, batches, quick)
+        worst, compared = prior_difference(own, queries[:16], policy.sample(queries[:16], TACTICS))
+        updates = []
+        weights = {k: v * 1.01 for k, v in own.model.state_dict().items()}
+        for version in range(1, 4):
+            began = time.perf_counter()
+            policy.load_weights(weights, version)
+            updates.append(time.perf_counter() - began)
+            policy.check_version(version)
+        own.load_weights(weights, 3)
+        after, compared_after = prior_difference(own, queries[:16], policy.sample(queries[:16], TACTICS))
+        figures |= {
+            "start_s": round(start, 2),
+            "update_s": round(median(updates), 4),
+            "prior_difference": worst,
+            "compared": compared,
+            "prior_difference_after_update": after,
+            "compared_after_update": compared_after,
+            "value_difference": value_difference(own, queries[:16], policy),
+        }
+    finally:
+        policy.close()
+    return figures
+
+
+def _speeds(
+    suggest: Callable[[Sequence[Query], int], list[list[Suggestion]]],
+    tokens: Callable[[], int],
+    queries: list[Query],
+    batches: Sequence[int],
+    quick: bool,
+) -> dict[str, Any]:
+    """By batch: distinct finished tactics a second, and generated tokens a second (kept or not); medians of 3 (quick: 1)."""
+    suggest(queries[:2], TACTICS)  # warm
+    by_batch: dict[str, Any] = {}
+    for size in batches:
+        rates = []
+        for repeat in range(1 if quick else 3):
+            # Other prompts each time, so that no prefix cache has them already; each batch in another order of states.
+            asked = [Query(_state(f"{q.state.text} ∧ {size} = {repeat + size}")) for q in queries[:size]]
+            before, began = tokens(), time.perf_counter()
+            found = suggest(asked, TACTICS)
+            seconds = time.perf_counter() - began
+            rates.append((sum(map(len, found)) / seconds, (tokens() - before) / seconds, seconds))
+        by_batch[str(size)] = {
+            "tactics_per_s": round(median(r[0] for r in rates), 1),
+            "tokens_per_s": round(median(r[1] for r in rates), 1),
+            "seconds": round(median(r[2] for r in rates), 4),
+        }
+    return {"batch": by_batch}
+
+
+class _Generate:
+    """transformers' `generate`, sampling, on the very prompts of the small model's format."""
+
+    def __init__(self, policy: LanguageModelPolicy) -> None:
+        self.model = policy.model
+        self.format = SlotFormat(policy.prompter)
+        self.pad = policy.prompter.codec.pad
+        self.eos = policy.prompter.codec.eos
+        self.tokens = 0
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        return [suggestions(self.format, q, a, n) for q, a in zip(queries, self.sample(queries, n), strict=True)]
+
+    @torch.inference_mode()
+    def sample(self, queries: Sequence[Query], n: int) -> list[list[Answer]]:
+        prompts = [self.format.prompt(q) for q in queries]
+        size = max(map(len, prompts))
+        ids = torch.tensor([[*[self.pad] * (size - len(p)), *p] for p in prompts])
+        mask = torch.tensor([[*[0] * (size - len(p)), *[1] * len(p)] for p in prompts])
+        banned = [[t] for t in self.format.banned(queries[0])]
+        out: Any = self.model.generate(  # pyright: ignore[reportCallIssue]
+            input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_p=1.0, top_k=0, bad_words_ids=banned,
+            num_return_sequences=n, max_new_tokens=self.format.max_new_tokens, pad_token_id=self.pad, eos_token_id=self.eos,
+            output_logits=True, return_dict_in_generate=True,
+        )  # fmt: skip
+        new = out.sequences[:, size:]
+        steps = torch.stack(out.logits, 1).float().log_softmax(-1).gather(-1, new[..., None])[..., 0]
+        answers = []
+        for row, logprobs in zip(new.tolist(), steps, strict=True):
+            length = row.index(self.eos) + 1 if self.eos in row else len(row)
+            self.tokens += length
+            finished = self.eos in row
+            answers.append(Answer("", tuple(row[: length - finished]), logprobs[:length].sum().item(), finished))
+        return [answers[i : i + n] for i in range(0, len(answers), n)]
+
+
+class _Beams:
+    """The small model's own beam search. Only the tokens of tactics that came back are counted: those of beams given up are
+    not, so tokens a second say less here than tactics a second."""
+
+    def __init__(self, policy: LanguageModelPolicy) -> None:
+        self.policy = policy
+        self.tokens = 0
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        found = self.policy.suggest(queries, n)
+        for q, mine in zip(queries, found, strict=True):
+            for s in mine:
+                self.tokens += len(self.policy.prompter.target(s.tactic, q.premises, q.types) or ())
+        return found
+
+
+_GOALS = (
+    ("{x} {y} : Nat\n{h} : {x} ≤ {y}\n⊢ {x} < {y} + 1", "omega"),
+    ("p q : Prop\n{h} : p ∧ q\n⊢ q ∧ p", "exact ⟨{h}.2, {h}.1⟩"),
+    ("xs ys : List Nat\n{x} : Nat\n⊢ (xs ++ ys).length = {x} + xs.length", "rw [List.length_append]"),
+    ("α : Type u_1\nxs : List α\n{h} : xs ≠ []\n⊢ List.map id xs = xs", "induction xs with simp_all"),
+    ("{x} {y} : Nat\n{h} : {x} = {y}\n⊢ {x} * ({y} + 2) = {x} * {y} + {x} * 2", "simp [Nat.mul_add]"),
+)
+
+
+def _pairs(n: int) -> list[tuple[str, str]]:
+    names = "abcdefgmnk"
+    pairs = []
+    for i in range(n):
+        goal, tactic = _GOALS[i % len(_GOALS)]
+        fill = {"x": names[i % 10], "y": names[(i // 10 + i + 1) % 10], "h": f"h{i % 7}"}
+        extra = "".join(f"h_{j} : {names[(i + j) % 10]} + {j} ≤ {names[j % 10]} * {i}\n" for j in range(i % 5))
+        pairs.append((extra + goal.format(**fill), tactic.format(**fill)))
+    return pairs
+
+
+def _state(text: str) -> ProofState:
+    return ProofState(0, text, (Goal(text),))
+
+
+def _queries(n: int) -> list[Query]:
+    return [Query(_state(goal)) for goal, _ in _pairs(n)]
+
+
+def _taught(folder: Path, steps: int) -> Path:
+    """A folder with a model of the demonstration's size that has seen the goals above: a random one never ends a tactic."""
+    from prover.models.prompt import PromptConfig
+    from prover.models.tokenizer import train_tokenizer
+    from prover.models.transformer import new_model
+    from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
+
+    pairs = _pairs(400)
+    tokenizer = train_tokenizer([t for pair in pairs for t in pair], 1024)
+    model = new_model(len(tokenizer), hidden=192, layers=4, heads=6, intermediate=512, positions=512)
+    prompt = PromptConfig(max_prompt=160)
+    learner = Learner(model, tokenizer, prompt, LearnerConfig())
+    values = [ValueExample(goal, i % 4) for i, (goal, _) in enumerate(pairs)]
+    learner.train([*(PolicyExample(g, t) for g, t in pairs), *values], steps=steps)
+    LanguageModelPolicy(learner.model, tokenizer, prompt).save(folder)
+    return folder

@@ -1,0 +1,127 @@
+"""What each retriever alone finds of the premises that audited proofs used, and what a goal costs it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prover.lean.names import IDENTIFIER
+from prover.lean.pool import LeanPool
+from prover.lean.server import LeanDied, LeanError, Limits
+from prover.lean.steps import SEARCH_HEARTBEATS
+from prover.lean.theorem import Theorem
+from prover.premises.dense import DenseWeights
+from prover.premises.index import LibraryIndex
+from prover.premises.retrieve import RETRIEVERS, make_retriever, top
+from prover.premises.symbols import INTERNAL, is_plumbing
+from prover.search.lean_queries import answers, premises_in
+
+CUTS = (1, 8, 32)
+LIMITS = Limits(heartbeats=SEARCH_HEARTBEATS, seconds=60)
+"""Heartbeats are the limit; the clock, which a busy machine runs slower by, only ends what would never end."""
+
+
+def named(script: str, names: Iterable[str]) -> list[str]:
+    """Of `names` those that a script says, whole."""
+    said = {m[0] for m in IDENTIFIER.finditer(script)}
+    return [n for n in names if n in said]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Library theorems that audited proofs of a theorem use."""
+
+    theorem: Theorem
+    term: set[str] = field(default_factory=set)
+    """In a proof's term, without pure logic and what decision procedures keep for themselves."""
+    said: set[str] = field(default_factory=set)
+    """Also named in its script."""
+
+
+def wanted_premises(
+    index: LibraryIndex, found: Iterable[tuple[Theorem, str, Sequence[str]]], run: Path | None
+) -> dict[str, Wanted]:
+    """By theorem, where there is any. `found`: audited proofs as (theorem, script, premises in its term), besides those of the run."""
+    proofs = list(found)
+    if run is not None and (run / "ledger.sqlite").exists():
+        from prover.solve.ledger import Ledger
+
+        proofs += [
+            (a.theorem, a.script, a.used)
+            for a in Ledger.open(run, readonly=True).attempts()
+            if a.outcome == "proved" and a.script is not None and a.theorem.library is not None
+        ]
+    speaking = {
+        p.name
+        for m in index.modules.values()
+        for p in (m.theorems if proofs else ())
+        if not p.name.startswith(INTERNAL) and not all(is_plumbing(c) for c in p.constants)
+    }
+    wanted: dict[str, Wanted] = {}
+    for theorem, script, used in proofs:
+        if term := speaking & set(used):
+            mine = wanted.setdefault(theorem.name, Wanted(theorem))
+            mine.term.update(term)
+            mine.said.update(named(script, term))
+    return wanted
+
+
+def rank_premises(
+    index: LibraryIndex, weights: DenseWeights | None, goals: dict[str, tuple[str, ...]], theorems: Iterable[Theorem]
+) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
+    """By retriever and theorem its best premises, best first, and by retriever the median of milliseconds a goal.
+
+    Milliseconds of this thread's processor time, which other programs on the machine do not lengthen, once the retriever has
+    been asked for a goal: in a search the first of hundreds.
+    """
+    kinds = [(r, None, r + (" untrained" if r in ("dense", "hybrid") else "")) for r in RETRIEVERS]
+    if weights is not None:
+        kinds += [(r, weights, f"{r} trained") for r in ("dense", "hybrid")]
+    by_imports: dict[tuple[str, ...], dict[str, Theorem]] = {}
+    for t in theorems:
+        if t.name in goals:
+            by_imports.setdefault(t.imports, {})[t.name] = t
+    best: dict[str, dict[str, list[str]]] = {label: {} for _, _, label in kinds}
+    times: dict[str, list[float]] = {label: [] for _, _, label in kinds}
+    # Making a retriever takes a second: once for each set of imports, and none is kept.
+    for imports, mine in by_imports.items():
+        for name, w, label in kinds:
+            retriever = make_retriever(name, index, index.reachable(imports), w)
+            top(retriever, goals[next(iter(mine))], max(CUTS))
+            for theorem in mine:
+                began = time.thread_time()
+                best[label][theorem] = [p.name for p in top(retriever, goals[theorem], max(CUTS))]
+                times[label].append(time.thread_time() - began)
+    return best, {label: round(1000 * sorted(ts)[len(ts) // 2], 3) for label, ts in times.items() if ts}
+
+
+def recall_at(best: Mapping[str, Mapping[str, Sequence[str]]], wanted: Mapping[str, set[str]]) -> dict[str, Any]:
+    """Share of the wanted premises among the best, by retriever and cut (None where nothing is wanted); `of` how many."""
+    shares: dict[str, Any] = {}
+    for label, found in best.items():
+        mine = {name: used for name, used in wanted.items() if name in found}
+        total = sum(map(len, mine.values()))
+        hits = {k: sum(len(used & set(found[name][:k])) for name, used in mine.items()) for k in CUTS}
+        shares[label] = {**{str(k): round(n / total, 4) if total else None for k, n in hits.items()}, "of": total}
+    return shares
+
+
+async def first_goals(theorems: Sequence[Theorem], questions: Sequence[str] = ()) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
+    """By theorem the constants of its first goal, and the premises in what Lean says to try there when asked `questions`."""
+    found: dict[str, tuple[str, ...]] = {}
+    suggested: dict[str, list[str]] = {}
+    async with LeanPool(1, limits=LIMITS, constants=True) as pool:
+        for theorem in sorted(theorems, key=lambda t: t.imports):
+            try:
+                root = await pool.open(theorem)
+            except (LeanError, LeanDied):
+                continue
+            found[theorem.name] = tuple(c for g in root.goals for c in g.constants)
+            if questions:
+                said = [text for r in await pool.step(root, list(questions)) for text in r.said]
+                suggested[theorem.name] = premises_in(answers(said), root)
+            await pool.free([root])
+    return found, suggested

@@ -1,0 +1,92 @@
+"""Replay: what the learner draws from. The ledger's examples, prioritised, bounded in memory and on disk.
+
+What does not fit into memory this time stays on disk and may fit the next. After every round `trim` merges what was found twice
+and lets go of the least of what is too much. No example of an attempt whose proof was refused gets in, and none of a theorem
+outside the training split: both are checked here, where examples leave the disk, and where they are made (rl/training_examples.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import math
+import random
+from typing import Any
+
+from curricula.library import assert_for_training
+from prover.solve.ledger import ExampleRow, Ledger
+from rl.config import ReplayConfig
+
+LIGHTEST, HEAVIEST = 0.25, 4.0
+"""Bounds of an example's weight, so that no priority makes it everything or nothing."""
+
+
+def draw(
+    ledger: Ledger, kind: str, config: ReplayConfig | None = None, version: int = 0, seed: int = 0
+) -> list[dict[str, Any]]:
+    """At most `capacity` examples' data of a kind, oldest first, each with its `weight` (mean 1).
+
+    With `prioritised`, the sample is drawn without replacement in proportion to priority ** exponent (Efraimidis & Spirakis 2006),
+    and what remains carries weights in the same proportion, so that priorities act also where everything fits; else both are
+    uniform. Raises HeldOutLeak if an example comes from a theorem outside the training split.
+    """
+    config = config or ReplayConfig()
+    rng = random.Random(f"replay/{seed}/{version}/{kind}")
+    siblings = ledger.example_counts(kind)
+    kept: list[tuple[float, int, float, dict[str, Any]]] = []
+    for i, row in enumerate(ledger.example_rows(kind)):
+        if row.outcome == "rejected":
+            continue
+        assert_for_training(row.theorem)
+        p = priority(row, siblings[row.theorem], version, config) ** config.exponent if config.prioritised else 1.0
+        item = (math.log(max(rng.random(), 1e-12)) / p, i, p, row.data)
+        if len(kept) < config.capacity:
+            heapq.heappush(kept, item)
+        else:
+            heapq.heappushpop(kept, item)
+    kept.sort(key=lambda item: item[1])
+    mean = sum(p for _, _, p, _ in kept) / len(kept) if kept else 1.0
+    return [{**data, "weight": min(HEAVIEST, max(LIGHTEST, p / mean))} for _, _, p, data in kept]
+
+
+def priority(row: ExampleRow, siblings: int, version: int, config: ReplayConfig) -> float:
+    """difficulty * freshness / sqrt(siblings).
+
+    Difficulty is log2(1 + Lean calls to the proof), at least 1, and 1 without a proof; freshness halves with every `half_life`
+    versions of the model since the attempt; siblings are the examples of the same theorem, so that long proofs and theorems
+    proved often do not crowd out the rest.
+    """
+    difficulty = max(1.0, math.log2(1 + row.calls_to_solve)) if row.calls_to_solve is not None else 1.0
+    freshness = 0.5 ** (max(0, version - row.model_version) / config.half_life)
+    return difficulty * freshness / math.sqrt(max(1, siblings))
+
+
+def trim(ledger: Ledger, config: ReplayConfig, version: int) -> int:
+    """Bring every kind to at most `on_disk` examples; how many went.
+
+    Of equal examples of a theorem, whatever their round and reward, the newest stays; then go those of the least priority, the
+    oldest first. Which ones depends on the ledger and `version` alone, so to do it twice changes nothing.
+    """
+    gone = 0
+    for kind in ledger.example_kinds():
+        siblings = ledger.example_counts(kind)
+        newest: dict[bytes, int] = {}
+        ranked: dict[int, float] = {}
+        merged: list[int] = []
+        for row in ledger.example_rows(kind):
+            same = newest.get(key := _content(row))
+            if same is not None:
+                merged.append(same)
+                del ranked[same]
+            newest[key] = row.id
+            ranked[row.id] = priority(row, siblings[row.theorem], version, config) if config.prioritised else 1.0
+        surplus = sorted(ranked, key=lambda i: (ranked[i], i))[: max(0, len(ranked) - config.on_disk)]
+        ledger.forget_examples([*merged, *surplus])
+        gone += len(merged) + len(surplus)
+    return gone
+
+
+def _content(row: ExampleRow) -> bytes:
+    data = {k: v for k, v in row.data.items() if k not in ("round", "reward")}
+    return hashlib.sha256(json.dumps([row.theorem, data], sort_keys=True).encode()).digest()

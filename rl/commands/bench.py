@@ -1,0 +1,247 @@
+"""Measure the parts: lean, audit, search, premises, batch, model, fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from prover.console import answer, say
+from prover.errors import UserError
+from prover.files import check_writable, write_whole
+
+Quick = Annotated[bool, arg(help="a small version, for a look.")]
+Out = Annotated[Path | None, arg(help="write the figures to this file too.")]
+Json = Annotated[bool, arg(help="one JSON document on standard output.")]
+
+
+def bench(args: list[str]) -> int:
+    """`turnstile bench`: its command line, to its exit code."""
+    from prover.cli import typed
+
+    if not args or args[0] in ("-h", "--help"):
+        width = max(map(len, BENCHES))
+        print("usage: turnstile bench WHAT …\n")
+        for name, f in BENCHES.items():
+            print(f"  {name:<{width}}  {(f.__doc__ or '').splitlines()[0]}")
+        print("\n`turnstile bench WHAT --help` explains one.")
+        return 0
+    if args[0] not in BENCHES:
+        raise UserError(f"bench {args[0]!r}: there are {', '.join(BENCHES)}")
+    return typed(BENCHES[args[0]], f"bench {args[0]}", args[1:])
+
+
+def _print(figures: dict[str, Any], out: Path | None, json: bool) -> int:
+    if out is not None:
+        write_whole(out, (json_module.dumps(figures, indent=1) + "\n").encode())
+    if json:
+        answer(figures)
+    else:
+        for key, value in figures.items():
+            if isinstance(value, dict) and key == "expected":
+                for name, verdict in value.items():
+                    say(f"expected: {name:24} {verdict}")
+            else:
+                say(f"{key:24} {value}")
+    return 0
+
+
+def _calls(budgets: str) -> list[int]:
+    """Lean calls, fewest first. Raises UserError for what is none."""
+    try:
+        calls = sorted({int(b) for b in budgets.split(",")})
+    except ValueError:
+        calls = []
+    if not calls or calls[0] < 1:
+        raise UserError(f"--budgets {budgets}: say Lean calls, e.g. 16,64,256")
+    return calls
+
+
+def _lean(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
+    """The proof server: steps a second, overhead, start, memory, the cost of a kill."""
+    from rl.bench.lean import bench_lean
+
+    if out is not None:
+        check_writable(out)
+    return _print(bench_lean(quick), out, json)
+
+
+def _audit(*, quick: Quick = False, files: int = 50, out: Out = None, json: Json = False) -> int:
+    """The audit: verdicts a second by kind of work, start of a fresh process, attacks and honest proofs, memory.
+
+    Args:
+        files: how many files the checker's memory is measured over; 2000 for the full measure. --quick takes 5.
+    """
+    from rl.bench.audit import bench_audit
+
+    if files < 1:
+        raise UserError(f"--files {files}: must be at least 1")
+    if out is not None:
+        check_writable(out)
+    return _print(bench_audit(quick, files), out, json)
+
+
+def _search(
+    *,
+    quick: Quick = False,
+    checkpoint: Path | None = None,
+    theorems: int = 300,
+    seeds: int = 3,
+    searches: str = "",
+    budgets: str = "16,64,256,1024",
+    split: Literal["held-out", "validation", "train"] = "held-out",
+    record: Path | None = None,
+    recorded: bool = False,
+    minutes: float | None = None,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """Searches at equal Lean calls: solved theorems, utilisation, the search's own share of time.
+
+    Args:
+        checkpoint: a trained model's folder; left out: the explorer.
+        theorems: how many.
+        seeds: so many seeds.
+        searches: which, e.g. puct_value,best_first:length_penalty=0.5 (a rule, `_value` or `_size`, settings of
+            SearchConfig); left out: every rule.
+        budgets: Lean calls.
+        split: where the theorems come from; tune on validation, report held-out.
+        record: a folder that keeps Lean's answers and the results, so that a run goes on where it was.
+        recorded: ask Lean nothing, search only among the tactics that --record holds: for tuning.
+        minutes: begin no theorem later than this; the totals are of those done.
+    """
+    from curricula.library import library_set
+    from prover.premises.index import library_index
+    from prover.solve.policies import checkpoint_of
+    from rl.bench.search import Comparison, bench_search
+
+    calls = _calls(budgets)
+    if theorems < 1 or seeds < 1:
+        raise UserError("--theorems and --seeds must be at least 1")
+    if minutes is not None and not minutes > 0:
+        raise UserError(f"--minutes {minutes:g}: must be more than 0")
+    if record is not None and record.exists() and not record.is_dir():
+        raise UserError(f"--record {record}: is a file; name a folder")
+    if out is not None:
+        check_writable(out)
+    index = library_index()
+    comparison = Comparison(
+        library_set(index, split, per_module=28, limit=min(theorems, 40) if quick else theorems), index,
+        checkpoint_of(checkpoint, "--checkpoint") if checkpoint else None, searches.split(",") if searches else (),
+        [b for b in calls if b <= 64] or calls[:1] if quick else calls, range(1 if quick else seeds), record, recorded,
+        minutes, say=say,
+    )  # fmt: skip
+    return _print(asyncio.run(bench_search(comparison)), out, json)
+
+
+def _premises(
+    *,
+    quick: Quick = False,
+    checkpoint: Path | None = None,
+    theorems: int = 300,
+    split: Literal["held-out", "validation", "train"] = "held-out",
+    only: str = "",
+    questions: str = "",
+    budgets: str = "16,64,256",
+    processes: int = 1,
+    record: Path | None = None,
+    minutes: float | None = None,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """What is solved with no premises and with each retriever's, trained and untrained, and what each retriever finds.
+
+    What is done is kept in --record, and gone on from. --quick asks 18 theorems, each variant up to 64 calls.
+
+    Args:
+        checkpoint: a run's folder, whose model and retriever are measured too.
+        theorems: how many of the split, and half as many more of modules that nothing trains on.
+        split: where the theorems come from; tune on validation, report held-out.
+        only: variants of these names, or with these in their names, with `;` between them, e.g. `no premises;explorer, symbols`.
+        questions: one variant more, which asks Lean itself: some of exact?, apply?, rw?, simp?, simp_all?, grind?.
+        budgets: Lean calls.
+        processes: Lean processes.
+        record: a .jsonl file that keeps what is done, a row a theorem and variant; without it the one beside --out.
+        minutes: start no theorem after so long; the figures are of those that were done.
+    """
+    from curricula.library import library_set
+    from prover.premises.index import library_index
+    from rl.bench.premises import bench_premises, unseen_modules
+
+    calls = _calls(budgets)
+    if theorems < 1 or processes < 1:
+        raise UserError("--theorems and --processes must be at least 1")
+    record = record or (out.with_suffix(".jsonl") if out else None)
+    if record is not None and record == out:
+        raise UserError(f"--record {record}: another file than --out, please")
+    for path in (out, record):
+        if path is not None:
+            check_writable(path)
+    index = library_index()
+    n = 12 if quick else theorems
+    named = tuple(x.strip() for x in only.split(";") if x.strip())
+    figures = bench_premises(
+        index, library_set(index, split, per_module=28, limit=n),
+        library_set(index, None, unseen_modules(checkpoint), per_module=28, limit=n // 2), checkpoint,
+        [b for b in calls if b <= 64] or calls[:1] if quick else calls, record, minutes, named, processes, questions,
+    )  # fmt: skip
+    return _print({"split": split, **figures}, out, json)
+
+
+def _batch(
+    *,
+    quick: Quick = False,
+    theorems: int = 1000,
+    kills: int = 5,
+    policy: str = "portfolio",
+    workers: int = 2,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """A long batch left alone, and one killed at random moments and resumed: utilisation, memory, what is lost or doubled.
+
+    Args:
+        theorems: how many training theorems.
+        kills: how often it is killed.
+        policy: as `turnstile prove` has it.
+        workers: Lean processes.
+    """
+    from rl.bench.batch import bench_batch
+
+    if out is not None:
+        check_writable(out)
+    return _print(bench_batch(quick, theorems, kills, policy, 0, workers), out, json)
+
+
+def _model(
+    *, quick: Quick = False, checkpoint: Path | None = None, out: Out = None, json: Json = False
+) -> int:
+    """Language models: tactics and tokens a second of each back end, updates of weights, how far their priors are apart.
+
+    Args:
+        checkpoint: a model's folder; left out: a new small one.
+    """
+    from prover.solve.policies import checkpoint_of
+    from rl.bench.model import bench_model
+
+    if out is not None:
+        check_writable(out)
+    return _print(bench_model(checkpoint_of(checkpoint, "--checkpoint") if checkpoint is not None else None, quick), out, json)
+
+
+def _fleet(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
+    """The training system without Lean: how 1, 2 and 4 provers scale when a step is only a latency."""
+    from rl.bench.fleet import bench_fleet
+
+    if out is not None:
+        check_writable(out)
+    return _print(bench_fleet(quick), out, json)
+
+
+BENCHES: dict[str, Callable[..., int]] = {
+    "lean": _lean, "audit": _audit, "search": _search, "premises": _premises, "batch": _batch, "model": _model, "fleet": _fleet,
+}  # fmt: skip

@@ -1,0 +1,62 @@
+"""Write a page about a run or a batch."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+
+import tyro
+
+from prover.errors import UserError
+
+
+def report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json: bool = False) -> int:
+    """Write one self-contained page about a run: curves, calibration, proofs, failures. Or about a batch: a gallery.
+
+    Args:
+        run: the run's folder, or a batch's results.jsonl.
+        out: the page; left out: RUN/report.html, or results.html beside the results.
+        json: print the page's place, the metrics of each round and the evaluations as one JSON document.
+    """
+    from prover.files import check_writable, write_whole
+    from prover.pages.gallery import gallery
+    from prover.solve.ledger import Ledger
+    from prover.solve.remarks import duplicates
+    from prover.solve.results import batch_results, read_results
+    from rl import evaluate
+    from rl.metrics import rounds
+
+    if (results := batch_results(run)) is not None and not (run / "ledger.sqlite").exists():
+        target = out or results.with_suffix(".html")
+        check_writable(target)
+        if target.resolve() == results.resolve():
+            raise UserError(f"{target}: is the results themselves, and would be written over: name another page with --out")
+        asked, rows = read_results(results)
+        if not rows:
+            raise UserError(f"{results}: nothing was tried yet")
+        duplicates(rows)
+        write_whole(target, gallery(f"{results.parent.resolve().name}/{results.name}", asked, rows).encode())
+        print(dumps({"page": str(target)}) if json else target)
+        return 0
+    from rl.metrics.tracking import print_table
+    from rl.run_report import report_page
+
+    if not run.is_dir():
+        raise UserError(f"{run}: no such folder; give a run's, e.g. runs/demonstration")
+    target = out or run / "report.html"
+    check_writable(target)
+    if target.exists() and target.resolve().is_relative_to(run.resolve()) and target.suffix != ".html":
+        raise UserError(f"{target}: is a part of the run, and would be written over: name another page with --out")
+    write_whole(target, report_page(run).encode())
+    ledger = Ledger.open(run, readonly=True)
+    figures, found = rounds.figures(ledger), evaluate.results(ledger)
+    ledger.close()
+    if json:
+        print(dumps({"page": str(target), "rounds": figures, "evaluations": found}))
+        return 0
+    print_table(rounds.table(figures))
+    for test in {dumps(r["test"]): evaluate.Test(**r["test"]) for r in found}.values():
+        print(f"{test.set}, {test.lean}")
+        print_table(evaluate.comparison(test, found))
+    print(target)
+    return 0

@@ -1,0 +1,92 @@
+"""Train a prover from a configuration, or resume a run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import replace
+from json import dumps
+from pathlib import Path
+
+import tyro
+
+from prover.errors import UserError
+from rl import config as config_module
+from rl.config import RunConfig
+
+
+def train(
+    config: tyro.conf.Positional[Path | None] = None,
+    /,
+    *,
+    name: str | None = None,
+    resume: Path | None = None,
+    seed: int | None = None,
+    set: tuple[str, ...] = (),
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Learn to prove theorems. Writes a run folder; Ctrl-C stops cleanly and `--resume` goes on.
+
+    Args:
+        config: a TOML file, e.g. curricula/stages/demonstration.toml; left out: the settings of rl/config.py as they are.
+        name: the run's name, and its folder runs/NAME.
+        resume: a run folder to go on with, with the configuration saved there.
+        seed: of everything random.
+        set: settings on top of the file, e.g. learn.rounds=5 prover.provers=4.
+        dry_run: start nothing; say what would go where, how much memory it would take, and what would be downloaded.
+        json: print the summary (or the plan) as one JSON document.
+    """
+    from rl.loop import Trainer
+    from rl.plan import explain, plan
+
+    overrides, as_json = set, json
+    if resume is not None:
+        if config is not None or overrides or name is not None or seed is not None or dry_run:
+            raise UserError("--resume goes on with the saved configuration: leave the others out")
+        trainer = Trainer.resume(resume, quiet=as_json)
+    else:
+        chosen = config_module.load(config) if config is not None else RunConfig()
+        chosen = config_module.override(chosen, overrides)
+        if name is not None:
+            chosen = replace(chosen, name=name)
+        if seed is not None:
+            chosen = replace(chosen, seed=seed)
+        # Where they are said to be from here: the run may be gone on with from elsewhere.
+        files = tuple(str(Path(f).absolute()) for f in chosen.theorems.files)
+        chosen = replace(chosen, theorems=replace(chosen.theorems, files=files))
+        planned = plan(chosen)
+        if dry_run:
+            print(dumps(planned) if as_json else explain(planned))
+            return 0
+        if (chosen.folder / "summary.json").exists():
+            chosen = replace(chosen, name=_next_name(chosen))
+        elif (chosen.folder / "ledger.sqlite").exists():
+            saved = config_module.load(chosen.folder / "config.toml")
+            if (other := config_module.difference(saved, chosen)) is not None:
+                raise UserError(
+                    f"{chosen.folder} is an unfinished run with {other}: `turnstile train --resume {chosen.folder}` goes on with it, "
+                    "--name gives this one another folder"
+                )
+            print(f"turnstile: going on with the unfinished run {chosen.folder}", file=sys.stderr)
+            return train(resume=chosen.folder, json=as_json)
+        trainer = Trainer(chosen, quiet=as_json)
+    # A run that is told to end ends as on Ctrl-C, also where its parent had switched that off.
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.default_int_handler)
+    try:
+        summary = trainer.run()
+    except KeyboardInterrupt:
+        print(f"\nturnstile: stopped; go on with: turnstile train --resume {trainer.folder}", file=sys.stderr)
+        return 130
+    if as_json:
+        print(dumps(summary))
+    return 0
+
+
+def _next_name(config: RunConfig) -> str:
+    """NAME-2, NAME-3 …: a finished run is never written over."""
+    i = 2
+    while (Path(config.runs) / f"{config.name}-{i}").exists():
+        i += 1
+    return f"{config.name}-{i}"

@@ -1,0 +1,96 @@
+"""Fine-tune a model on (goal, tactic) pairs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import inf
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from prover.console import answer, say
+from prover.errors import UserError
+
+
+def tune(
+    model: Annotated[str, tyro.conf.Positional],
+    pairs: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    out: Path,
+    template: str | None = None,
+    epochs: float = 1.0,
+    learning_rate: float | None = None,
+    batch_size: int = 16,
+    micro_batch: int = 4,
+    lora_rank: int = 0,
+    bf16: bool = False,
+    gradient_checkpointing: bool = False,
+    shard: bool = False,
+    max_length: int = 2048,
+    limit: int | None = None,
+    seed: int = 0,
+    json: bool = False,
+) -> int:
+    """Train a model on pairs and write a folder that transformers, vLLM and `--policy` load.
+
+    Several GPUs: `accelerate launch -m prover.cli tune …` (docs/models.md).
+
+    Args:
+        model: a model's folder, or its name on the Hugging Face hub.
+        pairs: JSONL with `goal` and `tactic` (and `premises`, `weight`), or a split of LeanDojo's benchmark (.json).
+        out: the folder to write; must not exist.
+        template: how the model is asked: a name or a .toml file. Not for folders that Turnstile wrote.
+        epochs: passes over the pairs.
+        learning_rate: left out: 1e-5, with adapters 1e-4.
+        batch_size: pairs between two updates.
+        micro_batch: pairs that a device computes at once.
+        lora_rank: train adapters of this rank; 0: all weights.
+        bf16: compute in bfloat16.
+        gradient_checkpointing: less memory, a third more time.
+        shard: split the model over the processes, where one device cannot hold it (FSDP).
+        max_length: tokens of goal and tactic.
+        limit: at most so many pairs.
+        seed: of everything random.
+        json: print the figures as one JSON document.
+    """
+    from rl.learner.finetune import TuneConfig, Tuner
+    from rl.learner.pairs import load_pairs
+
+    if out.exists():
+        raise UserError(f"--out {out}: is there already; name a new folder")
+    if lora_rank < 0:
+        raise UserError(f"--lora-rank {lora_rank}: 0 trains all weights, more is the adapters' rank")
+    for name, number in (
+        ("epochs", epochs), ("batch-size", batch_size), ("micro-batch", micro_batch), ("max-length", max_length),
+        ("learning-rate", learning_rate), ("limit", limit),
+    ):  # fmt: skip
+        if number is not None and not 0 < number < inf:
+            raise UserError(f"--{name} {number}: must be positive")
+    config = TuneConfig(
+        learning_rate=learning_rate or (1e-4 if lora_rank else 1e-5),
+        epochs=epochs,
+        batch_size=batch_size,
+        micro_batch=micro_batch,
+        lora_rank=lora_rank,
+        dtype="bfloat16" if bf16 else "float32",
+        gradient_checkpointing=gradient_checkpointing,
+        shard=shard,
+        max_length=max_length,
+        seed=seed,
+    )
+    examples = load_pairs(pairs)[:limit]
+    tuner = Tuner(model, config, template=template)
+    say(f"training {tuner.trained_parameters:,} weights on {len(examples)} pairs, on {tuner.accelerator.device}")
+    try:
+        metrics = tuner.train(examples)
+    except (ValueError, FloatingPointError) as e:
+        raise UserError(str(e)) from None
+    tuner.save(out)
+    if tuner.accelerator.is_main_process:
+        if json:
+            answer({"model": model, "out": str(out), "config": asdict(config), **metrics})
+        else:
+            say(f"loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f} in {metrics['seconds']:.0f} s; written to {out}")
+    return 0

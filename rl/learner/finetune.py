@@ -1,0 +1,282 @@
+"""Training of models from elsewhere on tactics: all weights or LoRA adapters, on one device or, by accelerate, on many.
+
+For Llama models that Turnstile made, `learner.py` is faster (it computes a prompt once for all of its answers) and learns values
+too; this is for any causal or sequence-to-sequence folder. Whatever was trained, what is saved is an ordinary folder with all
+weights merged, so that transformers and vLLM load it without peft. Under `accelerate launch` every process runs the same code:
+each holds the whole model and gradients are averaged, or with `shard` each holds a part of it (sharded.py).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prover.errors import UserError
+from prover.models.base import Query
+from prover.models.formats import SlotFormat, as_text, folder_version, format_of, must_exist
+from rl.learner import sharded
+from rl.learner.batches import PolicyExample
+
+
+@dataclass(frozen=True, slots=True)
+class TuneConfig:
+    """How a model is trained."""
+
+    learning_rate: float = 1e-5
+    """At its peak; about ten times as much suits LoRA."""
+    epochs: float = 1.0
+    batch_size: int = 16
+    """Examples between two updates, over all processes and accumulated steps."""
+    micro_batch: int = 4
+    """Examples that a device computes at once."""
+    lora_rank: int = 0
+    """0: train all weights."""
+    lora_alpha: int = 32
+    lora_targets: str = "all-linear"
+    """Modules that get adapters: `all-linear`, or names with commas between them."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: the frozen weights of LoRA are kept in it, and everything is computed in it; trained weights stay float32."""
+    gradient_checkpointing: bool = False
+    """Compute activations again instead of keeping them: much less memory, a third more time."""
+    shard: bool = False
+    """Split the model and its optimizer over the processes (FSDP): for models that one device cannot hold."""
+    max_length: int = 2048
+    """Tokens of prompt and tactic; longer prompts lose their beginning."""
+    warmup: float = 0.05
+    """Share of the steps in which the rate rises; then a cosine to a tenth."""
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    seed: int = 0
+
+
+class Tuner:
+    """Owns the model being trained."""
+
+    def __init__(
+        self, folder: str | Path, config: TuneConfig | None = None, *, template: str | None = None, device: str | None = None
+    ) -> None:
+        """`device`: None leaves it to accelerate. Raises UserError for what cannot be loaded or asked."""
+        from accelerate import Accelerator
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+        self.config = c = config or TuneConfig()
+        torch.manual_seed(c.seed)
+        frozen = torch.bfloat16 if c.dtype == "bfloat16" and c.lora_rank else torch.float32
+        try:
+            must_exist(folder)
+            self.format = format_of(folder, template)
+            self.seq2seq = bool(AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
+            maker: Any = AutoModelForSeq2SeqLM if self.seq2seq else AutoModelForCausalLM
+            model = maker.from_pretrained(folder, dtype="auto" if c.shard else frozen, trust_remote_code=False)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError, TypeError, KeyError) as e:
+            raise UserError(f"{folder}: cannot be trained: {e}") from None
+        first: dict[int, str] = {}
+        pairs = [(name, first.setdefault(id(p), name)) for name, p in model.named_parameters(remove_duplicate=False)]
+        self.tied = {name: kept for name, kept in pairs if name != kept}
+        """Names of weights that a folder holds under another name."""
+        # A template file goes with the folder by its path.
+        self.named = "" if isinstance(self.format, SlotFormat) else self.format.template.name  # pyright: ignore
+        self.version = folder_version(folder)
+        if c.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.config.use_cache = False
+        if c.lora_rank:
+            model = _with_adapters(model, c, self.seq2seq)
+        # Without the word `cpu`, processes on a machine without GPUs would not know of each other.
+        self.accelerator = Accelerator(cpu=device == "cpu" or not torch.accelerator.is_available())
+        if c.shard:
+            compute = torch.bfloat16 if c.dtype == "bfloat16" else torch.float32
+            model = sharded.shard(model, self.accelerator.device, frozen, compute)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.trained_parameters = sum(p.numel() for p in trained)
+        optimizer: Any = torch.optim.AdamW(trained, lr=c.learning_rate, weight_decay=c.weight_decay)
+        # A model that is split already must not be wrapped for data parallelism as well.
+        self.model: Any = model if c.shard else self.accelerator.prepare(model)
+        self.optimizer = self.accelerator.prepare(optimizer)
+        self.step = 0
+
+    def encode(self, example: PolicyExample) -> tuple[list[int], list[int]]:
+        """Ids of the prompt and of the tactic with its <eos>."""
+        from prover.lean.theorem import Goal, ProofState
+
+        goals = tuple(Goal(text) for text in example.state.split("\n\n"))
+        query = Query(ProofState(0, example.state, goals), example.premises)
+        if isinstance(self.format, SlotFormat):
+            target = self.format.prompter.target(example.tactic, example.premises)
+            return self.format.prompt(query), target or []
+        prompt = self.format.prompt(query)
+        text = as_text(prompt, self.tokenizer)  # pyright: ignore[reportArgumentType]
+        ids = self.tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"]
+        if not self.seq2seq and ids and ids[-1] == self.tokenizer.eos_token_id:
+            ids = ids[:-1]
+        # As the model will meet it: an answer that ends with the format's stop string, then <eos>.
+        stop = self.format.stop[0] if self.format.stop and not self.seq2seq else ""
+        target = self.tokenizer(example.tactic + stop, add_special_tokens=False)["input_ids"]
+        return ids, [*target, self.tokenizer.eos_token_id]
+
+    def train(
+        self, examples: Sequence[PolicyExample], *, epochs: float | None = None, seconds: float | None = None
+    ) -> dict[str, float]:
+        """Cross-entropy on tactics, weighted; means over the call, which ends after `seconds` if not before. Raises ValueError
+        when nothing can be learned.
+
+        Metrics: loss (nats a target token) of the first and last tenth of the steps and of all, steps, examples, skipped,
+        tokens_per_second, seconds.
+        """
+        c, acc = self.config, self.accelerator
+        rows = [(*self.encode(e), e.weight) for e in examples]
+        kept = [(p[-(c.max_length - len(t)) :], t, w) for p, t, w in rows if t and len(t) < c.max_length]
+        if not kept:
+            raise ValueError(f"nothing to learn: {len(examples)} examples, all too long (max_length={c.max_length})")
+        processes = acc.num_processes
+        updates = max(1, round((c.epochs if epochs is None else epochs) * len(kept) / c.batch_size))
+        rng = random.Random(c.seed * 7919 + self.step)
+        order: list[int] = []
+        losses: list[float] = []
+        tokens = 0
+        began = time.monotonic()
+        self.model.train()
+        for done in range(updates):
+            progress = done / updates
+            if seconds is not None:
+                spent = torch.tensor((time.monotonic() - began) / seconds, device=acc.device)
+                progress = max(progress, float(acc.reduce(spent, "mean")))  # pyright: ignore[reportArgumentType]
+                if done and progress >= 1.0:
+                    break
+            while len(order) < c.batch_size:
+                order += rng.sample(range(len(kept)), len(kept))
+            batch, order = order[: c.batch_size], order[c.batch_size :]
+            # Similar lengths stand together, so that little of a micro-batch is padding; each process takes its share.
+            batch.sort(key=lambda i: len(kept[i][0]) + len(kept[i][1]))
+            mine = batch[acc.process_index :: processes]
+            total = sum(len(kept[i][1]) * abs(kept[i][2]) for i in batch)
+            self._rate(min(1.0, progress))
+            loss = 0.0
+            # Every process goes through as many backward passes: one that has nothing left adds nothing.
+            for start in range(0, math.ceil(len(batch) / processes), c.micro_batch):
+                chosen = mine[start : start + c.micro_batch]
+                part = [kept[i] for i in chosen or batch[:1]]
+                scale = 1.0 if chosen else 0.0
+                nats = self._nats(part)
+                share = (nats * torch.tensor([w for _, _, w in part], device=nats.device)).sum() / total * scale
+                acc.backward(share * processes)  # DDP and FSDP average over processes
+                loss += share.item()
+                tokens += sum(len(p) + len(t) for p, t, _ in part)
+            acc.clip_grad_norm_(self.model.parameters(), c.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.step += 1
+            summed: Any = acc.reduce(torch.tensor(loss, device=acc.device), "sum")
+            losses.append(float(summed))
+            if not math.isfinite(losses[-1]):
+                raise FloatingPointError(f"step {self.step}: the loss is not finite; lower learning_rate")
+        seconds = time.monotonic() - began
+        tenth = max(1, len(losses) // 10)
+        return {
+            "loss": sum(losses) / len(losses),
+            "first_loss": sum(losses[:tenth]) / tenth,
+            "last_loss": sum(losses[-tenth:]) / tenth,
+            "steps": float(len(losses)),
+            "examples": float(len(kept)),
+            "skipped": float(len(examples) - len(kept)),
+            "tokens_per_second": tokens * processes / seconds,
+            "seconds": seconds,
+        }
+
+    def _rate(self, progress: float) -> None:
+        c = self.config
+        up = min(1.0, (progress + 1e-3) / c.warmup) if c.warmup else 1.0
+        rate = c.learning_rate * min(up, 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _nats(self, rows: Sequence[tuple[list[int], list[int], float]]) -> Tensor:
+        """-log p(tactic) [rows]."""
+        device = self.accelerator.device
+
+        def pad(lists: Sequence[list[int]], filler: int) -> Tensor:
+            size = max(map(len, lists))
+            return torch.tensor([[*x, *[filler] * (size - len(x))] for x in lists], device=device)
+
+        # Not accelerate's own: its precision is set once for the whole process.
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
+            if self.seq2seq:
+                sources = [p for p, _, _ in rows]
+                labels = pad([t for _, t, _ in rows], -100)
+                mask = pad([[1] * len(p) for p in sources], 0)
+                logits = self.model(input_ids=pad(sources, 0), attention_mask=mask, labels=labels).logits
+            else:
+                # Padding stands to the right of everything: a causal model never sees it.
+                ids = pad([p + t for p, t, _ in rows], 0)
+                mask = pad([[1] * (len(p) + len(t)) for p, t, _ in rows], 0)
+                labels = pad([[-100] * len(p) + t for p, t, _ in rows], -100)[:, 1:]
+                logits = self.model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+        nats = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none")
+        return nats.view(labels.shape).sum(-1)
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights with adapters merged, on the CPU, named as in the folder. Every process must call it; of a sharded model
+        only the first gets them, the others {}."""
+        if self.config.shard:
+            return self._with_tied(sharded.whole_weights(self.model))
+        model = self.accelerator.unwrap_model(self.model)
+        if not self.config.lora_rank:
+            state: Any = self.accelerator.get_state_dict(self.model)
+            return {k: v.detach().cpu() for k, v in state.items()}
+        # Not peft's merging in place: taking it back rounds, so that bfloat16 weights would drift with every save.
+        state = {k: v.detach().cpu() for k, v in model.state_dict().items()}
+        return self._with_tied(sharded.merged(model, state))
+
+    def written(self, folder: str | Path) -> dict[str, Tensor]:
+        """The weights that `save` wrote to a folder, named as `weights` names them. For one process of a sharded model."""
+        from safetensors.torch import load_file
+
+        return self._with_tied({k: w for p in sorted(Path(folder).glob("*.safetensors")) for k, w in load_file(p).items()})
+
+    def _with_tied(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**state, **{name: state[kept] for name, kept in self.tied.items() if kept in state}}
+
+    def save(self, folder: str | Path, version: int | None = None) -> None:
+        """An ordinary Hugging Face folder plus `turnstile.json`, put in place by renaming. Every process must call it."""
+        from prover.models.transformer import save_folder
+
+        weights = self.weights()
+        self.version = self.version + 1 if version is None else version
+        settings: dict[str, object] = {"version": self.version}
+        if isinstance(self.format, SlotFormat):
+            settings["prompt"] = asdict(self.format.prompter.config)
+        else:
+            settings["template"] = self.named
+        if self.accelerator.is_main_process:
+            model = self.accelerator.unwrap_model(self.model)
+            base = model.get_base_model() if self.config.lora_rank else model
+            save_folder(folder, base, self.tokenizer, settings, weights)
+        self.accelerator.wait_for_everyone()
+
+
+def _with_adapters(model: Any, config: TuneConfig, seq2seq: bool) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    targets = config.lora_targets if config.lora_targets == "all-linear" else config.lora_targets.split(",")
+    kind = "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"
+    lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=targets, task_type=kind)
+    try:
+        adapted = get_peft_model(model, lora)
+    except ValueError as e:
+        raise UserError(f"lora_targets={config.lora_targets}: {e}") from None
+    if any("lora_embedding" in name for name, _ in adapted.named_parameters()):
+        raise UserError(f"lora_targets={config.lora_targets}: adapters are for linear layers; leave embeddings out")
+    if config.gradient_checkpointing:
+        adapted.enable_input_require_grads()
+    return adapted
+

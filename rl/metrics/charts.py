@@ -1,0 +1,147 @@
+"""The report's figures: plotly charts of a run, each as a piece of HTML. The page carries plotly.js once."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from prover.solve.ledger import Attempt
+from rl.metrics import calibration, curves
+from rl.metrics.intervals import wilson
+
+_INK = ("#1f6feb", "#1a7f37", "#bc4c00", "#8250df", "#cf222e", "#57606a", "#0a7ea4", "#9a6700")
+
+HEIGHT = 300
+"""Of a chart, in pixels."""
+
+PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Solved of those attempted, %", ("solve/",)),
+    ("Theorems proved", ("proofs/new", "proofs/known")),
+    ("pass@k without search", ("pass_at_k/",)),
+    ("Tactics a proof", ("proofs/mean_length",)),
+    ("Lean calls a proof", ("cost/lean_calls_per_proof", "cost/lean_calls_per_new_proof")),
+    ("Entropy of the policy, nats", ("model/entropy",)),
+    ("Loss, nats a target", ("learner/policy_loss", "learner/value_loss", "learner/loss")),
+    ("Accuracy", ("learner/accuracy", "learner/value_accuracy")),
+    ("Value", ("value/calibration_error", "value/auc")),
+    ("Rewards", ("reward/",)),
+    ("Proofs refused by the audit", ("audit/rejected", "audit/errors")),
+    ("Versions behind", ("staleness/",)),
+    ("Use of time", ("lean/utilisation", "model/utilisation", "search/own_share", "search/idle_share", "system/share")),
+    ("Speed: Lean steps, model tokens, learner tokens a second",
+     ("lean/steps_per_second", "model/tokens_per_second", "learner/tokens_per_second")),
+    ("Queues", ("queue/",)),
+)  # fmt: skip
+"""Charts over rounds: title, and the metrics drawn (a name, or all that begin with a path that ends in a slash)."""
+
+
+def over_rounds(figures: Mapping[int, Mapping[str, float]]) -> list[tuple[str, go.Figure]]:
+    """A chart for every panel of which something is known."""
+    names = list(dict.fromkeys(n for f in figures.values() for n in f))
+    out = []
+    for title, wanted in PANELS:
+        drawn = [n for n in names if any(n == w or (w.endswith("/") and n.startswith(w)) for w in wanted)]
+        if title.startswith("Solved"):
+            figure = _solved(figures, [n.removesuffix("/rate") for n in drawn if n.endswith("/all/rate")])
+        else:
+            figure = go.Figure()
+            for i, name in enumerate(drawn):
+                points = [(r, f[name]) for r, f in figures.items() if name in f]
+                figure.add_scatter(
+                    x=[r for r, _ in points], y=[y for _, y in points], name=_label(name), mode="lines+markers",
+                    line={"color": _INK[i % len(_INK)]},
+                )  # fmt: skip
+        if figure.data:
+            whole = {"tickmode": "array", "tickvals": list(figures)} if len(figures) <= 8 else {"tickformat": "d"}
+            out.append((title, _laid_out(figure, "round").update_xaxes(whole)))
+    return out
+
+
+def _solved(figures: Mapping[int, Mapping[str, float]], series: Sequence[str]) -> go.Figure:
+    figure = go.Figure()
+    for i, name in enumerate(series):
+        rows = [(r, f) for r, f in figures.items() if all(f"{name}/{x}" in f for x in ("rate", "low", "high"))]
+        figure.add_scatter(
+            x=[r for r, _ in rows], y=[100 * f[f"{name}/rate"] for _, f in rows], mode="lines+markers",
+            name=_label(name.split("/")[1]), line={"color": _INK[i % len(_INK)]},
+            error_y=_bars([(f[f"{name}/rate"], f[f"{name}/low"], f[f"{name}/high"]) for _, f in rows]),
+        )  # fmt: skip
+    return figure
+
+
+def by_calls(phases: Mapping[str, Sequence[Attempt]], calls: int, results: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Solved by Lean calls: the run's own measurements on held-out theorems, and its evaluations."""
+    figure = go.Figure()
+    by_label: dict[str, list[tuple[int, tuple[float, float, float]]]] = {}
+    for phase, attempts in phases.items():
+        s = curves.summarise(attempts, calls, len(attempts))
+        by_label[phase] = [(int(b), (n / s["total"], *wilson(n, s["total"]))) for b, n in s["curve"].items()]
+    for r in results:
+        label = f"{r['name']} on {r['test']['set']}"
+        by_label[label] = [(int(b), (c["rate"], c["low"], c["high"])) for b, c in r["all"]["curve"].items()]
+    for i, (label, points) in enumerate(by_label.items()):
+        figure.add_scatter(
+            x=[b for b, _ in points], y=[100 * p[0] for _, p in points], name=_label(label), mode="lines+markers",
+            line={"color": _INK[i % len(_INK)]}, error_y=_bars([p for _, p in points]),
+        )  # fmt: skip
+    figure = _laid_out(figure, "Lean calls a theorem", "solved, %")
+    # On a narrow screen the legend has a line for each curve.
+    height = HEIGHT + 20 * len(by_label)
+    return figure.update_layout(xaxis={"type": "log", "tickvals": curves.budgets(max(calls, 64))}, height=height)
+
+
+def reliability(found: Sequence[calibration.Prediction]) -> go.Figure:
+    """What the value said against what came of it; on the diagonal it is right."""
+    bins = calibration.reliability(found)
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": "#bbb", "dash": "dot"}, showlegend=False)
+    figure.add_scatter(
+        x=[b.predicted for b in bins], y=[b.observed for b in bins], mode="markers+lines", showlegend=False,
+        marker={"size": [6 + min(b.count, 400) ** 0.5 for b in bins], "color": _INK[0]},
+        text=[f"{b.count} goals" for b in bins], hoverinfo="x+y+text",
+    )  # fmt: skip
+    return _laid_out(figure, "value predicted", "value observed")
+
+
+def steps_error(found: Sequence[calibration.Prediction]) -> go.Figure:
+    """Error of the value in tactics, by tactics to go."""
+    rows = calibration.error_by_steps(found)
+    x = [f"{e.steps}{'+' if e.steps == calibration.STEPS_SHOWN else ''}" for e in rows]
+    figure = go.Figure()
+    text = [f"{e.count} goals" for e in rows]
+    figure.add_bar(x=x, y=[e.absolute for e in rows], name="absolute", marker={"color": _INK[0]}, text=text)
+    figure.add_bar(x=x, y=[e.bias for e in rows], name="predicted less true", marker={"color": _INK[2]})
+    return _laid_out(figure, "tactics to go", "error in tactics")
+
+
+def to_html(figure: go.Figure, number: int) -> str:
+    """A piece of a page; figure 0 brings plotly.js with it. The box has a height of its own, or a responsive chart has none."""
+    chart = figure.to_html(
+        include_plotlyjs=number == 0, full_html=False, config={"responsive": True, "displayModeBar": False},
+        div_id=f"chart-{number}",
+    )  # fmt: skip
+    return f"<div style='height:{figure.layout.height or HEIGHT}px'>{chart}</div>"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _bars(points: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
+    """Error bars, in percent, of (rate, low, high)."""
+    return {
+        "type": "data", "symmetric": False, "thickness": 1,
+        "array": [100 * (high - rate) for rate, _, high in points],
+        "arrayminus": [100 * (rate - low) for rate, low, _ in points],
+    }  # fmt: skip
+
+
+def _laid_out(figure: go.Figure, x: str, y: str = "") -> go.Figure:
+    return figure.update_layout(
+        margin={"t": 10, "l": 45, "r": 10, "b": 40}, template="plotly_white", height=HEIGHT, xaxis={"title": x},
+        yaxis={"title": y, "rangemode": "tozero"}, legend={"orientation": "h", "y": -0.25},
+    )  # fmt: skip
+
+
+def _label(text: str) -> str:
+    """Plotly reads a little HTML in names, and sets' names are other people's text."""
+    return html.escape(text, quote=False)

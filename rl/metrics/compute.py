@@ -1,0 +1,225 @@
+"""What a run is watched by: pure functions from attempts and counters to named numbers. docs/metrics.md lists the names.
+
+Names are paths; `{…}` in `METRICS` stands for one part. Every function leaves out what it has nothing to say about, so that a
+curve never shows a zero that was not measured.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from prover.lean.theorem import Theorem
+from prover.solve.ledger import Attempt
+from rl.metrics.intervals import wilson
+
+METRICS: dict[str, str] = {
+    "round": "the round that the other numbers of a line belong to",
+    "solve/{split}/{set}/rate": "share of attempted theorems with an audited proof; `set` is a library module, a file, or `all`",
+    "solve/{split}/{set}/low": "lower end of its 95 % Wilson interval",
+    "solve/{split}/{set}/high": "upper end of its 95 % Wilson interval",
+    "solve/{split}/{set}/of": "theorems attempted",
+    "held_out/{searcher}/{calls}": "share of held-out theorems solved within so many Lean calls, by searcher",
+    "pass_at_k/{split}/{k}": "chance that one of k rollouts without search proves a theorem, unbiased, mean over theorems",
+    "outcome/{outcome}": "attempts that ended so: proved, disproved, exhausted, budget, rejected, error",
+    "proofs/length/{tactics}": "audited proofs of so many tactics: 1, 2, 3-4, 5-8, 9-",
+    "proofs/mean_length": "tactics in an audited proof, mean",
+    "proofs/new": "theorems proved for the first time in this run",
+    "proofs/known": "theorems proved before and again",
+    "lean/steps_per_second": "tactics that Lean ran, a second of wall time, all processes together",
+    "lean/utilisation": "share of the Lean processes' time that they spent inside Lean on tactics",
+    "lean/restarts": "Lean processes replaced since the last line",
+    "lean/memory_mb": "memory of all Lean processes now",
+    "model/tokens_per_second": "characters / 4 of what the trained searches read and were told, tactics of the explorer among it, a second of wall time",
+    "model/queries_per_second": "goals that the model server answered for, a second of wall time",
+    "model/utilisation": "share of wall time in which a model server computed, mean over servers",
+    "model/entropy": "entropy, in nats, of the policy's distribution over the tactics that the model proposed; mean over goals, then attempts",
+    "search/own_share": "share of attempts' time that the search's own work took; it may overlap Lean and model",
+    "search/idle_share": "share of attempts' time in which neither Lean nor the model worked for them",
+    "system/share": "share of a round's wall time outside Lean, the model and training: that of searches in which neither worked for "
+    "them, and all of learning that is not training",
+    "staleness/mean": "versions by which the weights that searched were behind those learned, mean over attempts",
+    "staleness/max": "the same, the largest",
+    "queue/{queue}": "longest that a queue was in the round: audits (proofs under audit), model (questions of one prover that wait for an answer)",
+    "audit/rejected": "proofs that the audit refused",
+    "audit/rejection_rate": "those as a share of the proofs that it judged",
+    "audit/errors": "proofs that it could not judge",
+    "cost/lean_calls": "Lean calls of all attempts",
+    "cost/lean_calls_per_proof": "those a proved theorem",
+    "cost/lean_calls_per_new_proof": "those a theorem proved for the first time",
+    "reward/{reward}": "mean of one reward over the attempts of a round, before its weight",
+    "value/predictions": "goals whose value can be compared with what came of them",
+    "value/calibration_error": "expected calibration error of the value, 0 is best",
+    "value/auc": "chance that a goal that was proved had a higher value than one that stayed open; 0.5 says nothing",
+    "value/bias/{steps}": "predicted less true steps-to-go of goals so many tactics from proved",
+    "value/error/{steps}": "absolute error of the same",
+    "learner/{metric}": "what the learner reports, means over its last call: see rl/learner/from_scratch.py, Learner.train, or tuner.py, Tuner.train; `pairs`: (goal, tactic) pairs learned from; `ranker_…`, `retriever_…`: what those report; `training_seconds`: of all three",
+}
+"""Name patterns with what they mean, in the order of docs/metrics.md."""
+
+_LENGTHS = ((1, "1"), (2, "2"), (4, "3-4"), (8, "5-8"), (math.inf, "9-"))
+
+
+def undocumented(names: Iterable[str]) -> list[str]:
+    """The names that fit no pattern of `METRICS`. A part in braces is any text without a slash."""
+    known = re.compile("|".join(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(p)) for p in METRICS))
+    return [n for n in names if not known.fullmatch(n)]
+
+
+def documentation() -> str:
+    """The table of docs/metrics.md."""
+    return "\n".join(["| name | meaning |", "|---|---|", *(f"| `{n}` | {text} |" for n, text in METRICS.items())])
+
+
+def set_of(theorem: Theorem) -> str:
+    """What a theorem is counted under: its library module, or the file it came from; no slashes."""
+    source = theorem.source.removeprefix("library:")
+    if source != theorem.source:
+        return source
+    return PurePosixPath(re.sub(r":\d+$", "", source)).name or "other"
+
+
+def solve_rates(attempts: Iterable[Attempt], split: str, by_set: bool = True) -> dict[str, float]:
+    """`solve/...`: by set and together. Attempts that ended in `error` count as not solved: leaving them out would flatter."""
+    solved: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for a in attempts:
+        for name in (set_of(a.theorem), "all") if by_set else ("all",):
+            total[name] += 1
+            solved[name] += a.outcome == "proved"
+    out: dict[str, float] = {}
+    for name in sorted(total):
+        low, high = wilson(solved[name], total[name])
+        where = f"solve/{split}/{name}"
+        out |= {f"{where}/rate": solved[name] / total[name], f"{where}/low": low, f"{where}/high": high}
+        out[f"{where}/of"] = float(total[name])
+    return out
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """1 - C(n-c, k) / C(n, k), the unbiased estimate from n samples of which c are right (Chen et al. 2021, equation 1).
+
+    Raises ValueError unless 1 <= k <= samples and 0 <= correct <= samples.
+    """
+    if not 1 <= k <= samples or not 0 <= correct <= samples:
+        raise ValueError(f"pass@{k} cannot be estimated from {correct} of {samples} samples")
+    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def pass_rates(counts: Sequence[tuple[int, int]], split: str, ks: Sequence[int] = (1, 2, 4, 8, 16, 32)) -> dict[str, float]:
+    """`pass_at_k/...` from (samples, correct) of each theorem, for each k that every theorem has enough samples for."""
+    least = min((n for n, _ in counts), default=0)
+    return {
+        f"pass_at_k/{split}/{k}": sum(pass_at_k(n, c, k) for n, c in counts) / len(counts) for k in ks if k <= least
+    }
+
+
+def proof_steps(attempt: Attempt) -> int:
+    """Tactics in an attempt's proof; lines of its script where that was not recorded."""
+    return int(attempt.stats.get("steps") or len((attempt.script or "").strip().splitlines()))
+
+
+def of_attempts(attempts: Sequence[Attempt], known: Collection[str]) -> dict[str, float]:
+    """What the attempts of one round say of outcomes, proofs, cost, search and model. `known`: the theorems proved before."""
+    if not attempts:
+        return {}
+    out = {f"outcome/{o}": float(n) for o, n in Counter(a.outcome for a in attempts).items()}
+    proved = [a for a in attempts if a.outcome == "proved"]
+    names = {a.theorem.name for a in proved}
+    out["proofs/new"], out["proofs/known"] = float(len(names - set(known))), float(len(names & set(known)))
+    lengths = [proof_steps(a) for a in proved]
+    for n, count in Counter(next(label for most, label in _LENGTHS if n <= most) for n in lengths).items():
+        out[f"proofs/length/{n}"] = float(count)
+    if lengths:
+        out["proofs/mean_length"] = sum(lengths) / len(lengths)
+    calls = sum(a.lean_calls for a in attempts)
+    out["cost/lean_calls"] = float(calls)
+    if names:
+        out["cost/lean_calls_per_proof"] = calls / len(names)
+    if new := names - set(known):
+        out["cost/lean_calls_per_new_proof"] = calls / len(new)
+    searches = [a for a in attempts if "own_s" in a.stats and "neither_s" in a.stats]  # rollouts have neither
+    searching = sum(a.seconds for a in searches)
+    if searching > 0:
+        out["search/own_share"] = sum(a.stats["own_s"] for a in searches) / searching
+        out["search/idle_share"] = sum(a.stats["neither_s"] for a in searches) / searching
+    entropies = [a.stats["entropy"] for a in attempts if a.stats.get("entropy") is not None]
+    if entropies:
+        out["model/entropy"] = sum(entropies) / len(entropies)
+    return out | audits(attempts)
+
+
+def tokens_per_second(attempts: Iterable[Attempt], seconds: float) -> dict[str, float]:
+    """`model/tokens_per_second` of the attempts made in `seconds` of wall time; nothing where no model took part."""
+    asking = [a.stats["model_tokens"] for a in attempts if a.model_version > 0 and "model_tokens" in a.stats]
+    return {"model/tokens_per_second": sum(asking) / seconds} if seconds > 0 and asking else {}
+
+
+def audits(attempts: Iterable[Attempt]) -> dict[str, float]:
+    """`audit/...`. An attempt with a script and the outcome `error` is one that the audit could not judge."""
+    counts = Counter(a.outcome for a in attempts if a.script is not None)
+    judged = counts["proved"] + counts["disproved"] + counts["rejected"]
+    out = {"audit/rejected": float(counts["rejected"]), "audit/errors": float(counts["error"])}
+    if judged:
+        out["audit/rejection_rate"] = counts["rejected"] / judged
+    return out
+
+
+def staleness(attempts: Iterable[Attempt], learned: int) -> dict[str, float]:
+    """`staleness/...` of the attempts by the model while `learned` was the newest version. Version 0 is no model."""
+    behind = [learned - a.model_version for a in attempts if a.model_version > 0]
+    if not behind:
+        return {}
+    return {"staleness/mean": sum(behind) / len(behind), "staleness/max": float(max(behind))}
+
+
+Counts = Mapping[int, Mapping[str, float]]
+"""Counters by the number of who counts."""
+
+
+def of_lean(before: Counts, after: Counts, seconds: float) -> dict[str, float]:
+    """`lean/...` from the counters of each prover (steps, lean_s, restarts, rss_mb) at both ends of `seconds` of wall time. What one
+    counted that died in between is lost."""
+    if seconds <= 0 or not after:
+        return {}
+    return {
+        "lean/steps_per_second": _grown("steps", before, after) / seconds,
+        "lean/utilisation": _grown("lean_s", before, after) / (seconds * len(after)),
+        "lean/restarts": _grown("restarts", before, after),
+        "lean/memory_mb": sum(a["rss_mb"] for a in after.values()),
+    }
+
+
+def of_model(before: Counts, after: Counts, seconds: float) -> dict[str, float]:
+    """`model/...` from the counters of each model server (queries, seconds) at both ends of `seconds` of wall time; likewise."""
+    if seconds <= 0 or not after:
+        return {}
+    return {
+        "model/queries_per_second": _grown("queries", before, after) / seconds,
+        "model/utilisation": _grown("seconds", before, after) / (seconds * len(after)),
+    }
+
+
+def _grown(key: str, before: Counts, after: Counts) -> float:
+    """By how much a counter grew, over all; one that went down was replaced by one that counts from nothing."""
+    starts = {i: before.get(i, {}).get(key, 0.0) for i in after}
+    return sum(a[key] - starts[i] if a[key] >= starts[i] else a[key] for i, a in after.items())
+
+
+def system(collecting: float, idle_share: float, learning: float, training: float) -> dict[str, float]:
+    """`system/...` of a round: seconds of collecting with `search/idle_share`, and of learning with those that training took."""
+    whole = collecting + learning
+    return {"system/share": (collecting * idle_share + max(0.0, learning - training)) / whole} if whole > 0 else {}
+
+
+def queues(lengths: Mapping[str, int]) -> dict[str, float]:
+    """`queue/...`."""
+    return {f"queue/{name}": float(n) for name, n in lengths.items()}
+
+
+def rewards(means: Mapping[str, float]) -> dict[str, float]:
+    """`reward/...` from the mean of each reward over a round."""
+    return {f"reward/{name}": mean for name, mean in means.items()}

@@ -1,0 +1,54 @@
+"""Solve rates as curves over Lean calls, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import comb
+from typing import Any
+
+from prover.solve.ledger import Attempt
+from rl.metrics.intervals import wilson
+
+
+def budgets(limit: int) -> list[int]:
+    """1, 2, 4 … limit."""
+    found = []
+    b = 1
+    while b < limit:
+        found.append(b)
+        b *= 2
+    return [*found, limit]
+
+
+def summarise(attempts: Iterable[Attempt], limit: int, total: int) -> dict[str, Any]:
+    """`solved`, `total`, `low`, `high` at `limit` Lean calls, and `curve`, the solved count by number of Lean calls."""
+    proved = [a.calls_to_solve or 0 for a in attempts if a.outcome == "proved"]
+    curve = {str(b): sum(c <= b for c in proved) for b in budgets(limit)}
+    solved = curve[str(limit)]
+    low, high = wilson(solved, total)
+    return {"solved": solved, "total": total, "low": round(low, 4), "high": round(high, 4), "curve": curve}
+
+
+def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> tuple[int, int, float]:
+    """Theorems that only `first` solved within `calls` Lean calls, those that only `second` did, and the two-sided sign test's p for
+    so uneven a split of the theorems on which they differ (McNemar's test, exact)."""
+    a, b = ({x.theorem.name for x in xs if x.outcome == "proved" and (x.calls_to_solve or 0) <= calls} for xs in (first, second))
+    only_a, only_b = len(a - b), len(b - a)
+    n = only_a + only_b
+    p = 2 * sum(comb(n, i) for i in range(min(only_a, only_b) + 1)) / 2**n
+    return only_a, only_b, min(1.0, p)
+
+
+def table(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[list[str]]:
+    """Rows of text: a header of budgets, then `percent [low, high]` for each searcher."""
+    if not rows:
+        return []
+    names = list(rows[0][1]["curve"])
+    out = [["solved of held-out, by Lean calls", *names]]
+    for label, s in rows:
+        cells = []
+        for b in names:
+            low, high = wilson(s["curve"][b], s["total"])
+            cells.append(f"{100 * s['curve'][b] / max(s['total'], 1):.1f} [{100 * low:.0f}, {100 * high:.0f}]")
+        out.append([f"{label} (of {s['total']})", *cells])
+    return out

@@ -1,0 +1,82 @@
+"""A round watched: counters at both ends, the attempts between, and what they give reason to say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from prover.solve.ledger import Ledger
+from rl.metrics import calibration, compute, rounds
+from rl.metrics.alerts import alerts
+from rl.metrics.tracking import Tracker
+
+if TYPE_CHECKING:
+    from rl.actors.fleet import Fleet
+
+
+
+class RoundWatch:
+    """Made when a round begins; `end` measures and remembers."""
+
+    def __init__(self, r: int, fleet: Fleet, ledger: Ledger, known: Collection[str]) -> None:
+        self.r, self.fleet, self.ledger = r, fleet, ledger
+        self.known = set(known)
+        self.earlier = ledger.done(f"round {r}")
+        """Theorems that an earlier start of the run tried in this round."""
+        self.before = fleet.counters()
+        self.began = time.monotonic()
+
+    def end(self, learner: Callable[[], Mapping[str, float]]) -> None:
+        """Measure the round's attempts, then call `learner`, which learns and gives its metrics; all of it goes to the ledger.
+
+        A resumed round is measured over the attempts of all its starts, its speeds over those of the last alone.
+        """
+        seconds = time.monotonic() - self.began
+        after = self.fleet.counters()
+        attempts = list(self.ledger.attempts(f"round {self.r}"))
+        found = compute.solve_rates(attempts, "train")
+        found |= compute.of_attempts(attempts, self.known)
+        found |= compute.tokens_per_second([a for a in attempts if a.theorem.name not in self.earlier], seconds)
+        found |= compute.of_lean(self.before.provers, after.provers, seconds)
+        found |= compute.of_model(self.before.servers, after.servers, seconds)
+        found |= compute.staleness(attempts, self.r - 1)
+        longest = max((p["longest_queue"] for p in after.provers.values()), default=0)
+        found |= compute.queues({"audits": self.fleet.longest_audit_queue, "model": round(longest)})
+        found |= compute.rewards(mean_rewards(a.stats.get("rewards", {}) for a in attempts))
+        found |= compute.pass_rates(
+            [(a.stats["rollouts"], a.stats["correct"]) for a in attempts if a.stats.get("rollouts")], "train"
+        )
+        found |= calibration.metrics(calibration.predictions(attempts))
+        learned = {k: v for k, v in learner().items() if v == v}  # without nan: what was not measured
+        learning = time.monotonic() - self.began - seconds
+        if "search/idle_share" in found:
+            found |= compute.system(seconds, found["search/idle_share"], learning, learned.get("training_seconds", 0.0))
+        self.ledger.measure(f"round {self.r}", {**found, **learned})
+
+
+def announce(r: int, ledger: Ledger, tracker: Tracker) -> None:
+    """Log what the ledger has of round `r`, its validation with it, and raise the alerts it gives reason for. Once a round, also where
+    the run was killed before it came to that."""
+    if ledger.get(f"announced {r}") is not None:
+        return
+    found = {
+        name if "/" in name else f"learner/{name}": value
+        for phase, name, value, _ in ledger.measurements()
+        if phase == f"round {r}" and value is not None
+    }
+    found |= compute.solve_rates(ledger.attempts(f"validation round {r}"), "validation")
+    tracker.log({"round": r, **found})
+    for alert in alerts(rounds.history(rounds.figures(ledger))):
+        tracker.alert(alert)
+    ledger.set(f"announced {r}", True)
+
+
+def mean_rewards(all_rewards: Any) -> dict[str, float]:
+    """The mean of each reward over the attempts that have it."""
+    values: dict[str, list[float]] = {}
+    for rewards in all_rewards:
+        for name, x in rewards.items():
+            values.setdefault(name, []).append(x)
+    return {name: fmean(xs) for name, xs in values.items()}

@@ -1,0 +1,112 @@
+"""What each round of a run measured, from its ledger: for the report, the terminal's table and the alerts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from prover.solve.ledger import Attempt, Ledger
+from rl.metrics import calibration, compute
+from rl.metrics.alerts import RoundFigures
+
+Figures = dict[int, dict[str, float]]
+"""Round → metric → value, names as in docs/metrics.md."""
+
+VERIFIED_REWARDS = frozenset({"proved"})
+"""The reward that is the audit's verdict itself: no alert is about it."""
+
+
+def round_of(phase: str) -> int | None:
+    """The round that a phase is of: `round 3`, `validation round 3`."""
+    found = re.search(r"\bround (\d+)\b", phase)
+    return int(found[1]) if found else None
+
+
+def split_of_phase(phase: str) -> str:
+    """`train` for the attempts that a round learns from, else what stands before `round` (`validation`, `held-out`)."""
+    before = re.split(r"\bround \d+", phase)[0].strip()
+    return before.split()[0] if before else "train"
+
+
+def figures(ledger: Ledger) -> Figures:
+    """Computed from the attempts of each round, and on top of that what the run measured itself.
+
+    Measurements without a slash are the learner's: `policy_loss` becomes `learner/policy_loss`.
+    """
+    by_round: dict[int, dict[str, list[Attempt]]] = {}
+    for a in ledger.attempts():
+        r = round_of(a.phase)
+        if r is not None:
+            by_round.setdefault(r, {}).setdefault(split_of_phase(a.phase), []).append(a)
+    out: Figures = {}
+    known: set[str] = set()
+    for r in sorted(by_round):
+        row: dict[str, float] = {}
+        for split, attempts in by_round[r].items():
+            row |= compute.solve_rates(attempts, split, by_set=False)
+        training = by_round[r].get("train", [])
+        row |= compute.of_attempts(training, known)
+        row |= calibration.metrics(calibration.predictions([a for rows in by_round[r].values() for a in rows]))
+        known |= {a.theorem.name for a in training if a.outcome == "proved"}
+        out[r] = row
+    for phase, name, value, _ in ledger.measurements():
+        r = round_of(phase)
+        if r is not None and value is not None:
+            out.setdefault(r, {})[name if "/" in name else f"learner/{name}"] = value
+    return dict(sorted(out.items()))
+
+
+def history(found: Mapping[int, Mapping[str, float]]) -> list[RoundFigures]:
+    """The rounds as alerts judge them. Solves are those on theorems that stay the same, where every round has them."""
+    split = next(
+        (s for s in ("validation", "held-out") if found and all(f"solve/{s}/all/of" in f for f in found.values())),
+        "train",
+    )
+    out = []
+    for r, f in sorted(found.items()):
+        of = f.get(f"solve/{split}/all/of", 0.0)
+        rejected, rate = f.get("audit/rejected", 0.0), f.get("audit/rejection_rate", 0.0)
+        judged = rejected / rate if rate else sum(f.get(f"outcome/{o}", 0.0) for o in ("proved", "disproved"))
+        rewards = {n.removeprefix("reward/"): v for n, v in f.items() if n.startswith("reward/")}
+        out.append(
+            RoundFigures(
+                r, round(f.get(f"solve/{split}/all/rate", 0.0) * of), round(of), round(rejected), round(judged),
+                f.get("model/entropy"), {n: v for n, v in rewards.items() if n not in VERIFIED_REWARDS},
+            )
+        )  # fmt: skip
+    return out
+
+
+_COLUMNS = (
+    ("tried", "solve/train/all/of", "{:.0f}"),
+    ("new proofs", "proofs/new", "{:.0f}"),
+    ("calls a new proof", "cost/lean_calls_per_new_proof", "{:.0f}"),
+    ("tactics a proof", "proofs/mean_length", "{:.1f}"),
+    ("policy loss", "learner/policy_loss", "{:.2f}"),
+    ("entropy", "model/entropy", "{:.2f}"),
+    ("value error", "value/calibration_error", "{:.2f}"),
+    ("refused", "audit/rejected", "{:.0f}"),
+    ("not judged", "audit/errors", "{:.0f}"),
+)
+
+
+def table(found: Mapping[int, Mapping[str, float]]) -> list[list[str]]:
+    """A row a round, a header first; columns of which nothing is known, or where all could be judged, are left out."""
+    if not found:
+        return []
+    columns = [c for c in _COLUMNS if any(c[1] in f and (c[1] != "audit/errors" or f[c[1]]) for f in found.values())]
+    validated = any("solve/validation/all/rate" in f for f in found.values())
+    rows = [["round", "solved %", *["validation %"] * validated, *(title for title, _, _ in columns)]]
+    for r, f in sorted(found.items()):
+        cells = [form.format(f[name]) if name in f else "" for _, name, form in columns]
+        shown = [percent(f, "solve/validation/all")] * validated
+        rows.append([str(r), percent(f, "solve/train/all"), *shown, *cells])
+    return rows
+
+
+def percent(f: Mapping[str, float], where: str) -> str:
+    """`41.2 [38, 44]`, or nothing."""
+    if any(f"{where}/{x}" not in f for x in ("rate", "low", "high")):
+        return ""
+    rate, low, high = (100 * f[f"{where}/{x}"] for x in ("rate", "low", "high"))
+    return f"{rate:.1f} [{low:.0f}, {high:.0f}]"

@@ -1,0 +1,129 @@
+"""What a person sees of a run: the terminal, wandb, and the end's table."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from rl.metrics.alerts import Alert
+from rl.metrics.compute import undocumented
+
+
+def progress(console: Console) -> Progress:
+    """A progress display: phase, bar, counts, time left, what was solved (the task's field `solved`)."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("solved {task.fields[solved]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=not sys.stderr.isatty(),
+        refresh_per_second=4,
+    )
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; the first row is its head."""
+    if not rows:
+        return
+    table = Table(*rows[0], header_style="bold")
+    for row in rows[1:]:
+        table.add_row(*(escape(cell) for cell in row))
+    console = Console(file=sys.stdout)
+    # To a file or a pipe nothing is folded away.
+    console.width = console.width if sys.stdout.isatty() else 140
+    console.print(table)
+
+
+class Tracker:
+    """Progress on standard error, metrics in wandb (offline unless the user is logged in)."""
+
+    def __init__(self, folder: Path, name: str, config: dict[str, Any], quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        self._unknown: set[str] = set()
+        os.environ.setdefault("WANDB_SILENT", "true")
+        if "WANDB_MODE" not in os.environ and not _logged_in():
+            os.environ["WANDB_MODE"] = "offline"
+        import wandb
+
+        def start(id: str) -> Any:
+            return wandb.init(
+                project="turnstile", name=name, dir=str(folder), config=config, resume="allow", id=id,
+                settings=wandb.Settings(console="off", x_disable_meta=True, silent=True),
+            )  # fmt: skip
+
+        try:
+            self._wandb = start(_run_id(folder))
+        except Exception as e:  # no tracker's trouble ends a run: what is measured is in the ledger too
+            # A service that outlived a killed run still holds its id: go on under another one.
+            self.say(f"wandb: {e}; the curves go on in a new wandb run of this folder")
+            self._wandb = start(f"{_run_id(folder)}-{int(time.time())}")
+
+    def say(self, text: str) -> None:
+        """A line for the person who watches."""
+        self.console.print(text, highlight=False)
+
+    def log(self, values: dict[str, Any]) -> None:
+        """Metrics of one moment. A name that docs/metrics.md does not list is kept, and said once."""
+        unknown = set(undocumented(values)) - self._unknown
+        if unknown:
+            self._unknown |= unknown
+            self.say(f"metrics without a description in rl/metrics/compute.py: {', '.join(sorted(unknown))}")
+        self._wandb.log(values)
+
+    def alert(self, alert: Alert) -> None:
+        """Something to look at: in the terminal, and to wandb, which mails it if its user wants that."""
+        self.console.print(f"[bold red]{alert.title}.[/bold red] {escape(alert.text)}", highlight=False)
+        self._wandb.alert(title=alert.title, text=alert.text, level="WARN")
+
+    def progress(self) -> Progress:
+        """As `progress`, on this console."""
+        return progress(self.console)
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """A table; the first row is its head."""
+        if not self.console.quiet:  # quiet: standard output belongs to one JSON document
+            print_table(rows)
+
+    def close(self) -> None:
+        self._wandb.finish()
+
+
+def _logged_in() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return "api.wandb.ai" in (Path.home() / ".netrc").read_text()
+    except OSError:
+        return False
+
+
+def _run_id(folder: Path) -> str:
+    """One id a run folder, so that a resumed run goes on in the same wandb run."""
+    path = folder / "wandb-id"
+    if not path.exists():
+        import secrets
+
+        path.write_text(secrets.token_hex(4))
+    return path.read_text().strip()

@@ -1,0 +1,59 @@
+"""What a run learns on and what it is measured on: library theorems and those of files, split by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from curricula.library import DEMONSTRATION_MODULES, Split, library_set, split_of
+from curricula.sets import lean_theorems
+from prover.errors import UserError
+from prover.lean.theorem import Theorem
+from prover.premises.index import LibraryIndex
+from prover.solve.jsonl_theorems import load_jsonl
+from rl.config import TheoremsConfig
+
+
+@dataclass(frozen=True)
+class Theorems:
+    """A run's theorems by what they are for. No name is in two of them."""
+
+    train: list[Theorem]
+    held_out: list[Theorem]
+    validation: list[Theorem]
+
+
+def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) -> Theorems:
+    """The configured theorems, with `validation` of the validation split. Raises UserError for a file that cannot be read and
+    where nothing is left to learn on."""
+    mine = file_theorems(config.files)
+    modules = config.modules or (() if mine else DEMONSTRATION_MODULES)
+
+    def of(split: Split, per_module: int | None, limit: int | None) -> list[Theorem]:
+        library = library_set(index, split, modules, per_module)
+        found = [*(t for t in mine if split_of(t.name) == split), *library]
+        return found[:limit]
+
+    found = Theorems(
+        of("train", config.per_module, config.limit),
+        of("held-out", config.held_out_per_module, config.held_out_limit),
+        of("validation", None, validation) if validation else [],
+    )
+    every = [t.name for ts in (found.train, found.held_out, found.validation) for t in ts]
+    if len(set(every)) < len(every):
+        twice = next(n for i, n in enumerate(every) if n in every[:i])
+        raise UserError(f"{twice}: two theorems of this run have that name, and a run goes by names; rename one")
+    if not found.train:
+        raise UserError("theorems: none is in the training split, which is seven tenths of the names; give more of them")
+    return found
+
+
+def file_theorems(files: Sequence[str]) -> list[Theorem]:
+    """Those of `.jsonl` files and of `.lean` files of a plain kind (see curricula/sets.py). Raises UserError."""
+    found: list[Theorem] = []
+    for file in files:
+        if not isinstance(file, str) or Path(file).suffix not in (".jsonl", ".lean"):
+            raise UserError(f"theorems.files: {file} is neither a .jsonl nor a .lean file")
+        found += load_jsonl(Path(file)) if file.endswith(".jsonl") else lean_theorems(Path(file))
+    return found
