@@ -19,7 +19,7 @@ help:
 	@echo "make soak       50,000 steps on one Lean process"
 	@echo "make fuzz       mutated texts against the audit, for SECONDS=60; what fails is kept in fuzz-failures"
 	@echo "make browser    a Chromium for the tests of pages, where this is root on Debian"
-	@echo "make lint       ruff and pyright"
+	@echo "make lint       ruff, pyright and the import contracts"
 	@echo "make bench      measure the proof server and the search"
 	@echo "make lean       only set up Lean"
 	@echo "make docs       the documentation site, in build/site"
@@ -91,6 +91,7 @@ browser:
 
 lint: $(VENV)/.done
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "turnstile: run ruff format" >&2; exit 1; }
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 

@@ -84,7 +84,10 @@ def _module(index: LibraryIndex, module: str) -> list[Theorem]:
     # What is only another name for a theorem from below asks for that name, and for nothing to be proved.
     own = {(p.type, p.constants) for p in info.theorems}
     known = {
-        says for m in index.reachable(imports) for p in index.modules[m].theorems if (says := (p.type, p.constants)) in own and p.type
+        says
+        for m in index.reachable(imports)
+        for p in index.modules[m].theorems
+        if (says := (p.type, p.constants)) in own and p.type
     }
     return [
         Theorem(p.name, library=p.name, imports=imports, source=f"library:{module}")

@@ -163,9 +163,9 @@ class Matchmaker:
         estimates = self.estimates()
         alive = [t for t in self.theorems if not self.records[t.name].disproved]
         if not c.adaptive:
-            return [
-                Match(t, c.base_calls, "prove", estimates[t.name]) for t in rng.sample(alive, len(alive))
-            ][: max(1, lean_calls // c.base_calls)]
+            return [Match(t, c.base_calls, "prove", estimates[t.name]) for t in rng.sample(alive, len(alive))][
+                : max(1, lean_calls // c.base_calls)
+            ]
         retired = [t for t in alive if self.retired(t.name)]
         keyed = []
         for t in alive:

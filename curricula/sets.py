@@ -92,7 +92,7 @@ def read_set(path: Path) -> TheoremSet:
     if not isinstance(data.get("fresh_names", False), bool):
         raise UserError(f"{path}: `fresh_names` must be true or false")
     if (other := data.get("new_to", "")) and (data["kind"] != "library" or not (FOLDER / f"{other}.toml").is_file()):
-        raise UserError(f"{path}: `new_to` is for kind = \"library\" and names a set that comes along, not {other!r}")
+        raise UserError(f'{path}: `new_to` is for kind = "library" and names a set that comes along, not {other!r}')
     for key in ("per_module", "limit"):
         if (n := data.get(key)) is not None and (type(n) is not int or n < 1):
             raise UserError(f"{path}: `{key}` must be a whole number of at least 1, not {n!r}")

@@ -27,15 +27,17 @@ LOG_HELP = "--log-level debug|info|warning|error and --log-json work with every 
 
 def usage() -> str:
     rows = [f"  {name:<8} {plugins.summary(point)}" for name, point in plugins.registered(COMMANDS).items()]
-    return "\n".join([
-        "usage: turnstile COMMAND …",
-        "",
-        *rows,
-        "",
-        "`turnstile COMMAND --help` explains a command. Every command has --json: one JSON document on standard output.",
-        LOG_HELP,
-        "Exit codes: 0 success; 1 done, and something is not proved or verified; 2 bad input or a missing part; 3 internal fault.",
-    ])
+    return "\n".join(
+        [
+            "usage: turnstile COMMAND …",
+            "",
+            *rows,
+            "",
+            "`turnstile COMMAND --help` explains a command. Every command has --json: one JSON document on standard output.",
+            LOG_HELP,
+            "Exit codes: 0 success; 1 done, and something is not proved or verified; 2 bad input or a missing part; 3 internal fault.",
+        ]
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -29,7 +29,9 @@ def load(group: str, name: str) -> Any:
     try:
         return points[name].load()
     except ModuleNotFoundError as error:
-        raise UserError(f"`{name}` needs the Python module {error.name}, which is not installed: run `turnstile doctor`") from None
+        raise UserError(
+            f"`{name}` needs the Python module {error.name}, which is not installed: run `turnstile doctor`"
+        ) from None
     except AttributeError as error:
         raise UserError(f"`{name}` is not part of this installation: {error}") from None
 

@@ -39,9 +39,13 @@ class Pace:
         rate = self.done / seconds
         left = timedelta(seconds=round((self.total - self.done) / rate)) if rate else "?"
         parts = [
-            f"{self.done}/{self.total}", f"{self.outcomes['proved']} proved", f"{60 * rate:.0f} a minute",
-            f"{self.calls / seconds:.1f} Lean calls/s", extra, f"{left} left",
-        ]  # fmt: skip
+            f"{self.done}/{self.total}",
+            f"{self.outcomes['proved']} proved",
+            f"{60 * rate:.0f} a minute",
+            f"{self.calls / seconds:.1f} Lean calls/s",
+            extra,
+            f"{left} left",
+        ]
         return ", ".join(p for p in parts if p)
 
 

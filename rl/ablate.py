@@ -26,7 +26,12 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "TD(λ) value": ('learn.value="td_lambda"',),
     "no search in training": ('learn.collect="rollouts"',),
     "GRPO from search": ('learn.algorithm="grpo"', "learn.kl=0.04", "learn.max_epochs=4.0"),
-    "GRPO from rollouts": ('learn.algorithm="grpo"', 'learn.collect="rollouts"', "learn.kl=0.04", "learn.max_epochs=4.0"),
+    "GRPO from rollouts": (
+        'learn.algorithm="grpo"',
+        'learn.collect="rollouts"',
+        "learn.kl=0.04",
+        "learn.max_epochs=4.0",
+    ),
     "visit targets": ('learn.targets="visits"',),
     "no matchmaker": ("matchmaker.adaptive=false",),
     "uniform replay": ("replay.prioritised=false",),
@@ -35,9 +40,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 """By name: settings on top of the configuration. `model alone`: nothing of the explorer beside the model after the first round."""
 
 
-def ablate(
-    config: Path, variants: Sequence[str], seeds: int, runs: Path, say: Callable[[str], None]
-) -> dict[str, Any]:
+def ablate(config: Path, variants: Sequence[str], seeds: int, runs: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Train every variant with every seed as a run of its own under `runs`, and put their held-out figures side by side.
 
     What is finished is not run again, and an unfinished run goes on: start it again after a kill. Raises UserError for an unknown
@@ -84,7 +87,9 @@ def _check_same(base: config_module.RunConfig, variant: str, seed: int, folder: 
         return
     wanted = replace(config_module.override(base, _settings(variant, folder)), seed=seed)
     if (other := config_module.difference(config_module.load(folder / "config.toml"), wanted)) is not None:
-        raise UserError(f"{folder} was trained with other settings ({other}): give --runs another folder, or remove that one")
+        raise UserError(
+            f"{folder} was trained with other settings ({other}): give --runs another folder, or remove that one"
+        )
 
 
 def _train(config: Path, variant: str, seed: int, folder: Path) -> None:
@@ -93,7 +98,10 @@ def _train(config: Path, variant: str, seed: int, folder: Path) -> None:
     else:
         args = [str(config), "--seed", str(seed), "--set", *_settings(variant, folder)]
     done = subprocess.run(
-        [sys.executable, "-m", "prover.cli", "train", *args, "--json"], text=True, capture_output=True, env=dict(os.environ)
+        [sys.executable, "-m", "prover.cli", "train", *args, "--json"],
+        text=True,
+        capture_output=True,
+        env=dict(os.environ),
     )
     if done.returncode:
         raise RuntimeError(f"{folder}: the run ended with {done.returncode}: {done.stderr.strip()[-1500:]}")
@@ -105,7 +113,9 @@ def _figures(folder: Path) -> dict[str, Any]:
     try:
         rounds = [a for a in ledger.attempts() if a.phase.startswith("round")]
         solved_at = {
-            label: {a.theorem.name: a.calls_to_solve for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"}
+            label: {
+                a.theorem.name: a.calls_to_solve for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"
+            }
             for label, policy in (*((b, b) for b in BASELINES), ("trained", "model"))
         }
     finally:
@@ -171,7 +181,9 @@ def markdown(results: dict[str, Any], command: str) -> str:
             c = curve[b]
             cells.append(f"{100 * c['solved'] / c['of']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]")
         v = variants.get(name, {}) if not portfolio else {}
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {v.get('training_proved', '')} | {v.get('training_calls', '')} |")
+        lines.append(
+            f"| {name} | " + " | ".join(cells) + f" | {v.get('training_proved', '')} | {v.get('training_calls', '')} |"
+        )
     lines += ["", "Settings of each variant, on top of the configuration below:", ""]
     lines += [f"- {name}: {', '.join(f'`{s}`' for s in v['settings']) or 'none'}" for name, v in variants.items()]
     return "\n".join([*lines, "", "```toml", results["config"].strip(), "```", ""])

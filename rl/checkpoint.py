@@ -76,7 +76,9 @@ def run_of(checkpoint: Path) -> Path | None:
 
 def _config_of(run: Path | None) -> RunConfig:
     """What a run was started with; the defaults where nothing says so."""
-    return config_module.load(run / "config.toml") if run is not None and (run / "config.toml").exists() else RunConfig()
+    return (
+        config_module.load(run / "config.toml") if run is not None and (run / "config.toml").exists() else RunConfig()
+    )
 
 
 def contestant(searcher: str) -> Contestant:

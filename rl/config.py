@@ -280,10 +280,17 @@ def check(config: RunConfig) -> RunConfig:
         raise UserError('learn.targets = "visits" belongs to expert_iteration')
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
-    if not config.name.strip() or not config.name.isprintable() or config.name == "." or ".." in Path(config.name).parts:
+    if (
+        not config.name.strip()
+        or not config.name.isprintable()
+        or config.name == "."
+        or ".." in Path(config.name).parts
+    ):
         raise UserError(f"name={config.name!r}: a run needs a name, on one line: its folder's")
     if Path(config.name).is_absolute():
-        raise UserError(f"name={config.name!r}: is a path from the root; runs={str(Path(config.name).parent)!r} says where runs go")
+        raise UserError(
+            f"name={config.name!r}: is a path from the root; runs={str(Path(config.name).parent)!r} says where runs go"
+        )
     for name, value in _settings(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} must be a number, not {value}")
@@ -292,7 +299,14 @@ def check(config: RunConfig) -> RunConfig:
     if not config.serve.start:  # a model of its own
         if not c.seconds > 0:
             raise UserError(f"learn.seconds must be above 0, not {c.seconds:g}")
-        if m.hidden < 1 or m.heads < 1 or m.layers < 1 or m.intermediate < 1 or m.hidden % m.heads or m.hidden // m.heads % 2:
+        if (
+            m.hidden < 1
+            or m.heads < 1
+            or m.layers < 1
+            or m.intermediate < 1
+            or m.hidden % m.heads
+            or m.hidden // m.heads % 2
+        ):
             raise UserError(f"model.hidden={m.hidden} must be heads times an even number: model.heads={m.heads}")
         if m.vocabulary < LEAST_VOCABULARY:
             raise UserError(f"model.vocabulary must be at least {LEAST_VOCABULARY}, not {m.vocabulary}")
@@ -301,9 +315,11 @@ def check(config: RunConfig) -> RunConfig:
     if not 0 <= config.prover.premises <= MOST_PREMISES:
         raise UserError(f"prover.premises must be from 0 to {MOST_PREMISES}, not {config.prover.premises}")
     for name, value, least in (
-        ("limit", t.limit, 1), ("per_module", t.per_module, 1), ("held_out_per_module", t.held_out_per_module, 0),
+        ("limit", t.limit, 1),
+        ("per_module", t.per_module, 1),
+        ("held_out_per_module", t.held_out_per_module, 0),
         ("held_out_limit", t.held_out_limit, 0),
-    ):  # fmt: skip
+    ):
         if value is not None and (type(value) is not int or value < least):
             raise UserError(f"theorems.{name} must be a whole number of at least {least}, not {value!r}")
     if not config.replay.half_life > 0:
@@ -312,19 +328,29 @@ def check(config: RunConfig) -> RunConfig:
         if not 0.0 <= value <= 1.0:
             raise UserError(f"{name} must be in [0, 1], not {value}")
     for name, value in (
-        ("learn.rounds", c.rounds), ("prover.provers", config.prover.provers), ("prover.concurrent", config.prover.concurrent),
-        ("prover.in_flight", config.prover.in_flight), ("prover.suggestions", config.prover.suggestions), ("learn.first_calls", c.first_calls),
-        ("learn.calls", c.calls), ("eval.calls", config.eval.calls), ("eval.validation_calls", config.eval.validation_calls),
+        ("learn.rounds", c.rounds),
+        ("prover.provers", config.prover.provers),
+        ("prover.concurrent", config.prover.concurrent),
+        ("prover.in_flight", config.prover.in_flight),
+        ("prover.suggestions", config.prover.suggestions),
+        ("learn.first_calls", c.first_calls),
+        ("learn.calls", c.calls),
+        ("eval.calls", config.eval.calls),
+        ("eval.validation_calls", config.eval.validation_calls),
         ("ray.model_servers", config.ray.model_servers),
-        ("learn.ranks", c.ranks), ("replay.capacity", config.replay.capacity), ("replay.on_disk", config.replay.on_disk),
+        ("learn.ranks", c.ranks),
+        ("replay.capacity", config.replay.capacity),
+        ("replay.on_disk", config.replay.on_disk),
         ("matchmaker.base_calls", config.matchmaker.base_calls),
-    ):  # fmt: skip
+    ):
         if value < 1:
             raise UserError(f"{name} must be at least 1, not {value}")
     for name, value in (
-        ("eval.validation", config.eval.validation), ("eval.rollouts", config.eval.rollouts), ("learn.max_epochs", c.max_epochs),
+        ("eval.validation", config.eval.validation),
+        ("eval.rollouts", config.eval.rollouts),
+        ("learn.max_epochs", c.max_epochs),
         ("learn.keep", c.keep),
-    ):  # fmt: skip
+    ):
         if value < 0:
             raise UserError(f"{name} must be 0 (none) or more, not {value}")
     return config

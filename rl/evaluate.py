@@ -72,9 +72,7 @@ def make_test(
     rows = sorted(repr((t.name, t.statement, t.library, t.imports, t.context)) for t in theorems)
     if len({t.name for t in theorems}) < len(theorems):
         raise UserError(f"{label}: two theorems have the same name, and results go by name")
-    return Test(
-        label, _hash(rows), len(theorems), lean_calls, limits.heartbeats, float(limits.seconds), lean, wrapper
-    )
+    return Test(label, _hash(rows), len(theorems), lean_calls, limits.heartbeats, float(limits.seconds), lean, wrapper)
 
 
 def _hash(data: Any) -> str:
@@ -195,7 +193,9 @@ def _bench(
             source = source.reading(disguise.translation.name)
         model = _in_thread(wrapped, policy.version, prover.config.suggestions)
         value = prover.config.use_value and hasattr(wrapped, "evaluate")
-    trained = Explorer(index, seed, k, TacticRanker.load(Path(prover.ranker)) if prover.ranker else None, disguise=disguise)
+    trained = Explorer(
+        index, seed, k, TacticRanker.load(Path(prover.ranker)) if prover.ranker else None, disguise=disguise
+    )
     return Workbench(pool, source, prover.config, seed, Explorer(index, seed, k), trained, model), value
 
 
@@ -229,9 +229,20 @@ async def _judged(phase: str, task: Task, bench: Workbench, auditor: Auditor, le
         except (LeanError, LeanDied) as e:
             outcome, reason = "error", f"audit: {e}"
     return Attempt(
-        phase, task.theorem, outcome, found.lean_calls, found.calls_to_solve if outcome == "proved" else None,
-        found.seconds, found.script, reason, axioms, used, found.model_version, lean, found.stats,
-    )  # fmt: skip
+        phase,
+        task.theorem,
+        outcome,
+        found.lean_calls,
+        found.calls_to_solve if outcome == "proved" else None,
+        found.seconds,
+        found.script,
+        reason,
+        axioms,
+        used,
+        found.model_version,
+        lean,
+        found.stats,
+    )
 
 
 # -- results ---------------------------------------------------------------------------------------------------------
@@ -307,8 +318,10 @@ def comparison(test: Test, found: Iterable[dict[str, Any]]) -> list[list[str]]:
             continue
         cells = [r["all"]["curve"][b] for b in budgets]
         seeds = f", {r['all']['seeds']} seeds" if r["all"]["seeds"] > 1 else ""
-        rows.append([
-            f"{r['name']} (of {test.count}{seeds})",
-            *(f"{100 * c['rate']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]" for c in cells),
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{r['name']} (of {test.count}{seeds})",
+                *(f"{100 * c['rate']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]" for c in cells),
+            ]
+        )
     return rows

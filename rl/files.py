@@ -23,5 +23,7 @@ def proofs_source(proofs: Iterable[Attempt], lean: str) -> str:
             )
         else:
             source = statement_source(a.theorem, a.script or "")
-            parts.append(f"-- imports {imports}\n" + (f"section\n{source}\nend\n" if a.theorem.context.strip() else source))
+            parts.append(
+                f"-- imports {imports}\n" + (f"section\n{source}\nend\n" if a.theorem.context.strip() else source)
+            )
     return "\n".join(parts)

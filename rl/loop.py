@@ -96,7 +96,9 @@ class Trainer:
             self.fleet.start()
             self.fleet.ranker = self._newest("rankers", TacticRanker.load)
             self.fleet.retriever = self._newest("retrievers", DenseWeights.load)
-            learned = max((r for r in range(1, c.learn.rounds + 1) if self.ledger.get(f"learned {r}") is not None), default=0)
+            learned = max(
+                (r for r in range(1, c.learn.rounds + 1) if self.ledger.get(f"learned {r}") is not None), default=0
+            )
             if (version := self.fleet.resume()) < learned:
                 raise UserError(
                     f"{self.folder}/checkpoints: the run has learned {learned} rounds, and the newest checkpoint that the learner finds "
@@ -134,7 +136,9 @@ class Trainer:
 
     def _collect_and_learn(self, r: int) -> None:
         c = self.config.learn
-        known = {a.theorem.name for e in range(1, r) for a in self.ledger.attempts(f"round {e}") if a.outcome == "proved"}
+        known = {
+            a.theorem.name for e in range(1, r) for a in self.ledger.attempts(f"round {e}") if a.outcome == "proved"
+        }
         watch = RoundWatch(r, self.fleet, self.ledger, known)
         first = r == 1 and not self.config.serve.start
         policy = "explorer" if first else "model"
@@ -164,9 +168,18 @@ class Trainer:
         # Once a theorem: another time it would ask Lean the same again.
         harvest = 0 if match.theorem.name in self.best else c.learn.harvest
         return Task(
-            match.theorem, policy, match.lean_calls, c.prover.explorer_weight, harvest, learn=True,
-            value=self._value, rollouts=0 if against else rollouts, max_tactics=c.learn.max_tactics, draw=r - 1, negated=against,
-        )  # fmt: skip
+            match.theorem,
+            policy,
+            match.lean_calls,
+            c.prover.explorer_weight,
+            harvest,
+            learn=True,
+            value=self._value,
+            rollouts=0 if against else rollouts,
+            max_tactics=c.learn.max_tactics,
+            draw=r - 1,
+            negated=against,
+        )
 
     @property
     def _value(self) -> bool:
@@ -177,7 +190,9 @@ class Trainer:
         policy, value = self._examples(r)
         if not policy:
             raise UserError("the explorer proved no training theorem: give it more Lean calls (learn.first_calls)")
-        self.tracker.say(f"round {r}: learning {len(policy)} (goal, tactic) pairs and {len(value)} values, {c.seconds:.0f} s …")
+        self.tracker.say(
+            f"round {r}: learning {len(policy)} (goal, tactic) pairs and {len(value)} values, {c.seconds:.0f} s …"
+        )
         began = time.monotonic()
         learned = {f"ranker_{k}": v for k, v in self._learn_order(r).items()}
         learned |= {f"retriever_{k}": v for k, v in self._learn_premises(r).items()}
@@ -193,7 +208,11 @@ class Trainer:
 
     def _newest(self, kind: str, load: Callable[[Path], T]) -> T | None:
         """What the last round that learned left in the run's folder `kind`."""
-        found = [self._version(kind, r) for r in range(1, self.config.learn.rounds + 1) if self.ledger.get(f"learned {r}") is not None]
+        found = [
+            self._version(kind, r)
+            for r in range(1, self.config.learn.rounds + 1)
+            if self.ledger.get(f"learned {r}") is not None
+        ]
         found = [p for p in found if p.exists()]
         return load(found[-1]) if found else None
 
@@ -262,7 +281,8 @@ class Trainer:
         """Measure the model without search: rollouts of the held-out theorems."""
         c = self.config
         tasks = [
-            Task(t, "model", c.eval.calls, rollouts=c.eval.rollouts, max_tactics=c.learn.max_tactics) for t in self.held_out
+            Task(t, "model", c.eval.calls, rollouts=c.eval.rollouts, max_tactics=c.learn.max_tactics)
+            for t in self.held_out
         ]
         self._attempts("rollouts held-out", "what was learned: the model alone, without search", tasks)
         self.tracker.log(self._pass_rates())
@@ -270,9 +290,7 @@ class Trainer:
     def _pass_rates(self) -> dict[str, float]:
         sampled = list(self.ledger.attempts("rollouts held-out"))
         # A theorem that could not be opened has no rollouts and is not proved by any.
-        return compute.pass_rates(
-            [(self.config.eval.rollouts, a.stats.get("correct", 0)) for a in sampled], "held-out"
-        )
+        return compute.pass_rates([(self.config.eval.rollouts, a.stats.get("correct", 0)) for a in sampled], "held-out")
 
     def _measure(self, policy: str, label: str) -> None:
         if not self.held_out:
@@ -328,11 +346,17 @@ class Trainer:
         else:
             calls = found.calls_to_solve if proved and found.calls_to_solve else found.lean_calls
             parts = rewards.score(
-                rewards.Ended(proved, size, best, calls, max(1, task.lean_calls), found.stats.get("closed", 0.0)), weights
+                rewards.Ended(proved, size, best, calls, max(1, task.lean_calls), found.stats.get("closed", 0.0)),
+                weights,
             )
             if task.learn and outcome != "rejected" and task.negated is None:
-                rows = training_examples.rows(found, proved, sum(parts.values()) / weights["proved"], self.config.learn,
-                                    verdict.premises if verdict else ())  # fmt: skip
+                rows = training_examples.rows(
+                    found,
+                    proved,
+                    sum(parts.values()) / weights["proved"],
+                    self.config.learn,
+                    verdict.premises if verdict else (),
+                )
         if proved and size is not None:
             self.best[task.theorem.name] = min(size, best or size)
         stats = {**found.stats, "calls_allowed": task.lean_calls} | ({"steps": size} if size is not None else {})
@@ -342,11 +366,20 @@ class Trainer:
             stats |= {"correct": sum(row["script"] in accepted for row in found.rollouts)}
         stats |= {"side": "disprove"} if task.negated is not None else {}
         attempt = Attempt(
-            phase, task.theorem, outcome, found.lean_calls,
+            phase,
+            task.theorem,
+            outcome,
+            found.lean_calls,
             found.calls_to_solve if outcome in ("proved", "disproved") else None,
-            found.seconds, script, reason, verdict.axioms if verdict else (), verdict.premises if verdict else (),
-            found.model_version, (verdict.lean if verdict else "") or self.runtime.name, stats,
-        )  # fmt: skip
+            found.seconds,
+            script,
+            reason,
+            verdict.axioms if verdict else (),
+            verdict.premises if verdict else (),
+            found.model_version,
+            (verdict.lean if verdict else "") or self.runtime.name,
+            stats,
+        )
         self.ledger.record(attempt, [(kind, {**data, "round": r}) for kind, data in rows])
         self.ledger.set("seconds", self.elapsed)
         return attempt
@@ -388,7 +421,6 @@ class Trainer:
             f"{self.folder}/proofs.lean has them to read, {self.folder}/wandb the curves."
         )
         return summary
-
 
 
 def judge(finished: Finished) -> tuple[str, str, str | None, Any]:

@@ -41,7 +41,9 @@ def plan(config: RunConfig) -> dict[str, Any]:
             "placed": _placed(s, gpus_each),
             "weights_gb_a_gpu": _gb(weights),
             # Adapters are merged: what goes to the copies after each round are all weights, in what they are trained from.
-            "update_gb": _gb(parameters * (2 if s.start and s.train == "lora" and config.learn.dtype == "bfloat16" else 4)),
+            "update_gb": _gb(
+                parameters * (2 if s.start and s.train == "lora" and config.learn.dtype == "bfloat16" else 4)
+            ),
             "update_through": "the run's folder" if s.across else "Ray's object store",
         },
         "learner": _learner(config, parameters),
@@ -68,9 +70,13 @@ def _check(config: RunConfig) -> None:
     if s.start:
         _check_learning(config.learn)
     if min(s.tensor_parallel, s.pipeline_parallel, r.model_servers) < 1 or not 0 < s.memory <= 1:
-        raise UserError("serve: tensor_parallel, pipeline_parallel and ray.model_servers are at least 1, memory is in (0, 1]")
+        raise UserError(
+            "serve: tensor_parallel, pipeline_parallel and ray.model_servers are at least 1, memory is in (0, 1]"
+        )
     if r.learner_gpus > 1:
-        raise UserError(f"ray.learner_gpus={r.learner_gpus:g}: a learner process uses one GPU; for more, learn.ranks and learn.shard=true")
+        raise UserError(
+            f"ray.learner_gpus={r.learner_gpus:g}: a learner process uses one GPU; for more, learn.ranks and learn.shard=true"
+        )
     parts = s.tensor_parallel * s.pipeline_parallel
     shares_one = parts == 1 and 0 < r.server_gpus <= 1 and (r.server_gpus == 1 or s.memory <= r.server_gpus)
     if s.backend == "vllm" and r.server_gpus != parts and not shares_one:
@@ -89,12 +95,16 @@ def _check(config: RunConfig) -> None:
 def _check_learning(c: LearnConfig) -> None:
     """Whether a pretrained model can learn so. What would do nothing is refused."""
     if c.algorithm != "expert_iteration":
-        raise UserError('serve.start: a pretrained model learns by expert iteration: learn.algorithm="expert_iteration"')
+        raise UserError(
+            'serve.start: a pretrained model learns by expert iteration: learn.algorithm="expert_iteration"'
+        )
     if c.value == "td_lambda":
         raise UserError('serve.start: a pretrained model has no value: leave learn.value out, or learn.value="none"')
     for name in ("kl", "ema", "warmup", "batch_tokens", "value_weight"):
         if getattr(c, name) != getattr(LearnConfig(), name):
-            raise UserError(f"learn.{name} is for the model from nothing and would do nothing for a pretrained one (serve.start): leave it out")
+            raise UserError(
+                f"learn.{name} is for the model from nothing and would do nothing for a pretrained one (serve.start): leave it out"
+            )
 
 
 def _check_pretrained(s: ServeConfig) -> None:

@@ -147,19 +147,25 @@ def _failures(phases: dict[str, list[Attempt]]) -> str:
     everything = [a for rows in phases.values() for a in rows]
     solved = _solved(phases.get("held-out model", ()))
     lost = [
-        a for b in BASELINES for a in phases.get(f"held-out {b}", ())
+        a
+        for b in BASELINES
+        for a in phases.get(f"held-out {b}", ())
         if a.outcome == "proved" and a.theorem.name not in solved and phases.get("held-out model")
-    ]  # fmt: skip
+    ]
     kinds = [
         ("Refused by the audit", [a for a in everything if a.outcome == "rejected"]),
-        ("Not judged by the audit, for lack of time or memory", [a for a in everything if a.outcome == "error" and a.script]),
+        (
+            "Not judged by the audit, for lack of time or memory",
+            [a for a in everything if a.outcome == "error" and a.script],
+        ),
         ("Errors", [a for a in everything if a.outcome == "error" and not a.script]),
         ("Solved by a baseline and not by the trained prover; the baseline's proof", lost),
     ]
     body = "".join(
         _details(f"{title}: {len(rows)}", rows, lambda a: "\n".join(x for x in (a.reason[:600], a.script) if x))
-        for title, rows in kinds if rows
-    )  # fmt: skip
+        for title, rows in kinds
+        if rows
+    )
     return f"<h2>Failures worth reading</h2>{body or '<p>Nothing was refused, failed or lost.'}"
 
 

@@ -45,7 +45,9 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
         twice = next(n for i, n in enumerate(every) if n in every[:i])
         raise UserError(f"{twice}: two theorems of this run have that name, and a run goes by names; rename one")
     if not found.train:
-        raise UserError("theorems: none is in the training split, which is seven tenths of the names; give more of them")
+        raise UserError(
+            "theorems: none is in the training split, which is seven tenths of the names; give more of them"
+        )
     return found
 
 

@@ -33,7 +33,9 @@ def rows(found: Found, proved: bool, reward: float, config: LearnConfig, used: S
     if config.value == "td_lambda":
         for e, g in zip(found.examples, td_lambda.targets(found.examples, config.lambda_, discount), strict=True):
             if g is not None and (proved or not e.solved):
-                out.append(("td", {"state": e.text, "constants": e.constants, "premises": e.premises, "td": round(g, 4)}))
+                out.append(
+                    ("td", {"state": e.text, "constants": e.constants, "premises": e.premises, "td": round(g, 4)})
+                )
     out += harvest_tried(found.examples, proved)
     out += harvest_premises(found.examples, proved, found.theorem.imports, used)
     if config.algorithm == "grpo":

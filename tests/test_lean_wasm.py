@@ -40,7 +40,10 @@ def module(space: str = "GOT.func") -> bytes:
             section(6, b"\x7f\x01\x41" + _signed(1000) + b"\x0b", b"\x7f\x00\x41" + _signed(70000) + b"\x0b"),
             section(
                 7,
-                *(name(n) + b"\x00" + _unsigned(i) for n, i in (("ten", 1), ("twelve", 3), ("thirteen", 4), ("again", 3))),
+                *(
+                    name(n) + b"\x00" + _unsigned(i)
+                    for n, i in (("ten", 1), ("twelve", 3), ("thirteen", 4), ("again", 3))
+                ),
                 name("datum") + b"\x03\x03",
                 name("table") + b"\x01\x00",
             ),

@@ -9,9 +9,7 @@ import tyro
 from prover.console import answer, plain
 
 
-def sets(
-    name: Annotated[str | None, tyro.conf.Positional] = None, *, areas: bool = False, json: bool = False
-) -> int:
+def sets(name: Annotated[str | None, tyro.conf.Positional] = None, *, areas: bool = False, json: bool = False) -> int:
     """List the theorem sets with size, split, Lean version and licence; or the theorems of one.
 
     Args:
@@ -27,11 +25,16 @@ def sets(
         return _theorems(name, json)
     rows = [
         {
-            "name": s.name, "title": s.title, "kind": s.kind, "size": known.size_of(s), "split": s.split,
-            "lean": s.lean, "licence": s.licence,
+            "name": s.name,
+            "title": s.title,
+            "kind": s.kind,
+            "size": known.size_of(s),
+            "split": s.split,
+            "lean": s.lean,
+            "licence": s.licence,
         }
         for s in known.sets()
-    ]  # fmt: skip
+    ]
     if json:
         answer({"sets": rows})
         return 0

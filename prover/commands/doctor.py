@@ -46,7 +46,19 @@ def doctor(json: bool = False) -> int:
         json: print one JSON document instead of a table.
     """
     lean, fields = _lean()
-    checks = [lean, *_kernel(fields.get("version")), _nanoda(), _python(), _node(), *_packages(), _cache(), _disk(), _memory(), _cores(), _gpu()]
+    checks = [
+        lean,
+        *_kernel(fields.get("version")),
+        _nanoda(),
+        _python(),
+        _node(),
+        *_packages(),
+        _cache(),
+        _disk(),
+        _memory(),
+        _cores(),
+        _gpu(),
+    ]
     well = all(c.ok for c in checks if c.needed)
     if json:
         answer({"ok": well, "lean": fields, "checks": [asdict(c) for c in checks]})
@@ -115,7 +127,13 @@ def _nanoda() -> Check:
         return Check("nanoda", True, f"{nanoda.name} ({nanoda.binary})", needed=False)
     except UserError as error:
         found, _, todo = str(error).partition(": ")
-        return Check("nanoda", False, f"{found}: a second kernel for `turnstile verify --kernel nanoda`; optional", todo, needed=False)
+        return Check(
+            "nanoda",
+            False,
+            f"{found}: a second kernel for `turnstile verify --kernel nanoda`; optional",
+            todo,
+            needed=False,
+        )
 
 
 def _python() -> Check:

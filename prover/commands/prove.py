@@ -112,10 +112,27 @@ def prove(
     project = Path(target) if target is not None and Path(target).is_dir() else None
     if project is not None:
         return _project(
-            project, Settings(provers_named(policy, seed), budget, workers_for(workers, 2), tree=tree, limit=limit,
-                              seed=seed, policy=policy, look=look, within=within, mark=mark_failed, project=True),
-            out, in_place, results, resume, [disprove > 0, total_budget is not None, ray is not None], json,
-        )  # fmt: skip
+            project,
+            Settings(
+                provers_named(policy, seed),
+                budget,
+                workers_for(workers, 2),
+                tree=tree,
+                limit=limit,
+                seed=seed,
+                policy=policy,
+                look=look,
+                within=within,
+                mark=mark_failed,
+                project=True,
+            ),
+            out,
+            in_place,
+            results,
+            resume,
+            [disprove > 0, total_budget is not None, ray is not None],
+            json,
+        )
     text, theorems = _input(target, statement, name, imports, sources)
     if text is not None and imports:
         raise UserError(f"--imports is not for .lean files: write `import {imports[0]}` at the top of {text.path}")
@@ -133,9 +150,15 @@ def prove(
         results = (destination or Path("x")).with_name("results.jsonl")
     provers = provers_named(policy, seed)
     asked = {
-        "input": _fingerprint(text, theorems), "policy": policy, "budget": budget, "seed": seed,
-        "total_budget": total_budget, "disprove": disprove, "look": look, **_given(within),
-    }  # fmt: skip
+        "input": _fingerprint(text, theorems),
+        "policy": policy,
+        "budget": budget,
+        "seed": seed,
+        "total_budget": total_budget,
+        "disprove": disprove,
+        "look": look,
+        **_given(within),
+    }
     log = Results(results, asked, resume)
     settings = Settings(
         provers,
@@ -205,9 +228,15 @@ def _given(within: Budget) -> dict[str, float | int]:
 
 
 def _project(
-    folder: Path, settings: Settings, out: Path | None, in_place: bool, results: Path | None, resume: bool,
-    not_for_files: list[bool], json: bool,
-) -> int:  # fmt: skip
+    folder: Path,
+    settings: Settings,
+    out: Path | None,
+    in_place: bool,
+    results: Path | None,
+    resume: bool,
+    not_for_files: list[bool],
+    json: bool,
+) -> int:
     from prover.solve.project import project_files, prove_project
 
     if not is_project(folder):
@@ -226,16 +255,26 @@ def _project(
     own = Project(folder)
     project_files(own)  # whether there is something to do
     asked = {
-        "input": _project_fingerprint(own), "policy": settings.policy,
-        "budget": settings.budget, "seed": settings.seed, "look": settings.look, **_given(settings.within),
-    }  # fmt: skip
+        "input": _project_fingerprint(own),
+        "policy": settings.policy,
+        "budget": settings.budget,
+        "seed": settings.seed,
+        "look": settings.look,
+        **_given(settings.within),
+    }
     log = Results(results, asked, resume)
     try:
         document, _ = asyncio.run(prove_project(own, settings, log, out, in_place, resume))
     finally:
         log.close()
     failure = document.pop("failure")
-    document = {"input": str(folder), "policy": settings.policy, "budget": settings.budget, **document, "out": str(out) if out else None}
+    document = {
+        "input": str(folder),
+        "policy": settings.policy,
+        "budget": settings.budget,
+        **document,
+        "out": str(out) if out else None,
+    }
     _show(document, b"", folder, json)
     if failure is not None:
         raise failure
@@ -268,14 +307,20 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
         last = plain((task["proof"] or task["reason"]).replace("\n", " ↵ "))
         colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
         table.add_row(
-            str(task["line"] or ""), Text(plain(task["name"])), Text(task["outcome"], colour),
-            str(task["lean_calls"]), Text(last[:100]), Text(plain("; ".join(r["text"] for r in task["remarks"]))),
-        )  # fmt: skip
+            str(task["line"] or ""),
+            Text(plain(task["name"])),
+            Text(task["outcome"], colour),
+            str(task["lean_calls"]),
+            Text(last[:100]),
+            Text(plain("; ".join(r["text"] for r in task["remarks"]))),
+        )
     Console(stderr=True).print(table)
     say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
     if "lean_utilisation" in document:
         memory = document["memory_mb"]["peak"] / 1024
-        say(f"Lean had work {document['lean_utilisation']:.0%} of the time; at most {memory:.1f} GiB in all its processes")
+        say(
+            f"Lean had work {document['lean_utilisation']:.0%} of the time; at most {memory:.1f} GiB in all its processes"
+        )
 
 
 def _input(

@@ -6,6 +6,17 @@ from prover.lean.server import LeanDied, LeanError, LeanServer, Limits
 from prover.lean.theorem import Goal, Proof, ProofNode, ProofState, StepResult, Theorem, Verdict
 
 __all__ = [
-    "Auditor", "Goal", "LeanDied", "LeanError", "LeanPool", "LeanServer", "Limits", "Proof", "ProofNode", "ProofState",
-    "StepResult", "Theorem", "Verdict",
-]  # fmt: skip
+    "Auditor",
+    "Goal",
+    "LeanDied",
+    "LeanError",
+    "LeanPool",
+    "LeanServer",
+    "Limits",
+    "Proof",
+    "ProofNode",
+    "ProofState",
+    "StepResult",
+    "Theorem",
+    "Verdict",
+]

@@ -183,7 +183,13 @@ class Judges:
             return _inert(await self.declare(server, place, {**text, "inert": True}))
 
     async def declare(self, server: LeanServer, place: Place, text: dict[str, Any]) -> Report:
-        fields = {**self._bounds, "ms": int(self.limits.seconds * 1000), "tell": text.get("trees", False), **place.fields(), **text}
+        fields = {
+            **self._bounds,
+            "ms": int(self.limits.seconds * 1000),
+            "tell": text.get("trees", False),
+            **place.fields(),
+            **text,
+        }
 
         async def ask(skip: Sequence[int]) -> Report:
             answer = await server.command("declare", skip=skip, **fields)

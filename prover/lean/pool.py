@@ -52,7 +52,9 @@ class LeanPool:
 
     def _choose(self, imports: tuple[str, ...]) -> LeanServer:
         """The least busy server that works; among equals one that has the environment already."""
-        return min(self.servers, key=lambda s: (s.down, self._open[id(s)], imports not in self._imports[id(s)], s.load_factor))
+        return min(
+            self.servers, key=lambda s: (s.down, self._open[id(s)], imports not in self._imports[id(s)], s.load_factor)
+        )
 
     async def open(self, theorem: Theorem) -> ProofState:
         """As LeanServer.open. Every opened state must be freed in the end: that is how the pool knows who is busy."""

@@ -73,7 +73,9 @@ class LeanProcess:
             last = list(self._noise)[-3:]
             raise UserError(f"{self.runtime.name} did not start: {' | '.join(last) or 'no output'}") from None
         self.version = answer.ready or ""
-        if self.version.split(".")[:2] != self.runtime.version.split(".")[:2]:  # a release; the rest is said in many ways
+        if (
+            self.version.split(".")[:2] != self.runtime.version.split(".")[:2]
+        ):  # a release; the rest is said in many ways
             await self.end()
             raise UserError(
                 f"{self.runtime.name} was expected, but Lean {self.version} answered: clear TURNSTILE_CACHE, or pin the toolchain"

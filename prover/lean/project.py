@@ -106,7 +106,10 @@ class Project:
             self.inside(path)
             for path in sorted(self.folder.rglob("*.lean"))
             # Editors leave locks like `.#A.lean`, which are no files, and copies like `._A.lean`, which are no Lean.
-            if path.name != "lakefile.lean" and not path.name.startswith(".") and path.is_file() and self._owns(path.parent)
+            if path.name != "lakefile.lean"
+            and not path.name.startswith(".")
+            and path.is_file()
+            and self._owns(path.parent)
         ]
 
     def inside(self, path: Path) -> Path:
@@ -176,7 +179,9 @@ class Project:
             where = f"{text.path}:{_line_of(text, missing[0])}: imports {', '.join(missing)}"
             if any((folder / missing[0].split(".")[0]).is_dir() for folder in self.source_folders):
                 raise UserError(f"{where}: {self.folder} has no file {missing[0].replace('.', '/')}.lean")
-            raise UserError(f"{where}: not of this project, and the embedded Lean has only {', '.join(SHIPPED)}: {_NATIVE}")
+            raise UserError(
+                f"{where}: not of this project, and the embedded Lean has only {', '.join(SHIPPED)}: {_NATIVE}"
+            )
 
 
 _NATIVE = f"install native Lean {TOOLCHAIN} and run `lake build`"

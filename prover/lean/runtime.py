@@ -134,7 +134,14 @@ def _native(lean: tuple[str, ...], version: str) -> LeanRuntime:
     if modules:  # as `lake env` sets it: a project's modules and packages
         env["LEAN_PATH"] = os.pathsep.join(modules)
     toolchain = Path(os.path.realpath(lean[0])).parent.parent
-    reads = [Path(lean[0]), toolchain / "bin", toolchain / "lib", Path.home() / ".elan", source.parent, *map(Path, modules)]
+    reads = [
+        Path(lean[0]),
+        toolchain / "bin",
+        toolchain / "lib",
+        Path.home() / ".elan",
+        source.parent,
+        *map(Path, modules),
+    ]
     seal = Seal(tuple(map(str, reads)))
     return LeanRuntime("native", version, (*lean, "--run", str(source)), env, seal, layers())
 

@@ -51,7 +51,11 @@ class LeanServer:
     WINDOW = 32  # steps on the pipe at once: enough to keep Lean busy, few enough to lose to a crash
 
     def __init__(
-        self, runtime: LeanRuntime | None = None, limits: Limits | None = None, constants: bool = False, terse: bool = False
+        self,
+        runtime: LeanRuntime | None = None,
+        limits: Limits | None = None,
+        constants: bool = False,
+        terse: bool = False,
     ) -> None:
         self.runtime = runtime or find_runtime()
         self.limits = limits or Limits()
@@ -88,7 +92,9 @@ class LeanServer:
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._watch())]
 
     def _new_process(self) -> LeanProcess:
-        return LeanProcess(self.runtime, 2 * self.limits.step_memory_mb)  # memory is looked at now and then: this is for between
+        return LeanProcess(
+            self.runtime, 2 * self.limits.step_memory_mb
+        )  # memory is looked at now and then: this is for between
 
     async def _spawn(self) -> None:
         self._process = self._new_process()
@@ -269,7 +275,11 @@ class LeanServer:
         return states[-1][1]
 
     async def load(
-        self, source: str, imports: Sequence[str] = ("Init",), file: str = "<source>", before: Sequence[SourceModule] = ()
+        self,
+        source: str,
+        imports: Sequence[str] = ("Init",),
+        file: str = "<source>",
+        before: Sequence[SourceModule] = (),
     ) -> list[tuple[dict[str, Any], ProofState]]:
         """Elaborate source text and open every `sorry` in it: (where it stands, its state), in source order.
 
@@ -300,7 +310,11 @@ class LeanServer:
         made.generation = self._generation
 
     def _state(self, made: Made, index: int, message: Any) -> ProofState:
-        m = message if isinstance(message, protocol.StateMessage) else protocol.msgspec.convert(message, protocol.StateMessage)
+        m = (
+            message
+            if isinstance(message, protocol.StateMessage)
+            else protocol.msgspec.convert(message, protocol.StateMessage)
+        )
         return protocol.state(m, self._handles.new(made, index))
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:

@@ -87,10 +87,17 @@ async def load_file(
         await server.free([c for kind in kinds for c in kind.states])
         holes.append(
             Hole(
-                name, decl, line, column, start, stop, here[0][0]["tactic"],
-                tuple(s.text for _, s in here), all(k.ok for k in kinds),
+                name,
+                decl,
+                line,
+                column,
+                start,
+                stop,
+                here[0][0]["tactic"],
+                tuple(s.text for _, s in here),
+                all(k.ok for k in kinds),
             )
-        )  # fmt: skip
+        )
         states.append([s for _, s in here])
     return holes, states
 

@@ -154,7 +154,9 @@ def module_name(written: str, where: str) -> str:
     parts = [a or b for a, b in re.findall(r"«([^«»]*)»|([^.«»]+)", written)]
     marked = ".".join(f"«{p}»" if f"«{p}»" in written else p for p in parts)
     if marked != written or any("." in p for p in parts) or not names_module(".".join(parts)):
-        raise UserError(f"{where}: {written!r} is no module's name: its parts are words with dots between them, and none is a path")
+        raise UserError(
+            f"{where}: {written!r} is no module's name: its parts are words with dots between them, and none is a path"
+        )
     return ".".join(parts)
 
 

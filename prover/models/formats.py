@@ -140,7 +140,9 @@ def as_text(prompt: str | Messages, tokenizer: Any) -> str:
     if isinstance(prompt, str):
         return prompt
     if not getattr(tokenizer, "chat_template", None):
-        raise ValueError("this template is a chat and the model's tokenizer has no chat template: choose another template")
+        raise ValueError(
+            "this template is a chat and the model's tokenizer has no chat template: choose another template"
+        )
     return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
 
 

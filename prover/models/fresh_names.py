@@ -35,7 +35,31 @@ _LANGUAGE = (
     "try any_goals rcases obtain rintro arith this inst h ih"
 )
 _KEPT = frozenset(_LANGUAGE.split())
-_ONSETS = ("b", "c", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "cl", "dr", "gr", "pl", "tr")
+_ONSETS = (
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "h",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "w",
+    "z",
+    "br",
+    "cl",
+    "dr",
+    "gr",
+    "pl",
+    "tr",
+)
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ou")
 
 
@@ -141,11 +165,14 @@ class Disguise:
 
         goals = tuple(
             Goal(
-                say(g.text), tuple((n, say(t)) for n, t in g.hypotheses), say(g.target),
-                tuple(self.translation.name(c) for c in g.constants), g.renamed,
+                say(g.text),
+                tuple((n, say(t)) for n, t in g.hypotheses),
+                say(g.target),
+                tuple(self.translation.name(c) for c in g.constants),
+                g.renamed,
             )
             for g in state.goals
-        )  # fmt: skip
+        )
         premises = tuple(self.translation.name(p) for p in query.premises)
         types = tuple(self.translation.type_of(p) for p in query.premises) if self.types else ()
         return replace(query, state=ProofState(state.id, state.key, goals), premises=premises, types=types)
@@ -164,11 +191,15 @@ class Disguise:
         fresh = self.translation.name
         return {
             fresh(p.name): structs.replace(
-                p, name=fresh(p.name), head=fresh(p.head), sides=(fresh(p.sides[0]), fresh(p.sides[1])),
-                constants=tuple(map(fresh, p.constants)), type="",
+                p,
+                name=fresh(p.name),
+                head=fresh(p.head),
+                sides=(fresh(p.sides[0]), fresh(p.sides[1])),
+                constants=tuple(map(fresh, p.constants)),
+                type="",
             )
             for p in premises
-        }  # fmt: skip
+        }
 
 
 class FreshNames:

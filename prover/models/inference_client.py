@@ -8,9 +8,7 @@ from typing import Any
 
 from prover.models.base import Query, Suggestion, ValueEstimate
 
-Answer = Callable[
-    [list[Query], list[Query], int], Awaitable[tuple[list[list[Suggestion]], list[ValueEstimate], int]]
-]
+Answer = Callable[[list[Query], list[Query], int], Awaitable[tuple[list[list[Suggestion]], list[ValueEstimate], int]]]
 """(queries to suggest for, queries to evaluate, tactics a query) to (suggestions, values, version of the weights)."""
 
 
@@ -61,7 +59,9 @@ class SharedModel:
             try:
                 answer = await self._answer([q for q, _ in suggest], [q for q, _ in evaluate], self.n)
                 if (len(answer[0]), len(answer[1])) != (len(suggest), len(evaluate)):
-                    raise ValueError(f"a model gave {len(answer[0])} and {len(answer[1])} answers to {len(suggest)} and {len(evaluate)} queries")
+                    raise ValueError(
+                        f"a model gave {len(answer[0])} and {len(answer[1])} answers to {len(suggest)} and {len(evaluate)} queries"
+                    )
             except Exception as e:
                 for _, future in [*suggest, *evaluate]:
                     if not future.done():

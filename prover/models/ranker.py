@@ -72,7 +72,11 @@ def goal_features(goal: Goal) -> tuple[int, ...]:
     """What the goal says, about what, with which hypotheses at hand."""
     target = goal.target
     relations = [r.strip() for r in _RELATIONS if r in target]
-    found = [f"outer {relations[0] if relations else _head(target)}", f"head {_head(target)}", *(f"says {r}" for r in relations)]
+    found = [
+        f"outer {relations[0] if relations else _head(target)}",
+        f"head {_head(target)}",
+        *(f"says {r}" for r in relations),
+    ]
     for c in dict.fromkeys(goal.constants):
         if not is_plumbing(c):
             found.append(f"constant {c}")
@@ -121,9 +125,18 @@ class Reader:
         found: list[str] = []
         for i, name in enumerate(dict.fromkeys(hypotheses[:2])):
             head = _head(self._types[name])
-            found += [f"{i} of {head}", f"{text} of {head}", f"place {min(self._place[name], 6)}", f"said {name in self.goal.target}"]
+            found += [
+                f"{i} of {head}",
+                f"{text} of {head}",
+                f"place {min(self._place[name], 6)}",
+                f"said {name in self.goal.target}",
+            ]
         lemmas, functions = list(dict.fromkeys(lemmas)), list(dict.fromkeys(functions))
-        found += [f"lemmas {min(len(lemmas), 5)}", f"functions {min(len(functions), 4)}", *(f"unfolds {d}" for d in functions[:3])]
+        found += [
+            f"lemmas {min(len(lemmas), 5)}",
+            f"functions {min(len(functions), 4)}",
+            *(f"unfolds {d}" for d in functions[:3]),
+        ]
         if len(lemmas) == 1:
             found += self._lemma(lemmas[0], text)
         own = _of_text(text)
@@ -135,9 +148,12 @@ class Reader:
         if premise is not None:
             strange = sum(c not in self._constants for c in premise.constants)
             found += [
-                f"lemma {premise.head}", f"lemma's arguments {min(premise.explicit, 4)}", f"strange {min(strange, 5)}",
-                f"{text} strange {min(strange, 3)}", f"meets {premise.head in self._constants} {premise.sides[0] in self._constants}",
-            ]  # fmt: skip
+                f"lemma {premise.head}",
+                f"lemma's arguments {min(premise.explicit, 4)}",
+                f"strange {min(strange, 5)}",
+                f"{text} strange {min(strange, 3)}",
+                f"meets {premise.head in self._constants} {premise.sides[0] in self._constants}",
+            ]
         return found
 
 

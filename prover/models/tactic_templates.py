@@ -39,9 +39,7 @@ class Portfolio:
             return []
         lead = "intros; " if _binds(query.state.goals[0].target) else ""
         total = sum(0.9**i for i in range(len(self.tactics)))
-        return [
-            Suggestion(lead + t, math.log(0.9**i / total), "portfolio") for i, t in enumerate(self.tactics)
-        ]
+        return [Suggestion(lead + t, math.log(0.9**i / total), "portfolio") for i, t in enumerate(self.tactics)]
 
 
 # A template with its weight: about how often it closed a goal on which it could be said, guided by what closed training theorems in
@@ -85,10 +83,7 @@ _VARIABLE = (
     ("cases {h} <;> rename_i {h} <;> cases {h} <;> simp_all", 0.4),
     ("cases {h}", 0.4),
 )
-_TWO_VARIABLES = (
-    ("cases {h} <;> cases {g} <;> simp_all", 0.9),
-    ("cases {h} <;> cases {g} <;> rfl", 0.4),
-)
+_TWO_VARIABLES = (("cases {h} <;> cases {g} <;> simp_all", 0.9), ("cases {h} <;> cases {g} <;> rfl", 0.4))
 _INDUCTION_GENERALIZING = (("induction {h} generalizing {g} <;> cases {g} <;> simp_all", 0.7),)
 _PROPOSITION = (("by_cases {h} <;> simp_all", 1.0), ("by_cases {h}", 0.2))
 _HYPOTHESIS = (
@@ -120,7 +115,10 @@ _DEFINITIONS = (
     ("simp [{ds}] <;> split <;> simp_all", 1.3),
     ("simp [{ds}] <;> omega", 0.5),
 )
-_VARIABLE_DEFINITIONS = (("cases {h} <;> simp_all [{ds}]", 1.3), ("cases {h} <;> simp [{ds}] <;> split <;> simp_all", 0.5))
+_VARIABLE_DEFINITIONS = (
+    ("cases {h} <;> simp_all [{ds}]", 1.3),
+    ("cases {h} <;> simp [{ds}] <;> split <;> simp_all", 0.5),
+)
 _INDUCTION_DEFINITIONS = (("induction {h} <;> simp_all [{ds}]", 1.3),)
 _INDUCTION_GENERALIZING_DEFINITIONS = (("induction {h} generalizing {g} <;> simp_all [{ds}]", 0.6),)
 _PREMISE_ANY = (
@@ -130,12 +128,7 @@ _PREMISE_ANY = (
     ("apply {p} <;> simp_all", 0.3),
     ("simp_all [{p}]", 0.3),
 )
-_PREMISE_EQUATION = (
-    ("rw [{p}]", 0.6),
-    ("rw [← {p}]", 0.3),
-    ("rw [{p}] <;> simp", 0.4),
-    ("exact ({p} ..).symm", 0.2),
-)
+_PREMISE_EQUATION = (("rw [{p}]", 0.6), ("rw [← {p}]", 0.3), ("rw [{p}] <;> simp", 0.4), ("exact ({p} ..).symm", 0.2))
 _PREMISE_HYPOTHESIS = (("exact {p} {h}", 0.2), ("simpa [{p}] using {h}", 0.3), ("rw [{p}] at {h}", 0.2))
 _PREMISES = (
     ("simp [{ps}]", 0.9),
@@ -233,13 +226,17 @@ class Explorer:
         def ordered(count: int) -> list[tuple[str, float]]:
             """The first `count` of `tactics`, best first."""
             ranked = ranker.rank(goal, candidates[:count], count)
-            mixed = [(tactics[i], (1 - self.floor) * p + self.floor * own.get(tactics[i], 0.0) / total) for i, p in ranked]
+            mixed = [
+                (tactics[i], (1 - self.floor) * p + self.floor * own.get(tactics[i], 0.0) / total) for i, p in ranked
+            ]
             return sorted(mixed, key=lambda m: -m[1])
 
         # What is its turn depends on its own alone: others differ from one attempt to the next, and some would never be offered.
         mine = ordered(len(own))
         turn = {t for t, _ in mine[query.attempt * n : (query.attempt + 1) * n]}
-        chosen = [m for m in (ordered(len(tactics)) if len(tactics) > len(own) else mine) if m[0] in turn or m[0] in others]
+        chosen = [
+            m for m in (ordered(len(tactics)) if len(tactics) > len(own) else mine) if m[0] in turn or m[0] in others
+        ]
         return [Suggestion(t, math.log(max(p, 1e-12)), "explorer" if t in own else "") for t, p in chosen]
 
     def _weighted(self, query: Query) -> dict[str, float]:
@@ -280,7 +277,9 @@ class Explorer:
         yield from _fill(_HYPOTHESIS, h=at_hand.facts)
         for i, h in enumerate(at_hand.variables[:3]):
             others = [g for g in at_hand.variables[:3] if g != h]
-            yield from _fill(_TWO_VARIABLES, fade=_FADE**i, h=[h], g=[g for g in others if at_hand.variables.index(g) > i])
+            yield from _fill(
+                _TWO_VARIABLES, fade=_FADE**i, h=[h], g=[g for g in others if at_hand.variables.index(g) > i]
+            )
             if h in at_hand.recursive:
                 yield from _fill(_INDUCTION_GENERALIZING, fade=_FADE**i, h=[h], g=others)
         yield from self._unfolding(functions, at_hand)
@@ -299,9 +298,7 @@ class Explorer:
             if others:
                 yield from _fill(_INDUCTION_GENERALIZING_DEFINITIONS, fade=_FADE**i, h=[h], g=[others], ds=together)
 
-    def _lemmas(
-        self, lemmas: Sequence[str], functions: Sequence[str], at_hand: _AtHand
-    ) -> Iterator[tuple[str, float]]:
+    def _lemmas(self, lemmas: Sequence[str], functions: Sequence[str], at_hand: _AtHand) -> Iterator[tuple[str, float]]:
         if not lemmas:
             return
         few = lemmas[: self.premises]
@@ -312,7 +309,9 @@ class Explorer:
         for fade, k in ((1.0, 4), (0.8, 8), (0.6, 16)):
             if k == 4 or len(lemmas) > k // 2:
                 best = [", ".join(lemmas[:k])]
-                yield from _fill([t for t in _PREMISES if functions or "{ds}" not in t[0]], fade, ps=best, ds=[", ".join(functions)])
+                yield from _fill(
+                    [t for t in _PREMISES if functions or "{ds}" not in t[0]], fade, ps=best, ds=[", ".join(functions)]
+                )
         yield from _fill(_VARIABLE_PREMISES, h=at_hand.variables[:2], ps=[", ".join(few)])
         yield from _fill(_INDUCTION_PREMISES, h=at_hand.recursive[:2], ps=[", ".join(few)])
         for template, weight in _ALTERNATIVES:
@@ -326,7 +325,9 @@ class Explorer:
         return name in self._known if self._known else "_" in name.rsplit(".", 1)[-1]
 
 
-def _fill(templates: Sequence[tuple[str, float]], fade: float = 1.0, **values: Sequence[str]) -> Iterator[tuple[str, float]]:
+def _fill(
+    templates: Sequence[tuple[str, float]], fade: float = 1.0, **values: Sequence[str]
+) -> Iterator[tuple[str, float]]:
     """Every template with every choice of values, later choices weighing less."""
     for choice in itertools.product(*(list(enumerate(v)) for v in values.values())):
         filled = {k: v for k, (_, v) in zip(values, choice, strict=True)}
@@ -356,18 +357,26 @@ def _kinds(goal: Goal) -> _AtHand:
     named = [(n, t) for n, t in goal.hypotheses if re.fullmatch(r"[^\W\d][\w'₀-₉]*", n)][-10:][::-1]
     propositions = [n for n, t in named if t == "Prop"]
     functions = {n for n, t in named if _is_function(t, propositions)}
-    data = [(n, t) for n, t in named if _is_data(t) and t not in ("Prop", "Type") and not t.startswith(("Type ", "Sort "))]
+    data = [
+        (n, t) for n, t in named if _is_data(t) and t not in ("Prop", "Type") and not t.startswith(("Type ", "Sort "))
+    ]
     # Types with constructors first: nothing can be said by cases about a type that is a variable.
     data.sort(key=lambda d: 0 if _RECURSIVE.match(d[1]) else 1 if _FLAT.match(d[1]) else 2)
     return _AtHand(
-        [n for n, _ in data], [n for n, t in data if not _FLAT.match(t)], propositions,
+        [n for n, _ in data],
+        [n for n, t in data if not _FLAT.match(t)],
+        propositions,
         [n for n, t in named if not _is_data(t) and n not in functions],
-    )  # fmt: skip
+    )
 
 
 def _is_function(type_: str, propositions: Sequence[str]) -> bool:
     """Whether a hypothesis looks like a function: no relation in its type, and its values are no proofs."""
-    return "→" in type_ and not re.search(r"[=≠<>≤≥∈∉∧∨¬↔∣∀∃⊆]", type_) and type_.split("→")[-1].strip() not in propositions
+    return (
+        "→" in type_
+        and not re.search(r"[=≠<>≤≥∈∉∧∨¬↔∣∀∃⊆]", type_)
+        and type_.split("→")[-1].strip() not in propositions
+    )
 
 
 def _is_data(type_: str) -> bool:

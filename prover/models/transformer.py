@@ -205,12 +205,7 @@ class LanguageModelPolicy:
 
     @classmethod
     def load(
-        cls,
-        folder: str | Path,
-        decode: DecodeConfig | None = None,
-        *,
-        device: str = "cpu",
-        threads: int | None = None,
+        cls, folder: str | Path, decode: DecodeConfig | None = None, *, device: str = "cpu", threads: int | None = None
     ) -> LanguageModelPolicy:
         """The policy that `save` wrote. Raises ModelFolderError, naming what is wrong."""
         path = Path(folder)

@@ -38,9 +38,12 @@ def gallery(title: str, asked: dict[str, Any], rows: Sequence[dict[str, Any]]) -
     searches = {i: r["outline"] for i, r in enumerate(rows) if r.get("outline")}
     lean = next((r["lean"] for r in rows if r.get("lean")), "")
     facts = [
-        f"policy {asked['policy']}", f"{asked['budget']} Lean calls a theorem at most", f"seed {asked['seed']}", lean,
+        f"policy {asked['policy']}",
+        f"{asked['budget']} Lean calls a theorem at most",
+        f"seed {asked['seed']}",
+        lean,
         f"{sum(r['lean_calls'] for r in rows)} Lean calls in all",
-    ]  # fmt: skip
+    ]
     title = f"{len(solved)} of {len(rows)} proved"
     return _PAGE.substitute(
         title=html.escape(f"Turnstile: {title}"),

@@ -21,9 +21,12 @@ TEXT_LIMIT = 4000
 
 _COLOURS = {"proof": "#1a7f37", "solved": "#7fcf8f", "open": "#8fb8e8", "failed": "#d9a0a0", "untried": "#cccccc"}
 _LEGEND = {
-    "proof": "shortest proof", "solved": "solved", "open": "open", "failed": "failed",
+    "proof": "shortest proof",
+    "solved": "solved",
+    "open": "open",
+    "failed": "failed",
     "untried": "not relevant any more",
-}  # fmt: skip
+}
 
 
 def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> str:
@@ -68,22 +71,32 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
             panel[ids[-1]] = _tactic_panel(edge, shown_ids=shown)
     figure = go.Figure(
         go.Icicle(
-            ids=ids, parents=parents, labels=labels, values=values, branchvalues="total", maxdepth=_levels(ids, parents),
-            marker={"colors": colours, "line": {"width": 1}}, hoverinfo="label", tiling={"orientation": "v", "pad": 1},
-            sort=False, pathbar={"visible": True},
+            ids=ids,
+            parents=parents,
+            labels=labels,
+            values=values,
+            branchvalues="total",
+            maxdepth=_levels(ids, parents),
+            marker={"colors": colours, "line": {"width": 1}},
+            hoverinfo="label",
+            tiling={"orientation": "v", "pad": 1},
+            sort=False,
+            pathbar={"visible": True},
         )
-    )  # fmt: skip
+    )
     figure.update_layout(margin={"l": 4, "r": 4, "t": 24, "b": 4}, uniformtext={"minsize": 9, "mode": "hide"})
     left_out = len(graph.nodes) - len(shown)
     note = f"{len(graph.nodes)} goals, {graph.edge_count} tactics, root {STATUS_NAMES[graph.root.status]}"
     if left_out:
         note += f"; the {left_out} least visited goals are left out"
     return _PAGE.format(
-        title=html.escape(title), note=html.escape(note), plotly=get_plotlyjs(), 
+        title=html.escape(title),
+        note=html.escape(note),
+        plotly=get_plotlyjs(),
         figure=_script(figure.to_json() or "{}"),
         panel=_script(msgspec.json.encode(panel).decode()),
         legend="".join(f'<span><i style="background:{c}"></i>{_LEGEND[k]}</span>' for k, c in _COLOURS.items()),
-    )  # fmt: skip
+    )
 
 
 def _levels(ids: list[str], parents: list[str]) -> int:
@@ -166,11 +179,17 @@ def _goal_panel(node: Node) -> dict[str, object]:
         + (f", shortest proof {node.steps:.0f} tactics" if node.status == SOLVED else ""),
         "text": node.state.text[:TEXT_LIMIT],
         "rows": [
-            [e.tactic, e.error or STATUS_NAMES[e.status], f"{e.prior:.4f}", f"{e.value:.3f}" if e.visits else "",
-             e.visits, e.message]
+            [
+                e.tactic,
+                e.error or STATUS_NAMES[e.status],
+                f"{e.prior:.4f}",
+                f"{e.value:.3f}" if e.visits else "",
+                e.visits,
+                e.message,
+            ]
             for e in sorted(node.edges, key=lambda e: (-e.visits, e.status == UNTRIED, -e.prior))
         ],
-    }  # fmt: skip
+    }
 
 
 def _tactic_panel(edge: Edge, shown_ids: dict[Node, None]) -> dict[str, object]:

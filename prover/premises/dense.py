@@ -56,14 +56,26 @@ class DenseWeights:
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
         numbers = {"scale": self.scale, "symbolic": self.symbolic}
-        save_arrays(path, FORMAT, {"table": self.table.astype(np.float16), "goal": self.goal, "premise": self.premise, **numbers})
+        save_arrays(
+            path,
+            FORMAT,
+            {"table": self.table.astype(np.float16), "goal": self.goal, "premise": self.premise, **numbers},
+        )
 
     @staticmethod
     def load(path: Path) -> DenseWeights:
         """Raises UserError for a file that is not one of these."""
-        shapes = {"table": (BUCKETS, WIDTH), "goal": (WIDTH, WIDTH), "premise": (WIDTH, WIDTH), "scale": (), "symbolic": ()}
+        shapes = {
+            "table": (BUCKETS, WIDTH),
+            "goal": (WIDTH, WIDTH),
+            "premise": (WIDTH, WIDTH),
+            "scale": (),
+            "symbolic": (),
+        }
         found = load_arrays(path, FORMAT, "a retriever's weights", shapes)
-        return DenseWeights(found["table"], found["goal"], found["premise"], float(found["scale"]), float(found["symbolic"]))
+        return DenseWeights(
+            found["table"], found["goal"], found["premise"], float(found["scale"]), float(found["symbolic"])
+        )
 
 
 def _bucket(feature: str) -> int:
@@ -95,7 +107,12 @@ def symbol_features(constants: Sequence[str], whole: float = 1.0) -> dict[int, f
 def premise_features(premise: Premise, whole: float = 1.0) -> dict[int, float]:
     """A premise's: its statement's symbols, and what its shape adds: heads, sides, arguments."""
     found = symbol_features(premise.constants, whole)
-    for extra in (f"head {premise.head}", f"left {premise.sides[0]}", f"right {premise.sides[1]}", f"explicit {premise.explicit}"):
+    for extra in (
+        f"head {premise.head}",
+        f"left {premise.sides[0]}",
+        f"right {premise.sides[1]}",
+        f"explicit {premise.explicit}",
+    ):
         b = _bucket(extra)
         found[b] = found.get(b, 0.0) + 0.2
     return found
@@ -133,7 +150,9 @@ def _embed(w: DenseWeights, side: np.ndarray, features: Sequence[dict[int, float
     vectors = np.empty((len(starts), WIDTH), dtype=np.float32)
     for a in range(0, len(starts), 4096):  # bounded memory
         lo, hi = starts[a], starts[a + 4096] if a + 4096 < len(starts) else len(ids)
-        vectors[a : a + 4096] = np.add.reduceat(w.table[ids[lo:hi]] * weights[lo:hi, None], starts[a : a + 4096] - lo, axis=0)
+        vectors[a : a + 4096] = np.add.reduceat(
+            w.table[ids[lo:hi]] * weights[lo:hi, None], starts[a : a + 4096] - lo, axis=0
+        )
     vectors = vectors @ side
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 

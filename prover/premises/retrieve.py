@@ -52,9 +52,12 @@ def make_retriever(
     ValueError for a name that is none of RETRIEVERS.
     """
     premises = [
-        p for m, info in index.modules.items() if modules is None or m in modules
-        for p in info.theorems if "deprecated" not in p.attributes
-    ]  # fmt: skip
+        p
+        for m, info in index.modules.items()
+        if modules is None or m in modules
+        for p in info.theorems
+        if "deprecated" not in p.attributes
+    ]
     if name == "symbols":
         return SymbolRetriever(premises)
     if name == "bm25":

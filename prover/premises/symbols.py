@@ -14,7 +14,9 @@ import numpy as np
 from prover.premises.index import Premise
 
 # Found in nearly every statement, or only plumbing: they say nothing about what a lemma is about.
-_PLUMBING = frozenset({"Eq", "Iff", "Not", "And", "Or", "OfNat.ofNat", "instOfNatNat", "outParam", "id", "True", "False"})
+_PLUMBING = frozenset(
+    {"Eq", "Iff", "Not", "And", "Or", "OfNat.ofNat", "instOfNatNat", "outParam", "id", "True", "False"}
+)
 
 INTERNAL = ("Lean.", "Std.Internal.", "Std.Tactic.", "Int.Linear.", "Int.OfNat.", "Nat.Linear.", "Nat.SOM.")
 """Namespaces of what decision procedures prove for their own use: seldom what a person would name."""

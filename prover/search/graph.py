@@ -31,9 +31,24 @@ class Edge:
     """A tactic on a goal: untried, running, or applied with the goals it left as children (AND)."""
 
     __slots__ = (
-        "parent", "tactic", "logprob", "prior", "source", "status", "call", "children", "order", "renamed",
-        "visits", "virtual", "value", "error", "message", "reward", "weight",
-    )  # fmt: skip
+        "parent",
+        "tactic",
+        "logprob",
+        "prior",
+        "source",
+        "status",
+        "call",
+        "children",
+        "order",
+        "renamed",
+        "visits",
+        "virtual",
+        "value",
+        "error",
+        "message",
+        "reward",
+        "weight",
+    )
 
     def __init__(self, parent: Node, tactic: str, logprob: float, source: str) -> None:
         self.parent = parent
@@ -69,10 +84,37 @@ class Node:
     """A group of goals to prove (OR), shared by key over the whole graph."""
 
     __slots__ = (
-        "id", "key", "state", "held", "status", "edges", "untried", "live", "parents", "origin", "depth", "logprob",
-        "visits", "virtual", "pending", "expansions", "expanding", "exhausted", "initial", "value", "steps", "best",
-        "support", "reach", "relevant", "barren", "mass", "premises", "try_reward", "try_weight",
-    )  # fmt: skip
+        "id",
+        "key",
+        "state",
+        "held",
+        "status",
+        "edges",
+        "untried",
+        "live",
+        "parents",
+        "origin",
+        "depth",
+        "logprob",
+        "visits",
+        "virtual",
+        "pending",
+        "expansions",
+        "expanding",
+        "exhausted",
+        "initial",
+        "value",
+        "steps",
+        "best",
+        "support",
+        "reach",
+        "relevant",
+        "barren",
+        "mass",
+        "premises",
+        "try_reward",
+        "try_weight",
+    )
 
     def __init__(self, id: int, state: ProofState, origin: Edge | None, value: float) -> None:
         self.id = id

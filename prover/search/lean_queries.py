@@ -65,7 +65,9 @@ def premises_in(tactics: Sequence[str], state: ProofState) -> list[str]:
     """Names of library constants in tactics: identifiers with a dot or an underscore that are no hypothesis or its field."""
     local = {name for g in state.goals for name, _ in g.hypotheses}
     names = (m[0] for t in tactics for m in IDENTIFIER.finditer(t))
-    return list(dict.fromkeys(n for n in names if ("." in n or "_" in n) and n.split(".")[0] not in local and n not in _TACTICS))
+    return list(
+        dict.fromkeys(n for n in names if ("." in n or "_" in n) and n.split(".")[0] not in local and n not in _TACTICS)
+    )
 
 
 _TACTICS = frozenset({"simp_all", "simp_arith", "norm_cast", "exact_mod_cast", "simpa_all"})

@@ -90,9 +90,25 @@ def dump(search: Search) -> bytes:
         search.config,
         [
             _Node(
-                n.state.key, n.state.goals, place(n.origin), n.status, n.depth, n.logprob, n.visits, n.expansions,
-                n.exhausted, n.initial, n.value, float(n.steps), place(n.best), float(n.barren),
-                n.premises, n.try_reward, n.try_weight, n.mass, tuple(index[e] for e in n.untried),
+                n.state.key,
+                n.state.goals,
+                place(n.origin),
+                n.status,
+                n.depth,
+                n.logprob,
+                n.visits,
+                n.expansions,
+                n.exhausted,
+                n.initial,
+                n.value,
+                float(n.steps),
+                place(n.best),
+                float(n.barren),
+                n.premises,
+                n.try_reward,
+                n.try_weight,
+                n.mass,
+                tuple(index[e] for e in n.untried),
                 tuple(index[e] for e in n.live),
                 tuple(index[e] for e in n.parents),
             )
@@ -100,8 +116,22 @@ def dump(search: Search) -> bytes:
         ],
         [
             _Edge(
-                e.parent.id, e.tactic, e.logprob, e.prior, e.source, e.status, e.call, tuple(c.id for c in e.children),
-                e.order, e.renamed, e.visits, e.value, e.error, e.message, e.reward, e.weight,
+                e.parent.id,
+                e.tactic,
+                e.logprob,
+                e.prior,
+                e.source,
+                e.status,
+                e.call,
+                tuple(c.id for c in e.children),
+                e.order,
+                e.renamed,
+                e.visits,
+                e.value,
+                e.error,
+                e.message,
+                e.reward,
+                e.weight,
             )
             for e in edges
         ],
@@ -111,7 +141,7 @@ def dump(search: Search) -> bytes:
         tally.own_s,
         (tally.lean.busy_s, tally.lean.summed_s, tally.model.busy_s, tally.either.busy_s),
         tally.lean_calls_to_solve,
-    )  # fmt: skip
+    )
     return msgspec.msgpack.encode(document)
 
 
@@ -128,7 +158,9 @@ def load(data: bytes, root: ProofState) -> tuple[SearchConfig, Callable[[Search]
         raise ValueError(f"search written in format {document.version}; this version reads format {VERSION}")
     first = document.nodes[0]
     if ProofState(-1, first.key, first.goals).shared != root.shared:  # names count: tactics say them
-        raise ValueError("the search was written for another theorem: the root's key or the names of its hypotheses differ")
+        raise ValueError(
+            "the search was written for another theorem: the root's key or the names of its hypotheses differ"
+        )
 
     def restore(search: Search) -> None:
         _fill(search.graph, document)

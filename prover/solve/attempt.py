@@ -180,7 +180,9 @@ async def _run(searches: Sequence[Search], limit: Budget, rate: float) -> Sequen
 
 
 async def _shortest(theorem: Theorem, root: ProofState, env: Environment, tree: Any, seconds: float | None) -> str:
-    proof = await minimise(theorem, tree, checker(env, root), max_checks=32, seconds=math.inf if seconds is None else seconds)
+    proof = await minimise(
+        theorem, tree, checker(env, root), max_checks=32, seconds=math.inf if seconds is None else seconds
+    )
     return proof.script
 
 

@@ -137,9 +137,14 @@ class Batch:
             outcome: str = known["outcome"]
             outcome = {"proved": "found", "disproved": "refuted"}.get(outcome, outcome)
             found = Found(
-                outcome, known["proof"], known["lean_calls"], known["seconds"], known["reason"],
-                known["prover"], used_up=tuple(known["used_up"]),
-            )  # fmt: skip
+                outcome,
+                known["proof"],
+                known["lean_calls"],
+                known["seconds"],
+                known["reason"],
+                known["prover"],
+                used_up=tuple(known["used_up"]),
+            )
             return Done(found, known["goal"], known["statement_hash"], remarks_from(known["remarks"]))
         s, theorem = self.settings, self.theorems[grant.task]
         skip = tuple(self.rows.get(grant.task, {}).get("used_up", ()))
@@ -192,13 +197,24 @@ class Batch:
     def _row(self, task: int, grant: Grant, done: Done, lean: str = "") -> dict[str, Any]:
         found = done.found
         return {
-            "key": self.keys[task], "try": grant.number, "name": self.theorems[task].name,
-            "line": line_of(self.theorems[task]), "outcome": found.outcome, "proof": found.script,
-            "reason": found.message, "lean_calls": found.lean_calls, "seconds": round(found.seconds, 3),
-            "prover": found.prover, "remarks": remarks_to(done.remarks), "goal": done.goal,
-            "area": self.schedule.areas[task], "statement_hash": done.statement_hash,
-            "used_up": list(found.used_up), "lean": lean, "outline": found.outline,
-        }  # fmt: skip
+            "key": self.keys[task],
+            "try": grant.number,
+            "name": self.theorems[task].name,
+            "line": line_of(self.theorems[task]),
+            "outcome": found.outcome,
+            "proof": found.script,
+            "reason": found.message,
+            "lean_calls": found.lean_calls,
+            "seconds": round(found.seconds, 3),
+            "prover": found.prover,
+            "remarks": remarks_to(done.remarks),
+            "goal": done.goal,
+            "area": self.schedule.areas[task],
+            "statement_hash": done.statement_hash,
+            "used_up": list(found.used_up),
+            "lean": lean,
+            "outline": found.outline,
+        }
 
 
 def proofs_source(theorems: Sequence[Theorem], tasks: Sequence[dict[str, Any]]) -> str:

@@ -116,9 +116,17 @@ class LocalCrew:
                     roots.append(opened := await twice(lambda: self.pool.open(false)))
                     other = Negated(false, opened, job.disprove)
             found = await attempt(
-                theorem, root, self.pool, self.provers, job.calls, premises_for(self.wants_premises, theorem.imports),
-                job.page, other, job.skip, job.within,
-            )  # fmt: skip
+                theorem,
+                root,
+                self.pool,
+                self.provers,
+                job.calls,
+                premises_for(self.wants_premises, theorem.imports),
+                job.page,
+                other,
+                job.skip,
+                job.within,
+            )
             remarks = await self._look(root, found) if job.look else ()
             return Done(found, root.text, fingerprint(theorem, root), remarks)
         except (LeanError, LeanDied) as error:
@@ -141,9 +149,12 @@ class LocalCrew:
         servers = self.pool.servers
         pids = [s.pid for s in [*servers, *self.auditor.servers] if s.pid is not None]
         return Load(
-            len(servers), sum(s.busy_s() for s in servers), self.pool.steps,
-            sum(s.counters.restarts for s in servers), tuple(pids),
-        )  # fmt: skip
+            len(servers),
+            sum(s.busy_s() for s in servers),
+            self.pool.steps,
+            sum(s.counters.restarts for s in servers),
+            tuple(pids),
+        )
 
 
 async def settled(crew: Crew, job: Job, done: Done) -> Done:

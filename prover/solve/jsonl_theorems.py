@@ -86,7 +86,9 @@ def theorem_of_row(row: dict[str, Any], where: str, imports: Sequence[str] = ())
     body = whole.body
     at = len(body) - len(text) + start if body.endswith(text) else _last_theorem(body)
     assert at is not None
-    declared = re.match(r"(?:theorem|lemma|example)\b\s*((?:«[^»]*»|[^\s({\[⦃:.]|\.(?!\{))+)?(?:\.\{([^}]*)\})?", body[at:])
+    declared = re.match(
+        r"(?:theorem|lemma|example)\b\s*((?:«[^»]*»|[^\s({\[⦃:.]|\.(?!\{))+)?(?:\.\{([^}]*)\})?", body[at:]
+    )
     assert declared is not None
     statement = _without_proof(body[at + declared.end() :])
     own_name = declared.group(1) or ""

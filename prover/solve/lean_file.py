@@ -69,12 +69,21 @@ async def prove_file(
                 state = states[i][0]
                 theorem = Theorem(holes[i].name, "", context=text.path)
                 return {
-                    "key": keys[i], "name": holes[i].name, "line": holes[i].line, "outcome": found.outcome,
-                    "proof": found.script, "reason": found.message, "lean_calls": found.lean_calls,
-                    "seconds": round(found.seconds, 3), "prover": found.prover, "remarks": remarks_to(remarks),
-                    "goal": state.text, "area": text.path, "outline": found.outline,
+                    "key": keys[i],
+                    "name": holes[i].name,
+                    "line": holes[i].line,
+                    "outcome": found.outcome,
+                    "proof": found.script,
+                    "reason": found.message,
+                    "lean_calls": found.lean_calls,
+                    "seconds": round(found.seconds, 3),
+                    "prover": found.prover,
+                    "remarks": remarks_to(remarks),
+                    "goal": state.text,
+                    "area": text.path,
+                    "outline": found.outline,
                     "statement_hash": fingerprint(theorem, state),
-                }  # fmt: skip
+                }
 
             todo: deque[int] = deque()
             for i, hole in enumerate(holes):

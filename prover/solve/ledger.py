@@ -140,12 +140,23 @@ class Ledger:
                 "insert or ignore into attempts (phase, theorem, spec, outcome, lean_calls, calls_to_solve, seconds, script,"
                 " reason, axioms, premises, model_version, lean, stats, at) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
-                    attempt.phase, attempt.theorem.name, theorem_json(attempt.theorem), attempt.outcome,
-                    attempt.lean_calls, attempt.calls_to_solve, attempt.seconds, attempt.script, attempt.reason,
-                    json.dumps(attempt.axioms), json.dumps(attempt.used), attempt.model_version, attempt.lean,
-                    json.dumps(attempt.stats), time.time(),
+                    attempt.phase,
+                    attempt.theorem.name,
+                    theorem_json(attempt.theorem),
+                    attempt.outcome,
+                    attempt.lean_calls,
+                    attempt.calls_to_solve,
+                    attempt.seconds,
+                    attempt.script,
+                    attempt.reason,
+                    json.dumps(attempt.axioms),
+                    json.dumps(attempt.used),
+                    attempt.model_version,
+                    attempt.lean,
+                    json.dumps(attempt.stats),
+                    time.time(),
                 ),
-            )  # fmt: skip
+            )
             if cursor.rowcount:
                 self._db.executemany(
                     "insert into examples (attempt, kind, data) values (?, ?, ?)",
@@ -161,9 +172,20 @@ class Ledger:
         rows = self._db.execute(sql + (" where phase = ?" if phase else "") + " order by id", (phase,) if phase else ())
         for r in rows:
             yield Attempt(
-                r[0], theorem_from_json(r[1]), r[2], r[3], r[4], r[5], r[6], r[7], tuple(json.loads(r[8])),
-                tuple(json.loads(r[9])), r[10], r[11], json.loads(r[12]),
-            )  # fmt: skip
+                r[0],
+                theorem_from_json(r[1]),
+                r[2],
+                r[3],
+                r[4],
+                r[5],
+                r[6],
+                r[7],
+                tuple(json.loads(r[8])),
+                tuple(json.loads(r[9])),
+                r[10],
+                r[11],
+                json.loads(r[12]),
+            )
 
     def done(self, phase: str) -> set[str]:
         """Names of the theorems attempted in a phase."""
@@ -187,9 +209,7 @@ class Ledger:
 
     def examples(self, kind: str) -> Iterator[tuple[Theorem, dict[str, Any]]]:
         """Examples of a kind with the theorem they came from, oldest first."""
-        sql = (
-            "select a.spec, e.data from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
-        )
+        sql = "select a.spec, e.data from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
         for spec, data in self._db.execute(sql, (kind,)):
             yield theorem_from_json(spec), json.loads(data)
 
@@ -204,7 +224,9 @@ class Ledger:
 
     def example_counts(self, kind: str) -> dict[str, int]:
         """Number of examples of a kind by theorem."""
-        sql = "select a.theorem, count(*) from examples e join attempts a on a.id = e.attempt where e.kind = ? group by 1"
+        sql = (
+            "select a.theorem, count(*) from examples e join attempts a on a.id = e.attempt where e.kind = ? group by 1"
+        )
         return dict(self._db.execute(sql, (kind,)))
 
     def example_kinds(self) -> list[str]:

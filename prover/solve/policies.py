@@ -21,7 +21,9 @@ def provers_named(text: str, seed: int = 0) -> list[Prover]:
     """`A,B`: A first, B with what A left of the budget. Raises UserError for what is not there."""
     names = [x.strip() for x in text.split(",") if x.strip()]
     if not names:
-        raise UserError("--policy is empty: say portfolio, explorer, a run's folder, vllm:FOLDER, hf:FOLDER?template=…, or openai:http://…")
+        raise UserError(
+            "--policy is empty: say portfolio, explorer, a run's folder, vllm:FOLDER, hf:FOLDER?template=…, or openai:http://…"
+        )
     return [_prover(name, seed) for name in names]
 
 
@@ -44,7 +46,9 @@ def _prover(name: str, seed: int) -> Prover:
         return _language_model(name, seed)
     folder = Path(name)
     if not folder.exists():
-        raise UserError(f"--policy {name}: say portfolio, explorer, a run's or checkpoint's folder, vllm:, hf: or openai:…")
+        raise UserError(
+            f"--policy {name}: say portfolio, explorer, a run's or checkpoint's folder, vllm:, hf: or openai:…"
+        )
     checkpoint = checkpoint_of(folder)
     model = _model(checkpoint)
     run = run_of(checkpoint)
@@ -120,7 +124,11 @@ def _language_model(name: str, seed: int) -> Prover:
     place, _, settings = place.partition("?")
     options = dict(parse_qsl(settings, keep_blank_values=True))
     # A key in a policy's name would be in every report.
-    further = {"vllm": _fields(VLLMConfig, "seed"), "hf": {"device", "dtype"}, "openai": _fields(ServerConfig, "api_key")}[kind]
+    further = {
+        "vllm": _fields(VLLMConfig, "seed"),
+        "hf": {"device", "dtype"},
+        "openai": _fields(ServerConfig, "api_key"),
+    }[kind]
     known = {"template", *further, *({"folder"} if kind == "openai" else ())}
     unknown = sorted(set(options) - known)
     if unknown or not place:

@@ -35,7 +35,11 @@ def project_files(project: Project) -> list[LeanText]:
 
 def use_project(folder: Path) -> bool:
     """Let native Lean find the project's modules and packages, compiled. False where there is no native Lean."""
-    if os.environ.get("TURNSTILE_LEAN") == "embedded" or native_lean() is None or (lake := shutil.which("lake")) is None:
+    if (
+        os.environ.get("TURNSTILE_LEAN") == "embedded"
+        or native_lean() is None
+        or (lake := shutil.which("lake")) is None
+    ):
         return False
     command = [lake, "env", "printenv", "LEAN_PATH"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -96,7 +100,9 @@ async def prove_project(
             continue
         if not reason and not interrupted:
             try:
-                answer, filled, done[text.path] = await prove_file(text, replace(settings, limit=left), log, project, done)
+                answer, filled, done[text.path] = await prove_file(
+                    text, replace(settings, limit=left), log, project, done
+                )
             except UserError as error:  # one broken file of many
                 reason = entry["reason"] = _about(text, error)
             except (LeanDied, LeanError) as error:
@@ -125,10 +131,15 @@ async def prove_project(
     else:
         _write_over(over)
     return {
-        "tasks": tasks, "files": files, "proved": sum(t["outcome"] == "proved" for t in tasks), "total": len(tasks),
-        "interrupted": interrupted, "lean": lean, "seconds": round(time.monotonic() - began, 2),
+        "tasks": tasks,
+        "files": files,
+        "proved": sum(t["outcome"] == "proved" for t in tasks),
+        "total": len(tasks),
+        "interrupted": interrupted,
+        "lean": lean,
+        "seconds": round(time.monotonic() - began, 2),
         "failure": failure,
-    }, b""  # fmt: skip
+    }, b""
 
 
 def _write_over(over: list[tuple[LeanText, bytes, dict[str, Any]]]) -> None:

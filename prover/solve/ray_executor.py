@@ -38,7 +38,9 @@ def check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_S).close()
     except OSError as error:
         why = error.strerror or str(error)
-        raise UserError(f"--ray {address}: no cluster answers there ({why}): start one with `ray start --head`") from None
+        raise UserError(
+            f"--ray {address}: no cluster answers there ({why}): start one with `ray start --head`"
+        ) from None
 
 
 class _Prover:
@@ -85,7 +87,9 @@ class RayCrew:
         try:
             start_ray(address, num_cpus=max(workers, os.cpu_count() or 1))
         except (ConnectionError, ValueError) as error:
-            raise UserError(f"--ray {address}: no such cluster: {' '.join(str(error).split())[:200]}; {TO_JOIN}") from None
+            raise UserError(
+                f"--ray {address}: no such cluster: {' '.join(str(error).split())[:200]}; {TO_JOIN}"
+            ) from None
         self.size = workers or max(1, int(ray.available_resources().get("CPU", 1)))
         keep = {"max_restarts": -1, "max_task_retries": RETRIES}
         prover = ray.remote(_Prover).options(num_cpus=1, max_concurrency=4 * IN_TURN, **keep)
@@ -130,5 +134,5 @@ class RayCrew:
         """Sums over all machines. Processes elsewhere have no ids here, so their memory is not seen."""
         loads = await asyncio.gather(*(p.load.remote() for p in self._provers))
         return Load(
-            self.size, sum(x.busy_s for x in loads), sum(x.steps for x in loads), sum(x.restarts for x in loads),
-        )  # fmt: skip
+            self.size, sum(x.busy_s for x in loads), sum(x.steps for x in loads), sum(x.restarts for x in loads)
+        )

@@ -33,7 +33,9 @@ class Results:
         if path is None:
             return
         try:
-            self._file = path.open("a", encoding="utf-8", errors="replace")  # half a surrogate pair of a model's must end nothing
+            self._file = path.open(
+                "a", encoding="utf-8", errors="replace"
+            )  # half a surrogate pair of a model's must end nothing
         except OSError as e:
             raise UserError(f"{path}: cannot be written: {e.strerror or e}") from None
         try:

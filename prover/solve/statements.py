@@ -53,7 +53,9 @@ def lean_name(name: str, where: str = "name") -> str:
     if ".".join(parts) == name:
         return ".".join(p if p.startswith("«") or _is_identifier(p) else f"«{p}»" for p in parts)
     if re.search(r"[«»\n\r]", name):
-        raise UserError(f"{where}: `name` is none that Lean could have: « and » go around whole parts, and it is one line")
+        raise UserError(
+            f"{where}: `name` is none that Lean could have: « and » go around whole parts, and it is one line"
+        )
     return f"«{name}»"
 
 

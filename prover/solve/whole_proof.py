@@ -57,7 +57,12 @@ class WholeProofs:
 
 
 async def write_proofs(
-    theorem: Theorem, root: ProofState, env: Environment, writer: Writer, budget: int, config: WholeProofConfig | None = None
+    theorem: Theorem,
+    root: ProofState,
+    env: Environment,
+    writer: Writer,
+    budget: int,
+    config: WholeProofConfig | None = None,
 ) -> WholeProofs:
     """Ask for proofs of `root` within `budget` Lean calls. `root` stays open, all other states are freed."""
     c = config or WholeProofConfig()

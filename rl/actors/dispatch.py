@@ -100,7 +100,9 @@ class Dispatch:
             if any(m.up for m in fleet.members.values()):
                 began = time.monotonic()  # if all of them die, their replacements have as long as the first ones
             elif time.monotonic() - began > START_LIMIT:
-                raise UserError(f"no prover was ready within {START_LIMIT:.0f} s; `turnstile doctor` says what Lean lacks")
+                raise UserError(
+                    f"no prover was ready within {START_LIMIT:.0f} s; `turnstile doctor` says what Lean lacks"
+                )
             refs = [*self._searching, *self._judging, *starting]
             if not refs:
                 time.sleep(0.2)

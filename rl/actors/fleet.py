@@ -73,8 +73,10 @@ class Fleet:
             except Exception as e:
                 if not c.ray.address:
                     raise
-                raise UserError(f"ray.address={c.ray.address}: no Ray cluster there ({type(e).__name__}); "
-                                f"{TO_JOIN}; or leave the address out") from None  # fmt: skip
+                raise UserError(
+                    f"ray.address={c.ray.address}: no Ray cluster there ({type(e).__name__}); "
+                    f"{TO_JOIN}; or leave the address out"
+                ) from None
             self._own_ray = True
         self.servers = [self._server(k) for k in range(c.ray.model_servers)]
         self.learners = self._learners()
@@ -124,7 +126,9 @@ class Fleet:
     def _learners(self) -> list[Any]:
         c = self.config
         learners = [
-            LearnerActor.options(num_cpus=0, num_gpus=c.ray.learner_gpus).remote(c, str(self.folder.absolute() / "checkpoints"), rank)
+            LearnerActor.options(num_cpus=0, num_gpus=c.ray.learner_gpus).remote(
+                c, str(self.folder.absolute() / "checkpoints"), rank
+            )
             for rank in range(c.learn.ranks)
         ]
         if c.learn.ranks > 1:
@@ -142,8 +146,8 @@ class Fleet:
         i = self._next
         self._next += 1
         actor = self.prover.options(
-            num_cpus=0, resources={"prover": 1}, max_concurrency=4 * c.prover.concurrent + 4,
-        ).remote(c.prover, c.seed + i, self.servers[i % len(self.servers)], self.ranker, self.retriever)  # fmt: skip
+            num_cpus=0, resources={"prover": 1}, max_concurrency=4 * c.prover.concurrent + 4
+        ).remote(c.prover, c.seed + i, self.servers[i % len(self.servers)], self.ranker, self.retriever)
         self.members[i] = Member(actor, actor.ready.remote())
 
     def look(self, force: bool = False) -> None:
@@ -158,7 +162,9 @@ class Fleet:
             if c.ray.elastic and not force:
                 self.say(f"a prover joins: {len(self.members)} now")
         if len(self.members) > max(wanted, 1):  # room has gone: let go of one that waits for a place
-            for i in [i for i, m in self.members.items() if not m.up and not m.busy][: len(self.members) - max(wanted, 1)]:
+            for i in [i for i, m in self.members.items() if not m.up and not m.busy][
+                : len(self.members) - max(wanted, 1)
+            ]:
                 ray.kill(self.members[i].actor)
                 self.pass_on(self.members.pop(i))
 
@@ -272,7 +278,9 @@ class Fleet:
     def _loaded(self, ref: Any) -> int:
         """The version that a server loaded; while it does not, say so: it may wait for a GPU that nobody brings back."""
         while not ray.wait([ref], timeout=LOAD_SECONDS)[0]:
-            self.say(f"a model server has not loaded the model for {LOAD_SECONDS:.0f} s: `ray status` says whether it has its GPUs")
+            self.say(
+                f"a model server has not loaded the model for {LOAD_SECONDS:.0f} s: `ray status` says whether it has its GPUs"
+            )
         return ray.get(ref)
 
     def counters(self) -> Counters:

@@ -37,7 +37,13 @@ class LearnerActor:
         # As torchrun would have said it: accelerate, which trains pretrained models, reads it there.
         host, port = address.rsplit(":", 1)
         ranks = str(self.config.learn.ranks)
-        os.environ |= {"RANK": str(self.rank), "WORLD_SIZE": ranks, "LOCAL_RANK": "0", "MASTER_ADDR": host, "MASTER_PORT": port}
+        os.environ |= {
+            "RANK": str(self.rank),
+            "WORLD_SIZE": ranks,
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": host,
+            "MASTER_PORT": port,
+        }
         backend = "nccl" if self._device() == "cuda" else "gloo"
         torch.distributed.init_process_group(
             backend, init_method=f"tcp://{address}", rank=self.rank, world_size=self.config.learn.ranks
@@ -60,10 +66,18 @@ class LearnerActor:
 
         c = self.config.learn
         return LearnerConfig(
-            learning_rate=c.learning_rate, warmup=c.warmup, clip_norm=c.clip_norm, kl=c.kl, ema=c.ema,
-            batch_tokens=c.batch_tokens, value_weight=c.value_weight, fresh_names=c.fresh_names, threads=c.threads, dtype=c.dtype,
+            learning_rate=c.learning_rate,
+            warmup=c.warmup,
+            clip_norm=c.clip_norm,
+            kl=c.kl,
+            ema=c.ema,
+            batch_tokens=c.batch_tokens,
+            value_weight=c.value_weight,
+            fresh_names=c.fresh_names,
+            threads=c.threads,
+            dtype=c.dtype,
             seed=self.config.seed,
-        )  # fmt: skip
+        )
 
     def _device(self) -> str:
         import torch
@@ -79,8 +93,11 @@ class LearnerActor:
 
         m = self.config.model
         prompt = PromptConfig(
-            max_prompt=m.max_prompt, max_premises=self.config.prover.premises, premise_tokens=m.premise_tokens, show_types=m.premise_types
-        )  # fmt: skip
+            max_prompt=m.max_prompt,
+            max_premises=self.config.prover.premises,
+            premise_tokens=m.premise_tokens,
+            show_types=m.premise_types,
+        )
         tokenizer = train_tokenizer(texts, m.vocabulary)
         positions = max(512, prompt.max_prompt + prompt.max_target + 8)
         model = new_model(
@@ -99,14 +116,20 @@ class LearnerActor:
         if self.config.serve.start:
             from rl.learner.pretrained import Pretrained
 
-            self.pretrained = Pretrained(self.config, folders[-1] if folders else self.config.serve.start, self._device())
+            self.pretrained = Pretrained(
+                self.config, folders[-1] if folders else self.config.serve.start, self._device()
+            )
             self.version = int(folders[-1].name) if folders else 0
             if not folders:
                 self._save()
         elif folders:
             policy = LanguageModelPolicy.load(folders[-1])
             self.learner = Learner(
-                policy.model.train(), policy.tokenizer, policy.prompter.config, self._learner_config(), device=self._device()
+                policy.model.train(),
+                policy.tokenizer,
+                policy.prompter.config,
+                self._learner_config(),
+                device=self._device(),
             )
             self.learner.load_state_dict(torch.load(folders[-1] / "learner.pt", weights_only=True))
             self.version = int(folders[-1].name)
@@ -179,9 +202,12 @@ class LearnerActor:
             return []
         folder = self.folder / f"{self.version:06d}"
         files = {
-            p.name: p.read_bytes() for p in folder.iterdir()
+            p.name: p.read_bytes()
+            for p in folder.iterdir()
             # Nor the index of a model in several files: where this arrives the weights are one.
-            if p.is_file() and p.suffix not in (".safetensors", ".pt") and not p.name.endswith(".safetensors.index.json")
-        }  # fmt: skip
+            if p.is_file()
+            and p.suffix not in (".safetensors", ".pt")
+            and not p.name.endswith(".safetensors.index.json")
+        }
         weights = self.pretrained.weights(folder) if self.pretrained is not None else self.learner.weights()
         return [ray.put(Published(self.version, files, weights, str(folder.absolute())))]

@@ -25,9 +25,13 @@ class ProverBody:
     """One Lean process and the searches on it."""
 
     def __init__(
-        self, config: ProverConfig, seed: int, model_server: Any = None, ranker: TacticRanker | None = None,
+        self,
+        config: ProverConfig,
+        seed: int,
+        model_server: Any = None,
+        ranker: TacticRanker | None = None,
         retriever: DenseWeights | None = None,
-    ):  # fmt: skip
+    ):
         self.config = config
         self.pool = self._make_pool()
         self.server = model_server

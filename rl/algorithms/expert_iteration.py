@@ -27,7 +27,13 @@ def harvest(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, di
         if proved and e.solved and e.best:
             least = e.best[0][1]
             good = [(t, 0.5 ** (s - least)) for t, s in e.best if s <= least + 2]
-            data = {"state": e.text, "constants": e.constants, "premises": e.premises, "tactics": good, "depth": e.depth}
+            data = {
+                "state": e.text,
+                "constants": e.constants,
+                "premises": e.premises,
+                "tactics": good,
+                "depth": e.depth,
+            }
             # Only live tactics: a visit that ended in an error is no reason to say the tactic again.
             failed = {t for t, _ in e.errors}
             visits = [(t, round(share, 4)) for t, share in e.visits if share > 0 and t not in failed]
@@ -76,9 +82,12 @@ def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
     weight = min(HEAVIEST_OPEN, len(open_) / max(1, len(kept)))
     return [
         ValueExample(
-            state, steps_bin(row["steps"]), tuple(row["premises"]), 1.0 if row["steps"] is not None else weight,
+            state,
+            steps_bin(row["steps"]),
+            tuple(row["premises"]),
+            1.0 if row["steps"] is not None else weight,
             tuple(row.get("constants", ())),
         )
         for state, row in best.items()
         if row["steps"] is not None or state in kept
-    ]  # fmt: skip
+    ]

@@ -17,14 +17,7 @@ from typing import Any
 import numpy as np
 
 from prover.lean.names import IDENTIFIER
-from prover.premises.dense import (
-    DenseRetriever,
-    DenseWeights,
-    bags,
-    premise_features,
-    rarity,
-    symbol_features,
-)
+from prover.premises.dense import DenseRetriever, DenseWeights, bags, premise_features, rarity, symbol_features
 from prover.premises.index import LibraryIndex
 from prover.premises.symbols import SymbolRetriever
 from prover.search.examples import Example
@@ -114,17 +107,21 @@ def train_retriever(
     premise = torch.nn.Parameter(torch.from_numpy(first.premise.copy()))
     scales = torch.nn.Parameter(torch.tensor([first.scale, first.symbolic]).log())
     began = [goal.detach().clone(), premise.detach().clone()]
-    optimizer = torch.optim.Adam([
-        # Whole constants slowly: by them alone every training goal could be learned by heart.
-        {"params": [wholes], "lr": c.learning_rate * 0.03},
-        {"params": [parts], "lr": c.learning_rate},
-        {"params": [goal, premise], "lr": c.learning_rate * 0.3},
-        {"params": [scales], "lr": c.learning_rate * 3},
-    ])  # fmt: skip
+    optimizer = torch.optim.Adam(
+        [
+            # Whole constants slowly: by them alone every training goal could be learned by heart.
+            {"params": [wholes], "lr": c.learning_rate * 0.03},
+            {"params": [parts], "lr": c.learning_rate},
+            {"params": [goal, premise], "lr": c.learning_rate * 0.3},
+            {"params": [scales], "lr": c.learning_rate * 3},
+        ]
+    )
 
     def embed(matrix: Any, features: Sequence[tuple[dict[int, float], np.ndarray]]) -> Any:
         ids, weights, starts = (torch.from_numpy(x) for x in bags(features))
-        bag = torch.nn.functional.embedding_bag(ids, torch.cat([wholes, parts]), starts, per_sample_weights=weights, mode="sum")
+        bag = torch.nn.functional.embedding_bag(
+            ids, torch.cat([wholes, parts]), starts, per_sample_weights=weights, mode="sum"
+        )
         return torch.nn.functional.normalize(bag @ matrix, dim=1, eps=1e-6)
 
     deadline = time.thread_time() + c.seconds
@@ -162,7 +159,11 @@ def train_retriever(
         epoch += 1
     scale, symbolic = (float(x) for x in scales.detach().exp())
     trained = DenseWeights(
-        torch.cat([wholes, parts]).detach().numpy().copy(), goal.detach().numpy().copy(), premise.detach().numpy().copy(), scale, symbolic
+        torch.cat([wholes, parts]).detach().numpy().copy(),
+        goal.detach().numpy().copy(),
+        premise.detach().numpy().copy(),
+        scale,
+        symbolic,
     )
     metrics |= {"loss": sum(losses) / max(len(losses), 1), "epochs": epoch, "scale": scale, "symbolic": symbolic}
     return trained, metrics
@@ -207,15 +208,21 @@ def _prepare(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, c: Selectio
         chosen = list(dict.fromkeys([*yes, *no, *offered]))
         found.append(
             _Prepared(
-                (symbol_features(constants), symbol_features(constants, 0.0)), [symbols.premises[i].name for i in chosen],
-                [(premise_features(symbols.premises[i]), premise_features(symbols.premises[i], 0.0)) for i in chosen], [i in yes for i in chosen],
-                score[chosen].astype(np.float32), idf, reachable,
+                (symbol_features(constants), symbol_features(constants, 0.0)),
+                [symbols.premises[i].name for i in chosen],
+                [(premise_features(symbols.premises[i]), premise_features(symbols.premises[i], 0.0)) for i in chosen],
+                [i in yes for i in chosen],
+                score[chosen].astype(np.float32),
+                idf,
+                reachable,
             )
-        )  # fmt: skip
+        )
     return found
 
 
-def recall(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, weights: DenseWeights, k: int = 8, symbols: bool = True) -> float:
+def recall(
+    rows: Iterable[Mapping[str, Any]], index: LibraryIndex, weights: DenseWeights, k: int = 8, symbols: bool = True
+) -> float:
     """Share of the premises that helped which stand among the `k` best of the hybrid (or of the dense retriever alone)."""
     made: dict[tuple[str, ...], DenseRetriever] = {}
     hits = total = 0

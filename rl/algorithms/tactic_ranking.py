@@ -36,7 +36,10 @@ def harvest_tried(examples: Iterable[Example], proved: bool) -> Iterator[tuple[s
     for e in examples if proved else ():
         worked = [t for t, _ in e.best]
         if e.solved and worked and len(e.tried) > len(worked):
-            yield KIND, {"state": e.text, "constants": e.constants, "premises": e.premises, "worked": worked, "tried": e.tried}
+            yield (
+                KIND,
+                {"state": e.text, "constants": e.constants, "premises": e.premises, "worked": worked, "tried": e.tried},
+            )
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,10 @@ def train_ranker(
     if not epoch:
         return None, metrics
     metrics |= {"loss": loss_sum / len(data), "epochs": float(epoch)}
-    learned = (p.detach().numpy().astype(np.float32).copy() for p in (goal * met, tactic * met, (bias * met)[:, 0], failed * met))
+    learned = (
+        p.detach().numpy().astype(np.float32).copy()
+        for p in (goal * met, tactic * met, (bias * met)[:, 0], failed * met)
+    )
     return TacticRanker(*learned), metrics
 
 

@@ -80,5 +80,7 @@ def value_examples(rows: Sequence[Mapping[str, Any]]) -> list[ValueExample]:
         upper = r["td"] - low
         for b, w in ((low, 1 - upper), (low + 1, upper)):
             if w > 1e-3:
-                out.append(ValueExample(state, min(b, N_BINS) - 1, tuple(r["premises"]), w, tuple(r.get("constants", ()))))
+                out.append(
+                    ValueExample(state, min(b, N_BINS) - 1, tuple(r["premises"]), w, tuple(r.get("constants", ())))
+                )
     return out

@@ -27,20 +27,34 @@ Claim = tuple[Theorem, str]
 
 SCRIPTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("(a b : Nat) (h : a < b) : a + {k} < b + {k}", ("omega", "exact Nat.add_lt_add_right h {k}", "simp\nexact h")),
-    ("(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ {k} = {k}", ("exact ⟨⟨h.2, h.1⟩, rfl⟩", "constructor\n· exact And.symm h\n· rfl")),
+    (
+        "(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ {k} = {k}",
+        ("exact ⟨⟨h.2, h.1⟩, rfl⟩", "constructor\n· exact And.symm h\n· rfl"),
+    ),
     ("(xs : List Nat) : (xs ++ [{k}]).length = xs.length + 1", ("simp", "rw [List.length_append]\nrfl")),
     ("(n : Nat) : {k} * n + n = ({k} + 1) * n", ("exact (Nat.succ_mul {k} n).symm", "grind")),
     ("(p q : Prop) : p ∨ (q ∧ {k} = {k}) → q ∨ p", ("rintro (h | h)\n· exact Or.inr h\n· exact Or.inl h.1",)),
-    ("{{α : Type}} (xs : List α) (h : 0 + {k} = {k}) : xs ++ [] = xs", ("induction xs with\n| nil => rfl\n| cons x xs ih => simp",)),
+    (
+        "{{α : Type}} (xs : List α) (h : 0 + {k} = {k}) : xs ++ [] = xs",
+        ("induction xs with\n| nil => rfl\n| cons x xs ih => simp",),
+    ),
     ("(x y : Nat) (h : x = y + {k}) : y + {k} = x", ("omega", "exact h.symm", "subst h\nrfl")),
     ("(f : Nat → Nat) (h : ∀ x, f x = x) : f (f {k}) = {k}", ("rw [h, h]", "simp [h]")),
 )
 """Statements with a number `k` in them, and proofs of each."""
 
 LIBRARY: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("Int.lt_iff_add_one_le", ("Init.Data.Int.Lemmas", "Init.ByCases", "Init.Data.Order.Factories", "Init.Data.Order.Lemmas"), "rfl"),
+    (
+        "Int.lt_iff_add_one_le",
+        ("Init.Data.Int.Lemmas", "Init.ByCases", "Init.Data.Order.Factories", "Init.Data.Order.Lemmas"),
+        "rfl",
+    ),
     ("Fin.add_def", ("Init.Data.Nat.Lemmas", "Init.Ext", "Init.Data.Order.Lemmas"), "rfl"),
-    ("Option.some_ne_none", ("Init.Data.Option.BasicAux", "Init.Data.Option.Instances", "Init.Data.BEq", "Init.Classical", "Init.Ext"), "simp"),
+    (
+        "Option.some_ne_none",
+        ("Init.Data.Option.BasicAux", "Init.Data.Option.Instances", "Init.Data.BEq", "Init.Classical", "Init.Ext"),
+        "simp",
+    ),
 )
 """Theorems of the library, the modules that a proof may use, and a script."""
 
@@ -68,7 +82,7 @@ ATTACKS: tuple[tuple[str, str], ...] = (
     ("def f (n : Nat) := n\ntheorem t : f 1 = 2 := sorry", "def f (n : Nat) := n + 1\ntheorem t : f 1 = 2 := rfl"),
     ("theorem t (n : Nat) : n < 2 := sorry", "theorem t (n : Nat) (h : n < 2) : n < 2 := h"),
     ("example : 1 = 2 := sorry", "example : 1 = 1 := rfl"),
-    ("theorem t : 1 = 2 := sorry", "local notation \"1\" => 2\ntheorem t : 1 = 2 := rfl"),
+    ("theorem t : 1 = 2 := sorry", 'local notation "1" => 2\ntheorem t : 1 = 2 := rfl'),
     ("theorem t : 1 = 2 := sorry", "instance (n : Nat) : OfNat Nat n := ⟨2⟩\ntheorem t : 1 = 2 := rfl"),
     ("theorem t : 1 = 2 := sorry", "unsafe def f : 1 = 2 := f\n@[implemented_by f] opaque t : 1 = 2"),
 )
@@ -76,13 +90,21 @@ ATTACKS: tuple[tuple[str, str], ...] = (
 
 HONEST: tuple[tuple[str, str], ...] = (
     ("theorem t : 1 + 1 = 2 := sorry", "theorem t : 1 + 1 = 2 := rfl"),
-    ("theorem t : 1 + 1 = 2 := sorry", "-- sorry\nprivate theorem aux : True := trivial\n\ntheorem t : 1 + 1 = 2 := by decide"),
+    (
+        "theorem t : 1 + 1 = 2 := sorry",
+        "-- sorry\nprivate theorem aux : True := trivial\n\ntheorem t : 1 + 1 = 2 := by decide",
+    ),
     ("theorem t (p q : Prop) (h : p ∧ q) : q := sorry", "theorem t (a b : Prop) (h : a ∧ b) : b := h.2"),
-    ("def f : {n : Nat // n < 9} := ⟨2, by sorry⟩\ntheorem t : f.1 = 2 := sorry", "def f : {n : Nat // n < 9} := ⟨2, by decide⟩\ntheorem t : f.1 = 2 := rfl"),
-    ("structure P where\n  x : Nat\ninstance : Add P := ⟨fun a b => ⟨a.x + b.x⟩⟩\nexample (a b : P) : (a + b).x = a.x + b.x := sorry",
-     "structure P where\n  x : Nat\ninstance : Add P := ⟨fun a b => ⟨a.x + b.x⟩⟩\nexample (a b : P) : (a + b).x = a.x + b.x := rfl"),
+    (
+        "def f : {n : Nat // n < 9} := ⟨2, by sorry⟩\ntheorem t : f.1 = 2 := sorry",
+        "def f : {n : Nat // n < 9} := ⟨2, by decide⟩\ntheorem t : f.1 = 2 := rfl",
+    ),
+    (
+        "structure P where\n  x : Nat\ninstance : Add P := ⟨fun a b => ⟨a.x + b.x⟩⟩\nexample (a b : P) : (a + b).x = a.x + b.x := sorry",
+        "structure P where\n  x : Nat\ninstance : Add P := ⟨fun a b => ⟨a.x + b.x⟩⟩\nexample (a b : P) : (a + b).x = a.x + b.x := rfl",
+    ),
     ("theorem t (p : Prop) : p ∨ ¬p := sorry", "theorem t (p : Prop) : p ∨ ¬p := Classical.em p"),
-)  # fmt: skip
+)
 """(reference, candidate): all must be accepted."""
 
 
@@ -196,7 +218,9 @@ async def fresh_judge(runtime: LeanRuntime, starts: int) -> list[float]:
 async def _sample() -> dict[str, int]:
     async def good(pair: tuple[str, str]) -> bool:
         reference, candidate = pair
-        return (await auditor.judge(Source(candidate, file="candidate.lean"), Source(reference, file="reference.lean"))).good
+        return (
+            await auditor.judge(Source(candidate, file="candidate.lean"), Source(reference, file="reference.lean"))
+        ).good
 
     async with Auditor() as auditor:
         return {
@@ -216,7 +240,10 @@ async def _measure(quick: bool, files: int) -> dict[str, Any]:
     sample["honest_refused"] += claims.pop("honest_refused") + measured.pop("files_refused")
     figures: dict[str, Any] = {
         **claims,
-        **{f"fresh_judge_s_{name}": round(f(starts), 3) for name, f in (("min", min), ("median", statistics.median), ("max", max))},
+        **{
+            f"fresh_judge_s_{name}": round(f(starts), 3)
+            for name, f in (("min", min), ("median", statistics.median), ("max", max))
+        },
         **measured,
         **sample,
         "lean": runtime.name,

@@ -94,8 +94,16 @@ def bench_batch(quick: bool, theorems: int, kills: int, policy: str, seed: int, 
     """
     count = min(theorems, 40) if quick else theorems
     arguments = [
-        "set:library-train", "--limit", str(count), "--policy", policy, "--seed", str(seed), "--workers", str(workers)
-    ]  # fmt: skip
+        "set:library-train",
+        "--limit",
+        str(count),
+        "--policy",
+        policy,
+        "--seed",
+        str(seed),
+        "--workers",
+        str(workers),
+    ]
     with tempfile.TemporaryDirectory(prefix="turnstile-bench-") as scratch:
         whole, killed = Path(scratch) / "whole", Path(scratch) / "killed"
         one = run_whole(whole, arguments)
@@ -104,11 +112,22 @@ def bench_batch(quick: bool, theorems: int, kills: int, policy: str, seed: int, 
         finished = attempts(killed)
         different = differences(one, other)
         return {
-            "theorems": one["total"], "proved": one["proved"], "policy": policy, "workers": workers, "seed": seed,
-            "seconds": one["seconds"], "lean_utilisation": one["lean_utilisation"], "lean_cpu_share": one["lean_cpu_share"],
-            "memory_mb": one["memory_mb"], "lean_restarts": one["lean_restarts"], "kills": min(kills, 3) if quick else kills,
-            "tried_twice": found_twice(killed), "lost": one["total"] - len({k for k, _ in finished}),
-            "different": different, "same_results": not different,
+            "theorems": one["total"],
+            "proved": one["proved"],
+            "policy": policy,
+            "workers": workers,
+            "seed": seed,
+            "seconds": one["seconds"],
+            "lean_utilisation": one["lean_utilisation"],
+            "lean_cpu_share": one["lean_cpu_share"],
+            "memory_mb": one["memory_mb"],
+            "lean_restarts": one["lean_restarts"],
+            "kills": min(kills, 3) if quick else kills,
+            "tried_twice": found_twice(killed),
+            "lost": one["total"] - len({k for k, _ in finished}),
+            "different": different,
+            "same_results": not different,
             "same_proofs_file": (whole / "proofs.lean").read_bytes() == (killed / "proofs.lean").read_bytes(),
-            "cpus": os.cpu_count(), "lean": one["lean"],
-        }  # fmt: skip
+            "cpus": os.cpu_count(),
+            "lean": one["lean"],
+        }

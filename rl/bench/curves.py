@@ -43,8 +43,13 @@ def curves(lines: Sequence[Line], budgets: Sequence[int], against: str = "best_f
     place = {t: i for i, t in enumerate(theorems)}
     counts = len(theorems) * len(seeds)
     out: dict[str, Any] = {
-        "total": counts, "theorems": len(theorems), "seeds": seeds, "solved": {}, "calls_per_solved": {}, "against": {},
-    }  # fmt: skip
+        "total": counts,
+        "theorems": len(theorems),
+        "seeds": seeds,
+        "solved": {},
+        "calls_per_solved": {},
+        "against": {},
+    }
     rates: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
     for name in names:
         mine = [x for x in lines if x.search == name]
@@ -57,8 +62,11 @@ def curves(lines: Sequence[Line], budgets: Sequence[int], against: str = "best_f
             low, high = wilson(n / max(1, len(seeds)), len(theorems))
             rates[name][b] = solved / max(1, len(seeds))
             out["solved"][name][str(b)] = {
-                "solved": n, "rate": round(n / max(1, counts), 4), "low": round(low, 4), "high": round(high, 4),
-            }  # fmt: skip
+                "solved": n,
+                "rate": round(n / max(1, counts), 4),
+                "low": round(low, 4),
+                "high": round(high, 4),
+            }
             spent = sum(min(b, x.calls if x.solved_at is None else x.solved_at) for x in mine)
             out["calls_per_solved"][name][str(b)] = round(spent / n, 1) if n else None
     if against in rates:
@@ -74,7 +82,11 @@ def _difference(by_theorem: np.ndarray) -> dict[str, float]:
     rng = np.random.default_rng(0)
     means = rng.choice(by_theorem, (2000, len(by_theorem))).mean(1)
     low, high = np.percentile(means, [2.5, 97.5])
-    return {"difference": round(float(by_theorem.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    return {
+        "difference": round(float(by_theorem.mean()), 4),
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+    }
 
 
 def table(figures: dict[str, Any]) -> str:

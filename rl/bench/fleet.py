@@ -106,8 +106,9 @@ def bench_fleet(quick: bool = False) -> dict[str, Any]:
         rate = sum(f.lean_calls for f in found) / seconds
         first = out["provers"].get("1", {"calls_per_s": rate})
         out["provers"][str(n)] = {
-            "calls_per_s": round(rate, 2), "efficiency": round(rate / n / first["calls_per_s"], 3),
+            "calls_per_s": round(rate, 2),
+            "efficiency": round(rate / n / first["calls_per_s"], 3),
             "lean_share": round(rate * LATENCY / n, 3),
-        }  # fmt: skip
+        }
     out["own_share"] = round(1 - out["provers"]["1"]["lean_share"], 3)
     return out

@@ -171,10 +171,7 @@ async def _kill_cost(batches: int) -> dict[str, Any]:
             # The step that Lean was working on answers `crash`; every other one answers as it would have.
             lost += sum(got not in (want, "crash") for got, want in zip(statuses, expected, strict=True))
             lost += max(0, statuses.count("crash") - 1)
-    return {
-        "kill_cost_s": round(statistics.median(killed) - statistics.median(undisturbed), 3),
-        "answers_lost": lost,
-    }
+    return {"kill_cost_s": round(statistics.median(killed) - statistics.median(undisturbed), 3), "answers_lost": lost}
 
 
 async def _measure(quick: bool, processes: Sequence[int]) -> dict[str, Any]:

@@ -78,7 +78,11 @@ def expectations(figures: dict[str, Any]) -> list[dict[str, Any]]:
     rows = [
         (f"vLLM at batch {at} gives more tactics a second than generate", rates, rates["vllm"] > rates["generate"]),
         (f"an update takes less than {UPDATE_LIMIT:g} s", vllm["update_s"], vllm["update_s"] < UPDATE_LIMIT),
-        (f"priors and values differ by less than {TOLERANCE:g}", max(differences), compared > 0 and max(differences) < TOLERANCE),
+        (
+            f"priors and values differ by less than {TOLERANCE:g}",
+            max(differences),
+            compared > 0 and max(differences) < TOLERANCE,
+        ),
     ]
     return [{"expected": text, "measured": measured, "met": met} for text, measured, met in rows]
 
@@ -166,10 +170,20 @@ class _Generate:
         mask = torch.tensor([[*[0] * (size - len(p)), *[1] * len(p)] for p in prompts])
         banned = [[t] for t in self.format.banned(queries[0])]
         out: Any = self.model.generate(  # pyright: ignore[reportCallIssue]
-            input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_p=1.0, top_k=0, bad_words_ids=banned,
-            num_return_sequences=n, max_new_tokens=self.format.max_new_tokens, pad_token_id=self.pad, eos_token_id=self.eos,
-            output_logits=True, return_dict_in_generate=True,
-        )  # fmt: skip
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=True,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=0,
+            bad_words_ids=banned,
+            num_return_sequences=n,
+            max_new_tokens=self.format.max_new_tokens,
+            pad_token_id=self.pad,
+            eos_token_id=self.eos,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
         new = out.sequences[:, size:]
         steps = torch.stack(out.logits, 1).float().log_softmax(-1).gather(-1, new[..., None])[..., 0]
         answers = []

@@ -51,8 +51,9 @@ async def overlap(
         if figures is not None:
             wall = figures["wall"]
             out["utilisation"][v.name] = {
-                "lean": round(figures["lean"] / wall / len(pool.servers), 3), "model": round(figures["model"] / wall, 3),
-            }  # fmt: skip
+                "lean": round(figures["lean"] / wall / len(pool.servers), 3),
+                "model": round(figures["model"] / wall, 3),
+            }
             out["orchestration_share"][v.name] = round(figures["orchestration"] / wall, 4)
             out["search_share"][v.name] = round(figures["search"] / wall, 4)
     out["overlap_cores"] = os.cpu_count()

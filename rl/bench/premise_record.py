@@ -33,10 +33,18 @@ def write(record: Path | None, results: Sequence[Result]) -> None:
     if record is None:
         return
     rows = [
-        {"theorem": r.theorem.name, "variant": r.variant, "calls": r.calls, "spent": r.spent, "script": r.script,
-         "used": r.used, "verdict": r.verdict, "settings": r.settings}
+        {
+            "theorem": r.theorem.name,
+            "variant": r.variant,
+            "calls": r.calls,
+            "spent": r.spent,
+            "script": r.script,
+            "used": r.used,
+            "verdict": r.verdict,
+            "settings": r.settings,
+        }
         for r in results
-    ]  # fmt: skip
+    ]
     with record.open("ab") as f:
         f.write("".join(json.dumps(row) + "\n" for row in rows).encode())
         f.flush()

@@ -69,7 +69,9 @@ def unseen_modules(run: Path | None) -> tuple[str, ...]:
     had = next((m for f in folders if (m := run_configuration(f).get("theorems", {}).get("modules"))), ())
     left = tuple(m for m in HELD_OUT_MODULES if not any(fnmatch.fnmatchcase(m, pattern) for pattern in had))
     if not left:
-        raise UserError(f"--checkpoint {run}: it trained on every module that is to be unseen: {', '.join(HELD_OUT_MODULES)}")
+        raise UserError(
+            f"--checkpoint {run}: it trained on every module that is to be unseen: {', '.join(HELD_OUT_MODULES)}"
+        )
     return left
 
 
@@ -101,7 +103,10 @@ def variants(has_model: bool, has_weights: bool, questions: str = "") -> list[Va
         found += [Variant(f"explorer, {r} trained", r, True) for r in ("dense", "hybrid")]
     if has_model:
         best = "hybrid" if has_weights else "symbols"
-        with_model = [Variant("trained, no premises", None, model=True), Variant(f"trained, {best}", best, has_weights, True)]
+        with_model = [
+            Variant("trained, no premises", None, model=True),
+            Variant(f"trained, {best}", best, has_weights, True),
+        ]
         found += with_model + [replace(v, name=v.name + FRESH, fresh=True) for v in with_model]
         if has_weights:
             found.append(Variant("trained, symbols", "symbols", model=True))
@@ -132,18 +137,26 @@ def bench_premises(
     """
     weights = _weights(run)
     if run is not None and weights is None and not _has_model(run):
-        raise UserError(f"{run}: no model.safetensors and no retrievers/ there; give a run's folder or one of its checkpoints")
+        raise UserError(
+            f"{run}: no model.safetensors and no retrievers/ there; give a run's folder or one of its checkpoints"
+        )
     asked = parse_questions(questions)
     possible = variants(_has_model(run), weights is not None, questions)
     whole = {v.name for v in possible} & set(only)
     chosen = [v for v in possible if not only or v.name in whole or any(o in v.name for o in only if o not in whole)]
     if not chosen:
         raise UserError(f"no variant has {' or '.join(only)} in its name")
-    bench = _Bench(index, weights, run, chosen, max(budgets), read(record, [*theorems, *unseen]), record, minutes, processes)
+    bench = _Bench(
+        index, weights, run, chosen, max(budgets), read(record, [*theorems, *unseen]), record, minutes, processes
+    )
     results = bench.results
     # In turn, so that what is cut short is cut short for both.
     asyncio.run(bench.run([t for pair in _interleave(theorems, unseen) for t in pair]))
-    out: dict[str, Any] = {"run": str(run) if run else None, "trained_retriever": weights is not None, "lean": bench.lean}
+    out: dict[str, Any] = {
+        "run": str(run) if run else None,
+        "trained_retriever": weights is not None,
+        "lean": bench.lean,
+    }
     sets = {"held-out theorems": theorems, "held-out modules": unseen}
     complete = {t for t in {r.theorem.name for r in results} if all(bench.has(t, v) for v in chosen)}
     out["solved"] = {
@@ -221,9 +234,17 @@ class _Bench:
     """The searches and audits, one theorem after another, every variant on each."""
 
     def __init__(
-        self, index: LibraryIndex, weights: DenseWeights | None, run: Path | None, chosen: Sequence[Variant], calls: int,
-        kept: Sequence[Result], record: Path | None, minutes: float | None, processes: int,
-    ) -> None:  # fmt: skip
+        self,
+        index: LibraryIndex,
+        weights: DenseWeights | None,
+        run: Path | None,
+        chosen: Sequence[Variant],
+        calls: int,
+        kept: Sequence[Result],
+        record: Path | None,
+        minutes: float | None,
+        processes: int,
+    ) -> None:
         """`kept`: what a record holds, of which this goes on with what was found under the same settings."""
         self.index, self.run_folder, self.chosen, self.calls = index, run, chosen, calls
         self.record, self.processes = record, processes
@@ -237,6 +258,7 @@ class _Bench:
         self.ranked = self.explorer
         if any(v.model for v in chosen):
             from prover.models.transformer import LanguageModelPolicy
+
             assert run is not None
             checkpoint = checkpoint_of(run)
             self.value = uses_value(run_of(checkpoint))
@@ -245,7 +267,9 @@ class _Bench:
             self.ranker = TacticRanker.load(beside) if beside else None
             self.ranked = Explorer(index, 0, OFFERED, self.ranker)
         self.sources = {
-            v.name: PremiseSource(index, OFFERED if v.retriever else 0, v.retriever or "symbols", weights if v.trained else None)
+            v.name: PremiseSource(
+                index, OFFERED if v.retriever else 0, v.retriever or "symbols", weights if v.trained else None
+            )
             for v in chosen
         }
         if fresh := [v.name for v in chosen if v.fresh]:
@@ -288,10 +312,18 @@ class _Bench:
             except LeanDied:
                 return  # for another time
             except LeanError as e:
-                mine = [Result(theorem, v.name, None, 0, verdict=f"open: {e}") for v in self.chosen if not self.has(theorem.name, v)]
+                mine = [
+                    Result(theorem, v.name, None, 0, verdict=f"open: {e}")
+                    for v in self.chosen
+                    if not self.has(theorem.name, v)
+                ]
             else:
                 try:
-                    mine = [await self._search(v, root, theorem, shared) for v in self.chosen if not self.has(theorem.name, v)]
+                    mine = [
+                        await self._search(v, root, theorem, shared)
+                        for v in self.chosen
+                        if not self.has(theorem.name, v)
+                    ]
                 finally:
                     await shared.close()
             verdicts: dict[str, Any] = {}
@@ -316,9 +348,13 @@ class _Bench:
             in_flight=1, suggestions=32 if v.model else 64, max_expansions=8, model_thread=False, questions=v.questions
         )
         search = Search(
-            root, shared, policy, model if v.model and self.value else None, config=config,
+            root,
+            shared,
+            policy,
+            model if v.model and self.value else None,
+            config=config,
             premises=self.sources[v.name].for_theorem(theorem.imports),
-        )  # fmt: skip
+        )
         try:
             result = await search.run(Budget(lean_calls=self.calls))
             script = await written(result.proof, checker(shared, root)) if result.proof is not None else None
@@ -331,31 +367,48 @@ def gains(curves: dict[str, Any]) -> dict[str, Any]:
     """What premises gain the trained prover at each budget: `true_names` and `fresh_names` as differences of shares solved, and
     `lost`, the part of the former that the latter lacks (None where there is no gain to lose); `times` as many are solved with
     premises as without, under true names. Empty without a model."""
-    with_premises = [v for v in curves if v.startswith("trained, ") and v + FRESH in curves and v != "trained, no premises"]
+    with_premises = [
+        v for v in curves if v.startswith("trained, ") and v + FRESH in curves and v != "trained, no premises"
+    ]
     pairs = [(v + end, f"trained, no premises{end}") for v in with_premises for end in ("", FRESH)]
     if len(pairs) != 2 or not all(v in curves for pair in pairs for v in pair):
         return {}
     found: dict[str, Any] = {}
     for budget in curves[pairs[0][0]]:
         true, fresh = (
-            (curves[v][budget]["solved"] - curves[none][budget]["solved"]) / curves[v][budget]["total"] for v, none in pairs
+            (curves[v][budget]["solved"] - curves[none][budget]["solved"]) / curves[v][budget]["total"]
+            for v, none in pairs
         )
         found[budget] = {
-            "true_names": round(true, 4), "fresh_names": round(fresh, 4), "lost": round(1 - fresh / true, 4) if true > 0 else None,
-            "times": round(curves[pairs[0][0]][budget]["solved"] / without, 2) if (without := curves[pairs[0][1]][budget]["solved"]) else None,
-        }  # fmt: skip
+            "true_names": round(true, 4),
+            "fresh_names": round(fresh, 4),
+            "lost": round(1 - fresh / true, 4) if true > 0 else None,
+            "times": round(curves[pairs[0][0]][budget]["solved"] / without, 2)
+            if (without := curves[pairs[0][1]][budget]["solved"])
+            else None,
+        }
     return found
 
 
-def compared(chosen: Sequence[Variant], results: Sequence[Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
+def compared(
+    chosen: Sequence[Variant], results: Sequence[Result], names: set[str], budgets: Sequence[int]
+) -> dict[str, Any]:
     """What training adds on the same theorems: the retriever's, all else the same, and the whole learned prover's, with the same premises.
 
     `trained against untrained` → budget → how many only the one and only the other solves, and the difference of the shares
     solved with its 95 % interval.
     """
-    pairs = [(v, u) for v in chosen for u in chosen if v.questions == u.questions and v.retriever == u.retriever and (
-        (v.trained, v.model, u.trained, u.model, v.fresh) in ((True, False, False, False, False), (u.trained, True, u.trained, False, False))
-    )]  # fmt: skip
+    pairs = [
+        (v, u)
+        for v in chosen
+        for u in chosen
+        if v.questions == u.questions
+        and v.retriever == u.retriever
+        and (
+            (v.trained, v.model, u.trained, u.model, v.fresh)
+            in ((True, False, False, False, False), (u.trained, True, u.trained, False, False))
+        )
+    ]
     solved: dict[str, dict[str, int]] = {}
     for r in results:
         if r.theorem.name in names and r.verdict == "proved" and r.calls is not None:
@@ -368,7 +421,11 @@ def compared(chosen: Sequence[Variant], results: Sequence[Result], names: set[st
             a, b = len(first - second), len(second - first)
             low, high = paired_difference(a, b, len(names))
             rows[str(budget)] = {
-                "only_trained": a, "only_untrained": b, "total": len(names), "difference": round((a - b) / max(len(names), 1), 4),
-                "low": round(low, 4), "high": round(high, 4),
-            }  # fmt: skip
+                "only_trained": a,
+                "only_untrained": b,
+                "total": len(names),
+                "difference": round((a - b) / max(len(names), 1), 4),
+                "low": round(low, 4),
+                "high": round(high, 4),
+            }
     return found

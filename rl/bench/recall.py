@@ -109,7 +109,9 @@ def recall_at(best: Mapping[str, Mapping[str, Sequence[str]]], wanted: Mapping[s
     return shares
 
 
-async def first_goals(theorems: Sequence[Theorem], questions: Sequence[str] = ()) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
+async def first_goals(
+    theorems: Sequence[Theorem], questions: Sequence[str] = ()
+) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
     """By theorem the constants of its first goal, and the premises in what Lean says to try there when asked `questions`."""
     found: dict[str, tuple[str, ...]] = {}
     suggested: dict[str, list[str]] = {}

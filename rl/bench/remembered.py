@@ -51,7 +51,9 @@ class Recorded:
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         offered = self._policy.suggest(queries, n)
-        return [[s for s in row if self._answers.knows(q.state, s.tactic)] for q, row in zip(queries, offered, strict=True)]
+        return [
+            [s for s in row if self._answers.knows(q.state, s.tactic)] for q, row in zip(queries, offered, strict=True)
+        ]
 
 
 def remembered_premises(premises: Callable[[ProofState], Sequence[str]]) -> Callable[[ProofState], Sequence[str]]:

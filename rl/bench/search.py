@@ -251,9 +251,15 @@ class _Run:
             return None
         steps = result.proof.size if result.proof is not None else None
         return Line(
-            theorem.name, v.name, seed, self._digests[v.name], result.outcome, result.lean_calls,
-            result.lean_calls_to_solve, steps,
-        )  # fmt: skip
+            theorem.name,
+            v.name,
+            seed,
+            self._digests[v.name],
+            result.outcome,
+            result.lean_calls,
+            result.lean_calls_to_solve,
+            steps,
+        )
 
     def _answers_file(self, theorem: Theorem) -> Path | None:
         if self.c.record is None:

@@ -43,7 +43,9 @@ def ablate(
             check_writable(out.with_suffix(page))
     chosen = variants or tuple(ablations.VARIANTS)
     found = ablations.ablate(config, chosen, seeds, runs, lambda text: print(f"turnstile: {text}", file=sys.stderr))
-    command = shlex.join(["turnstile", "ablate", str(config), "--seeds", str(seeds), *(["--variants", *variants] if variants else [])])
+    command = shlex.join(
+        ["turnstile", "ablate", str(config), "--seeds", str(seeds), *(["--variants", *variants] if variants else [])]
+    )
     ablations.write(found, command, out)
     print(dumps(found) if json else out.with_suffix(".md").read_text(encoding="utf-8"))
     return 0

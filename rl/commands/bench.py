@@ -130,11 +130,17 @@ def _search(
         check_writable(out)
     index = library_index()
     comparison = Comparison(
-        library_set(index, split, per_module=28, limit=min(theorems, 40) if quick else theorems), index,
-        checkpoint_of(checkpoint, "--checkpoint") if checkpoint else None, searches.split(",") if searches else (),
-        [b for b in calls if b <= 64] or calls[:1] if quick else calls, range(1 if quick else seeds), record, recorded,
-        minutes, say=say,
-    )  # fmt: skip
+        library_set(index, split, per_module=28, limit=min(theorems, 40) if quick else theorems),
+        index,
+        checkpoint_of(checkpoint, "--checkpoint") if checkpoint else None,
+        searches.split(",") if searches else (),
+        [b for b in calls if b <= 64] or calls[:1] if quick else calls,
+        range(1 if quick else seeds),
+        record,
+        recorded,
+        minutes,
+        say=say,
+    )
     return _print(asyncio.run(bench_search(comparison)), out, json)
 
 
@@ -185,10 +191,17 @@ def _premises(
     n = 12 if quick else theorems
     named = tuple(x.strip() for x in only.split(";") if x.strip())
     figures = bench_premises(
-        index, library_set(index, split, per_module=28, limit=n),
-        library_set(index, None, unseen_modules(checkpoint), per_module=28, limit=n // 2), checkpoint,
-        [b for b in calls if b <= 64] or calls[:1] if quick else calls, record, minutes, named, processes, questions,
-    )  # fmt: skip
+        index,
+        library_set(index, split, per_module=28, limit=n),
+        library_set(index, None, unseen_modules(checkpoint), per_module=28, limit=n // 2),
+        checkpoint,
+        [b for b in calls if b <= 64] or calls[:1] if quick else calls,
+        record,
+        minutes,
+        named,
+        processes,
+        questions,
+    )
     return _print({"split": split, **figures}, out, json)
 
 
@@ -217,9 +230,7 @@ def _batch(
     return _print(bench_batch(quick, theorems, kills, policy, 0, workers), out, json)
 
 
-def _model(
-    *, quick: Quick = False, checkpoint: Path | None = None, out: Out = None, json: Json = False
-) -> int:
+def _model(*, quick: Quick = False, checkpoint: Path | None = None, out: Out = None, json: Json = False) -> int:
     """Language models: tactics and tokens a second of each back end, updates of weights, how far their priors are apart.
 
     Args:
@@ -230,7 +241,9 @@ def _model(
 
     if out is not None:
         check_writable(out)
-    return _print(bench_model(checkpoint_of(checkpoint, "--checkpoint") if checkpoint is not None else None, quick), out, json)
+    return _print(
+        bench_model(checkpoint_of(checkpoint, "--checkpoint") if checkpoint is not None else None, quick), out, json
+    )
 
 
 def _fleet(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
@@ -243,5 +256,11 @@ def _fleet(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
 
 
 BENCHES: dict[str, Callable[..., int]] = {
-    "lean": _lean, "audit": _audit, "search": _search, "premises": _premises, "batch": _batch, "model": _model, "fleet": _fleet,
-}  # fmt: skip
+    "lean": _lean,
+    "audit": _audit,
+    "search": _search,
+    "premises": _premises,
+    "batch": _batch,
+    "model": _model,
+    "fleet": _fleet,
+}

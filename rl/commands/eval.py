@@ -96,10 +96,18 @@ def evaluate(
         try:
             figures = asyncio.run(
                 e.evaluate(
-                    contestant, loaded, test, chosen, library_index(), ledger, range(seeds),
-                    wrap=wrap, processes=processes, progress=advance,
+                    contestant,
+                    loaded,
+                    test,
+                    chosen,
+                    library_index(),
+                    ledger,
+                    range(seeds),
+                    wrap=wrap,
+                    processes=processes,
+                    progress=advance,
                 )
-            )  # fmt: skip
+            )
         except KeyboardInterrupt:
             print("\nturnstile: stopped; the same command goes on where it was", file=sys.stderr)
             return 130
@@ -110,6 +118,8 @@ def evaluate(
         print_table(e.comparison(test, found))
         seen = c.trained_on(contestant, chosen)
         if seen:
-            print(f"turnstile: {seen} of these theorems were tried while this checkpoint's run trained", file=sys.stderr)
+            print(
+                f"turnstile: {seen} of these theorems were tried while this checkpoint's run trained", file=sys.stderr
+            )
         print(f"turnstile: in {ledger.path}; errors: {figures['all']['outcomes'].get('error', 0)}", file=sys.stderr)
     return 0 if figures["all"]["rate"] == 1 else 1

@@ -30,7 +30,9 @@ def report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json:
         target = out or results.with_suffix(".html")
         check_writable(target)
         if target.resolve() == results.resolve():
-            raise UserError(f"{target}: is the results themselves, and would be written over: name another page with --out")
+            raise UserError(
+                f"{target}: is the results themselves, and would be written over: name another page with --out"
+            )
         asked, rows = read_results(results)
         if not rows:
             raise UserError(f"{results}: nothing was tried yet")

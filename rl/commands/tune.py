@@ -63,9 +63,13 @@ def tune(
     if lora_rank < 0:
         raise UserError(f"--lora-rank {lora_rank}: 0 trains all weights, more is the adapters' rank")
     for name, number in (
-        ("epochs", epochs), ("batch-size", batch_size), ("micro-batch", micro_batch), ("max-length", max_length),
-        ("learning-rate", learning_rate), ("limit", limit),
-    ):  # fmt: skip
+        ("epochs", epochs),
+        ("batch-size", batch_size),
+        ("micro-batch", micro_batch),
+        ("max-length", max_length),
+        ("learning-rate", learning_rate),
+        ("limit", limit),
+    ):
         if number is not None and not 0 < number < inf:
             raise UserError(f"--{name} {number}: must be positive")
     config = TuneConfig(
@@ -92,5 +96,7 @@ def tune(
         if json:
             answer({"model": model, "out": str(out), "config": asdict(config), **metrics})
         else:
-            say(f"loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f} in {metrics['seconds']:.0f} s; written to {out}")
+            say(
+                f"loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f} in {metrics['seconds']:.0f} s; written to {out}"
+            )
     return 0

@@ -145,7 +145,12 @@ def batch_order(rows: Sequence[Row], batch_tokens: int, rng: random.Random) -> l
 
 
 def collate(
-    prompter: Prompter, rows: Sequence[Row], rename_share: float, rng: random.Random, device: torch.device, fresh_share: float = 0.0
+    prompter: Prompter,
+    rows: Sequence[Row],
+    rename_share: float,
+    rng: random.Random,
+    device: torch.device,
+    fresh_share: float = 0.0,
 ) -> Batch:
     """Tensors of some rows; each row's hypotheses get fresh names with probability `rename_share`, and the library's names made-up
     words, others each time, with probability `fresh_share`."""

@@ -62,7 +62,12 @@ class Tuner:
     """Owns the model being trained."""
 
     def __init__(
-        self, folder: str | Path, config: TuneConfig | None = None, *, template: str | None = None, device: str | None = None
+        self,
+        folder: str | Path,
+        config: TuneConfig | None = None,
+        *,
+        template: str | None = None,
+        device: str | None = None,
     ) -> None:
         """`device`: None leaves it to accelerate. Raises UserError for what cannot be loaded or asked."""
         from accelerate import Accelerator
@@ -241,7 +246,9 @@ class Tuner:
         """The weights that `save` wrote to a folder, named as `weights` names them. For one process of a sharded model."""
         from safetensors.torch import load_file
 
-        return self._with_tied({k: w for p in sorted(Path(folder).glob("*.safetensors")) for k, w in load_file(p).items()})
+        return self._with_tied(
+            {k: w for p in sorted(Path(folder).glob("*.safetensors")) for k, w in load_file(p).items()}
+        )
 
     def _with_tied(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {**state, **{name: state[kept] for name, kept in self.tied.items() if kept in state}}
@@ -279,4 +286,3 @@ def _with_adapters(model: Any, config: TuneConfig, seq2seq: bool) -> Any:
     if config.gradient_checkpointing:
         adapted.enable_input_require_grads()
     return adapted
-

@@ -35,12 +35,14 @@ def _lines(path: Path, text: str) -> list[PolicyExample]:
             row = json.loads(line)
             goal, tactic = row["goal"], row["tactic"]
             premises, weight = tuple(row.get("premises", ())), float(row.get("weight", 1.0))
-            if not (isinstance(goal, str) and isinstance(tactic, str) and goal.strip() and tactic.strip() and weight > 0):
+            if not (
+                isinstance(goal, str) and isinstance(tactic, str) and goal.strip() and tactic.strip() and weight > 0
+            ):
                 raise ValueError("`goal` and `tactic` must be texts that are not empty, `weight` positive")
             if not all(isinstance(p, str) for p in premises):
                 raise ValueError("`premises` must be names")
         except KeyError as e:
-            raise UserError(f"{path}:{number}: {e} is missing; a line is {{\"goal\": …, \"tactic\": …}}") from None
+            raise UserError(f'{path}:{number}: {e} is missing; a line is {{"goal": …, "tactic": …}}') from None
         except (ValueError, TypeError, AttributeError) as e:
             raise UserError(f"{path}:{number}: {e}") from None
         pairs.append(PolicyExample(goal, tactic, premises, weight))
@@ -57,4 +59,6 @@ def _benchmark(path: Path, text: str) -> list[PolicyExample]:
             if step["state_before"] != "no goals"
         ]
     except (ValueError, KeyError, TypeError) as e:
-        raise UserError(f"{path}: not a split of LeanDojo's benchmark ({type(e).__name__}: {e}); pairs go in .jsonl") from None
+        raise UserError(
+            f"{path}: not a split of LeanDojo's benchmark ({type(e).__name__}: {e}); pairs go in .jsonl"
+        ) from None

@@ -26,10 +26,16 @@ class Pretrained:
         c, s = config.learn, config.serve
         first = str(folder) == s.start
         settings = TuneConfig(
-            learning_rate=c.learning_rate, epochs=c.max_epochs or EPOCHS, lora_rank=s.lora_rank if s.train == "lora" else 0, dtype=c.dtype,
-            gradient_checkpointing=s.gradient_checkpointing, clip_norm=c.clip_norm, max_length=s.max_model_len or 2048,
-            shard=c.shard, seed=config.seed,
-        )  # fmt: skip
+            learning_rate=c.learning_rate,
+            epochs=c.max_epochs or EPOCHS,
+            lora_rank=s.lora_rank if s.train == "lora" else 0,
+            dtype=c.dtype,
+            gradient_checkpointing=s.gradient_checkpointing,
+            clip_norm=c.clip_norm,
+            max_length=s.max_model_len or 2048,
+            shard=c.shard,
+            seed=config.seed,
+        )
         self.tuner = Tuner(folder, settings, template=(s.template or None) if first else None, device=device)
 
     def train(self, policy: Sequence[PolicyExample], seconds: float) -> dict[str, float]:

@@ -22,7 +22,9 @@ def shard(model: Any, device: torch.device, frozen: torch.dtype, compute: torch.
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     if not dist.is_initialized() or dist.get_world_size() < 2:
-        raise UserError("shard splits the model over several processes: `accelerate launch --num_processes 8 -m prover.cli tune …`")
+        raise UserError(
+            "shard splits the model over several processes: `accelerate launch --num_processes 8 -m prover.cli tune …`"
+        )
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32) if compute != torch.float32 else None
     how = {"mesh": mesh, **({"mp_policy": policy} if policy else {})}
@@ -38,7 +40,9 @@ def whole_weights(model: Any) -> dict[str, Tensor]:
     """The whole state_dict on the CPU in the first process, with adapters merged; {} in the others. All must call it."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-    state: dict[str, Any] = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    state: dict[str, Any] = get_model_state_dict(
+        model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
     return merged(model, state) if state and hasattr(model, "peft_config") else state
 
 

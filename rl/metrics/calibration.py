@@ -79,9 +79,7 @@ def error_by_steps(found: Sequence[Prediction], discount: float = DISCOUNT) -> l
         if steps is not None:
             predicted = math.log(max(value, 1e-6)) / math.log(discount)
             rows.setdefault(min(steps, STEPS_SHOWN), []).append(predicted - min(steps, N_BINS))
-    return [
-        StepsError(k, len(r), sum(r) / len(r), sum(abs(e) for e in r) / len(r)) for k, r in sorted(rows.items())
-    ]
+    return [StepsError(k, len(r), sum(r) / len(r), sum(abs(e) for e in r) / len(r)) for k, r in sorted(rows.items())]
 
 
 def metrics(found: Sequence[Prediction], discount: float = DISCOUNT) -> dict[str, float]:

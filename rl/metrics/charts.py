@@ -31,10 +31,12 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Proofs refused by the audit", ("audit/rejected", "audit/errors")),
     ("Versions behind", ("staleness/",)),
     ("Use of time", ("lean/utilisation", "model/utilisation", "search/own_share", "search/idle_share", "system/share")),
-    ("Speed: Lean steps, model tokens, learner tokens a second",
-     ("lean/steps_per_second", "model/tokens_per_second", "learner/tokens_per_second")),
+    (
+        "Speed: Lean steps, model tokens, learner tokens a second",
+        ("lean/steps_per_second", "model/tokens_per_second", "learner/tokens_per_second"),
+    ),
     ("Queues", ("queue/",)),
-)  # fmt: skip
+)
 """Charts over rounds: title, and the metrics drawn (a name, or all that begin with a path that ends in a slash)."""
 
 
@@ -51,9 +53,12 @@ def over_rounds(figures: Mapping[int, Mapping[str, float]]) -> list[tuple[str, g
             for i, name in enumerate(drawn):
                 points = [(r, f[name]) for r, f in figures.items() if name in f]
                 figure.add_scatter(
-                    x=[r for r, _ in points], y=[y for _, y in points], name=_label(name), mode="lines+markers",
+                    x=[r for r, _ in points],
+                    y=[y for _, y in points],
+                    name=_label(name),
+                    mode="lines+markers",
                     line={"color": _INK[i % len(_INK)]},
-                )  # fmt: skip
+                )
         if figure.data:
             whole = {"tickmode": "array", "tickvals": list(figures)} if len(figures) <= 8 else {"tickformat": "d"}
             out.append((title, _laid_out(figure, "round").update_xaxes(whole)))
@@ -65,10 +70,13 @@ def _solved(figures: Mapping[int, Mapping[str, float]], series: Sequence[str]) -
     for i, name in enumerate(series):
         rows = [(r, f) for r, f in figures.items() if all(f"{name}/{x}" in f for x in ("rate", "low", "high"))]
         figure.add_scatter(
-            x=[r for r, _ in rows], y=[100 * f[f"{name}/rate"] for _, f in rows], mode="lines+markers",
-            name=_label(name.split("/")[1]), line={"color": _INK[i % len(_INK)]},
+            x=[r for r, _ in rows],
+            y=[100 * f[f"{name}/rate"] for _, f in rows],
+            mode="lines+markers",
+            name=_label(name.split("/")[1]),
+            line={"color": _INK[i % len(_INK)]},
             error_y=_bars([(f[f"{name}/rate"], f[f"{name}/low"], f[f"{name}/high"]) for _, f in rows]),
-        )  # fmt: skip
+        )
     return figure
 
 
@@ -84,9 +92,13 @@ def by_calls(phases: Mapping[str, Sequence[Attempt]], calls: int, results: Seque
         by_label[label] = [(int(b), (c["rate"], c["low"], c["high"])) for b, c in r["all"]["curve"].items()]
     for i, (label, points) in enumerate(by_label.items()):
         figure.add_scatter(
-            x=[b for b, _ in points], y=[100 * p[0] for _, p in points], name=_label(label), mode="lines+markers",
-            line={"color": _INK[i % len(_INK)]}, error_y=_bars([p for _, p in points]),
-        )  # fmt: skip
+            x=[b for b, _ in points],
+            y=[100 * p[0] for _, p in points],
+            name=_label(label),
+            mode="lines+markers",
+            line={"color": _INK[i % len(_INK)]},
+            error_y=_bars([p for _, p in points]),
+        )
     figure = _laid_out(figure, "Lean calls a theorem", "solved, %")
     # On a narrow screen the legend has a line for each curve.
     height = HEIGHT + 20 * len(by_label)
@@ -99,10 +111,14 @@ def reliability(found: Sequence[calibration.Prediction]) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": "#bbb", "dash": "dot"}, showlegend=False)
     figure.add_scatter(
-        x=[b.predicted for b in bins], y=[b.observed for b in bins], mode="markers+lines", showlegend=False,
+        x=[b.predicted for b in bins],
+        y=[b.observed for b in bins],
+        mode="markers+lines",
+        showlegend=False,
         marker={"size": [6 + min(b.count, 400) ** 0.5 for b in bins], "color": _INK[0]},
-        text=[f"{b.count} goals" for b in bins], hoverinfo="x+y+text",
-    )  # fmt: skip
+        text=[f"{b.count} goals" for b in bins],
+        hoverinfo="x+y+text",
+    )
     return _laid_out(figure, "value predicted", "value observed")
 
 
@@ -120,26 +136,34 @@ def steps_error(found: Sequence[calibration.Prediction]) -> go.Figure:
 def to_html(figure: go.Figure, number: int) -> str:
     """A piece of a page; figure 0 brings plotly.js with it. The box has a height of its own, or a responsive chart has none."""
     chart = figure.to_html(
-        include_plotlyjs=number == 0, full_html=False, config={"responsive": True, "displayModeBar": False},
+        include_plotlyjs=number == 0,
+        full_html=False,
+        config={"responsive": True, "displayModeBar": False},
         div_id=f"chart-{number}",
-    )  # fmt: skip
+    )
     return f"<div style='height:{figure.layout.height or HEIGHT}px'>{chart}</div>"  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _bars(points: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
     """Error bars, in percent, of (rate, low, high)."""
     return {
-        "type": "data", "symmetric": False, "thickness": 1,
+        "type": "data",
+        "symmetric": False,
+        "thickness": 1,
         "array": [100 * (high - rate) for rate, _, high in points],
         "arrayminus": [100 * (rate - low) for rate, low, _ in points],
-    }  # fmt: skip
+    }
 
 
 def _laid_out(figure: go.Figure, x: str, y: str = "") -> go.Figure:
     return figure.update_layout(
-        margin={"t": 10, "l": 45, "r": 10, "b": 40}, template="plotly_white", height=HEIGHT, xaxis={"title": x},
-        yaxis={"title": y, "rangemode": "tozero"}, legend={"orientation": "h", "y": -0.25},
-    )  # fmt: skip
+        margin={"t": 10, "l": 45, "r": 10, "b": 40},
+        template="plotly_white",
+        height=HEIGHT,
+        xaxis={"title": x},
+        yaxis={"title": y, "rangemode": "tozero"},
+        legend={"orientation": "h", "y": -0.25},
+    )
 
 
 def _label(text: str) -> str:

@@ -109,7 +109,9 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
-def pass_rates(counts: Sequence[tuple[int, int]], split: str, ks: Sequence[int] = (1, 2, 4, 8, 16, 32)) -> dict[str, float]:
+def pass_rates(
+    counts: Sequence[tuple[int, int]], split: str, ks: Sequence[int] = (1, 2, 4, 8, 16, 32)
+) -> dict[str, float]:
     """`pass_at_k/...` from (samples, correct) of each theorem, for each k that every theorem has enough samples for."""
     least = min((n for n, _ in counts), default=0)
     return {

@@ -32,7 +32,10 @@ def summarise(attempts: Iterable[Attempt], limit: int, total: int) -> dict[str, 
 def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> tuple[int, int, float]:
     """Theorems that only `first` solved within `calls` Lean calls, those that only `second` did, and the two-sided sign test's p for
     so uneven a split of the theorems on which they differ (McNemar's test, exact)."""
-    a, b = ({x.theorem.name for x in xs if x.outcome == "proved" and (x.calls_to_solve or 0) <= calls} for xs in (first, second))
+    a, b = (
+        {x.theorem.name for x in xs if x.outcome == "proved" and (x.calls_to_solve or 0) <= calls}
+        for xs in (first, second)
+    )
     only_a, only_b = len(a - b), len(b - a)
     n = only_a + only_b
     p = 2 * sum(comb(n, i) for i in range(min(only_a, only_b) + 1)) / 2**n

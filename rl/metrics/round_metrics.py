@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rl.actors.fleet import Fleet
 
 
-
 class RoundWatch:
     """Made when a round begins; `end` measures and remembers."""
 

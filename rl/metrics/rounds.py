@@ -70,10 +70,15 @@ def history(found: Mapping[int, Mapping[str, float]]) -> list[RoundFigures]:
         rewards = {n.removeprefix("reward/"): v for n, v in f.items() if n.startswith("reward/")}
         out.append(
             RoundFigures(
-                r, round(f.get(f"solve/{split}/all/rate", 0.0) * of), round(of), round(rejected), round(judged),
-                f.get("model/entropy"), {n: v for n, v in rewards.items() if n not in VERIFIED_REWARDS},
+                r,
+                round(f.get(f"solve/{split}/all/rate", 0.0) * of),
+                round(of),
+                round(rejected),
+                round(judged),
+                f.get("model/entropy"),
+                {n: v for n, v in rewards.items() if n not in VERIFIED_REWARDS},
             )
-        )  # fmt: skip
+        )
     return out
 
 

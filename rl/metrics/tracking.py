@@ -69,9 +69,14 @@ class Tracker:
 
         def start(id: str) -> Any:
             return wandb.init(
-                project="turnstile", name=name, dir=str(folder), config=config, resume="allow", id=id,
+                project="turnstile",
+                name=name,
+                dir=str(folder),
+                config=config,
+                resume="allow",
+                id=id,
                 settings=wandb.Settings(console="off", x_disable_meta=True, silent=True),
-            )  # fmt: skip
+            )
 
         try:
             self._wandb = start(_run_id(folder))

@@ -6,7 +6,14 @@ import pytest
 
 from rl.bench.audit import ATTACKS, HONEST, bench_audit, expected, file, rows, scripts
 
-RATES = ("scripts_per_s", "library_per_s", "rows_own_context_per_s", "rows_one_context_per_s", "files_per_s", "file_verdicts_per_s")
+RATES = (
+    "scripts_per_s",
+    "library_per_s",
+    "rows_own_context_per_s",
+    "rows_one_context_per_s",
+    "files_per_s",
+    "file_verdicts_per_s",
+)
 
 
 @pytest.mark.lean
@@ -18,7 +25,12 @@ def test_quick_figures() -> None:
     assert figures["honest_refused"] == 0 and figures["honest"] == len(HONEST), figures["refused"]
     assert figures["files"] == 5 and figures["file_verdicts_per_s"] >= figures["files_per_s"]
     assert figures["checker_mb_first"] > 0 and figures["checker_mb_last"] > 0
-    assert figures["expected"].keys() == {"fresh_judge_s_median", "attacks_accepted", "honest_refused", "checker_growth"}
+    assert figures["expected"].keys() == {
+        "fresh_judge_s_median",
+        "attacks_accepted",
+        "honest_refused",
+        "checker_growth",
+    }
 
 
 def test_scripts_differ_and_follow_their_statements() -> None:

@@ -8,9 +8,14 @@ from rl.bench.model import expectations
 def figures(rate: float, update: float, difference: float, compared: int) -> dict:
     near = {"prior_difference": 1e-5, "compared": 40}
     vllm = {
-        "batch": {"32": {"tactics_per_s": rate}}, "update_s": update, "prior_difference": difference, "compared": compared,
-        "prior_difference_after_update": 1e-5, "compared_after_update": 40, "value_difference": 1e-6,
-    }  # fmt: skip
+        "batch": {"32": {"tactics_per_s": rate}},
+        "update_s": update,
+        "prior_difference": difference,
+        "compared": compared,
+        "prior_difference_after_update": 1e-5,
+        "compared_after_update": 40,
+        "value_difference": 1e-6,
+    }
     return {"generate": {"batch": {"32": {"tactics_per_s": 100.0}}, **near}, "vllm": vllm}
 
 

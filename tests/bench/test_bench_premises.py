@@ -61,9 +61,14 @@ def test_variants_follow_what_there_is():
     plain, full = variants(False, False), variants(True, True)
     assert not any(v.model or v.trained for v in plain)
     assert {v.name for v in full} - {v.name for v in plain} == {
-        "explorer, dense trained", "explorer, hybrid trained", "trained, no premises", "trained, hybrid",
-        "trained, no premises, fresh names", "trained, hybrid, fresh names", "trained, symbols",
-    }  # fmt: skip
+        "explorer, dense trained",
+        "explorer, hybrid trained",
+        "trained, no premises",
+        "trained, hybrid",
+        "trained, no premises, fresh names",
+        "trained, hybrid, fresh names",
+        "trained, symbols",
+    }
 
 
 def test_a_variant_that_asks_lean_is_one_more():
@@ -94,9 +99,12 @@ def test_what_fresh_names_lose_of_the_gain():
         return {"64": {"solved": n, "total": 100, "low": 0.0, "high": 1.0}}
 
     curves = {
-        "explorer, symbols": curve(30), "trained, no premises": curve(20), "trained, hybrid": curve(40),
-        "trained, no premises, fresh names": curve(18), "trained, hybrid, fresh names": curve(33),
-    }  # fmt: skip
+        "explorer, symbols": curve(30),
+        "trained, no premises": curve(20),
+        "trained, hybrid": curve(40),
+        "trained, no premises, fresh names": curve(18),
+        "trained, hybrid, fresh names": curve(33),
+    }
     assert gains(curves) == {"64": {"true_names": 0.2, "fresh_names": 0.15, "lost": 0.25, "times": 2.0}}
     assert gains({**curves, "trained, hybrid": curve(20)})["64"]["lost"] is None
     assert gains({**curves, "trained, symbols": curve(50)}) == gains(curves), "under fresh names there is no such one"
@@ -116,10 +124,18 @@ def test_the_newest_retriever_of_a_run_is_found(tmp_path):
 
 
 def test_recall_counts_what_terms_use_without_plumbing():
-    info = ModuleInfo((), tuple(
-        Premise(n, "A", "Eq", ("", ""), 0, True, cs)
-        for n, cs in (("A.map", ("List.map",)), ("A.len", ("List.length",)), ("logic", ("Eq",)), ("Lean.Omega.x", ("Nat",)))
-    ))  # fmt: skip
+    info = ModuleInfo(
+        (),
+        tuple(
+            Premise(n, "A", "Eq", ("", ""), 0, True, cs)
+            for n, cs in (
+                ("A.map", ("List.map",)),
+                ("A.len", ("List.length",)),
+                ("logic", ("Eq",)),
+                ("Lean.Omega.x", ("Nat",)),
+            )
+        ),
+    )
     theorem = Theorem("t", "(p : Prop) (h : p) : p")
     found = [(theorem, "simp [A.map]", ["A.map", "A.len", "logic", "Lean.Omega.x", "gone"])]
     wanted = wanted_premises(LibraryIndex("test", {"A": info}), found, None)
@@ -127,9 +143,10 @@ def test_recall_counts_what_terms_use_without_plumbing():
 
 
 def test_recall_is_the_share_of_premises_among_the_best():
-    index = LibraryIndex("test", {"A": ModuleInfo((), tuple(
-        Premise(f"A.{c}", "A", "Eq", ("", ""), 0, True, (f"f.{c}",)) for c in "xyz"
-    ))})  # fmt: skip
+    index = LibraryIndex(
+        "test",
+        {"A": ModuleInfo((), tuple(Premise(f"A.{c}", "A", "Eq", ("", ""), 0, True, (f"f.{c}",)) for c in "xyz"))},
+    )
     theorem = Theorem("t", "(p : Prop) (h : p) : p", imports=("A",))
     best, ms = rank_premises(index, None, {"t": ("f.x", "f.z")}, [theorem])
     assert set(best) == set(ms) == {"symbols", "bm25", "symbols+bm25", "dense untrained", "hybrid untrained"}
@@ -144,12 +161,17 @@ def test_training_is_compared_theorem_by_theorem():
         return [Result(Theorem(n, ": True"), variant, c, c, "trivial", [], "proved") for n, c in calls.items()]
 
     results = [
-        *solved("explorer, hybrid untrained", a=3, b=70), *solved("explorer, hybrid trained", a=3, b=5, c=9),
-        *solved("trained, hybrid", b=1), *solved("trained, no premises", a=2), *solved("explorer, no premises"),
-    ]  # fmt: skip
+        *solved("explorer, hybrid untrained", a=3, b=70),
+        *solved("explorer, hybrid trained", a=3, b=5, c=9),
+        *solved("trained, hybrid", b=1),
+        *solved("trained, no premises", a=2),
+        *solved("explorer, no premises"),
+    ]
     found = compared(variants(True, True), results, {"a", "b", "c", "d"}, (64,))
     row = found["explorer, hybrid trained against explorer, hybrid untrained"]["64"]
-    assert (row["only_trained"], row["only_untrained"], row["difference"]) == (2, 0, 0.5) and -0.2 < row["low"] < 0.5 < row["high"]
+    assert (row["only_trained"], row["only_untrained"], row["difference"]) == (2, 0, 0.5) and -0.2 < row[
+        "low"
+    ] < 0.5 < row["high"]
     assert found["trained, hybrid against explorer, hybrid trained"]["64"]["difference"] == -0.5
     assert found["trained, no premises against explorer, no premises"]["64"]["only_trained"] == 1
     assert len(found) == 5

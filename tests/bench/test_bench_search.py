@@ -94,17 +94,27 @@ def test_totals_are_what_the_lines_say() -> None:
         return Line(theorem, search, seed, "", "proved" if at else "budget", at or 100, at)
 
     lines = [
-        line("a", "puct", 0, 10), line("a", "puct", 1, 60), line("b", "puct", 0, None), line("b", "puct", 1, 5),
-        line("a", "best_first", 0, 40), line("a", "best_first", 1, 40),
-        line("b", "best_first", 0, None), line("b", "best_first", 1, None),
-    ]  # fmt: skip
+        line("a", "puct", 0, 10),
+        line("a", "puct", 1, 60),
+        line("b", "puct", 0, None),
+        line("b", "puct", 1, 5),
+        line("a", "best_first", 0, 40),
+        line("a", "best_first", 1, 40),
+        line("b", "best_first", 0, None),
+        line("b", "best_first", 1, None),
+    ]
     figures = curves(lines, (16, 100))
     assert figures["total"] == 4
     puct = figures["solved"]["puct"]
     assert [puct["16"]["solved"], puct["100"]["solved"]] == [2, 3]
     assert puct["16"]["low"] < 0.5 < puct["16"]["high"]
-    assert figures["calls_per_solved"]["puct"] == {"16": (10 + 16 + 16 + 5) / 2, "100": round((10 + 60 + 100 + 5) / 3, 1)}
-    assert figures["solved"]["best_first"]["16"]["solved"] == 0 and figures["calls_per_solved"]["best_first"]["16"] is None
+    assert figures["calls_per_solved"]["puct"] == {
+        "16": (10 + 16 + 16 + 5) / 2,
+        "100": round((10 + 60 + 100 + 5) / 3, 1),
+    }
+    assert (
+        figures["solved"]["best_first"]["16"]["solved"] == 0 and figures["calls_per_solved"]["best_first"]["16"] is None
+    )
     assert figures["against"]["puct"]["100"]["difference"] == 0.25
     assert table(figures).count("\n") == 3 and "| puct | 50.0 [" in table(figures)
 
@@ -112,8 +122,12 @@ def test_totals_are_what_the_lines_say() -> None:
 def test_searches_by_what_people_type() -> None:
     v = variant("puct_size:c_init=0.5:combine=sum:suggestions=8", BASE)
     assert (v.value, v.config.selection, v.config.c_init, v.config.combine, v.config.suggestions) == (
-        "size", "puct", 0.5, "sum", 8,
-    )  # fmt: skip
+        "size",
+        "puct",
+        0.5,
+        "sum",
+        8,
+    )
     assert variant("best_first", BASE).value == "none" and variant("puct_value", BASE).value == "model"
     for wrong in ("pct", "puct:c=1", "puct:c_init=x", "puct:discount=2", "puct:combine=median", "puct:temperature=0"):
         with pytest.raises(UserError, match="--searches"):
@@ -193,7 +207,11 @@ def test_how_busy_lean_is(tmp_path: Path) -> None:
     ],
 )
 def test_bad_options_are_named(
-    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "model.safetensors").write_bytes(b"")

@@ -48,9 +48,12 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     def open_page(file: Path, size: dict[str, int] = DESK, dark: bool = False) -> Any:
         phone = size["width"] < 500
         context = browser().new_context(
-            viewport=size, device_scale_factor=2 if phone else 1, has_touch=phone, is_mobile=phone,
+            viewport=size,
+            device_scale_factor=2 if phone else 1,
+            has_touch=phone,
+            is_mobile=phone,
             color_scheme="dark" if dark else "light",
-        )  # fmt: skip
+        )
         page = context.new_page()
         page.on("pageerror", lambda e: problems.append(f"error: {e}"))
         page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)

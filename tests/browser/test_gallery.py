@@ -17,7 +17,11 @@ from tests.browser.conftest import PHONE, fits
 HOSTILE = "</script><img src=x onerror=alert(1)> ⊢ a < b & c"
 OUTLINE = {
     "goals": [
-        ["n m : Nat\n⊢ n + m = m + n ∧ True", "solved", [["constructor", "solved", "", [1, 2]], ["rfl", "error", HOSTILE, []]]],
+        [
+            "n m : Nat\n⊢ n + m = m + n ∧ True",
+            "solved",
+            [["constructor", "solved", "", [1, 2]], ["rfl", "error", HOSTILE, []]],
+        ],
         ["n m : Nat\n⊢ n + m = m + n", "solved", [["omega", "solved", "", []]]],
         ["⊢ True", "solved", [["trivial", "solved", "", []], ["intro h", "open", "", [-1]]]],
     ],
@@ -28,20 +32,44 @@ OUTLINE = {
 def row(number: int, outcome: str, **more: Any) -> dict[str, Any]:
     proof = "intro h\nexact ⟨h.2, h.1⟩" if outcome in ("proved", "rejected", "disproved") else ""
     return {
-        "key": f"{number} t{number}", "try": 0, "name": f"List.some_theorem_with_a_long_name_{number}", "line": None,
-        "outcome": outcome, "proof": proof, "reason": "", "lean_calls": 3 + number % 60, "seconds": 0.4,
-        "prover": "portfolio", "remarks": [], "goal": f"p q : Prop\nh : p ∧ q\n⊢ q ∧ p ∨ {number} = 0",
-        "area": f"library:Init.Data.Area{number % 3}", "outline": OUTLINE, **more,
-    }  # fmt: skip
+        "key": f"{number} t{number}",
+        "try": 0,
+        "name": f"List.some_theorem_with_a_long_name_{number}",
+        "line": None,
+        "outcome": outcome,
+        "proof": proof,
+        "reason": "",
+        "lean_calls": 3 + number % 60,
+        "seconds": 0.4,
+        "prover": "portfolio",
+        "remarks": [],
+        "goal": f"p q : Prop\nh : p ∧ q\n⊢ q ∧ p ∨ {number} = 0",
+        "area": f"library:Init.Data.Area{number % 3}",
+        "outline": OUTLINE,
+        **more,
+    }
 
 
 def results(folder: Path, count: int = 24) -> Path:
     outcomes = ("proved", "exhausted", "budget", "proved", "rejected")
     rows = [row(i, outcomes[i % 5]) for i in range(count)]
-    odd = {"kind": "vacuous", "detail": "omega", "script": "", "text": "vacuous: its hypotheses contradict each other (`omega`)"}
+    odd = {
+        "kind": "vacuous",
+        "detail": "omega",
+        "script": "",
+        "text": "vacuous: its hypotheses contradict each other (`omega`)",
+    }
     rows[0]["remarks"] = [odd]
-    rows.append(row(9001, "disproved", remarks=[{"kind": "false", "detail": "", "script": "", "text": "false: its negation is proved"}]))
-    rows.append(row(9002, "proved", name=HOSTILE, goal=HOSTILE, proof=f"exact \"{HOSTILE}\"", area="hostile's.lean", line=7))
+    rows.append(
+        row(
+            9001,
+            "disproved",
+            remarks=[{"kind": "false", "detail": "", "script": "", "text": "false: its negation is proved"}],
+        )
+    )
+    rows.append(
+        row(9002, "proved", name=HOSTILE, goal=HOSTILE, proof=f'exact "{HOSTILE}"', area="hostile's.lean", line=7)
+    )
     rows.append(row(9003, "exhausted", goal="⊢ " + "f (g x) + " * 60 + "0 = 1", reason="x" * 300))
     head = {"turnstile_results": 2, "input": "0", "policy": "portfolio", "budget": 64, "seed": 0}
     path = folder / "results.jsonl"
@@ -109,7 +137,9 @@ def test_readable_on_a_phone(dark: bool, opened: Callable[..., Any], tmp_path: P
     assert fits(page)
     left, right = page.locator("#solved").bounding_box(), page.locator("#other").bounding_box()
     assert left["y"] + left["height"] <= right["y"]
-    sizes = page.evaluate("[...document.querySelectorAll('.card *')].map(e => parseFloat(getComputedStyle(e).fontSize))")
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.card *')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+    )
     assert min(sizes) >= 11
     page.locator("#other .card").last.scroll_into_view_if_needed()
     assert fits(page)

@@ -54,9 +54,17 @@ def test_on_a_phone(opened: Callable[..., Any], tmp_path: Path) -> None:
 def test_prove_writes_a_tree(opened: Callable[..., Any], turnstile: Callable, tmp_path: Path) -> None:
     out = tmp_path / "out.html"
     done = turnstile(
-        "prove", "--statement", "(p q : Prop) (h : p ∧ q) : q ∧ p", "--tree", out, "--json", "--workers", 1,
-        "--results", tmp_path / "results.jsonl",
-    )  # fmt: skip
+        "prove",
+        "--statement",
+        "(p q : Prop) (h : p ∧ q) : q ∧ p",
+        "--tree",
+        out,
+        "--json",
+        "--workers",
+        1,
+        "--results",
+        tmp_path / "results.jsonl",
+    )
     assert done.code == 0
     page = opened(out)
     page.wait_for_selector("#chart .slice")

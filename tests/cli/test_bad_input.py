@@ -77,13 +77,29 @@ CASES: list[tuple[str, list[str], str]] = [
     ("no file of that kind", ["prove", "nowhere"], "nowhere: no such file"),
     ("a folder", ["prove", "run"], "run: is a folder without a lakefile"),
     ("a project without sorries", ["prove", "lake"], "lake: no .lean file of this project has a `sorry`"),
-    ("a project out of the embedded Lean's reach", ["prove", "faraway"], "faraway/A.lean:1: imports Mathlib, Own.B: not of this project"),
+    (
+        "a project out of the embedded Lean's reach",
+        ["prove", "faraway"],
+        "faraway/A.lean:1: imports Mathlib, Own.B: not of this project",
+    ),
     ("imports in a circle", ["prove", "circle"], "circle/Own/A.lean:1: imports go in a circle: Own.B → Own.A → Own.B"),
-    ("an import that the project lacks", ["prove", "circle/Own/C.lean"], "Own/C.lean:2: imports Own.None: circle has no file"),
+    (
+        "an import that the project lacks",
+        ["prove", "circle/Own/C.lean"],
+        "Own/C.lean:2: imports Own.None: circle has no file",
+    ),
     ("a lakefile that is no TOML", ["prove", "badlake"], "badlake/lakefile.toml: cannot be read as a lakefile"),
     ("a benchmark without its repository", ["prove", "dojo.json"], "with --sources FOLDER"),
-    ("a benchmark of another repository", ["prove", "dojo.json", "--sources", "lake"], "lake: has no file M/Basic.lean"),
-    ("a benchmark of another commit", ["prove", "dojo.json", "--sources", "repo"], "repo/M/Basic.lean: has no theorem a"),
+    (
+        "a benchmark of another repository",
+        ["prove", "dojo.json", "--sources", "lake"],
+        "lake: has no file M/Basic.lean",
+    ),
+    (
+        "a benchmark of another commit",
+        ["prove", "dojo.json", "--sources", "repo"],
+        "repo/M/Basic.lean: has no theorem a",
+    ),
     ("a benchmark that leaves its repository", ["prove", "out.json", "--sources", "lake"], "has no file ../good.lean"),
     ("no benchmark", ["prove", "nodojo.json", "--sources", "lake"], "nodojo.json: not a LeanDojo Benchmark file"),
     ("a project against none", ["verify", "lake", "--against", "run"], "run: is no Lake project"),
@@ -91,7 +107,11 @@ CASES: list[tuple[str, list[str], str]] = [
     ("a project into a file", ["prove", "faraway", "--out", "text.txt"], "text.txt: is a file"),
     ("a project on Ray", ["prove", "faraway", "--ray", "local"], "not for .lean files"),
     ("a file on Ray", ["prove", "good.lean", "--ray", "local"], "--ray is not for .lean files"),
-    ("notes for what is no file", ["prove", "--statement", ": 1 = 1", "--mark-failed"], "--mark-failed is for .lean files"),
+    (
+        "notes for what is no file",
+        ["prove", "--statement", ": 1 = 1", "--mark-failed"],
+        "--mark-failed is for .lean files",
+    ),
     ("a total for a file", ["prove", "good.lean", "--total-budget", "9"], "--total-budget is not for .lean files"),
     ("no total", ["prove", "--statement", ": 1 = 1", "--total-budget", "0"], "--total-budget 0"),
     ("report on nothing", ["report", "nowhere"], "nowhere"),
@@ -129,13 +149,25 @@ CASES: list[tuple[str, list[str], str]] = [
     ("set that is no TOML", ["sets", "broken.toml"], "broken.toml: not TOML"),
     ("set with an unknown field", ["sets", "field.toml"], "`size` is no field of a set"),
     ("set without its files", ["sets", "missing.toml"], "no.lean is neither in"),
-    ("out over the input", ["prove", "noproof.jsonl", "--out", "noproof.jsonl"], "--out noproof.jsonl: is the input, too"),
+    (
+        "out over the input",
+        ["prove", "noproof.jsonl", "--out", "noproof.jsonl"],
+        "--out noproof.jsonl: is the input, too",
+    ),
     ("a page over the input", ["prove", "good.lean", "--tree", "run/../good.lean"], "good.lean: is the input, too"),
-    ("results where the output goes", ["prove", "good.lean", "--out", "x", "--results", "x"], "--results x: is --out, too"),
+    (
+        "results where the output goes",
+        ["prove", "good.lean", "--out", "x", "--results", "x"],
+        "--results x: is --out, too",
+    ),
     ("imports for a file", ["prove", "good.lean", "--imports", "Std"], "write `import Std` at the top of good.lean"),
     ("a name for a file", ["prove", "good.lean", "--name", "b"], "--name goes with --statement"),
     ("no cluster's address", ["prove", "noproof.jsonl", "--ray", "here"], "--ray here: no address; say auto, local"),
-    ("a cluster that is not there", ["prove", "noproof.jsonl", "--ray", "127.0.0.1:9"], "--ray 127.0.0.1:9: no cluster answers"),
+    (
+        "a cluster that is not there",
+        ["prove", "noproof.jsonl", "--ray", "127.0.0.1:9"],
+        "--ray 127.0.0.1:9: no cluster answers",
+    ),
     ("jsonl without lines", ["prove", "empty.jsonl"], "empty.jsonl: has no theorems"),
     ("jsonl that is no JSON", ["prove", "broken.jsonl"], "broken.jsonl:2: not JSON"),
     ("jsonl of lists", ["prove", "list.jsonl"], "list.jsonl:1: a JSON object is expected, not list"),
@@ -149,7 +181,11 @@ CASES: list[tuple[str, list[str], str]] = [
     ("a project without Lean files", ["verify", "nothing"], "nothing: has no .lean file of its own"),
     ("jsonl, a name twice", ["prove", "twice.jsonl"], "twice.jsonl:2: 'a' is there already, at twice.jsonl:1"),
     ("results that are none", ["prove", "good.lean", "--resume"], "results.jsonl:1: not a results file"),
-    ("results of something else", ["prove", "good.lean", "--results", "other.jsonl", "--resume"], "or it has changed since): resume with"),
+    (
+        "results of something else",
+        ["prove", "good.lean", "--results", "other.jsonl", "--resume"],
+        "or it has changed since): resume with",
+    ),
     ("results there already", ["prove", "good.lean", "--results", "other.jsonl"], "there already"),
     ("nothing to verify", ["verify"], "nothing to verify was given"),
     ("two things to verify", ["verify", "good.lean", "--statement", ": 1 = 1", "--proof", "rfl"], "together"),
@@ -159,7 +195,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("verify lines without proof", ["verify", "--jsonl", "noproof.jsonl"], "noproof.jsonl:1: `proof` must be a text"),
     ("a folder that is no run", ["verify", "run"], "run: not a run"),
     ("a ledger that is none", ["verify", "badrun"], "not a ledger"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "args", "message"), CASES, ids=[c[0] for c in CASES])
@@ -199,9 +235,14 @@ LEAN_CASES: list[tuple[str, str, list[str], str]] = [
 @pytest.mark.lean
 @pytest.mark.parametrize(("kind", "text", "args", "message"), LEAN_CASES, ids=[c[0] for c in LEAN_CASES])
 def test_what_lean_refuses(
-    kind: str, text: str, args: list[str], message: str, turnstile: Callable, tmp_path: Path,
+    kind: str,
+    text: str,
+    args: list[str],
+    message: str,
+    turnstile: Callable,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     (tmp_path / "x.lean").write_text(text)
     monkeypatch.chdir(tmp_path)
     done = turnstile(*args)

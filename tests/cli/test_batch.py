@@ -72,7 +72,19 @@ def test_limits_besides_lean_calls(turnstile: Callable, tmp_path: Path) -> None:
     """A time limit ends what no number of Lean calls would; a limit of tokens, what a policy asks of its model."""
     open_ended = "(f : Nat → Nat) (xs : List Nat) (h : xs ≠ []) (g : ∀ n, f (f n) = n) : (xs.map f).length = f 0 + f 1"
     results = tmp_path / "results.jsonl"
-    arguments = ["prove", "--statement", open_ended, "--policy", "explorer", "--budget", "100000", "--workers", 1, "--no-look", "--json"]
+    arguments = [
+        "prove",
+        "--statement",
+        open_ended,
+        "--policy",
+        "explorer",
+        "--budget",
+        "100000",
+        "--workers",
+        1,
+        "--no-look",
+        "--json",
+    ]
     (slow,) = turnstile(*arguments, "--seconds", "4", "--results", results).document["tasks"]
     assert slow["outcome"] == "budget" and 10 < slow["lean_calls"] < 100000 and 4 <= slow["seconds"] < 60
     (few,) = turnstile(*arguments, "--tokens", "1").document["tasks"]
@@ -106,7 +118,10 @@ def test_what_is_odd_about_statements(turnstile: Callable, tmp_path: Path) -> No
     assert not {"hopeless", "wrong"} & {n for n, s in said.items() if "at once" in s}
     assert tasks["wrong"]["outcome"] == "disproved"
     # A proof of the negation is source that Lean takes as it stands.
-    assert turnstile("verify", "--statement", ": ¬ (∀ (n : Nat), (n = n + 1))", "--proof", tasks["wrong"]["proof"]).code == 0
+    assert (
+        turnstile("verify", "--statement", ": ¬ (∀ (n : Nat), (n = n + 1))", "--proof", tasks["wrong"]["proof"]).code
+        == 0
+    )
     # The page says it too.
     assert turnstile("report", results).code == 0
     page = (tmp_path / "results.html").read_text()
@@ -118,9 +133,20 @@ def test_what_is_odd_about_statements(turnstile: Callable, tmp_path: Path) -> No
 @pytest.mark.lean
 def test_a_total_budget_is_kept(turnstile: Callable, tmp_path: Path) -> None:
     document = turnstile(
-        "prove", "set:turnstile-basics", "--limit", "12", "--json", "--workers", 2, "--policy", "portfolio,explorer",
-        "--total-budget", 150, "--results", tmp_path / "results.jsonl",
-    ).document  # fmt: skip
+        "prove",
+        "set:turnstile-basics",
+        "--limit",
+        "12",
+        "--json",
+        "--workers",
+        2,
+        "--policy",
+        "portfolio,explorer",
+        "--total-budget",
+        150,
+        "--results",
+        tmp_path / "results.jsonl",
+    ).document
     assert 0 < sum(t["lean_calls"] for t in document["tasks"]) <= 150
     assert document["proved"] > 0
     tries = batch.attempts(tmp_path)
@@ -161,7 +187,10 @@ def test_a_total_goes_where_it_pays() -> None:
 def test_results_survive_a_cut_line_and_refuse_a_second_writer(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     log = Results(path, {"input": "x"}, resume=True)
-    rows = [{"key": f"{i} é", "try": 0, "outcome": "proved", "lean_calls": i, "outline": {"goals": [["big"]]}} for i in range(3)]
+    rows = [
+        {"key": f"{i} é", "try": 0, "outcome": "proved", "lean_calls": i, "outline": {"goals": [["big"]]}}
+        for i in range(3)
+    ]
     for row in rows:
         log.add(row)
     with pytest.raises(UserError, match="another turnstile"):

@@ -50,7 +50,9 @@ def theorems(n: int) -> list[Theorem]:
     return [Theorem(f"t{i}", ": True") for i in range(n)]
 
 
-def run(log: Results, crew: SmallCrew, n: int, meanwhile: Callable[[asyncio.Event], Any] | None = None) -> dict[str, str]:
+def run(
+    log: Results, crew: SmallCrew, n: int, meanwhile: Callable[[asyncio.Event], Any] | None = None
+) -> dict[str, str]:
     async def all_of_it() -> dict[str, str]:
         made = Batch(theorems(n), Settings((), 8, 1), log)
         stop = asyncio.Event()

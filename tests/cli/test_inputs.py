@@ -12,16 +12,28 @@ import pytest
 ROWS = [
     {"name": "plain", "statement": "(n : Nat) : succ n = n + 1", "context": "open Nat", "imports": ["Std"]},
     {
-        "name": "minif2f", "split": "valid", "header": "import Init\n\nset_option maxHeartbeats 400000\n\nopen Nat\n",
+        "name": "minif2f",
+        "split": "valid",
+        "header": "import Init\n\nset_option maxHeartbeats 400000\n\nopen Nat\n",
         "formal_statement": "theorem minif2f\n    (n : Nat) (h₀ : n % 2 = 1) :\n    succ n % 2 = 0 := by\n",
     },
     {
-        "problem_name": "putnam", "lean4_statement": "abbrev answer : Nat := 3\n-- 3\ntheorem putnam\n  (x : Nat) (h : x = 3) : x = answer :=\nsorry\n",
+        "problem_name": "putnam",
+        "lean4_statement": "abbrev answer : Nat := 3\n-- 3\ntheorem putnam\n  (x : Nat) (h : x = 3) : x = answer :=\nsorry\n",
     },
-    {"id": "ProofNet|exercise", "formal_statement": "theorem exercise {G : Type} (a : G) :\n  a = a := by sorry", "lean4_header": "open Function\n"},
+    {
+        "id": "ProofNet|exercise",
+        "formal_statement": "theorem exercise {G : Type} (a : G) :\n  a = a := by sorry",
+        "lean4_header": "open Function\n",
+    },
     {"id": "lean_workbook_0", "formal_statement": "theorem lean_workbook_0 (a b : Nat) : a + b = b + a  :=  by sorry"},
-    {"name": "deepseek", "header": "import Init\n", "formal_statement": "\ntheorem deepseek (x : Nat) : (let y := x; y = x) := by\n", "formal_proof": "simp"},
-]  # fmt: skip
+    {
+        "name": "deepseek",
+        "header": "import Init\n",
+        "formal_statement": "\ntheorem deepseek (x : Nat) : (let y := x; y = x) := by\n",
+        "formal_proof": "simp",
+    },
+]
 SET = 'name = "own"\ntitle = "Own"\nkind = "jsonl"\nfiles = ["own.jsonl"]\nlean = "4.28.0"\nlicence = "MIT"\n'
 
 
@@ -30,7 +42,9 @@ def test_the_library_by_area(turnstile: Callable) -> None:
     areas = document["areas"]
     assert document["all"]["theorems"] == sum(a["theorems"] for a in areas) > 30_000
     assert all(a["train"] + a["validation"] + a["held-out"] <= a["below"] <= a["theorems"] for a in areas)
-    assert {"Init.Data.List", "Init.Data.Nat"} <= {a["area"] for a in areas} and any(a["area"].startswith("Std") for a in areas)
+    assert {"Init.Data.List", "Init.Data.Nat"} <= {a["area"] for a in areas} and any(
+        a["area"].startswith("Std") for a in areas
+    )
 
 
 @pytest.mark.lean
@@ -39,9 +53,18 @@ def test_a_set_of_ones_own_in_every_shape(turnstile: Callable, tmp_path: Path) -
     description = tmp_path / "own.toml"
     description.write_text(SET)
     listed = turnstile("sets", description, "--json").document
-    assert [t["name"] for t in listed["theorems"]] == ["plain", "minif2f", "putnam", "exercise", "lean_workbook_0", "deepseek"]
+    assert [t["name"] for t in listed["theorems"]] == [
+        "plain",
+        "minif2f",
+        "putnam",
+        "exercise",
+        "lean_workbook_0",
+        "deepseek",
+    ]
     done = turnstile("prove", f"set:{description}", "--json", "--workers", 1)
-    assert {t["name"]: t["outcome"] for t in done.document["tasks"]} == {t["name"]: "proved" for t in listed["theorems"]}
+    assert {t["name"]: t["outcome"] for t in done.document["tasks"]} == {
+        t["name"]: "proved" for t in listed["theorems"]
+    }
     assert done.code == 0
 
 

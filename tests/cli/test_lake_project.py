@@ -66,7 +66,7 @@ def test_imports_in_order(project: Path) -> None:
     assert [o.text.path for o in found.own] == ["own/src/Own/Basic.lean", "own/src/Own/Extra.lean"]
     inner = project / "out"
     shutil.copytree(project / "src", inner / "src")
-    (inner / "lakefile.lean").write_text("import Lake\npackage x where\n  srcDir := \"src\"\n")
+    (inner / "lakefile.lean").write_text('import Lake\npackage x where\n  srcDir := "src"\n')
     assert len(Project(project).files()) == len(Project(inner).files()) == 3
 
 
@@ -80,8 +80,20 @@ def test_a_whole_project(project: Path, turnstile: Callable, fingerprint: Callab
     assert [f["file"] for f in document["files"]] == ["own/src/Own/Basic.lean", "own/src/Own.lean"], "imports first"
     outcomes = {t["name"]: t["outcome"] for t in document["tasks"]}
     # Both of Own.lean's that are proved need a simp lemma of Basic.lean: one that was proved, and one that was not.
-    assert {n for n, o in outcomes.items() if o == "proved"} == {"Own.twice_zero", "uses_twice", "uses_slow", "name_free"}
-    assert set(outcomes) == {"Own.twice_zero", "Own.slow_eq", "uses_twice", "uses_slow", "local_lemmas_end", "name_free"}
+    assert {n for n, o in outcomes.items() if o == "proved"} == {
+        "Own.twice_zero",
+        "uses_twice",
+        "uses_slow",
+        "name_free",
+    }
+    assert set(outcomes) == {
+        "Own.twice_zero",
+        "Own.slow_eq",
+        "uses_twice",
+        "uses_slow",
+        "local_lemmas_end",
+        "name_free",
+    }
     assert (done.code, document["proved"], document["total"]) == (1, 4, 6)
     assert all(t["axioms"] in ([], ["propext"]) for t in document["tasks"]), "nothing of what was assumed"
     assert fingerprint(project) == before
@@ -105,7 +117,9 @@ def test_a_whole_project(project: Path, turnstile: Callable, fingerprint: Callab
     alone = tmp_path / "Alone.lean"
     shutil.copy(out / "src/Own.lean", alone)
     lines = turnstile("verify", alone, "--against", project / "src/Own.lean", "--json").lines
-    assert {v["name"]: v["reason"] for v in lines}["uses_twice"].startswith("sorry"), "the original's lemma has no proof"
+    assert {v["name"]: v["reason"] for v in lines}["uses_twice"].startswith("sorry"), (
+        "the original's lemma has no proof"
+    )
 
     # A file that a changed import makes another theorem of is refused.
     (out / "src/Own/Basic.lean").write_text(BASIC.replace("n + n", "n + n + 0"))

@@ -36,7 +36,9 @@ def test_wrong_policies(turnstile: Callable[..., Any], policy: str, message: str
     assert message in done.err
 
 
-@pytest.mark.skipif(getattr(importlib.util.find_spec("vllm"), "origin", None) is not None, reason="vLLM is installed here")
+@pytest.mark.skipif(
+    getattr(importlib.util.find_spec("vllm"), "origin", None) is not None, reason="vLLM is installed here"
+)
 def test_without_vllm(turnstile: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     done = turnstile("prove", *STATEMENT, "--policy", f"vllm:{tmp_path}?template=names")
@@ -54,7 +56,10 @@ def test_tune_faults(turnstile: Callable[..., Any], tmp_path: Path) -> None:
         (("/nowhere", pairs, "--out", tmp_path / "o", "--learning-rate", "nan"), "must be positive"),
         (("/nowhere", pairs, "--out", tmp_path / "o", "--limit", "-1"), "must be positive"),
         (("/nowhere", pairs, "--out", tmp_path / "o", "--lora-rank", "-2"), "0 trains all weights"),
-        (("/nowhere", pairs, "--out", tmp_path / "o", "--template", "names"), "/nowhere: cannot be trained: no such folder"),
+        (
+            ("/nowhere", pairs, "--out", tmp_path / "o", "--template", "names"),
+            "/nowhere: cannot be trained: no such folder",
+        ),
     ]:
         done = turnstile("tune", *arguments)
         assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err

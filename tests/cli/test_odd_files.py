@@ -44,8 +44,12 @@ def _itself(path: Path) -> None:
 
 
 ODD: dict[str, Callable[[Path], None]] = {
-    "a link to a device": _endless, "a pipe": _pipe, "a folder": _folder, "a socket": _socket, "a link to itself": _itself,
-}  # fmt: skip
+    "a link to a device": _endless,
+    "a pipe": _pipe,
+    "a folder": _folder,
+    "a socket": _socket,
+    "a link to itself": _itself,
+}
 USES: dict[str, tuple[str, Callable[[Path], list[object]]]] = {
     "verify a file": ("A.lean", lambda p: ["verify", p]),
     "verify against": ("A.lean", lambda p: ["verify", p.with_name("good.lean"), "--against", p]),
@@ -137,8 +141,24 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["«/tmp/Evil»", "«..».«..».Evil", "«..»", "«a.b»", "A.«»", "«a/b»", "«a\\b»", "«a\0b»", "«a\nb»", "../Evil", "A..B", "", ".", "«c:x»", "A.«x»y"],
-)  # fmt: skip
+    [
+        "«/tmp/Evil»",
+        "«..».«..».Evil",
+        "«..»",
+        "«a.b»",
+        "A.«»",
+        "«a/b»",
+        "«a\\b»",
+        "«a\0b»",
+        "«a\nb»",
+        "../Evil",
+        "A..B",
+        "",
+        ".",
+        "«c:x»",
+        "A.«x»y",
+    ],
+)
 def test_no_module_is_called_so(written: str) -> None:
     with pytest.raises(UserError, match="no module's name"):
         module_name(written, "A.lean:1")

@@ -29,7 +29,9 @@ def theorems(tmp_path: Path) -> Path:
 
 
 def test_a_server_for_the_rest(theorems: Path, turnstile: Callable) -> None:
-    server = SmallServer(lambda number, body: completion(["rfl", TACTIC] if "slow (" not in body["prompt"] else ["rfl"]))
+    server = SmallServer(
+        lambda number, body: completion(["rfl", TACTIC] if "slow (" not in body["prompt"] else ["rfl"])
+    )
     policy = f"openai:{server.address}?template=bfs-prover"
     try:
         document = turnstile("prove", theorems, "--json", "--workers", 1, "--policy", f"portfolio,{policy}").document
@@ -44,10 +46,14 @@ def test_a_server_for_the_rest(theorems: Path, turnstile: Callable) -> None:
 
 
 @pytest.mark.parametrize("others", ["", ",portfolio"], ids=["alone", "before another that exhausts its tactics"])
-def test_a_prompt_that_is_too_long_ends_its_theorem_and_no_other(theorems: Path, turnstile: Callable, others: str) -> None:
+def test_a_prompt_that_is_too_long_ends_its_theorem_and_no_other(
+    theorems: Path, turnstile: Callable, others: str
+) -> None:
     said = "This model's maximum context length is 16 tokens. However, you requested 900 tokens"
     server = SmallServer(
-        lambda number, body: (400, {"error": {"message": said}}) if "slow (" in body["prompt"] else completion(["rfl", "simp", TACTIC])
+        lambda number, body: (
+            (400, {"error": {"message": said}}) if "slow (" in body["prompt"] else completion(["rfl", "simp", TACTIC])
+        )
     )
     try:
         policy = f"openai:{server.address}?template=bfs-prover{others}"
@@ -65,7 +71,9 @@ def test_whole_proofs_of_a_server_and_leans_word_on_them(turnstile: Callable, tm
     right = "  constructor\n  · exact h.2\n  · exact h.1\n"
     wrong = right.replace("h.1", "h.2")
     server = SmallServer(
-        lambda number, body: completion([right if "An earlier attempt failed" in body["prompt"] else wrong], logprobs=False)
+        lambda number, body: completion(
+            [right if "An earlier attempt failed" in body["prompt"] else wrong], logprobs=False
+        )
     )
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps({"name": "swap", "statement": "(p q : Prop) (h : p ∧ q) : q ∧ p"}))
@@ -96,7 +104,9 @@ def test_a_checkpoint_for_the_rest(theorems: Path, turnstile: Callable, tmp_path
     learner.train([PolicyExample(goal, TACTIC)] * 4, steps=80)
     LanguageModelPolicy(learner.model.eval(), tokenizer, prompt).save(tmp_path / "run/checkpoints/0001")
     run = tmp_path / "run"
-    document = turnstile("prove", theorems, "--json", "--workers", 1, "--policy", f"portfolio,{run}", "--limit", 2).document
+    document = turnstile(
+        "prove", theorems, "--json", "--workers", 1, "--policy", f"portfolio,{run}", "--limit", 2
+    ).document
     easy, hard = document["tasks"]
     assert [t["outcome"] for t in (easy, hard)] == ["proved", "proved"], document["tasks"]
     assert (easy["prover"], hard["prover"], hard["proof"]) == ("portfolio", str(run), TACTIC)

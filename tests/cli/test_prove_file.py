@@ -167,7 +167,9 @@ def test_every_sorry_and_only_those(newline: str, turnstile: Callable, tmp_path:
     assert file.read_bytes() == original
 
     # Outside of the sorries the file is the same to the byte.
-    unreached = [i for i, x in enumerate(AWKWARD.split("\n"), 1) if "Lean never comes here" in x or "does not run it here" in x]
+    unreached = [
+        i for i, x in enumerate(AWKWARD.split("\n"), 1) if "Lean never comes here" in x or "does not run it here" in x
+    ]
     assert document["unreached"] == unreached
     places = [i for w, i in code_words(AWKWARD) if w == "sorry"]
     places = [i for i in places if AWKWARD.count("\n", 0, i) + 1 in LINES.values()]
@@ -248,9 +250,14 @@ def test_proofs_about_data_left_open_and_inside_definitions() -> None:
     """Data that is still to be given is in nobody's way; a definition that a proof is filled into stays the same."""
     text = parse(DEFINITIONS.encode(), "x.lean")
     proofs = {
-        "swap": "constructor\n· exact h.2\n· exact h.1", "about": "omega", "no_equal": "rfl", "inside": "exact ⟨3, rfl⟩",
-        "inside#3": "exact hx", "Pair": "rfl", "half": "omega",
-    }  # fmt: skip
+        "swap": "constructor\n· exact h.2\n· exact h.1",
+        "about": "omega",
+        "no_equal": "rfl",
+        "inside": "exact ⟨3, rfl⟩",
+        "inside#3": "exact hx",
+        "Pair": "rfl",
+        "half": "omega",
+    }
 
     async def work() -> tuple[list[Hole], str, dict[int, str]]:
         async with LeanServer() as server:
@@ -348,7 +355,9 @@ def test_ctrl_c_leaves_a_usable_file(tmp_path: Path, turnstile: Callable) -> Non
 def test_an_example_may_be_data(turnstile: Callable, tmp_path: Path) -> None:
     """It is no theorem, whatever it is called while it is judged."""
     file, out = tmp_path / "e.lean", tmp_path / "out.lean"
-    file.write_text("example : {n : Nat // n = 2} := ⟨2, by sorry⟩\nexample : 1 + 1 = 2 := by sorry\nexample := (sorry : 3 = 3)\n")
+    file.write_text(
+        "example : {n : Nat // n = 2} := ⟨2, by sorry⟩\nexample : 1 + 1 = 2 := by sorry\nexample := (sorry : 3 = 3)\n"
+    )
     done = turnstile("prove", file, "--out", out, "--json", "--workers", 1)
     assert (done.code, [t["outcome"] for t in done.document["tasks"]]) == (0, ["proved"] * 3), done.document["tasks"]
     judged = turnstile("verify", out, "--against", file, "--json")

@@ -117,7 +117,9 @@ def test_names_do_nothing_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_an_interrupted_project_can_be_gone_on_with(kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_project_can_be_gone_on_with(
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a results file, which is about the files as they were, these stay so; without one what was found is written."""
     folder = tmp_path / "p"
     folder.mkdir()
@@ -127,7 +129,14 @@ def test_an_interrupted_project_can_be_gone_on_with(kept: bool, tmp_path: Path, 
         (folder / f"{name}.lean").write_text(source)
 
     async def fake(text: Any, settings: Any, log: Any, project: Any, done: Any) -> tuple[dict[str, Any], bytes, Any]:
-        answer = {"interrupted": "B.lean" in text.path, "lean": "", "failure": None, "proved": 1, "total": 1, "tasks": [{"outcome": "proved"}]}
+        answer = {
+            "interrupted": "B.lean" in text.path,
+            "lean": "",
+            "failure": None,
+            "proved": 1,
+            "total": 1,
+            "tasks": [{"outcome": "proved"}],
+        }
         return answer, b"filled", None
 
     monkeypatch.setattr(project, "prove_file", fake)  # the real one is interrupted by a signal
@@ -156,5 +165,9 @@ def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(project, "prove_file", fake)
     monkeypatch.setattr(project, "use_project", compiled)
-    asyncio.run(project.prove_project(Project(tmp_path), Settings((), 1, 1, project=True), Results(None, ASKED, False), None, False))
+    asyncio.run(
+        project.prove_project(
+            Project(tmp_path), Settings((), 1, 1, project=True), Results(None, ASKED, False), None, False
+        )
+    )
     assert seen == ["Z.lean", "A.lean"]

@@ -104,7 +104,12 @@ def test_a_verdict_for_people_is_one_plain_line(capsys: pytest.CaptureFixture[st
     verdict = Verdict("«a\nproved   b»", "rejected", "elaboration: \x1b[2K\rproved   c")
     _show(verdict, False, Tally())
     shown = capsys.readouterr().out
-    assert shown.count("\n") == 1 and shown.startswith("rejected «a proved b»") and "\x1b" not in shown and "\r" not in shown
+    assert (
+        shown.count("\n") == 1
+        and shown.startswith("rejected «a proved b»")
+        and "\x1b" not in shown
+        and "\r" not in shown
+    )
 
 
 @pytest.mark.lean
@@ -117,7 +122,9 @@ def test_a_file_is_read_as_what_it_is_compared_with(turnstile: Callable, tmp_pat
     assert done.code == 1 and {v["verdict"] for v in done.lines} == {"rejected"}
     done = turnstile("verify", prelude, "--json")
     wrong = next(v for v in done.lines if v["name"] == "wrong")
-    assert done.code == 1 and wrong["verdict"] == "rejected" and wrong["reason"].startswith("kernel: rests on propext"), done.lines
+    assert (
+        done.code == 1 and wrong["verdict"] == "rejected" and wrong["reason"].startswith("kernel: rests on propext")
+    ), done.lines
 
 
 @pytest.mark.lean
@@ -161,16 +168,26 @@ def test_what_is_no_theorem_is_judged_too(turnstile: Callable, tmp_path: Path) -
     file.write_text(honest)
     for args in ((), ("--against", original)):
         done = turnstile("verify", file, "--json", *args)
-        assert (done.code, [v["name"] for v in done.lines]) == (0, [INSTANCE, "t", f"{file}:3", f"{file}:4"]), done.lines
+        assert (done.code, [v["name"] for v in done.lines]) == (0, [INSTANCE, "t", f"{file}:3", f"{file}:4"]), (
+            done.lines
+        )
     for what, source in cheats.items():
         file.write_text(source)
         for args in ((), ("--against", original)):
             done = turnstile("verify", file, "--json", *args)
             wrong = [v["reason"] for v in done.lines if v["verdict"] == "rejected"]
-            assert done.code == 1 and wrong and all(r.startswith(("sorry", "axiom: mine")) for r in wrong), (what, args, done.lines)
+            assert done.code == 1 and wrong and all(r.startswith(("sorry", "axiom: mine")) for r in wrong), (
+                what,
+                args,
+                done.lines,
+            )
     changed = honest.replace("example : 1 + 1 = 2", "example : 2 = 2")
     for source, name, reason in (
-        (changed, f"{file}:3", "the example has another type than asked for: expected (1 : Nat) + (1 : Nat) = (2 : Nat)"),
+        (
+            changed,
+            f"{file}:3",
+            "the example has another type than asked for: expected (1 : Nat) + (1 : Nat) = (2 : Nat)",
+        ),
         (honest.rsplit("example", 1)[0], f"{original}:4", "missing"),
     ):
         file.write_text(source)

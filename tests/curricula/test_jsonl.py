@@ -114,11 +114,16 @@ def test_imports_for_what_names_none(tmp_path: Path) -> None:
     ("source", "name", "statement", "context"),
     [
         ("theorem foo.{u} (α : Type u) : α = α := by sorry", "foo", "(α : Type u) : α = α", "universe u"),
-        ("theorem a.foo.{u, v} (α : Type u) (β : Type v) : α = α := by sorry", "a.foo", "(α : Type u) (β : Type v) : α = α", "universe u v"),
+        (
+            "theorem a.foo.{u, v} (α : Type u) (β : Type v) : α = α := by sorry",
+            "a.foo",
+            "(α : Type u) (β : Type v) : α = α",
+            "universe u v",
+        ),
         ("universe u\ntheorem foo.{u} (α : Type u) : α = α := by sorry", "foo", "(α : Type u) : α = α", "universe u"),
         ("theorem a.b (n : Nat) : n = n := by sorry", "a.b", "(n : Nat) : n = n", ""),
     ],
-)  # fmt: skip
+)
 def test_universes_of_a_declaration(source: str, name: str, statement: str, context: str) -> None:
     t = theorem_of_row({"formal_statement": source}, "x.jsonl:1")
     assert (t.name, t.statement, t.context) == (name, statement, context)
@@ -127,13 +132,19 @@ def test_universes_of_a_declaration(source: str, name: str, statement: str, cont
 @pytest.mark.parametrize(
     ("source", "statement"),
     [
-        ("theorem t (a b c : Nat) (x : a = b) (y : b = c) : a = c := by\n  have h : a = b := by exact x\n  rw [h, y]", "(a b c : Nat) (x : a = b) (y : b = c) : a = c"),
-        ("theorem t (a b : Nat) (h : a = b) : a = b := calc a = a := by rfl\n  _ = b := by exact h", "(a b : Nat) (h : a = b) : a = b"),
+        (
+            "theorem t (a b c : Nat) (x : a = b) (y : b = c) : a = c := by\n  have h : a = b := by exact x\n  rw [h, y]",
+            "(a b c : Nat) (x : a = b) (y : b = c) : a = c",
+        ),
+        (
+            "theorem t (a b : Nat) (h : a = b) : a = b := calc a = a := by rfl\n  _ = b := by exact h",
+            "(a b : Nat) (h : a = b) : a = b",
+        ),
         ("theorem t : let x := 2; x + x = 4 := by sorry", ": let x := 2; x + x = 4"),
         ("theorem t (a : Nat) -- (see := there\n  : a = a := by sorry", "(a : Nat) -- (see := there\n  : a = a"),
         ("theorem t (a : Nat := 3) : a = a := rfl", "(a : Nat := 3) : a = a"),
     ],
-)  # fmt: skip
+)
 def test_a_statement_ends_where_its_own_proof_begins(source: str, statement: str) -> None:
     assert theorem_of_row({"formal_statement": source}, "x.jsonl:1").statement == statement
 

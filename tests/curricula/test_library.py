@@ -7,14 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from curricula.library import (
-    DEMONSTRATION_MODULES,
-    SUPPORT,
-    library_set,
-    module_theorems,
-    split_of,
-    support,
-)
+from curricula.library import DEMONSTRATION_MODULES, SUPPORT, library_set, module_theorems, split_of, support
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.server import LeanServer

@@ -81,7 +81,11 @@ def test_estimates_learn_from_the_source():
 
 def test_what_teaches_most_is_drawn_most():
     # t0 fails always, t1 half of the time, t2 never (but never easily either)
-    tries = [Try(t, r, o, 9) for r in range(1, 13) for t, o in (("t0", "budget"), ("t2", "proved"), ("t1", "proved" if r % 2 else "budget"))]
+    tries = [
+        Try(t, r, o, 9)
+        for r in range(1, 13)
+        for t, o in (("t0", "budget"), ("t2", "proved"), ("t1", "proved" if r % 2 else "budget"))
+    ]
     m = maker(MatchConfig(growth=1.0, memory=1.0), tries)
     drawn = [x.theorem.name for r in range(13, 413) for x in m.plan(r, 48)]
     assert drawn.count("t1") > 1.5 * max(drawn.count("t0"), drawn.count("t2"))
@@ -96,10 +100,14 @@ def test_the_baseline_is_uniform():
 
 tries = st.lists(
     st.builds(
-        Try, st.sampled_from([t.name for t in THEOREMS[:6]]), st.integers(1, 9),
-        st.sampled_from(["proved", "budget", "exhausted", "error", "rejected"]), st.integers(1, 64) | st.none(),
-    ), max_size=40,
-)  # fmt: skip
+        Try,
+        st.sampled_from([t.name for t in THEOREMS[:6]]),
+        st.integers(1, 9),
+        st.sampled_from(["proved", "budget", "exhausted", "error", "rejected"]),
+        st.integers(1, 64) | st.none(),
+    ),
+    max_size=40,
+)
 
 
 @settings(max_examples=60, deadline=None)

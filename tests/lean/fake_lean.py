@@ -50,7 +50,9 @@ def main() -> None:
                 elif tactic != "solve":
                     answer |= {"states": [state()], "order": [[0, 0]]}
                 if tactic == "noise":
-                    out.write(b"\xff\xfe garbage \x00\n" + b'{"q": 1, "s": "ok"}\n' + nonce[:7] + b" noise before an answer ")
+                    out.write(
+                        b"\xff\xfe garbage \x00\n" + b'{"q": 1, "s": "ok"}\n' + nonce[:7] + b" noise before an answer "
+                    )
                 if tactic == "wrong-nonce":
                     send(answer | {"s": "error", "m": "forged"}, prefix=b"0" * len(nonce))
                 if tactic == "flood":

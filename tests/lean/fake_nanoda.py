@@ -44,7 +44,15 @@ DECLARATIONS: dict[str, Any] = {
 TYPE = BASE | {"numParams": NAT, "numIndices": NAT, "all": NATS, "ctors": NATS, "numNested": NAT}
 TYPE |= {"isRec": BOOL, "isUnsafe": BOOL, "isReflexive": BOOL}
 CTOR = BASE | {"induct": NAT, "cidx": NAT, "numParams": NAT, "numFields": NAT, "isUnsafe": BOOL}
-REC = BASE | {"all": NATS, "numParams": NAT, "numIndices": NAT, "numMotives": NAT, "numMinors": NAT, "rules": "rules", "k": BOOL}
+REC = BASE | {
+    "all": NATS,
+    "numParams": NAT,
+    "numIndices": NAT,
+    "numMotives": NAT,
+    "numMinors": NAT,
+    "rules": "rules",
+    "k": BOOL,
+}
 REC |= {"isUnsafe": BOOL}
 RULE = {"ctor": NAT, "nfields": NAT, "rhs": NAT}
 META = {"exporter": {"name": STR, "version": STR}, "lean": {"githash": STR, "version": STR}, "format": {"version": STR}}
@@ -125,7 +133,12 @@ class Reader:
             raise Bad(what)
 
     def name(self, kind: str, value: Any) -> tuple[str | int, ...]:
-        self.need(fits({kind: value}, {"str": {"pre": NAT, "str": STR}} if kind == "str" else {"num": {"pre": NAT, "i": NAT}}), "name")
+        self.need(
+            fits(
+                {kind: value}, {"str": {"pre": NAT, "str": STR}} if kind == "str" else {"num": {"pre": NAT, "i": NAT}}
+            ),
+            "name",
+        )
         return (*self.names[value["pre"]], value["str" if kind == "str" else "i"])
 
     def level(self, kind: str, value: Any) -> str:
@@ -225,7 +238,10 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def panic(what: str) -> None:
-    print(f"\nthread 'main' panicked at src/tc.rs:1:2:\n{what}\nnote: run with `RUST_BACKTRACE=1` environment variable", file=sys.stderr)
+    print(
+        f"\nthread 'main' panicked at src/tc.rs:1:2:\n{what}\nnote: run with `RUST_BACKTRACE=1` environment variable",
+        file=sys.stderr,
+    )
     sys.exit(101)
 
 
@@ -244,7 +260,10 @@ def main(do: str, config: str) -> None:
             raise
     for name in reader.axioms:
         if name not in options["permitted_axioms"] and options["unpermitted_axiom_hard_error"]:
-            print(f'Error: export file declares unpermitted axiom "{name}"\n\nrun with `-h` or `--help` for help', file=sys.stderr)
+            print(
+                f'Error: export file declares unpermitted axiom "{name}"\n\nrun with `-h` or `--help` for help',
+                file=sys.stderr,
+            )
             sys.exit(1)
     if do == "abort":
         os.abort()

@@ -14,7 +14,10 @@ from prover.lean.server import LeanServer, Limits
 from prover.lean.theorem import Theorem
 
 THEOREMS = [
-    ("(p q r : Prop) (h : p ∧ q) (k : r) : (q ∧ p) ∧ r", ["constructor", "simp_all", "exact ⟨⟨h.2, h.1⟩, k⟩", "exact k"]),
+    (
+        "(p q r : Prop) (h : p ∧ q) (k : r) : (q ∧ p) ∧ r",
+        ["constructor", "simp_all", "exact ⟨⟨h.2, h.1⟩, k⟩", "exact k"],
+    ),
     ("(a b c : Nat) (h : a = b) (k : b = c) : a = c", ["rw [h]", "omega", "subst h", "exact h.trans k", "simp [h]"]),
     ("(n : Nat) : n + 0 = n", ["induction n", "simp", "rfl", "cases n", "exact foo", "decide"]),
     (": ∃ n : Nat, n > 3 ∧ n < 5", ["refine ⟨?n, ?_, ?_⟩", "exact ⟨4, by decide⟩", "constructor", "simp"]),
@@ -47,8 +50,12 @@ async def soak(steps: int) -> None:
         done, rss, counts = server.counters.steps, server.rss_mb(), server.counters
         print(f"steps            {done:,} in {seconds:.0f} s: {done / seconds:.0f} a second; {dict(counts.by_status)}")
         print(f"client over Lean {counts.busy_s / counts.lean_s:.3f} (time with something to do over time inside Lean)")
-        print(f"resident memory  {started:.0f} MB at the start, {warm:.0f} after {warm_at:,} steps, {rss:.0f} at the end")
-        print(f"growth           {100 * (rss / warm - 1):.1f} % after the first {warm_at:,} steps; {counts.restarts} restarts")
+        print(
+            f"resident memory  {started:.0f} MB at the start, {warm:.0f} after {warm_at:,} steps, {rss:.0f} at the end"
+        )
+        print(
+            f"growth           {100 * (rss / warm - 1):.1f} % after the first {warm_at:,} steps; {counts.restarts} restarts"
+        )
         print(f"handles left     {len(server._handles)}")
 
 

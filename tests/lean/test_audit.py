@@ -120,7 +120,10 @@ def test_reasons(loop, auditor, statement, script, reason):
         ("namespace A\nnamespace B\nend B", "t"),
         ("noncomputable section\nnamespace A", "t"),
         ("/-\nnamespace Not.Open\n-/\nnamespace A", "t"),
-        ("mutual\ndef f (n : Nat) : Nat := match n with | 0 => 0 | n + 1 => g n\ndef g (n : Nat) : Nat := f n\nend", "t"),
+        (
+            "mutual\ndef f (n : Nat) : Nat := match n with | 0 => 0 | n + 1 => g n\ndef g (n : Nat) : Nat := f n\nend",
+            "t",
+        ),
         ("theorem A.t : True := trivial", "t"),
         ("", "«with.dot»"),
         ("", "A.t"),

@@ -28,7 +28,9 @@ parts = st.sampled_from(["A", "B", "t", "f", "with.dot", "_root_x", "«"])
 names = st.lists(parts, min_size=1, max_size=3).map(tuple)
 
 
-def command(number: int, name: NameParts, namespace: NameParts = (), private: bool = False, more: tuple[str, ...] = ()) -> Command:
+def command(
+    number: int, name: NameParts, namespace: NameParts = (), private: bool = False, more: tuple[str, ...] = ()
+) -> Command:
     """A theorem of that name, in that namespace, with `more` constants that elaboration made for it."""
     full = (*(("_private", "M", 0) if private else ()), *namespace, *name)
     new = (full, *((*full, m) for m in more))
@@ -54,14 +56,22 @@ def texts(draw: st.DrawFn) -> list[Command]:
         if draw(st.booleans()):
             found.append(example(number, namespace))
             continue
-        one = command(number, draw(names), namespace, draw(st.booleans()), draw(st.sampled_from([(), ("match_1",), ("_proof_1", "eq_1")])))
+        one = command(
+            number,
+            draw(names),
+            namespace,
+            draw(st.booleans()),
+            draw(st.sampled_from([(), ("match_1",), ("_proof_1", "eq_1")])),
+        )
         if one.new[0] not in seen:
             seen.add(one.new[0])
             found.append(one)
     return found
 
 
-def asked_of(commands: list[Command], others: list[Command]) -> tuple[dict[NameParts, tuple[NameParts, ...]], list[Declaration]]:
+def asked_of(
+    commands: list[Command], others: list[Command]
+) -> tuple[dict[NameParts, tuple[NameParts, ...]], list[Declaration]]:
     asked, besides = obligations(report(commands), report(others))
     return {o.asked.name: o.offered for o in asked}, besides
 
@@ -139,7 +149,9 @@ def test_a_new_namespace_meets_nothing(commands, data):
     at = data.draw(st.integers(0, len(commands) - 1))
     one = commands[at]
     moved = list(commands)
-    moved[at] = example(one.number, ("Elsewhere",)) if one.examples else command(one.number, one.heads[0].name, ("Elsewhere",))
+    moved[at] = (
+        example(one.number, ("Elsewhere",)) if one.examples else command(one.number, one.heads[0].name, ("Elsewhere",))
+    )
     asked, _ = asked_of(commands, moved)
     new = declared(report([moved[at]]))[0].name
     assert all(new not in offered for offered in asked.values())

@@ -122,7 +122,9 @@ def test_commands_survive_the_death_of_a_step(loop):
     async def go() -> None:
         async with fake_server() as server:
             state = await server.open(T)
-            results = await asyncio.gather(server.step(state, ["go", "die", "go"]), *(server.open(T) for _ in range(10)))
+            results = await asyncio.gather(
+                server.step(state, ["go", "die", "go"]), *(server.open(T) for _ in range(10))
+            )
             assert [r.status for r in results[0]] == ["ok", "crash", "ok"]
             assert len({s.id for s in results[1:]}) == 10
 
@@ -338,7 +340,9 @@ def test_answers_wait_in_a_full_pipe(loop, server):
     state = loop.run(server.open(T))
 
     async def go() -> list:
-        steps = asyncio.create_task(server.step(state, [f'have x{i} : "{"y" * 200_000}" = "" ∨ p := Or.inr h.1' for i in range(16)]))
+        steps = asyncio.create_task(
+            server.step(state, [f'have x{i} : "{"y" * 200_000}" = "" ∨ p := Or.inr h.1' for i in range(16)])
+        )
         await asyncio.sleep(0.2)
         time.sleep(3.0)  # blocks this loop, and with it the reader
         return await steps

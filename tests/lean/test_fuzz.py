@@ -25,7 +25,118 @@ stop|done|admit|trace "x"|fail "x"|run_tac pure ()|exact by_elab do return defau
 simp (config := { decide := true })|simp +arith only [Nat.add_comm]|exact Nat.rec rfl (fun _ h => h) n|nomatch h|exact nomatch h
 let rec f (n : Nat) : p := f n\nexact f 0|exact lcProof|exact lcUnreachable|haveI : Decidable p := .isTrue sorry|exact t|exact t _|decide +kernel"""
 TACTICS = [t for line in SEEDS.split("\n") for t in line.replace("\\n", "\n").split("|") if t.strip()]
-TOKENS = ["exact", "(", ")", "[", "]", "{", "}", "⟨", "⟩", ":=", "=>", "fun", "by", "have", "h", "p", "n", "x", "y", "|", "<;>", ";", "·", ",", ".", "_", "?_", "?x", "@", "$", "<|", "|>", "∀", "∃", "λ", "→", "↔", "∧", "∨", "¬", "=", "≠", "≤", "0", "1", "37", '"a"', "'c'", "`x", "``x", "simp", "at", "*", "⊢", "with", "match", "let", "in", "open", "Nat", "set_option", "if", "then", "else", "do", "return", "where", "«a.b»", "--", "/-", "-/", "\n", "\n\n", "", "\t", "\r", "\\", "\x00", "�", "\u2028", "\u2029", "\u200b", "\ufeff", "𝔸", "é", "\x7f", "\x1b[0m", "#eval", "theorem", "end", "sorry", "axiom", "Type", "Prop", "Sort", "u_1", "0x", "1e9", "1.5", "..", "...", "::", "++", "^", "%", "/", "-", "+", "<", ">"]
+TOKENS = [
+    "exact",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "⟨",
+    "⟩",
+    ":=",
+    "=>",
+    "fun",
+    "by",
+    "have",
+    "h",
+    "p",
+    "n",
+    "x",
+    "y",
+    "|",
+    "<;>",
+    ";",
+    "·",
+    ",",
+    ".",
+    "_",
+    "?_",
+    "?x",
+    "@",
+    "$",
+    "<|",
+    "|>",
+    "∀",
+    "∃",
+    "λ",
+    "→",
+    "↔",
+    "∧",
+    "∨",
+    "¬",
+    "=",
+    "≠",
+    "≤",
+    "0",
+    "1",
+    "37",
+    '"a"',
+    "'c'",
+    "`x",
+    "``x",
+    "simp",
+    "at",
+    "*",
+    "⊢",
+    "with",
+    "match",
+    "let",
+    "in",
+    "open",
+    "Nat",
+    "set_option",
+    "if",
+    "then",
+    "else",
+    "do",
+    "return",
+    "where",
+    "«a.b»",
+    "--",
+    "/-",
+    "-/",
+    "\n",
+    "\n\n",
+    "",
+    "\t",
+    "\r",
+    "\\",
+    "\x00",
+    "�",
+    "\u2028",
+    "\u2029",
+    "\u200b",
+    "\ufeff",
+    "𝔸",
+    "é",
+    "\x7f",
+    "\x1b[0m",
+    "#eval",
+    "theorem",
+    "end",
+    "sorry",
+    "axiom",
+    "Type",
+    "Prop",
+    "Sort",
+    "u_1",
+    "0x",
+    "1e9",
+    "1.5",
+    "..",
+    "...",
+    "::",
+    "++",
+    "^",
+    "%",
+    "/",
+    "-",
+    "+",
+    "<",
+    ">",
+]
 
 
 def tactic(rng: random.Random) -> str:
@@ -36,8 +147,19 @@ def tactic(rng: random.Random) -> str:
             "utf-8", errors=rng.choice(["replace", "ignore"])
         )
     if kind == 1:
-        return "".join(chr(rng.choice([rng.randrange(0x250), rng.randrange(0x2000, 0x2B00), rng.randrange(0xD800, 0xE010),
-                                       rng.randrange(0x110000)])) for _ in range(rng.randrange(30)))  # fmt: skip
+        return "".join(
+            chr(
+                rng.choice(
+                    [
+                        rng.randrange(0x250),
+                        rng.randrange(0x2000, 0x2B00),
+                        rng.randrange(0xD800, 0xE010),
+                        rng.randrange(0x110000),
+                    ]
+                )
+            )
+            for _ in range(rng.randrange(30))
+        )
     if kind in (2, 3):
         return rng.choice([" ", "", "\n"]).join(rng.choice(TOKENS) for _ in range(rng.randrange(1, 14)))
     one, other = rng.choice(TACTICS), rng.choice(TACTICS)
@@ -51,8 +173,19 @@ def tactic(rng: random.Random) -> str:
     if kind == 7:
         return one + rng.choice(["\n", "; ", " <;> ", "\n  ", " | ", "\r\n"]) + other
     if kind == 8:
-        return rng.choice(["exact ({})", "first | {} | skip", "have h : False := by {}", "try ({})", "all_goals {}", "· {}",
-                           "exact (by {} : False)", "repeat ({})", "by_cases True <;> {}"]).format(one)  # fmt: skip
+        return rng.choice(
+            [
+                "exact ({})",
+                "first | {} | skip",
+                "have h : False := by {}",
+                "try ({})",
+                "all_goals {}",
+                "· {}",
+                "exact (by {} : False)",
+                "repeat ({})",
+                "by_cases True <;> {}",
+            ]
+        ).format(one)
     return one
 
 

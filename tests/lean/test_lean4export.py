@@ -33,7 +33,10 @@ def lines(entries: list[Any]) -> list[Any]:
 
 def test_an_example_by_hand():
     meta, *rest = lines(NAT_SUCC)
-    assert meta["meta"]["format"] == {"version": FORMAT} and meta["meta"]["lean"] == {"version": "4.28.0", "githash": "abc"}
+    assert meta["meta"]["format"] == {"version": FORMAT} and meta["meta"]["lean"] == {
+        "version": "4.28.0",
+        "githash": "abc",
+    }
     assert rest == [
         {"in": 1, "str": {"pre": 0, "str": "T"}},
         {"il": 1, "succ": 0},
@@ -51,9 +54,27 @@ def test_an_example_by_hand():
 
 
 # From examples/Nat.add_succ.ndjson of leanprover/lean4export, with the field names of format 3.1.0.
-NAT_TYPE = {"name": 1, "levelParams": [], "type": 0, "numParams": 0, "numIndices": 0, "all": [1], "ctors": [2, 3], "numNested": 0}
+NAT_TYPE = {
+    "name": 1,
+    "levelParams": [],
+    "type": 0,
+    "numParams": 0,
+    "numIndices": 0,
+    "all": [1],
+    "ctors": [2, 3],
+    "numNested": 0,
+}
 NAT_TYPE |= {"isRec": True, "isUnsafe": False, "isReflexive": False}
-NAT_ZERO = {"name": 2, "levelParams": [], "type": 1, "induct": 1, "cidx": 0, "numParams": 0, "numFields": 0, "isUnsafe": False}
+NAT_ZERO = {
+    "name": 2,
+    "levelParams": [],
+    "type": 1,
+    "induct": 1,
+    "cidx": 0,
+    "numParams": 0,
+    "numFields": 0,
+    "isUnsafe": False,
+}
 
 
 @pytest.mark.lean
@@ -72,7 +93,9 @@ def nat(loop, auditor):
 
 async def entries_of(auditor, source: str, root: str = "t") -> list[Any]:
     report = await auditor._judges.text(Place(), source=source, file="x", trees=True)
-    answer = await auditor._judges.check("everything", imports=("Init",), entries=report.entries, deep=False, roots=[[root]])
+    answer = await auditor._judges.check(
+        "everything", imports=("Init",), entries=report.entries, deep=False, roots=[[root]]
+    )
     return answer["entries"]
 
 
@@ -113,7 +136,9 @@ def test_real_exports_are_read_back(loop, auditor, what):
         if entry[0] == "d" and entry[1] in ("axiom", "theorem", "def", "opaque", "quot"):
             _, *params_type_more = reader.constants[names[entry[2]]]
             count = len(entry[3])
-            assert params_type_more[:count] == [names[p] for p in entry[3]] and params_type_more[count] == exprs[entry[4]]
+            assert (
+                params_type_more[:count] == [names[p] for p in entry[3]] and params_type_more[count] == exprs[entry[4]]
+            )
             if entry[1] in ("theorem", "def", "opaque"):
                 assert params_type_more[count + 1] == exprs[entry[5]]
     if what == "quotient":
@@ -133,7 +158,9 @@ def resolved(entries: list[Any]) -> tuple[list[tuple[Any, ...]], list[str]]:
         if tag == "n":
             names.append(tuple(p))
         elif tag == "l":
-            levels.append(digest("param", names[p[1]]) if p[0] == "p" else digest(kinds[p[0]], *(levels[x] for x in p[1:])))
+            levels.append(
+                digest("param", names[p[1]]) if p[0] == "p" else digest(kinds[p[0]], *(levels[x] for x in p[1:]))
+            )
         elif tag == "e":
             match p:
                 case ["b", i]:

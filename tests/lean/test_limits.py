@@ -36,7 +36,12 @@ def test_a_slow_tactic_is_interrupted_and_the_process_lives(loop):
             state = await server.open(T)
             (split,) = await server.step(state, ["constructor"])
             pid = server.pid
-            for tactic in (UNFOLDING, f"first | {UNFOLDING} | {CLOSES}", f"try ({UNFOLDING})", f"all_goals {UNFOLDING}"):
+            for tactic in (
+                UNFOLDING,
+                f"first | {UNFOLDING} | {CLOSES}",
+                f"try ({UNFOLDING})",
+                f"all_goals {UNFOLDING}",
+            ):
                 began = time.monotonic()
                 assert await around(server, state, tactic) == ("timeout", "over 1000 ms"), tactic
                 assert time.monotonic() - began < 10
@@ -69,12 +74,18 @@ def test_what_cannot_be_interrupted_costs_the_process_and_no_state(loop, tactic)
     async def go() -> None:
         async with LeanServer(limits=Limits(heartbeats=0, seconds=3.0)) as server:
             state = await server.open(T)
-            (split, _) = await server.step(state, ["constructor", ARITHMETIC.replace("16000000", "16").replace("= 1", "= 4")])
+            (split, _) = await server.step(
+                state, ["constructor", ARITHMETIC.replace("16000000", "16").replace("= 1", "= 4")]
+            )
             pid = server.pid
             # A busy machine may come to the parser's end of memory before the client comes to kill it.
-            assert (await around(server, state, tactic))[0] in (("timeout", "memory") if tactic == PARSING else ("timeout",))
+            assert (await around(server, state, tactic))[0] in (
+                ("timeout", "memory") if tactic == PARSING else ("timeout",)
+            )
             assert server.pid != pid and server.counters.restarts == 1
-            assert [(await server.step(s, [t]))[0].solved for s, t in zip(split.states, ["exact ⟨h.2, h.1⟩", "exact k"])] == [True] * 2
+            assert [
+                (await server.step(s, [t]))[0].solved for s, t in zip(split.states, ["exact ⟨h.2, h.1⟩", "exact k"])
+            ] == [True] * 2
 
     loop.run(go(), 120)
 
@@ -95,7 +106,9 @@ def test_a_step_that_takes_too_much_memory(loop):
 
 def test_running_out_of_memory_is_said_so(loop):
     """Numbers of a billion bits and more, until the 32-bit memory of the embedded Lean is full, or native Lean takes too much."""
-    hungry = "have : (Nat.rec (motive := fun _ => Nat) 1 (fun _ x => x <<< 1000000000) 100) % 7 = 1 := by decide +kernel"
+    hungry = (
+        "have : (Nat.rec (motive := fun _ => Nat) 1 (fun _ x => x <<< 1000000000) 100) % 7 = 1 := by decide +kernel"
+    )
 
     async def go() -> None:
         async with LeanServer(limits=Limits(heartbeats=0, seconds=200.0)) as server:

@@ -26,7 +26,9 @@ class Counting:
         self.asked += tactics
         await asyncio.sleep(0.01)
         found: dict[str, Any] = {"slow": StepResult("timeout"), "wrong": StepResult("error")}
-        return [found.get(t) or StepResult("ok", (ProofState(10 * state.id + len(self.asked), t, ()),)) for t in tactics]
+        return [
+            found.get(t) or StepResult("ok", (ProofState(10 * state.id + len(self.asked), t, ()),)) for t in tactics
+        ]
 
     async def free(self, states: Sequence[ProofState]) -> None:
         self.freed += [s.id for s in states]

@@ -110,7 +110,10 @@ def test_an_axiom_must_be_permitted(loop, stand_in):
 
 def test_a_kernel_that_checks_less_than_it_is_given(loop, stand_in):
     assert loop.run(stand_in().check(NOTHING, frozenset())) is None
-    more = export([["n", "A"], ["n", "B"], ["l", "z"], ["e", "s", 0], *(["d", "axiom", i, [], 0, False] for i in (0, 1))], "4.28.0")
+    more = export(
+        [["n", "A"], ["n", "B"], ["l", "z"], ["e", "s", 0], *(["d", "axiom", i, [], 0, False] for i in (0, 1))],
+        "4.28.0",
+    )
     why, judged = loop.run(stand_in("skip").check(more, frozenset(["A", "B"])))
     assert why == "crash: nanoda 0.0.0 checked 1 of 2 constants" and not judged
     why, judged = loop.run(stand_in("silent").check(more, frozenset(["A", "B"])))
@@ -125,7 +128,9 @@ def test_it_runs_in_the_seal(loop, tmp_path):
     secret = tmp_path / "elsewhere" / "secret"
     secret.write_text("s")
     binary = tmp_path / "nanoda_bin"
-    body = f"try:\n    open({str(secret)!r})\nexcept OSError as e:\n    print(type(e).__name__)\n    raise SystemExit(3)\n"
+    body = (
+        f"try:\n    open({str(secret)!r})\nexcept OSError as e:\n    print(type(e).__name__)\n    raise SystemExit(3)\n"
+    )
     binary.write_text(f"#!{Path(sys.executable).resolve()} -IS\n{body}")
     binary.chmod(0o755)
     why, judged = loop.run(Nanoda(binary, "0", 20.0, PYTHON).check(NOTHING, frozenset()))
@@ -140,7 +145,11 @@ def test_the_command(turnstile, stand_in, tmp_path, monkeypatch):
     file.write_text(TEXT)
     done = turnstile("verify", file, "--kernel", "nanoda", "--json")
     found = {line["name"]: line for line in done.lines}
-    assert done.code == 1 and found["fine"]["verdict"] == "proved" and found["doubted"]["reason"].startswith("kernel: nanoda refuses")
+    assert (
+        done.code == 1
+        and found["fine"]["verdict"] == "proved"
+        and found["doubted"]["reason"].startswith("kernel: nanoda refuses")
+    )
     assert "library theorems as axioms" in done.err
 
 
@@ -148,7 +157,9 @@ def test_without_a_binary(turnstile, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("TURNSTILE_NANODA", raising=False)
     done = turnstile("verify", "--statement", ": True", "--proof", "trivial", "--kernel", "nanoda")
-    assert done.code == 2 and "nanoda_bin is not on PATH: build it" in done.err and len(done.err.strip().splitlines()) == 1
+    assert (
+        done.code == 2 and "nanoda_bin is not on PATH: build it" in done.err and len(done.err.strip().splitlines()) == 1
+    )
     monkeypatch.setenv("TURNSTILE_NANODA", "/nowhere/nanoda")
     with pytest.raises(UserError, match="TURNSTILE_NANODA=/nowhere/nanoda is no program"):
         find_nanoda()

@@ -18,7 +18,12 @@ CONTEXTS = [
     ('notation "♯" x:max => Nat.succ x', ": ♯ 1 = 2", "rfl", "⊢ ♯1 = 2"),
     ('local infixl:65 " ⊞ " => Nat.add', ": 1 ⊞ 1 = 2", "rfl", "⊢ 1 ⊞ 1 = 2"),
     ("inductive Tree | leaf | node (l r : Tree)", "(t : Tree) : t = t", "rfl", "t : Tree\n⊢ t = t"),
-    ("structure P where\n  x : Nat\n  y : Nat", "(p : P) : p = ⟨p.x, p.y⟩", "rfl", "p : P\n⊢ p = { x := p.x, y := p.y }"),
+    (
+        "structure P where\n  x : Nat\n  y : Nat",
+        "(p : P) : p = ⟨p.x, p.y⟩",
+        "rfl",
+        "p : P\n⊢ p = { x := p.x, y := p.y }",
+    ),
     ("theorem helper (n : Nat) : n ≤ n := Nat.le_refl n", ": 2 ≤ 2", "exact helper 2", "⊢ 2 ≤ 2"),
     ("section\nvariable (k : Nat)\nend", ": 1 = 1", "rfl", "⊢ 1 = 1"),
     ("universe u\nvariable (α : Sort u)", "(x : α) : x = x", "rfl", "α : Sort u\nx : α\n⊢ x = x"),
@@ -61,7 +66,9 @@ def test_library_theorem_from_below(loop, server, name, module, tactic):
     loop.run(server.free([state]))
 
 
-@pytest.mark.parametrize("name, why", [("No.such_theorem", "no such constant"), ("Nat.add_comm", "already in these imports")])
+@pytest.mark.parametrize(
+    "name, why", [("No.such_theorem", "no such constant"), ("Nat.add_comm", "already in these imports")]
+)
 def test_library_refusals(loop, server, name, why):
     with pytest.raises(LeanError, match=why):
         loop.run(server.open(Theorem(name, library=name, imports=("Init",))))

@@ -10,16 +10,37 @@ pytestmark = pytest.mark.lean
 
 LONG = " ∧ ".join(f"alpha + {i} * beta = beta * {i} + alpha" for i in range(9))
 CASES = [
-    ("(p q r : Prop) (h : p ∧ q) : (q ∧ p) ∨ r", ["left", "cases h", "have k : q := h.2", "constructor; constructor", "clear r"]),
-    ("(n : Nat) (h : ∀ n : Nat, n = n) : ∀ n : Nat, n = n", ["intro m", "intro n", "have n := 1", "specialize h n", "revert n"]),
-    ("(x : Nat) (h : ∃ y, y > x ∧ ∀ x, x < y → x ≤ 3) : x < 9", ["obtain ⟨y, h⟩ := h", "obtain ⟨x, h⟩ := h", "cases h", "rcases h with ⟨_, _, _⟩"]),
-    (f"(alpha beta : Nat) (h : {LONG}) : {LONG}", ["refine ⟨?_, ?_⟩", "have := h", "obtain ⟨a, b⟩ := h", "simp only [Nat.add_comm]"]),
-    ("{α : Type} [DecidableEq α] (x y : α) (xs : List α) : x ∈ y :: xs → y ≠ x → x ∈ xs", ["intro h", "intro h k", "cases xs", "by_cases x = y"]),
-    ("(f : Nat → Nat) (a b : Nat) (h : f a = b) : ∃ c, f c = b", ["refine ⟨?_, ?_⟩", "constructor", "exists a", "generalize a = z at *", "subst h"]),
+    (
+        "(p q r : Prop) (h : p ∧ q) : (q ∧ p) ∨ r",
+        ["left", "cases h", "have k : q := h.2", "constructor; constructor", "clear r"],
+    ),
+    (
+        "(n : Nat) (h : ∀ n : Nat, n = n) : ∀ n : Nat, n = n",
+        ["intro m", "intro n", "have n := 1", "specialize h n", "revert n"],
+    ),
+    (
+        "(x : Nat) (h : ∃ y, y > x ∧ ∀ x, x < y → x ≤ 3) : x < 9",
+        ["obtain ⟨y, h⟩ := h", "obtain ⟨x, h⟩ := h", "cases h", "rcases h with ⟨_, _, _⟩"],
+    ),
+    (
+        f"(alpha beta : Nat) (h : {LONG}) : {LONG}",
+        ["refine ⟨?_, ?_⟩", "have := h", "obtain ⟨a, b⟩ := h", "simp only [Nat.add_comm]"],
+    ),
+    (
+        "{α : Type} [DecidableEq α] (x y : α) (xs : List α) : x ∈ y :: xs → y ≠ x → x ∈ xs",
+        ["intro h", "intro h k", "cases xs", "by_cases x = y"],
+    ),
+    (
+        "(f : Nat → Nat) (a b : Nat) (h : f a = b) : ∃ c, f c = b",
+        ["refine ⟨?_, ?_⟩", "constructor", "exists a", "generalize a = z at *", "subst h"],
+    ),
     ("(n m : Nat) : let k := n + m; k = m + n", ["intro k", "intro k; have := k", "simp only []"]),
     ("(a b c : Nat) (h : a < b) : c = c", ["induction a", "induction c", "cases b", "have d : Nat := a", "rename_i"]),
-    ("(P : Nat → Prop) (h : ∀ x, P x) : ∀ y, P (y + 1)", ["intro x", "intro h", "intro P", "have Q := P", "rename Nat → Prop => R"]),
-]  # fmt: skip
+    (
+        "(P : Nat → Prop) (h : ∀ x, P x) : ∀ y, P (y + 1)",
+        ["intro x", "intro h", "intro P", "have Q := P", "rename Nat → Prop => R"],
+    ),
+]
 
 
 @pytest.mark.parametrize("statement, tactics", CASES)
@@ -68,7 +89,9 @@ def test_names_alike_with_other_types(loop, server):
 
     async def go() -> list[str]:
         root = await server.open(Theorem("t", "(q : Prop) : q → q"))
-        results = await server.step(root, ["have f : ∀ {n : Nat}, n = n := rfl", "have f : ∀ (n : Nat), n = n := fun _ => rfl"])
+        results = await server.step(
+            root, ["have f : ∀ {n : Nat}, n = n := rfl", "have f : ∀ (n : Nat), n = n := fun _ => rfl"]
+        )
         after = [(await server.step(r.states[0], ["have k := @f 1", "have k : f = f := rfl"])) for r in results]
         texts = [r.states[0].text for pair in after for r in pair if r.ok]
         for pair in after:

@@ -309,7 +309,9 @@ def test_a_freed_state_stays_a_recipe_for_all_that_was_made_of_it(loop, server):
 
 def test_what_a_context_leaves_open_is_not_kept(loop, server):
     known = len(server._handles)
-    state = loop.run(server.open(Theorem("t", ": P ∨ True", context="def P : Prop := sorry\ntheorem before : 1 = 1 := by sorry")))
+    state = loop.run(
+        server.open(Theorem("t", ": P ∨ True", context="def P : Prop := sorry\ntheorem before : 1 = 1 := by sorry"))
+    )
     assert len(server._handles) == known + 1 and "P ∨ True" in state.text
     (done,) = loop.run(server.step(state, ["exact Or.inr trivial"]))
     assert done.solved

@@ -97,14 +97,18 @@ def test_bubblewrap_hides_homes_and_gives_back_what_lean_needs(home):
     hidden = [command[i + 1] for i, word in enumerate(command) if word == "--tmpfs"]
     shown = [command[i + 1] for i, word in enumerate(command) if word == "--ro-bind"]
     assert str(home) in hidden and "/tmp" in hidden
-    assert {f"{home}/server", f"{home}/modules"} <= set(shown) and f"{home}/none" not in shown and str(home) not in shown
+    assert (
+        {f"{home}/server", f"{home}/modules"} <= set(shown) and f"{home}/none" not in shown and str(home) not in shown
+    )
     assert not [word for word in command if word.startswith("--bind") or word == "--dev-bind"]
     assert max(i for i, word in enumerate(command) if word == "--tmpfs") < command.index(f"{home}/server")
 
 
 @pytest.mark.skipif(not working(), reason="needs bubblewrap")
 def test_what_can_be_read_and_written_inside_bubblewrap(home):
-    script = f"cat {home}/*/file; touch {home}/server/x || touch {home}/x || touch /tmp/x || touch /etc/x || echo sealed"
+    script = (
+        f"cat {home}/*/file; touch {home}/server/x || touch {home}/x || touch /tmp/x || touch /etc/x || echo sealed"
+    )
     command = [*wrapped(working(), ["/bin/sh"], (f"{home}/server", f"{home}/modules")), "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout == "modulesserversealed\n", done

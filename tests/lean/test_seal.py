@@ -108,7 +108,15 @@ EVAL = "--disallow-code-generation-from-strings"
 
 def said(runtime: LeanRuntime, source: str) -> str:
     """All that a server says when the audit hands it this source."""
-    request = {"id": 1, "cmd": "declare", "source": source, "file": "<attack>", "imports": ["Init"], "heartbeats": 200_000_000, "ms": 100_000}
+    request = {
+        "id": 1,
+        "cmd": "declare",
+        "source": source,
+        "file": "<attack>",
+        "imports": ["Init"],
+        "heartbeats": 200_000_000,
+        "ms": 100_000,
+    }
     with contextlib.closing(Sealing(runtime.seal, runtime.command)) as sealing:
         done = subprocess.run(
             sealing.command,
@@ -219,7 +227,9 @@ def test_landlock_lets_read_and_write_what_it_should(target):
 @pytest.mark.skipif(not seccomp.supported(), reason="no seccomp filters here")
 def test_seccomp(target):
     assert probes.succeeded(only(CALLS), probes.on_calls(target.folder)) == set()
-    through = probes.succeeded(only(CALLS), {"itself": lambda: os.kill(os.getpid(), 0), "reads": Path("/etc/passwd").read_bytes})
+    through = probes.succeeded(
+        only(CALLS), {"itself": lambda: os.kill(os.getpid(), 0), "reads": Path("/etc/passwd").read_bytes}
+    )
     assert through == {"itself", "reads"}
 
 
@@ -274,9 +284,13 @@ def test_without_landlock_bubblewrap_is_used(loop, embedded, monkeypatch, target
             assert server.own_mb() > 100, "it is Lean that is measured, not bubblewrap"
 
     loop.run(go())
-    script = f"read x < {target.folder}/secret && echo $x; echo x > /tmp/x && echo writes; echo in; (true) && echo forks"
+    script = (
+        f"read x < {target.folder}/secret && echo $x; echo x > /tmp/x && echo writes; echo in; (true) && echo forks"
+    )
     with contextlib.closing(Sealing(Seal(reads=()), ("/bin/sh", "-c", script))) as sealing:
-        done = subprocess.run(sealing.command, capture_output=True, text=True, pass_fds=sealing.fds, preexec_fn=sealing.apply)
+        done = subprocess.run(
+            sealing.command, capture_output=True, text=True, pass_fds=sealing.fds, preexec_fn=sealing.apply
+        )
     assert done.stdout == "in\n", done
 
 

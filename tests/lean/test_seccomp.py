@@ -27,7 +27,9 @@ def decision(code: bytes, architecture: int, number: int, first: int = 0) -> int
         elif operation == seccomp._RETURN:
             return k
         else:
-            holds = {seccomp._EQUAL: word == k, seccomp._AT_LEAST: word >= k, seccomp._ANY_BIT: bool(word & k)}[operation]
+            holds = {seccomp._EQUAL: word == k, seccomp._AT_LEAST: word >= k, seccomp._ANY_BIT: bool(word & k)}[
+                operation
+            ]
             at += then if holds else otherwise
 
 

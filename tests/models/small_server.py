@@ -65,7 +65,13 @@ class _Handler(BaseHTTPRequestHandler):
             pass  # the client has had enough
 
     def _send(self, status: int, document: Any) -> None:
-        data = document if isinstance(document, bytes) else document.encode() if isinstance(document, str) else json.dumps(document).encode()
+        data = (
+            document
+            if isinstance(document, bytes)
+            else document.encode()
+            if isinstance(document, str)
+            else json.dumps(document).encode()
+        )
         self.send_response(status)
         self.send_header("Content-Type", "text/html" if isinstance(document, str) else "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -79,10 +85,18 @@ class _Handler(BaseHTTPRequestHandler):
 def completion(texts: list[str], logprobs: bool = True, finish: str = "stop") -> Reply:
     choices = [
         {
-            "index": i, "text": t, "finish_reason": finish,
-            "logprobs": {"tokens": [t, ""], "token_logprobs": [-0.5 * (i + 1), -0.25], "top_logprobs": None, "text_offset": []}
-            if logprobs else None,
+            "index": i,
+            "text": t,
+            "finish_reason": finish,
+            "logprobs": {
+                "tokens": [t, ""],
+                "token_logprobs": [-0.5 * (i + 1), -0.25],
+                "top_logprobs": None,
+                "text_offset": [],
+            }
+            if logprobs
+            else None,
         }
         for i, t in enumerate(texts)
-    ]  # fmt: skip
+    ]
     return 200, {"id": "x", "object": "text_completion", "created": 0, "model": "only", "choices": choices}

@@ -48,7 +48,9 @@ def test_functions_are_unfolded_and_lemmas_are_used():
 
 
 def test_hypotheses_are_told_apart():
-    tactics = said(Explorer(), state(("p", "Prop"), ("f", "Nat → Bool"), ("b", "Bool"), ("h", "b = true"), ("g", "q → p")))
+    tactics = said(
+        Explorer(), state(("p", "Prop"), ("f", "Nat → Bool"), ("b", "Bool"), ("h", "b = true"), ("g", "q → p"))
+    )
     assert "by_cases p <;> simp_all" in tactics and "cases b <;> simp_all" in tactics and "exact g" in tactics
     assert not {"exact f", "cases f", "induction b <;> simp_all"} & set(tactics)
 
@@ -112,7 +114,9 @@ def test_a_mixture_adds_up_what_both_say():
     assert [s.tactic for s in suggestions] == ["b", "a", "c"]
     unsure = ExploringPolicy(Fixed(a=0.001, b=0.002), Fixed(c=0.4), 0.2).suggest([Query(state())], 10)
     assert [s.tactic for s in unsure[0]] == ["c", "b", "a"], "who is sure of nothing does not outvote who is"
-    assert [s.tactic for s in ExploringPolicy(Fixed(a=1.0), Fixed(b=1.0), 0.0).suggest([Query(state())], 10)[0]] == ["a"]
+    assert [s.tactic for s in ExploringPolicy(Fixed(a=1.0), Fixed(b=1.0), 0.0).suggest([Query(state())], 10)[0]] == [
+        "a"
+    ]
 
 
 def test_what_only_the_explorer_offered_costs_no_tokens():
@@ -126,7 +130,13 @@ class Babbling:
     """A model that says something else whenever it is asked, and a few of the explorer's own tactics."""
 
     def suggest(self, queries, n):
-        return [[Suggestion(t, math.log(0.5 / n), "model") for t in ["simp_all", *(f"said {q.attempt} {i}" for i in range(n - 1))]] for q in queries]
+        return [
+            [
+                Suggestion(t, math.log(0.5 / n), "model")
+                for t in ["simp_all", *(f"said {q.attempt} {i}" for i in range(n - 1))]
+            ]
+            for q in queries
+        ]
 
 
 @pytest.mark.parametrize("ranked", [False, True])
@@ -142,4 +152,6 @@ def test_every_tactic_of_the_explorer_is_offered_in_the_end(ranked: bool):
     asks = -(-len(own) // (3 * n))
     offered = {t for attempt in range(asks) for t in said(mixed, s, n, attempt)}
     assert asks > 2 and own <= offered
-    assert {f"said {a} {i}" for a in range(asks) for i in range(n - 1)} <= offered, "nor is anything of the model's lost"
+    assert {f"said {a} {i}" for a in range(asks) for i in range(n - 1)} <= offered, (
+        "nor is anything of the model's lost"
+    )

@@ -30,7 +30,13 @@ class Echo:
 
     def suggest(self, queries, n):
         self.seen += queries
-        return [[Suggestion(f"simp [{q.premises[0]}, ← {q.premises[1]}] at length", -1.0), *(Suggestion(t, -2.0) for t in self.more)] for q in queries]
+        return [
+            [
+                Suggestion(f"simp [{q.premises[0]}, ← {q.premises[1]}] at length", -1.0),
+                *(Suggestion(t, -2.0) for t in self.more),
+            ]
+            for q in queries
+        ]
 
 
 def words(text: str) -> set[str]:
@@ -99,7 +105,9 @@ def test_other_parts_of_a_query_are_kept():
     assert model.seen[0].attempt == 3 and model.seen[0].state.key == "k"
 
 
-@pytest.mark.parametrize("around", ["xs[i]?{}", "xs[i]!{}", "⟨i, h⟩{}", "{{x}}{}", '"ab"{}', "'a'{}", "5#8{}", "(xs ++ ys){}", "x'{}"])
+@pytest.mark.parametrize(
+    "around", ["xs[i]?{}", "xs[i]!{}", "⟨i, h⟩{}", "{{x}}{}", '"ab"{}', "'a'{}", "5#8{}", "(xs ++ ys){}", "x'{}"]
+)
 def test_fields_of_anything_are_hidden_and_come_back(around: str):
     text = around.format(".length")
     translation = Translation()
@@ -114,4 +122,6 @@ def test_a_name_known_by_heart_does_not_work_before_it_was_met_either():
     (answers,) = asked.suggest([plain], 4)
     _, by_heart, language, tactic = (a.tactic for a in answers)
     assert "List.length_map" not in by_heart
-    assert language == "rw [eq_comm]" and tactic == "cases xs <;> simp_all", "what templates say belongs to the language"
+    assert language == "rw [eq_comm]" and tactic == "cases xs <;> simp_all", (
+        "what templates say belongs to the language"
+    )

@@ -31,9 +31,17 @@ def byt5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("byt5")
     torch.manual_seed(1)
     config = T5Config(
-        vocab_size=384, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4,
-        feed_forward_proj="gated-gelu", decoder_start_token_id=0, tie_word_embeddings=False,
-    )  # fmt: skip
+        vocab_size=384,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        decoder_start_token_id=0,
+        tie_word_embeddings=False,
+    )
     model = T5ForConditionalGeneration(config)
     tokenizer = ByT5Tokenizer(extra_ids=125)
     # Random bytes are no text: it learns a few tactics first.
@@ -54,9 +62,17 @@ def llama(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeniz
     folder = tmp_path_factory.mktemp("llama")
     torch.manual_seed(2)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         model.lm_head.weight[2] *= 20

@@ -183,7 +183,9 @@ def test_the_rate_warms_up_once_and_falls_at_the_end(tokenizer: PreTrainedTokeni
     learner = small(tokenizer, dataclasses.replace(CONFIG, warmup=4, learning_rate=1e-3))
     rates = [learner.train(examples(4), steps=1)["learning_rate"] for _ in range(6)]
     assert rates == pytest.approx([2e-4, 4e-4, 6e-4, 8e-4, 1e-3, 1e-3])
-    falling = small(tokenizer, dataclasses.replace(CONFIG, warmup=0, schedule="cosine", total_steps=4, learning_rate=1e-3))
+    falling = small(
+        tokenizer, dataclasses.replace(CONFIG, warmup=0, schedule="cosine", total_steps=4, learning_rate=1e-3)
+    )
     rates = [falling.train(examples(4), steps=1)["learning_rate"] for _ in range(5)]
     assert rates == sorted(rates, reverse=True) and rates[0] == 1e-3 and rates[-1] == pytest.approx(5e-5)
 
@@ -234,10 +236,14 @@ def test_a_busy_machine_learns_as_long(tokenizer: PreTrainedTokenizerFast) -> No
     assert 2.0 <= worked < 3.0 and seconds > 1.3 * worked
 
 
-def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Goals without tactics are short and meet each other in batches: their weights must hold there too."""
     losses: dict[float, float] = {}
-    learner = small(tokenizer, dataclasses.replace(CONFIG, batch_tokens=1, rename=0.0, learning_rate=0.0, value_weight=0.5))
+    learner = small(
+        tokenizer, dataclasses.replace(CONFIG, batch_tokens=1, rename=0.0, learning_rate=0.0, value_weight=0.5)
+    )
     update = learner._update
 
     def watched(batch: Any, rate: float, mass: float) -> dict[str, float]:
@@ -248,10 +254,19 @@ def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(tokenizer: PreTr
 
     monkeypatch.setattr(learner, "_update", watched)
     goal, tactic = make_pairs(1)[0]
-    learner.train([PolicyExample(goal, tactic, weight=2.0), ValueExample("⊢ p", 3, weight=1.0), ValueExample("⊢ q", 3, weight=3.0)], epochs=1)
+    learner.train(
+        [
+            PolicyExample(goal, tactic, weight=2.0),
+            ValueExample("⊢ p", 3, weight=1.0),
+            ValueExample("⊢ q", 3, weight=3.0),
+        ],
+        epochs=1,
+    )
     assert len(losses) == 3
     assert losses[3.0] == pytest.approx(3 * losses[1.0]), "a weight of three counts three times as much"
-    assert losses[2.0] == pytest.approx(4 * losses[1.0]), "a token of a tactic of weight two, four times a value of half a token"
+    assert losses[2.0] == pytest.approx(4 * losses[1.0]), (
+        "a token of a tactic of weight two, four times a value of half a token"
+    )
 
 
 def test_several_ranks_share_an_epoch(tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:

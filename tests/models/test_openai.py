@@ -34,7 +34,9 @@ def serve() -> Iterator[Callable[[Callable[[int, dict[str, Any]], Reply]], Small
 
 
 def policy(server: SmallServer, template: str = "bfs-prover", **config: Any) -> ServerPolicy:
-    return ServerPolicy(server.address, template=template, config=ServerConfig(**{"timeout": 5.0, "retries": 3, **config}))
+    return ServerPolicy(
+        server.address, template=template, config=ServerConfig(**{"timeout": 5.0, "retries": 3, **config})
+    )
 
 
 def test_suggestions_are_ranked_and_distinct(serve: Any) -> None:
@@ -47,7 +49,14 @@ def test_suggestions_are_ranked_and_distinct(serve: Any) -> None:
 
 def test_tokens_are_counted_as_the_server_says(serve: Any) -> None:
     status, said = completion(["simp", "omega"])
-    model = policy(serve(lambda k, body: (status, {**said, "usage": {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 10 + k}})))
+    model = policy(
+        serve(
+            lambda k, body: (
+                status,
+                {**said, "usage": {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 10 + k}},
+            )
+        )
+    )
     asked = query("⊢ p")
     for _ in range(2):
         model.suggest([asked], 2)
@@ -141,10 +150,16 @@ def test_a_model_of_ours_needs_token_ids(serve: Any, trained: Any, tokenizer: An
 
 
 ODD_CHOICES = [
-    {"text": 7}, {"text": None}, {"text": ["simp"]}, {"logprobs": 3}, {"logprobs": {"token_logprobs": ["x"]}},
-    {"logprobs": {"token_logprobs": [float("nan")]}}, {"logprobs": {"token_logprobs": [1e308]}},
-    {"logprobs": {"token_logprobs": [float("inf")]}}, {"logprobs": {"token_logprobs": 5}},
-]  # fmt: skip
+    {"text": 7},
+    {"text": None},
+    {"text": ["simp"]},
+    {"logprobs": 3},
+    {"logprobs": {"token_logprobs": ["x"]}},
+    {"logprobs": {"token_logprobs": [float("nan")]}},
+    {"logprobs": {"token_logprobs": [1e308]}},
+    {"logprobs": {"token_logprobs": [float("inf")]}},
+    {"logprobs": {"token_logprobs": 5}},
+]
 
 
 @pytest.mark.parametrize("change", ODD_CHOICES, ids=str)
@@ -163,7 +178,9 @@ def test_an_answer_that_is_longer_than_any_proof_is_left_out(serve: Any) -> None
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize(("how", "why"), [("large", "larger than 1 MiB"), ("slow", "not complete after"), ("packed", "is compressed")])
+@pytest.mark.parametrize(
+    ("how", "why"), [("large", "larger than 1 MiB"), ("slow", "not complete after"), ("packed", "is compressed")]
+)
 def test_an_answer_without_an_end(serve: Any, monkeypatch: Any, how: str, why: str) -> None:
     monkeypatch.setattr(bounded_http, "MAX_ANSWER_BYTES", 1 << 20)
     server = serve(lambda k, body: completion(["simp"]))

@@ -60,10 +60,14 @@ def test_prompt_shows_first_goal_last_then_premises(prompter: Prompter) -> None:
     codec = prompter.codec
     text = codec.decode(prompter.prefix("⊢ first\n\n⊢ second", PREMISES[:2]))
     assert text == "<bos>⊢ second\n\n⊢ first⟨p0⟩Nat.succ_le⟨p1⟩Nat.succ_le_of_lt"
-    typed = Prompter(codec, PromptConfig(show_types=True), lambda name: f"type of {name}" if name != "unknown" else None)
+    typed = Prompter(
+        codec, PromptConfig(show_types=True), lambda name: f"type of {name}" if name != "unknown" else None
+    )
     assert codec.decode(typed.prefix("⊢ p", ("foo", "unknown"))) == "<bos>⊢ p⟨p0⟩type of foo⟨p1⟩unknown"
     assert codec.decode(typed.prefix("⊢ p", ("foo",), ("said",))) == "<bos>⊢ p⟨p0⟩said"
-    assert codec.decode(prompter.prefix("⊢ p", ("foo",), ("said",))) == "<bos>⊢ p⟨p0⟩foo", "a model that shows names goes on doing so"
+    assert codec.decode(prompter.prefix("⊢ p", ("foo",), ("said",))) == "<bos>⊢ p⟨p0⟩foo", (
+        "a model that shows names goes on doing so"
+    )
     named = Prompter(codec, PromptConfig(show_names=True))
     assert codec.decode(named.prefix("⊢ p", ("A.b", "foo"))) == "<bos>⊢ p\nA.b\nfoo"
     assert named.tactic(named.target("exact foo", ("foo",))[:-1], ("foo",)) == "exact foo"  # pyright: ignore[reportOptionalSubscript]

@@ -22,16 +22,21 @@ TACTICS = ("simp", "omega", "induction {x} <;> simp_all", "cases {x} <;> simp", 
 def row(x: str, type_: str, target: str, worked: str, constants: tuple[str, ...]) -> dict:
     said = [t.format(x=x) for t in TACTICS]
     return {
-        "state": f"{x} : {type_}\n⊢ {target}", "constants": list(constants), "premises": [], "tried": said,
+        "state": f"{x} : {type_}\n⊢ {target}",
+        "constants": list(constants),
+        "premises": [],
+        "tried": said,
         "worked": [worked.format(x=x)],
-    }  # fmt: skip
+    }
 
 
 def rows() -> list[dict]:
     """Lists go by induction, numbers by `omega` or else by cases; names of variables say nothing."""
     found = []
     for i, x in enumerate("abcdefghijkl"):
-        found.append(row(x, "List Nat", f"{x}.length = {i}", "induction {x} <;> simp_all", ("List", "List.length", "Nat")))
+        found.append(
+            row(x, "List Nat", f"{x}.length = {i}", "induction {x} <;> simp_all", ("List", "List.length", "Nat"))
+        )
         found.append(row(x, "Nat", f"{x} + {i} = 7", "omega", ("Nat", "HAdd.hAdd")))
         found.append(row(x, "Nat", f"{x} * {i} * {x} = 7", "cases {x} <;> simp", ("Nat", "HMul.hMul")))
     return found
@@ -52,7 +57,10 @@ def order(ranker: TacticRanker, text: str, constants: tuple[str, ...], x: str) -
 
 
 def test_what_worked_on_such_goals_comes_first(ranker):
-    assert order(ranker, "zs : List Nat\n⊢ zs.length = 99", ("List", "List.length", "Nat"), "zs")[0] == "induction zs <;> simp_all"
+    assert (
+        order(ranker, "zs : List Nat\n⊢ zs.length = 99", ("List", "List.length", "Nat"), "zs")[0]
+        == "induction zs <;> simp_all"
+    )
     assert order(ranker, "w : Nat\n⊢ w + 99 = 7", ("Nat", "HAdd.hAdd"), "w")[0] == "omega"
     assert order(ranker, "w : Nat\n⊢ w * 99 * w = 7", ("Nat", "HMul.hMul"), "w")[0] == "cases w <;> simp"
 
@@ -62,8 +70,15 @@ def test_what_comes_next_depends_on_what_failed():
     data = []
     for i in range(40):
         worked = ["simp", "simp_all"] if i % 5 else ["decide"]
-        data.append({"state": f"n : Nat\n⊢ n = {i}", "constants": ["Nat"], "premises": [], "worked": worked,
-                     "tried": ["simp", "simp_all", "decide"]})  # fmt: skip
+        data.append(
+            {
+                "state": f"n : Nat\n⊢ n = {i}",
+                "constants": ["Nat"],
+                "premises": [],
+                "worked": worked,
+                "tried": ["simp", "simp_all", "decide"],
+            }
+        )
     learned, _ = train_ranker(data, {}, RankingConfig(seconds=30.0, epochs=40))
     assert learned is not None
     goal = first_goal("n : Nat\n⊢ n = 77", ["Nat"])
@@ -84,8 +99,11 @@ def test_probabilities_fall_and_make_at_most_one(ranker):
 def test_hypotheses_and_premises_are_blanked_out():
     goal = Goal("", (("xs", "List Nat"), ("h", "xs = []")), "xs.length = 0", ("List.length",))
     reader = Reader(goal, ["List.length_nil", "List.length_cons", "List.length"], {})
-    same = [("simp [List.length_nil]", "simp [List.length_cons]"), ("cases xs <;> rfl", "cases h <;> rfl"),
-            ("simp [List.length_nil, List.length_cons]", "simp [List.length_cons, List.length_nil, List.length_cons]")]  # fmt: skip
+    same = [
+        ("simp [List.length_nil]", "simp [List.length_cons]"),
+        ("cases xs <;> rfl", "cases h <;> rfl"),
+        ("simp [List.length_nil, List.length_cons]", "simp [List.length_cons, List.length_nil, List.length_cons]"),
+    ]
     for a, b in same:
         assert reader.read(a).skeleton == reader.read(b).skeleton
     assert reader.read("simp [List.length]").skeleton != reader.read("simp [List.length_nil]").skeleton
@@ -106,7 +124,9 @@ def test_the_explorer_says_all_it_has_in_the_learned_order(ranker):
 
 
 def test_only_audited_proofs_teach():
-    example = Example("⊢ p", "k", (), (), 3, True, False, 1, 0.9, (("simp", 1),), (("rfl", "error"),), 0, tried=("rfl", "simp"))
+    example = Example(
+        "⊢ p", "k", (), (), 3, True, False, 1, 0.9, (("simp", 1),), (("rfl", "error"),), 0, tried=("rfl", "simp")
+    )
     assert list(harvest_tried([example], proved=False)) == []
     ((kind, data),) = harvest_tried([example], proved=True)
     assert kind == KIND and list(data["worked"]) == ["simp"] and list(data["tried"]) == ["rfl", "simp"]
@@ -115,7 +135,10 @@ def test_only_audited_proofs_teach():
 def test_nothing_to_learn_from():
     assert train_ranker([], {})[0] is None
     assert train_ranker(rows(), {}, RankingConfig(seconds=0.0))[0] is None, "no time: random numbers are no ranker"
-    assert train_ranker([{"state": "⊢ p", "constants": [], "premises": [], "worked": ["simp"], "tried": ["simp"]}], {})[0] is None
+    assert (
+        train_ranker([{"state": "⊢ p", "constants": [], "premises": [], "worked": ["simp"], "tried": ["simp"]}], {})[0]
+        is None
+    )
 
 
 def test_a_ranker_is_kept(ranker, tmp_path):
@@ -133,9 +156,16 @@ def test_a_ranker_is_kept(ranker, tmp_path):
 def test_under_fresh_names_the_ranker_sees_none_of_the_library():
     """What was learned of a name is lost, and what was learned of shapes is kept; the tactics said are the true ones."""
     named = [
-        {"state": f"n : Nat\n⊢ A{w}.len n = {i}", "constants": [f"A{w}.len"], "premises": [], "tried": ["simp", "omega"], "worked": [t]}
-        for i in range(20) for w, t in (("xy", "simp"), ("vw", "omega"))
-    ]  # fmt: skip
+        {
+            "state": f"n : Nat\n⊢ A{w}.len n = {i}",
+            "constants": [f"A{w}.len"],
+            "premises": [],
+            "tried": ["simp", "omega"],
+            "worked": [t],
+        }
+        for i in range(20)
+        for w, t in (("xy", "simp"), ("vw", "omega"))
+    ]
     learned, _ = train_ranker(named, {}, RankingConfig(seconds=30.0, epochs=40, fresh_names=0.0))
 
     def first(ranker, w: str, disguise) -> str:
@@ -155,15 +185,24 @@ def test_learning_under_fresh_names_as_well_finds_what_holds_in_any_library():
     functions = ("map", "zip", "take", "drop", "join", "sum")
     known = {
         f"A.{w}_{k}": Premise(f"A.{w}_{k}", "M", "Eq", (f"A.{w}", "Nat.add"), 1, True, ("Eq", f"A.{w}"))
-        for w in functions for k in ("good", "bad")
-    }  # fmt: skip
+        for w in functions
+        for k in ("good", "bad")
+    }
     rows = []
     for i in range(120):
         w, other = functions[i % 6], functions[(i + 1 + i // 6 % 5) % 6]
         right, wrong = (f"A.{w}_good", f"A.{other}_bad") if i % 4 else (f"A.{other}_good", f"A.{w}_bad")
         lemmas = [right, wrong][:: 1 if i % 2 else -1]
         said = [f"rw [{x}]" for x in lemmas]
-        rows.append({"state": f"n : Nat\n⊢ A.{w} n = {i}", "constants": [f"A.{w}"], "premises": lemmas, "tried": said, "worked": [f"rw [{right}]"]})
+        rows.append(
+            {
+                "state": f"n : Nat\n⊢ A.{w} n = {i}",
+                "constants": [f"A.{w}"],
+                "premises": lemmas,
+                "tried": said,
+                "worked": [f"rw [{right}]"],
+            }
+        )
 
     def fitting(ranker, disguise: Disguise) -> float:
         """Mean probability of the lemma that speaks of the goal, where names say nothing."""
@@ -179,7 +218,9 @@ def test_learning_under_fresh_names_as_well_finds_what_holds_in_any_library():
             total += p if lemmas[first].startswith(f"A.{w}_") else 1 - p
         return total / len(functions)
 
-    plain, learned = (train_ranker(rows, known, RankingConfig(seconds=60.0, epochs=30, fresh_names=share))[0] for share in (0.0, 0.8))
+    plain, learned = (
+        train_ranker(rows, known, RankingConfig(seconds=60.0, epochs=30, fresh_names=share))[0] for share in (0.0, 0.8)
+    )
     with_names, without = fitting(plain, Disguise(1000)), fitting(learned, Disguise(1000))
     assert without > with_names + 0.05, (without, with_names)
     assert [fitting(learned, Disguise(seed)) for seed in (1001, 1002)] == pytest.approx([without] * 2)
@@ -196,9 +237,15 @@ def test_tactics_said_under_fresh_names_are_true_ones(ranker):
 def test_templates_keep_a_share_beside_a_ranker():
     """A tactic that never worked where the ranker learned is said with a probability, in its old place among its like."""
     rows = [
-        {"state": f"n : Nat\n⊢ n + {i} = 3", "constants": ["Nat"], "premises": [], "tried": ["grind", "decide", "omega"], "worked": ["omega"]}
+        {
+            "state": f"n : Nat\n⊢ n + {i} = 3",
+            "constants": ["Nat"],
+            "premises": [],
+            "tried": ["grind", "decide", "omega"],
+            "worked": ["omega"],
+        }
         for i in range(30)
-    ]  # fmt: skip
+    ]
     learned, _ = train_ranker(rows, {}, RankingConfig(seconds=30.0, epochs=40))
     query = Query(ProofState(1, "k", (first_goal("n : Nat\n⊢ n + 99 = 3", ("Nat",)),)))
 

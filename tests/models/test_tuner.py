@@ -64,7 +64,9 @@ def test_it_learns_and_saves_a_whole_model(folder: Path, tmp_path: Path, config:
     # What is published from the folder is what was trained, under the same names, tied ones too.
     own, written = tuner.weights(), tuner.written(tmp_path / "m")
     assert own.keys() == written.keys() and all(torch.equal(own[k], written[k]) for k in own)
-    HuggingFacePolicy(folder, "names", dtype="float32" if config.dtype == "float32" else "auto").load_weights(written, 1)
+    HuggingFacePolicy(folder, "names", dtype="float32" if config.dtype == "float32" else "auto").load_weights(
+        written, 1
+    )
     # What transformers loads, without peft, is what was trained.
     trained = tuner.model.eval()
     with torch.no_grad():
@@ -79,9 +81,15 @@ def test_it_learns_and_saves_a_whole_model(folder: Path, tmp_path: Path, config:
 def test_seq2seq(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = T5Config(
-        vocab_size=384, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu",
+        vocab_size=384,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
         decoder_start_token_id=0,
-    )  # fmt: skip
+    )
     T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
     ByT5Tokenizer(extra_ids=125).save_pretrained(tmp_path / "t5")
     tuner = Tuner(tmp_path / "t5", TuneConfig(learning_rate=1e-2, batch_size=4), template="reprover", device="cpu")
@@ -106,7 +114,9 @@ def test_a_folder_that_turnstile_trained_keeps_its_format(policy: LanguageModelP
 
 def test_pairs(tmp_path: Path) -> None:
     lines = tmp_path / "p.jsonl"
-    lines.write_text('{"goal": "⊢ p", "tactic": "simp"}\n\n{"goal": "⊢ q", "tactic": "rw [a.b]", "premises": ["a.b"]}\n')
+    lines.write_text(
+        '{"goal": "⊢ p", "tactic": "simp"}\n\n{"goal": "⊢ q", "tactic": "rw [a.b]", "premises": ["a.b"]}\n'
+    )
     assert load_pairs(lines) == [PolicyExample("⊢ p", "simp"), PolicyExample("⊢ q", "rw [a.b]", ("a.b",))]
     split = tmp_path / "train.json"
     steps = [{"tactic": "simp", "state_before": "⊢ p", "state_after": "no goals"}]

@@ -28,9 +28,25 @@ def test_two_processes(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, lora:
     (tmp_path / "p.jsonl").write_text("\n".join(pairs))
     # Batches of 9: the processes have unequal shares.
     tune = [
-        "-m", "prover.cli", "tune", str(tmp_path / "m"), str(tmp_path / "p.jsonl"), "--template", "names", "--batch-size", "9",
-        "--micro-batch", "4", "--epochs", "2", "--learning-rate", "1e-3", "--lora-rank", str(lora), "--out",
-    ]  # fmt: skip
+        "-m",
+        "prover.cli",
+        "tune",
+        str(tmp_path / "m"),
+        str(tmp_path / "p.jsonl"),
+        "--template",
+        "names",
+        "--batch-size",
+        "9",
+        "--micro-batch",
+        "4",
+        "--epochs",
+        "2",
+        "--learning-rate",
+        "1e-3",
+        "--lora-rank",
+        str(lora),
+        "--out",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     many = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([sys.executable, *tune, str(tmp_path / "one")], env=environment, check=True, timeout=500)

@@ -36,7 +36,12 @@ def library() -> LibraryIndex:
 
 def row(i: int) -> dict:
     t = f"T{i}"
-    return {"constants": [t, f"{t}.size"], "imports": ["A"], "good": [f"{t}.size_bound"], "bad": [f"{t}.size_zero", f"{t}.size_one"]}
+    return {
+        "constants": [t, f"{t}.size"],
+        "imports": ["A"],
+        "good": [f"{t}.size_bound"],
+        "bad": [f"{t}.size_zero", f"{t}.size_one"],
+    }
 
 
 def test_untrained_the_shared_symbols_come_first():
@@ -58,7 +63,9 @@ def test_training_carries_over_to_types_it_never_saw(symbols):
 
 def test_under_made_up_names_what_words_taught_is_of_no_use():
     """Trained, it knows that lemmas about a `bound` help, by that word; shown made-up words it can only go by what is shared."""
-    trained, _ = train_retriever([row(i) for i in range(16)], library(), SelectionConfig(seconds=60, epochs=30), DenseWeights.initial())
+    trained, _ = train_retriever(
+        [row(i) for i in range(16)], library(), SelectionConfig(seconds=60, epochs=30), DenseWeights.initial()
+    )
     premises = [p for m in library().modules.values() for p in m.theorems]
     read = Disguise().translation.name
     first = {False: 0, True: 0}
@@ -83,7 +90,9 @@ def test_weights_come_back_from_their_file(tmp_path):
     w = DenseWeights.initial(5)
     w.save(tmp_path / "retriever.npz")
     back = DenseWeights.load(tmp_path / "retriever.npz")
-    assert np.allclose(w.table, back.table, atol=1e-3) and back.scale == w.scale and back.table.shape == (BUCKETS, WIDTH)
+    assert (
+        np.allclose(w.table, back.table, atol=1e-3) and back.scale == w.scale and back.table.shape == (BUCKETS, WIDTH)
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["retriever.npz"]
 
 
@@ -100,13 +109,28 @@ def test_a_broken_file_is_named(tmp_path, content):
 
 def example(best: list[str], errors: list[str], premises: tuple[str, ...], solved: bool = True) -> Example:
     return Example(
-        "⊢ p", "k", premises, (), 5, solved, False, 1 if solved else None, 1.0, tuple((t, 1) for t in best),
-        tuple((t, "error") for t in errors), 0, constants=("T1", "T1.size"),
-    )  # fmt: skip
+        "⊢ p",
+        "k",
+        premises,
+        (),
+        5,
+        solved,
+        False,
+        1 if solved else None,
+        1.0,
+        tuple((t, 1) for t in best),
+        tuple((t, "error") for t in errors),
+        0,
+        constants=("T1", "T1.size"),
+    )
 
 
 def test_credit_goes_to_what_did_the_work():
-    e = example(["simp [A.b]", "rw [A.c]", "simp_all", "simp_all [A.d]"], ["exact A.e ..", "rw [A.f]", "simp", "rw [← A.c]"], ("A.b", "A.c", "A.d", "A.e", "A.f"))
+    e = example(
+        ["simp [A.b]", "rw [A.c]", "simp_all", "simp_all [A.d]"],
+        ["exact A.e ..", "rw [A.f]", "simp", "rw [← A.c]"],
+        ("A.b", "A.c", "A.d", "A.e", "A.f"),
+    )
     good, bad = credit(e)
     assert good == ["A.b", "A.c"], "simp_all does without A.d"
     assert bad == ["A.e", "A.f"]

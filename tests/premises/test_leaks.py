@@ -57,7 +57,10 @@ LEAKS = {
     "itself, as a rule": (ITSELF, f"intros; simp only [{ITSELF}]"),
     "an alias": ("Nat.eq_of_mul_eq_mul_right", "exact @Nat.mul_right_cancel"),
     "another": ("Int.ofNat_inj", "exact @Int.natCast_inj"),
-    "a consequence": (ITSELF, "intros; rw [← List.size_toArray, ← List.map_toArray, Array.size_map, List.size_toArray]"),
+    "a consequence": (
+        ITSELF,
+        "intros; rw [← List.size_toArray, ← List.map_toArray, Array.size_map, List.size_toArray]",
+    ),
     "itself under its namespace": (ITSELF, "intros; exact length_map .."),
     "the statement's own name": (ITSELF, "intros; exact _root_.List.length_map .."),
 }
@@ -118,15 +121,30 @@ def test_the_audit_refuses_a_copy_that_lean_found(loop):
 
 ALIASED = [
     ("an alias", "theorem alias (a b : Nat) : a + b = b + a := Nat.add_comm a b", "exact alias a b"),
-    ("an alias of an alias", "theorem one (a b : Nat) : a + b = b + a := Nat.add_comm a b\n"
-     "theorem two (a b : Nat) : a + b = b + a := one a b", "exact two a b"),
-    ("a consequence", "theorem zero (a : Nat) : a + 0 = 0 + a := by rw [Nat.add_comm]\n"
-     "theorem all (a b : Nat) : a + b = b + a := by rw [Nat.add_comm a b]", "rw [all]"),
+    (
+        "an alias of an alias",
+        "theorem one (a b : Nat) : a + b = b + a := Nat.add_comm a b\n"
+        "theorem two (a b : Nat) : a + b = b + a := one a b",
+        "exact two a b",
+    ),
+    (
+        "a consequence",
+        "theorem zero (a : Nat) : a + 0 = 0 + a := by rw [Nat.add_comm]\n"
+        "theorem all (a b : Nat) : a + b = b + a := by rw [Nat.add_comm a b]",
+        "rw [all]",
+    ),
     ("an alias as an abbreviation", "abbrev short (a b : Nat) : a + b = b + a := Nat.add_comm a b", "exact short a b"),
-    ("an alias as a simp rule", "@[simp] theorem rule (a b : Nat) : (a + b = b + a) = True := eq_true (Nat.add_comm a b)", "simp"),
-    ("an alias as an instance", "class C (a b : Nat) : Prop where h : a + b = b + a\n"
-     "instance (a b : Nat) : C a b := ⟨Nat.add_comm a b⟩", "exact (inferInstance : C a b).h"),
-]  # fmt: skip
+    (
+        "an alias as a simp rule",
+        "@[simp] theorem rule (a b : Nat) : (a + b = b + a) = True := eq_true (Nat.add_comm a b)",
+        "simp",
+    ),
+    (
+        "an alias as an instance",
+        "class C (a b : Nat) : Prop where h : a + b = b + a\ninstance (a b : Nat) : C a b := ⟨Nat.add_comm a b⟩",
+        "exact (inferInstance : C a b).h",
+    ),
+]
 
 
 def test_the_audit_looks_through_aliases(loop):
@@ -135,7 +153,10 @@ def test_the_audit_looks_through_aliases(loop):
             for what, context, script in ALIASED:
                 theorem = Theorem("t", "(a b : Nat) : a + b = b + a", context=context)
                 verdict = await auditor.audit(theorem, script)
-                assert verdict.verdict == "rejected" and verdict.reason.startswith("premise: Nat.add_comm"), (what, verdict)
+                assert verdict.verdict == "rejected" and verdict.reason.startswith("premise: Nat.add_comm"), (
+                    what,
+                    verdict,
+                )
             # The same context does no harm to a proof that leaves it alone.
             theorem = Theorem("t", "(a b : Nat) : a + b = b + a", context=ALIASED[0][1])
             assert (await auditor.audit(theorem, "omega")).verdict == "proved"

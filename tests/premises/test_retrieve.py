@@ -35,7 +35,9 @@ def index() -> LibraryIndex:
     )
 
 
-def offered(ix: LibraryIndex, modules: frozenset[str] | None, constants: list[str], k: int, name: str = "symbols") -> list[str]:
+def offered(
+    ix: LibraryIndex, modules: frozenset[str] | None, constants: list[str], k: int, name: str = "symbols"
+) -> list[str]:
     return [p.name for p in top(make_retriever(name, ix, modules), constants, k)]
 
 
@@ -135,7 +137,11 @@ def test_only_propositions_are_premises(library):
 def test_lean_says_what_a_theorem_states_and_is_marked_with(library):
     found = {p.name: p for info in library.modules.values() for p in info.theorems}
     comm = found["Nat.add_comm"]
-    assert comm.type == "∀ (n m : Nat), n + m = m + n" and comm.module == "Init.Data.Nat.Basic" and "HAdd.hAdd" in comm.constants
+    assert (
+        comm.type == "∀ (n m : Nat), n + m = m + n"
+        and comm.module == "Init.Data.Nat.Basic"
+        and "HAdd.hAdd" in comm.constants
+    )
     assert {"simp", "grind"} <= set(found["List.length_map"].attributes) and "simp" not in comm.attributes
     assert "defeq" in found["List.sum_nil"].attributes and "ext" in found["Prod.ext"].attributes
     assert all(p.type for p in found.values())

@@ -26,7 +26,9 @@ def test_every_variant_is_a_valid_configuration():
 def test_variants_are_trained_compared_and_written(tmp_path):
     (tmp_path / "tiny.toml").write_text(TINY)
     args = ("tiny.toml", "--variants", "full", "GRPO from rollouts", "TD(λ) value", "--json")
-    done = subprocess.run(command("ablate", *args), cwd=tmp_path, text=True, capture_output=True, timeout=900, env=env())
+    done = subprocess.run(
+        command("ablate", *args), cwd=tmp_path, text=True, capture_output=True, timeout=900, env=env()
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     assert set(found["variants"]) == {"full", "GRPO from rollouts", "TD(λ) value"}
@@ -49,13 +51,17 @@ def test_variants_are_trained_compared_and_written(tmp_path):
     targets = list(Ledger.open(tmp_path / "runs/ablations/td-value-0", readonly=True).examples("td"))
     assert targets and all(1 <= data["td"] <= 16 for _, data in targets)
     # Finished runs are not run again.
-    again = subprocess.run(command("ablate", *args), cwd=tmp_path, text=True, capture_output=True, timeout=60, env=env())
+    again = subprocess.run(
+        command("ablate", *args), cwd=tmp_path, text=True, capture_output=True, timeout=60, env=env()
+    )
     assert again.returncode == 0 and json.loads(again.stdout) == found
     # The command on the page is one that a shell takes back.
     assert shlex.split(page.split("`")[1])[-3:] == ["full", "GRPO from rollouts", "TD(λ) value"]
     # Figures of other settings never stand among these.
     (tmp_path / "other.toml").write_text(TINY.replace("calls = 8\nharvest", "calls = 9\nharvest"))
-    other = subprocess.run(command("ablate", "other.toml", *args[1:]), cwd=tmp_path, text=True, capture_output=True, env=env())
+    other = subprocess.run(
+        command("ablate", "other.toml", *args[1:]), cwd=tmp_path, text=True, capture_output=True, env=env()
+    )
     assert other.returncode == 2 and "trained with other settings" in other.stderr, other.stderr
     assert json.loads((tmp_path / "docs/results.json").read_text()) == found
 
@@ -72,6 +78,10 @@ def test_a_page_that_cannot_be_written_is_said_before_anything_is_trained(tmp_pa
 def test_an_unknown_variant_is_one_line(tmp_path):
     (tmp_path / "tiny.toml").write_text(TINY)
     done = subprocess.run(
-        command("ablate", "tiny.toml", "--variants", "nonsense"), cwd=tmp_path, text=True, capture_output=True, env=env()
+        command("ablate", "tiny.toml", "--variants", "nonsense"),
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        env=env(),
     )
     assert done.returncode == 2 and "no ablation 'nonsense'" in done.stderr and not (tmp_path / "runs").exists()

@@ -19,11 +19,16 @@ def run(rounds: int, seed: int, rate: Callable[[int], float], reward: Callable[[
     rng = random.Random(seed)
     return [
         RoundFigures(
-            r, sum(rng.random() < rate(r) for _ in range(of)), of, rejected=int(rng.random() < 0.1), judged=100,
-            entropy=1.5 * 0.97**r + rng.gauss(0, 0.05), rewards={"progress": reward(r) + rng.gauss(0, 0.005)},
+            r,
+            sum(rng.random() < rate(r) for _ in range(of)),
+            of,
+            rejected=int(rng.random() < 0.1),
+            judged=100,
+            entropy=1.5 * 0.97**r + rng.gauss(0, 0.05),
+            rewards={"progress": reward(r) + rng.gauss(0, 0.005)},
         )
         for r in range(1, rounds + 1)
-    ]  # fmt: skip
+    ]
 
 
 def said(history: list[RoundFigures]) -> list[Alert]:
@@ -46,7 +51,10 @@ def test_healthy_runs_are_left_in_peace():
 
 def test_a_gamed_reward_is_found_in_nearly_every_run():
     found = sum(
-        any(a.kind == "reward_hacking" and "progress" in a.title for a in said(run(20, s, lambda r: 0.3, lambda r: 0.2 + 0.02 * r)))
+        any(
+            a.kind == "reward_hacking" and "progress" in a.title
+            for a in said(run(20, s, lambda r: 0.3, lambda r: 0.2 + 0.02 * r))
+        )
         for s in range(20)
     )
     assert found >= 18
@@ -74,10 +82,15 @@ def test_nothing_solved_at_all_and_a_rising_reward():
 @pytest.mark.parametrize(
     ("entropies", "speaks"),
     [
-        ([1.5, 1.4, 1.4, 1.3], False), ([1.5, 1.4, 1.4, 0.4], True), ([0.01], True), ([1.5], False),
-        ([2.0, 0.5], False), ([None, None, 1.0], False), ([1.5, 1.4, None], False),
+        ([1.5, 1.4, 1.4, 1.3], False),
+        ([1.5, 1.4, 1.4, 0.4], True),
+        ([0.01], True),
+        ([1.5], False),
+        ([2.0, 0.5], False),
+        ([None, None, 1.0], False),
+        ([1.5, 1.4, None], False),
     ],
-)  # fmt: skip
+)
 def test_entropy(entropies, speaks):
     history = [RoundFigures(r, 50, 100, entropy=e) for r, e in enumerate(entropies, 1)]
     assert ("entropy" in kinds(history)) is speaks
@@ -85,18 +98,31 @@ def test_entropy(entropies, speaks):
 
 @pytest.mark.parametrize(
     ("rounds", "speaks"),
-    [([(90, 200), (40, 200)], True), ([(90, 200), (80, 200)], False), ([(9, 10), (60, 200)], True),
-     ([(5, 10), (60, 200)], False), ([(0, 0), (60, 200)], False), ([(90, 200), (40, 200), (85, 200)], False)],
-)  # fmt: skip
+    [
+        ([(90, 200), (40, 200)], True),
+        ([(90, 200), (80, 200)], False),
+        ([(9, 10), (60, 200)], True),
+        ([(5, 10), (60, 200)], False),
+        ([(0, 0), (60, 200)], False),
+        ([(90, 200), (40, 200), (85, 200)], False),
+    ],
+)
 def test_a_fall_of_the_solve_rate_is_more_than_chance(rounds, speaks):
     assert ("solve_rate" in kinds([RoundFigures(r, *x) for r, x in enumerate(rounds, 1)])) is speaks
 
 
 @pytest.mark.parametrize(
     ("rounds", "speaks"),
-    [([(0, 100), (0, 100), (12, 100)], True), ([(0, 100), (1, 100)], False), ([(10, 100), (12, 100)], False),
-     ([(30, 100)], True), ([(1, 3)], True), ([(1, 20)], False), ([(0, 0)], False)],
-)  # fmt: skip
+    [
+        ([(0, 100), (0, 100), (12, 100)], True),
+        ([(0, 100), (1, 100)], False),
+        ([(10, 100), (12, 100)], False),
+        ([(30, 100)], True),
+        ([(1, 3)], True),
+        ([(1, 20)], False),
+        ([(0, 0)], False),
+    ],
+)
 def test_rejections(rounds, speaks):
     history = [RoundFigures(r, 50, 100, rejected=a, judged=b) for r, (a, b) in enumerate(rounds, 1)]
     assert ("rejections" in kinds(history)) is speaks

@@ -22,7 +22,9 @@ def test_every_stage_reads_and_round_trips(path, tmp_path):
 
 
 def test_overrides():
-    c = config.override(config.RunConfig(), ("learn.rounds=7", "name=x", 'theorems.modules=["A", "B"]', "max_minutes=3"))
+    c = config.override(
+        config.RunConfig(), ("learn.rounds=7", "name=x", 'theorems.modules=["A", "B"]', "max_minutes=3")
+    )
     assert (c.learn.rounds, c.name, c.theorems.modules, c.max_minutes) == (7, "x", ("A", "B"), 3)
 
 
@@ -53,10 +55,26 @@ def test_texts_come_back_as_they_were(tmp_path):
 
 @pytest.mark.parametrize(
     "setting",
-    ['name=""', 'name="a\\nb"', "theorems.limit=-5", 'theorems.limit="abc"', "theorems.per_module=0", "replay.half_life=0.0",
-     "learn.seconds=nan", "max_minutes=inf", "prover.in_flight=0", "learn.seconds=-1", "learn.seconds=0", "model.max_prompt=8",
-     "prover.premises=17", "prover.premises=-1", "model.vocabulary=200", "model.hidden=100", "model.heads=0"],
-)  # fmt: skip
+    [
+        'name=""',
+        'name="a\\nb"',
+        "theorems.limit=-5",
+        'theorems.limit="abc"',
+        "theorems.per_module=0",
+        "replay.half_life=0.0",
+        "learn.seconds=nan",
+        "max_minutes=inf",
+        "prover.in_flight=0",
+        "learn.seconds=-1",
+        "learn.seconds=0",
+        "model.max_prompt=8",
+        "prover.premises=17",
+        "prover.premises=-1",
+        "model.vocabulary=200",
+        "model.hidden=100",
+        "model.heads=0",
+    ],
+)
 def test_what_would_fail_an_hour_later_is_refused_now(setting):
     with pytest.raises(UserError, match=setting.partition("=")[0]):
         config.check(config.override(config.RunConfig(), (setting,)))
@@ -74,7 +92,9 @@ def test_an_override_without_a_value_is_refused():
         config.override(config.RunConfig(), ("learn.rounds",))
 
 
-@pytest.mark.parametrize("setting", ["replay.on_disk=0", "eval.validation=-1", "eval.rollouts=-1", "eval.validation_calls=0"])
+@pytest.mark.parametrize(
+    "setting", ["replay.on_disk=0", "eval.validation=-1", "eval.rollouts=-1", "eval.validation_calls=0"]
+)
 def test_numbers_that_make_no_sense_are_named(setting):
     with pytest.raises(UserError, match=setting.split("=")[0]):
         config.check(config.override(config.RunConfig(), (setting,)))

@@ -66,7 +66,10 @@ def make_checkpoint(folder: Path, seed: int = 0) -> Path:
     save_folder(target, learner.model, tokenizer, {"version": 1, "prompt": asdict(prompt)})
     ledger = Ledger(folder / "ledger.sqlite")
     ledger.set("learned 1", {"version": 1})
-    tried = [{"state": g, "constants": [], "premises": [], "worked": [t], "tried": ["rfl", "simp", "simp_all"]} for g, t in goals.items()]
+    tried = [
+        {"state": g, "constants": [], "premises": [], "worked": [t], "tried": ["rfl", "simp", "simp_all"]}
+        for g, t in goals.items()
+    ]
     ranker, _ = train_ranker(tried, {})
     assert ranker is not None
     (folder / "rankers").mkdir()
@@ -104,7 +107,9 @@ CHECKPOINT = ("runs/one", "five.toml", "--budget", "6", "--seeds", "2", "--proce
 def figures(place) -> dict:
     """A checkpoint over two seeds, killed (-9) after some attempts and started again."""
     with (place / "log").open("w") as log:
-        process = subprocess.Popen(line(*CHECKPOINT), cwd=place, env=env(), stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            line(*CHECKPOINT), cwd=place, env=env(), stdout=log, stderr=log, start_new_session=True
+        )
     ledger = Ledger.open(place / "runs/one", readonly=True)
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None and not evaluated(ledger):
@@ -122,7 +127,20 @@ def figures(place) -> dict:
 
 def test_a_set_may_ask_for_fresh_names(place):
     (place / "fresh.toml").write_text(SET + "fresh_names = true\nlimit = 2\n", encoding="utf-8")
-    done = command(place, "runs/one", "fresh.toml", "--budget", "2", "--limit", "2", "--processes", "1", "--json", "--run", "runs/fresh")
+    done = command(
+        place,
+        "runs/one",
+        "fresh.toml",
+        "--budget",
+        "2",
+        "--limit",
+        "2",
+        "--processes",
+        "1",
+        "--json",
+        "--run",
+        "runs/fresh",
+    )
     assert done.returncode == 1, done.stderr[-2000:]
     assert json.loads(done.stdout)["test"]["wrapper"] == "fresh names"
 
@@ -163,7 +181,9 @@ def test_asking_again_costs_nothing_and_other_runs_stand_beside(place, figures):
     began = time.monotonic()
     ledger = Ledger.open(place / "runs/one", readonly=True)
     before = evaluated(ledger)
-    other = command(place, "explorer", "five.toml", "--budget", "6", "--run", "runs/other", "--processes", "1", "--json")
+    other = command(
+        place, "explorer", "five.toml", "--budget", "6", "--run", "runs/other", "--processes", "1", "--json"
+    )
     assert other.returncode == 1, other.stderr[-2000:]
     done = command(place, *CHECKPOINT, "--beside", "runs/other")
     assert done.returncode == 1 and evaluated(ledger) == before
@@ -206,7 +226,9 @@ def test_a_wrapper_stands_between_the_search_and_the_model(place, tmp_path):
         return made[-1]
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    found = asyncio.run(e.evaluate(prover, c.load(prover), test, [theorem], library_index(), ledger, [0], wrap=wrap, processes=1))
+    found = asyncio.run(
+        e.evaluate(prover, c.load(prover), test, [theorem], library_index(), ledger, [0], wrap=wrap, processes=1)
+    )
     (attempt,) = ledger.attempts()
     assert attempt.script == "exact ⟨h.2, h.1⟩" and found["all"]["rate"] == 1
     assert len(made) == 1 and made[0].asked >= 1
@@ -222,10 +244,13 @@ def test_results_are_known_by_what_they_depend_on(place):
 
     assert key() == key(theorems[::-1]) == key(prover=replace(prover, name="explorer"))
     changed = [
-        key([theorems[0], Theorem("b", ": 2 = 2")]), key(calls=9), key(heartbeats=8000),
-        key(prover=c.contestant("portfolio")), key(prover=c.contestant(str(place / "runs/one"))),
+        key([theorems[0], Theorem("b", ": 2 = 2")]),
+        key(calls=9),
+        key(heartbeats=8000),
+        key(prover=c.contestant("portfolio")),
+        key(prover=c.contestant(str(place / "runs/one"))),
         key(prover=replace(prover, config=ProverConfig(suggestions=3))),
-    ]  # fmt: skip
+    ]
     assert len({key(), *changed}) == 7
     moved = replace(c.contestant(str(place / "runs/one")), checkpoint="elsewhere", name="elsewhere")
     assert key(prover=moved) == changed[4], "where a checkpoint lies does not matter"
@@ -285,7 +310,9 @@ def test_a_run_proves_with_the_retriever_that_it_learned(place, tmp_path):
     shutil.copytree(place / "runs/one", run)
     (run / "config.toml").write_text('[prover]\nretriever = "hybrid"\npremises = 3\n')
     (prover,) = provers_named(str(run))
-    assert prover.source is not None and (prover.source.name, prover.source.k) == ("symbols", 3), "nothing was learned yet"
+    assert prover.source is not None and (prover.source.name, prover.source.k) == ("symbols", 3), (
+        "nothing was learned yet"
+    )
     (checkpoint,) = (run / "checkpoints").iterdir()
     (run / "retrievers").mkdir()
     DenseWeights.initial().save(run / f"retrievers/{checkpoint.name}.npz")
@@ -303,7 +330,16 @@ def test_a_run_proves_with_the_retriever_that_it_learned(place, tmp_path):
         async def free(self, states):
             assert not states
 
-    asyncio.run(attempt(Theorem("t", ": p"), root, NoLean(), [replace(prover, policy=Silent(), value=None)], 4, lambda state: ("other",)))  # type: ignore[arg-type]
+    asyncio.run(
+        attempt(
+            Theorem("t", ": p"),
+            root,
+            NoLean(),
+            [replace(prover, policy=Silent(), value=None)],
+            4,
+            lambda state: ("other",),
+        )
+    )  # type: ignore[arg-type]
     assert asked and len(asked[0]) == 3 and "other" not in asked[0]
 
 
@@ -316,9 +352,16 @@ def test_seeds_that_are_not_complete_are_no_result(tmp_path):
         for name in rows:
             solved = name == "a"
             ledger.record(
-                Attempt(e.phase_of(test, prover, seed), theorems["ab".index(name)], "proved" if solved else "budget", 4,
-                        3 if solved else None, 0.1, "x" if solved else None)
-            )  # fmt: skip
+                Attempt(
+                    e.phase_of(test, prover, seed),
+                    theorems["ab".index(name)],
+                    "proved" if solved else "budget",
+                    4,
+                    3 if solved else None,
+                    0.1,
+                    "x" if solved else None,
+                )
+            )
     (result,) = e.results(ledger)
     assert result["all"]["seeds"] == 1 and result["all"]["rate"] == 0.5 and result["all"]["spread"] is None
     assert [result["all"]["curve"][b]["rate"] for b in ("1", "2", "4")] == [0, 0, 0.5]

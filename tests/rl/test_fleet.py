@@ -33,16 +33,20 @@ TASKS = [
     Task(Theorem(f"t{i}", f"(a b : Nat) (h : a = b + {i}) : b + {i} = a" if i % 3 else f": {i} + 2 = 0"), "explorer", 8)
     for i in range(24)
 ]
-SMALL = ModelConfig(hidden=48, layers=2, heads=4, intermediate=96, vocabulary=512, max_prompt=160, premise_types=True, premise_tokens=16)
+SMALL = ModelConfig(
+    hidden=48, layers=2, heads=4, intermediate=96, vocabulary=512, max_prompt=160, premise_types=True, premise_tokens=16
+)
 PAIRS = [PolicyExample(f"n : Nat\n⊢ n + {i} = {i} + n", "omega") for i in range(12)]
 VALUES = [ValueExample(f"n : Nat\n⊢ n + {i} = {i} + n", 0) for i in range(12)]
 
 
 def config(**ray_settings: object) -> RunConfig:
     return RunConfig(
-        prover=ProverConfig(provers=2, concurrent=2), model=SMALL, learn=LearnConfig(threads=1),
+        prover=ProverConfig(provers=2, concurrent=2),
+        model=SMALL,
+        learn=LearnConfig(threads=1),
         ray=RayConfig(**ray_settings),  # pyright: ignore[reportArgumentType]
-    )  # fmt: skip
+    )
 
 
 def workers(name: str) -> list[psutil.Process]:
@@ -247,7 +251,9 @@ def test_passes_over_what_a_round_learns_from_are_bounded(tmp_path):
         assert fleet.learn(PAIRS, VALUES, 120.0, 1)["epochs"] == pytest.approx(2.0, abs=0.5)
         for version in (2, 3):
             fleet.learn(PAIRS, VALUES, 120.0, version)
-        assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["000002", "000003"], "the newest two are kept"
+        assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["000002", "000003"], (
+            "the newest two are kept"
+        )
     finally:
         fleet.close()
 
@@ -294,7 +300,9 @@ def kill_node(pid: int) -> None:
 
 def ray_command(*args: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-    subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *args], check=True, capture_output=True, env=env, timeout=120)
+    subprocess.run(
+        [sys.executable, "-m", "ray.scripts.scripts", *args], check=True, capture_output=True, env=env, timeout=120
+    )
 
 
 def test_nodes_join_and_leave_during_a_run(tmp_path):
@@ -307,7 +315,9 @@ def test_nodes_join_and_leave_during_a_run(tmp_path):
     with socket.socket() as s:
         s.bind(("", 0))
         port = s.getsockname()[1]
-    ray_command("start", "--head", f"--port={port}", "--num-cpus=4", "--include-dashboard=false", '--resources={"prover": 1}')
+    ray_command(
+        "start", "--head", f"--port={port}", "--num-cpus=4", "--include-dashboard=false", '--resources={"prover": 1}'
+    )
     before = nodes_of(port)
     joined: set[int] = set()
     fleet = Fleet(config(address=f"127.0.0.1:{port}", elastic=True), tmp_path, print)

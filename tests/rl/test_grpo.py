@@ -10,8 +10,15 @@ from prover.search.examples import Example
 from rl.algorithms.grpo import advantages, from_search, rollout_examples, search_examples
 
 
-def example(solved: bool, best=(("simp", 1), ("intro h", 2)), errors=(("omega", "error"),), visits=(("simp", 0.5), ("skip", 0.5))):
-    return Example("⊢ p", "k", ("P",), visits, 4, solved, False, 1 if solved else None, 0.5, best if solved else (), errors, 0)
+def example(
+    solved: bool,
+    best=(("simp", 1), ("intro h", 2)),
+    errors=(("omega", "error"),),
+    visits=(("simp", 0.5), ("skip", 0.5)),
+):
+    return Example(
+        "⊢ p", "k", ("P",), visits, 4, solved, False, 1 if solved else None, 0.5, best if solved else (), errors, 0
+    )
 
 
 def test_advantages_have_mean_0_and_deviation_1():

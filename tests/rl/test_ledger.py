@@ -74,9 +74,11 @@ def test_every_accepted_proof_is_a_claim_and_theorems_of_one_name_are_two(tmp_pa
     ledger = Ledger(tmp_path / "ledger.sqlite")
     other = Theorem("T", ": 1 = 1", source="there:1")
     for phase, theorem, script in (
-        ("round 1", THEOREM, "trivial"), ("held-out x", THEOREM, "exact True.intro"), ("round 2", THEOREM, "trivial"),
+        ("round 1", THEOREM, "trivial"),
+        ("held-out x", THEOREM, "exact True.intro"),
+        ("round 2", THEOREM, "trivial"),
         ("eval y", other, "rfl"),
-    ):  # fmt: skip
+    ):
         ledger.record(Attempt(phase, theorem, "proved", 1, 1, 0.1, script))
     assert list(ledger.claims()) == [(THEOREM, "trivial"), (THEOREM, "exact True.intro"), (other, "rfl")]
     assert [(a.theorem, a.script) for a in ledger.proofs()] == [(THEOREM, "trivial"), (other, "rfl")]

@@ -25,9 +25,16 @@ def attempt(name: str, outcome: str, *, calls: int = 10, module: str = "Init.Dat
     script = "simp" if outcome in ("proved", "rejected") else None
     stats = {"model_tokens": 100, "own_s": 0.1, "neither_s": 0.2, **more.pop("stats", {})}
     return Attempt(
-        "round 2", theorem(name, module), outcome, calls, calls if outcome == "proved" else None, 1.0, script,
-        stats=stats, **more,
-    )  # fmt: skip
+        "round 2",
+        theorem(name, module),
+        outcome,
+        calls,
+        calls if outcome == "proved" else None,
+        1.0,
+        script,
+        stats=stats,
+        **more,
+    )
 
 
 ROUND = [
@@ -58,7 +65,9 @@ def everything() -> dict[str, float]:
 
 
 def test_the_page_says_what_the_code_says():
-    assert compute.documentation() in DOCS.read_text(encoding="utf-8"), "write compute.documentation() into docs/metrics.md"
+    assert compute.documentation() in DOCS.read_text(encoding="utf-8"), (
+        "write compute.documentation() into docs/metrics.md"
+    )
 
 
 def test_what_is_measured_is_documented_and_what_is_documented_is_measured():
@@ -149,7 +158,12 @@ def test_pass_rates_are_means_over_theorems_for_ks_that_all_have_samples_for():
 
 @pytest.mark.parametrize(
     ("source", "name"),
-    [("library:Init.Core", "Init.Core"), ("some/where/File.lean:12", "File.lean"), ("x.jsonl:3", "x.jsonl"), ("", "other")],
+    [
+        ("library:Init.Core", "Init.Core"),
+        ("some/where/File.lean:12", "File.lean"),
+        ("x.jsonl:3", "x.jsonl"),
+        ("", "other"),
+    ],
 )
 def test_sets_have_no_slashes(source, name):
     assert compute.set_of(Theorem("t", ": True", source=source)) == name

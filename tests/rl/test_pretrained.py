@@ -38,9 +38,13 @@ def test_a_run_from_a_pretrained_model(tmp_path):
     make_model(tmp_path / "model")
     (tmp_path / "run.toml").write_text(TINY.replace('name = "tiny"', 'name = "from"') + SERVE)
     done = subprocess.run(
-        command("train", "run.toml", "--set", "eval.baselines=false", "--json"), cwd=tmp_path, text=True, capture_output=True,
-        timeout=500, env=env(),
-    )  # fmt: skip
+        command("train", "run.toml", "--set", "eval.baselines=false", "--json"),
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=500,
+        env=env(),
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     run = tmp_path / "runs/from"
     assert json.loads(done.stdout)["trained"]["total"] == 5
@@ -59,21 +63,43 @@ def test_a_run_from_a_pretrained_model(tmp_path):
         if folder == "moved":
             run = run.rename(tmp_path / "runs/moved")
         done = subprocess.run(
-            command("eval", f"runs/{folder}", "library-held-out", "--limit", "2", "--budget", "4", "--seeds", "2", "--json", *more),
-            cwd=tmp_path, text=True, capture_output=True, timeout=300, env=env(),
-        )  # fmt: skip
+            command(
+                "eval",
+                f"runs/{folder}",
+                "library-held-out",
+                "--limit",
+                "2",
+                "--budget",
+                "4",
+                "--seeds",
+                "2",
+                "--json",
+                *more,
+            ),
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            timeout=300,
+            env=env(),
+        )
         assert done.returncode in (0, 1), done.stderr[-3000:]
         figures = json.loads(done.stdout)
         assert sum(figures["all"]["outcomes"].values()) == 4 and "error" not in figures["all"]["outcomes"], figures
         assert figures["prover"]["template"] == "names" and not figures["prover"]["config"]["use_value"]
     (tmp_path / "one.jsonl").write_text('{"name": "one", "statement": "(n : Nat) : n + 0 = n"}\n')
     done = subprocess.run(
-        command("prove", "one.jsonl", "--policy", "runs/moved,portfolio", "--budget", "32", "--json"), cwd=tmp_path, text=True,
-        capture_output=True, timeout=300, env=env(),
-    )  # fmt: skip
+        command("prove", "one.jsonl", "--policy", "runs/moved,portfolio", "--budget", "32", "--json"),
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=300,
+        env=env(),
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     evaluated = [a for a in Ledger.open(run, readonly=True).attempts() if a.phase.startswith("eval ")]
-    assert {a.model_version for a in evaluated} == {2} and len(evaluated) == 8 and len({a.phase for a in evaluated}) == 4
+    assert (
+        {a.model_version for a in evaluated} == {2} and len(evaluated) == 8 and len({a.phase for a in evaluated}) == 4
+    )
 
 
 def test_passes_over_a_round(tmp_path):
@@ -119,7 +145,9 @@ def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_i
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path):
     (tmp_path / "run.toml").write_text(TINY + SERVE.replace('template = "names"', 'template = "nonsense"'))
-    done = subprocess.run(command("train", "run.toml"), cwd=tmp_path, text=True, capture_output=True, env=env(), timeout=100)
+    done = subprocess.run(
+        command("train", "run.toml"), cwd=tmp_path, text=True, capture_output=True, env=env(), timeout=100
+    )
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and "nonsense" in done.stderr
     assert not (tmp_path / "runs").exists()
 
@@ -147,7 +175,9 @@ def test_a_sharded_learner_is_served_whole_and_resumes(tmp_path, monkeypatch):
         server = ModelServer.options(num_cpus=0).remote(1, serve)
         losses = []
         for version in (1, 2):
-            learners = [LearnerActor.options(num_cpus=0).remote(config, str(tmp_path / "checkpoints"), k) for k in range(2)]
+            learners = [
+                LearnerActor.options(num_cpus=0).remote(config, str(tmp_path / "checkpoints"), k) for k in range(2)
+            ]
             address = ray.get(learners[0].address.remote())
             ray.get([x.join.remote(address) for x in learners], timeout=300)
             assert ray.get([x.resume.remote() for x in learners], timeout=300) == [version - 1] * 2

@@ -37,7 +37,11 @@ def test_what_is_used_is_what_was_said_last_also_while_lean_starts(monkeypatch):
         await body.use("server", ranker, DenseWeights.initial())
         go.set()
         await start
-        assert body.bench.trained_explorer.ranker is ranker and body.bench.premises.name == "hybrid" and body.server == "server"
+        assert (
+            body.bench.trained_explorer.ranker is ranker
+            and body.bench.premises.name == "hybrid"
+            and body.server == "server"
+        )
         await body.use("server", None, DenseWeights.initial(1))
         assert body.bench.trained_explorer.ranker is None
         assert np.array_equal(body.bench.premises._weights.table, DenseWeights.initial(1).table)  # type: ignore[union-attr]

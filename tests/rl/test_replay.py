@@ -32,7 +32,20 @@ def test_policy_examples_come_only_from_audited_proofs():
 
 
 def test_visit_targets_leave_out_what_failed():
-    e = Example("⊢ p", "k", (), (("simp", 0.5), ("omega", 0.3), ("skip", 0.2)), 9, True, False, 1, 1.0, (("simp", 1),), (("omega", "error"),), 0)
+    e = Example(
+        "⊢ p",
+        "k",
+        (),
+        (("simp", 0.5), ("omega", 0.3), ("skip", 0.2)),
+        9,
+        True,
+        False,
+        1,
+        1.0,
+        (("simp", 1),),
+        (("omega", "error"),),
+        0,
+    )
     (_, row), _ = harvest([e], proved=True)
     assert {x.tactic for x in policy_examples([row], "visits")} == {"simp", "skip"}
     assert {x.tactic for x in policy_examples([row], "proofs")} == {"simp"}
@@ -82,7 +95,9 @@ def filled(tmp_path, attempts) -> Ledger:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     for i, (name, outcome, version, calls) in enumerate(attempts):
         data = {"state": f"⊢ {i}", "premises": [], "tactics": [["trivial", 1.0]]}
-        attempt = Attempt(f"round {i}", Theorem(name, library=name), outcome, 9, calls, 0.1, "trivial", model_version=version)
+        attempt = Attempt(
+            f"round {i}", Theorem(name, library=name), outcome, 9, calls, 0.1, "trivial", model_version=version
+        )
         ledger.record(attempt, [("policy", data)])
     return ledger
 
@@ -138,7 +153,9 @@ def test_the_disk_is_bounded_and_keeps_what_is_worth_most(tmp_path):
     attempts = list(ledger.attempts())
     assert buffer.trim(ledger, ReplayConfig(on_disk=15), 1) == 25
     assert set(states(ledger)) >= {f"⊢ {i}" for i in range(0, 40, 4)}, "hard ones went before easy ones"
-    assert [s for s in states(ledger) if int(s[2:]) % 4] == ["⊢ 34", "⊢ 35", "⊢ 37", "⊢ 38", "⊢ 39"], "of equals the newest stay"
+    assert [s for s in states(ledger) if int(s[2:]) % 4] == ["⊢ 34", "⊢ 35", "⊢ 37", "⊢ 38", "⊢ 39"], (
+        "of equals the newest stay"
+    )
     assert buffer.trim(ledger, ReplayConfig(on_disk=15), 1) == 0
     assert list(ledger.attempts()) == attempts and len(buffer.draw(ledger, "policy")) == 15
 

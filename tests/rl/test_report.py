@@ -83,10 +83,19 @@ def test_the_page_is_self_contained_and_hostile_text_stays_text(run):
 
 def test_the_page_shows_curves_calibration_alerts_proofs_and_failures(run):
     page = Page(report_page(run)).text
-    for heading in ("Solved by Lean calls", "Over the rounds", "Entropy of the policy, nats", "Reliability", "Rewards",
-                    "Error by tactics to go", "Held-out theorems that only the trained prover solved", "Phases",
-                    "Refused by the audit: 3", "Solved by a baseline and not by the trained prover; the baseline's proof: 2"):
-        assert heading in page, heading  # fmt: skip
+    for heading in (
+        "Solved by Lean calls",
+        "Over the rounds",
+        "Entropy of the policy, nats",
+        "Reliability",
+        "Rewards",
+        "Error by tactics to go",
+        "Held-out theorems that only the trained prover solved",
+        "Phases",
+        "Refused by the audit: 3",
+        "Solved by a baseline and not by the trained prover; the baseline's proof: 2",
+    ):
+        assert heading in page, heading
     assert "The policy's entropy collapses." in page and "Round 3: the policy's entropy is 0.01 nats" in page
     only = page.split("Held-out theorems that only the trained prover solved")[1].split("Longest, in tactics")[0]
     assert "h2" in only and "h1" not in only and "by_model" in only
@@ -101,15 +110,24 @@ def test_figures_of_the_rounds_are_what_the_ledger_says(run):
     assert found[2]["solve/train/all/rate"] == pytest.approx(3 / 7) and found[2]["learner/policy_loss"] == 2.0
     assert "learner/accuracy" not in found[1]  # not a number is nothing known
     history = rounds.history(found)
-    assert [(h.solved, h.attempted, h.rejected, h.judged) for h in history] == [(2, 7, 1, 3), (3, 7, 1, 4), (4, 7, 1, 5)]
+    assert [(h.solved, h.attempted, h.rejected, h.judged) for h in history] == [
+        (2, 7, 1, 3),
+        (3, 7, 1, 4),
+        (4, 7, 1, 5),
+    ]
     assert history[1].rewards == {"progress": pytest.approx(0.2)} and history[2].entropy == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(
     ("phase", "number", "split"),
-    [("round 3", 3, "train"), ("validation round 12", 12, "validation"), ("held-out model round 2", 2, "held-out"),
-     ("held-out model", None, "held-out"), ("eval x, 3 calls, seed 0, abc", None, "eval")],
-)  # fmt: skip
+    [
+        ("round 3", 3, "train"),
+        ("validation round 12", 12, "validation"),
+        ("held-out model round 2", 2, "held-out"),
+        ("held-out model", None, "held-out"),
+        ("eval x, 3 calls, seed 0, abc", None, "eval"),
+    ],
+)
 def test_phases(phase, number, split):
     assert rounds.round_of(phase) == number and rounds.split_of_phase(phase) == split
 
@@ -119,7 +137,9 @@ def test_alerts_look_at_the_same_theorems_where_there_are_such_figures(tmp_path)
     for r in (1, 2):
         ledger.record(attempt(f"round {r}", "t", "proved", "x"))
         for i in range(4):
-            ledger.record(attempt(f"validation round {r}", f"v{i}", "proved" if i < r else "budget", "x" if i < r else None))
+            ledger.record(
+                attempt(f"validation round {r}", f"v{i}", "proved" if i < r else "budget", "x" if i < r else None)
+            )
     history = rounds.history(rounds.figures(ledger))
     assert [(h.solved, h.attempted) for h in history] == [(1, 4), (2, 4)]
 

@@ -10,9 +10,14 @@ from prover.errors import UserError
 from rl.rewards import REWARDS, Ended, RewardsConfig, check, score, weights
 
 ends = st.builds(
-    Ended, st.booleans(), st.integers(1, 40), st.none() | st.integers(1, 40), st.integers(0, 600), st.integers(1, 512),
+    Ended,
+    st.booleans(),
+    st.integers(1, 40),
+    st.none() | st.integers(1, 40),
+    st.integers(0, 600),
+    st.integers(1, 512),
     st.floats(0, 1),
-)  # fmt: skip
+)
 FULL = RewardsConfig((1.0,), (0.0, 0.3), (0.2,), (0.1,), (0.0, 0.0, 0.3))
 
 
@@ -49,4 +54,10 @@ def test_weights_that_let_something_else_dominate_are_refused(config, message):
 
 def test_values():
     e = Ended(True, size=2, best_size=4, calls=4, budget=16, closed=0.5)
-    assert {n: f(e) for n, f in REWARDS.items()} == {"proved": 1, "shorter": 0.5, "new": 0, "frugal": 0.75, "progress": 0.5}
+    assert {n: f(e) for n, f in REWARDS.items()} == {
+        "proved": 1,
+        "shorter": 0.5,
+        "new": 0,
+        "frugal": 0.75,
+        "progress": 0.5,
+    }

@@ -63,7 +63,11 @@ def test_rollouts_of_a_group_differ_as_the_model_says(learner):
     probabilities = learner.logprobs([PolicyExample(GOAL, t) for t in TACTICS])
     for tactic, logprob in zip(TACTICS, probabilities, strict=True):
         p = math.exp(logprob)
-        assert counts[tactic] / 200 == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 200) + 0.01), (tactic, p, counts)
+        assert counts[tactic] / 200 == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 200) + 0.01), (
+            tactic,
+            p,
+            counts,
+        )
 
 
 def test_the_probability_of_a_decision_is_the_learners(learner):

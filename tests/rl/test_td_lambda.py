@@ -16,7 +16,12 @@ DISCOUNT = 0.9
 
 
 def node(
-    key: str, steps_guess: float, next: tuple[str, ...] = (), solved: bool = False, failed: bool = False, visits: int = 4
+    key: str,
+    steps_guess: float,
+    next: tuple[str, ...] = (),
+    solved: bool = False,
+    failed: bool = False,
+    visits: int = 4,
 ) -> Example:
     return Example(
         key, key, (), (), visits, solved, failed, 1 if solved else None, 0.5, (), (), 0, DISCOUNT**steps_guess, next
@@ -63,7 +68,11 @@ def test_open_goals_that_took_much_search_are_negatives():
 
 
 def test_targets_are_spread_over_two_bins_with_their_mean():
-    rows = [{"state": "s", "premises": [], "td": 9.0}, {"state": "s", "premises": [], "td": 2.25}, {"state": "t", "premises": [], "td": None}]
+    rows = [
+        {"state": "s", "premises": [], "td": 9.0},
+        {"state": "s", "premises": [], "td": 2.25},
+        {"state": "t", "premises": [], "td": None},
+    ]
     found = value_examples(rows)
     assert [(e.bin, e.weight) for e in found] == [(1, 0.75), (2, 0.25)]
     assert [e.bin for e in value_examples([{"state": "s", "premises": [], "td": float(N_BINS)}])] == [N_BINS - 1]

@@ -34,7 +34,9 @@ def test_a_files_theorems_are_split_by_their_names(tmp_path):
     other = tmp_path / "other.lean"
     other.write_text("".join(f"theorem {n} (n : Nat) : n + 0 = n := by sorry\n" for n in named("train", 2, "u")))
     found = theorems_of(TheoremsConfig(files=(one, str(other))), LibraryIndex("", {}), validation=1)
-    assert [t.name for t in found.train] == [*named("train", 3), *named("train", 2, "u")], "and no library theorem beside them"
+    assert [t.name for t in found.train] == [*named("train", 3), *named("train", 2, "u")], (
+        "and no library theorem beside them"
+    )
     assert [t.name for t in found.held_out] == named("held-out", 2) and len(found.validation) == 1
     assert theorems_of(TheoremsConfig(files=(one,), limit=2), LibraryIndex("", {}), 0).train == found.train[:2]
 
@@ -44,8 +46,11 @@ def test_files_that_make_no_run_are_refused(tmp_path):
     held = jsonl(tmp_path / "held.jsonl", {name: ": True" for name in named("held-out", 2)})
     twice = jsonl(tmp_path / "twice.jsonl", {name: ": True" for name in named("train", 1)})
     for files, said in (
-        ((str(tmp_path / "none.jsonl"),), "none.jsonl"), ((held,), "training split"), ((twice, twice), "two theorems"), (("x.txt",), "x.txt"),
-    ):  # fmt: skip
+        ((str(tmp_path / "none.jsonl"),), "none.jsonl"),
+        ((held,), "training split"),
+        ((twice, twice), "two theorems"),
+        (("x.txt",), "x.txt"),
+    ):
         with pytest.raises(UserError, match=said):
             theorems_of(TheoremsConfig(files=files), index, 0)
     assert len(file_theorems([held])) == 2
@@ -66,5 +71,7 @@ def test_a_run_learns_on_a_file_and_disproves_what_is_false(tmp_path):
     assert json.loads(done.stdout)["trained"]["total"] == len(held)
     ledger = Ledger.open(tmp_path / "runs/tiny", readonly=True)
     last = {a.theorem.name: a.outcome for a in ledger.attempts("round 2")}
-    assert {last[name] for name in false} == {"disproved"} and {a.outcome for a in ledger.attempts("round 1") if a.theorem.name in true} == {"proved"}
+    assert {last[name] for name in false} == {"disproved"} and {
+        a.outcome for a in ledger.attempts("round 1") if a.theorem.name in true
+    } == {"proved"}
     assert {t.name for t, _ in ledger.examples("policy")} <= set(true)

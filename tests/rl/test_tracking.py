@@ -21,8 +21,9 @@ def test_metrics_and_alerts_are_in_the_wandb_file(tmp_path, offline, capsys):
     tracker.alert(Alert("entropy", "The policy's entropy collapses", "Round 2: [it] is 0.01 nats."))
     tracker.close()
     assert wandb_files.history(tmp_path) == [
-        {"round": 1, "solve/held-out/all/rate": 0.25}, {"round": 2, "solve/held-out/all/rate": 0.5},
-    ]  # fmt: skip
+        {"round": 1, "solve/held-out/all/rate": 0.25},
+        {"round": 2, "solve/held-out/all/rate": 0.5},
+    ]
     (alert,) = wandb_files.records(tmp_path, "alert")
     assert (alert["title"], alert["level"]) == ("The policy's entropy collapses", "WARN")
     assert alert["text"] == "Round 2: [it] is 0.01 nats."

@@ -54,7 +54,9 @@ def command(*args: str) -> list[str]:
 
 
 def train(folder: Path, *args: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command("train", *args), cwd=folder, text=True, capture_output=True, timeout=timeout, env=env())
+    return subprocess.run(
+        command("train", *args), cwd=folder, text=True, capture_output=True, timeout=timeout, env=env()
+    )
 
 
 def env() -> dict[str, str]:
@@ -165,7 +167,12 @@ def test_nothing_held_out_was_learned_from(run):
 def test_the_summary_agrees_with_the_ledger(run):
     summary = json.loads((run / "summary.json").read_text())
     ledger = Ledger.open(run, readonly=True)
-    for label, policy in (("portfolio", "portfolio"), ("shuffled", "shuffled"), ("explorer", "explorer"), ("trained", "model")):
+    for label, policy in (
+        ("portfolio", "portfolio"),
+        ("shuffled", "shuffled"),
+        ("explorer", "explorer"),
+        ("trained", "model"),
+    ):
         solved = [a for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"]
         assert summary[label]["solved"] == len(solved)
         curve = list(summary[label]["curve"].values())
@@ -197,9 +204,7 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(run, tmp_path):
 
 
 def test_every_claimed_proof_passes_verify(run):
-    done = subprocess.run(
-        command("verify", str(run), "--json"), text=True, capture_output=True, timeout=300, env=env()
-    )
+    done = subprocess.run(command("verify", str(run), "--json"), text=True, capture_output=True, timeout=300, env=env())
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
     verdicts = [json.loads(line) for line in done.stdout.splitlines()]
     ledger = Ledger.open(run, readonly=True)

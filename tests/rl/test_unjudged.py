@@ -49,7 +49,13 @@ class Auditor:
 
 
 @pytest.mark.parametrize(
-    ("kinds", "last"), [(["proved"], "proved"), (["rejected"], "rejected"), (["error", "proved"], "proved"), (["error", "error"], "error")]
+    ("kinds", "last"),
+    [
+        (["proved"], "proved"),
+        (["rejected"], "rejected"),
+        (["error", "proved"], "proved"),
+        (["error", "error"], "error"),
+    ],
 )
 def test_it_is_judged_once_more_and_no_third_time(kinds: list[str], last: str) -> None:
     auditor: Any = Auditor(*kinds)
@@ -67,7 +73,12 @@ def test_a_batch_says_error() -> None:
 
 
 def rollout(script: str | None, closed: float = 0.5) -> dict[str, Any]:
-    return {"script": script, "decisions": [("⊢ True", (), "trivial", -0.1)], "ended": "proved" if script else "budget", "closed": closed}
+    return {
+        "script": script,
+        "decisions": [("⊢ True", (), "trivial", -0.1)],
+        "ended": "proved" if script else "budget",
+        "closed": closed,
+    }
 
 
 def test_what_was_refused_comes_before_what_was_not_judged() -> None:
@@ -98,14 +109,18 @@ def test_a_rollout_that_was_not_judged_is_left_out_of_the_mean() -> None:
 def recorded(tmp_path: Path, finished: Finished) -> tuple[Attempt, Ledger]:
     """What the trainer writes down, without the rest of a trainer."""
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    trainer: Any = SimpleNamespace(config=RunConfig(), best={}, ledger=ledger, elapsed=0.0, runtime=SimpleNamespace(name="Lean"))
+    trainer: Any = SimpleNamespace(
+        config=RunConfig(), best={}, ledger=ledger, elapsed=0.0, runtime=SimpleNamespace(name="Lean")
+    )
     return Trainer._record(trainer, "round 1", finished, 1), ledger
 
 
 @pytest.mark.parametrize("kind", ["error", "rejected", "proved"])
 def test_what_the_trainer_writes_down(tmp_path: Path, kind: str) -> None:
     found = Found(THEOREM, "proved", 8, 8, 1.0, "trivial", stats={"closed": 1.0, "steps": 1, "values": [(0.9, 1)]})
-    attempt, ledger = recorded(tmp_path, Finished(Task(THEOREM, "model", 8, learn=True), found, {"trivial": verdict(kind)}))
+    attempt, ledger = recorded(
+        tmp_path, Finished(Task(THEOREM, "model", 8, learn=True), found, {"trivial": verdict(kind)})
+    )
     assert attempt.outcome == kind
     assert attempt.stats["rewards"] == ({} if kind == "error" else {"proved": float(kind == "proved")})
     figures = compute.audits(ledger.attempts())
@@ -115,7 +130,9 @@ def test_what_the_trainer_writes_down(tmp_path: Path, kind: str) -> None:
     assert len(list(ledger.proofs())) == len(list(ledger.claims())) == (kind == "proved")
     (row,) = rounds.table(rounds.figures(ledger))[1:]
     shown = dict(zip(rounds.table(rounds.figures(ledger))[0], row, strict=True))
-    assert shown["refused"] == str(int(kind == "rejected")) and shown.get("not judged", "0") == str(int(kind == "error"))
+    assert shown["refused"] == str(int(kind == "rejected")) and shown.get("not judged", "0") == str(
+        int(kind == "error")
+    )
     page = report.report_page(tmp_path)
     assert ("Not judged by the audit" in page) == (kind == "error")
     assert ("Refused by the audit" in page) == (kind == "rejected")
@@ -157,7 +174,9 @@ def test_a_death_that_nothing_is_known_about_is_found_out() -> None:
         if "endless" in candidate.text:
             raise LeanDied("it took too much", "memory")
         kinds = ["rejected" if "sorry" in x else "proved" for x in candidate.text.splitlines()]
-        return Judgement([Verdict(f"t{i}", k, "sorry: it" if k == "rejected" else "", line=i + 1) for i, k in enumerate(kinds)])  # pyright: ignore
+        return Judgement(
+            [Verdict(f"t{i}", k, "sorry: it" if k == "rejected" else "", line=i + 1) for i, k in enumerate(kinds)]
+        )  # pyright: ignore
 
     filled = settle(judged)
     assert set(filled.texts) == {0, 2, 3} and filled.unjudged == {1}

@@ -15,8 +15,11 @@ def records(run: Path, kind: str) -> list[dict[str, Any]]:
     for path in sorted(run.glob("wandb/offline-run-*/*.wandb")):
         done = subprocess.run(
             [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)],
-            text=True, capture_output=True, timeout=120, check=True,
-        )  # fmt: skip
+            text=True,
+            capture_output=True,
+            timeout=120,
+            check=True,
+        )
         rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         found += [r[kind] for r in rows if r["type"] == kind]
     return found

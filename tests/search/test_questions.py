@@ -18,7 +18,12 @@ SAID = (
 
 
 def test_answers_are_tactics_without_comments():
-    assert answers(SAID) == ["rw [List.length_append]", "exact Nat.add_comm a b", "exact Nat.le_refl _", "simp only [h]"]
+    assert answers(SAID) == [
+        "rw [List.length_append]",
+        "exact Nat.add_comm a b",
+        "exact Nat.le_refl _",
+        "simp only [h]",
+    ]
     assert answers(SAID, {"Nat.add_comm", "h"}) == ["rw [List.length_append]", "exact Nat.le_refl _"]
     assert answers(["Try this:\n"]) == [] and answers(["Try this: exact Nat.add_comm' a"], {"Nat.add_comm"}) != []
 
@@ -90,7 +95,9 @@ def test_a_question_alone_proves_nothing(loop, said):
 
 def test_a_forbidden_answer_is_not_tried(loop):
     env = Answering(("Try this: exact A.b h",))
-    search = Search(ROOT, env, Useless(), config=SearchConfig(**SETTINGS, questions="exact?"), forbidden=frozenset({"A.b"}))
+    search = Search(
+        ROOT, env, Useless(), config=SearchConfig(**SETTINGS, questions="exact?"), forbidden=frozenset({"A.b"})
+    )
     assert loop.run(search.run(Budget(lean_calls=10))).outcome == "exhausted"
     assert "exact A.b h" not in env.asked
 
@@ -115,5 +122,9 @@ def test_lean_finds_the_lemma_in_the_library(loop):
             return result, search.graph.root.premises
 
     result, premises = loop.run(go())
-    assert result.outcome == "proved" and to_script(result.proof).startswith("exact Nat.") and "?" not in to_script(result.proof)
+    assert (
+        result.outcome == "proved"
+        and to_script(result.proof).startswith("exact Nat.")
+        and "?" not in to_script(result.proof)
+    )
     assert any(p.startswith("Nat.") for p in premises)

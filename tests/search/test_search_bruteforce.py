@@ -128,12 +128,20 @@ def test_a_search_repeats_itself(selection: str, problem: Problem, budget: int) 
 @example(  # a rollout's own step fails the root, while goals that it left are open
     problem=Problem(
         (
-            ((-0.1, (3,)),), (), (), ((-0.1, "error"), (-0.1, (7,))), ((-0.1, "error"),), (), (),
+            ((-0.1, (3,)),),
+            (),
+            (),
+            ((-0.1, "error"), (-0.1, (7,))),
+            ((-0.1, "error"),),
+            (),
+            (),
             ((-0.1, "error"), (-0.1, "error"), (-0.1, (0, 4))),
         )
     ),
-    pause=0, in_flight=1, improve=False,
-)  # fmt: skip
+    pause=0,
+    in_flight=1,
+    improve=False,
+)
 @quick
 def test_written_and_resumed(selection: str, problem: Problem, pause: int, in_flight: int, improve: bool) -> None:
     async def run() -> None:

@@ -57,7 +57,11 @@ def test_a_goal_that_cannot_be_had_again_is_not_exhausted() -> None:
 
     class Forgets(World):
         async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
-            return [StepResult("timeout") for _ in tactics] if self.held[state.id] == 0 else await super().step(state, tactics)
+            return (
+                [StepResult("timeout") for _ in tactics]
+                if self.held[state.id] == 0
+                else await super().step(state, tactics)
+            )
 
     async def run() -> None:
         search, _ = started(problem, in_flight=1)

@@ -47,7 +47,10 @@ class Says:
         self.tactics = tactics
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        return [[Suggestion(t, -1.0 - 0.1 * i) for i, t in enumerate(self.tactics)] if not q.attempt else [] for q in queries]
+        return [
+            [Suggestion(t, -1.0 - 0.1 * i) for i, t in enumerate(self.tactics)] if not q.attempt else []
+            for q in queries
+        ]
 
 
 class Watched:
@@ -330,7 +333,9 @@ def test_goals_that_share_a_metavariable_stay_together(loop, server, auditor, th
 
 def test_a_process_that_dies_costs_one_tactic(loop, server):
     async def run():
-        policy = Says("exact (by decide : (2 : Nat)^(2^36) = 0) ▸ rfl", "constructor", "simp_all", "rcases h with ⟨a, b, c⟩")
+        policy = Says(
+            "exact (by decide : (2 : Nat)^(2^36) = 0) ▸ rfl", "constructor", "simp_all", "rcases h with ⟨a, b, c⟩"
+        )
         search = Search(await server.open(SWAP), server, policy, config=alone())
         result = await search.run(Budget(lean_calls=60))
         await search.close()

@@ -315,7 +315,9 @@ def test_a_proof_far_down_the_list_is_not_starved_by_what_looks_better(temperatu
         for g in range(1, 600):
             goals.append(((-0.7, (2 * g,)), (-1.0, (2 * g + 1,)), *((-2.0 - 0.2 * i, "error") for i in range(6))))
         goals += [((-0.7, "error"),)] * 600
-        search, _ = started(Problem(tuple(goals)), in_flight=1, temperature=temperature, suggestions=64, root_breadth=math.inf)
+        search, _ = started(
+            Problem(tuple(goals)), in_flight=1, temperature=temperature, suggestions=64, root_breadth=math.inf
+        )
         assert (await search.run(Budget(lean_calls=300))).outcome == outcome
         await search.close()
 
@@ -330,7 +332,9 @@ def test_a_long_search_tries_much_at_the_root(breadth: float, least: int, most: 
         goals: list[Any] = [((-0.001, (1,)), *((-12.0, "error") for _ in range(180)))]
         goals += [((-0.7, (2 * g,)), (-0.8, (2 * g + 1,))) for g in range(1, 600)]
         goals += [((-0.7, "error"),)] * 600
-        search, world = started(Problem(tuple(goals)), in_flight=1, root_breadth=breadth, suggestions=256, fpu_reduction=0.3)
+        search, world = started(
+            Problem(tuple(goals)), in_flight=1, root_breadth=breadth, suggestions=256, fpu_reduction=0.3
+        )
         await search.run(Budget(lean_calls=200))
         assert least <= sum(goal == 0 for goal, _ in world.steps) <= most
         await search.close()

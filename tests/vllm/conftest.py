@@ -61,17 +61,37 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     log = tmp_path_factory.mktemp("log") / "server.log"
-    settings = {"CPU_KVCACHE_SPACE": "1", "LOGGING_LEVEL": "WARNING", "NO_USAGE_STATS": "1", "ENABLE_V1_MULTIPROCESSING": "0"}
+    settings = {
+        "CPU_KVCACHE_SPACE": "1",
+        "LOGGING_LEVEL": "WARNING",
+        "NO_USAGE_STATS": "1",
+        "ENABLE_V1_MULTIPROCESSING": "0",
+    }
     environment = {**os.environ, **{f"VLLM_{key}": value for key, value in settings.items()}}
     arguments = [
-        "--model", str(folder), "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port),
-        "--gpu-memory-utilization", "0.2", "--dtype", "float32", "--enforce-eager", "--max-logprobs", "64",
-    ]  # fmt: skip
+        "--model",
+        str(folder),
+        "--served-model-name",
+        "tiny",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--gpu-memory-utilization",
+        "0.2",
+        "--dtype",
+        "float32",
+        "--enforce-eager",
+        "--max-logprobs",
+        "64",
+    ]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments],
-            stdout=out, stderr=out, env=environment,
-        )  # fmt: skip
+            stdout=out,
+            stderr=out,
+            env=environment,
+        )
     try:
         for _ in range(600):
             assert process.poll() is None, log.read_text()[-3000:]

@@ -42,7 +42,9 @@ def test_search_learn_update_search(served: Any, reference: Any) -> None:
             learned = [PolicyExample(e.text, t, e.premises) for e in examples for t, _ in e.best]
             valued = [ValueExample(e.text, steps_bin(e.steps), e.premises) for e in examples]
             assert learned and sum(proved for proved, _ in rounds) >= 2
-            learner = Learner(reference.model, reference.tokenizer, reference.prompter.config, LearnerConfig(rename=0.0))
+            learner = Learner(
+                reference.model, reference.tokenizer, reference.prompter.config, LearnerConfig(rename=0.0)
+            )
             learner.train([*learned, *valued], steps=60)
             served.load_weights(learner.weights(), 2)
             served.check_version(2)

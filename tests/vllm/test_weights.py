@@ -19,7 +19,10 @@ QUERIES = [query(g) for g, _ in make_pairs(12, seed=3)]
 def learn(reference: Any, steps: int = 30) -> Learner:
     """A learner some steps on from the reference."""
     learner = Learner(
-        reference.model, reference.tokenizer, reference.prompter.config, LearnerConfig(learning_rate=3e-3, warmup=2, threads=1)
+        reference.model,
+        reference.tokenizer,
+        reference.prompter.config,
+        LearnerConfig(learning_rate=3e-3, warmup=2, threads=1),
     )
     examples = [PolicyExample(g, t) for g, t in make_pairs(48, seed=8)]
     learner.train([*examples, *(ValueExample(g, i % 5) for i, (g, _) in enumerate(make_pairs(24)))], steps=steps)
@@ -41,7 +44,9 @@ def test_weights_are_replaced_in_place(served: Any, reference: Any) -> None:
     worst, compared = prior_difference(reference, QUERIES, served.sample(QUERIES, 8))
     assert compared > 40 and worst < 1e-2
     assert value_difference(reference, QUERIES, served) < 1e-2
-    moved = max(abs(x - y) for a, b in zip(before, served.evaluate(QUERIES), strict=True) for x, y in zip(a.probs, b.probs))
+    moved = max(
+        abs(x - y) for a, b in zip(before, served.evaluate(QUERIES), strict=True) for x, y in zip(a.probs, b.probs)
+    )
     assert moved > 0.05  # the weights that were compared are others than before
 
 

@@ -28,10 +28,17 @@ WEAKNESSES = (
     Weakness(14613, "a sort that equals Prop is not taken for Prop", "alwaysZero"),
     Weakness(14616, "names under `_nested` collide with the kernel's own", "kernelRoots"),
     Weakness(14632, "projections with a wrong index or structure; names given twice", "badProjection, twice"),
-    Weakness(14806, "the cache of definitional equality is a union-find", "rulesFit", "its uses other than for recursors"),
+    Weakness(
+        14806, "the cache of definitional equality is a union-find", "rulesFit", "its uses other than for recursors"
+    ),
     Weakness(14807, "a sort that does not reduce is not taken for Prop", "endsInSort"),
     Weakness(14808, "recursors are not type-checked", "guardInductive, rulesFit"),
-    Weakness(14838, "an exploit that takes over 18 GB of memory", "the memory limit of Lean's process", "it has no guard but that limit"),
+    Weakness(
+        14838,
+        "an exploit that takes over 18 GB of memory",
+        "the memory limit of Lean's process",
+        "it has no guard but that limit",
+    ),
     Weakness(14843, "as #14807, for the fields of inductive types", "endsInSort"),
 )
 

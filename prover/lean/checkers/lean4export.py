@@ -107,11 +107,15 @@ class _Writer:
                 number = known
                 continue
             number = self._known_names[prefix] = len(self._known_names)
-            what = {"str": {"pre": before, "str": last}} if isinstance(last, str) else {"num": {"pre": before, "i": last}}
+            what = (
+                {"str": {"pre": before, "str": last}} if isinstance(last, str) else {"num": {"pre": before, "i": last}}
+            )
             self.lines.append(msgspec.json.encode({"in": number, **what}))
         return number
 
-    def _numbered(self, known: dict[Any, int], tag: str, key: tuple[Any, ...], what: Callable[[], dict[str, Any]]) -> int:
+    def _numbered(
+        self, known: dict[Any, int], tag: str, key: tuple[Any, ...], what: Callable[[], dict[str, Any]]
+    ) -> int:
         number = known.get(key)
         if number is None:
             number = known[key] = len(known)
@@ -148,7 +152,14 @@ class _Writer:
             case ["L" | "P" as kind, n, binder, t, b]:
                 what = "lam" if kind == "L" else "forallE"
                 return self._new_expr(what, name=names[n], type=exprs[t], body=exprs[b], binderInfo=_BINDERS[binder])
-            case ["Z", n, t, v, b, bool()]:  # lean4export writes `nondep` as false, so that terms that mean the same are the same
+            case [
+                "Z",
+                n,
+                t,
+                v,
+                b,
+                bool(),
+            ]:  # lean4export writes `nondep` as false, so that terms that mean the same are the same
                 return self._new_expr("letE", name=names[n], type=exprs[t], value=exprs[v], body=exprs[b], nondep=False)
             case ["j", n, i, b]:
                 return self._new_expr("proj", typeName=names[n], idx=i, struct=exprs[b])
@@ -183,7 +194,9 @@ class _Writer:
                 more = {"value": exprs[v], "hints": _hints(hints), "safety": "safe", "all": [names[n]]}
                 self._say("def", self._constant(n, ls, t) | more)
             case ["opaque", n, ls, t, v]:
-                self._say("opaque", {**self._constant(n, ls, t), "value": exprs[v], "isUnsafe": False, "all": [names[n]]})
+                self._say(
+                    "opaque", {**self._constant(n, ls, t), "value": exprs[v], "isUnsafe": False, "all": [names[n]]}
+                )
             case ["quot", n, ls, t, "type" | "ctor" | "lift" | "ind" as kind]:
                 self._say("quot", {**self._constant(n, ls, t), "kind": kind})
             case ["inductive", types, constructors, recursors]:
@@ -200,7 +213,17 @@ class _Writer:
         self.lines.append(msgspec.json.encode({kind: fields}))
 
     def _type(
-        self, n: int, ls: list[int], t: int, params: int, indices: int, all: list[int], ctors: list[int], nested: int, rec: bool, reflexive: bool
+        self,
+        n: int,
+        ls: list[int],
+        t: int,
+        params: int,
+        indices: int,
+        all: list[int],
+        ctors: list[int],
+        nested: int,
+        rec: bool,
+        reflexive: bool,
     ) -> dict[str, Any]:
         return self._constant(n, ls, t) | {
             "numParams": params,
@@ -213,7 +236,9 @@ class _Writer:
             "isReflexive": reflexive,
         }
 
-    def _constructor(self, n: int, ls: list[int], t: int, induct: int, index: int, params: int, fields: int) -> dict[str, Any]:
+    def _constructor(
+        self, n: int, ls: list[int], t: int, induct: int, index: int, params: int, fields: int
+    ) -> dict[str, Any]:
         return self._constant(n, ls, t) | {
             "induct": self._names[induct],
             "cidx": index,
@@ -223,7 +248,17 @@ class _Writer:
         }
 
     def _recursor(
-        self, n: int, ls: list[int], t: int, all: list[int], params: int, indices: int, motives: int, minors: int, rules: list[Any], k: bool
+        self,
+        n: int,
+        ls: list[int],
+        t: int,
+        all: list[int],
+        params: int,
+        indices: int,
+        motives: int,
+        minors: int,
+        rules: list[Any],
+        k: bool,
     ) -> dict[str, Any]:
         return self._constant(n, ls, t) | {
             "all": [self._names[x] for x in all],

@@ -56,7 +56,12 @@ class Nanoda:
         self._stand_ins: set[NameParts] = set()
 
     async def judge_again(
-        self, judges: Judges, imports: Sequence[str], entries: Sequence[Any], verdicts: Sequence[dict[str, Any]], allowed: Iterable[str]
+        self,
+        judges: Judges,
+        imports: Sequence[str],
+        entries: Sequence[Any],
+        verdicts: Sequence[dict[str, Any]],
+        allowed: Iterable[str],
     ) -> None:
         """Ask nanoda about the constants that the checker's `verdicts` accept, and write into these what it refuses.
 
@@ -87,7 +92,10 @@ class Nanoda:
         try:
             exported = await asking.export(roots)
         except LeanDied as e:
-            return f"{'time' if e.status == 'timeout' else 'memory'}: writing the export for {self.name} took over its limit", False
+            return (
+                f"{'time' if e.status == 'timeout' else 'memory'}: writing the export for {self.name} took over its limit",
+                False,
+            )
         except (LeanError, ValueError) as e:
             return f"crash: the export for {self.name} could not be written: {e}", False
         fault = await self.check(exported, asking.allowed)
@@ -153,7 +161,9 @@ class Nanoda:
 class _Asking:
     """What the checker was asked, to be written again with all that it rests on."""
 
-    def __init__(self, judges: Judges, imports: tuple[str, ...], entries: Sequence[Any], allowed: frozenset[str]) -> None:
+    def __init__(
+        self, judges: Judges, imports: tuple[str, ...], entries: Sequence[Any], allowed: frozenset[str]
+    ) -> None:
         self.allowed = allowed
         self._judges = judges
         self._imports = imports
@@ -189,7 +199,11 @@ def _config(file: Path, permitted: list[str]) -> dict[str, Any]:
 
 def _words(said: str) -> str:
     """One line of nanoda's output: what a panic says, else its first line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and "RUST_BACKTRACE" not in line and "for help" not in line]
+    lines = [
+        line.strip()
+        for line in said.splitlines()
+        if line.strip() and "RUST_BACKTRACE" not in line and "for help" not in line
+    ]
     at = next((i + 1 for i, line in enumerate(lines) if "panicked at" in line), 0)
     return lines[min(at, len(lines) - 1)][:300] if lines else "it says nothing"
 

@@ -134,5 +134,7 @@ def install(tarball: Path | None = None) -> Path:
                     shutil.rmtree(target)
                 os.replace(root, target)
     except OSError as e:
-        raise UserError(f"{e.filename or target}: {e.strerror or e}: set TURNSTILE_CACHE to a folder with room") from None
+        raise UserError(
+            f"{e.filename or target}: {e.strerror or e}: set TURNSTILE_CACHE to a folder with room"
+        ) from None
     return target

@@ -55,7 +55,10 @@ _REPLACEMENTS = [
         "path=SYSCALLS.getStr(path);turnstileAsked(path);turnstileWatch(path);return SYSCALLS.writeStat(buf,FS.stat(path))",
     ),
     ('Module["INITIAL_MEMORY"]||16777216;', "turnstileState?turnstileState.pages*TURNSTILE_PAGE:16777216;"),
-    ('wasmExports["__wasm_call_ctors"]();call', 'turnstileState?turnstileRestore():wasmExports["__wasm_call_ctors"]();call'),
+    (
+        'wasmExports["__wasm_call_ctors"]();call',
+        'turnstileState?turnstileRestore():wasmExports["__wasm_call_ctors"]();call',
+    ),
     ("if(!noInitialRun)callMain(args)", "if(turnstileState)turnstileServe();else if(!noInitialRun)callMain(args)"),
     (_STDIN_OLD, _STDIN_NEW),
     (
@@ -126,7 +129,10 @@ SEALED = [
     ),
     ("var __dlsym_catchup_js=(handle,symbolIndex)=>{", "var __dlsym_catchup_js=(handle,symbolIndex)=>{return 0;"),
     # No processes, no sockets, no threads but Lean's (seal.js).
-    ('var cp=require("child_process");var ret=cp.spawnSync(cmdstr,[],{shell:true,stdio:"inherit"});', "return-52;var ret;"),
+    (
+        'var cp=require("child_process");var ret=cp.spawnSync(cmdstr,[],{shell:true,stdio:"inherit"});',
+        "return-52;var ret;",
+    ),
     ("createSocket(family,type,protocol){", "createSocket(family,type,protocol){throw new FS.ErrnoError(5);"),
     ('WebSocketConstructor=require("ws")', "WebSocketConstructor=turnstileRefuse()"),
     ('var WebSocketServer=require("ws").Server;', "var WebSocketServer=turnstileRefuse();"),
@@ -184,7 +190,10 @@ def mend(text: str) -> str:
     for old, new in (*_REPLACEMENTS, *SEALED):
         text = _replace_once(text, old, new)
     refuse_code(text)
-    return "".join(Path(__file__).with_name(front).read_text(encoding="utf-8") for front in ("seal.js", "snapshot.js")) + text
+    return (
+        "".join(Path(__file__).with_name(front).read_text(encoding="utf-8") for front in ("seal.js", "snapshot.js"))
+        + text
+    )
 
 
 def refuse_code(text: str) -> None:

@@ -55,7 +55,13 @@ def complete(folder: Path) -> bool:
 
 def _works(command: tuple[str, ...], env: dict[str, str], seal: Seal, folder: Path) -> bool:
     """Whether a server started from it answers. Loading source needs nearly all: imports, files, tasks on new threads."""
-    request = {"id": 1, "cmd": "load", "source": "example : 1 = 1 := by sorry", "file": "<snapshot>", "imports": ["Init"]}
+    request = {
+        "id": 1,
+        "cmd": "load",
+        "source": "example : 1 = 1 := by sorry",
+        "file": "<snapshot>",
+        "imports": ["Init"],
+    }
     out = _run(command, env | {"TURNSTILE_RESTORE": str(folder)}, seal, f"nonce:\n{json.dumps(request)}\n".encode())
     return 'nonce:{"ready"' in out and '"errors":[]' in out
 

@@ -44,9 +44,21 @@ from prover.lean.theorem import ProofState, Theorem, Verdict
 __all__ = ["Dojo", "check_proof", "close_servers", "package"]
 
 _FROM_THE_PACKAGE = (
-    "CommandState", "TacticState", "ProofFinished", "ProofGivenUp", "LeanError", "TacticResult", "DojoCrashError",
-    "DojoTacticTimeoutError", "DojoInitError", "Declaration", "Goal", "parse_goals", "LeanGitRepo", "Pos",
-)  # fmt: skip
+    "CommandState",
+    "TacticState",
+    "ProofFinished",
+    "ProofGivenUp",
+    "LeanError",
+    "TacticResult",
+    "DojoCrashError",
+    "DojoTacticTimeoutError",
+    "DojoInitError",
+    "Declaration",
+    "Goal",
+    "parse_goals",
+    "LeanGitRepo",
+    "Pos",
+)
 
 
 @functools.cache

@@ -20,7 +20,9 @@ PID = 2
 
 def wrapped(bwrap: str, command: Sequence[str], reads: Iterable[str], writes: Iterable[str] = ()) -> list[str]:
     """The command that runs `command` inside. `reads`, `writes`: what of the hidden folders it sees, and may change."""
-    hidden = sorted({folder for folder in (*HOMES, str(Path.home())) if os.path.isdir(folder) and not os.path.islink(folder)})
+    hidden = sorted(
+        {folder for folder in (*HOMES, str(Path.home())) if os.path.isdir(folder) and not os.path.islink(folder)}
+    )
     line = [bwrap, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     for folder in hidden:
         line += ["--tmpfs", folder]

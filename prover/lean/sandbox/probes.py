@@ -21,7 +21,13 @@ Attempt = Callable[[], object]
 """Succeeds, or raises OSError."""
 
 _TRIED_ALL = "all were tried"
-_LAYER_OF = {"Landlock": FILES, "bubblewrap": FILES, "seccomp": CALLS, "no new privileges": PRIVILEGES, "resource limits": LIMITS}
+_LAYER_OF = {
+    "Landlock": FILES,
+    "bubblewrap": FILES,
+    "seccomp": CALLS,
+    "no new privileges": PRIVILEGES,
+    "resource limits": LIMITS,
+}
 
 
 def succeeded(seal: Seal, attempts: dict[str, Attempt]) -> set[str]:
@@ -106,7 +112,10 @@ def _fork() -> None:
 @contextlib.contextmanager
 def target() -> Iterator[tuple[Path, int]]:
     """A folder with a file `secret`, and a port that is listened on."""
-    with tempfile.TemporaryDirectory(prefix="turnstile-target-") as name, socket.create_server(("127.0.0.1", 0)) as listener:
+    with (
+        tempfile.TemporaryDirectory(prefix="turnstile-target-") as name,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
         for file in ("secret", "spare"):
             (Path(name) / file).write_text(file)
         yield Path(name), listener.getsockname()[1]
@@ -118,7 +127,9 @@ def tried(protection: tuple[Layer, ...]) -> list[Layer]:
 
 
 def _tried(layer: Layer) -> Layer:
-    if not layer.holds or layer.name == "bubblewrap":  # which says by itself when it cannot, and was started to find out
+    if (
+        not layer.holds or layer.name == "bubblewrap"
+    ):  # which says by itself when it cannot, and was started to find out
         return layer
     seal = Seal(reads=()).without_layers(*(ALL - {_LAYER_OF[layer.name]}))
     with target() as (folder, port):

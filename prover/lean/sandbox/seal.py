@@ -21,10 +21,25 @@ FILES, CALLS, PRIVILEGES, LIMITS, PLACE = "files", "system calls", "privileges",
 ALL = frozenset((FILES, CALLS, PRIVILEGES, LIMITS, PLACE))
 
 SYSTEM = (
-    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/gnu/store", "/etc/ld.so.cache",
-    "/etc/ssl/openssl.cnf", "/etc/localtime", "/usr/share/zoneinfo", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat",
-    "/sys/devices/system/cpu", "/dev/zero", "/dev/random", "/dev/urandom",
-)  # fmt: skip
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/ld.so.cache",
+    "/etc/ssl/openssl.cnf",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
+    "/proc/meminfo",
+    "/proc/cpuinfo",
+    "/proc/stat",
+    "/sys/devices/system/cpu",
+    "/dev/zero",
+    "/dev/random",
+    "/dev/urandom",
+)
 """What every program reads: shared libraries, and what describes the machine."""
 
 _STACK = 64 * 2**20  # Node's --stack-size, and deep recursion of native Lean
@@ -153,7 +168,9 @@ def _limit(memory_mb: int | None, writes: bool) -> None:
     if memory_mb is not None:
         data = (memory_mb + _BESIDE_LEAN_MB) * 2**20
         wanted[resource.RLIMIT_DATA] = (data, data)
-    if sys.platform == "darwin":  # elsewhere it counts threads too, and all of the user's: seccomp denies processes there
+    if (
+        sys.platform == "darwin"
+    ):  # elsewhere it counts threads too, and all of the user's: seccomp denies processes there
         wanted[resource.RLIMIT_NPROC] = (1, 1)
     for limit, (soft, hard) in wanted.items():
         ceiling = resource.getrlimit(limit)[1]
@@ -164,7 +181,10 @@ def _limit(memory_mb: int | None, writes: bool) -> None:
 
 def layers() -> tuple[Layer, ...]:
     """The layers around a Lean process of either kind, and whether this system has them."""
-    return (*_files_and_calls(), Layer("resource limits", True, f"writes no file; data, stack, open files and {_CPU_S // 3600} h of CPU"))
+    return (
+        *_files_and_calls(),
+        Layer("resource limits", True, f"writes no file; data, stack, open files and {_CPU_S // 3600} h of CPU"),
+    )
 
 
 def _files_and_calls() -> list[Layer]:
@@ -181,14 +201,20 @@ def _files_and_calls() -> list[Layer]:
             if version < since
         ]
         covers = "reads Lean and the system's libraries, writes nothing, no TCP, no signals to other processes"
-        found.append(Layer("Landlock", True, covers + (f"; version {version} leaves open: {', '.join(gaps)}" if gaps else "")))
+        found.append(
+            Layer("Landlock", True, covers + (f"; version {version} leaves open: {', '.join(gaps)}" if gaps else ""))
+        )
     elif bubblewrap.working():
-        found.append(Layer("bubblewrap", True, "read-only file system without anybody's home, no network, own processes"))
+        found.append(
+            Layer("bubblewrap", True, "read-only file system without anybody's home, no network, own processes")
+        )
     else:
         todo = "Lean code reads what you may read: use Linux 6.2 or later, or install bubblewrap"
         found.append(Layer("Landlock", False, f"not on this system, and no working bubblewrap; {todo}"))
     if calls:
-        found.append(Layer("seccomp", True, "no processes, no sockets, no signals to others, no change of modes or owners"))
+        found.append(
+            Layer("seccomp", True, "no processes, no sockets, no signals to others, no change of modes or owners")
+        )
     else:
         found.append(Layer("seccomp", False, "not on this system: Lean code may start processes and open sockets"))
     linux = sys.platform == "linux"

@@ -21,7 +21,9 @@ def bound_answers(client: Any, seconds: float) -> Any:
 
     def bound(response: Any) -> None:
         if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-            raise Endless("its answer is compressed, which it was asked not to do: a few bytes of that may stand for any number")
+            raise Endless(
+                "its answer is compressed, which it was asked not to do: a few bytes of that may stand for any number"
+            )
         response.stream = _bounded(response.stream, seconds)
 
     client.headers["Accept-Encoding"] = "identity"

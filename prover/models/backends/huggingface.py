@@ -28,7 +28,9 @@ SCORED = 8
 class HuggingFacePolicy:
     """Tactics by sampling, or by beam search where the template says so. Safe to call from several threads: calls take turns."""
 
-    def __init__(self, folder: str | Path, template: str, *, device: str = "cpu", dtype: str = "auto", seed: int = 0) -> None:
+    def __init__(
+        self, folder: str | Path, template: str, *, device: str = "cpu", dtype: str = "auto", seed: int = 0
+    ) -> None:
         """`folder`: a folder or a model's name on the Hugging Face hub. `dtype`: "auto", "float32", "bfloat16" …
 
         Raises UserError for a folder that transformers cannot load and a template that does not fit it.
@@ -41,12 +43,23 @@ class HuggingFacePolicy:
             both = bool(AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
             kind = "seq2seq" if both else "causal"
             if kind != self.format.template.kind:
-                raise ValueError(f"{folder} is a {kind} model and template {template} is for {self.format.template.kind} ones")
+                raise ValueError(
+                    f"{folder} is a {kind} model and template {template} is for {self.format.template.kind} ones"
+                )
             maker: Any = AutoModelForSeq2SeqLM if both else AutoModelForCausalLM
             self.model: Any = maker.from_pretrained(folder, dtype=dtype, trust_remote_code=False).to(device).eval()
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         # A device that is not there, or too small, is a RuntimeError or an AssertionError of torch's.
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError, AttributeError, TypeError) as e:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            ImportError,
+            RuntimeError,
+            AssertionError,
+            AttributeError,
+            TypeError,
+        ) as e:
             raise UserError(f"{folder}: cannot be used as a policy: {e}") from None
         self.seq2seq = both
         if self.tokenizer.pad_token_id is None:
@@ -114,7 +127,9 @@ class HuggingFacePolicy:
         f = self.format
         texts = [as_text(p, self.tokenizer) for p in prompts]
         chat = any(not isinstance(p, str) for p in prompts)
-        given = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not chat).to(self.model.device)
+        given = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not chat).to(
+            self.model.device
+        )
         given.pop("token_type_ids", None)
         how: dict[str, Any] = {"num_return_sequences": n, "max_new_tokens": f.max_new_tokens, "use_cache": True}
         if beam:
@@ -165,11 +180,15 @@ class HuggingFacePolicy:
         found = []
         for some in torch.arange(len(out), device=out.device).split(SCORED):
             if self.seq2seq:
-                logits = self.model(input_ids=source[some], attention_mask=mask[some], decoder_input_ids=out[some, :-1]).logits
+                logits = self.model(
+                    input_ids=source[some], attention_mask=mask[some], decoder_input_ids=out[some, :-1]
+                ).logits
             else:
                 whole = torch.cat([mask[some], inside[some].long()], 1)
                 positions = (whole.cumsum(-1) - 1).clamp(min=0)
-                logits = self.model(input_ids=out[some], attention_mask=whole, position_ids=positions).logits[:, skip - 1 : -1]
+                logits = self.model(input_ids=out[some], attention_mask=whole, position_ids=positions).logits[
+                    :, skip - 1 : -1
+                ]
             steps = logits.float().log_softmax(-1).gather(-1, answers[some][..., None])[..., 0]
             found.append((steps * inside[some]).sum(-1))
         return torch.cat(found)

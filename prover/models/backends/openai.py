@@ -82,7 +82,10 @@ class ServerPolicy:
         self.address = address
         try:
             self.client = openai.OpenAI(
-                base_url=address, timeout=c.timeout, max_retries=c.retries, **_key(c.api_key),
+                base_url=address,
+                timeout=c.timeout,
+                max_retries=c.retries,
+                **_key(c.api_key),
                 http_client=bound_answers(openai.DefaultHttpxClient(timeout=c.timeout), c.timeout),
                 default_headers={"Accept-Encoding": "identity"},
             )
@@ -95,8 +98,12 @@ class ServerPolicy:
             raise UserError(f"{address}: {_no_api(e)}") from None
         try:
             if folder is None and template is None:
-                raise ValueError("say how to ask it: ?template=NAME, or ?folder=PATH for a model that Turnstile trained")
-            self.format: Format = format_of(folder, template) if folder else TemplateFormat(template_named(template or ""))
+                raise ValueError(
+                    "say how to ask it: ?template=NAME, or ?folder=PATH for a model that Turnstile trained"
+                )
+            self.format: Format = (
+                format_of(folder, template) if folder else TemplateFormat(template_named(template or ""))
+            )
         except (ValueError, TypeError) as e:
             raise UserError(f"{address}: {e}") from None
         self.spent = Spent()
@@ -105,7 +112,9 @@ class ServerPolicy:
     def _only_model(self) -> str:
         names = [m.id for m in self.client.models.list()]
         if len(names) != 1:
-            raise UserError(f"{self.address}: it serves {len(names)} models; choose one with #NAME: {', '.join(names[:8])}")
+            raise UserError(
+                f"{self.address}: it serves {len(names)} models; choose one with #NAME: {', '.join(names[:8])}"
+            )
         return names[0]
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
@@ -121,7 +130,9 @@ class ServerPolicy:
         extra: dict[str, Any] = {}
         if f.stop_ids:  # only vLLM takes and gives token ids
             extra = {"stop_token_ids": list(f.stop_ids), "return_token_ids": True}
-        answers, tokens = self._ask(f.prompt(query), math.ceil(n * self.config.oversample) if n > 1 else 1, f.banned(query), extra)
+        answers, tokens = self._ask(
+            f.prompt(query), math.ceil(n * self.config.oversample) if n > 1 else 1, f.banned(query), extra
+        )
         if tokens:
             self.spent.note(query, tokens)
         return answers
@@ -183,8 +194,11 @@ class ServerPolicy:
         if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
             answer = self._call(
                 self.client.chat.completions.create,
-                messages=prompt, logprobs=True if priors else None, extra_body=extra or None, **sampling,
-            )  # fmt: skip
+                messages=prompt,
+                logprobs=True if priors else None,
+                extra_body=extra or None,
+                **sampling,
+            )
             return self._read(lambda: [self._chat_choice(choice, priors) for choice in answer.choices]), _used(answer)
         answer = self._complete(prompt=prompt, logprobs=1 if priors else None, extra_body=extra or None, **sampling)
         return self._read(lambda: [self._text_choice(choice, priors) for choice in answer.choices]), _used(answer)
@@ -245,7 +259,9 @@ class ServerPolicy:
             )
         total = sum(x for x in logprobs if x is not None)
         if not total <= 1e-3:  # rounding may leave one a little above 0
-            raise UserError(f"{self.address}: the server gives {total} as a log-probability, which is no number below 0")
+            raise UserError(
+                f"{self.address}: the server gives {total} as a log-probability, which is no number below 0"
+            )
         return total
 
     def close(self) -> None:

@@ -61,9 +61,7 @@ class VLLMConfig:
 class VLLMPolicy:
     """Policy, and Value where the format has value tokens. Safe to call from several threads: calls take turns."""
 
-    def __init__(
-        self, folder: str | Path, config: VLLMConfig | None = None, *, template: str | None = None
-    ) -> None:
+    def __init__(self, folder: str | Path, config: VLLMConfig | None = None, *, template: str | None = None) -> None:
         """Starts an engine on a model folder. Raises UserError where vLLM is missing or cannot serve the folder so, and where
         the folder has no known format."""
         self.config = config or VLLMConfig()
@@ -72,7 +70,11 @@ class VLLMPolicy:
         except (ValueError, TypeError) as e:
             raise UserError(str(e)) from None
         c = self.config
-        if min(c.tensor_parallel, c.pipeline_parallel, c.max_num_seqs) < 1 or not 0 < (c.memory or 0.5) <= 1 or c.oversample < 1:
+        if (
+            min(c.tensor_parallel, c.pipeline_parallel, c.max_num_seqs) < 1
+            or not 0 < (c.memory or 0.5) <= 1
+            or c.oversample < 1
+        ):
             raise UserError(
                 "vLLM: tensor_parallel, pipeline_parallel, max_num_seqs and oversample are at least 1, memory is in (0, 1]"
             )
@@ -238,7 +240,9 @@ class VLLMPolicy:
         self._compare(served, version)
 
     def _compare(self, served: Sequence[Sequence[Any]], version: int) -> None:
-        wrong = [f"worker {i} has version {v} ({d})" for i, (v, d) in enumerate(served) if (v, d) != (version, self._digest)]
+        wrong = [
+            f"worker {i} has version {v} ({d})" for i, (v, d) in enumerate(served) if (v, d) != (version, self._digest)
+        ]
         if wrong:
             raise StaleWeights(f"version {version} ({self._digest}) should be served, but {'; '.join(wrong[:3])}")
 
