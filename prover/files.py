@@ -124,12 +124,6 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: the folder {path.parent} may not be written to")
 
 
-def learned_beside(checkpoint: Path, kind: str) -> Path | None:
-    """What a run learned along with the model in RUN/checkpoints/VERSION: RUN/`kind`/VERSION.npz, if there is one."""
-    path = checkpoint.resolve().parent.parent / kind / f"{checkpoint.name}.npz"
-    return path if path.exists() else None
-
-
 def holds_model(folder: Path) -> bool:
     """Whether a folder has a model's weights: large ones (50 GB) are saved as several files and an index."""
     return any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json"))

@@ -16,7 +16,7 @@ from prover.errors import UserError
 from prover.files import write_whole
 from prover.solve.ledger import Ledger
 from rl import config as config_module
-from rl.checkpoint import BASELINES
+from rl.candidate import BASELINES
 from rl.metrics.intervals import wilson_over_seeds
 
 VARIANTS: dict[str, tuple[str, ...]] = {

@@ -31,7 +31,7 @@ from prover.search import SearchConfig
 from prover.solve.executor import audited
 from prover.solve.ledger import Attempt, Ledger
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
-from rl.checkpoint import Contestant, digest
+from rl.candidate import Candidate, digest
 from rl.metrics import curves
 from rl.metrics.intervals import wilson_over_seeds
 
@@ -79,7 +79,7 @@ def _hash(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, ensure_ascii=False, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def key_of(test: Test, prover: Contestant) -> str:
+def key_of(test: Test, prover: Candidate) -> str:
     """Names a result by all that it depends on but the seed, the search's own settings among it; where files lie is not."""
     settings = asdict(prover)
     del settings["name"], settings["checkpoint"]
@@ -95,13 +95,13 @@ def key_of(test: Test, prover: Contestant) -> str:
     return _hash([asdict(test), prover.kind, settings, asdict(SearchConfig())])
 
 
-def phase_of(test: Test, prover: Contestant, seed: int) -> str:
+def phase_of(test: Test, prover: Candidate, seed: int) -> str:
     """The ledger's phase; its last word is the key."""
     return f"eval {test.set}, {prover.kind}, {test.lean_calls} calls, seed {seed}, {key_of(test, prover)}"
 
 
 async def evaluate(
-    prover: Contestant,
+    prover: Candidate,
     loaded: Any,
     test: Test,
     theorems: Sequence[Theorem],
@@ -165,7 +165,7 @@ async def _all(
 
 
 def _bench(
-    prover: Contestant,
+    prover: Candidate,
     loaded: Any,
     pool: LeanPool,
     source: PremiseSource,
@@ -248,7 +248,7 @@ async def _judged(phase: str, task: Task, bench: Workbench, auditor: Auditor, le
 # -- results ---------------------------------------------------------------------------------------------------------
 
 
-def summary(ledger: Ledger, test: Test, prover: Contestant, seeds: Sequence[int]) -> dict[str, Any]:
+def summary(ledger: Ledger, test: Test, prover: Candidate, seeds: Sequence[int]) -> dict[str, Any]:
     """The figures of an evaluation, from the ledger: by seed as `curves.summarise`, and together over the seeds."""
     by_seed = {s: list(ledger.attempts(phase_of(test, prover, s))) for s in seeds}
     return {

@@ -33,7 +33,7 @@ from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.attempt import Task
-from rl.checkpoint import BASELINES
+from rl.candidate import BASELINES
 from rl.config import RunConfig
 from rl.files import proofs_source
 from rl.metrics import compute, curves

@@ -109,11 +109,11 @@ def _check_learning(c: LearnConfig) -> None:
 
 def _check_pretrained(s: ServeConfig) -> None:
     """Whether the model, its template and the lengths go together, as far as they can be known before a download."""
-    from prover.models.backends.serve import template_of
+    from prover.models.manifest import read_manifest
     from prover.models.templates import template_named
 
     answer = 64
-    named = s.template or template_of(Path(s.start))
+    named = s.template or read_manifest(Path(s.start)).template
     if named or not (Path(s.start) / "turnstile.json").is_file():
         try:
             template = template_named(named)

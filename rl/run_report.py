@@ -13,7 +13,7 @@ from pathlib import Path
 from prover.solve.ledger import Attempt, Ledger
 from rl import config as config_module
 from rl import evaluate
-from rl.checkpoint import BASELINES
+from rl.candidate import BASELINES
 from rl.metrics import alerts, calibration, charts, compute, rounds
 
 SHOWN = 12

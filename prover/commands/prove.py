@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +19,12 @@ from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
 from prover.lean.text import MAX_BYTES, LeanText, read
 from prover.lean.theorem import Theorem
 from prover.search import Budget
-from prover.solve.batch import prove_theorems
+from prover.solve.batch import executor_for, prove_theorems
 from prover.solve.jsonl_theorems import load_jsonl
 from prover.solve.lean_file import prove_file, write_over
 from prover.solve.policies import provers_named
 from prover.solve.results import Results
-from prover.solve.session import Settings, workers_for
+from prover.solve.session import Settings
 
 THEOREMS = "turnstile.theorems"
 """Group of entry points: functions from (text after the prefix, or path; --sources) to a file's text or theorems."""
@@ -74,26 +75,92 @@ def prove(
         resume: go on with that results file; without --results, with results.jsonl beside the output.
         workers: Lean processes; 0: as many as cores and memory allow.
         total_budget: Lean calls for all theorems together: a little for each first, then more where it pays best.
-        disprove: share of the Lean calls spent on proving that a statement is false (not for .lean files).
+        disprove: share of the Lean calls spent on proving that a statement is false. In a .lean file this concerns sorries
+            that are the whole proof of a theorem.
         sources: for LeanDojo Benchmark: a checkout of the repository that the file is about.
         look: say what is odd about a statement: hypotheses that contradict each other, one tactic that closes it.
         ray: address of a Ray cluster whose machines do the work (`auto`: the one this machine is in; `local`: one of this
-            machine's processes). Not for .lean files.
+            machine's processes).
         tree: write the search as an HTML page; with several tasks, a folder of pages.
         limit: only the first so many tasks.
         mark_failed: in the filled file, leave a comment behind every `sorry` that stays.
         seed: of whatever is drawn at random.
         json: print one JSON document.
     """
+    _check_numbers(budget, seconds, tokens, workers, disprove, limit, total_budget)
     if (target is None) == (statement is None):
         raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
+    if name != "statement" and statement is None:
+        raise UserError("--name goes with --statement")
+    if ray is not None:
+        from prover.solve.ray_executor import check_reachable
+
+        check_reachable(ray)
+    _distinct(target, out, results, tree)
+    settings = Settings(
+        provers_named(policy, seed),
+        budget,
+        workers,
+        disprove,
+        tree,
+        limit,
+        seed,
+        policy,
+        total_budget,
+        look,
+        ray,
+        Budget(model_tokens=tokens, seconds=seconds),
+        mark_failed,
+    )
+    if target is not None and Path(target).is_dir():
+        return _project(Path(target), replace(settings, project=True), out, in_place, results, resume, json)
+    text, theorems = _input(target, statement, name, imports, sources)
+    if text is not None and imports:
+        raise UserError(f"--imports is not for .lean files: write `import {imports[0]}` at the top of {text.path}")
+    if in_place and (text is None or out is not None):
+        raise UserError("--in-place is for a .lean file, and without --out")
+    if mark_failed and text is None:
+        raise UserError("--mark-failed is for .lean files: other inputs have no `sorry` to leave a comment behind")
+    destination = Path(text.path) if text is not None and in_place else out
+    _check_outputs(tree, destination, results)
+    if resume and results is None:
+        results = (destination or Path("x")).with_name("results.jsonl")
+    log = Results(results, _asked(_fingerprint(text, theorems), settings), resume)
+    try:
+        if text is not None:
+            document, filled = asyncio.run(_file(text, settings, log))
+        else:
+            document, filled = asyncio.run(prove_theorems(theorems, settings, log))
+    finally:
+        log.close()
+    if text is not None and in_place:
+        if document["interrupted"] and results is not None:
+            destination = None  # the file stays as the results describe it
+            filled = b""
+            say(f"turnstile: {text.path} is unchanged; the same command with --resume continues from {results}")
+        else:
+            destination = write_over(text, filled)
+    elif destination is not None:
+        write_whole(destination, filled)
+    return _finish(document, target or name, settings, filled, destination, json)
+
+
+def _check_numbers(
+    budget: int,
+    seconds: float | None,
+    tokens: int | None,
+    workers: int,
+    disprove: float,
+    limit: int | None,
+    total_budget: int | None,
+) -> None:
+    """Raise UserError for an option out of its range."""
     if budget < 1:
         raise UserError(f"--budget {budget}: at least 1 Lean call")
     if seconds is not None and not seconds > 0:
         raise UserError(f"--seconds {seconds:g}: a time above 0")
     if tokens is not None and tokens < 1:
         raise UserError(f"--tokens {tokens}: at least 1")
-    within = Budget(model_tokens=tokens, seconds=seconds)
     if workers < 0:
         raise UserError(f"--workers {workers}: a number of processes, or 0")
     if not 0.0 <= disprove <= 1.0:
@@ -102,104 +169,51 @@ def prove(
         raise UserError(f"--limit {limit}: at least 1")
     if total_budget is not None and total_budget < 1:
         raise UserError(f"--total-budget {total_budget}: at least 1 Lean call")
-    if name != "statement" and statement is None:
-        raise UserError("--name goes with --statement")
-    if ray is not None:
-        from prover.solve.ray_executor import check_reachable
 
-        check_reachable(ray)
-    _distinct(target, out, results, tree)
-    project = Path(target) if target is not None and Path(target).is_dir() else None
-    if project is not None:
-        return _project(
-            project,
-            Settings(
-                provers_named(policy, seed),
-                budget,
-                workers_for(workers, 2),
-                tree=tree,
-                limit=limit,
-                seed=seed,
-                policy=policy,
-                look=look,
-                within=within,
-                mark=mark_failed,
-                project=True,
-            ),
-            out,
-            in_place,
-            results,
-            resume,
-            [disprove > 0, total_budget is not None, ray is not None],
-            json,
-        )
-    text, theorems = _input(target, statement, name, imports, sources)
-    if text is not None and imports:
-        raise UserError(f"--imports is not for .lean files: write `import {imports[0]}` at the top of {text.path}")
-    if in_place and (text is None or out is not None):
-        raise UserError("--in-place is for a .lean file, and without --out")
-    if text is not None and disprove:
-        raise UserError("--disprove is not for .lean files: give the statement with --statement or in a .jsonl file")
-    if text is not None and (total_budget is not None or ray is not None):
-        raise UserError(f"--{'ray' if ray is not None else 'total-budget'} is not for .lean files")
-    if mark_failed and text is None:
-        raise UserError("--mark-failed is for .lean files: other inputs have no `sorry` to leave a comment behind")
-    destination = Path(text.path) if text is not None and in_place else out
-    _check_outputs(tree, destination, results)
-    if resume and results is None:
-        results = (destination or Path("x")).with_name("results.jsonl")
-    provers = provers_named(policy, seed)
-    asked = {
-        "input": _fingerprint(text, theorems),
-        "policy": policy,
-        "budget": budget,
-        "seed": seed,
-        "total_budget": total_budget,
-        "disprove": disprove,
-        "look": look,
-        **_given(within),
+
+def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
+    """The settings that results depend on: a results file is resumed only with the same ones."""
+    limits = {"seconds": settings.within.seconds, "tokens": settings.within.model_tokens}
+    return {
+        "input": fingerprint,
+        "policy": settings.policy,
+        "budget": settings.budget,
+        "seed": settings.seed,
+        "total_budget": settings.total,
+        "disprove": settings.disprove,
+        "look": settings.look,
+        # Absent where there is none, so that files from before these limits existed still match.
+        **{name: limit for name, limit in limits.items() if limit is not None},
     }
-    log = Results(results, asked, resume)
-    settings = Settings(
-        provers,
-        budget,
-        workers if ray is not None else workers_for(workers, len(theorems) if text is None else 2),
-        disprove,
-        tree,
-        limit,
-        seed,
-        policy=policy,
-        total=total_budget,
-        look=look,
-        ray=ray,
-        within=within,
-        mark=mark_failed,
-    )
-    try:
-        if text is not None:
-            document, filled, _ = asyncio.run(prove_file(text, settings, log))
-        else:
-            document, filled = asyncio.run(prove_theorems(theorems, settings, log))
-    finally:
-        log.close()
-    if text is not None and in_place:
-        if document["interrupted"] and results is not None:
-            destination = None  # the file stays what the results are about
-            filled = b""
-            say(f"turnstile: {text.path} is as it was; the same command with --resume goes on from {results}")
-        else:
-            destination = write_over(text, filled)
-    elif destination is not None:
-        write_whole(destination, filled)
+
+
+async def _file(text: LeanText, settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
+    async with executor_for(settings, 2) as executor:
+        document, filled, _ = await prove_file(text, settings, log, executor)
+    return document, filled
+
+
+def _finish(
+    document: dict[str, Any], name: str, settings: Settings, filled: bytes, destination: Path | None, json: bool
+) -> int:
+    """Show the answer; the exit code."""
     failure = document.pop("failure")
-    document = {"input": target or name, "policy": policy, "budget": budget, **document}
-    document["out"] = str(destination) if destination is not None else None
+    project = settings.project
+    out = destination if destination is not None and not project else None
+    document = {
+        "input": name,
+        "policy": settings.policy,
+        "budget": settings.budget,
+        "out": str(out) if out else None,
+        **document,
+    }
     _show(document, filled, destination, json)
     if failure is not None:
         raise failure
     if document["interrupted"]:
         return 130
-    return 0 if document["proved"] == document["total"] else 1
+    skipped = any(f["reason"] for f in document.get("files", ()))
+    return 0 if document["proved"] == document["total"] and not skipped else 1
 
 
 def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
@@ -221,67 +235,31 @@ def _check_outputs(tree: Path | None, *files: Path | None) -> None:
             check_writable(path)
 
 
-def _given(within: Budget) -> dict[str, float | int]:
-    """The limits that are, for a results file: one from before there were any is still about the same."""
-    named = {"seconds": within.seconds, "tokens": within.model_tokens}
-    return {name: limit for name, limit in named.items() if limit is not None}
-
-
 def _project(
-    folder: Path,
-    settings: Settings,
-    out: Path | None,
-    in_place: bool,
-    results: Path | None,
-    resume: bool,
-    not_for_files: list[bool],
-    json: bool,
+    folder: Path, settings: Settings, out: Path | None, in_place: bool, results: Path | None, resume: bool, json: bool
 ) -> int:
     from prover.solve.project import project_files, prove_project
 
     if not is_project(folder):
         raise UserError(f"{folder}: is a folder without a lakefile; name a .lean or .jsonl file in it")
-    if any(not_for_files):
-        raise UserError("--disprove, --total-budget and --ray are not for .lean files")
     if in_place and out is not None:
         raise UserError("--in-place is without --out")
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; for a project, --out names a folder")
     if out is not None and not resume and out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty, and what is in it would be written over: name a new folder, or --resume")
+        raise UserError(f"{out}: is not empty, and its files would be overwritten: name a new folder, or --resume")
     _check_outputs(settings.tree, results)
     if results is None and resume:
         results = folder / "results.jsonl"
     own = Project(folder)
-    project_files(own)  # whether there is something to do
-    asked = {
-        "input": _project_fingerprint(own),
-        "policy": settings.policy,
-        "budget": settings.budget,
-        "seed": settings.seed,
-        "look": settings.look,
-        **_given(settings.within),
-    }
-    log = Results(results, asked, resume)
+    project_files(own)  # raises where there is nothing to do
+    log = Results(results, _asked(_project_fingerprint(own), settings), resume)
     try:
-        document, _ = asyncio.run(prove_project(own, settings, log, out, in_place, resume))
+        document = asyncio.run(prove_project(own, settings, log, out, in_place, resume))
     finally:
         log.close()
-    failure = document.pop("failure")
-    document = {
-        "input": str(folder),
-        "policy": settings.policy,
-        "budget": settings.budget,
-        **document,
-        "out": str(out) if out else None,
-    }
-    _show(document, b"", folder, json)
-    if failure is not None:
-        raise failure
-    if document["interrupted"]:
-        return 130
-    left_out = any(f["reason"] for f in document["files"])
-    return 0 if document["proved"] == document["total"] and not left_out else 1
+    document["out"] = str(out) if out else None
+    return _finish(document, str(folder), settings, b"", folder, json)
 
 
 def _show(document: dict[str, Any], filled: bytes, destination: Path | None, json: bool) -> None:

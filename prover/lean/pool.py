@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from prover.lean.project import SourceModule
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import LeanServer, Limits
+from prover.lean.sorries import load_file
+from prover.lean.text import LeanText
 from prover.lean.theorem import ProofState, StepResult, Theorem
+
+FILES_KEPT = 4
+"""Files that a process keeps loaded while none of their sorries is open."""
+
+
+@dataclass
+class _Loaded:
+    """A file in one process."""
+
+    states: list[list[ProofState]]
+    """By sorry: the states that it stands for."""
+    users: int = 0
+
+
+@dataclass
+class _Files:
+    """The files that one process has loaded, the least recently used first."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    loaded: dict[Hashable, _Loaded] = field(default_factory=dict)
 
 
 class LeanPool:
@@ -35,6 +60,7 @@ class LeanPool:
         self._imports: dict[int, set[tuple[str, ...]]] = {id(s): set() for s in self.servers}
         self._roots: set[int] = set()
         self._recycle_after = recycle_after_environments
+        self._files: dict[int, _Files] = defaultdict(_Files)
 
     async def __aenter__(self) -> LeanPool:
         await self.start()
@@ -71,16 +97,60 @@ class LeanPool:
         return state
 
     async def load(
-        self, source: str, imports: Sequence[str] = ("Init",), file: str = "<source>"
+        self,
+        source: str,
+        imports: Sequence[str] = ("Init",),
+        file: str = "<source>",
+        before: Sequence[SourceModule] = (),
     ) -> list[tuple[dict[str, Any], ProofState]]:
         """As LeanServer.load."""
         server = self._choose(tuple(imports))
-        found = await server.load(source, imports, file)
+        found = await server.load(source, imports, file, before)
         for _, state in found:
             self._home[state.id] = server
             self._open[id(server)] += 1
             self._roots.add(state.id)
         return found
+
+    async def open_sorry(
+        self, text: LeanText, imports: tuple[str, ...], before: tuple[SourceModule, ...], number: int
+    ) -> tuple[list[ProofState], Callable[[], None]]:
+        """The states of a file's sorry, on the process that suits best, and what to call when they are no longer needed.
+
+        The file is loaded once in each process and stays for its other sorries. Its states must not be freed. Raises
+        LeanError, naming file, line and column, where the file has an error.
+        """
+        server = self._choose(imports)
+        await self._make_room(server, imports)
+        files = self._files[id(server)]
+        self._open[id(server)] += 1
+        try:
+            async with files.lock:
+                key = (text.path, text.text, imports, before)
+                if (file := files.loaded.pop(key, None)) is None:
+                    await self._drop_idle(files, server)
+                    file = _Loaded((await load_file(server, text, imports, before))[1])
+                    for states in file.states:
+                        self._home.update((state.id, server) for state in states)
+                files.loaded[key] = file
+                file.users += 1
+        except BaseException:
+            self._open[id(server)] -= 1
+            raise
+
+        def release() -> None:
+            file.users -= 1
+            self._open[id(server)] -= 1
+
+        return file.states[number], release
+
+    async def _drop_idle(self, files: _Files, server: LeanServer) -> None:
+        idle = [key for key, file in files.loaded.items() if not file.users]
+        for key in idle[: max(0, len(files.loaded) - FILES_KEPT + 1)]:
+            states = [s for here in files.loaded.pop(key).states for s in here]
+            for state in states:
+                self._home.pop(state.id, None)
+            await server.free(states)
 
     async def _make_room(self, server: LeanServer, imports: tuple[str, ...]) -> None:
         """An imported environment is never released, and 32-bit memory holds about 20 as large as Init: replace a process

@@ -16,6 +16,7 @@ from prover.search import Budget, Environment, Search, SearchConfig, SearchResul
 from prover.search.budget import NO_LIMIT
 from prover.search.interleave import search_both
 from prover.search.tree_summary import outline
+from prover.solve.job import Found, Job
 from prover.solve.whole_proof import Seeded, write_proofs
 
 if TYPE_CHECKING:
@@ -48,25 +49,6 @@ class Negated:
     rate: float
 
 
-@dataclass(frozen=True)
-class Found:
-    """How an attempt ended, before the audit."""
-
-    outcome: str
-    """`found`, `refuted` (the script proves the negation), `exhausted`, `budget` or `error`."""
-    script: str = ""
-    lean_calls: int = 0
-    seconds: float = 0.0
-    message: str = ""
-    prover: str = ""
-    page: str = ""
-    """The last search as an HTML page, if asked for."""
-    outline: dict[str, Any] = field(default_factory=dict)
-    """The last search, small (see prover.search.tree_summary)."""
-    used_up: tuple[str, ...] = ()
-    """Provers that have nothing left to try here, whatever the budget."""
-
-
 async def attempt(
     theorem: Theorem,
     root: ProofState,
@@ -79,81 +61,154 @@ async def attempt(
     skip: Collection[str] = (),
     within: Budget = NO_LIMIT,
 ) -> Found:
-    """Search for a proof of `root` with at most `budget` Lean calls in all, spent on the provers in turn.
+    """Search for a proof of `root` with at most `budget` Lean calls, spent on the provers in turn.
 
-    `within`: limits besides, of wall time (minimising included) and of the searches' model tokens. `negated`: its negation is searched beside it,
-    on the same budget. `skip`: provers to leave out. Roots stay open. Minimising makes up to 32 Lean calls more. Where Lean itself is gone, the outcome is `error`.
+    `within`: further limits, of wall time (minimising included) and of the searches' model tokens. `negated`: its negation is
+    searched on the same budget. `skip`: names of provers to leave out. Roots stay open. Minimising makes up to 32 more Lean
+    calls. The outcome is `error` where Lean itself is gone.
     """
-    began = perf_counter()
-    calls = tokens = 0
-    crashed = False
-    failed = ""
-    """Why a prover did not get to search: then what the others exhausted is not all there was to try."""
-    outcome, message, html = "exhausted", "", ""
-    seen: dict[str, Any] = {}
-    used_up = list(skip)
+    run = _Attempt(theorem, root, env, budget, premises, page, negated, within, list(skip))
     for prover in provers:
         if prover.name in skip:
             continue
-        if calls >= budget or within.spent(calls, tokens, perf_counter() - began):
-            outcome = "budget"
+        if run.spent():
+            run.outcome = "budget"
             break
+        if (found := await run.search(prover)) is not None:
+            return found
+        if run.stop:
+            break
+    return await run.unproved(skip)
+
+
+async def attempt_all(
+    theorem: Theorem, roots: Sequence[ProofState], env: Environment, provers: Sequence[Prover], job: Job, **more: Any
+) -> Found:
+    """Attempt every state that one `sorry` stands for, on one budget; the script that proves all of them."""
+    scripts: list[str] = []
+    calls, seconds = 0, 0.0
+    last = Found("error", reason="Lean never reaches it")
+    for root in roots:
+        left, within = max(1, job.lean_calls - calls), job.within.left(calls, 0, seconds)
+        last = await attempt(theorem, root, env, provers, left, page=job.page, within=within, skip=job.skip, **more)
+        calls, seconds = calls + last.lean_calls, seconds + last.seconds
+        if last.outcome != "found":
+            break
+        scripts.append(last.script)
+    if last.outcome == "found" and len(distinct := list(dict.fromkeys(scripts))) > 1:
+        flat = [s.replace("\n", "\n   ") for s in distinct]
+        last = replace(last, script="first\n" + "\n".join(f"| ({s})" for s in flat))
+    used_up = last.used_up if len(roots) == 1 else ()
+    return replace(last, lean_calls=calls, seconds=seconds, used_up=used_up)
+
+
+@dataclass
+class _Attempt:
+    """An attempt under way: what it may spend, what it has spent, and how the last search ended."""
+
+    theorem: Theorem
+    root: ProofState
+    env: Environment
+    budget: int
+    premises: Premises
+    page: bool
+    negated: Negated | None
+    within: Budget
+    used_up: list[str]
+    began: float = field(default_factory=perf_counter)
+    calls: int = 0
+    tokens: int = 0
+    outcome: str = "exhausted"
+    reason: str = ""
+    html: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
+    stop: bool = False
+    crashed: bool = False
+    failed: str = ""
+    """Why a prover could not search. Then it is unknown whether all tactics were exhausted."""
+
+    @property
+    def seconds(self) -> float:
+        return perf_counter() - self.began
+
+    def spent(self) -> bool:
+        return self.calls >= self.budget or self.within.spent(self.calls, self.tokens, self.seconds)
+
+    async def search(self, prover: Prover) -> Found | None:
+        """One prover's turn. None: it found nothing."""
         policy = prover.policy
         if prover.writer is not None:
             try:
-                written = await write_proofs(theorem, root, env, prover.writer, budget - calls)
+                written = await write_proofs(self.theorem, self.root, self.env, prover.writer, self.budget - self.calls)
             except PromptTooLong as e:
-                outcome, message = "error", str(e)
-                failed = failed or message
-                continue
-            calls += written.lean_calls
+                self._fail(str(e))
+                return None
+            self.calls += written.lean_calls
             if written.script is not None:
-                return Found("found", written.script, calls, perf_counter() - began, "", prover.name)
+                return self._found("found", written.script, prover)
             policy = Seeded(written.seeds, policy)
-            outcome, message = "budget", written.error
-            if calls >= budget:
-                break
-        offered = _offered(prover, theorem.imports, premises)
-        searches = [_search(prover, policy, root, env, offered)]
-        if negated is not None and negated.rate > 0:
-            searches.append(_search(prover, prover.policy, negated.root, env, offered))
+            self.outcome, self.reason = "budget", written.error
+            if self.calls >= self.budget:
+                self.stop = True
+                return None
+        offered = _offered(prover, self.theorem.imports, self.premises)
+        searches = [_search(prover, policy, self.root, self.env, offered)]
+        if self.negated is not None and self.negated.rate > 0:
+            searches.append(_search(prover, prover.policy, self.negated.root, self.env, offered))
         try:
-            # The wall clock only ends what would otherwise never end: a Lean call has its own limit.
-            longest = 60.0 + 15.0 * budget
-            left = within.left(calls, tokens, perf_counter() - began)
-            seconds = longest if left.seconds is None else min(longest, left.seconds)
-            limit = replace(left, lean_calls=budget - calls, seconds=seconds)
-            results = await _run(searches, limit, negated.rate if negated else 0.0)
-            calls += sum(r.lean_calls for r in results)
-            tokens += sum(r.stats.model_tokens for r in results)
-            crashed = crashed or any("crash" in r.stats.errors for r in results)
-            outcome, message = results[0].outcome, results[0].message
-            if outcome == "error":
-                failed = failed or message
-            proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
-            shown = searches[proved or 0].graph
-            html = tree_page(shown, theorem.name) if page else ""
-            seen = outline(shown)
-            if proved is not None:
-                target, state = (theorem, root) if proved == 0 or negated is None else (negated.theorem, negated.root)
-                left = within.left(calls, tokens, perf_counter() - began)
-                script = await _shortest(target, state, env, results[proved].proof, left.seconds)
-                kind = "refuted" if proved else "found"
-                return Found(kind, script, calls, perf_counter() - began, "", prover.name, html, seen, tuple(used_up))
-            if all(r.outcome == "exhausted" for r in results):
-                used_up.append(prover.name)
+            return await self._searched(prover, searches)
         except PromptTooLong as e:
-            calls += sum(s.tally.counts["lean_calls"] for s in searches)
-            outcome, message = "error", str(e)
-            failed = failed or message
+            self.calls += sum(s.tally.counts["lean_calls"] for s in searches)
+            self._fail(str(e))
+            return None
         finally:
             for search in searches:
                 await search.close()
-    if failed and outcome == "exhausted":
-        outcome, message = "error", failed
-    if crashed and outcome in ("exhausted", "budget") and (gone := await _gone(root, env)):
-        outcome, message, used_up = "error", gone, list(skip)
-    return Found(outcome, "", calls, perf_counter() - began, message, "", html, seen, tuple(used_up))
+
+    async def _searched(self, prover: Prover, searches: Sequence[Search]) -> Found | None:
+        # The wall clock only ends a search that would never end: a Lean call has its own limit.
+        longest = 60.0 + 15.0 * self.budget
+        left = self.within.left(self.calls, self.tokens, self.seconds)
+        seconds = longest if left.seconds is None else min(longest, left.seconds)
+        limit = replace(left, lean_calls=self.budget - self.calls, seconds=seconds)
+        results = await _run(searches, limit, self.negated.rate if self.negated else 0.0)
+        self.calls += sum(r.lean_calls for r in results)
+        self.tokens += sum(r.stats.model_tokens for r in results)
+        self.crashed = self.crashed or any("crash" in r.stats.errors for r in results)
+        self.outcome, self.reason = results[0].outcome, results[0].message
+        if self.outcome == "error":
+            self.failed = self.failed or self.reason
+        proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
+        shown = searches[proved or 0].graph
+        self.html = tree_page(shown, self.theorem.name) if self.page else ""
+        self.summary = outline(shown)
+        if proved is not None:
+            refuted = self.negated if proved > 0 else None
+            target, state = (refuted.theorem, refuted.root) if refuted else (self.theorem, self.root)
+            left = self.within.left(self.calls, self.tokens, self.seconds)
+            script = await _shortest(target, state, self.env, results[proved].proof, left.seconds)
+            return self._found("refuted" if refuted else "found", script, prover)
+        if all(r.outcome == "exhausted" for r in results):
+            self.used_up.append(prover.name)
+        return None
+
+    def _fail(self, reason: str) -> None:
+        self.outcome, self.reason = "error", reason
+        self.failed = self.failed or reason
+
+    def _found(self, outcome: str, script: str, prover: Prover) -> Found:
+        return Found(
+            outcome, script, self.calls, self.seconds, "", prover.name, self.html, self.summary, tuple(self.used_up)
+        )
+
+    async def unproved(self, skipped: Collection[str]) -> Found:
+        """The result where no prover found a proof."""
+        outcome, reason, used_up = self.outcome, self.reason, self.used_up
+        if self.failed and outcome == "exhausted":
+            outcome, reason = "error", self.failed
+        if self.crashed and outcome in ("exhausted", "budget") and (gone := await _gone(self.root, self.env)):
+            outcome, reason, used_up = "error", gone, list(skipped)
+        return Found(outcome, "", self.calls, self.seconds, reason, "", self.html, self.summary, tuple(used_up))
 
 
 async def _gone(root: ProofState, env: Environment) -> str:

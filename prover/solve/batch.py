@@ -1,81 +1,101 @@
-"""`turnstile prove` on many theorems: attempts and audits side by side, every step on the disk before the next."""
+"""`turnstile prove` on a batch of tasks: attempts and audits side by side, every step on the disk before the next."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prover.lean.runtime import find_runtime
 from prover.lean.server import statement_source
 from prover.lean.theorem import Theorem
 from prover.progress import Report, progress
-from prover.solve.attempt import Found
 from prover.solve.budgets import Grant, Schedule
-from prover.solve.executor import Crew, Done, Job, settled
+from prover.solve.executor import Executor, LocalExecutor, settled
+from prover.solve.job import Found, Job, Sorry
 from prover.solve.negation import negation
 from prover.solve.remarks import duplicates, remarks_from, remarks_to
 from prover.solve.resource_monitor import Gauge
 from prover.solve.results import Results
-from prover.solve.session import Settings, document, kept_going, line_of, page_written, stoppable, until
+from prover.solve.session import Settings, document, kept_going, page_written, stoppable, until, workers_for
 
 UNJUDGED = ("found", "refuted")
 AUDITS = 8
 """Proofs that may wait for the audit before searches wait for them."""
+NOT_SHOWN = ("key", "outline", "used_up", "try", "lean", "goal", "unjudged")
+"""Fields of a results file that answers leave out."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A theorem, or a `sorry` of a file, to be proved."""
+
+    key: str
+    """Names it in the results file."""
+    theorem: Theorem
+    area: str
+    """Module or file. Tasks of one area share their odds (prover.solve.budgets)."""
+    line: int | None = None
+    sorry: Sorry | None = None
+    stated: Theorem | None = None
+    """See Job."""
+    page: str = ""
+    """Name of its search page, where that is not the theorem's."""
+    earlier_key: str = ""
+    """Its key in results files of earlier versions."""
+
+
+def task_of(number: int, theorem: Theorem) -> Task:
+    """The task of a theorem of a list."""
+    area = theorem.source.rsplit(":", 1)[0] if theorem.library is None else theorem.source
+    at = re.search(r":(\d+)$", theorem.source)
+    return Task(f"{number} {theorem.name}", theorem, area, int(at.group(1)) if at else None)
 
 
 async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
-    """(the answer's fields, the proofs as Lean source). `failure`: what ended the work early, if something did."""
+    """(the answer's fields, the proofs as Lean source). `failure`: the exception that ended the work early, if any."""
     began = time.monotonic()
-    batch = Batch(theorems[: settings.limit], settings, log)
+    theorems = theorems[: settings.limit]
+    batch = Batch([task_of(i, t) for i, t in enumerate(theorems)], settings, log)
     figures: dict[str, Any] = {}
     failure: Exception | None = None
+    lean = next((r["lean"] for r in log.rows.values() if r.get("lean")), "")
     with stoppable() as stop:
         if not batch.finished():
-            crew = crew_for(settings, batch.left())
-            async with crew, Gauge(crew.load) as gauge:
-
-                def load() -> str:
-                    return f"Lean busy {gauge.utilisation():.0%}, {gauge.samples[-1][1] / 1024:.1f} GiB"
-
-                with progress(batch.left(), "theorems", load) as report:
-                    failure = await kept_going(batch.run(crew, stop, report))
-                figures = gauge.figures()
-                lean = crew.lean
-        else:
-            lean = next((r["lean"] for r in log.rows.values() if r.get("lean")), "")
-        interrupted = stop.is_set()
-    tasks = batch.tasks()
-    answer = {**document(tasks, began, interrupted or failure is not None, lean), **figures, "failure": failure}
-    return answer, proofs_source(batch.theorems, tasks).encode()
+            async with executor_for(settings, batch.left()) as executor:
+                figures, failure = await batch.prove(executor, stop, "theorems")
+                lean = executor.lean
+        interrupted = stop.is_set() or failure is not None
+    tasks = [{k: v for k, v in row.items() if k not in NOT_SHOWN} for row in batch.rows()]
+    duplicates(tasks)
+    for task in tasks:
+        task.pop("statement_hash", None)
+    answer = {**document(tasks, began, interrupted, lean), **figures, "failure": failure}
+    return answer, proofs_source(theorems, tasks).encode()
 
 
-def crew_for(settings: Settings, tasks: int) -> Crew:
+def executor_for(settings: Settings, tasks: int) -> Executor:
     """Lean processes here, or on a Ray cluster where one is asked for."""
     if settings.ray is not None:
-        from prover.solve.ray_executor import RayCrew
+        from prover.solve.ray_executor import RayExecutor
 
-        return RayCrew(settings.ray, settings.policy, settings.seed, settings.workers)
-    from prover.solve.executor import LocalCrew
-    from prover.solve.session import workers_for
-
-    return LocalCrew(settings.provers, workers_for(settings.workers, tasks))
+        return RayExecutor(settings.ray, settings.policy, settings.seed, settings.workers)
+    return LocalExecutor(settings.provers, workers_for(settings.workers, tasks))
 
 
 class Batch:
-    """Theorems, what is known of each, and what to try next."""
+    """Tasks, what is known of each, and what to try next."""
 
-    def __init__(self, theorems: list[Theorem], settings: Settings, log: Results) -> None:
-        self.theorems = theorems
+    def __init__(self, tasks: Sequence[Task], settings: Settings, log: Results) -> None:
+        self.tasks = tasks
         self.settings = settings
         self.log = log
-        self.keys = [f"{i} {t.name}" for i, t in enumerate(theorems)]
-        areas = [t.source.rsplit(":", 1)[0] if t.library is None else t.source for t in theorems]
-        self.schedule = Schedule(areas, settings.budget, settings.total)
-        self.rows: dict[int, dict[str, Any]] = {}
+        self.schedule = Schedule([t.area for t in tasks], settings.budget, settings.total)
+        self.last: dict[int, dict[str, Any]] = {}
         """Task -> the line of its last try, audited."""
         self._calls: dict[int, int] = {}
         self._round = self._next_round()
@@ -84,85 +104,110 @@ class Batch:
         return not self._round
 
     def left(self) -> int:
-        """How many attempts are planned, as far as is known now."""
+        """Number of attempts that are planned, as far as is known now."""
         return len(self._round)
 
-    def tasks(self) -> list[dict[str, Any]]:
-        """A row for each theorem, for the answer."""
+    def rows(self) -> list[dict[str, Any]]:
+        """The line of each task, with the Lean calls of all its tries."""
         out = []
-        for i, theorem in enumerate(self.theorems):
-            row = dict(self.rows.get(i) or self._row(i, Grant(i, 0, 0), Done(Found("budget", message="interrupted"))))
-            for name in ("key", "outline", "used_up", "try", "lean", "goal"):
-                row.pop(name, None)
-            row["lean_calls"] = self._calls.get(i, 0)
-            out.append({**row, "name": theorem.name})
-        duplicates(out)
-        for row in out:
-            row.pop("statement_hash", None)
+        for i, task in enumerate(self.tasks):
+            row = self.last.get(i) or self._row(i, Grant(i, 0, 0), Found("budget", reason="interrupted"))
+            out.append({**row, "lean_calls": self._calls.get(i, 0), "name": task.theorem.name})
         return out
 
-    async def run(self, crew: Crew, stop: asyncio.Event, report: Report) -> None:
-        """Round after round, until the schedule is done or `stop` is set. What is found when it is set is still audited."""
+    async def prove(
+        self, executor: Executor, stop: asyncio.Event, noun: str
+    ) -> tuple[dict[str, Any], Exception | None]:
+        """Run with progress on standard error; (figures of the Lean processes, what ended it early)."""
+        async with Gauge(executor.load) as gauge:
+
+            def load() -> str:
+                return f"Lean busy {gauge.utilisation():.0%}, {gauge.samples[-1][1] / 1024:.1f} GiB"
+
+            with progress(self.left(), noun, load) as report:
+                failure = await kept_going(self.run(executor, stop, report))
+        return gauge.figures(), failure
+
+    async def run(self, executor: Executor, stop: asyncio.Event, report: Report) -> None:
+        """Round after round, until the schedule is done or `stop` is set. Scripts found by then are still audited."""
         while self._round and not stop.is_set():
-            await self._one_round(crew, stop, report)
+            await self._one_round(executor, stop, report)
             if not stop.is_set():
                 self._round = self._next_round()
 
-    async def _one_round(self, crew: Crew, stop: asyncio.Event, report: Report) -> None:
+    async def _one_round(self, executor: Executor, stop: asyncio.Event, report: Report) -> None:
         # Neighbours share imports, so that a process needs few environments at a time.
-        todo = deque(sorted(self._round, key=lambda g: (self.theorems[g.task].imports, g.task)))
+        todo = deque(sorted(self._round, key=lambda g: (self.tasks[g.task].theorem.imports, g.task)))
         gate = asyncio.Semaphore(AUDITS)
         audits: set[asyncio.Task[None]] = set()
 
         async def work() -> None:
             while todo and not stop.is_set():
                 grant = todo.popleft()
-                done = await self._attempt(crew, grant)
-                # From here on what was found is in the audit's hands, whatever becomes of this worker.
-                audits.add(asyncio.create_task(self._finish(crew, grant, done, gate, report)))
+                found = await self._attempt(executor, grant)
+                # The audit goes on from here, whatever becomes of this worker.
+                audits.add(asyncio.create_task(self._finish(executor, grant, found, gate, report)))
                 if len(waiting := [t for t in audits if not t.done()]) > AUDITS:
                     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in [t for t in audits if t.done()]:
                     audits.discard(task)
                     task.result()
 
-        failure = await kept_going(until(stop, *(work() for _ in range(min(crew.places, len(todo))))))
+        failure = await kept_going(until(stop, *(work() for _ in range(min(executor.places, len(todo))))))
         await asyncio.gather(*audits)
         if failure is not None:
             raise failure
 
-    async def _attempt(self, crew: Crew, grant: Grant) -> Done:
-        known = self.log.rows.get((self.keys[grant.task], grant.number))
-        if known is not None:  # found before a kill, and not audited yet, or not by this Lean
+    def _job(self, grant: Grant) -> Job:
+        s, task = self.settings, self.tasks[grant.task]
+        skip = tuple(self.last.get(grant.task, {}).get("used_up", ()))
+        return Job(
+            task.theorem,
+            grant.calls,
+            s.disprove,
+            skip,
+            s.look,
+            s.tree is not None,
+            s.within,
+            sorry=task.sorry,
+            stated=task.stated,
+        )
+
+    async def _attempt(self, executor: Executor, grant: Grant) -> Found:
+        if (known := self._known(grant)) is not None:  # found before a kill, and not audited yet, or not by this Lean
             outcome: str = known["outcome"]
             outcome = {"proved": "found", "disproved": "refuted"}.get(outcome, outcome)
-            found = Found(
+            return Found(
                 outcome,
                 known["proof"],
                 known["lean_calls"],
                 known["seconds"],
                 known["reason"],
                 known["prover"],
-                used_up=tuple(known["used_up"]),
+                used_up=tuple(known.get("used_up", ())),
+                goal=known["goal"],
+                statement_hash=known["statement_hash"],
+                remarks=remarks_from(known["remarks"]),
             )
-            return Done(found, known["goal"], known["statement_hash"], remarks_from(known["remarks"]))
-        s, theorem = self.settings, self.theorems[grant.task]
-        skip = tuple(self.rows.get(grant.task, {}).get("used_up", ()))
-        done = await crew.attempt(Job(theorem, grant.calls, s.disprove, skip, s.look, s.tree is not None, s.within))
-        if done.found.outcome in UNJUDGED or done.remarks:
-            self.log.add({**self._row(grant.task, grant, done), "unjudged": True})
-        page_written(s, done.found, theorem.name, grant.task, len(self.theorems))
-        return done
+        found = await executor.attempt(self._job(grant))
+        if found.outcome in UNJUDGED or found.remarks:
+            self.log.add({**self._row(grant.task, grant, found), "unjudged": True})
+        task = self.tasks[grant.task]
+        page_written(self.settings, found, task.page or task.theorem.name, grant.task, len(self.tasks))
+        return found
 
-    async def _finish(self, crew: Crew, grant: Grant, done: Done, gate: asyncio.Semaphore, report: Report) -> None:
+    async def _finish(
+        self, executor: Executor, grant: Grant, found: Found, gate: asyncio.Semaphore, report: Report
+    ) -> None:
         async with gate:
-            found = done.found.outcome
-            done = await settled(crew, Job(self.theorems[grant.task], grant.calls), done)
-            row = self._row(grant.task, grant, done, crew.lean)
-            if found in UNJUDGED or done.remarks:
-                row.pop("outline", None)  # in the line before
-            if found in UNJUDGED and row["outcome"] == "error":  # the audit's, not the proof's: a resume asks it again
-                self.log.add({**row, "outcome": found, "unjudged": True})
+            claimed = found.outcome
+            found = await settled(executor, self._job(grant), found)
+            row = self._row(grant.task, grant, found, executor.lean)
+            if claimed in UNJUDGED or found.remarks:
+                row.pop("outline", None)  # it is in the line before
+            if claimed in UNJUDGED and row["outcome"] == "error":
+                # The fault is the audit's and not the proof's: a resumed batch audits it again.
+                self.log.add({**row, "outcome": claimed, "unjudged": True})
             else:
                 self.log.add(row)
             self._take(grant, row)
@@ -173,8 +218,8 @@ class Batch:
         while grants := self.schedule.next_round():
             todo = []
             for grant in grants:
-                row = self.log.rows.get((self.keys[grant.task], grant.number))
-                if row is None or row.get("unjudged") or self._judged_elsewhere(row):
+                row = self._known(grant)
+                if row is None or row.get("unjudged") or self._judged_elsewhere(grant, row):
                     todo.append(grant)
                 else:
                     self._take(grant, row)
@@ -182,39 +227,51 @@ class Batch:
                 return todo
         return []
 
-    def _judged_elsewhere(self, row: dict[str, Any]) -> bool:
-        """Whether another Lean than this machine's accepted the proof: then this one judges it before the answer says so."""
-        if self.settings.ray is not None or row["outcome"] not in ("proved", "disproved"):
+    def _known(self, grant: Grant) -> dict[str, Any] | None:
+        """The line of a try in the results file."""
+        task = self.tasks[grant.task]
+        found = self.log.rows.get((task.key, grant.number)) or self.log.rows.get((task.earlier_key, grant.number))
+        return None if found is None else {**found, "key": task.key}
+
+    def _judged_elsewhere(self, grant: Grant, row: dict[str, Any]) -> bool:
+        """Whether another Lean than this machine's accepted the proof. Then this one judges it before the answer says so."""
+        if self.settings.ray is not None or self.tasks[grant.task].sorry is not None:
+            return False
+        if row["outcome"] not in ("proved", "disproved"):
             return False
         return row.get("lean", "") not in ("", find_runtime().name)
 
     def _take(self, grant: Grant, row: dict[str, Any]) -> None:
-        self.rows[grant.task] = row
+        self.last[grant.task] = row
         self._calls[grant.task] = self._calls.get(grant.task, 0) + row["lean_calls"]
         over = row["outcome"] != "budget"
-        self.schedule.report(grant, row["lean_calls"], over, row["outcome"] == "proved")
+        self.schedule.report(grant, row["lean_calls"], over, row["outcome"] in ("proved", "found"))
 
-    def _row(self, task: int, grant: Grant, done: Done, lean: str = "") -> dict[str, Any]:
-        found = done.found
-        return {
-            "key": self.keys[task],
-            "try": grant.number,
-            "name": self.theorems[task].name,
-            "line": line_of(self.theorems[task]),
-            "outcome": found.outcome,
-            "proof": found.script,
-            "reason": found.message,
-            "lean_calls": found.lean_calls,
-            "seconds": round(found.seconds, 3),
-            "prover": found.prover,
-            "remarks": remarks_to(done.remarks),
-            "goal": done.goal,
-            "area": self.schedule.areas[task],
-            "statement_hash": done.statement_hash,
-            "used_up": list(found.used_up),
-            "lean": lean,
-            "outline": found.outline,
-        }
+    def _row(self, number: int, grant: Grant, found: Found, lean: str = "") -> dict[str, Any]:
+        return row_of(self.tasks[number], found, grant.number, lean)
+
+
+def row_of(task: Task, found: Found, number: int = 0, lean: str = "") -> dict[str, Any]:
+    """The line of a results file. `number`: of the try; `lean`: the Lean whose audit judged it."""
+    return {
+        "key": task.key,
+        "try": number,
+        "name": task.theorem.name,
+        "line": task.line,
+        "outcome": found.outcome,
+        "proof": found.script,
+        "reason": found.reason,
+        "lean_calls": found.lean_calls,
+        "seconds": round(found.seconds, 3),
+        "prover": found.prover,
+        "remarks": remarks_to(found.remarks),
+        "goal": found.goal,
+        "area": task.area,
+        "statement_hash": found.statement_hash,
+        "used_up": list(found.used_up),
+        "lean": lean,
+        "outline": found.outline,
+    }
 
 
 def proofs_source(theorems: Sequence[Theorem], tasks: Sequence[dict[str, Any]]) -> str:

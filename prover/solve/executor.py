@@ -1,10 +1,10 @@
-"""Who does the work of a batch: attempts and audits, on the Lean processes of this machine (or, prover.solve.ray_executor, of many)."""
+"""Executors: attempts and audits on the Lean processes of this machine (or, prover.solve.ray_executor, of many)."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from prover.console import one_line
@@ -12,77 +12,43 @@ from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
+from prover.lean.sorries import Hole, load_file
 from prover.lean.theorem import ProofState, Theorem, Verdict
-from prover.search.budget import NO_LIMIT, Budget
-from prover.solve.attempt import Found, Negated, Prover, attempt
+from prover.solve.attempt import Negated, Prover, attempt_all
+from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.negation import negation
 from prover.solve.remarks import Remark, at_once, fingerprint, vacuous
 
 IN_TURN = 3
-"""Attempts that share a Lean process, so that it is never idle while one of them thinks or is audited."""
+"""Attempts that share a Lean process, so that it works while another one waits for a model or the audit."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """An attempt to make."""
-
-    theorem: Theorem
-    calls: int
-    disprove: float = 0.0
-    """Share of the Lean calls for the negation."""
-    skip: tuple[str, ...] = ()
-    """Provers that have nothing left to try on it."""
-    look: bool = False
-    """Whether to look at the statement, too."""
-    page: bool = False
-    within: Budget = NO_LIMIT
-    """Limits besides the Lean calls."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What came of a job."""
-
-    found: Found
-    goal: str = ""
-    """What was to be proved, as Lean prints it."""
-    statement_hash: str = ""
-    remarks: tuple[Remark, ...] = ()
-
-
-@dataclass(frozen=True)
-class Load:
-    """What Lean processes did, since they were ready, and hold."""
-
-    processes: int
-    """Those that search."""
-    busy_s: float
-    """Seconds during which they had something to do, summed."""
-    steps: int
-    restarts: int
-    pids: tuple[int, ...] = field(default=())
-    """Every Lean process of this machine, those of the audit, too."""
-
-
-class Crew(Protocol):
+class Executor(Protocol):
     """Attempts and audits. Use as an async context manager."""
 
     lean: str
 
     @property
     def places(self) -> int:
-        """How many attempts it takes at once."""
+        """Number of attempts that run at once."""
         ...
 
-    async def __aenter__(self) -> Crew: ...
+    async def __aenter__(self) -> Executor: ...
     async def __aexit__(self, *exc: object) -> None: ...
-    async def attempt(self, job: Job) -> Done: ...
+    async def attempt(self, job: Job) -> Found:
+        """Never raises for a fault of Lean or of the statement: the outcome is `error`, with the reason."""
+        ...
+
     async def audit(self, theorem: Theorem, script: str) -> Verdict: ...
+    async def sorries(self, file: SourceFile) -> list[Hole]:
+        """Every `sorry` of a file, in source order. Raises LeanError where the file has an error."""
+        ...
+
     async def load(self) -> Load: ...
 
 
-class LocalCrew:
-    """Lean processes of this machine: `workers` that search, and the audit's three."""
+class LocalExecutor:
+    """Lean processes of this machine: `workers` that search, and the audit's."""
 
     def __init__(self, provers: Sequence[Prover], workers: int, constants: bool | None = None) -> None:
         self.provers = provers
@@ -95,7 +61,7 @@ class LocalCrew:
     def places(self) -> int:
         return len(self.pool.servers) * IN_TURN
 
-    async def __aenter__(self) -> LocalCrew:
+    async def __aenter__(self) -> LocalExecutor:
         await self.pool.start()
         return self
 
@@ -103,36 +69,41 @@ class LocalCrew:
         await self.pool.close()
         await self.auditor.close()
 
-    async def attempt(self, job: Job) -> Done:
-        """Never raises for what Lean or the statement does: that is the outcome `error`, with the reason."""
-        theorem = job.theorem
-        roots: list[ProofState] = []
+    async def attempt(self, job: Job) -> Found:
+        opened: list[ProofState] = []
+        release: Callable[[], None] | None = None
         try:
-            roots.append(root := await twice(lambda: self.pool.open(theorem)))
-            other = None
-            if job.disprove and (false := negation(theorem)) is not None:
-                # The whole budget on the negation would leave the theorem without its first try.
-                with suppress(LeanError):  # a negation that Lean cannot read is none: the theorem is tried all the same
-                    roots.append(opened := await twice(lambda: self.pool.open(false)))
-                    other = Negated(false, opened, job.disprove)
-            found = await attempt(
-                theorem,
-                root,
-                self.pool,
-                self.provers,
-                job.calls,
-                premises_for(self.wants_premises, theorem.imports),
-                job.page,
-                other,
-                job.skip,
-                job.within,
+            if (place := job.sorry) is not None:
+                file = place.file
+                roots, release = await twice(
+                    lambda: self.pool.open_sorry(file.text, file.imports, file.before, place.number)
+                )
+            else:
+                opened.append(await twice(lambda: self.pool.open(job.theorem)))
+                roots = opened[:]
+            negated = await self._negated(job, opened)
+            premises = premises_for(self.wants_premises, job.theorem.imports)
+            found = await attempt_all(
+                job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
             )
-            remarks = await self._look(root, found) if job.look else ()
-            return Done(found, root.text, fingerprint(theorem, root), remarks)
+            remarks = await self._look(roots[0], found) if job.look and roots else ()
+            goal, hash = (roots[0].text, fingerprint(job.theorem, roots[0])) if roots else ("", "")
+            return replace(found, goal=goal, statement_hash=hash, remarks=remarks)
         except (LeanError, LeanDied) as error:
-            return Done(Found("error", message=one_line(str(error))))
+            return Found("error", reason=one_line(str(error)))
         finally:
-            await self.pool.free(roots)
+            await self.pool.free(opened)
+            if release is not None:
+                release()
+
+    async def _negated(self, job: Job, opened: list[ProofState]) -> Negated | None:
+        """The negation, opened; None where it is not wanted, or where Lean cannot read it."""
+        if not job.disprove or (false := negation(job.statement)) is None:
+            return None
+        with suppress(LeanError):
+            opened.append(state := await twice(lambda: self.pool.open(false)))
+            return Negated(false, state, job.disprove)
+        return None
 
     async def _look(self, root: ProofState, found: Found) -> tuple[Remark, ...]:
         remarks: list[Remark] = []
@@ -144,6 +115,12 @@ class LocalCrew:
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         return await audited(self.auditor, theorem, script)
+
+    async def sorries(self, file: SourceFile) -> list[Hole]:
+        server = self.pool.servers[0]
+        holes, states = await load_file(server, file.text, file.imports, file.before)
+        await server.free([state for here in states for state in here])
+        return holes
 
     async def load(self) -> Load:
         servers = self.pool.servers
@@ -157,25 +134,29 @@ class LocalCrew:
         )
 
 
-async def settled(crew: Crew, job: Job, done: Done) -> Done:
-    """With the audit's word: on the proof (`proved`, `disproved`, `rejected`, or `error` where it could not be judged), and on what is said of the statement."""
-    found = done.found
-    if found.outcome in ("found", "refuted"):
+async def settled(executor: Executor, job: Job, found: Found) -> Found:
+    """The attempt with the audit's verdict on its proof (`proved`, `disproved`, `rejected`, or `error` where it could not be
+    judged) and on its remarks.
+
+    The proof of a sorry stays `found`: the file that it stands in is judged as a whole (prover.solve.fill).
+    """
+    if found.outcome == "refuted" or (found.outcome == "found" and job.sorry is None):
         false = found.outcome == "refuted"
-        claim = negation(job.theorem) if false else job.theorem
+        claim = negation(job.statement) if false else job.theorem
         assert claim is not None
-        verdict = await crew.audit(claim, found.script)
+        verdict = await executor.audit(claim, found.script)
         good = "disproved" if false else "proved"
         outcome = {"proved": good, "rejected": "rejected"}.get(verdict.verdict, "error")
         reason = "its negation is proved" if outcome == "disproved" else verdict.reason
-        found = replace(found, outcome=outcome, message=reason)
+        found = replace(found, outcome=outcome, reason=reason)
     remarks = []
-    for remark in done.remarks:
-        if not remark.script or (await crew.audit(job.theorem, remark.script)).verdict == "proved":
+    for remark in found.remarks:
+        judged = job.sorry is None and remark.script
+        if not judged or (await executor.audit(job.theorem, remark.script)).verdict == "proved":
             remarks.append(remark)
     if found.outcome == "disproved":
         remarks.insert(0, Remark("false", found.script))
-    return replace(done, found=found, remarks=tuple(remarks))
+    return replace(found, remarks=tuple(remarks))
 
 
 async def audited(auditor: Auditor, theorem: Theorem, script: str) -> Verdict:
@@ -185,7 +166,7 @@ async def audited(auditor: Auditor, theorem: Theorem, script: str) -> Verdict:
 
 
 async def twice(call: Callable[[], Awaitable[Any]]) -> Any:
-    """What may fail for no fault of its own gets a second chance."""
+    """A call that may fail for no fault of its own gets a second chance."""
     try:
         return await call()
     except LeanDied:

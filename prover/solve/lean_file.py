@@ -1,10 +1,8 @@
-"""`turnstile prove` on a `.lean` file: its sorries tried, put in, and judged as a whole."""
+"""`turnstile prove` on a `.lean` file: its sorries are attempted, filled in, and the file is judged as a whole."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,141 +12,70 @@ from prover.console import one_line, say
 from prover.errors import UserError
 from prover.files import read_file, write_whole
 from prover.lean.project import Imports, Project, explain_import, imports_of
-from prover.lean.server import LeanDied, LeanError, LeanServer
-from prover.lean.sorries import Hole, load_file
+from prover.lean.server import LeanDied, LeanError
+from prover.lean.sorries import Hole
 from prover.lean.text import MAX_BYTES, LeanText, code_words
-from prover.lean.theorem import ProofState, Theorem
-from prover.progress import Report, progress
-from prover.solve.attempt import Found, attempt
-from prover.solve.executor import IN_TURN, premises_for
+from prover.lean.theorem import Theorem
+from prover.solve.batch import NOT_SHOWN, Batch, Task, row_of
+from prover.solve.executor import Executor
 from prover.solve.fill import Filled, Filler, Standing
+from prover.solve.job import Found, Sorry, SourceFile
 from prover.solve.marks import mark, without_marks
-from prover.solve.remarks import Remark, at_once, duplicates, fingerprint, remarks_to, vacuous
+from prover.solve.remarks import duplicates
 from prover.solve.results import Results
-from prover.solve.session import Settings, document, kept_going, page_written, stoppable, until
+from prover.solve.session import Settings, document, stoppable
+from prover.solve.statements import theorem_at
 
 WITH_PROOF = ("found", "proved", "rejected")
-"""Outcomes in a results file whose proof may be put in: the file as a whole is judged anew each time."""
+"""Outcomes in a results file whose proof may be filled in: the file as a whole is judged anew each time."""
 
 
 async def prove_file(
     text: LeanText,
     settings: Settings,
     log: Results,
+    executor: Executor,
     project: Project | None = None,
     done: Mapping[str, Standing] | None = None,
 ) -> tuple[dict[str, Any], bytes, Standing]:
-    """(the answer's fields, the filled file's bytes, how it stands before files that import it).
+    """(the answer's fields, the filled file's bytes, the file as it stands before files that import it).
 
-    `failure` in the answer: what ended the search early, if something did. `project`: where its imports are looked for (None: the one that it is in); `done`: how files of it stand, by path. Raises
-    UserError where the file, or one that it imports, has an error as it is.
+    `failure` in the answer: the exception that ended the search early, if any. `project`: where its imports are looked up
+    (None: the project that it is in); `done`: files of it that were filled, by path. Raises UserError where the file, or one that
+    it imports, has an error.
     """
     began = time.monotonic()
     imports = imports_of(text, project)
-    # However the path was spelled: a resume may spell it otherwise.
+    try:
+        before = await _before(executor, imports, done or {})
+        sources = tuple(b.source(proved=True) for b in before)
+        file = SourceFile(text, imports.shipped, sources)
+        every = await executor.sorries(file)
+    except LeanError as error:
+        raise UserError(explain_import(one_line(str(error)), text.path)) from None
+    except LeanDied as error:
+        raise UserError(f"{text.path}: Lean did not get through it: {one_line(str(error))}") from None
+    holes = every[: settings.limit]
+    # The project's path for a file: a resumed command may spell the path otherwise.
     place = Path(text.path).relative_to(project.folder).as_posix() if project is not None else Path(text.path).name
-    rows: dict[int, dict[str, Any]] = {}
-    filled = Filled()
-    servers = [LeanServer(constants=settings.wants_premises) for _ in range(settings.workers)]
+    tasks_of_file = [_task(place, file, i, hole, settings) for i, hole in enumerate(holes)]
+    for task, hole in zip(tasks_of_file, holes, strict=True):
+        if not hole.proposition and (task.key, 0) not in log.rows:
+            log.add(row_of(task, Found("data", reason="is not a proposition: it stands for data", goal=hole.goals[0])))
+    batch = Batch(tasks_of_file, settings, log)
+    figures: dict[str, Any] = {}
+    failure: Exception | None = None
     with stoppable() as stop:
-        try:
-            await servers[0].start()
-            try:
-                before = await _before(servers[0], imports, done or {})
-                sources = [b.source(proved=True) for b in before]
-                found_holes, states = await load_file(servers[0], text, imports.shipped, sources)
-            except LeanError as error:
-                raise UserError(explain_import(one_line(str(error)), text.path)) from None
-            except LeanDied as error:
-                raise UserError(f"{text.path}: Lean did not get through it: {one_line(str(error))}") from None
-            unreached = _unreached(text, found_holes)
-            holes = found_holes[: settings.limit]
-            keys = [f"{place}: {h.name} at {h.line}:{h.column}" for h in holes]
-
-            def row(i: int, found: Found, remarks: Sequence[Remark] = ()) -> dict[str, Any]:
-                state = states[i][0]
-                theorem = Theorem(holes[i].name, "", context=text.path)
-                return {
-                    "key": keys[i],
-                    "name": holes[i].name,
-                    "line": holes[i].line,
-                    "outcome": found.outcome,
-                    "proof": found.script,
-                    "reason": found.message,
-                    "lean_calls": found.lean_calls,
-                    "seconds": round(found.seconds, 3),
-                    "prover": found.prover,
-                    "remarks": remarks_to(remarks),
-                    "goal": state.text,
-                    "area": text.path,
-                    "outline": found.outline,
-                    "statement_hash": fingerprint(theorem, state),
-                }
-
-            todo: deque[int] = deque()
-            for i, hole in enumerate(holes):
-                # Earlier versions had the path as it was typed.
-                earlier = f"{text.path}: {hole.name} at {hole.line}:{hole.column}"
-                if (known := log.rows.get((keys[i], 0)) or log.rows.get((earlier, 0))) is not None:
-                    rows[i] = {**known, "key": keys[i]}
-                elif not hole.proposition:
-                    rows[i] = row(i, Found("data", message="stands for data, not for a proof"))
-                    log.add(rows[i])
-                else:
-                    todo.append(i)
-            premises = premises_for(settings.wants_premises, imports.shipped)
-
-            async def serve(number: int, report: Report) -> None:
-                if number >= len(todo):
-                    return
-                server, mine = servers[number], states
-                if number:
-                    try:
-                        await server.start()
-                        mine = (await load_file(server, text, imports.shipped, sources))[1]
-                    except (LeanDied, LeanError) as error:  # the others go on
-                        say(f"turnstile: one Lean process fewer: {one_line(str(error))}")
-                        return
-
-                async def work() -> None:
-                    while todo and not stop.is_set():
-                        i = todo.popleft()
-                        name = holes[i].name
-                        theorem = Theorem(name, "", imports=imports.shipped)
-                        found = await _hole(theorem, mine[i], server, settings, premises)
-                        remarks = await _look(mine[i][0], server, found) if settings.look else ()
-                        rows[i] = row(i, found, remarks)
-                        log.add(rows[i])
-                        shown = f"{Path(text.path).stem}-{name}" if settings.project else name
-                        page_written(settings, found, shown, i, len(holes))
-                        report(name, found.outcome, found.lean_calls)
-
-                await asyncio.gather(*(work() for _ in range(IN_TURN)))
-
-            with progress(len(todo), "sorries") as report:
-                failure = await kept_going(until(stop, *(serve(n, report) for n in range(len(servers)))))
-            scripts = {i: r["proof"] for i, r in rows.items() if r["outcome"] in WITH_PROOF}
-            if scripts:
-                await asyncio.gather(*(s.close() for s in servers))
-                filler = Filler(text, found_holes, imports.shipped, before)
-                async with filler:
-                    filled = await filler.settle(scripts)
-        finally:
-            await asyncio.gather(*(s.close() for s in servers))
+        if not batch.finished():
+            figures, failure = await batch.prove(executor, stop, "sorries")
+        rows = batch.rows()
+        scripts = {i: row["proof"] for i, row in enumerate(rows) if row["outcome"] in WITH_PROOF}
+        filled = Filled()
+        if scripts:
+            async with Filler(text, every, imports.shipped, before) as filler:
+                filled = await filler.settle(scripts)
         interrupted = stop.is_set() or failure is not None
-    tasks = []
-    for i, hole in enumerate(holes):
-        task = dict(rows.get(i) or row(i, Found("budget", message="interrupted")))
-        if task["outcome"] in WITH_PROOF:
-            outcome = "proved" if i in filled.texts else "error" if i in filled.unjudged else "rejected"
-            reason = "" if i in filled.texts else filled.refused.get(i, "")
-            if (outcome, reason) != (task["outcome"], task["reason"]):
-                task.update(outcome=outcome, reason=reason)
-                if outcome != "error":  # the audit's, not the proof's: a resume asks it again
-                    log.add({k: v for k, v in task.items() if k != "outline"})
-        for name in ("key", "area", "goal", "outline"):
-            task.pop(name, None)
-        tasks.append({**task, "column": hole.column, "axioms": list(filled.axioms.get(i, ()))})
+    tasks = [_answer(i, hole, rows[i], filled, log) for i, hole in enumerate(holes)]
     duplicates(tasks)
     for task in tasks:
         task.pop("statement_hash")
@@ -156,8 +83,45 @@ async def prove_file(
     if settings.mark and not interrupted:
         left = [(h, t) for h, t in zip(holes, tasks, strict=True) if t["outcome"] not in ("proved", "data")]
         edits += [e for h, t in left if (e := mark(text, h.start, h.stop, t["outcome"], t["lean_calls"])) is not None]
-    answer = {**document(tasks, began, interrupted), "unreached": unreached, "failure": failure}
-    return answer, text.to_bytes(edits), Standing("", text, found_holes, filled.texts)
+    answer = {
+        **document(tasks, began, interrupted, executor.lean),
+        **figures,
+        "unreached": _unreached(text, every),
+        "failure": failure,
+    }
+    return answer, text.to_bytes(edits), Standing("", text, every, filled.texts)
+
+
+def _task(place: str, file: SourceFile, number: int, hole: Hole, settings: Settings) -> Task:
+    where = f"{hole.name} at {hole.line}:{hole.column}"
+    theorem = Theorem(hole.name, "", context=file.text.path, imports=file.imports)
+    stated = theorem_at(file.text, hole.start) if settings.disprove and not file.before else None
+    page = f"{Path(file.text.path).stem}-{hole.name}" if settings.project else ""
+    return Task(
+        f"{place}: {where}",
+        theorem,
+        file.text.path,
+        hole.line,
+        Sorry(file, number),
+        stated,
+        page,
+        earlier_key=f"{file.text.path}: {where}",
+    )
+
+
+def _answer(number: int, hole: Hole, row: dict[str, Any], filled: Filled, log: Results) -> dict[str, Any]:
+    """A sorry's row in the answer. Records in the results what the audit of the file says of its proof."""
+    task = dict(row)
+    if task["outcome"] in WITH_PROOF:
+        proved = number in filled.texts
+        outcome = "proved" if proved else "error" if number in filled.unjudged else "rejected"
+        reason = "" if proved else filled.refused.get(number, "")
+        if (outcome, reason) != (task["outcome"], task["reason"]):
+            task.update(outcome=outcome, reason=reason)
+            if outcome != "error":  # the audit's fault and not the proof's: a resumed command audits it again
+                log.add({k: v for k, v in task.items() if k != "outline"})
+    shown = {k: v for k, v in task.items() if k not in (*NOT_SHOWN, "area")}
+    return {**shown, "column": hole.column, "axioms": list(filled.axioms.get(number, ()))}
 
 
 def write_over(text: LeanText, filled: bytes) -> Path:
@@ -174,8 +138,8 @@ def write_over(text: LeanText, filled: bytes) -> Path:
     return path
 
 
-async def _before(server: LeanServer, imports: Imports, done: Mapping[str, Standing]) -> list[Standing]:
-    """How the files that stand before one stand: as they were filled, else as they are."""
+async def _before(executor: Executor, imports: Imports, done: Mapping[str, Standing]) -> list[Standing]:
+    """The files that stand before one: as they were filled, else as they are."""
     found: list[Standing] = []
     for own in imports.own:
         if (known := done.get(own.text.path)) is not None:
@@ -183,9 +147,8 @@ async def _before(server: LeanServer, imports: Imports, done: Mapping[str, Stand
         elif all(word != "sorry" for word, _ in code_words(own.text.body)):
             found.append(Standing(own.module, own.text))
         else:
-            sources = [b.source(proved=True) for b in found]
-            holes, states = await load_file(server, own.text, imports.shipped, sources)
-            await server.free([state for here in states for state in here])
+            sources = tuple(b.source(proved=True) for b in found)
+            holes = await executor.sorries(SourceFile(own.text, imports.shipped, sources))
             found.append(Standing(own.module, own.text, holes))
     return found
 
@@ -196,33 +159,3 @@ def _unreached(text: LeanText, holes: Sequence[Hole]) -> list[int]:
     starts = {h.start for h in holes}
     found = [len(text.text[:i].encode()) for word, i in code_words(text.text) if word == "sorry"]
     return sorted({text.line(at) for at in found if at not in starts})
-
-
-async def _look(state: ProofState, server: LeanServer, found: Found) -> list[Remark]:
-    """What is odd about a place's goal. By Lean's word in the search: the audit judges the file, which has no such proof."""
-    remarks = [await vacuous(state, server)]
-    if found.outcome == "found":
-        remarks.append(await at_once(state, server, found.script))
-    return [r for r in remarks if r is not None]
-
-
-async def _hole(
-    theorem: Theorem, states: Sequence[ProofState], server: LeanServer, settings: Settings, premises: Any
-) -> Found:
-    """An attempt at a `sorry`: one script that proves every state that it stands for."""
-    scripts: list[str] = []
-    calls, seconds, last = 0, 0.0, Found("error")
-    page = settings.tree is not None
-    for state in states:
-        left, within = max(1, settings.budget - calls), settings.within.left(calls, 0, seconds)
-        last = await attempt(theorem, state, server, settings.provers, left, premises, page, within=within)
-        calls, seconds = calls + last.lean_calls, seconds + last.seconds
-        if last.outcome != "found":
-            return Found(last.outcome, "", calls, seconds, last.message, "", last.page, last.outline)
-        if last.script not in scripts:
-            scripts.append(last.script)
-    script = scripts[0]
-    if len(scripts) > 1:
-        flat = [s.replace("\n", "\n   ") for s in scripts]
-        script = "first\n" + "\n".join(f"| ({s})" for s in flat)
-    return Found("found", script, calls, seconds, "", last.prover, last.page, last.outline)

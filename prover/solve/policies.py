@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from prover.errors import UserError
-from prover.files import MAX_SETTINGS_BYTES, holds_model, learned_beside, read_file
+from prover.models.manifest import Manifest, find_checkpoint, read_manifest
 from prover.search import SearchConfig
 from prover.solve.attempt import Prover
 
@@ -49,64 +48,35 @@ def _prover(name: str, seed: int) -> Prover:
         raise UserError(
             f"--policy {name}: say portfolio, explorer, a run's or checkpoint's folder, vllm:, hf: or openai:…"
         )
-    checkpoint = checkpoint_of(folder)
-    model = _model(checkpoint)
-    run = run_of(checkpoint)
-    value = model if hasattr(model, "evaluate") and uses_value(run) else None
+    manifest = read_manifest(find_checkpoint(folder))
+    model = _model(manifest)
+    value = model if hasattr(model, "evaluate") and manifest.value else None
     config = SearchConfig(in_flight=4, suggestions=16, seed=seed)
-    return Prover(name, _with_explorer(model, checkpoint, seed), config, value, True, _source(run, checkpoint))
+    return Prover(name, _with_explorer(model, manifest.ranker_file, seed), config, value, True, _source(manifest))
 
 
-def run_of(checkpoint: Path) -> dict[str, Any]:
-    """The configuration of the run that a checkpoint lies in; empty where there is none."""
-    return run_configuration(checkpoint.resolve().parent.parent)
-
-
-def run_configuration(run: Path) -> dict[str, Any]:
-    """What a run's folder says that it was started with; empty where there is nothing."""
-    file = run / "config.toml"
-    if not file.is_file():
-        return {}
-    try:
-        return tomllib.loads(read_file(file, MAX_SETTINGS_BYTES).decode())
-    except (ValueError, RecursionError) as e:
-        raise UserError(f"{file}: not TOML: {e}") from None
-
-
-def uses_value(run: dict[str, Any]) -> bool:
-    """Whether a run learned a value, which one from a pretrained model does not, and searched with it; without a run, so it is taken
-    to be."""
-    if run.get("serve", {}).get("start"):
-        return False
-    return run.get("prover", {}).get("use_value", True) and run.get("learn", {}).get("value") != "none"
-
-
-def _source(run: dict[str, Any], checkpoint: Path) -> PremiseSource | None:
-    """The premises that a run searched with, by the retriever that it learned; None where there is no run."""
-    prover = run.get("prover", {})
-    if not {"retriever", "premises"} <= set(prover):
+def _source(manifest: Manifest) -> PremiseSource | None:
+    """The premises that the run's searches used, by the retriever that it learned; None where that is unknown."""
+    if not manifest.retriever:
         return None
     from prover.premises.dense import DenseWeights
     from prover.premises.index import library_index
     from prover.premises.retrieve import trained_source
 
-    beside = learned_beside(checkpoint, "retrievers")
-    learned = DenseWeights.load(beside) if beside else None
-    return trained_source(library_index(), prover["premises"], prover["retriever"], learned)
+    learned = DenseWeights.load(manifest.retriever_file) if manifest.retriever_file else None
+    return trained_source(library_index(), manifest.premises, manifest.retriever, learned)
 
 
-def _with_explorer(model: Any, checkpoint: Path, seed: int) -> Any:
-    """The model and the explorer in the order learned beside it, as they were trained together; the model alone where it is."""
-    from prover.models.ranker import TacticRanker
-
-    beside = learned_beside(checkpoint, "rankers")
-    if beside is None:
+def _with_explorer(model: Any, ranker: Path | None, seed: int) -> Any:
+    """The model mixed with the explorer in the order that was learned with it; the model alone without a ranker."""
+    if ranker is None:
         return model
     from prover.models.mixture import ExploringPolicy
+    from prover.models.ranker import TacticRanker
     from prover.models.tactic_templates import Explorer
     from prover.premises.index import library_index
 
-    return ExploringPolicy(model, Explorer(library_index(), seed, ranker=TacticRanker.load(beside)))
+    return ExploringPolicy(model, Explorer(library_index(), seed, ranker=TacticRanker.load(ranker)))
 
 
 def _language_model(name: str, seed: int) -> Prover:
@@ -155,14 +125,10 @@ def _language_model(name: str, seed: int) -> Prover:
 
         return Prover(name, Portfolio(), config, writer=policy)
     local = options.get("folder", place)
-    run: dict[str, Any] = {}
-    source = None
-    if kind != "hf" and Path(local).is_dir():  # what a run says of its own model holds however that is served
-        checkpoint = Path(_folder(local))
-        run = run_of(checkpoint)
-        source = _source(run, checkpoint)
-    value = policy if policy.format.bins and uses_value(run) else None
-    return Prover(name, policy, config, value, wants_premises=True, source=source)
+    # A run's settings hold for its model however it is served.
+    manifest = read_manifest(Path(_folder(local))) if kind != "hf" and Path(local).is_dir() else None
+    value = policy if policy.format.bins and (manifest is None or manifest.value) else None
+    return Prover(name, policy, config, value, wants_premises=True, source=_source(manifest) if manifest else None)
 
 
 def _fields(config: type[Any], apart: str) -> set[str]:
@@ -184,28 +150,20 @@ def _settings(name: str, config: type[Any], options: dict[str, str]) -> Any:
 def _folder(place: str) -> Path | str:
     """A folder of a run or a model, or a model's name on the Hugging Face hub as it is."""
     path = Path(place)
-    return checkpoint_of(path) if path.is_dir() and not (path / "config.json").exists() else place
+    return find_checkpoint(path) if path.is_dir() and not (path / "config.json").exists() else place
 
 
-def checkpoint_of(folder: Path, option: str = "--policy") -> Path:
-    """The model folder that a run's folder, a checkpoint's or the model's own stands for: the newest one. `option`: for errors."""
-    if holds_model(folder):
-        return folder
-    found = [p for some in ("checkpoints/*", "checkpoints/*/*", "*") for p in folder.glob(some) if holds_model(p)]
-    if not found:
-        raise UserError(f"{option} {folder}: no checkpoint in it (looked for model.safetensors)")
-    return max(found, key=lambda p: max(f.stat().st_mtime for f in p.glob("*.safetensors*")))
-
-
-def _model(folder: Path) -> Any:
+def _model(manifest: Manifest) -> Any:
     try:
-        from prover.models.backends.serve import ServeConfig, open_backend, template_of
+        from prover.models.backends.serve import ServeConfig, open_backend
         from prover.models.transformer import LanguageModelPolicy
     except ModuleNotFoundError as error:
-        raise UserError(f"--policy {folder}: needs the Python module {error.name}: `turnstile doctor`") from None
+        raise UserError(
+            f"--policy {manifest.folder}: needs the Python module {error.name}: `turnstile doctor`"
+        ) from None
     try:
-        if template_of(folder):  # trained from a pretrained model
-            return open_backend(folder, ServeConfig())
-        return LanguageModelPolicy.load(folder)
+        if manifest.template:  # trained from a pretrained model
+            return open_backend(manifest.folder, ServeConfig(template=manifest.template))
+        return LanguageModelPolicy.load(manifest.folder)
     except ValueError as error:
         raise UserError(f"--policy {error}") from None

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from prover.lean.project import PROJECT_FILES, Project, imports_of
 from prover.lean.runtime import native_lean
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import MAX_BYTES, LeanText, code_words, read
+from prover.solve.batch import executor_for
+from prover.solve.executor import Executor
 from prover.solve.fill import Standing
 from prover.solve.lean_file import prove_file, write_over
 from prover.solve.results import Results
@@ -73,16 +75,11 @@ def _about(text: LeanText, error: UserError) -> str:
 
 async def prove_project(
     project: Project, settings: Settings, log: Results, out: Path | None, in_place: bool, resumed: bool = False
-) -> tuple[dict[str, Any], bytes]:
-    """(the answer's fields, nothing). Filled files go over the originals, or with the rest of the project under `out`,
-    where `resumed` leaves what is there."""
+) -> dict[str, Any]:
+    """The answer's fields. Filled files replace the originals, or go with the rest of the project to `out`, where `resumed`
+    keeps files that are already there. A total budget is divided evenly among the files; a file passes on what it leaves."""
     folder = project.folder
     began = time.monotonic()
-    tasks: list[dict[str, Any]] = []
-    files: list[dict[str, Any]] = []
-    over: list[tuple[LeanText, bytes, dict[str, Any]]] = []
-    interrupted, lean = False, ""
-    failure: Exception | None = None
     in_order, _ = _in_order(project_files(project), project)  # once Lean has them compiled, they are no files to it
     use_project(folder)
     texts, far = _in_order(in_order, project)
@@ -90,56 +87,94 @@ async def prove_project(
         raise UserError(f"{folder}: no file with a `sorry` can be had: {far[texts[0].path]}")
     if out is not None:
         _copy(project, out, resumed)
-    done: dict[str, Standing] = {}
-    for text in texts:
-        reason = far.get(text.path, "")
+    run = _Run(project, settings, log, out, in_place)
+    async with executor_for(settings, 2) as executor:
+        for number, text in enumerate(texts):
+            await run.file(text, far.get(text.path, ""), len(texts) - number, executor)
+    # The results file is about the files as they were. They stay so until all is done, so that the batch can be resumed.
+    if run.interrupted and run.over:
+        say(f"turnstile: the files are unchanged; the same command with --resume continues from {log.path}")
+    else:
+        _write_over(run.over)
+    return {
+        "tasks": run.tasks,
+        "files": run.files,
+        "proved": sum(t["outcome"] == "proved" for t in run.tasks),
+        "total": len(run.tasks),
+        "interrupted": run.interrupted,
+        "lean": run.lean,
+        "seconds": round(time.monotonic() - began, 2),
+        "failure": run.failure,
+    }
+
+
+@dataclass
+class _Run:
+    """The files of a project, one after the other, and their results."""
+
+    project: Project
+    settings: Settings
+    log: Results
+    out: Path | None
+    in_place: bool
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    over: list[tuple[LeanText, bytes, dict[str, Any]]] = field(default_factory=list)
+    """Filled files that are to replace the originals."""
+    filled: dict[str, Standing] = field(default_factory=dict)
+    interrupted: bool = False
+    lean: str = ""
+    failure: Exception | None = None
+
+    async def file(self, text: LeanText, reason: str, files_left: int, executor: Executor) -> None:
+        """Prove one file. `reason`: why it cannot be loaded, if so."""
         entry: dict[str, Any] = {"file": text.path, "proved": 0, "total": 0, "reason": reason, "out": None}
-        files.append(entry)
-        left = None if settings.limit is None else settings.limit - len(tasks)
-        if left is not None and left < 1:
-            continue
-        if not reason and not interrupted:
+        self.files.append(entry)
+        settings = self._share(files_left)
+        if settings is None:
+            return
+        if self.interrupted and not reason:
+            entry["reason"] = "interrupted"
+            return
+        if not reason:
             try:
-                answer, filled, done[text.path] = await prove_file(
-                    text, replace(settings, limit=left), log, project, done
+                answer, filled, self.filled[text.path] = await prove_file(
+                    text, settings, self.log, executor, self.project, self.filled
                 )
             except UserError as error:  # one broken file of many
-                reason = entry["reason"] = _about(text, error)
+                reason = _about(text, error)
             except (LeanDied, LeanError) as error:
-                reason = entry["reason"] = f"{text.path}: {one_line(str(error))}"
+                reason = f"{text.path}: {one_line(str(error))}"
         if reason:
-            say(f"turnstile: left out: {reason}")
-            continue
-        if interrupted:
-            entry["reason"] = "interrupted"
-            continue
-        interrupted, lean, failure = answer["interrupted"], answer["lean"], answer["failure"]
+            entry["reason"] = reason
+            say(f"turnstile: skipped: {reason}")
+            return
+        self.interrupted, self.lean, self.failure = answer["interrupted"], answer["lean"], answer["failure"]
         entry.update(proved=answer["proved"], total=answer["total"])
-        tasks += [{"file": text.path, **task} for task in answer["tasks"]]
+        self.tasks += [{"file": text.path, **task} for task in answer["tasks"]]
         say(f"turnstile: {text.path}: {answer['proved']} of {answer['total']} proved")
-        if out is not None:
-            target = out / Path(text.path).relative_to(folder)
+        self._write(text, filled, entry)
+
+    def _share(self, files_left: int) -> Settings | None:
+        """A file's part of the limits; None where nothing is left."""
+        s = self.settings
+        limit = None if s.limit is None else s.limit - len(self.tasks)
+        total = s.total
+        if total is not None:
+            total = (total - sum(t["lean_calls"] for t in self.tasks)) // files_left
+        if limit is not None and limit < 1:
+            return None
+        return replace(s, limit=limit, total=total)
+
+    def _write(self, text: LeanText, filled: bytes, entry: dict[str, Any]) -> None:
+        if self.out is not None:
+            target = self.out / Path(text.path).relative_to(self.project.folder)
             write_whole(target, filled)
             entry["out"] = str(target)
-        elif in_place:
-            over.append((text, filled, entry))
-            if log.path is None:
-                _write_over(over)
-    # A results file is about the files as they were: until all is done they stay so, and it can be gone on from.
-    if interrupted and over:
-        say(f"turnstile: the files are as they were; the same command with --resume goes on from {log.path}")
-    else:
-        _write_over(over)
-    return {
-        "tasks": tasks,
-        "files": files,
-        "proved": sum(t["outcome"] == "proved" for t in tasks),
-        "total": len(tasks),
-        "interrupted": interrupted,
-        "lean": lean,
-        "seconds": round(time.monotonic() - began, 2),
-        "failure": failure,
-    }, b""
+        elif self.in_place:
+            self.over.append((text, filled, entry))
+            if self.log.path is None:
+                _write_over(self.over)
 
 
 def _write_over(over: list[tuple[LeanText, bytes, dict[str, Any]]]) -> None:

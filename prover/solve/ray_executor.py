@@ -14,8 +14,10 @@ from typing import Any
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.runtime import find_runtime
+from prover.lean.sorries import Hole
 from prover.lean.theorem import Theorem, Verdict
-from prover.solve.executor import IN_TURN, Done, Job, Load, LocalCrew, audited
+from prover.solve.executor import IN_TURN, LocalExecutor, audited
+from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.ray_start import TO_JOIN, start_ray
 
 PROVERS_PER_AUDITOR = 8
@@ -49,23 +51,27 @@ class _Prover:
     def __init__(self, policy: str, seed: int) -> None:
         from prover.solve.policies import provers_named
 
-        self.crew = LocalCrew(provers_named(policy, seed), 1)
+        self.executor = LocalExecutor(provers_named(policy, seed), 1)
         self._starting: asyncio.Task[None] | None = None
 
     async def ready(self) -> str:
         """Start Lean, once; its name. A successor of an actor that died starts when it is first asked for something."""
         if self._starting is None:
-            self._starting = asyncio.create_task(self.crew.pool.start())
+            self._starting = asyncio.create_task(self.executor.pool.start())
         await self._starting
-        return self.crew.lean
+        return self.executor.lean
 
-    async def attempt(self, job: Job) -> Done:
+    async def attempt(self, job: Job) -> Found:
         await self.ready()
-        return await self.crew.attempt(job)
+        return await self.executor.attempt(job)
+
+    async def sorries(self, file: SourceFile) -> list[Hole]:
+        await self.ready()
+        return await self.executor.sorries(file)
 
     async def load(self) -> Load:
         await self.ready()
-        return await self.crew.load()
+        return await self.executor.load()
 
 
 class _Auditor:
@@ -76,7 +82,7 @@ class _Auditor:
         return await audited(self.auditor, theorem, script)
 
 
-class RayCrew:
+class RayExecutor:
     """`workers` Lean processes (0: one a free processor) wherever the cluster has room, and auditors beside them."""
 
     def __init__(self, address: str, policy: str, seed: int, workers: int = 0) -> None:
@@ -104,7 +110,7 @@ class RayCrew:
     def places(self) -> int:
         return self.size * IN_TURN
 
-    async def __aenter__(self) -> RayCrew:
+    async def __aenter__(self) -> RayExecutor:
         names = set(await asyncio.gather(*(p.ready.remote() for p in self._provers)))
         if len(names) > 1:
             raise UserError(f"the machines have different Leans: {', '.join(sorted(names))}: make them the same")
@@ -116,11 +122,14 @@ class RayCrew:
             self._ray.kill(actor)
         self._ray.shutdown()
 
-    async def attempt(self, job: Job) -> Done:
+    async def attempt(self, job: Job) -> Found:
         return await self._least_busy(self._provers, self._busy, lambda p: p.attempt.remote(job))
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         return await self._least_busy(self._auditors, self._audits, lambda a: a.audit.remote(theorem, script))
+
+    async def sorries(self, file: SourceFile) -> list[Hole]:
+        return await self._provers[0].sorries.remote(file)
 
     async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:
         i = min(range(len(actors)), key=busy.__getitem__)

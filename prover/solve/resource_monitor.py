@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from prover.solve.executor import Load
+from prover.solve.job import Load
 
 KEPT = 240
 """Samples kept; when there are more, every second one goes and sampling slows down."""

@@ -80,7 +80,7 @@ class Results:
             raise ValueError
         for name in dict.fromkeys([*self._asked, *row]):
             value = self._asked.get(name)
-            if row.get(name) != value:
+            if (row.get(name) or None) != (value or None):  # an absent limit is none
                 known = f"{row.get(name)!r}, not {value!r}"
                 if name == "input":
                     known += " (another one, or it has changed since)"

@@ -17,9 +17,9 @@ from prover.console import one_line, say
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
-from prover.lean.theorem import Theorem
 from prover.search.budget import NO_LIMIT, Budget
-from prover.solve.attempt import Found, Prover
+from prover.solve.attempt import Prover
+from prover.solve.job import Found
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,6 @@ def workers_for(asked: int, tasks: int) -> int:
     except (AttributeError, ValueError, OSError):
         available, cores = 8.0, os.cpu_count() or 1
     return max(1, min(cores, int((available - 4) / 2), 16, tasks))
-
-
-def line_of(theorem: Theorem) -> int | None:
-    """Where it stands in its file."""
-    at = re.search(r":(\d+)$", theorem.source)
-    return int(at.group(1)) if at else None
 
 
 def document(tasks: list[dict[str, Any]], began: float, interrupted: bool, lean: str = "") -> dict[str, Any]:

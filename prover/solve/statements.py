@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prover.errors import UserError
-from prover.lean.text import code_words
+from prover.lean.text import LeanText, code_words
 from prover.lean.theorem import Theorem
 
 
@@ -72,3 +72,21 @@ _RESERVED = frozenset(_RESERVED_WORDS.split())
 def _is_identifier(part: str) -> bool:
     words = list(code_words(part))
     return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED
+
+
+_STATED = re.compile(r"(?:theorem|lemma)\s+(?P<name>\S+)\s(?P<statement>.*?):=\s*(?:by\s*)?", re.DOTALL)
+_LEADING = re.compile(
+    r"(?:/--.*?-/\s*|@\[[^\]]*\]\s*|(?:private|protected|public|nonrec)\s+|set_option[^\n]*\sin\s+)*\Z", re.DOTALL
+)
+
+
+def theorem_at(text: LeanText, start: int) -> Theorem | None:
+    """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; None for any other sorry."""
+    at = len(text.body.encode()[:start].decode())
+    words = [i for word, i in code_words(text.body[:at]) if word in ("theorem", "lemma")]
+    if not words or (match := _STATED.fullmatch(text.body, words[-1], at)) is None:
+        return None
+    context = text.body[: words[-1]]
+    if (leading := _LEADING.search(context)) is not None:
+        context = context[: leading.start()]
+    return Theorem(match["name"], match["statement"].strip(), imports=text.imports, context=context, source=text.path)

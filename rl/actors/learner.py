@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import shutil
 from dataclasses import asdict, replace
@@ -11,6 +12,9 @@ from typing import Any
 
 import ray
 
+from prover.files import write_whole
+from prover.models.formats import SETTINGS
+from prover.models.manifest import search_settings
 from rl.actors.model_server import Published
 from rl.config import RunConfig
 
@@ -183,12 +187,15 @@ class LearnerActor:
         from prover.models.transformer import save_folder
 
         target = self.folder / f"{self.version:06d}"
+        search = search_settings(asdict(self.config))
         if self.pretrained is not None:
             self.pretrained.save(target, self.version)
             if self.rank == 0:
+                path = target / SETTINGS
+                write_whole(path, json.dumps({**json.loads(path.read_text()), "prover": search}, indent=1).encode())
                 (target / "learner.pt").touch()  # its mark of being whole; there is no more state
             return
-        settings = {"version": self.version, "prompt": asdict(self.learner.prompter.config)}
+        settings = {"version": self.version, "prompt": asdict(self.learner.prompter.config), "prover": search}
         published = copy.deepcopy(self.learner.model)
         published.load_state_dict(self.learner.weights())
         save_folder(target, published, self.learner.tokenizer, settings)

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from prover.files import learned_beside
 from prover.lean.answer_cache import SharedAnswers
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
@@ -33,6 +32,7 @@ from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import Theorem
 from prover.models.fresh_names import Disguise, FreshNames
+from prover.models.manifest import find_checkpoint, read_manifest, run_configuration
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
 from prover.models.ranker import TacticRanker
 from prover.models.tactic_templates import Explorer
@@ -42,7 +42,6 @@ from prover.premises.retrieve import RETRIEVERS, PremiseSource
 from prover.search import Budget, Search, SearchConfig, checker
 from prover.search.lean_queries import parse_questions
 from prover.search.script import written
-from prover.solve.policies import checkpoint_of, run_configuration, run_of, uses_value
 from rl.bench.premise_record import Result, read, write
 from rl.bench.recall import LIMITS, first_goals, rank_premises, recall_at, wanted_premises
 from rl.metrics.intervals import paired_difference, wilson
@@ -215,8 +214,8 @@ def _learned(run: Path | None) -> list[str]:
         return []
     files = [_retriever(run)]
     if _has_model(run):
-        checkpoint = checkpoint_of(run)
-        files += [checkpoint / "model.safetensors", learned_beside(checkpoint, "rankers")]
+        checkpoint = find_checkpoint(run)
+        files += [checkpoint / "model.safetensors", read_manifest(checkpoint).ranker_file]
     return [hashlib.sha256(f.read_bytes()).hexdigest() if f is not None else "" for f in files]
 
 
@@ -260,10 +259,10 @@ class _Bench:
             from prover.models.transformer import LanguageModelPolicy
 
             assert run is not None
-            checkpoint = checkpoint_of(run)
-            self.value = uses_value(run_of(checkpoint))
+            checkpoint = find_checkpoint(run)
+            self.value = read_manifest(checkpoint).value
             self.model = LanguageModelPolicy.load(checkpoint, threads=1)
-            beside = learned_beside(checkpoint, "rankers")
+            beside = read_manifest(checkpoint).ranker_file
             self.ranker = TacticRanker.load(beside) if beside else None
             self.ranked = Explorer(index, 0, OFFERED, self.ranker)
         self.sources = {

@@ -20,7 +20,6 @@ from typing import Any
 import msgspec
 
 from prover.errors import UserError
-from prover.files import learned_beside
 from prover.lean.answer_cache import Lean
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
@@ -28,6 +27,7 @@ from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.lean.theorem import Theorem
 from prover.models.base import Policy, Value
+from prover.models.manifest import read_manifest
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
 from prover.models.ranker import TacticRanker
 from prover.models.size_value import SizeValue
@@ -90,7 +90,7 @@ class Models:
                 raise UserError(f"--checkpoint {e}") from None
             weights = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
             self.tag = f"model {weights[:16]}"
-            beside = learned_beside(checkpoint, "rankers")
+            beside = read_manifest(checkpoint).ranker_file
             self._ranker = TacticRanker.load(beside) if beside else None
 
     @property

@@ -115,8 +115,8 @@ def _search(
         minutes: begin no theorem later than this; the totals are of those done.
     """
     from curricula.library import library_set
+    from prover.models.manifest import find_checkpoint
     from prover.premises.index import library_index
-    from prover.solve.policies import checkpoint_of
     from rl.bench.search import Comparison, bench_search
 
     calls = _calls(budgets)
@@ -132,7 +132,7 @@ def _search(
     comparison = Comparison(
         library_set(index, split, per_module=28, limit=min(theorems, 40) if quick else theorems),
         index,
-        checkpoint_of(checkpoint, "--checkpoint") if checkpoint else None,
+        find_checkpoint(checkpoint, "--checkpoint") if checkpoint else None,
         searches.split(",") if searches else (),
         [b for b in calls if b <= 64] or calls[:1] if quick else calls,
         range(1 if quick else seeds),
@@ -236,13 +236,13 @@ def _model(*, quick: Quick = False, checkpoint: Path | None = None, out: Out = N
     Args:
         checkpoint: a model's folder; left out: a new small one.
     """
-    from prover.solve.policies import checkpoint_of
+    from prover.models.manifest import find_checkpoint
     from rl.bench.model import bench_model
 
     if out is not None:
         check_writable(out)
     return _print(
-        bench_model(checkpoint_of(checkpoint, "--checkpoint") if checkpoint is not None else None, quick), out, json
+        bench_model(find_checkpoint(checkpoint, "--checkpoint") if checkpoint is not None else None, quick), out, json
     )
 
 

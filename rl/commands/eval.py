@@ -49,21 +49,22 @@ def evaluate(
     from curricula.sets import load_set, open_set
     from prover.lean.runtime import find_runtime
     from prover.lean.server import Limits
+    from prover.models.manifest import read_manifest
     from prover.premises.index import library_index
     from prover.solve.ledger import Attempt, Ledger
-    from rl import checkpoint as c
+    from rl import candidate as c
     from rl import evaluate as e
     from rl.metrics.tracking import print_table, progress
 
     for name, number in (("budget", budget), ("seeds", seeds), ("limit", limit), ("processes", processes)):
         if number is not None and number < 1:
             raise UserError(f"--{name} must be at least 1, not {number}")
-    contestant = c.contestant(prover)
+    candidate = c.candidate(prover)
     described = load_set(theorems)
     chosen = open_set(described)[:limit]
     standard = config_module.ProverConfig()
     limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
-    loaded = c.load(contestant)
+    loaded = c.load(candidate)
     wrap: e.Wrap | None = None
     fresh_names = fresh_names or described.fresh_names
     if fresh_names:
@@ -73,19 +74,19 @@ def evaluate(
         wrap = partial(FreshNames, types=hasattr(loaded, "prompter") and loaded.prompter.config.show_types)
     wrapper = "fresh names" if fresh_names else ""
     test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper)
-    folder = run or (contestant.checkpoint and c.run_of(Path(contestant.checkpoint))) or Path("runs/eval")
+    folder = run or (candidate.checkpoint and read_manifest(Path(candidate.checkpoint)).run) or Path("runs/eval")
     others = [Ledger.open(other, readonly=True) for other in beside]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}: --run names a run folder") from None
     ledger = Ledger(folder / "ledger.sqlite")
-    phases = {e.phase_of(test, contestant, s) for s in range(seeds)}
+    phases = {e.phase_of(test, candidate, s) for s in range(seeds)}
     earlier = [a for a in ledger.attempts() if a.phase in phases]
     solved = sum(a.outcome == "proved" for a in earlier)
     with progress(Console(stderr=True, quiet=json)) as display:
         bar = display.add_task(
-            f"{contestant.name} on {described.name}", total=len(chosen) * seeds, completed=len(earlier), solved=solved
+            f"{candidate.name} on {described.name}", total=len(chosen) * seeds, completed=len(earlier), solved=solved
         )
 
         def advance(attempt: Attempt) -> None:
@@ -96,7 +97,7 @@ def evaluate(
         try:
             figures = asyncio.run(
                 e.evaluate(
-                    contestant,
+                    candidate,
                     loaded,
                     test,
                     chosen,
@@ -116,7 +117,7 @@ def evaluate(
     else:
         found = [r for one in (ledger, *others) for r in e.results(one)]
         print_table(e.comparison(test, found))
-        seen = c.trained_on(contestant, chosen)
+        seen = c.trained_on(candidate, chosen)
         if seen:
             print(
                 f"turnstile: {seen} of these theorems were tried while this checkpoint's run trained", file=sys.stderr

@@ -1,5 +1,5 @@
 """Batches whose Lean, model or user gives up in the middle: what was found stays. Faults that the real ones will not produce on
-demand are a small crew's."""
+demand are a small executor's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import pytest
 
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem, Verdict
-from prover.solve.attempt import Found
-from prover.solve.batch import AUDITS, Batch
-from prover.solve.executor import Done, Job
+from prover.solve.batch import AUDITS, Batch, task_of
+from prover.solve.job import Found, Job
 from prover.solve.results import Results
 from prover.solve.session import Settings
 from tests.models.small_server import Reply, SmallServer, completion
@@ -24,7 +23,7 @@ from tests.models.small_server import Reply, SmallServer, completion
 ASKED: dict[str, Any] = {"input": "x"}
 
 
-class SmallCrew:
+class SmallExecutor:
     """Finds a proof of everything at once; the audit says what the test says."""
 
     def __init__(self, audit: Callable[[Theorem], str], places: int = 1) -> None:
@@ -35,10 +34,10 @@ class SmallCrew:
         self.go.set()
         self._audit = audit
 
-    async def attempt(self, job: Job) -> Done:
+    async def attempt(self, job: Job) -> Found:
         self.attempts += 1
         await asyncio.sleep(0)
-        return Done(Found("found", "trivial", 3), "⊢ True", "hash")
+        return Found("found", "trivial", 3, goal="⊢ True", statement_hash="hash")
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         self.audits += 1
@@ -51,16 +50,16 @@ def theorems(n: int) -> list[Theorem]:
 
 
 def run(
-    log: Results, crew: SmallCrew, n: int, meanwhile: Callable[[asyncio.Event], Any] | None = None
+    log: Results, executor: SmallExecutor, n: int, meanwhile: Callable[[asyncio.Event], Any] | None = None
 ) -> dict[str, str]:
     async def all_of_it() -> dict[str, str]:
-        made = Batch(theorems(n), Settings((), 8, 1), log)
+        made = Batch([task_of(i, t) for i, t in enumerate(theorems(n))], Settings((), 8, 1), log)
         stop = asyncio.Event()
         other = asyncio.create_task(meanwhile(stop)) if meanwhile is not None else None
-        await made.run(crew, stop, lambda *x: None)  # type: ignore[arg-type]
+        await made.run(executor, stop, lambda *x: None)  # type: ignore[arg-type]
         if other is not None:
             await other
-        return {t["name"]: t["outcome"] for t in made.tasks()}
+        return {t["name"]: t["outcome"] for t in made.rows()}
 
     return asyncio.run(all_of_it())
 
@@ -68,11 +67,11 @@ def run(
 def test_a_proof_that_the_audit_could_not_judge_is_judged_when_resumed(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     log = Results(path, ASKED, False)
-    first = SmallCrew(lambda t: "error" if t.name == "t1" else "proved")
+    first = SmallExecutor(lambda t: "error" if t.name == "t1" else "proved")
     assert run(log, first, 3) == {"t0": "proved", "t1": "error", "t2": "proved"}
     log.close()
     log = Results(path, ASKED, True)
-    again = SmallCrew(lambda t: "proved")
+    again = SmallExecutor(lambda t: "proved")
     assert run(log, again, 3) == dict.fromkeys(("t0", "t1", "t2"), "proved")
     assert (again.attempts, again.audits) == (0, 1), "what was found is not searched for again"
     log.close()
@@ -81,12 +80,12 @@ def test_a_proof_that_the_audit_could_not_judge_is_judged_when_resumed(tmp_path:
 def test_what_another_lean_accepted_is_judged_by_this_one(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     log = Results(path, ASKED, False)
-    first = SmallCrew(lambda t: "proved" if t.name != "t2" else "rejected")
+    first = SmallExecutor(lambda t: "proved" if t.name != "t2" else "rejected")
     first.lean = "Lean 3 (another)"
     assert run(log, first, 3) == {"t0": "proved", "t1": "proved", "t2": "rejected"}
     log.close()
     log = Results(path, ASKED, True)
-    again = SmallCrew(lambda t: "proved" if t.name == "t0" else "rejected")
+    again = SmallExecutor(lambda t: "proved" if t.name == "t0" else "rejected")
     assert run(log, again, 3) == {"t0": "proved", "t1": "rejected", "t2": "rejected"}
     assert (again.attempts, again.audits) == (0, 2)
     log.close()
@@ -95,19 +94,19 @@ def test_what_another_lean_accepted_is_judged_by_this_one(tmp_path: Path) -> Non
 def test_ctrl_c_while_proofs_wait_for_the_audit_loses_none(tmp_path: Path) -> None:
     n, places = 4 * AUDITS, 2 * AUDITS
     log = Results(tmp_path / "r.jsonl", ASKED, False)
-    crew = SmallCrew(lambda t: "proved", places)
+    executor = SmallExecutor(lambda t: "proved", places)
 
     async def interrupt(stop: asyncio.Event) -> None:
-        crew.go.clear()
-        while crew.attempts < places:
+        executor.go.clear()
+        while executor.attempts < places:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         stop.set()
         await asyncio.sleep(0.05)
-        crew.go.set()
+        executor.go.set()
 
-    outcomes = run(log, crew, n, interrupt)
-    assert crew.attempts < n and sum(o == "proved" for o in outcomes.values()) == crew.attempts
+    outcomes = run(log, executor, n, interrupt)
+    assert executor.attempts < n and sum(o == "proved" for o in outcomes.values()) == executor.attempts
     log.close()
 
 

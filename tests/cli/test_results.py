@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ from prover.lean.project import Imports, Project
 from prover.lean.text import read
 from prover.progress import progress
 from prover.solve import project
-from prover.solve.attempt import Found
+from prover.solve.job import Found
 from prover.solve.lean_file import write_over
 from prover.solve.results import Results
 from prover.solve.session import Settings, page_written
@@ -128,7 +129,9 @@ def test_an_interrupted_project_can_be_gone_on_with(
     for name in ("A", "B"):
         (folder / f"{name}.lean").write_text(source)
 
-    async def fake(text: Any, settings: Any, log: Any, project: Any, done: Any) -> tuple[dict[str, Any], bytes, Any]:
+    async def fake(
+        text: Any, settings: Any, log: Any, executor: Any, project: Any, done: Any
+    ) -> tuple[dict[str, Any], bytes, Any]:
         answer = {
             "interrupted": "B.lean" in text.path,
             "lean": "",
@@ -140,9 +143,10 @@ def test_an_interrupted_project_can_be_gone_on_with(
         return answer, b"filled", None
 
     monkeypatch.setattr(project, "prove_file", fake)  # the real one is interrupted by a signal
+    monkeypatch.setattr(project, "executor_for", lambda *asked: contextlib.nullcontext())
     monkeypatch.setattr(project, "use_project", lambda folder: False)
     log = Results(tmp_path / "results.jsonl" if kept else None, ASKED, False)
-    document, _ = asyncio.run(project.prove_project(Project(folder), Settings((), 1, 1, project=True), log, None, True))
+    document = asyncio.run(project.prove_project(Project(folder), Settings((), 1, 1, project=True), log, None, True))
     log.close()
     assert document["interrupted"]
     assert {(folder / f"{n}.lean").read_text() for n in ("A", "B")} == {source if kept else "filled"}
@@ -155,7 +159,9 @@ def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeyp
     (tmp_path / "Z.lean").write_text("theorem z : True := by sorry\n")
     seen: list[str] = []
 
-    async def fake(text: Any, settings: Any, log: Any, project: Any, done: Any) -> tuple[dict[str, Any], bytes, Any]:
+    async def fake(
+        text: Any, settings: Any, log: Any, executor: Any, project: Any, done: Any
+    ) -> tuple[dict[str, Any], bytes, Any]:
         seen.append(Path(text.path).name)
         return {"interrupted": False, "lean": "", "failure": None, "proved": 0, "total": 0, "tasks": []}, b"", None
 
@@ -164,6 +170,7 @@ def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeyp
         return True
 
     monkeypatch.setattr(project, "prove_file", fake)
+    monkeypatch.setattr(project, "executor_for", lambda *asked: contextlib.nullcontext())
     monkeypatch.setattr(project, "use_project", compiled)
     asyncio.run(
         project.prove_project(

@@ -20,11 +20,12 @@ from prover.lean.runtime import find_runtime
 from prover.lean.server import Limits
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.models.base import Suggestion
+from prover.models.manifest import find_checkpoint
 from prover.premises.dense import DenseWeights
 from prover.solve.attempt import attempt
 from prover.solve.ledger import Attempt, Ledger
-from prover.solve.policies import checkpoint_of, provers_named
-from rl import checkpoint as c
+from prover.solve.policies import provers_named
+from rl import candidate as c
 from rl import evaluate as e
 from rl.algorithms.tactic_ranking import train_ranker
 from rl.config import ProverConfig
@@ -214,7 +215,7 @@ def test_a_wrapper_stands_between_the_search_and_the_model(place, tmp_path):
     from prover.premises.index import library_index
 
     theorem = Theorem("swap", "(p q : Prop) (h : p ∧ q) : q ∧ p")
-    prover = replace(c.contestant(str(place / "runs/one")), config=ProverConfig(eval_explorer_weight=0.0))
+    prover = replace(c.candidate(str(place / "runs/one")), config=ProverConfig(eval_explorer_weight=0.0))
     limits = Limits(heartbeats=4000)
     plain = e.make_test("one", [theorem], 3, limits, find_runtime().name)
     test = e.make_test("one", [theorem], 3, limits, find_runtime().name, "scripted")
@@ -237,7 +238,7 @@ def test_a_wrapper_stands_between_the_search_and_the_model(place, tmp_path):
 
 def test_results_are_known_by_what_they_depend_on(place):
     theorems = [Theorem("a", ": True"), Theorem("b", ": 1 = 1")]
-    prover = c.contestant("explorer")
+    prover = c.candidate("explorer")
 
     def key(theorems=theorems, calls=8, heartbeats=4000, prover=prover):
         return e.key_of(e.make_test("x", theorems, calls, Limits(heartbeats=heartbeats), "Lean"), prover)
@@ -247,29 +248,29 @@ def test_results_are_known_by_what_they_depend_on(place):
         key([theorems[0], Theorem("b", ": 2 = 2")]),
         key(calls=9),
         key(heartbeats=8000),
-        key(prover=c.contestant("portfolio")),
-        key(prover=c.contestant(str(place / "runs/one"))),
+        key(prover=c.candidate("portfolio")),
+        key(prover=c.candidate(str(place / "runs/one"))),
         key(prover=replace(prover, config=ProverConfig(suggestions=3))),
     ]
     assert len({key(), *changed}) == 7
-    moved = replace(c.contestant(str(place / "runs/one")), checkpoint="elsewhere", name="elsewhere")
+    moved = replace(c.candidate(str(place / "runs/one")), checkpoint="elsewhere", name="elsewhere")
     assert key(prover=moved) == changed[4], "where a checkpoint lies does not matter"
     assert key(prover=replace(moved, template="names")) != changed[4]
 
 
 def test_a_moved_run_keeps_its_results_and_another_ranker_does_not(place, tmp_path):
     test = e.make_test("x", [Theorem("a", ": True")], 8, Limits(), "Lean")
-    key = e.key_of(test, c.contestant(str(place / "runs/one")))
+    key = e.key_of(test, c.candidate(str(place / "runs/one")))
     run = tmp_path / "elsewhere/two"
     shutil.copytree(place / "runs/one", run)
-    moved = c.contestant(str(run))
+    moved = c.candidate(str(run))
     assert moved.ranker == str((run / "rankers/000001.npz").resolve()) and e.key_of(test, moved) == key
     retriever = run / "retrievers/000001.npz"
     retriever.parent.mkdir()
     keys = {key}
     for content in (b"one", b"other"):
         retriever.write_bytes(content)
-        keys.add(e.key_of(test, c.contestant(str(run))))
+        keys.add(e.key_of(test, c.candidate(str(run))))
     retriever.unlink()
     Path(moved.ranker).write_bytes(b"another one under the same name")
     assert len({*keys, e.key_of(test, moved)}) == 4
@@ -282,7 +283,7 @@ def test_a_value_that_a_run_did_not_learn_or_use_is_not_used_afterwards(place, t
     run = tmp_path / "run"
     shutil.copytree(place / "runs/one", run)
     (run / "config.toml").write_text(settings)
-    assert c.contestant(str(run)).config.use_value is uses
+    assert c.candidate(str(run)).config.use_value is uses
     (prover,) = provers_named(str(run))
     assert (prover.value is not None) is uses
     server = SmallServer(lambda k, body: completion(["simp"]))
@@ -301,8 +302,8 @@ def test_the_newest_checkpoint_may_be_in_several_files(tmp_path):
         (folder / name).touch()
         os.utime(folder / name, (version, version))
     (folder / "model.safetensors.index.json").write_text("{}")
-    assert checkpoint_of(tmp_path) == c.find_checkpoint(tmp_path) == folder
-    assert checkpoint_of(folder) == folder
+    assert find_checkpoint(tmp_path) == folder
+    assert find_checkpoint(folder) == folder
 
 
 def test_a_run_proves_with_the_retriever_that_it_learned(place, tmp_path):
@@ -345,7 +346,7 @@ def test_a_run_proves_with_the_retriever_that_it_learned(place, tmp_path):
 
 def test_seeds_that_are_not_complete_are_no_result(tmp_path):
     theorems = [Theorem("a", ": True"), Theorem("b", ": 1 = 1")]
-    prover, test = c.contestant("explorer"), e.make_test("x", theorems, 4, Limits(), "Lean")
+    prover, test = c.candidate("explorer"), e.make_test("x", theorems, 4, Limits(), "Lean")
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.set(f"eval {e.key_of(test, prover)}", {"test": asdict(test), "prover": {"name": "explorer"}})
     for seed, rows in ((0, "ab"), (1, "a")):

@@ -122,21 +122,21 @@ def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_i
     from prover.errors import UserError
     from prover.lean.theorem import Goal, ProofState
     from prover.models.base import Query
-    from rl import checkpoint as c
+    from rl import candidate as c
     from rl.learner.finetune import Tuner
 
     make_model(tmp_path / "model")
     target = tmp_path / "copied/checkpoints/000003"
     Tuner(tmp_path / "model", template="names", device="cpu").save(target, 3)
-    one_file = c.contestant(str(target))
+    one_file = c.candidate(str(target))
     assert one_file.template == "names" and not one_file.config.use_value
     model = AutoModelForCausalLM.from_pretrained(target)
     (target / "model.safetensors").unlink()
     with pytest.raises(UserError, match="neither a checkpoint"):
-        c.contestant(str(tmp_path / "copied"))
+        c.candidate(str(tmp_path / "copied"))
     model.save_pretrained(target, max_shard_size="50KB")
     assert len(list(target.glob("*.safetensors"))) > 1
-    found = c.contestant(str(tmp_path / "copied"))
+    found = c.candidate(str(tmp_path / "copied"))
     assert found.checkpoint == str(target) and found.weights != one_file.weights
     policy = c.load(found)
     assert policy.version == 3 and policy.format.template.name == "names"

@@ -17,9 +17,10 @@ from prover.lean.audit import Judgement
 from prover.lean.server import LeanDied
 from prover.lean.text import parse
 from prover.lean.theorem import Theorem, Verdict
-from prover.solve.attempt import Found as Searched
-from prover.solve.executor import Done, Job, audited, settled
+from prover.solve.executor import audited, settled
 from prover.solve.fill import Filler
+from prover.solve.job import Found as Searched
+from prover.solve.job import Job
 from prover.solve.ledger import Attempt, Ledger
 from rl import run_report as report
 from rl import training_examples
@@ -64,9 +65,9 @@ def test_it_is_judged_once_more_and_no_third_time(kinds: list[str], last: str) -
 
 
 def test_a_batch_says_error() -> None:
-    crew: Any = Auditor("error")
-    done = asyncio.run(settled(crew, Job(THEOREM, 8), Done(Searched("found", "trivial"))))
-    assert (done.found.outcome, done.found.message) == ("error", TIME)
+    executor: Any = Auditor("error")
+    done = asyncio.run(settled(executor, Job(THEOREM, 8), Searched("found", "trivial")))
+    assert (done.outcome, done.reason) == ("error", TIME)
 
 
 # -- training ----------------------------------------------------------------------------------------------------------

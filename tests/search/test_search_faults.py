@@ -224,4 +224,4 @@ def test_a_lean_that_is_gone_is_an_error(loop, for_good: bool, outcome: str) -> 
 
     found = loop.run(run())
     assert found.outcome == outcome and found.lean_calls == 4, found
-    assert ("offers" in found.used_up) != for_good and bool(found.message) == for_good
+    assert ("offers" in found.used_up) != for_good and bool(found.reason) == for_good

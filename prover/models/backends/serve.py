@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from prover.models.formats import SETTINGS, folder_version
+from prover.models.formats import folder_version
+from prover.models.manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, seed
     """A policy (and value, where its format has value tokens) on a model folder; all have `suggest`, `load_weights` and
     `version`. Raises UserError or ModelFolderError, saying what is missing."""
     if config.backend == "transformers":
-        template = config.template or template_of(Path(folder))
+        template = config.template or read_manifest(Path(folder)).template
         if template:
             from prover.models.backends.huggingface import HuggingFacePolicy
 
@@ -69,12 +69,6 @@ def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, seed
         seed=seed,
     )
     return VLLMPolicy(folder, settings, template=config.template or None)
-
-
-def template_of(folder: Path) -> str:
-    """The template that a folder's turnstile.json names; empty for one with Turnstile's own prompts, or none."""
-    path = folder / SETTINGS
-    return json.loads(path.read_text(encoding="utf-8")).get("template", "") if path.is_file() else ""
 
 
 def _device() -> str:

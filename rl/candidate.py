@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from prover.files import holds_model, learned_beside
 from prover.lean.theorem import Theorem
-from prover.models.backends.serve import open_backend, template_of
+from prover.models.backends.serve import open_backend
+from prover.models.manifest import find_checkpoint, read_manifest
 from prover.solve.ledger import Ledger
 from rl import config as config_module
 from rl.config import ProverConfig, RunConfig
@@ -26,7 +26,7 @@ is the search that knows nothing."""
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """What is tested: one of `BASELINES`, or a checkpoint with the search settings of its run."""
 
     name: str
@@ -48,16 +48,6 @@ class Contestant:
         return "model" if self.checkpoint else self.name
 
 
-def find_checkpoint(path: Path) -> Path:
-    """A checkpoint's folder, from itself or from a run's (its newest). Raises UserError."""
-    if holds_model(path):
-        return path
-    folders = sorted(p for p in (path / "checkpoints").glob("[0-9]*") if holds_model(p))
-    if not folders:
-        raise UserError(f"{path}: neither a checkpoint (model.safetensors) nor a run with checkpoints/")
-    return folders[-1]
-
-
 def digest(files: Iterable[Path]) -> str:
     """Hash of what files hold, one after the other."""
     found = hashlib.sha256()
@@ -68,12 +58,6 @@ def digest(files: Iterable[Path]) -> str:
     return found.hexdigest()[:12]
 
 
-def run_of(checkpoint: Path) -> Path | None:
-    """The run folder that a checkpoint lies in, if it does."""
-    folder = checkpoint.resolve().parent.parent
-    return folder if (folder / "ledger.sqlite").exists() else None
-
-
 def _config_of(run: Path | None) -> RunConfig:
     """What a run was started with; the defaults where nothing says so."""
     return (
@@ -81,30 +65,20 @@ def _config_of(run: Path | None) -> RunConfig:
     )
 
 
-def contestant(searcher: str) -> Contestant:
+def candidate(searcher: str) -> Candidate:
     """One of `BASELINES`, a checkpoint's folder or a run's (its newest). Raises UserError."""
     if searcher in BASELINES:
-        return Contestant(searcher, ProverConfig())
-    path = find_checkpoint(Path(searcher))
+        return Candidate(searcher, ProverConfig())
+    path = find_checkpoint(Path(searcher), "eval")
     weights = digest(sorted(path.glob("*.safetensors")))
-    try:
-        named = template_of(path)
-    except (ValueError, AttributeError) as e:
-        raise UserError(f"{path}: turnstile.json cannot be read as a model's settings: {e}") from None
-    run = run_of(path)
-    whole = _config_of(run)
-    template = whole.serve.template or named
-    # A pretrained model's run learns no value.
-    use_value = whole.prover.use_value and whole.learn.value != "none" and not whole.serve.start and not template
-    config = replace(whole.prover, use_value=use_value)
-    if run is None:
-        return Contestant(path.name, config, str(path), weights, template=template)
-    name = "/".join(path.resolve().parts[-3:])
-    ranker, retriever = (str(learned_beside(path, kind) or "") for kind in ("rankers", "retrievers"))
-    return Contestant(name, config, str(path), weights, ranker, retriever, template)
+    manifest = read_manifest(path)
+    config = replace(_config_of(manifest.run).prover, use_value=manifest.value)
+    name = "/".join(path.resolve().parts[-3:]) if manifest.run else path.name
+    ranker, retriever = (str(f or "") for f in (manifest.ranker_file, manifest.retriever_file))
+    return Candidate(name, config, str(path), weights, ranker, retriever, manifest.template)
 
 
-def load(prover: Contestant) -> Any:
+def load(prover: Candidate) -> Any:
     """A checkpoint's model, served as its run served it; None for a baseline. Raises UserError for a folder that is no model."""
     if not prover.checkpoint:
         return None
@@ -114,14 +88,14 @@ def load(prover: Contestant) -> Any:
 
     logging.disable_progress_bar()
     try:
-        return open_backend(prover.checkpoint, _config_of(run_of(Path(prover.checkpoint))).serve, threads=1)
+        return open_backend(prover.checkpoint, _config_of(read_manifest(Path(prover.checkpoint)).run).serve, threads=1)
     except ModelFolderError as e:
         raise UserError(str(e)) from None
 
 
-def trained_on(prover: Contestant, theorems: Sequence[Theorem]) -> int:
+def trained_on(prover: Candidate, theorems: Sequence[Theorem]) -> int:
     """How many of the theorems the checkpoint's run made training attempts at: on those it measures memory too."""
-    run = run_of(Path(prover.checkpoint)) if prover.checkpoint else None
+    run = read_manifest(Path(prover.checkpoint)).run if prover.checkpoint else None
     if run is None:
         return 0
     ledger = Ledger.open(run, readonly=True)

@@ -1,0 +1,110 @@
+"""The manifest of a checkpoint: what a prover needs to use the model as its run did.
+
+A checkpoint is a Hugging Face folder `RUN/checkpoints/VERSION/`. Its `turnstile.json` holds the version, the prompt format and, under
+`prover`, the run's search settings. Older checkpoints lack `prover`: the settings then come from the run's `config.toml`.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prover.errors import UserError
+from prover.files import MAX_SETTINGS_BYTES, holds_model, read_file
+from prover.models.formats import SETTINGS
+
+LEDGER = "ledger.sqlite"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint's folder says of itself."""
+
+    folder: Path
+    version: int = 0
+    template: str = ""
+    """How a pretrained model is asked; empty for Turnstile's own prompts."""
+    value: bool = True
+    """Whether searches use the model's value, where the model has one."""
+    retriever: str = ""
+    """Name of the retriever that its searches used; empty where that is unknown."""
+    premises: int = 0
+    """Premises offered for each goal."""
+    ranker_file: Path | None = None
+    """Weights of the tactic ranker that was learned with it."""
+    retriever_file: Path | None = None
+    """Weights of the retriever that was learned with it."""
+    run: Path | None = None
+    """The run's folder, if the checkpoint lies in one."""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """The run's configuration as it was written; empty where there is none."""
+
+
+def find_checkpoint(folder: Path, option: str = "--policy") -> Path:
+    """The model folder that a path stands for: itself, or the newest checkpoint of a run (the highest version).
+
+    `option`: names the path in errors. Raises UserError.
+    """
+    if holds_model(folder):
+        return folder
+    found = [p for p in (folder / "checkpoints").glob("[0-9]*") if holds_model(p)]
+    found = found or [p for some in ("checkpoints/*/*", "*") for p in folder.glob(some) if holds_model(p)]
+    if not found:
+        raise UserError(f"{option} {folder}: neither a checkpoint (model.safetensors) nor a run with checkpoints/")
+    return max(found, key=lambda p: (int(p.name) if p.name.isdecimal() else -1, p.name))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a checkpoint's folder. Raises UserError where it cannot be read."""
+    path = folder / SETTINGS
+    try:
+        said: dict[str, Any] = json.loads(read_file(path, MAX_SETTINGS_BYTES)) if path.is_file() else {}
+        template, version = said.get("template", ""), int(said.get("version", 0))
+    except (ValueError, TypeError, AttributeError, RecursionError) as e:
+        raise UserError(f"{path}: cannot be read as a model's settings: {e}") from None
+    above = folder.resolve().parent.parent
+    configuration = run_configuration(above)
+    serve, prover = configuration.get("serve", {}), said.get("prover") or configuration.get("prover", {})
+    template = serve.get("template") or template
+    # A run that starts from a pretrained model learns no value.
+    value = prover.get("use_value", True) and configuration.get("learn", {}).get("value") != "none"
+    return Manifest(
+        folder,
+        version,
+        template,
+        value and not serve.get("start") and not template,
+        prover.get("retriever", ""),
+        prover.get("premises", 0),
+        _learned(folder, "rankers"),
+        _learned(folder, "retrievers"),
+        above if (above / LEDGER).exists() else None,
+        configuration,
+    )
+
+
+def search_settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry `prover` of a new checkpoint's `turnstile.json`, from the run's whole configuration."""
+    settings = dict(configuration["prover"])
+    settings["use_value"] = settings["use_value"] and configuration["learn"]["value"] != "none"
+    return settings
+
+
+def run_configuration(run: Path) -> dict[str, Any]:
+    """A run's `config.toml`; empty where there is none. Raises UserError where it is not TOML."""
+    file = run / "config.toml"
+    if not file.is_file():
+        return {}
+    try:
+        return tomllib.loads(read_file(file, MAX_SETTINGS_BYTES).decode())
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{file}: not TOML: {e}") from None
+
+
+def _learned(checkpoint: Path, kind: str) -> Path | None:
+    """RUN/`kind`/VERSION.npz, which was learned along with RUN/checkpoints/VERSION, if there is one."""
+    path = checkpoint.resolve().parent.parent / kind / f"{checkpoint.name}.npz"
+    return path if path.exists() else None
