@@ -57,7 +57,9 @@ def test_an_installed_package_adds_a_command_and_a_theorem_source(files: Path) -
 
     def python(*args: str) -> str:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(files), str(ROOT)])}
-        return subprocess.run([sys.executable, *args], cwd=files, env=env, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            [sys.executable, *args], cwd=files, env=env, capture_output=True, text=True, check=True
+        ).stdout
 
     assert python("-m", "prover.cli", "hello", "--name", "Rocq") == "hello, Rocq\n"
     assert "hello    Greet somebody." in python("-m", "prover.cli", "--help")
