@@ -1,4 +1,4 @@
-# Every target does its own set-up. Python 3.11 or newer is all that must be there: `make PYTHON=python3.12 test` to choose.
+# Each target does its own set-up and needs only Python 3.11 or newer; `make PYTHON=python3.12 test` chooses another Python.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -11,31 +11,36 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make train      learn to prove theorems, on real Lean, under 40 minutes; then look at runs/demonstration"
-	@echo "make test       the tests against real Lean"
-	@echo "make test-fast  what needs no Lean, under a minute"
+	@echo "make lean       set up .venv and Lean, and nothing else"
+	@echo "make train      train a small prover on real Lean in under 40 minutes; the results are in runs/demonstration"
+	@echo "make test       the tests, against real Lean"
+	@echo "make test-again the tests that failed in the last make test"
+	@echo "make test-fast  the tests that need no Lean, in under a minute"
 	@echo "make test-slow  the long versions of tests"
-	@echo "make test-vllm  real vLLM on CPU: in this process, as a server, a round of learning through it"
+	@echo "make test-vllm  the tests of vLLM on the CPU, in .venv-vllm"
+	@echo "make fuzz       mutated texts against the audit, for SECONDS=60; failures are kept in fuzz-failures"
 	@echo "make soak       50,000 steps on one Lean process"
-	@echo "make fuzz       mutated texts against the audit, for SECONDS=60; what fails is kept in fuzz-failures"
-	@echo "make browser    a Chromium for the tests of pages, where this is root on Debian"
+	@echo "make browser    install Chromium for the tests of HTML pages (Debian, as root)"
 	@echo "make lint       ruff, pyright and the import contracts"
 	@echo "make bench      measure the proof server and the search"
-	@echo "make lean       only set up Lean"
-	@echo "make docs       the documentation site, in build/site"
+	@echo "make bench-vllm measure vLLM on the CPU, in .venv-vllm"
+	@echo "make docs       build the documentation site in build/site"
+	@echo "make clean      remove the virtual environments and build files"
+	@echo
+	@echo "Each target sets up what it needs. make PYTHON=python3.12 TARGET chooses another Python (3.11 or newer)."
 
-# torch first and exactly: any looser request may bring gigabytes of CUDA.
+# An exact request for torch first: a looser one may download gigabytes of CUDA.
 $(VENV)/.done: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "turnstile: $(PYTHON) is older than Python 3.11: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	  { echo "turnstile: $(PYTHON) is older than Python 3.11; try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "turnstile: setting up $(VENV) (a few minutes, once)" >&2
 	@$(BIN)/pip install --quiet "torch==2.13.0"
 	@$(BIN)/pip install --quiet --editable ".[test,lint]"
 	@touch $@
 
-# vLLM's CPU build wants numpy and others in versions of its own, and none of what its own list would bring besides: torch first
-# and exactly, then exactly this list, then the build and this project without their dependencies.
+# vLLM's CPU build needs its own versions of numpy and others, but not the rest of its dependency list. Install torch first, then
+# exactly the packages of requirements.txt and this project, without their dependencies.
 $(VLLM)/.done: tests/vllm/requirements.txt pyproject.toml
 	@test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
 	@echo "turnstile: setting up $(VLLM) (a few minutes, once)" >&2
@@ -63,8 +68,8 @@ train: lean
 test: lean
 	@$(BIN)/python -X faulthandler -m pytest -q
 
-# What failed in the last `make test`, once more: a test on real processes may fail on a machine that is busy with other things.
-# All of it, where no test failed and the process itself crashed.
+# Repeats the tests that failed in the last `make test`, because a test on real processes may fail on a busy machine. Repeats all
+# tests if none failed and the process itself crashed.
 test-again: lean
 	@$(BIN)/python -X faulthandler -m pytest -q --last-failed --last-failed-no-failures all
 
@@ -74,7 +79,7 @@ test-fast: $(VENV)/.done
 test-slow: lean
 	@$(BIN)/python -m pytest -q -m slow
 
-# SEED=7 does a run again, SEED=7:31 one input of it.
+# SEED=7 repeats a run, SEED=7:31 one input of it.
 SECONDS ?= 60
 fuzz: lean
 	@nice $(BIN)/python -m tests.exploits.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
@@ -82,16 +87,16 @@ fuzz: lean
 soak: lean
 	@$(BIN)/python -m tests.lean.soak
 
-# Tests of pages need a Chromium. They are skipped without one: this may fail, and nothing else depends on it.
+# Tests of HTML pages need Chromium and are skipped without it, so no other target depends on this one.
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
-	  { echo "turnstile: no Chromium, so the tests of pages will be skipped: install Debian's chromium package" >&2; exit 1; }
+	  { echo "turnstile: no Chromium found, so the tests of HTML pages will be skipped; install Debian's chromium package" >&2; exit 1; }
 
 lint: $(VENV)/.done
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check --quiet . || { echo "turnstile: run ruff format" >&2; exit 1; }
+	@$(BIN)/ruff format --check --quiet . || { echo "turnstile: files are not formatted; run $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
@@ -99,7 +104,7 @@ bench: lean
 	@$(BIN)/turnstile bench lean
 	@$(BIN)/turnstile bench search
 
-# The site needs nothing of the project but its pages: an environment of its own, with the versions of pyproject.toml.
+# The site reads the pages and the source, and needs none of the project's dependencies: an environment of its own.
 $(DOCS)/.done: pyproject.toml
 	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
 	@$(DOCS)/bin/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"]))' \
