@@ -36,9 +36,10 @@ from prover.errors import UserError
 from prover.lean import server as lean
 from prover.lean.audit import Auditor
 from prover.lean.leandojo.goals import CASE, EACH, GoalList, Refused, Slot, after_tactic, permuted
+from prover.lean.leandojo.locate import Place, find_theorem
 from prover.lean.leandojo.servers import close_servers, shared
 from prover.lean.server import Limits, statement_source
-from prover.lean.source import Place, find_theorem
+from prover.lean.text import parse
 from prover.lean.theorem import ProofState, Theorem, Verdict
 
 __all__ = ["Dojo", "check_proof", "close_servers", "package"]
@@ -180,7 +181,10 @@ class Dojo:
             raise self._types.DojoInitError(
                 f"{entry.file_path} is not on this machine: give the folder of a checkout as `sources`"
             )
-        place = find_theorem(text, entry.full_name)
+        try:
+            place = find_theorem(parse(text.encode(), str(entry.file_path)), entry.full_name)
+        except UserError as e:
+            raise self._types.DojoInitError(str(e)) from e
         if place is None:
             raise self._types.DojoInitError(
                 f"Failed to locate the theorem with `{entry.full_name}` as its fully qualified name."
