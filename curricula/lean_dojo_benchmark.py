@@ -15,8 +15,8 @@ import msgspec
 
 from prover.errors import UserError
 from prover.lean.leandojo.environment import lean_dojo_theorem
-from prover.lean.source import find_theorem
-from prover.lean.text import read
+from prover.lean.leandojo.locate import find_theorem
+from prover.lean.text import LeanText, read
 from prover.lean.theorem import Theorem
 
 BenchmarkSplit = Literal["train", "val", "test"]
@@ -86,7 +86,7 @@ def checkout_theorems(file: Path, sources: Path) -> list[Theorem]:
     For Lean processes of our own, which trace nothing. Raises UserError where `sources` has not what the file names.
     """
     found: list[Theorem] = []
-    texts: dict[str, str] = {}
+    texts: dict[str, LeanText] = {}
     for url, commit, path, name in dict.fromkeys((e.url, e.commit, e.file_path, e.full_name) for e in _read(file)):
         if path not in texts:
             texts[path] = _checked_out(sources, path, f"{file}: {url} at {commit[:10]}")
@@ -100,12 +100,12 @@ def checkout_theorems(file: Path, sources: Path) -> list[Theorem]:
     return found
 
 
-def _checked_out(sources: Path, path: str, whose: str) -> str:
+def _checked_out(sources: Path, path: str, whose: str) -> LeanText:
     folder = sources.resolve()
     target = (folder / path).resolve()
     if not target.is_relative_to(folder) or not target.is_file():
         raise UserError(f"{sources}: has no file {path}: give a checkout of {whose}")
-    return read(target).text
+    return read(target)
 
 
 def human_steps(folder: Path, split: BenchmarkSplit) -> Iterator[HumanStep]:

@@ -1,4 +1,4 @@
-"""What commands share: answers on standard output, progress on standard error."""
+"""Output of commands: answers on standard output, progress on standard error."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def one_line(message: str, limit: int = 600) -> str:
 
 
 def plain(text: str) -> str:
-    """On one line, and without what a terminal obeys."""
+    """The text on one line, with control characters escaped."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in one_line(text))
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error."""
+    """Print a line on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def answer(document: Any, indent: int | None = 2) -> None:
-    """A JSON document on standard output. One line where `indent` is None."""
+    """Print a JSON document on standard output, on one line if `indent` is None."""
     print(json.dumps(document, ensure_ascii=False, indent=indent), flush=True)

@@ -1,4 +1,4 @@
-"""Files read with an end, written whole or not at all, and what stands beside what in a run's folder."""
+"""Read regular files with size limits, write files atomically, and find files of a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import BinaryIO
 from prover.errors import UserError
 
 MAX_LINE_BYTES = 64 * 2**20
-"""Longer lines are refused: nothing that a person or a model wrote."""
+"""Limit on a line, in bytes."""
 MAX_SETTINGS_BYTES = 2**20
-"""Of a configuration that a person or a run wrote."""
+"""Limit on a configuration file, in bytes."""
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -28,7 +28,7 @@ _KINDS = (
 def open_file(path: Path) -> BinaryIO:
     """Open a regular file, or a link to one, for reading.
 
-    Raises UserError for anything else: a pipe or a device may have no end, and opening a pipe waits for a writer.
+    Raises UserError for anything else: a pipe or device may be endless, and opening a pipe waits for a writer.
     """
     check_regular(path)  # opening a device may have an effect
     try:
@@ -61,7 +61,7 @@ def _must_be_file(path: Path, mode: int) -> None:
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """What a regular file holds. Raises UserError where that is more than `limit` bytes, also if it grows while it is read."""
+    """The bytes of a regular file. Raises UserError if there are more than `limit`, even if the file grows during the read."""
     with open_file(path) as file:
         try:
             data = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else None
@@ -73,7 +73,7 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(number from 1, line) of a regular file, up to where it ended when it was opened. Raises UserError."""
+    """(1-based number, line) of a regular file, up to its size when it was opened. Raises UserError."""
     with open_file(path) as file:
         left = os.fstat(file.fileno()).st_size
         number = 0
@@ -92,11 +92,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there complete or as it was. Raises UserError."""
+    """Write a file atomically: it is complete or unchanged. Raises UserError."""
     target = path.resolve() if path.is_symlink() else path
     scratch = None
     try:
-        if target.exists() and not target.is_file():  # a pipe or a device is written to and not replaced
+        if target.exists() and not target.is_file():  # write to a pipe or device instead of replacing it
             target.write_bytes(data)
             return
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as f:
@@ -115,15 +115,15 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise UserError now, before hours of work, where `write_whole` would later."""
+    """Raise UserError if `write_whole` would fail, before hours of work."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file")
     if not path.parent.is_dir():
         raise UserError(f"{path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path}: the folder {path.parent} may not be written to")
+        raise UserError(f"{path}: the folder {path.parent} is not writable")
 
 
 def holds_model(folder: Path) -> bool:
-    """Whether a folder has a model's weights: large ones (50 GB) are saved as several files and an index."""
+    """Whether a folder has a model's weights, in one file or (from 50 GB) in several files with an index."""
     return any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json"))

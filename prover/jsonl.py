@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line, read so that no two readers could see two things in it."""
+"""Read JSON Lines files strictly, so that no line is ambiguous."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prover.files import read_lines
 
 
 def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """(object, `file:line`) for every line that is not blank. Raises UserError."""
+    """(object, `file:line`) of every line that is not blank. Raises UserError."""
     for number, raw in read_lines(path):
         where = f"{path}:{number}"
         if not raw.strip():
@@ -30,13 +30,13 @@ def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys stand once: else two readers of a line could see two statements. Raises ValueError."""
+    """An object with unique keys; readers differ in which duplicate they use. Raises ValueError."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice")
     for value in (*found, *found.values()):
-        # Half of a surrogate pair is no character: it could not be sent to Lean.
+        # Half of a surrogate pair is not a character and could not be sent to Lean.
         if isinstance(value, str) and not value.isprintable() and any("\ud800" <= c <= "\udfff" for c in value):
             raise ValueError("a text has half of a surrogate pair")
     return found

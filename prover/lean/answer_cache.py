@@ -1,7 +1,7 @@
-"""Lean's answers shared between searches or rollouts on one theorem: the same tactic on the same state is asked once.
+"""Cache of Lean's answers for several searches or rollouts on one theorem: each tactic runs once on each state.
 
-Lean is deterministic, so a shared answer is the answer. What asks still counts each call that it makes; only the clock is
-spared. (`rl.bench.answers` keeps answers for another day: there states are known by what they say, not by their handle.)
+Lean is deterministic, so cached answers are exact. Callers still count each call; only time is saved. `rl.bench.answers`
+stores answers across processes, by the text of the state.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prover.lean.theorem import ProofState, StepResult, StepStatus, Theorem
 
 
 class Lean(Protocol):
-    """What is asked, e.g. a LeanPool."""
+    """The environment behind the cache, e.g. a LeanPool."""
 
     async def open(self, theorem: Theorem) -> ProofState: ...
 
@@ -24,16 +24,16 @@ class Lean(Protocol):
 
 
 class SharedAnswers:
-    """An environment whose states live until `close`, which frees what was opened and made through it, and nothing else."""
+    """An environment that keeps its states until `close` frees them."""
 
     def __init__(self, lean: Lean, again: Collection[StepStatus] = ()) -> None:
-        """`again`: statuses that the next one to ask does not take over, e.g. `timeout`, since the clock is not deterministic."""
+        """`again`: statuses that are not cached, e.g. `timeout`, which is not deterministic."""
         self._lean = lean
         self._again = again
         self._known: dict[tuple[int, str], asyncio.Task[StepResult]] = {}
         self._states: list[ProofState] = []
         self.lean_calls = 0
-        """Tactics that Lean was asked for so far."""
+        """Number of tactics that Lean ran so far."""
 
     async def open(self, theorem: Theorem) -> ProofState:
         """As LeanPool.open."""
@@ -44,7 +44,7 @@ class SharedAnswers:
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """As LeanPool.step."""
         tasks = [self._task(state, tactic) for tactic in tactics]
-        # Who stops waiting must not take the answer from the others.
+        # Cancelling one caller must not cancel the others' answer.
         return [await asyncio.shield(task) for task in tasks]
 
     def _task(self, state: ProofState, tactic: str) -> asyncio.Task[StepResult]:
@@ -62,7 +62,7 @@ class SharedAnswers:
         return result
 
     async def free(self, states: Sequence[ProofState]) -> None:
-        """Nothing: another search may come to these states."""
+        """Does nothing: another search may reach these states."""
 
     async def close(self) -> None:
         """Free every state."""

@@ -1,14 +1,13 @@
-"""The last word on a proof: same statement, allowed axioms, every constant through the kernel again, in fresh processes.
+"""The audit decides whether a proof counts: same statement, allowed axioms, every constant checked again by the kernel.
 
-Three processes, so that no text that claims a proof is ever read by the process that judges it:
+It uses three processes, so that the process that decides never reads text that claims a proof:
 
-- the *reference* elaborates the statement and exports what it means. It has read no other owner's text and no proof;
-- the *candidate* elaborates the proof, which may run any code, and exports the resulting constants. Its word counts for
-  nothing: what it sends is data;
-- the *checker* elaborates nobody's text. It rebuilds the exported constants on a clean environment, each through a guard and the
-  kernel, compares them with the reference's as terms, and lists the axioms that each rests on.
+- The *reference* elaborates the statement and exports its constants. It has read no proof and no text of another author.
+- The *candidate* elaborates the proof, which may run any code, and exports the resulting constants. They are untrusted data.
+- The *checker* elaborates no text. It adds the exported constants to a clean environment, each through a guard and the kernel,
+  compares them with the reference's as terms, and lists the axioms that each depends on.
 
-What is judged is not read out of text: Lean reports what each command declared (`declared.py`).
+The audit does not parse text to find declarations: Lean reports what each command declared (`declared.py`).
 """
 
 from __future__ import annotations
@@ -25,27 +24,27 @@ from prover.lean.project import SourceModule
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, Limits, statement_source
 from prover.lean.theorem import Theorem, Verdict
-from prover.lean.verdicts import Judgement, Telling, Verdicts, command_trouble, one_line, said
+from prover.lean.verdicts import Judgement, JudgementBuilder, Verdicts, command_trouble, one_line, said
 
 __all__ = ["STANDARD_AXIOMS", "Auditor", "Judgement", "Source"]
 
 _LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
-"""A context may end in the doc comment of the theorem. It says nothing, and by itself it is no text."""
+"""A context may end in the theorem's doc comment, which cannot be elaborated alone."""
 STANDARD_AXIOMS = ("propext", "Classical.choice", "Quot.sound")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A text to be judged, and what stands before it."""
+    """A text to judge, and the modules before it."""
 
     text: str
     imports: tuple[str, ...] = ("Init",)
     """Compiled modules before it."""
     file: str = "<source>"
     before: tuple[SourceModule, ...] = ()
-    """Modules given as source. Theirs are not judged, but what the text uses of them goes through the kernel with it."""
+    """Modules given as source. Their declarations are not judged, but the kernel checks those that the text uses."""
     header: tuple[str, ...] | None = None
-    """Modules that the text's own header imports. None: the text has no header."""
+    """Modules that the text's own header imports. None if the text has no header."""
 
     @property
     def place(self) -> Place:
@@ -56,11 +55,11 @@ class Source:
 
 
 class Auditor:
-    """Judges proofs. Use as an async context manager; its processes start when first needed.
+    """Judges proofs. Use as an async context manager; its processes start on demand.
 
-    `fresh_every`: after that many proofs a process that several share is replaced, so that what one proof did to it cannot
-    outlive a batch. `forbidden`: constants that no proof may use. `seconds`: for each command of a text and each declaration.
-    `kernel`: a second kernel that must accept what the first accepts.
+    `fresh_every`: shared processes are replaced after that many proofs, so that a proof's effects on one do not last.
+    `forbidden`: constants that no proof may use. `seconds`: time limit for each command of a text and each declaration.
+    `kernel`: a second kernel that must also accept every proof.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Auditor:
         self.forbidden = frozenset(forbidden)
         self.limits = Limits(heartbeats=400_000, seconds=seconds, open_seconds=seconds + 30)
         self.kernel = kernel
-        self._say = Verdicts(self.runtime.name, self.allowed)
+        self._verdicts = Verdicts(self.runtime.name, self.allowed)
         self.judged = 0
         self._judges = Judges(self.runtime, self.limits, fresh_every)
         self._references: dict[tuple[Place, str], Report] = {}
@@ -94,7 +93,7 @@ class Auditor:
 
     @property
     def servers(self) -> list[LeanServer]:
-        """Its processes that live on between two proofs."""
+        """Its processes that it keeps between proofs."""
         return self._judges.servers
 
     # -- one theorem -------------------------------------------------------------------------------------------------
@@ -107,9 +106,9 @@ class Auditor:
                 return await self._library(theorem, script)
             return await self._statement(theorem, script)
         except LeanError as e:
-            return self._say.refused(theorem.name, one_line(str(e)))
+            return self._verdicts.refused(theorem.name, one_line(str(e)))
         except LeanDied as e:
-            return self._say.refused(theorem.name, died(e), error=True)
+            return self._verdicts.refused(theorem.name, died(e), error=True)
 
     async def _library(self, theorem: Theorem, script: str) -> Verdict:
         fields = {"name": theorem.library, "imports": theorem.imports, "whole": WHOLE_LIBRARY}
@@ -119,7 +118,7 @@ class Auditor:
             await self.kernel.judge_again(
                 self._judges, theorem.imports, proved["entries"], [checked["verdict"]], self.allowed
             )
-        return self._say.judged(theorem.name, checked["verdict"])
+        return self._verdicts.judged(theorem.name, checked["verdict"])
 
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
         place = Place(theorem.imports, context=_LAST_DOC.sub("", theorem.context))
@@ -128,15 +127,15 @@ class Auditor:
         source = statement_source(bare, script)
         candidate = await self._judges.proof(place, source=source, file=theorem.name, roots=[root])
         if (why := _trouble(candidate, theorem.name)) is not None:
-            return self._say.refused(theorem.name, why[0], error=why[1])
+            return self._verdicts.refused(theorem.name, why[0], error=why[1])
         asked = {"asked": root, "offered": [root]}
         answer = await self._check(place, candidate.entries, reference.entries, [asked], [])
-        return self._say.judged(theorem.name, answer[0])
+        return self._verdicts.judged(theorem.name, answer[0])
 
     async def _asked(self, place: Place, theorem: Theorem, file: str) -> tuple[Report, NameParts]:
         """The report of a statement, and the full name of the theorem that it declares.
 
-        Raises LeanError where the text is not one theorem of that name whose statement ends where it says.
+        Raises LeanError unless the text is exactly one theorem of that name with exactly that statement.
         """
         source = statement_source(theorem)
         key = (place, source)
@@ -161,8 +160,8 @@ class Auditor:
     async def judge(self, candidate: Source, reference: Source | None = None) -> Judgement:
         """Judge everything that a text declares.
 
-        `reference`: the same text with `sorry` where proofs are asked for. Every declaration of it must then be met by one of the
-        candidate that means the same, and has no `sorry`. Raises LeanError when the reference has errors.
+        `reference`: the same text with `sorry` for the proofs. The candidate must then declare everything that it declares, with
+        the same meaning and without `sorry`. Raises LeanError if the reference has errors.
         """
         wanted = await self._reference_report(reference) if reference is not None else None
         try:
@@ -170,7 +169,7 @@ class Auditor:
                 report = await self._judges.declare(server, candidate.place, candidate.fields())
                 return await self._judge_report(candidate, report, wanted, reference.file if reference else "", server)
         except LeanDied as e:
-            return Judgement([self._say.refused(candidate.file, died(e), error=True)])
+            return Judgement([self._verdicts.refused(candidate.file, died(e), error=True)])
 
     async def _reference_report(self, reference: Source) -> Report:
         report = await self._judges.text(reference.place, types=True, **reference.fields())
@@ -184,11 +183,11 @@ class Auditor:
         self, candidate: Source, report: Report, wanted: Report | None, original: str, server: LeanServer
     ) -> Judgement:
         if report.errors:
-            return Judgement([self._say.refused(candidate.file, said(report.errors[0], candidate.file))])
+            return Judgement([self._verdicts.refused(candidate.file, said(report.errors[0], candidate.file))])
         header = tuple(dict.fromkeys(name.replace("«", "").replace("»", "") for name in report.header))
         if candidate.header is not None and header != candidate.header:
             reason = f"elaboration: line 1: Lean reads the imports {', '.join(header)} here"
-            return Judgement([self._say.refused(candidate.file, reason)])
+            return Judgement([self._verdicts.refused(candidate.file, reason)])
         asked, besides = obligations(wanted, report) if wanted is not None else ([], declared(report))
         known = {name for o in asked for name in o.offered} | {d.name for d in besides}
         generated = [n for c in report.commands for n in c.new if n and n not in known]
@@ -196,7 +195,7 @@ class Auditor:
         entries = wanted.entries if wanted is not None else None
         answer = await self._check(candidate.place, report.entries, entries, [o.message() for o in asked], added)
         answers, rest = answer[: len(asked)], answer[len(asked) :]
-        return await Telling(self._say, candidate.file, report, original, server).judgement(
+        return await JudgementBuilder(self._verdicts, candidate.file, report, original, server).judgement(
             asked, answers, besides, rest
         )
 
@@ -209,7 +208,7 @@ class Auditor:
         before: Sequence[SourceModule] = (),
         reference_before: Sequence[SourceModule] | None = None,
     ) -> list[Verdict]:
-        """As `judge`, for text without a header: the verdicts on what it declares, and on what else is not proved."""
+        """As `judge`, for text without a header. Returns no verdicts on generated declarations that are proved."""
         candidate = Source(source, tuple(imports), file, tuple(before))
         wanted = None
         if reference is not None:
@@ -222,7 +221,7 @@ class Auditor:
     async def _check(
         self, place: Place, entries: list[Any], reference: list[Any] | None, asked: list[Any], added: list[NameParts]
     ) -> list[dict[str, Any]]:
-        """The checker's verdicts on the obligations, then on what is added."""
+        """The checker's verdicts on the obligations, then on the added constants."""
         answer = await self._judges.check(
             "check",
             imports=place.imports,
@@ -239,19 +238,19 @@ class Auditor:
 
     @property
     def _rules(self) -> dict[str, Any]:
-        # The embedded library comes without proofs, so there is nothing to look through.
+        # The embedded library has no proofs for the deep search.
         return {"deep": self.runtime.kind == "native", "forbidden": sorted(self.forbidden)}
 
 
 def _trouble(report: Report, file: str) -> tuple[str, bool] | None:
-    """(why the text as a whole does not hold, whether that is for lack of time or memory)."""
+    """(why the text as a whole fails, whether that is an error and no judgement), or None."""
     if report.errors:
         return said(report.errors[0], file), False
     return next((why for c in report.commands if (why := command_trouble(c, file)) is not None), None)
 
 
 def _parts(name: str) -> NameParts:
-    """Components of a name of ours: `A.«b.c».d` has three."""
+    """Components of a written name: `A.«b.c».d` has three."""
     parts: list[str | int] = []
     rest = name
     while rest:

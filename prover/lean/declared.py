@@ -1,6 +1,6 @@
-"""What Lean reports of a text: which command declared what. And from two such reports, what the first asks of the second.
+"""Lean's report on a text: what each command declared. From the reports on a reference and a candidate: the obligations.
 
-Pure functions over data: no name is read out of Lean source here.
+These are pure functions on data, which do not parse Lean source.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 NameParts = tuple[str | int, ...]
-"""A Lean name, component by component, so that one may hold a dot."""
+"""The components of a Lean name, which may contain dots."""
 
 EXAMPLE = "Lean.Parser.Command.example"
 TYPES = tuple(
     f"Lean.Parser.Command.{kind}" for kind in ("structure", "inductive", "classInductive", "coinductive", "deriving")
 )
-"""Kinds of declarations of which all that elaboration makes is asked for."""
+"""Kinds of declarations whose generated constants are obligations too."""
 TAKEN_BACK = "taken.back"
-"""Kind of the head of a declaration that its command took back."""
+"""Kind of a declaration's head if its command removed the declaration again."""
 
 
 class LeanMessage(msgspec.Struct, frozen=True):
-    """An error of Lean's."""
+    """An error from Lean."""
 
     file: str
     line: int
@@ -36,64 +36,63 @@ class Head(msgspec.Struct, frozen=True):
 
     kind: str
     name: NameParts
-    """As it is written; empty where it has none."""
+    """As written; empty if it has none."""
     value: int
-    """Byte at which its value begins."""
+    """Byte offset of its value."""
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A command of a text, and the constants that it left behind."""
+    """A command of a text, and the constants that it added."""
 
     number: int
     line: int
     kind: str
-    """Of its syntax, behind all `… in`."""
+    """Kind of its syntax, after all `… in`."""
     heads: tuple[Head, ...]
     nothing: tuple[Head, ...]
-    """Heads of which there is no constant."""
+    """Heads without a constant."""
     new: tuple[NameParts, ...]
     written: tuple[NameParts, ...]
-    """Those of `new` that Lean noted down as a declaration's name."""
+    """Those of `new` that Lean recorded as declaration names."""
     unsafe: tuple[NameParts, ...]
     examples: tuple[NameParts, ...]
     code: tuple[str, ...]
     """Kinds of syntax in it that may run code."""
     errors: tuple[LeanMessage, ...]
     stopped: str
-    """Why it was not elaborated to its end; empty: it was."""
+    """Why its elaboration did not finish; empty if it did."""
     types: tuple[str, ...] = ()
-    """Of `written` and then `examples`, for people, where they were asked for."""
-
+    """Types of `written`, then of `examples`, for display, if requested."""
     syntax: bool = False
     """Whether it defines syntax, as `notation` and `macro` do."""
 
     def type_of(self, name: NameParts) -> str:
-        """The type of something that it declares, for people; empty: unknown."""
+        """The type of one of its declarations, for display; empty if unknown."""
         return next((t for n, t in zip((*self.written, *self.examples), self.types, strict=False) if n == name), "")
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Lean's report of a text. `entries`: its constants as data, for the checker."""
+    """Lean's report on a text. `entries`: its constants as data, for the checker."""
 
     errors: tuple[LeanMessage, ...]
-    """Of what stands before the text, or of its header."""
+    """Errors before the text or in its header."""
     commands: tuple[Command, ...]
     entries: list[Any]
     header: tuple[str, ...] = ()
     """Modules that the text's header imports."""
     unread: int | None = None
-    """Line of the first code that Lean does not read, behind `#exit`."""
+    """Line of the first code after `#exit`, which Lean does not read."""
 
 
 class Declaration(NamedTuple):
-    """Something that a text declares."""
+    """A declaration of a text."""
 
     name: NameParts
-    """Its full name. Examples have a number behind theirs, which says nothing."""
+    """Its full name. That of an example ends in an arbitrary number."""
     command: Command
     example: bool = False
     generated: bool = False
-    """Made by elaboration for a type that the command declares: a field's default, a derived instance."""
+    """Generated for a type that the command declares, such as a field's default or a derived instance."""
 
 
 def user_name(parts: NameParts) -> tuple[str | int, ...]:
@@ -103,7 +102,7 @@ def user_name(parts: NameParts) -> tuple[str | int, ...]:
 
 
 def shown(parts: NameParts) -> str:
-    """A name for people."""
+    """The name for display."""
     return ".".join(f"«{p}»" if isinstance(p, str) and _needs_marks(p) else str(p) for p in user_name(parts))
 
 
@@ -112,7 +111,7 @@ def _needs_marks(part: str) -> bool:
 
 
 def declared(report: Report) -> list[Declaration]:
-    """What the text declares by name, and its examples, in its order; not what elaboration makes besides."""
+    """The named declarations and examples of a text, in its order, without generated constants."""
     found: list[Declaration] = []
     for command in report.commands:
         found += [Declaration(name, command) for name in _named(command) if name]
@@ -121,28 +120,28 @@ def declared(report: Report) -> list[Declaration]:
 
 
 def _named(command: Command) -> list[NameParts]:
-    if not command.heads:  # syntax that is not Lean's own for declarations: whatever Lean noted down
+    if not command.heads:  # not Lean's own syntax for declarations: all names that Lean recorded
         return [] if command.syntax else list(command.written)
     names: list[NameParts] = []
     for head in sorted(command.heads, key=lambda h: -len(h.name)):
         if head.name and (found := name_of(head, [n for n in command.new if n not in names])) is not None:
             names.append(found)
     unnamed = any(not head.name and head.kind != EXAMPLE for head in command.heads)
-    if unnamed:  # an instance, which Lean gave a name
+    if unnamed:  # an instance, which Lean named
         others = [n for n in command.written or command.new if n not in names]
         names += [n for n in others if not any(n != m and n[: len(m)] == m for m in [*others, *names])]
     return sorted(names, key=command.new.index)
 
 
 def name_of(head: Head, new: Iterable[NameParts]) -> NameParts | None:
-    """The constant that a head declares: its name with the namespaces that are open there."""
+    """The constant in `new` that a head declares: its name, possibly in namespaces."""
     own = head.name[1:] if head.name[:1] == ("_root_",) else head.name
     ending = [n for n in new if user_name(n)[-len(own) :] == own]
     return min(ending, key=len, default=None)
 
 
 class Obligation(NamedTuple):
-    """A declaration of the reference, and the candidate's constants that may meet it, likeliest first."""
+    """A declaration of the reference, and the candidate's constants that may satisfy it, most likely first."""
 
     asked: Declaration
     offered: tuple[NameParts, ...]
@@ -152,10 +151,10 @@ class Obligation(NamedTuple):
 
 
 def obligations(reference: Report, candidate: Report) -> tuple[list[Obligation], list[Declaration]]:
-    """(what the reference asks for, what the candidate declares besides).
+    """(obligations from the reference, other declarations of the candidate).
 
-    A named declaration is met by that of the same full name. An example is met by an example of the same namespace that stands
-    behind the same named declaration of the reference; those there are offered in their order.
+    The declaration with the same full name satisfies a named one. An example is satisfied by an example in the same namespace
+    after the same named declaration of the reference; these are offered in order.
     """
     asked, there = declared(reference), declared(candidate)
     asked += _made_for_types(reference, {d.name for d in asked})
@@ -172,9 +171,9 @@ def obligations(reference: Report, candidate: Report) -> tuple[list[Obligation],
 
 
 def _made_for_types(report: Report, named: set[NameParts]) -> list[Declaration]:
-    """But for proofs: their names count how many there are, and one is as good as another."""
-    names = [tuple(entry[1:]) for entry in report.entries if entry[0] == "n"]
-    proofs = {names[entry[2]] for entry in report.entries if entry[:2] == ["d", "theorem"]}
+    """Constants generated for types, except proofs, whose names are numbered and which are interchangeable."""
+    names: list[NameParts] = [tuple(entry[1:]) for entry in report.entries if entry[0] == "n"]
+    proofs: set[NameParts] = {names[entry[2]] for entry in report.entries if entry[:2] == ["d", "theorem"]}
     commands = [c for c in report.commands if c.kind in TYPES or any(head.kind in TYPES for head in c.heads)]
     return [Declaration(n, c, generated=True) for c in commands for n in c.new if n not in named and n not in proofs]
 
@@ -182,7 +181,7 @@ def _made_for_types(report: Report, named: set[NameParts]) -> list[Declaration]:
 def _places(
     declarations: Sequence[Declaration], wanted: set[NameParts]
 ) -> list[tuple[Declaration, tuple[NameParts, NameParts]]]:
-    """Each with (its namespace, the wanted name that stands last before it)."""
+    """Each with (its namespace, the last wanted name before it)."""
     out: list[tuple[Declaration, tuple[NameParts, NameParts]]] = []
     last: NameParts = ()
     for d in declarations:

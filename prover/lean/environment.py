@@ -1,4 +1,4 @@
-"""One setting chooses what theorems are opened on: our own Lean processes, or LeanDojo's."""
+"""LeanEnvironment: the interface to Lean, on our own processes or on LeanDojo."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ EnvironmentKind = Literal["turnstile", "lean_dojo"]
 
 
 class LeanEnvironment(Protocol):
-    """What training and batch proving need of Lean. LeanPool and LeanDojoEnvironment are two of these."""
+    """The interface that LeanPool and LeanDojoEnvironment implement."""
 
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *exc: object) -> None: ...
 
     async def open(self, theorem: Theorem) -> ProofState:
-        """The theorem's first state. Raises LeanError when it is refused."""
+        """The theorem's first state. Raises LeanError if Lean refuses it."""
         ...
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
@@ -28,7 +28,7 @@ class LeanEnvironment(Protocol):
         ...
 
     async def free(self, states: Sequence[ProofState]) -> None:
-        """Forget states."""
+        """Release states."""
         ...
 
     async def close(self) -> None:
@@ -41,8 +41,8 @@ def open_environment(
 ) -> LeanEnvironment:
     """`size` processes behind one interface; use as an async context manager.
 
-    `turnstile`: our proof server, any theorem. `lean_dojo`: theorems of repositories that LeanDojo traced; it takes
-    native Lean. `constants`: list the constants of each goal, for premise selection (not from LeanDojo).
+    `turnstile`: our proof server, for any theorem. `lean_dojo`: for theorems of repositories that LeanDojo traced; needs
+    native Lean. `constants`: list the constants of each goal, for premise selection (LeanDojo does not).
     """
     if kind == "turnstile":
         from prover.lean.pool import LeanPool

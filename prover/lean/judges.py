@@ -1,16 +1,16 @@
-"""The processes of the audit: whose text each may read, and for how long it lives.
+"""The processes of the audit: which texts each may read, and when it is replaced.
 
-- A process that says what a text means has read no other owner's text. Text with a context, files and projects get a process
-  each. Bare statements and scripts, whose syntax shows that they run no code (`Turnstile/Inert.lean`), share one.
-- The checker reads no text at all: constants come to it as data.
+- A process that reports on a text has read no text of another author. Texts with a context, files and projects get a process
+  each. Bare statements and scripts whose syntax shows that they run no code (`Turnstile/Inert.lean`) share one.
+- The checker reads no text, only constants as data.
 
-A command or declaration that ends a process is left out when it is done again: it costs itself alone.
+A command or declaration that kills its process is skipped in the next attempt, so that it only fails itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -22,18 +22,18 @@ from prover.lean.runtime import LeanRuntime
 from prover.lean.server import LeanDied, LeanError, LeanServer, Limits
 
 ENVIRONMENTS = 12
-"""Imports that a process sees before it is replaced: an imported environment is never released, and 32-bit memory holds about 20 as
-large as Init."""
-LEFT_OUT = 20
-"""Commands of one text that may end a process, before the whole text counts as what cannot be judged."""
-TIRED_MB = 1600
-"""Memory at which a process is replaced before its next command."""
+"""Number of environments after which a process is replaced. Lean never releases one, and 32-bit memory holds about 20 of Init's
+size."""
+MAX_SKIPPED = 20
+"""Number of commands of one text that may kill a process. With more, the text cannot be judged."""
+REPLACE_MB = 1600
+"""Memory in MiB at which a process is replaced before its next command."""
 
 T = TypeVar("T")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What stands before a text: compiled modules, modules given as source, and a context."""
+    """Everything before a text: compiled modules, modules given as source, and a context."""
 
     imports: tuple[str, ...] = ("Init",)
     before: tuple[SourceModule, ...] = ()
@@ -41,7 +41,7 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def bare(self) -> bool:
-        """Whether nobody's text stands there."""
+        """Whether there is no text before it."""
         return not self.before and not self.context.strip()
 
     def fields(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Judges:
-    """The processes. They start when they are needed; `close` ends them."""
+    """The processes. They start on demand; `close` ends them."""
 
     def __init__(self, runtime: LeanRuntime, limits: Limits, fresh_every: int) -> None:
         self.runtime = runtime
@@ -59,7 +59,7 @@ class Judges:
         self._imports: dict[str, set[tuple[str, ...]]] = {}
         self._uses: dict[str, int] = {}
         self._context: Place | None = None
-        """Whose context the process `context` has read."""
+        """The place whose context the process `context` has read."""
         self._locks = {role: asyncio.Lock() for role in ("statements", "proofs", "context", "checker")}
         self._fresh = asyncio.Semaphore(2)
 
@@ -69,30 +69,30 @@ class Judges:
 
     @property
     def servers(self) -> list[LeanServer]:
-        """Processes that live on between two texts."""
+        """Processes that are kept between texts."""
         return list(self._kept.values())
 
-    # -- who reads what ----------------------------------------------------------------------------------------------
+    # -- reading texts -----------------------------------------------------------------------------------------------
 
     async def statement(self, place: Place, **text: Any) -> Report:
-        """Report of a statement, from a process that has read no other owner's text and no proof."""
+        """Report of a statement, from a process that has read no proof and no text of another author."""
         if place.bare and (report := await self._shared("statements", place, text)) is not None:
             return report
         async with self._locks["context"]:
-            await self._drop("context")
+            await self._stop("context")
             server = await self._start()
             self._kept["context"] = server
             self._context = place
             return await self.declare(server, place, text)
 
     async def proof(self, place: Place, **text: Any) -> Report:
-        """Report of a proof's text. A process is shared among proofs of one place that run no code."""
+        """Report of a proof's text. Proofs of one place that run no code share a process."""
         if place.bare:
             report = await self._shared("proofs", place, text)
         else:
             async with self._locks["context"]:
                 report = None
-                if self._context == place and not self._worn("context", place.imports):
+                if self._context == place and not self._needs_replacement("context", place.imports):
                     report = _inert(await self.declare(self._kept["context"], place, {**text, "inert": True}))
         return report if report is not None else await self.text(place, **text)
 
@@ -102,8 +102,8 @@ class Judges:
             return await self.declare(server, place, text)
 
     @asynccontextmanager
-    async def fresh(self):
-        """A process that nobody else's text meets."""
+    async def fresh(self) -> AsyncGenerator[LeanServer]:
+        """A process for a single text."""
         async with self._fresh:
             server = await self._start()
             try:
@@ -112,9 +112,9 @@ class Judges:
                 await server.close()
 
     async def library_proof(self, script: str, **fields: Any) -> dict[str, Any]:
-        """Constants of a script for a library theorem."""
+        """The constants that a script for a library theorem makes."""
         async with self._locks["proofs"]:
-            server = await self._role("proofs", tuple(fields["imports"]))
+            server = await self._server_of("proofs", tuple(fields["imports"]))
             try:
                 return await server.command("prove_library", script=script, inert=True, **self._bounds, **fields)
             except LeanError as e:
@@ -124,17 +124,15 @@ class Judges:
             return await server.command("prove_library", script=script, **self._bounds, **fields)
 
     async def check(self, cmd: str, **fields: Any) -> dict[str, Any]:
-        """The checker's answer. A declaration that ends it is left out."""
-
-        # Of one theorem no part can be left out.
+        """The checker's answer. It skips declarations that kill the process, unless there is only one."""
         tell = len(fields.get("obligations", ())) + len(fields.get("added", ())) > 1
 
         async def ask(skip: Sequence[int]) -> dict[str, Any]:
-            server = await self._role("checker", tuple(fields["imports"]))
+            server = await self._server_of("checker", tuple(fields["imports"]))
             return await server.command(cmd, skip=skip, ms=int(self.limits.seconds * 1000), tell=tell, **fields)
 
         async with self._locks["checker"]:
-            answer, _ = await _leaving_out(ask)
+            answer, _ = await _skip_fatal_parts(ask)
             return answer
 
     # -- processes ---------------------------------------------------------------------------------------------------
@@ -148,7 +146,7 @@ class Judges:
         await server.start()
         return server
 
-    async def _drop(self, role: str) -> None:
+    async def _stop(self, role: str) -> None:
         if (server := self._kept.pop(role, None)) is not None:
             await server.close()
         self._imports[role] = set()
@@ -156,30 +154,30 @@ class Judges:
         if role == "context":
             self._context = None
 
-    def _worn(self, role: str, imports: tuple[str, ...]) -> bool:
+    def _needs_replacement(self, role: str, imports: tuple[str, ...]) -> bool:
         server = self._kept.get(role)
         known = self._imports.get(role, set())
         return (
             server is None
             or server.down
-            or server.own_mb() > TIRED_MB
+            or server.own_mb() > REPLACE_MB
             or self._uses.get(role, 0) >= self.fresh_every
             or (len(known) >= ENVIRONMENTS and imports not in known)
         )
 
-    async def _role(self, role: str, imports: tuple[str, ...]) -> LeanServer:
-        """The process of a role, another one if it is worn out."""
-        if self._worn(role, imports):
-            await self._drop(role)
+    async def _server_of(self, role: str, imports: tuple[str, ...]) -> LeanServer:
+        """The process of a role, replaced if necessary."""
+        if self._needs_replacement(role, imports):
+            await self._stop(role)
             self._kept[role] = await self._start()
         self._imports[role].add(imports)
         self._uses[role] += role != "checker"
         return self._kept[role]
 
     async def _shared(self, role: str, place: Place, text: dict[str, Any]) -> Report | None:
-        """None where the text may run code: then nothing of it was elaborated."""
+        """Report from the shared process of a role, or None if the text may run code; then it elaborated nothing."""
         async with self._locks[role]:
-            server = await self._role(role, place.imports)
+            server = await self._server_of(role, place.imports)
             return _inert(await self.declare(server, place, {**text, "inert": True}))
 
     async def declare(self, server: LeanServer, place: Place, text: dict[str, Any]) -> Report:
@@ -195,10 +193,10 @@ class Judges:
             answer = await server.command("declare", skip=skip, **fields)
             try:
                 return msgspec.convert(answer, Report)
-            except msgspec.ValidationError:  # a text took the process over
+            except msgspec.ValidationError:  # the text manipulated the process
                 raise LeanDied("the process answered nonsense") from None
 
-        report, deaths = await _leaving_out(ask)
+        report, deaths = await _skip_fatal_parts(ask)
         if not deaths:
             return report
         commands = tuple(
@@ -211,20 +209,20 @@ def _inert(report: Report) -> Report | None:
     return None if any(c.stopped == "not inert" for c in report.commands) else report
 
 
-async def _leaving_out(ask: Callable[[Sequence[int]], Any]) -> tuple[Any, dict[int, str]]:
-    """An answer, and the parts that ended the process and were left out, with why. Raises LeanDied where no part is to blame."""
+async def _skip_fatal_parts(ask: Callable[[Sequence[int]], Any]) -> tuple[Any, dict[int, str]]:
+    """An answer, and for each skipped part why it ended the process. Raises LeanDied if no part is to blame."""
     deaths: dict[int, str] = {}
     while True:
         try:
             return await ask(sorted(deaths)), deaths
         except LeanDied as e:
-            if e.at is None or e.at in deaths or len(deaths) >= LEFT_OUT:
+            if e.at is None or e.at in deaths or len(deaths) >= MAX_SKIPPED:
                 raise
             deaths[e.at] = died(e)
 
 
 def died(e: LeanDied) -> str:
-    """Why a process ended, for a verdict: nothing of its last words, which may be anybody's."""
+    """Why a process ended, for a verdict, without its output, which is untrusted."""
     return {"timeout": "time: it took over its limit", "memory": "memory: it took over its limit"}.get(
         e.status, "crash: the Lean process died of it"
     )

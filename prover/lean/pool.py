@@ -1,4 +1,4 @@
-"""LeanPool: many servers behind one async interface."""
+"""LeanPool: several LeanServers behind one asynchronous interface."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Files:
 
 
 class LeanPool:
-    """`size` Lean processes. A theorem is opened on the one that suits it best; its states stay there.
+    """`size` Lean processes. A theorem is opened on the least busy one, and its states stay there.
 
     Use as an async context manager. The interface is LeanServer's: `open`, `load`, `step`, `free`.
     """
@@ -77,13 +77,13 @@ class LeanPool:
         await asyncio.gather(*(s.close() for s in self.servers))
 
     def _choose(self, imports: tuple[str, ...]) -> LeanServer:
-        """The least busy server that works; among equals one that has the environment already."""
+        """The least busy server that works; among equals, one that has imported the environment."""
         return min(
             self.servers, key=lambda s: (s.down, self._open[id(s)], imports not in self._imports[id(s)], s.load_factor)
         )
 
     async def open(self, theorem: Theorem) -> ProofState:
-        """As LeanServer.open. Every opened state must be freed in the end: that is how the pool knows who is busy."""
+        """As LeanServer.open. Free every opened state in the end: the pool counts open states to balance the load."""
         server = self._choose(theorem.imports)
         await self._make_room(server, theorem.imports)
         self._open[id(server)] += 1
@@ -153,8 +153,10 @@ class LeanPool:
             await server.free(states)
 
     async def _make_room(self, server: LeanServer, imports: tuple[str, ...]) -> None:
-        """An imported environment is never released, and 32-bit memory holds about 20 as large as Init: replace a process
-        that holds many. What it has open comes back when it is next used."""
+        """Restart a process that has imported many environments, before it imports another.
+
+        Lean never releases an environment, and 32-bit memory holds about 20 of Init's size.
+        """
         known = self._imports[id(server)]
         if imports in known:
             return

@@ -1,4 +1,4 @@
-"""One run of the proof server: its start, its pipe, its end."""
+"""LeanProcess: one process of the proof server, its start, pipe and end."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from prover.lean.theorem import StepStatus
 
 _OUT_OF_MEMORY = re.compile(r"out of memory|OOM|enlarge memory|heap limit", re.IGNORECASE)
 _LONGEST_LINE = 2**28
-_LINGERS_S = 0.5  # from the end of its output to its own
+_LINGERS_S = 0.5  # from the end of its output to its exit
 
 
 class LeanProcess:
-    """A process of the proof server. It is started once; its successor is another object."""
+    """A process of the proof server. It is started once; a replacement is another object."""
 
     def __init__(self, runtime: LeanRuntime, memory_mb: int | None = None) -> None:
-        """`memory_mb`: where the system ends it, if nobody has before. None: nowhere."""
+        """`memory_mb`: the system's limit on its memory. None: no limit."""
         self.runtime = runtime
         self._memory_mb = memory_mb
         self.version = ""
         self.ready_s = 0.0
         self.killed_for: str | None = None
-        """Why it was killed: a limit; empty: nobody's fault; None: it was not."""
+        """The limit for which `kill` ended it; empty if it was replaced for no fault; None if it was not killed."""
         self.killed_as: StepStatus = "timeout"
-        """Which limit that was."""
+        """The status of the step that exceeded the limit."""
         self._process: asyncio.subprocess.Process | None = None
         self._sealing: Sealing | None = None
         self._nonce = secrets.token_hex(16).encode()
         self._noise: deque[str] = deque(maxlen=20)
 
     async def start(self, seconds: float) -> None:
-        """Start it and wait until it is ready. Raises UserError when that fails or takes over `seconds`."""
+        """Start it and wait until it is ready. Raises UserError if that fails or takes over `seconds`."""
         began = time.monotonic()
         try:
             self._sealing = sealing = Sealing(self.runtime.seal, self.runtime.command, self._memory_mb)
@@ -73,9 +73,7 @@ class LeanProcess:
             last = list(self._noise)[-3:]
             raise UserError(f"{self.runtime.name} did not start: {' | '.join(last) or 'no output'}") from None
         self.version = answer.ready or ""
-        if (
-            self.version.split(".")[:2] != self.runtime.version.split(".")[:2]
-        ):  # a release; the rest is said in many ways
+        if self.version.split(".")[:2] != self.runtime.version.split(".")[:2]:  # the rest is written in several ways
             await self.end()
             raise UserError(
                 f"{self.runtime.name} was expected, but Lean {self.version} answered: clear TURNSTILE_CACHE, or pin the toolchain"
@@ -83,33 +81,33 @@ class LeanProcess:
         self.ready_s = time.monotonic() - began
 
     async def read(self) -> tuple[protocol.Answer, bytes]:
-        """The next answer and its raw text, skipping what is not ours. Raises EOFError at the end."""
+        """The next answer and its raw text. Skips other output. Raises EOFError at the end."""
         assert self._process and self._process.stdout
         while True:
             try:
                 line = await self._process.stdout.readline()
-            except ValueError:  # a line over the limit: nothing that the server sends
+            except ValueError:  # longer than _LONGEST_LINE, so not from the server
                 continue
             if not line:
                 raise EOFError
-            # Lean's own noise may stand in front on the same line, never behind.
+            # Output of Lean may precede the answer on its line, but never follow it.
             at = line.find(self._nonce)
             if at < 0:
                 self._note(line)
                 continue
             try:
                 return protocol.decode(line[at + len(self._nonce) :])
-            except Exception:  # cut off by a death in the middle
+            except Exception:  # the process died in the middle of it
                 self._note(line)
 
     def write(self, message: dict[str, Any]) -> None:
-        """Send a request. Into a closed pipe it is lost: the reader sees the end."""
+        """Send a request. A closed pipe loses it; then `read` raises EOFError."""
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(ConnectionError, RuntimeError):
                 self._process.stdin.write(protocol.encode(message))
 
     def _note(self, line: bytes) -> None:
-        """Remember what it says besides answers, for when it dies; not its frames and progress."""
+        """Keep its other output for `last_words`, without stack frames and progress."""
         text = line[:300].decode(errors="replace").rstrip()
         if text and not text.lstrip().startswith(("at ", "[DEBUG", "wasm://")):
             self._noise.append(text)
@@ -120,7 +118,7 @@ class LeanProcess:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether it said so before it died; a stack trace may have come after."""
+        """Whether it reported that before it died, possibly before a stack trace."""
         return any(_OUT_OF_MEMORY.search(line) for line in self._noise)
 
     @property
@@ -132,13 +130,12 @@ class LeanProcess:
         return self._memory()[0]
 
     def own_mb(self) -> float:
-        """Resident memory without mapped files, in MiB: what limits are about, since a library's files are read in place and
-        shared between processes."""
+        """Resident memory without mapped files, in MiB. Limits use this, because processes share the library's mapped files."""
         resident, files = self._memory()
         return resident - files
 
     def _memory(self) -> tuple[float, float]:
-        """Resident MiB, and those of them that are files."""
+        """(resident memory, its part in mapped files), in MiB."""
         try:
             with open(f"/proc/{self._innermost()}/statm") as f:
                 _, resident, files, *_ = f.read().split()
@@ -148,7 +145,7 @@ class LeanProcess:
         return int(resident) * page, int(files) * page
 
     def _innermost(self) -> int | None:
-        """The process that is Lean: bubblewrap stays around it as its ancestor. Lean itself starts none."""
+        """Process id of Lean, which may be a descendant of bubblewrap. Lean itself starts no process."""
         pid = self.pid
         if self._sealing is not None and self._sealing.is_wrapped:
             with contextlib.suppress(OSError):
@@ -157,7 +154,7 @@ class LeanProcess:
         return pid
 
     async def ending(self) -> str:
-        """How it ended by itself, once its output has: `exit status 1`, `SIGXCPU`; empty while it runs on."""
+        """How it ended, after the end of its output: `exit status 1`, `SIGXCPU`; empty if it still runs."""
         if self._process is not None:
             with contextlib.suppress(asyncio.TimeoutError):
                 status = await asyncio.wait_for(self._process.wait(), _LINGERS_S)
@@ -165,14 +162,14 @@ class LeanProcess:
         return ""
 
     def kill(self, why: str, status: StepStatus = "timeout") -> None:
-        """SIGKILL, unless it was killed or has ended; the reader sees the end."""
+        """Send SIGKILL, unless it was killed or has ended. Then `read` raises EOFError."""
         if self.killed_for is None and self._process is not None and self._process.returncode is None:
             self.killed_for, self.killed_as = why, status
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     async def end(self) -> None:
-        """Make sure that it is gone."""
+        """End the process and remove its sandbox."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

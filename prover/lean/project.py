@@ -1,7 +1,7 @@
-"""A Lake project's own modules, served to Lean as source: what a file imports from the project that it is in.
+"""The modules of a Lake project that a file imports, given to Lean as source.
 
-The embedded Lean has only the modules that it came with, and the audit trusts no compiled module that a project's code wrote.
-So the files that a file imports are elaborated before it (`Turnstile/Modules.lean`), each as a file of its own.
+The embedded Lean has only its own modules, and the audit does not trust modules that a project's code compiled. Therefore Lean
+elaborates the imported files before the file (`Turnstile/Modules.lean`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from prover.errors import UserError
 from prover.files import read_file
@@ -19,17 +20,17 @@ from prover.lean.runtime import TOOLCHAIN, native_lean
 from prover.lean.text import MAX_BYTES, LeanText, code_words, read
 
 SHIPPED = ("Init", "Std", "Lean", "Lake")
-"""First parts of the names of the modules that every Lean has."""
+"""First components of the names of the modules that every Lean has."""
 LAKEFILES = ("lakefile.toml", "lakefile.lean")
 PROJECT_FILES = (*LAKEFILES, "lean-toolchain", "lake-manifest.json")
-"""What makes a folder of Lean files a project."""
+"""Files that belong to a project besides its Lean files."""
 SKIPPED = (".lake", "build", "lake-packages", ".git")
-"""Folders of a project that hold nothing of its own."""
+"""Folders of a project without own modules."""
 
 
 @dataclass(frozen=True)
 class SourceModule:
-    """A module given as source. `text` is as LeanText.body: without imports."""
+    """A module given as source. `text`: as LeanText.body, without imports."""
 
     module: str
     file: str
@@ -52,12 +53,12 @@ class OwnModule:
 
 @dataclass(frozen=True)
 class Imports:
-    """What stands before a file."""
+    """The imports of a file, direct and indirect."""
 
     shipped: tuple[str, ...]
     """Modules that Lean has compiled."""
     own: tuple[OwnModule, ...] = ()
-    """Modules of the file's project, each after those that it imports."""
+    """Modules of the file's project, each after its imports."""
 
     def sources(self) -> list[SourceModule]:
         return [own.as_source() for own in self.own]
@@ -68,19 +69,19 @@ def is_project(folder: Path) -> bool:
 
 
 def project_of(path: Path) -> Project | None:
-    """The project that a file is in: the nearest folder above it that has a lakefile."""
+    """The project of a file: the nearest folder above it with a lakefile."""
     for folder in path.absolute().parents:
         if is_project(folder):
-            # As the user names files, where that can be said from here.
+            # Relative if the user's path is relative.
             shown = Path(os.path.relpath(folder)) if not path.is_absolute() else folder
             return Project(shown)
     return None
 
 
 def imports_of(text: LeanText, project: Project | None = None) -> Imports:
-    """What stands before a file. `project`: where its imports are looked for; else the project that it is in.
+    """The imports of a file, looked up in `project`, or else in the file's own project.
 
-    Raises UserError where an import is to be had nowhere.
+    Raises UserError if an import is missing.
     """
     project = project or project_of(Path(text.path))
     if project is None or _compiled():
@@ -89,7 +90,7 @@ def imports_of(text: LeanText, project: Project | None = None) -> Imports:
 
 
 def _compiled() -> bool:
-    """Whether Lean finds a project's modules compiled, as `lake env` says where."""
+    """Whether native Lean finds the project's compiled modules, in the folders that `lake env` sets."""
     embedded = os.environ.get("TURNSTILE_LEAN") == "embedded" or not os.environ.get("LEAN_PATH")
     return not embedded and native_lean() is not None
 
@@ -101,11 +102,11 @@ class Project:
     folder: Path
 
     def files(self) -> list[Path]:
-        """Its own Lean files, by path: not those of a project in a folder below. Raises UserError for a link to a file elsewhere."""
+        """Its Lean files by path, without those of nested projects. Raises UserError for a link to a file outside."""
         return [
             self.inside(path)
             for path in sorted(self.folder.rglob("*.lean"))
-            # Editors leave locks like `.#A.lean`, which are no files, and copies like `._A.lean`, which are no Lean.
+            # Editors create locks like `.#A.lean` and copies like `._A.lean`, which are not Lean files.
             if path.name != "lakefile.lean"
             and not path.name.startswith(".")
             and path.is_file()
@@ -113,7 +114,7 @@ class Project:
         ]
 
     def inside(self, path: Path) -> Path:
-        """The path again. Raises UserError where it leads out of the project: what stands there may be anything of its reader's."""
+        """The path itself. Raises UserError if it leads out of the project, where any private file may be."""
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise UserError(f"{path}: leads out of the project, to {path.resolve()}: put the file itself there")
         return path
@@ -125,7 +126,7 @@ class Project:
 
     @cached_property
     def source_folders(self) -> tuple[Path, ...]:
-        """Where modules may be: the folder itself, and what its lakefile calls `srcDir`, for the package or a library."""
+        """Folders of modules: the project itself and each `srcDir` in its lakefile."""
         named: list[str] = [""]
         for name in LAKEFILES:
             path = self.folder / name
@@ -151,7 +152,7 @@ class Project:
         return None
 
     def imports(self, text: LeanText) -> Imports:
-        """Everything that a file imports, and what that imports, as far as Lean does not have it. Raises UserError."""
+        """The direct and indirect imports of a file. Raises UserError."""
         shipped: dict[str, None] = {}
         own: dict[str, OwnModule] = {}
         self._collect(text, [], shipped, own)
@@ -190,13 +191,14 @@ _NATIVE = f"install native Lean {TOOLCHAIN} and run `lake build`"
 def _source_folders(lakefile: dict[str, object]) -> list[str]:
     found = [lakefile]
     for kind in ("lean_lib", "lean_exe"):
-        targets = lakefile.get(kind, [])
-        found += [t for t in targets if isinstance(t, dict)] if isinstance(targets, list) else []
+        targets = lakefile.get(kind)
+        if isinstance(targets, list):
+            found += [cast("dict[str, object]", t) for t in cast("list[object]", targets) if isinstance(t, dict)]
     return [str(f["srcDir"]) for f in found if "srcDir" in f]
 
 
 def _is_module(text: LeanText) -> bool:
-    """Whether its header begins with `module`: Lean's module system, where a file shows others a part of itself."""
+    """Whether its header begins with `module`, as in Lean's module system, where other files see only a part of it."""
     header = text.text.encode()[: text.header_bytes].decode()
     return next((word for word, _ in code_words(header)), "") == "module"
 
@@ -210,7 +212,7 @@ def _line_of(text: LeanText, module: str) -> int:
 
 
 def explain_import(message: str, path: Path | str) -> str:
-    """Lean's words about a module that is not there, as something to act on."""
+    """Lean's message about a missing module, with advice."""
     for sign in ("unknown module prefix", "object file", "unknown package"):
         if sign in message:
             return f"{path}: {message}: this Lean has only Init, Std, Lean and Lake" + (

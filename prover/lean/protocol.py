@@ -1,7 +1,7 @@
-"""The messages on the pipe to the proof server, and nothing else.
+"""Messages on the pipe to the proof server.
 
-Requests are JSON objects, one a line, with an `id`. Answers come one a line behind the process's secret prefix: steps as
-`{"q": request, "s": status, …}` as soon as each is done, then `{"id": id, …}` for the command.
+A request is a JSON object with an `id`, on one line. An answer is one line after the process's secret prefix: `{"q": request,
+"s": status, …}` for each step when it is done, then `{"id": id, …}` for the command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class GoalMessage(msgspec.Struct):
     t: str
     """Text."""
     r: list[str] = []
-    """Names given to hypotheses that had none, as `rename_i` would."""
+    """Names given to unnamed hypotheses, as `rename_i` does."""
     c: list[str] = []
     """Constants."""
 
@@ -31,7 +31,7 @@ class StateMessage(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """Any answer; which fields are set tells which."""
+    """Any answer. Only the fields of its kind are set."""
 
     id: int | None = None
     q: int | None = None
@@ -44,14 +44,14 @@ class Answer(msgspec.Struct):
     ready: str | None = None
     error: str | None = None
     at: int | None = None
-    """A command came to its part of that number."""
+    """The command reached its part of that number."""
 
 
 _answer = msgspec.json.Decoder(Answer)
 
 
 def decode(line: bytes) -> tuple[Answer, bytes]:
-    """An answer and its raw text (for commands with fields of their own)."""
+    """An answer and its raw text, which may have more fields."""
     return _answer.decode(line), line
 
 
@@ -60,13 +60,13 @@ def raw(line: bytes) -> dict[str, Any]:
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    # ASCII only: a line break of any kind inside text can then never end the line early.
+    # ASCII only: no line separator of Unicode can end the line.
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
 @functools.lru_cache(maxsize=4096)
 def split_hypotheses(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
-    """(name, type) of each hypothesis in a printed goal, and its target. A search sees the same text many times."""
+    """(name, type) of each hypothesis in a printed goal, and its target. Cached, because a search sees the same text often."""
     hyps: list[tuple[str, str]] = []
     target = ""
     block: list[str] = []

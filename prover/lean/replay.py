@@ -1,7 +1,7 @@
-"""States as recipes: how each was made, so that it can be made again in another process.
+"""The origins of proof states, from which another process can restore them.
 
-A handle is what a user of the server holds. Behind it stands the tactic that made it and the handle that the tactic was run
-on, down to the command that opened the theorem; and what the state is called in the process that now has it.
+Users hold handles. Each handle knows the tactic and the parent handle that made its state, up to the command that opened the
+theorem, and the state's id in the current process.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ _numbers = itertools.count(1)
 
 
 @dataclass(slots=True, eq=False)
-class Made:
-    """States that came of one tactic, or of opening a theorem or a source: they come back together."""
+class Origin:
+    """How states were made, by one tactic or by opening a theorem or file. They are restored together."""
 
     request: dict[str, Any] | None = None
-    """The command that opened them; None: `tactic` on the state `parent` made them."""
+    """The command that opened them. None: `tactic` on the state `parent` made them."""
     parent: int = 0
     tactic: str = ""
-    handles: list[int] = field(default_factory=list)
-    remotes: list[int] = field(default_factory=list)
-    """What the states are called in the process of `generation`, by index."""
-    theorems: list[int] = field(default_factory=list)
+    handles: list[int] = field(default_factory=list[int])
+    remotes: list[int] = field(default_factory=list[int])
+    """The states' ids in the process of `generation`, by index."""
+    theorems: list[int] = field(default_factory=list[int])
+    """Ids of the opened theorems in that process."""
     generation: int = -1
 
 
@@ -33,62 +34,62 @@ class Made:
 class Handle:
     """A state as its user knows it."""
 
-    made: Made
+    origin: Origin
     index: int
     children: int = 0
-    """How many states were made from it that are still known."""
+    """Number of known states that were made from it."""
     freed: bool = False
 
     @property
     def remote(self) -> int:
-        return self.made.remotes[self.index]
+        return self.origin.remotes[self.index]
 
 
 class Handles(dict[int, Handle]):
-    """Every state that is open, or that an open one was made from."""
+    """All open states and their ancestors."""
 
-    def new(self, made: Made, index: int) -> int:
-        """A handle for one of the states in `made`."""
+    def new(self, origin: Origin, index: int) -> int:
+        """A handle for the state `index` of `origin`."""
         number = next(_numbers)
-        made.handles.append(number)
-        self[number] = Handle(made, index)
-        if made.request is None and (parent := self.get(made.parent)) is not None:
+        origin.handles.append(number)
+        self[number] = Handle(origin, index)
+        if origin.request is None and (parent := self.get(origin.parent)) is not None:
             parent.children += 1
         return number
 
-    def chain(self, handle: int, generation: int) -> list[Made]:
-        """What has to be made again for a state to be in that process, in order. A freed ancestor is in none."""
-        chain: list[Made] = []
-        while handle and (self[handle].made.generation != generation or (chain and self[handle].freed)):
-            chain.append(self[handle].made)
+    def chain(self, handle: int, generation: int) -> list[Origin]:
+        """The origins to replay, in order, to restore a state in that process. Freed ancestors are in no process."""
+        chain: list[Origin] = []
+        while handle and (self[handle].origin.generation != generation or (chain and self[handle].freed)):
+            chain.append(self[handle].origin)
             handle = chain[-1].parent
         return chain[::-1]
 
-    def wanted(self, made: Made) -> list[int]:
-        """What of it somebody has open, as the process that it was made in knows it."""
-        return [made.remotes[i] for i, h in enumerate(made.handles) if h in self and not self[h].freed]
+    def open_remotes(self, origin: Origin) -> list[int]:
+        """Ids of its states that are open."""
+        return [origin.remotes[i] for i, h in enumerate(origin.handles) if h in self and not self[h].freed]
 
-    def unwanted(self, made: Made) -> Iterator[int]:
-        """What came back with it and nobody has open."""
-        for i, handle in enumerate(made.handles):
+    def unused_remotes(self, origin: Origin) -> Iterator[int]:
+        """Ids of its states that were restored but are not open."""
+        for i, handle in enumerate(origin.handles):
             if handle not in self or self[handle].freed:
-                yield made.remotes[i]
+                yield origin.remotes[i]
 
     def forget(self, handle: int, generation: int) -> list[int]:
-        """Drop a freed handle and every freed ancestor that nothing else was made from.
+        """Drop a freed handle and its freed ancestors without other children.
 
-        Gives the theorems that nobody needs now in the process of `generation`.
+        Returns ids of theorems that are no longer needed in the process of `generation`.
         """
         while handle:
             known = self.get(handle)
             if known is None or not known.freed or known.children:
                 return []
             del self[handle]
-            made = known.made
-            if made.request is not None:
-                last = not any(other in self for other in made.handles)
-                return made.theorems if last and made.generation == generation else []
-            handle = made.parent
+            origin = known.origin
+            if origin.request is not None:
+                last = not any(other in self for other in origin.handles)
+                return origin.theorems if last and origin.generation == generation else []
+            handle = origin.parent
             if handle in self:
                 self[handle].children -= 1
         return []

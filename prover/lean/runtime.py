@@ -1,4 +1,4 @@
-"""Which Lean runs here, native toolchain or the embedded one, and how to start the proof server on it."""
+"""Find a Lean, native or embedded, and the command that starts the proof server on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Literal
 
 from prover.errors import UserError
 from prover.lean.embedded import install, snapshot
-from prover.lean.embedded.patch import MEND_VERSION
+from prover.lean.embedded.patch import PATCH_VERSION
 from prover.lean.sandbox.seal import Layer, Seal, layers
 
 TOOLCHAIN = "4.28.0"
@@ -22,7 +22,7 @@ PARTS = (
     *("Basic", "Goals", "Print", "Step", "Inert", "Text", "Load", "Modules", "Export", "Declare"),
     *("Guard", "Replay", "Compare", "Check", "Everything", "Library", "Main"),
 )
-"""The server's modules in order; both runtimes run them as one file, since the embedded Lean cannot run imported code."""
+"""The server's modules in order. They run as one file because the embedded Lean cannot run imported code."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class LeanRuntime:
     kind: Literal["native", "embedded"]
     version: str
     command: tuple[str, ...]
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict[str, str])
     seal: Seal = field(default_factory=Seal)
-    """What the process may do on this machine."""
+    """The process's permissions on this machine."""
     protection: tuple[Layer, ...] = ()
-    """The layers that keep Lean code from the machine, and whether they hold: for `doctor`."""
+    """The sandbox's layers and whether they work here; `doctor` shows them."""
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ class LeanRuntime:
 
 
 def project_dir() -> Path:
-    """The Lake project with the server's source: in the repository, or beside the installed package."""
+    """The Lake project with the server's source, in the repository or in the installed package."""
     here = Path(__file__).resolve()
     for candidate in (here.parents[2] / "lean_project", here.parents[1] / "_lean_project"):
         if (candidate / "Turnstile" / "Main.lean").exists():
@@ -53,7 +53,7 @@ def project_dir() -> Path:
 
 
 def server_source() -> str:
-    """The server's modules as one file: library imports first, then every part in order."""
+    """The server's modules as one file."""
     imports: list[str] = []
     body: list[str] = []
     for part in PARTS:
@@ -66,7 +66,7 @@ def server_source() -> str:
 
 
 def server_file() -> Path:
-    """The server's source in a folder of its own in the cache, named by its content."""
+    """The server's source as a file in the cache, in a folder named by its hash."""
     source = server_source()
     folder = install.cache_dir() / "server" / hashlib.sha256(source.encode()).hexdigest()[:16]
     target = folder / "Server.lean"
@@ -79,9 +79,8 @@ def server_file() -> Path:
 
 
 def native_leans() -> list[tuple[tuple[str, ...], str]]:
-    """(command, version) of every native Lean found here, of whatever version. Through elan it is the pinned one that is asked for,
-    not the one that some folder's default happens to be."""
-    found = []
+    """(command, version) of every native Lean found. elan is asked for the pinned version, not for its default."""
+    found: list[tuple[tuple[str, ...], str]] = []
     for candidate in (shutil.which("lean"), str(Path.home() / ".elan/bin/lean")):
         if candidate and os.access(candidate, os.X_OK):
             elan = "elan" in os.path.realpath(candidate)
@@ -102,22 +101,22 @@ def native_lean() -> tuple[tuple[str, ...], str] | None:
 
 
 def version_drift() -> str:
-    """A sentence on native Lean of another release, which is not used; empty: there is none."""
-    others = {version for _, version in native_leans()} if native_lean() is None else set()
-    if not others:
+    """A sentence about native Lean of another release, which is not used; empty if there is none."""
+    others = {version for _, version in native_leans()}
+    if not others or native_lean() is not None:
         return ""
     return f"native Lean {', '.join(sorted(others))} is installed, but the proof server is written for {TOOLCHAIN}"
 
 
 @functools.cache
 def find_runtime(kind: str | None = None) -> LeanRuntime:
-    """The Lean to use: native where the pinned one is installed, else the embedded one, installing it if need be.
+    """The Lean to use: native if the pinned release is installed, else the embedded one, which is installed on demand.
 
-    `kind` (or $TURNSTILE_LEAN): `native` or `embedded` to insist. Raises UserError when that one cannot be had.
+    `kind` (or $TURNSTILE_LEAN): `native` or `embedded` forces one. Raises UserError if it is not available.
     """
     kind = kind or os.environ.get("TURNSTILE_LEAN")
     if kind not in (None, "", "native", "embedded"):
-        raise UserError(f"TURNSTILE_LEAN={kind}: say native or embedded")
+        raise UserError(f"TURNSTILE_LEAN={kind}: choose native or embedded")
     if kind != "embedded":
         if (native := native_lean()) is not None:
             return _native(*native)
@@ -131,7 +130,7 @@ def _native(lean: tuple[str, ...], version: str) -> LeanRuntime:
     source = server_file()
     modules = [os.path.abspath(folder) for folder in os.environ.get("LEAN_PATH", "").split(os.pathsep) if folder]
     env = {"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home())}
-    if modules:  # as `lake env` sets it: a project's modules and packages
+    if modules:  # set by `lake env`: the project's modules and packages
         env["LEAN_PATH"] = os.pathsep.join(modules)
     toolchain = Path(os.path.realpath(lean[0])).parent.parent
     reads = [
@@ -152,20 +151,20 @@ def _embedded() -> LeanRuntime:
     env = {"TURNSTILE_LEAN_LIB": str(root / "lib"), "TURNSTILE_LEAN_SERVER": str(source.parent), "LANG": "C.UTF-8"}
     command = (
         str(node := install.node_path()),
-        "--stack-size=60000",  # KiB; the process gets a larger stack limit before it starts
+        "--stack-size=60000",  # KiB; the process's stack limit is larger
         "--disallow-code-generation-from-strings",
         "--permission",
         f"--allow-fs-read={root}",
         f"--allow-fs-read={source.parent}",
         "--allow-worker",
         "--disable-warning=SecurityWarning",
-        "--wasm-lazy-validation",  # a second of processor time; the install has checked the module's hash
+        "--wasm-lazy-validation",  # saves a second of CPU time; the installation checked the module's hash
         str(root / "lean.js"),
         "--run",
         "/srv/Server.lean",
     )
     seal = Seal((str(node), str(root), str(source.parent)))
-    kept = source.parent / f"snapshot-m{MEND_VERSION}"
+    kept = source.parent / f"snapshot-m{PATCH_VERSION}"
     if snapshot.make(command, env, seal, kept):
         env["TURNSTILE_RESTORE"] = str(kept)
     inside = (

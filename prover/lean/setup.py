@@ -1,4 +1,4 @@
-"""`python -m prover.lean.setup`: make Lean ready (install the embedded one if need be), and say which one it is."""
+"""`python -m prover.lean.setup`: find Lean, or install the embedded one, and print its name."""
 
 from __future__ import annotations
 

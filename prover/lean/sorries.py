@@ -1,4 +1,4 @@
-"""A `.lean` file with `sorry`s as tasks: each in its full context, as Lean's elaborator meets it."""
+"""Open every `sorry` of a `.lean` file as a task, in the context where Lean elaborates it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ class Hole:
     """A `sorry` in a file."""
 
     name: str
-    """The declaration that it is in; `#2`, `#3` … behind it for the second and later ones there."""
+    """Name of its declaration, with `#2`, `#3` … for further ones in the same declaration."""
     decl: str
-    """Full name as Lean has it; `_example` in an example, empty outside of declarations."""
+    """Lean's full name of the declaration; `_example` in an example, empty outside of declarations."""
     line: int
     column: int
-    """In characters, from 0, as Lean counts."""
+    """In characters, from 0."""
     start: int
-    """Range in UTF-8 bytes of the file's text with `\\n` line ends."""
+    """Start and stop in UTF-8 bytes of the text with `\\n` line ends."""
     stop: int
     tactic: bool
-    """Whether it stands where a tactic does, else a term."""
+    """Whether it is a tactic, not a term."""
     goals: tuple[str, ...]
-    """What it stands for, as Lean prints it: more than one where Lean meets it several times, as after `<;>`."""
+    """Its goals as Lean prints them; several if Lean elaborates it several times, as after `<;>`."""
     proposition: bool
-    """Whether it stands for proofs. Else for data, which nobody can check."""
+    """Whether its goals are propositions. Data cannot be checked."""
 
 
 class Server(Protocol):
-    """What is asked of a LeanServer."""
+    """The part of LeanServer that `load_file` needs."""
 
     async def load(
         self, source: str, imports: Sequence[str], file: str, before: Sequence[SourceModule]
@@ -47,12 +47,12 @@ class Server(Protocol):
 
 
 async def load_file(
-    server: Any, text: LeanText, imports: Sequence[str] | None = None, before: Sequence[SourceModule] = ()
+    server: Server, text: LeanText, imports: Sequence[str] | None = None, before: Sequence[SourceModule] = ()
 ) -> tuple[list[Hole], list[list[ProofState]]]:
-    """Every `sorry` of a file in source order, and the states that it stands for, opened on the server.
+    """Every `sorry` of a file in source order, and its states on the server.
 
-    `imports`: compiled modules (None: as the file says); `before`: those of its imports that are given as source. Raises
-    LeanError, naming file, line and column, where one of the files has an error.
+    `imports`: compiled modules (None: the file's imports); `before`: imports given as source. Raises LeanError with file, line
+    and column if a file has an error.
     """
     found = await server.load(text.body, text.imports if imports is None else imports, text.path, before)
     data = text.text.encode()
@@ -60,7 +60,7 @@ async def load_file(
     unused: list[ProofState] = []
     for hole, state in found:
         place = (hole.get("start", -1), hole.get("stop", -1))
-        # What a macro wrote has no place in the file, or the place of something else.
+        # A `sorry` from a macro has no position in the file, or that of other text.
         if hole.get("synthetic") or data[max(place[0], 0) : place[1]] != b"sorry":
             unused.append(state)
             continue
@@ -103,7 +103,7 @@ async def load_file(
 
 
 def _public(decl: str) -> str:
-    """`_private.Module.0.name` as its author wrote it."""
+    """`_private.Module.0.name` without its prefix."""
     return decl.split(".0.", 1)[1] if decl.startswith("_private.") and ".0." in decl else decl
 
 
@@ -113,7 +113,7 @@ def _keyword_line(text: LeanText, start: int) -> int:
 
 
 def keyword_before(text: str, at: int, keyword: str) -> int:
-    """Index of the last such word of code before `at`, or `at` itself."""
+    """Index of the last such word of code before `at`, or `at`."""
     last = at
     for word, i in code_words(text):
         if i >= at:

@@ -1,4 +1,4 @@
-"""What a Lean process is asked, what it works on, and for how long it may."""
+"""Limits, counters and the request queue of a Lean process."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from prover.lean.theorem import StepResult, StepStatus
 
 
 class LeanError(Exception):
-    """Lean refused a theorem: it does not parse, elaborate, or exist. Says where and why."""
+    """Lean refused a theorem: it does not parse, elaborate or exist. The message says where and why."""
 
 
 class LeanDied(Exception):
-    """A command that was not a step ended the process, or took too long."""
+    """A command (not a step) ended the process or took too long."""
 
     def __init__(self, why: str, status: StepStatus = "crash", at: int | None = None) -> None:
         super().__init__(why)
         self.status = status
         self.at = at
-        """Number of the part of the command that the process worked on, where it tells."""
+        """Number of the part of the command that the process was working on, if known."""
 
 
-class Again(Exception):
-    """The process ended before it came to this."""
+class Resend(Exception):
+    """The process ended before it reached this request."""
 
 
 SEARCH_HEARTBEATS = 2000
-"""Of a step in runs and benchmarks, in units of `Limits.heartbeats`: see docs/search.md."""
+"""Heartbeats of a step in runs and benchmarks, in units of `Limits.heartbeats`; see docs/search.md."""
 GRACE_S = 1.0
-"""How long a step may still run after it was interrupted: the watch looks every 50 ms, and Lean at what it says more often."""
+"""Seconds that an interrupted step may take to stop. The watch thread polls every 50 ms."""
 
 REPLAY_PATIENCE = 2
-"""How many times the limits of a step its replay may take: a process that has just started is slower."""
+"""Factor on the limits of a step when it is replayed: a fresh process is slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +44,30 @@ class Limits:
     """Limits of one step and one process."""
 
     heartbeats: int = 20_000
-    """In thousands of small allocations, as Lean's `maxHeartbeats`."""
+    """As Lean's `maxHeartbeats`: thousands of small allocations."""
     seconds: float = 10.0
-    """Wall-clock time of a step. The embedded Lean is interrupted then; where it does not heed that, GRACE_S later, and native
-    Lean at once, the process is replaced."""
+    """Wall-clock seconds of a step. Then the embedded Lean is interrupted, and its process replaced after another GRACE_S;
+    native Lean is replaced at once."""
     open_seconds: float = 120.0
-    """Wall-clock time to start, or to open a theorem or environment."""
+    """Wall-clock seconds to start, or to open a theorem or environment."""
     memory_mb: int = 2000
-    """Resident MiB, mapped files apart, at which an idle moment is used to replace the process. The embedded Lean has 32-bit
-    memory and would die at some 2,300."""
+    """Resident MiB without mapped files at which the process is replaced when idle. The embedded Lean, with 32-bit memory, dies at
+    about 2,300."""
     step_memory_mb: int = 6000
-    """As `memory_mb`: the step that runs is ended, and the process replaced at once."""
+    """Like `memory_mb`, but the process is replaced at once and the running step fails."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """What a server did so far."""
+    """Totals of a server."""
 
     steps: int = 0
     lean_s: float = 0.0
-    """Seconds inside Lean, on steps."""
+    """Seconds inside Lean on steps."""
     busy_s: float = 0.0
-    """Seconds during which Lean had something to do."""
+    """Seconds in which Lean had work."""
     restarts: int = 0
-    by_status: dict[str, int] = field(default_factory=dict)
+    by_status: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +76,7 @@ class Step:
     handle: int
     tactic: str
     future: asyncio.Future[Any]
-    """Of a StepResult; of the Answer itself when the step is a replay."""
+    """Resolves to a StepResult, or to the Answer if this is a replay."""
     replay: bool = False
 
 
@@ -88,7 +88,7 @@ class Command:
 
 
 class Queue:
-    """Steps that wait, and what was sent and is not answered: each is answered exactly once."""
+    """Waiting steps and sent requests. Each is answered exactly once."""
 
     def __init__(self, limits: Limits, counters: Counters, grace_s: float = 0.0) -> None:
         self.limits = limits
@@ -96,32 +96,33 @@ class Queue:
         self.counters = counters
         self.waiting: deque[Step] = deque()
         self.sent: dict[int, Step | Command] = {}
-        """In the order in which the process works: the first is what it works on."""
+        """Requests without answer, in the order in which the process works; it works on the first."""
         self._progress = time.monotonic()
         """When the process began with the first of `sent`."""
         self._began = self._progress
-        """When it was last idle."""
+        """When `sent` last became non-empty."""
         self._at: int | None = None
-        """As LeanDied.at."""
+        """See LeanDied.at."""
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.sent)
 
     def expect(self, number: int, item: Step | Command) -> None:
-        """It is sent now."""
+        """Record a request that is sent now."""
         if not self.sent:
             self._began = self._progress = time.monotonic()
             self._at = None
         self.sent[number] = item
 
     def reached(self, at: int) -> None:
-        """The command under way came to its part number `at`, which has the command's whole time."""
+        """The current command reached its part `at`; the time limit starts again for each part."""
         self._at = at
         self._progress = time.monotonic()
 
     def pop(self, answer: protocol.Answer) -> Step | Command | None:
-        """What this is the answer to."""
-        item = self.sent.pop(answer.id if answer.q is None else answer.q, None)  # type: ignore[arg-type]
+        """The request that this answers, if any."""
+        number = answer.id if answer.q is None else answer.q
+        item = self.sent.pop(number, None) if number is not None else None
         if item is not None:
             self._progress = time.monotonic()
             self._at = None
@@ -130,11 +131,11 @@ class Queue:
         return item
 
     def busy_s(self) -> float:
-        """Seconds so far with something sent and not answered."""
+        """Seconds so far in which a request was sent and not answered."""
         return self.counters.busy_s + (time.monotonic() - self._began if self.sent else 0.0)
 
     def overdue(self) -> str | None:
-        """Why the process must end, if what it works on has run over its time."""
+        """The reason to kill the process if its current request exceeds its time limit, else None."""
         first = next(iter(self.sent.values()), None)
         if first is None:
             return None
@@ -152,22 +153,22 @@ class Queue:
             step.future.set_result(result)
 
     def process_died(self, status: StepStatus, why: str) -> None:
-        """Blame what the process was working on (`why` empty: nobody), and let the rest be sent again."""
+        """Fail the request that the process was working on, unless `why` is empty; the others are sent again."""
         sent, self.sent = list(self.sent.values()), {}
         if sent:
             self.counters.busy_s += time.monotonic() - self._began
         for item in reversed(sent):
-            guilty = item is sent[0] and bool(why)
+            blamed = item is sent[0] and bool(why)
             if isinstance(item, Step) and not item.replay:
-                if guilty:
+                if blamed:
                     self.answer(item, StepResult(status, message=why))
                 else:
                     self.waiting.appendleft(item)
             elif not item.future.done():
-                item.future.set_exception(LeanDied(why, status, self._at) if guilty else Again())
+                item.future.set_exception(LeanDied(why, status, self._at) if blamed else Resend())
 
     def give_up(self, why: str) -> None:
-        """Answer everything: there will be no process."""
+        """Fail all requests, because no process will run any more."""
         for item in [*self.sent.values(), *self.waiting]:
             if isinstance(item, Step) and not item.replay:
                 self.answer(item, StepResult("crash", message=why))

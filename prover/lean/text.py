@@ -1,4 +1,4 @@
-"""A Lean file as text: its imports, its body, where its code is, and its bytes to give back unchanged."""
+"""Lexer for Lean source files: header, imports, comments, literals and words, with exact byte offsets for edits."""
 
 from __future__ import annotations
 
@@ -11,21 +11,28 @@ from prover.errors import UserError
 from prover.files import read_file
 
 MAX_BYTES = 8 * 2**20
-"""Larger files are refused: nothing that a person wrote."""
+"""Size limit of source files, in bytes."""
 
 _WORD = r"(?:«[^»\n]+»|[^\W\d][\w'!?₀-₉]*)"
 _NAME = re.compile(rf"{_WORD}(?:\.{_WORD})*")
-_CHAR = re.compile(r"'(?:\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)|[^\\'\n])'")
-_RAW = re.compile(r'r(#*)"')
+_TOKEN = re.compile(
+    rf"""
+    (?P<comment>--[^\n]*|/-)
+    |(?P<string>r(?P<hashes>\#*)".*?(?:"(?P=hashes)|\Z)|"(?:[^"\\]|\\.)*+"?)
+    |(?P<char>'(?:\\(?:x[0-9a-fA-F]{{2}}|u[0-9a-fA-F]{{4}}|[^\n])|[^\\'\n])')
+    |(?P<word>{_NAME.pattern})
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_DELIMITER = re.compile(r"/-|-/")
 
 
 @dataclass(frozen=True)
 class LeanText:
     """A source file, read once.
 
-    `body` is what Lean is given: line ends are `\\n` as Lean itself makes them, and the header (`module`, `prelude`,
-    imports, and the comments among them) is blanked out byte for byte, so lines, columns and byte offsets are those of
-    `text`.
+    `body` is the text that Lean elaborates. Line ends are `\\n`, and each byte of the header (`module`, `prelude`, imports
+    and the comments between them) is a space, so that lines, columns and byte offsets equal those of `text`.
     """
 
     path: str
@@ -34,18 +41,18 @@ class LeanText:
     body: str
     imports: tuple[str, ...]
     header_bytes: int
-    """Where the header ends, in UTF-8 bytes of `text`."""
+    """End of the header, as a UTF-8 byte offset in `text`."""
     crlf: frozenset[int]
-    """Offsets in `text`'s UTF-8 bytes of the line feeds that were `\\r\\n`."""
+    """UTF-8 byte offsets in `text` of the line feeds that were `\\r\\n` in the file."""
 
     def line(self, offset: int) -> int:
         """1-based line of a byte offset in `text`."""
         return self.text.encode().count(b"\n", 0, offset) + 1
 
     def to_bytes(self, edits: Sequence[tuple[int, int, str]]) -> bytes:
-        """The file's own bytes with [start, stop) replaced for each edit, offsets in `text`'s bytes.
+        """The file's bytes after edits `(start, stop, new text)`, with byte offsets in `text`.
 
-        Inserted lines end as most of the file's lines do; everything else is as it was.
+        Inserted lines get the line end that most of the file's lines have. Raises ValueError if edits overlap.
         """
         data = self.text.encode()
         newline = b"\r\n" if len(self.crlf) * 2 > data.count(b"\n") else b"\n"
@@ -65,12 +72,12 @@ class LeanText:
 
 
 def line_at(text: str, index: int) -> int:
-    """1-based line of a character."""
+    """1-based line of a character index."""
     return text.count("\n", 0, index) + 1
 
 
 def read(path: Path) -> LeanText:
-    """Read a `.lean` file. Raises UserError, naming file and line, where it cannot be Lean source."""
+    """Read a `.lean` file. Raises UserError with file and line if it cannot be Lean source."""
     name = str(path)
     if path.is_dir():
         raise UserError(f"{name}: is a folder; name a .lean file in it")
@@ -79,7 +86,7 @@ def read(path: Path) -> LeanText:
 
 
 def parse(data: bytes, name: str = "<source>") -> LeanText:
-    """As `read`, from bytes."""
+    """Like `read`, from bytes."""
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{name}:1: starts with a byte order mark, which Lean refuses: save it as plain UTF-8")
     try:
@@ -108,7 +115,7 @@ def parse(data: bytes, name: str = "<source>") -> LeanText:
 
 
 def _header(text: str, name: str) -> tuple[tuple[str, ...], int]:
-    """(imports, index where the header ends: 0 where there is none)."""
+    """The imported modules, and the index where the header ends (0 without a header)."""
     imports: list[str] = []
     at = end = 0
     prelude = False
@@ -133,7 +140,7 @@ def _header(text: str, name: str) -> tuple[tuple[str, ...], int]:
 
 
 def _imported(text: str, at: int, where: str, name: str) -> tuple[list[str], int]:
-    """Names after `import`, up to the end of the line, and where they end. The first may stand on a later line."""
+    """The module names after `import` and the index where they end. Only the first may be on a later line."""
     found: list[str] = []
     first, after = _word(text, _skip_blank(text, at, name))
     if first == "all":
@@ -150,18 +157,18 @@ def _imported(text: str, at: int, where: str, name: str) -> tuple[list[str], int
 
 
 def module_name(written: str, where: str) -> str:
-    """A module's name without its marks « and ». Raises UserError for one whose file could be anywhere but in a source folder."""
+    """A module name without « and ». Raises UserError if its file could lie outside the source folders."""
     parts = [a or b for a, b in re.findall(r"«([^«»]*)»|([^.«»]+)", written)]
     marked = ".".join(f"«{p}»" if f"«{p}»" in written else p for p in parts)
     if marked != written or any("." in p for p in parts) or not names_module(".".join(parts)):
         raise UserError(
-            f"{where}: {written!r} is no module's name: its parts are words with dots between them, and none is a path"
+            f"{where}: {written!r} is not a module name: write words separated by dots, without path separators"
         )
     return ".".join(parts)
 
 
 def names_module(name: str) -> bool:
-    """Whether a name, without marks, can only mean a file below a source folder."""
+    """Whether a name without « and » can only refer to a file below a source folder."""
     return all(part.strip() and not re.search(r"[/\\:\0\n\r]", part) for part in name.split("."))
 
 
@@ -171,73 +178,54 @@ def _word(text: str, at: int) -> tuple[str, int]:
 
 
 def _skip_blank(text: str, at: int, name: str) -> int:
-    """Past white space and comments."""
+    """The next index that is neither white space nor in a comment (doc comments are code)."""
     while at < len(text):
         if text[at].isspace():
             at += 1
         elif text.startswith("--", at):
-            at = _line_end(text, at)
+            at = end if (end := text.find("\n", at)) >= 0 else len(text)
         elif text.startswith("/-", at) and not text.startswith(("/--", "/-!"), at):
-            at = _comment_end(text, at, name)
+            if (end := _comment_end(text, at)) is None:
+                raise UserError(f"{name}:{line_at(text, at)}: this comment is never closed")
+            at = end
         else:
             break
     return at
 
 
-def _line_end(text: str, at: int) -> int:
-    end = text.find("\n", at)
-    return len(text) if end < 0 else end
-
-
-def _comment_end(text: str, at: int, name: str | None) -> int:
-    """Past a block comment, which may hold others. Without an end: an error of file `name`, else the text's end."""
+def _comment_end(text: str, at: int) -> int | None:
+    """The end of the (nested) block comment at `at`, or None if it is not closed."""
     depth = 0
-    i = at
-    while i < len(text):
-        if text.startswith("/-", i):
-            depth += 1
-            i += 2
-        elif text.startswith("-/", i):
-            depth -= 1
-            i += 2
-            if not depth:
-                return i
-        else:
-            i += 1
-    if name is not None:
-        raise UserError(f"{name}:{line_at(text, at)}: this comment is never closed")
-    return len(text)
+    for delimiter in _COMMENT_DELIMITER.finditer(text, at):
+        depth += 1 if delimiter[0] == "/-" else -1
+        if depth == 0:
+            return delimiter.end()
+    return None
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
+    """(kind, start, end) of every comment, string, character literal and word. Unclosed ones end with the text."""
+    at = 0
+    while found := _TOKEN.search(text, at):
+        at = found.end()
+        if found[0] == "/-":
+            at = _comment_end(text, found.start()) or len(text)
+        yield str(found.lastgroup), found.start(), at
 
 
 def code_words(text: str) -> Iterator[tuple[str, int]]:
-    """(identifier or keyword, index) of every word of code: not in comments, strings or character literals."""
+    """(identifier or keyword, index) of every word outside comments, strings and character literals."""
+    for kind, start, end in _tokens(text):
+        if kind == "word":
+            yield text[start:end], start
+
+
+def masked(text: str) -> str:
+    """The text with comments, strings and character literals replaced by spaces; offsets and line breaks stay."""
+    out: list[str] = []
     at = 0
-    while at < len(text):
-        c = text[at]
-        if c == "-" and text.startswith("--", at):
-            at = _line_end(text, at)
-        elif c == "/" and text.startswith("/-", at):
-            at = _comment_end(text, at, None)
-        elif c == '"':
-            at = _string_end(text, at + 1)
-        elif c == "r" and (raw := _RAW.match(text, at)):
-            end = text.find('"' + raw.group(1), raw.end())
-            at = len(text) if end < 0 else end + 1 + len(raw.group(1))
-        elif c == "'" and (char := _CHAR.match(text, at)):
-            at = char.end()
-        elif found := _NAME.match(text, at):
-            yield found.group(), at
-            at = found.end()
-        else:
-            at += 1
-
-
-def _string_end(text: str, at: int) -> int:
-    while at < len(text):
-        if text[at] == "\\":
-            at += 2
-        elif text[at] == '"':
-            return at + 1
-        else:
-            at += 1
-    return at
+    for kind, start, end in _tokens(text):
+        if kind != "word":
+            out += [text[at:start], re.sub(r"[^\n]", " ", text[start:end])]
+            at = end
+    return "".join([*out, text[at:]])

@@ -1,4 +1,4 @@
-"""From the checker's answers to verdicts: under names for people, with places in the file and what Lean said."""
+"""Turn the checker's answers into verdicts with readable names, lines of the file, and Lean's errors."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _REASONS = {
 
 @dataclass
 class Judgement:
-    """The verdicts on a text, in its order, and what else a reader should know of it."""
+    """The verdicts on a text, in its order, and notes for the reader."""
 
-    verdicts: list[Verdict] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list[Verdict])
+    notes: list[str] = field(default_factory=list[str])
 
     @property
     def good(self) -> bool:
-        """Whether everything that was judged is proved."""
+        """Whether all verdicts are `proved`."""
         return all(v.verdict == "proved" for v in self.verdicts)
 
 
 class Verdicts:
-    """Makes verdicts that say which Lean gave them. `allowed`: axioms that a proof may rest on."""
+    """Makes verdicts. `lean`: name of the Lean that judged. `allowed`: axioms that a proof may use."""
 
     def __init__(self, lean: str, allowed: frozenset[str]) -> None:
         self.lean = lean
@@ -66,11 +66,11 @@ class Verdicts:
         return Verdict(name, verdict, reason, axioms, premises, self.lean, line, generated)
 
 
-class Telling:
-    """The verdicts on a text, from the checker's: under names for people, with Lean's errors where there are such."""
+class JudgementBuilder:
+    """Makes the verdicts on one text."""
 
-    def __init__(self, say: Verdicts, file: str, report: Report, original: str, server: LeanServer) -> None:
-        self.say = say
+    def __init__(self, make: Verdicts, file: str, report: Report, original: str, server: LeanServer) -> None:
+        self._make = make
         self.original = original
         """The reference's file."""
         self.file = file
@@ -86,9 +86,11 @@ class Telling:
         rest: list[dict[str, Any]],
     ) -> Judgement:
         out = Judgement(notes=self._notes())
-        told: set[int] = set()
+        reported: set[int] = set()
         for obligation, answer in zip(asked, answers, strict=True):
-            verdict = replace(await self._asked(obligation.asked, answer, told), generated=obligation.asked.generated)
+            verdict = replace(
+                await self._asked(obligation.asked, answer, reported), generated=obligation.asked.generated
+            )
             if answer["kind"] in ("an axiom", "an unsafe constant") and not answer["problem"]:
                 out.notes.append(f"{self.file}:{verdict.line}: {verdict.name} is {answer['kind']}, as it is asked for")
             else:
@@ -96,24 +98,24 @@ class Telling:
         met = {tuple(answer["name"]) for answer in answers if answer["met"]}
         for declaration, answer in zip(besides, rest, strict=False):
             if declaration.name not in met:
-                self._add(out, declaration, answer, told)
+                self._add(out, declaration, answer, reported)
         for answer in rest[len(besides) :]:
             name = tuple(answer["name"])
             if not _tolerated(answer) and not self._of_unsafe(name, answer):
-                out.verdicts.append(self.say.judged(shown(name), answer, self._line_of(name), generated=True))
-        out.verdicts += self._commands(told)
+                out.verdicts.append(self._make.judged(shown(name), answer, self._line_of(name), generated=True))
+        out.verdicts += self._commands(reported)
         if self.report.unread is not None:
             where = f"{self.file}:{self.report.unread}"
             reason = "statement: not judged: Lean reads nothing from here on"
-            out.verdicts.append(self.say.refused(where, reason, line=self.report.unread))
+            out.verdicts.append(self._make.refused(where, reason, line=self.report.unread))
         out.verdicts = _without_echoes(sorted(out.verdicts, key=lambda v: v.line))
         return out
 
     def _name(self, declaration: Declaration, line: int) -> str:
         return f"{self.file}:{line}" if declaration.example else shown(declaration.name)
 
-    async def _asked(self, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> Verdict:
-        """The verdict on what the reference asks for. What Lean said of the candidate's own command comes first."""
+    async def _asked(self, declaration: Declaration, answer: dict[str, Any], reported: set[int]) -> Verdict:
+        """The verdict on a declaration of the reference. An error in the candidate's command takes precedence."""
         met = tuple(answer["name"])
         command = next((c for c in self.report.commands if answer["met"] and (met in c.new or met in c.examples)), None)
         if command is None and not declaration.example:
@@ -121,60 +123,60 @@ class Telling:
                 (c for c in self.report.commands if any(_ends_in(declaration.name, h.name) for h in c.heads)), None
             )
         if command is not None and command.number in self.failed:
-            told.add(command.number)
+            reported.add(command.number)
             reason, error = self.failed[command.number]
-            return self.say.refused(self._name(declaration, command.line), reason, error, command.line)
+            return self._make.refused(self._name(declaration, command.line), reason, error, command.line)
         if command is None:
             where = f"{self.original}:{declaration.command.line}"
             answer = {**answer, "problem": f"statement: missing (it is asked for in {where})"}
-            return self.say.judged(where if declaration.example else shown(declaration.name), answer)
+            return self._make.judged(where if declaration.example else shown(declaration.name), answer)
         expected, problem = declaration.command.type_of(declaration.name), answer["problem"] or ""
         if expected and problem.startswith(
             (f"statement: {shown(met)} has another type", "statement: the example has another")
         ):
             found = "" if declaration.example else await self._type_of(met)
             answer = {**answer, "problem": f"{problem}: expected {expected}" + (f", found {found}" if found else "")}
-        return self.say.judged(self._name(declaration, command.line), answer, command.line)
+        return self._make.judged(self._name(declaration, command.line), answer, command.line)
 
     async def _type_of(self, name: NameParts) -> str:
-        """A type as the candidate's process prints it, for people only."""
+        """The type as the candidate's process prints it. Untrusted: for display only."""
         try:
             return " ".join((await self.server.command("types", names=[name]))["types"][0].split())[:300]
         except (LeanDied, LeanError, LookupError):
             return ""
 
-    def _add(self, out: Judgement, declaration: Declaration, answer: dict[str, Any], told: set[int]) -> None:
+    def _add(self, out: Judgement, declaration: Declaration, answer: dict[str, Any], reported: set[int]) -> None:
         command = declaration.command
         name = self._name(declaration, command.line)
         if command.number in self.failed:
-            told.add(command.number)
-            out.verdicts.append(self.say.refused(name, *self.failed[command.number], command.line))
+            reported.add(command.number)
+            out.verdicts.append(self._make.refused(name, *self.failed[command.number], command.line))
         elif answer["kind"] == "an axiom" and not answer["problem"]:
             out.notes.append(f"{self.file}:{command.line}: {name} is an axiom")
         elif _tolerated(answer):
             out.notes.append(f"{self.file}:{command.line}: {name} is unsafe: the kernel has not checked it")
         else:
-            out.verdicts.append(self.say.judged(name, answer, command.line))
+            out.verdicts.append(self._make.judged(name, answer, command.line))
 
-    def _commands(self, told: set[int]) -> list[Verdict]:
-        """Verdicts on commands that declare nothing, though they should or because of an error."""
+    def _commands(self, reported: set[int]) -> list[Verdict]:
+        """Verdicts on commands that declared nothing because of an error or without any."""
         out: list[Verdict] = []
         for command in self.report.commands:
-            if command.number in self.failed and command.number not in told:
+            if command.number in self.failed and command.number not in reported:
                 names = [shown(h.name) for h in command.heads if h.name] or [f"{self.file}:{command.line}"]
                 reason, error = self.failed[command.number]
-                out += [self.say.refused(name, reason, error, command.line) for name in names]
+                out += [self._make.refused(name, reason, error, command.line) for name in names]
             for head in command.nothing:
                 name = shown(head.name) if head.name else f"{self.file}:{command.line}"
                 what = "example" if head.kind == EXAMPLE else "declaration"
                 reason = (
                     "it is declared and taken back" if head.kind == TAKEN_BACK else f"this {what} left nothing behind"
                 )
-                out.append(self.say.refused(name, f"statement: {reason}", line=command.line))
+                out.append(self._make.refused(name, f"statement: {reason}", line=command.line))
         return out
 
     def _of_unsafe(self, name: NameParts, answer: dict[str, Any]) -> bool:
-        """Whether elaboration made it, unsafe itself, for declarations that say that they are unsafe."""
+        """Whether it is unsafe and was generated for declarations that are all marked unsafe."""
         command = next((c for c in self.report.commands if name in c.new), None)
         named = [d.name for d in declared(self.report) if d.command is command]
         unsafe = command.unsafe if command is not None else ()
@@ -193,7 +195,7 @@ class Telling:
 
 
 def _without_echoes(verdicts: list[Verdict]) -> list[Verdict]:
-    """Without what only repeats that a declaration is not proved: of the constants that were made for it one is enough."""
+    """Without repetitions: of the unproved constants generated for one declaration, at most one remains."""
     bad = {v.line for v in verdicts if v.verdict != "proved" and not v.generated}
     echoes = [v for v in verdicts if v.verdict != "proved" and v.generated]
     first = {
@@ -208,14 +210,14 @@ _CHANGING = re.compile(
 
 
 def _changes_lean(command: Command) -> str:
-    """The kind of syntax in it that runs code or changes what text means; empty: there is none that is known to."""
+    """The kind of syntax in it that runs code or changes the meaning of text; empty if none is known."""
     return next(
         (k.rpartition(".")[2] for k in (command.kind, *command.code) if _CHANGING.search(k.rpartition(".")[2])), ""
     )
 
 
 def _tolerated(answer: dict[str, Any]) -> bool:
-    """An unsafe constant of data: nothing safe can rest on it."""
+    """Whether it is unsafe data, on which nothing safe can depend."""
     return answer["kind"] == "an unsafe constant" and not answer["proposition"]
 
 
@@ -232,7 +234,7 @@ def command_trouble(command: Command, file: str) -> tuple[str, bool] | None:
 
 
 def said(error: LeanMessage, file: str) -> str:
-    # Nearly always of the text itself; else of a module before it.
+    # An error of another file is in a module before the text.
     where = f"line {error.line}" if error.file == file else f"{error.file}: line {error.line}"
     return f"elaboration: {where}: {one_line(error.m)}"
 

@@ -20,8 +20,7 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.jsonl import jsonl_rows
-from prover.lean.source import masked
-from prover.lean.text import code_words, parse
+from prover.lean.text import code_words, masked, parse
 from prover.lean.theorem import Theorem
 from prover.solve.negation import split_statement
 from prover.solve.statements import lean_name

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prover.lean.source import masked
-from prover.lean.text import code_words
+from prover.lean.text import code_words, masked
 from prover.lean.theorem import Theorem
 
 _PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}

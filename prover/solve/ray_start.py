@@ -8,6 +8,11 @@ import signal
 import threading
 from typing import Any
 
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
+
+ACTOR_LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
+"""Exceptions that Ray raises when an actor or its machine died, or when Ray ended it because memory was short."""
+
 TO_JOIN = "start one with `ray start --head`; where it asks for a token, as one beside local runs does, set RAY_AUTH_MODE=token"
 """What to do about an address that no cluster answers at. Ray shows its token by itself only to the cluster that `auto` finds."""
 

@@ -16,8 +16,8 @@ import ray
 from ray.exceptions import RayError
 
 from prover.errors import UserError
-from prover.lean.ray_pool import ACTOR_LOST
 from prover.lean.theorem import Verdict
+from prover.solve.ray_start import ACTOR_LOST
 from rl.attempt import Found, Task
 
 if TYPE_CHECKING:

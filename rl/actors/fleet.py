@@ -17,10 +17,9 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from prover.errors import UserError
-from prover.lean.ray_pool import ACTOR_LOST
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
-from prover.solve.ray_start import TO_JOIN, start_ray
+from prover.solve.ray_start import ACTOR_LOST, TO_JOIN, start_ray
 from rl.actors.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member
 from rl.actors.learner import LearnerActor
 from rl.actors.model_server import ModelServer

@@ -160,7 +160,7 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
     ],
 )
 def test_no_module_is_called_so(written: str) -> None:
-    with pytest.raises(UserError, match="no module's name"):
+    with pytest.raises(UserError, match="not a module name"):
         module_name(written, "A.lean:1")
 
 
@@ -244,4 +244,4 @@ def test_rows_name_no_file_either(turnstile: Any, tmp_path: Path) -> None:
     for name in ("../Evil", "/tmp/Evil", "A/B", ".."):
         rows.write_text(json.dumps({"name": "t", "statement": ": True", "proof": "trivial", "imports": [name]}) + "\n")
         done = turnstile("verify", "--jsonl", rows, "--json")
-        assert done.code == 1 and "no module's name" in done.lines[0]["reason"], done
+        assert done.code == 1 and "not a module name" in done.lines[0]["reason"], done

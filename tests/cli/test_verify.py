@@ -81,7 +81,7 @@ def test_one_verdict_a_line(turnstile: Callable, tmp_path: Path) -> None:
 
 
 BAD_LINES = {
-    '{"name": "t", "statement": ": True", "statement": ": False", "proof": "trivial"}': "stands twice",
+    '{"name": "t", "statement": ": True", "statement": ": False", "proof": "trivial"}': "occurs twice",
     '{"name": "t\\ud800", "statement": ": True", "proof": "trivial"}': "surrogate",
     '{"name": "«t» : True := trivial\\ntheorem «u»", "statement": ": False", "proof": "trivial"}': "`name`",
     '{"name": "t", "statement": ": True"}': "`proof`",

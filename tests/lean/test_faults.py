@@ -109,7 +109,7 @@ def test_a_state_that_cannot_come_back(loop):
         async with fake_server() as server:
             state = await server.open(T)
             (one,) = await server.step(state, ["go"])
-            server._handles[one.states[0].id].made.tactic = "die"
+            server._handles[one.states[0].id].origin.tactic = "die"
             await server.restart()
             lost, kept = await asyncio.gather(server.step(one.states[0], ["go"] * 3), server.step(state, ["go"] * 3))
             assert [r.status for r in lost] == ["crash"] * 3

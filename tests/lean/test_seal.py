@@ -185,7 +185,7 @@ def test_emscriptens_functions_are_no_symbols(opened, embedded):
 
 
 def test_a_file_with_code_left_in_it_is_refused():
-    with pytest.raises(patch.MendError, match="is still in the file"):
+    with pytest.raises(patch.PatchError, match="is still in the file"):
         patch.refuse_code("var f=x=>eval(x);")
 
 

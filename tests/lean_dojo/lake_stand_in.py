@@ -15,7 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from prover.lean.leandojo.dojo import Dojo, package
-from prover.lean.source import declarations, masked
+from prover.lean.leandojo.locate import declarations
+from prover.lean.text import masked
 
 
 def respond(**fields: Any) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from lean_dojo_example import SOURCE
 
-from prover.lean.source import declarations, find_theorem, masked, split_header
+from prover.lean.leandojo.locate import declarations, find_theorem
+from prover.lean.text import LeanText, masked, parse
+
+
+def text_of(source: str) -> LeanText:
+    return parse(source.encode())
 
 
 def test_masking_keeps_offsets_and_hides_comments_and_strings() -> None:
@@ -15,13 +20,13 @@ def test_masking_keeps_offsets_and_hides_comments_and_strings() -> None:
 
 
 def test_header() -> None:
-    imports, body = split_header(
+    file = text_of(
         "/- c -/\nmodule\npublic import Std.Data\nimport all Init.Core -- why\n\ntheorem t : True := trivial"
     )
-    assert imports == ("Init", "Std.Data", "Init.Core")
-    assert body.split("\n")[:4] == [" " * 7, " " * 6, " " * 22, " " * 20 + " -- why"]
-    assert split_header("prelude\nimport Init.Core\n")[0] == ("Init.Core",)
-    assert split_header("theorem t : True := trivial")[0] == ("Init",)
+    assert file.imports == ("Init", "Std.Data", "Init.Core")
+    assert file.body.split("\n")[:4] == [" " * 7, " " * 6, " " * 22, " " * 20 + " -- why"]
+    assert text_of("prelude\nimport Init.Core\n").imports == ("Init.Core",)
+    assert text_of("theorem t : True := trivial").imports == ("Init",)
 
 
 def test_full_names_follow_namespaces() -> None:
@@ -45,11 +50,11 @@ lemma A.six : True := trivial
 
 
 def test_statement_ends_outside_brackets() -> None:
-    place = find_theorem(SOURCE, "Logic.twice_zero")
+    place = find_theorem(text_of(SOURCE), "Logic.twice_zero")
     assert place is not None and len(place.statement_ends) == 1
     assert place.with_proof().endswith("(h : n = 0) : ⟪n⟫ = 0 := by\n  sorry\n")
-    let = find_theorem("theorem t : let x := 1\n  x = 1 := rfl\ntheorem u : True := trivial", "t")
+    let = find_theorem(text_of("theorem t : let x := 1\n  x = 1 := rfl\ntheorem u : True := trivial"), "t")
     assert let is not None and len(let.statement_ends) == 2
-    cases = find_theorem("theorem t : ∀ n : Nat, n = n\n  | 0 => rfl\n  | _ + 1 => rfl\n", "t")
+    cases = find_theorem(text_of("theorem t : ∀ n : Nat, n = n\n  | 0 => rfl\n  | _ + 1 => rfl\n"), "t")
     assert cases is not None and cases.with_proof().startswith("theorem t : ∀ n : Nat, n = n := by")
-    assert find_theorem(SOURCE, "Logic.decoy") is None
+    assert find_theorem(text_of(SOURCE), "Logic.decoy") is None

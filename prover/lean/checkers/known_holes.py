@@ -1,4 +1,4 @@
-"""The kernel that judges: its name, and its publicly known weaknesses with the guard for each. docs/security.md explains them."""
+"""Publicly known weaknesses of Lean's kernel, with the guard against each. docs/security.md explains them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Weakness:
     """Issue or pull request at github.com/leanprover/lean4."""
     about: str
     guard: str
-    """Where Turnstile closes it: a function of Guard.lean or Replay.lean."""
+    """The function of Guard.lean or Replay.lean that closes it."""
     left: str = ""
-    """Which part the guard does not close. Empty: none is known."""
+    """The part that the guard does not close; empty if none is known."""
 
 
 WEAKNESSES = (
@@ -44,9 +44,9 @@ WEAKNESSES = (
 
 
 def release(version: str) -> tuple[int, int] | None:
-    """Major and minor number of a Lean version. A pre-release counts as the release before it, since its fixes may be missing.
+    """Major and minor number of a Lean version; None if it does not begin with them.
 
-    None where the version does not begin with two numbers.
+    A pre-release counts as the release before it, because it may lack fixes.
     """
     m = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?(.*)", version)
     if m is None:
@@ -57,23 +57,23 @@ def release(version: str) -> tuple[int, int] | None:
 
 
 def known_weaknesses(version: str) -> tuple[Weakness, ...]:
-    """Reports that apply to the kernel of this Lean. A version that cannot be read has them all."""
+    """Reports that apply to the kernel of this Lean: all of them for an unreadable version."""
     found = release(version)
     return () if found is not None and found >= FIXED_IN else WEAKNESSES
 
 
 def open_weaknesses(version: str) -> tuple[Weakness, ...]:
-    """Those of them that the guard does not close altogether."""
+    """The known weaknesses that the guards do not close completely."""
     return tuple(w for w in known_weaknesses(version) if w.left)
 
 
 def kernel_name(version: str) -> str:
-    """The kernel in words."""
+    """Name of the kernel, for display."""
     return f"Lean {version}'s own, with guards"
 
 
 def kernel_todo(version: str) -> str:
-    """The weaknesses that stay open, and what to do. Empty: none is known."""
+    """The open weaknesses and what to do about them; empty if none is known."""
     left = open_weaknesses(version)
     if not left:
         return ""

@@ -1,11 +1,11 @@
-"""Constants in the export format of lean4export, version 3.1.0, for kernels that others wrote.
+"""Write constants in the export format of lean4export, version 3.1.0, for other kernels.
 
-The format is NDJSON: a line with its version, then names, levels and expressions by number, each before its first use, and
-declarations, each after all that it rests on. It is specified in `format_ndjson.md` of github.com/leanprover/lean4export. Name 0 is
-the anonymous name and level 0 is the level zero. `nanoda_lib` takes versions from 3.1.0 to before 3.2.0, and requires consecutive
-numbers, no object twice, and a level for each universe parameter; lean4export writes them so, and so does this.
+The format is NDJSON: a line with its version, then numbered names, levels and expressions, each before its first use, and
+declarations, each after its dependencies. `format_ndjson.md` of github.com/leanprover/lean4export specifies it. Name 0 is the
+anonymous name and level 0 is the level zero. `nanoda_lib` reads versions from 3.1.0 to before 3.2.0, and requires consecutive
+numbers, no duplicates, and a level for each universe parameter, as lean4export writes them.
 
-The input is what the server's command `everything` answers (Turnstile/Everything.lean).
+The input is the answer of the server's command `everything` (Turnstile/Everything.lean).
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _PLAIN = re.compile(r"[^\W\d][\w'!?₀-₉]*")
 
 @dataclass(frozen=True)
 class Exported:
-    """An export file, and what has to be known of it besides."""
+    """An export file and its contents."""
 
     text: bytes
     constants: int
-    """How many constants it declares. Types, constructors and recursors count one each."""
+    """Number of constants. Types, constructors and recursors count one each."""
     axioms: tuple[NameParts, ...]
-    """Axioms that are axioms."""
+    """Real axioms."""
     stand_ins: tuple[NameParts, ...]
-    """Library theorems that stand as axioms because their proofs are left out."""
+    """Library theorems exported as axioms because their proofs are missing."""
 
 
 def export(entries: Iterable[Sequence[Any]], lean: str, githash: str = "") -> Exported:
-    """The export file of these entries. `lean`: the version that they come from.
+    """The export file of these entries. `lean`: the version of their Lean.
 
-    Raises ValueError where an entry is none that Everything.lean writes.
+    Raises ValueError for an entry that Everything.lean does not write.
     """
     writer = _Writer(lean, githash)
     try:
@@ -53,7 +53,7 @@ def export(entries: Iterable[Sequence[Any]], lean: str, githash: str = "") -> Ex
 
 
 def axiom_names(name: NameParts) -> set[str]:
-    """How nanoda may write a name in its list of permitted axioms: parts as they are, or with « and » where they are not plain."""
+    """The two ways to write a name in nanoda's list of permitted axioms: without « and », or with them where needed."""
     quoted = [part if isinstance(part, int) or _PLAIN.fullmatch(part) else f"«{part}»" for part in name]
     return {".".join(map(str, name)), ".".join(map(str, quoted))}
 
@@ -74,11 +74,11 @@ class _Writer:
         self.axioms: list[NameParts] = []
         self.stand_ins: list[NameParts] = []
         self._parts: list[NameParts] = []
-        # Numbers in the file, by number among the entries.
+        # Entry number → number in the file.
         self._names: list[int] = []
         self._levels: list[int] = []
         self._exprs: list[int] = []
-        # What is in the file already, by content.
+        # Content → number in the file.
         self._known_names: dict[NameParts, int] = {(): 0}
         self._known_levels: dict[Any, int] = {("zero",): 0}
         self._known_exprs: dict[Any, int] = {}
@@ -127,13 +127,13 @@ class _Writer:
             case ["z"]:
                 return 0
             case ["s", a]:
-                of = self._levels[a]
-                return self._new_level("succ", of)
+                return self._new_level("succ", self._levels[a])
             case ["m" | "i" as kind, a, b]:
                 return self._new_level("max" if kind == "m" else "imax", (self._levels[a], self._levels[b]))
             case ["p", n]:
                 return self._new_level("param", self._names[n])
-        raise ValueError(f"not a level of an export: {str(parts)[:100]}")
+            case _:
+                raise ValueError(f"not a level of an export: {str(parts)[:100]}")
 
     def _new_level(self, kind: str, of: Any) -> int:
         return self._numbered(self._known_levels, "il", (kind, of), lambda: {kind: of})
@@ -146,20 +146,13 @@ class _Writer:
             case ["s", u]:
                 return self._new_expr("sort", levels[u])
             case ["c", n, us]:
-                return self._new_expr("const", name=names[n], us=tuple(levels[u] for u in us))
+                return self._new_expr("const", name=names[n], us=tuple(_get(levels, us)))
             case ["a", f, a]:
                 return self._new_expr("app", fn=exprs[f], arg=exprs[a])
             case ["L" | "P" as kind, n, binder, t, b]:
                 what = "lam" if kind == "L" else "forallE"
                 return self._new_expr(what, name=names[n], type=exprs[t], body=exprs[b], binderInfo=_BINDERS[binder])
-            case [
-                "Z",
-                n,
-                t,
-                v,
-                b,
-                bool(),
-            ]:  # lean4export writes `nondep` as false, so that terms that mean the same are the same
+            case ["Z", n, t, v, b, bool()]:  # `nondep` is always written as false, as lean4export does
                 return self._new_expr("letE", name=names[n], type=exprs[t], value=exprs[v], body=exprs[b], nondep=False)
             case ["j", n, i, b]:
                 return self._new_expr("proj", typeName=names[n], idx=i, struct=exprs[b])
@@ -167,7 +160,8 @@ class _Writer:
                 return self._new_expr("natVal", digits)
             case ["u", str(text)]:
                 return self._new_expr("strVal", text)
-        raise ValueError(f"not an expression of an export: {str(parts)[:100]}")
+            case _:
+                raise ValueError(f"not an expression of an export: {str(parts)[:100]}")
 
     def _new_expr(self, kind: str, of: Any = None, /, **fields: Any) -> int:
         key = (kind, of, *fields.values())
@@ -175,41 +169,43 @@ class _Writer:
 
     # -- declarations ----------------------------------------------------------------------------------------------------
 
-    def _constant(self, n: int, params: Sequence[int], t: int) -> dict[str, Any]:
-        """The fields that every declaration has."""
+    def _constant(self, n: int, params: Sequence[int], t: int, **fields: Any) -> dict[str, Any]:
+        """The fields of a declaration: those that every declaration has, then `fields`."""
         self.constants += 1
         for p in params:
             self._new_level("param", self._names[p])
-        return {"name": self._names[n], "levelParams": [self._names[p] for p in params], "type": self._exprs[t]}
+        shared = {"name": self._names[n], "levelParams": _get(self._names, params), "type": self._exprs[t]}
+        return {**shared, **fields}
 
     def _declaration(self, parts: Sequence[Any]) -> None:
         names, exprs = self._names, self._exprs
         match parts:
             case ["axiom", n, ls, t, bool(stands_in)]:
-                (self.stand_ins if stands_in else self.axioms).append(self._parts[n])
-                self._say("axiom", {**self._constant(n, ls, t), "isUnsafe": False})
+                self._axiom(n, self.stand_ins if stands_in else self.axioms)
+                self._write("axiom", self._constant(n, ls, t, isUnsafe=False))
             case ["theorem", n, ls, t, v]:
-                self._say("thm", {**self._constant(n, ls, t), "value": exprs[v], "all": [names[n]]})
+                self._write("thm", self._constant(n, ls, t, value=exprs[v], all=[names[n]]))
             case ["def", n, ls, t, v, int(hints)]:
-                more = {"value": exprs[v], "hints": _hints(hints), "safety": "safe", "all": [names[n]]}
-                self._say("def", self._constant(n, ls, t) | more)
+                hint = _hints(hints)
+                self._write("def", self._constant(n, ls, t, value=exprs[v], hints=hint, safety="safe", all=[names[n]]))
             case ["opaque", n, ls, t, v]:
-                self._say(
-                    "opaque", {**self._constant(n, ls, t), "value": exprs[v], "isUnsafe": False, "all": [names[n]]}
-                )
+                self._write("opaque", self._constant(n, ls, t, value=exprs[v], isUnsafe=False, all=[names[n]]))
             case ["quot", n, ls, t, "type" | "ctor" | "lift" | "ind" as kind]:
-                self._say("quot", {**self._constant(n, ls, t), "kind": kind})
+                self._write("quot", self._constant(n, ls, t, kind=kind))
             case ["inductive", types, constructors, recursors]:
                 family = {
                     "types": [self._type(*x) for x in types],
                     "ctors": [self._constructor(*x) for x in constructors],
                     "recs": [self._recursor(*x) for x in recursors],
                 }
-                self._say("inductive", family)
+                self._write("inductive", family)
             case _:
                 raise ValueError(f"not a declaration of an export: {str(parts)[:100]}")
 
-    def _say(self, kind: str, fields: dict[str, Any]) -> None:
+    def _axiom(self, n: int, known: list[NameParts]) -> None:
+        known.append(self._parts[n])
+
+    def _write(self, kind: str, fields: dict[str, Any]) -> None:
         self.lines.append(msgspec.json.encode({kind: fields}))
 
     def _type(
@@ -228,8 +224,8 @@ class _Writer:
         return self._constant(n, ls, t) | {
             "numParams": params,
             "numIndices": indices,
-            "all": [self._names[x] for x in all],
-            "ctors": [self._names[x] for x in ctors],
+            "all": _get(self._names, all),
+            "ctors": _get(self._names, ctors),
             "numNested": nested,
             "isRec": rec,
             "isUnsafe": False,
@@ -261,7 +257,7 @@ class _Writer:
         k: bool,
     ) -> dict[str, Any]:
         return self._constant(n, ls, t) | {
-            "all": [self._names[x] for x in all],
+            "all": _get(self._names, all),
             "numParams": params,
             "numIndices": indices,
             "numMotives": motives,
@@ -270,6 +266,10 @@ class _Writer:
             "k": k,
             "isUnsafe": False,
         }
+
+
+def _get(known: Sequence[int], numbers: Sequence[int]) -> list[int]:
+    return [known[n] for n in numbers]
 
 
 def _hints(code: int) -> Any:

@@ -1,10 +1,9 @@
-"""nanoda: a second kernel, which others wrote in Rust, judges again what ours has accepted.
+"""nanoda: an independent kernel in Rust that checks again what Lean's kernel has accepted.
 
-The checker writes the accepted constants with everything that they rest on, imported ones included, and `nanoda_bin` of
-github.com/ammkrn/nanoda_lib reads that as an export file of format 3.1.0. Its process runs in the seal: it reads the export file
-and writes nothing.
+`nanoda_bin` of github.com/ammkrn/nanoda_lib reads an export file (format 3.1.0) with the accepted constants and all their
+dependencies, imported ones included. It runs in the seal, where it can read the export file and write nothing.
 
-The embedded Lean's library comes without proofs. There nanoda takes library theorems as axioms; it checks everything else.
+The embedded Lean's library has no proofs. There nanoda takes library theorems as axioms, and checks everything else.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ if TYPE_CHECKING:
 
 BINARY = "nanoda_bin"
 SECONDS = 600.0
-"""Time limit of one run of nanoda."""
+"""Time limit of one run."""
 MEMORY_MB = 8192
 _REFUSED = (1, 101)
-"""nanoda's exit codes for what it does not accept: an error that it returns, and a panic."""
+"""nanoda's exit codes when it rejects a file: an error and a panic."""
 _CHECKED = re.compile(r"Checked (\d+) declarations")
 
 Fault = tuple[str, bool]
-"""Why a constant does not count, and whether that is a judgement. If not, it could not be judged."""
+"""Why a constant does not count, and whether that is a judgement. If not, it is an error."""
 
 
 class Nanoda:
-    """The second kernel. `notes`: what a reader should know of its judgements."""
+    """The second kernel. `notes`: remarks on its judgements, for the reader."""
 
     def __init__(self, binary: Path, version: str = "", seconds: float = SECONDS, reads: Sequence[str] = ()) -> None:
         """`reads`: files and folders that the binary needs besides the system's libraries."""
@@ -63,13 +62,13 @@ class Nanoda:
         verdicts: Sequence[dict[str, Any]],
         allowed: Iterable[str],
     ) -> None:
-        """Ask nanoda about the constants that the checker's `verdicts` accept, and write into these what it refuses.
+        """Check the constants that the checker's `verdicts` accept, and change the verdicts that nanoda does not confirm.
 
-        `entries`: what the checker was given. `allowed`: axioms that a proof may rest on.
+        `entries`: the checker's input. `allowed`: axioms that a proof may use.
         """
         axioms = frozenset(allowed)
         asked = {tuple(v["name"]): v for v in verdicts if _accepted(v, axioms)}
-        faults = await self._faults(_Asking(judges, tuple(imports), entries, axioms), list(asked))
+        faults = await self._faults(_Exporter(judges, tuple(imports), entries, axioms), list(asked))
         for name, (reason, judged) in faults.items():
             asked[name] |= {"problem": reason, "judged": judged}
         if self._stand_ins:
@@ -79,18 +78,18 @@ class Nanoda:
                 "With native Lean it checks them too"
             ]
 
-    async def _faults(self, asking: _Asking, roots: list[NameParts]) -> dict[NameParts, Fault]:
-        """What is wrong with each of the roots that nanoda does not accept. Halves are asked about until one is left."""
-        if not roots or (fault := await self._fault(asking, roots)) is None:
+    async def _faults(self, exporter: _Exporter, roots: list[NameParts]) -> dict[NameParts, Fault]:
+        """The fault of each root that nanoda does not accept, found by bisection."""
+        if not roots or (fault := await self._fault(exporter, roots)) is None:
             return {}
         if len(roots) == 1:
             return {roots[0]: fault}
         half = len(roots) // 2
-        return await self._faults(asking, roots[:half]) | await self._faults(asking, roots[half:])
+        return await self._faults(exporter, roots[:half]) | await self._faults(exporter, roots[half:])
 
-    async def _fault(self, asking: _Asking, roots: list[NameParts]) -> Fault | None:
+    async def _fault(self, exporter: _Exporter, roots: list[NameParts]) -> Fault | None:
         try:
-            exported = await asking.export(roots)
+            exported = await exporter.export(roots)
         except LeanDied as e:
             return (
                 f"{'time' if e.status == 'timeout' else 'memory'}: writing the export for {self.name} took over its limit",
@@ -98,7 +97,7 @@ class Nanoda:
             )
         except (LeanError, ValueError) as e:
             return f"crash: the export for {self.name} could not be written: {e}", False
-        fault = await self.check(exported, asking.allowed)
+        fault = await self.check(exported, exporter.allowed)
         if fault is None:
             self._stand_ins.update(exported.stand_ins)
         return fault
@@ -158,8 +157,8 @@ class Nanoda:
         return process.returncode, out[-20_000:].decode(errors="replace")
 
 
-class _Asking:
-    """What the checker was asked, to be written again with all that it rests on."""
+class _Exporter:
+    """The checker's input, to export constants with all their dependencies."""
 
     def __init__(
         self, judges: Judges, imports: tuple[str, ...], entries: Sequence[Any], allowed: frozenset[str]
@@ -198,7 +197,7 @@ def _config(file: Path, permitted: list[str]) -> dict[str, Any]:
 
 
 def _words(said: str) -> str:
-    """One line of nanoda's output: what a panic says, else its first line."""
+    """One line of nanoda's output: the message of a panic, else the first line."""
     lines = [
         line.strip()
         for line in said.splitlines()
@@ -216,7 +215,7 @@ def _signal_name(number: int) -> str:
 
 
 def find_nanoda() -> Nanoda:
-    """The nanoda that is installed: $TURNSTILE_NANODA, else `nanoda_bin` on PATH. Raises UserError where there is none."""
+    """The installed nanoda: $TURNSTILE_NANODA, else `nanoda_bin` on PATH. Raises UserError if there is none."""
     given = os.environ.get("TURNSTILE_NANODA")
     found = shutil.which(given or BINARY)
     if found is None:
@@ -230,7 +229,7 @@ def find_nanoda() -> Nanoda:
 
 
 def _version(binary: Path) -> str:
-    """As the first line of its help says it. Empty: it does not say. Raises UserError where the binary does not run."""
+    """Version in the first line of its help, or empty. Raises UserError if the binary does not run."""
     try:
         done = subprocess.run([str(binary), "--help"], capture_output=True, text=True, errors="replace", timeout=20)
     except (OSError, subprocess.TimeoutExpired) as e:

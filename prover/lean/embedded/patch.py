@@ -1,7 +1,7 @@
 """Text transforms that make the published `lean.js` usable as a long-lived, line-by-line server.
 
-Each mend names the fault it cures. `mend` refuses a file in which any pattern is not found exactly once, so another
-build of the package fails here, loudly, and never half-mended.
+A comment on each patch names the fault that it fixes. `patch_lean_js` refuses a file that does not contain every pattern exactly
+once, so another build of the package is never patched in part.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MEND_VERSION = 6  # part of the cache folder's name: raise it with any change below
+PATCH_VERSION = 6  # part of the cache folder's name: raise it with any change below
 
 
-class MendError(RuntimeError):
-    """The downloaded JavaScript is not the one that these mends were written for."""
+class PatchError(RuntimeError):
+    """The downloaded JavaScript is not the build that these patches are for."""
 
 
-# Standard input: `process.stdin.fd` switches the pipe to non-blocking, so a read before data arrives fails with EIO;
-# and the caller asks for characters until its own buffer is full, so a line would only be delivered when the pipe closes.
-# Reading descriptor 0 synchronously, and only where the call has nothing yet to give, hands lines on as they come. Zero bytes
-# must never be the answer while the pipe is open: to C that is the end of the file.
+# Standard input: `process.stdin.fd` makes the pipe non-blocking, so that a read before data arrives fails with EIO. The caller
+# also reads until its own buffer is full, so that a line would only arrive when the pipe closes. This version reads descriptor
+# 0 synchronously, and only if the call has no character yet. It never returns zero bytes while the pipe is open, because C
+# takes that for the end of the file.
 _STDIN_OLD = (
     "var FS_stdin_getChar=()=>{if(!FS_stdin_getChar_buffer.length){var result=null;if(ENVIRONMENT_IS_NODE){"
     "var BUFSIZE=256;var buf=Buffer.alloc(BUFSIZE);var bytesRead=0;var fd=process.stdin.fd;"
@@ -40,8 +40,8 @@ _STDIN_NEW = (
 )
 
 _REPLACEMENTS = [
-    # Symbol lookup was linear in 201,110 exports, once a symbol: two minutes for a trivial file. They have a list of their
-    # own now (wasm.py), and the function table is complete from the start.
+    # Each symbol lookup searched 201,110 exports: two minutes for a trivial file. Symbols now have their own sorted list
+    # (wasm.py), and the function table is complete from the start.
     (
         "symbol=UTF8ToString(symbol);var result;var newSymIndex;",
         "symbol=UTF8ToString(symbol);var known=turnstileAddress(symbol);if(known!==null)return known;"
@@ -49,7 +49,7 @@ _REPLACEMENTS = [
     ),
     ("updateGOT(origExports);", ""),
     ("updateGOT(relocateExports(tlsExports,__tls_base),true)", ""),
-    # The snapshot (snapshot.js): where it is made, and what it takes the place of.
+    # The snapshot (snapshot.js): where it is saved, and the start that it replaces.
     (
         "path=SYSCALLS.getStr(path);return SYSCALLS.writeStat(buf,FS.stat(path))",
         "path=SYSCALLS.getStr(path);turnstileAsked(path);turnstileWatch(path);return SYSCALLS.writeStat(buf,FS.stat(path))",
@@ -65,45 +65,45 @@ _REPLACEMENTS = [
         "var result;try{result=stream.tty.ops.get_char(stream.tty)}",
         "var result;FS_stdin_some=bytesRead>0;try{result=stream.tty.ops.get_char(stream.tty)}",
     ),
-    # A write to a pipe may take less than all of it.
+    # A write to a pipe may be partial.
     (
         'defaultPrint=(...args)=>fs.writeSync(1,args.map(stringify).join(" ")+"\\n");',
         'defaultPrint=(...args)=>{var b=Buffer.from(args.map(stringify).join(" ")+"\\n"),o=0;while(o<b.length){'
         'try{o+=fs.writeSync(1,b,o)}catch(e){if(e.code!=="EAGAIN"&&e.code!=="EINTR")throw e}}};',
     ),
-    # A program may say `IO.Process.exit`. On a thread that asks the main thread to exit, which waits for that thread: the process
-    # hung until its limit. The server ends itself in another way; here only somebody's text speaks.
+    # `IO.Process.exit` on a thread asks the main thread to exit, which waits for that thread: the process would hang until its
+    # limit. The server itself never exits this way, only Lean code that it elaborates does.
     (
         "var exitJS=(status,implicit)=>{EXITSTATUS=status;",
         'var exitJS=(status,implicit)=>{if(turnstileState)process.kill(process.pid,"SIGKILL");EXITSTATUS=status;',
     ),
-    # Every pooled thread is a worker that loads the module again: one is enough, more start when Lean asks.
+    # Every pooled thread is a worker that loads the module again. One is enough: more start on demand.
     ("var pthreadPoolSize=4;", "var pthreadPoolSize=turnstileState?0:1;"),
-    # The seal: Lean sees its library and the folder of its server, not the user's files.
+    # The seal: Lean sees its library and the server's folder, not the user's files.
     (
         'FS.mount(NODEFS,{root:"/home"},"/home");FS.mount(NODEFS,{root:"/tmp"},"/tmp");var cwd=process.cwd();'
         'if(cwd.startsWith("/private/tmp/")){cwd=cwd.replace("/private/tmp/","/tmp/")}'
         'else if(cwd==="/private/tmp"){cwd="/tmp"}FS.chdir(cwd)',
         "turnstileMount()",
     ),
-    # The main thread's stack in linear memory was emscripten's default of 64 KiB, without a guard: deep recursion ran over
-    # static data. Lean's own check ("deep recursion") reckons with 8 MiB and more.
+    # Emscripten's default stack in linear memory has 64 KiB without a guard: deep recursion overwrote static data. Lean's own
+    # check ("deep recursion") assumes 8 MiB or more.
     (
         "args.unshift(thisProgram);var argc=args.length;",
         "var stackBytes=128*1048576,stackLow=_malloc(stackBytes);"
         "_emscripten_stack_set_limits(stackLow+stackBytes,stackLow);stackRestore(stackLow+stackBytes);"
         "args.unshift(thisProgram);var argc=args.length;",
     ),
-    # Node's permission model, which keeps the process to its own files, refuses this deprecated call.
+    # Node's permission model refuses this deprecated call.
     ('process.binding("constants")', "{fs:fs.constants}"),
-    # Lean looks for its library beside the program: give it a place that exists inside the seal.
+    # Lean looks for its library beside the program: this path exists inside the seal.
     ("if(isNode){path=__filename}", 'if(isNode){path="/srv/lean"}'),
 ]
 
 
 SEALED = [
-    # Text does not become code. A side module is WebAssembly with JavaScript in its data, which the loader evaluates;
-    # `run_script` and `load_script` evaluate what they are given.
+    # No text becomes code. The loader evaluates JavaScript in the data of side modules, `run_script` and `load_script` evaluate
+    # their arguments.
     (
         "var dlopenInternal=(handle,jsflags)=>{",
         'var dlopenInternal=(handle,jsflags)=>{dlSetError("dynamic loading is switched off by the seal");return 0;',
@@ -122,13 +122,13 @@ SEALED = [
     ("_emscripten_run_script_int=ptr=>eval(UTF8ToString(ptr))|0", "_emscripten_run_script_int=ptr=>turnstileRefuse()"),
     ("var s=eval(UTF8ToString(ptr));", "var s=turnstileRefuse();"),
     ("try{var data=await readAsync(url,false);eval(data);loadDone()}", "try{turnstileRefuse()}"),
-    # A symbol is one of the module's own. The rest of this function offers all of emscripten's JavaScript.
+    # Only the module's own symbols. The rest of this function would offer all of emscripten's JavaScript.
     (
         "if(known!==null)return known;var result;var newSymIndex;",
         'if(known!==null)return known;dlSetError("unknown symbol");return 0;var result;var newSymIndex;',
     ),
     ("var __dlsym_catchup_js=(handle,symbolIndex)=>{", "var __dlsym_catchup_js=(handle,symbolIndex)=>{return 0;"),
-    # No processes, no sockets, no threads but Lean's (seal.js).
+    # No processes, no sockets, and only Lean's own threads (seal.js).
     (
         'var cp=require("child_process");var ret=cp.spawnSync(cmdstr,[],{shell:true,stdio:"inherit"});',
         "return-52;var ret;",
@@ -143,34 +143,34 @@ SEALED = [
         'worker=turnstileStart("thread","em-pthread");',
     ),
 ]
-"""What seals lean.js. Each new text stands once in the file, so that a test can take these out again."""
+"""Replacements that seal lean.js. Each new text occurs once in the result, so that a test can undo it."""
 
 _GONE = re.compile(r"\beval\(|\bnew Function\b|\bnew Worker\b|\bimportScripts\b|\bchild_process\b|\brequire\(\"ws\"\)")
-"""What would turn text into code, or start something: nothing of it may be left."""
+"""Calls that turn text into code or start processes, sockets or threads. None may remain."""
 
 
 def _replace_once(text: str, old: str, new: str) -> str:
     if text.count(old) != 1:
-        raise MendError(f"expected exactly one occurrence of {old[:60]!r}, found {text.count(old)}")
+        raise PatchError(f"expected exactly one occurrence of {old[:60]!r}, found {text.count(old)}")
     return text.replace(old, new)
 
 
 def _drop_unused_exports(text: str) -> str:
-    """Leave out the variables and assignments of exports that nothing in the file names again (87 of its 89 MB)."""
+    """Remove the variables and assignments of exports that the file does not use (87 of its 89 MB)."""
     declared = re.search(r"var (_main,_lean_main,[\w$,]+);", text)
     assign = re.search(r"function assignWasmExports\(wasmExports\)\{(.*?)\}var wasmImports;", text, re.S)
     if declared is None or assign is None:
-        raise MendError("the list of exports was not found")
+        raise PatchError("the list of exports was not found")
     rest = text[: declared.start()] + text[declared.end() : assign.start()] + text[assign.end() :]
     used = set(re.findall(r"[\w$]+", rest))
     names = [n for n in declared.group(1).split(",") if n in used]
-    statements = []
+    statements: list[str] = []
     for statement in assign.group(1).split(";"):
         name = statement.partition("=")[0]
         if name in used or not re.fullmatch(r'[\w$]+=Module\["[^"]+"\]=wasmExports\["[^"]+"\](\.value)?', statement):
             statements.append(statement)
     if len(names) > 5000 or len(statements) > 5000 or len(names) < 20:
-        raise MendError(f"{len(names)} names and {len(statements)} statements of the export list would remain")
+        raise PatchError(f"{len(names)} names and {len(statements)} statements of the export list would remain")
     return (
         text[: declared.start()]
         + "var "
@@ -184,8 +184,8 @@ def _drop_unused_exports(text: str) -> str:
     )
 
 
-def mend(text: str) -> str:
-    """The mended `lean.js`. Raises MendError when `text` is not the file expected."""
+def patch_lean_js(text: str) -> str:
+    """The patched `lean.js`. Raises PatchError if `text` is not the expected file."""
     text = _drop_unused_exports(text)
     for old, new in (*_REPLACEMENTS, *SEALED):
         text = _replace_once(text, old, new)
@@ -197,11 +197,11 @@ def mend(text: str) -> str:
 
 
 def refuse_code(text: str) -> None:
-    """Raise MendError when something in the text makes code of strings, or starts processes, sockets or threads."""
+    """Raise PatchError if the text can turn strings into code, or start processes, sockets or threads."""
     if left := _GONE.search(text):
-        raise MendError(f"{left.group()} is still in the file")
+        raise PatchError(f"{left.group()} is still in the file")
 
 
 def names(text: str) -> set[str]:
-    """Every name that the mended JavaScript could ask the module for."""
+    """Every name that the patched JavaScript could ask the module for."""
     return set(re.findall(r"[\w$]+", text))

@@ -1,4 +1,4 @@
-// Start from a snapshot. This stands in front of the mended lean.js and shares its scope; mend.py makes the calls.
+// Start from a snapshot. This stands in front of the patched lean.js and shares its scope; patch.py adds the calls.
 //
 // The server's start is Lean's own, then half a minute of elaborating the server's source. Its result is the linear memory
 // and a dozen mutable globals. With TURNSTILE_SAVE they are written to that folder at the moment when the server asks for the

@@ -1,7 +1,7 @@
-"""The embedded server's snapshot: its memory at the moment when it is ready, so that later starts need not elaborate it.
+"""Snapshots of the embedded server's memory when it is ready, so that later starts do not elaborate its source again.
 
-Made once for each source of the server, tried out, and kept beside it in the cache. Where it cannot be made, the ordinary
-start remains: slower by half a minute, otherwise the same.
+A snapshot is made and tested once for each source of the server, and kept beside it in the cache. Without one, a start takes
+half a minute longer.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from filelock import FileLock
 from prover.lean.sandbox.seal import Seal, Sealing
 
 UNUSED_S = 24 * 3600
-"""Snapshots that nobody started from for so long go when a new one is made: 250 MB each, one for each source of the server.
-Others may be running from theirs, and start again from it after a crash."""
+"""Snapshots (250 MB each) that were not used for this long are deleted when a new one is made. A running server may need its
+snapshot again after a crash."""
 _SECONDS = 600
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def _run(command: tuple[str, ...], env: dict[str, str], seal: Seal, stdin: bytes
 
 
 def complete(folder: Path) -> bool:
-    """Whether a snapshot lies there, whole."""
+    """Whether the folder has a whole snapshot."""
     try:
         state = json.loads((folder / "state.json").read_text())
         return (folder / "memory").stat().st_size == state["bytes"]
@@ -54,7 +54,7 @@ def complete(folder: Path) -> bool:
 
 
 def _works(command: tuple[str, ...], env: dict[str, str], seal: Seal, folder: Path) -> bool:
-    """Whether a server started from it answers. Loading source needs nearly all: imports, files, tasks on new threads."""
+    """Whether a server that starts from it can load source, which needs imports, files and tasks on new threads."""
     request = {
         "id": 1,
         "cmd": "load",
@@ -67,9 +67,9 @@ def _works(command: tuple[str, ...], env: dict[str, str], seal: Seal, folder: Pa
 
 
 def make(command: tuple[str, ...], env: dict[str, str], seal: Seal, folder: Path) -> bool:
-    """Make sure that the snapshot of the server that `command` starts is in `folder`. False where that cannot be done."""
+    """Put the snapshot of the server that `command` starts into `folder` if it has none. False if that fails."""
     if complete(folder):
-        with contextlib.suppress(OSError):  # another's, or not to be written to: it serves all the same
+        with contextlib.suppress(OSError):  # the folder may be read-only or belong to another user
             os.utime(folder)
         return True
     try:

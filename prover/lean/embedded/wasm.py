@@ -1,9 +1,9 @@
-"""Make the published `lean.wasm` cheap to start: an export list of some 170 names in place of 201,110.
+"""Reduce the exports of the published `lean.wasm` from 201,110 to about 170, so that it starts quickly.
 
-Node makes an object for every export, and emscripten's start puts every exported function into the function table and asks
-for the table's every entry: 6 of 7 processor seconds and 1.3 GB before Lean's own start. `trim` does that work once: it
-writes the table out in full, fills in the addresses that the module imports, and gives the list of symbols and addresses
-that Lean's interpreter looks functions up in. Code and data stay as they are.
+At the start, Node creates an object for every export, and emscripten puts every exported function into the function table
+and reads every entry of it: 6 of 7 CPU seconds and 1.3 GB before Lean's own start. `trim` does this work once. It writes the
+whole table, fills in the addresses that the module imports, and returns the symbols and addresses that Lean's interpreter
+needs to look up functions. Code and data do not change.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _I32_MUTABLE, _CONST, _END = b"\x7f\x01", 0x41, 0x0B
 
 
 class TrimError(RuntimeError):
-    """The module is not built as the one that this was written for."""
+    """The module differs from the one that this code supports."""
 
 
-def _expect(condition: bool, what: str) -> None:
+def _expect(condition: bool, part: str) -> None:
     if not condition:
-        raise TrimError(f"lean.wasm: {what} is not as expected")
+        raise TrimError(f"lean.wasm: {part} is not as expected")
 
 
 def _unsigned(n: int) -> bytes:
@@ -41,7 +41,7 @@ def _signed(n: int) -> bytes:
 
 
 class _Reader:
-    """WebAssembly's binary encoding, from `at`."""
+    """Reads WebAssembly's binary encoding from `at` on."""
 
     def __init__(self, data: bytes, at: int = 0) -> None:
         self.data = data
@@ -74,75 +74,101 @@ class _Reader:
         return self.take(self.unsigned())
 
     def constant(self) -> int:
-        """The value of an initialiser that is one `i32.const`."""
+        """The value of an initialiser, which must be one `i32.const`."""
         _expect(self.byte() == _CONST, "an initialiser")
         value = self.signed()
         _expect(self.byte() == _END, "an initialiser")
         return value
 
 
-def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
-    """The module with only the exports in `keep`, and its symbols: sorted lines `NAME ADDRESS`.
+class _Imports:
+    """The import section: `kept` imports, the numbers of imported `functions`, and imported function `addresses`."""
 
-    Its mutable globals are exported too, as `turnstile_global_N`: they are part of a snapshot.
+    def __init__(self, body: bytes) -> None:
+        self.kept: list[bytes] = []
+        self.functions: dict[bytes, int] = {}
+        self.addresses: list[bytes] = []
+        reader = _Reader(body)
+        for _ in range(reader.unsigned()):
+            start = reader.at
+            space, name, kind = reader.name(), reader.name(), reader.byte()
+            if kind == _GLOBAL:
+                _expect(space == b"GOT.func" and reader.take(2) == _I32_MUTABLE, "an imported global")
+                self.addresses.append(name)
+                continue
+            if kind == _TYPE_FUNC:
+                self.functions[name] = len(self.functions)
+                reader.unsigned()
+            else:
+                _expect(kind == _MEMORY and reader.byte() == 3, "an import")
+                reader.unsigned()
+                reader.unsigned()
+            self.kept.append(body[start : reader.at])
+
+
+class _Globals:
+    """The global section: initial `values`, which ones are `mutable`, and the encoded entries."""
+
+    def __init__(self, body: bytes) -> None:
+        self.values: list[int] = []
+        self.mutable: list[int] = []
+        reader = _Reader(body)
+        count = reader.unsigned()
+        self.entries = body[reader.at :]
+        for i in range(count):
+            reader.byte()
+            if reader.byte():
+                self.mutable.append(i)
+            self.values.append(reader.constant())
+
+
+class _Table:
+    """The function table. One segment fills it; functions outside it are added at its end."""
+
+    def __init__(self, table: bytes, segment: bytes) -> None:
+        reader = _Reader(table)
+        _expect(reader.take(3) == b"\x01\x70\x00", "the function table")
+        self.size = reader.unsigned()
+        self.segment = segment
+        self.added: list[int] = []
+        reader = _Reader(segment)
+        _expect(reader.take(2) == b"\x01\x00", "the table's content")
+        first = reader.constant()
+        count = reader.unsigned()
+        _expect(first + count == self.size, "the table's size")
+        self._addresses: dict[int, int] = {}
+        for i in range(count):
+            self._addresses.setdefault(reader.unsigned(), first + i)
+
+    def address(self, function: int) -> int:
+        """The function's index in the table."""
+        if function not in self._addresses:
+            self._addresses[function] = self.size + len(self.added)
+            self.added.append(function)
+        return self._addresses[function]
+
+    def sections(self) -> tuple[bytes, bytes]:
+        """The table section and the element section with the added functions."""
+        elements = [b"\x02", self.segment[1:], b"\x00", bytes([_CONST]), _signed(self.size), bytes([_END])]
+        elements += [_unsigned(len(self.added)), *map(_unsigned, self.added)]
+        return b"\x01\x70\x00" + _unsigned(self.size + len(self.added)), b"".join(elements)
+
+
+def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
+    """The module with only the exports in `keep`, and its symbols as sorted lines `NAME ADDRESS`.
+
+    The mutable globals, which belong to a snapshot, are exported as `turnstile_global_N`.
     """
-    sections: list[list] = []
+    sections: list[tuple[int, bytes]] = []
     reader = _Reader(module, 8)
     while reader.at < len(module):
-        sections.append([reader.byte(), reader.name()])
+        sections.append((reader.byte(), reader.name()))
     content = {number: body for number, body in sections if number}
-
-    # Imports: functions and memory stay. The imported globals, all of them function addresses, become globals of its own
-    # with the same indices, since imported globals come first.
-    reader = _Reader(content[_IMPORTS])
-    imports: list[bytes] = []
-    functions: dict[bytes, int] = {}
-    addresses: list[bytes] = []
-    for _ in range(reader.unsigned()):
-        start = reader.at
-        space, name, kind = reader.name(), reader.name(), reader.byte()
-        if kind == _GLOBAL:
-            _expect(space == b"GOT.func" and reader.take(2) == _I32_MUTABLE, "an imported global")
-            addresses.append(name)
-            continue
-        if kind == _TYPE_FUNC:
-            functions[name] = len(functions)
-            reader.unsigned()
-        else:
-            _expect(kind == _MEMORY and reader.byte() == 3, "an import")
-            reader.unsigned(), reader.unsigned()
-        imports.append(content[_IMPORTS][start : reader.at])
-
-    reader = _Reader(content[_GLOBALS])
-    values: list[int] = []
-    mutable: list[int] = []
-    count = reader.unsigned()
-    globals_body = content[_GLOBALS][reader.at :]
-    for i in range(count):
-        reader.byte()
-        if reader.byte():
-            mutable.append(len(addresses) + i)
-        values.append(reader.constant())
-
-    # The function table: one segment that fills it; what is exported beyond that goes behind it.
-    reader = _Reader(content[_TABLES])
-    _expect(reader.take(3) == b"\x01\x70\x00", "the function table")
-    size = reader.unsigned()
-    reader = _Reader(content[_ELEMENTS])
-    _expect(reader.take(2) == b"\x01\x00", "the table's content")
-    first = reader.constant()
-    slots: dict[int, int] = {}
-    count = reader.unsigned()
-    _expect(first + count == size, "the table's size")
-    for i in range(count):
-        slots.setdefault(reader.unsigned(), first + i)
-    added: list[int] = []
-
-    def slot(function: int) -> int:
-        if function not in slots:
-            slots[function] = size + len(added)
-            added.append(function)
-        return slots[function]
+    imports = _Imports(content[_IMPORTS])
+    module_globals = _Globals(content[_GLOBALS])
+    table = _Table(content[_TABLES], content[_ELEMENTS])
+    # Imported globals come before the module's own, so `addresses` can become its own first globals with the same indices.
+    imported = len(imports.addresses)
 
     reader = _Reader(content[_EXPORTS])
     exports: list[bytes] = []
@@ -151,31 +177,29 @@ def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
         start = reader.at
         name, kind, index = reader.name(), reader.byte(), reader.unsigned()
         if kind == _TYPE_FUNC:
-            symbols.append(b"%s %d\n" % (name, slot(index)))
+            symbols.append(b"%s %d\n" % (name, table.address(index)))
         elif kind == _GLOBAL:
-            symbols.append(b"%s %d\n" % (name, values[index - len(addresses)]))
+            symbols.append(b"%s %d\n" % (name, module_globals.values[index - imported]))
         if name.decode() in keep:
             exports.append(content[_EXPORTS][start : reader.at])
-    for index in mutable:
-        name = b"turnstile_global_%d" % index
-        exports.append(_unsigned(len(name)) + name + bytes([_GLOBAL]) + _unsigned(index))
+    for index in module_globals.mutable:
+        name = b"turnstile_global_%d" % (imported + index)
+        exports.append(_unsigned(len(name)) + name + bytes([_GLOBAL]) + _unsigned(imported + index))
 
-    # Graphics and sound of the browser are left at address 0: nothing calls them.
-    filled = [slot(functions[name]) if name in functions else 0 for name in addresses]
-    content[_IMPORTS] = _unsigned(len(imports)) + b"".join(imports)
+    # The browser's graphics and sound functions stay at address 0: nothing calls them.
+    addresses = [
+        table.address(imports.functions[name]) if name in imports.functions else 0 for name in imports.addresses
+    ]
+    content[_IMPORTS] = _unsigned(len(imports.kept)) + b"".join(imports.kept)
     content[_GLOBALS] = (
-        _unsigned(len(filled) + len(values))
-        + b"".join(_I32_MUTABLE + bytes([_CONST]) + _signed(value) + bytes([_END]) for value in filled)
-        + globals_body
+        _unsigned(imported + len(module_globals.values))
+        + b"".join(_I32_MUTABLE + bytes([_CONST]) + _signed(address) + bytes([_END]) for address in addresses)
+        + module_globals.entries
     )
-    content[_TABLES] = b"\x01\x70\x00" + _unsigned(size + len(added))
+    content[_TABLES], content[_ELEMENTS] = table.sections()
     content[_EXPORTS] = _unsigned(len(exports)) + b"".join(exports)
-    content[_ELEMENTS] = b"".join(
-        [b"\x02", content[_ELEMENTS][1:], b"\x00", bytes([_CONST]), _signed(size), bytes([_END]), _unsigned(len(added))]
-        + [_unsigned(function) for function in added]
-    )
     out = [module[:8]]
-    for number, body in sections:
-        body = content[number] if number else body
+    for number, original in sections:
+        body = content[number] if number else original
         out += [bytes([number]), _unsigned(len(body)), body]
     return b"".join(out), b"".join(sorted(symbols))

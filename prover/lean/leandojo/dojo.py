@@ -1,22 +1,21 @@
-"""A drop-in for `lean_dojo.Dojo` on our own server: no tracing, no repository build, no process a theorem.
+"""Replacement for `lean_dojo.Dojo` on our server: no tracing, no repository build, no process for each theorem.
 
     from prover.lean.leandojo.dojo import Dojo, LeanError, ProofFinished, TacticState
 
     with Dojo(theorem) as (dojo, state):
         result = dojo.run_tac(state, "intro h")
 
-Results are the real package's own types (lean-dojo 4.20), its goal parser included. What differs from its `Dojo`:
+Results have the types of the real package (lean-dojo 4.20), which also parses the goals. Differences from its `Dojo`:
 
-- A timeout raises DojoTacticTimeoutError, but the Dojo and all its states stay usable.
-- Hypotheses without a usable name (`h✝`) have been given one that tactics can say; `Dojo.script` adds `rename_i`.
-- A tactic sees one goal, the first. `all_goals`, `any_goals`, `case`, `swap`, `pick_goal`, `rotate_left/right` at the
-  start of a tactic work on the whole list; deeper inside one they see the first goal only. Goals that share
-  metavariables are worked on in order.
+- After DojoTacticTimeoutError, the Dojo and all its states stay usable.
+- Hypotheses without a usable name (`h✝`) have a new name; `Dojo.script` adds the `rename_i`.
+- A tactic sees only the first goal. `all_goals`, `any_goals`, `case`, `swap`, `pick_goal` and `rotate_left/right` work on
+  the whole list at the start of a tactic, but not inside one. Goals that share metavariables must be proved in order.
 - `sorry` gives ProofGivenUp at once, not at the end of the proof.
-- `run_cmd` is not offered.
-- ProofFinished means, as in LeanDojo, that Lean has no goals left. `Dojo.verify` asks the audit.
+- `run_cmd` is not supported.
+- ProofFinished means, as in LeanDojo, that Lean has no goals left. `Dojo.verify` audits the proof.
 
-The way over LeanDojo, for traced repositories, is lean_dojo_environment.py.
+environment.py uses LeanDojo itself, for traced repositories.
 """
 
 from __future__ import annotations
@@ -36,9 +35,10 @@ from prover.errors import UserError
 from prover.lean import server as lean
 from prover.lean.audit import Auditor
 from prover.lean.leandojo.goals import CASE, EACH, GoalList, Refused, Slot, after_tactic, permuted
+from prover.lean.leandojo.locate import Place, find_theorem
 from prover.lean.leandojo.servers import close_servers, shared
 from prover.lean.server import Limits, statement_source
-from prover.lean.source import Place, find_theorem
+from prover.lean.text import parse
 from prover.lean.theorem import ProofState, Theorem, Verdict
 
 __all__ = ["Dojo", "check_proof", "close_servers", "package"]
@@ -63,9 +63,9 @@ _FROM_THE_PACKAGE = (
 
 @functools.cache
 def package() -> ModuleType:
-    """The real `lean_dojo`, imported so that it does not go to the network by itself. Raises UserError if it cannot be.
+    """The real `lean_dojo`, without its web cache of traced repositories, which fails offline instead of tracing.
 
-    Its cache of traced repositories on the web is off: without a network it fails instead of falling back to tracing.
+    Raises UserError if it cannot be imported.
     """
     os.environ.setdefault("DISABLE_REMOTE_CACHE", "1")
     if shutil.which("git") is None:
@@ -73,8 +73,8 @@ def package() -> ModuleType:
     try:
         return importlib.import_module("lean_dojo")
     except ModuleNotFoundError as e:
-        raise UserError(f"lean-dojo is not installed whole ({e}): pip install lean-dojo==4.20.0") from None
-    except Exception as e:  # a stale GITHUB_ACCESS_TOKEN, an old git: whatever it checks when imported
+        raise UserError(f"lean-dojo is not completely installed ({e}): pip install lean-dojo==4.20.0") from None
+    except Exception as e:  # the import checks GITHUB_ACCESS_TOKEN, git and more
         hint = "; unset GITHUB_ACCESS_TOKEN to work offline" if "GITHUB_ACCESS_TOKEN" in os.environ else ""
         raise UserError(f"lean-dojo cannot be imported: {type(e).__name__}: {e}{hint}") from None
 
@@ -88,11 +88,11 @@ def __getattr__(name: str) -> Any:
 class Dojo:
     """LeanDojo's `Dojo` for theorems, on our server.
 
-    `entry`: LeanDojo's Theorem (or anything with `repo`, `file_path` and `full_name`), our Theorem, or the name of a
-    library constant. LeanDojo's is opened from its source file: in `sources` (the folder of a checkout), in the
-    repository's own clone, or in LeanDojo's cache. `timeout`: seconds a tactic. `heartbeats`: Lean's `maxHeartbeats`;
-    0, as in LeanDojo: none.
-    Raises LeanDojo's DojoInitError from `with` when the theorem cannot be opened.
+    `entry`: LeanDojo's Theorem (or any object with `repo`, `file_path` and `full_name`), our Theorem, or the name of a
+    library constant. The source file of LeanDojo's is read from `sources` (the folder of a checkout), from the
+    repository's clone, or from LeanDojo's cache. `timeout`: seconds for each tactic. `heartbeats`: Lean's
+    `maxHeartbeats`; 0 for no limit, as in LeanDojo.
+    Entering it raises LeanDojo's DojoInitError if the theorem cannot be opened.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Dojo:
         self._states: dict[int, GoalList] = {}
         self._finished: dict[int, tuple[str, ...]] = {}
         self._ids = 0
-        self._opened: list[ProofState] = []  # every group that Lean holds for this Dojo
+        self._opened: list[ProofState] = []  # every state that is open in Lean for this Dojo
         self._place: Place | None = None
         self._end = 0
         self._theorem: Theorem | None = None
@@ -138,7 +138,9 @@ class Dojo:
     def __enter__(self) -> tuple[Dojo, Any]:
         """(this Dojo, the theorem's first TacticState)"""
         if self.uses_commands:
-            raise self._types.DojoInitError("commands are not offered here: use lean_dojo.Dojo on a traced repository")
+            raise self._types.DojoInitError(
+                "commands are not supported here: use lean_dojo.Dojo on a traced repository"
+            )
         background = shared()
         self._server = background.server(self._limits)
         try:
@@ -180,7 +182,10 @@ class Dojo:
             raise self._types.DojoInitError(
                 f"{entry.file_path} is not on this machine: give the folder of a checkout as `sources`"
             )
-        place = find_theorem(text, entry.full_name)
+        try:
+            place = find_theorem(parse(text.encode(), str(entry.file_path)), entry.full_name)
+        except UserError as e:
+            raise self._types.DojoInitError(str(e)) from e
         if place is None:
             raise self._types.DojoInitError(
                 f"Failed to locate the theorem with `{entry.full_name}` as its fully qualified name."
@@ -193,7 +198,9 @@ class Dojo:
         self._opened.clear()
 
     def _keep(self, state: GoalList) -> Any:
-        shown = self._types.TacticState(state.text, self._ids)  # its parser asserts that it understood every goal
+        shown = self._types.TacticState(
+            state.text, self._ids
+        )  # raises AssertionError if its parser does not understand a goal
         self._states[self._ids] = state
         self._ids += 1
         return shown
@@ -228,13 +235,13 @@ class Dojo:
         return replace(after, message="")
 
     def run_cmd(self, state: Any, command: str) -> Any:
-        """Not offered."""
+        """Not supported."""
         raise RuntimeError(f"Attempting to run a command on an invalid state {state}.")
 
     def _run(self, slots: tuple[Slot, ...], tactic: str) -> tuple[tuple[Slot, ...], list[str]]:
-        """The goal list after a tactic, and the `rename_i` that must stand before it in a script. Raises Refused."""
+        """The goal list after a tactic, and the `rename_i` that must precede it in a script. Raises Refused."""
         if (moved := permuted(slots, tactic)) is not None:
-            if not tactic.startswith("rotate"):  # Mathlib's and Batteries': only where the theorem imports them
+            if not tactic.startswith("rotate"):  # a tactic of Mathlib or Batteries: only if imported
                 [tried] = shared().run(self._server.step(slots[0].group, [tactic]))
                 if "unknown tactic" in tried.message:
                     raise Refused(tried.message)
@@ -253,7 +260,7 @@ class Dojo:
     def _run_at(self, slots: Sequence[Slot], k: int, tactic: str) -> tuple[list[Slot], int]:
         slot = slots[k]
         if slot.place != 0:
-            raise Refused("this goal shares metavariables with one that stands before it: prove that one first")
+            raise Refused("this goal shares metavariables with an earlier one: prove that one first")
         [result] = shared().run(self._server.step(slot.group, [tactic]))
         if result.status == "timeout" and "heartbeat" not in result.message:
             self.has_timedout = True
@@ -270,9 +277,9 @@ class Dojo:
         return after_tactic(slots, k, result)
 
     def _run_on_each(self, slots: Sequence[Slot], tactic: str, any_: bool) -> tuple[Slot, ...]:
-        """`all_goals` and `any_goals`: the tactic on every goal that stands in the list now."""
+        """`all_goals` and `any_goals`: run the tactic on every goal of the list."""
         now, k, succeeded, error = list(slots), 0, 0, ""
-        while k < len(now):  # what stands behind k was there at the start
+        while k < len(now):  # the goals from k on were there at the start
             try:
                 now, made = self._run_at(now, k, tactic)
                 succeeded += 1
@@ -289,17 +296,17 @@ class Dojo:
     # -- proofs ------------------------------------------------------------------------------------------------------
 
     def script(self, state: Any) -> str:
-        """The tactics that led to a TacticState or a ProofFinished, a line each, as they can follow `:= by`."""
+        """The tactics that led to a TacticState or ProofFinished, one per line, to follow `:= by`."""
         if isinstance(state, self._types.ProofFinished):
             return "\n".join(self._finished[state.tactic_state_id])
         return "\n".join(self._states[state.id].script)
 
     def verify(self, finished: Any) -> Verdict:
-        """The audit's word on a finished proof: fresh processes, statement compared, kernel replay, axioms."""
-        return self._audit(self.script(finished))
+        """Audit a finished proof, with fresh processes, comparison of statements, kernel replay and axioms."""
+        return self.audit("by\n" + _indented(self.script(finished)))
 
-    def _audit(self, script: str) -> Verdict:
-        proof = "by\n" + _indented(script)
+    def audit(self, proof: str) -> Verdict:
+        """Audit `proof`, the text after `:=`."""
         return shared().run(_audit(shared().auditor(), self._theorem, self._place, self._end, proof))
 
 
@@ -319,19 +326,18 @@ async def _audit(auditor: Auditor, theorem: Theorem | None, place: Place | None,
         source = place.with_proof(f":= {proof}", end)
     verdicts = await auditor.audit_source(source, imports, reference, name)
     found = [v for v in verdicts if v.name == name]
-    refused = [v for v in verdicts if v.verdict != "proved"]  # of the whole file, or of what stands before
-    return (found or refused or [Verdict(name, "error", "the audit gave no verdict on it")])[0]
+    refused = [v for v in verdicts if v.verdict != "proved"]  # also of the whole file or earlier declarations
+    return (found or refused or [Verdict(name, "error", "the audit gave no verdict on this theorem")])[0]
 
 
 def check_proof(theorem: Any, proof: str, sources: Path | str | None = None) -> bool:
-    """LeanDojo's `check_proof`, by the audit: whether `proof` (what follows `:=`) proves the theorem."""
+    """LeanDojo's `check_proof`: whether the audit accepts `proof`, the text after `:=`."""
     with Dojo(theorem, sources=sources) as (dojo, _):
-        audit = _audit(shared().auditor(), dojo._theorem, dojo._place, dojo._end, proof)
-        return shared().run(audit).verdict == "proved"
+        return dojo.audit(proof).verdict == "proved"
 
 
 def _source_text(entry: Any, sources: Path | None) -> str | None:
-    """Text of the file that a LeanDojo Theorem is in, or None when it is not on this machine."""
+    """Text of the source file of a LeanDojo Theorem, or None if it is not on this machine."""
     path = Path(entry.file_path)
     if sources is not None:
         return (sources / path).read_text(encoding="utf-8") if (sources / path).is_file() else None

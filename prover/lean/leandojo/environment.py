@@ -1,11 +1,11 @@
-"""Our environment interface over LeanDojo's own `Dojo`, for repositories that LeanDojo has traced.
+"""The environment interface on LeanDojo's own `Dojo`, for repositories that LeanDojo has traced.
 
-A theorem of a traced repository is a `Theorem` whose `source` says where LeanDojo finds it: see `lean_dojo_theorem`. It
-takes native Lean (`lake` on PATH), and tracing a repository for the first time takes LeanDojo minutes to hours.
+The `source` of such a theorem contains its repository and file, see `lean_dojo_theorem`. LeanDojo needs native Lean (`lake`
+on PATH) and traces a new repository for minutes to hours.
 
-Differences from LeanPool: a state is all goals of a tactic state as one group, since LeanDojo does not tell which goals
-are independent; its `key` is the printed text, so states equal up to names are not recognised as equal; LeanDojo knows
-wall-clock limits only, no heartbeats; and `StepResult.lean_s` is time at the client, for lack of Lean's own.
+Differences from LeanPool: a state is one group with all goals, since LeanDojo does not know which goals are independent; its
+`key` is the printed text, so states that differ only in names count as different; there are no heartbeats, only wall-clock
+limits; and `StepResult.lean_s` is measured at the client.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SOURCE = re.compile(r"lean_dojo:(?P<url>.+)@(?P<commit>[^@:]+):(?P<path>[^:]+\.
 
 
 def lean_dojo_theorem(url: str, commit: str, file_path: str, full_name: str) -> Theorem:
-    """A theorem of a repository, as every part of this project takes it. The inverse of `lean_dojo_source`."""
+    """A theorem of a repository. The inverse of `lean_dojo_source`."""
     return Theorem(full_name, library=full_name, source=f"lean_dojo:{url}@{commit}:{file_path}")
 
 
@@ -44,7 +44,7 @@ def lean_dojo_source(theorem: Theorem) -> tuple[str, str, str] | None:
 
 @dataclass(eq=False)
 class _Opened:
-    """A theorem with a LeanDojo process. The process may be replaced; `generation` counts which one this is."""
+    """A theorem with a LeanDojo process. `generation` counts its processes so far."""
 
     entry: Any
     dojo: Any = None
@@ -55,7 +55,7 @@ class _Opened:
 
 @dataclass(eq=False)
 class _Held:
-    """A state: the TacticState in the living process, and the way there from the theorem."""
+    """A TacticState in the process of `generation`, and the tactics that lead to it from the theorem."""
 
     opened: _Opened
     path: tuple[str, ...]
@@ -66,8 +66,8 @@ class _Held:
 class LeanDojoEnvironment:
     """LeanPool's interface on `lean_dojo.Dojo`. Use as an async context manager.
 
-    `size`: how many of LeanDojo's processes work at once (each opened theorem has one of its own). A process that ran
-    over its time or died is replaced, and a state of it comes back by replaying its tactics.
+    `size`: number of LeanDojo processes that work at once; each open theorem has its own. A process that timed out or died is
+    replaced, and its states are restored by replaying their tactics.
     """
 
     def __init__(self, size: int = 2, limits: Limits | None = None, build_deps: bool = True) -> None:
@@ -91,7 +91,7 @@ class LeanDojoEnvironment:
         await self.close()
 
     async def start(self) -> None:
-        """Import LeanDojo and look for `lake`. Raises UserError when either is missing."""
+        """Import LeanDojo and find `lake`. Raises UserError if one is missing."""
         self._package = await asyncio.to_thread(package)
         if shutil.which("lake") is None:
             elan = Path.home() / ".elan" / "bin"
@@ -115,9 +115,9 @@ class LeanDojoEnvironment:
     # -- theorems ----------------------------------------------------------------------------------------------------
 
     async def open(self, theorem: Theorem) -> ProofState:
-        """The theorem's first state. Raises LeanError when LeanDojo cannot open it."""
+        """The theorem's first state. Raises LeanError if LeanDojo cannot open it."""
         if lean_dojo_source(theorem) is None:
-            raise LeanError(f"{theorem.name}: not from a traced repository: take it from a LeanDojo Benchmark file")
+            raise LeanError(f"{theorem.name}: not from a traced repository: use a theorem of a LeanDojo Benchmark file")
         return await self._in_thread(self._open, theorem)
 
     def _open(self, theorem: Theorem) -> ProofState:
@@ -132,7 +132,7 @@ class LeanDojoEnvironment:
             opened = _Opened(entry)
             with opened.lock:
                 self._enter(opened)
-        except Exception as e:  # LeanDojo asserts, and passes on what git, GitHub and lake raise
+        except Exception as e:  # AssertionError, or any error of git, GitHub and lake
             raise LeanError(f"LeanDojo could not open {theorem.name}: {type(e).__name__}: {e}") from e
         state = self._hold(opened, (), opened.root)
         self._roots[state.id] = opened
@@ -147,7 +147,7 @@ class LeanDojoEnvironment:
                 if hasattr(dojo, "proc"):
                     dojo.__exit__(None, None, None)
                 raise
-            # `timeout` of the process is read anew for every answer: opening may take longer than a tactic.
+            # The process reads `timeout` for every answer. Opening had a longer one than tactics.
             opened.dojo.proc.timeout = self.limits.seconds
 
     def _leave(self, opened: _Opened) -> None:
@@ -186,7 +186,7 @@ class LeanDojoEnvironment:
             try:
                 result = opened.dojo.run_tac(held.state, tactic)
             except Exception as e:
-                self._drop(opened)  # LeanDojo's process answers nobody after a timeout
+                self._drop(opened)  # after a timeout, LeanDojo's process does not answer any more
                 return StepResult(*self._failure(e), lean_s=time.perf_counter() - began)
             spent = time.perf_counter() - began
             if isinstance(result, self._package.TacticState):
@@ -205,7 +205,7 @@ class LeanDojoEnvironment:
         return "crash", (), (), f"LeanDojo: {type(e).__name__}: {e}"
 
     def _drop(self, opened: _Opened) -> None:
-        """End the process of an opened theorem; its lock is held."""
+        """End the process of an opened theorem. The caller holds its lock."""
         dojo, opened.dojo = opened.dojo, None
         opened.generation += 1
         if dojo is not None:
@@ -213,7 +213,7 @@ class LeanDojoEnvironment:
             dojo.proc.close(force=True)
 
     def _bring_back(self, held: _Held) -> None:
-        """Make sure that the process lives and has the state. The lock is held."""
+        """Start the process and replay the state, if necessary. The caller holds the lock."""
         opened = held.opened
         if opened.dojo is None:
             self._enter(opened)
@@ -238,7 +238,7 @@ class LeanDojoEnvironment:
 
 
 def _goal(text: str) -> Goal:
-    """A printed goal; a hypothesis that LeanDojo shows without a usable name is left out of `hypotheses`."""
+    """A printed goal. `hypotheses` omits those without a usable name."""
     parsed = package().parse_goals(text)[0]
     named = tuple((d.ident, d.lean_type) for d in parsed.assumptions if "✝" not in d.ident)
     return Goal(text, named, parsed.conclusion)

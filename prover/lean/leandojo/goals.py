@@ -1,4 +1,4 @@
-"""LeanDojo's view of a state, one list of goals, kept over our groups of goals that are proved apart."""
+"""A tactic state as LeanDojo shows it, one list of goals, on top of our independent groups of goals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prover.lean.theorem import ProofState, StepResult
 
 @dataclass(frozen=True)
 class Slot:
-    """A goal in Lean's goal list: the group that it is in, its place there, and names that a script must still give."""
+    """A goal in Lean's goal list: its group, its index there, and names that a script must still introduce."""
 
     group: ProofState
     place: int
@@ -29,7 +29,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class GoalList:
-    """A whole tactic state: Lean's goal list and how it was reached."""
+    """A tactic state: Lean's goal list and the tactics that led to it."""
 
     slots: tuple[Slot, ...]
     script: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class GoalList:
 
 
 class Refused(Exception):
-    """Lean's error."""
+    """Lean refused a tactic; the message is Lean's error."""
 
 
 def slots_of(result: StepResult) -> list[Slot]:
@@ -48,10 +48,10 @@ def slots_of(result: StepResult) -> list[Slot]:
 
 
 def after_tactic(slots: Sequence[Slot], k: int, result: StepResult) -> tuple[list[Slot], int]:
-    """Lean's goal list after a tactic on goal `k`, and how many goals it put in that one's place.
+    """Lean's goal list after a tactic on goal `k`, and the number of goals that replace it.
 
-    The result lists what the tactic left, then those others of the group that it did not solve on the way. Which these
-    are is told by their case tags.
+    The result lists the tactic's new goals, then the group's other goals that it did not solve, which are recognised by
+    their case tags.
     """
     new = slots_of(result)
     kept: dict[int, Slot] = {}

@@ -1,4 +1,4 @@
-"""The Lean processes behind the drop-in `Dojo`: LeanDojo's interface waits, our servers are asynchronous."""
+"""Shared Lean processes for `Dojo`, whose interface is synchronous while our servers are asynchronous."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from prover.lean.server import LeanServer, Limits
 T = TypeVar("T")
 
 
-class _Background:
-    """An event loop in a thread, and one warm server for each set of limits: shared by all Dojos of this process."""
+class Background:
+    """An event loop in a thread, and one running server for each set of limits."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -52,19 +52,19 @@ class _Background:
             self.run(server.close())
 
 
-_background: _Background | None = None
+_background: Background | None = None
 
 
-def shared() -> _Background:
-    """The one of this process."""
+def shared() -> Background:
+    """The Background that all Dojos of this process share."""
     global _background
     if _background is None or _background.pid != os.getpid():  # a forked child has the object but not the thread
-        _background = _Background()
+        _background = Background()
         atexit.register(_background.close)
     return _background
 
 
 def close_servers() -> None:
-    """End the Lean processes that Dojos of this process share, the audit's too. The next Dojo starts new ones."""
+    """End the Lean processes that the Dojos of this process share. The next Dojo starts new ones."""
     if _background is not None and _background.pid == os.getpid():
         _background.close()

@@ -1,6 +1,6 @@
-"""Bubblewrap: a process sees the system's own files and those that Lean needs, read-only, in namespaces of its own.
+"""Bubblewrap: run a process in its own namespaces, where it can only read the system's files and those that Lean needs.
 
-The seal (seal.py) uses it where the kernel's Landlock is missing or too old.
+seal.py uses it if the kernel's Landlock is missing or too old.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 HOMES = ("/home", "/root", "/Users", "/mnt", "/media", "/srv", "/run", "/var/tmp", "/tmp")
-"""Folders that are empty inside, with what Lean needs of them put back. The user's home, wherever it is, is one more."""
+"""Folders that appear empty, except for the files that Lean needs. The user's home is always added."""
 PID = 2
-"""The number of the command inside: bubblewrap itself is 1 there."""
+"""Process id of the command in its namespace; bubblewrap itself is 1."""
 
 
 def wrapped(bwrap: str, command: Sequence[str], reads: Iterable[str], writes: Iterable[str] = ()) -> list[str]:
-    """The command that runs `command` inside. `reads`, `writes`: what of the hidden folders it sees, and may change."""
+    """The command that runs `command` in bubblewrap. `reads`, `writes`: paths in hidden folders that it may read or write."""
     hidden = sorted(
         {folder for folder in (*HOMES, str(Path.home())) if os.path.isdir(folder) and not os.path.islink(folder)}
     )
@@ -28,7 +28,7 @@ def wrapped(bwrap: str, command: Sequence[str], reads: Iterable[str], writes: It
         line += ["--tmpfs", folder]
     for path in dict.fromkeys(p for p in reads if os.path.exists(p)):
         real = os.path.realpath(path)
-        for place in dict.fromkeys((path, real)):  # links lead to where they led
+        for place in dict.fromkeys((path, real)):  # keep symbolic links working
             if any(Path(folder) in Path(place).parents for folder in hidden):
                 line += ["--ro-bind", real, place]
     for path in writes:
@@ -40,7 +40,7 @@ def wrapped(bwrap: str, command: Sequence[str], reads: Iterable[str], writes: It
 
 @functools.cache
 def working() -> str:
-    """The path of a bubblewrap that works here; empty: there is none. A system may forbid it the namespaces that it needs."""
+    """Path of a working bubblewrap; empty if there is none. A system may forbid it to create namespaces."""
     bwrap, true = shutil.which("bwrap"), shutil.which("true")
     if not bwrap or not true:
         return ""

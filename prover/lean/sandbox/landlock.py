@@ -1,8 +1,7 @@
-"""Landlock (Linux 5.13): a process gives up files, TCP and signals, for itself and for whatever it starts.
+"""Landlock (Linux 5.13): a process and its children give up access to files, TCP and signals.
 
-A few system calls by ctypes: the one package on PyPI (`landlock` 1.0.0.dev5) knows neither network nor scopes. Not covered by
-Landlock: `stat` and `readlink` of any path, and changes of a file's mode, owner, times and attributes. seccomp.py denies the
-latter.
+Uses ctypes, because the package on PyPI (`landlock` 1.0.0.dev5) supports neither network nor scopes. Landlock does not cover
+`stat` and `readlink` of any path, nor changes of a file's mode, owner, times and attributes. seccomp.py denies the latter.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import struct
 import sys
 from collections.abc import Iterable
 
-_libc = ctypes.CDLL(None, use_errno=True)  # here, since a child should load nothing between fork and exec
+_libc = ctypes.CDLL(None, use_errno=True)  # at import: a child should load nothing between fork and exec
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # on every architecture
 _VERSION = 1
@@ -25,14 +24,14 @@ _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""How many rights on files each version of the interface knows."""
+"""Number of file rights in each version of the interface."""
 _TCP, _SCOPES = 0b11, 0b11  # bind and connect; abstract sockets and signals
 TRUNCATE_SINCE, TCP_SINCE, SCOPES_SINCE = 3, 4, 6
-"""Versions before them let a process empty files that its user may write, use TCP, signal others."""
+"""Earlier versions do not restrict truncating files, TCP, or signals to other processes."""
 
 
 def _syscall(number: int, *arguments: int | bytes | None) -> int:
-    """The call's result. Raises OSError."""
+    """Result of the system call. Raises OSError."""
     words = [a if a is None or isinstance(a, bytes) else ctypes.c_long(a) for a in arguments]
     result = _libc.syscall(ctypes.c_long(number), *words)
     if result < 0:
@@ -42,7 +41,7 @@ def _syscall(number: int, *arguments: int | bytes | None) -> int:
 
 @functools.cache
 def version() -> int:
-    """The version of the kernel's Landlock interface; 0: it has none, or it is switched off."""
+    """Version of the kernel's Landlock interface; 0 if it is missing or off."""
     if sys.platform != "linux":
         return 0
     try:
@@ -52,10 +51,10 @@ def version() -> int:
 
 
 def ruleset(reads: Iterable[str], writes: Iterable[str] = ()) -> int:
-    """A descriptor of rules: files under `reads` may be read and run, those under `writes` also be written, and nothing else.
+    """File descriptor of a rule set: files under `reads` may be read and executed, those under `writes` also written.
 
-    No TCP from version 4, no signals to and no abstract sockets of other processes from version 6. Paths that do not exist are
-    passed over. Raises OSError.
+    From version 4 it denies TCP; from version 6, signals to other processes and their abstract sockets. Paths that do not exist
+    are ignored. Raises OSError.
     """
     all_rights = (1 << _FILE_RIGHTS[min(version(), max(_FILE_RIGHTS))]) - 1
     fields = [all_rights, _TCP if version() >= TCP_SINCE else 0, _SCOPES if version() >= SCOPES_SINCE else 0]
@@ -86,7 +85,9 @@ def _allow(rules: int, path: str, rights: int) -> None:
 
 
 def restrict(rules: int) -> None:
-    """From now on this process obeys the rules, and reads of /proc its own part. It must have given up new privileges first.
-    Raises OSError."""
-    _allow(rules, "/proc/self", _READ)  # exists only now: who asked for the rules was another process
+    """Apply the rules to this process, and let it read its own folder in /proc. It must have given up new privileges before.
+
+    Raises OSError.
+    """
+    _allow(rules, "/proc/self", _READ)  # not in `ruleset`, which runs in the parent process
     _syscall(_RESTRICT_SELF, rules, 0)

@@ -1,6 +1,6 @@
-"""What code could try against the machine, tried from inside a seal: whether a layer holds is seen, not believed.
+"""Attack attempts from inside a seal, to test that its layers work. `doctor` and the tests use them.
 
-For `doctor` and the tests. A child of this process applies the seal and makes each attempt; it starts nothing else.
+A child of this process applies the seal and makes each attempt; it starts nothing else.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import os
 import resource
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from prover.lean.sandbox import landlock
 from prover.lean.sandbox.seal import ALL, CALLS, FILES, LIMITS, PRIVILEGES, Layer, Seal, Sealing
 
 Attempt = Callable[[], object]
-"""Succeeds, or raises OSError."""
+"""Raises OSError if it fails."""
 
 _TRIED_ALL = "all were tried"
 _LAYER_OF = {
@@ -31,7 +31,7 @@ _LAYER_OF = {
 
 
 def succeeded(seal: Seal, attempts: dict[str, Attempt]) -> set[str]:
-    """Which attempts succeed in a child with this seal. Raises OSError when the seal cannot be applied."""
+    """The attempts that succeed in a child with this seal. Raises OSError if the seal cannot be applied."""
     with contextlib.closing(Sealing(seal, ())) as sealing:
         read, write = os.pipe()
         child = os.fork()
@@ -59,7 +59,7 @@ def _succeeds(attempt: Attempt) -> bool:
 
 
 def on_files(folder: Path, port: int) -> dict[str, Attempt]:
-    """Against `folder`, which has a file `secret`, and a port of this machine that somebody listens on."""
+    """Attempts on `folder`, which has a file `secret`, and on a local port that accepts connections."""
     secret = folder / "secret"
     return {
         "reads a file": secret.read_bytes,
@@ -75,13 +75,13 @@ def on_files(folder: Path, port: int) -> dict[str, Attempt]:
 
 
 def _connect(port: int) -> None:
-    with socket.socket() as s:  # `create_connection` would load modules, which a seal keeps it from
+    with socket.socket() as s:  # `create_connection` would import modules, which a seal prevents
         s.settimeout(5)
         s.connect(("127.0.0.1", port))
 
 
 def on_calls(folder: Path) -> dict[str, Attempt]:
-    """System calls that seccomp denies."""
+    """Attempts at system calls that seccomp denies."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def call(function: str, *arguments: int) -> None:
@@ -110,8 +110,8 @@ def _fork() -> None:
 
 
 @contextlib.contextmanager
-def target() -> Iterator[tuple[Path, int]]:
-    """A folder with a file `secret`, and a port that is listened on."""
+def target() -> Generator[tuple[Path, int]]:
+    """A folder with a file `secret`, and a local port that accepts connections."""
     with (
         tempfile.TemporaryDirectory(prefix="turnstile-target-") as name,
         socket.create_server(("127.0.0.1", 0)) as listener,
@@ -122,14 +122,12 @@ def target() -> Iterator[tuple[Path, int]]:
 
 
 def tried(protection: tuple[Layer, ...]) -> list[Layer]:
-    """The layers, those around Lean each tried by itself: one that lets something through does not hold."""
+    """The layers after testing each one around Lean by itself. A layer that lets an attempt through does not hold."""
     return [_tried(layer) if layer.name in _LAYER_OF else layer for layer in protection]
 
 
 def _tried(layer: Layer) -> Layer:
-    if (
-        not layer.holds or layer.name == "bubblewrap"
-    ):  # which says by itself when it cannot, and was started to find out
+    if not layer.holds or layer.name == "bubblewrap":  # bubblewrap.working has already tested that
         return layer
     seal = Seal(reads=()).without_layers(*(ALL - {_LAYER_OF[layer.name]}))
     with target() as (folder, port):
@@ -162,9 +160,9 @@ def _attempts(layer: str, folder: Path, port: int) -> dict[str, Attempt]:
 
 
 def may_gain_privileges() -> None:
-    """Whether a program could give this process rights by its file."""
+    """Succeeds unless `no_new_privs` is set."""
     if "NoNewPrivs:\t1" in Path("/proc/self/status").read_text():
-        raise OSError  # no: it has given that up
+        raise OSError
 
 
 def _core() -> None:

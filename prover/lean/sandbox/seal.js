@@ -1,8 +1,8 @@
-// The seal inside Node. This stands in front of all other text of the mended lean.js, in every thread, and shares its scope.
+// The seal inside Node. This stands in front of all other text of the patched lean.js, in every thread, and shares its scope.
 //
 // lean.js is emscripten's whole JavaScript library, of which Lean needs a part. Lean code reaches any of it: the interpreter
 // looks up whatever an `@[extern]` names, and code may call what it finds in memory. So what would turn text into JavaScript,
-// or start something, is taken out of the file (mend.py), and the class that starts threads is kept here.
+// or start something, is taken out of the file (patch.py), and the class that starts threads is kept here.
 
 function turnstileRefuse() {
   throw new Error("switched off by the seal");

@@ -1,7 +1,7 @@
-"""What stands between Lean code and the machine, outside of Lean: layers that each hold by themselves.
+"""The sandbox around a Lean process: independent layers that protect the machine from Lean code.
 
-A child applies them between fork and exec, so that they cost no process and no time. Each system has some of them: `layers`
-says which. Inside the embedded Lean there are more (seal.js, mend.py, Node's flags in runtime.py).
+A child applies them between fork and exec, so that they cost no process and no time. `layers` lists those that this system
+has. The embedded Lean adds its own (seal.js, patch.py, Node's flags in runtime.py).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SYSTEM = (
     "/dev/random",
     "/dev/urandom",
 )
-"""What every program reads: shared libraries, and what describes the machine."""
+"""Files that every program reads: shared libraries and descriptions of the machine."""
 
 _STACK = 64 * 2**20  # Node's --stack-size, and deep recursion of native Lean
 _CPU_S = 24 * 3600
@@ -49,7 +49,7 @@ _BESIDE_LEAN_MB = 4096  # V8's own data and code
 
 
 class Layer(NamedTuple):
-    """A line of what `doctor` says."""
+    """A layer as `doctor` shows it."""
 
     name: str
     holds: bool
@@ -58,43 +58,46 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Seal:
-    """What a process may do. All layers that this system has are on."""
+    """Permissions of a process. All layers that this system has are on."""
 
     reads: tuple[str, ...] = ("/",)
-    """Files and folders that it reads and runs, besides the system's."""
+    """Files and folders that it may read and execute, besides the system's."""
     writes: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()
-    """Layers that are off. For tests, which see what each layer stops by itself; nothing else sets it."""
+    """Layers that are off. Only tests of single layers set this."""
 
     def reading(self, *paths: str) -> Seal:
-        """The same, but these may be read."""
+        """A copy in which these paths may be read."""
         return replace(self, reads=(*self.reads, *paths))
 
     def writing(self, *paths: str) -> Seal:
-        """The same, but these may be written."""
+        """A copy in which these paths may be written."""
         return replace(self, writes=(*self.writes, *paths))
 
     def without_layers(self, *names: str) -> Seal:
-        """The same with layers off, for tests."""
+        """A copy with these layers off, for tests."""
         return replace(self, without=self.without | frozenset(names))
 
 
 def _by_landlock() -> bool:
-    """Whether Landlock keeps the files, or bubblewrap. Landlock comes first: it needs no process around Lean and no rights that
-    a container or a distribution takes away. An old one does less than bubblewrap, and leaves network to seccomp."""
+    """Whether Landlock, not bubblewrap, protects the files.
+
+    Landlock comes first: it needs no extra process, and no rights that containers or distributions remove. Versions that allow
+    truncating files do less than bubblewrap.
+    """
     if landlock.version() >= landlock.TRUNCATE_SINCE and seccomp.supported():
         return True
     return landlock.version() > 0 and not bubblewrap.working()
 
 
 class Sealing:
-    """The seal of one process, made ready before its start. `close` it when the process has ended."""
+    """The seal of one process, prepared before its start. Call `close` when the process has ended."""
 
     def __init__(self, seal: Seal, command: Sequence[str], memory_mb: int | None = None) -> None:
-        """`memory_mb`: what the process may take for data, beside Lean's own bookkeeping. Raises OSError."""
+        """`memory_mb`: limit on the process's data, without Node's own. Raises OSError."""
         self.command = tuple(command)
         self.fds: tuple[int, ...] = ()
-        """Descriptors that the child inherits."""
+        """File descriptors that the child inherits."""
         self._seal = seal
         self._memory_mb = memory_mb
         self._rules = self._filter = None
@@ -111,29 +114,29 @@ class Sealing:
                 self.command = tuple(bubblewrap.wrapped(bwrap, command, seal.reads, seal.writes))
         if CALLS not in seal.without and seccomp.supported():
             self._filter = seccomp.Filter()
-            if bwrap:  # it makes processes itself, and applies the filter after that
+            if bwrap:  # bubblewrap starts processes itself, then applies the filter
                 self._hand_over(bwrap, self._filter.code(bubblewrap.PID))
                 self._filter = None
 
     def _hand_over(self, bwrap: str, code: bytes) -> None:
         read, write = os.pipe()
-        os.write(write, code)  # less than a pipe holds
+        os.write(write, code)  # fits into the pipe's buffer
         os.close(write)
         self.fds = (read,)
         self.command = (bwrap, "--seccomp", str(read), *self.command[1:])
 
     @property
     def is_wrapped(self) -> bool:
-        """Whether the process that starts is not the command itself, but one around it."""
+        """Whether the started process is bubblewrap around the command."""
         return self._wrapped
 
     @property
     def cwd(self) -> str | None:
-        """The process's working folder: empty, its own, and not to be written to. None: that of whoever starts it."""
+        """The process's own empty, read-only working folder. None: that of its parent."""
         return self._folder.name if self._folder else None
 
     def apply(self) -> None:
-        """In the child, before it becomes Lean: `preexec_fn`. Raises OSError, and then nothing starts."""
+        """Apply the seal in the child (`preexec_fn`). Raises OSError, so that the command does not start."""
         if LIMITS not in self._seal.without:
             _limit(self._memory_mb, writes=bool(self._seal.writes))
         needed = self._rules is not None or self._filter is not None
@@ -145,7 +148,7 @@ class Sealing:
             self._filter.apply()
 
     def started(self) -> None:
-        """In the parent, when the child runs: it has its own descriptors."""
+        """Close the parent's copies of the descriptors, when the child runs."""
         for fd in (*self.fds, *([] if self._rules is None else [self._rules])):
             os.close(fd)
         self.fds, self._rules = (), None
@@ -157,7 +160,7 @@ class Sealing:
 
 
 def _limit(memory_mb: int | None, writes: bool) -> None:
-    wanted = {
+    wanted: dict[int, tuple[int, int | None]] = {
         resource.RLIMIT_STACK: (_STACK, None),
         resource.RLIMIT_CORE: (0, 0),
         resource.RLIMIT_CPU: (_CPU_S, _CPU_S),
@@ -168,19 +171,17 @@ def _limit(memory_mb: int | None, writes: bool) -> None:
     if memory_mb is not None:
         data = (memory_mb + _BESIDE_LEAN_MB) * 2**20
         wanted[resource.RLIMIT_DATA] = (data, data)
-    if (
-        sys.platform == "darwin"
-    ):  # elsewhere it counts threads too, and all of the user's: seccomp denies processes there
+    if sys.platform == "darwin":  # elsewhere the limit counts all threads of the user, and seccomp denies processes
         wanted[resource.RLIMIT_NPROC] = (1, 1)
     for limit, (soft, hard) in wanted.items():
         ceiling = resource.getrlimit(limit)[1]
         most = soft if ceiling == resource.RLIM_INFINITY else min(soft, ceiling)
-        with contextlib.suppress(ValueError, OSError):  # a system may have less than it says
+        with contextlib.suppress(ValueError, OSError):  # a system may allow less than it reports
             resource.setrlimit(limit, (most, ceiling if hard is None else most))
 
 
 def layers() -> tuple[Layer, ...]:
-    """The layers around a Lean process of either kind, and whether this system has them."""
+    """The layers around a Lean process of either kind, and whether they work on this system."""
     return (
         *_files_and_calls(),
         Layer("resource limits", True, f"writes no file; data, stack, open files and {_CPU_S // 3600} h of CPU"),
@@ -189,7 +190,7 @@ def layers() -> tuple[Layer, ...]:
 
 def _files_and_calls() -> list[Layer]:
     version, calls = landlock.version(), seccomp.supported()
-    found = []
+    found: list[Layer] = []
     if _by_landlock():
         gaps = [
             what

@@ -1,8 +1,7 @@
-"""A seccomp filter: the system calls that Lean has no use for fail, among them all that start a process, open a socket or touch
-another process.
+"""A seccomp filter that denies the system calls that Lean does not need, such as those that start processes, open sockets or
+affect other processes.
 
-The filter is Berkeley Packet Filter code that is put together here, so that no library is needed. What is forbidden fails with
-EPERM, which programs report; nothing is killed.
+The filter is Berkeley Packet Filter code, assembled here without a library. Denied calls fail with EPERM.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ import platform
 import struct
 import sys
 
-_libc = ctypes.CDLL(None, use_errno=True)  # here, since a child should load nothing between fork and exec
+_libc = ctypes.CDLL(None, use_errno=True)  # at import: a child should load nothing between fork and exec
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # of 32-bit words
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # operations on 32-bit words
 _NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16  # offsets in struct seccomp_data; the first argument's low half
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _CLONE_THREAD = 0x10000
 _X32 = 0x40000000
 _AF_UNIX = 1
 
-# (x86_64, aarch64); None: that machine has no such call.
+# Numbers on (x86_64, aarch64); None: the architecture has no such call.
 _CALLS: dict[str, tuple[int | None, int | None]] = {
     "fork": (57, None),
     "vfork": (58, None),
@@ -145,11 +144,11 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
 }
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _OWN = ("kill", "tgkill", "prlimit64")
-"""Allowed for the process itself, as the first argument names it (and `prlimit64` by 0)."""
+"""Allowed if the first argument is the process itself (0 too for `prlimit64`)."""
 
 
 def supported() -> bool:
-    """Whether the kernel has seccomp filters, and the table above this machine's numbers."""
+    """Whether the kernel has seccomp filters and the table above covers this architecture."""
     if sys.platform != "linux" or platform.machine() not in _MACHINES or struct.calcsize("P") != 8:
         return False
     _libc.prctl(
@@ -159,23 +158,23 @@ def supported() -> bool:
 
 
 class Filter:
-    """The filter, ready for a child to apply: made before the fork, since a child should do little before its exec."""
+    """A filter for a child to apply. It is built before the fork, because a child should do little before its exec."""
 
     def __init__(self) -> None:
         self._code: list[tuple[int, int, int, int]] = []
-        self._own: list[int] = []  # where the process's own number belongs, unknown before the fork
+        self._own: list[int] = []  # instructions that compare with the process id, unknown before the fork
         column, architecture = _MACHINES[platform.machine()]
         refuse = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
         unknown = (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)
         allow = (_RETURN, 0, 0, _ALLOW)
-        # Other instruction sets of the machine have other numbers: all of theirs are refused.
+        # Other instruction sets of the machine number the calls differently: all their calls fail.
         self._code += [(_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, architecture), unknown, (_LOAD, 0, 0, _NUMBER)]
         if column == 0:
             self._code += [(_AT_LEAST, 0, 1, _X32), unknown]
         for name, numbers in _CALLS.items():
             if (number := numbers[column]) is None:
                 continue
-            if name in ("clone3", "io_uring_setup"):  # libc and libuv then do it in the older way
+            if name in ("clone3", "io_uring_setup"):  # libc and libuv then use older calls
                 then = [unknown]
             elif name == "clone":
                 then = [(_LOAD, 0, 0, _FIRST), (_ANY_BIT, 0, 1, _CLONE_THREAD), allow, refuse]
@@ -195,19 +194,19 @@ class Filter:
         self._program = struct.pack("HxxxxxxP", len(self._code), ctypes.addressof(self._packed))
 
     def code(self, own: int) -> bytes:
-        """The instructions, for the process of number `own`."""
+        """The instructions, for the process id `own`."""
         for at in self._own:
             struct.pack_into("=I", self._packed, at * 8 + 4, own)
         return self._packed.raw
 
     def apply(self) -> None:
-        """From now on this process obeys the filter. Raises OSError."""
+        """Apply the filter to this process. Raises OSError."""
         self.code(os.getpid())
         if _libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, self._program, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "seccomp")
 
 
 def give_up_new_privileges() -> None:
-    """No program that this process runs gains rights by its file. Raises OSError."""
+    """Set `no_new_privs`: programs gain no rights from set-user-id bits. Raises OSError."""
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "no_new_privs")
