@@ -25,7 +25,7 @@ class Budget:
             if limit is not None and limit < 0:
                 raise ValueError(f"budget {name} must not be negative, got {limit}")
 
-    def spent(self, lean_calls: int, model_tokens: int, seconds: float) -> bool:
+    def exhausted(self, lean_calls: int, model_tokens: int, seconds: float) -> bool:
         """Whether one of the limits is reached."""
         return (
             (self.lean_calls is not None and lean_calls >= self.lean_calls)
@@ -33,7 +33,7 @@ class Budget:
             or (self.seconds is not None and seconds >= self.seconds)
         )
 
-    def left(self, lean_calls: int, model_tokens: int, seconds: float) -> Budget:
+    def remaining(self, lean_calls: int, model_tokens: int, seconds: float) -> Budget:
         """What remains after so much was spent."""
         return Budget(
             None if self.lean_calls is None else max(0, self.lean_calls - lean_calls),

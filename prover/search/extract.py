@@ -118,10 +118,10 @@ class _Unnamed:
     names: tuple[tuple[str, ...], ...]
     """Of each goal of its group, what `rename_i` would have to say when it comes first."""
     parent: _Unnamed | None
-    children: list[ProofNode] = field(default_factory=list)
-    """With names, the last first."""
-    words: list[set[str]] = field(default_factory=list)
-    """What the children say."""
+    children: list[ProofNode] = field(default_factory=list[ProofNode])
+    """With names, in reverse order."""
+    words: list[set[str]] = field(default_factory=list[set[str]])
+    """Words of each child's script."""
 
 
 def _names_left(place: _Unnamed, c: int) -> tuple[tuple[str, ...], ...]:

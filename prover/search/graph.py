@@ -87,7 +87,7 @@ class Node:
         "id",
         "key",
         "state",
-        "held",
+        "has_state",
         "status",
         "edges",
         "untried",
@@ -109,7 +109,7 @@ class Node:
         "support",
         "reach",
         "relevant",
-        "barren",
+        "exhausted_within",
         "mass",
         "premises",
         "try_reward",
@@ -120,7 +120,7 @@ class Node:
         self.id = id
         self.key = state.shared
         self.state = state
-        self.held = True
+        self.has_state = True
         """Whether the environment holds `state` under its id; where not, it is obtained again by replay."""
         self.status = OPEN
         self.edges: list[Edge] = []
@@ -153,7 +153,7 @@ class Node:
         self.reach: Edge | bool | None = None
         self.relevant = False
         """Whether the root can still use this node: it is reached from the root over goals and tactics still open."""
-        self.barren: float = 0
+        self.exhausted_within: float = 0
         """No way to a proof of at most so many tactics is left to try here."""
         self.mass = 0.0
         """Prior mass of the edges that have not failed."""
@@ -161,11 +161,11 @@ class Node:
         self.try_reward = 0.0
         self.try_weight = 0.0
 
-    def hold(self, state: ProofState) -> None:
+    def set_state(self, state: ProofState) -> None:
         """The environment holds this goal again, as `state`. Models go on reading the text that they read first: case
         names in it depend on the way here, and what a search does must not depend on what was freed."""
         self.state = replace(state, goals=self.state.goals)
-        self.held = True
+        self.has_state = True
 
 
 class Graph:
@@ -182,7 +182,7 @@ class Graph:
         self.entered: list[Node] = []
         self.dropped: list[Node] = []
         self.lost: list[Node] = []
-        """Nodes that may have ceased to be relevant, until `status.flush_reach` has looked."""
+        """Nodes that may have ceased to be relevant, until `status.repair_relevance` has looked."""
         self.root = self._node(root, None)
         self.root.reach = True
         self.root.relevant = True
@@ -202,15 +202,15 @@ class Graph:
 
     def add_suggestions(self, node: Node, suggestions: Sequence[Suggestion]) -> int:
         """Record one expansion of `node`; give the number of tactics that are new. None new exhausts the node."""
-        added = self.offer(node, suggestions)
+        added = self.add_tactics(node, suggestions)
         node.expansions += 1
         node.expanding = False
         if not added:
             node.exhausted = True
-        self.settle(node)
+        self.update_status(node)
         return added
 
-    def offer(self, node: Node, suggestions: Sequence[Suggestion]) -> int:
+    def add_tactics(self, node: Node, suggestions: Sequence[Suggestion]) -> int:
         """Add tactics to those of `node`, from wherever they came; give the number that are new."""
         known = {e.tactic for e in node.edges}
         added = 0
@@ -250,7 +250,7 @@ class Graph:
         untried.sort(key=lambda e: e.prior)
         node.untried = untried
 
-    def take(self, edge: Edge) -> None:
+    def claim(self, edge: Edge) -> None:
         """Mark an untried edge as running in Lean."""
         node = edge.parent
         if node.untried[-1] is edge:
@@ -260,8 +260,8 @@ class Graph:
         edge.status = RUNNING
         node.pending += 1
 
-    def put_back(self, edge: Edge) -> None:
-        """Undo `take`: the call was cancelled."""
+    def release(self, edge: Edge) -> None:
+        """Undo `claim`: the call was cancelled."""
         edge.status = UNTRIED
         edge.parent.pending -= 1
         insort(edge.parent.untried, edge, key=lambda e: e.prior)
@@ -273,7 +273,7 @@ class Graph:
         edge.message = message[:MESSAGE_LIMIT]
         edge.parent.pending -= 1
         status.fail_edge(self, edge)
-        self.settle(edge.parent)
+        self.update_status(edge.parent)
 
     def apply(self, edge: Edge, result: StepResult) -> tuple[list[Node], list[ProofState]]:
         """Add what a running tactic gave (`result.ok`).
@@ -292,8 +292,8 @@ class Graph:
             if child is None:
                 child = self._node(state, edge)
                 fresh.append(child)
-            elif not child.held and status.alive(self, child):
-                child.hold(state)
+            elif not child.has_state and status.alive(self, child):
+                child.set_state(state)
             else:
                 surplus.append(state)
             children.append(child)
@@ -317,14 +317,14 @@ class Graph:
                     if child.relevant:
                         self.entered.append(child)  # a frontier has it where it stood before
             status.attach(self, edge)
-        self.settle(node)
+        self.update_status(node)
         for child in children:  # what nothing relevant leads to is not held for long
-            if child.held and not child.relevant:
+            if child.has_state and not child.relevant:
                 self.dropped.append(child)
         return fresh, surplus
 
-    def settle(self, node: Node) -> None:
+    def update_status(self, node: Node) -> None:
         """Draw the consequences of `node` having lost an option."""
         if node.status == OPEN and node.support is True and not self.has_option(node):
             status.lose_support(self, node)
-        status.flush_reach(self)
+        status.repair_relevance(self)

@@ -30,8 +30,8 @@ async def search_both(
     ended = [share == 0.0 for share in shares]
     while not all(ended):
         used = [r.lean_calls - b for r, b in zip(results, base, strict=True)]
-        left = budget.left(sum(used), sum(r.stats.model_tokens for r in results) - tokens, perf_counter() - start)
-        if left.spent(0, 0, 0.0):
+        left = budget.remaining(sum(used), sum(r.stats.model_tokens for r in results) - tokens, perf_counter() - start)
+        if left.exhausted(0, 0, 0.0):
             break
         turn = min((i for i in (0, 1) if not ended[i]), key=lambda i: used[i] / shares[i] if shares[i] else 0.0)
         calls = max(1, round(slice_calls * shares[turn])) if not any(ended) else slice_calls

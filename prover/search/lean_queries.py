@@ -19,8 +19,8 @@ KNOWN = ("exact?", "apply?", "rw?", "simp?", "simp_all?", "grind?")
 """Questions that Lean's core answers."""
 ASK_AFTER = 8
 """So many of a goal's tactics are more probable than its first question: a library search takes as long as a hundred of them."""
-ANSWERS = 8
-"""Of one question's answers, so many are tried."""
+MAX_ANSWERS = 8
+"""Answers to one question that are tried."""
 SOURCE = "lean"
 
 _HEAD = re.compile(r"\s*Try (?:this|these):\s*")

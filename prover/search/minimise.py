@@ -10,7 +10,7 @@ from time import perf_counter
 
 from prover.lean.theorem import Proof, ProofNode, Theorem
 from prover.search.extract import to_script
-from prover.search.script import Check, written
+from prover.search.script import Check, checked_script
 
 CLOSERS: tuple[str, ...] = ("rfl", "trivial", "assumption", "simp", "omega", "decide", "simp_all")
 """Tactics that often finish a goal by themselves, cheapest first."""
@@ -33,10 +33,10 @@ async def minimise(
     """The shortest proof that at most `max_checks` checks, begun within `seconds`, find by local changes, largest savings first.
 
     Every accepted change lowers (tactics, characters), so this ends. The tree given is returned where nothing is
-    shorter. Checks are made one after the other: the same checks give the same proof. `written` checks besides.
+    shorter. Checks are made one after the other: the same checks give the same proof. `checked_script` checks besides.
     """
     until = perf_counter() + seconds
-    first = await written(tree, check)
+    first = await checked_script(tree, check)
     bullets = first == to_script(tree)
     seen = {first}
     checks = 0

@@ -26,7 +26,7 @@ def checker(env: Environment, root: ProofState) -> Check:
     return check
 
 
-async def written(tree: ProofNode, check: Check) -> str:
+async def checked_script(tree: ProofNode, check: Check) -> str:
     """`to_script`; with `focus` blocks for bullets where only that holds.
 
     `·` is no keyword of Lean but notation of Init.NotationExtra, and theorems of the library from below that are opened

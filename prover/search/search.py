@@ -13,12 +13,12 @@ from prover.search import store
 from prover.search.budget import Budget
 from prover.search.config import SearchConfig
 from prover.search.examples import Example, examples
-from prover.search.expansion import Attempts, Environment, Premises
+from prover.search.expansion import Environment, Expander, Premises
 from prover.search.extract import proof_tree
 from prover.search.graph import FAILED, OPEN, SOLVED, Graph
 from prover.search.select import Frontier, backup, rule_named
-from prover.search.simulation import Walk, descend, descend_shorter, follow_supports
-from prover.search.stats import SearchOutcome, SearchResult, SearchStats, Tally
+from prover.search.simulation import SearchPath, descend, descend_shorter, follow_supports
+from prover.search.stats import SearchOutcome, SearchResult, SearchStats, StatsRecorder
 
 
 class Search:
@@ -44,8 +44,8 @@ class Search:
         self.graph = Graph(root, self.config)
         self._rule = rule_named(self.config.selection)
         self._frontier = Frontier(self._rule.priority, self.graph) if self._rule.priority else None
-        self.tally = Tally()
-        self.attempts = Attempts(self.graph, env, policy, value, premises, self.tally, forbidden)
+        self.recorder = StatsRecorder()
+        self.expander = Expander(self.graph, env, policy, value, premises, self.recorder, forbidden)
         self._outcome: SearchOutcome | None = None
         self._active = 0
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -63,26 +63,26 @@ class Search:
         budget = budget or Budget()
         self._running = True
         self._outcome = None
-        tally, counts = self.tally, self.tally.counts
+        recorder, counts = self.recorder, self.recorder.counts
         start = perf_counter()
-        seconds, tokens, calls = tally.seconds, counts["model_tokens"], counts["lean_calls"]
-        self.attempts.begin(None if budget.lean_calls is None else calls + budget.lean_calls)
+        seconds, tokens, calls = recorder.seconds, counts["model_tokens"], counts["lean_calls"]
+        self.expander.begin(None if budget.lean_calls is None else calls + budget.lean_calls)
 
         def spent() -> bool:
             used = perf_counter() - start
-            tally.seconds = seconds + used
-            return budget.spent(counts["lean_calls"] - calls, counts["model_tokens"] - tokens, used)
+            recorder.seconds = seconds + used
+            return budget.exhausted(counts["lean_calls"] - calls, counts["model_tokens"] - tokens, used)
 
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.config.in_flight):
                     group.create_task(self._work(spent))
-            await self.attempts.states.settle()
+            await self.expander.states.flush()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
             self._running = False
-            tally.seconds = seconds + perf_counter() - start
+            recorder.seconds = seconds + perf_counter() - start
         return self.result()
 
     def result(self) -> SearchResult:
@@ -90,24 +90,24 @@ class Search:
         outcome: SearchOutcome = self._outcome or "budget"
         if self.graph.root.status != OPEN and outcome != "error":
             outcome = "proved" if self.graph.root.status == SOLVED else "exhausted"
-        tally, message = self.tally, self.attempts.broken
+        recorder, message = self.recorder, self.expander.fatal_error
         if outcome == "exhausted":  # but not everything was tried
-            if tally.counts["raised"]:
-                outcome, message = "error", self.attempts.raised or "Lean calls raised in an earlier run"
-            elif lost := tally.errors["replay"]:
+            if recorder.counts["raised"]:
+                outcome, message = "error", self.expander.last_error or "Lean calls raised in an earlier run"
+            elif lost := recorder.errors["replay"]:
                 outcome, message = "error", f"{lost} tactics were not tried: their goals could not be obtained again"
         return SearchResult(
             outcome,
             proof_tree(self.graph),
-            tally.counts["lean_calls"],
-            tally.lean_calls_to_solve,
+            recorder.counts["lean_calls"],
+            recorder.lean_calls_to_solve,
             self.stats(),
             message,
         )
 
     def stats(self) -> SearchStats:
         """Counts and times so far."""
-        return self.tally.stats(len(self.graph.nodes), self.graph.edge_count, self.attempts.models.calls)
+        return self.recorder.stats(len(self.graph.nodes), self.graph.edge_count, self.expander.models.calls)
 
     def examples(self) -> list[Example]:
         """What the search teaches: an example for each goal that was expanded."""
@@ -118,8 +118,7 @@ class Search:
         if self._closed:
             return
         self._closed = True
-        self.attempts.models.close()
-        await self.attempts.states.close()
+        await self.expander.close()
 
     def to_bytes(self) -> bytes:
         """The whole search as bytes. RuntimeError while a run is under way."""
@@ -150,19 +149,19 @@ class Search:
 
     async def _work(self, spent: Callable[[], bool]) -> None:
         """One of `in_flight` workers: walk after walk until the search ends."""
-        attempts = self.attempts
+        expander = self.expander
         while self._outcome is None:
             began = perf_counter()
             walk = None
-            if attempts.broken:
+            if expander.fatal_error:
                 self._end("error")
-            elif attempts.solved_enough():
+            elif expander.solved_enough():
                 self._end("proved")
             elif spent():
                 self._end("budget")
-            elif attempts.may_call():
+            elif expander.may_call():
                 walk = self._select()
-            self.tally.own_s += perf_counter() - began
+            self.recorder.own_s += perf_counter() - began
             if self._outcome is not None:
                 break
             if walk is None:
@@ -186,7 +185,7 @@ class Search:
     def _end(self, outcome: SearchOutcome) -> None:
         if self._outcome is None:
             self._outcome = outcome
-            self.attempts.over = True
+            self.expander.stopping = True
         while self._idle:
             self._wake()
 
@@ -198,7 +197,7 @@ class Search:
                 waiter.set_result(None)
                 return
 
-    def _select(self) -> Walk | None:
+    def _select(self) -> SearchPath | None:
         graph = self.graph
         if graph.root.status == FAILED:
             return None
@@ -206,17 +205,17 @@ class Search:
             self._frontier.push(graph.entered)
             graph.entered.clear()
             found = self._frontier.next()
-            return None if found is None else Walk([found[0]], [found[1]] if found[1] else [])
+            return None if found is None else SearchPath([found[0]], [found[1]] if found[1] else [])
         graph.entered.clear()
-        assert self._rule.walk is not None
+        assert self._rule.select_edge is not None
         if graph.root.status == SOLVED:
-            return descend_shorter(graph, self._rule.walk, self.config)
-        walk = descend(graph, self._rule.walk, self.config)
+            return descend_shorter(graph, self._rule.select_edge, self.config)
+        walk = descend(graph, self._rule.select_edge, self.config)
         if walk is None and not self._active:
             walk = follow_supports(graph)
         return walk
 
-    def _mark(self, walk: Walk, by: int) -> None:
+    def _mark(self, walk: SearchPath, by: int) -> None:
         """Put virtual loss on a walk's path, or take it off. A tactic to be tried is taken, so that nobody else tries
         it."""
         for node in walk.nodes:
@@ -224,37 +223,37 @@ class Search:
         for edge in walk.edges:
             edge.virtual += by
         if by > 0 and len(walk.edges) == len(walk.nodes):
-            self.graph.take(walk.edges[-1])
+            self.graph.claim(walk.edges[-1])
 
-    async def _simulate(self, walk: Walk) -> None:
+    async def _simulate(self, walk: SearchPath) -> None:
         """Finish a walk: expand its last node if need be, try a tactic there, roll out if the rule does, back up."""
         nodes, edges = walk
         if not await self._prepare(walk):
             return
         self._wake()  # what was expanded may have more to try
         edge = edges[-1]
-        fresh = await self.attempts.try_edge(edge)
+        fresh = await self.expander.try_edge(edge)
         self._wake()  # a rollout is many calls
         solved = edge.status == SOLVED
         if self._rule.rollouts and fresh and not solved:
-            await self.attempts.roll_out(fresh)
+            await self.expander.roll_out(fresh)
         began = perf_counter()
         backup(nodes, edges, 1.0 if fresh or solved else 0.0, self.config)
-        self.tally.own_s += perf_counter() - began
+        self.recorder.own_s += perf_counter() - began
 
-    async def _prepare(self, walk: Walk) -> bool:
+    async def _prepare(self, walk: SearchPath) -> bool:
         """Bring a walk to where a taken tactic and a held state are ready for Lean; its Lean call is reserved."""
         nodes, edges = walk
         node = nodes[-1]
-        attempts = self.attempts
-        attempts.reserved += 1
+        expander = self.expander
+        expander.reserved += 1
         try:
             if len(edges) < len(nodes):
-                edge = await attempts.expand(node)
+                edge = await expander.expand(node)
                 if edge is None:
                     return False
                 edges.append(edge)
                 edge.virtual += 1
-            return node.held or await attempts.hold(edges[-1])
+            return node.has_state or await expander.restore_state(edges[-1])
         finally:
-            attempts.reserved -= 1
+            expander.reserved -= 1

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from prover.search.config import SearchConfig
 from prover.search.graph import OPEN, SOLVED, Edge, Graph, Node
 
-WalkRule = Callable[[Node, SearchConfig, "set[Edge]"], "Edge | None"]
+EdgeSelector = Callable[[Node, SearchConfig, "set[Edge]"], "Edge | None"]
 Priority = Callable[[Node, SearchConfig], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named selection rule: `walk` or `priority` is set, never both."""
+    """A named selection rule: `select_edge` or `priority` is set, never both."""
 
     name: str
-    walk: WalkRule | None = None
+    select_edge: EdgeSelector | None = None
     priority: Priority | None = None
     rollouts: bool = False
     """Whether a new goal is valued by a rollout from it."""
@@ -157,13 +157,13 @@ def breadth(node: Node, config: SearchConfig) -> float:
 RULES: dict[str, Rule] = {
     r.name: r
     for r in (
-        Rule("puct", walk=puct),
+        Rule("puct", select_edge=puct),
         Rule("best_first", priority=best_first),
         Rule("best_tactic", priority=best_tactic),
         Rule("breadth", priority=breadth),
-        Rule("rollout", walk=rollout, rollouts=True),
-        Rule("rmax", walk=rmax),
-        Rule("uniform", walk=uniform),
+        Rule("rollout", select_edge=rollout, rollouts=True),
+        Rule("rmax", select_edge=rmax),
+        Rule("uniform", select_edge=uniform),
     )
 }
 
@@ -175,7 +175,7 @@ def rule_named(name: str) -> Rule:
     return RULES[name]
 
 
-def combine(edge: Edge, config: SearchConfig) -> float:
+def edge_value(edge: Edge, config: SearchConfig) -> float:
     """Value in [0, 1] of a tactic from the goals it left.
 
     `min`: discount * value of the hardest goal still open (Hubert et al. 2025, AlphaProof: the hardest decides).
@@ -214,11 +214,11 @@ def backup(nodes: list[Node], edges: list[Edge], reward: float, config: SearchCo
         edge.weight = decay * edge.weight + 1.0
         edge.reward = decay * edge.reward + reward
         if edge.status == OPEN:
-            edge.value = combine(edge, config)
-        renew(node)
+            edge.value = edge_value(edge, config)
+        update_value(node)
 
 
-def renew(node: Node) -> None:
+def update_value(node: Node) -> None:
     """Recompute an open goal's value from its tactics, each counted by visits, and its initial value, counted once."""
     if node.status != OPEN:
         return

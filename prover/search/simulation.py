@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from prover.search.config import SearchConfig
 from prover.search.graph import OPEN, SOLVED, UNTRIED, Edge, Graph, Node
-from prover.search.select import WalkRule
+from prover.search.select import EdgeSelector
 
 
-class Walk(NamedTuple):
+class SearchPath(NamedTuple):
     """A path: `edges[i]` leads from `nodes[i]` to `nodes[i + 1]`, and to nothing yet if it is the last and untried.
 
     With as many edges as nodes, the last edge is to be tried; with one fewer, the last node is to be expanded.
@@ -33,7 +33,7 @@ def _difficulty(node: Node) -> tuple[float, int]:
     return node.value, node.visits + node.virtual
 
 
-def descend(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
+def descend(graph: Graph, rule: EdgeSelector, config: SearchConfig) -> SearchPath | None:
     """A walk to something to try, for a root not solved yet; None when all there is waits for Lean or a model.
 
     Of the goals that a tactic left the hardest comes first (AlphaProof). An edge back to a goal on the path is never
@@ -50,12 +50,12 @@ def descend(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
     while True:
         node = nodes[-1]
         if wants_expansion(graph, node):
-            return Walk(nodes, edges)
+            return SearchPath(nodes, edges)
         edge = rule(node, config, banned)
         if edge is None:
             waiting = waits.pop() or node.expanding or node.pending > 0
             if graph.can_expand(node) and not waiting:
-                return Walk(nodes, edges)
+                return SearchPath(nodes, edges)
             dead[node] = waiting
             path.remove(node)
             nodes.pop()
@@ -65,7 +65,7 @@ def descend(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
             continue
         if edge.status == UNTRIED:
             edges.append(edge)
-            return Walk(nodes, edges)
+            return SearchPath(nodes, edges)
         children = edge.children
         if len(children) == 1:
             child = children[0]
@@ -87,7 +87,7 @@ def descend(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
         waits.append(False)
 
 
-def follow_supports(graph: Graph) -> Walk | None:
+def follow_supports(graph: Graph) -> SearchPath | None:
     """The way that proves the root still possible: it ends at something to try whenever nothing is in flight.
 
     `descend` looks at each goal once, on one path to it; where cycles make that miss the only way, this finds it.
@@ -101,23 +101,23 @@ def follow_supports(graph: Graph) -> Walk | None:
         nodes.append(node)
     if node.untried:
         edges.append(node.untried[-1])
-        return Walk(nodes, edges)
-    return Walk(nodes, edges) if graph.can_expand(node) and not node.expanding else None
+        return SearchPath(nodes, edges)
+    return SearchPath(nodes, edges) if graph.can_expand(node) and not node.expanding else None
 
 
-def descend_shorter(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
+def descend_shorter(graph: Graph, rule: EdgeSelector, config: SearchConfig) -> SearchPath | None:
     """A walk to something that may yet make the root's proof shorter; None when nothing can, or all that can is in
     flight.
 
     On the way each goal has room: the most tactics that a proof of it may have to be of use. The root has one less
     than its best proof; below a tactic, that tactic and one for each sibling are taken off. A goal without anything to
-    try in its room stays so (its room only shrinks, its options only go), and is remembered as barren.
+    try in its room stays so (its room only shrinks, its options only go), and is remembered as exhausted_within.
     """
     root = graph.root
     nodes: list[Node] = [root]
     edges: list[Edge] = []
     room: list[float] = [root.steps - 1]
-    if root.barren >= room[0]:
+    if root.exhausted_within >= room[0]:
         return None
     banned: list[set[Edge]] = [set()]
     waiting = 0  # how often something in flight stopped us: then a dead end is not final
@@ -126,14 +126,14 @@ def descend_shorter(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk 
     while True:
         node = nodes[-1]
         if wants_expansion(graph, node):
-            return Walk(nodes, edges)
+            return SearchPath(nodes, edges)
         edge = rule(node, config, banned[-1])
         if edge is None:
             waiting += bool(node.pending or node.expanding)
             if waiting == marks[-1] and graph.can_expand(node):
-                return Walk(nodes, edges)
+                return SearchPath(nodes, edges)
             if waiting == marks.pop():
-                node.barren = max(node.barren, room[-1])
+                node.exhausted_within = max(node.exhausted_within, room[-1])
             dead[node] = max(dead.get(node, 0), room[-1])
             nodes.pop()
             room.pop()
@@ -144,12 +144,12 @@ def descend_shorter(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk 
             continue
         if edge.status == UNTRIED:
             edges.append(edge)
-            return Walk(nodes, edges)
+            return SearchPath(nodes, edges)
         left = room[-1] - len(edge.children)
         chosen: Node | None = None
         for child in edge.children:
             allowed = min(left, child.steps - 1)
-            if allowed <= child.barren:
+            if allowed <= child.exhausted_within:
                 continue
             if dead.get(child, 0) >= allowed:
                 waiting += 1

@@ -14,7 +14,7 @@ FREE_AT_ONCE: Final = 64
 """States collected before the environment is told to free them."""
 
 
-class States:
+class StateManager:
     """The states that an environment holds for one graph.
 
     `counts` gets `freed` and `replay_calls`.
@@ -36,7 +36,7 @@ class States:
         self._replays: dict[Node, asyncio.Task[bool]] = {}
         self._frees: set[asyncio.Task[None]] = set()
 
-    def tidy(self, at_least: int = FREE_AT_ONCE) -> None:
+    def free_unused(self, at_least: int = FREE_AT_ONCE) -> None:
         """Free what ceased to matter, once more than `at_least` states have gathered; not what Lean is working on."""
         graph = self._graph
         if len(graph.dropped) + len(self.surplus) <= at_least:
@@ -44,11 +44,11 @@ class States:
         busy: list[Node] = []
         states, self.surplus = self.surplus, []
         for node in graph.dropped:
-            if node.held and not node.relevant:
+            if node.has_state and not node.relevant:
                 if node.pending or node.expanding:
                     busy.append(node)
                 else:
-                    node.held = False
+                    node.has_state = False
                     states.append(node.state)
         graph.dropped = busy
         if states:
@@ -60,24 +60,24 @@ class States:
     async def _freeing(self, states: Sequence[ProofState]) -> None:
         await self._free(states)
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Free all that ceased to matter and wait until it is done."""
-        self.tidy(0)
+        self.free_unused(0)
         await asyncio.gather(*self._frees)
 
     async def close(self) -> None:
         """Free everything."""
         await asyncio.gather(*self._frees, return_exceptions=True)
-        held = [n for n in self._graph.nodes.values() if n.held]
+        held = [n for n in self._graph.nodes.values() if n.has_state]
         for node in held:
-            node.held = False
+            node.has_state = False
         states = [n.state for n in held] + self.surplus
         self.surplus = []
         if states:
             self._counts["freed"] += len(states)
             await self._free(states)
 
-    async def obtain(self, node: Node) -> bool:
+    async def restore(self, node: Node) -> bool:
         """Have the environment hold a node's state again, by replay from the nearest one that it holds.
 
         False where a tactic on the way does not give again what it gave.
@@ -96,18 +96,18 @@ class States:
         parent = edge.parent
         parent.pending += 1  # keeps its state from being freed meanwhile
         try:
-            if not parent.held and not await self.obtain(parent):
+            if not parent.has_state and not await self.restore(parent):
                 return False
             self._counts["replay_calls"] += 1
             result = await self._step(parent.state, edge.tactic)
         finally:
             parent.pending -= 1
-            graph.settle(parent)
+            graph.update_status(parent)
         for state in result.states:
             other = graph.nodes.get(state.shared)
-            if other is not None and not other.held and (other is node or other.relevant):
-                other.hold(state)
+            if other is not None and not other.has_state and (other is node or other.relevant):
+                other.set_state(state)
             else:
                 self.surplus.append(state)
         graph.dropped += (parent, node)
-        return node.held
+        return node.has_state

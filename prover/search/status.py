@@ -43,12 +43,12 @@ def attach(graph: Graph, edge: Edge) -> None:
         fail_edge(graph, edge)
         return
     if all(c.status == SOLVED for c in edge.children):
-        improve(graph, edge)
+        propagate_solved(graph, edge)
     if _conveys(graph, edge):
-        spread(graph, edge.parent)
+        propagate_relevance(graph, edge.parent)
 
 
-def improve(graph: Graph, edge: Edge) -> None:
+def propagate_solved(graph: Graph, edge: Edge) -> None:
     """An edge's goals are all solved, or one got a shorter proof: spread sizes and solved status upward."""
     discount = graph.config.discount
     queue = deque((edge,))
@@ -130,7 +130,7 @@ def _leave(graph: Graph, node: Node) -> None:
                 graph.lost.append(c)
 
 
-def spread(graph: Graph, start: Node) -> None:
+def propagate_relevance(graph: Graph, start: Node) -> None:
     """Make relevant all that a relevant node leads to."""
     stack = [start]
     while stack:
@@ -146,7 +146,7 @@ def spread(graph: Graph, start: Node) -> None:
                     stack.append(c)
 
 
-def flush_reach(graph: Graph) -> None:
+def repair_relevance(graph: Graph) -> None:
     """Find other ways from the root to the nodes in `graph.lost`; those without one are dropped."""
     if not graph.lost:
         return
@@ -173,5 +173,5 @@ def flush_reach(graph: Graph) -> None:
         if edge is not None:
             node.relevant = True
             node.reach = edge
-            spread(graph, node)
+            propagate_relevance(graph, node)
     graph.dropped.extend(n for n in unreached if not n.relevant)

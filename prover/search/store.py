@@ -51,7 +51,7 @@ class _Node(msgspec.Struct, array_like=True):
     value: float
     steps: float
     best: int
-    barren: float
+    exhausted_within: float
     premises: tuple[str, ...]
     try_reward: float
     try_weight: float
@@ -80,7 +80,7 @@ def dump(search: Search) -> bytes:
     nodes = list(search.graph.nodes.values())
     edges = [e for n in nodes for e in n.edges]
     index = {e: i for i, e in enumerate(edges)}
-    tally = search.tally
+    recorder = search.recorder
 
     def place(edge: Edge | None) -> int:
         return -1 if edge is None else index[edge]
@@ -103,7 +103,7 @@ def dump(search: Search) -> bytes:
                 n.value,
                 float(n.steps),
                 place(n.best),
-                float(n.barren),
+                float(n.exhausted_within),
                 n.premises,
                 n.try_reward,
                 n.try_weight,
@@ -135,12 +135,12 @@ def dump(search: Search) -> bytes:
             )
             for e in edges
         ],
-        {**tally.counts, "model_calls": search.attempts.models.calls},
-        dict(tally.errors),
-        tally.seconds,
-        tally.own_s,
-        (tally.lean.busy_s, tally.lean.summed_s, tally.model.busy_s, tally.either.busy_s),
-        tally.lean_calls_to_solve,
+        {**recorder.counts, "model_calls": search.expander.models.calls},
+        dict(recorder.errors),
+        recorder.seconds,
+        recorder.own_s,
+        (recorder.lean.busy_s, recorder.lean.summed_s, recorder.model.busy_s, recorder.either.busy_s),
+        recorder.lean_calls_to_solve,
     )
     return msgspec.msgpack.encode(document)
 
@@ -164,13 +164,13 @@ def load(data: bytes, root: ProofState) -> tuple[SearchConfig, Callable[[Search]
 
     def restore(search: Search) -> None:
         _fill(search.graph, document)
-        tally = search.tally
-        tally.counts.update(document.counts)
-        search.attempts.models.calls = tally.counts.pop("model_calls", 0)
-        tally.errors.update(document.errors)
-        tally.seconds, tally.own_s = document.seconds, document.own_s
-        tally.lean.busy_s, tally.lean.summed_s, tally.model.busy_s, tally.either.busy_s = document.busy_s
-        tally.lean_calls_to_solve = document.lean_calls_to_solve
+        recorder = search.recorder
+        recorder.counts.update(document.counts)
+        search.expander.models.calls = recorder.counts.pop("model_calls", 0)
+        recorder.errors.update(document.errors)
+        recorder.seconds, recorder.own_s = document.seconds, document.own_s
+        recorder.lean.busy_s, recorder.lean.summed_s, recorder.model.busy_s, recorder.either.busy_s = document.busy_s
+        recorder.lean_calls_to_solve = document.lean_calls_to_solve
 
     return document.config, restore
 
@@ -179,7 +179,7 @@ def _fill(graph: Graph, document: _Search) -> None:
     nodes = [graph.root]
     for record in document.nodes[1:]:
         node = Node(len(nodes), ProofState(-1, record.key, record.goals), None, record.initial)
-        node.held = False
+        node.has_state = False
         graph.nodes[node.key] = node
         nodes.append(node)
     edges: list[Edge] = []
@@ -196,19 +196,23 @@ def _fill(graph: Graph, document: _Search) -> None:
         node.origin = edges[r.origin] if r.origin >= 0 else None
         node.status, node.depth, node.logprob, node.visits = r.status, r.depth, r.logprob, r.visits
         node.expansions, node.exhausted, node.initial, node.value = r.expansions, r.exhausted, r.initial, r.value
-        node.steps, node.best, node.barren = r.steps, edges[r.best] if r.best >= 0 else None, r.barren
+        node.steps, node.best, node.exhausted_within = (
+            r.steps,
+            edges[r.best] if r.best >= 0 else None,
+            r.exhausted_within,
+        )
         node.premises, node.try_reward, node.try_weight, node.mass = r.premises, r.try_reward, r.try_weight, r.mass
         node.untried = [edges[i] for i in r.untried]
         node.live = [edges[i] for i in r.live]
         node.parents = [edges[i] for i in r.parents]
     graph.edge_count = len(edges)
-    _renew_supports(graph, nodes)
+    _rebuild_supports(graph, nodes)
     graph.entered.append(graph.root)
-    status.spread(graph, graph.root)
+    status.propagate_relevance(graph, graph.root)
     graph.entered.sort(key=lambda n: n.id)  # as they were met: among equals, that decides
 
 
-def _renew_supports(graph: Graph, nodes: list[Node]) -> None:
+def _rebuild_supports(graph: Graph, nodes: list[Node]) -> None:
     """Supports from nothing: the fixed point of which `status` keeps up to date."""
     for node in nodes:
         node.support = True if node.status == SOLVED or (node.status == OPEN and graph.has_option(node)) else None

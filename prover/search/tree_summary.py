@@ -10,7 +10,7 @@ GOALS, TACTICS, TEXT = 60, 24, 600
 """Most goals, tactics a goal, and characters a goal that are kept."""
 
 
-def outline(graph: Graph) -> dict[str, Any]:
+def tree_summary(graph: Graph) -> dict[str, Any]:
     """`goals`: each `[text, status, [[tactic, status, message, [numbers of goals left]], …]]`, root first; `left_out`: goals
     that are not there. Goals near the root come first; tactics: those of the proof, then the most visited.
     """

@@ -15,7 +15,7 @@ from prover.pages.tree import tree_page
 from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, checker, minimise
 from prover.search.budget import NO_LIMIT
 from prover.search.interleave import search_both
-from prover.search.tree_summary import outline
+from prover.search.tree_summary import tree_summary
 from prover.solve.whole_proof import Seeded, write_proofs
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def attempt(
     for prover in provers:
         if prover.name in skip:
             continue
-        if calls >= budget or within.spent(calls, tokens, perf_counter() - began):
+        if calls >= budget or within.exhausted(calls, tokens, perf_counter() - began):
             outcome = "budget"
             break
         policy = prover.policy
@@ -120,7 +120,7 @@ async def attempt(
         try:
             # The wall clock only ends what would otherwise never end: a Lean call has its own limit.
             longest = 60.0 + 15.0 * budget
-            left = within.left(calls, tokens, perf_counter() - began)
+            left = within.remaining(calls, tokens, perf_counter() - began)
             seconds = longest if left.seconds is None else min(longest, left.seconds)
             limit = replace(left, lean_calls=budget - calls, seconds=seconds)
             results = await _run(searches, limit, negated.rate if negated else 0.0)
@@ -133,17 +133,17 @@ async def attempt(
             proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
             shown = searches[proved or 0].graph
             html = tree_page(shown, theorem.name) if page else ""
-            seen = outline(shown)
+            seen = tree_summary(shown)
             if proved is not None:
                 target, state = (theorem, root) if proved == 0 or negated is None else (negated.theorem, negated.root)
-                left = within.left(calls, tokens, perf_counter() - began)
+                left = within.remaining(calls, tokens, perf_counter() - began)
                 script = await _shortest(target, state, env, results[proved].proof, left.seconds)
                 kind = "refuted" if proved else "found"
                 return Found(kind, script, calls, perf_counter() - began, "", prover.name, html, seen, tuple(used_up))
             if all(r.outcome == "exhausted" for r in results):
                 used_up.append(prover.name)
         except PromptTooLong as e:
-            calls += sum(s.tally.counts["lean_calls"] for s in searches)
+            calls += sum(s.recorder.counts["lean_calls"] for s in searches)
             outcome, message = "error", str(e)
             failed = failed or message
         finally:

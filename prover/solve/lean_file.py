@@ -214,7 +214,7 @@ async def _hole(
     calls, seconds, last = 0, 0.0, Found("error")
     page = settings.tree is not None
     for state in states:
-        left, within = max(1, settings.budget - calls), settings.within.left(calls, 0, seconds)
+        left, within = max(1, settings.budget - calls), settings.within.remaining(calls, 0, seconds)
         last = await attempt(theorem, state, server, settings.provers, left, premises, page, within=within)
         calls, seconds = calls + last.lean_calls, seconds + last.seconds
         if last.outcome != "found":
