@@ -1,4 +1,4 @@
-"""AlphaZero-style proof search over an AND-OR graph of goals. Knows neither Ray nor torch."""
+"""AlphaZero-style proof search over an AND-OR graph of goals. Imports neither Ray nor torch."""
 
 from prover.search.budget import Budget
 from prover.search.config import SearchConfig

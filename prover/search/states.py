@@ -1,4 +1,4 @@
-"""Which nodes' states the environment holds: freed when they cease to matter, obtained again by replay when needed."""
+"""Lifetime of the environment's states: freed when irrelevant, restored by replay when needed again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ FREE_AT_ONCE: Final = 64
 
 
 class StateManager:
-    """The states that an environment holds for one graph.
-
-    `counts` gets `freed` and `replay_calls`.
-    """
+    """Frees and restores the environment's states of one graph. Counts `freed` and `replay_calls` in `counts`."""
 
     def __init__(
         self,
@@ -28,7 +25,7 @@ class StateManager:
         counts: Counter[str],
     ) -> None:
         self.surplus: list[ProofState] = []
-        """States that no node has a use for."""
+        """States that no node needs."""
         self._graph = graph
         self._step = step
         self._free = free
@@ -37,7 +34,7 @@ class StateManager:
         self._frees: set[asyncio.Task[None]] = set()
 
     def free_unused(self, at_least: int = FREE_AT_ONCE) -> None:
-        """Free what ceased to matter, once more than `at_least` states have gathered; not what Lean is working on."""
+        """Free irrelevant states, once more than `at_least` have gathered. Skips states that Lean is working on."""
         graph = self._graph
         if len(graph.dropped) + len(self.surplus) <= at_least:
             return
@@ -61,26 +58,26 @@ class StateManager:
         await self._free(states)
 
     async def flush(self) -> None:
-        """Free all that ceased to matter and wait until it is done."""
+        """Free all irrelevant states and wait for completion."""
         self.free_unused(0)
         await asyncio.gather(*self._frees)
 
     async def close(self) -> None:
         """Free everything."""
         await asyncio.gather(*self._frees, return_exceptions=True)
-        held = [n for n in self._graph.nodes.values() if n.has_state]
-        for node in held:
+        alive = [n for n in self._graph.nodes.values() if n.has_state]
+        for node in alive:
             node.has_state = False
-        states = [n.state for n in held] + self.surplus
+        states = [n.state for n in alive] + self.surplus
         self.surplus = []
         if states:
             self._counts["freed"] += len(states)
             await self._free(states)
 
     async def restore(self, node: Node) -> bool:
-        """Have the environment hold a node's state again, by replay from the nearest one that it holds.
+        """Restore a node's state by replay from its nearest ancestor that has one.
 
-        False where a tactic on the way does not give again what it gave.
+        False if a tactic on the path gives another result than before.
         """
         task = self._replays.get(node)
         if task is None:
@@ -94,7 +91,7 @@ class StateManager:
         if edge is None:
             return False
         parent = edge.parent
-        parent.pending += 1  # keeps its state from being freed meanwhile
+        parent.pending += 1  # so that its state is not freed
         try:
             if not parent.has_state and not await self.restore(parent):
                 return False
