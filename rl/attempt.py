@@ -14,15 +14,15 @@ from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Query, Suggestion
-from prover.models.inference_client import SharedModel
-from prover.models.mixture import EXPLORER_WEIGHT, explored
+from prover.models.inference_client import InferenceClient
+from prover.models.mixture import EXPLORER_WEIGHT, mix_with_explorer
 from prover.models.tactic_templates import Portfolio
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource, trained_source
 from prover.search import Budget, Search, SearchConfig, checker
 from prover.search.graph import SOLVED, Graph
-from prover.search.script import written
+from prover.search.script import checked_script
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
 
@@ -94,8 +94,8 @@ class Workbench:
     """The searcher `explorer`: a policy."""
     trained_explorer: Any
     """What is mixed with the model: the explorer in the order that was learned, once there is one."""
-    model: SharedModel | None = None
-    sampler: SharedModel | None = None
+    model: InferenceClient | None = None
+    sampler: InferenceClient | None = None
     """The same model for rollouts: one tactic a question, drawn. The best of many would be the same in every rollout."""
     portfolio: Any = field(default_factory=Portfolio)
 
@@ -103,12 +103,12 @@ class Workbench:
 class ModelWithExplorer:
     """A shared model's suggestions mixed with the explorer's, which is asked here."""
 
-    def __init__(self, model: SharedModel, explorer: Any, weight: float) -> None:
+    def __init__(self, model: InferenceClient, explorer: Any, weight: float) -> None:
         self.model, self.explorer, self.weight = model, explorer, weight
 
     async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         learned = await self.model.suggest(queries, n)
-        return explored(learned, queries, self.explorer, self.weight, n)
+        return mix_with_explorer(learned, queries, self.explorer, self.weight, n)
 
 
 def premise_source(index: LibraryIndex, config: ProverConfig, learned: DenseWeights | None = None) -> PremiseSource:
@@ -142,7 +142,7 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     else:
         if bench.model is None:
             raise ValueError("a task for the model, and no model")
-        policy = ModelWithExplorer(bench.model, bench.trained_explorer.drawing(task.draw), task.explorer_weight)
+        policy = ModelWithExplorer(bench.model, bench.trained_explorer.reseeded(task.draw), task.explorer_weight)
         suggestions, expansions = bench.config.suggestions, 4
         value = bench.model if task.value else None  # its methods are coroutines, which a search awaits
     config = SearchConfig(
@@ -153,7 +153,7 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     )
     try:
         result = await search.run(Budget(lean_calls=task.lean_calls))
-        script = await written(result.proof, checker(bench.pool, root)) if result.proof is not None else None
+        script = await checked_script(result.proof, checker(bench.pool, root)) if result.proof is not None else None
         examples, harvested = search.examples() if task.learn else [], 0
         if script is not None and task.harvest and examples:
             examples, harvested = await _harvest(task, bench, root, examples)
@@ -205,7 +205,7 @@ async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float
         premises = bench.premises.for_theorem(task.theorem.imports)
         found, calls = await rollouts(root, bench.pool, bench.sampler, premises, task.rollouts, task.max_tactics, first)
         check = checker(bench.pool, root)
-        written_out = [await written(r.proof, check) if r.proof is not None else None for r in found]
+        written_out = [await checked_script(r.proof, check) if r.proof is not None else None for r in found]
     finally:
         await bench.pool.free([root])
     bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []

@@ -19,9 +19,8 @@ from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.theorem import Theorem
-from prover.models.base import Query, Suggestion, ValueEstimate
-from prover.models.fresh_names import FreshNames
-from prover.models.inference_client import SharedModel
+from prover.models.fresh_names import FreshNamesPolicy
+from prover.models.inference_client import InferenceClient, LocalModel
 from prover.models.ranker import TacticRanker
 from prover.models.tactic_templates import Explorer
 from prover.premises.dense import DenseWeights
@@ -175,7 +174,7 @@ def _bench(
 ) -> tuple[Workbench, bool]:
     """What the attempts of a seed share, and whether there is a value to search with."""
     k = prover.config.premises
-    model, value, disguise = None, False, None
+    model, value, obfuscator = None, False, None
     if loaded is not None:
         from prover.models.beam import DecodeConfig
         from prover.models.transformer import LanguageModelPolicy
@@ -188,26 +187,15 @@ def _bench(
         elif hasattr(loaded, "reseed"):  # others go on drawing
             loaded.reseed(seed)
         wrapped = wrap(policy) if wrap is not None else policy
-        if isinstance(wrapped, FreshNames):
-            disguise = wrapped.disguise
-            source = source.reading(disguise.translation.name)
-        model = _in_thread(wrapped, policy.version, prover.config.suggestions)
+        if isinstance(wrapped, FreshNamesPolicy):
+            obfuscator = wrapped.obfuscator
+            source = source.renamed(obfuscator.translation.name)
+        model = InferenceClient(LocalModel(wrapped, wrapped, version=policy.version), prover.config.suggestions)
         value = prover.config.use_value and hasattr(wrapped, "evaluate")
     trained = Explorer(
-        index, seed, k, TacticRanker.load(Path(prover.ranker)) if prover.ranker else None, disguise=disguise
+        index, seed, k, TacticRanker.load(Path(prover.ranker)) if prover.ranker else None, obfuscator=obfuscator
     )
     return Workbench(pool, source, prover.config, seed, Explorer(index, seed, k), trained, model), value
-
-
-def _in_thread(policy: Any, version: int, n: int) -> SharedModel:
-    """A model in this process, computing in a thread while Lean goes on."""
-
-    def work(
-        suggest: list[Query], evaluate: list[Query], n: int
-    ) -> tuple[list[list[Suggestion]], list[ValueEstimate], int]:
-        return policy.suggest(suggest, n) if suggest else [], policy.evaluate(evaluate) if evaluate else [], version
-
-    return SharedModel(lambda s, e, n: asyncio.to_thread(work, s, e, n), n)
 
 
 async def _judged(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:

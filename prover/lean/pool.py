@@ -33,7 +33,7 @@ class _Files:
     """The files that one process has loaded, the least recently used first."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    loaded: dict[Hashable, _Loaded] = field(default_factory=dict)
+    loaded: dict[Hashable, _Loaded] = field(default_factory=dict[Hashable, _Loaded])
 
 
 class LeanPool:

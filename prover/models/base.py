@@ -33,7 +33,7 @@ class Query:
 
 
 class Policy(Protocol):
-    """May also have `count_tokens(query, suggestions) -> int`, and so may a Value: see `tokens`."""
+    """May also have `count_tokens(query, suggestions) -> int`, and so may a Value: see `count_tokens`."""
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         """Up to `n` distinct tactics for each query, best first. An empty list: nothing (more) to offer."""
@@ -58,14 +58,14 @@ class Value(Protocol):
         ...
 
 
-def tokens(model: Policy | Value, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+def count_tokens(model: Policy | Value, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
     """Tokens that a model read and wrote for these answers: as it counts them itself, else characters / 4."""
     count = getattr(model, "count_tokens", None)
     if count is not None:
         return count(query, suggestions)
-    return roughly(query, suggestions)
+    return estimate_tokens(query, suggestions)
 
 
-def roughly(query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
+def estimate_tokens(query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
     """Tokens where nobody counts them: characters / 4."""
     return (len(query.state.text) + sum(len(s.tactic) for s in suggestions)) // 4

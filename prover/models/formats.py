@@ -135,7 +135,7 @@ def suggestions(form: Format, query: Query, answers: Sequence[Answer], n: int) -
     return [Suggestion(t, lp, "model") for t, lp in ranked]
 
 
-def as_text(prompt: str | Messages, tokenizer: Any) -> str:
+def render_prompt(prompt: str | Messages, tokenizer: Any) -> str:
     """A prompt as one text; a chat by the tokenizer's own chat template. Raises ValueError where it has none."""
     if isinstance(prompt, str):
         return prompt
@@ -146,7 +146,7 @@ def as_text(prompt: str | Messages, tokenizer: Any) -> str:
     return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
 
 
-def must_exist(folder: str | Path) -> None:
+def check_folder(folder: str | Path) -> None:
     """Raises ValueError for a path to nothing. What may be a model's name on the hub passes."""
     if not Path(folder).is_dir() and (str(folder).startswith(("/", ".", "~")) or str(folder).count("/") > 1):
         raise ValueError("no such folder")

@@ -122,7 +122,7 @@ class Translation:
     def type_of(self, name: str) -> str:
         """What a library theorem says, in made-up words; nothing for what is none."""
         premise = library_premises().get(name)
-        return self.text(premise.says, premise.constants) if premise else ""
+        return self.text(premise.signature, premise.constants) if premise else ""
 
     def back(self, tactic: str, local: Iterable[str] = ()) -> str:
         """A tactic with the true names again."""
@@ -145,7 +145,7 @@ class Translation:
         return word in self._there or (word not in _KEPT and len(word) > 1 and word in _library_words())
 
 
-class Disguise:
+class NameObfuscator:
     """Questions, tactics and premises in the words of one translation. `types`: questions carry what premises say, in made-up
     words; without that, made-up names."""
 
@@ -153,7 +153,7 @@ class Disguise:
         self.translation = Translation(seed)
         self.types = types
 
-    def shown(self, query: Query) -> Query:
+    def obfuscate(self, query: Query) -> Query:
         """A question in made-up words."""
         state = query.state
         # Premises' names are names of constants too: their components may stand in the goal as fields.
@@ -177,16 +177,16 @@ class Disguise:
         types = tuple(self.translation.type_of(p) for p in query.premises) if self.types else ()
         return replace(query, state=ProofState(state.id, state.key, goals), premises=premises, types=types)
 
-    def said(self, tactic: str, query: Query) -> str:
+    def obfuscate_tactic(self, tactic: str, query: Query) -> str:
         """A tactic in true names as it reads in made-up words."""
         constants = {c for g in query.state.goals for c in g.constants} | set(query.premises)
         return self.translation.text(tactic, constants, _local(query.state))
 
-    def meant(self, tactic: str, query: Query) -> str:
+    def restore_tactic(self, tactic: str, query: Query) -> str:
         """A tactic in made-up words with the true names again."""
         return self.translation.back(tactic, _local(query.state))
 
-    def known(self, premises: Sequence[Premise]) -> dict[str, Premise]:
+    def obfuscate_premises(self, premises: Sequence[Premise]) -> dict[str, Premise]:
         """Premises by their made-up names, their statements in made-up words."""
         fresh = self.translation.name
         return {
@@ -202,25 +202,25 @@ class Disguise:
         }
 
 
-class FreshNames:
-    """`policy` behind a disguise. Also a Value, if the policy is one."""
+class FreshNamesPolicy:
+    """`policy` behind a obfuscator. Also a Value, if the policy is one."""
 
     def __init__(self, policy: Policy, seed: int = 0, value: Value | None = None, types: bool = False) -> None:
         self.policy = policy
         self.value = value
-        self.disguise = Disguise(seed, types)
+        self.obfuscator = NameObfuscator(seed, types)
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        answers = self.policy.suggest([self.disguise.shown(q) for q in queries], n)
+        answers = self.policy.suggest([self.obfuscator.obfuscate(q) for q in queries], n)
         out = []
         for query, suggestions in zip(queries, answers, strict=True):
-            true = [replace(s, tactic=self.disguise.meant(s.tactic, query)) for s in suggestions]
+            true = [replace(s, tactic=self.obfuscator.restore_tactic(s.tactic, query)) for s in suggestions]
             out.append(list({s.tactic: s for s in reversed(true)}.values())[::-1])
         return out
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         value = self.value if self.value is not None else self.policy
-        return value.evaluate([self.disguise.shown(q) for q in queries])  # type: ignore[attr-defined]
+        return value.evaluate([self.obfuscator.obfuscate(q) for q in queries])  # type: ignore[attr-defined]
 
 
 def _local(state: ProofState) -> frozenset[str]:

@@ -1,73 +1,150 @@
-"""One model for many searches: questions that arrive during a call go together in the next one."""
+"""Asynchronous access to a model: queries that arrive during a call are batched into the next one.
+
+A search puts one client in front of its own policy and value. Processes that run many searches on one model share a
+second client between them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import math
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.base import Policy, Query, Suggestion, Value, ValueEstimate
 
-Answer = Callable[[list[Query], list[Query], int], Awaitable[tuple[list[list[Suggestion]], list[ValueEstimate], int]]]
-"""(queries to suggest for, queries to evaluate, tactics a query) to (suggestions, values, version of the weights)."""
+Answers = tuple[Sequence[list[Suggestion]], Sequence[ValueEstimate], int]
+"""Suggestions of each policy query, estimate of each value query, version of the weights."""
+Call = Callable[[list[Query], list[Query], int], Awaitable[Answers]]
+"""Calls a model with (policy queries, value queries, number of suggestions)."""
+_Pending = list[tuple[Query, "asyncio.Future[Any]"]]
 
 
-class SharedModel:
-    """Policy and Value over `answer`, of which one call is under way at a time. What it raises, everyone who asked gets."""
+class InferenceClient:
+    """Policy and Value over `call`, of which one is under way at a time. An exception of the model reaches every caller
+    whose query was in the batch, as does a ValueError for answers that are malformed."""
 
-    def __init__(self, answer: Answer, n: int) -> None:
-        self._answer = answer
+    def __init__(self, call: Call, n: int, max_batch: int | None = None) -> None:
+        """`n`: suggestions per policy query. `max_batch`: most queries of each kind in one call; None: no limit."""
         self.n = n
+        self.calls = 0
         self.version = 0
-        """Of the weights that gave the last answer."""
-        self.longest = 0
-        """Most questions that waited at once since the last `take_longest`."""
-        self._asked: dict[str, list[tuple[Query, asyncio.Future[Any]]]] = {"suggest": [], "evaluate": []}
+        """Version of the weights that gave the last answer."""
+        self.longest_queue = 0
+        """Most queries that waited at once since the last `pop_longest_queue`."""
+        self._call = call
+        self._max_batch = max_batch
+        self._policy_queue: _Pending = []
+        self._value_queue: _Pending = []
         self._runner: asyncio.Task[None] | None = None
 
     async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        """`self.n` tactics for each query, whatever `n` is: one call serves searches that may ask for different numbers."""
-        return await self._ask("suggest", queries)
+        """`self.n` suggestions for each query. `n` is ignored, because one call may serve searches with different `n`."""
+        return await self._submit(self._policy_queue, queries)
 
     async def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
-        return await self._ask("evaluate", queries)
+        """An estimate for each query."""
+        return await self._submit(self._value_queue, queries)
 
     @property
     def waiting(self) -> int:
-        """Questions that no call has taken yet."""
-        return sum(len(asked) for asked in self._asked.values())
+        """Queries that no call has taken yet."""
+        return len(self._policy_queue) + len(self._value_queue)
 
-    def take_longest(self) -> int:
-        """`longest`, which counts anew from here."""
-        found, self.longest = self.longest, self.waiting
-        return found
+    def pop_longest_queue(self) -> int:
+        """Return `longest_queue` and reset it."""
+        longest, self.longest_queue = self.longest_queue, self.waiting
+        return longest
 
-    async def _ask(self, kind: str, queries: Sequence[Query]) -> list[Any]:
+    async def _submit(self, queue: _Pending, queries: Sequence[Query]) -> list[Any]:
         loop = asyncio.get_running_loop()
-        futures = [loop.create_future() for _ in queries]
-        self._asked[kind].extend(zip(queries, futures, strict=True))
-        self.longest = max(self.longest, self.waiting)
+        futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in queries]
+        queue.extend(zip(queries, futures, strict=True))
+        self.longest_queue = max(self.longest_queue, self.waiting)
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run())
         return list(await asyncio.gather(*futures))
 
     async def _run(self) -> None:
-        await asyncio.sleep(0)
-        while any(self._asked.values()):
-            suggest, self._asked["suggest"] = self._asked["suggest"], []
-            evaluate, self._asked["evaluate"] = self._asked["evaluate"], []
-            try:
-                answer = await self._answer([q for q, _ in suggest], [q for q, _ in evaluate], self.n)
-                if (len(answer[0]), len(answer[1])) != (len(suggest), len(evaluate)):
-                    raise ValueError(
-                        f"a model gave {len(answer[0])} and {len(answer[1])} answers to {len(suggest)} and {len(evaluate)} queries"
-                    )
-            except Exception as e:
-                for _, future in [*suggest, *evaluate]:
-                    if not future.done():
-                        future.set_exception(e)
-                continue
-            self.version = answer[2]
-            for (_, future), result in zip([*suggest, *evaluate], [*answer[0], *answer[1]], strict=True):
+        while self.waiting:
+            await asyncio.sleep(0)  # tasks that are ready to ask join this call
+            await self._answer(self._take(self._policy_queue), self._take(self._value_queue))
+
+    def _take(self, queue: _Pending) -> _Pending:
+        batch = queue[: self._max_batch]
+        del queue[: self._max_batch]
+        return batch
+
+    async def _answer(self, policy: _Pending, value: _Pending) -> None:
+        futures = [f for _, f in (*policy, *value)]
+        self.calls += 1
+        try:
+            suggestions, estimates, self.version = await self._call(
+                [q for q, _ in policy], [q for q, _ in value], self.n
+            )
+            _check(suggestions, estimates, len(policy), len(value))
+        except BaseException as error:
+            for future in futures:
                 if not future.done():
-                    future.set_result(result)
+                    if isinstance(error, Exception):
+                        future.set_exception(error)
+                    else:
+                        future.cancel()
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for future, answer in zip(futures, (*suggestions, *estimates), strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+
+def _check(
+    suggestions: Sequence[list[Suggestion]], estimates: Sequence[ValueEstimate], policy: int, value: int
+) -> None:
+    """Raise ValueError for a wrong number of answers, or a log-probability or estimate that is not a finite number."""
+    if (len(suggestions), len(estimates)) != (policy, value):
+        raise ValueError(
+            f"the model gave {len(suggestions)} and {len(estimates)} answers to {policy} and {value} queries; "
+            "it must give one for each, in order"
+        )
+    for s in (s for row in suggestions for s in row):
+        if not s.logprob < math.inf:
+            raise ValueError(f"policy gave `{s.tactic}` the log-probability {s.logprob}")
+    for e in estimates:
+        if not 0.0 < e.steps < math.inf:
+            raise ValueError(f"value estimated {e.steps} steps to go, from {e.probs}")
+
+
+class LocalModel:
+    """A `Call` over a policy and a value in this process. Their methods may be plain or coroutine functions."""
+
+    def __init__(self, policy: Policy, value: Value | None = None, *, thread: bool = True, version: int = 0) -> None:
+        """`thread`: run plain functions in a thread, so that the event loop goes on meanwhile."""
+        self._policy = policy
+        self._value = value
+        self._executor = ThreadPoolExecutor(1, "model") if thread else None
+        self._version = version
+
+    async def __call__(self, policy: list[Query], value: list[Query], n: int) -> Answers:
+        suggestions: Sequence[list[Suggestion]] = []
+        estimates: Sequence[ValueEstimate] = []
+        if policy:
+            suggestions = await self._run(self._policy.suggest, policy, n)
+        if value:
+            assert self._value is not None
+            estimates = await self._run(self._value.evaluate, value)
+        return suggestions, estimates, self._version
+
+    async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if inspect.iscoroutinefunction(function):
+            return await function(*arguments)
+        if self._executor is None:
+            return function(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+
+    def close(self) -> None:
+        """Let the thread end once its call has returned."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from prover.models.base import Policy, Query, Suggestion, tokens
+from prover.models.base import Policy, Query, Suggestion, count_tokens
 from prover.models.tactic_templates import Explorer
 
 EXPLORER_WEIGHT = 0.5
@@ -23,14 +23,14 @@ class ExploringPolicy:
         self.model, self.explorer, self.weight = model, explorer, weight
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        return explored(self.model.suggest(queries, n), queries, self.explorer, self.weight, n)
+        return mix_with_explorer(self.model.suggest(queries, n), queries, self.explorer, self.weight, n)
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:
         """The model's tokens: what only the explorer offered cost none."""
-        return tokens(self.model, query, [s for s in suggestions if s.source != "explorer"])
+        return count_tokens(self.model, query, [s for s in suggestions if s.source != "explorer"])
 
 
-def explored(
+def mix_with_explorer(
     learned: list[list[Suggestion]], queries: Sequence[Query], explorer: Explorer, weight: float, n: int
 ) -> list[list[Suggestion]]:
     """A model's answers mixed with the explorer's. An explorer with a ranker judges the model's tactics too, so that one which
@@ -39,10 +39,10 @@ def explored(
         return learned
     widened = explorer.suggest(queries, 3 * n, [[s.tactic for s in row] for row in learned])
     # Nothing is cut off: the explorer goes on behind what it offered, and would not offer it again.
-    return combine([(learned, 1 - weight), (widened, weight)], 4 * n)
+    return mix([(learned, 1 - weight), (widened, weight)], 4 * n)
 
 
-def combine(parts: Sequence[tuple[list[list[Suggestion]], float]], n: int) -> list[list[Suggestion]]:
+def mix(parts: Sequence[tuple[list[list[Suggestion]], float]], n: int) -> list[list[Suggestion]]:
     """Mix the answers of several policies, [policies][queries][suggestions] with weights, keeping the best `n` of each.
 
     Probabilities are taken as they are said, not renormalised over what was proposed: a model that is sure of nothing, as one

@@ -50,7 +50,7 @@ def _library_type(name: str) -> str | None:
     from prover.premises.index import library_premises
 
     premise = library_premises().get(name)
-    return premise.says if premise is not None else None
+    return premise.signature if premise is not None else None
 
 
 class Prompter:

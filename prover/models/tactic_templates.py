@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query, Suggestion
-from prover.models.fresh_names import Disguise
+from prover.models.fresh_names import NameObfuscator
 from prover.models.ranker import Reader, TacticRanker
 from prover.premises.index import LibraryIndex, Premise
 
@@ -160,7 +160,7 @@ class Explorer:
     weight's share, which is flatter: a search shall not dive after the first tactics. Both depend only on the seed and the
     state, so that a search repeats itself, and expanding a state again goes on in the same order. With the weights that stand
     here nothing in it is learned: it finds the first proofs, and keeps a trained policy from forgetting to look elsewhere.
-    `ranker` replaces weights and luck by a learned order; it sees names through `disguise`, if there is one. The weights keep the
+    `ranker` replaces weights and luck by a learned order; it sees names through `obfuscator`, if there is one. The weights keep the
     share `floor` of the probability: a ranker that learned where `grind` never works must not forget it where it does.
     `premises`: so many of those offered are used one by one.
     """
@@ -172,7 +172,7 @@ class Explorer:
         premises: int = 8,
         ranker: TacticRanker | None = None,
         sharpness: float = 3.0,
-        disguise: Disguise | None = None,
+        obfuscator: NameObfuscator | None = None,
         floor: float = FLOOR,
     ) -> None:
         self.seed = seed
@@ -180,11 +180,11 @@ class Explorer:
         self.floor = floor
         self.premises = premises
         self.ranker = ranker
-        self.disguise = disguise
+        self.obfuscator = obfuscator
         self.sharpness = sharpness
         self._known: dict[str, Premise] = index.by_name() if index is not None else {}
 
-    def drawing(self, draw: int) -> Explorer:
+    def reseeded(self, draw: int) -> Explorer:
         """The same explorer with other luck; itself for 0."""
         if draw == 0:
             return self
@@ -214,10 +214,10 @@ class Explorer:
         if not tactics:
             return []
         shown, known, said = query, self._known, tactics
-        if self.disguise is not None:
-            shown = self.disguise.shown(query)
-            known = self.disguise.known([self._known[p] for p in query.premises if p in self._known])
-            said = [self.disguise.said(t, query) for t in tactics]
+        if self.obfuscator is not None:
+            shown = self.obfuscator.obfuscate(query)
+            known = self.obfuscator.obfuscate_premises([self._known[p] for p in query.premises if p in self._known])
+            said = [self.obfuscator.obfuscate_tactic(t, query) for t in tactics]
         goal = shown.state.goals[0]
         reader = Reader(goal, shown.premises, known)
         candidates = [reader.read(t) for t in said]

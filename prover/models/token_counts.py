@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
-from prover.models.base import Query, Suggestion, roughly
+from prover.models.base import Query, Suggestion, estimate_tokens
 
 KEPT = 4096
 """Queries remembered at most: who never asks, as a measurement or a run's model server, must not fill memory."""
@@ -14,7 +14,7 @@ AT_ONCE = 64
 """Answers to one query remembered at most, likewise."""
 
 
-class Spent:
+class TokenCounts:
     """Tokens by query, first noted, first asked for. Safe to call from several threads."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Spent:
         with self._lock:
             noted = self._noted.get(_key(query))
             if not noted:
-                return roughly(query, suggestions)
+                return estimate_tokens(query, suggestions)
             tokens = noted.popleft()
             if not noted:
                 del self._noted[_key(query)]

@@ -47,7 +47,7 @@ class Premise(msgspec.Struct, frozen=True, array_like=True):
     """Of `simp`, `grind`, `ext` (as far as its own module says so), `defeq` (holds by `rfl`: `dsimp` may use it), `deprecated`."""
 
     @property
-    def says(self) -> str:
+    def signature(self) -> str:
         """Its type on one line, without the implicit arguments that it begins with: what a reader chooses by."""
         text = " ".join(self.type.split())
         if not text.startswith("∀ "):

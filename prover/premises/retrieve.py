@@ -71,7 +71,7 @@ def make_retriever(
     raise ValueError(f"{name!r} is no retriever; there are {', '.join(RETRIEVERS)}")
 
 
-def top(retriever: Retriever, constants: Sequence[str], k: int) -> list[Premise]:
+def top_premises(retriever: Retriever, constants: Sequence[str], k: int) -> list[Premise]:
     """The `k` best premises, best first; none that shares nothing with the goal."""
     if not retriever.premises or k < 1:
         return []
@@ -113,7 +113,7 @@ class PremiseSource:
         self._weights = weights
         self._retrievers.clear()
 
-    def reading(self, read: Callable[[str], str]) -> PremiseSource:
+    def renamed(self, read: Callable[[str], str]) -> PremiseSource:
         """The same under other names, e.g. made-up ones: what it offers keeps its own."""
         return PremiseSource(self.index, self.k, self.name, self._weights, self.definitions, read)
 
@@ -134,7 +134,7 @@ class PremiseSource:
                 return ()
             constants = [c for g in state.goals for c in g.constants]
             functions = [d for d in definitions(constants) if d not in forbidden][: self.definitions]
-            found = top(retriever, constants, self.k + len(forbidden))
+            found = top_premises(retriever, constants, self.k + len(forbidden))
             lemmas = [p.name for p in found if p.name not in forbidden][: self.k - len(functions)]
             mixed = lemmas[:]
             for i, f in enumerate(functions):

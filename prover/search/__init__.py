@@ -1,4 +1,4 @@
-"""AlphaZero-style proof search over an AND-OR graph of goals. Knows neither Ray nor torch."""
+"""AlphaZero-style proof search over an AND-OR graph of goals. Imports neither Ray nor torch."""
 
 from prover.search.budget import Budget
 from prover.search.config import SearchConfig
@@ -7,7 +7,7 @@ from prover.search.expansion import Environment
 from prover.search.extract import proof_tree, to_script, to_source
 from prover.search.interleave import search_both
 from prover.search.minimise import minimise
-from prover.search.script import checker, written
+from prover.search.script import checked_script, checker
 from prover.search.search import Search
 from prover.search.select import RULES
 from prover.search.stats import SearchResult, SearchStats
@@ -21,11 +21,11 @@ __all__ = [
     "SearchConfig",
     "SearchResult",
     "SearchStats",
+    "checked_script",
     "checker",
     "minimise",
     "proof_tree",
     "search_both",
     "to_script",
     "to_source",
-    "written",
 ]

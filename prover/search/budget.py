@@ -1,4 +1,4 @@
-"""What a search may spend: Lean calls, model tokens, wall time, or any combination."""
+"""Search budgets in Lean calls, model tokens and wall time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits of one `Search.run`, on top of what earlier runs spent. None: no limit.
+    """Limits of one `Search.run`, on top of earlier runs. None: no limit.
 
-    `lean_calls` is never exceeded. `model_tokens` and `seconds` are checked before each walk, so what is in flight when
-    they run out is still finished and counted.
+    `lean_calls` is never exceeded. `model_tokens` and `seconds` are checked before each simulation; simulations in
+    flight still finish and count.
     """
 
     lean_calls: int | None = None
     model_tokens: int | None = None
-    """Tokens that the models read and wrote, as `count_tokens` of the policy and the value says; where a policy has none,
-    characters / 4, and where a value has none, nothing."""
+    """Tokens read and written, by `count_tokens` of the policy and the value. A policy without that method counts
+    characters / 4; a value without it counts nothing."""
     seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -25,16 +25,16 @@ class Budget:
             if limit is not None and limit < 0:
                 raise ValueError(f"budget {name} must not be negative, got {limit}")
 
-    def spent(self, lean_calls: int, model_tokens: int, seconds: float) -> bool:
-        """Whether one of the limits is reached."""
+    def exhausted(self, lean_calls: int, model_tokens: int, seconds: float) -> bool:
+        """Whether a limit is reached."""
         return (
             (self.lean_calls is not None and lean_calls >= self.lean_calls)
             or (self.model_tokens is not None and model_tokens >= self.model_tokens)
             or (self.seconds is not None and seconds >= self.seconds)
         )
 
-    def left(self, lean_calls: int, model_tokens: int, seconds: float) -> Budget:
-        """What remains after so much was spent."""
+    def remaining(self, lean_calls: int, model_tokens: int, seconds: float) -> Budget:
+        """The rest of the budget after these amounts are spent."""
         return Budget(
             None if self.lean_calls is None else max(0, self.lean_calls - lean_calls),
             None if self.model_tokens is None else max(0, self.model_tokens - model_tokens),

@@ -1,4 +1,4 @@
-"""What a search teaches: one example for each goal that it expanded."""
+"""Training examples from a search: one for each expanded goal."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from prover.search.graph import FAILED, SOLVED, Graph
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A goal with what the search found out about it. Statuses are the search's; only the audit says what is proved."""
+    """A goal with the search's results. Statuses are the search's; proofs still have to be audited."""
 
     text: str
     """The goal as models read it."""
     key: str
     premises: tuple[str, ...]
-    """As the policy was last offered them."""
+    """Premises last offered to the policy."""
     visits: tuple[tuple[str, float], ...]
-    """Distribution over the tactics visited, a policy target (AlphaZero); sums to 1 unless empty."""
+    """Distribution over the visited tactics, a policy target (AlphaZero); sums to 1 unless empty."""
     total_visits: int
     solved: bool
     failed: bool
-    """The search tried all it could; not a disproof."""
+    """Nothing is left to try; not a disproof."""
     steps: int | None
     """Tactics in the shortest proof found; a value target."""
     value: float
     """The search's own estimate in [0, 1], discount ** steps."""
     best: tuple[tuple[str, int], ...]
-    """Every tactic that starts a proof, with the tactics in that proof, shortest first."""
+    """Every tactic that starts a proof, with the size of that proof, shortest first."""
     errors: tuple[tuple[str, str], ...]
     """Tactics that failed by themselves, with the kind of failure."""
     depth: int
     """Tactics from the root when the goal was first met."""
     initial: float = 0.5
-    """What the value model said when the goal was met, in [0, 1]; without a model the search's default."""
+    """First estimate of the value model in [0, 1]; without a model the search's default."""
     next: tuple[str, ...] = ()
-    """Keys of the goals left by the best tactic: the one that starts the shortest proof, else the most visited that applied."""
+    """Keys of the best tactic's subgoals. Best: it starts the shortest proof, else it has the most visits."""
     constants: tuple[str, ...] = ()
-    """Constants that occur in the goal: what premises are retrieved by."""
+    """Constants in the goal, by which premises are retrieved."""
     tried: tuple[str, ...] = ()
-    """Every tactic that Lean was asked about, whatever came of it."""
+    """Every tactic sent to Lean."""
 
 
 def examples(graph: Graph) -> list[Example]:
-    """An example for each expanded node, in the order they were met."""
+    """An example for each expanded node, in the order in which nodes were created."""
     found: list[Example] = []
     for node in graph.nodes.values():
         if not node.expansions:

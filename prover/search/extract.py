@@ -1,4 +1,4 @@
-"""From a solved graph to the shortest proof, and from a proof to a Lean script."""
+"""Extracts the shortest proof from a solved graph and writes it as a Lean script."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from prover.search.graph import SOLVED, Graph, Node
 
 
 def proof_tree(graph: Graph, root: Node | None = None) -> ProofNode | None:
-    """The shortest proof (fewest tactics) that the graph holds of `root`, its root if none is given; None if unsolved.
+    """The shortest proof (fewest tactics) of `root`, by default the graph's root; None if unsolved.
 
-    Sizes strictly shrink along best edges (see `status`), so this ends. Goals proved once and needed twice appear
-    twice.
+    Sizes strictly shrink along best edges (see `status`), so this ends. A goal that is needed twice appears twice.
     """
     start = graph.root if root is None else root
     if start.status != SOLVED:
@@ -30,15 +29,14 @@ def proof_tree(graph: Graph, root: Node | None = None) -> ProofNode | None:
             stack.extend(missing)
             continue
         stack.pop()
-        # What a script must rename depends on the way to a goal: another tactic may have left the same one with names.
+        # Renamings depend on the path to a goal: another tactic may leave the same goal with accessible names.
         children = tuple(replace(done[c], renamed=r) for c, r in zip(edge.children, edge.renamed, strict=True))
         done[node] = ProofNode(edge.tactic, children, edge.order, len(node.state.goals))
     return replace(done[start], renamed=renamed_in(start.state))
 
 
 def last_call(graph: Graph) -> int:
-    """Of the Lean calls that the root's proof is made of, the last: the smallest budget within which it is found. The root is
-    solved."""
+    """Number of the last Lean call in the root's proof: the smallest budget that finds it. The root must be solved."""
     seen = {graph.root}
     stack = [graph.root]
     last = 0
@@ -54,28 +52,27 @@ def last_call(graph: Graph) -> int:
 
 @dataclass(eq=False, slots=True)
 class _Group:
-    """A group of goals standing in Lean's goal list, with its proof."""
+    """A group of goals in Lean's goal list, with its proof."""
 
     proof: ProofNode
 
 
 _Place = tuple[_Group, int]
-"""A goal in Lean's goal list: its group and its index there."""
+"""A goal in Lean's goal list: its group and its index in the group."""
 
 
 def to_script(tree: ProofNode, *, bullets: bool = True) -> str:
     """The proof as a Lean tactic block, newline-separated, not indented.
 
-    Lean's goal list is followed exactly. A lone goal goes on at the same indentation; a goal that stands beside others
-    and shares no metavariable with them gets a `·` block; a goal that does is worked on by `focus`, which leaves what
-    the tactic leaves in front of the list. Where other groups stand between the goals of such a group, those that can
-    have a block are brought to the front and proved first.
+    The script follows Lean's goal list. A single goal continues at the same indentation. One of several goals that
+    shares no metavariable with the others gets a `·` block. Goals that share one use `focus`, which puts new goals at the
+    front of the list. Where other groups stand between the goals of such a group, goals with blocks are rotated to the
+    front and proved first.
 
-    Limit: where two groups of several goals interleave, or a group lists its goals in another order than Lean, and a
-    tactic makes some of the goals behind it vanish, a ProofNode does not say which; the first are assumed. The audit
-    tells when that is wrong.
+    Limit: a ProofNode does not record which goals vanish where two groups of several goals interleave, or a group lists
+    its goals in another order than Lean. The first are assumed; the audit detects a wrong assumption.
 
-    `bullets=False` writes `focus` for `·`, which Lean's own library has only from Init.NotationExtra on.
+    `bullets=False` writes `focus` for `·`, which Lean's own library defines only in Init.NotationExtra.
     """
     lines: list[str] = []
     group = _Group(_with_names(tree))
@@ -87,12 +84,12 @@ _WORD = re.compile(r"[^\s()\[\]{}⟨⟩,;:←|.]+")
 
 
 def _with_names(tree: ProofNode) -> ProofNode:
-    """The tree with `rename_i` where a tactic below names a hypothesis that Lean left without a name."""
+    """The tree with `rename_i` where a later tactic uses a hypothesis with an inaccessible name."""
     if not any(map(any, (n.renamed for n in _nodes(tree)))):
         return tree
-    # By place, not by node: what a proof that is used twice must rename depends on the way to it.
+    # By occurrence, not by node: the renamings of a proof that is used twice depend on the path to it.
     places = [_Unnamed(tree, tree.renamed, None)]
-    for place in places:  # grows meanwhile: parents first
+    for place in places:  # grows in the loop: parents first
         for c, child in enumerate(place.proof.children):
             places.append(_Unnamed(child, _names_left(place, c), place))
     for place in reversed(places):  # children first
@@ -112,21 +109,20 @@ def _with_names(tree: ProofNode) -> ProofNode:
 
 @dataclass(eq=False, slots=True)
 class _Unnamed:
-    """A proof where it stands, before its hypotheses have names."""
+    """An occurrence of a proof, before `rename_i` is added."""
 
     proof: ProofNode
     names: tuple[tuple[str, ...], ...]
-    """Of each goal of its group, what `rename_i` would have to say when it comes first."""
+    """For each goal of the group, the arguments of `rename_i` when the goal comes first."""
     parent: _Unnamed | None
-    children: list[ProofNode] = field(default_factory=list)
-    """With names, the last first."""
-    words: list[set[str]] = field(default_factory=list)
-    """What the children say."""
+    children: list[ProofNode] = field(default_factory=list[ProofNode])
+    """With names, in reverse order."""
+    words: list[set[str]] = field(default_factory=list[set[str]])
+    """Words of each child's script."""
 
 
 def _names_left(place: _Unnamed, c: int) -> tuple[tuple[str, ...], ...]:
-    """Names of the goals of child `c`. A goal of the group that waited while a tactic was at the first has got its names already,
-    and its script has not said them yet."""
+    """Names of the goals of child `c`. A goal of the group that was not first keeps the names that it already had."""
     child = place.proof.children[c]
     names = list(child.renamed) or [()] * child.goals
     waiting = place.names[1:]
@@ -149,14 +145,14 @@ def to_source(theorem: Theorem, tree: ProofNode) -> str:
     """`theorem NAME STATEMENT := by` and the script, indented by two. ValueError for a theorem without a statement."""
     if theorem.statement is None:
         raise ValueError(
-            f"theorem {theorem.name!r} is a library theorem: it has no statement to write; write its script"
+            f"theorem {theorem.name!r} is a library theorem without a statement; use to_script for its proof"
         )
     body = "\n".join("  " + line if line else line for line in to_script(tree).split("\n"))
     return f"theorem {theorem.name} {theorem.statement} := by\n{body}"
 
 
 def _write(places: list[_Place], indent: str, lead: str, lines: list[str], bullets: bool) -> None:
-    """Write the proof of a goal list. `lead` is the bullet that the first line starts with, or the indentation."""
+    """Append the proof of a goal list to `lines`. The first line starts with `lead`, a bullet with its indentation."""
     pad = indent + "  " if lead else indent
     first = lead
 
@@ -173,7 +169,7 @@ def _write(places: list[_Place], indent: str, lead: str, lines: list[str], bulle
         proof = group.proof
         if proof.goals == 1:
             bulleted = bulleted or len(places) > 1
-            if bulleted:  # the last of several gets a block too
+            if bulleted:  # the last of several goals gets a block too
                 if bullets:
                     _write([places.pop(0)], pad, pad + "· ", lines, bullets)
                 else:
@@ -183,13 +179,13 @@ def _write(places: list[_Place], indent: str, lead: str, lines: list[str], bulle
                 continue
             line(proof.tactic)
         else:
-            turn = _turn(places)
-            if turn:
-                line(f"rotate_left {turn}" if turn > 1 else "rotate_left")
-                places = places[turn:] + places[:turn]
+            by = _rotation(places)
+            if by:
+                line(f"rotate_left {by}" if by > 1 else "rotate_left")
+                places = places[by:] + places[:by]
                 continue
             line(_focus(proof.tactic))
-        places = _after(places, group)
+        places = _goals_after(places, group)
 
 
 def _focus(tactic: str) -> str:
@@ -198,8 +194,8 @@ def _focus(tactic: str) -> str:
     return f"focus {tactic}"
 
 
-def _turn(places: list[_Place]) -> int:
-    """How far to rotate the goal list so that its front can be worked on; 0 where it can be at once."""
+def _rotation(places: list[_Place]) -> int:
+    """Positions to rotate the goal list left before its front can be proved; 0 for none."""
     group = places[0][0]
     last = max(i for i, (g, _) in enumerate(places) if g is group)
     if any(g is not group for g, _ in places[:last]):
@@ -210,15 +206,14 @@ def _turn(places: list[_Place]) -> int:
 
 
 def _order(proof: ProofNode) -> tuple[tuple[int, int], ...]:
-    """Lean's goal list after the tactic, as in StepResult.order; that of the children where none is given."""
+    """Lean's goal list after the tactic, as in StepResult.order; by default the order of the children."""
     return proof.order or tuple((c, g) for c, child in enumerate(proof.children) for g in range(child.goals))
 
 
-def _after(places: list[_Place], group: _Group) -> list[_Place]:
-    """The goal list after the tactic of `group` on its first goal, which stands in front.
+def _goals_after(places: list[_Place], group: _Group) -> list[_Place]:
+    """The goal list after the tactic of `group` ran on its first goal, at the front of the list.
 
-    New goals come in front; the goals of the group that are left behind it, which a StepResult lists in the
-    group's order, keep their places.
+    New goals come first. The group's other goals, which a StepResult lists in the group's order, keep their places.
     """
     proof = group.proof
     children = [_Group(c) for c in proof.children]

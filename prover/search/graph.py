@@ -1,4 +1,4 @@
-"""The AND-OR graph of a search: goals (OR), tactics on them (AND), each goal one node however it was reached."""
+"""The AND-OR graph of a search. Goals are OR nodes, shared by key; tactics are AND edges."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DUPLICATE: Final = 5
 STATUS_NAMES: Final = ("open", "solved", "failed", "untried", "running", "duplicate")
 
 LEAST_LOGPROB: Final = -1e6
-"""Stands for the logarithm of zero, which has no softmax."""
+"""Replaces the logarithm of zero, for which softmax is undefined."""
 MESSAGE_LIMIT: Final = 300
-"""Characters kept of Lean's message on a failed tactic."""
+"""Characters of Lean's error message that are kept."""
 
 
 class Edge:
-    """A tactic on a goal: untried, running, or applied with the goals it left as children (AND)."""
+    """A tactic on a goal: untried, running, or applied with its subgoals as children (AND)."""
 
     __slots__ = (
         "parent",
@@ -58,36 +58,36 @@ class Edge:
         self.source = source
         self.status = UNTRIED
         self.call = 0
-        """Which of the search's Lean calls tried it, from 1; 0 where none did."""
+        """Number of the Lean call that tried it, from 1; 0 if untried."""
         self.children: tuple[Node, ...] = ()
         self.order: tuple[tuple[int, int], ...] = ()
         self.renamed: tuple[tuple[tuple[str, ...], ...], ...] = ()
-        """Of each child, what ProofNode.renamed says of it after this tactic."""
+        """`ProofNode.renamed` of each child after this tactic."""
         self.visits = 0
         self.virtual = 0
         self.value = 0.0
         self.error: str | None = None
-        """Why the tactic itself failed: a StepStatus, or `cycle`, `replay`. None where a goal it left failed."""
+        """Why the tactic itself failed: a StepStatus, `cycle` or `replay`. None where a subgoal failed."""
         self.message = ""
         self.reward = 0.0
         self.weight = 0.0
 
     @property
     def steps(self) -> float:
-        """Tactics in the shortest known proof that starts with this one; inf where none is known."""
+        """Tactics in the shortest known proof that starts with this one; inf without a proof."""
         if self.status != SOLVED:
             return math.inf
         return 1 + sum(c.steps for c in self.children)
 
 
 class Node:
-    """A group of goals to prove (OR), shared by key over the whole graph."""
+    """A group of goals to prove (OR), shared by key in the whole graph."""
 
     __slots__ = (
         "id",
         "key",
         "state",
-        "held",
+        "has_state",
         "status",
         "edges",
         "untried",
@@ -109,7 +109,7 @@ class Node:
         "support",
         "reach",
         "relevant",
-        "barren",
+        "exhausted_within",
         "mass",
         "premises",
         "try_reward",
@@ -120,31 +120,31 @@ class Node:
         self.id = id
         self.key = state.shared
         self.state = state
-        self.held = True
-        """Whether the environment holds `state` under its id; where not, it is obtained again by replay."""
+        self.has_state = True
+        """Whether the environment keeps `state` alive under its id. Otherwise it is restored by replay."""
         self.status = OPEN
         self.edges: list[Edge] = []
         self.untried: list[Edge] = []
-        """Edges not tried yet, the most probable last."""
+        """Untried edges, the most probable last."""
         self.live: list[Edge] = []
         """Applied edges that are neither failed nor duplicates."""
         self.parents: list[Edge] = []
         self.origin = origin
-        """The edge that first led here; origins lead to the root without a cycle."""
+        """The edge that first led here. Origins form a tree."""
         self.depth: int = 0 if origin is None else origin.parent.depth + 1
         self.logprob: float = 0.0 if origin is None else origin.parent.logprob + origin.logprob
-        """Log-probability of the tactics from the root to here, on the best path known when it was reached."""
+        """Summed log-probability of the tactics from the root, on the best path known so far."""
         self.visits = 0
-        """Walks that tried a tactic here or below: always the sum of the visits of `edges`."""
+        """Simulations that tried a tactic here or below: always the sum of the visits of `edges`."""
         self.virtual = 0
         self.pending = 0
-        """Edges of this node that Lean is working on."""
+        """Running edges of this node."""
         self.expansions = 0
         self.expanding = False
         self.exhausted = False
-        """The policy has nothing more to offer."""
+        """The policy has no further suggestions."""
         self.initial = value
-        """What the value model said, in [0, 1]."""
+        """Estimate of the value model in [0, 1]."""
         self.value = value
         self.steps: float = math.inf
         """Tactics in the shortest known proof."""
@@ -152,27 +152,27 @@ class Node:
         self.support: Edge | bool | None = True
         self.reach: Edge | bool | None = None
         self.relevant = False
-        """Whether the root can still use this node: it is reached from the root over goals and tactics still open."""
-        self.barren: float = 0
-        """No way to a proof of at most so many tactics is left to try here."""
+        """Whether the root can still use this node: open goals and tactics lead to it from the root."""
+        self.exhausted_within: float = 0
+        """Nothing is left to try for a proof of at most this many tactics."""
         self.mass = 0.0
         """Prior mass of the edges that have not failed."""
         self.premises: tuple[str, ...] = ()
         self.try_reward = 0.0
         self.try_weight = 0.0
 
-    def hold(self, state: ProofState) -> None:
-        """The environment holds this goal again, as `state`. Models go on reading the text that they read first: case
-        names in it depend on the way here, and what a search does must not depend on what was freed."""
+    def set_state(self, state: ProofState) -> None:
+        """Record that the environment keeps this goal alive as `state`. Models keep reading the original text: its case
+        names depend on the path here, and a search must not depend on which states were freed."""
         self.state = replace(state, goals=self.state.goals)
-        self.held = True
+        self.has_state = True
 
 
 class Graph:
-    """All goals met, from one root.
+    """All goals reached from one root.
 
-    Lists that the search empties: `entered`, nodes that became relevant (or have an untried tactic back), and
-    `dropped`, nodes that ceased to be.
+    The search empties two lists: `entered` (nodes that became relevant or regained an untried tactic) and `dropped`
+    (nodes that ceased to be relevant).
     """
 
     def __init__(self, root: ProofState, config: SearchConfig) -> None:
@@ -182,7 +182,7 @@ class Graph:
         self.entered: list[Node] = []
         self.dropped: list[Node] = []
         self.lost: list[Node] = []
-        """Nodes that may have ceased to be relevant, until `status.flush_reach` has looked."""
+        """Nodes that may have ceased to be relevant; `status.repair_relevance` empties it."""
         self.root = self._node(root, None)
         self.root.reach = True
         self.root.relevant = True
@@ -197,21 +197,21 @@ class Graph:
         return not node.exhausted and node.expansions < self.config.max_expansions
 
     def has_option(self, node: Node) -> bool:
-        """Whether something can still be tried, or is being tried, at this very node."""
+        """Whether something is or can be tried at this node itself."""
         return bool(node.untried or node.pending or node.expanding) or self.can_expand(node)
 
     def add_suggestions(self, node: Node, suggestions: Sequence[Suggestion]) -> int:
-        """Record one expansion of `node`; give the number of tactics that are new. None new exhausts the node."""
-        added = self.offer(node, suggestions)
+        """Record one expansion of `node` and return the number of new tactics. Without a new one the node is exhausted."""
+        added = self.add_tactics(node, suggestions)
         node.expansions += 1
         node.expanding = False
         if not added:
             node.exhausted = True
-        self.settle(node)
+        self.update_status(node)
         return added
 
-    def offer(self, node: Node, suggestions: Sequence[Suggestion]) -> int:
-        """Add tactics to those of `node`, from wherever they came; give the number that are new."""
+    def add_tactics(self, node: Node, suggestions: Sequence[Suggestion]) -> int:
+        """Add tactics from any source to `node` and return the number of new ones."""
         known = {e.tactic for e in node.edges}
         added = 0
         for s in suggestions:
@@ -226,10 +226,7 @@ class Graph:
         return added
 
     def _set_priors(self, node: Node) -> None:
-        """Softmax over all the tactics of a node; those that failed keep theirs but leave the mass.
-
-        The mass makes priors of the others sum to one in selection, as where refused tactics are never children.
-        """
+        """Softmax over all tactics of a node. Selection divides by the mass, to which failed tactics do not count."""
         config = self.config
         scores = [e.logprob for e in node.edges]
         if config.length_power:
@@ -246,11 +243,11 @@ class Graph:
         node.mass = mass
         untried = [e for e in node.edges if e.status == UNTRIED]
         untried.reverse()
-        # Stable: among equals the one that the policy put first is popped first.
+        # A stable sort after `reverse`: among equals the policy's first choice is popped first.
         untried.sort(key=lambda e: e.prior)
         node.untried = untried
 
-    def take(self, edge: Edge) -> None:
+    def claim(self, edge: Edge) -> None:
         """Mark an untried edge as running in Lean."""
         node = edge.parent
         if node.untried[-1] is edge:
@@ -260,25 +257,25 @@ class Graph:
         edge.status = RUNNING
         node.pending += 1
 
-    def put_back(self, edge: Edge) -> None:
-        """Undo `take`: the call was cancelled."""
+    def release(self, edge: Edge) -> None:
+        """Undo `claim` for a cancelled call."""
         edge.status = UNTRIED
         edge.parent.pending -= 1
         insort(edge.parent.untried, edge, key=lambda e: e.prior)
         self.entered.append(edge.parent)
 
     def fail(self, edge: Edge, error: str, message: str = "") -> None:
-        """A running tactic failed by itself."""
+        """Record that a running tactic failed by itself."""
         edge.error = error
         edge.message = message[:MESSAGE_LIMIT]
         edge.parent.pending -= 1
         status.fail_edge(self, edge)
-        self.settle(edge.parent)
+        self.update_status(edge.parent)
 
     def apply(self, edge: Edge, result: StepResult) -> tuple[list[Node], list[ProofState]]:
-        """Add what a running tactic gave (`result.ok`).
+        """Record the successful result of a running tactic.
 
-        Gives the nodes that are new, and the states that the graph has no use for because it knows their goals already.
+        Returns the new nodes, and the states of known goals, which the graph does not need.
         """
         node = edge.parent
         surplus: list[ProofState] = []
@@ -292,8 +289,8 @@ class Graph:
             if child is None:
                 child = self._node(state, edge)
                 fresh.append(child)
-            elif not child.held and status.alive(self, child):
-                child.hold(state)
+            elif not child.has_state and status.alive(self, child):
+                child.set_state(state)
             else:
                 surplus.append(state)
             children.append(child)
@@ -315,16 +312,16 @@ class Graph:
                 if better > child.logprob and child.depth:
                     child.logprob = better
                     if child.relevant:
-                        self.entered.append(child)  # a frontier has it where it stood before
+                        self.entered.append(child)  # a frontier has it at its old priority
             status.attach(self, edge)
-        self.settle(node)
-        for child in children:  # what nothing relevant leads to is not held for long
-            if child.held and not child.relevant:
+        self.update_status(node)
+        for child in children:  # states of irrelevant nodes are freed soon
+            if child.has_state and not child.relevant:
                 self.dropped.append(child)
         return fresh, surplus
 
-    def settle(self, node: Node) -> None:
-        """Draw the consequences of `node` having lost an option."""
+    def update_status(self, node: Node) -> None:
+        """Propagate statuses after `node` lost an option."""
         if node.status == OPEN and node.support is True and not self.has_option(node):
             status.lose_support(self, node)
-        status.flush_reach(self)
+        status.repair_relevance(self)

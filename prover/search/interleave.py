@@ -1,4 +1,4 @@
-"""A theorem and its negation, searched side by side."""
+"""Searches a theorem and its negation side by side."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from prover.search.stats import SearchResult
 async def search_both(
     theorem: Search, negation: Search, budget: Budget, rate: float = 0.25, slice_calls: int = 64
 ) -> tuple[SearchResult, SearchResult]:
-    """Run two searches on one budget, `rate` of the Lean calls on the negation, until either is solved.
+    """Run two searches on one budget until either is solved; the negation gets `rate` of the Lean calls.
 
-    They take turns of at most `slice_calls` Lean calls, the one furthest behind its share first; where one is
-    exhausted the other gets what is left. Gives the result of each; both stay open. ValueError for a rate outside [0,
-    1].
+    They alternate in slices of at most `slice_calls` Lean calls, and the search furthest behind its share goes first.
+    When one is exhausted, the other gets the rest. Both stay open. Raises ValueError for a rate outside [0, 1].
     """
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"rate must be in [0, 1], not {rate}")
@@ -30,8 +29,8 @@ async def search_both(
     ended = [share == 0.0 for share in shares]
     while not all(ended):
         used = [r.lean_calls - b for r, b in zip(results, base, strict=True)]
-        left = budget.left(sum(used), sum(r.stats.model_tokens for r in results) - tokens, perf_counter() - start)
-        if left.spent(0, 0, 0.0):
+        left = budget.remaining(sum(used), sum(r.stats.model_tokens for r in results) - tokens, perf_counter() - start)
+        if left.exhausted(0, 0, 0.0):
             break
         turn = min((i for i in (0, 1) if not ended[i]), key=lambda i: used[i] / shares[i] if shares[i] else 0.0)
         calls = max(1, round(slice_calls * shares[turn])) if not any(ended) else slice_calls

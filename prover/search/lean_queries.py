@@ -1,8 +1,7 @@
-"""Asking Lean itself: `exact?`, `apply?`, `rw?`, `simp?` as one more source of tactics and premises.
+"""Lean's library searches (`exact?`, `apply?`, `rw?`, `simp?`) as a source of tactics and premises.
 
-A question is sent like any tactic: it costs a Lean call and runs under the same limits. But it proves nothing, whatever it
-closes: what it says to try is put before the goal's other tactics and tried, and later audited, as any other text is. So no
-script holds a search through the library, whose outcome would depend on the limits that it ran under.
+A question costs one Lean call under the usual limits, but never closes a goal. Its answers are put before the goal's other
+tactics and tried like any tactic. Thus no script contains a library search, whose outcome would depend on its limits.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from prover.models.base import Suggestion
 KNOWN = ("exact?", "apply?", "rw?", "simp?", "simp_all?", "grind?")
 """Questions that Lean's core answers."""
 ASK_AFTER = 8
-"""So many of a goal's tactics are more probable than its first question: a library search takes as long as a hundred of them."""
-ANSWERS = 8
-"""Of one question's answers, so many are tried."""
+"""Tactics of a goal that are tried before its first question: a library search takes as long as a hundred tactics."""
+MAX_ANSWERS = 8
+"""Answers to one question that are tried."""
 SOURCE = "lean"
 
 _HEAD = re.compile(r"\s*Try (?:this|these):\s*")
@@ -28,15 +27,15 @@ _MARK = re.compile(r"^\s*\[\w+\] ", re.MULTILINE)
 
 
 def parse_questions(text: str) -> tuple[str, ...]:
-    """`exact?,rw?` as questions (commas or spaces between them). Raises UserError for what is none."""
+    """Parse questions separated by commas or spaces. Raises UserError for an unknown one."""
     found = tuple(text.replace(",", " ").split())
     if wrong := [q for q in found if q not in KNOWN]:
-        raise UserError(f"questions: {wrong[0]!r} is none; say some of {', '.join(KNOWN)}, with commas between them")
+        raise UserError(f"questions: {wrong[0]!r} is unknown; choose from {', '.join(KNOWN)}, separated by commas")
     return found
 
 
 def with_questions(offered: Sequence[Suggestion], questions: Sequence[str]) -> list[Suggestion]:
-    """A policy's tactics and the questions, each as probable as the tactic that it shall come after."""
+    """A policy's tactics with the questions added. Each question is about as probable as the tactic that it follows."""
     if not offered:
         return [Suggestion(q, 0.0, SOURCE) for q in questions]
     ranked = sorted((s.logprob for s in offered), reverse=True)
@@ -48,12 +47,12 @@ def with_questions(offered: Sequence[Suggestion], questions: Sequence[str]) -> l
 
 
 def answers(said: Sequence[str], forbidden: Collection[str] = ()) -> list[str]:
-    """The tactics in what Lean said to try, in its order; none that names what is `forbidden`."""
+    """The tactics in Lean's `Try this` messages, in order, without those that name a `forbidden` constant."""
     found: dict[str, None] = {}
     for text in said:
         head = _HEAD.match(text)
         for part in _MARK.split(text[head.end() if head else 0 :]):
-            # Comments say what would be left, a line each.
+            # Comment lines show the remaining goals.
             lines = [line.strip() for line in part.splitlines()]
             tactic = " ".join(line for line in lines if line and not line.startswith("--"))
             if tactic and not {m[0] for m in IDENTIFIER.finditer(tactic)} & set(forbidden):
@@ -62,7 +61,7 @@ def answers(said: Sequence[str], forbidden: Collection[str] = ()) -> list[str]:
 
 
 def premises_in(tactics: Sequence[str], state: ProofState) -> list[str]:
-    """Names of library constants in tactics: identifiers with a dot or an underscore that are no hypothesis or its field."""
+    """Library constants in tactics: identifiers with a dot or underscore that are not hypotheses or their fields."""
     local = {name for g in state.goals for name, _ in g.hypotheses}
     names = (m[0] for t in tactics for m in IDENTIFIER.finditer(t))
     return list(
@@ -74,5 +73,5 @@ _TACTICS = frozenset({"simp_all", "simp_arith", "norm_cast", "exact_mod_cast", "
 
 
 def as_suggestions(tactics: Sequence[str], best: float) -> list[Suggestion]:
-    """Answers as tactics to try next: the first more probable than `best` (natural logarithm), each other half as probable."""
+    """Answers as tactics to try next. The first has a higher log-probability than `best`; each later one is half as likely."""
     return [Suggestion(t, best + 0.01 - 0.7 * i, SOURCE) for i, t in enumerate(tactics)]

@@ -1,4 +1,4 @@
-"""A shorter proof of the same theorem: steps dropped, merged or replaced, each change checked by Lean."""
+"""Shortens a proof: drops, merges or replaces steps and checks each change in Lean."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from time import perf_counter
 
 from prover.lean.theorem import Proof, ProofNode, Theorem
 from prover.search.extract import to_script
-from prover.search.script import Check, written
+from prover.search.script import Check, checked_script
 
 CLOSERS: tuple[str, ...] = ("rfl", "trivial", "assumption", "simp", "omega", "decide", "simp_all")
-"""Tactics that often finish a goal by themselves, cheapest first."""
+"""Tactics that often close a goal by themselves, cheapest first."""
 
 _INTRO = re.compile(r"intros? (?P<names>[^;<|\n]+)")
 _FIRST = re.compile(r"\bfirst \|")
@@ -30,13 +30,13 @@ async def minimise(
     max_checks: int = 64,
     seconds: float = math.inf,
 ) -> Proof:
-    """The shortest proof that at most `max_checks` checks, begun within `seconds`, find by local changes, largest savings first.
+    """Shorten a proof by local changes, largest savings first, with at most `max_checks` checks started within `seconds`.
 
-    Every accepted change lowers (tactics, characters), so this ends. The tree given is returned where nothing is
-    shorter. Checks are made one after the other: the same checks give the same proof. `written` checks besides.
+    Every accepted change lowers (tactics, characters), so this ends. Checks run one after the other: the same results
+    give the same proof. Without a shorter proof the given tree is returned. `checked_script` adds up to two checks.
     """
     until = perf_counter() + seconds
-    first = await written(tree, check)
+    first = await checked_script(tree, check)
     bullets = first == to_script(tree)
     seen = {first}
     checks = 0
@@ -59,7 +59,7 @@ async def minimise(
 
 
 def _shorter(tree: ProofNode, closers: tuple[str, ...]) -> Iterator[ProofNode]:
-    """Whole proofs that differ from `tree` in one place and are shorter, whether or not they hold."""
+    """Candidates: proofs that differ from `tree` in one place and are shorter. They may be wrong."""
     places = list(_places(tree))
     sizes = {path: node.size for path, node in places}
     for path, node in sorted(places, key=lambda p: -sizes[p[0]]):
@@ -103,7 +103,7 @@ def _put(tree: ProofNode, path: _Path, new: ProofNode) -> ProofNode:
 
 
 def _merge(first: str, second: str) -> str | None:
-    """One tactic for two that follow each other, for `intro`s and for rewriting by lists."""
+    """One tactic for two consecutive ones: `intro`s, or rewrites with a list. None for others."""
     a, b = _INTRO.fullmatch(first), _INTRO.fullmatch(second)
     if a and b:
         return f"intro {a['names'].strip()} {b['names'].strip()}"
@@ -114,10 +114,10 @@ def _merge(first: str, second: str) -> str | None:
 
 
 def _simpler(tactic: str) -> Iterator[str]:
-    """Shorter forms of one tactic: fewer alternatives of a `first`, without one part of
-    `A; B`, without what follows `<;>`, without one rewrite rule."""
+    """Shorter forms of a tactic: half of the alternatives of a `first`, without one part of `A; B`, without the last
+    `<;>`, or without one rewrite rule."""
     for start, end, alternatives in _firsts(tactic):
-        # Halves: of sixteen alternatives, the one that does it is found in about six checks.
+        # Bisection finds the successful one of sixteen alternatives in about six checks.
         middle = (len(alternatives) + 1) // 2
         for half in (alternatives[:middle], alternatives[middle:]):
             if half and len(half) <= max(1, len(alternatives) - 1):
@@ -139,13 +139,13 @@ def _simpler(tactic: str) -> Iterator[str]:
 
 
 def _firsts(tactic: str) -> Iterator[tuple[int, int, list[str]]]:
-    """Each `first | A | B …` on one line, from where to where it goes, with its alternatives. It ends with the bracket that
-    it stands in, and what is inside of brackets belongs to one alternative."""
+    """(start, end, alternatives) of each `first | A | B …` on one line. It ends with its enclosing bracket, and text
+    inside brackets belongs to one alternative."""
     if "\n" in tactic:
         return
     for match in _FIRST.finditer(tactic):
         alternatives = [""]
-        outside = ""  # of brackets, in the alternative that is being read
+        outside = ""  # the current alternative without bracketed text
         depth = 0
         end = match.end()
         for end in range(match.end(), len(tactic) + 1):
@@ -154,7 +154,7 @@ def _firsts(tactic: str) -> Iterator[tuple[int, int, list[str]]]:
             if depth < 0:
                 break
             outside += c if depth == 0 else " "
-            if c == "|" and depth == 0 and "first" not in outside.split():  # else it is an alternative of that one
+            if c == "|" and depth == 0 and "first" not in outside.split():  # else it belongs to the inner `first`
                 alternatives.append("")
                 outside = ""
             else:
@@ -163,7 +163,7 @@ def _firsts(tactic: str) -> Iterator[tuple[int, int, list[str]]]:
 
 
 def _first(alternatives: list[str], alone: bool) -> str:
-    """`first` with these alternatives. A lone one needs none, nor its brackets if it is the whole tactic or one step."""
+    """`first` with these alternatives. A single alternative stands by itself, without brackets where that is safe."""
     if len(alternatives) > 1:
         return "first | " + " | ".join(alternatives)
     (only,) = alternatives

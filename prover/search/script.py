@@ -1,4 +1,4 @@
-"""A proof as a script that Lean takes as one text."""
+"""Checks of proof scripts in Lean."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Check = Callable[[str], Awaitable[bool]]
 
 
 def checker(env: Environment, root: ProofState) -> Check:
-    """Whether a script closes `root` in one step; one Lean call each."""
+    """A check whether a script closes `root` in one step. Each check costs one Lean call."""
 
     async def check(script: str) -> bool:
         (result,) = await env.step(root, (script,))
@@ -26,11 +26,11 @@ def checker(env: Environment, root: ProofState) -> Check:
     return check
 
 
-async def written(tree: ProofNode, check: Check) -> str:
-    """`to_script`; with `focus` blocks for bullets where only that holds.
+async def checked_script(tree: ProofNode, check: Check) -> str:
+    """`to_script`, with `focus` blocks instead of bullets where only they work.
 
-    `·` is no keyword of Lean but notation of Init.NotationExtra, and theorems of the library from below that are opened
-    without it. One check for a script with bullets, two where they fail, none for others.
+    `·` is notation of Init.NotationExtra, which library theorems below that module do not import. A script with bullets
+    takes one check, or two where the bullets fail; others take none.
     """
     script = to_script(tree)
     plain = to_script(tree, bullets=False)

@@ -1,8 +1,8 @@
-"""Selection rules: which tactic to try next. A search is one loop; this is all in which searches differ.
+"""Selection rules decide which tactic to try next. All searches share the rest of the loop.
 
-Two kinds, in the registry `RULES`. A walk rule chooses at each goal on the way down from the root, among the live
-edges and the most probable untried one, and is given the edges that are banned on this walk; it gives None where all
-are. A frontier rule gives a goal's priority in one queue over the whole graph.
+The registry `RULES` has two kinds. A tree rule selects an edge at each goal on the path down from the root, among the live
+edges and the most probable untried one without those banned in this simulation, or None. A frontier rule gives the priority
+of a goal in one queue over the whole graph.
 """
 
 from __future__ import annotations
@@ -15,28 +15,27 @@ from dataclasses import dataclass
 from prover.search.config import SearchConfig
 from prover.search.graph import OPEN, SOLVED, Edge, Graph, Node
 
-WalkRule = Callable[[Node, SearchConfig, "set[Edge]"], "Edge | None"]
+EdgeSelector = Callable[[Node, SearchConfig, "set[Edge]"], "Edge | None"]
 Priority = Callable[[Node, SearchConfig], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named selection rule: `walk` or `priority` is set, never both."""
+    """A named selection rule: `select_edge` or `priority` is set, never both."""
 
     name: str
-    walk: WalkRule | None = None
+    select_edge: EdgeSelector | None = None
     priority: Priority | None = None
     rollouts: bool = False
-    """Whether a new goal is valued by a rollout from it."""
+    """Whether new goals are evaluated by rollouts."""
 
 
 def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     """argmax Q + c(N) P sqrt(N) / (1 + n) (Silver et al. 2018, AlphaZero, c(N) as in its pseudocode).
 
-    N: visits of the tactics and one, as the goal's own first visit. Walks in flight count as lost visits (virtual
-    loss). An untried tactic has Q = value of the goal - fpu_reduction, so only the most probable one needs a look.
-    Priors are renormalised over the tactics that have not failed. The root's own tactics have a part of the calls to themselves
-    (`root_breadth`).
+    N: visits of the tactics, plus one for the goal's own first visit. Simulations in flight count as lost visits (virtual
+    loss). An untried tactic has Q = goal's value - fpu_reduction, so only the most probable one is considered. Priors are
+    renormalised over the tactics that have not failed. `root_breadth` reserves calls for the root's own tactics.
     """
     if node.origin is None and node.untried and node.untried[-1] not in banned:
         calls = node.visits + node.virtual
@@ -69,10 +68,10 @@ def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
 
 
 def rollout(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
-    """UCT (Kocsis, Szepesvári 2006): argmax Q + c sqrt(ln N / n), where Q comes from rollouts alone.
+    """UCT (Kocsis, Szepesvári 2006): argmax Q + c sqrt(ln N / n), with Q from rollouts only.
 
-    Untried tactics count as one arm that was drawn as often as tactics were tried here, so that going deeper does not
-    wait for all of them.
+    The untried tactics are one arm with as many draws as tactics were tried here: the search need not try all of them
+    before it goes deeper.
     """
     return _upper_confidence(node, banned, config.c_uct, node.value - config.fpu_reduction)
 
@@ -95,11 +94,10 @@ def _upper_confidence(node: Node, banned: set[Edge], c: float, untried_value: fl
 
 
 def rmax(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
-    """RMaxTS (Xin et al. 2024, DeepSeek-Prover-V1.5, section 3.3): only new states are rewarded, old rewards
-    discounted.
+    """RMaxTS (Xin et al. 2024, DeepSeek-Prover-V1.5, section 3.3): rewards new states only and discounts old rewards.
 
-    DUCB: W_g(s,a) / N_g(s,a) + sqrt(2 ln(sum_b N_g(s,b)) / N_g(s,a)). Trying something new at this goal is one more
-    arm, as the paper's virtual child of each node. Walks in flight count as draws without reward.
+    DUCB: W_g(s,a) / N_g(s,a) + sqrt(2 ln(sum_b N_g(s,b)) / N_g(s,a)). An untried tactic is one more arm, as the virtual
+    child of each node in the paper. Simulations in flight count as draws without reward.
     """
     total = node.try_weight + node.pending + sum(e.weight + e.virtual for e in node.live)
     log_total = 2.0 * math.log(max(1.0, total))
@@ -119,7 +117,7 @@ def rmax(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
 
 
 def uniform(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
-    """The least visited live edge or, where it was visited as often as tactics were tried here, a new tactic."""
+    """The least visited live edge, or an untried tactic where every live edge has as many visits as tactics were tried."""
     best = None
     fewest = math.inf
     if node.untried and node.untried[-1] not in banned:
@@ -133,54 +131,51 @@ def uniform(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
 
 
 def best_first(node: Node, config: SearchConfig) -> float:
-    """Log-probability of the tactics from the root (ReProver, Yang et al. 2023), over depth ** length_penalty.
-
-    The second form is BFS-Prover's (Xin et al. 2025, section 3.1).
-    """
+    """Log-probability of the tactics from the root (ReProver, Yang et al. 2023), divided by depth ** length_penalty
+    (BFS-Prover, Xin et al. 2025, section 3.1)."""
     return node.logprob / max(1, node.depth) ** config.length_penalty
 
 
 def best_tactic(node: Node, config: SearchConfig) -> float:
-    """Best-first over tactics: log-probability of the tactics from the root with the one to try next.
+    """Best-first over tactics: log-probability of the tactics from the root, including the one to try next.
 
-    ReProver tries all that the policy says about the best goal before it goes on; here a goal is left as soon as its next tactic
-    is less probable than one elsewhere: a stronger baseline where policies say much.
+    ReProver tries all suggestions for the best goal first. This rule moves on as soon as a tactic elsewhere is more
+    probable, which makes it a stronger baseline for policies with many suggestions.
     """
     return node.logprob + (node.untried[-1].logprob if node.untried else 0.0)
 
 
 def breadth(node: Node, config: SearchConfig) -> float:
-    """Shallow goals first, in the order they were met; at most `config.suggestions` tactics each in the first round."""
+    """Shallow goals first, in order of creation; at most `config.suggestions` tactics each in the first round."""
     return -float(node.depth)
 
 
 RULES: dict[str, Rule] = {
     r.name: r
     for r in (
-        Rule("puct", walk=puct),
+        Rule("puct", select_edge=puct),
         Rule("best_first", priority=best_first),
         Rule("best_tactic", priority=best_tactic),
         Rule("breadth", priority=breadth),
-        Rule("rollout", walk=rollout, rollouts=True),
-        Rule("rmax", walk=rmax),
-        Rule("uniform", walk=uniform),
+        Rule("rollout", select_edge=rollout, rollouts=True),
+        Rule("rmax", select_edge=rmax),
+        Rule("uniform", select_edge=uniform),
     )
 }
 
 
 def rule_named(name: str) -> Rule:
-    """The rule of that name; ValueError names those that exist."""
+    """The rule of that name. Raises ValueError, with the known names, if there is none."""
     if name not in RULES:
-        raise ValueError(f"no selection rule {name!r}; there are {', '.join(RULES)}")
+        raise ValueError(f"unknown selection rule {name!r}; choose one of {', '.join(RULES)}")
     return RULES[name]
 
 
-def combine(edge: Edge, config: SearchConfig) -> float:
-    """Value in [0, 1] of a tactic from the goals it left.
+def edge_value(edge: Edge, config: SearchConfig) -> float:
+    """Value of a tactic in [0, 1] from its subgoals; solved subgoals count as 1.
 
-    `min`: discount * value of the hardest goal still open (Hubert et al. 2025, AlphaProof: the hardest decides).
-    `product`: product of values (Lample et al. 2022, HTPS), not discounted. `sum`: steps add up, discount ** (1 + sum
-    of steps). Goals solved already leave nothing to do: they count as 1.
+    `min`: discount * value of the hardest open subgoal (Hubert et al. 2025, AlphaProof). `product`: product of values,
+    not discounted (Lample et al. 2022, HTPS). `sum`: discount ** (1 + sum of steps).
     """
     if edge.status == SOLVED:
         return config.discount**edge.steps
@@ -195,12 +190,11 @@ def combine(edge: Edge, config: SearchConfig) -> float:
 
 
 def backup(nodes: list[Node], edges: list[Edge], reward: float, config: SearchConfig) -> None:
-    """Count a finished walk on its path and renew values from the leaf up.
+    """Count a finished simulation on its path and update values from the leaf up.
 
-    A goal's value is (initial + sum n q) / (1 + sum n) over the tactics that have not failed: recomputed from the
-    children, not accumulated, so that it stays right where paths meet (Czech et al. 2021, Monte-Carlo Graph Search).
-    What Lean refused says nothing of the goal. `reward` is what `rmax` earns: 1 where the walk met a new state, else
-    0.
+    A goal's value is (initial + sum n q) / (1 + sum n) over the tactics that have not failed. It is recomputed from the
+    children, not accumulated, so that it stays correct where paths meet (Czech et al. 2021, Monte-Carlo Graph Search).
+    `reward`, for `rmax`: 1 if the simulation reached a new state, else 0.
     """
     decay = config.rmax_discount
     for depth in range(len(edges) - 1, -1, -1):
@@ -214,12 +208,12 @@ def backup(nodes: list[Node], edges: list[Edge], reward: float, config: SearchCo
         edge.weight = decay * edge.weight + 1.0
         edge.reward = decay * edge.reward + reward
         if edge.status == OPEN:
-            edge.value = combine(edge, config)
-        renew(node)
+            edge.value = edge_value(edge, config)
+        update_value(node)
 
 
-def renew(node: Node) -> None:
-    """Recompute an open goal's value from its tactics, each counted by visits, and its initial value, counted once."""
+def update_value(node: Node) -> None:
+    """Recompute an open goal's value: the mean of its tactics' values weighted by visits, and its initial value once."""
     if node.status != OPEN:
         return
     value = node.initial
@@ -231,16 +225,16 @@ def renew(node: Node) -> None:
 
 
 class Frontier:
-    """Goals with something to try, best first: one queue over the graph for the rules that have a priority.
+    """Priority queue of the goals with something to try, for the rules with a priority.
 
-    Goals come in rounds: all first expansions come before any second one.
+    Goals come in rounds: all first expansions precede any second one.
     """
 
     def __init__(self, priority: Priority, graph: Graph) -> None:
         self._priority = priority
         self._graph = graph
         self._heap: list[tuple[int, float, int, int, Node]] = []
-        """(round, cost, the goal's id, number of the entry, goal): of equals the one met first, also after a resume."""
+        """(round, cost, id, entry number, goal). The id breaks ties in the same way after a resume."""
         self._pushed = 0
 
     def push(self, nodes: Iterable[Node]) -> None:
@@ -250,7 +244,7 @@ class Frontier:
             self._pushed += 1
 
     def next(self) -> tuple[Node, Edge | None] | None:
-        """The best goal with its next tactic, or with None where it is to be expanded; None when nothing is left."""
+        """The best goal and its next tactic (None: expand the goal); None when the queue is empty."""
         graph = self._graph
         while self._heap:
             round_, cost, _, _, node = self._heap[0]

@@ -1,4 +1,4 @@
-"""The way down from the root to a tactic to try, round cycles and past what is dead or busy."""
+"""Selection: paths from the root to a tactic to try. They avoid cycles, dead ends and goals that are being worked on."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from prover.search.config import SearchConfig
 from prover.search.graph import OPEN, SOLVED, UNTRIED, Edge, Graph, Node
-from prover.search.select import WalkRule
+from prover.search.select import EdgeSelector
 
 
-class Walk(NamedTuple):
-    """A path: `edges[i]` leads from `nodes[i]` to `nodes[i + 1]`, and to nothing yet if it is the last and untried.
+class SearchPath(NamedTuple):
+    """`edges[i]` leads from `nodes[i]` to `nodes[i + 1]`.
 
-    With as many edges as nodes, the last edge is to be tried; with one fewer, the last node is to be expanded.
+    With as many edges as nodes, the last edge is untried; with one fewer, the last node is to be expanded.
     """
 
     nodes: list[Node]
@@ -20,7 +20,7 @@ class Walk(NamedTuple):
 
 
 def wants_expansion(graph: Graph, node: Node) -> bool:
-    """Whether the policy is to be asked about this goal before going on: never asked, or due for widening."""
+    """Whether this goal is to be expanded before the path continues: for the first time, or to widen it."""
     if node.expansions == 0:
         return not node.expanding
     if node.untried or node.expanding or not graph.can_expand(node):
@@ -33,29 +33,29 @@ def _difficulty(node: Node) -> tuple[float, int]:
     return node.value, node.visits + node.virtual
 
 
-def descend(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
-    """A walk to something to try, for a root not solved yet; None when all there is waits for Lean or a model.
+def descend(graph: Graph, rule: EdgeSelector, config: SearchConfig) -> SearchPath | None:
+    """A path to something to try, for an unsolved root; None while everything waits for Lean or a model.
 
-    Of the goals that a tactic left the hardest comes first (AlphaProof). An edge back to a goal on the path is never
-    taken: a shortest proof does not repeat a goal on a branch. A goal with nothing to try at or below it is widened
-    early, unless something in flight may soon change that: how much is in flight must not decide what is asked.
+    Among the subgoals of a tactic the hardest comes first (AlphaProof). A path never returns to a goal on it, because a
+    shortest proof does not repeat a goal on a branch. A goal without anything to try at or below it is widened early,
+    unless work in flight may change that: policy queries must not depend on the number of simulations in flight.
     """
     root = graph.root
     nodes: list[Node] = [root]
     edges: list[Edge] = []
     path = {root}
     banned: set[Edge] = set()
-    dead: dict[Node, bool] = {}  # whether what is in flight made it so
-    waits = [False]  # of each goal on the path, whether a way down from it ended at something in flight
+    dead: dict[Node, bool] = {}  # dead ends; True if because of work in flight
+    waits = [False]  # for each goal on the path, whether a branch below ended at work in flight
     while True:
         node = nodes[-1]
         if wants_expansion(graph, node):
-            return Walk(nodes, edges)
+            return SearchPath(nodes, edges)
         edge = rule(node, config, banned)
         if edge is None:
             waiting = waits.pop() or node.expanding or node.pending > 0
             if graph.can_expand(node) and not waiting:
-                return Walk(nodes, edges)
+                return SearchPath(nodes, edges)
             dead[node] = waiting
             path.remove(node)
             nodes.pop()
@@ -65,7 +65,7 @@ def descend(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
             continue
         if edge.status == UNTRIED:
             edges.append(edge)
-            return Walk(nodes, edges)
+            return SearchPath(nodes, edges)
         children = edge.children
         if len(children) == 1:
             child = children[0]
@@ -87,10 +87,10 @@ def descend(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
         waits.append(False)
 
 
-def follow_supports(graph: Graph) -> Walk | None:
-    """The way that proves the root still possible: it ends at something to try whenever nothing is in flight.
+def follow_supports(graph: Graph) -> SearchPath | None:
+    """The path of supports from the root (see `status`). With nothing in flight it ends at something to try.
 
-    `descend` looks at each goal once, on one path to it; where cycles make that miss the only way, this finds it.
+    `descend` visits each goal on one path only and may miss the only way where there are cycles; this finds it.
     """
     node = graph.root
     nodes = [node]
@@ -101,39 +101,38 @@ def follow_supports(graph: Graph) -> Walk | None:
         nodes.append(node)
     if node.untried:
         edges.append(node.untried[-1])
-        return Walk(nodes, edges)
-    return Walk(nodes, edges) if graph.can_expand(node) and not node.expanding else None
+        return SearchPath(nodes, edges)
+    return SearchPath(nodes, edges) if graph.can_expand(node) and not node.expanding else None
 
 
-def descend_shorter(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk | None:
-    """A walk to something that may yet make the root's proof shorter; None when nothing can, or all that can is in
-    flight.
+def descend_shorter(graph: Graph, rule: EdgeSelector, config: SearchConfig) -> SearchPath | None:
+    """A path to something that may shorten the root's proof; None when nothing can, or only work in flight.
 
-    On the way each goal has room: the most tactics that a proof of it may have to be of use. The root has one less
-    than its best proof; below a tactic, that tactic and one for each sibling are taken off. A goal without anything to
-    try in its room stays so (its room only shrinks, its options only go), and is remembered as barren.
+    Each goal on the path has a room: the most tactics that a useful proof of it may have. The root's room is one less
+    than its best proof. Below a tactic, the room shrinks by that tactic and by one for each sibling. Rooms and options
+    only ever shrink, so a goal without anything to try within its room is recorded in `exhausted_within`.
     """
     root = graph.root
     nodes: list[Node] = [root]
     edges: list[Edge] = []
     room: list[float] = [root.steps - 1]
-    if root.barren >= room[0]:
+    if root.exhausted_within >= room[0]:
         return None
     banned: list[set[Edge]] = [set()]
-    waiting = 0  # how often something in flight stopped us: then a dead end is not final
+    waiting = 0  # branches stopped by work in flight; a dead end above one is not final
     marks = [0]
     dead: dict[Node, float] = {}
     while True:
         node = nodes[-1]
         if wants_expansion(graph, node):
-            return Walk(nodes, edges)
+            return SearchPath(nodes, edges)
         edge = rule(node, config, banned[-1])
         if edge is None:
             waiting += bool(node.pending or node.expanding)
             if waiting == marks[-1] and graph.can_expand(node):
-                return Walk(nodes, edges)
+                return SearchPath(nodes, edges)
             if waiting == marks.pop():
-                node.barren = max(node.barren, room[-1])
+                node.exhausted_within = max(node.exhausted_within, room[-1])
             dead[node] = max(dead.get(node, 0), room[-1])
             nodes.pop()
             room.pop()
@@ -144,12 +143,12 @@ def descend_shorter(graph: Graph, rule: WalkRule, config: SearchConfig) -> Walk 
             continue
         if edge.status == UNTRIED:
             edges.append(edge)
-            return Walk(nodes, edges)
+            return SearchPath(nodes, edges)
         left = room[-1] - len(edge.children)
         chosen: Node | None = None
         for child in edge.children:
             allowed = min(left, child.steps - 1)
-            if allowed <= child.barren:
+            if allowed <= child.exhausted_within:
                 continue
             if dead.get(child, 0) >= allowed:
                 waiting += 1

@@ -1,4 +1,4 @@
-"""Which nodes' states the environment holds: freed when they cease to matter, obtained again by replay when needed."""
+"""Lifetime of the environment's states: freed when irrelevant, restored by replay when needed again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,8 @@ FREE_AT_ONCE: Final = 64
 """States collected before the environment is told to free them."""
 
 
-class States:
-    """The states that an environment holds for one graph.
-
-    `counts` gets `freed` and `replay_calls`.
-    """
+class StateManager:
+    """Frees and restores the environment's states of one graph. Counts `freed` and `replay_calls` in `counts`."""
 
     def __init__(
         self,
@@ -28,7 +25,7 @@ class States:
         counts: Counter[str],
     ) -> None:
         self.surplus: list[ProofState] = []
-        """States that no node has a use for."""
+        """States that no node needs."""
         self._graph = graph
         self._step = step
         self._free = free
@@ -36,19 +33,19 @@ class States:
         self._replays: dict[Node, asyncio.Task[bool]] = {}
         self._frees: set[asyncio.Task[None]] = set()
 
-    def tidy(self, at_least: int = FREE_AT_ONCE) -> None:
-        """Free what ceased to matter, once more than `at_least` states have gathered; not what Lean is working on."""
+    def free_unused(self, at_least: int = FREE_AT_ONCE) -> None:
+        """Free irrelevant states, once more than `at_least` have gathered. Skips states that Lean is working on."""
         graph = self._graph
         if len(graph.dropped) + len(self.surplus) <= at_least:
             return
         busy: list[Node] = []
         states, self.surplus = self.surplus, []
         for node in graph.dropped:
-            if node.held and not node.relevant:
+            if node.has_state and not node.relevant:
                 if node.pending or node.expanding:
                     busy.append(node)
                 else:
-                    node.held = False
+                    node.has_state = False
                     states.append(node.state)
         graph.dropped = busy
         if states:
@@ -60,27 +57,27 @@ class States:
     async def _freeing(self, states: Sequence[ProofState]) -> None:
         await self._free(states)
 
-    async def settle(self) -> None:
-        """Free all that ceased to matter and wait until it is done."""
-        self.tidy(0)
+    async def flush(self) -> None:
+        """Free all irrelevant states and wait for completion."""
+        self.free_unused(0)
         await asyncio.gather(*self._frees)
 
     async def close(self) -> None:
         """Free everything."""
         await asyncio.gather(*self._frees, return_exceptions=True)
-        held = [n for n in self._graph.nodes.values() if n.held]
-        for node in held:
-            node.held = False
-        states = [n.state for n in held] + self.surplus
+        alive = [n for n in self._graph.nodes.values() if n.has_state]
+        for node in alive:
+            node.has_state = False
+        states = [n.state for n in alive] + self.surplus
         self.surplus = []
         if states:
             self._counts["freed"] += len(states)
             await self._free(states)
 
-    async def obtain(self, node: Node) -> bool:
-        """Have the environment hold a node's state again, by replay from the nearest one that it holds.
+    async def restore(self, node: Node) -> bool:
+        """Restore a node's state by replay from its nearest ancestor that has one.
 
-        False where a tactic on the way does not give again what it gave.
+        False if a tactic on the path gives another result than before.
         """
         task = self._replays.get(node)
         if task is None:
@@ -94,20 +91,20 @@ class States:
         if edge is None:
             return False
         parent = edge.parent
-        parent.pending += 1  # keeps its state from being freed meanwhile
+        parent.pending += 1  # so that its state is not freed
         try:
-            if not parent.held and not await self.obtain(parent):
+            if not parent.has_state and not await self.restore(parent):
                 return False
             self._counts["replay_calls"] += 1
             result = await self._step(parent.state, edge.tactic)
         finally:
             parent.pending -= 1
-            graph.settle(parent)
+            graph.update_status(parent)
         for state in result.states:
             other = graph.nodes.get(state.shared)
-            if other is not None and not other.held and (other is node or other.relevant):
-                other.hold(state)
+            if other is not None and not other.has_state and (other is node or other.relevant):
+                other.set_state(state)
             else:
                 self.surplus.append(state)
         graph.dropped += (parent, node)
-        return node.held
+        return node.has_state

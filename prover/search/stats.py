@@ -1,4 +1,4 @@
-"""What a search did and where its time went."""
+"""Counts and times of a search."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from prover.lean.theorem import ProofNode
 SearchOutcome = Literal["proved", "exhausted", "budget", "error"]
 
 
-class Meter:
-    """Wall time during which at least one of several overlapping activities was under way, and their summed time."""
+class BusyTimer:
+    """Context manager that measures overlapping activities: wall time with at least one under way, and summed time."""
 
     __slots__ = ("busy_s", "summed_s", "_active", "_since")
 
@@ -23,10 +23,10 @@ class Meter:
         self._active = 0
         self._since = 0.0
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         self._change(1)
 
-    def leave(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._change(-1)
 
     def _change(self, by: int) -> None:
@@ -39,21 +39,21 @@ class Meter:
 
 
 @dataclass(slots=True)
-class Tally:
-    """Running counts and times of a search, from which budgets and `SearchStats` are made."""
+class StatsRecorder:
+    """Running counts and times of a search: the source of budgets and `SearchStats`."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter[str])
     """`lean_calls`, `replay_calls`, `expansions`, `model_tokens`, `duplicates`, `freed`, `raised`."""
-    errors: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter[str])
     seconds: float = 0.0
     own_s: float = 0.0
     lean_calls_to_solve: int | None = None
-    lean: Meter = field(default_factory=Meter)
-    model: Meter = field(default_factory=Meter)
-    either: Meter = field(default_factory=Meter)
+    lean: BusyTimer = field(default_factory=BusyTimer)
+    model: BusyTimer = field(default_factory=BusyTimer)
+    either: BusyTimer = field(default_factory=BusyTimer)
 
     def stats(self, nodes: int, edges: int, model_calls: int) -> SearchStats:
-        """Counts and times so far, for a graph of that size."""
+        """Counts and times so far, for a graph of this size."""
         n, seconds = self.counts, self.seconds
         return SearchStats(
             nodes=nodes,
@@ -76,32 +76,31 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class SearchStats:
-    """Counts, and seconds of wall time over all runs of a search."""
+    """Counts and wall times in seconds over all runs of a search."""
 
     nodes: int = 0
     edges: int = 0
     duplicates: int = 0
-    """Tactics whose effect another tactic on the same goal had already."""
-    errors: dict[str, int] = field(default_factory=dict)
+    """Tactics with the same effect as an earlier tactic on the same goal."""
+    errors: dict[str, int] = field(default_factory=dict[str, int])
     """Failed tactics by kind: `error`, `timeout`, `memory`, `crash`, and the search's own `cycle` and `replay`."""
     expansions: int = 0
     model_calls: int = 0
     model_tokens: int = 0
     replay_calls: int = 0
-    """Lean calls that only obtained states again, after a resume or where a freed state became of use. Not in
-    lean_calls."""
+    """Lean calls that restored states after a resume or a free. Not part of `lean_calls`."""
     freed: int = 0
     seconds: float = 0.0
     lean_s: float = 0.0
-    """While at least one Lean call was under way."""
+    """With at least one Lean call under way."""
     model_s: float = 0.0
-    """While a model call was under way."""
+    """With a model call under way."""
     own_s: float = 0.0
-    """The search's own work (selection, graph, backup), which Lean and model calls in flight may overlap."""
+    """The search's own work (selection, graph, backup). Lean and model calls in flight may overlap it."""
     neither_s: float = 0.0
-    """While neither Lean nor a model had anything to do for this search."""
+    """With neither a Lean call nor a model call under way."""
     lean_in_flight: float = 0.0
-    """Lean calls under way, on average."""
+    """Average number of Lean calls under way."""
 
     @property
     def lean_utilisation(self) -> float:
@@ -113,24 +112,24 @@ class SearchStats:
 
     @property
     def orchestration_share(self) -> float:
-        """Own work as a share of wall time: an upper bound on what it costs, as it overlaps with Lean."""
+        """Own work as a share of wall time: an upper bound on its cost, because it overlaps with Lean."""
         return self.own_s / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """How a search stands when `run` returns."""
+    """State of a search when `run` returns."""
 
     outcome: SearchOutcome
-    """`proved`: the root is solved as far as the search knows (the audit comes later). `exhausted`: nothing left to
-    try. `budget`: ran out. `error`: the environment kept raising, or raised at all where nothing is left to try."""
+    """`proved`: the root is solved (not yet audited). `exhausted`: nothing is left to try. `budget`: the budget ran out.
+    `error`: the environment kept raising, or raised at least once and nothing is left to try."""
     proof: ProofNode | None
     """The shortest proof found."""
     lean_calls: int
     """Over all runs, without replays."""
     lean_calls_to_solve: int | None
-    """The smallest budget that finds the first proof: the number of the last Lean call that it is made of. What else was in flight when
-    the root was solved does not count."""
+    """Smallest budget that finds the first proof: the number of the last Lean call in it. Other calls in flight at that
+    time do not count."""
     stats: SearchStats
     message: str = ""
-    """For `error`: what the environment raised last."""
+    """For `error`: the environment's last exception."""

@@ -1,16 +1,15 @@
-"""Solved, failed and relevant: how they spread through an AND-OR graph that has cycles.
+"""Propagates the statuses solved, failed and relevant in an AND-OR graph with cycles.
 
-Three least fixed points, kept up to date at every change:
+Three least fixed points are updated at every change:
 
-- solved: some tactic left only solved goals. Marked bottom-up, so a proof never rests on itself. Sizes of shortest
-  proofs are spread by label correction; every step costs one tactic, so at rest best edges strictly shrink and hold no
+- solved: some tactic left only solved goals. Marked bottom-up, so no proof depends on itself. Sizes of shortest proofs
+  propagate by label correction; every step costs one tactic, so sizes strictly shrink along best edges, which form no
   cycle (Knuth 1977, "A generalization of Dijkstra's algorithm").
-- possible, whose complement is failed: a goal with something left to try, or with a tactic all of whose goals are
-  possible, without circular reasoning. Each possible node keeps a `support` that proves it so: True for itself, or an
-  edge; supports hold no cycle. Losing one re-examines only what rests on it (source pointers: Simons, Niemelä,
-  Soininen 2002).
-- relevant: reached from the root over open goals and live tactics. Each keeps in `reach` the edge that reaches it, a
-  spanning tree, repaired in the same way.
+- possible (not failed): a goal with something left to try, or with a tactic all of whose goals are possible, without
+  circular reasoning. Each possible node has a `support` as its reason: True for itself, or an edge; supports form no
+  cycle. After a loss only the nodes that depend on it are examined (source pointers: Simons, Niemelä, Soininen 2002).
+- relevant: reachable from the root over open goals and live tactics. `reach` is the edge that reaches a node; these
+  edges form a spanning tree, repaired in the same way.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ FAILED: Final = 2
 
 
 def alive(graph: Graph, node: Node) -> bool:
-    """Whether work on a node can still be of use."""
+    """Whether work on a node may still be useful."""
     return node.status == OPEN or (node.status == SOLVED and graph.config.keep_improving)
 
 
 def _conveys(graph: Graph, edge: Edge) -> bool:
-    """Whether the goals of an edge are relevant through it."""
+    """Whether an edge makes its goals relevant."""
     return edge.status <= SOLVED and edge.parent.relevant and alive(graph, edge.parent)
 
 
 def attach(graph: Graph, edge: Edge) -> None:
-    """An edge has just got its children: give it and everything above the status that follows."""
+    """Update the statuses of a newly applied edge and of everything above it."""
     if any(c.status == FAILED for c in edge.children):
         fail_edge(graph, edge)
         return
     if all(c.status == SOLVED for c in edge.children):
-        improve(graph, edge)
+        propagate_solved(graph, edge)
     if _conveys(graph, edge):
-        spread(graph, edge.parent)
+        propagate_relevance(graph, edge.parent)
 
 
-def improve(graph: Graph, edge: Edge) -> None:
-    """An edge's goals are all solved, or one got a shorter proof: spread sizes and solved status upward."""
+def propagate_solved(graph: Graph, edge: Edge) -> None:
+    """Propagate upward that all goals of an edge are solved, or that one has a shorter proof."""
     discount = graph.config.discount
     queue = deque((edge,))
     while queue:
@@ -75,7 +74,7 @@ def improve(graph: Graph, edge: Edge) -> None:
 
 
 def fail_edge(graph: Graph, edge: Edge) -> None:
-    """An edge can no longer be part of a proof."""
+    """Mark an edge that can no longer be part of a proof."""
     node = edge.parent
     if edge.children:
         node.live.remove(edge)
@@ -89,7 +88,7 @@ def fail_edge(graph: Graph, edge: Edge) -> None:
 
 
 def lose_support(graph: Graph, start: Node) -> None:
-    """`start` has lost what made it possible: find other supports for all that rested on it, fail those without."""
+    """`start` lost its support: find new supports for all nodes that depended on it, and fail the others."""
     resting = [start]
     start.support = None
     for node in resting:
@@ -120,7 +119,7 @@ def lose_support(graph: Graph, start: Node) -> None:
 
 
 def _leave(graph: Graph, node: Node) -> None:
-    """A node was solved or failed: unless solved goals are still worked on, it and what it alone reaches are lost."""
+    """Mark a solved or failed node, and the nodes that it reaches, as possibly irrelevant."""
     if alive(graph, node):
         return
     graph.lost.append(node)
@@ -130,8 +129,8 @@ def _leave(graph: Graph, node: Node) -> None:
                 graph.lost.append(c)
 
 
-def spread(graph: Graph, start: Node) -> None:
-    """Make relevant all that a relevant node leads to."""
+def propagate_relevance(graph: Graph, start: Node) -> None:
+    """Make everything relevant that a relevant node leads to."""
     stack = [start]
     while stack:
         node = stack.pop()
@@ -146,8 +145,8 @@ def spread(graph: Graph, start: Node) -> None:
                     stack.append(c)
 
 
-def flush_reach(graph: Graph) -> None:
-    """Find other ways from the root to the nodes in `graph.lost`; those without one are dropped."""
+def repair_relevance(graph: Graph) -> None:
+    """Find new paths from the root to the nodes in `graph.lost`, and drop nodes without one."""
     if not graph.lost:
         return
     unreached: list[Node] = []
@@ -173,5 +172,5 @@ def flush_reach(graph: Graph) -> None:
         if edge is not None:
             node.relevant = True
             node.reach = edge
-            spread(graph, node)
+            propagate_relevance(graph, node)
     graph.dropped.extend(n for n in unreached if not n.relevant)

@@ -1,4 +1,4 @@
-"""A search as bytes: everything but the models and the environment's states, which are obtained again by replay."""
+"""Serialises a search, without its models and the environment's states, which are restored by replay."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Node(msgspec.Struct, array_like=True):
     value: float
     steps: float
     best: int
-    barren: float
+    exhausted_within: float
     premises: tuple[str, ...]
     try_reward: float
     try_weight: float
@@ -71,106 +71,85 @@ class _Search(msgspec.Struct):
     seconds: float
     own_s: float
     busy_s: tuple[float, float, float, float]
-    """Of Lean, of its calls summed, of the models, of either."""
+    """Lean, Lean summed over calls, models, either."""
     lean_calls_to_solve: int | None
 
 
+_NODE_FIELDS = (
+    *("status", "depth", "logprob", "visits", "expansions", "exhausted", "initial", "value"),
+    *("premises", "try_reward", "try_weight", "mass"),
+)
+_EDGE_FIELDS = (
+    *("tactic", "logprob", "prior", "source", "status", "call", "order", "renamed", "visits", "value"),
+    *("error", "message", "reward", "weight"),
+)
+"""Attributes that are saved as they are."""
+
+
 def dump(search: Search) -> bytes:
-    """All of a search at rest."""
+    """Serialise a search that is not running."""
     nodes = list(search.graph.nodes.values())
     edges = [e for n in nodes for e in n.edges]
-    index = {e: i for i, e in enumerate(edges)}
-    tally = search.tally
-
-    def place(edge: Edge | None) -> int:
-        return -1 if edge is None else index[edge]
-
+    index: dict[Edge | None, int] = {e: i for i, e in enumerate(edges)} | {None: -1}
+    recorder = search.recorder
     document = _Search(
         VERSION,
         search.config,
         [
             _Node(
-                n.state.key,
-                n.state.goals,
-                place(n.origin),
-                n.status,
-                n.depth,
-                n.logprob,
-                n.visits,
-                n.expansions,
-                n.exhausted,
-                n.initial,
-                n.value,
-                float(n.steps),
-                place(n.best),
-                float(n.barren),
-                n.premises,
-                n.try_reward,
-                n.try_weight,
-                n.mass,
-                tuple(index[e] for e in n.untried),
-                tuple(index[e] for e in n.live),
-                tuple(index[e] for e in n.parents),
+                key=n.state.key,
+                goals=n.state.goals,
+                origin=index[n.origin],
+                steps=float(n.steps),
+                best=index[n.best],
+                exhausted_within=float(n.exhausted_within),
+                untried=tuple(index[e] for e in n.untried),
+                live=tuple(index[e] for e in n.live),
+                parents=tuple(index[e] for e in n.parents),
+                **{f: getattr(n, f) for f in _NODE_FIELDS},
             )
             for n in nodes
         ],
         [
             _Edge(
-                e.parent.id,
-                e.tactic,
-                e.logprob,
-                e.prior,
-                e.source,
-                e.status,
-                e.call,
-                tuple(c.id for c in e.children),
-                e.order,
-                e.renamed,
-                e.visits,
-                e.value,
-                e.error,
-                e.message,
-                e.reward,
-                e.weight,
+                parent=e.parent.id, children=tuple(c.id for c in e.children), **{f: getattr(e, f) for f in _EDGE_FIELDS}
             )
             for e in edges
         ],
-        {**tally.counts, "model_calls": search.attempts.models.calls},
-        dict(tally.errors),
-        tally.seconds,
-        tally.own_s,
-        (tally.lean.busy_s, tally.lean.summed_s, tally.model.busy_s, tally.either.busy_s),
-        tally.lean_calls_to_solve,
+        {**recorder.counts, "model_calls": search.expander.models.calls},
+        dict(recorder.errors),
+        recorder.seconds,
+        recorder.own_s,
+        (recorder.lean.busy_s, recorder.lean.summed_s, recorder.model.busy_s, recorder.either.busy_s),
+        recorder.lean_calls_to_solve,
     )
     return msgspec.msgpack.encode(document)
 
 
 def load(data: bytes, root: ProofState) -> tuple[SearchConfig, Callable[[Search], None]]:
-    """The configuration of a written search, and what fills a new search on `root` with the rest.
+    """The configuration of a serialised search, and a function that fills a new search on `root`.
 
-    ValueError where the bytes are not a search, or one of another theorem.
+    Raises ValueError if the bytes are no search of this format, or a search of another theorem.
     """
     try:
         document = msgspec.msgpack.decode(data, type=_Search)
     except msgspec.DecodeError as error:
-        raise ValueError(f"these bytes are not a search written by this version: {error}") from error
+        raise ValueError(f"not a search saved by this version: {error}") from error
     if document.version != VERSION:
-        raise ValueError(f"search written in format {document.version}; this version reads format {VERSION}")
+        raise ValueError(f"the search has format {document.version}; this version reads format {VERSION}")
     first = document.nodes[0]
-    if ProofState(-1, first.key, first.goals).shared != root.shared:  # names count: tactics say them
-        raise ValueError(
-            "the search was written for another theorem: the root's key or the names of its hypotheses differ"
-        )
+    if ProofState(-1, first.key, first.goals).shared != root.shared:  # including names, which tactics refer to
+        raise ValueError("the search belongs to another theorem: the root's key or the names of its hypotheses differ")
 
     def restore(search: Search) -> None:
         _fill(search.graph, document)
-        tally = search.tally
-        tally.counts.update(document.counts)
-        search.attempts.models.calls = tally.counts.pop("model_calls", 0)
-        tally.errors.update(document.errors)
-        tally.seconds, tally.own_s = document.seconds, document.own_s
-        tally.lean.busy_s, tally.lean.summed_s, tally.model.busy_s, tally.either.busy_s = document.busy_s
-        tally.lean_calls_to_solve = document.lean_calls_to_solve
+        recorder = search.recorder
+        recorder.counts.update(document.counts)
+        search.expander.models.calls = recorder.counts.pop("model_calls", 0)
+        recorder.errors.update(document.errors)
+        recorder.seconds, recorder.own_s = document.seconds, document.own_s
+        recorder.lean.busy_s, recorder.lean.summed_s, recorder.model.busy_s, recorder.either.busy_s = document.busy_s
+        recorder.lean_calls_to_solve = document.lean_calls_to_solve
 
     return document.config, restore
 
@@ -179,37 +158,38 @@ def _fill(graph: Graph, document: _Search) -> None:
     nodes = [graph.root]
     for record in document.nodes[1:]:
         node = Node(len(nodes), ProofState(-1, record.key, record.goals), None, record.initial)
-        node.held = False
+        node.has_state = False
         graph.nodes[node.key] = node
         nodes.append(node)
     edges: list[Edge] = []
     for record in document.edges:
         edge = Edge(nodes[record.parent], record.tactic, record.logprob, record.source)
-        edge.prior, edge.status, edge.call = record.prior, record.status, record.call
-        edge.order, edge.renamed = record.order, record.renamed
+        _copy(record, edge, _EDGE_FIELDS)
         edge.children = tuple(nodes[i] for i in record.children)
-        edge.visits, edge.value, edge.error, edge.message = record.visits, record.value, record.error, record.message
-        edge.reward, edge.weight = record.reward, record.weight
         edge.parent.edges.append(edge)
         edges.append(edge)
-    for node, r in zip(nodes, document.nodes, strict=True):
-        node.origin = edges[r.origin] if r.origin >= 0 else None
-        node.status, node.depth, node.logprob, node.visits = r.status, r.depth, r.logprob, r.visits
-        node.expansions, node.exhausted, node.initial, node.value = r.expansions, r.exhausted, r.initial, r.value
-        node.steps, node.best, node.barren = r.steps, edges[r.best] if r.best >= 0 else None, r.barren
-        node.premises, node.try_reward, node.try_weight, node.mass = r.premises, r.try_reward, r.try_weight, r.mass
-        node.untried = [edges[i] for i in r.untried]
-        node.live = [edges[i] for i in r.live]
-        node.parents = [edges[i] for i in r.parents]
+    for node, record in zip(nodes, document.nodes, strict=True):
+        _copy(record, node, _NODE_FIELDS)
+        node.origin = edges[record.origin] if record.origin >= 0 else None
+        node.steps, node.exhausted_within = record.steps, record.exhausted_within
+        node.best = edges[record.best] if record.best >= 0 else None
+        node.untried = [edges[i] for i in record.untried]
+        node.live = [edges[i] for i in record.live]
+        node.parents = [edges[i] for i in record.parents]
     graph.edge_count = len(edges)
-    _renew_supports(graph, nodes)
+    _rebuild_supports(graph, nodes)
     graph.entered.append(graph.root)
-    status.spread(graph, graph.root)
-    graph.entered.sort(key=lambda n: n.id)  # as they were met: among equals, that decides
+    status.propagate_relevance(graph, graph.root)
+    graph.entered.sort(key=lambda n: n.id)  # creation order breaks ties
 
 
-def _renew_supports(graph: Graph, nodes: list[Node]) -> None:
-    """Supports from nothing: the fixed point of which `status` keeps up to date."""
+def _copy(source: msgspec.Struct, target: Node | Edge, fields: tuple[str, ...]) -> None:
+    for field in fields:
+        setattr(target, field, getattr(source, field))
+
+
+def _rebuild_supports(graph: Graph, nodes: list[Node]) -> None:
+    """Compute all supports from scratch (see `status`)."""
     for node in nodes:
         node.support = True if node.status == SOLVED or (node.status == OPEN and graph.has_option(node)) else None
     found = [n for n in nodes if n.support is not None]

@@ -1,4 +1,4 @@
-"""A search in few bytes, for pages that show many: goals, the tactics tried on them, and how each ended."""
+"""A compact summary of a search tree, for pages that show many searches."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from prover.search.graph import RUNNING, STATUS_NAMES, UNTRIED, Graph, Node
 
 GOALS, TACTICS, TEXT = 60, 24, 600
-"""Most goals, tactics a goal, and characters a goal that are kept."""
+"""Limits: goals, tactics per goal, characters per goal."""
 
 
-def outline(graph: Graph) -> dict[str, Any]:
-    """`goals`: each `[text, status, [[tactic, status, message, [numbers of goals left]], …]]`, root first; `left_out`: goals
-    that are not there. Goals near the root come first; tactics: those of the proof, then the most visited.
+def tree_summary(graph: Graph) -> dict[str, Any]:
+    """`goals`: a list of `[text, status, [[tactic, status, message, [subgoal numbers]], …]]`, breadth first; `left_out`:
+    number of goals omitted. Tactics of the proof come first, then the most visited. An omitted subgoal is -1.
     """
     numbers: dict[Node, int] = {graph.root: 0}
     queue = [graph.root]
     goals: list[list[Any]] = []
-    for node in queue:  # grows as it goes: breadth first
+    for node in queue:  # grows in the loop
         tried = [e for e in node.edges if e.status not in (UNTRIED, RUNNING)]
         tried.sort(key=lambda e: (e is not node.best, -e.visits, -e.prior))
         rows: list[list[Any]] = []

@@ -15,7 +15,7 @@ from prover.pages.tree import tree_page
 from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, checker, minimise
 from prover.search.budget import NO_LIMIT
 from prover.search.interleave import search_both
-from prover.search.tree_summary import outline
+from prover.search.tree_summary import tree_summary
 from prover.solve.job import Found, Job
 from prover.solve.whole_proof import Seeded, write_proofs
 
@@ -89,7 +89,7 @@ async def attempt_all(
     calls, seconds = 0, 0.0
     last = Found("error", reason="Lean never reaches it")
     for root in roots:
-        left, within = max(1, job.lean_calls - calls), job.within.left(calls, 0, seconds)
+        left, within = max(1, job.lean_calls - calls), job.within.remaining(calls, 0, seconds)
         last = await attempt(theorem, root, env, provers, left, page=job.page, within=within, skip=job.skip, **more)
         calls, seconds = calls + last.lean_calls, seconds + last.seconds
         if last.outcome != "found":
@@ -132,7 +132,7 @@ class _Attempt:
         return perf_counter() - self.began
 
     def spent(self) -> bool:
-        return self.calls >= self.budget or self.within.spent(self.calls, self.tokens, self.seconds)
+        return self.calls >= self.budget or self.within.exhausted(self.calls, self.tokens, self.seconds)
 
     async def search(self, prover: Prover) -> Found | None:
         """One prover's turn. None: it found nothing."""
@@ -158,7 +158,7 @@ class _Attempt:
         try:
             return await self._searched(prover, searches)
         except PromptTooLong as e:
-            self.calls += sum(s.tally.counts["lean_calls"] for s in searches)
+            self.calls += sum(s.recorder.counts["lean_calls"] for s in searches)
             self._fail(str(e))
             return None
         finally:
@@ -168,7 +168,7 @@ class _Attempt:
     async def _searched(self, prover: Prover, searches: Sequence[Search]) -> Found | None:
         # The wall clock only ends a search that would never end: a Lean call has its own limit.
         longest = 60.0 + 15.0 * self.budget
-        left = self.within.left(self.calls, self.tokens, self.seconds)
+        left = self.within.remaining(self.calls, self.tokens, self.seconds)
         seconds = longest if left.seconds is None else min(longest, left.seconds)
         limit = replace(left, lean_calls=self.budget - self.calls, seconds=seconds)
         results = await _run(searches, limit, self.negated.rate if self.negated else 0.0)
@@ -181,11 +181,11 @@ class _Attempt:
         proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
         shown = searches[proved or 0].graph
         self.html = tree_page(shown, self.theorem.name) if self.page else ""
-        self.summary = outline(shown)
+        self.summary = tree_summary(shown)
         if proved is not None:
             refuted = self.negated if proved > 0 else None
             target, state = (refuted.theorem, refuted.root) if refuted else (self.theorem, self.root)
-            left = self.within.left(self.calls, self.tokens, self.seconds)
+            left = self.within.remaining(self.calls, self.tokens, self.seconds)
             script = await _shortest(target, state, self.env, results[proved].proof, left.seconds)
             return self._found("refuted" if refuted else "found", script, prover)
         if all(r.outcome == "exhausted" for r in results):

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from prover.lean.theorem import ProofState, Theorem
-from prover.models.base import Policy, Query, Suggestion, tokens
-from prover.models.mixture import combine
+from prover.models.base import Policy, Query, Suggestion, count_tokens
+from prover.models.mixture import mix
 from prover.search import Environment
 
 
@@ -139,12 +139,12 @@ class Seeded:
         for query, own in zip(queries, answers, strict=True):
             tactics = self.seeds.get(query.state.shared, []) if query.attempt == 0 else []
             seeded = [Suggestion(t, -math.log(len(tactics)), "proof") for t in tactics]
-            mixed += combine([([seeded], self.weight), ([own], 1 - self.weight)], n) if seeded else [own]
+            mixed += mix([([seeded], self.weight), ([own], 1 - self.weight)], n) if seeded else [own]
         return mixed
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:
         """The policy's tokens: what only the proofs offered cost none here."""
-        return tokens(self.policy, query, [s for s in suggestions if s.source != "proof"])
+        return count_tokens(self.policy, query, [s for s in suggestions if s.source != "proof"])
 
 
 _DECLARATION = re.compile(r"^\s*(?:theorem|lemma|example)\b", re.MULTILINE)

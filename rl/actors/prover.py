@@ -11,7 +11,7 @@ from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.server import Limits
 from prover.lean.theorem import Theorem, Verdict
-from prover.models.inference_client import SharedModel
+from prover.models.inference_client import InferenceClient
 from prover.models.ranker import TacticRanker
 from prover.models.tactic_templates import Explorer
 from prover.premises.dense import DenseWeights
@@ -36,7 +36,7 @@ class ProverBody:
         self.pool = self._make_pool()
         self.server = model_server
         self.model, self.sampler = (
-            SharedModel(lambda s, e, n: self.server.answer.remote(s, e, n), n) for n in (config.suggestions, 1)
+            InferenceClient(lambda s, e, n: self.server.answer.remote(s, e, n), n) for n in (config.suggestions, 1)
         )
         self.seed = seed
         self.ranker = ranker
@@ -95,7 +95,7 @@ class ProverBody:
             "lean_s": self.pool.lean_s,
             "restarts": sum(s.counters.restarts for s in servers),
             "rss_mb": sum(s.rss_mb() for s in servers),
-            "longest_queue": self.model.take_longest() + self.sampler.take_longest(),
+            "longest_queue": self.model.pop_longest_queue() + self.sampler.pop_longest_queue(),
         }
 
     async def close(self) -> None:

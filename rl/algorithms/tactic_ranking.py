@@ -22,7 +22,7 @@ import numpy as np
 from prover.lean.protocol import split_hypotheses
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query
-from prover.models.fresh_names import Disguise
+from prover.models.fresh_names import NameObfuscator
 from prover.models.ranker import BUCKETS, WIDTH, Candidate, Reader, TacticRanker, goal_features
 from prover.premises.index import Premise
 from prover.search.examples import Example
@@ -185,16 +185,18 @@ def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], di
             query = Query(ProofState(0, "", (goal,)), tuple(row["premises"]))
             reader = Reader(goal, query.premises, known)
             plain = _Goal(goal_features(goal), [reader.read(t) for t in tried])
-            made_up = (_disguised(query, tried, known, Disguise(1 + i * disguises + j)) for j in range(disguises))
+            made_up = (_disguised(query, tried, known, NameObfuscator(1 + i * disguises + j)) for j in range(disguises))
             found.append(_Row(plain, tuple(made_up), list(tried.values())))
     return found
 
 
-def _disguised(query: Query, tried: Iterable[str], known: Mapping[str, Premise], disguise: Disguise) -> _Goal:
-    shown = disguise.shown(query)
+def _disguised(query: Query, tried: Iterable[str], known: Mapping[str, Premise], obfuscator: NameObfuscator) -> _Goal:
+    shown = obfuscator.obfuscate(query)
     goal = shown.state.goals[0]
-    reader = Reader(goal, shown.premises, disguise.known([known[p] for p in query.premises if p in known]))
-    return _Goal(goal_features(goal), [reader.read(disguise.said(t, query)) for t in tried])
+    reader = Reader(
+        goal, shown.premises, obfuscator.obfuscate_premises([known[p] for p in query.premises if p in known])
+    )
+    return _Goal(goal_features(goal), [reader.read(obfuscator.obfuscate_tactic(t, query)) for t in tried])
 
 
 def first_goal(text: str, constants: Iterable[str]) -> Goal:

@@ -31,7 +31,7 @@ from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import Theorem
-from prover.models.fresh_names import Disguise, FreshNames
+from prover.models.fresh_names import FreshNamesPolicy, NameObfuscator
 from prover.models.manifest import find_checkpoint, read_manifest, run_configuration
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
 from prover.models.ranker import TacticRanker
@@ -41,7 +41,7 @@ from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import RETRIEVERS, PremiseSource
 from prover.search import Budget, Search, SearchConfig, checker
 from prover.search.lean_queries import parse_questions
-from prover.search.script import written
+from prover.search.script import checked_script
 from rl.bench.premise_record import Result, read, write
 from rl.bench.recall import LIMITS, first_goals, rank_premises, recall_at, wanted_premises
 from rl.metrics.intervals import paired_difference, wilson
@@ -272,8 +272,8 @@ class _Bench:
             for v in chosen
         }
         if fresh := [v.name for v in chosen if v.fresh]:
-            read = Disguise().translation.name
-            self.sources |= {name: self.sources[name].reading(read) for name in fresh}
+            read = NameObfuscator().translation.name
+            self.sources |= {name: self.sources[name].renamed(read) for name in fresh}
         what = (find_runtime().name, LIMITS, OFFERED, calls, SearchConfig(), EXPLORER_WEIGHT, _learned(run), self.value)
         self.settings = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
         self.results = [r for r in kept if r.settings == self.settings]
@@ -340,8 +340,10 @@ class _Bench:
             write(self.record, mine)
 
     async def _search(self, v: Variant, root: Any, theorem: Theorem, shared: SharedAnswers) -> Result:
-        model: Any = FreshNames(self.model, types=self.model.prompter.config.show_types) if v.fresh else self.model
-        ranked = Explorer(self.index, 0, OFFERED, self.ranker, disguise=model.disguise) if v.fresh else self.ranked
+        model: Any = (
+            FreshNamesPolicy(self.model, types=self.model.prompter.config.show_types) if v.fresh else self.model
+        )
+        ranked = Explorer(self.index, 0, OFFERED, self.ranker, obfuscator=model.obfuscator) if v.fresh else self.ranked
         policy: Any = ExploringPolicy(model, ranked) if v.model else self.explorer
         config = SearchConfig(
             in_flight=1, suggestions=32 if v.model else 64, max_expansions=8, model_thread=False, questions=v.questions
@@ -356,7 +358,7 @@ class _Bench:
         )
         try:
             result = await search.run(Budget(lean_calls=self.calls))
-            script = await written(result.proof, checker(shared, root)) if result.proof is not None else None
+            script = await checked_script(result.proof, checker(shared, root)) if result.proof is not None else None
         finally:
             await search.close()
         return Result(theorem, v.name, result.lean_calls_to_solve, result.lean_calls, script)

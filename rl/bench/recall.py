@@ -15,7 +15,7 @@ from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
-from prover.premises.retrieve import RETRIEVERS, make_retriever, top
+from prover.premises.retrieve import RETRIEVERS, make_retriever, top_premises
 from prover.premises.symbols import INTERNAL, is_plumbing
 from prover.search.lean_queries import answers, premises_in
 
@@ -90,10 +90,10 @@ def rank_premises(
     for imports, mine in by_imports.items():
         for name, w, label in kinds:
             retriever = make_retriever(name, index, index.reachable(imports), w)
-            top(retriever, goals[next(iter(mine))], max(CUTS))
+            top_premises(retriever, goals[next(iter(mine))], max(CUTS))
             for theorem in mine:
                 began = time.thread_time()
-                best[label][theorem] = [p.name for p in top(retriever, goals[theorem], max(CUTS))]
+                best[label][theorem] = [p.name for p in top_premises(retriever, goals[theorem], max(CUTS))]
                 times[label].append(time.thread_time() - began)
     return best, {label: round(1000 * sorted(ts)[len(ts) // 2], 3) for label, ts in times.items() if ts}
 

@@ -68,10 +68,10 @@ def evaluate(
     wrap: e.Wrap | None = None
     fresh_names = fresh_names or described.fresh_names
     if fresh_names:
-        from prover.models.fresh_names import FreshNames
+        from prover.models.fresh_names import FreshNamesPolicy
 
         # A pretrained model's template shows premises by name alone.
-        wrap = partial(FreshNames, types=hasattr(loaded, "prompter") and loaded.prompter.config.show_types)
+        wrap = partial(FreshNamesPolicy, types=hasattr(loaded, "prompter") and loaded.prompter.config.show_types)
     wrapper = "fresh names" if fresh_names else ""
     test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper)
     folder = run or (candidate.checkpoint and read_manifest(Path(candidate.checkpoint)).run) or Path("runs/eval")

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from prover.errors import UserError
 from prover.models.base import Query
-from prover.models.formats import SlotFormat, as_text, folder_version, format_of, must_exist
+from prover.models.formats import SlotFormat, check_folder, folder_version, format_of, render_prompt
 from rl.learner import sharded
 from rl.learner.batches import PolicyExample
 
@@ -77,7 +77,7 @@ class Tuner:
         torch.manual_seed(c.seed)
         frozen = torch.bfloat16 if c.dtype == "bfloat16" and c.lora_rank else torch.float32
         try:
-            must_exist(folder)
+            check_folder(folder)
             self.format = format_of(folder, template)
             self.seq2seq = bool(AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
             maker: Any = AutoModelForSeq2SeqLM if self.seq2seq else AutoModelForCausalLM
@@ -120,7 +120,7 @@ class Tuner:
             target = self.format.prompter.target(example.tactic, example.premises)
             return self.format.prompt(query), target or []
         prompt = self.format.prompt(query)
-        text = as_text(prompt, self.tokenizer)  # pyright: ignore[reportArgumentType]
+        text = render_prompt(prompt, self.tokenizer)  # pyright: ignore[reportArgumentType]
         ids = self.tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"]
         if not self.seq2seq and ids and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]

@@ -9,7 +9,7 @@ import pytest
 
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query, Suggestion
-from prover.models.fresh_names import FreshNames, Translation, fresh_word
+from prover.models.fresh_names import FreshNamesPolicy, Translation, fresh_word
 
 CONSTANTS = ("List", "List.map", "List.length", "HAppend.hAppend", "Nat", "Option.isSome")
 GOAL = Goal(
@@ -45,7 +45,7 @@ def words(text: str) -> set[str]:
 
 def test_no_name_of_the_library_is_shown():
     model = Echo()
-    FreshNames(model).suggest([QUERY], 4)
+    FreshNamesPolicy(model).suggest([QUERY], 4)
     (seen,) = model.seen
     shown = " ".join([seen.state.text, *seen.premises, *seen.state.goals[0].constants])
     assert not words(shown) & {"List", "map", "Nat", "HAppend", "Option", "isSome"}
@@ -58,7 +58,7 @@ def test_no_name_of_the_library_is_shown():
 def test_types_of_premises_are_shown_in_the_same_words():
     model = Echo()
     query = replace(QUERY, premises=("List.length_append", "Not.there"))
-    FreshNames(model, types=True).suggest([query], 4)
+    FreshNamesPolicy(model, types=True).suggest([query], 4)
     (seen,) = model.seen
     said, nothing = seen.types
     assert f".{fresh_word('length')}" in said and " ++ " in said and "= " in said and nothing == ""
@@ -67,7 +67,7 @@ def test_types_of_premises_are_shown_in_the_same_words():
 
 def test_one_word_is_one_word_everywhere():
     model = Echo()
-    FreshNames(model).suggest([QUERY], 4)
+    FreshNamesPolicy(model).suggest([QUERY], 4)
     (seen,) = model.seen
     length = fresh_word("length")
     assert f"xs.{length}" in seen.state.text and f").{length}" in seen.state.text
@@ -75,12 +75,14 @@ def test_one_word_is_one_word_everywhere():
 
 
 def test_answers_come_back_with_true_names():
-    (answers,) = FreshNames(Echo()).suggest([QUERY], 4)
+    (answers,) = FreshNamesPolicy(Echo()).suggest([QUERY], 4)
     assert answers[0] == Suggestion("simp [List.length_map, ← Option.isSome] at length", -1.0)
 
 
 def test_names_known_by_heart_do_not_work():
-    (answers,) = FreshNames(Echo("rw [List.map]", "cases xs <;> simp_all", "exact (foo).length")).suggest([QUERY], 4)
+    (answers,) = FreshNamesPolicy(Echo("rw [List.map]", "cases xs <;> simp_all", "exact (foo).length")).suggest(
+        [QUERY], 4
+    )
     tactics = [a.tactic for a in answers]
     assert "cases xs <;> simp_all" in tactics
     assert not any("List.map" in t or t.endswith(").length") for t in tactics)
@@ -101,7 +103,7 @@ def test_words_never_collide():
 
 def test_other_parts_of_a_query_are_kept():
     model = Echo()
-    FreshNames(model).suggest([replace(QUERY, attempt=3)], 4)
+    FreshNamesPolicy(model).suggest([replace(QUERY, attempt=3)], 4)
     assert model.seen[0].attempt == 3 and model.seen[0].state.key == "k"
 
 
@@ -117,7 +119,7 @@ def test_fields_of_anything_are_hidden_and_come_back(around: str):
 
 @pytest.mark.lean  # the library's index is made by Lean
 def test_a_name_known_by_heart_does_not_work_before_it_was_met_either():
-    asked = FreshNames(Echo("exact List.length_map ..", "rw [eq_comm]", "cases xs <;> simp_all"))
+    asked = FreshNamesPolicy(Echo("exact List.length_map ..", "rw [eq_comm]", "cases xs <;> simp_all"))
     plain = Query(ProofState(1, "k", (Goal("p : Prop\n⊢ p", (("p", "Prop"),), "p", ()),)), ("And.intro", "Or.inl"))
     (answers,) = asked.suggest([plain], 4)
     _, by_heart, language, tactic = (a.tactic for a in answers)

@@ -13,7 +13,7 @@ from sample_goals import query
 from prover.errors import UserError
 from prover.models.backends import bounded_http
 from prover.models.backends.openai import ServerConfig, ServerPolicy
-from prover.models.base import roughly
+from prover.models.base import estimate_tokens
 from prover.models.prompt import PromptConfig
 from prover.models.transformer import save_folder
 from tests.models.small_server import Reply, SmallServer, completion
@@ -61,10 +61,10 @@ def test_tokens_are_counted_as_the_server_says(serve: Any) -> None:
     for _ in range(2):
         model.suggest([asked], 2)
     assert [model.count_tokens(asked), model.count_tokens(asked)] == [11, 12], "each answer once"
-    assert model.count_tokens(asked) == roughly(asked) == 0, "nothing more is known"
+    assert model.count_tokens(asked) == estimate_tokens(asked) == 0, "nothing more is known"
     silent = policy(serve(lambda k, body: completion(["simp"])))
     [found] = silent.suggest([query("⊢ p = q + r")], 1)
-    assert silent.count_tokens(query("⊢ p = q + r"), found) == roughly(query("⊢ p = q + r"), found) == 3
+    assert silent.count_tokens(query("⊢ p = q + r"), found) == estimate_tokens(query("⊢ p = q + r"), found) == 3
 
 
 def test_what_was_cut_off_is_left_out(serve: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from prover.errors import UserError
 from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query
-from prover.models.fresh_names import Disguise
+from prover.models.fresh_names import NameObfuscator
 from prover.models.ranker import Reader, TacticRanker
 from prover.models.tactic_templates import Explorer
 from prover.premises.index import Premise
@@ -168,14 +168,16 @@ def test_under_fresh_names_the_ranker_sees_none_of_the_library():
     ]
     learned, _ = train_ranker(named, {}, RankingConfig(seconds=30.0, epochs=40, fresh_names=0.0))
 
-    def first(ranker, w: str, disguise) -> str:
+    def first(ranker, w: str, obfuscator) -> str:
         goal = first_goal(f"n : Nat\n⊢ A{w}.len n = 99", [f"A{w}.len"])
-        explorer = Explorer(ranker=ranker, disguise=disguise)
+        explorer = Explorer(ranker=ranker, obfuscator=obfuscator)
         (found,) = explorer.suggest([Query(ProofState(1, "k", (goal,)))], 500)
         return next(s.tactic for s in found if s.tactic in ("simp", "omega"))
 
     assert first(learned, "xy", None) == "simp" and first(learned, "vw", None) == "omega"
-    right = sum(first(learned, w, Disguise(i)) == t for i in range(12) for w, t in (("xy", "simp"), ("vw", "omega")))
+    right = sum(
+        first(learned, w, NameObfuscator(i)) == t for i in range(12) for w, t in (("xy", "simp"), ("vw", "omega"))
+    )
     assert 4 < right < 20, "without the name the two cannot be told apart but by luck"
 
 
@@ -204,16 +206,18 @@ def test_learning_under_fresh_names_as_well_finds_what_holds_in_any_library():
             }
         )
 
-    def fitting(ranker, disguise: Disguise) -> float:
+    def fitting(ranker, obfuscator: NameObfuscator) -> float:
         """Mean probability of the lemma that speaks of the goal, where names say nothing."""
         total = 0.0
         for i, w in enumerate(functions):
             goal = first_goal(f"n : Nat\n⊢ A.{w} n = 99", [f"A.{w}"])
             lemmas = (f"A.{w}_bad", f"A.{functions[(i + 2) % 6]}_bad")[:: 1 if i % 2 else -1]
             query = Query(ProofState(0, "", (goal,)), lemmas)
-            shown = disguise.shown(query)
-            reader = Reader(shown.state.goals[0], shown.premises, disguise.known([known[x] for x in lemmas]))
-            candidates = [reader.read(disguise.said(f"rw [{x}]", query)) for x in lemmas]
+            shown = obfuscator.obfuscate(query)
+            reader = Reader(
+                shown.state.goals[0], shown.premises, obfuscator.obfuscate_premises([known[x] for x in lemmas])
+            )
+            candidates = [reader.read(obfuscator.obfuscate_tactic(f"rw [{x}]", query)) for x in lemmas]
             (first, p), *_ = ranker.rank(shown.state.goals[0], candidates, 2)
             total += p if lemmas[first].startswith(f"A.{w}_") else 1 - p
         return total / len(functions)
@@ -221,16 +225,16 @@ def test_learning_under_fresh_names_as_well_finds_what_holds_in_any_library():
     plain, learned = (
         train_ranker(rows, known, RankingConfig(seconds=60.0, epochs=30, fresh_names=share))[0] for share in (0.0, 0.8)
     )
-    with_names, without = fitting(plain, Disguise(1000)), fitting(learned, Disguise(1000))
+    with_names, without = fitting(plain, NameObfuscator(1000)), fitting(learned, NameObfuscator(1000))
     assert without > with_names + 0.05, (without, with_names)
-    assert [fitting(learned, Disguise(seed)) for seed in (1001, 1002)] == pytest.approx([without] * 2)
+    assert [fitting(learned, NameObfuscator(seed)) for seed in (1001, 1002)] == pytest.approx([without] * 2)
 
 
 def test_tactics_said_under_fresh_names_are_true_ones(ranker):
     goal = first_goal("xs : List Nat\n⊢ xs.length = 3", ("List", "List.length"))
     query = Query(ProofState(1, "k", (goal,)), ("List.length_cons", "List.length"))
     (plain,) = Explorer().suggest([query], 500)
-    (masked,) = Explorer(ranker=ranker, disguise=Disguise()).suggest([query], 500)
+    (masked,) = Explorer(ranker=ranker, obfuscator=NameObfuscator()).suggest([query], 500)
     assert {s.tactic for s in masked} == {s.tactic for s in plain}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prover.errors import UserError
-from prover.models.fresh_names import Disguise
+from prover.models.fresh_names import NameObfuscator
 from prover.premises.dense import BUCKETS, WIDTH, DenseRetriever, DenseWeights
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise
 from prover.search.examples import Example
@@ -67,7 +67,7 @@ def test_under_made_up_names_what_words_taught_is_of_no_use():
         [row(i) for i in range(16)], library(), SelectionConfig(seconds=60, epochs=30), DenseWeights.initial()
     )
     premises = [p for m in library().modules.values() for p in m.theorems]
-    read = Disguise().translation.name
+    read = NameObfuscator().translation.name
     first = {False: 0, True: 0}
     for fresh in first:
         retriever = DenseRetriever(premises, trained, read=read if fresh else None)

@@ -9,7 +9,7 @@ import pytest
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Goal, ProofState
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise, environment_hash, load_cached
-from prover.premises.retrieve import RETRIEVERS, PremiseSource, definitions, make_retriever, top
+from prover.premises.retrieve import RETRIEVERS, PremiseSource, definitions, make_retriever, top_premises
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def index() -> LibraryIndex:
 def offered(
     ix: LibraryIndex, modules: frozenset[str] | None, constants: list[str], k: int, name: str = "symbols"
 ) -> list[str]:
-    return [p.name for p in top(make_retriever(name, ix, modules), constants, k)]
+    return [p.name for p in top_premises(make_retriever(name, ix, modules), constants, k)]
 
 
 def test_rare_symbols_count_more_than_common_ones():
@@ -108,18 +108,18 @@ def test_a_goal_takes_less_than_five_milliseconds(name, library):
         pytest.skip("the sum of two that are measured")
     retriever = make_retriever(name, library)
     constants = ["List", "List.map", "HAppend.hAppend", "List.length", "Nat", "HAdd.hAdd", "Option.map", "Eq"]
-    top(retriever, constants, 16)
+    top_premises(retriever, constants, 16)
     times = []
     for _ in range(20):
         began = time.process_time()
-        assert len(top(retriever, constants, 16)) == 16
+        assert len(top_premises(retriever, constants, 16)) == 16
         times.append(time.process_time() - began)
     assert min(times) < 0.005  # the least: what else the machine does only adds
 
 
 @pytest.mark.lean
 def test_what_a_premise_says_is_without_implicit_arguments(library):
-    said = {p.name: p.says for info in library.modules.values() for p in info.theorems}
+    said = {p.name: p.signature for info in library.modules.values() for p in info.theorems}
     assert said["List.length_append"] == "(as ++ bs).length = as.length + bs.length"
     assert said["Nat.sub_add_cancel"] == "m ≤ n → n - m + m = n"
     assert said["Nat.add_comm"] == "∀ (n m : Nat), n + m = m + n"

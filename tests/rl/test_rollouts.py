@@ -10,7 +10,7 @@ import pytest
 
 from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query
-from prover.models.inference_client import SharedModel
+from prover.models.inference_client import InferenceClient
 from prover.models.tactic_templates import Explorer
 from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import LanguageModelPolicy, new_model
@@ -48,7 +48,7 @@ def drawn(learner: Learner, n: int, first: int = 1) -> list[Rollout]:
     async def answer(suggest, evaluate, n):
         return policy.suggest(suggest, n), [], 1
 
-    found, _ = asyncio.run(rollouts(ROOT, Refusing(), SharedModel(answer, 1), lambda state: (), n, first=first))
+    found, _ = asyncio.run(rollouts(ROOT, Refusing(), InferenceClient(answer, 1), lambda state: (), n, first=first))
     return found
 
 
@@ -84,8 +84,8 @@ def test_the_same_numbers_draw_the_same_and_others_draw_anew(learner):
 
 def test_an_explorer_has_other_luck_in_another_round():
     explorer = Explorer(seed=3)
-    assert explorer.drawing(0) is explorer
-    assert explorer.drawing(1).seed == explorer.drawing(1).seed != explorer.drawing(2).seed != explorer.seed
+    assert explorer.reseeded(0) is explorer
+    assert explorer.reseeded(1).seed == explorer.reseeded(1).seed != explorer.reseeded(2).seed != explorer.seed
 
 
 @pytest.mark.parametrize("answers", [([], []), ([[], []], [])])
@@ -94,7 +94,7 @@ def test_a_model_that_gives_too_few_or_too_many_answers_is_an_error_and_no_wait(
         return *answers, 1
 
     async def ask():
-        return await asyncio.wait_for(SharedModel(answer, 1).suggest([Query(ROOT)], 1), 5)
+        return await asyncio.wait_for(InferenceClient(answer, 1).suggest([Query(ROOT)], 1), 5)
 
     with pytest.raises(ValueError, match="answers to 1 and 0 queries"):
         asyncio.run(ask())

@@ -44,7 +44,7 @@ def check_graph(graph: Graph, at_rest: bool) -> None:
     relevant = _relevant(graph)
     for n in nodes:
         assert n.relevant == (n in relevant), (n.key, n.status, n.relevant)
-    assert graph.root.status != OPEN or graph.root.held or graph.root.state.id == -1
+    assert graph.root.status != OPEN or graph.root.has_state or graph.root.state.id == -1
 
 
 def _possible(graph: Graph) -> set[Node]:
@@ -77,11 +77,11 @@ def _relevant(graph: Graph) -> set[Node]:
 def watch(search: Search) -> list[tuple[str, str]]:
     """Check the graph before and after each Lean call of a search; the list of (goal, tactic) sent grows."""
     sent: list[tuple[str, str]] = []
-    inner = search.attempts.try_edge
+    inner = search.expander.try_edge
 
     async def checked(edge: Edge) -> list[Node]:
         node = edge.parent
-        assert node.held
+        assert node.has_state
         assert search.graph.root.status == OPEN or search.config.keep_improving or search.config.in_flight > 1
         if search.config.in_flight == 1 and search.config.selection != "rollout":
             assert node.relevant and node.status != FAILED, "a subtree that does not matter is touched"
@@ -91,5 +91,5 @@ def watch(search: Search) -> list[tuple[str, str]]:
         check_graph(search.graph, at_rest=False)
         return fresh
 
-    search.attempts.try_edge = checked  # type: ignore[method-assign]
+    search.expander.try_edge = checked  # type: ignore[method-assign]
     return sent

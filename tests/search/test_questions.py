@@ -44,7 +44,7 @@ def test_a_question_stands_after_the_likeliest_tactics():
 
 def test_an_unknown_question_is_named():
     assert parse_questions(" exact?, rw? ") == ("exact?", "rw?") and parse_questions("") == ()
-    with pytest.raises(UserError, match=r"'hint\?' is none"):
+    with pytest.raises(UserError, match=r"'hint\?' is unknown"):
         SearchConfig(questions="exact?,hint?")
 
 

@@ -71,7 +71,7 @@ def test_a_goal_that_cannot_be_had_again_is_not_exhausted() -> None:
         world = Forgets(problem)
         again = Search.from_bytes(data, world.state(0), world, Tactics(problem))
         result = await again.run()
-        assert result.outcome == "error" and "could not be obtained again" in result.message
+        assert result.outcome == "error" and "could not be restored by replay" in result.message
         assert result.stats.errors["replay"]
         await again.close()
 
@@ -79,7 +79,7 @@ def test_a_goal_that_cannot_be_had_again_is_not_exhausted() -> None:
 
 
 def test_a_rollout_ends_when_a_sibling_fails() -> None:
-    """Of two goals one has only a tactic that fails: once another walk has found that, the rollout from the other is of no use, while
+    """Of two goals one has only a tactic that fails: once another simulation has found that, the rollout from the other is of no use, while
     the root has another way left."""
     length = 40
     ways: list[tuple[tuple[float, Outcome], ...]] = [((-0.1, (g + 1,)),) for g in range(2, 2 * length)]

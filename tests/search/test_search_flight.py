@@ -1,4 +1,4 @@
-"""Many walks in flight: models and Lean at work together, and nobody idle who could go on."""
+"""Many simulations in flight: models and Lean work together, and no worker is idle that could continue."""
 
 from __future__ import annotations
 

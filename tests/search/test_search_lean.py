@@ -26,7 +26,7 @@ from prover.search import (
     to_source,
 )
 from prover.search.graph import Edge, Graph, Node
-from prover.search.script import written
+from prover.search.script import checked_script
 from tests.search.checks import check_graph
 
 pytestmark = pytest.mark.lean
@@ -178,8 +178,8 @@ def test_dead_subtrees_are_freed_and_in_the_end_all(loop, server, selection):
         search = Search(root, server, Explorer(None, 0), config=config)
         result = await search.run(Budget(lean_calls=400))
         # At rest Lean holds exactly the states of goals that still matter.
-        relevant = {n.state.id for n in search.graph.nodes.values() if n.held}
-        assert all(n.relevant or n is search.graph.root for n in search.graph.nodes.values() if n.held)
+        relevant = {n.state.id for n in search.graph.nodes.values() if n.has_state}
+        assert all(n.relevant or n is search.graph.root for n in search.graph.nodes.values() if n.has_state)
         last = max(server._handles[i].remote for i in relevant) + 1
         probe = await server.open(PARTLY)
         end = server._handles[probe.id].remote
@@ -236,9 +236,9 @@ def test_a_goal_met_by_two_ways_is_named_as_its_proof_needs(loop, server, audito
         graph = Graph(root, alone())
 
         async def do(node: Node, tactic: str) -> Edge:
-            graph.offer(node, [Suggestion(tactic, -1.0)])
+            graph.add_tactics(node, [Suggestion(tactic, -1.0)])
             edge = next(e for e in node.edges if e.tactic == tactic)
-            graph.take(edge)
+            graph.claim(edge)
             (result,) = await server.step(node.state, (tactic,))
             graph.apply(edge, result)
             return edge
@@ -266,9 +266,9 @@ def test_a_goal_that_waited_in_its_group_is_named_when_it_comes_first(loop, serv
         graph = Graph(root, alone())
         node = graph.root
         for tactic in ("intros; apply Nat.le_trans", "exact Nat.le_refl _", "exact a"):
-            graph.offer(node, [Suggestion(tactic, -1.0)])
+            graph.add_tactics(node, [Suggestion(tactic, -1.0)])
             edge = next(e for e in node.edges if e.tactic == tactic)
-            graph.take(edge)
+            graph.claim(edge)
             (result,) = await server.step(node.state, (tactic,))
             assert result.ok, result.message
             graph.apply(edge, result)
@@ -293,7 +293,7 @@ def test_below_the_notation_of_bullets_a_script_has_none(loop, server, auditor):
     async def write() -> str:
         root = await server.open(theorem)
         try:
-            return await written(tree, checker(server, root))
+            return await checked_script(tree, checker(server, root))
         finally:
             await server.free([root])
 

@@ -17,7 +17,7 @@ from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.search import Budget, Search, SearchConfig, search_both
 from prover.search.graph import DUPLICATE, Graph
-from prover.search.select import combine
+from prover.search.select import edge_value
 from tests.search.checks import check_graph
 from tests.search.synthetic import Knows, Problem, Tactics, World, chain, started
 
@@ -159,11 +159,11 @@ def test_and_nodes_combine_as_said(rule: str, expected: float) -> None:
     graph = Graph(ProofState(0, "r", (Goal("⊢ r"),)), config)
     graph.add_suggestions(graph.root, [Suggestion("t", -1.0)])
     edge = graph.root.untried[-1]
-    graph.take(edge)
+    graph.claim(edge)
     graph.apply(edge, StepResult("ok", tuple(ProofState(i, f"c{i}", (Goal("⊢ c"),)) for i in (1, 2)), ((0, 0), (1, 0))))
     for child, value in zip(edge.children, (0.25, 0.5), strict=True):
         child.value = value
-    assert combine(edge, config) == pytest.approx(expected)
+    assert edge_value(edge, config) == pytest.approx(expected)
 
 
 def test_widening_asks_again_without_dropping() -> None:
@@ -214,7 +214,7 @@ def test_examples_tell_what_was_found() -> None:
     async def run() -> None:
         problem = Problem((((-0.1, "error"), (-0.2, (1,)), (-0.3, (2,))), ((-0.1, ()),), ((-0.1, (1,)),)))
         search, _ = started(problem, in_flight=1, keep_improving=True)
-        search.attempts._premises = lambda state: ("Nat.add_comm",)
+        search.expander.premises = lambda state: ("Nat.add_comm",)
         await search.run()
         root, *_ = search.examples()
         assert root.solved and root.steps == 2 and root.premises == ("Nat.add_comm",)

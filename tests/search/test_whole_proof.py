@@ -10,7 +10,7 @@ import pytest
 
 from prover.lean import LeanPool, Theorem
 from prover.lean.theorem import Goal, ProofState
-from prover.models.base import Query, Suggestion, tokens
+from prover.models.base import Query, Suggestion, count_tokens
 from prover.models.formats import TemplateFormat
 from prover.models.tactic_templates import Portfolio
 from prover.models.templates import template_named
@@ -91,7 +91,7 @@ def test_what_a_search_after_proofs_takes_is_counted_by_its_policy() -> None:
 
     query = Query(ProofState(1, "k", (Goal("⊢ p", (), "p"),)))
     offered = [Suggestion("constructor", -1.0, "proof"), Suggestion("simp", -1.0, "model")]
-    assert tokens(Seeded({}, Counting()), query, offered) == 1001
+    assert count_tokens(Seeded({}, Counting()), query, offered) == 1001
 
 
 @pytest.mark.lean

@@ -12,7 +12,7 @@ from sample_goals import make_pairs, query
 from prover.errors import UserError
 from prover.models.backends.agreement import prior_difference, value_difference
 from prover.models.backends.openai import ServerPolicy
-from prover.models.base import roughly
+from prover.models.base import estimate_tokens
 
 PREMISES = ("Nat.succ_le", "List.length_append", "Nat.mul_add")
 QUERIES = [query(g, PREMISES[: i % 4]) for i, (g, _) in enumerate(make_pairs(16, seed=3))]
@@ -59,7 +59,7 @@ def test_tokens_are_those_of_the_prompt_and_of_all_samples(served: Any, address:
     q = QUERIES[3]
     prompt = len(served.format.prompt(q))
     for policy in (served, ServerPolicy(address, folder=str(folder))):
-        while policy.spent.count(q) != roughly(q):  # of other tests
+        while policy.token_counts.count(q) != estimate_tokens(q):  # of other tests
             pass
         before = served.generated_tokens
         policy.suggest([q], 6)

@@ -9,19 +9,19 @@ from typing import Any
 MAX_ANSWER_BYTES = 64 * 2**20
 
 
-class Endless(Exception):
+class ResponseLimitError(Exception):
     """An answer is too large, or takes too long. The message says which."""
 
 
-def bound_answers(client: Any, seconds: float) -> Any:
+def limit_responses(client: Any, seconds: float) -> Any:
     """Bound every answer of an httpx client (or one of a fork's): in bytes, and in seconds from its first byte.
 
-    Answers come uncompressed; the client raises Endless.
+    Answers come uncompressed; the client raises ResponseLimitError.
     """
 
     def bound(response: Any) -> None:
         if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-            raise Endless(
+            raise ResponseLimitError(
                 "its answer is compressed, which it was asked not to do: a few bytes of that may stand for any number"
             )
         response.stream = _bounded(response.stream, seconds)
@@ -43,9 +43,9 @@ def _bounded(stream: Any, seconds: float) -> Any:
             for chunk in stream:
                 seen += len(chunk)
                 if seen > MAX_ANSWER_BYTES:
-                    raise Endless(f"its answer is larger than {MAX_ANSWER_BYTES >> 20} MiB")
+                    raise ResponseLimitError(f"its answer is larger than {MAX_ANSWER_BYTES >> 20} MiB")
                 if time.monotonic() - began > seconds:
-                    raise Endless(f"its answer was not complete after {seconds:g} s")
+                    raise ResponseLimitError(f"its answer was not complete after {seconds:g} s")
                 yield chunk
 
         def close(self) -> None:

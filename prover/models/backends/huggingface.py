@@ -15,9 +15,9 @@ import torch
 
 from prover.errors import UserError
 from prover.models.base import Query, Suggestion
-from prover.models.formats import Answer, TemplateFormat, as_text, must_exist, suggestions
+from prover.models.formats import Answer, TemplateFormat, check_folder, render_prompt, suggestions
 from prover.models.templates import template_named
-from prover.models.token_counts import Spent
+from prover.models.token_counts import TokenCounts
 
 ROWS = 128
 """Answers drawn at once, of several goals together: each holds a cache of keys and values."""
@@ -39,7 +39,7 @@ class HuggingFacePolicy:
 
         try:
             self.format = TemplateFormat(template_named(template))
-            must_exist(folder)
+            check_folder(folder)
             both = bool(AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
             kind = "seq2seq" if both else "causal"
             if kind != self.format.template.kind:
@@ -68,7 +68,7 @@ class HuggingFacePolicy:
         self.version = 0
         self.generated_tokens = 0
         """So far, for measurements."""
-        self.spent = Spent()
+        self.token_counts = TokenCounts()
         self._noise = torch.Generator().manual_seed(seed)
         self._lock = threading.Lock()
 
@@ -101,31 +101,31 @@ class HuggingFacePolicy:
             prompts = [self.format.prompt(q) for q in queries]
             at_once = max(1, ROWS // n)
             for i in range(0, len(prompts), at_once):
-                some, took = self._generate(prompts[i : i + at_once], n, beam)
+                some, took = self.generate(prompts[i : i + at_once], n, beam)
                 answers += some
                 tokens += took
         for q, took in zip(queries, tokens, strict=True):
-            self.spent.note(q, took)
+            self.token_counts.note(q, took)
         return [suggestions(self.format, q, mine, n) for q, mine in zip(queries, answers, strict=True)]
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
         """What the last answers to `query` took."""
-        return self.spent.count(query, suggestions)
+        return self.token_counts.count(query, suggestions)
 
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers, for whole proofs; what was cut off is left out."""
         with self._lock:
-            [answers], _ = self._generate([prompt], n, beam=False, priors=False)
+            [answers], _ = self.generate([prompt], n, beam=False, priors=False)
         return [a.text for a in answers if a.finished]
 
     @torch.inference_mode()
-    def _generate(
+    def generate(
         self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True
     ) -> tuple[list[list[Answer]], list[int]]:
         """n answers to each prompt, and the tokens of the prompt and them. Without `priors` log-probabilities are 0: those of long
         answers take more memory than writing them did."""
         f = self.format
-        texts = [as_text(p, self.tokenizer) for p in prompts]
+        texts = [render_prompt(p, self.tokenizer) for p in prompts]
         chat = any(not isinstance(p, str) for p in prompts)
         given = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not chat).to(
             self.model.device

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from prover.errors import PromptTooLong, UserError
-from prover.models.backends.bounded_http import Endless, bound_answers
+from prover.models.backends.bounded_http import ResponseLimitError, limit_responses
 from prover.models.backends.vllm import softmax
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.formats import Answer, Format, TemplateFormat, format_of, suggestions
 from prover.models.templates import template_named
-from prover.models.token_counts import Spent
+from prover.models.token_counts import TokenCounts
 
 _TOO_LONG = re.compile(r"context_length_exceeded|context (?:length|size|window)|max_model_len", re.IGNORECASE)
 """How OpenAI's API, vLLM and llama.cpp say that a prompt with its answer does not fit."""
@@ -86,13 +86,13 @@ class ServerPolicy:
                 timeout=c.timeout,
                 max_retries=c.retries,
                 **_key(c.api_key),
-                http_client=bound_answers(openai.DefaultHttpxClient(timeout=c.timeout), c.timeout),
+                http_client=limit_responses(openai.DefaultHttpxClient(timeout=c.timeout), c.timeout),
                 default_headers={"Accept-Encoding": "identity"},
             )
             self.model = model or self._only_model()
         except openai.OpenAIError as e:
             raise UserError(f"{address}: {_reason(e)}") from None
-        except Endless as e:
+        except ResponseLimitError as e:
             raise UserError(f"{address}: {e}") from None
         except _NO_API as e:
             raise UserError(f"{address}: {_no_api(e)}") from None
@@ -106,7 +106,7 @@ class ServerPolicy:
             )
         except (ValueError, TypeError) as e:
             raise UserError(f"{address}: {e}") from None
-        self.spent = Spent()
+        self.token_counts = TokenCounts()
         self._threads = ThreadPoolExecutor(c.parallel)
 
     def _only_model(self) -> str:
@@ -134,12 +134,12 @@ class ServerPolicy:
             f.prompt(query), math.ceil(n * self.config.oversample) if n > 1 else 1, f.banned(query), extra
         )
         if tokens:
-            self.spent.note(query, tokens)
+            self.token_counts.note(query, tokens)
         return answers
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
         """What the last answer to `query` took, by the server's word; characters / 4 where it says nothing."""
-        return self.spent.count(query, suggestions)
+        return self.token_counts.count(query, suggestions)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
@@ -155,7 +155,7 @@ class ServerPolicy:
         )
         [choice] = answer.choices
         if tokens := _used(answer):
-            self.spent.note(query, tokens)
+            self.token_counts.note(query, tokens)
         found = ((choice.logprobs and choice.logprobs.top_logprobs) or [{}])[0]
         missing = [b for b in bins if f"token_id:{b}" not in found]
         if missing:
@@ -227,7 +227,7 @@ class ServerPolicy:
         except openai.OpenAIError as e:
             kind = PromptTooLong if isinstance(e, openai.BadRequestError) and _TOO_LONG.search(str(e)) else UserError
             raise kind(f"{self.address}: {_reason(e)}") from None
-        except Endless as e:
+        except ResponseLimitError as e:
             raise UserError(f"{self.address}: {e}") from None
         except _NO_API as e:
             raise UserError(f"{self.address}: {_no_api(e)}") from None

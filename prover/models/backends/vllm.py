@@ -20,8 +20,8 @@ from typing import Any, Literal
 from prover.errors import PromptTooLong, UserError
 from prover.models.backends.vllm_worker import weights_digest
 from prover.models.base import Query, Suggestion, ValueEstimate
-from prover.models.formats import Answer, Format, as_text, folder_version, format_of, must_exist, suggestions
-from prover.models.token_counts import Spent
+from prover.models.formats import Answer, Format, check_folder, folder_version, format_of, render_prompt, suggestions
+from prover.models.token_counts import TokenCounts
 
 
 class StaleWeights(RuntimeError):
@@ -84,7 +84,7 @@ class VLLMPolicy:
         self._llm = self._thread.submit(_engine, str(folder), self.config).result()
         self.generated_tokens = 0
         """So far, for measurements."""
-        self.spent = Spent()
+        self.token_counts = TokenCounts()
         self.version = folder_version(folder)
         self._digest = ""
 
@@ -120,12 +120,12 @@ class VLLMPolicy:
         outputs = self._generate(prompts, params)
         self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
         for query, o in zip(queries, outputs, strict=True):
-            self.spent.note(query, len(o.prompt_token_ids) + sum(len(a.token_ids) for a in o.outputs))
+            self.token_counts.note(query, len(o.prompt_token_ids) + sum(len(a.token_ids) for a in o.outputs))
         return [[self._answer(a) for a in o.outputs] for o in outputs]
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
         """What the last answer to `query` took."""
-        return self.spent.count(query, suggestions)
+        return self.token_counts.count(query, suggestions)
 
     def _answer(self, output: Any) -> Answer:
         ids = tuple(output.token_ids)
@@ -141,7 +141,7 @@ class VLLMPolicy:
         prompts = [self.format.value_prompt(q) for q in queries]
         rows = self._next_logprobs(prompts, bins)
         for query, prompt in zip(queries, prompts, strict=True):
-            self.spent.note(query, len(prompt) + 1)
+            self.token_counts.note(query, len(prompt) + 1)
         return [ValueEstimate(softmax(row)) for row in rows]
 
     def texts(self, prompt: Any, n: int) -> list[str]:
@@ -187,7 +187,7 @@ class VLLMPolicy:
             return {"prompt_token_ids": prompt}
         tokenizer = self._llm.get_tokenizer()
         chat = not isinstance(prompt, str)
-        ids = tokenizer(as_text(prompt, tokenizer), add_special_tokens=not chat)["input_ids"]
+        ids = tokenizer(render_prompt(prompt, tokenizer), add_special_tokens=not chat)["input_ids"]
         # The engine refuses a whole batch for one prompt that is too long.
         longest = self._llm.llm_engine.model_config.max_model_len
         room = max(1, longest - min(self.format.max_new_tokens, longest // 2))
@@ -297,7 +297,7 @@ def _engine(folder: str, config: VLLMConfig) -> Any:
         disable_log_stats=True,
     )
     try:
-        must_exist(folder)
+        check_folder(folder)
         return LLM(**settings)
     except (OSError, ValueError, RuntimeError, NotImplementedError) as e:
         raise UserError(f"{folder}: vLLM cannot serve it: {_reason(e)} (TURNSTILE_DEBUG=1 shows where)") from e
