@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -42,9 +41,7 @@ def test_a_slow_tactic_is_interrupted_and_the_process_lives(loop):
                 f"try ({UNFOLDING})",
                 f"all_goals {UNFOLDING}",
             ):
-                began = time.monotonic()
                 assert await around(server, state, tactic) == ("timeout", "over 1000 ms"), tactic
-                assert time.monotonic() - began < 10
             assert server.pid == pid and server.counters.restarts == 0
             assert (await server.step(split.states[1], ["exact k"]))[0].solved
 
@@ -57,11 +54,9 @@ def test_the_time_of_one_step_is_not_held_against_the_next(loop):
     async def go() -> None:
         async with LeanServer(limits=Limits(heartbeats=0, seconds=2.0)) as server:
             state = await server.open(T)
-            some = "iterate 30 (have := 1)"
-            began = time.monotonic()
-            statuses = [r.status for r in await server.step(state, [some, UNFOLDING, *[some] * 80, UNFOLDING, some])]
-            assert statuses == ["ok", "timeout", *["ok"] * 80, "timeout", "ok"]
-            assert time.monotonic() - began > 6.0  # the steps in between took longer than one may
+            some = "sleep 200"  # twenty of them take longer than one step may
+            statuses = [r.status for r in await server.step(state, [some, UNFOLDING, *[some] * 20, UNFOLDING, some])]
+            assert statuses == ["ok", "timeout", *["ok"] * 20, "timeout", "ok"]
             assert server.counters.restarts == 0
             again = await server.open(T)  # opening looks at the same token
             assert (await server.step(again, [CLOSES]))[0].solved

@@ -178,7 +178,6 @@ def test_the_figures_are_those_of_the_ledger(place, figures):
 
 @pytest.mark.lean
 def test_asking_again_costs_nothing_and_other_runs_stand_beside(place, figures):
-    began = time.monotonic()
     ledger = Ledger.open(place / "runs/one", readonly=True)
     before = evaluated(ledger)
     other = command(
@@ -194,7 +193,6 @@ def test_asking_again_costs_nothing_and_other_runs_stand_beside(place, figures):
     # Another budget is another test: not in one table with these.
     less = command(place, "explorer", "five.toml", "--budget", "2", "--run", "runs/other", "--processes", "1")
     assert [r.count("[") for r in less.stdout.splitlines() if "(of 5" in r] == [2]
-    assert time.monotonic() - began < 400
 
 
 class Scripted:

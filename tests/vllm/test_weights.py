@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,7 @@ def test_weights_are_replaced_in_place(served: Any, reference: Any) -> None:
     before = served.evaluate(QUERIES)
     learner = learn(reference)
     weights = learner.weights()
-    began = time.monotonic()
     served.load_weights(weights, 2)
-    assert time.monotonic() - began < 20  # 2 s on a quiet machine: `turnstile bench model` measures it
     reference.load_weights(weights, 2)
     served.check_version(2)
     worst, compared = prior_difference(reference, QUERIES, served.sample(QUERIES, 8))
