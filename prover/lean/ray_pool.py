@@ -86,9 +86,9 @@ class RayLeanPool:
         self._arguments = (limits, constants, terse)
         self._options = {"num_cpus": cpus_per_actor, "max_concurrency": 1000}
         self._size = size
-        self._places: list[_Place] = []
+        self.places: list[_Place] = []
         self._home: dict[int, _Place] = {}
-        self._handles = Handles()
+        self.handles = Handles()
         self._roots: set[int] = set()
 
     async def __aenter__(self) -> RayLeanPool:
@@ -100,18 +100,18 @@ class RayLeanPool:
 
     async def start(self) -> None:
         """Start every actor and its process at once."""
-        self._places = [_Place(self._actor(), next(_incarnations), asyncio.Lock()) for _ in range(self._size)]
-        await asyncio.gather(*(place.actor.start.remote() for place in self._places))
+        self.places = [_Place(self._actor(), next(_incarnations), asyncio.Lock()) for _ in range(self._size)]
+        await asyncio.gather(*(place.actor.start.remote() for place in self.places))
 
     def _actor(self) -> Any:
         return ray.remote(**self._options)(LeanActor).remote(*self._arguments)
 
     async def close(self) -> None:
         """End every process and actor."""
-        await asyncio.gather(*(place.actor.close.remote() for place in self._places), return_exceptions=True)
-        for place in self._places:
+        await asyncio.gather(*(place.actor.close.remote() for place in self.places), return_exceptions=True)
+        for place in self.places:
             ray.kill(place.actor)
-        self._places = []
+        self.places = []
 
     async def _replace(self, place: _Place, lost: int) -> None:
         """Another actor in the place of the incarnation `lost`, unless there is one already."""
@@ -129,7 +129,7 @@ class RayLeanPool:
             raise LeanDied(f"{_ATTEMPTS} Ray actors in a row were lost while they started")
 
     def _choose(self) -> _Place:
-        return min(self._places, key=lambda place: place.open)
+        return min(self.places, key=lambda place: place.open)
 
     async def open(self, theorem: Theorem) -> ProofState:
         """As LeanPool.open."""
@@ -170,14 +170,14 @@ class RayLeanPool:
 
     def _state(self, place: _Place, made: Made, index: int, state: ProofState) -> ProofState:
         """The actor's state under an id of ours: two actors may use the same."""
-        handle = self._handles.new(made, index)
+        handle = self.handles.new(made, index)
         self._home[handle] = place
         return replace(state, id=handle)
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """As LeanPool.step."""
         place = self._home.get(state.id)
-        handle = self._handles.get(state.id)
+        handle = self.handles.get(state.id)
         if place is None or handle is None or handle.freed:
             return [StepResult("error", message="the state was freed") for _ in tactics]
         incarnation = place.incarnation
@@ -207,11 +207,11 @@ class RayLeanPool:
     async def _bring_back(self, place: _Place, state: int) -> None:
         """Make a state of a lost actor again in its successor, its ancestors first."""
         async with place.lock:
-            for made in self._handles.chain(state, place.incarnation):
+            for made in self.handles.chain(state, place.incarnation):
                 if made.request is not None:
                     again = [s.id for _, s in await self._ask(place, made.request)]
                 else:
-                    [result] = await place.actor.step.remote(self._handles[made.parent].remote, [made.tactic])
+                    [result] = await place.actor.step.remote(self.handles[made.parent].remote, [made.tactic])
                     again = [s.id for s in result.states]
                 if len(again) != len(made.remotes):
                     raise LeanError("making it again gave other states")
@@ -221,7 +221,7 @@ class RayLeanPool:
         """As LeanPool.free."""
         by_place: dict[int, tuple[_Place, list[int]]] = {}
         for state in states:
-            handle = self._handles.get(state.id)
+            handle = self.handles.get(state.id)
             place = self._home.pop(state.id, None)
             if handle is None or handle.freed or place is None:
                 continue
@@ -231,11 +231,11 @@ class RayLeanPool:
             if state.id in self._roots:
                 self._roots.discard(state.id)
                 place.open -= 1
-            self._handles.forget(state.id, place.incarnation)
+            self.handles.forget(state.id, place.incarnation)
         for place, mine in by_place.values():
             place.actor.free.remote(mine)  # nobody waits for it
 
     async def counted(self) -> tuple[int, float]:
         """Steps, and seconds inside Lean on them, over all actors that live."""
-        each = await asyncio.gather(*(place.actor.counted.remote() for place in self._places))
+        each = await asyncio.gather(*(place.actor.counted.remote() for place in self.places))
         return sum(steps for steps, _ in each), sum(seconds for _, seconds in each)

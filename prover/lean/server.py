@@ -64,9 +64,9 @@ class LeanServer:
         self.counters = Counters()
         self._process = self._new_process()
         self._generation = -1
-        self._handles = Handles()
-        self._numbers = itertools.count(1)
-        self._queue = Queue(self.limits, self.counters, GRACE_S if self.runtime.kind == "embedded" else 0.0)
+        self.handles = Handles()
+        self.numbers = itertools.count(1)
+        self.queue = Queue(self.limits, self.counters, GRACE_S if self.runtime.kind == "embedded" else 0.0)
         self._unwanted: tuple[list[int], list[int]] = ([], [])
         """States and theorems of this process to free with the next message."""
         self._replaying = asyncio.Lock()
@@ -115,7 +115,7 @@ class LeanServer:
 
     def _give_up(self, why: str) -> None:
         self._down = why
-        self._queue.give_up(why)
+        self.queue.give_up(why)
         self._ready.set()  # whoever waits for it finds `_down`
 
     @property
@@ -138,7 +138,7 @@ class LeanServer:
 
     def busy_s(self) -> float:
         """Seconds so far during which Lean had something to do."""
-        return self._queue.busy_s()
+        return self.queue.busy_s()
 
     @property
     def pid(self) -> int | None:
@@ -171,9 +171,9 @@ class LeanServer:
                     await self._recover()
                     continue
                 if answer.at is not None:
-                    self._queue.reached(answer.at)
+                    self.queue.reached(answer.at)
                     continue
-                item = self._queue.pop(answer)
+                item = self.queue.pop(answer)
                 if item is None:
                     continue
                 if isinstance(item, Step):
@@ -197,7 +197,7 @@ class LeanServer:
         elif why is None:
             status = "memory" if dead.out_of_memory else "crash"
             why = f"the Lean process died: {' | '.join(filter(None, (ending, dead.last_words)))}"
-        self._queue.process_died(status, why)
+        self.queue.process_died(status, why)
         self.counters.restarts += 1
         for attempt in range(_STARTS):
             try:
@@ -215,12 +215,12 @@ class LeanServer:
             await asyncio.sleep(min(0.25, self.limits.seconds / 4))
             if not self._ready.is_set():
                 continue
-            if (why := self._queue.overdue()) is not None:
+            if (why := self.queue.overdue()) is not None:
                 self._process.kill(why)
-            elif self._tired and not self._queue.sent:
+            elif self._tired and not self.queue.sent:
                 self._process.kill("")
             own = self._process.own_mb()
-            if own > self.limits.step_memory_mb and self._queue.sent:
+            if own > self.limits.step_memory_mb and self.queue.sent:
                 self._process.kill(f"over {self.limits.step_memory_mb} MB", "memory")
             # Not right after a start: what is open may need that much, and would be replayed for ever.
             elif own > self.limits.memory_mb and self.counters.steps - self._steps_at_start > 1000:
@@ -238,10 +238,10 @@ class LeanServer:
                 raise LeanError(f"{name!r} is no module's name")
         while True:
             await self._up()
-            number = next(self._numbers)
+            number = next(self.numbers)
             future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             seconds = self.limits.open_seconds * (1 + len(fields.get("before", ())))
-            self._queue.expect(number, Command(cmd, seconds, future))
+            self.queue.expect(number, Command(cmd, seconds, future))
             self._process.write({"id": number, "cmd": cmd, **fields})
             try:
                 answer = await future
@@ -315,7 +315,7 @@ class LeanServer:
             if isinstance(message, protocol.StateMessage)
             else protocol.msgspec.convert(message, protocol.StateMessage)
         )
-        return protocol.state(m, self._handles.new(made, index))
+        return protocol.state(m, self.handles.new(made, index))
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """Try each tactic on the state: one result each, in order."""
@@ -325,7 +325,7 @@ class LeanServer:
         futures = []
         for tactic in tactics:
             future: asyncio.Future[StepResult] = loop.create_future()
-            self._queue.waiting.append(Step(next(self._numbers), state.id, tactic, future))
+            self.queue.waiting.append(Step(next(self.numbers), state.id, tactic, future))
             futures.append(future)
         loop.call_soon(self._send_steps)
         try:
@@ -334,7 +334,7 @@ class LeanServer:
             await self.free([s for f in futures if not f.cancelled() for s in f.result().states])
             raise
 
-    def _write_steps(self, steps: list[list[Any]], patience: int = 1) -> None:
+    def write_steps(self, steps: list[list[Any]], patience: int = 1) -> None:
         """Send them, with so many times the limits of a step."""
         message = {"id": 0, "cmd": "step", "steps": steps, "heartbeats": self.limits.heartbeats * 1000 * patience}
         message |= {"ms": int(self.limits.seconds * 1000 * patience), "constants": self.constants, "terse": self.terse}
@@ -344,17 +344,17 @@ class LeanServer:
         """Send waiting steps, up to the window. States of an earlier process are brought back first."""
         if not self._ready.is_set() or self._down or self._tired:
             return
-        waiting = self._queue.waiting
+        waiting = self.queue.waiting
         batch = []
-        while waiting and len(self._queue.sent) < self.WINDOW:
+        while waiting and len(self.queue.sent) < self.WINDOW:
             step = waiting[0]
-            handle = self._handles.get(step.handle)
+            handle = self.handles.get(step.handle)
             if step.future.done():  # cancelled
                 waiting.popleft()
                 continue
             if handle is None or handle.freed:
                 waiting.popleft()
-                self._queue.answer(step, StepResult("error", message="the state was freed"))
+                self.queue.answer(step, StepResult("error", message="the state was freed"))
                 continue
             if handle.made.generation != self._generation:
                 if not self._replaying.locked():
@@ -362,10 +362,10 @@ class LeanServer:
                     self._tasks.append(asyncio.create_task(self._bring_back(step.handle)))
                 break
             waiting.popleft()
-            self._queue.expect(step.number, step)
+            self.queue.expect(step.number, step)
             batch.append([step.number, handle.remote, step.tactic])
         if batch:
-            self._write_steps(batch)
+            self.write_steps(batch)
 
     async def _bring_back(self, handle: int) -> None:
         """Replay a state of an earlier process in this one, its ancestors first."""
@@ -383,25 +383,25 @@ class LeanServer:
                     why = e
                     break
             if why is not None:
-                for step in [s for s in self._queue.waiting if s.handle == handle]:
-                    self._queue.waiting.remove(step)
-                    self._queue.answer(step, StepResult("crash", message=f"the state could not be replayed: {why}"))
+                for step in [s for s in self.queue.waiting if s.handle == handle]:
+                    self.queue.waiting.remove(step)
+                    self.queue.answer(step, StepResult("crash", message=f"the state could not be replayed: {why}"))
         self._send_steps()
 
     async def _replay(self, handle: int) -> None:
-        chain = self._handles.chain(handle, self._generation)
+        chain = self.handles.chain(handle, self._generation)
         for made in chain:
             # Made again for a state that was freed: those beside it are there twice then.
-            twice = self._handles.wanted(made) if made.generation == self._generation else []
+            twice = self.handles.wanted(made) if made.generation == self._generation else []
             if made.request is not None:
                 self._reached(made, await self.command(**made.request, constants=self.constants))
             else:
                 await self._up()
                 future: asyncio.Future[protocol.Answer] = asyncio.get_running_loop().create_future()
-                step = Step(next(self._numbers), made.parent, made.tactic, future, replay=True)
-                asked = [step.number, self._handles[made.parent].remote, made.tactic]
-                self._queue.expect(step.number, step)
-                self._write_steps([asked], REPLAY_PATIENCE)
+                step = Step(next(self.numbers), made.parent, made.tactic, future, replay=True)
+                asked = [step.number, self.handles[made.parent].remote, made.tactic]
+                self.queue.expect(step.number, step)
+                self.write_steps([asked], REPLAY_PATIENCE)
                 answer = await future
                 if answer.s != "ok" or len(answer.states) != len(made.remotes):
                     raise LeanError(f"replaying `{made.tactic}` gave: {answer.m or answer.s}")
@@ -409,7 +409,7 @@ class LeanServer:
             if twice:
                 self._free_remote(twice, [])  # not the theorem: states made from the first ones go on in it
         for made in chain:
-            self._free_remote(self._handles.unwanted(made), [])
+            self._free_remote(self.handles.unwanted(made), [])
 
     def _step_answered(self, step: Step, answer: protocol.Answer) -> None:
         self.counters.lean_s += answer.us / 1e6
@@ -420,20 +420,20 @@ class LeanServer:
         else:
             made = Made(None, step.handle, step.tactic, [], [m.id for m in answer.states], [], self._generation)
             states = tuple(self._state(made, i, m) for i, m in enumerate(answer.states))
-            self._queue.answer(step, protocol.step_result(answer, states))
+            self.queue.answer(step, protocol.step_result(answer, states))
 
     async def free(self, states: Sequence[ProofState]) -> None:
         """Forget states. Those that others were made from are kept as a recipe, without memory in Lean."""
         remote = []
         theorems: list[int] = []
         for state in states:
-            handle = self._handles.get(state.id)
+            handle = self.handles.get(state.id)
             if handle is None or handle.freed:
                 continue
             handle.freed = True
             if handle.made.generation == self._generation:
                 remote.append(handle.remote)
-            theorems += self._handles.forget(state.id, self._generation)
+            theorems += self.handles.forget(state.id, self._generation)
         self._free_remote(remote, theorems)
 
     def _free_remote(self, states: Iterable[int], theorems: Iterable[int]) -> None:
@@ -451,7 +451,7 @@ class LeanServer:
     @property
     def load_factor(self) -> int:
         """How many steps wait or are with Lean."""
-        return len(self._queue)
+        return len(self.queue)
 
 
 def _opened(answer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -199,7 +199,7 @@ CASES: list[tuple[str, list[str], str]] = [
 
 
 @pytest.mark.parametrize(("kind", "args", "message"), CASES, ids=[c[0] for c in CASES])
-def test_one_line_and_nothing_changed(
+def test_bad_input_is_one_line_and_changes_nothing(
     kind: str,
     args: list[str],
     message: str,
@@ -234,7 +234,7 @@ LEAN_CASES: list[tuple[str, str, list[str], str]] = [
 
 @pytest.mark.lean
 @pytest.mark.parametrize(("kind", "text", "args", "message"), LEAN_CASES, ids=[c[0] for c in LEAN_CASES])
-def test_what_lean_refuses(
+def test_errors_from_lean_are_one_line(
     kind: str,
     text: str,
     args: list[str],

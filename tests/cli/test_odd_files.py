@@ -66,7 +66,9 @@ USES: dict[str, tuple[str, Callable[[Path], list[object]]]] = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("what", ODD)
-def test_it_is_refused(turnstile: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, use: str) -> None:
+def test_an_irregular_file_is_refused(
+    turnstile: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, use: str
+) -> None:
     processes: list[object] = []
     monkeypatch.setattr(LeanProcess, "__init__", lambda self, *args, **options: processes.append(args))
     name, command = USES[use]
@@ -107,7 +109,7 @@ def test_a_file_that_grows(tmp_path: Path) -> None:
         writer.join()
 
 
-def test_what_grows_after_its_size_is_known_is_not_read_on(tmp_path: Path) -> None:
+def test_a_file_is_not_read_beyond_its_first_size(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_bytes(b"{}\n{}\n")
     seen = 0
@@ -159,12 +161,12 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
         "A.«x»y",
     ],
 )
-def test_no_module_is_called_so(written: str) -> None:
+def test_invalid_module_names_are_refused(written: str) -> None:
     with pytest.raises(UserError, match="no module's name"):
         module_name(written, "A.lean:1")
 
 
-def test_modules_that_are_called_so() -> None:
+def test_valid_module_names() -> None:
     written = ["Init", "A.B.C", "A.«foo-bar».B", "Été.x₁'", "«with space»"]
     assert [module_name(w, "") for w in written] == ["Init", "A.B.C", "A.foo-bar.B", "Été.x₁'", "with space"]
 

@@ -1,4 +1,4 @@
-"""Limits of a step and of a process, on real Lean: heartbeats, wall clock, memory. What exceeds one answers so, and all else goes on."""
+"""Limits of a step and of a process on real Lean: wall clock and memory. A step over a limit answers so, and others go on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PARSING = "exact " + "id (" * 20_000 + "k" + ")" * 20_000
 
 
 async def around(server: LeanServer, state: ProofState, tactic: str) -> tuple[str, str]:
-    """Status and message of a step among others that must not notice it."""
+    """Status and message of a step between two others, which must succeed."""
     first, second, third = await server.step(state, [CLOSES, tactic, CLOSES])
     assert first.solved and third.solved
     return second.status, second.message
@@ -49,7 +49,7 @@ def test_a_slow_tactic_is_interrupted_and_the_process_lives(loop):
 
 
 def test_the_time_of_one_step_is_not_held_against_the_next(loop):
-    """A batch may take longer than the limit of a step, and so may what comes after a step that was interrupted."""
+    """The limit holds for each step, not for a batch or for the steps after an interrupted one."""
 
     async def go() -> None:
         async with LeanServer(limits=Limits(heartbeats=0, seconds=2.0)) as server:
@@ -65,7 +65,7 @@ def test_the_time_of_one_step_is_not_held_against_the_next(loop):
 
 
 @pytest.mark.parametrize("tactic", [ARITHMETIC, PARSING], ids=["arithmetic", "parsing"])
-def test_what_cannot_be_interrupted_costs_the_process_and_no_state(loop, tactic):
+def test_an_uninterruptible_step_costs_the_process_and_no_state(loop, tactic):
     async def go() -> None:
         async with LeanServer(limits=Limits(heartbeats=0, seconds=3.0)) as server:
             state = await server.open(T)

@@ -1,4 +1,4 @@
-"""What the proof server answers: tactic by tactic, with the goals or the error that real Lean gives."""
+"""Answers of the proof server to tactics: the goals or the error of real Lean."""
 
 from __future__ import annotations
 
@@ -262,8 +262,8 @@ def test_many_steps_at_once_each_get_their_own_answer(loop, server):
     loop.run(go())
 
 
-def test_a_freed_state_stays_a_recipe_for_all_that_was_made_of_it(loop, server):
-    """Also after it was made again for one of them, which frees it again."""
+def test_states_made_from_a_freed_state_can_be_replayed(loop, server):
+    """Also after the freed state was replayed for one of them."""
 
     async def go() -> None:
         root = await server.open(Theorem("t", "(p q : Prop) (hp : p) (hq : q) : (p ∨ q) ∧ (q ∨ p)"))
@@ -290,23 +290,23 @@ def test_a_freed_state_stays_a_recipe_for_all_that_was_made_of_it(loop, server):
     loop.run(go())
 
 
-def test_what_a_context_leaves_open_is_not_kept(loop, server):
-    known = len(server._handles)
+def test_sorries_of_a_context_are_freed(loop, server):
+    known = len(server.handles)
     state = loop.run(
         server.open(Theorem("t", ": P ∨ True", context="def P : Prop := sorry\ntheorem before : 1 = 1 := by sorry"))
     )
-    assert len(server._handles) == known + 1 and "P ∨ True" in state.text
+    assert len(server.handles) == known + 1 and "P ∨ True" in state.text
     (done,) = loop.run(server.step(state, ["exact Or.inr trivial"]))
     assert done.solved
     loop.run(server.restart())
     (done,) = loop.run(server.step(state, ["exact Or.inr trivial"]))
     assert done.solved, done.message
     loop.run(server.free([state]))
-    assert len(server._handles) == known
+    assert len(server.handles) == known
 
 
 def test_freed_states(loop, server):
-    known = len(server._handles)
+    known = len(server.handles)
     state = loop.run(server.open(Theorem("t", PQ)))
     (result,) = loop.run(server.step(state, ["constructor"]))
     loop.run(server.free([state]))
@@ -318,4 +318,4 @@ def test_freed_states(loop, server):
     (back,) = loop.run(server.step(result.states[1], ["exact hq"]))  # by way of the freed state's recipe
     assert back.solved
     loop.run(server.free([*result.states, *result.states]))
-    assert len(server._handles) == known
+    assert len(server.handles) == known

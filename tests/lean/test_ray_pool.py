@@ -1,4 +1,4 @@
-"""LeanPool's interface over real Ray actors, and what the loss of one costs."""
+"""LeanPool's interface over real Ray actors, and the effect of losing one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_interface_of_a_pool_and_the_loss_of_an_actor(cluster, loop):
                 await pool.open(Theorem("bad", ": no such thing"))
             roots = await asyncio.gather(*(pool.open(SWAP) for _ in range(4)))
             assert len({root.id for root in roots}) == 4
-            assert [place.open for place in pool._places] == [2, 2]
+            assert [place.open for place in pool.places] == [2, 2]
             results = await asyncio.gather(*(pool.step(root, ["constructor", "exact ⟨h.2, h.1⟩"]) for root in roots))
             children = []
             for split, closed in results:
@@ -42,14 +42,14 @@ def test_the_interface_of_a_pool_and_the_loss_of_an_actor(cluster, loop):
             [(hole, state)] = await pool.load("theorem t : 1 = 1 := by sorry\n")
             assert hole["decl"] == "t" and (await pool.step(state, ["rfl"]))[0].solved
 
-            ray.kill(pool._places[0].actor)
+            ray.kill(pool.places[0].actor)
             after = await asyncio.gather(*(pool.step(left, ["exact h.2"]) for left, _ in children))
             assert sorted(r.status for [r] in after) == ["crash", "crash", "ok", "ok"]
             again = await asyncio.gather(*(pool.step(left, ["exact h.2", "exact h.1"]) for left, _ in children))
             assert [[r.status for r in pair] for pair in again] == [["ok", "error"]] * 4
 
             await pool.free([*roots, state, *(s for pair in children for s in pair)])
-            assert [place.open for place in pool._places] == [0, 0] and not pool._handles
+            assert [place.open for place in pool.places] == [0, 0] and not pool.handles
             assert (await pool.step(roots[0], ["rfl"]))[0].message == "the state was freed"
 
     loop.run(go(), 400)
@@ -81,7 +81,7 @@ def test_no_answer_is_lost_or_doubled_under_kills(cluster, loop):
             while counts.total() < answered + 40:  # what is killed whenever it starts answers nobody
                 await asyncio.sleep(0.02)
             if what == "actor":
-                ray.kill(rng.choice(pool._places).actor)
+                ray.kill(rng.choice(pool.places).actor)
             else:
                 for process in psutil.Process().children(recursive=True):
                     if "Server.lean" in " ".join(process.cmdline()):
@@ -104,7 +104,7 @@ def test_no_answer_is_lost_or_doubled_under_kills(cluster, loop):
             assert counts["crash"] <= 2 * killed.count("lean") + 6 * 4 * killed.count("actor")
             assert counts["ok"] + counts["error"] > counts["crash"]
             await pool.free([*roots])
-            assert [place.open for place in pool._places] == [0, 0]
+            assert [place.open for place in pool.places] == [0, 0]
             print(dict(counts), Counter(killed))
 
     loop.run(go(), 400)

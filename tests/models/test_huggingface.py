@@ -1,4 +1,4 @@
-"""Models from elsewhere behind templates: tiny random ones, made here, causal and sequence-to-sequence."""
+"""Models from elsewhere behind templates: tiny random causal and sequence-to-sequence ones."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_causal_sampling_with_stop_strings(llama: Path) -> None:
     policy.format.stop = ("a", "e", "\n\n")
     plain = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(llama)
-    answers, _ = policy._generate([policy.format.prompt(q) for q in QUERIES], 12, beam=False)
+    answers, _ = policy.generate([policy.format.prompt(q) for q in QUERIES], 12, beam=False)
     stopped = 0
     for q, mine in zip(QUERIES, answers, strict=True):
         assert len(mine) == 12
@@ -123,7 +123,7 @@ def test_causal_sampling_with_stop_strings(llama: Path) -> None:
     checked = 0
     for q in QUERIES:
         prompt = tokenizer(policy.format.prompt(q))["input_ids"]
-        for a in policy._generate([policy.format.prompt(q)], 12, beam=False)[0][0]:
+        for a in policy.generate([policy.format.prompt(q)], 12, beam=False)[0][0]:
             target = list(a.ids)
             with torch.no_grad():
                 steps = plain(torch.tensor([prompt + target])).logits[0].log_softmax(-1)

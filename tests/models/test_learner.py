@@ -101,9 +101,7 @@ def test_branches_of_a_prompt_do_not_see_each_other(tokenizer: PreTrainedTokeniz
 
     def logits(rows: list) -> torch.Tensor:
         with torch.no_grad():
-            return learner._logits(
-                learner.model, collate(learner.prompter, rows, 0.0, learner._random(), learner.device)
-            )
+            return learner.logits(learner.model, collate(learner.prompter, rows, 0.0, random.Random(0), learner.device))
 
     alone = [logits(group(learner.prompter, [e])[0]) for e in data]
     torch.testing.assert_close(logits(rows), torch.cat(alone), atol=1e-4, rtol=1e-4)
@@ -134,9 +132,9 @@ def test_the_librarys_names_become_made_up_words_where_asked(tokenizer: PreTrain
 
 def logprob(learner: Learner, state: str, tactic: str) -> float:
     rows, _ = group(learner.prompter, [PolicyExample(state, tactic)])
-    batch = collate(learner.prompter, rows, 0.0, learner._random(), learner.device)
+    batch = collate(learner.prompter, rows, 0.0, random.Random(0), learner.device)
     with torch.no_grad():
-        return learner._logits(learner.model, batch).log_softmax(-1).gather(1, batch.targets[:, None]).sum().item()
+        return learner.logits(learner.model, batch).log_softmax(-1).gather(1, batch.targets[:, None]).sum().item()
 
 
 def test_policy_gradient_follows_advantages_and_stops_at_the_clip(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -230,7 +228,7 @@ def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(
     learner = small(
         tokenizer, dataclasses.replace(CONFIG, batch_tokens=1, rename=0.0, learning_rate=0.0, value_weight=0.5)
     )
-    update = learner._update
+    update = learner.update
 
     def watched(batch: Any, rate: float, mass: float) -> dict[str, float]:
         found = update(batch, rate, mass)
@@ -238,7 +236,7 @@ def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(
         losses[float(batch.weight[0])] = found["loss"] / nats
         return found
 
-    monkeypatch.setattr(learner, "_update", watched)
+    monkeypatch.setattr(learner, "update", watched)
     goal, tactic = make_pairs(1)[0]
     learner.train(
         [

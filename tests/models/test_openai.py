@@ -1,4 +1,4 @@
-"""Servers that misbehave. The small server is for faults that vLLM's, in tests/vllm, will not produce on demand."""
+"""Model servers that misbehave. The small server produces faults that the real vLLM of tests/vllm does not produce on demand."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_tokens_are_counted_as_the_server_says(serve: Any) -> None:
     assert silent.count_tokens(query("⊢ p = q + r"), found) == roughly(query("⊢ p = q + r"), found) == 3
 
 
-def test_what_was_cut_off_is_left_out(serve: Any) -> None:
+def test_truncated_answers_are_left_out(serve: Any) -> None:
     assert policy(serve(lambda k, body: completion(["simp"], finish="length"))).suggest([query("⊢ p")], 2) == [[]]
 
 

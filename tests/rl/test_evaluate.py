@@ -48,7 +48,7 @@ licence = "Apache-2.0"
 
 
 def make_checkpoint(folder: Path, seed: int = 0) -> Path:
-    """A checkpoint as a run leaves it, of a model that saw a few steps of learning; with the run's configuration."""
+    """A run with a checkpoint of a barely trained model, its configuration, ranker and ledger."""
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import new_model, save_folder
@@ -164,7 +164,7 @@ def test_the_figures_are_those_of_the_ledger(place, figures):
 
 
 @pytest.mark.lean
-def test_asking_again_costs_nothing_and_other_runs_stand_beside(place, figures, turnstile, monkeypatch):
+def test_a_finished_evaluation_is_not_repeated_and_is_compared_with_others(place, figures, turnstile, monkeypatch):
     monkeypatch.chdir(place)
     ledger = Ledger.open(place / "runs/one", readonly=True)
     before = evaluated(ledger)
@@ -183,7 +183,7 @@ def test_asking_again_costs_nothing_and_other_runs_stand_beside(place, figures, 
 
 
 class Scripted:
-    """A wrapper that notes what it is asked and answers for the model."""
+    """A wrapper that counts the queries and answers for the model."""
 
     def __init__(self, policy) -> None:
         self.policy, self.asked = policy, 0
@@ -195,7 +195,7 @@ class Scripted:
 
 
 @pytest.mark.lean
-def test_a_wrapper_stands_between_the_search_and_the_model(place, tmp_path):
+def test_a_wrapper_intercepts_the_model(place, tmp_path):
     from prover.premises.index import library_index
 
     theorem = Theorem("swap", "(p q : Prop) (h : p ∧ q) : q ∧ p")
@@ -220,7 +220,7 @@ def test_a_wrapper_stands_between_the_search_and_the_model(place, tmp_path):
     assert "values" not in attempt.stats  # the wrapper has no `evaluate`
 
 
-def test_results_are_known_by_what_they_depend_on(place):
+def test_result_keys_change_with_what_results_depend_on(place):
     theorems = [Theorem("a", ": True"), Theorem("b", ": 1 = 1")]
     prover = c.contestant("explorer")
 

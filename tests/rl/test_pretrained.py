@@ -1,4 +1,4 @@
-"""A run that starts from somebody else's model: asked by a template, trained with adapters, served by transformers."""
+"""A run from a pretrained model: prompted by a template, trained with adapters, served by transformers."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_i
     assert len(policy.suggest([Query(ProofState(0, "⊢ True", (Goal("⊢ True"),)))], 2)) == 1
 
 
-def test_what_cannot_be_loaded_is_one_line(tmp_path, turnstile, monkeypatch):
+def test_an_unusable_template_is_one_line(tmp_path, turnstile, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.toml").write_text(TINY + SERVE.replace('template = "names"', 'template = "nonsense"'))
     done = turnstile("train", "run.toml")

@@ -23,7 +23,7 @@ __all__ = ["place"]
 @pytest.mark.parametrize(
     ("settings", "uses"), [("", True), ("[prover]\nuse_value = false", False), ('[learn]\nvalue = "none"', False)]
 )
-def test_a_value_that_a_run_did_not_learn_or_use_is_not_used_afterwards(place, tmp_path, settings: str, uses: bool):
+def test_a_value_that_the_run_did_not_use_is_not_used_by_its_prover(place, tmp_path, settings: str, uses: bool):
     run = tmp_path / "run"
     shutil.copytree(place / "runs/one", run)
     (run / "config.toml").write_text(settings)

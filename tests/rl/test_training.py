@@ -127,7 +127,7 @@ def test_the_run_folder_is_complete(run):
 
 
 def test_a_theorem_is_harvested_once(run):
-    """After its first proof more tactics are tried on it than the search did; after another one they would be the same again."""
+    """Examples are collected after the first proof of a theorem only; later ones would repeat them."""
     ledger = Ledger.open(run, readonly=True)
     proved = {r: {a.theorem.name: a for a in ledger.attempts(f"round {r}") if a.outcome == "proved"} for r in (1, 2)}
     tried: dict[tuple[int, str], int] = {}
@@ -142,7 +142,7 @@ def test_a_theorem_is_harvested_once(run):
 
 
 def test_every_documented_metric_is_logged(run):
-    """But what this run does not do (rollouts), and what so small a one may have no goals for (the value's)."""
+    """Except those of rollouts, which this run has not, and of the value, for which it may be too small."""
     logged = {name for moment in wandb_files.history(run) for name in moment}
     assert compute.undocumented(logged) == []
     shapes = {p: re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(p))) for p in compute.METRICS}
@@ -199,7 +199,7 @@ def test_a_round_is_announced_once(run):
     assert sorted(rounds) == [1, 2], "however often the run was ended"
 
 
-def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(run, tmp_path):
+def test_a_run_without_its_checkpoints_does_not_start_over(run, tmp_path):
     shutil.copytree(run, tmp_path / "runs/tiny")
     shutil.rmtree(tmp_path / "runs/tiny/checkpoints/000002")
     done = train(tmp_path, "--resume", "runs/tiny")

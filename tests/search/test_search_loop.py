@@ -154,7 +154,7 @@ def test_values_guide_and_lie_within_bounds() -> None:
 @pytest.mark.parametrize(
     ("rule", "expected"), [("min", 0.9 * 0.25), ("product", 0.25 * 0.5), ("sum", 0.9 * 0.25 * 0.5)]
 )
-def test_and_nodes_combine_as_said(rule: str, expected: float) -> None:
+def test_and_nodes_combine_by_the_rule(rule: str, expected: float) -> None:
     config = SearchConfig(combine=rule, discount=0.9)  # type: ignore[arg-type]
     graph = Graph(ProofState(0, "r", (Goal("⊢ r"),)), config)
     graph.add_suggestions(graph.root, [Suggestion("t", -1.0)])
@@ -182,7 +182,7 @@ def test_widening_asks_again_without_dropping() -> None:
 
 
 @pytest.mark.parametrize("selection", ["puct", "best_first", "best_tactic", "breadth", "rmax", "uniform"])
-def test_a_search_written_out_makes_the_calls_that_it_would_have_made(selection: str) -> None:
+def test_a_saved_search_makes_the_same_calls(selection: str) -> None:
     """All but `rollout`, where a run's end cuts a rollout short."""
     rng = random.Random(3)
     n = 400
@@ -210,11 +210,10 @@ def test_a_search_written_out_makes_the_calls_that_it_would_have_made(selection:
     assert before + [call for call in after if call not in before] == whole  # what is repeated is a replay
 
 
-def test_examples_tell_what_was_found() -> None:
+def test_examples_contain_what_was_found() -> None:
     async def run() -> None:
         problem = Problem((((-0.1, "error"), (-0.2, (1,)), (-0.3, (2,))), ((-0.1, ()),), ((-0.1, (1,)),)))
-        search, _ = started(problem, in_flight=1, keep_improving=True)
-        search.attempts._premises = lambda state: ("Nat.add_comm",)
+        search, _ = started(problem, premises=lambda state: ("Nat.add_comm",), in_flight=1, keep_improving=True)
         await search.run()
         root, *_ = search.examples()
         assert root.solved and root.steps == 2 and root.premises == ("Nat.add_comm",)
@@ -250,7 +249,7 @@ def test_bad_settings_are_named() -> None:
 
 
 class Endless:
-    """An environment and a policy without end: a goal in three, nothing shared."""
+    """An endless problem: one tactic in three leads to a new goal."""
 
     made = 0
 

@@ -22,7 +22,7 @@ def _expect(condition: bool, what: str) -> None:
         raise TrimError(f"lean.wasm: {what} is not as expected")
 
 
-def _unsigned(n: int) -> bytes:
+def unsigned(n: int) -> bytes:
     out = bytearray()
     while n > 127:
         out.append(n & 127 | 128)
@@ -31,7 +31,7 @@ def _unsigned(n: int) -> bytes:
     return bytes(out)
 
 
-def _signed(n: int) -> bytes:
+def signed(n: int) -> bytes:
     out = bytearray()
     while not -64 <= n < 64:
         out.append(n & 127 | 128)
@@ -40,7 +40,7 @@ def _signed(n: int) -> bytes:
     return bytes(out)
 
 
-class _Reader:
+class Reader:
     """WebAssembly's binary encoding, from `at`."""
 
     def __init__(self, data: bytes, at: int = 0) -> None:
@@ -87,14 +87,14 @@ def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
     Its mutable globals are exported too, as `turnstile_global_N`: they are part of a snapshot.
     """
     sections: list[list] = []
-    reader = _Reader(module, 8)
+    reader = Reader(module, 8)
     while reader.at < len(module):
         sections.append([reader.byte(), reader.name()])
     content = {number: body for number, body in sections if number}
 
     # Imports: functions and memory stay. The imported globals, all of them function addresses, become globals of its own
     # with the same indices, since imported globals come first.
-    reader = _Reader(content[_IMPORTS])
+    reader = Reader(content[_IMPORTS])
     imports: list[bytes] = []
     functions: dict[bytes, int] = {}
     addresses: list[bytes] = []
@@ -113,7 +113,7 @@ def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
             reader.unsigned(), reader.unsigned()
         imports.append(content[_IMPORTS][start : reader.at])
 
-    reader = _Reader(content[_GLOBALS])
+    reader = Reader(content[_GLOBALS])
     values: list[int] = []
     mutable: list[int] = []
     count = reader.unsigned()
@@ -125,10 +125,10 @@ def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
         values.append(reader.constant())
 
     # The function table: one segment that fills it; what is exported beyond that goes behind it.
-    reader = _Reader(content[_TABLES])
+    reader = Reader(content[_TABLES])
     _expect(reader.take(3) == b"\x01\x70\x00", "the function table")
     size = reader.unsigned()
-    reader = _Reader(content[_ELEMENTS])
+    reader = Reader(content[_ELEMENTS])
     _expect(reader.take(2) == b"\x01\x00", "the table's content")
     first = reader.constant()
     slots: dict[int, int] = {}
@@ -144,7 +144,7 @@ def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
             added.append(function)
         return slots[function]
 
-    reader = _Reader(content[_EXPORTS])
+    reader = Reader(content[_EXPORTS])
     exports: list[bytes] = []
     symbols: list[bytes] = []
     for _ in range(reader.unsigned()):
@@ -158,24 +158,24 @@ def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
             exports.append(content[_EXPORTS][start : reader.at])
     for index in mutable:
         name = b"turnstile_global_%d" % index
-        exports.append(_unsigned(len(name)) + name + bytes([_GLOBAL]) + _unsigned(index))
+        exports.append(unsigned(len(name)) + name + bytes([_GLOBAL]) + unsigned(index))
 
     # Graphics and sound of the browser are left at address 0: nothing calls them.
     filled = [slot(functions[name]) if name in functions else 0 for name in addresses]
-    content[_IMPORTS] = _unsigned(len(imports)) + b"".join(imports)
+    content[_IMPORTS] = unsigned(len(imports)) + b"".join(imports)
     content[_GLOBALS] = (
-        _unsigned(len(filled) + len(values))
-        + b"".join(_I32_MUTABLE + bytes([_CONST]) + _signed(value) + bytes([_END]) for value in filled)
+        unsigned(len(filled) + len(values))
+        + b"".join(_I32_MUTABLE + bytes([_CONST]) + signed(value) + bytes([_END]) for value in filled)
         + globals_body
     )
-    content[_TABLES] = b"\x01\x70\x00" + _unsigned(size + len(added))
-    content[_EXPORTS] = _unsigned(len(exports)) + b"".join(exports)
+    content[_TABLES] = b"\x01\x70\x00" + unsigned(size + len(added))
+    content[_EXPORTS] = unsigned(len(exports)) + b"".join(exports)
     content[_ELEMENTS] = b"".join(
-        [b"\x02", content[_ELEMENTS][1:], b"\x00", bytes([_CONST]), _signed(size), bytes([_END]), _unsigned(len(added))]
-        + [_unsigned(function) for function in added]
+        [b"\x02", content[_ELEMENTS][1:], b"\x00", bytes([_CONST]), signed(size), bytes([_END]), unsigned(len(added))]
+        + [unsigned(function) for function in added]
     )
     out = [module[:8]]
     for number, body in sections:
         body = content[number] if number else body
-        out += [bytes([number]), _unsigned(len(body)), body]
+        out += [bytes([number]), unsigned(len(body)), body]
     return b"".join(out), b"".join(sorted(symbols))

@@ -101,7 +101,7 @@ class HuggingFacePolicy:
             prompts = [self.format.prompt(q) for q in queries]
             at_once = max(1, ROWS // n)
             for i in range(0, len(prompts), at_once):
-                some, took = self._generate(prompts[i : i + at_once], n, beam)
+                some, took = self.generate(prompts[i : i + at_once], n, beam)
                 answers += some
                 tokens += took
         for q, took in zip(queries, tokens, strict=True):
@@ -115,11 +115,11 @@ class HuggingFacePolicy:
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers, for whole proofs; what was cut off is left out."""
         with self._lock:
-            [answers], _ = self._generate([prompt], n, beam=False, priors=False)
+            [answers], _ = self.generate([prompt], n, beam=False, priors=False)
         return [a.text for a in answers if a.finished]
 
     @torch.inference_mode()
-    def _generate(
+    def generate(
         self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True
     ) -> tuple[list[list[Answer]], list[int]]:
         """n answers to each prompt, and the tokens of the prompt and them. Without `priors` log-probabilities are 0: those of long
