@@ -45,7 +45,7 @@ rounds = 2
 first_calls = 24
 calls = 8
 harvest = 6
-seconds = 6.0
+seconds = 3.0
 threads = 1
 [eval]
 calls = 8
