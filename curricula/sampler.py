@@ -180,17 +180,17 @@ class Matchmaker:
             if spent >= c.revisit * lean_calls:
                 break
             matches.append(Match(t, c.base_calls, "prove", estimates[t.name]))
-            spent += self._cost(t.name, estimates[t.name])
+            spent += self.cost(t.name, estimates[t.name])
         for _, t in keyed:
             if spent >= lean_calls:
                 break
             resists = self.records[t.name].failures >= c.resist and t.statement is not None
             side: Side = "disprove" if resists and rng.random() < c.disprove else "prove"
             matches.append(Match(t, self.budget(t.name), side, estimates[t.name]))
-            spent += self._cost(t.name, estimates[t.name])
+            spent += self.cost(t.name, estimates[t.name])
         return matches
 
-    def _cost(self, name: str, p: float) -> float:
+    def cost(self, name: str, p: float) -> float:
         """Expected Lean calls of a try: all of the budget unless it succeeds, then what the last success took."""
         budget = self.budget(name)
         typical = self.records[name].typical

@@ -69,7 +69,7 @@ def candidate(searcher: str) -> Candidate:
     """One of `BASELINES`, a checkpoint's folder or a run's (its newest). Raises UserError."""
     if searcher in BASELINES:
         return Candidate(searcher, ProverConfig())
-    path = find_checkpoint(Path(searcher), "eval")
+    path = find_checkpoint(Path(searcher), "eval:")
     weights = digest(sorted(path.glob("*.safetensors")))
     manifest = read_manifest(path)
     config = replace(_config_of(manifest.run).prover, use_value=manifest.value)

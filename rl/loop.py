@@ -322,12 +322,12 @@ class Trainer:
         with self.tracker.progress() as progress:
             bar = progress.add_task(label, total=len(todo) + len(done), completed=len(done), solved=solved)
             for finished in self.fleet.run(todo):
-                attempt = self._record(phase, finished, r)
+                attempt = self.record(phase, finished, r)
                 solved += attempt.outcome == "proved"
                 progress.update(bar, advance=1, solved=solved)
         self.tracker.say(f"{label}: solved {solved} of {len(todo) + len(done)}")
 
-    def _record(self, phase: str, finished: Finished, r: int) -> Attempt:
+    def record(self, phase: str, finished: Finished, r: int) -> Attempt:
         """Judge a finished task, give it its rewards, and append it to the ledger with what it teaches."""
         task, found = finished.task, finished.found
         outcome, reason, script, verdict = judge(finished)

@@ -1,4 +1,4 @@
-"""The trimmed module behaves as the one that emscripten's start would have made: addresses, table, exports."""
+"""The trimmed module has the addresses, table and exports that emscripten's start would produce."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean.embedded.install import node_path
-from prover.lean.embedded.wasm import TrimError, _Reader, _signed, _unsigned, trim
+from prover.lean.embedded.wasm import Reader, TrimError, signed, trim, unsigned
 
 
 def section(number: int, *items: bytes) -> bytes:
-    body = _unsigned(len(items)) + b"".join(items)
-    return bytes([number]) + _unsigned(len(body)) + body
+    body = unsigned(len(items)) + b"".join(items)
+    return bytes([number]) + unsigned(len(body)) + body
 
 
 def name(text: str) -> bytes:
-    return _unsigned(len(text)) + text.encode()
+    return unsigned(len(text)) + text.encode()
 
 
 def module(space: str = "GOT.func") -> bytes:
     """Imports `env.js`, its address, an address of nothing, memory; four functions, the first two in the table."""
-    bodies = [b"\x00\x41" + _signed(n) + b"\x0b" for n in (10, 11, 12, 13)]
+    bodies = [b"\x00\x41" + signed(n) + b"\x0b" for n in (10, 11, 12, 13)]
     return b"".join(
         [
             b"\0asm\1\0\0\0",
@@ -37,27 +37,27 @@ def module(space: str = "GOT.func") -> bytes:
             ),
             section(3, *[b"\x00"] * 4),
             section(4, b"\x70\x00\x03"),
-            section(6, b"\x7f\x01\x41" + _signed(1000) + b"\x0b", b"\x7f\x00\x41" + _signed(70000) + b"\x0b"),
+            section(6, b"\x7f\x01\x41" + signed(1000) + b"\x0b", b"\x7f\x00\x41" + signed(70000) + b"\x0b"),
             section(
                 7,
                 *(
-                    name(n) + b"\x00" + _unsigned(i)
+                    name(n) + b"\x00" + unsigned(i)
                     for n, i in (("ten", 1), ("twelve", 3), ("thirteen", 4), ("again", 3))
                 ),
                 name("datum") + b"\x03\x03",
                 name("table") + b"\x01\x00",
             ),
             section(9, b"\x00\x41\x01\x0b\x02\x01\x02"),
-            section(10, *(_unsigned(len(b)) + b for b in bodies)),
+            section(10, *(unsigned(len(b)) + b for b in bodies)),
         ]
     )
 
 
 def test_numbers() -> None:
     for n in (0, 1, 63, 64, 127, 128, 300, 70000, 2**31 - 1):
-        assert _Reader(_unsigned(n)).unsigned() == n
-        assert _Reader(_signed(n)).signed() == n
-        assert _Reader(_signed(-n)).signed() == -n
+        assert Reader(unsigned(n)).unsigned() == n
+        assert Reader(signed(n)).signed() == n
+        assert Reader(signed(-n)).signed() == -n
 
 
 def test_symbols_are_table_slots_and_addresses() -> None:

@@ -48,7 +48,7 @@ def doctor(json: bool = False) -> int:
     lean, fields = _lean()
     checks = [
         lean,
-        *_kernel(fields.get("version")),
+        *kernel(fields.get("version")),
         _nanoda(),
         _python(),
         _node(),
@@ -112,7 +112,7 @@ def _lean() -> tuple[Check, dict[str, Any]]:
     return Check("Lean", True, f"{runtime.version} ({runtime.kind})", todo), fields
 
 
-def _kernel(version: str | None) -> list[Check]:
+def kernel(version: str | None) -> list[Check]:
     """The kernel that judges, and its publicly known weaknesses that stay open."""
     from prover.lean.checkers.known_holes import kernel_name, kernel_todo
 

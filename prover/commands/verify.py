@@ -103,7 +103,7 @@ async def _proofs(claims: Iterable[Claim], json: bool, second: Nanoda | None) ->
     tally = Tally()
     async with Auditor(kernel=second) as auditor:
         async for verdict in judged(auditor, claims):
-            _show(verdict, json, tally)
+            show(verdict, json, tally)
     return tally.finish(json, _judges(auditor))
 
 
@@ -124,7 +124,7 @@ async def _files(
         async for judgement in judged_files(auditor, target, against, imports):
             for verdict in judgement.verdicts:
                 if every or not verdict.generated or verdict.verdict != "proved":
-                    _show(verdict, json, tally)
+                    show(verdict, json, tally)
             for note in judgement.notes:
                 say(f"note: {plain(note)}")
     if not tally.judged:
@@ -132,7 +132,7 @@ async def _files(
     return tally.finish(json, _judges(auditor))
 
 
-def _show(verdict: Verdict, json: bool, tally: Tally) -> None:
+def show(verdict: Verdict, json: bool, tally: Tally) -> None:
     tally.counts[verdict.verdict] += 1
     if json:
         answer(verdict_line(verdict), indent=None)

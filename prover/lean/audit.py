@@ -78,7 +78,7 @@ class Auditor:
         self.kernel = kernel
         self._verdicts = Verdicts(self.runtime.name, self.allowed)
         self.judged = 0
-        self._judges = Judges(self.runtime, self.limits, fresh_every)
+        self.judges = Judges(self.runtime, self.limits, fresh_every)
         self._references: dict[tuple[Place, str], Report] = {}
 
     async def __aenter__(self) -> Auditor:
@@ -89,12 +89,12 @@ class Auditor:
 
     async def close(self) -> None:
         """End the processes."""
-        await self._judges.close()
+        await self.judges.close()
 
     @property
     def servers(self) -> list[LeanServer]:
         """Its processes that it keeps between proofs."""
-        return self._judges.servers
+        return self.judges.servers
 
     # -- one theorem -------------------------------------------------------------------------------------------------
 
@@ -112,11 +112,11 @@ class Auditor:
 
     async def _library(self, theorem: Theorem, script: str) -> Verdict:
         fields = {"name": theorem.library, "imports": theorem.imports, "whole": WHOLE_LIBRARY}
-        proved = await self._judges.library_proof(script, **fields)
-        checked = await self._judges.check("check_library", entries=proved["entries"], **self._rules, **fields)
+        proved = await self.judges.library_proof(script, **fields)
+        checked = await self.judges.check("check_library", entries=proved["entries"], **self._rules, **fields)
         if self.kernel is not None:
             await self.kernel.judge_again(
-                self._judges, theorem.imports, proved["entries"], [checked["verdict"]], self.allowed
+                self.judges, theorem.imports, proved["entries"], [checked["verdict"]], self.allowed
             )
         return self._verdicts.judged(theorem.name, checked["verdict"])
 
@@ -125,7 +125,7 @@ class Auditor:
         bare = replace(theorem, context="")
         reference, root = await self._asked(place, bare, theorem.source or theorem.name)
         source = statement_source(bare, script)
-        candidate = await self._judges.proof(place, source=source, file=theorem.name, roots=[root])
+        candidate = await self.judges.proof(place, source=source, file=theorem.name, roots=[root])
         if (why := _trouble(candidate, theorem.name)) is not None:
             return self._verdicts.refused(theorem.name, why[0], error=why[1])
         asked = {"asked": root, "offered": [root]}
@@ -142,7 +142,7 @@ class Auditor:
         if key not in self._references:
             if len(self._references) > 1000:
                 self._references.clear()
-            self._references[key] = await self._judges.statement(place, source=source, file=file)
+            self._references[key] = await self.judges.statement(place, source=source, file=file)
         report = self._references[key]
         if (why := _trouble(report, file)) is not None:
             raise LeanError(why[0] if why[1] else f"statement: {why[0].removeprefix('elaboration: ')}")
@@ -165,14 +165,14 @@ class Auditor:
         """
         wanted = await self._reference_report(reference) if reference is not None else None
         try:
-            async with self._judges.fresh() as server:
-                report = await self._judges.declare(server, candidate.place, candidate.fields())
+            async with self.judges.fresh() as server:
+                report = await self.judges.declare(server, candidate.place, candidate.fields())
                 return await self._judge_report(candidate, report, wanted, reference.file if reference else "", server)
         except LeanDied as e:
             return Judgement([self._verdicts.refused(candidate.file, died(e), error=True)])
 
     async def _reference_report(self, reference: Source) -> Report:
-        report = await self._judges.text(reference.place, types=True, **reference.fields())
+        report = await self.judges.text(reference.place, types=True, **reference.fields())
         if nothing := next((c for c in report.commands if c.nothing), None):
             raise LeanError(f"statement: {reference.file}:{nothing.line}: this declaration leaves nothing behind")
         if (why := _trouble(report, reference.file)) is not None:
@@ -222,7 +222,7 @@ class Auditor:
         self, place: Place, entries: list[Any], reference: list[Any] | None, asked: list[Any], added: list[NameParts]
     ) -> list[dict[str, Any]]:
         """The checker's verdicts on the obligations, then on the added constants."""
-        answer = await self._judges.check(
+        answer = await self.judges.check(
             "check",
             imports=place.imports,
             entries=entries,
@@ -232,7 +232,7 @@ class Auditor:
             **self._rules,
         )
         if self.kernel is not None:
-            await self.kernel.judge_again(self._judges, place.imports, entries, answer["verdicts"], self.allowed)
+            await self.kernel.judge_again(self.judges, place.imports, entries, answer["verdicts"], self.allowed)
         self.judged += len(asked)
         return answer["verdicts"]
 

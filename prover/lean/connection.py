@@ -31,8 +31,8 @@ class LeanConnection(abc.ABC):
         self._process = self._new_process()
         self._generation = -1
         """Counts the processes so far; -1 before the first."""
-        self._numbers = itertools.count(1)
-        self._queue = Queue(limits, self.counters, GRACE_S if runtime.kind == "embedded" else 0.0)
+        self.numbers = itertools.count(1)
+        self.queue = Queue(limits, self.counters, GRACE_S if runtime.kind == "embedded" else 0.0)
         self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._down = ""
@@ -75,7 +75,7 @@ class LeanConnection(abc.ABC):
 
     def _give_up(self, why: str) -> None:
         self._down = why
-        self._queue.give_up(why)
+        self.queue.give_up(why)
         self._ready.set()  # wakes `_up`, which then raises
 
     @property
@@ -98,12 +98,12 @@ class LeanConnection(abc.ABC):
 
     def busy_s(self) -> float:
         """Seconds so far in which Lean had work."""
-        return self._queue.busy_s()
+        return self.queue.busy_s()
 
     @property
     def load_factor(self) -> int:
         """Number of requests that wait or are in Lean."""
-        return len(self._queue)
+        return len(self.queue)
 
     @property
     def pid(self) -> int | None:
@@ -136,10 +136,10 @@ class LeanConnection(abc.ABC):
                 raise LeanError(f"{name!r} is not a module name")
         while True:
             await self._up()
-            number = next(self._numbers)
+            number = next(self.numbers)
             future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             seconds = self.limits.open_seconds * (1 + len(fields.get("before", ())))
-            self._queue.expect(number, Command(cmd, seconds, future))
+            self.queue.expect(number, Command(cmd, seconds, future))
             self._process.write({"id": number, "cmd": cmd, **fields})
             try:
                 answer = await future
@@ -160,9 +160,9 @@ class LeanConnection(abc.ABC):
                     await self._recover()
                     continue
                 if answer.at is not None:
-                    self._queue.reached(answer.at)
+                    self.queue.reached(answer.at)
                     continue
-                item = self._queue.pop(answer)
+                item = self.queue.pop(answer)
                 if item is None:
                     continue
                 if isinstance(item, Step):
@@ -186,7 +186,7 @@ class LeanConnection(abc.ABC):
         elif why is None:
             status = "memory" if dead.out_of_memory else "crash"
             why = f"the Lean process died: {' | '.join(filter(None, (ending, dead.last_words)))}"
-        self._queue.process_died(status, why)
+        self.queue.process_died(status, why)
         self.counters.restarts += 1
         for attempt in range(_START_ATTEMPTS):
             try:
@@ -204,12 +204,12 @@ class LeanConnection(abc.ABC):
             await asyncio.sleep(min(0.25, self.limits.seconds / 4))
             if not self._ready.is_set():
                 continue
-            if (why := self._queue.overdue()) is not None:
+            if (why := self.queue.overdue()) is not None:
                 self._process.kill(why)
-            elif self._draining and not self._queue.sent:
+            elif self._draining and not self.queue.sent:
                 self._process.kill("")
             own = self._process.own_mb()
-            if own > self.limits.step_memory_mb and self._queue.sent:
+            if own > self.limits.step_memory_mb and self.queue.sent:
                 self._process.kill(f"over {self.limits.step_memory_mb} MB", "memory")
             # Not soon after a start: if the open states need this much memory, replaying them would never end.
             elif own > self.limits.memory_mb and self.counters.steps - self._steps_at_start > 1000:

@@ -48,7 +48,7 @@ class LeanServer(LeanConnection):
         super().__init__(runtime or find_runtime(), limits or Limits())
         self.constants = constants
         self.terse = terse
-        self._handles = Handles()
+        self.handles = Handles()
         self._to_free: tuple[list[int], list[int]] = ([], [])
         """States and theorems of this process to free with the next message."""
         self._replaying = asyncio.Lock()
@@ -123,7 +123,7 @@ class LeanServer(LeanConnection):
         origin.generation = self._generation
 
     def _state(self, origin: Origin, index: int, message: protocol.StateMessage) -> ProofState:
-        return protocol.state(message, self._handles.new(origin, index))
+        return protocol.state(message, self.handles.new(origin, index))
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """Try each tactic on the state: one result each, in order."""
@@ -133,7 +133,7 @@ class LeanServer(LeanConnection):
         futures: list[asyncio.Future[StepResult]] = []
         for tactic in tactics:
             futures.append(loop.create_future())
-            self._queue.waiting.append(Step(next(self._numbers), state.id, tactic, futures[-1]))
+            self.queue.waiting.append(Step(next(self.numbers), state.id, tactic, futures[-1]))
         loop.call_soon(self._send_steps)
         try:
             return list(await asyncio.gather(*futures))
@@ -151,17 +151,17 @@ class LeanServer(LeanConnection):
         """Send waiting steps, up to the window, after restoring states of an earlier process."""
         if not self._ready.is_set() or self._down or self._draining:
             return
-        waiting = self._queue.waiting
+        waiting = self.queue.waiting
         batch: list[list[Any]] = []
-        while waiting and len(self._queue.sent) < self.WINDOW:
+        while waiting and len(self.queue.sent) < self.WINDOW:
             step = waiting[0]
-            handle = self._handles.get(step.handle)
+            handle = self.handles.get(step.handle)
             if step.future.done():  # cancelled
                 waiting.popleft()
                 continue
             if handle is None or handle.freed:
                 waiting.popleft()
-                self._queue.answer(step, StepResult("error", message="the state was freed"))
+                self.queue.answer(step, StepResult("error", message="the state was freed"))
                 continue
             if handle.origin.generation != self._generation:
                 if not self._replaying.locked():
@@ -169,7 +169,7 @@ class LeanServer(LeanConnection):
                     self._tasks.append(asyncio.create_task(self._restore(step.handle)))
                 break
             waiting.popleft()
-            self._queue.expect(step.number, step)
+            self.queue.expect(step.number, step)
             batch.append([step.number, handle.remote, step.tactic])
         if batch:
             self._write_steps(batch)
@@ -190,24 +190,24 @@ class LeanServer(LeanConnection):
                     why = e
                     break
             if why is not None:
-                for step in [s for s in self._queue.waiting if s.handle == handle]:
-                    self._queue.waiting.remove(step)
-                    self._queue.answer(step, StepResult("crash", message=f"the state could not be replayed: {why}"))
+                for step in [s for s in self.queue.waiting if s.handle == handle]:
+                    self.queue.waiting.remove(step)
+                    self.queue.answer(step, StepResult("crash", message=f"the state could not be replayed: {why}"))
         self._send_steps()
 
     async def _replay(self, handle: int) -> None:
-        chain = self._handles.chain(handle, self._generation)
+        chain = self.handles.chain(handle, self._generation)
         for origin in chain:
             # Replayed for a freed state: the open states beside it then exist twice.
-            duplicates = self._handles.open_remotes(origin) if origin.generation == self._generation else []
+            duplicates = self.handles.open_remotes(origin) if origin.generation == self._generation else []
             if origin.request is not None:
                 self._set_remotes(origin, await self.command(**origin.request, constants=self.constants))
             else:
                 await self._up()
                 future: asyncio.Future[protocol.Answer] = asyncio.get_running_loop().create_future()
-                step = Step(next(self._numbers), origin.parent, origin.tactic, future, replay=True)
-                parent = self._handles[origin.parent].remote
-                self._queue.expect(step.number, step)
+                step = Step(next(self.numbers), origin.parent, origin.tactic, future, replay=True)
+                parent = self.handles[origin.parent].remote
+                self.queue.expect(step.number, step)
                 self._write_steps([[step.number, parent, origin.tactic]], REPLAY_PATIENCE)
                 answer = await future
                 if answer.s != "ok" or len(answer.states) != len(origin.remotes):
@@ -216,7 +216,7 @@ class LeanServer(LeanConnection):
             if duplicates:
                 self._free_remote(duplicates, [])  # but not the theorem, which their descendants still need
         for origin in chain:
-            self._free_remote(self._handles.unused_remotes(origin), [])
+            self._free_remote(self.handles.unused_remotes(origin), [])
 
     def _step_answered(self, step: Step, answer: protocol.Answer) -> None:
         self.counters.lean_s += answer.us / 1e6
@@ -227,20 +227,20 @@ class LeanServer(LeanConnection):
         else:
             origin = Origin(None, step.handle, step.tactic, [], [m.id for m in answer.states], [], self._generation)
             states = tuple(self._state(origin, i, m) for i, m in enumerate(answer.states))
-            self._queue.answer(step, protocol.step_result(answer, states))
+            self.queue.answer(step, protocol.step_result(answer, states))
 
     async def free(self, states: Sequence[ProofState]) -> None:
         """Free states in Lean. The origins of those with open descendants are kept for replay."""
         remote: list[int] = []
         theorems: list[int] = []
         for state in states:
-            handle = self._handles.get(state.id)
+            handle = self.handles.get(state.id)
             if handle is None or handle.freed:
                 continue
             handle.freed = True
             if handle.origin.generation == self._generation:
                 remote.append(handle.remote)
-            theorems += self._handles.forget(state.id, self._generation)
+            theorems += self.handles.forget(state.id, self._generation)
         self._free_remote(remote, theorems)
 
     def _free_remote(self, states: Iterable[int], theorems: Iterable[int]) -> None:

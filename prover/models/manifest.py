@@ -54,7 +54,7 @@ def find_checkpoint(folder: Path, option: str = "--policy") -> Path:
     found = [p for p in (folder / "checkpoints").glob("[0-9]*") if holds_model(p)]
     found = found or [p for some in ("checkpoints/*/*", "*") for p in folder.glob(some) if holds_model(p)]
     if not found:
-        raise UserError(f"{option} {folder}: neither a checkpoint (model.safetensors) nor a run with checkpoints/")
+        raise UserError(f"{option} {folder}: no checkpoint in it (looked for model.safetensors)")
     return max(found, key=lambda p: (int(p.name) if p.name.isdecimal() else -1, p.name))
 
 

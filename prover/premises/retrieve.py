@@ -104,23 +104,23 @@ class PremiseSource:
         self.k = k
         self.name = retriever
         self.definitions = k // 3 if definitions is None else definitions
-        self._weights = weights
+        self.weights = weights
         self._read = read
         self._retrievers: dict[tuple[str, ...], Retriever] = {}
 
     def learned(self, weights: DenseWeights | None) -> None:
         """Use these weights from now on."""
-        self._weights = weights
+        self.weights = weights
         self._retrievers.clear()
 
     def renamed(self, read: Callable[[str], str]) -> PremiseSource:
         """The same under other names, e.g. made-up ones: what it offers keeps its own."""
-        return PremiseSource(self.index, self.k, self.name, self._weights, self.definitions, read)
+        return PremiseSource(self.index, self.k, self.name, self.weights, self.definitions, read)
 
     def retriever(self, imports: tuple[str, ...]) -> Retriever:
         if imports not in self._retrievers:
             reachable = self.index.reachable(imports)
-            self._retrievers[imports] = make_retriever(self.name, self.index, reachable, self._weights, self._read)
+            self._retrievers[imports] = make_retriever(self.name, self.index, reachable, self.weights, self._read)
         return self._retrievers[imports]
 
     def for_theorem(

@@ -77,7 +77,7 @@ class Fleet:
                     f"{TO_JOIN}; or leave the address out"
                 ) from None
             self._own_ray = True
-        self.servers = [self._server(k) for k in range(c.ray.model_servers)]
+        self.servers = [self.server(k) for k in range(c.ray.model_servers)]
         self.learners = self._learners()
         self.auditor = self._auditor()
         self.look(force=True)
@@ -106,7 +106,7 @@ class Fleet:
 
     # -- actors ------------------------------------------------------------------------------------------------------
 
-    def _server(self, k: int) -> Any:
+    def server(self, k: int) -> Any:
         """Copy k of the model. One on a single machine is one actor that gets all of its GPUs there at once. One across machines
         is a placement group of a GPU a bundle, which vLLM's own workers take; its actor takes none of them."""
         c = self.config
@@ -200,7 +200,7 @@ class Fleet:
     def _replace_server(self, k: int) -> None:
         self.replaced["model server"] += 1
         self.say("a model server died and is replaced")
-        self.servers[k] = self._server(k)
+        self.servers[k] = self.server(k)
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 

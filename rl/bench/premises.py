@@ -134,7 +134,7 @@ def bench_premises(
     share, `of` so many premises), `proofs_with_premises`, `trained_against_untrained` (see `compared`), `gain` (see `gains`),
     `ms_a_goal` by retriever (see `rank_premises`), `lean_ms_a_call`.
     """
-    weights = _weights(run)
+    weights = newest_weights(run)
     if run is not None and weights is None and not _has_model(run):
         raise UserError(
             f"{run}: no model.safetensors and no retrievers/ there; give a run's folder or one of its checkpoints"
@@ -197,7 +197,7 @@ def _has_model(run: Path | None) -> bool:
     return run is not None and any(run.rglob("model.safetensors"))
 
 
-def _weights(run: Path | None) -> DenseWeights | None:
+def newest_weights(run: Path | None) -> DenseWeights | None:
     """Of a run's newest learned retriever; also from one of its checkpoints."""
     found = _retriever(run)
     return DenseWeights.load(found) if found else None

@@ -145,7 +145,7 @@ class Learner:
             chosen = [rows[i] for i in order[(self.batch * data_parallel.ranks() + data_parallel.rank()) % len(order)]]
             c = self.config
             batch = collate(self.prompter, chosen, c.rename, self._random(self.batch), self.device, c.fresh_names)
-            for name, x in self._update(batch, self._rate(spent), mass).items():
+            for name, x in self.update(batch, self._rate(spent), mass).items():
                 sums[name] = sums.get(name, 0.0) + x
             self.batch += 1
             taken += 1
@@ -186,7 +186,7 @@ class Learner:
         rows, _ = group(self.prompter, examples)
         for chosen in batch_order(rows, 16 * self.config.batch_tokens, self._random()):
             batch = collate(self.prompter, [rows[i] for i in chosen], 0.0, self._random(), self.device)
-            nats = F.cross_entropy(self._logits(self.model, batch), batch.targets, reduction="none")
+            nats = F.cross_entropy(self.logits(self.model, batch), batch.targets, reduction="none")
             totals = torch.zeros_like(batch.weight).index_add(0, batch.owner, -nats).tolist()
             answers = [e for i in chosen for e in rows[i].examples]
             for e, total in zip(answers, totals, strict=True):
@@ -240,7 +240,7 @@ class Learner:
             warm = min(warm, down)
         return c.learning_rate * warm
 
-    def _logits(self, model: LlamaForCausalLM, batch: Batch) -> Tensor:
+    def logits(self, model: LlamaForCausalLM, batch: Batch) -> Tensor:
         """[M, V] at the targets only: the output layer is a large part of a small model."""
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
         with autocast:
@@ -249,10 +249,10 @@ class Learner:
             ).last_hidden_state
             return model.lm_head(hidden.flatten(0, 1)[batch.where]).float()
 
-    def _update(self, batch: Batch, rate: float, mass: float) -> dict[str, float]:
+    def update(self, batch: Batch, rate: float, mass: float) -> dict[str, float]:
         """One step. `mass`: what the weights of a batch sum to, on average over the epoch."""
         c = self.config
-        logits = self._logits(self.model, batch)
+        logits = self.logits(self.model, batch)
         nats = F.cross_entropy(logits, batch.targets, reduction="none")
         answer = torch.zeros_like(batch.weight).index_add(0, batch.owner, nats)  # [A], -log p of each answer
         graded = ~batch.old.isnan()
@@ -265,7 +265,7 @@ class Learner:
         kl = torch.zeros(())
         if self.reference is not None and c.kl:
             with torch.no_grad():
-                held = self._logits(self.reference, batch).log_softmax(-1)
+                held = self.logits(self.reference, batch).log_softmax(-1)
             own = logits.log_softmax(-1)
             kl = (own.exp() * (own - held)).sum(-1).mean()
             loss = loss + c.kl * kl

@@ -1,4 +1,4 @@
-"""The figures come out under the keys that are promised, and the built-in inputs are what they say."""
+"""`turnstile bench audit` reports the documented keys on its built-in inputs."""
 
 from __future__ import annotations
 

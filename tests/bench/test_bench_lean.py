@@ -1,4 +1,4 @@
-"""The figures come out, in one run, under the keys that are promised; what they are worth depends on the machine."""
+"""`turnstile bench lean` reports the documented keys; the values depend on the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the measurement of back ends makes of its figures. The measurement itself needs vLLM: `make bench-vllm`."""
+"""Comparing figures of model back ends. Measuring them needs vLLM: `make bench-vllm`."""
 
 from __future__ import annotations
 

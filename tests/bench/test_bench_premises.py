@@ -1,4 +1,4 @@
-"""The comparison of premises: every variant on every theorem, audited, kept, and gone on from."""
+"""The premise benchmark: every variant on every theorem, audited, recorded and resumable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise, library_index
 from rl.bench.premise_record import Result, read, write
-from rl.bench.premises import HELD_OUT_MODULES, _weights, bench_premises, compared, gains, unseen_modules, variants
+from rl.bench.premises import (
+    HELD_OUT_MODULES,
+    bench_premises,
+    compared,
+    gains,
+    newest_weights,
+    unseen_modules,
+    variants,
+)
 from rl.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from rl.metrics.intervals import paired_difference
 
@@ -45,7 +53,7 @@ def test_every_variant_meets_every_theorem_once(tmp_path):
 
 @pytest.mark.lean
 def test_a_fault_records_nothing_that_did_not_happen(tmp_path, monkeypatch):
-    """What is searched while the benchmark falls is not taken for unsolved when it goes on."""
+    """A theorem in progress at a crash does not count as unsolved after the restart."""
     record = tmp_path / "record.jsonl"
     easy = [Theorem(f"easy{i}", f"(p q : Prop) (h : p) (i : {i} = {i}) : p") for i in range(4)]
     with monkeypatch.context() as m:
@@ -83,7 +91,7 @@ def test_no_stage_trains_on_the_unseen_modules():
 
 
 @pytest.mark.parametrize("place", ["run", "run/checkpoints/000001"])
-def test_what_a_run_trained_on_is_not_called_unseen(tmp_path, place):
+def test_training_theorems_are_not_unseen(tmp_path, place):
     (tmp_path / "run/checkpoints/000001").mkdir(parents=True)
     assert unseen_modules(None) == unseen_modules(tmp_path / place) == HELD_OUT_MODULES
     (tmp_path / "run/config.toml").write_text('[theorems]\nmodules = ["Init.Data.Nat.*", "Init.Data.List.Range"]\n')
@@ -114,12 +122,12 @@ def test_what_fresh_names_lose_of_the_gain():
 def test_the_newest_retriever_of_a_run_is_found(tmp_path):
     checkpoint = tmp_path / "checkpoints" / "000002"
     checkpoint.mkdir(parents=True)
-    assert _weights(tmp_path) is None
+    assert newest_weights(tmp_path) is None
     (tmp_path / "retrievers").mkdir()
     for n in (1, 2):
         replace(DenseWeights.initial(), scale=float(n)).save(tmp_path / "retrievers" / f"{n:06d}.npz")
     for folder in (tmp_path, checkpoint):
-        found = _weights(folder)
+        found = newest_weights(folder)
         assert found is not None and found.scale == 2.0
 
 
@@ -201,7 +209,7 @@ def test_the_interval_of_a_paired_difference_holds_it():
 
 
 @pytest.mark.lean
-def test_what_lean_suggests_is_a_retriever_too():
+def test_leans_suggestions_are_a_retriever():
     theorem = Theorem("t", "(a b : Nat) : a + b = b + a")
     goals, suggested = asyncio.run(first_goals([theorem], ("exact?",)))
     assert "HAdd.hAdd" in goals["t"] and "Nat.add_comm" in suggested["t"]

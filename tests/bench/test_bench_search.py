@@ -1,4 +1,4 @@
-"""Searches compared: shared answers change no result, results are kept, and totals are what the lines say."""
+"""The search benchmark: shared answers change no result, results are kept, totals match the lines."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_stored_answers_come_back_and_new_ones_are_asked_by_replay(tmp_path_fact
     assert not world.held
 
 
-def test_a_broken_file_is_as_none(tmp_path: Path) -> None:
+def test_a_broken_file_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
     path.write_bytes(b"\x1f\x8bnot gzip at all")
     answers = Answers(Theorem("t", ": True"), cast(Any, Opens(Problem(((),)))))

@@ -1,4 +1,4 @@
-"""Pages in a real Chromium, without a window. Where none is installed these tests are skipped: `make browser` installs one."""
+"""Pages in a headless Chromium. Without one these tests are skipped; `make browser` installs it."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 
 def fits(page: Any) -> bool:
-    """Whether nothing sticks out to the right: a phone's reader never scrolls sideways."""
+    """Whether the page needs no horizontal scrolling."""
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

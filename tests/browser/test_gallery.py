@@ -1,4 +1,4 @@
-"""The gallery of a batch, as people use it: side by side, filtered, a tree opened; on a desk and on a phone."""
+"""The gallery of a batch in a browser: side by side, filtered, with an opened tree, on a desktop and a phone."""
 
 from __future__ import annotations
 

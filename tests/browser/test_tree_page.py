@@ -1,4 +1,4 @@
-"""The page of one search in a browser: drawn, usable at 5,000 goals, and what `turnstile prove --tree` writes."""
+"""The page of one search in a browser, with up to 5,000 goals, and the page that `turnstile prove --tree` writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running the command in this process, as a user would see it."""
+"""Runs `turnstile` in the process of the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prover import cli
 
 @dataclass
 class Done:
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str

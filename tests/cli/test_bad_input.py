@@ -105,14 +105,11 @@ CASES: list[tuple[str, list[str], str]] = [
     ("a project against none", ["verify", "lake", "--against", "run"], "run: is no Lake project"),
     ("a project's file that is no text", ["prove", "garbled"], "garbled/A.lean:1: byte 7 is not UTF-8"),
     ("a project into a file", ["prove", "faraway", "--out", "text.txt"], "text.txt: is a file"),
-    ("a project on Ray", ["prove", "faraway", "--ray", "local"], "not for .lean files"),
-    ("a file on Ray", ["prove", "good.lean", "--ray", "local"], "--ray is not for .lean files"),
     (
         "notes for what is no file",
         ["prove", "--statement", ": 1 = 1", "--mark-failed"],
         "--mark-failed is for .lean files",
     ),
-    ("a total for a file", ["prove", "good.lean", "--total-budget", "9"], "--total-budget is not for .lean files"),
     ("no total", ["prove", "--statement", ": 1 = 1", "--total-budget", "0"], "--total-budget 0"),
     ("report on nothing", ["report", "nowhere"], "nowhere"),
     ("report on an empty batch", ["report", "other.jsonl"], "other.jsonl: nothing was tried yet"),
@@ -136,7 +133,6 @@ CASES: list[tuple[str, list[str], str]] = [
     ("no time", ["prove", "good.lean", "--seconds", "0"], "--seconds 0"),
     ("no tokens", ["prove", "good.lean", "--tokens", "0"], "--tokens 0"),
     ("no tasks wanted", ["prove", "good.lean", "--limit", "0"], "--limit 0"),
-    ("disprove in a file", ["prove", "good.lean", "--disprove", "0.5"], "--disprove is not for .lean files"),
     ("in place and out", ["prove", "good.lean", "--in-place", "--out", "x.lean"], "--in-place"),
     ("in place of a statement", ["prove", "--statement", ": 1 = 1", "--in-place"], "--in-place"),
     ("out in no folder", ["prove", "good.lean", "--out", "no/where.lean"], "the folder no does not exist"),
@@ -199,7 +195,7 @@ CASES: list[tuple[str, list[str], str]] = [
 
 
 @pytest.mark.parametrize(("kind", "args", "message"), CASES, ids=[c[0] for c in CASES])
-def test_one_line_and_nothing_changed(
+def test_bad_input_is_one_line_and_changes_nothing(
     kind: str,
     args: list[str],
     message: str,
@@ -234,7 +230,7 @@ LEAN_CASES: list[tuple[str, str, list[str], str]] = [
 
 @pytest.mark.lean
 @pytest.mark.parametrize(("kind", "text", "args", "message"), LEAN_CASES, ids=[c[0] for c in LEAN_CASES])
-def test_what_lean_refuses(
+def test_errors_from_lean_are_one_line(
     kind: str,
     text: str,
     args: list[str],

@@ -1,4 +1,4 @@
-"""Long batches, small: killed and resumed, stopped by Ctrl-C, on Ray, under a total budget; and what is said of statements."""
+"""Batches: killed and resumed, stopped by Ctrl-C, on Ray, under a total budget; remarks on statements."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ARGUMENTS = ["set:library-train", "--limit", "30", "--workers", "2", "--seed", "
 @pytest.mark.lean
 @pytest.mark.timeout(1800)
 def test_killed_three_times_and_resumed(tmp_path: Path) -> None:
-    """Nothing is tried twice, nothing is lost, and all ends as in a batch that is left alone."""
+    """No theorem is tried twice or lost, and the results equal those of an undisturbed batch."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     one = batch.run_whole(whole, ARGUMENTS)
     other = batch.run_killed(killed, ARGUMENTS, 3, 30, seed=1)
@@ -69,7 +69,7 @@ def test_the_same_on_ray(turnstile: Callable, tmp_path: Path) -> None:
 
 @pytest.mark.lean
 def test_limits_besides_lean_calls(turnstile: Callable, tmp_path: Path) -> None:
-    """A time limit ends what no number of Lean calls would; a limit of tokens, what a policy asks of its model."""
+    """Limits in seconds and in model tokens."""
     open_ended = "(f : Nat → Nat) (xs : List Nat) (h : xs ≠ []) (g : ∀ n, f (f n) = n) : (xs.map f).length = f 0 + f 1"
     results = tmp_path / "results.jsonl"
     arguments = [

@@ -77,7 +77,7 @@ def test_a_proof_that_the_audit_could_not_judge_is_judged_when_resumed(tmp_path:
     log.close()
 
 
-def test_what_another_lean_accepted_is_judged_by_this_one(tmp_path: Path) -> None:
+def test_proofs_from_another_lean_are_judged_again(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     log = Results(path, ASKED, False)
     first = SmallExecutor(lambda t: "proved" if t.name != "t2" else "rejected")
@@ -113,7 +113,7 @@ def test_ctrl_c_while_proofs_wait_for_the_audit_loses_none(tmp_path: Path) -> No
 @pytest.mark.lean
 @pytest.mark.parametrize("kind", ["jsonl", "lean"])
 def test_a_model_server_that_goes_away_costs_no_proof(kind: str, turnstile: Callable, tmp_path: Path) -> None:
-    """What was found before is audited and written; then the error is said."""
+    """Earlier proofs are audited and written before the error is reported."""
 
     def reply(k: int, body: dict[str, Any]) -> Reply:
         if "marked" in body["prompt"]:

@@ -1,4 +1,4 @@
-"""Theorems in every shape that `turnstile prove` takes, proved; and sets: the library by area, and one's own."""
+"""Every kind of input of `turnstile prove`, and theorem sets: library areas and user files."""
 
 from __future__ import annotations
 

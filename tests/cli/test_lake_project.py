@@ -1,4 +1,4 @@
-"""A whole Lake project on any Lean: files that import each other, proved in order, and verified again as a whole."""
+"""A Lake project on any Lean: files that import each other are proved in order and verified together."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_whole_project(project: Path, turnstile: Callable, fingerprint: Callab
 
 @pytest.mark.lean
 def test_one_file_of_a_project(project: Path, turnstile: Callable) -> None:
-    """Its imports are found by where it lies; an error in one of them is said with that file's name."""
+    """Imports are found relative to the file; an error in an imported file names that file."""
     done = turnstile("prove", project / "src/Own.lean", "--in-place", "--json", "--workers", 1)
     assert [t["outcome"] for t in done.document["tasks"]] == ["proved", "proved", "exhausted", "proved"]
     assert (project / "src/Own.lean").read_text().count("sorry") == 1

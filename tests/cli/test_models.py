@@ -1,4 +1,4 @@
-"""Models by name on the command line: what they are, and what is wrong with them in one line."""
+"""Models named on the command line, and one-line errors about them."""
 
 from __future__ import annotations
 

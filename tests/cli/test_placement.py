@@ -1,4 +1,4 @@
-"""The text that stands for a `sorry`, by its place. That Lean takes it is tested with Lean, in test_prove_file."""
+"""The replacement text of a `sorry` depends on its place. test_prove_file checks it with Lean."""
 
 from __future__ import annotations
 

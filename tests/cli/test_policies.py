@@ -1,4 +1,4 @@
-"""Who proves a theorem: the portfolio first, and what it leaves to a checkpoint's model, or to one behind a server."""
+"""Chains of policies: the portfolio first, then a checkpoint's model or a model server for the rest."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_prompt_that_is_too_long_ends_its_theorem_and_no_other(
 
 
 def test_whole_proofs_of_a_server_and_leans_word_on_them(turnstile: Callable, tmp_path: Path) -> None:
-    """The first proof is wrong in its last step; told so, the model mends it."""
+    """The first proof fails in its last step; the model corrects it from Lean's error."""
     right = "  constructor\n  · exact h.2\n  · exact h.1\n"
     wrong = right.replace("h.1", "h.2")
     server = SmallServer(

@@ -1,4 +1,4 @@
-"""A file of sorries in awkward places: every one found and only those, filled to the byte, and audited as a whole."""
+"""A file with sorries in awkward places: all are found, filled without other changes, and audited together."""
 
 from __future__ import annotations
 
@@ -199,8 +199,8 @@ def test_every_sorry_and_only_those(newline: str, turnstile: Callable, tmp_path:
     assert (judged.code, refused) == (1, {"hard", "data"})
 
 
-def test_what_breaks_the_file_is_taken_back() -> None:
-    """Proofs that hold nowhere, a smuggled sorry among them, go; the others stay, in a layout that Lean takes."""
+def test_proofs_that_break_the_file_are_removed() -> None:
+    """Invalid proofs, among them a hidden sorry, are removed; the others stay, in a layout that Lean accepts."""
     source = (
         "theorem a : 1 = 1 ∧ 2 = 2 := by\n  constructor <;> sorry\n"
         "theorem b (p : Prop) : p → p := by first | (sorry) | skip\n"
@@ -247,7 +247,7 @@ theorem answer : half 1 = sorry := by
 
 
 def test_proofs_about_data_left_open_and_inside_definitions() -> None:
-    """Data that is still to be given is in nobody's way; a definition that a proof is filled into stays the same."""
+    """Open data does not block other proofs; a definition stays the same when a proof in it is filled."""
     text = parse(DEFINITIONS.encode(), "x.lean")
     proofs = {
         "swap": "constructor\n· exact h.2\n· exact h.1",
@@ -309,7 +309,7 @@ theorem e (p : Prop) : p ∧ p := sorry.symm
 """
 
 
-def test_what_stays_open_is_marked_where_asked_for(turnstile: Callable, tmp_path: Path) -> None:
+def test_open_sorries_are_marked_on_request(turnstile: Callable, tmp_path: Path) -> None:
     file = tmp_path / "marked.lean"
     file.write_text(MARKED.split("theorem e")[0])
     out = tmp_path / "out.lean"
@@ -333,7 +333,7 @@ def test_no_note_where_it_would_change_what_is_read() -> None:
 
 
 def test_ctrl_c_leaves_a_usable_file(tmp_path: Path, turnstile: Callable) -> None:
-    """What was found is judged and written; the rest stays `sorry`, and is said to be untried."""
+    """Found proofs are judged and written; the rest stays `sorry` and is reported as untried."""
     hard = "(f : Nat → Nat) (h : ∀ x, f (f x) = f x + x) : f (f 1) + f 0 = f 7 + f 5"
     source = "theorem easy : 1 = 1 := by sorry\n" + "".join(f"theorem hard{i} {hard} := by sorry\n" for i in range(20))
     file, out, log = tmp_path / "x.lean", tmp_path / "out.lean", tmp_path / "results.jsonl"
@@ -353,7 +353,7 @@ def test_ctrl_c_leaves_a_usable_file(tmp_path: Path, turnstile: Callable) -> Non
 
 
 def test_an_example_may_be_data(turnstile: Callable, tmp_path: Path) -> None:
-    """It is no theorem, whatever it is called while it is judged."""
+    """An example may define data, although it gets a name while it is judged."""
     file, out = tmp_path / "e.lean", tmp_path / "out.lean"
     file.write_text(
         "example : {n : Nat // n = 2} := ⟨2, by sorry⟩\nexample : 1 + 1 = 2 := by sorry\nexample := (sorry : 3 = 3)\n"

@@ -1,4 +1,4 @@
-"""Files that commands write: nothing that someone made is lost by them."""
+"""Files that commands write never destroy what a user made."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_half_a_surrogate_pair_ends_nothing(tmp_path: Path) -> None:
     assert "simp ?" in (tmp_path / "results.jsonl").read_text()
 
 
-def test_what_is_no_ordinary_file_is_written_to_and_stays(tmp_path: Path) -> None:
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     got: list[bytes] = []
@@ -78,7 +78,7 @@ def test_what_is_no_ordinary_file_is_written_to_and_stays(tmp_path: Path) -> Non
     assert got == [b"page"] and pipe.is_fifo()
 
 
-def test_what_was_edited_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+def test_a_file_edited_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "A.lean"
     path.write_text("theorem t : True := by sorry\n")
     text = read(path)
@@ -121,7 +121,7 @@ def test_names_do_nothing_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_interrupted_project_can_be_gone_on_with(
     kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a results file, which is about the files as they were, these stay so; without one what was found is written."""
+    """With a results file the sources stay unchanged, since the results refer to them; without one, found proofs are written."""
     folder = tmp_path / "p"
     folder.mkdir()
     (folder / "lakefile.toml").write_text('name = "p"\n')
@@ -153,7 +153,7 @@ def test_an_interrupted_project_can_be_gone_on_with(
 
 
 def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With native Lean a project's own modules are compiled ones, which are no files to be looked into."""
+    """With native Lean a project's own modules are compiled and are not read as source."""
     (tmp_path / "lakefile.toml").write_text('name = "p"\n')
     (tmp_path / "A.lean").write_text("import Z\ntheorem a : True := by sorry\n")
     (tmp_path / "Z.lean").write_text("theorem z : True := by sorry\n")

@@ -1,4 +1,4 @@
-"""`turnstile verify` and `turnstile doctor`, as programs read them."""
+"""`turnstile verify` and `turnstile doctor`, with `--json`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prover.commands.verify import Tally, _show
+from prover.commands.verify import Tally, show
 from prover.lean.theorem import Verdict
 from prover.solve.statements import lean_name, script_of
 
@@ -92,7 +92,7 @@ BAD_LINES = {
 
 @pytest.mark.parametrize("line", BAD_LINES)
 def test_a_bad_line_names_itself(turnstile: Callable, tmp_path: Path, line: str) -> None:
-    """Before anything is judged: exit code 2, one line, and nothing on standard output."""
+    """A bad line ends the command before anything is judged: exit code 2, one line, no output."""
     file = tmp_path / "x.jsonl"
     file.write_text(json.dumps({"name": "good", "statement": ": True", "proof": "trivial"}) + "\n" + line + "\n")
     done = turnstile("verify", "--jsonl", file, "--json")
@@ -102,7 +102,7 @@ def test_a_bad_line_names_itself(turnstile: Callable, tmp_path: Path, line: str)
 
 def test_a_verdict_for_people_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
     verdict = Verdict("«a\nproved   b»", "rejected", "elaboration: \x1b[2K\rproved   c")
-    _show(verdict, False, Tally())
+    show(verdict, False, Tally())
     shown = capsys.readouterr().out
     assert (
         shown.count("\n") == 1
@@ -114,7 +114,7 @@ def test_a_verdict_for_people_is_one_plain_line(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.lean
 def test_a_file_is_read_as_what_it_is_compared_with(turnstile: Callable, tmp_path: Path) -> None:
-    """A file that starts with `prelude` cannot take away what its statements are made of."""
+    """A file that starts with `prelude` cannot redefine the constants of its statements."""
     original, prelude = tmp_path / "o.lean", tmp_path / "p.lean"
     original.write_text("theorem wrong (p : Prop) : p := by\n  sorry\n")
     prelude.write_text("prelude\naxiom propext : (p : Prop) → p\ntheorem wrong (p : Prop) : p := propext p\n")
@@ -150,8 +150,8 @@ INSTANCE = "instInhabitedSubtypeNatEqOfNat"
 
 
 @pytest.mark.lean
-def test_what_is_no_theorem_is_judged_too(turnstile: Callable, tmp_path: Path) -> None:
-    """`admit` in an instance, a definition or an example leaves no `sorry` to be seen in the text."""
+def test_instances_definitions_and_examples_are_judged(turnstile: Callable, tmp_path: Path) -> None:
+    """`admit` in an instance, a definition or an example is found although the text has no `sorry`."""
     original = tmp_path / "o.lean"
     original.write_text(
         "instance : Inhabited {n : Nat // n = 2} := ⟨⟨2, by sorry⟩⟩\n"

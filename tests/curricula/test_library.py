@@ -1,4 +1,4 @@
-"""The library as theorem sets: the split never moves, and nothing can be proved from itself."""
+"""The library as theorem sets: the split is fixed, and no theorem can be proved from itself."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_shares_of_the_split():
 
 
 @pytest.mark.parametrize("name", ["Nat.foo.eq_1", "A.mk.injEq", "A._proof_1", "T.rec_aux.match_1", "A.mk.sizeOf_spec"])
-def test_what_lean_makes_itself_is_no_theorem(name):
+def test_generated_constants_are_not_theorems(name):
     assert is_generated(name)
 
 
@@ -73,7 +73,7 @@ def test_the_sets_are_disjoint_and_large_enough(index):
 
 @pytest.mark.lean
 def test_no_premise_is_the_theorem_or_comes_after_it(index):
-    """What `imports` reach never contains the theorem's own module: neither it, an alias, nor a consequence is on offer."""
+    """The imports never reach the theorem's own module, so neither it, an alias, nor a consequence is available."""
     source = PremiseSource(index)
     for module in DEMONSTRATION_MODULES:
         imports = module_theorems(index, module)[0].imports
@@ -86,7 +86,7 @@ def test_no_premise_is_the_theorem_or_comes_after_it(index):
 
 @pytest.mark.lean
 def test_support_never_rests_on_the_theorem(index):
-    """Modules of lemmas for tactics come in only where nothing that they reach could have used the module's theorems."""
+    """Support modules for tactics are imported only where they cannot depend on the theorem's module."""
     gained = dict.fromkeys(SUPPORT, 0)
     for module, info in index.modules.items():
         more = support(index, module)

@@ -1,4 +1,4 @@
-"""The matchmaker: what it retires, grows, tries from the other side, and that it is a fold."""
+"""The matchmaker: retirement, growing budgets, disproving, and that its state is a fold of the history."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_budgets_start_low_and_grow_with_failures_in_a_row():
     assert m.budget("t0") == 16
 
 
-def test_what_is_easy_is_retired_and_revisited_at_its_share():
+def test_easy_theorems_are_retired_and_revisited():
     m = maker(MatchConfig(trust=2, revisit=0.1), [Try(f"t{i}", r, "proved", 1) for r in (1, 2) for i in range(20)])
     assert [m.retired(f"t{i}") for i in (0, 19, 20)] == [True, True, False]
     plan = m.plan(3, 300)
     old = [x for x in plan if m.retired(x.theorem.name)]
-    assert old and sum(m._cost(x.theorem.name, x.estimate) for x in old) <= 30 + 16
+    assert old and sum(m.cost(x.theorem.name, x.estimate) for x in old) <= 30 + 16
     never = maker(MatchConfig(trust=2, revisit=0.0), [Try(f"t{i}", r, "proved", 1) for r in (1, 2) for i in range(20)])
     assert not any(never.retired(x.theorem.name) for x in never.plan(3, 300))
 
@@ -48,7 +48,7 @@ def test_a_failure_after_an_easy_proof_brings_it_back():
     assert not m.retired("t0")
 
 
-def test_errors_say_nothing():
+def test_errors_do_not_count_as_tries():
     m = maker(tries=[Try("t0", 1, "error")] * 5)
     assert m.records["t0"].tried == 0 and m.budget("t0") == 16
 
@@ -79,7 +79,7 @@ def test_estimates_learn_from_the_source():
     assert e["t31"] > 0.6 > 0.4 > e["t30"] and e["t1"] > e["t31"] and e["t0"] < e["t30"]
 
 
-def test_what_teaches_most_is_drawn_most():
+def test_informative_theorems_are_drawn_most():
     # t0 fails always, t1 half of the time, t2 never (but never easily either)
     tries = [
         Try(t, r, o, 9)
@@ -120,8 +120,8 @@ def test_a_plan_keeps_to_its_budget_and_is_a_fold(history, calls, seed):
     assert plan == parts.plan(10, calls)
     assert len({x.theorem.name for x in plan}) == len(plan)
     assert all(0 < x.estimate < 1 and 1 <= x.lean_calls <= one.config.max_calls for x in plan)
-    last = max((one._cost(x.theorem.name, x.estimate) for x in plan), default=0)
-    assert sum(one._cost(x.theorem.name, x.estimate) for x in plan) <= calls + last
+    last = max((one.cost(x.theorem.name, x.estimate) for x in plan), default=0)
+    assert sum(one.cost(x.theorem.name, x.estimate) for x in plan) <= calls + last
 
 
 @pytest.mark.parametrize("calls", [1, 100])

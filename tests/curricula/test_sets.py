@@ -1,4 +1,4 @@
-"""Theorem sets: what is listed can be opened, and the set written here holds what it says."""
+"""Theorem sets: every listed set can be opened and has the described contents."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_basics_has_sixty_distinct_theorems() -> None:
 
 @pytest.mark.lean
 def test_the_new_split_is_new_to_every_stage() -> None:
-    """Modules apart, statements with a constant that no training statement has, names replaced, and nothing for training."""
+    """Its modules, constants and names are not in the training sets."""
     from curricula.library import DEMONSTRATION_MODULES, library_set, split_of
     from prover.premises.index import library_index
 

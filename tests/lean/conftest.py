@@ -1,4 +1,4 @@
-"""Real Lean for the tests here: one server and one auditor for each file, on one event loop."""
+"""Real Lean: one server and one auditor for each test file, on one event loop."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 class Loop:
-    """An event loop that lives as long as the tests of a file, so that a process started in one test serves the next."""
+    """An event loop for all tests of a file, so that they can share processes."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
 
     def run(self, what: Coroutine[Any, Any, T], seconds: float = 300.0) -> T:
-        """The result of `what`; a hang is a failure, not a wait."""
+        """The result of `what`. Fails after `seconds`."""
         return self._loop.run_until_complete(asyncio.wait_for(what, seconds))
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture(scope="module")
 def server(loop: Loop) -> Iterator[LeanServer]:
-    """A Lean process. Leave it as you found it: free what you open."""
+    """A Lean process. Free every state that you open."""
     server = LeanServer(limits=Limits(seconds=20.0))
     loop.run(server.start())
     yield server

@@ -56,7 +56,7 @@ async def soak(steps: int) -> None:
         print(
             f"growth           {100 * (rss / warm - 1):.1f} % after the first {warm_at:,} steps; {counts.restarts} restarts"
         )
-        print(f"handles left     {len(server._handles)}")
+        print(f"handles left     {len(server.handles)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Honest proofs: the audit refuses none. And what it says about those it refuses."""
+"""The audit refuses no honest proof, and gives reasons for those it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one report asks of another, on synthetic reports: no Lean here."""
+"""What a reference asks of a candidate, on synthetic reports without Lean."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_everything_is_declared_once_in_its_order(commands):
 
 @given(texts())
 @many
-def test_a_text_meets_itself(commands):
+def test_a_text_satisfies_itself(commands):
     asked, besides = asked_of(commands, commands)
     assert list(asked) == [d.name for d in declared(report(commands))]
     assert all(name in offered for name, offered in asked.items())
@@ -117,7 +117,7 @@ def test_a_name_is_met_by_that_name_alone_and_an_example_by_examples_of_its_plac
 
 @given(texts(), st.data())
 @many
-def test_what_is_dropped_is_still_asked_for(commands, data):
+def test_dropped_declarations_are_still_required(commands, data):
     left = list(commands)
     if left:
         del left[data.draw(st.integers(0, len(left) - 1))]
@@ -129,7 +129,7 @@ def test_what_is_dropped_is_still_asked_for(commands, data):
 
 @given(texts(), st.data())
 @many
-def test_what_is_added_takes_no_example_from_its_place(commands, data):
+def test_added_theorems_move_no_example(commands, data):
     """Theorems that are not asked for move no example; examples may be added."""
     more = list(commands)
     for i in range(data.draw(st.integers(1, 4))):
@@ -142,7 +142,7 @@ def test_what_is_added_takes_no_example_from_its_place(commands, data):
 
 @given(texts(), st.data())
 @many
-def test_a_new_namespace_meets_nothing(commands, data):
+def test_a_declaration_moved_to_a_new_namespace_is_not_the_one_asked_for(commands, data):
     """What is moved into a namespace is no longer what was asked for, an example neither."""
     if not commands:
         return

@@ -1,4 +1,4 @@
-"""Faults: killed, stopped, garbled, cut off. Every step gets exactly one answer, and states come back."""
+"""Processes that are killed, stopped or send garbage: every step gets exactly one answer, and states are replayed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fake_server(seconds: float = 1.0, **env: str) -> LeanServer:
 )
 @pytest.mark.parametrize("place", [0, 3, 39])
 def test_one_bad_step_among_good_ones(loop, tactic, status, place):
-    """Whatever one step does, it alone answers for it; all others are answered, once and in order."""
+    """A fault affects its own step only; all others are answered once and in order."""
 
     async def go() -> None:
         async with fake_server() as server:
@@ -74,13 +74,13 @@ def test_one_bad_step_among_good_ones(loop, tactic, status, place):
             assert "forged" not in "".join(r.message for r in results)
             after = await server.step(results[-1 if place < 39 else 0].states[0], ["go", "solve"])
             assert [r.status for r in after] == ["ok", "ok"]
-            assert len(server._queue) == 0
+            assert len(server.queue) == 0
 
     loop.run(go(), 60)
 
 
 def test_a_death_during_the_replay_is_not_the_step(loop, tmp_path):
-    """The process dies again while a state is brought back: it is brought back once more."""
+    """When the process dies during a replay, the state is replayed again."""
 
     async def go() -> None:
         async with fake_server() as server:
@@ -103,13 +103,13 @@ def test_a_death_during_the_replay_is_not_the_step(loop, tmp_path):
 
 
 def test_a_state_that_cannot_come_back(loop):
-    """What kills the process whenever it is replayed is given up, and the rest goes on."""
+    """A state that kills the process at every replay is given up; other steps continue."""
 
     async def go() -> None:
         async with fake_server() as server:
             state = await server.open(T)
             (one,) = await server.step(state, ["go"])
-            server._handles[one.states[0].id].origin.tactic = "die"
+            server.handles[one.states[0].id].origin.tactic = "die"
             await server.restart()
             lost, kept = await asyncio.gather(server.step(one.states[0], ["go"] * 3), server.step(state, ["go"] * 3))
             assert [r.status for r in lost] == ["crash"] * 3
@@ -135,14 +135,14 @@ def test_cancelled_steps_leave_nothing(loop):
     async def go() -> None:
         async with fake_server(seconds=2.0) as server:
             state = await server.open(T)
-            known = len(server._handles)
+            known = len(server.handles)
             for _ in range(5):
                 with pytest.raises(asyncio.TimeoutError):
                     await asyncio.wait_for(server.step(state, ["go", "hang", *["go"] * 60]), 0.3)
             (after,) = await server.step(state, ["go"])
             assert after.ok
             await server.free(after.states)
-            assert len(server._handles) == known
+            assert len(server.handles) == known
 
     loop.run(go(), 60)
 
@@ -158,7 +158,7 @@ def test_a_process_that_cannot_start(loop):
 
 
 def test_a_process_that_cannot_be_started_again(loop):
-    """Everything waiting is answered, and what comes later too: nothing hangs."""
+    """Waiting and later requests are answered: nothing hangs."""
 
     async def go() -> None:
         server = fake_server()
@@ -177,7 +177,7 @@ def test_a_process_that_cannot_be_started_again(loop):
 
 
 def test_random_faults(loop):
-    """Two thousand steps with every fault in turn, sent by many users at once."""
+    """Two thousand steps with random faults, sent by ten users at once."""
     rng = random.Random(7)
     faults = ["noise", "wrong-nonce", "twice", "stranger", "die", "half", "torn", "late", "mute"]
 
@@ -289,7 +289,7 @@ def test_many_steps_under_random_kills(loop):
             assert kills >= 1
             assert counts["crash"] <= kills  # a kill costs at most one answer
             assert counts["ok"] + counts["error"] > 100
-            assert len(server._handles) == 1
+            assert len(server.handles) == 1
 
     loop.run(go(), 240)
 
@@ -299,17 +299,17 @@ def test_a_pool_works_on_while_one_is_replaced(loop):
     async def go() -> None:
         async with LeanPool(2, limits=Limits(seconds=15.0)) as pool:
             states = [await pool.open(T) for _ in range(4)]
-            homes = [pool._home[s.id] for s in states]
+            homes = [next(server for server in pool.servers if server.handles.get(s.id)) for s in states]
             assert Counter(map(id, homes)).most_common(1)[0][1] == 2  # spread evenly
             victim, other = homes[0], next(h for h in homes if h is not homes[0])
             assert victim.pid
             os.kill(victim.pid, signal.SIGKILL)
-            began = time.monotonic()
+            alive = other.pid
             theirs = [s for s, h in zip(states, homes, strict=True) if h is other]
             ours = [s for s, h in zip(states, homes, strict=True) if h is victim]
             jobs = [pool.step(s, ["constructor", "exact k"]) for s in [*theirs, *ours]]
             results = await asyncio.gather(*jobs)
-            assert time.monotonic() - began < 60
+            assert other.pid == alive and other.counters.restarts == 0 and victim.counters.restarts == 1
             assert sum(r.status == "crash" for rs in results for r in rs) <= 1
             assert all(r.status in ("ok", "error") for rs in results[:2] for r in rs)
             for state in states:
@@ -317,7 +317,7 @@ def test_a_pool_works_on_while_one_is_replaced(loop):
             await pool.free(states)
             (gone,) = await pool.step(states[0], ["skip"])
             assert gone.status == "error"
-            assert all(n == 0 for n in pool._open.values())
+            assert all(len(server.handles) == 0 for server in pool.servers)
 
     loop.run(go(), 200)
 
@@ -348,6 +348,7 @@ def test_answers_wait_in_a_full_pipe(loop, server):
         return await steps
 
     results = loop.run(go(), 60)
+    assert len(results) == 16
     for i, result in enumerate(results):
         (left,) = result.states
         assert f"x{i} :" in left.text and len(left.text) > 200_000

@@ -1,4 +1,4 @@
-"""Generated tactics: no hang, no lost answer, nothing false closed. 1,500 in the ordinary run, 10,000 with `-m slow`."""
+"""Generated tactics cause no hang, lose no answer and close no false goal. 1,500 of them, 10,000 with `-m slow`."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ async def fuzz(tactics: list[str], seed: int) -> Counter[str]:
             (fine,) = await server.step(state, ["skip"])
             assert fine.ok
         counts["restarts"] = server.counters.restarts
-        assert len(server._queue) == 0
+        assert len(server.queue) == 0
     return counts
 
 

@@ -61,8 +61,8 @@ def test_the_guard_and_the_documentation_name_each():
 
 
 def test_doctor_names_the_kernel():
-    (check,) = doctor._kernel("4.28.0")
+    (check,) = doctor.kernel("4.28.0")
     assert check.name == "kernel" and check.ok and "4.28.0" in check.found and "#14838" in check.todo
-    (check,) = doctor._kernel("4.34.0")
+    (check,) = doctor.kernel("4.34.0")
     assert not check.todo
-    assert doctor._kernel(None) == []
+    assert doctor.kernel(None) == []

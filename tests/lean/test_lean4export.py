@@ -92,8 +92,8 @@ def nat(loop, auditor):
 
 
 async def entries_of(auditor, source: str, root: str = "t") -> list[Any]:
-    report = await auditor._judges.text(Place(), source=source, file="x", trees=True)
-    answer = await auditor._judges.check(
+    report = await auditor.judges.text(Place(), source=source, file="x", trees=True)
+    answer = await auditor.judges.check(
         "everything", imports=("Init",), entries=report.entries, deep=False, roots=[[root]]
     )
     return answer["entries"]
@@ -208,7 +208,7 @@ def test_terms_that_differ_only_in_nondep_are_one():
         [["n", "a"], ["d", "inductive", [[0]], [], []]],
     ],
 )
-def test_what_is_no_entry_is_refused(entries):
+def test_an_invalid_entry_is_refused(entries):
     with pytest.raises(ValueError, match="export"):
         export(entries, "4.28.0")
 

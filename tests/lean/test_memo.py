@@ -1,4 +1,4 @@
-"""Shared answers: asked once, given to all. The Lean here is a stand-in, for timeouts and deaths on demand."""
+"""Shared answers: each question is asked once. A fake Lean produces timeouts and deaths on demand."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_asked_once_and_freed_in_the_end() -> None:
     asyncio.run(work())
 
 
-def test_who_stops_waiting_leaves_the_answer_to_the_others() -> None:
+def test_a_cancelled_waiter_leaves_the_answer_to_the_others() -> None:
     async def work() -> None:
         lean = Counting()
         shared = SharedAnswers(lean)

@@ -1,4 +1,4 @@
-"""The second kernel. nanoda_bin cannot be built here, so that a stand-in takes its place: see fake_nanoda.py. The Lean is real."""
+"""The second kernel, with real Lean and a stand-in for nanoda_bin, which cannot be built here (fake_nanoda.py)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def judged(loop, kernel: Nanoda, text: str = TEXT):
 
 
 @pytest.mark.lean
-def test_what_both_accept_is_proved(loop, stand_in):
+def test_a_proof_that_both_kernels_accept_is_proved(loop, stand_in):
     kernel = stand_in()
     found = judged(loop, kernel)
     assert {name for name, v in found.items() if v.verdict != "proved"} == {"wrong"}

@@ -1,4 +1,4 @@
-"""A goal's text is what Lean prints, though most of its lines are printed once for many goals."""
+"""A goal's text is what Lean prints, although most lines are printed once and cached."""
 
 from __future__ import annotations
 

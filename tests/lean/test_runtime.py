@@ -1,6 +1,6 @@
-"""Which Lean is chosen, and what is said where it is not the one that the proof server was written for.
+"""The choice of a Lean, and errors where the proof server does not support it.
 
-The native `lean` here is a shell script that answers `--version`: what is tested is the choice, not Lean.
+The native `lean` here is a shell script that answers `--version`: these tests check the choice, not Lean.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def test_another_release_is_named_and_not_taken(installed, version):
         runtime.find_runtime("native")
 
 
-def test_none_at_all(installed):
+def test_no_lean_at_all(installed):
     assert version_drift() == ""
     with pytest.raises(UserError, match="no native Lean"):
         runtime.find_runtime("native")
@@ -105,7 +105,7 @@ def test_bubblewrap_hides_homes_and_gives_back_what_lean_needs(home):
 
 
 @pytest.mark.skipif(not working(), reason="needs bubblewrap")
-def test_what_can_be_read_and_written_inside_bubblewrap(home):
+def test_files_visible_inside_bubblewrap(home):
     script = (
         f"cat {home}/*/file; touch {home}/server/x || touch {home}/x || touch /tmp/x || touch /etc/x || echo sealed"
     )

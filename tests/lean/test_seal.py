@@ -1,4 +1,4 @@
-"""The seal, layer by layer: each attack gets past the layers before, which are switched off for it, and is stopped by the next."""
+"""The sandbox layer by layer: each attack runs with the earlier layers switched off and is stopped by the next."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_node_permissions_and_no_other_threads(opened, target):
     assert "not a constructor" in out["thread"] and out["signal"] == "done"
 
 
-def test_the_system_keeps_what_node_does_not(opened, target):
+def test_the_system_layers_stop_a_thread_without_node_permissions(opened, target):
     """The attack that the seal was made for: a thread without Node's permissions. It does all with the system's layers off."""
     free = tried(without(opened[True], EVAL, layers=SYSTEM_OFF), target.attack(worker=True))
     assert set(free.values()) == {"done"} and len(free) == 7
@@ -175,7 +175,7 @@ def test_the_system_keeps_what_node_does_not(opened, target):
     assert not (target.folder / "new").exists()
 
 
-def test_emscriptens_functions_are_no_symbols(opened, embedded):
+def test_emscriptens_functions_cannot_be_looked_up(opened, embedded):
     """Lean's interpreter looks up the name that `export` gives, and found all of emscripten's JavaScript."""
     name = "emscripten_run_script"
     source = f'@[extern "{name}", export {name}] opaque f (p : USize) : Nat\n#eval show IO Unit from IO.println (toString (f 0))\n'

@@ -29,7 +29,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def trained(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A tiny model that has learned to end its tactics, and little more."""
+    """A tiny model that has learned little more than to end its tactics."""
     model = new_model(len(tokenizer), hidden=64, layers=2, heads=4, intermediate=128, positions=160)
     learner = Learner(model, tokenizer, PROMPT, LearnerConfig(batch_tokens=512, warmup=5))
     learner.train([PolicyExample(g, t) for g, t in make_pairs(60)], steps=40)

@@ -1,4 +1,4 @@
-"""A small OpenAI-like completions server that answers what a test says. The real one is vLLM's, in tests/vllm."""
+"""A small OpenAI-like completions server with scripted answers. tests/vllm uses the real vLLM."""
 
 from __future__ import annotations
 

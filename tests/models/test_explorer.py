@@ -1,4 +1,4 @@
-"""The explorer, the portfolio and mixtures: what they offer, and in what order."""
+"""Tactics of the explorer, the portfolio and mixtures, and their order."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_hypotheses_are_told_apart():
     assert not {"exact f", "cases f", "induction b <;> simp_all"} & set(tactics)
 
 
-def test_unweighted_it_says_the_same_in_an_order_that_knows_nothing():
+def test_unweighted_the_explorer_offers_the_same_tactics_in_another_order():
     s = state(("xs", "List Nat"), ("h", "xs = []"))
     explorer = Explorer()
     (found,) = explorer.unweighted().suggest([Query(s)], 500)
@@ -86,7 +86,7 @@ def test_the_order_depends_only_on_seed_and_state():
     assert said(Explorer(seed=1), s) != said(Explorer(seed=1), state(("h", "p"), key="other"))
 
 
-def test_asking_again_goes_on_and_repeats_nothing():
+def test_a_second_run_continues_and_repeats_nothing():
     s = state(("h", "p = q"))
     first, second = said(Explorer(), s, 10), said(Explorer(), s, 10, attempt=1)
     assert len(first) == len(second) == 10 and not set(first) & set(second)

@@ -1,4 +1,4 @@
-"""Behind made-up names: nothing of the library's vocabulary is shown, and what is answered comes back true."""
+"""Fresh names hide the library's vocabulary from a model, and its answers are translated back."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_answers_come_back_with_true_names():
     assert answers[0] == Suggestion("simp [List.length_map, ← Option.isSome] at length", -1.0)
 
 
-def test_names_known_by_heart_do_not_work():
+def test_memorised_names_do_not_work_under_fresh_names():
     (answers,) = FreshNamesPolicy(Echo("rw [List.map]", "cases xs <;> simp_all", "exact (foo).length")).suggest(
         [QUERY], 4
     )

@@ -1,4 +1,4 @@
-"""Models from elsewhere behind templates: tiny random ones, made here, causal and sequence-to-sequence."""
+"""Models from elsewhere behind templates: tiny random causal and sequence-to-sequence ones."""
 
 from __future__ import annotations
 

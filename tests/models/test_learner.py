@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
-import os
+import itertools
 import random
 import re
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.tokenizer import TextCodec
 from prover.models.transformer import LanguageModelPolicy, new_model
-from rl.learner import data_parallel
+from rl.learner import data_parallel, from_scratch
 from rl.learner.batches import collate, group
 from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
 
@@ -103,9 +101,7 @@ def test_branches_of_a_prompt_do_not_see_each_other(tokenizer: PreTrainedTokeniz
 
     def logits(rows: list) -> torch.Tensor:
         with torch.no_grad():
-            return learner._logits(
-                learner.model, collate(learner.prompter, rows, 0.0, learner._random(), learner.device)
-            )
+            return learner.logits(learner.model, collate(learner.prompter, rows, 0.0, random.Random(0), learner.device))
 
     alone = [logits(group(learner.prompter, [e])[0]) for e in data]
     torch.testing.assert_close(logits(rows), torch.cat(alone), atol=1e-4, rtol=1e-4)
@@ -136,9 +132,9 @@ def test_the_librarys_names_become_made_up_words_where_asked(tokenizer: PreTrain
 
 def logprob(learner: Learner, state: str, tactic: str) -> float:
     rows, _ = group(learner.prompter, [PolicyExample(state, tactic)])
-    batch = collate(learner.prompter, rows, 0.0, learner._random(), learner.device)
+    batch = collate(learner.prompter, rows, 0.0, random.Random(0), learner.device)
     with torch.no_grad():
-        return learner._logits(learner.model, batch).log_softmax(-1).gather(1, batch.targets[:, None]).sum().item()
+        return learner.logits(learner.model, batch).log_softmax(-1).gather(1, batch.targets[:, None]).sum().item()
 
 
 def test_policy_gradient_follows_advantages_and_stops_at_the_clip(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -214,26 +210,14 @@ def test_limits_and_refusals(tokenizer: PreTrainedTokenizerFast, tmp_path: Path)
     assert learner.train([*examples(6), PolicyExample("⊢ p", "x " * 500)], epochs=2)["skipped"] == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pins processes to a processor")
-def test_a_busy_machine_learns_as_long(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Three others want the same processor: two seconds of learning take longer, and are two seconds all the same."""
-    allowed = os.sched_getaffinity(0)
-    one = {min(allowed)}
-    spin = f"import os\nos.sched_setaffinity(0, {one})\nwhile True: pass"
-    others = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(3)]
-    learner = small(tokenizer)
-    data = examples(20)
-    try:
-        os.sched_setaffinity(0, one)
-        began, worked = time.monotonic(), time.thread_time()
-        learner.train(data, seconds=2.0)
-        seconds, worked = time.monotonic() - began, time.thread_time() - worked
-    finally:
-        os.sched_setaffinity(0, allowed)
-        for other in others:
-            other.kill()
-            other.wait()
-    assert 2.0 <= worked < 3.0 and seconds > 1.3 * worked
+def test_on_a_cpu_seconds_are_processor_time(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wall clock runs a hundred times faster, as on a busy machine: two seconds are as many steps all the same."""
+    worked, passed = itertools.count(0.0, 0.25), itertools.count(0.0, 25.0)
+    clocks = SimpleNamespace(thread_time=lambda: next(worked), monotonic=lambda: next(passed))
+    monkeypatch.setattr(from_scratch, "time", clocks)
+    assert small(tokenizer).train(examples(20), seconds=2.0)["steps"] == 2.0 / 0.25 - 1
 
 
 def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(
@@ -244,7 +228,7 @@ def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(
     learner = small(
         tokenizer, dataclasses.replace(CONFIG, batch_tokens=1, rename=0.0, learning_rate=0.0, value_weight=0.5)
     )
-    update = learner._update
+    update = learner.update
 
     def watched(batch: Any, rate: float, mass: float) -> dict[str, float]:
         found = update(batch, rate, mass)
@@ -252,7 +236,7 @@ def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(
         losses[float(batch.weight[0])] = found["loss"] / nats
         return found
 
-    monkeypatch.setattr(learner, "_update", watched)
+    monkeypatch.setattr(learner, "update", watched)
     goal, tactic = make_pairs(1)[0]
     learner.train(
         [

@@ -1,8 +1,8 @@
-"""Servers that misbehave. The small server is for faults that vLLM's, in tests/vllm, will not produce on demand."""
+"""Model servers that misbehave. The small server produces faults that the real vLLM of tests/vllm does not produce on demand."""
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -67,7 +67,7 @@ def test_tokens_are_counted_as_the_server_says(serve: Any) -> None:
     assert silent.count_tokens(query("⊢ p = q + r"), found) == estimate_tokens(query("⊢ p = q + r"), found) == 3
 
 
-def test_what_was_cut_off_is_left_out(serve: Any) -> None:
+def test_truncated_answers_are_left_out(serve: Any) -> None:
     assert policy(serve(lambda k, body: completion(["simp"], finish="length"))).suggest([query("⊢ p")], 2) == [[]]
 
 
@@ -87,14 +87,15 @@ def test_it_gives_up_with_a_reason(serve: Any) -> None:
 
 
 def test_a_server_that_hangs(serve: Any) -> None:
+    given_up = threading.Event()
+
     def hang(k: int, body: dict[str, Any]) -> Reply:
-        time.sleep(2)
+        assert given_up.wait(60), "the client waits for an answer"
         return completion(["simp"])
 
-    began = time.monotonic()
     with pytest.raises(UserError, match="did not answer in time"):
         policy(serve(hang), timeout=0.3, retries=1).suggest([query("⊢ p")], 1)
-    assert time.monotonic() - began < 10
+    given_up.set()
 
 
 def test_nobody_there() -> None:
@@ -186,7 +187,5 @@ def test_an_answer_without_an_end(serve: Any, monkeypatch: Any, how: str, why: s
     server = serve(lambda k, body: completion(["simp"]))
     model = policy(server, timeout=1.0, retries=1)
     server.without_end = how
-    began = time.monotonic()
     with pytest.raises(UserError, match=why):
         model.suggest([query("⊢ p")], 1)
-    assert time.monotonic() - began < 20

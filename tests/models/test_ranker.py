@@ -1,4 +1,4 @@
-"""The ranker of tactics: what it reads, what it learns from what was tried, and what it says then."""
+"""The tactic ranker: its features, learning from tried tactics, and its predictions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def order(ranker: TacticRanker, text: str, constants: tuple[str, ...], x: str) -
     return [said[i] for i, _ in ranker.rank(goal, [reader.read(t) for t in said], 6)]
 
 
-def test_what_worked_on_such_goals_comes_first(ranker):
+def test_tactics_that_worked_on_similar_goals_come_first(ranker):
     assert (
         order(ranker, "zs : List Nat\n⊢ zs.length = 99", ("List", "List.length", "Nat"), "zs")[0]
         == "induction zs <;> simp_all"
@@ -65,7 +65,7 @@ def test_what_worked_on_such_goals_comes_first(ranker):
     assert order(ranker, "w : Nat\n⊢ w * 99 * w = 7", ("Nat", "HMul.hMul"), "w")[0] == "cases w <;> simp"
 
 
-def test_what_comes_next_depends_on_what_failed():
+def test_the_next_tactic_depends_on_the_failed_ones():
     """Two tactics that work on the same goals: where one has failed, the third comes before the other."""
     data = []
     for i in range(40):
@@ -181,7 +181,7 @@ def test_under_fresh_names_the_ranker_sees_none_of_the_library():
     assert 4 < right < 20, "without the name the two cannot be told apart but by luck"
 
 
-def test_learning_under_fresh_names_as_well_finds_what_holds_in_any_library():
+def test_training_under_fresh_names_too_generalises_to_other_libraries():
     """A lemma's name says always which one works, and whether it speaks of the goal says it mostly. Who sees names only leans on them;
     under other names the rest has to do. And no made-up word says anything: all vocabularies give the same."""
     functions = ("map", "zip", "take", "drop", "join", "sum")

@@ -65,6 +65,7 @@ def test_two_processes_with_a_part_each(tmp_path: Path, tokenizer: PreTrainedTok
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([*launcher, __file__, str(tmp_path)], env=environment, check=True, timeout=500)
     two, one = json.loads((tmp_path / "two.json").read_text()), curves(tmp_path, "one", shard=False)
+    assert two.keys() == one.keys() and one
     for case, expected in one.items():
         assert two[case] == pytest.approx(expected, abs=2e-3), case
         assert expected[-1] < expected[0] - 0.3, "little was learned, so little was compared"

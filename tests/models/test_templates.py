@@ -1,4 +1,4 @@
-"""Templates: what a model is sent and how its answer is read."""
+"""Templates: building prompts and reading answers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_answers() -> None:
     assert template_named("bfs-prover").answer("  ") is None
 
 
-def test_what_is_too_long_loses_other_goals_first() -> None:
+def test_long_prompts_drop_other_goals_first() -> None:
     """A tactic acts on the first goal, whose target stands last in it."""
     template = replace(template_named("bfs-prover"), max_prompt_characters=24)
     assert template.render({"goal": "h : a\n⊢ p\n\nh : b\n⊢ q\n\n⊢ r"}) == "h : a\n⊢ p\n\nh : b\n⊢ q:::"

@@ -101,7 +101,7 @@ def test_seq2seq(tmp_path: Path) -> None:
     assert {s.tactic for s in answers[:2]} == {"simp", "omega"}
 
 
-def test_a_folder_that_turnstile_trained_keeps_its_format(policy: LanguageModelPolicy, tmp_path: Path) -> None:
+def test_a_trained_folder_keeps_its_format(policy: LanguageModelPolicy, tmp_path: Path) -> None:
     policy.version = 3
     policy.save(tmp_path / "own")
     tuner = Tuner(tmp_path / "own", TuneConfig(learning_rate=1e-3, batch_size=8), device="cpu")

@@ -61,7 +61,7 @@ def test_training_carries_over_to_types_it_never_saw(symbols):
     assert metrics["examples"] == 16
 
 
-def test_under_made_up_names_what_words_taught_is_of_no_use():
+def test_under_fresh_names_learned_words_do_not_help():
     """Trained, it knows that lemmas about a `bound` help, by that word; shown made-up words it can only go by what is shared."""
     trained, _ = train_retriever(
         [row(i) for i in range(16)], library(), SelectionConfig(seconds=60, epochs=30), DenseWeights.initial()

@@ -1,4 +1,4 @@
-"""A planted leak — the theorem itself, an alias, what was proved from it — is refused at retrieval and again by the audit."""
+"""Planted leaks (the theorem itself, an alias, a consequence) are refused at retrieval and again by the audit."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_audit_refuses_what_a_search_might_have_known(loop, library, auditor
         assert loop.run(auditor.audit(known, script)).verdict == "proved", what
 
 
-def test_what_says_the_same_as_an_earlier_theorem_is_no_task(library):
+def test_a_duplicate_of_an_earlier_theorem_is_not_a_task(library):
     """`Nat.mul_right_cancel` says what `Nat.eq_of_mul_eq_mul_right` of a module below it says."""
     tasks = {t.name for t in module_theorems(library, "Init.Data.Nat.Lemmas")}
     assert "Nat.mul_right_cancel" not in tasks and "Nat.add_sub_cancel_right" not in tasks and len(tasks) > 300

@@ -101,11 +101,9 @@ def test_an_unknown_retriever_is_named():
 
 
 @pytest.mark.lean
-@pytest.mark.parametrize("name", RETRIEVERS)
+@pytest.mark.parametrize("name", [name for name in RETRIEVERS if name != "symbols+bm25"])
 def test_a_goal_takes_less_than_five_milliseconds(name, library):
-    """Of processor time, on the whole library."""
-    if name == "symbols+bm25":
-        pytest.skip("the sum of two that are measured")
+    """Processor time, on the whole library. `symbols+bm25` is the sum of two that are measured."""
     retriever = make_retriever(name, library)
     constants = ["List", "List.map", "HAppend.hAppend", "List.length", "Nat", "HAdd.hAdd", "Option.map", "Eq"]
     top_premises(retriever, constants, 16)

@@ -1,10 +1,9 @@
-"""Ablations on real Ray and real Lean, in small: variants that learn in quite different ways, side by side."""
+"""Ablations on real Ray and real Lean: small runs of variants that learn in different ways."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 from collections import Counter
 
 import pytest
@@ -13,7 +12,12 @@ from curricula.library import split_of
 from prover.solve.ledger import Ledger
 from rl.ablate import VARIANTS
 from rl.config import RunConfig, check, override
-from tests.rl.test_training import TINY, command, env
+from tests.cli.conftest import turnstile
+from tests.rl.test_training import TINY
+
+__all__ = ["turnstile"]
+SMALL = TINY.replace("rounds = 2", "rounds = 1") + "baselines = false\n"
+"""One round, since each variant starts Ray anew."""
 
 
 def test_every_variant_is_a_valid_configuration():
@@ -23,14 +27,13 @@ def test_every_variant_is_a_valid_configuration():
 
 @pytest.mark.lean
 @pytest.mark.ray
-def test_variants_are_trained_compared_and_written(tmp_path):
-    (tmp_path / "tiny.toml").write_text(TINY)
+def test_variants_are_trained_compared_and_written(turnstile, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(SMALL)
     args = ("tiny.toml", "--variants", "full", "GRPO from rollouts", "TD(λ) value", "--json")
-    done = subprocess.run(
-        command("ablate", *args), cwd=tmp_path, text=True, capture_output=True, timeout=900, env=env()
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout)
+    done = turnstile("ablate", *args)
+    assert done.code == 0, done.err[-3000:]
+    found = done.document
     assert set(found["variants"]) == {"full", "GRPO from rollouts", "TD(λ) value"}
     for variant in found["variants"].values():
         curve = [variant["trained"][b] for b in ("1", "2", "4", "8")]
@@ -51,37 +54,27 @@ def test_variants_are_trained_compared_and_written(tmp_path):
     targets = list(Ledger.open(tmp_path / "runs/ablations/td-value-0", readonly=True).examples("td"))
     assert targets and all(1 <= data["td"] <= 16 for _, data in targets)
     # Finished runs are not run again.
-    again = subprocess.run(
-        command("ablate", *args), cwd=tmp_path, text=True, capture_output=True, timeout=60, env=env()
-    )
-    assert again.returncode == 0 and json.loads(again.stdout) == found
+    trained = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("learner.pt")}
+    again = turnstile("ablate", *args)
+    assert again.code == 0 and again.document == found
+    assert len(trained) >= 3 and {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("learner.pt")} == trained
     # The command on the page is one that a shell takes back.
     assert shlex.split(page.split("`")[1])[-3:] == ["full", "GRPO from rollouts", "TD(λ) value"]
     # Figures of other settings never stand among these.
-    (tmp_path / "other.toml").write_text(TINY.replace("calls = 8\nharvest", "calls = 9\nharvest"))
-    other = subprocess.run(
-        command("ablate", "other.toml", *args[1:]), cwd=tmp_path, text=True, capture_output=True, env=env()
-    )
-    assert other.returncode == 2 and "trained with other settings" in other.stderr, other.stderr
+    (tmp_path / "other.toml").write_text(SMALL.replace("calls = 8\nharvest", "calls = 9\nharvest"))
+    other = turnstile("ablate", "other.toml", *args[1:])
+    assert other.code == 2 and "trained with other settings" in other.err, other.err
     assert json.loads((tmp_path / "docs/results.json").read_text()) == found
 
 
-def test_a_page_that_cannot_be_written_is_said_before_anything_is_trained(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--out", "file/results"), "file"), (("--variants", "nonsense"), "no ablation 'nonsense'")],
+)
+def test_bad_options_are_refused_before_anything_is_trained(turnstile, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.toml").write_text(TINY)
     (tmp_path / "file").touch()
-    done = subprocess.run(
-        command("ablate", "tiny.toml", "--out", "file/results"), cwd=tmp_path, text=True, capture_output=True, env=env()
-    )
-    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
-
-
-def test_an_unknown_variant_is_one_line(tmp_path):
-    (tmp_path / "tiny.toml").write_text(TINY)
-    done = subprocess.run(
-        command("ablate", "tiny.toml", "--variants", "nonsense"),
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-        env=env(),
-    )
-    assert done.returncode == 2 and "no ablation 'nonsense'" in done.stderr and not (tmp_path / "runs").exists()
+    done = turnstile("ablate", "tiny.toml", *options)
+    assert done.code == 2 and len(done.err.strip().splitlines()) == 1 and message in done.err
+    assert not (tmp_path / "runs").exists()

@@ -1,4 +1,4 @@
-"""Alerts speak when something is wrong and are quiet in healthy runs, over many simulated ones."""
+"""Alerts are raised in faulty runs and not in healthy ones, over many simulated runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def said(history: list[RoundFigures]) -> list[Alert]:
     return [a for n in range(1, len(history) + 1) for a in alerts(history[:n])]
 
 
-def test_healthy_runs_are_left_in_peace():
+def test_healthy_runs_raise_no_alert():
     """Solving more and more, or flat at its best, with a reward that follows or stays."""
     for seed in range(20):
         improving = run(20, seed, lambda r: 0.2 + 0.015 * r, lambda r: 0.3 + 0.01 * r)

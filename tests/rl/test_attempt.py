@@ -1,4 +1,4 @@
-"""What an attempt says of its search."""
+"""Statistics of an attempt."""
 
 from __future__ import annotations
 

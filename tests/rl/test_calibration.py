@@ -1,4 +1,4 @@
-"""Calibration on predictions whose truth is known."""
+"""Calibration on predictions with known outcomes."""
 
 from __future__ import annotations
 

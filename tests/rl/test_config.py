@@ -1,4 +1,4 @@
-"""Configurations: read, overridden, written back the same; mistakes named."""
+"""Configurations are read, overridden and written back unchanged; errors name the setting."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_texts_come_back_as_they_were(tmp_path):
         "model.heads=0",
     ],
 )
-def test_what_would_fail_an_hour_later_is_refused_now(setting):
+def test_late_failures_are_refused_at_once(setting):
     with pytest.raises(UserError, match=setting.partition("=")[0]):
         config.check(config.override(config.RunConfig(), (setting,)))
 
@@ -101,7 +101,7 @@ def test_numbers_that_make_no_sense_are_named(setting):
 
 
 def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(tmp_path):
-    from rl.commands.train import train as _train
+    from rl.commands.train import train as start_training
 
     folder = tmp_path / "runs" / "x"
     folder.mkdir(parents=True)
@@ -109,7 +109,7 @@ def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(tmp_path):
     (folder / "config.toml").write_text(config.dump(own))
     (folder / "ledger.sqlite").touch()
     with pytest.raises(UserError, match=r"learn\.rounds=3, not 10"):
-        _train(set=("name=x", f"runs={tmp_path / 'runs'}", "learn.rounds=10"))
+        start_training(set=("name=x", f"runs={tmp_path / 'runs'}", "learn.rounds=10"))
     for more in ({"seed": 1}, {"name": "y"}, {"dry_run": True}):
         with pytest.raises(UserError, match="leave the others out"):
-            _train(resume=folder, **more)
+            start_training(resume=folder, **more)

@@ -1,4 +1,4 @@
-"""`turnstile eval` on real Lean, from its command line to its ledger: over seeds, resumed, comparable, refusing bad input."""
+"""`turnstile eval` on real Lean: several seeds, resuming after a kill, comparable results, bad input."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ import pytest
 from prover.errors import UserError
 from prover.lean.runtime import find_runtime
 from prover.lean.server import Limits
-from prover.lean.theorem import Goal, ProofState, Theorem
+from prover.lean.theorem import Theorem
 from prover.models.base import Suggestion
-from prover.models.manifest import find_checkpoint
-from prover.premises.dense import DenseWeights
-from prover.solve.attempt import attempt
 from prover.solve.ledger import Attempt, Ledger
-from prover.solve.policies import provers_named
 from rl import candidate as c
 from rl import evaluate as e
 from rl.algorithms.tactic_ranking import train_ranker
 from rl.config import ProverConfig
 from rl.metrics.intervals import wilson_over_seeds
-from tests.models.small_server import SmallServer, completion
+from tests.cli.conftest import turnstile
+
+__all__ = ["turnstile"]
 
 THEOREMS = """
 theorem swap (p q : Prop) (h : p ∧ q) : q ∧ p := by sorry
@@ -50,7 +48,7 @@ licence = "Apache-2.0"
 
 
 def make_checkpoint(folder: Path, seed: int = 0) -> Path:
-    """A checkpoint as a run leaves it, of a model that saw a few steps of learning; with the run's configuration."""
+    """A run with a checkpoint of a barely trained model, its configuration, ranker and ledger."""
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import new_model, save_folder
@@ -97,10 +95,6 @@ def env() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-def command(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(line(*args), cwd=folder, text=True, capture_output=True, timeout=500, env=env())
-
-
 CHECKPOINT = ("runs/one", "five.toml", "--budget", "6", "--seeds", "2", "--processes", "1")
 
 
@@ -119,31 +113,23 @@ def figures(place) -> dict:
     process.wait()
     before = evaluated(ledger)
     assert 1 <= len(before) < 10, (place / "log").read_text()[-2000:]
-    done = command(place, *CHECKPOINT, "--json")
+    done = subprocess.run(
+        line(*CHECKPOINT, "--json"), cwd=place, text=True, capture_output=True, timeout=500, env=env()
+    )
     assert done.returncode == 1, done.stderr[-2000:]
     assert evaluated(ledger)[: len(before)] == before, "a recorded attempt changed or was made again"
     assert len(evaluated(ledger)) == 10
     return json.loads(done.stdout)
 
 
-def test_a_set_may_ask_for_fresh_names(place):
+@pytest.mark.lean
+def test_a_set_may_ask_for_fresh_names(place, turnstile, monkeypatch):
     (place / "fresh.toml").write_text(SET + "fresh_names = true\nlimit = 2\n", encoding="utf-8")
-    done = command(
-        place,
-        "runs/one",
-        "fresh.toml",
-        "--budget",
-        "2",
-        "--limit",
-        "2",
-        "--processes",
-        "1",
-        "--json",
-        "--run",
-        "runs/fresh",
-    )
-    assert done.returncode == 1, done.stderr[-2000:]
-    assert json.loads(done.stdout)["test"]["wrapper"] == "fresh names"
+    monkeypatch.chdir(place)
+    options = ("--budget", 2, "--limit", 2, "--processes", 1, "--json", "--run", "runs/fresh")
+    done = turnstile("eval", "runs/one", "fresh.toml", *options)
+    assert done.code == 1, done.err[-2000:]
+    assert done.document["test"]["wrapper"] == "fresh names"
 
 
 def evaluated(ledger: Ledger) -> list[Attempt]:
@@ -178,28 +164,26 @@ def test_the_figures_are_those_of_the_ledger(place, figures):
 
 
 @pytest.mark.lean
-def test_asking_again_costs_nothing_and_other_runs_stand_beside(place, figures):
-    began = time.monotonic()
+def test_a_finished_evaluation_is_not_repeated_and_is_compared_with_others(place, figures, turnstile, monkeypatch):
+    monkeypatch.chdir(place)
     ledger = Ledger.open(place / "runs/one", readonly=True)
     before = evaluated(ledger)
-    other = command(
-        place, "explorer", "five.toml", "--budget", "6", "--run", "runs/other", "--processes", "1", "--json"
-    )
-    assert other.returncode == 1, other.stderr[-2000:]
-    done = command(place, *CHECKPOINT, "--beside", "runs/other")
-    assert done.returncode == 1 and evaluated(ledger) == before
-    rows = [r for r in done.stdout.splitlines() if "(of 5" in r]
+    explorer = ("eval", "explorer", "five.toml", "--run", "runs/other", "--processes", 1)
+    other = turnstile(*explorer, "--budget", 6, "--json")
+    assert other.code == 1, other.err[-2000:]
+    done = turnstile("eval", *CHECKPOINT, "--beside", "runs/other")
+    assert done.code == 1 and evaluated(ledger) == before
+    rows = [r for r in done.out.splitlines() if "(of 5" in r]
     assert len(rows) == 2 and "one/checkpoints/000001 (of 5, 2 seeds)" in rows[0] and "explorer (of 5)" in rows[1]
     assert f"{100 * figures['all']['rate']:.1f} [" in rows[0]
-    assert "1 of these theorems were tried while this checkpoint's run trained" in done.stderr
+    assert "1 of these theorems were tried while this checkpoint's run trained" in done.err
     # Another budget is another test: not in one table with these.
-    less = command(place, "explorer", "five.toml", "--budget", "2", "--run", "runs/other", "--processes", "1")
-    assert [r.count("[") for r in less.stdout.splitlines() if "(of 5" in r] == [2]
-    assert time.monotonic() - began < 400
+    less = turnstile(*explorer, "--budget", 2)
+    assert [r.count("[") for r in less.out.splitlines() if "(of 5" in r] == [2]
 
 
 class Scripted:
-    """A wrapper that notes what it is asked and answers for the model."""
+    """A wrapper that counts the queries and answers for the model."""
 
     def __init__(self, policy) -> None:
         self.policy, self.asked = policy, 0
@@ -211,7 +195,7 @@ class Scripted:
 
 
 @pytest.mark.lean
-def test_a_wrapper_stands_between_the_search_and_the_model(place, tmp_path):
+def test_a_wrapper_intercepts_the_model(place, tmp_path):
     from prover.premises.index import library_index
 
     theorem = Theorem("swap", "(p q : Prop) (h : p ∧ q) : q ∧ p")
@@ -236,7 +220,7 @@ def test_a_wrapper_stands_between_the_search_and_the_model(place, tmp_path):
     assert "values" not in attempt.stats  # the wrapper has no `evaluate`
 
 
-def test_results_are_known_by_what_they_depend_on(place):
+def test_result_keys_change_with_what_results_depend_on(place):
     theorems = [Theorem("a", ": True"), Theorem("b", ": 1 = 1")]
     prover = c.candidate("explorer")
 
@@ -276,74 +260,6 @@ def test_a_moved_run_keeps_its_results_and_another_ranker_does_not(place, tmp_pa
     assert len({*keys, e.key_of(test, moved)}) == 4
 
 
-@pytest.mark.parametrize(
-    ("settings", "uses"), [("", True), ("[prover]\nuse_value = false", False), ('[learn]\nvalue = "none"', False)]
-)
-def test_a_value_that_a_run_did_not_learn_or_use_is_not_used_afterwards(place, tmp_path, settings: str, uses: bool):
-    run = tmp_path / "run"
-    shutil.copytree(place / "runs/one", run)
-    (run / "config.toml").write_text(settings)
-    assert c.candidate(str(run)).config.use_value is uses
-    (prover,) = provers_named(str(run))
-    assert (prover.value is not None) is uses
-    server = SmallServer(lambda k, body: completion(["simp"]))
-    try:
-        (served,) = provers_named(f"openai:{server.address}?folder={run}")
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert (served.value is not None) is uses, "whoever serves it"
-
-
-def test_the_newest_checkpoint_may_be_in_several_files(tmp_path):
-    for version, name in ((1, "model.safetensors"), (2, "model-00001-of-00002.safetensors")):
-        folder = tmp_path / f"checkpoints/{version:06d}"
-        folder.mkdir(parents=True)
-        (folder / name).touch()
-        os.utime(folder / name, (version, version))
-    (folder / "model.safetensors.index.json").write_text("{}")
-    assert find_checkpoint(tmp_path) == folder
-    assert find_checkpoint(folder) == folder
-
-
-def test_a_run_proves_with_the_retriever_that_it_learned(place, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(place / "runs/one", run)
-    (run / "config.toml").write_text('[prover]\nretriever = "hybrid"\npremises = 3\n')
-    (prover,) = provers_named(str(run))
-    assert prover.source is not None and (prover.source.name, prover.source.k) == ("symbols", 3), (
-        "nothing was learned yet"
-    )
-    (checkpoint,) = (run / "checkpoints").iterdir()
-    (run / "retrievers").mkdir()
-    DenseWeights.initial().save(run / f"retrievers/{checkpoint.name}.npz")
-    (prover,) = provers_named(str(run))
-    assert prover.source is not None and (prover.source.name, prover.source.k) == ("hybrid", 3)
-    root = ProofState(1, "k", (Goal("⊢ p", (), "p", ("List.length", "List.map")),))
-    asked: list[tuple[str, ...]] = []
-
-    class Silent:
-        def suggest(self, queries, n):
-            asked.extend(tuple(q.premises) for q in queries)
-            return [[] for _ in queries]
-
-    class NoLean:
-        async def free(self, states):
-            assert not states
-
-    asyncio.run(
-        attempt(
-            Theorem("t", ": p"),
-            root,
-            NoLean(),
-            [replace(prover, policy=Silent(), value=None)],
-            4,
-            lambda state: ("other",),
-        )
-    )  # type: ignore[arg-type]
-    assert asked and len(asked[0]) == 3 and "other" not in asked[0]
-
-
 def test_seeds_that_are_not_complete_are_no_result(tmp_path):
     theorems = [Theorem("a", ": True"), Theorem("b", ": 1 = 1")]
     prover, test = c.candidate("explorer"), e.make_test("x", theorems, 4, Limits(), "Lean")
@@ -378,7 +294,7 @@ def test_two_theorems_of_one_name_are_refused():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("nowhere", "five.toml"), "neither a checkpoint"),
+        (("nowhere", "five.toml"), "nowhere: no checkpoint in it"),
         (("explorer", "no-such-set"), "no set 'no-such-set'"),
         (("explorer", "nowhere.toml"), "nowhere.toml"),
         (("explorer", "five.toml", "--budget", "0"), "--budget must be at least 1"),
@@ -387,10 +303,10 @@ def test_two_theorems_of_one_name_are_refused():
         (("explorer", "five.toml", "--run", "five.toml"), "--run names a run folder"),
         (("explorer", "five.toml", "--beside", "nowhere"), "no ledger here"),
         (("broken", "five.toml", "--run", "runs/broken"), "model"),
-        (("torn", "five.toml", "--run", "runs/torn"), "torn: turnstile.json"),
+        (("torn", "five.toml", "--run", "runs/torn"), "torn/turnstile.json: cannot be read"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(place, tmp_path, args, message):
+def test_bad_input_is_one_line_and_leaves_nothing(place, turnstile, tmp_path, monkeypatch, args, message):
     for name in ("five.toml", "Five.lean"):
         (tmp_path / name).write_text((place / name).read_text(encoding="utf-8"), encoding="utf-8")
     for folder, settings in (("broken", "{}"), ("torn", '{"version": 1, ')):
@@ -398,8 +314,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(place, tmp_path, args, message
         for name in ("model.safetensors", "config.json", "tokenizer.json"):
             (tmp_path / folder / name).write_text("{}")
         (tmp_path / folder / "turnstile.json").write_text(settings)
-    done = command(tmp_path, *args)
-    assert done.returncode == 2, done.stderr[-1000:]
-    last = done.stderr.strip().splitlines()
-    assert message in last[-1] and len(last) == 1 and done.stdout == ""
+    monkeypatch.chdir(tmp_path)
+    done = turnstile("eval", *args)
+    assert done.code == 2, done.err[-1000:]
+    last = done.err.strip().splitlines()
+    assert message in last[-1] and len(last) == 1 and done.out == ""
     assert not list(tmp_path.glob("runs/*/ledger.sqlite*"))

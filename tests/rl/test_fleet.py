@@ -1,4 +1,4 @@
-"""Actors that die, join and leave while tasks run: on real Ray and real Lean, killed with SIGKILL."""
+"""Actors that die, join and leave while tasks run, on real Ray and real Lean."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+import ray
+from ray.exceptions import OutOfMemoryError
 
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
@@ -40,11 +43,11 @@ PAIRS = [PolicyExample(f"n : Nat\n⊢ n + {i} = {i} + n", "omega") for i in rang
 VALUES = [ValueExample(f"n : Nat\n⊢ n + {i} = {i} + n", 0) for i in range(12)]
 
 
-def config(**ray_settings: object) -> RunConfig:
+def config(ranks: int = 1, **ray_settings: object) -> RunConfig:
     return RunConfig(
         prover=ProverConfig(provers=2, concurrent=2),
         model=SMALL,
-        learn=LearnConfig(threads=1),
+        learn=LearnConfig(threads=1, ranks=ranks),
         ray=RayConfig(**ray_settings),  # pyright: ignore[reportArgumentType]
     )
 
@@ -68,13 +71,37 @@ def check(finished: list[Finished]) -> None:
         assert ([v.verdict for v in f.verdicts.values()] == ["proved"]) is solvable, (f.task.theorem, f.found.reason)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_ray_afterwards():
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture
-def fleet(tmp_path):
-    said: list[str] = []
-    fleet = Fleet(config(), tmp_path, said.append)
-    fleet.start()
-    yield fleet
-    fleet.close()
+def local_ray():
+    """One Ray for all tests that do not start a cluster of their own: a fleet uses what runs."""
+    if not ray.is_initialized():
+        start_ray("local", num_cpus=max(4, os.cpu_count() or 1), resources={"prover": 2.0})
+
+
+@contextmanager
+def started(config: RunConfig, folder: Path, say=print, **options) -> Iterator[Fleet]:
+    fleet = Fleet(config, folder, say, **options)
+    try:
+        fleet.start()
+        yield fleet
+    finally:
+        fleet.close()
+
+
+def kill_in(seconds: float, pid: int) -> None:
+    subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep({seconds}); os.kill({pid}, 9)"])
+
+
+@pytest.fixture
+def fleet(local_ray, tmp_path):
+    with started(config(), tmp_path) as fleet:
+        yield fleet
 
 
 def test_tasks_get_through_whatever_is_killed(fleet):
@@ -88,10 +115,8 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     check(finished)
     assert fleet.replaced["prover"] == 1 and len(fleet.members) == 2
     # The learner dies in the middle of learning: the checkpoint is made all the same, and the model served.
-    pid = workers("LearnerActor")[0].pid if workers("LearnerActor") else None
-    assert pid is not None
-    subprocess.Popen([sys.executable, "-c", f"import time,os; time.sleep(3); os.kill({pid}, 9)"])
-    metrics = fleet.learn(PAIRS, VALUES, 8.0, 1)
+    kill_in(1.5, workers("LearnerActor")[0].pid)
+    metrics = fleet.learn(PAIRS, VALUES, 4.0, 1)
     assert metrics["steps"] > 0 and (fleet.folder / "checkpoints/000001/learner.pt").exists()
     assert fleet.replaced["learner"] == 1
     assert fleet.counters().servers[0]["queries"] == 0
@@ -117,7 +142,7 @@ def test_tasks_get_through_whatever_is_killed(fleet):
 
 
 def quiet() -> type:
-    """What a fake prover has beside its own. Made in here, so that Ray sends it to the workers as it is."""
+    """Base of the fake provers. Made in a function, so that Ray pickles it by value."""
 
     class Quiet:
         async def use(self, *args):
@@ -129,11 +154,8 @@ def quiet() -> type:
     return Quiet
 
 
-def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(tmp_path):
-    """Ray's memory monitor cannot be made to strike at a chosen actor: what it raises is raised here."""
-    import ray
-    from ray.exceptions import OutOfMemoryError
-
+def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(local_ray, tmp_path):
+    """Ray's memory monitor cannot be made to end a chosen actor, so the test raises its error."""
     met = tmp_path / "met"
 
     @ray.remote
@@ -153,19 +175,14 @@ def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(tmp_path):
                 raise OutOfMemoryError("this node ran low on memory")
             return Found(task.theorem, "exhausted", 3, None, 0.0)
 
-    fleet = Fleet(config(), tmp_path, print, prover=Short)
-    fleet.start()
-    try:
+    with started(config(ranks=0), tmp_path, prover=Short) as fleet:
         finished = list(fleet.run(TASKS))
-    finally:
-        fleet.close()
     assert Counter(f.task.theorem.name for f in finished) == Counter(t.theorem.name for t in TASKS)
     assert {f.found.outcome for f in finished} == {"exhausted"} and fleet.replaced["prover"] == 1
 
 
-def test_a_machine_without_lean_does_not_end_an_elastic_run(tmp_path):
-    """A fake prover: every machine of a test has the same Lean."""
-    import ray
+def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path):
+    """A fake prover, since every machine of a test has the same Lean."""
 
     @ray.remote
     class Lame(quiet()):
@@ -188,10 +205,8 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(tmp_path):
 
     for provers, elastic in ((Provers, True), (Provers, False), (NoLean, True)):
         said: list[str] = []
-        chosen = replace(config(elastic=elastic), prover=provers(provers=2, concurrent=2))
-        fleet = Fleet(chosen, tmp_path, said.append, prover=Lame)
-        fleet.start()
-        try:
+        chosen = replace(config(ranks=0, elastic=elastic), prover=provers(provers=2, concurrent=2))
+        with started(chosen, tmp_path, said.append, prover=Lame) as fleet:
             if provers is Provers and elastic:
                 assert len(list(fleet.run(TASKS))) == len(TASKS) and len(list(fleet.run(TASKS))) == len(TASKS)
                 assert fleet.replaced["prover"] == 0 and len(fleet.members) == 2
@@ -199,14 +214,10 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(tmp_path):
             else:
                 with pytest.raises(UserError, match="Lean could not start"):
                     list(fleet.run(TASKS))
-        finally:
-            fleet.close()
 
 
-def test_replacements_have_as_long_to_start_as_the_first_prover(tmp_path, monkeypatch):
-    """A fake prover, so that the times are the test's: the first dies at an age at which no prover may be still starting."""
-    import ray
-    from ray.exceptions import OutOfMemoryError
+def test_replacements_have_as_long_to_start_as_the_first_prover(local_ray, tmp_path, monkeypatch):
+    """A fake prover, so that the test sets the times: the first dies when no prover may still be starting."""
 
     @ray.remote
     class Slow(quiet()):
@@ -223,60 +234,40 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(tmp_path, monkey
                 raise OutOfMemoryError("this node ran low on memory")
             return Found(task.theorem, "exhausted", 3, None, 0.0)
 
-    one = replace(config(), prover=ProverConfig(provers=1, concurrent=1))
-    fleet = Fleet(one, tmp_path, print, prover=Slow)
-    fleet.start()
-    monkeypatch.setattr("rl.actors.dispatch.START_LIMIT", 10.0)
-    try:
+    one = replace(config(ranks=0), prover=ProverConfig(provers=1, concurrent=1))
+    with started(one, tmp_path, prover=Slow) as fleet:
+        monkeypatch.setattr("rl.actors.dispatch.START_LIMIT", 10.0)
         assert len(list(fleet.run(TASKS[:2]))) == 2 and fleet.replaced["prover"] == 1
         monkeypatch.setattr("rl.actors.dispatch.START_LIMIT", 1.0)
         ray.kill(next(iter(fleet.members.values())).actor)
         with pytest.raises(UserError, match="no prover was ready within 1 s"):
             list(fleet.run(TASKS[:2]))
-    finally:
-        fleet.close()
 
 
-def test_a_version_that_is_there_is_not_learned_again(fleet):
-    assert fleet.learn(PAIRS, VALUES, 1.0, 1)
-    assert fleet.learn(PAIRS, VALUES, 1.0, 1) == {}
-    assert fleet.resume() == 1
-
-
-def test_passes_over_what_a_round_learns_from_are_bounded(tmp_path):
+def test_passes_over_a_round_are_bounded_and_a_version_is_learned_once(local_ray, tmp_path):
     c = config()
-    fleet = Fleet(replace(c, learn=replace(c.learn, max_epochs=2.0, keep=2)), tmp_path, print)
-    fleet.start()
-    try:
+    with started(replace(c, learn=replace(c.learn, max_epochs=2.0, keep=2)), tmp_path) as fleet:
         assert fleet.learn(PAIRS, VALUES, 120.0, 1)["epochs"] == pytest.approx(2.0, abs=0.5)
+        assert fleet.learn(PAIRS, VALUES, 120.0, 1) == {}
+        assert fleet.resume() == 1
         for version in (2, 3):
             fleet.learn(PAIRS, VALUES, 120.0, version)
         assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["000002", "000003"], (
             "the newest two are kept"
         )
-    finally:
-        fleet.close()
 
 
-def test_gradients_of_several_learners_are_averaged(tmp_path):
+def test_gradients_of_several_learners_are_averaged(local_ray, tmp_path):
     import torch
 
-    c = config()
-    fleet = Fleet(replace(c, learn=replace(c.learn, ranks=2)), tmp_path, print)
-    fleet.start()
-    try:
-        assert fleet.learn(PAIRS, VALUES, 3.0, 1)["steps"] > 0
-        import ray
-
+    with started(config(ranks=2), tmp_path) as fleet:
+        assert fleet.learn(PAIRS, VALUES, 1.0, 1)["steps"] > 0
         weights = [ray.get(ray.get(learner.publish.remote())[0]).weights for learner in fleet.learners]
         assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0]), "ranks drifted apart"
         # One of them dies while they learn: all begin again from the last checkpoint, and the next is made.
-        pid = workers("LearnerActor")[1].pid
-        subprocess.Popen([sys.executable, "-c", f"import time,os; time.sleep(3); os.kill({pid}, 9)"])
-        assert fleet.learn(PAIRS, VALUES, 8.0, 2)["steps"] > 0
+        kill_in(1.5, workers("LearnerActor")[1].pid)
+        assert fleet.learn(PAIRS, VALUES, 4.0, 2)["steps"] > 0
         assert fleet.replaced["learner"] == 1 and (tmp_path / "checkpoints/000002/learner.pt").exists()
-    finally:
-        fleet.close()
 
 
 def nodes_of(port: int, name: str = "raylet") -> set[int]:
@@ -307,8 +298,7 @@ def ray_command(*args: str) -> None:
 
 def test_nodes_join_and_leave_during_a_run(tmp_path):
     """Two nodes, each by `ray start`; the second joins while tasks run and is then killed with all that is on it."""
-    import ray
-
+    ray.shutdown()
     # A local Ray makes a token and asks for it from then on, as does `ray start` beside it; who joins by an address must have been told.
     start_ray("local", num_cpus=1)
     ray.shutdown()
@@ -356,7 +346,6 @@ def test_nodes_join_and_leave_during_a_run(tmp_path):
 
 def test_a_copy_across_machines_gets_a_placement_group(tmp_path):
     """Where copies of the model go on two nodes with two GPUs each. Ray only counts these GPUs; vLLM is not started."""
-    import ray
     from ray.cluster_utils import Cluster
     from ray.util import placement_group_table
 
@@ -370,7 +359,7 @@ def test_a_copy_across_machines_gets_a_placement_group(tmp_path):
         serve = ServeConfig(backend="vllm", tensor_parallel=2, pipeline_parallel=2)
         fleet = Fleet(replace(config(server_gpus=4.0), serve=serve), tmp_path, print)
         for chance in range(2):  # the second takes the first one's place, as after a death
-            server = fleet._server(0)
+            server = fleet.server(0)
             assert ray.get(server.counters.remote(), timeout=240)["version"] == 0
             table = placement_group_table(fleet.groups[0])
             assert table["state"] == "CREATED" and set(table["bundles_to_node_id"].values()) == nodes, chance

@@ -1,4 +1,4 @@
-"""Group-relative advantages: what is a group, what it teaches, and that the learner moves probability as told."""
+"""Group-relative advantages: groups, examples, and that the learner moves probability in their direction."""
 
 from __future__ import annotations
 

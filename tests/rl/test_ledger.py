@@ -1,4 +1,4 @@
-"""The ledger: what is written stays, once, and another version's folder is refused."""
+"""The ledger keeps each record once, and refuses the folder of another version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_an_attempt_is_recorded_once_with_its_examples(tmp_path):
     assert ledger.done("round 2") == set()
 
 
-def test_what_is_written_survives_reopening(tmp_path):
+def test_records_survive_reopening(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.record(attempt())
     ledger.set("learned 1", {"version": 1})
@@ -55,7 +55,7 @@ def test_another_version_is_refused(tmp_path):
         Ledger.open(tmp_path)
 
 
-def test_what_is_no_ledger_is_refused(tmp_path):
+def test_a_file_that_is_no_ledger_is_refused(tmp_path):
     (tmp_path / "ledger.sqlite").write_text("not a database, certainly not one of ours" * 10)
     with pytest.raises(UserError, match="not a ledger"):
         Ledger.open(tmp_path)

@@ -47,7 +47,7 @@ ROUND = [
 
 
 def everything() -> dict[str, float]:
-    """What all the functions say of a round in which everything happened."""
+    """All metrics of a round in which everything happened."""
     after = {0: {"steps": 300.0, "lean_s": 8.0, "restarts": 1.0, "rss_mb": 500.0}}
     return {
         **compute.solve_rates(ROUND, "train"),
@@ -127,7 +127,7 @@ def test_a_replaced_prover_counts_from_nothing():
     assert found == {"model/queries_per_second": 5.0, "model/utilisation": 0.1}
 
 
-def test_nothing_to_say_is_nothing_said():
+def test_figures_without_data_are_left_out():
     assert compute.of_attempts([], set()) == {} and compute.staleness([], 3) == {}
     failed = [attempt("x", "budget")]
     assert not any(n.startswith(("cost/lean_calls_per", "proofs/mean")) for n in compute.of_attempts(failed, set()))

@@ -1,4 +1,4 @@
-"""The recipes are valid and explained; what cannot work is refused before anything starts."""
+"""The recipes are valid and explained; impossible settings are refused before anything starts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_stage_can_be_started(path: Path) -> None:
     assert plan(config_module.load(path))["learner"]["processes"] >= 1
 
 
-def test_a_pretrained_model_may_be_said_to_have_no_value_and_how_often_to_read() -> None:
+def test_a_pretrained_model_without_a_value_and_with_epochs() -> None:
     settings = ('learn.value="none"', "learn.max_epochs=1.0")
     plan(config_module.override(config_module.load(STAGES / "one-gpu.toml"), settings))
 
@@ -84,7 +84,7 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (("learn.ranks=1", "learn.shard=true"), "learn.shard splits"),
     ],
 )
-def test_what_cannot_work_is_refused(settings: tuple[str, ...], message: str) -> None:
+def test_impossible_settings_are_refused(settings: tuple[str, ...], message: str) -> None:
     config = config_module.override(config_module.load(STAGES / "eight-gpus.toml"), settings)
     with pytest.raises(UserError, match=message):
         plan(config)

@@ -1,4 +1,4 @@
-"""A run that starts from somebody else's model: asked by a template, trained with adapters, served by transformers."""
+"""A run from a pretrained model: prompted by a template, trained with adapters, served by transformers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from prover.solve.ledger import Ledger
+from tests.cli.conftest import turnstile
 from tests.rl.test_training import TINY, command, env
+
+__all__ = ["turnstile"]
 
 SERVE = """
 [serve]
@@ -34,7 +37,8 @@ def make_model(folder: Path) -> None:
 
 @pytest.mark.lean
 @pytest.mark.ray
-def test_a_run_from_a_pretrained_model(tmp_path):
+def test_a_run_from_a_pretrained_model(tmp_path, turnstile, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     make_model(tmp_path / "model")
     (tmp_path / "run.toml").write_text(TINY.replace('name = "tiny"', 'name = "from"') + SERVE)
     done = subprocess.run(
@@ -62,40 +66,15 @@ def test_a_run_from_a_pretrained_model(tmp_path):
     for folder, more in (("from", ()), ("from", ("--fresh-names",)), ("moved", ())):
         if folder == "moved":
             run = run.rename(tmp_path / "runs/moved")
-        done = subprocess.run(
-            command(
-                "eval",
-                f"runs/{folder}",
-                "library-held-out",
-                "--limit",
-                "2",
-                "--budget",
-                "4",
-                "--seeds",
-                "2",
-                "--json",
-                *more,
-            ),
-            cwd=tmp_path,
-            text=True,
-            capture_output=True,
-            timeout=300,
-            env=env(),
-        )
-        assert done.returncode in (0, 1), done.stderr[-3000:]
-        figures = json.loads(done.stdout)
+        test = ("library-held-out", "--limit", 2, "--budget", 4, "--seeds", 2, "--processes", 1, "--json")
+        done = turnstile("eval", f"runs/{folder}", *test, *more)
+        assert done.code in (0, 1), done.err[-3000:]
+        figures = done.document
         assert sum(figures["all"]["outcomes"].values()) == 4 and "error" not in figures["all"]["outcomes"], figures
         assert figures["prover"]["template"] == "names" and not figures["prover"]["config"]["use_value"]
     (tmp_path / "one.jsonl").write_text('{"name": "one", "statement": "(n : Nat) : n + 0 = n"}\n')
-    done = subprocess.run(
-        command("prove", "one.jsonl", "--policy", "runs/moved,portfolio", "--budget", "32", "--json"),
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-        timeout=300,
-        env=env(),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = turnstile("prove", "one.jsonl", "--policy", "runs/moved,portfolio", "--budget", 32, "--workers", 1, "--json")
+    assert done.code == 0, done.err[-3000:]
     evaluated = [a for a in Ledger.open(run, readonly=True).attempts() if a.phase.startswith("eval ")]
     assert (
         {a.model_version for a in evaluated} == {2} and len(evaluated) == 8 and len({a.phase for a in evaluated}) == 4
@@ -132,7 +111,7 @@ def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_i
     assert one_file.template == "names" and not one_file.config.use_value
     model = AutoModelForCausalLM.from_pretrained(target)
     (target / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="neither a checkpoint"):
+    with pytest.raises(UserError, match="no checkpoint in it"):
         c.candidate(str(tmp_path / "copied"))
     model.save_pretrained(target, max_shard_size="50KB")
     assert len(list(target.glob("*.safetensors"))) > 1
@@ -143,12 +122,11 @@ def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_i
     assert len(policy.suggest([Query(ProofState(0, "⊢ True", (Goal("⊢ True"),)))], 2)) == 1
 
 
-def test_what_cannot_be_loaded_is_one_line(tmp_path):
+def test_an_unusable_template_is_one_line(tmp_path, turnstile, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "run.toml").write_text(TINY + SERVE.replace('template = "names"', 'template = "nonsense"'))
-    done = subprocess.run(
-        command("train", "run.toml"), cwd=tmp_path, text=True, capture_output=True, env=env(), timeout=100
-    )
-    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and "nonsense" in done.stderr
+    done = turnstile("train", "run.toml")
+    assert done.code == 2 and len(done.err.strip().splitlines()) == 1 and "nonsense" in done.err
     assert not (tmp_path / "runs").exists()
 
 

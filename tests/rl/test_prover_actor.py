@@ -1,8 +1,9 @@
-"""The prover's body, without Ray: what it is told while it starts."""
+"""The prover actor's body without Ray: updates that arrive while it starts."""
 
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,25 +15,24 @@ from rl.config import ProverConfig
 from tests.premises.test_dense import library
 
 
-def test_what_is_used_is_what_was_said_last_also_while_lean_starts(monkeypatch):
-    """A resumed run starts its provers and then tells them what it learned: Lean may be starting still."""
+def test_updates_received_while_lean_starts_are_used(monkeypatch):
+    """A resumed run starts its provers and then sends them what it learned; Lean may still be starting."""
     starting, go = asyncio.Event(), asyncio.Event()
 
     class Slow:
+        runtime = SimpleNamespace(name="a fake Lean")
+
         async def start(self) -> None:
             starting.set()
             await go.wait()
 
-    class Body(ProverBody):
-        def _make_pool(self) -> Any:
-            return Slow()
-
+    monkeypatch.setattr(actor, "LeanPool", lambda *args, **options: Slow())
     monkeypatch.setattr(actor, "library_index", library)
     ranker: Any = object()
 
     async def run() -> None:
-        body = Body(ProverConfig(retriever="hybrid"), 0)
-        start = asyncio.create_task(body._start())
+        body = ProverBody(ProverConfig(retriever="hybrid"), 0)
+        start = asyncio.create_task(body.ready())
         await starting.wait()
         await body.use("server", ranker, DenseWeights.initial())
         go.set()
@@ -44,6 +44,6 @@ def test_what_is_used_is_what_was_said_last_also_while_lean_starts(monkeypatch):
         )
         await body.use("server", None, DenseWeights.initial(1))
         assert body.bench.trained_explorer.ranker is None
-        assert np.array_equal(body.bench.premises._weights.table, DenseWeights.initial(1).table)  # type: ignore[union-attr]
+        assert np.array_equal(body.bench.premises.weights.table, DenseWeights.initial(1).table)  # type: ignore[union-attr]
 
     asyncio.run(run())

@@ -174,7 +174,7 @@ def test_the_file_takes_new_examples_in_the_place_of_old_ones(tmp_path):
     assert sizes[-1] <= 1.2 * sizes[9], sizes
 
 
-def test_what_was_found_twice_is_kept_once(tmp_path):
+def test_duplicate_examples_are_kept_once(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     row = {"state": "⊢ p", "premises": [], "tactics": [["simp", 1.0]]}
     for i, (name, more) in enumerate([("a", {}), ("a", {}), ("a", {"tactics": [["omega", 1.0]]}), ("b", {})]):

@@ -1,4 +1,4 @@
-"""The page and the table about a run, from real ledgers; the hostile text in one of them stays text."""
+"""The report page and table of a run, from real ledgers; hostile text in a ledger stays text."""
 
 from __future__ import annotations
 

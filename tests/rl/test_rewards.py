@@ -1,4 +1,4 @@
-"""Rewards: each pure, in [0, 1], and none able to outweigh the audited proof."""
+"""Rewards are pure, in [0, 1], and cannot outweigh the audited proof."""
 
 from __future__ import annotations
 

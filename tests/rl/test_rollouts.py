@@ -1,4 +1,4 @@
-"""Rollouts are drawn: one tactic a question from the model itself, and another draw for each rollout and each round."""
+"""Rollouts sample one tactic a query from the model, with a new draw for each rollout and round."""
 
 from __future__ import annotations
 

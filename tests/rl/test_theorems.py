@@ -1,4 +1,4 @@
-"""A run on theorems of the user's own files: what is learned on, what is held out, and what is false."""
+"""A run on theorems of the user's own files: training and held-out splits, and false statements."""
 
 from __future__ import annotations
 

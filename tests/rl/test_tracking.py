@@ -1,4 +1,4 @@
-"""What a person sees of a run, read back from real offline wandb files."""
+"""Metrics and alerts of a run, read back from real offline wandb files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop through real Ray and real Lean, in small: it learns, it survives being killed, it refuses bad input."""
+"""A small run on real Ray and real Lean: it learns, goes on after it was killed, and refuses bad input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from curricula.library import split_of
 from prover.errors import UserError
 from prover.solve.ledger import Ledger
 from rl.metrics import compute
+from tests.cli.conftest import turnstile
 from tests.rl import wandb_files
+
+__all__ = ["turnstile"]
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 
@@ -42,7 +45,7 @@ rounds = 2
 first_calls = 24
 calls = 8
 harvest = 6
-seconds = 6.0
+seconds = 3.0
 threads = 1
 [eval]
 calls = 8
@@ -66,7 +69,7 @@ def env() -> dict[str, str]:
 
 
 def until(folder: Path, attempts: int, *args: str) -> subprocess.Popen[str]:
-    """A run that was started and has recorded so many attempts of its first round."""
+    """A started run that has recorded so many attempts of its first round."""
     log = (folder / "log").open("w")
     process = subprocess.Popen(
         command("train", *args), cwd=folder, env=env(), stdout=log, stderr=log, start_new_session=True, text=True
@@ -90,27 +93,28 @@ def recorded(folder: Path) -> dict[tuple[str, str], object]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """A finished tiny run that was killed (-9, with everything it had started) in the middle, resumed, told to end (SIGTERM),
-    and resumed."""
+    """A finished run that was killed with all its processes, then its driver alone, then ended by SIGTERM, and resumed each time."""
     folder = tmp_path_factory.mktemp("training")
     (folder / "tiny.toml").write_text(TINY)
-    process = until(folder, 3, "tiny.toml")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    before = recorded(folder)
-    assert len(before) >= 8
-    process = until(folder, 5, "--resume", "runs/tiny")
+    seen: list[dict[tuple[str, str], object]] = []
+    for attempts, kill in ((2, os.killpg), (4, os.kill)):
+        process = until(folder, attempts, "tiny.toml")
+        kill(process.pid, signal.SIGKILL)
+        process.wait()
+        seen.append(recorded(folder))
+    assert len(seen[0]) >= 2 and len(seen[1]) >= 4
+    process = until(folder, 6, "--resume", "runs/tiny")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
     said = (folder / "log").read_text()
     assert "go on with: turnstile train --resume" in said and "***" not in said, said[-2000:]
-    between = recorded(folder)
+    seen.append(recorded(folder))
     done = train(folder, "--resume", "runs/tiny", "--json")
     assert done.returncode == 0, done.stderr[-3000:]
     summary = json.loads(done.stdout)
     assert summary["trained"]["total"] == 5
     after = recorded(folder)
-    for earlier in (before, between):
+    for earlier in seen:
         assert {k: after[k] for k in earlier} == earlier, "a recorded attempt changed or was made again"
     return folder / "runs/tiny"
 
@@ -123,7 +127,7 @@ def test_the_run_folder_is_complete(run):
 
 
 def test_a_theorem_is_harvested_once(run):
-    """After its first proof more tactics are tried on it than the search did; after another one they would be the same again."""
+    """Examples are collected after the first proof of a theorem only; later ones would repeat them."""
     ledger = Ledger.open(run, readonly=True)
     proved = {r: {a.theorem.name: a for a in ledger.attempts(f"round {r}") if a.outcome == "proved"} for r in (1, 2)}
     tried: dict[tuple[int, str], int] = {}
@@ -138,7 +142,7 @@ def test_a_theorem_is_harvested_once(run):
 
 
 def test_every_documented_metric_is_logged(run):
-    """But what this run does not do (rollouts), and what so small a one may have no goals for (the value's)."""
+    """Except those of rollouts, which this run has not, and of the value, for which it may be too small."""
     logged = {name for moment in wandb_files.history(run) for name in moment}
     assert compute.undocumented(logged) == []
     shapes = {p: re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(p))) for p in compute.METRICS}
@@ -195,7 +199,7 @@ def test_a_round_is_announced_once(run):
     assert sorted(rounds) == [1, 2], "however often the run was ended"
 
 
-def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(run, tmp_path):
+def test_a_run_without_its_checkpoints_does_not_start_over(run, tmp_path):
     shutil.copytree(run, tmp_path / "runs/tiny")
     shutil.rmtree(tmp_path / "runs/tiny/checkpoints/000002")
     done = train(tmp_path, "--resume", "runs/tiny")
@@ -203,10 +207,10 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(run, tmp_path):
     assert recorded(tmp_path) == recorded(run.parent.parent)
 
 
-def test_every_claimed_proof_passes_verify(run):
-    done = subprocess.run(command("verify", str(run), "--json"), text=True, capture_output=True, timeout=300, env=env())
-    assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
-    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+def test_every_claimed_proof_passes_verify(run, turnstile):
+    done = turnstile("verify", run, "--json")
+    assert done.code == 0, done.err[-2000:] + done.out[-2000:]
+    verdicts = done.lines
     ledger = Ledger.open(run, readonly=True)
     assert len(verdicts) == len(list(ledger.claims())) >= len(list(ledger.proofs())) > 0
     assert {v["verdict"] for v in verdicts} == {"proved"}
@@ -222,16 +226,17 @@ def test_every_claimed_proof_passes_verify(run):
         (("--set", 'theorems.files=["none.jsonl"]'), "none.jsonl"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, args, message):
-    done = train(tmp_path, *args)
-    assert done.returncode == 2
-    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+def test_bad_input_is_one_line_and_leaves_nothing(turnstile, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    done = turnstile("train", *args)
+    assert done.code == 2
+    assert message in done.err and len(done.err.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_of_another_version_is_refused(tmp_path):
+def test_a_run_of_another_version_is_refused(turnstile, tmp_path):
     folder = tmp_path / "old"
     folder.mkdir()
     Ledger(folder / "ledger.sqlite").set("format", 999)
-    done = train(tmp_path, "--resume", "old")
-    assert done.returncode == 2 and "another version" in done.stderr
+    done = turnstile("train", "--resume", folder)
+    assert done.code == 2 and "another version" in done.err

@@ -1,6 +1,6 @@
-"""A proof that the audit could not judge is neither a success nor a failure: in rewards, examples, figures and files.
+"""A proof that the audit could not judge counts neither as a success nor as a failure.
 
-The auditors here are fakes: real Lean does not run out of time or memory on demand.
+The auditors are fakes, since real Lean does not run out of time or memory on demand.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Auditor:
         (["error", "error"], "error"),
     ],
 )
-def test_it_is_judged_once_more_and_no_third_time(kinds: list[str], last: str) -> None:
+def test_an_unjudged_proof_is_judged_once_more(kinds: list[str], last: str) -> None:
     auditor: Any = Auditor(*kinds)
     assert asyncio.run(audited(auditor, THEOREM, "trivial")).verdict == last
     assert auditor.left == []
 
 
-def test_a_batch_says_error() -> None:
+def test_an_unjudged_proof_is_an_error_in_a_batch() -> None:
     executor: Any = Auditor("error")
     done = asyncio.run(settled(executor, Job(THEOREM, 8), Searched("found", "trivial")))
     assert (done.outcome, done.reason) == ("error", TIME)
@@ -82,7 +82,7 @@ def rollout(script: str | None, closed: float = 0.5) -> dict[str, Any]:
     }
 
 
-def test_what_was_refused_comes_before_what_was_not_judged() -> None:
+def test_a_rejection_outranks_an_unjudged_proof() -> None:
     found = Found(THEOREM, "proved", 8, 8, 1.0, "a")
     task = Task(THEOREM, "model", 8)
     both = {"a": verdict("error"), "b": verdict("rejected", "sorry: x")}
@@ -108,16 +108,16 @@ def test_a_rollout_that_was_not_judged_is_left_out_of_the_mean() -> None:
 
 
 def recorded(tmp_path: Path, finished: Finished) -> tuple[Attempt, Ledger]:
-    """What the trainer writes down, without the rest of a trainer."""
+    """The trainer's record of an attempt, without the rest of a trainer."""
     ledger = Ledger(tmp_path / "ledger.sqlite")
     trainer: Any = SimpleNamespace(
         config=RunConfig(), best={}, ledger=ledger, elapsed=0.0, runtime=SimpleNamespace(name="Lean")
     )
-    return Trainer._record(trainer, "round 1", finished, 1), ledger
+    return Trainer.record(trainer, "round 1", finished, 1), ledger
 
 
 @pytest.mark.parametrize("kind", ["error", "rejected", "proved"])
-def test_what_the_trainer_writes_down(tmp_path: Path, kind: str) -> None:
+def test_the_trainers_record_of_a_verdict(tmp_path: Path, kind: str) -> None:
     found = Found(THEOREM, "proved", 8, 8, 1.0, "trivial", stats={"closed": 1.0, "steps": 1, "values": [(0.9, 1)]})
     attempt, ledger = recorded(
         tmp_path, Finished(Task(THEOREM, "model", 8, learn=True), found, {"trivial": verdict(kind)})
@@ -170,7 +170,7 @@ def test_a_place_that_cannot_be_judged_costs_itself_alone() -> None:
     assert len(calls) == 3, "judged once more, then without it"
 
 
-def test_a_death_that_nothing_is_known_about_is_found_out() -> None:
+def test_the_place_that_kills_the_auditor_is_found() -> None:
     async def judged(candidate: Any, reference: Any) -> Judgement:
         if "endless" in candidate.text:
             raise LeanDied("it took too much", "memory")

@@ -1,4 +1,4 @@
-"""What holds of every search graph at all times."""
+"""Invariants of search graphs."""
 
 from __future__ import annotations
 

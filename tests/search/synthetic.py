@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.search import Search, SearchConfig
+from prover.search.expansion import Premises
 
 Outcome = tuple[int, ...] | str
 """Goals that a tactic leaves, or the status with which it fails."""
@@ -110,7 +111,7 @@ class Tactics:
 
 @dataclass
 class Knows:
-    """A value that knows the answer where `right`, and believes the contrary where not."""
+    """A value that is right about every goal, or wrong about every goal."""
 
     least: list[float]
     right: bool = True
@@ -148,8 +149,15 @@ def chain(n: int, width: int = 3) -> Problem:
     return Problem(tuple(goals))
 
 
-def started(problem: Problem, value: Knows | None = None, world: World | None = None, **options: object):
+def started(
+    problem: Problem,
+    value: Knows | None = None,
+    world: World | None = None,
+    premises: Premises | None = None,
+    **options: object,
+):
     world = world or World(problem)
     options.setdefault("model_thread", False)
-    search = Search(world.state(0), world, Tactics(problem), value, config=SearchConfig(**options))  # type: ignore[arg-type]
+    config = SearchConfig(**options)  # type: ignore[arg-type]
+    search = Search(world.state(0), world, Tactics(problem), value, config=config, premises=premises)
     return search, world

@@ -1,4 +1,4 @@
-"""Questions to Lean: what it answers is tried as any tactic is, the question itself proves nothing."""
+"""Questions to Lean such as `exact?`: the answer is tried like any tactic, and the question proves nothing."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_shared_metavariables_are_worked_on_with_focus() -> None:
     assert to_script(tree) == "refine ⟨?_, ?_⟩\nfocus exact p 3"
 
 
-def test_a_goal_between_those_of_a_group_comes_first() -> None:
+def test_a_goal_between_two_of_a_group_comes_first() -> None:
     tree = ProofNode("apply f", (ProofNode("exact a", goals=2), leaf("exact b")), ((0, 0), (1, 0), (0, 1)))
     assert to_script(tree) == "apply f\nrotate_left\n· exact b\nrotate_left\nfocus exact a"
 

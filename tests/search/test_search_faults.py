@@ -1,4 +1,4 @@
-"""Searches whose environment, models or callers fail: no fault becomes another outcome, and the graph stays sound."""
+"""Searches with faults of the environment, models or callers: outcomes stay right and the graph sound."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_exception_fails_the_tactic_and_many_end_the_search() -> None:
     asyncio.run(run())
 
 
-def test_what_nobody_answered_is_not_exhausted() -> None:
+def test_a_search_without_answers_is_an_error() -> None:
     async def run() -> None:
         problem = chain(5)
         # Three tactics, all of which raise: fewer than end a search, and nothing is left to try.
@@ -51,8 +51,8 @@ def test_what_nobody_answered_is_not_exhausted() -> None:
     asyncio.run(run())
 
 
-def test_a_goal_that_cannot_be_had_again_is_not_exhausted() -> None:
-    """After a resume goals are obtained by replay. Where Lean does not say the same again, what lies below was not tried."""
+def test_a_goal_that_cannot_be_replayed_is_not_exhausted() -> None:
+    """After a resume goals are replayed. A goal that Lean answers differently is open, not exhausted."""
     problem = chain(5)
 
     class Forgets(World):
@@ -98,7 +98,7 @@ def test_a_rollout_ends_when_a_sibling_fails() -> None:
     assert max(asyncio.run(run(seed)) for seed in range(8)) < length // 4
 
 
-def test_what_a_model_raises_is_raised_and_the_search_can_go_on() -> None:
+def test_a_models_error_is_raised_and_the_search_can_continue() -> None:
     class Broken(Tactics):
         broken = True
 
@@ -214,7 +214,7 @@ class Offers:
 
 @pytest.mark.lean
 @pytest.mark.parametrize(("for_good", "outcome"), [(True, "error"), (False, "exhausted")])
-def test_a_lean_that_is_gone_is_an_error(loop, for_good: bool, outcome: str) -> None:
+def test_a_lean_that_cannot_restart_is_an_error(loop, for_good: bool, outcome: str) -> None:
     async def run():
         async with LeanServer() as server:
             theorem = Theorem("t", "(p : Prop) : p")

@@ -1,4 +1,4 @@
-"""Many simulations in flight: models and Lean work together, and no worker is idle that could continue."""
+"""Parallel simulations: models and Lean work at the same time, and no worker idles that could continue."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_model_questions_are_gathered_and_lean_runs_meanwhile() -> None:
     asyncio.run(run())
 
 
-def test_many_in_flight_do_not_widen_early() -> None:
-    """While the only way on waits for a model or Lean, workers wait too: they do not ask for more tactics above it."""
+def test_parallel_search_does_not_widen_early() -> None:
+    """Workers wait for a pending model or Lean call instead of asking for more tactics above it."""
     length = 12
     rest = ((-0.2, "error"), (-0.3, "error"), *((-3.0, "error"),) * 6)
     problem = Problem(tuple(((-0.1, (g + 1,) if g + 1 < length else ()), *rest) for g in range(length)))
@@ -68,7 +68,7 @@ def test_many_in_flight_do_not_widen_early() -> None:
         assert expansions == 1 and calls <= 3 * length
 
 
-def test_what_was_in_flight_beside_the_proof_is_not_counted_to_solve() -> None:
+def test_calls_in_flight_at_the_proof_are_not_counted_to_solve() -> None:
     """A curve over budgets is read off one search: what many in flight found by its third call, a budget of three finds."""
     problem = Problem((((-0.1, "error"), (-0.2, "error"), (-0.3, ()), *((-0.5, "error"),) * 5),))
 

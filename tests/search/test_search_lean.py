@@ -1,5 +1,4 @@
-"""Searches on real Lean: they repeat themselves, go on where they stopped, share a budget, free what they made, and
-what they find is read back by Lean."""
+"""Searches on real Lean: deterministic, resumable, with shared budgets and freed states, and proofs that Lean accepts."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from prover.lean.server import LeanServer
+from prover.lean.server import LeanServer, Limits
 from prover.lean.steps import Step
 from prover.lean.theorem import ProofNode, ProofState, StepResult, Theorem
 from prover.models.base import Query, Suggestion
@@ -27,6 +26,7 @@ from prover.search import (
 )
 from prover.search.graph import Edge, Graph, Node
 from prover.search.script import checked_script
+from tests.lean.test_limits import ARITHMETIC
 from tests.search.checks import check_graph
 
 pytestmark = pytest.mark.lean
@@ -90,7 +90,7 @@ def test_one_worker_repeats_itself(loop, server, selection):
 
 @pytest.mark.parametrize("theorem", [PARTLY, SWAP])
 @pytest.mark.parametrize("selection", ["puct", "best_first", "rmax"])
-def test_a_search_written_out_goes_on_as_if_never_interrupted(loop, server, selection, theorem):
+def test_a_saved_search_continues_as_if_never_interrupted(loop, server, selection, theorem):
     async def whole():
         env = Watched(server)
         search = Search(await server.open(theorem), env, Explorer(None, 3), config=alone(selection))
@@ -156,13 +156,13 @@ def test_a_false_statement_is_disproved_and_the_audit_agrees(loop, server, audit
 
 
 async def held_by_lean(server: LeanServer, first: int, last: int) -> list[int]:
-    """Which states of these numbers the Lean process itself still holds."""
+    """The numbers of the states that the Lean process still has."""
     await asyncio.sleep(0)  # what was freed just now is told to Lean together
     alive = []
     for remote in range(first, last):
-        number, future = next(server._numbers), asyncio.get_running_loop().create_future()
-        server._queue.expect(number, Step(number, 0, "fail", future, replay=True))
-        server._write_steps([[number, remote, 'fail "alive"']], 1000)
+        number, future = next(server.numbers), asyncio.get_running_loop().create_future()
+        server.queue.expect(number, Step(number, 0, "fail", future, replay=True))
+        server.write_steps([[number, remote, 'fail "alive"']], 1000)
         if "alive" in (await future).m:
             alive.append(remote)
     return alive
@@ -171,25 +171,25 @@ async def held_by_lean(server: LeanServer, first: int, last: int) -> list[int]:
 @pytest.mark.parametrize("selection", ["puct", "best_first", "rollout"])
 def test_dead_subtrees_are_freed_and_in_the_end_all(loop, server, selection):
     async def run():
-        before = len(server._handles)
+        before = len(server.handles)
         root = await server.open(PARTLY)
-        first = server._handles[root.id].remote
+        first = server.handles[root.id].remote
         config = SearchConfig(selection=selection, in_flight=4, model_thread=False)
         search = Search(root, server, Explorer(None, 0), config=config)
         result = await search.run(Budget(lean_calls=400))
         # At rest Lean holds exactly the states of goals that still matter.
         relevant = {n.state.id for n in search.graph.nodes.values() if n.has_state}
         assert all(n.relevant or n is search.graph.root for n in search.graph.nodes.values() if n.has_state)
-        last = max(server._handles[i].remote for i in relevant) + 1
+        last = max(server.handles[i].remote for i in relevant) + 1
         probe = await server.open(PARTLY)
-        end = server._handles[probe.id].remote
+        end = server.handles[probe.id].remote
         alive = await held_by_lean(server, first, end)
-        assert sorted(alive) == sorted(server._handles[i].remote for i in relevant)
+        assert sorted(alive) == sorted(server.handles[i].remote for i in relevant)
         assert last <= end and len(search.graph.nodes) > len(relevant) and result.stats.freed > 0
         await search.close()
         await server.free([probe])
         assert await held_by_lean(server, first, end + 1) == []
-        assert len(server._handles) == before
+        assert len(server.handles) == before
 
     loop.run(run())
 
@@ -283,7 +283,7 @@ def test_a_goal_that_waited_in_its_group_is_named_when_it_comes_first(loop, serv
     assert verdict.verdict == "proved", (script, verdict)
 
 
-def test_below_the_notation_of_bullets_a_script_has_none(loop, server, auditor):
+def test_a_script_has_no_bullets_before_the_library_defines_them(loop, server, auditor):
     imports = ("Init.SimpLemmas", "Init.Data.NeZero")
     theorem = Theorem("Nat.instNeZeroSucc", library="Nat.instNeZeroSucc", imports=imports)
     closing = ProofNode("constructor", (ProofNode("exact Nat.noConfusion"),), ((0, 0),))
@@ -331,18 +331,18 @@ def test_goals_that_share_a_metavariable_stay_together(loop, server, auditor, th
     assert verdict.verdict == "proved", (script, verdict)
 
 
-def test_a_process_that_dies_costs_one_tactic(loop, server):
+def test_a_process_that_dies_costs_one_tactic(loop):
     async def run():
-        policy = Says(
-            "exact (by decide : (2 : Nat)^(2^36) = 0) ▸ rfl", "constructor", "simp_all", "rcases h with ⟨a, b, c⟩"
-        )
-        search = Search(await server.open(SWAP), server, policy, config=alone())
-        result = await search.run(Budget(lean_calls=60))
-        await search.close()
-        return result
+        async with LeanServer(limits=Limits(heartbeats=0, seconds=2.0)) as server:
+            search = Search(
+                await server.open(SWAP), server, Says(ARITHMETIC, "constructor", "simp_all"), config=alone()
+            )
+            result = await search.run(Budget(lean_calls=60))
+            await search.close()
+            return result, server.counters.restarts
 
-    result = loop.run(run())
-    assert result.outcome == "proved"
+    result, restarts = loop.run(run())
+    assert result.outcome == "proved" and restarts == 1 and result.stats.errors == {"timeout": 1}
 
 
 def test_the_portfolio_alone(loop, server):
@@ -352,4 +352,4 @@ def test_the_portfolio_alone(loop, server):
         await search.close()
         return result
 
-    assert loop.run(run()).outcome in ("proved", "exhausted")
+    assert loop.run(run()).outcome == "proved"

@@ -1,4 +1,4 @@
-"""Minimising a proof, with a check that knows which scripts hold."""
+"""Minimising a proof with a scripted check."""
 
 from __future__ import annotations
 

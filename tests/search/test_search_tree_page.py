@@ -1,4 +1,4 @@
-"""The page that draws a search: self-contained, complete, safe, and no larger than it must be."""
+"""The page that draws a search is self-contained, complete, safe and small."""
 
 from __future__ import annotations
 

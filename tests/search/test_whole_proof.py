@@ -1,4 +1,4 @@
-"""Whole proofs on real Lean. The writer's texts are given, because what is tested is what becomes of them."""
+"""Whole proofs on real Lean, with scripted texts of the model."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_right_proof_feedback_and_harvest() -> None:
     asyncio.run(run())
 
 
-def test_what_a_search_after_proofs_takes_is_counted_by_its_policy() -> None:
+def test_tokens_of_a_search_after_whole_proofs_are_counted_by_its_policy() -> None:
     class Counting(Portfolio):
         def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:
             return 1000 + len(suggestions)

@@ -38,10 +38,10 @@ def test_an_answer_ends_before_a_stop_string(stranger: Any) -> None:
         stranger.evaluate(QUERIES)
 
 
-def test_a_goal_that_is_too_long_loses_its_beginning_and_spoils_no_batch(stranger: Any) -> None:
+def test_a_goal_that_is_too_long_is_cut_at_its_beginning(stranger: Any) -> None:
     long = query("x : Nat\n" * 300 + "h : p ∧ q\n⊢ q")
-    given = stranger._prompt(stranger.format.prompt(long))["prompt_token_ids"]
-    whole = stranger._llm.get_tokenizer()(stranger.format.prompt(long))["input_ids"]
+    given = stranger.prompt_input(stranger.format.prompt(long))["prompt_token_ids"]
+    whole = stranger.llm.get_tokenizer()(stranger.format.prompt(long))["input_ids"]
     assert len(whole) > 160 and given == whole[-120:]  # it reads 160, and an answer takes 40
     assert len(stranger.suggest([QUERIES[0], long], 4)) == 2
 

@@ -22,7 +22,7 @@ def _expect(condition: bool, part: str) -> None:
         raise TrimError(f"lean.wasm: {part} is not as expected")
 
 
-def _unsigned(n: int) -> bytes:
+def unsigned(n: int) -> bytes:
     out = bytearray()
     while n > 127:
         out.append(n & 127 | 128)
@@ -31,7 +31,7 @@ def _unsigned(n: int) -> bytes:
     return bytes(out)
 
 
-def _signed(n: int) -> bytes:
+def signed(n: int) -> bytes:
     out = bytearray()
     while not -64 <= n < 64:
         out.append(n & 127 | 128)
@@ -40,7 +40,7 @@ def _signed(n: int) -> bytes:
     return bytes(out)
 
 
-class _Reader:
+class Reader:
     """Reads WebAssembly's binary encoding from `at` on."""
 
     def __init__(self, data: bytes, at: int = 0) -> None:
@@ -88,7 +88,7 @@ class _Imports:
         self.kept: list[bytes] = []
         self.functions: dict[bytes, int] = {}
         self.addresses: list[bytes] = []
-        reader = _Reader(body)
+        reader = Reader(body)
         for _ in range(reader.unsigned()):
             start = reader.at
             space, name, kind = reader.name(), reader.name(), reader.byte()
@@ -112,7 +112,7 @@ class _Globals:
     def __init__(self, body: bytes) -> None:
         self.values: list[int] = []
         self.mutable: list[int] = []
-        reader = _Reader(body)
+        reader = Reader(body)
         count = reader.unsigned()
         self.entries = body[reader.at :]
         for i in range(count):
@@ -126,12 +126,12 @@ class _Table:
     """The function table. One segment fills it; functions outside it are added at its end."""
 
     def __init__(self, table: bytes, segment: bytes) -> None:
-        reader = _Reader(table)
+        reader = Reader(table)
         _expect(reader.take(3) == b"\x01\x70\x00", "the function table")
         self.size = reader.unsigned()
         self.segment = segment
         self.added: list[int] = []
-        reader = _Reader(segment)
+        reader = Reader(segment)
         _expect(reader.take(2) == b"\x01\x00", "the table's content")
         first = reader.constant()
         count = reader.unsigned()
@@ -149,9 +149,9 @@ class _Table:
 
     def sections(self) -> tuple[bytes, bytes]:
         """The table section and the element section with the added functions."""
-        elements = [b"\x02", self.segment[1:], b"\x00", bytes([_CONST]), _signed(self.size), bytes([_END])]
-        elements += [_unsigned(len(self.added)), *map(_unsigned, self.added)]
-        return b"\x01\x70\x00" + _unsigned(self.size + len(self.added)), b"".join(elements)
+        elements = [b"\x02", self.segment[1:], b"\x00", bytes([_CONST]), signed(self.size), bytes([_END])]
+        elements += [unsigned(len(self.added)), *map(unsigned, self.added)]
+        return b"\x01\x70\x00" + unsigned(self.size + len(self.added)), b"".join(elements)
 
 
 def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
@@ -160,7 +160,7 @@ def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
     The mutable globals, which belong to a snapshot, are exported as `turnstile_global_N`.
     """
     sections: list[tuple[int, bytes]] = []
-    reader = _Reader(module, 8)
+    reader = Reader(module, 8)
     while reader.at < len(module):
         sections.append((reader.byte(), reader.name()))
     content = {number: body for number, body in sections if number}
@@ -170,7 +170,7 @@ def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
     # Imported globals come before the module's own, so `addresses` can become its own first globals with the same indices.
     imported = len(imports.addresses)
 
-    reader = _Reader(content[_EXPORTS])
+    reader = Reader(content[_EXPORTS])
     exports: list[bytes] = []
     symbols: list[bytes] = []
     for _ in range(reader.unsigned()):
@@ -184,22 +184,22 @@ def trim(module: bytes, keep: set[str]) -> tuple[bytes, bytes]:
             exports.append(content[_EXPORTS][start : reader.at])
     for index in module_globals.mutable:
         name = b"turnstile_global_%d" % (imported + index)
-        exports.append(_unsigned(len(name)) + name + bytes([_GLOBAL]) + _unsigned(imported + index))
+        exports.append(unsigned(len(name)) + name + bytes([_GLOBAL]) + unsigned(imported + index))
 
     # The browser's graphics and sound functions stay at address 0: nothing calls them.
     addresses = [
         table.address(imports.functions[name]) if name in imports.functions else 0 for name in imports.addresses
     ]
-    content[_IMPORTS] = _unsigned(len(imports.kept)) + b"".join(imports.kept)
+    content[_IMPORTS] = unsigned(len(imports.kept)) + b"".join(imports.kept)
     content[_GLOBALS] = (
-        _unsigned(imported + len(module_globals.values))
-        + b"".join(_I32_MUTABLE + bytes([_CONST]) + _signed(address) + bytes([_END]) for address in addresses)
+        unsigned(imported + len(module_globals.values))
+        + b"".join(_I32_MUTABLE + bytes([_CONST]) + signed(address) + bytes([_END]) for address in addresses)
         + module_globals.entries
     )
     content[_TABLES], content[_ELEMENTS] = table.sections()
-    content[_EXPORTS] = _unsigned(len(exports)) + b"".join(exports)
+    content[_EXPORTS] = unsigned(len(exports)) + b"".join(exports)
     out = [module[:8]]
     for number, original in sections:
         body = content[number] if number else original
-        out += [bytes([number]), _unsigned(len(body)), body]
+        out += [bytes([number]), unsigned(len(body)), body]
     return b"".join(out), b"".join(sorted(symbols))

@@ -79,9 +79,9 @@ class VLLMPolicy:
                 "vLLM: tensor_parallel, pipeline_parallel, max_num_seqs and oversample are at least 1, memory is in (0, 1]"
             )
         # One thread makes the engine and makes every call: on a CPU its kernels count the threads of whoever calls them.
-        self._thread = ThreadPoolExecutor(1, "vllm")
+        self.thread = ThreadPoolExecutor(1, "vllm")
         self._broken = ""
-        self._llm = self._thread.submit(_engine, str(folder), self.config).result()
+        self.llm = self.thread.submit(_engine, str(folder), self.config).result()
         self.generated_tokens = 0
         """So far, for measurements."""
         self.token_counts = TokenCounts()
@@ -101,7 +101,7 @@ class VLLMPolicy:
         f, c = self.format, self.config
         prompts, params = [], []
         for query in queries:
-            prompts.append(self._prompt(f.prompt(query)))
+            prompts.append(self.prompt_input(f.prompt(query)))
             banned = f.banned(query)
             params.append(
                 SamplingParams(
@@ -117,7 +117,7 @@ class VLLMPolicy:
                     detokenize=bool(f.stop) or not f.stop_ids,
                 )
             )
-        outputs = self._generate(prompts, params)
+        outputs = self.generate(prompts, params)
         self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
         for query, o in zip(queries, outputs, strict=True):
             self.token_counts.note(query, len(o.prompt_token_ids) + sum(len(a.token_ids) for a in o.outputs))
@@ -156,7 +156,7 @@ class VLLMPolicy:
             max_tokens=f.max_new_tokens,
             stop=list(f.stop) or None,
         )
-        [output] = self._generate([self._prompt(prompt)], params)
+        [output] = self.generate([self.prompt_input(prompt)], params)
         self.generated_tokens += sum(len(a.token_ids) for a in output.outputs)
         return [a.text for a in output.outputs if a.finish_reason == "stop"]
 
@@ -167,29 +167,29 @@ class VLLMPolicy:
         if not prompts:
             return []
         params = SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=tokens, detokenize=False)
-        outputs = self._generate([{"prompt_token_ids": p} for p in prompts], params)
+        outputs = self.generate([{"prompt_token_ids": p} for p in prompts], params)
         return [[o.outputs[0].logprobs[0][t].logprob for t in tokens] for o in outputs]
 
-    def _generate(self, prompts: list[dict[str, Any]], params: Any) -> list[Any]:
+    def generate(self, prompts: list[dict[str, Any]], params: Any) -> list[Any]:
         """vLLM's `generate`. After a fault of its own an engine still holds what it was asked and would never return."""
         if self._broken:
             raise RuntimeError(f"this vLLM engine failed earlier ({self._broken}); start another")
         try:
-            return self._thread.submit(self._llm.generate, prompts, params, use_tqdm=False).result()
+            return self.thread.submit(self.llm.generate, prompts, params, use_tqdm=False).result()
         except ValueError:  # a prompt that is too long, say: the engine refused it and goes on
             raise
         except Exception as e:
             self._broken = f"{type(e).__name__}: {e}"
             raise
 
-    def _prompt(self, prompt: Any) -> dict[str, Any]:
+    def prompt_input(self, prompt: Any) -> dict[str, Any]:
         if isinstance(prompt, list) and (not prompt or isinstance(prompt[0], int)):
             return {"prompt_token_ids": prompt}
-        tokenizer = self._llm.get_tokenizer()
+        tokenizer = self.llm.get_tokenizer()
         chat = not isinstance(prompt, str)
         ids = tokenizer(render_prompt(prompt, tokenizer), add_special_tokens=not chat)["input_ids"]
         # The engine refuses a whole batch for one prompt that is too long.
-        longest = self._llm.llm_engine.model_config.max_model_len
+        longest = self.llm.llm_engine.model_config.max_model_len
         room = max(1, longest - min(self.format.max_new_tokens, longest // 2))
         if len(ids) > room and chat:
             raise PromptTooLong(
@@ -204,14 +204,14 @@ class VLLMPolicy:
         take them.
         """
         digest = weights_digest(folder)
-        served = self._thread.submit(self._replace, str(folder), version, digest).result()
+        served = self.thread.submit(self._replace, str(folder), version, digest).result()
         self._compare(served, version)
 
     def _replace(self, folder: str, version: int, digest: str) -> list[Any]:
         try:
-            served = self._llm.collective_rpc("serve_weights", args=(folder, version, digest))
+            served = self.llm.collective_rpc("serve_weights", args=(folder, version, digest))
         finally:
-            self._llm.reset_prefix_cache()
+            self.llm.reset_prefix_cache()
         self._digest, self.version = digest, version
         return served
 
@@ -234,7 +234,7 @@ class VLLMPolicy:
 
     def check_version(self, version: int) -> None:
         """Raises StaleWeights unless every worker serves this version of the weights."""
-        served = self._thread.submit(self._llm.collective_rpc, "served_weights").result()
+        served = self.thread.submit(self.llm.collective_rpc, "served_weights").result()
         if all(v == -1 for v, _ in served):  # as the engine started
             served = [[self.version, self._digest] for _ in served]
         self._compare(served, version)
@@ -248,8 +248,8 @@ class VLLMPolicy:
 
     def close(self) -> None:
         """End the engine and its workers."""
-        self._thread.submit(self._llm.llm_engine.engine_core.shutdown).result()
-        self._thread.shutdown()
+        self.thread.submit(self.llm.llm_engine.engine_core.shutdown).result()
+        self.thread.shutdown()
 
 
 def softmax(row: Sequence[float]) -> tuple[float, ...]:

@@ -1,0 +1,89 @@
+"""A trained run as a prover: its newest checkpoint, with the value and the retriever that it learned."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from prover.lean.theorem import Goal, ProofState, Theorem
+from prover.models.manifest import find_checkpoint
+from prover.premises.dense import DenseWeights
+from prover.solve.attempt import attempt
+from prover.solve.policies import provers_named
+from rl import candidate as c
+from tests.models.small_server import SmallServer, completion
+from tests.rl.test_evaluate import place
+
+__all__ = ["place"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "uses"), [("", True), ("[prover]\nuse_value = false", False), ('[learn]\nvalue = "none"', False)]
+)
+def test_a_value_that_the_run_did_not_use_is_not_used_by_its_prover(place, tmp_path, settings: str, uses: bool):
+    run = tmp_path / "run"
+    shutil.copytree(place / "runs/one", run)
+    (run / "config.toml").write_text(settings)
+    assert c.candidate(str(run)).config.use_value is uses
+    (prover,) = provers_named(str(run))
+    assert (prover.value is not None) is uses
+    server = SmallServer(lambda k, body: completion(["simp"]))
+    try:
+        (served,) = provers_named(f"openai:{server.address}?folder={run}")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (served.value is not None) is uses, "whoever serves it"
+
+
+def test_the_newest_checkpoint_may_be_in_several_files(tmp_path):
+    for version, name in ((1, "model.safetensors"), (2, "model-00001-of-00002.safetensors")):
+        folder = tmp_path / f"checkpoints/{version:06d}"
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+        os.utime(folder / name, (version, version))
+    (folder / "model.safetensors.index.json").write_text("{}")
+    assert find_checkpoint(tmp_path) == folder
+    assert find_checkpoint(folder) == folder
+
+
+def test_a_run_proves_with_the_retriever_that_it_learned(place, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(place / "runs/one", run)
+    (run / "config.toml").write_text('[prover]\nretriever = "hybrid"\npremises = 3\n')
+    (prover,) = provers_named(str(run))
+    assert prover.source is not None and (prover.source.name, prover.source.k) == ("symbols", 3), (
+        "nothing was learned yet"
+    )
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    (run / "retrievers").mkdir()
+    DenseWeights.initial().save(run / f"retrievers/{checkpoint.name}.npz")
+    (prover,) = provers_named(str(run))
+    assert prover.source is not None and (prover.source.name, prover.source.k) == ("hybrid", 3)
+    root = ProofState(1, "k", (Goal("⊢ p", (), "p", ("List.length", "List.map")),))
+    asked: list[tuple[str, ...]] = []
+
+    class Silent:
+        def suggest(self, queries, n):
+            asked.extend(tuple(q.premises) for q in queries)
+            return [[] for _ in queries]
+
+    class NoLean:
+        async def free(self, states):
+            assert not states
+
+    asyncio.run(
+        attempt(
+            Theorem("t", ": p"),
+            root,
+            NoLean(),
+            [replace(prover, policy=Silent(), value=None)],
+            4,
+            lambda state: ("other",),
+        )
+    )  # type: ignore[arg-type]
+    assert asked and len(asked[0]) == 3 and "other" not in asked[0]
