@@ -22,11 +22,15 @@ ARGUMENTS = ["set:library-train", "--limit", "30", "--workers", "2", "--seed", "
 
 @pytest.mark.lean
 @pytest.mark.timeout(1800)
-def test_killed_three_times_and_resumed(tmp_path: Path) -> None:
+def test_killed_three_times_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No theorem is tried twice or lost, and the results equal those of an undisturbed batch."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     one = batch.run_whole(whole, ARGUMENTS)
-    other = batch.run_killed(killed, ARGUMENTS, 3, 30, seed=1)
+    signals: list[int] = []
+    kill = os.kill
+    monkeypatch.setattr(batch.os, "kill", lambda pid, number: (signals.append(number), kill(pid, number)))
+    other = batch.run_killed(killed, ARGUMENTS, 3, 15, seed=1)  # within the first half, so that each kill comes in time
+    assert signals == [signal.SIGKILL] * 3
     assert one["total"] == 30 and 0 < one["proved"] < 30
     assert batch.differences(one, other) == []
     finished = batch.attempts(killed)

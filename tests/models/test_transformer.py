@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from sample_goals import make_pairs, query
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from prover.models.beam import DecodeConfig
 from prover.models.llama import LlamaRunner
@@ -122,13 +122,17 @@ def test_what_is_sampled_depends_on_the_question_alone(policy: LanguageModelPoli
     assert [s.tactic for s in together[1]] != [s.tactic for s in together[2]]
 
 
-def test_unoffered_slots_are_never_named(policy: LanguageModelPolicy) -> None:
+def test_unoffered_slots_are_never_named(policy: LanguageModelPolicy, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Slots become likelier than `exact`: an offered one is named, and the others take no tactic's place."""
+    goal = make_pairs(1)[0][0]
+    [before] = policy.suggest([query(goal)], 8)
+    embeddings = policy.model.model.embed_tokens.weight
     with torch.no_grad():
-        slots = policy.prompter.codec.slots
-        policy.model.model.embed_tokens.weight[slots] *= 8
+        embeddings[policy.prompter.codec.slots] = 1.5 * embeddings[tokenizer("exact").input_ids[-1]]
     policy.runner.refresh()
-    suggestions = policy.suggest([query("⊢ p", ("A.premise",))], 8)[0]
-    assert suggestions and not any("⟨p" in s.tactic for s in suggestions)
+    offered, after = policy.suggest([query(goal, ("A.premise",)), query(goal)], 8)
+    assert "A.premise" in {s.tactic for s in offered}
+    assert len(after) == len(before) > 0 and not any("⟨p" in s.tactic for s in [*offered, *after])
 
 
 def test_save_and_load(policy: LanguageModelPolicy, tmp_path: Path) -> None:
