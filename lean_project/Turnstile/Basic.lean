@@ -1,12 +1,11 @@
 import Lean.Elab.Frontend
 import Lean.Meta.Tactic.Rename
 
-/-! Lists, a hash table and JSON access, written out.
+/-! List functions, a hash table and JSON access.
 
-The embedded Lean's library is stripped of private declarations and of the compiler's auxiliary ones, so code that would
-specialise, inline or call a polymorphic library function does not compile there. What this server needs of them is here;
-everything else it calls is monomorphic and compiled. The interpreter's stack is small there (a few hundred frames are
-safe), so whatever walks something long is tail-recursive. -/
+The embedded Lean's library lacks private declarations and the compiler's auxiliary ones, so code that specialises, inlines or
+calls polymorphic library functions does not compile there. This file replaces the ones that the server needs. The interpreter's
+stack there holds only a few hundred frames, so functions on long data are tail-recursive. -/
 
 open Lean
 

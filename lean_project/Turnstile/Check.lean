@@ -1,6 +1,6 @@
 import Turnstile.Compare
 
-/-! The checker's verdicts: whether rebuilt constants mean what was asked for, and what they rest on. -/
+/-! The checker's verdicts: whether rebuilt constants have the required meaning, and their axioms. -/
 
 open Lean Meta Elab
 
@@ -8,7 +8,7 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- Axioms that a library theorem may turn out to be on the embedded Lean, where proofs are left out. -/
+/-- Real axioms of the embedded Lean's library, where theorems without proofs are axioms too. -/
 def trueAxioms : List Name :=
   [`propext, `Classical.choice, `Quot.sound, `sorryAx, `Lean.ofReduceBool, `Lean.ofReduceNat, `Lean.trustCompiler,
    `Quot.lcInv, `lcProof, `lcAny]
@@ -27,10 +27,10 @@ def mentions (c : ConstantInfo) : List Name :=
 
 structure Rests where
   axioms : List Name
-  /-- Imported constants that new ones mention. -/
+  /-- Imported constants that new constants mention. -/
   used : List Name
 
-/-- What new constants rest on, through everything new. -/
+/-- Axioms and imported constants that new constants depend on. -/
 partial def restsOn (x : Import) (todo : List Name) (seen : NameSet) (r : Rests) : Rests :=
   match todo with
   | [] => r
@@ -51,7 +51,7 @@ partial def restsOn (x : Import) (todo : List Name) (seen : NameSet) (r : Rests)
           restsOn x (append (mentions c) rest) seen r
         else restsOn x rest seen { r with used := n :: r.used }
 
-/-- Everything that imported constants reach through definitions and instances, and through theorems if `proofs`. -/
+/-- All constants that imported ones depend on, through definitions and instances, and through theorems if `proofs`. -/
 partial def reach (env : Kernel.Environment) (proofs : Bool) (todo : List Name) (seen : NameSet) (acc : List Name) :
     List Name :=
   match todo with
@@ -67,7 +67,7 @@ partial def reach (env : Kernel.Environment) (proofs : Bool) (todo : List Name) 
         | some c => mentions c
       reach env proofs (append more rest) seen (n :: acc)
 
-/-- Axioms among imported constants. `deep`: axioms are axioms (native Lean); else most are theorems without their proofs. -/
+/-- Axioms among imported constants. Without `deep` (embedded Lean), most axioms are theorems without proofs. -/
 def axiomsAmong (env : Kernel.Environment) (deep : Bool) (ns : List Name) (acc : List Name) : List Name :=
   match ns with
   | [] => acc
@@ -82,14 +82,14 @@ def isProved (env : Kernel.Environment) (n : Name) : Bool :=
   | some (.axiomInfo _) => !hasName n trueAxioms
   | _ => false
 
-/-- How a judgement is made. -/
+/-- Settings of a judgement. -/
 structure Rules where
-  /-- Imported theorems carry their proofs: look for axioms there too. -/
+  /-- Whether imported theorems have proofs, which are then searched for axioms. -/
   deep : Bool
-  /-- Constants that a proof may not use: neither they, nor theorems that say the same, nor definitions made of them. -/
+  /-- Constants that a proof may not use, nor theorems with the same statement, nor definitions that use them. -/
   forbidden : List Name
 
-/-- Every application of a lambda reduced. -/
+/-- `e` with every application of a lambda reduced. -/
 partial def reduced (e : Expr) : Expr :=
   e.replace fun
     | .app f a =>
@@ -98,13 +98,13 @@ partial def reduced (e : Expr) : Expr :=
       if t == s then none else some (reduced t)
     | _ => none
 
-/-- The body of `type` with its parameters given. -/
+/-- The body of `type` for these parameters. -/
 def givenParams (type : Expr) (args : List Expr) : Expr :=
   match args, type with
   | a :: rest, .forallE _ _ b _ => givenParams (b.instantiate1 a) rest
   | _, type => type
 
-/-- What a proof of `type` gives: `type`, and if that is a structure, what its fields say, under the same binders. -/
+/-- The statements that a proof of `type` proves: `type`, and the fields of a structure, under the same binders. -/
 partial def statements (env : Kernel.Environment) (depth : Nat) (binders : Expr → Expr) (type : Expr) (proof : Expr)
     (acc : List Expr) : List Expr :=
   match type with
@@ -136,13 +136,13 @@ where
       fields depth s (i + 1) (b.instantiate1 field) (statements env depth binders (reduced t) field acc)
     | _ => acc
 
-/-- Whether a proof of `c` is a proof of `d`, or has one as a field. -/
+/-- Whether a proof of `c` is, or has as a field, a proof of `d`. -/
 def gives (x : Import) (c d : ConstantInfo) : Bool :=
   let wanted := reduced (bare d.type)
   let same := fun e => reduced (inLevelsOf d c e) == wanted
   sameType d c || anyOf same (statements x.env 3 (fun e => e) (bare c.type) (.const c.name []) [])
 
-/-- Whether `n` is forbidden by its name, or gives what a forbidden theorem says. -/
+/-- Whether `n` is forbidden, or proves the statement of a forbidden theorem. -/
 def isForbidden (x : Import) (forbidden : List Name) (n : Name) : Bool :=
   hasName n forbidden || (isProved x.env n && match x.env.find? n with
     | none => false
@@ -150,7 +150,7 @@ def isForbidden (x : Import) (forbidden : List Name) (n : Name) : Bool :=
       | some d => gives x c d
       | none => false) forbidden)
 
-/-- `env` with the unsafe constants that `e` mentions, as axioms: good for asking what a type is, and for nothing else. -/
+/-- `env` with the unsafe constants that `e` mentions as axioms. Only for asking whether a type is a proposition. -/
 partial def withHidden (x : Import) (env : Kernel.Environment) (e : Expr) : Kernel.Environment := go env e.getUsedConstants.toList
 where
   go (env : Kernel.Environment) (ns : List Name) : Kernel.Environment :=
@@ -166,7 +166,7 @@ where
         | .error _ => go env rest
       | _, _ => go env rest
 
-/-- Whether the kernel takes the type of an unsafe constant for a proposition, or not for a type at all. -/
+/-- Whether the kernel accepts the type of an unsafe constant as a proposition, or rejects it as a type. -/
 def mayBeProposition (x : Import) (c : ConstantInfo) : Bool :=
   let env := withHidden x x.env c.type
   let prop := Declaration.opaqueDecl {
@@ -176,7 +176,7 @@ def mayBeProposition (x : Import) (c : ConstantInfo) : Bool :=
   | .ok _ => true
   | .error _ => !isType env c.levelParams c.type kernelOptions none
 
-/-- The verdict on the candidate's `n`, offered for `asked`. `met`: whether anything was. -/
+/-- The verdict on the candidate's `n`, offered for `asked`. `met`: whether any offer matches. -/
 def judgeJson (x : Import) (rules : Rules) (asked n : Name) (met : Bool) (fault : Option Fault) : Json :=
   let r := restsOn x [n] {} { axioms := [], used := [] }
   let below := if rules.deep then reach x.env true r.used {} [] else r.used
@@ -197,13 +197,13 @@ def judgeJson (x : Import) (rules : Rules) (asked n : Name) (met : Bool) (fault 
     ("premises", jnames (keep (isProved x.env) r.used)),
     ("forbidden", jnames bad)]
 
-/-- The first constant of `ns` that the candidate brought itself. -/
+/-- The first of `ns` that the candidate declares. -/
 def anyNew (x : Import) (ns : List Name) : Option Name :=
   match keep (fun n => x.addedNames.contains n) ns with
   | [] => none
   | n :: _ => some n
 
-/-- What is wrong with a constant apart from its statement: that it is not there, or was refused. -/
+/-- The problem of a constant apart from its statement: missing or refused. -/
 def faultOf (x : Import) (n : Name) : Option Fault :=
   match x.fault? n with
   | some f => some f
@@ -231,7 +231,7 @@ def judgeLibrary (whole : Environment) (x : Import) (rules : Rules) (n : Name) :
 where
   wrong (why : String) : Option Fault := some { reason := "statement: " ++ why, judged := true }
 
-/-- Something that the reference asks for, and the candidate's constants that may meet it, likeliest first. -/
+/-- A declaration of the reference, and the candidate's constants that may satisfy it, most likely first. -/
 structure Obligation where
   asked : Name
   offered : List Name
@@ -244,7 +244,7 @@ def obligationsFrom (js : List Json) : List Obligation :=
     | [asked] => { asked, offered := rebuildNames (listField j "offered") } :: obligationsFrom rest
     | _ => obligationsFrom rest
 
-/-- The offer that meets an obligation, else the first that is left with what is wrong with it. -/
+/-- The offer that satisfies an obligation, else the first unused one with its problem. -/
 def meet (c : Comparison) (o : Obligation) (taken : NameSet) : Option Name × Option Fault × Comparison :=
   go c o.offered none
 where
@@ -263,7 +263,7 @@ where
           | none => (some n, none, c)
           | some why => go c rest (first.or (some (n, { reason := "statement: " ++ why, judged := true })))
 
-/-- What later obligations may not use: an offer, and those before it, since examples are met in their order. -/
+/-- Offers that later obligations may not use: `n` and those before it, because examples match in order. -/
 def upTo (n : Name) (offered : List Name) (taken : NameSet) : NameSet :=
   match offered with
   | [] => taken
@@ -283,7 +283,7 @@ def judgeObligations (c : Comparison) (rules : Rules) (os : List Obligation) (ta
     let taken := if fault.isSome then taken.insert n else upTo n o.offered taken
     judgeObligations c rules rest taken (judgeJson c.candidate rules o.asked n met.isSome fault :: acc)
 
-/-- Judge what the reference asks for, then what the candidate adds. -/
+/-- Judge the obligations, then the candidate's additional constants. -/
 def judgeAll (x : Import) (rules : Rules) (reference : Option Import) (os : List Obligation) (added : List Name) : List Json :=
   let asked := match reference with
     | none => []

@@ -1,8 +1,8 @@
 import Turnstile.Replay
 
-/-! Whether a constant of the candidate means what the reference's means: the same type, for definitions the same value, and the same of
-every constant that these mention. Where the reference has `sorry` anything may stand, and a proof may stand for any proof of the same
-statement. -/
+/-! Whether a constant of the candidate has the meaning of the reference's: the same type, for definitions the same value, and the
+same for every constant that these mention. Anything may replace the reference's `sorry`, and one proof of a statement may replace
+another. -/
 
 open Lean Meta Elab
 
@@ -18,28 +18,28 @@ def levelParamsOf (ns : List Name) : List Level :=
   | [] => []
   | n :: rest => .param n :: levelParamsOf rest
 
-/-- Without metadata, which exported terms have not either. -/
+/-- Remove metadata, which exported terms do not have. -/
 partial def bare (e : Expr) : Expr :=
   e.replace fun
     | .mdata _ b => some (bare b)
     | _ => none
 
-/-- `b`, a term of the second constant, in the universe parameters of the first: they correspond by position. -/
+/-- `b`, a term of the second constant, with the universe parameters of the first, by position. -/
 def inLevelsOf (a b : ConstantInfo) (e : Expr) : Expr :=
   if a.levelParams == b.levelParams then e else e.instantiateLevelParams b.levelParams (levelParamsOf a.levelParams)
 
-/-- The same type up to the names of binders and universe parameters. -/
+/-- Whether types are equal up to the names of binders and universe parameters. -/
 def sameType (a b : ConstantInfo) : Bool :=
   lengthOf a.levelParams == lengthOf b.levelParams && bare a.type == inLevelsOf a b (bare b.type)
 
-/-- Whether `n` is a theorem of the reference: whatever is applied to it is a proof. -/
+/-- Whether `n` is a theorem of the reference, so that its applications are proofs. -/
 def isTheoremOf (reference : Import) (n : Name) : Bool :=
   match reference.find n with
   | some (.thmInfo _) => true
   | _ => false
 
-/-- Whether `w` is `v` with something in the place of each `sorry`, and of each proof by a theorem of the reference. Both are well-typed,
-and at such a place both have the type that the rest gives them. -/
+/-- Whether `w` is `v` with other terms for each `sorry` and for each proof by a theorem of the reference. Both terms are well-typed,
+and the rest of the term determines the type at such a position. -/
 partial def fills (reference : Import) (v w : Expr) : Bool :=
   if v == w then true
   else match v.getAppFn with
@@ -55,7 +55,7 @@ where
     | .proj s i a, .proj r j b => s == r && i == j && fills reference a b
     | _, _ => false
 
-/-- Without the place in the file that Lean writes into every `sorry`: a longer proof above moves it. -/
+/-- Remove the position in the file that Lean writes into every `sorry`, since a longer proof before it changes that. -/
 partial def unplaced (e : Expr) : Expr :=
   e.replace fun
     | .app (.app (.app s (.forallE n (.const `Lean.Name us) t bi)) b) _ =>
@@ -64,7 +64,7 @@ partial def unplaced (e : Expr) : Expr :=
       else none
     | _ => none
 
-/-- Theorems of the reference that the candidate has not, or has with another statement, replaced by their proofs. -/
+/-- Replace theorems of the reference that the candidate lacks, or has with another statement, by their proofs. -/
 partial def movedBack (reference candidate : Import) (e : Expr) : Expr :=
   e.replace fun
     | .const n us =>
@@ -79,9 +79,9 @@ where
   back (v : TheoremVal) (us : List Level) : Option Expr :=
     some (movedBack reference candidate (v.value.instantiateLevelParams v.levelParams us))
 
-/-- Whether the candidate's type is the reference's with proofs in the place of `sorry`, where that has any: a structure's
-default, the proof that a recursion ends in the equation of its definition. The kernel says that they are proofs: it takes
-two of one statement for the same, and no two other things. -/
+/-- Whether the candidate's type is the reference's with proofs for each `sorry`, if it has any: in a structure's default, or in the
+termination proof in a definition's equation. The kernel confirms that they are proofs: it identifies two proofs of one statement,
+and no other two different terms. -/
 def sameTypeFilled (reference x : Import) (r c : ConstantInfo) : Bool :=
   if lengthOf r.levelParams != lengthOf c.levelParams then false
   else
@@ -98,7 +98,7 @@ def sameTypeFilled (reference x : Import) (r c : ConstantInfo) : Bool :=
       | .ok _ => true
       | .error _ => false
 
-/-- Whether two types that are the same bind their variables in the same way, explicitly or not. -/
+/-- Whether two equal types have the same binder kinds, explicit or not. -/
 def sameBinders (a b : Expr) : Bool :=
   match a, b with
   | .forallE _ _ a i, .forallE _ _ b j => i == j && sameBinders a b
@@ -128,7 +128,7 @@ def sameKind (r c : ConstantInfo) : Bool :=
   | .recInfo _, .recInfo _ => true
   | _, _ => false
 
-/-- Whether two constants of one kind and type mean the same by themselves. -/
+/-- Whether two constants of one kind and type are equal, apart from the constants that they mention. -/
 def sameValue (reference : Import) (r c : ConstantInfo) : Bool :=
   match r, c with
   | .defnInfo v, .defnInfo w => fills reference (bare v.value) (inLevelsOf r c (bare w.value))
@@ -137,7 +137,7 @@ def sameValue (reference : Import) (r c : ConstantInfo) : Bool :=
   | .ctorInfo v, .ctorInfo w => v.induct == w.induct && v.cidx == w.cidx
   | _, _ => true
 
-/-- Constants whose meaning is part of what `c` says: of a theorem its type's alone. -/
+/-- Constants that determine the meaning of `c`; for a theorem, those of its type. -/
 def meaningOf (c : ConstantInfo) : List Name :=
   let inType := c.type.getUsedConstants.toList
   match c with
@@ -151,7 +151,7 @@ def meaningOf (c : ConstantInfo) : List Name :=
 structure Comparison where
   reference : Import
   candidate : Import
-  /-- Constants that were compared, with how they differ. One under way counts as the same. -/
+  /-- Compared constants and their differences. During its comparison a constant counts as equal. -/
   known : Table (Name × Option String)
 
 def Comparison.put (c : Comparison) (n : Name) (r : Option String) : Comparison :=
@@ -159,8 +159,8 @@ def Comparison.put (c : Comparison) (n : Name) (r : Option String) : Comparison 
 
 mutual
 
-/-- The candidate's `w` with the reference's names for definitions of the candidate that are other names for the same: Lean makes a
-matcher once, for the declaration that comes first. And the names that were put in. -/
+/-- The candidate's `w` with the reference's names for definitions of the candidate that are equal under other names, and these names.
+Lean makes a matcher once, for the first declaration that needs it. -/
 partial def Comparison.aligned (c : Comparison) (r w : ConstantInfo) : ConstantInfo × List Name × Comparison :=
   let inR := meaningOf r
   let inW := meaningOf w
@@ -201,7 +201,7 @@ where
     | .opaqueInfo v => .opaqueInfo { v with toConstantVal := to v.toConstantVal, value := e v.value }
     | w => w
 
-/-- How the candidate's `n` differs from the reference's `asked`; none: it does not. -/
+/-- The difference between the candidate's `n` and the reference's `asked`, if any. -/
 partial def Comparison.same (c : Comparison) (asked n : Name) : Option String × Comparison :=
   match findIn (c.known.bucket asked.hash) asked with
   | some r => if asked == n then (r, c) else fresh c
@@ -211,8 +211,8 @@ where
     match asked with
     | .num (.str _ "_example") _ => "the example"
     | n => nameText (userName n)
-  /-- While it is under way it counts as the same, for types that mention each other. If it turns out to differ, what was concluded
-  from that is forgotten. -/
+  /-- During its comparison a constant counts as equal, for types that mention each other. If it differs, conclusions from that are
+  dropped. -/
   fresh (before : Comparison) : Option String × Comparison :=
     if asked != n then compared before
     else match compared (before.put asked none) with
@@ -239,7 +239,7 @@ where
         else if !sameBinders r.type w.type then (some (shown ++ " binds its variables in another way than asked for"), c)
         else if !sameValue c.reference r w then (some (shown ++ " has another value than asked for"), c)
         else all c (keep (fun m => !hasName m renamed) (meaningOf r))
-  /-- Imported constants mean the same. A theorem in a type or a value is a proof there, and any other will do. -/
+  /-- Imported constants are equal. A theorem in a type or value is a proof, which any other proof may replace. -/
   all (c : Comparison) (ns : List Name) : Option String × Comparison :=
     match ns with
     | [] => (none, c)

@@ -1,8 +1,8 @@
 import Turnstile.Export
 
-/-! What a text declares, as data: for every command the constants that it left behind, those that the text names, its examples, and
-its errors. Nothing is guessed from text or from a name's looks: constants are the difference of two environments, and what the text
-names is what Lean noted down as a declaration's name. -/
+/-! Report what a text declares: for every command, the constants that it adds, those that it names, its examples, and its errors.
+Nothing is guessed from text or names: new constants are the difference of two environments, and named ones are those that Lean
+recorded as names of declarations. -/
 
 open Lean Meta Elab
 
@@ -10,22 +10,22 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- A declaration as its syntax says it. -/
+/-- A declaration in a command's syntax. -/
 structure Head where
   kind : Name
-  /-- Byte at which it begins, behind comments and modifiers. -/
+  /-- Its first byte, after comments and modifiers. -/
   startsAt : Nat
-  /-- Anonymous where it has none. -/
+  /-- Anonymous if it has none. -/
   name : Name
-  /-- Byte at which its value begins. -/
+  /-- First byte of its value. -/
   valueAt : Nat
 
-/-- An example: Lean takes its constants back, so they are read from the environment in which it was elaborated. -/
+/-- An example. Lean removes its constants, so they are read from the environment in which it was elaborated. -/
 structure Example where
   whole : Environment
   env : Kernel.Environment
   name : Name
-  /-- Names of this environment alone, which get `id` behind them when they are exported. -/
+  /-- Names in this environment only, which are exported with `id` appended. -/
   own : NameSet
   id : Nat
 
@@ -34,7 +34,7 @@ structure Left where
   heads : List Head
   new : List Name
   written : List Name
-  /-- Declarations that the command made and took back. -/
+  /-- Declarations that the command made and removed. -/
   gone : List Name
   examples : List Example
 
@@ -74,14 +74,13 @@ where
     | [x] => x
     | _ :: rest => last rest
 
-/-- Commands that define syntax or its meaning: a declaration in one is a part of a program. -/
+/-- Commands that define syntax or its meaning: a declaration in one is part of a program. -/
 def syntaxCommands : List Name :=
   [`Lean.Parser.Command.macro, `Lean.Parser.Command.macro_rules, `Lean.Parser.Command.elab, `Lean.Parser.Command.elab_rules,
    `Lean.Parser.Command.syntax, `Lean.Parser.Command.notation, `Lean.Parser.Command.mixfix, `Lean.Parser.Command.binderPredicate,
    `Lean.Parser.Command.syntaxAbbrev, `Lean.Parser.Command.syntaxCat, `Lean.Elab.Command.elab_rules]
 
-/-- The declarations that a command's syntax shows, where it is Lean's own syntax for them, whatever stands around it: `open … in`,
-`mutual`, `#guard_msgs in`. -/
+/-- The declarations in a command's syntax, if it is Lean's own syntax, also inside `open … in`, `mutual` and `#guard_msgs in`. -/
 partial def headsOf (stx : Syntax) : List Head :=
   match stx with
   | .node _ k args =>
@@ -97,7 +96,7 @@ where
     | [] => []
     | x :: rest => append (headsOf x) (inside rest)
 
-/-- The kind of the command that stands behind all `… in`. -/
+/-- The kind of the command after all `… in`. -/
 partial def leafKind (stx : Syntax) : Name :=
   match stx with
   | .node _ k args =>
@@ -107,7 +106,7 @@ partial def leafKind (stx : Syntax) : Name :=
     else k
   | _ => stx.getKind
 
-/-- Names of the second map that the first lacks. Most of two such maps is one and the same memory. -/
+/-- Names in the second map but not in the first. The two maps share most of their memory. -/
 unsafe def addedNamesImpl (old new : PersistentHashMap.Node Name ConstantInfo) (acc : List Name) : List Name :=
   if ptrAddrUnsafe old == ptrAddrUnsafe new then acc
   else match old, new with
@@ -146,7 +145,7 @@ def notIn (env : Kernel.Environment) (ns acc : List Name) : List Name :=
     | some _ => notIn env rest acc
     | none => notIn env rest (n :: acc)
 
-/-- Constants of the second environment that the first lacks. -/
+/-- Constants in the second environment but not in the first. -/
 def newIn (old new : Kernel.Environment) : List Name :=
   notIn old (addedNames old.constants.map₂.root new.constants.map₂.root []) []
 
@@ -155,13 +154,13 @@ def nameSetOf (ns : List Name) (acc : NameSet) : NameSet :=
   | [] => acc
   | n :: rest => nameSetOf rest (acc.insert n)
 
-/-- What Lean calls the constant of an example. -/
+/-- Whether it is Lean's name for the constant of an example. -/
 def isExampleName (n : Name) : Bool :=
   match n with
   | .str _ s => s == "_example"
   | _ => false
 
-/-- Examples in the environments that a command's info trees remember. Many remember the same one. -/
+/-- Examples in the environments of a command's info trees, many of which contain the same one. -/
 partial def examplesOf (before after : Kernel.Environment) (tree : InfoTree) (acc : List Example) : List Example :=
   match tree with
   | .context (.commandCtx ci) child =>
@@ -197,14 +196,14 @@ def examplesAmong (before after : Kernel.Environment) (ts : List InfoTree) (acc 
   | [] => revOnto acc []
   | t :: rest => examplesAmong before after rest (examplesOf before after t acc)
 
-/-- What a command's info trees note down as names of declarations. -/
+/-- Names that a command's info trees record as names of declarations. -/
 structure Noted where
   /-- Those that are new constants. -/
   written : NameSet
-  /-- Those that were constants when they were noted down, and are none behind the command. -/
+  /-- Those that were constants when recorded, but not after the command. -/
   gone : NameSet
 
-/-- `new`: the new constants. `env?`: the environment that the tree was made in. -/
+/-- `new`: the new constants. `env?`: the environment of the tree. -/
 partial def notedIn (after : Kernel.Environment) (new : NameSet) (env? : Option Kernel.Environment) (tree : InfoTree)
     (acc : Noted) : Noted :=
   match tree with
@@ -238,7 +237,7 @@ def notedAmong (after : Kernel.Environment) (new : NameSet) (ts : List InfoTree)
   | [] => acc
   | t :: rest => notedAmong after new rest (notedIn after new none t acc)
 
-/-- Whether `n` belongs to an example or to `#eval`, whose constants Lean always takes back. -/
+/-- Whether `n` belongs to an example or `#eval`, whose constants Lean always removes. -/
 def alwaysTakenBack (n : Name) : Bool :=
   match n with
   | .anonymous => false
@@ -264,7 +263,7 @@ def numberedAll (ls : List Left) (id : Nat) (acc : List Left) : List Left :=
   | [] => revOnto acc []
   | l :: rest => numberedAll rest (id + lengthOf l.examples) ({ l with examples := numbered l.examples id } :: acc)
 
-/-- Declarations of Lean's own syntax that left no constant behind. -/
+/-- Declarations in Lean's own syntax that added no constant. -/
 def leftNothing (l : Left) : List Head :=
   let examples := lengthOf l.examples
   go l.heads examples []
@@ -284,7 +283,7 @@ def headJson (h : Head) : Json :=
 
 def partsOf (ns : List Name) : Json := jarr (mapList (fun n => jarr (nameParts n [])) ns)
 
-/-- The types of examples, for people. -/
+/-- The types of examples, for display. -/
 def ppExamples (es : List Example) (acc : List Json) : IO (List Json) :=
   match es with
   | [] => return revOnto acc []
@@ -317,7 +316,7 @@ where
   takenBack (n : Name) : Head := { kind := `taken.back, startsAt := 0, name := n, valueAt := 0 }
   exampleName (e : Example) : Name := .num e.name e.id
 
-/-- Whether a command is worth telling: it shows or declares something, or did not do well. -/
+/-- Whether a command belongs in the report: it has a declaration, runs code, or failed. -/
 def worthTelling (l : Left) : Bool :=
   match l.heads, append l.gone l.new, l.examples with
   | [], [], [] => !l.done.stopped.isEmpty || anyOf (fun (m : Message) => m.severity == .error) l.done.messages
@@ -330,7 +329,7 @@ def leftJsons (map : FileMap) (types : Bool) (ls : List Left) (acc : List Json) 
   | l :: rest => do
     if worthTelling l then leftJsons map types rest ((← leftJson map types l) :: acc) else leftJsons map types rest acc
 
-/-- The constants of an example's environment under the names that they are exported by. -/
+/-- The constants of an example's environment, under their exported names. -/
 def Example.find (e : Example) (n : Name) : Option ConstantInfo :=
   match n with
   | .num m i =>
@@ -347,7 +346,7 @@ def exportLeft (base final : Kernel.Environment) (ls : List Left) (w : Walk) : W
   | [] => w
   | l :: rest => exportLeft base final rest (exportExamples base l.examples (exportRoots base final.find? w l.new))
 
-/-- Where the text goes on behind its last command, in code: after `#exit`. -/
+/-- Line of the first code after the last command, as after `#exit`. -/
 def unreadLine (ictx : Parser.InputContext) (s : Frontend.State) (last : Option Done) : Option Nat :=
   match last with
   | none => none
@@ -358,7 +357,7 @@ def unreadLine (ictx : Parser.InputContext) (s : Frontend.State) (last : Option 
       let p := Parser.whitespace.run ictx (parserContext s.commandState) {} { Parser.mkParserState ictx.inputString with pos := at_ }
       if ictx.atEnd p.pos then none else some (ictx.fileMap.toPosition p.pos).line
 
-/-- Elaborate `context`, as a text of its own, where `state` is; its errors. -/
+/-- Elaborate `context` as a separate text from `state` on; returns its errors. -/
 def elaborateContext (m : Manner) (context file : String) (state : IO.Ref Frontend.State) : IO (List Json) := do
   let messages ← IO.mkRef ([] : List Message)
   let stopped ← IO.mkRef ([] : List Json)
@@ -373,7 +372,7 @@ def elaborateContext (m : Manner) (context file : String) (state : IO.Ref Fronte
   state.set { s with parserState := {}, cmdPos := 0 }
   return append (revOnto (← stopped.get) []) (← errorsJson (revOnto (← messages.get) []))
 
-/-- Put `state` behind the context of a request. The last one is kept, for a request after the other in the same place; its errors. -/
+/-- Move `state` after the context of a request; returns its errors. The last context is cached for the next request. -/
 def behindContext (s : Server) (j : Json) (m : Manner) (file : String) (state : IO.Ref Frontend.State) : IO (List Json) := do
   let key := Json.arr #[jarr (listField j "imports"), jarr (listField j "before"), Json.str (strField j "context"),
     Json.bool (boolField j "trees")]
@@ -388,14 +387,14 @@ where
     | _ => s.context.set none
     return errors
 
-/-- The modules that a text's own header names, and where the header ends. -/
+/-- The modules in a text's own header, the end of the header, and its errors. -/
 def headerOf (ictx : Parser.InputContext) : IO (List Json × Parser.ModuleParserState × List Json) := do
   let (stx, ps, messages) ← Parser.parseHeader ictx
   let imports := (headerToImports stx true).toList
   return (mapList (fun (i : Lean.Import) => Json.str (nameText i.module)) imports, ps,
     ← errorsJson (persistentList messages.unreported))
 
-/-- Elaborate the text of a request and tell what it declares, with the constants as entries. -/
+/-- Elaborate the text of a request and report its declarations, with the constants as entries. -/
 def declare (s : Server) (j : Json) : IO (List (String × Json)) := do
   let heartbeats := natField j "heartbeats" 200000
   let file := strField j "file"

@@ -1,10 +1,10 @@
 import Turnstile.Check
 
-/-! Constants with everything that they rest on, imported ones included, for another kernel: `lean4export.py` writes them in the format
-of lean4export.
+/-! Export constants with all their dependencies, imported ones included, for another kernel. `lean4export.py` converts them to the
+format of lean4export.
 
-The entries are those of Export.lean, with three kinds of declarations that are complete: `["d", "inductive", types, constructors,
-recursors]`, `["d", "quot", …]`, and axioms with whether they stand for a library theorem whose proof is left out. -/
+The entries are those of Export.lean, with three complete kinds of declarations: `["d", "inductive", types, constructors,
+recursors]`, `["d", "quot", …]`, and axioms with whether they are library theorems without proofs. -/
 
 open Lean Meta Elab
 
@@ -12,8 +12,7 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- Something to do: look at what a constant rests on, or write it. A list of them takes the place of recursion, which would go as deep
-as the library. -/
+/-- A task: visit the dependencies of a constant, or write it. A task list replaces recursion, which would be as deep as the library. -/
 inductive Visit where
   | see (n : Name)
   | write (n : Name)
@@ -32,10 +31,10 @@ def literalsIn (e : Expr) : List Name :=
     | _ => false
   append (if nat.isSome then [`Nat] else []) (if str.isSome then [`String, `Char.ofNat, `String.ofList] else [])
 
-/-- What a term mentions, and what its literals are made of. -/
+/-- Constants in a term, including those of its literals. -/
 def usedIn (e : Expr) (acc : List Name) : List Name := append e.getUsedConstants.toList (append (literalsIn e) acc)
 
-/-- The constant that stands for all that are declared together with `n`. -/
+/-- The constant that represents all that are declared together with `n`. -/
 def familyOf (find : Find) (n : Name) : Name :=
   match find n with
   | some (.inductInfo v) => headOf v.all n
@@ -75,7 +74,7 @@ def constructorsIn (find : Find) (all : List Name) : List Name :=
     | some (.inductInfo v) => append v.ctors (constructorsIn find rest)
     | _ => constructorsIn find rest
 
-/-- What `c` rests on, apart from its own family. -/
+/-- Direct dependencies of `c`, apart from its own family. -/
 def restsDirectlyOn (find : Find) (c : ConstantInfo) : List Name :=
   match c with
   | .thmInfo v => usedIn v.type (usedIn v.value [])
@@ -129,7 +128,7 @@ def putRecursor (x : Export) (v : RecursorVal) : Json × Export :=
   let (rs, x) := putRules x v.rules
   (jarr (append js [jarr all, jnat v.numParams, jnat v.numIndices, jnat v.numMotives, jnat v.numMinors, jarr rs, Json.bool v.k]), x)
 
-/-- Each constant of `ns`, written as what it is: types, constructors or recursors. -/
+/-- The entries of `ns`, which are types, constructors or recursors. -/
 def putMembers (find : Find) (x : Export) (ns : List Name) : List Json × Export :=
   match ns with
   | [] => ([], x)
@@ -161,9 +160,9 @@ def putQuotients (find : Find) (x : Export) (ns : List Name) : Export :=
       putQuotients find (pushDecl x (Json.str "quot" :: append js [Json.str (quotKind v.kind)])) rest
     | _ => putQuotients find x rest
 
-/-- `standIn`: whether an axiom stands for a library theorem. -/
+/-- `standIn`: whether an axiom is a library theorem without its proof. -/
 def putWhole (find : Find) (standIn : Name → Bool) (x : Export) (c : ConstantInfo) : Export :=
-  if c.isUnsafe then x -- nothing safe can rest on it
+  if c.isUnsafe then x -- nothing safe can depend on it
   else match c with
   | .axiomInfo v =>
     let (js, x) := putConstant x v.toConstantVal
@@ -181,7 +180,7 @@ def putWhole (find : Find) (standIn : Name → Bool) (x : Export) (c : ConstantI
   | .quotInfo _ => putQuotients find x [`Quot, `Quot.mk, `Quot.lift, `Quot.ind]
   | _ => x
 
-/-- Each constant after all that it rests on. -/
+/-- Write each constant after its dependencies. -/
 partial def everything (find : Find) (standIn : Name → Bool) (todo : List Visit) (seen : NameSet) (x : Export) : Export :=
   match todo with
   | [] => x
@@ -198,7 +197,7 @@ partial def everything (find : Find) (standIn : Name → Bool) (todo : List Visi
     | none => everything find standIn rest seen x
     | some c => everything find standIn rest seen (putWhole find standIn x c)
 
-/-- Entries of `roots` and of everything that they rest on. `deep`: imported theorems have their proofs. -/
+/-- Entries of `roots` and all their dependencies. `deep`: imported theorems have proofs. -/
 def everythingOf (x : Import) (deep : Bool) (roots : List Name) : Array Json :=
   let standIn := fun n => !deep && !x.addedNames.contains n && !hasName n trueAxioms
   (everything x.env.find? standIn (seeAll roots []) {} emptyExport).entries

@@ -1,9 +1,9 @@
 import Turnstile.Modules
 
-/-! Constants as data: what a proof is made of, written so that another process can rebuild it and ask the kernel.
+/-! Constants as data, so that another process can rebuild a proof and check it with the kernel.
 
-A list of entries, each referring to earlier ones of its kind by index: names `["n", part…]`, levels `["l", …]`, expressions
-`["e", …]`, declarations `["d", …]`. Metadata is left out; binder names are kept. -/
+An export is a list of entries, each of which refers to earlier ones of its kind by index: names `["n", part…]`, levels
+`["l", …]`, expressions `["e", …]`, declarations `["d", …]`. It has no metadata, but the binder names. -/
 
 open Lean Meta Elab
 
@@ -52,7 +52,7 @@ def rebuildName (parts : List Json) (acc : Name) : Name :=
   | .num n :: rest => rebuildName rest (.num acc n.mantissa.toNat)
   | _ :: rest => rebuildName rest acc
 
-/-- Names given as lists of their parts, so that a part may hold a dot. -/
+/-- Names as lists of their components, which may contain dots. -/
 def rebuildNames (ns : List Json) : List Name :=
   match ns with
   | [] => []
@@ -186,7 +186,7 @@ def hintsCode (h : ReducibilityHints) : Int :=
 
 def jint (i : Int) : Json := Json.num { mantissa := i, exponent := 0 }
 
-/-- Where constants are looked up. -/
+/-- A lookup of constants by name. -/
 abbrev Find := Name → Option ConstantInfo
 
 def putConstructors (find : Find) (x : Export) (ns : List Name) : List Json × Export :=
@@ -218,8 +218,8 @@ structure Walk where
 
 def startWalk : Walk := { x := emptyExport, done := {} }
 
-/-- Write `n` and, before it, all that it rests on, leaving out what `base` has. Unsafe and partial constants are written as data:
-nothing safe can rest on them, and the checker only compares them. -/
+/-- Write `n` after its dependencies, except constants of `base`. Unsafe and partial constants are written as data: nothing safe can
+depend on them, and the checker only compares them. -/
 partial def walk (base : Kernel.Environment) (find : Find) (w : Walk) (n : Name) : Walk :=
   if w.done.contains n then w
   else match base.find? n with
@@ -287,19 +287,19 @@ where
       | some c => constructorsOf (uses { w with done := w.done.insert n } c.type) rest
       | none => constructorsOf w rest
 
-/-- Write `roots` and everything that they rest on. -/
+/-- Write `roots` and all their dependencies. -/
 def exportRoots (base : Kernel.Environment) (find : Find) (w : Walk) (roots : List Name) : Walk :=
   match roots with
   | [] => w
   | n :: rest => exportRoots base find (walk base find w n) rest
 
-/-- `e` with `id` behind the constants that `own` says. -/
+/-- `e` with `id` appended to the names of constants in `own`. -/
 def renamedIn (own : Name → Bool) (id : Nat) (e : Expr) : Expr :=
   e.replace fun
     | .const n us => if own n then some (.const (.num n id) us) else none
     | _ => none
 
-/-- `c` under its name with `id` behind it. -/
+/-- `c` with `id` appended to its name. -/
 def renamedInfo (own : Name → Bool) (id : Nat) (c : ConstantInfo) : ConstantInfo :=
   let e := renamedIn own id
   let to := fun (v : ConstantVal) => { v with name := .num v.name id, type := e v.type : ConstantVal }
@@ -310,13 +310,13 @@ def renamedInfo (own : Name → Bool) (id : Nat) (c : ConstantInfo) : ConstantIn
   | .opaqueInfo v => .opaqueInfo { v with toConstantVal := to v.toConstantVal, value := e v.value }
   | c => c
 
-/-- The name as its author wrote it: a private one without its module. -/
+/-- The name as written: a private one without its module. -/
 def userName (n : Name) : Name :=
   match privateToUserName? n with
   | some u => u
   | none => n
 
-/-- Run a whole script on an opened library theorem; its proof as a new theorem on top of the environment. -/
+/-- Run a whole script on an opened library theorem; returns an environment with the proof as a theorem. -/
 def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : String) (heartbeats : Nat) (inert : Bool) :
     IO (Except String Environment) := do
   match ← openLibrary s env c false with
@@ -339,7 +339,7 @@ def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : S
           match ← runMeta (inst (.mvar t.root)) cctx core ms with
           | .error e => return .error e
           | .ok (value, core, _) =>
-            -- Not checked here: this process runs the candidate's text, so its word counts for nothing.
+            -- Not checked here: this process runs the candidate's text and is not trusted.
             let decl := Declaration.thmDecl {
               name := c.name, levelParams := c.levelParams, type := c.type, value, all := [c.name] }
             match core.env.addDeclCore 0 decl none false with

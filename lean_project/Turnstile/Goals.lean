@@ -1,6 +1,6 @@
 import Turnstile.Basic
 
-/-! What the search sees of a proof state: readable names, independent groups, text, and a stable key. -/
+/-! The representation of proof states for the search: readable names, independent groups, text, and a stable key. -/
 
 open Lean Meta Elab
 
@@ -8,13 +8,13 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- A group of goals that share metavariables, with everything that Lean needs to go on from it. -/
+/-- A group of goals that share metavariables, with all of Lean's state that further steps need. -/
 structure Saved where
   core : Core.State
   mstate : Meta.State
   term : Term.State
   goals : List MVarId
-  /-- Which theorem it belongs to (index into the server's table). -/
+  /-- Its theorem, as an index into the server's table. -/
   thm : Nat
 
 def localDecls (lctx : LocalContext) : List LocalDecl := present (persistentList lctx.decls)
@@ -38,7 +38,7 @@ def readableBase (n : Name) : String :=
 
 def visible (ds : List LocalDecl) : List LocalDecl := keep (fun d => !d.isImplementationDetail) ds
 
-/-- Hypotheses that a tactic cannot name, oldest first: macro-scoped, or shadowed by a later one. -/
+/-- Hypotheses without a usable name, oldest first: macro-scoped, or shadowed by a later one. -/
 def inaccessible (reversed : List LocalDecl) (later : NameSet) (acc : List LocalDecl) : List LocalDecl :=
   match reversed with
   | [] => acc
@@ -46,7 +46,7 @@ def inaccessible (reversed : List LocalDecl) (later : NameSet) (acc : List Local
     let n := d.userName
     inaccessible rest (later.insert n) (if n.hasMacroScopes || later.contains n then d :: acc else acc)
 
--- A closure over a library function itself would need its boxed version, which the embedded library leaves out.
+-- A closure over a library function would need its boxed version, which the embedded library lacks.
 def userNameOf (d : LocalDecl) : Name := d.userName
 
 def renameAll (g : MVarId) (ds : List LocalDecl) (used : List Name) (acc : List Name) : MetaM (MVarId × List Name) :=
@@ -59,7 +59,7 @@ def renameAll (g : MVarId) (ds : List LocalDecl) (used : List Name) (acc : List 
 
 def declOf (g : MVarId) : MetaM MetavarDecl := g.getDecl
 
-/-- Rename what a tactic could not name, as `rename_i` does. Gives the new goal and the names, oldest first. -/
+/-- Rename hypotheses without usable names, as `rename_i` does. Returns the new goal and the names, oldest first. -/
 def makeReadable (g : MVarId) : MetaM (MVarId × List Name) := do
   let decl ← declOf g
   let ds := visible (localDecls decl.lctx)
@@ -104,8 +104,8 @@ def variables (ds : List LocalDecl) (acc : Array Expr) : Array Expr :=
   | [] => acc
   | d :: rest => variables rest (acc.push (.fvar d.fvarId))
 
-/-- The goal as a closed term: hypotheses abstracted in order, metavariables left. The mark in front of the target tells where
-the hypotheses end, since a target may bind variables too. -/
+/-- The goal as a closed term: hypotheses abstracted in order, metavariables kept. A mark before the target separates it from the
+hypotheses, since a target may bind variables too. -/
 def closedForm (lctx : LocalContext) (ds : List LocalDecl) (target : Expr) : Expr :=
   lctx.mkLambda (variables ds #[]) (.app (.lit (.natVal 0)) target) (usedLetOnly := false)
 
@@ -130,7 +130,7 @@ def flatten (gs : List (List View)) : List View :=
   | [] => []
   | g :: rest => append g (flatten rest)
 
-/-- Put `v` behind the groups that it shares metavariables with, merged into one. -/
+/-- Append `v` to the groups that share metavariables with it, merged into one. -/
 def insertView (groups : List (List View)) (v : View) : List (List View) :=
   match keep (sharesWith v) groups with
   | [] => append groups [[v]]
@@ -146,7 +146,7 @@ def indexOfGoal (vs : List View) (g : MVarId) (i : Nat) : Option Nat :=
   | [] => none
   | v :: rest => if v.goal == g then some i else indexOfGoal rest g (i + 1)
 
-/-- Where a goal went: its group and its place in the group. -/
+/-- Position of a goal: its group and its index there. -/
 def positionOf (groups : List (List View)) (g : MVarId) (i : Nat) : Nat × Nat :=
   match groups with
   | [] => (0, 0)
@@ -160,7 +160,7 @@ def indexOfMVar (ms : List MVarId) (m : MVarId) (i : Nat) : Nat :=
   | [] => i
   | n :: rest => if n == m then i else indexOfMVar rest m (i + 1)
 
-/-- Number metavariables by first appearance, so that goals with other metavariables can be equal. -/
+/-- Number metavariables by first appearance, so that goals that differ only in metavariables are equal. -/
 def numberMVars (order : List MVarId) (e : Expr) : Expr :=
   e.replace fun
     | .mvar m => some (.const (.num `_turnstile_mvar (indexOfMVar order m 0)) [])
@@ -171,7 +171,7 @@ def joinForms (vs : List View) (acc : Expr) : Expr :=
   | [] => acc
   | v :: rest => joinForms rest (Expr.app acc v.form)
 
-/-- One closed term for the whole group, metavariables numbered, the group's own goals first. -/
+/-- One closed term for the whole group, with numbered metavariables. -/
 def groupForm (vs : List View) : Expr :=
   match vs with
   | [v] => if v.form.hasExprMVar then numberMVars (v.goal :: v.mvars) v.form else v.form

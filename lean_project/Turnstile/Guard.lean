@@ -1,7 +1,7 @@
 import Turnstile.Export
 
-/-! What the checker asks of a declaration besides the kernel's own judgement. Lean's kernels before 4.34 have public holes; each check
-here closes a kind of them and names the report at github.com/leanprover/lean4. -/
+/-! The checker's own conditions on a declaration, besides the kernel's. Lean's kernels before 4.34 have publicly known holes; each
+check here closes one kind and names its report at github.com/leanprover/lean4. -/
 
 open Lean Meta Elab
 
@@ -9,8 +9,8 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- Names that the kernel knows by heart: it computes with them whatever their definitions say, or the allowed axioms are called so.
-Where `Init` is imported they are taken; a file that starts with `prelude` could make them mean what it likes. -/
+/-- Names with a built-in meaning: the kernel computes with them whatever their definitions are, or they are allowed axioms. `Init`
+declares them; a file that starts with `prelude` could give them another meaning. -/
 def kernelNames : List Name :=
   [`Nat, `Nat.zero, `Nat.succ, `Nat.add, `Nat.sub, `Nat.mul, `Nat.div, `Nat.mod, `Nat.gcd, `Nat.beq, `Nat.ble, `Nat.land,
    `Nat.lor, `Nat.xor, `Nat.shiftLeft, `Nat.shiftRight, `Nat.pow, `Nat.log2, `Bool, `Bool.true, `Bool.false, `Char,
@@ -18,7 +18,7 @@ def kernelNames : List Name :=
    `Quot.ind, `Quot.sound, `propext, `Classical.choice, `Lean.reduceBool, `Lean.reduceNat, `Lean.ofReduceBool,
    `Lean.ofReduceNat, `Lean.trustCompiler, `sorryAx, `eagerReduce, `optParam, `autoParam, `outParam, `dontcare]
 
-/-- First parts of names that the kernel gives to things of its own while it works (#14616), and the checker. -/
+/-- First components of names that the kernel (#14616) and the checker use internally. -/
 def kernelRoots : List String := ["_nested", "_nested_fresh", "_kernel_fresh", "_ind_fresh", "_turnstile"]
 
 def rootOf (n : Name) : String :=
@@ -28,8 +28,8 @@ def rootOf (n : Name) : String :=
   | .str p _ => rootOf p
   | .num p _ => rootOf p
 
-/-- Whether a level is 0 whatever its parameters are. The kernel compares a sort with `Prop` as it is written (#14613), so such a level
-is written 0 here. -/
+/-- Whether a level is 0 for all values of its parameters. The kernel compares sorts with `Prop` syntactically (#14613), so such a level
+is replaced by 0. -/
 partial def alwaysZero (l : Level) : Bool :=
   match l with
   | .zero => true
@@ -47,8 +47,8 @@ def withArguments (f : Expr) (args : List Expr) : Expr :=
   | [] => f
   | a :: rest => withArguments (.app f a) rest
 
-/-- Whether an inductive type's type ends in a sort by unfolding definitions alone. A sort that is computed by recursion may be stuck for
-some arguments, and the kernel takes "stuck" for "no proposition" (#14807, #14843). -/
+/-- Whether an inductive type's type ends in a sort by unfolding definitions alone. A sort that recursion computes may be stuck for some
+arguments, which the kernel takes for "not a proposition" (#14807, #14843). -/
 partial def endsInSort (env : Kernel.Environment) (e : Expr) (fuel : Nat) : Bool :=
   if fuel == 0 then false
   else match e with
@@ -96,7 +96,7 @@ where
     | [] => []
     | t :: rest => t.type :: append (mapList (fun c => c.type) t.ctors) (ofTypes rest)
 
-/-- Names that an inductive declaration takes. -/
+/-- Names that an inductive declaration declares. -/
 def inductiveNames (ts : List InductiveType) : List Name :=
   match ts with
   | [] => []
@@ -114,7 +114,7 @@ def anyFails {α : Type} (p : α → Option String) (xs : List α) : Option Stri
     | some why => some why
     | none => anyFails p rest
 
-/-- Before the kernel sees it: why a declaration is refused, if it is. `projects`: it may hold projections. -/
+/-- The reason to refuse a declaration before the kernel checks it, if any. `projects`: it may contain projections. -/
 def guardBefore (env : Kernel.Environment) (projects : Bool) (d : Declaration) : Option String :=
   match anyFails (fun e => if isOpen e then some "a term with a hole or a free variable" else none) (typesAndValues d) with
   | some why => some why -- #14484
@@ -132,7 +132,7 @@ def guardBefore (env : Kernel.Environment) (projects : Bool) (d : Declaration) :
         | some _ => some "a projection that no structure has"
         | none => none) (typesAndValues d)
 
-/-- Whether the kernel accepts `type`, all of it, as the type of an axiom. -/
+/-- Whether the kernel accepts the whole of `type` as the type of an axiom. -/
 def isType (env : Kernel.Environment) (levels : List Name) (type : Expr) (opts : Options) (token? : Option IO.CancelToken) : Bool :=
   let d := Declaration.axiomDecl { name := `_turnstile.guard, levelParams := levels, type, isUnsafe := false }
   match env.addDecl opts d token? with
@@ -164,8 +164,8 @@ def lambdaBody (e : Expr) : Expr :=
   | .mdata _ b => lambdaBody b
   | e => e
 
-/-- Whether each rule of a recursor gives its minor premise as many arguments as that takes: an induction hypothesis that is missing
-makes a rule ill-typed (#14806, #14808). -/
+/-- Whether each rule of a recursor applies its minor premise to all arguments: a missing induction hypothesis makes a rule ill-typed
+(#14806, #14808). -/
 def rulesFit (v : RecursorVal) : Bool := !anyOf (fun r => !fits r) v.rules
 where
   fits (r : RecursorRule) : Bool :=
@@ -177,8 +177,8 @@ where
       Nat.ble first minor && Nat.blt minor (first + v.numMinors) && appliedTo body 0 == binders (binderType v.type minor) 0
     | _ => false
 
-/-- After the kernel has accepted an inductive declaration: the kernel never looks at the parameters of a nested occurrence (#14576), so
-every constructor's and recursor's type goes through it once more, as a type. -/
+/-- Check an inductive declaration that the kernel has accepted. The kernel does not check the parameters of nested occurrences
+(#14576), so the types of all constructors and recursors are checked again. -/
 def guardInductive (env : Kernel.Environment) (ts : List InductiveType) (opts : Options) (token? : Option IO.CancelToken) :
     Option String := anyFails ofType ts
 where

@@ -1,8 +1,8 @@
 import Turnstile.Step
 
-/-! Text that runs no code of its own while Lean elaborates it, by its syntax tree: every kind of node in it is on a list of kinds that
-were looked at one by one. None of them defines a constant that Lean compiles, sets an option, or gives a term to be evaluated, as
-configurations are. A kind that is not on the list may be anything. -/
+/-! Decide by its syntax tree that a text runs no code of its own during elaboration: every kind of node in it is on a list of kinds
+that were reviewed one by one. None of them defines a constant that Lean compiles, sets an option, or evaluates a term, as
+configurations do. -/
 
 open Lean
 
@@ -102,10 +102,10 @@ where
     | [] => acc
     | l :: rest => lines rest (setOf (l.splitOn " ¦ ") acc)
 
-/-- Whether a switch like `+native` has Lean run compiled code. -/
+/-- Whether a switch like `+native` makes Lean run compiled code. -/
 def compiles (args : List Syntax) : Bool := anyOf (fun a => a.getId == `native) args
 
-/-- Kinds of nodes in `stx` that are not among `kinds`, each once. -/
+/-- Kinds of nodes in `stx` that are not in `kinds`, each once. -/
 partial def otherKinds (kinds : NameSet) (stx : Syntax) (acc : List Name) : List Name :=
   match stx with
   | .node _ k args =>
@@ -119,7 +119,7 @@ where
     | [] => acc
     | x :: rest => all rest (otherKinds kinds x acc)
 
-/-- Kinds in `stx` that may run code; none: it runs none. -/
+/-- Kinds in `stx` that may run code; empty if it runs none. -/
 def notInert (stx : Syntax) : List Name := otherKinds inertSet stx []
 
 end Turnstile

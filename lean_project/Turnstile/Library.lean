@@ -2,7 +2,7 @@ import Lean.Meta.Tactic.Ext
 import Lean.Meta.Tactic.Grind.Extension
 import Turnstile.Check
 
-/-! The library as a source of theorems and premises: what each module declares and imports. -/
+/-! The library as a source of theorems and premises: the declarations and imports of each module. -/
 
 open Lean Meta Elab
 
@@ -39,7 +39,7 @@ def explicitBinders (e : Expr) : Nat :=
   | .mdata _ b => explicitBinders b
   | _ => 0
 
-/-- Whether every constant of the statement is from another module than `idx`. -/
+/-- Whether all constants of the statement are from modules other than `idx`. -/
 def fromBelow (env : Environment) (idx : ModuleIdx) (ns : List Name) : Bool :=
   match ns with
   | [] => true
@@ -48,7 +48,7 @@ def fromBelow (env : Environment) (idx : ModuleIdx) (ns : List Name) : Bool :=
     | some j => if j == idx then false else fromBelow env idx rest
     | none => false
 
-/-- The theorems among `cs`. A constant without a body may be one, or data whose body is not there. -/
+/-- The theorems among `cs`. A constant without a body may be a theorem, or data whose body is missing. -/
 def theoremsAmong (cs : List ConstantInfo) (acc : List ConstantInfo) : MetaM (List ConstantInfo) :=
   match cs with
   | [] => return revOnto acc []
@@ -57,7 +57,7 @@ def theoremsAmong (cs : List ConstantInfo) (acc : List ConstantInfo) : MetaM (Li
       if ← Meta.isProp c.type then theoremsAmong rest (c :: acc) else theoremsAmong rest acc
     else theoremsAmong rest acc
 
-/-- What a module marks: theorem and attribute. -/
+/-- Theorems and their attributes in a module. -/
 abbrev Marks := List (Name × String)
 
 def simpMarks (es : List (ScopedEnvExtension.Entry SimpEntry)) (acc : Marks) : Marks :=
@@ -84,8 +84,8 @@ def grindMarks (es : List (ScopedEnvExtension.Entry Grind.Entry)) (acc : Marks) 
     | _ => grindMarks rest acc
   | _ :: rest => grindMarks rest acc
 
-/-- What a module's own entries mark. The functions that look attributes up in an environment do not compile on the embedded
-library; what its modules hold can be read all the same. -/
+/-- Attributes in a module's own entries. On the embedded library the functions that look attributes up in an environment do not
+compile. -/
 unsafe def marksFrom (es : List (Name × Array EnvExtensionEntry)) (acc : Marks) : Marks :=
   match es with
   | [] => acc
@@ -101,7 +101,7 @@ opaque marksAmong (es : List (Name × Array EnvExtensionEntry)) (acc : Marks) : 
 
 def marked (ms : Marks) (n : Name) (mark : String) : Bool := anyOf (fun m => m.1 == n && m.2 == mark) ms
 
-/-- The attributes of a theorem that its own module gives it, of those that say how it is used. -/
+/-- The attributes that a theorem's own module gives it, of those that describe its use. -/
 def attributesOf (env : Environment) (ms : Marks) (n : Name) : List Json :=
   let found := if Linter.isDeprecated env n then [Json.str "deprecated"] else []
   let found := if defeqAttr.hasTag env n then Json.str "defeq" :: found else found

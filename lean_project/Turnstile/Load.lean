@@ -1,6 +1,6 @@
 import Turnstile.Text
 
-/-! Opening theorems: environments by their imports, source text with its `sorry`s, and library constants by name. -/
+/-! Open theorems: environments by their imports, source text with `sorry`s, and library constants by name. -/
 
 open Lean Meta Elab
 
@@ -8,22 +8,22 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- A `sorry` found in source text, with what is needed to go on from it. -/
+/-- A `sorry` in source text, with all that its proof needs. -/
 structure Hole where
   ctx : ContextInfo
-  /-- The environment before the command that it stands in: `ctx.env` has that command's own theorem. -/
+  /-- The environment before its command; `ctx.env` includes that command's own theorem. -/
   before : Environment
   mctx : MetavarContext
   goals : List MVarId
   stx : Syntax
-  /-- Whether it stands where a tactic is expected (else a term). -/
+  /-- Whether it is a tactic, not a term. -/
   tactic : Bool
-  /-- For a term: its local context, itself as elaborated, and its expected type where the place has one. -/
+  /-- For a term: its local context, its elaboration, and its expected type if known. -/
   lctx : LocalContext := {}
   term? : Option Expr := none
   type? : Option Expr := none
 
-/-- Collect the holes of an info tree, in source order of the tree. -/
+/-- Collect the holes of an info tree, in the order of the tree. -/
 partial def holes (before : Environment) (tree : InfoTree) (ctx? : Option ContextInfo) (acc : List Hole) : List Hole :=
   match tree with
   | .context pci child => holes before child (pci.mergeIntoOuter? ctx?) acc
@@ -89,7 +89,7 @@ def holeGoal (h : Hole) : MetaM (List MVarId) := do
   else
     match h.type?, h.term? with
     | some ty, _ => opened ty
-    -- As in `f x = sorry`, whose type comes from the other side.
+    -- As in `f x = sorry`, whose type is inferred from the other side.
     | none, some e => opened (← inferType e)
     | none, none => return []
 where
@@ -112,7 +112,7 @@ def allIn (env : Environment) (ns : List Name) : Option Name :=
     | none => some n
     | some _ => allIn env rest
 
-/-- The environment to go on in: without the theorem itself, unless its statement made constants that the goal needs. -/
+/-- The environment for its proof: without the theorem itself, unless the goal needs constants that its statement made. -/
 def environmentFor (h : Hole) (g : MVarId) : MetaM Environment := do
   let v ← view g
   match allIn h.before v.form.getUsedConstants.toList with
@@ -124,7 +124,7 @@ def firstOf (h : Hole) : MetaM (Option (MVarId × Environment)) := do
   | [] => return none
   | g :: _ => return some (g, ← environmentFor h g)
 
-/-- Make a state of a hole's goals. Only the first goal of a tactic `sorry` is its own: `sorry` closes one. -/
+/-- Make a state of a hole's goals. A tactic `sorry` closes only the first goal, so only that is its own. -/
 def openHole (s : Server) (final : Environment) (h : Hole) (withConstants : Bool) : IO (List (String × Json)) := do
   let range : List (String × Json) := match h.stx.getPos? true, h.stx.getTailPos? true with
     | some a, some b => [("start", jnat a.byteIdx), ("stop", jnat b.byteIdx)]
@@ -157,7 +157,7 @@ def openHoles (s : Server) (final : Environment) (hs : List Hole) (withConstants
     let j ← openHole s final h withConstants
     return Json.mkObj j :: (← openHoles s final rest withConstants)
 
-/-- How many variables a statement binds before its conclusion. -/
+/-- Number of variables that a statement binds before its conclusion. -/
 def binderCount (e : Expr) : Nat :=
   match e with
   | .forallE _ _ b _ => binderCount b + 1
@@ -165,13 +165,13 @@ def binderCount (e : Expr) : Nat :=
   | .mdata _ b => binderCount b
   | _ => 0
 
-/-- Introduce what a library statement binds. -/
+/-- Introduce the binders of a library statement. -/
 def introAll (type : Expr) (n : Nat) : MetaM (MVarId × MVarId) := do
   let g ← mkFreshExprMVar type .syntheticOpaque
   let (_, g') ← g.mvarId!.introNP n
   return (g.mvarId!, g')
 
-/-- The library theorem `name`, typed by the environment `whole`, to be proved in `env`. -/
+/-- Open the library theorem `c` of a larger environment for a proof in `env`. -/
 def openLibrary (s : Server) (env : Environment) (c : ConstantInfo) (withConstants : Bool) :
     IO (Except String (Nat × List (String × Json))) := do
   match allIn env c.type.getUsedConstants.toList with

@@ -2,8 +2,8 @@ import Turnstile.Library
 import Turnstile.Declare
 import Turnstile.Everything
 
-/-! The server's loop: one JSON request a line in, one JSON answer a line out, each answer behind the secret prefix that
-the first line of input named, so that nothing a tactic prints can pass for an answer. -/
+/-! The server's loop: a JSON request per input line, a JSON answer per output line. Each answer follows a secret prefix, which is the
+first input line, so that tactics cannot print answers. -/
 
 open Lean Meta Elab
 
@@ -16,8 +16,8 @@ def withoutNewline (s : String) : String :=
   | x :: _ => x
   | [] => ""
 
-/-- The fields of an answer to step number `n`, under the watch's eye. The watch may be late itself, and interrupt a step that has
-just begun: that one is done again. -/
+/-- The fields of an answer to step number `n`, with the time limit of the watch thread. The watch may interrupt the next step by
+mistake; such a step is repeated. -/
 partial def watched (s : Server) (n ms : Nat) (act : IO (List (String × Json))) : IO (List (String × Json)) := do
   let began ← IO.monoMsNow
   s.clock.begin n ms
@@ -30,7 +30,7 @@ partial def watched (s : Server) (n ms : Nat) (act : IO (List (String × Json)))
     else return failure "timeout" ("over " ++ toString ms ++ " ms")
   | false, _ => return fields
 
-/-- Answer one step at a time, as soon as it is done: `[request, state, tactic]`. -/
+/-- Answer one step `[request, state, tactic]` at a time, when it is done. -/
 def steps (s : Server) (rs : List Json) (heartbeats ms : Nat) (withConstants terse : Bool) : IO Unit :=
   match rs with
   | [] => return ()
@@ -127,7 +127,7 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     return [("ok", Json.bool true), ("verdict", judgeLibrary whole x (rulesOf j) (strField j "name").toName)]
   | "check" =>
     let env := (← environment s (strings (listField j "imports"))).toKernelEnv
-    -- First, while nothing is announced: a reference that ends the process is no fault of a candidate's declaration.
+    -- Before anything is announced: no declaration of the candidate is to blame if the reference kills the process.
     let reference ← match j.getObjVal? "reference" with
       | .ok (.arr es) => pure (some (← replay { judgeOf s j with skip := [], announce := fun _ => return () } env es.toList))
       | _ => pure none
@@ -143,8 +143,8 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     return [("ok", Json.bool true), ("githash", Json.str Lean.githash), ("entries", Json.arr entries)]
   | other => return [("error", Json.str s!"unknown command {other}")]
 
-/-- The next line. The embedded Lean may report the end of input between two reads of a pipe, in a line and between lines:
-only the third time in a row is it believed. -/
+/-- The next line. The embedded Lean may report the end of input between two reads of a pipe: only the third report in a row
+counts. -/
 partial def wholeLine (input : IO.FS.Stream) (start : String) (ends : Nat) : IO String := do
   let part ← input.getLine
   if part.isEmpty then
@@ -167,8 +167,8 @@ partial def loop (s : Server) (input : IO.FS.Stream) : IO Unit := do
 
 end Turnstile
 
-/-- A clock, shown to the watch: asking for this path starts one where there is one to start, and is a file that does not
-exist everywhere else. A cancel token is its reference; only as a reference can it be taken back. -/
+/-- A clock that the watch thread can read. The embedded Lean starts the watch when asked for this path; elsewhere no such file
+exists. A cancel token is its reference, which allows resetting it. -/
 unsafe def Turnstile.newClock : IO Turnstile.Clock := do
   let step ← IO.mkRef 0
   let limit ← IO.mkRef 0
@@ -178,7 +178,7 @@ unsafe def Turnstile.newClock : IO Turnstile.Clock := do
   let _ ← (System.FilePath.mk path).pathExists
   return { step, limit, late, token := unsafeCast late }
 
-/-- What a start from a snapshot runs: of what was read or opened before, it may use `init` alone. -/
+/-- The server after a start from a snapshot. It may use only `init` of what existed before. -/
 unsafe def Turnstile.serve (init : Environment) : IO Unit := do
   let input ← IO.getStdin
   let out ← IO.getStdout
@@ -189,9 +189,9 @@ unsafe def Turnstile.serve (init : Environment) : IO Unit := do
   s.send (Json.mkObj [("ready", Json.str Lean.versionString)])
   Turnstile.loop s input
 
-/-- Serve. First offer the loop to a snapshot (see snapshot.js): asking for this path ends the process where one is made, and
-is a file that does not exist everywhere else. The reference keeps the closure alive. `Init` is imported before, and a first text
-elaborated, so that starts from the snapshot need not. -/
+/-- Run the server. Asking for the path below first saves a snapshot (see snapshot.js) and ends the process, if one is requested;
+elsewhere no such file exists. The reference keeps the closure alive. `Init` is imported and a first text elaborated before, so that
+starts from the snapshot skip both. -/
 public unsafe def main : IO Unit := do
   let init ← importModules (Turnstile.importsOf ["Init"]) {} 0 #[] false true
   let _ ← Turnstile.elaborate init "theorem t (a b : Nat) (h : a < b) : a < b + 1 ∧ [1].length = 1 := ⟨by omega, by simp⟩" "" 100000000

@@ -1,11 +1,11 @@
 import Turnstile.Load
 
-/-! Modules given as source: what a file of a project imports from that project, where no compiled module is at hand.
+/-! Modules given as source: a project's modules that a file imports and that are not compiled.
 
-Each is elaborated where an import would stand, as a file of its own: what it leaves open (namespaces, sections, `open`,
-`variable`, local attributes and notation) ends with it, and its private names cannot be said after it. A private name that
-two of the files have is an error all the same: Lean's table of what it elaborated leaves out whose it is. What the imported files make is
-new to the environment as the file's own constants are, so the audit replays all of it through the kernel. -/
+Each is elaborated in place of an import, as a file of its own: open namespaces, sections, `open`, `variable`, local attributes and
+notation end with it, and later files cannot use its private names. Two files may not declare the same private name, because Lean's
+table of elaborated declarations does not distinguish them. The environment treats the constants of these modules as new, so the
+audit replays all of them through the kernel. -/
 
 open Lean Meta Elab
 
@@ -16,28 +16,28 @@ namespace Turnstile
 structure Source where
   /-- The module's name. -/
   module : Name
-  /-- What messages call its file. -/
+  /-- Its file, as in messages. -/
   file : String
-  /-- Its text, the header blanked out. -/
+  /-- Its text, with a blank header. -/
   text : String
 
 def sourcesOf (js : List Json) : List Source :=
   mapList (fun j => { module := (strField j "module").toName, file := strField j "file", text := strField j "text" }) js
 
-/-- The command that ends each scope which is still open. -/
+/-- The commands that end all open scopes. -/
 def endings (scopes : List Command.Scope) (acc : String) : String :=
   match scopes with
   | [] => acc
   | [_] => acc
   | s :: rest => endings rest (acc ++ "end " ++ (if s.header.isEmpty then "" else nameText (.mkSimple s.header)) ++ "\n")
 
-/-- Elaborate `text`, which goes on where `state` is. -/
+/-- Elaborate `text` from `state` on. -/
 def further (text file : String) (state : IO.Ref Frontend.State) (messages : IO.Ref (List Message)) : IO Unit := do
   let s ← state.get
   state.set { s with parserState := {}, cmdPos := 0 }
   commands {} (inputOf text file) state 0 fun d => do messages.set (revOnto d.messages (← messages.get))
 
-/-- The environment behind a module, or its errors. A section around it takes back what is local to a file. -/
+/-- The environment after a module, or its errors. A section around the module ends everything that is local to its file. -/
 def elaborateModule (env : Environment) (m : Source) (heartbeats : Nat) : IO (Except (List Json) Environment) := do
   let state ← startOf (env.setMainModule m.module) heartbeats false
   let messages ← IO.mkRef ([] : List Message)
@@ -63,7 +63,7 @@ def modulesOnto (s : Server) (key : String) (env : Environment) (ms : List Sourc
         s.envs.set ((key, env) :: (← s.envs.get))
         modulesOnto s key env rest heartbeats
 
-/-- The environment that a request's source text stands in: its `imports`, then its `before`, kept like imports. -/
+/-- The environment before a request's source text: its `imports`, then its `before`, which is cached like imports. -/
 def environmentOf (s : Server) (j : Json) (heartbeats : Nat) : IO (Except (List Json) Environment) := do
   let imports := strings (listField j "imports")
   let env ← environment s imports

@@ -1,10 +1,9 @@
 import Turnstile.Goals
 
-/-! A goal's text, as Lean's `ppGoal` gives it, printed a line at a time: a line is printed once for a theorem.
+/-! Print goals as Lean's `ppGoal` does, but line by line, with a cache of lines for each theorem.
 
-Printing is the dearest part of a cheap step. Two tactics on one goal, or a goal and its child, share nearly all lines. What
-a line says depends on its term, and on names and types of the variables in it; so it is known by the term with each variable
-replaced by a constant that has both in its name. -/
+Printing costs more than a cheap tactic, and related goals share nearly all lines. A line depends on its term and on the names and
+types of the variables in it. The cache's key is the term with each variable replaced by a constant that encodes both. -/
 
 open Lean Meta Elab
 
@@ -16,14 +15,14 @@ structure Line where
   source : Expr
   text : String
 
-/-- A goal printed earlier in this theorem. `form` has all its names, `constants` those that it mentions. -/
+/-- A printed goal of this theorem. `form` includes all its names, `constants` those that it mentions. -/
 structure Page where
   form : Expr
   tag : Name
   text : String
   constants : Json
 
-/-- What a theorem has had printed. -/
+/-- The caches of a theorem. -/
 structure Printer where
   lines : IO.Ref (Table Line)
   pages : IO.Ref (Table Page)
@@ -33,7 +32,7 @@ def newPrinter : IO Printer := do return { lines := ← IO.mkRef emptyTable, pag
 -- 31 bits: the largest numbers that need no allocation on the embedded Lean.
 def bitsOf (h shift : UInt64) : Nat := ((h >>> shift) &&& 0x7fffffff).toNat
 
-/-- A variable as the text of others depends on it: its name, and a hash of its type. -/
+/-- A variable in the key of a line: its name and a hash of its type. -/
 def standIn (n : Name) (type : Expr) : Expr :=
   .const (.num (.num n (bitsOf type.hash 33)) (bitsOf type.hash 2)) []
 
@@ -55,7 +54,7 @@ def namesOf (lctx : LocalContext) (fs : List FVarId) (acc : List Name) : List Na
     | some d => namesOf lctx rest (d.userName :: acc)
     | none => namesOf lctx rest acc
 
-/-- Whether a bound variable has the name of a free one: Lean may then choose another name, by all that is in scope. -/
+/-- Whether a bound variable has the name of a free one, since Lean may then rename it depending on the whole scope. -/
 def clashes (lctx : LocalContext) (e : Expr) : Bool :=
   let names := namesOf lctx (collectFVars {} e).fvarIds.toList []
   match e.find? fun
@@ -66,7 +65,7 @@ def clashes (lctx : LocalContext) (e : Expr) : Bool :=
   | some _ => true
   | none => false
 
-/-- The text of a line, by `make` where it is new. -/
+/-- The text of a line, from the cache or by `make`. -/
 def lineOf (p : Printer) (source e : Expr) (make : Format → Format) : MetaM String := do
   let h := source.hash
   let known ← p.lines.get
@@ -79,7 +78,7 @@ def lineOf (p : Printer) (source e : Expr) (make : Format → Format) : MetaM St
     p.lines.set (known.insert h { source, text })
     return text
 
-/-- Lines so far, last first, and the hypotheses of one type that the next line is to hold. -/
+/-- The lines so far, last first, and the hypotheses of one type for the next line. -/
 structure Text where
   lines : List String
   names : String
@@ -143,7 +142,7 @@ def printGoal (p : Printer) (decl : MetavarDecl) (v : View) : MetaM String := do
     return f.pretty
   else inContext (← sanitized decl.lctx) decl.localInstances (printLines p decl v)
 
-/-- A goal's text and, if wanted, the constants that it mentions. -/
+/-- A goal's text and, if requested, the constants that it mentions. -/
 def pageOf (p : Printer) (v : View) (withConstants : Bool) : MetaM Page := do
   let decl ← declOf v.goal
   let h := v.form.hash

@@ -1,9 +1,9 @@
 import Turnstile.Guard
 
-/-! The checker's first half: rebuild exported constants on a clean environment, each through the guard and the kernel. A declaration
-that is refused, or could not be judged, costs itself and what rests on it.
+/-! The first half of the checker: rebuild exported constants on a clean environment, each through the guard and the kernel. A refused
+or unjudged declaration fails itself and the declarations that depend on it.
 
-This runs in a process that never elaborates anybody's text: all it reads is data. -/
+This process never elaborates text: it reads only data. -/
 
 open Lean Meta Elab
 
@@ -14,7 +14,7 @@ namespace Turnstile
 /-- Why a constant does not count. -/
 structure Fault where
   reason : String
-  /-- False: it could not be judged, for lack of time or memory. -/
+  /-- False: it could not be judged, because of a time or memory limit. -/
   judged : Bool
 
 structure Import where
@@ -22,19 +22,19 @@ structure Import where
   levels : Array Level
   exprs : Array Expr
   env : Kernel.Environment
-  /-- What the kernel accepted, newest first, with the constructors of inductive types. -/
+  /-- Constants that the kernel accepted, newest first, with the constructors of inductive types. -/
   added : List ConstantInfo
   addedNames : NameSet
   faults : Table (Name × Fault)
-  /-- Unsafe and partial constants: never declared, since nothing safe can rest on them. -/
+  /-- Unsafe and partial constants. They are not declared, since nothing safe can depend on them. -/
   hidden : Table (Name × ConstantInfo)
-  /-- Whether any entry so far is a projection, or names a constant of compiled evaluation: only then is it looked for. -/
+  /-- Whether any entry so far is a projection or names a constant of compiled evaluation. If not, these checks are skipped. -/
   projects : Bool
   compiles : Bool
-  /-- How many declarations were read. -/
+  /-- Number of declarations read. -/
   count : Nat
 
-/-- What a replay needs besides the entries. -/
+/-- Settings of a replay. -/
 structure Judge where
   clock : Clock
   ms : Nat
@@ -59,13 +59,13 @@ def intOf (j : Json) : Int :=
   | .num n => n.mantissa
   | _ => 0
 
-/-- An index; past the end of everything where it is none. -/
+/-- An index; out of range if it is invalid. -/
 def indexOf (j : Json) : Nat :=
   match j with
   | .num n => if n.exponent == 0 && n.mantissa >= 0 then n.mantissa.toNat else 0xffffffff
   | _ => 0xffffffff
 
-/-- What stands where an entry makes no sense: no declaration may hold it. -/
+/-- Replaces an invalid entry: no declaration may contain it. -/
 def noExpr : Expr := .mvar ⟨`none⟩
 def noLevel : Level := .mvar ⟨`none⟩
 
@@ -83,7 +83,7 @@ def binderOf (n : Nat) : BinderInfo :=
   | 3 => .instImplicit
   | _ => .default
 
-/-- The kernel evaluates or believes these by compiled code. It gets no declaration that mentions one. -/
+/-- Constants that the kernel evaluates with compiled code, or that trust it. No declaration that mentions one reaches the kernel. -/
 def compiledEvaluation : List Name :=
   [`Lean.reduceBool, `Lean.reduceNat, `Lean.ofReduceBool, `Lean.ofReduceNat, `Lean.trustCompiler]
 
@@ -148,7 +148,7 @@ def constantsOf (es : List Expr) : List Name :=
   | [] => []
   | e :: rest => append e.getUsedConstants.toList (constantsOf rest)
 
-/-- What becomes of `what`, which rests on `n`. What elaboration made for it is a part of itself. -/
+/-- The fault of `what`, which depends on the faulty `n`. Constants generated for `what` count as part of it. -/
 def restingOn (what n : Name) (f : Fault) : Fault :=
   match f.reason.splitOn ": " with
   | kind :: rest =>
@@ -156,7 +156,7 @@ def restingOn (what n : Name) (f : Fault) : Fault :=
     else { f with reason := kind ++ ": rests on " ++ nameText (userName n) ++ ": " ++ ": ".intercalate rest }
   | [] => f
 
-/-- The kernel's refusal in words. `what`: the declaration. -/
+/-- The kernel's refusal of the declaration `what`, as text. -/
 def kernelFault (what : Name) (e : Kernel.Exception) : Fault :=
   match e with
   | .unknownConstant _ n => refusal (nameText (userName n) ++ " is not declared")
@@ -168,7 +168,7 @@ def kernelFault (what : Name) (e : Kernel.Exception) : Fault :=
 
 def kernelOptions : Options := ({} : Options).set `maxHeartbeats (0 : Nat)
 
-/-- Send a declaration of the constants `ns` through the guard and the kernel. -/
+/-- Check a declaration of the constants `ns` with the guard and the kernel, and add it. -/
 def Import.add (x : Import) (j : Judge) (ns : List Name) (d : Declaration) : IO Import := do
   let what := match ns with | n :: _ => n | [] => .anonymous
   let taken := keep (fun n => n.isAnonymous || hasName n kernelNames || match x.env.find? n with | some _ => true | none => false) ns

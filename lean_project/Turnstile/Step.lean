@@ -1,6 +1,6 @@
 import Turnstile.Print
 
-/-! One tactic on one group of goals: parse, refuse what runs code, run under limits, split what is left into groups. -/
+/-! Run one tactic on one group of goals: parse it, refuse code, enforce limits, and split the remaining goals into groups. -/
 
 open Lean Meta Elab
 
@@ -8,41 +8,41 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- The step under way, for a watch that runs beside Lean and interrupts a step that takes too long (see snapshot.js; native Lean
-has none, there the client ends the process). -/
+/-- The current step, for a watch thread that interrupts steps at their time limit (see snapshot.js). Native Lean has no watch; there
+the client ends the process. -/
 structure Clock where
-  /-- The number of the step that Lean works on; 0: none. -/
+  /-- Number of the current step; 0 if there is none. -/
   step : IO.Ref Nat
-  /-- How long it may take, in ms. -/
+  /-- Its time limit in ms. -/
   limit : IO.Ref Nat
-  /-- Set by the watch. Lean looks at it, as `token`, wherever it counts heartbeats. -/
+  /-- Set by the watch. Lean checks it, as `token`, wherever it counts heartbeats. -/
   late : IO.Ref Bool
   token : IO.CancelToken
 
-/-- Let the watch look at what begins now, `number` (not 0), for `ms`. -/
+/-- Start the time limit of `ms` for step `number` (not 0). -/
 def Clock.begin (c : Clock) (number ms : Nat) : IO Unit := do
   c.late.set false
   c.limit.set ms
   c.step.set number
 
-/-- The end of what began; whether the watch interrupted it. -/
+/-- End the current step; returns whether the watch interrupted it. -/
 def Clock.stop (c : Clock) : IO Bool := do
   c.step.set 0
   let late ← c.late.get
   c.late.set false
   return late
 
-/-- What a theorem fixes for all its steps. -/
+/-- The data of a theorem that all its steps share. -/
 structure Thm where
   name : Name
   options : Options
   currNamespace : Name
   openDecls : List OpenDecl
   levels : List Name
-  /-- The goal that the whole proof must assign, and the state it was opened in. -/
+  /-- The goal that the whole proof must assign. -/
   root : MVarId
   rootType : Expr
-  /-- Forms seen under a key's hash: makes keys exact within a theorem, not merely probable. -/
+  /-- Forms with the same hash as a key. They make keys exact within a theorem. -/
   forms : IO.Ref (Table Expr)
   printer : Printer
   token? : Option IO.CancelToken := none
@@ -51,9 +51,9 @@ structure Server where
   thms : IO.Ref (Array (Option Thm))
   states : IO.Ref (Array (Option Saved))
   envs : IO.Ref (List (String × Environment))
-  /-- The last environment that a text was judged in, to print types from. -/
+  /-- The environment after the last judged text, for printing types. -/
   last : IO.Ref (Option Environment)
-  /-- The state behind the last context that a text stood in. -/
+  /-- The state after the last context. -/
   context : IO.Ref (Option (String × Frontend.State))
   out : IO.FS.Stream
   nonce : String
@@ -63,15 +63,15 @@ def Server.send (s : Server) (j : Json) : IO Unit := do
   s.out.putStr (s.nonce ++ j.compress ++ "\n")
   s.out.flush
 
-/-- Tells the client the number of each part of a command before it begins, where it asks for that: a part that ends the process can
-be left out then. -/
+/-- Report the number of each part of a command before it begins, if the request asks for that, so that the client can skip a part
+that kills the process. -/
 def announcer (s : Server) (j : Json) : Nat → IO Unit :=
   if boolField j "tell" then fun n => s.send (Json.mkObj [("at", jnat n)]) else fun _ => return ()
 
 def containsSub (s sub : String) : Bool := lengthOf (s.splitOn sub) > 1
 
-/-- Keywords that run code, read files, leave a hole, or lift a limit. The audit does not rely on this list: it keeps a
-search from wasting calls on what the audit would refuse, and the process from being tampered with. -/
+/-- Keywords that run code, read files, leave a hole, or remove a limit. The audit does not rely on this list: it saves calls on proofs
+that the audit would refuse, and protects the process. -/
 def bannedAtoms : List String :=
   ["sorry", "admit", "stop", "native_decide", "run_tac", "by_elab", "elab_stx", "include_str", "unsafe", "set_option",
    "run_cmd", "run_elab", "run_meta", "#eval", "dbg_trace", "dbgTrace", "eval%", "eval_expr", "bv_decide?"]
@@ -90,7 +90,7 @@ where
     | [] => true
     | x :: rest => plain x && plainList rest
 
-/-- The first thing in `stx` that may not be used in a search, if any. -/
+/-- The first part of `stx` that a search may not use, if any. -/
 partial def banned (stx : Syntax) : Option String :=
   match stx with
   | .atom _ v => if hasString v bannedAtoms then some v else none
@@ -138,7 +138,7 @@ def firstError (ms : List Message) (terse : Bool) : IO (Option String) :=
     | .error => if terse then return some "" else do return some (← m.data.toString)
     | _ => firstError rest terse
 
-/-- What a tactic says to try in its stead: the messages of `exact?`, `rw?`, `simp?` and their like. -/
+/-- Suggestions of other tactics in the messages of `exact?`, `rw?`, `simp?` and similar. -/
 def sayings (ms : List Message) : IO (List String) :=
   match ms with
   | [] => return []
@@ -160,7 +160,7 @@ def findForm (bucket : List (UInt64 × Expr)) (h : UInt64) (form : Expr) (i : Na
       if found then (j, true) else if x == form then (j, true) else (j + 1, false)
     else findForm rest h form i
 
-/-- The text of a key: hash and depth, and for a second form of the same hash its number. -/
+/-- The text of a key: hash and depth, and a number for further forms of the same hash. -/
 def keyOf (t : Thm) (form : Expr) : IO String := do
   let h := form.hash
   let table ← t.forms.get
@@ -171,12 +171,12 @@ def keyOf (t : Thm) (form : Expr) : IO String := do
 
 def storeState (s : Server) (saved : Saved) : IO Nat := do
   let xs ← s.states.get
-  s.states.set #[] -- so that nothing else holds the array and it grows in place
+  s.states.set #[] -- so that nothing else references the array and it grows in place
   let n := xs.size
   s.states.set (xs.push (some saved))
   return n
 
-/-- JSON of one goal. `names`: what `rename_i` has to say before a tactic can refer to all hypotheses. -/
+/-- JSON of one goal. `names`: the names that `rename_i` must introduce before a tactic can use all hypotheses. -/
 def goalJson (p : Printer) (v : View) (names : List Name) (withConstants : Bool) : MetaM Json := do
   let page ← pageOf p v withConstants
   let base : List (String × Json) := [("t", Json.str page.text)]
@@ -214,7 +214,7 @@ def goalsJson (p : Printer) (vs : List View) (rs : List Readable) (withConstants
     let j ← goalJson p v (namesFor rs v.goal) withConstants
     return j :: (← goalsJson p rest rs withConstants)
 
-/-- Run `x` in MetaM on given states: the states after it, or Lean's message. -/
+/-- Run `x` in MetaM on these states; returns the states after it, or Lean's message. -/
 def runMeta {α : Type} (x : MetaM α) (cctx : Core.Context) (c : Core.State) (m : Meta.State) :
     IO (Except String (α × Core.State × Meta.State)) := do
   let cref ← IO.mkRef c
@@ -238,7 +238,7 @@ structure Stored where
   mstate : Meta.State
   term : Term.State
 
-/-- Store each group as a state of its own, newest answer first. -/
+/-- Store each group as a separate state, last group first. -/
 def storeEach (s : Server) (thm : Nat) (t : Thm) (cctx : Core.Context) (st : Stored) (rs : List Readable) (withConstants : Bool)
     (gs : List (List View)) (acc : List Json) : IO (Except String (List Json)) :=
   match gs with
@@ -253,7 +253,7 @@ def storeEach (s : Server) (thm : Nat) (t : Thm) (cctx : Core.Context) (st : Sto
       storeEach s thm t cctx st rs withConstants rest
         (Json.mkObj [("id", jnat id), ("key", Json.str key), ("goals", jarr js)] :: acc)
 
-/-- Store every group of `goals`. Gives the answer's fields `states` and `order`. -/
+/-- Store every group of `goals`. Returns the answer's fields `states` and `order`. -/
 def storeGroups (s : Server) (thm : Nat) (t : Thm) (core : Core.State) (ms : Meta.State) (term : Term.State)
     (goals : List MVarId) (withConstants : Bool) : IO (Except String (List (String × Json))) := do
   match goals with
@@ -300,7 +300,7 @@ def ownNames (ds : List LocalDecl) (used : List FVarId) : List Name :=
   | d :: rest =>
     if d.isAuxDecl && anyOf (fun f => f == d.fvarId) used then d.userName :: ownNames rest used else ownNames rest used
 
-/-- Metavariables of the proof so far that no goal stands for: the tactic left a hole. -/
+/-- Why the proof so far is refused, if it has a metavariable that is not a goal, a `sorry`, or a forbidden constant. -/
 def danglingHole (t : Thm) (g : MVarId) (goals : List MVarId) : MetaM (Option String) := do
   let e ← inst (.mvar g)
   if e.hasSorry then return some "the tactic leaves a `sorry`"
@@ -338,7 +338,7 @@ def classify (message : String) : String :=
   else if containsSub message "maximum recursion depth" || containsSub message "deep recursion" then "error"
   else "error"
 
-/-- An exception as an answer. Printing a message costs as much as many a tactic: `terse` leaves it out. -/
+/-- An exception as an answer. `terse` omits the message, whose printing costs as much as many tactics. -/
 def failedWith (e : Exception) (terse : Bool) : IO Ran := do
   if terse then
     return .failed (if e.isMaxHeartbeat then "timeout" else "error") "" []
@@ -386,7 +386,7 @@ def sayingsField (said : List String) : List (String × Json) :=
   | [] => []
   | _ => [("said", jarr (mapList Json.str said))]
 
-/-- One step: the answer's fields. -/
+/-- Run one step; returns the answer's fields. -/
 def step (s : Server) (state : Nat) (text : String) (heartbeats : Nat) (withConstants terse : Bool) :
     IO (List (String × Json)) := do
   match ← lookup s.states state with

@@ -1,6 +1,6 @@
 import Turnstile.Inert
 
-/-! Source text, elaborated command by command on top of an environment. -/
+/-! Elaborate source text command by command, starting from an environment. -/
 
 open Lean Meta Elab
 
@@ -16,7 +16,7 @@ def findEnv (xs : List (String × Environment)) (key : String) : Option Environm
   | [] => none
   | (k, env) :: rest => if k == key then some env else findEnv rest key
 
-/-- The environment of a list of imports, made once and kept. -/
+/-- The environment of a list of imports, cached. -/
 def environment (s : Server) (imports : List String) : IO Environment := do
   let key := ",".intercalate imports
   let known ← s.envs.get
@@ -40,28 +40,28 @@ def errorsJson (ms : List Message) : IO (List Json) :=
     | .error => do return (← messageJson m) :: (← errorsJson rest)
     | _ => errorsJson rest
 
-/-- A command of a text, and what came of it. -/
+/-- A command of a text and its result. -/
 structure Done where
-  /-- Its place among the commands, from 0. -/
+  /-- Its number among the commands, from 0. -/
   number : Nat
   stx : Syntax
   before : Environment
   after : Environment
   trees : List InfoTree
   messages : List Message
-  /-- Why it was not elaborated to its end; empty: it was. Such a command changes nothing. -/
+  /-- Why its elaboration did not finish; empty if it did. An unfinished command changes nothing. -/
   stopped : String
 
-/-- How commands are elaborated. -/
+/-- Settings for the elaboration of commands. -/
 structure Manner where
   /-- Interrupts a command after `ms`. -/
   clock? : Option Clock := none
   ms : Nat := 0
-  /-- Commands to leave out, by their numbers: they ended an earlier process. -/
+  /-- Numbers of commands to skip, because they killed an earlier process. -/
   skip : List Nat := []
-  /-- Stop in front of the first command that may run code of its own. -/
+  /-- Stop before the first command that may run code of its own. -/
   inertOnly : Bool := false
-  /-- Told the number of each command before it begins. -/
+  /-- Called with the number of each command before it begins. -/
   announce : Nat → IO Unit := fun _ => return ()
 
 def parserContext (cs : Command.State) : Parser.ParserModuleContext :=
@@ -79,8 +79,8 @@ def elabCommand (ictx : Parser.InputContext) (pos : String.Pos.Raw) (cs : Comman
   | .ok () => return .ok (← ref.get)
   | .error e => return .error (← e.toMessageData.toString)
 
-/-- As `elabCommand`, under the watch's eye. The watch may be late and interrupt a command that has just begun: that one is done
-again. -/
+/-- As `elabCommand`, with the time limit of the watch thread. The watch may interrupt the next command by mistake; such a command is
+repeated. -/
 partial def elabWatched (m : Manner) (number : Nat) (ictx : Parser.InputContext) (pos : String.Pos.Raw) (cs : Command.State)
     (stx : Syntax) : IO (Except String Command.State) := do
   match m.clock? with
@@ -93,16 +93,16 @@ partial def elabWatched (m : Manner) (number : Nat) (ictx : Parser.InputContext)
     else if (← IO.monoMsNow) - began < m.ms then elabWatched m number ictx pos cs stx
     else return .error ("time: over " ++ toString (m.ms / 1000) ++ " s")
 
-/-- The place of the first command: Lean's header parser would have passed the blanks and comments in front of it. -/
+/-- The position of the first command, after white space and comments, which Lean's header parser normally skips. -/
 def behindBlanks (ictx : Parser.InputContext) (s : Frontend.State) : Parser.ModuleParserState :=
   let p := Parser.whitespace.run ictx (parserContext s.commandState) {}
     { Parser.mkParserState ictx.inputString with pos := s.parserState.pos }
   match p.errorMsg with
-  | some _ => s.parserState -- a comment that never ends: the parser says so
+  | some _ => s.parserState -- an unclosed comment, which the parser reports
   | none => { s.parserState with pos := p.pos }
 
-/-- Elaborate every command that is left, and give each to `each`. Lean's own loop would drop the parser's messages and each command's
-first environment. -/
+/-- Elaborate all remaining commands and call `each` on every result. Lean's own loop drops the parser's messages and the environment
+before each command. -/
 partial def commands (m : Manner) (ictx : Parser.InputContext) (state : IO.Ref Frontend.State) (number : Nat)
     (each : Done → IO Unit) : IO Unit := do
   let s ← state.get
@@ -126,10 +126,10 @@ partial def commands (m : Manner) (ictx : Parser.InputContext) (state : IO.Ref F
     each { number, stx, before, after := cs.env, trees := persistentList cs.infoState.trees, messages, stopped := "" }
   if Parser.isTerminalCommand stx then return () else commands m ictx state (number + 1) each
 
-/-- The state before the first command of a file. `trees`: whether info trees are made. -/
+/-- The state before the first command of a file. `trees`: whether to make info trees. -/
 def startOf (env : Environment) (heartbeats : Nat) (trees : Bool) : IO (IO.Ref Frontend.State) := do
   let opts : Options := (({} : Options).setBool `Elab.async false).setNat `maxHeartbeats heartbeats
-  -- As in a `noncomputable section`: nothing here is run, and the embedded library lacks what compiled code needs.
+  -- As in a `noncomputable section`: no code runs, and the embedded library lacks what compiled code needs.
   let scope : Command.Scope := { header := "", opts, isNoncomputable := true }
   let cs := Command.mkState env {} opts
   let cs := { cs with scopes := [scope], infoState := { cs.infoState with enabled := trees } }

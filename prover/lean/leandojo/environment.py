@@ -54,7 +54,7 @@ class _Opened:
 
 
 @dataclass(eq=False)
-class _Held:
+class _State:
     """A TacticState in the process of `generation`, and the tactics that lead to it from the theorem."""
 
     opened: _Opened
@@ -78,7 +78,7 @@ class LeanDojoEnvironment:
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="lean-dojo")
         self._entering = threading.Lock()  # LeanDojo changes the working directory while it starts
         self._repos: dict[tuple[str, str], Any] = {}
-        self._held: dict[int, _Held] = {}
+        self._states: dict[int, _State] = {}
         self._roots: dict[int, _Opened] = {}
         self._next = 1
         self._ids = threading.Lock()
@@ -106,7 +106,7 @@ class LeanDojoEnvironment:
         for opened in list(self._roots.values()):
             await self._in_thread(self._leave, opened)
         self._roots.clear()
-        self._held.clear()
+        self._states.clear()
         self._threads.shutdown(wait=True)
 
     async def _in_thread(self, work: Any, *args: Any) -> Any:
@@ -134,7 +134,7 @@ class LeanDojoEnvironment:
                 self._enter(opened)
         except Exception as e:  # AssertionError, or any error of git, GitHub and lake
             raise LeanError(f"LeanDojo could not open {theorem.name}: {type(e).__name__}: {e}") from e
-        state = self._hold(opened, (), opened.root)
+        state = self._new_state(opened, (), opened.root)
         self._roots[state.id] = opened
         return state
 
@@ -152,16 +152,13 @@ class LeanDojoEnvironment:
 
     def _leave(self, opened: _Opened) -> None:
         with opened.lock:
-            dojo, opened.dojo = opened.dojo, None
-            if dojo is not None:
-                dojo.__exit__(None, None, None)
-                dojo.proc.close(force=True)
+            self._end_process(opened)
 
-    def _hold(self, opened: _Opened, path: tuple[str, ...], state: Any) -> ProofState:
+    def _new_state(self, opened: _Opened, path: tuple[str, ...], state: Any) -> ProofState:
         with self._ids:
             number = self._next
             self._next += 1
-        self._held[number] = _Held(opened, path, state, opened.generation)
+        self._states[number] = _State(opened, path, state, opened.generation)
         goals = tuple(_goal(text) for text in state.pp.split("\n\n") if "⊢" in text)
         return ProofState(number, "pp:" + hashlib.sha256(state.pp.encode()).hexdigest()[:32], goals)
 
@@ -172,25 +169,25 @@ class LeanDojoEnvironment:
         return list(await asyncio.gather(*(self._in_thread(self._step, state.id, tactic) for tactic in tactics)))
 
     def _step(self, number: int, tactic: str) -> StepResult:
-        held = self._held.get(number)
-        if held is None:
+        known = self._states.get(number)
+        if known is None:
             return StepResult("error", message="the state was freed")
-        opened = held.opened
+        opened = known.opened
         with opened.lock:
             try:
-                self._bring_back(held)
+                self._restore(known)
             except Exception as e:
-                self._drop(opened)
+                self._end_process(opened)
                 return StepResult("crash", message=f"the state could not be replayed: {type(e).__name__}: {e}")
             began = time.perf_counter()
             try:
-                result = opened.dojo.run_tac(held.state, tactic)
+                result = opened.dojo.run_tac(known.state, tactic)
             except Exception as e:
-                self._drop(opened)  # after a timeout, LeanDojo's process does not answer any more
+                self._end_process(opened)  # after a timeout, LeanDojo's process does not answer any more
                 return StepResult(*self._failure(e), lean_s=time.perf_counter() - began)
             spent = time.perf_counter() - began
             if isinstance(result, self._package.TacticState):
-                after = self._hold(opened, (*held.path, tactic), result)
+                after = self._new_state(opened, (*known.path, tactic), result)
                 return StepResult("ok", (after,), tuple((0, i) for i in range(len(after.goals))), lean_s=spent)
             if isinstance(result, self._package.ProofFinished):
                 return StepResult("ok", lean_s=spent)
@@ -204,7 +201,7 @@ class LeanDojoEnvironment:
             return "memory", (), (), "out of memory"
         return "crash", (), (), f"LeanDojo: {type(e).__name__}: {e}"
 
-    def _drop(self, opened: _Opened) -> None:
+    def _end_process(self, opened: _Opened) -> None:
         """End the process of an opened theorem. The caller holds its lock."""
         dojo, opened.dojo = opened.dojo, None
         opened.generation += 1
@@ -212,28 +209,28 @@ class LeanDojoEnvironment:
             dojo.__exit__(None, None, None)
             dojo.proc.close(force=True)
 
-    def _bring_back(self, held: _Held) -> None:
+    def _restore(self, known: _State) -> None:
         """Start the process and replay the state, if necessary. The caller holds the lock."""
-        opened = held.opened
+        opened = known.opened
         if opened.dojo is None:
             self._enter(opened)
         dojo: Any = opened.dojo
-        if held.generation == opened.generation:
+        if known.generation == opened.generation:
             return
         state = opened.root
-        for tactic in held.path:
+        for tactic in known.path:
             state = dojo.run_tac(state, tactic)
             if not isinstance(state, self._package.TacticState):
                 raise RuntimeError(f"replaying `{tactic}` gave {state}")
-        held.state, held.generation = state, opened.generation
+        known.state, known.generation = state, opened.generation
 
     async def free(self, states: Sequence[ProofState]) -> None:
-        """Forget states. LeanDojo keeps them in its process, which ends when the theorem's first state is freed."""
+        """Release states. LeanDojo keeps them in its process, which ends when the theorem's first state is freed."""
         for state in states:
-            self._held.pop(state.id, None)
+            self._states.pop(state.id, None)
             if (opened := self._roots.pop(state.id, None)) is not None:
-                for number in [n for n, held in self._held.items() if held.opened is opened]:
-                    del self._held[number]
+                for number in [n for n, known in self._states.items() if known.opened is opened]:
+                    del self._states[number]
                 await self._in_thread(self._leave, opened)
 
 
