@@ -1,4 +1,4 @@
-"""Learned arrays in one file, written whole or not at all, and told from any other file."""
+"""Saves learned arrays in one versioned file, atomically."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from prover.files import write_whole
 
 
 def save_arrays(path: Path, version: int, arrays: Mapping[str, np.ndarray | float]) -> None:
-    """Write them with the version of their meaning. The folder is made where it is missing. Raises UserError."""
+    """Write arrays with a format version, atomically. Creates the folder. Raises UserError."""
     data = io.BytesIO()
-    whole: dict[str, Any] = {"format": version, **arrays}  # typed so, or numpy's stub takes one for `allow_pickle`
+    whole: dict[str, Any] = {"format": version, **arrays}  # Any: numpy's stub has a keyword `allow_pickle`
     np.savez_compressed(data, **whole)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, data.getvalue())
 
 
 def load_arrays(path: Path, version: int, what: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """The arrays of these shapes, as float32. Raises UserError for a file that is not `what`, e.g. `a tactic ranker`."""
+    """Read arrays of these shapes as float32. Raises UserError for a file that is not `what`, e.g. `a tactic ranker`."""
     try:
         with np.load(path, allow_pickle=False) as data:
             found = {name: data[name].astype(np.float32) for name in shapes}

@@ -1,4 +1,4 @@
-"""Policy and Value: all that a search asks of a model."""
+"""The interface between search and models: Policy and Value."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from prover.lean.theorem import ProofState
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A tactic that a policy proposes, with its natural log-probability under that policy."""
+    """A tactic proposed by a policy, with its natural log-probability under that policy."""
 
     tactic: str
     logprob: float
     source: str = ""
-    """Which policy proposed it, for reports (`explorer`, `portfolio`, `model`)."""
+    """Name of the policy, for reports (`explorer`, `portfolio`, `model`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a model is asked about: a state, the premises offered for it, and how often it was asked before."""
+    """Input of a model: a state, its premises, and the number of earlier queries about it."""
 
     state: ProofState
     premises: tuple[str, ...] = ()
     """Full names of library constants that the tactic may use, best first."""
     attempt: int = 0
-    """How many times this state was expanded already: a deterministic policy goes on where it stopped."""
+    """Number of earlier expansions of this state: a deterministic policy continues its list."""
     types: tuple[str, ...] = ()
-    """What the premises say, for models that show it, where that is not what the library's index has under these names."""
+    """Types of the premises, for prompts that show them; empty: those in the library's index."""
 
 
 class Policy(Protocol):
-    """May also have `count_tokens(query, suggestions) -> int`, and so may a Value: see `count_tokens`."""
+    """Proposes tactics. A Policy or Value may also have `count_tokens(query, suggestions) -> int`; see `count_tokens`."""
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        """Up to `n` distinct tactics for each query, best first. An empty list: nothing (more) to offer."""
+        """Up to `n` distinct tactics for each query, best first. An empty list: no further suggestions."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ValueEstimate:
-    """A distribution over steps-to-go: `probs[i]` for a proof of i+1 more steps; the last bin is `that many or never`."""
+    """A distribution over steps-to-go: `probs[i]` for i+1 more steps. The last bin also stands for `not provable`."""
 
     probs: tuple[float, ...]
 
@@ -59,13 +59,10 @@ class Value(Protocol):
 
 
 def count_tokens(model: Policy | Value, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-    """Tokens that a model read and wrote for these answers: as it counts them itself, else characters / 4."""
-    count = getattr(model, "count_tokens", None)
-    if count is not None:
-        return count(query, suggestions)
-    return estimate_tokens(query, suggestions)
+    """Tokens read and written for these answers, by the model's own `count_tokens` or else by `estimate_tokens`."""
+    return getattr(model, "count_tokens", estimate_tokens)(query, suggestions)
 
 
 def estimate_tokens(query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-    """Tokens where nobody counts them: characters / 4."""
+    """An estimate of the number of tokens: characters / 4."""
     return (len(query.state.text) + sum(len(s.tactic) for s in suggestions)) // 4

@@ -1,4 +1,4 @@
-"""Beam search over tactics: the most probable ones, or a sample of distinct ones."""
+"""Beam search over tactics, deterministic or stochastic."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _NEVER = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class DecodeConfig:
-    """How tactics are drawn from the model."""
+    """Decoding of tactics."""
 
     method: Literal["beam", "stochastic"] = "beam"
-    """`beam`: the most probable tactics. `stochastic`: a sample without replacement, stochastic beam search (Kool, van Hoof and
-    Welling 2019, algorithm 1). A query that was asked before (attempt > 0) is always answered by `stochastic`, because `beam`
-    would repeat itself."""
+    """`beam`: the most probable tactics. `stochastic`: a sample without replacement by stochastic beam search (Kool, van Hoof
+    and Welling 2019, algorithm 1). Repeated queries (attempt > 0) always use `stochastic`, because `beam` would repeat
+    itself."""
     temperature: float = 1.0
-    """Of `stochastic`. Log-probabilities are always those of the untempered model."""
+    """For `stochastic`. Reported log-probabilities are those of the untempered model."""
     max_new_tokens: int = 40
     """Longest tactic, with its <eos>."""
     prune: float = 12.0
-    """Beams this many nats below their query's best are given up; fewer than n tactics may come back."""
+    """Drop beams this many nats below their query's best; fewer than n tactics may remain."""
     batch_rows: int = 384
-    """Candidates computed together: queries a batch times n."""
+    """Candidates computed together: queries per batch times n."""
     seed: int = 0
-    """Of `stochastic`, with the state and how often it was asked before: the same question has the same answer."""
+    """For `stochastic`, together with the state and the attempt: equal queries have equal answers."""
 
 
 @dataclass(slots=True)
@@ -43,9 +43,9 @@ class _Beams:
     phi: Tensor
     """Under the tempered model."""
     score: Tensor
-    """What beams are kept by: phi, perturbed by Gumbel noise for a stochastic query. -inf: given up."""
+    """Ranking score: phi, for a stochastic query perturbed by Gumbel noise. -inf: dropped."""
     done: Tensor
-    """Ended or given up; the beam stays as it is."""
+    """Ended or dropped; the beam no longer changes."""
     ids: Tensor
     """[B, K, T]"""
 
@@ -66,11 +66,11 @@ def beam_search(
     banned: Tensor,
     noise: Sequence[torch.Generator | None],
 ) -> list[list[tuple[float, list[int]]]]:
-    """(log-probability, ids without `eos`) of at most `n` ended sequences for each of B queries, in no order.
+    """(log-probability, ids without `eos`) of at most `n` ended sequences for each of B queries, unordered.
 
-    `logits` [B, V]: for the first token, from position 0 of the cache's tail. `banned` [B, V]: 0, or -inf for tokens a query
-    must not use (they keep their share of the probability). `noise` [B]: for each query to sample for, where its noise comes
-    from, so that what is sampled for one does not depend on the others.
+    `logits` [B, V]: for the first token, at position 0 of the cache's tail. `banned` [B, V]: 0, or -inf for forbidden tokens,
+    which keep their probability mass. `noise` [B]: a generator for each query to sample, so that its sample does not depend
+    on the other queries.
     """
     b, vocab = logits.shape
     device = logits.device
@@ -79,7 +79,7 @@ def beam_search(
     query = torch.arange(b, device=device)
     noisy = torch.tensor([g is not None for g in noise], device=device)[:, None, None]
     found: list[list[tuple[float, list[int]]]] = [[] for _ in range(b)]
-    # Children outside the most probable `width` of a beam are never looked at.
+    # Only the most probable `width` children of a beam are considered.
     width = min(vocab, max(2 * n, 32))
     logits = logits[:, None].float()  # [B, K, V]
     for t in range(config.max_new_tokens):
@@ -90,7 +90,7 @@ def beam_search(
         steps, tokens = (tempered + banned[:, None]).topk(width, -1)  # [B, K, width]
         phi = beams.phi[..., None] + steps
         score = torch.where(noisy, _perturb(phi, beams.score, noise), phi) if noisy.any() else phi.clone()
-        # A beam that is done has one child: itself.
+        # A finished beam has itself as its only child.
         score[beams.done] = _NEVER
         score[..., 0] = torch.where(beams.done, beams.score, score[..., 0])
         best, flat = score.flatten(1).topk(min(n, score.shape[1] * width), -1)

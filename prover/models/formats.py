@@ -1,7 +1,6 @@
-"""How a model is spoken to: what it is sent for a query, what it may answer, and what its answer means.
+"""Prompt formats: the prompt for a query, the tokens allowed in the answer, and the tactic in it.
 
-Every back end (transformers, vLLM, a server) asks a format and knows nothing else about prompts, so that the same folder is
-asked the same thing everywhere.
+Every back end (transformers, vLLM, a server) uses these, so that a model folder gets the same prompts everywhere.
 """
 
 from __future__ import annotations
@@ -25,37 +24,37 @@ Messages = list[dict[str, str]]
 
 
 class Format(Protocol):
-    """What a back end needs to know."""
+    """The prompt format of a model."""
 
     stop: tuple[str, ...]
-    """The answer ends before any of these."""
+    """Strings before which the answer ends."""
     stop_ids: tuple[int, ...]
-    """The answer ends with any of these."""
+    """Tokens with which the answer ends."""
     max_new_tokens: int
     bins: tuple[int, ...]
     """Value tokens; empty: the model has no value."""
     sampling: dict[str, float]
-    """temperature and top_p that the model was made for."""
+    """The model's default temperature and top_p."""
 
     def prompt(self, query: Query) -> list[int] | str | Messages:
         """Token ids, text, or the turns of a chat."""
         ...
 
     def value_prompt(self, query: Query) -> list[int]:
-        """Ids of a prompt whose next token is a value token."""
+        """Token ids of a prompt whose next token is a value token."""
         ...
 
     def banned(self, query: Query) -> list[int]:
-        """Tokens that the answer must not have."""
+        """Tokens that the answer must not contain."""
         ...
 
     def tactic(self, query: Query, ids: Sequence[int], text: str) -> str | None:
-        """What an answer means; None for one that means nothing."""
+        """The tactic in an answer; None if there is none."""
         ...
 
 
 class SlotFormat:
-    """The format of models that Turnstile trained: markers, premise slots and value bins as special tokens."""
+    """The format of Turnstile's own models: markers, premise slots and value bins are special tokens."""
 
     stop: tuple[str, ...] = ()
 
@@ -85,7 +84,7 @@ class SlotFormat:
 
 
 class TemplateFormat:
-    """A text template around any model: no value, premises by name."""
+    """A text template for any model, without value tokens. Premises appear by name."""
 
     stop_ids: tuple[int, ...] = ()
     bins: tuple[int, ...] = ()
@@ -116,52 +115,52 @@ class Answer:
 
     text: str
     ids: tuple[int, ...]
-    """Without the token that ended it; empty where a back end gives none."""
+    """Without the end token; empty where a back end returns none."""
     logprob: float
-    """Of the text and its end, under the untempered model."""
+    """Log-probability of the text and its end under the untempered model."""
     finished: bool
-    """It ended by itself, and was not cut off."""
+    """Whether it ended by itself and was not truncated."""
 
 
 def suggestions(form: Format, query: Query, answers: Sequence[Answer], n: int) -> list[Suggestion]:
-    """The distinct tactics in some answers, most probable first. What was cut off is not what the model meant to say."""
+    """The distinct tactics in the finished answers, most probable first."""
     best: dict[str, float] = {}
     for a in answers:
         tactic = form.tactic(query, a.ids, a.text) if a.finished else None
         if tactic and tactic.strip():
-            # Two spellings of a tactic in tokens are rare, and the more probable one carries nearly all of it.
+            # Several tokenisations of a tactic are rare, and the most probable one has nearly all of the mass.
             best[tactic] = max(best.get(tactic, -math.inf), a.logprob)
     ranked = sorted(best.items(), key=lambda kv: -kv[1])[:n]
     return [Suggestion(t, lp, "model") for t, lp in ranked]
 
 
 def render_prompt(prompt: str | Messages, tokenizer: Any) -> str:
-    """A prompt as one text; a chat by the tokenizer's own chat template. Raises ValueError where it has none."""
+    """A prompt as one text. A chat uses the tokenizer's chat template; raises ValueError where it has none."""
     if isinstance(prompt, str):
         return prompt
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
-            "this template is a chat and the model's tokenizer has no chat template: choose another template"
+            "the template is a chat but the model's tokenizer has no chat template; choose another template"
         )
     return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
 
 
 def check_folder(folder: str | Path) -> None:
-    """Raises ValueError for a path to nothing. What may be a model's name on the hub passes."""
+    """Raise ValueError for a path that does not exist. Names that may be on the Hugging Face hub pass."""
     if not Path(folder).is_dir() and (str(folder).startswith(("/", ".", "~")) or str(folder).count("/") > 1):
         raise ValueError("no such folder")
 
 
 def folder_version(folder: str | Path) -> int:
-    """The version of the weights in a folder that Turnstile wrote; 0 for any other."""
+    """The version of the weights in a folder that Turnstile wrote; 0 for other folders."""
     path = Path(folder) / SETTINGS
     return int(json.loads(path.read_text(encoding="utf-8"))["version"]) if path.is_file() else 0
 
 
 def format_of(folder: str | Path, template: str | None = None) -> Format:
-    """The format of a model folder: what `turnstile.json` in it says, or a template by name or file.
+    """The format of a model folder: the given template (name or file), or the one in its `turnstile.json`.
 
-    Raises ValueError, saying what to give, where there is neither.
+    Raises ValueError if there is neither.
     """
     path = Path(folder) / SETTINGS
     if template is None and path.is_file():
@@ -174,5 +173,5 @@ def format_of(folder: str | Path, template: str | None = None) -> Format:
         return SlotFormat(Prompter(codec, PromptConfig(**settings["prompt"])))
     if template is None:
         names = ", ".join(template_names())
-        raise ValueError(f"{folder}: no {SETTINGS} in it, so say how to ask it: a template ({names}, or a .toml file)")
+        raise ValueError(f"{folder}: no {SETTINGS} in it; name its prompt template ({names}, or a .toml file)")
     return TemplateFormat(template_named(template))

@@ -1,10 +1,9 @@
-"""A policy that never sees the library's names: what it can do by reasoning, apart from what it remembers.
+"""Hides the library's names from a policy, to measure reasoning apart from memory.
 
-Every part of every constant's name (`List.length_map`: `List`, `length`, `map`) becomes a made-up word, the same one wherever it
-occurs: in the goal, in field notation (`l.map f`), in premises. So `map` in a goal and in a premise's name are still the same
-word, but no longer one that a model could know. What the model answers is read back with the true names. Hypotheses, bound
-variables, notation and tactics keep theirs. A tactic that uses true names by memory fails in Lean, as it would on a library
-whose names nobody has seen: they mean nothing in the language that the model was shown.
+Every part of a constant's name (`List.length_map`: `List`, `length`, `map`) becomes a made-up word, the same one in the goal,
+in field notation (`l.map f`) and in premises. So names that share a part still do, but the model cannot know them. Answers are
+translated back. Hypotheses, bound variables, notation and tactics keep their names. A true name that the model remembers
+fails in Lean, as it would in an unknown library.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from prover.models.base import Policy, Query, Suggestion, Value, ValueEstimate
 from prover.premises.index import Premise, library_premises
 
 _NAME = re.compile(rf"""(?P<field>(?<=[)\]}}⟩?!"'\d])(?:\.{ATOM})+)|{IDENTIFIER.pattern}""")
-"""An identifier, or fields of what is none: `(xs ++ ys).length`, `xs[i]?.getD`, `"ab".length`, `5#8.toNat`."""
-_SAID = frozenset({"eq_comm"})
-"""Names that the explorer's templates say as they are, and so belong to the language."""
+"""An identifier, or fields of another term: `(xs ++ ys).length`, `xs[i]?.getD`, `"ab".length`, `5#8.toNat`."""
+_TEMPLATE_NAMES = frozenset({"eq_comm"})
+"""Names in the explorer's templates, which stay as they are."""
 _WORD = re.compile(r"[^\W\d_]+")
-# Words of the language itself, which also occur in names: replacing them would change what is said, not what it is about.
+# Words of the language itself, which stay as they are although they also occur in names.
 _LANGUAGE = (
     "fun if then else match with let in have show from by at using only do return where forall exists true false "
     "Prop Type Sort True False intro intros cases induction generalizing simp all omega rfl rw exact apply refine constructor ext "
@@ -64,7 +63,7 @@ _VOWELS = ("a", "e", "i", "o", "u", "ai", "ou")
 
 
 def fresh_word(word: str, seed: int = 0) -> str:
-    """A made-up word of two or three syllables for `word`, as capital as it is; always the same for one seed."""
+    """A made-up word of two or three syllables for `word`, capitalised like it; deterministic for a seed."""
     digest = hashlib.sha256(f"turnstile fresh {seed} {word}".encode()).digest()
     syllables = 2 + digest[0] % 2
     made = "".join(
@@ -75,43 +74,43 @@ def fresh_word(word: str, seed: int = 0) -> str:
 
 @cache
 def _library_words() -> frozenset[str]:
-    """Of all names in the library."""
+    """The words of all names in the library."""
     names = {name for known in library_premises().values() for name in (known.name, *known.constants)}
     return frozenset(w for name in names for w in _WORD.findall(name))
 
 
 class Translation:
-    """One vocabulary of made-up words; grows as names come, and never gives two words the same."""
+    """An injective vocabulary of made-up words, which grows with the names translated."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-        self._there: dict[str, str] = {}
-        self._back: dict[str, str] = {}
+        self._fresh: dict[str, str] = {}
+        self._original: dict[str, str] = {}
 
     def _word(self, word: str) -> str:
         if word in _KEPT or len(word) < 2:
             return word
-        if word not in self._there:
+        if word not in self._fresh:
             made, n = fresh_word(word, self.seed), 0
-            while made in self._back or made in _KEPT or made in self._there:
+            while made in self._original or made in _KEPT or made in self._fresh:
                 n += 1
                 made = fresh_word(f"{word} {n}", self.seed)
                 made = made.capitalize() if word[:1].isupper() else made.lower()
-            self._there[word], self._back[made] = made, word
-        return self._there[word]
+            self._fresh[word], self._original[made] = made, word
+        return self._fresh[word]
 
     def name(self, name: str) -> str:
         """A constant's name in made-up words."""
         return _WORD.sub(lambda m: self._word(m[0]), name)
 
     def text(self, text: str, constants: Iterable[str], local: Iterable[str] = ()) -> str:
-        """Text of a goal: every name of one of `constants`, whole or as a field, in made-up words; `local` names are left."""
+        """Translate the names of `constants` in a goal, whole or as fields. `local` names stay."""
         own = set(local)
         components = {part for c in constants for part in c.split(".")}
 
         def fresh(match: re.Match[str]) -> str:
-            first, *rest = match[0].split(".")  # of fields the first is nothing
-            if match[0] in _SAID:
+            first, *rest = match[0].split(".")  # for fields the first component is empty
+            if match[0] in _TEMPLATE_NAMES:
                 return match[0]
             out = [first if first in own or first not in components else self.name(first)]
             out += [self.name(part) if part in components else part for part in rest]
@@ -120,16 +119,16 @@ class Translation:
         return _NAME.sub(fresh, text)
 
     def type_of(self, name: str) -> str:
-        """What a library theorem says, in made-up words; nothing for what is none."""
+        """The type of a library theorem in made-up words; empty for other names."""
         premise = library_premises().get(name)
         return self.text(premise.signature, premise.constants) if premise else ""
 
     def back(self, tactic: str, local: Iterable[str] = ()) -> str:
-        """A tactic with the true names again."""
+        """Translate a tactic back to the true names."""
         own = set(local)
 
         def true(match: re.Match[str]) -> str:
-            if match[0] in _SAID:
+            if match[0] in _TEMPLATE_NAMES:
                 return match[0]
             first, *rest = match[0].split(".")
             out = [first if first in own else self._true(first), *(self._true(part) for part in rest)]
@@ -138,25 +137,25 @@ class Translation:
         return _NAME.sub(true, tactic)
 
     def _true(self, part: str) -> str:
-        return _WORD.sub(lambda m: self._back.get(m[0]) or (f"{m[0]}'unknown" if self._is_true(m[0]) else m[0]), part)
+        return _WORD.sub(
+            lambda m: self._original.get(m[0]) or (f"{m[0]}'unknown" if self._is_true(m[0]) else m[0]), part
+        )
 
     def _is_true(self, word: str) -> bool:
-        """Whether it is of a true name, which does not exist in the language that the model was shown, met there or not."""
-        return word in self._there or (word not in _KEPT and len(word) > 1 and word in _library_words())
+        """Whether the word is part of a true name, which does not exist in the translated language."""
+        return word in self._fresh or (word not in _KEPT and len(word) > 1 and word in _library_words())
 
 
 class NameObfuscator:
-    """Questions, tactics and premises in the words of one translation. `types`: questions carry what premises say, in made-up
-    words; without that, made-up names."""
+    """Translates queries, tactics and premises with one vocabulary. `types`: queries carry the translated types of premises."""
 
     def __init__(self, seed: int = 0, types: bool = False) -> None:
         self.translation = Translation(seed)
         self.types = types
 
     def obfuscate(self, query: Query) -> Query:
-        """A question in made-up words."""
+        """Translate a query to made-up words."""
         state = query.state
-        # Premises' names are names of constants too: their components may stand in the goal as fields.
         constants = {c for g in state.goals for c in g.constants}
         local = _local(state)
 
@@ -178,16 +177,16 @@ class NameObfuscator:
         return replace(query, state=ProofState(state.id, state.key, goals), premises=premises, types=types)
 
     def obfuscate_tactic(self, tactic: str, query: Query) -> str:
-        """A tactic in true names as it reads in made-up words."""
+        """Translate a tactic to made-up words."""
         constants = {c for g in query.state.goals for c in g.constants} | set(query.premises)
         return self.translation.text(tactic, constants, _local(query.state))
 
     def restore_tactic(self, tactic: str, query: Query) -> str:
-        """A tactic in made-up words with the true names again."""
+        """Translate a tactic back to the true names."""
         return self.translation.back(tactic, _local(query.state))
 
     def obfuscate_premises(self, premises: Sequence[Premise]) -> dict[str, Premise]:
-        """Premises by their made-up names, their statements in made-up words."""
+        """Translated premises by their made-up names."""
         fresh = self.translation.name
         return {
             fresh(p.name): structs.replace(
@@ -203,7 +202,7 @@ class NameObfuscator:
 
 
 class FreshNamesPolicy:
-    """`policy` behind a obfuscator. Also a Value, if the policy is one."""
+    """Wraps `policy` so that it sees made-up names only. Also a Value, if the policy is one."""
 
     def __init__(self, policy: Policy, seed: int = 0, value: Value | None = None, types: bool = False) -> None:
         self.policy = policy

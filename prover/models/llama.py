@@ -1,7 +1,7 @@
 """Llama inference in which the N continuations of a prompt share one copy of its keys and values.
 
-`generate` would copy the prompt's cache N times and pay for its generality at every token; on a CPU and a small model that is
-most of the time. The weights stay those of a Hugging Face LlamaForCausalLM, and so do the logits, up to rounding.
+`generate` would copy the prompt's cache N times and has overhead at every token, which dominates for a small model on a CPU.
+Weights and logits are those of a Hugging Face LlamaForCausalLM, the logits up to rounding.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from transformers import LlamaForCausalLM
 
 @dataclass(slots=True)
 class Cache:
-    """Keys and values of B prompts (a layer: [B, G, P, D]) and of N continuations each ([B, G, N, T, D])."""
+    """Keys and values of B prompts (per layer [B, G, P, D]) and of N continuations each ([B, G, N, T, D])."""
 
     prompt: list[tuple[Tensor, Tensor]]
     lengths: Tensor
-    """[B], tokens of each prompt; the rest of P is padding."""
+    """[B] tokens of each prompt; the rest of P is padding."""
     tail: list[tuple[Tensor, Tensor]]
 
     def select(self, rows: Tensor) -> None:
-        """Keeps only these queries."""
+        """Keep only these queries."""
         self.prompt = [(k[rows], v[rows]) for k, v in self.prompt]
         self.lengths = self.lengths[rows]
         self.tail = [(k[rows], v[rows]) for k, v in self.tail]
 
     def reorder(self, parents: Tensor) -> None:
-        """Continuation j of query b goes on from parents[b, j]; [B, M], where M may differ from N."""
+        """Let continuation j of query b continue from parents[b, j]; [B, M], where M may differ from N."""
         b = torch.arange(parents.shape[0], device=parents.device)[:, None]
 
         def pick(x: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class Cache:
 
 
 class LlamaRunner:
-    """Forward passes over the weights of a LlamaForCausalLM, equal to its own up to rounding."""
+    """Forward passes with the weights of a LlamaForCausalLM, equal to its own up to rounding."""
 
     def __init__(self, model: LlamaForCausalLM) -> None:
         c = model.config
@@ -57,7 +57,7 @@ class LlamaRunner:
 
     @torch.inference_mode()
     def refresh(self) -> None:
-        """Reads the model's weights anew; call it after they change. Joined projections are copies."""
+        """Read the model's weights again after they changed. Joined projections are copies."""
 
         def weight(name: str) -> Tensor:
             return self.model.get_parameter(f"model.{name}.weight").detach()
@@ -96,7 +96,7 @@ class LlamaRunner:
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]], pad: int) -> Cache:
-        """Keys and values of prompts. Padding stands right of them: causal attention never sees it, `step` masks it."""
+        """Keys and values of prompts, padded on the right: causal attention never sees the padding, and `step` masks it."""
         device = self.cos.device
         size = max(map(len, prompts))
         ids = torch.tensor([[*p, *[pad] * (size - len(p))] for p in prompts], device=device)
@@ -107,7 +107,7 @@ class LlamaRunner:
             q, k, v = (t.transpose(1, 2) for t in self._qkv(x, qkv, norm, positions))
             k, v = k.contiguous(), v.contiguous()
             cache.prompt.append((k, v))
-            if i + 1 < len(self.layers):  # nothing reads the last layer's output before the markers
+            if i + 1 < len(self.layers):  # the last layer's output is only needed at the markers
                 y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.groups < self.heads)
                 x = self._mlp(x + F.linear(y.transpose(1, 2).flatten(2), out), norm2, gate_up, down)
             cache.tail.append((k[:, :, None, :0], v[:, :, None, :0]))
@@ -115,7 +115,7 @@ class LlamaRunner:
 
     @torch.inference_mode()
     def step(self, cache: Cache, ids: Tensor) -> Tensor:
-        """Logits [B, N, V] after one more token each, ids [B, N]; adds them to the cache."""
+        """Append one token each, ids [B, N], to the cache. Returns logits [B, N, V]."""
         b, n = ids.shape
         g, r = self.groups, self.heads // self.groups
         if cache.tail[0][0].shape[2] != n:
@@ -135,7 +135,7 @@ class LlamaRunner:
             tv = torch.cat([cache.tail[i][1], v.transpose(1, 2)[:, :, :, None]], 3)
             cache.tail[i] = (tk, tv)
             far = torch.matmul(q.flatten(2, 3), pk.transpose(2, 3)).add_(bias).view(b, g, n, r, size)
-            near = (q[:, :, :, :, None] * tk[:, :, :, None]).sum(-1)  # small and many: faster than batched matmul
+            near = (q[:, :, :, :, None] * tk[:, :, :, None]).sum(-1)  # faster than matmul for many small products
             weights = torch.cat([far, near], -1).softmax(-1)
             y = torch.matmul(weights[..., :size].flatten(2, 3), pv).view(b, g, n, r, self.dim)
             y = y + (weights[..., size:, None] * tv[:, :, :, None]).sum(-2)

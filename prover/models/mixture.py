@@ -1,4 +1,4 @@
-"""A model and the explorer as one policy: a mixture of their distributions."""
+"""Mixtures of policies, in particular of a model and the explorer."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from prover.models.base import Policy, Query, Suggestion, count_tokens
 from prover.models.tactic_templates import Explorer
 
 EXPLORER_WEIGHT = 0.5
-"""Share of the explorer in a trained prover."""
+"""Weight of the explorer in a trained prover."""
 
 
 class ExploringPolicy:
-    """What a model learned, widened by what the explorer would try: both are asked, and their distributions mixed.
+    """A mixture of a model and the explorer.
 
-    Up to four times `n` tactics come back, three of them the explorer's, since asking it costs nothing.
+    It returns up to 4 n tactics, of which 3 n are the explorer's, because these cost nothing.
     """
 
     def __init__(self, model: Policy, explorer: Explorer, weight: float = EXPLORER_WEIGHT) -> None:
-        """`weight`: the explorer's share, in [0, 1]."""
+        """`weight`: of the explorer, in [0, 1]."""
         self.model, self.explorer, self.weight = model, explorer, weight
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         return mix_with_explorer(self.model.suggest(queries, n), queries, self.explorer, self.weight, n)
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:
-        """The model's tokens: what only the explorer offered cost none."""
+        """The model's tokens. Tactics that only the explorer proposed cost none."""
         return count_tokens(self.model, query, [s for s in suggestions if s.source != "explorer"])
 
 
 def mix_with_explorer(
     learned: list[list[Suggestion]], queries: Sequence[Query], explorer: Explorer, weight: float, n: int
 ) -> list[list[Suggestion]]:
-    """A model's answers mixed with the explorer's. An explorer with a ranker judges the model's tactics too, so that one which
-    looks hopeless keeps only the share that the model gave it."""
+    """Mix a model's answers with the explorer's. An explorer with a ranker also scores the model's tactics, so a hopeless
+    one keeps only the probability that the model gave it."""
     if weight <= 0:
         return learned
     widened = explorer.suggest(queries, 3 * n, [[s.tactic for s in row] for row in learned])
-    # Nothing is cut off: the explorer goes on behind what it offered, and would not offer it again.
+    # No suggestion is dropped: the explorer does not propose a tactic again.
     return mix([(learned, 1 - weight), (widened, weight)], 4 * n)
 
 
 def mix(parts: Sequence[tuple[list[list[Suggestion]], float]], n: int) -> list[list[Suggestion]]:
-    """Mix the answers of several policies, [policies][queries][suggestions] with weights, keeping the best `n` of each.
+    """Mix the answers of several policies, [policies][queries][suggestions] with weights, and keep the best `n` per query.
 
-    Probabilities are taken as they are said, not renormalised over what was proposed: a model that is sure of nothing, as one
-    that has hardly learned, must not outvote a policy that is.
+    Probabilities are not renormalised over the proposals: an untrained model, which is sure of nothing, must not outvote a
+    policy that is.
     """
     mixed: list[list[Suggestion]] = []
     for row in zip(*(answers for answers, _ in parts), strict=True):

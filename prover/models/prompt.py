@@ -1,4 +1,4 @@
-"""How a state and its premises become a prompt, and how a tactic becomes a target and comes back."""
+"""Encodes states and premises as prompts and tactics as targets, and decodes tactics."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from prover.models.tokenizer import N_BINS, N_SLOTS, TextCodec
 
 @dataclass(frozen=True, slots=True)
 class PromptConfig:
-    """The shape of prompts; saved with the model, because a model only reads prompts of the shape it was trained on."""
+    """The shape of prompts. It is saved with the model, which only reads prompts of the shape in training."""
 
     max_prompt: int = 256
-    """Tokens of a prompt, with its marker. Longer goals lose their beginning; the target stays."""
+    """Tokens of a prompt with its marker. Longer goals lose their beginning and keep their target."""
     max_target: int = 40
-    """Tokens of a tactic, with its <eos>."""
+    """Tokens of a tactic with its <eos>."""
     max_premises: int = N_SLOTS
-    """Premises listed in a prompt, at most 16."""
+    """Premises in a prompt, at most 16."""
     premise_tokens: int = 20
-    """Tokens shown of one premise."""
+    """Tokens of one premise."""
     premise_share: float = 0.6
-    """At most this part of `max_prompt` goes to premises."""
+    """Largest share of `max_prompt` for premises."""
     show_names: bool = False
-    """List premises by name and let tactics name them, instead of slots: for models that know the library."""
+    """Show full names instead of slots, in premises and tactics: for models that know the library."""
     show_types: bool = False
-    """Show what a premise says, its type, instead of the end of its name: a model can choose by that in a library it never saw."""
+    """Show the types of premises instead of the ends of their names: for libraries that the model never saw."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_premises <= N_SLOTS:
             raise ValueError(f"max_premises={self.max_premises}: a prompt has slots for at most {N_SLOTS}")
         if self.max_prompt < 16 or self.max_target < 2 or not 0 <= self.premise_share <= 0.8:
-            raise ValueError("max_prompt >= 16, max_target >= 2 and 0 <= premise_share <= 0.8 are needed")
+            raise ValueError("max_prompt must be at least 16, max_target at least 2, and premise_share in [0, 0.8]")
 
 
 def steps_bin(steps: int | None) -> int:
-    """The value bin of a state proved in `steps` more steps (>= 1), or of one not proved (None)."""
+    """The value bin of a state proved in `steps` (>= 1) more steps, or of one not proved (None)."""
     if steps is None:
         return N_BINS - 1
     if steps < 1:
@@ -54,11 +54,11 @@ def _library_type(name: str) -> str | None:
 
 
 class Prompter:
-    """Turns (state text, premises) into token ids and tactics into targets, and generated ids into tactics.
+    """Encodes (state text, premises) as token ids and tactics as targets, and decodes generated ids.
 
-    A prompt is `<bos> other goals, first goal, premises, marker`; without the marker it is the same for policy and value, so
-    that both share its computation. Of a premise the end of its name is shown, or its type: `types` in the methods below, premise
-    by premise, or else what `type_of(name)` gives, by default the library's index.
+    A prompt is `<bos> other goals, first goal, premises, marker`. Policy and value differ in the marker only and share the
+    computation of the rest. A premise appears by the end of its name or by its type: from `types` in the methods below, or
+    else from `type_of(name)`, by default the library's index.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Prompter:
         self.type_of = type_of
 
     def offered(self, premises: Sequence[str], types: Sequence[str] = ()) -> tuple[str, ...]:
-        """The premises that the prompt lists: slot i stands for offered(...)[i]."""
+        """The premises in the prompt. Slot i stands for offered(...)[i]."""
         limit = self.config.max_premises
         room = int(self.config.max_prompt * self.config.premise_share)
         out: list[str] = []
@@ -94,14 +94,14 @@ class Prompter:
     def prefix(self, state: str, premises: Sequence[str] = (), types: Sequence[str] = ()) -> list[int]:
         """Ids of the prompt without its marker, at most `max_prompt - 1` of them."""
         goals = state.split("\n\n")
-        # The tactic acts on the first goal: it stands last, nearest to the answer, where truncation never reaches its target.
+        # The tactic acts on the first goal. It comes last, where truncation never reaches its target.
         text = "\n\n".join([*goals[1:], goals[0]])[-16 * self.config.max_prompt :]
         listed = [t for i, name in enumerate(self.offered(premises, types)) for t in self._premise(i, name, types)]
         room = self.config.max_prompt - 2 - len(listed)
         return [self.codec.bos, *self.codec.encode(text)[-room:], *listed]
 
     def target(self, tactic: str, premises: Sequence[str] = (), types: Sequence[str] = ()) -> list[int] | None:
-        """Ids of a tactic and <eos>, with offered premises as slot tokens; None when longer than `max_target`."""
+        """Ids of a tactic and <eos>, with offered premises as slot tokens; None if longer than `max_target`."""
         ids: list[int] = []
         for part in self._split(tactic, premises, types):
             ids.extend([part] if isinstance(part, int) else self.codec.encode(part))
@@ -109,7 +109,7 @@ class Prompter:
         return ids if len(ids) <= self.config.max_target else None
 
     def _split(self, tactic: str, premises: Sequence[str], types: Sequence[str]) -> list[str | int]:
-        """A tactic as text and slot ids. A premise counts where it is a whole identifier or one followed by fields."""
+        """A tactic as text and slot ids. A premise must be a whole identifier, or be followed by fields."""
         if self.config.show_names:
             return [tactic]
         index = {name: i for i, name in reversed(list(enumerate(self.offered(premises, types))))}
@@ -130,7 +130,7 @@ class Prompter:
         return parts
 
     def tactic(self, ids: Sequence[int], premises: Sequence[str] = (), types: Sequence[str] = ()) -> str | None:
-        """The tactic that generated ids (without <eos>) mean; None for a slot that offers nothing or any other special token."""
+        """The tactic of generated ids (without <eos>); None if they contain an unused slot or another special token."""
         codec = self.codec
         offered = () if self.config.show_names else self.offered(premises, types)
         names = dict(zip(codec.slots, offered, strict=False))
@@ -147,7 +147,7 @@ class Prompter:
         return "".join([*out, codec.decode(run)])
 
 
-# Names by the look of what they replace: a model that reads `h₁` as a proof and `α` as a type keeps those habits.
+# Pools of names by kind, so that `h₁` stays a proof and `α` a type.
 _POOLS = (
     [f"h{s}" for s in ["", *"₁₂₃₄₅123456abcdmnpqxyz'", "yp", "ab", "pq", "xy"]] + ["H", "ih", "this'", "hypo"],
     [*"αβγδεσρτικ", *(f"α{s}" for s in "₁₂₃₄₅"), *"ABCEFGKLMPQRSTXYZ"],
@@ -175,10 +175,10 @@ _KEEP = frozenset({"this", "inst"})
 
 
 def rename_map(state: str, tactics: Sequence[str], rng: random.Random) -> dict[str, str]:
-    """Fresh names for the hypotheses of a state, clashing with no other identifier in it or in the tactics."""
+    """Fresh names for the hypotheses of a state, distinct from every other identifier in it and in the tactics."""
     texts = [state, *tactics]
     old = [n for n in hypothesis_names(state) if n not in _KEEP and not n.startswith("inst") and "✝" not in n]
-    # In `case h =>`, `| h =>`, `(h := …)` and `?h` the name may be a tag or another's binder: such a name stays.
+    # In `case h =>`, `| h =>`, `(h := …)` and `?h` the name may be a tag or another binder: keep it.
     old = [n for n in old if not any(re.search(_tag(n), t) for t in tactics)]
     used = {c for t in texts for m in IDENTIFIER.finditer(t) for c in m[0].split(".")} - set(old)
     pools = [rng.sample(p, len(p)) for p in _POOLS]
@@ -187,7 +187,7 @@ def rename_map(state: str, tactics: Sequence[str], rng: random.Random) -> dict[s
         pool = pools[0 if name[0] == "h" or name == "ih" else 1 if name[0].isupper() or name[0] in "αβγδεσρτικ" else 2]
         fresh = next((c for c in pool if c not in used), None)
         if fresh is None:
-            # Nothing left: the name stays, and no later hypothesis may take it.
+            # The pool is exhausted: keep the name, and let no later hypothesis use it.
             if name in names.values():
                 return {}
             fresh = name
@@ -197,7 +197,7 @@ def rename_map(state: str, tactics: Sequence[str], rng: random.Random) -> dict[s
 
 
 def rename(text: str, names: dict[str, str]) -> str:
-    """Replaces whole identifiers, or the first component of dotted ones, all at once."""
+    """Replace whole identifiers, or the first component of dotted ones, simultaneously."""
 
     def fresh(match: re.Match[str]) -> str:
         head, dot, rest = match[0].partition(".")
@@ -207,13 +207,13 @@ def rename(text: str, names: dict[str, str]) -> str:
 
 
 def rename_hypotheses(state: str, tactic: str, rng: random.Random) -> tuple[str, str]:
-    """The same (state, tactic) under random names for the hypotheses: what a model trained from nothing must not depend on."""
+    """The same (state, tactic) with random names for the hypotheses: data augmentation for a model trained from scratch."""
     names = rename_map(state, [tactic], rng)
     return rename(state, names), rename(tactic, names)
 
 
 def hypothesis_names(state: str) -> list[str]:
-    """Names left of the colon in hypothesis lines, in order; continuation lines (indented) and targets give none."""
+    """Names left of the colon in hypothesis lines, in order. Skips continuation lines (indented) and targets."""
     found: dict[str, None] = {}
     for line in state.split("\n"):
         head, colon, _ = line.partition(" : ")

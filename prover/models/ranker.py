@@ -1,13 +1,13 @@
-"""A learned order of tactics for a goal: which to try first, and which next once those before it have failed.
+"""A learned ranking of tactics for a goal, each given that those before it failed.
 
-TacticToe (Gauthier et al. 2021) and Tactician (Blaauwbroek et al. 2020) order the tactics that worked on goals like this one.
-So does this, for tactics that it may never have seen: a tactic is its skeleton (its text with hypotheses, lemmas and functions
-blanked out) and what stands in the blanks. With hashed features summed to vectors t (tactic), f (failed tactic), g (goal):
+TacticToe (Gauthier et al. 2021) and Tactician (Blaauwbroek et al. 2020) rank tactics that worked on similar goals. This ranker
+also covers unseen tactics: a tactic is its skeleton (its text with hypotheses, lemmas and functions blanked out) and the
+contents of the blanks. With hashed features summed to vectors t (tactic), f (failed tactic) and g (goal):
 
-    score(t | goal, failed) = bias(t) + t . (g + sum of f over what failed here)
+    score(t | goal, failed) = bias(t) + t . (g + sum of f over the failed tactics)
 
-A goal's list is made greedily by this score, each choice given that those before it failed, since that is when it will be
-tried. Training is in rl/algorithms/tactic_ranking.py. Needs numpy only.
+The list is built greedily: each choice assumes that the earlier ones failed. Training: rl/algorithms/tactic_ranking.py.
+Needs numpy only.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Candidate:
     """A tactic as the ranker sees it."""
 
     skeleton: int
-    """Hash of its text with hypotheses, lemmas and functions blanked out."""
+    """Hash of the text with hypotheses, lemmas and functions blanked out."""
     features: tuple[int, ...]
 
 
@@ -55,7 +55,7 @@ def _hash(feature: str) -> int:
 
 @lru_cache(1 << 14)
 def _of_text(text: str) -> tuple[int, ...]:
-    """A skeleton's own features, itself first."""
+    """Features of a skeleton; its own hash comes first."""
     return tuple(map(_hash, [f"text {text}", *(f"word {w}" for w in dict.fromkeys(_WORD.findall(text)))]))
 
 
@@ -69,7 +69,7 @@ def _parts(name: str) -> list[str]:
 
 
 def goal_features(goal: Goal) -> tuple[int, ...]:
-    """What the goal says, about what, with which hypotheses at hand."""
+    """Hashed features of a goal: relations, head, constants, hypotheses, sizes."""
     target = goal.target
     relations = [r.strip() for r in _RELATIONS if r in target]
     found = [
@@ -90,10 +90,10 @@ def goal_features(goal: Goal) -> tuple[int, ...]:
 
 
 class Reader:
-    """Reads tactics on one goal."""
+    """Computes features of tactics on one goal."""
 
     def __init__(self, goal: Goal, premises: Sequence[str], known: Mapping[str, Premise]) -> None:
-        """`known`: the library's theorems. Without any, a premise with `_` in its last name is taken for one."""
+        """`known`: the library's theorems. If empty, a premise with `_` in its last component counts as one."""
         self.goal = goal
         self._types = dict(goal.hypotheses)
         self._place = {n: len(self._types) - i for i, n in enumerate(self._types)}
@@ -159,22 +159,22 @@ class Reader:
 
 @dataclass(frozen=True)
 class TacticRanker:
-    """What training makes. Arrays are float32, rows are hashed features."""
+    """The weights: float32 arrays whose rows are hashed features."""
 
     goal: np.ndarray
     """[BUCKETS, WIDTH], averaged over a goal's features."""
     tactic: np.ndarray
     """[BUCKETS, WIDTH], summed over a tactic's features."""
     bias: np.ndarray
-    """[BUCKETS], summed likewise."""
+    """[BUCKETS], summed over a tactic's features."""
     failed: np.ndarray
-    """[BUCKETS, WIDTH], one row for the skeleton of each tactic that failed."""
+    """[BUCKETS, WIDTH], one row for the skeleton of each failed tactic."""
 
     def rank(self, goal: Goal, candidates: Sequence[Candidate], limit: int) -> list[tuple[int, float]]:
-        """(index, probability) of the `limit` first candidates, in the order to try them.
+        """(index, probability) of the first `limit` candidates, in the order to try them.
 
-        The probabilities are those of trying one after the other: p_k = q_k (1 - q_1) ... (1 - q_{k-1}), with q the softmax
-        among those not yet tried. They sum to at most 1, and are made not to rise with k, because searches go by them.
+        p_k = q_k (1 - q_1) ... (1 - q_{k-1}), with q the softmax over the candidates not yet chosen. The sum is at most 1.
+        Probabilities are clipped so that they never increase with k, because searches try tactics by probability.
         """
         if not candidates:
             return []
@@ -190,16 +190,16 @@ class TacticRanker:
             found.append((best, min(left * q, found[-1][1] if found else 1.0)))
             left *= 1.0 - q
             score = score + vectors @ self.failed[candidates[best].skeleton]
-            score[best] = -np.inf  # and what is stays so
+            score[best] = -np.inf
         return found
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the file, atomically."""
         tables = {name: getattr(self, name).astype(np.float16) for name in ("goal", "tactic", "failed")}
         save_arrays(path, FORMAT, {**tables, "bias": self.bias})
 
     @staticmethod
     def load(path: Path) -> TacticRanker:
-        """Raises UserError for a file that is not one of these."""
+        """Read a file written by `save`. Raises UserError for any other."""
         shapes = {name: (BUCKETS, WIDTH) for name in ("goal", "tactic", "failed")}
         return TacticRanker(**load_arrays(path, FORMAT, "a tactic ranker", {**shapes, "bias": (BUCKETS,)}))

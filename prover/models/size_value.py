@@ -1,4 +1,4 @@
-"""A value that learned nothing: longer goals take longer. The baseline that a learned value has to beat."""
+"""A baseline value without learning: longer goals take more steps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ BINS = 16
 
 
 class SizeValue:
-    """Steps-to-go from how long the goals' targets are: `base + scale * log2(characters / typical)`, a goal's steps added up.
+    """Steps-to-go from the length of the targets: the sum over goals of `base + scale * log2(characters / typical)`.
 
-    Hypotheses are not counted: they help as often as they hinder.
+    Hypotheses do not count: they help as often as they hinder.
     """
 
     def __init__(self, base: float = 2.0, scale: float = 1.0, typical: float = 40.0) -> None:
@@ -27,7 +27,7 @@ class SizeValue:
             max(1.0, self.base + self.scale * math.log2(max(1, len(g.target)) / self.typical))
             for g in query.state.goals
         )
-        # The two bins on either side of it, so that the expectation is exact.
+        # Two adjacent bins, so that the expectation is exact.
         low = min(BINS - 1, int(steps))
         part = min(1.0, steps - low)
         probs = [0.0] * BINS

@@ -1,4 +1,4 @@
-"""Policies that know nothing: a fixed list of tactics (the baseline), and templates filled with what is at hand (the explorer)."""
+"""Policies without a model: a fixed list of tactics (the baseline) and filled tactic templates (the explorer)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from prover.models.ranker import Reader, TacticRanker
 from prover.premises.index import LibraryIndex, Premise
 
 PORTFOLIO = ("rfl", "simp", "omega", "decide", "simp_all", "grind")
-"""What one tries first on anything."""
+"""Closing tactics for any goal."""
 
 
 def _binds(target: str) -> bool:
-    """Whether the goal is a statement about something not yet introduced."""
+    """Whether the goal has variables or hypotheses to introduce."""
     return target.startswith(("∀ ", "¬")) or " → " in target
 
 
 class Portfolio:
-    """A fixed list of closing tactics, always in the same order."""
+    """A fixed list of closing tactics in a fixed order."""
 
     def __init__(self, tactics: Sequence[str] = PORTFOLIO) -> None:
         self.tactics = tuple(tactics)
@@ -42,9 +42,8 @@ class Portfolio:
         return [Suggestion(lead + t, math.log(0.9**i / total), "portfolio") for i, t in enumerate(self.tactics)]
 
 
-# A template with its weight: about how often it closed a goal on which it could be said, guided by what closed training theorems in
-# one call that the portfolio leaves open: most often case analysis or induction, with functions unfolded or lemmas added.
-# {h}, {g}: hypotheses; {p}: a lemma; {ps}: the best lemmas; {d}: a function of the goal; {ds}: all of those offered.
+# Templates with weights: roughly how often each closed an applicable goal, on training theorems that the portfolio leaves open.
+# {h}, {g}: hypotheses; {p}: a lemma; {ps}: the best lemmas; {d}: a function of the goal; {ds}: all functions offered.
 _GENERAL = (
     ("constructor", 0.6),
     ("intros", 0.3),
@@ -148,21 +147,21 @@ _ALTERNATIVES = (
 """Many lemmas in one call: Lean tries them in order until one closes the goal."""
 
 FLOOR = 0.3
-"""Share of the templates' own weights beside a ranker's order."""
+"""Share of the templates' own weights in a mixture with a ranker's probabilities."""
 _FADE = 0.85
-"""Of a template's weight from one premise or hypothesis to the next."""
+"""Factor on a template's weight from one premise or hypothesis to the next."""
 
 
 class Explorer:
-    """Tactic templates filled with hypotheses, lemmas and definitions, best first but for some luck.
+    """Tactic templates filled with hypotheses, lemmas and definitions.
 
-    The order is a draw without replacement in proportion to weight ** `sharpness`; the probability said of a tactic is its
-    weight's share, which is flatter: a search shall not dive after the first tactics. Both depend only on the seed and the
-    state, so that a search repeats itself, and expanding a state again goes on in the same order. With the weights that stand
-    here nothing in it is learned: it finds the first proofs, and keeps a trained policy from forgetting to look elsewhere.
-    `ranker` replaces weights and luck by a learned order; it sees names through `obfuscator`, if there is one. The weights keep the
-    share `floor` of the probability: a ranker that learned where `grind` never works must not forget it where it does.
-    `premises`: so many of those offered are used one by one.
+    The order is sampled without replacement in proportion to weight ** `sharpness`. A tactic's probability is its share of
+    the plain weights, which is flatter and keeps a search broad. Both depend only on the seed and the state: a search
+    is reproducible, and a further expansion continues the same order. Without learning, the explorer finds the first proofs
+    and keeps a trained policy exploring.
+
+    `ranker`: a learned order instead; with an `obfuscator` it sees made-up names. The weights keep the share `floor` of the
+    probability, because a ranker may wrongly rule out a tactic. `premises`: number of premises that are used one by one.
     """
 
     def __init__(
@@ -185,15 +184,15 @@ class Explorer:
         self._known: dict[str, Premise] = index.by_name() if index is not None else {}
 
     def reseeded(self, draw: int) -> Explorer:
-        """The same explorer with other luck; itself for 0."""
+        """The same explorer with another random order; itself for 0."""
         if draw == 0:
             return self
         other = copy(self)
-        other.seed = self.seed + 1_000_003 * draw  # prime, and far from the seeds of the provers beside it
+        other.seed = self.seed + 1_000_003 * draw  # far from the seeds of other provers
         return other
 
     def unweighted(self) -> Explorer:
-        """The same templates, all alike: what a search finds that is not even told which of them are the good ones."""
+        """The same templates with equal weights: a baseline."""
         other = copy(self)
         other.weighted = False
         return other
@@ -201,8 +200,8 @@ class Explorer:
     def suggest(
         self, queries: Sequence[Query], n: int, others: Sequence[Sequence[str]] | None = None
     ) -> list[list[Suggestion]]:
-        """`n` of its own for each query, the next ones for the next `attempt`. `others`: for each query, tactics from elsewhere that a
-        ranker shall judge among its own; they come back too, all of them."""
+        """`n` tactics for each query, and the next `n` for the next `attempt`. `others`: further tactics for each query, which
+        a ranker scores among the explorer's own and returns in addition."""
         if self.ranker is not None:
             extra = others or [()] * len(queries)
             return [self._ranked(self.ranker, q, n, o) for q, o in zip(queries, extra, strict=True)]
@@ -231,7 +230,7 @@ class Explorer:
             ]
             return sorted(mixed, key=lambda m: -m[1])
 
-        # What is its turn depends on its own alone: others differ from one attempt to the next, and some would never be offered.
+        # The slice is taken from its own ranking: `others` differ between attempts, and would shift tactics out of every slice.
         mine = ordered(len(own))
         turn = {t for t, _ in mine[query.attempt * n : (query.attempt + 1) * n]}
         chosen = [
@@ -240,7 +239,7 @@ class Explorer:
         return [Suggestion(t, math.log(max(p, 1e-12)), "explorer" if t in own else "") for t, p in chosen]
 
     def _weighted(self, query: Query) -> dict[str, float]:
-        """Every tactic once, with the largest weight that a template gives it."""
+        """Every tactic with the largest weight that a template gives it."""
         weighted: dict[str, float] = {}
         for tactic, weight in self.instances(query.state, query.premises):
             weighted[tactic] = max(weighted.get(tactic, 0.0), weight if self.weighted else 1.0)
@@ -250,14 +249,14 @@ class Explorer:
         weighted = self._weighted(query)
         rng = random.Random(f"{self.seed} {query.state.key}")
         total = sum(weighted.values())
-        # Gumbel-top-k: a draw without replacement in proportion to weight ** sharpness (Vieira 2014).
-        luck = {t: -math.log(-math.log(rng.random())) for t in weighted}
-        order = sorted(weighted, key=lambda t: self.sharpness * math.log(weighted[t]) + luck[t], reverse=True)
+        # Gumbel-top-k: a sample without replacement in proportion to weight ** sharpness (Vieira 2014).
+        noise = {t: -math.log(-math.log(rng.random())) for t in weighted}
+        order = sorted(weighted, key=lambda t: self.sharpness * math.log(weighted[t]) + noise[t], reverse=True)
         chosen = order[query.attempt * n : (query.attempt + 1) * n]
         return [Suggestion(t, math.log(weighted[t] / total), "explorer") for t in chosen]
 
     def instances(self, state: ProofState, premises: Sequence[str]) -> Iterator[tuple[str, float]]:
-        """(tactic, weight) of everything that fits the state's first goal."""
+        """(tactic, weight) of every template that fits the state's first goal."""
         if not state.goals:
             return
         goal = state.goals[0]
@@ -321,14 +320,14 @@ class Explorer:
                 yield "first | " + " | ".join(f"({each.format(p=p)})" for p in tried[:16]), weight
 
     def _is_lemma(self, name: str) -> bool:
-        """Whether a premise is a theorem. Without an index, by the look of its name: functions have no `_`."""
+        """Whether a premise is a theorem. Without an index, a `_` in its last component decides: functions have none."""
         return name in self._known if self._known else "_" in name.rsplit(".", 1)[-1]
 
 
 def _fill(
     templates: Sequence[tuple[str, float]], fade: float = 1.0, **values: Sequence[str]
 ) -> Iterator[tuple[str, float]]:
-    """Every template with every choice of values, later choices weighing less."""
+    """Every template with every combination of values. Later values weigh less."""
     for choice in itertools.product(*(list(enumerate(v)) for v in values.values())):
         filled = {k: v for k, (_, v) in zip(values, choice, strict=True)}
         weight = fade * _FADE ** sum(i for i, _ in choice)
@@ -338,12 +337,12 @@ def _fill(
 
 @dataclass(frozen=True)
 class _AtHand:
-    """Names of a goal's hypotheses by what can be done with them, likeliest first."""
+    """Names of a goal's hypotheses by kind, the most useful first."""
 
     variables: list[str]
-    """To take apart by cases."""
+    """Candidates for `cases`."""
     recursive: list[str]
-    """Of these, to go by induction on."""
+    """Variables that are candidates for `induction`."""
     propositions: list[str]
     """Propositional variables."""
     facts: list[str]
@@ -360,7 +359,7 @@ def _kinds(goal: Goal) -> _AtHand:
     data = [
         (n, t) for n, t in named if _is_data(t) and t not in ("Prop", "Type") and not t.startswith(("Type ", "Sort "))
     ]
-    # Types with constructors first: nothing can be said by cases about a type that is a variable.
+    # Types with constructors first: `cases` does nothing on a type variable.
     data.sort(key=lambda d: 0 if _RECURSIVE.match(d[1]) else 1 if _FLAT.match(d[1]) else 2)
     return _AtHand(
         [n for n, _ in data],
@@ -371,7 +370,7 @@ def _kinds(goal: Goal) -> _AtHand:
 
 
 def _is_function(type_: str, propositions: Sequence[str]) -> bool:
-    """Whether a hypothesis looks like a function: no relation in its type, and its values are no proofs."""
+    """Whether a hypothesis looks like a function: no relation in its type, and its values are not proofs."""
     return (
         "→" in type_
         and not re.search(r"[=≠<>≤≥∈∉∧∨¬↔∣∀∃⊆]", type_)

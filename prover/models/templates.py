@@ -1,4 +1,4 @@
-"""Prompt formats of models from elsewhere, as small TOML files with Jinja in them."""
+"""Prompt templates for pretrained models: TOML files with Jinja."""
 
 from __future__ import annotations
 
@@ -19,43 +19,44 @@ FOLDER = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Template:
-    """How one family of models is asked. The fields are the keys of the TOML file."""
+    """The prompt template of a family of models. The fields are the keys of the TOML file."""
 
     name: str
     prompt: str
-    """Jinja. For a tactic: `goal` (first goal first, blank lines between), `goals`, `premises` (full names). For a proof:
-    `statement` (a declaration up to `:= by`), `header` (imports and context), `goal`, and after a failed try `tried` and `error`."""
+    """Jinja. For a tactic: `goal` (all goals, separated by blank lines), `goals`, `premises` (full names). For a proof:
+    `statement` (a declaration up to `:= by`), `header` (imports and context), `goal`, and after a failure `tried` and
+    `error`."""
     source: str
-    """Where the format is published."""
+    """Publication of the format."""
     kind: Literal["causal", "seq2seq"] = "causal"
     answers: Literal["tactic", "proof"] = "tactic"
     chat: bool = False
-    """Send a chat, formed by the tokenizer's own chat template."""
+    """Send a chat, with the tokenizer's own chat template."""
     system: str = ""
     """The system turn of a chat."""
     retry: str = ""
-    """Jinja, put after the prompt when Lean refused an answer; empty: the model is asked afresh."""
+    """Jinja, appended to the prompt after Lean rejected an answer; empty: the prompt is repeated."""
     stop: tuple[str, ...] = ()
     extract: str = ""
-    """Regular expression (dot matches newlines) whose last match's group 1 is the answer; empty: all of it."""
+    """Regular expression (dot matches newlines); group 1 of its last match is the answer. Empty: the whole text."""
     continues: bool = False
-    """The prompt leaves a code block open; what the model writes up to the block's end is the answer."""
+    """The prompt ends inside a code block; the answer is the text up to the end of the block."""
     max_new_tokens: int = 128
     temperature: float = 1.0
     top_p: float = 1.0
     decode: Literal["sample", "beam"] = "sample"
-    """How transformers draws answers; `beam` for models made for beam search."""
+    """Decoding with transformers; `beam` for models made for beam search."""
     max_prompt_characters: int = 8000
-    """What is longer loses its last goals, and the first goal, which a tactic acts on, its beginning: the target stands last."""
+    """Longer prompts lose their last goals, then the beginning of the first goal; its target stays."""
 
     @cached_property
     def _jinja(self) -> tuple[jinja2.Template, jinja2.Template]:
-        # Sandboxed: a template file comes from strangers as a model does.
+        # Sandboxed: template files are untrusted.
         environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
         return environment.from_string(self.prompt), environment.from_string(self.retry)
 
     def render(self, values: Mapping[str, Any]) -> str | list[dict[str, str]]:
-        """The prompt: a text, or the turns of a chat. Raises ValueError for a template that asks for what is not given."""
+        """The prompt: a text, or the turns of a chat. Raises ValueError for a template with an unknown variable."""
         goal = cut_goals(str(values.get("goal", "")), self.max_prompt_characters)
         given = {"premises": (), "header": "", "tried": "", "error": "", **values, "goal": goal}
         prompt, retry = self._jinja
@@ -71,27 +72,27 @@ class Template:
         return [*system, {"role": "user", "content": text}]
 
     def answer(self, text: str) -> str | None:
-        """The tactic or proof in a model's text; None where there is none."""
+        """The tactic or proof in a model's text; None if there is none."""
         if self.extract:
             found = re.findall(self.extract, text, re.DOTALL)
             if not found:
                 return None
             text = found[-1]
-        for stop in self.stop:  # back ends differ in whether they keep it
+        for stop in self.stop:  # some back ends keep the stop string
             text = text.split(stop, 1)[0]
         text = text.rstrip() if self.answers == "proof" else text.strip()
         return text if text.strip() else None
 
 
 def cut_goals(goals: str, most: int) -> str:
-    """Goals with blank lines between them in at most so many characters: without the last ones, and the first without its beginning."""
+    """Shorten goals (separated by blank lines) to `most` characters: drop the last ones, then the beginning of the first."""
     while len(goals) > most and "\n\n" in goals:
         goals = goals.rsplit("\n\n", 1)[0]
     return goals[-most:]
 
 
 def template_named(name: str) -> Template:
-    """One of ours by name, or a TOML file. Raises ValueError, naming the templates there are or the key that does not fit."""
+    """A built-in template by name, or a TOML file. Raises ValueError for an unknown name or an invalid file."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
         raise ValueError(f"no template {name!r}: there are {', '.join(template_names())}, or give a .toml file")
@@ -115,7 +116,7 @@ def template_named(name: str) -> Template:
     except (jinja2.TemplateError, re.error) as e:
         raise ValueError(f"{path}: {e}") from None
     if groups > 1:
-        raise ValueError(f"{path}: extract has {groups} groups: one, the answer; write others as (?:…)")
+        raise ValueError(f"{path}: extract has {groups} groups but only one is the answer; write others as (?:…)")
     return template
 
 

@@ -1,4 +1,4 @@
-"""Tokens that answers took, noted where a back end learns it and asked for once by the search, whose budget they count against."""
+"""Token counts of answers. A back end records them, and the search reads each once for its budget."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from collections.abc import Sequence
 
 from prover.models.base import Query, Suggestion, estimate_tokens
 
-KEPT = 4096
-"""Queries remembered at most: who never asks, as a measurement or a run's model server, must not fill memory."""
-AT_ONCE = 64
-"""Answers to one query remembered at most, likewise."""
+MAX_QUERIES = 4096
+"""Most queries remembered, because some callers never read the counts."""
+MAX_ANSWERS = 64
+"""Most answers per query remembered."""
 
 
 class TokenCounts:
-    """Tokens by query, first noted, first asked for. Safe to call from several threads."""
+    """Tokens per query, first in, first out. Thread-safe."""
 
     def __init__(self) -> None:
-        self._noted: OrderedDict[tuple[str, int], deque[int]] = OrderedDict()
+        self._recorded: OrderedDict[tuple[str, int], deque[int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def note(self, query: Query, tokens: int) -> None:
-        """An answer to `query` took so many tokens, read and written."""
+    def record(self, query: Query, tokens: int) -> None:
+        """Record the tokens, read and written, of an answer to `query`."""
         with self._lock:
-            self._noted.setdefault(_key(query), deque(maxlen=AT_ONCE)).append(tokens)
-            if len(self._noted) > KEPT:
-                self._noted.popitem(last=False)
+            self._recorded.setdefault(_key(query), deque(maxlen=MAX_ANSWERS)).append(tokens)
+            if len(self._recorded) > MAX_QUERIES:
+                self._recorded.popitem(last=False)
 
     def count(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-        """What the oldest answer not yet asked for took; characters / 4 where nothing is noted."""
+        """Remove and return the oldest count for `query`; `estimate_tokens` where there is none."""
         with self._lock:
-            noted = self._noted.get(_key(query))
-            if not noted:
+            recorded = self._recorded.get(_key(query))
+            if not recorded:
                 return estimate_tokens(query, suggestions)
-            tokens = noted.popleft()
-            if not noted:
-                del self._noted[_key(query)]
+            tokens = recorded.popleft()
+            if not recorded:
+                del self._recorded[_key(query)]
             return tokens
 
 

@@ -1,4 +1,4 @@
-"""The tokenizer of the small model: byte-level BPE made for Lean, with the markers, values and slots as special tokens."""
+"""The tokenizer of the small model: byte-level BPE for Lean, with markers, value bins and premise slots as special tokens."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 N_BINS = 16
-"""Value bins: steps-to-go 1 .. N_BINS-1, and last `that many or never`."""
+"""Value bins: steps-to-go 1 .. N_BINS-1, and last `at least N_BINS, or not provable`."""
 N_SLOTS = 16
-"""Premises that a prompt can offer."""
+"""Most premises in a prompt."""
 
 PAD, BOS, EOS, TACTIC, VALUE = "<pad>", "<bos>", "<eos>", "<tactic>", "<value>"
 MIN_VOCAB = 256 + 5 + N_BINS + N_SLOTS
 
 # A word keeps one leading space, dot or underscore, so that `Nat.lt_succ` is a few reusable pieces. Letters and punctuation
-# never share a piece: no merge can ever spell a special token.
+# never share a piece, so no merge can produce a special token.
 _PIECES = Regex(r"[ ._]?\p{L}[\p{L}\p{M}'₀-₉]*|\p{N}| ?[^\s\p{L}\p{N}]+|\s+")
 
 
@@ -36,13 +36,13 @@ def special_tokens(n_bins: int = N_BINS, n_slots: int = N_SLOTS) -> list[str]:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 1536) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of at most `vocab_size` tokens, learned from goals and tactics.
+    """Train a byte-level BPE of at most `vocab_size` tokens on goals and tactics.
 
-    Every string of Unicode scalar values round-trips exactly, whatever the corpus was. The result saves as an ordinary Hugging
-    Face tokenizer folder. Raises ValueError for a vocabulary too small for the bytes and the special tokens.
+    Every string of Unicode scalar values round-trips exactly. The result saves as a Hugging Face tokenizer folder. Raises
+    ValueError for a vocabulary that is too small for the bytes and the special tokens.
     """
     if vocab_size < MIN_VOCAB:
-        raise ValueError(f"vocab_size={vocab_size}: at least {MIN_VOCAB} are needed for bytes and special tokens")
+        raise ValueError(f"vocab_size={vocab_size}: bytes and special tokens need at least {MIN_VOCAB}")
     tokenizer = Tokenizer(models.BPE())
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(_PIECES, "isolated"), byte_level])
@@ -55,7 +55,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1536) -> PreTrainedT
         special_tokens=specials,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.encode_special_tokens = True  # the corpus is text too: a special token spelt in it is not one
+    tokenizer.encode_special_tokens = True  # special tokens in the corpus are plain text
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -69,17 +69,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1536) -> PreTrainedT
 
 
 class TextCodec:
-    """Text to ids and back for a Hugging Face tokenizer, with special tokens out of reach of the text.
+    """Encodes and decodes text with a Hugging Face tokenizer. Text never produces special tokens.
 
-    `<eos>` or `⟨p0⟩` written in a goal is encoded as its characters, so no goal can end a prompt or forge a marker. Works for
-    any fast tokenizer that has the special tokens of this module. Raises ValueError when it lacks them, TypeError for a slow one.
+    `<eos>` or `⟨p0⟩` in a goal is encoded as its characters, so no goal can end a prompt or forge a marker. Works for any fast
+    tokenizer with the special tokens of this module. Raises ValueError if they are missing, TypeError for a slow tokenizer.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
             raise TypeError("the tokenizer must be a fast one (tokenizer.json), not a Python one")
         self.tokenizer = tokenizer
-        # A copy: encode_special_tokens is a switch on the object, and the caller's tokenizer keeps its own setting.
+        # A copy, because encode_special_tokens would change the caller's tokenizer.
         self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._backend.encode_special_tokens = True
         self._backend.no_padding()
@@ -104,5 +104,5 @@ class TextCodec:
         return tuple(self._backend.encode(clean, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids; special tokens appear as they are spelt."""
+        """Text of ids; special tokens appear literally."""
         return self._backend.decode(list(ids), skip_special_tokens=False)

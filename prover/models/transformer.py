@@ -1,8 +1,7 @@
-"""A causal LM in Hugging Face format as policy and value: beams of tactics and a distribution over value tokens.
+"""A causal LM as policy and value: beam search over tactics and a distribution over value tokens.
 
-The folder is an ordinary Hugging Face one, with `turnstile.json` (prompt shape, version) beside it. Inference is a loop of our
-own over the Llama weights: the n candidates of a goal attend to one copy of its prompt's keys and values, which `generate`
-would copy n times. Limits: Llama architectures without biases, one device, no quantisation. vllm.py serves larger models.
+The folder is a Hugging Face one with a `turnstile.json` (prompt shape, version). `llama.py` runs the inference. Limits: Llama
+architectures without biases, one device, no quantisation. vllm.py serves larger models.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ SETTINGS = "turnstile.json"
 
 
 class ModelFolderError(ValueError):
-    """A folder that cannot be loaded as a policy; the message says what is missing."""
+    """A folder cannot be loaded as a policy."""
 
 
 def new_model(
@@ -48,7 +47,7 @@ def new_model(
     positions: int = 512,
     seed: int = 0,
 ) -> LlamaForCausalLM:
-    """A Llama with random weights, 3.0 M parameters as it stands with 1536 tokens (input and output embeddings tied)."""
+    """A Llama with random weights and tied embeddings; 3.0 M parameters by default with 1536 tokens."""
     config = LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=hidden,
@@ -69,7 +68,7 @@ def new_model(
 
 
 class LanguageModelPolicy:
-    """Policy and Value over one causal LM. Safe to call from several threads: calls take turns."""
+    """Policy and Value over one causal LM. Thread-safe: calls are serialised."""
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class LanguageModelPolicy:
         device: str = "cpu",
         threads: int | None = None,
     ) -> None:
-        """`threads`: torch.set_num_threads for this whole process; None leaves it alone. More threads than free cores are many
+        """`threads`: argument of torch.set_num_threads, which affects the whole process; more threads than free cores are many
         times slower than one. `version`: of the weights."""
         if threads is not None:
             torch.set_num_threads(threads)
@@ -96,7 +95,7 @@ class LanguageModelPolicy:
         self._rows = codec.vocab_size
         if rows < codec.vocab_size:
             raise ModelFolderError(
-                f"the tokenizer has {codec.vocab_size} tokens and the model {rows}: resize its embeddings"
+                f"the tokenizer has {codec.vocab_size} tokens and the model {rows}; resize the model's embeddings"
             )
         self.runner = LlamaRunner(self.model)
         longest = self.prompter.config.max_prompt + self.decode.max_new_tokens
@@ -113,11 +112,11 @@ class LanguageModelPolicy:
         return [v for _, v in self._run(queries, 0, value=True)]
 
     def suggest_and_evaluate(self, queries: Sequence[Query], n: int) -> list[tuple[list[Suggestion], ValueEstimate]]:
-        """Both at once, for little more than the price of `suggest`: the prompt is computed once."""
+        """Both at once, with one computation of the prompt."""
         return self._run(queries, n, value=True)
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-        """Tokens of the prompt with its marker and of these answers, each with its <eos>: what budgets in tokens count."""
+        """Tokens of the prompt with its marker, and of these answers, each with its <eos>."""
         prompter = self.prompter
         answers = (prompter.target(s.tactic, query.premises, query.types) for s in suggestions)
         written = sum(prompter.config.max_target if a is None else len(a) for a in answers)
@@ -170,7 +169,7 @@ class LanguageModelPolicy:
         return [(self._suggestions(q, f, n), v) for q, f, v in zip(queries, found, values, strict=True)]
 
     def _noise(self, query: Query) -> torch.Generator | None:
-        """Where the noise of a sampled answer comes from; None for a plain beam."""
+        """Random generator of a sampled answer; None for a plain beam."""
         if self.decode.method != "stochastic" and query.attempt == 0:
             return None
         digest = hashlib.sha256(f"{self.decode.seed} {query.attempt} {query.state.shared}".encode()).digest()
@@ -180,14 +179,14 @@ class LanguageModelPolicy:
         best: dict[str, float] = {}
         for logprob, ids in found:
             tactic = self.prompter.tactic(ids, query.premises, query.types)
-            # Two spellings of a tactic in tokens are rare, and the more probable one carries nearly all of it.
+            # Several tokenisations of a tactic are rare, and the most probable one has nearly all of the mass.
             if tactic and tactic.strip() and logprob > best.get(tactic, float("-inf")):
                 best[tactic] = logprob
         ranked = sorted(best.items(), key=lambda kv: -kv[1])[:n]
         return [Suggestion(t, lp, "model") for t, lp in ranked]
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
-        """Replaces the weights by a state_dict of the same model. Raises ValueError and changes nothing if it does not fit."""
+        """Replace the weights by a state_dict. Raises ValueError, without a change, if it does not fit."""
         own = self.model.state_dict()
         wrong = [k for k in own if k not in weights or weights[k].shape != own[k].shape]
         wrong += [k for k in weights if k not in own]
@@ -199,7 +198,7 @@ class LanguageModelPolicy:
             self.version = version
 
     def save(self, folder: str | Path) -> None:
-        """Writes the folder, all of it or nothing: beside its place first, then renamed into it (an old one is replaced)."""
+        """Write the folder atomically; an old one is replaced."""
         settings = {"version": self.version, "prompt": dataclasses.asdict(self.prompter.config)}
         save_folder(folder, self.model, self.tokenizer, settings)
 
@@ -207,7 +206,7 @@ class LanguageModelPolicy:
     def load(
         cls, folder: str | Path, decode: DecodeConfig | None = None, *, device: str = "cpu", threads: int | None = None
     ) -> LanguageModelPolicy:
-        """The policy that `save` wrote. Raises ModelFolderError, naming what is wrong."""
+        """Load a folder written by `save`. Raises ModelFolderError."""
         path = Path(folder)
         for name in ("config.json", "model.safetensors", "tokenizer.json", SETTINGS):
             if not (path / name).is_file():
@@ -217,7 +216,7 @@ class LanguageModelPolicy:
             prompt, version = PromptConfig(**settings["prompt"]), int(settings["version"])
             tokenizer = PreTrainedTokenizerFast.from_pretrained(path)
             model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)  # no pickles
-        except Exception as e:  # anything can come out of a broken file; the caller gets one kind of error
+        except Exception as e:  # a broken file can raise anything
             raise ModelFolderError(f"{path}: cannot be read as a model ({type(e).__name__}: {e})") from e
         return cls(model, tokenizer, prompt, decode, version=version, device=device, threads=threads)
 
@@ -229,7 +228,7 @@ def save_folder(
     settings: dict[str, object],
     weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """An ordinary Hugging Face folder plus `turnstile.json`, put in place by renaming. `weights`: instead of the model's own."""
+    """Write a Hugging Face folder with a `turnstile.json`, atomically. `weights`: to save instead of the model's own."""
     path = Path(folder).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))

@@ -1,7 +1,6 @@
-"""`turnstile report` on a batch: solved and unsolved side by side, as one self-contained page.
+"""The page of `turnstile report` on a batch: solved and unsolved theorems side by side, in one self-contained file.
 
-Everything on it comes from the results file. Statements and proofs are text that strangers wrote: all of it is escaped, and the
-page runs one script of its own.
+The data comes from the results file only. Statements and proofs are untrusted text and are escaped; the page has one script.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _lexer.add_filter("highlight", names=_TACTICS.split(), tokentype="Keyword")
 
 
 def gallery(title: str, asked: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """The page of a batch. `asked` and `rows`: what `prover.solve.results.read_results` returns, with at least one row."""
+    """The page of a batch. `asked` and `rows`: from `prover.solve.results.read_results`, with at least one row."""
     solved = [(i, r) for i, r in enumerate(rows) if r["outcome"] == "proved"]
     other = [(i, r) for i, r in enumerate(rows) if r["outcome"] != "proved"]
     other.sort(key=lambda x: (_ORDER.get(x[1]["outcome"], 9), x[0]))
@@ -64,13 +63,13 @@ _ORDER = {"disproved": 0, "rejected": 1, "error": 2, "exhausted": 3, "budget": 4
 _MEANING = {
     "proved": "the audit accepted a proof",
     "disproved": "the audit accepted a proof of the negation",
-    "rejected": "a proof was found and the audit refused it",
-    "error": "Lean refused the statement, or failed",
-    "exhausted": "nothing left to try",
+    "rejected": "a proof was found and the audit rejected it",
+    "error": "Lean rejected the statement, or failed",
+    "exhausted": "nothing is left to try",
     "budget": "the Lean calls ran out",
-    "data": "stands for data, not for a proof",
-    "found": "a proof was found; the audit has not spoken yet",
-    "refuted": "the negation was proved; the audit has not spoken yet",
+    "data": "the sorry is data, not a proposition",
+    "found": "a proof was found and is not audited yet",
+    "refuted": "the negation was proved and is not audited yet",
 }
 
 
@@ -100,7 +99,7 @@ def _card(number: int, row: dict[str, Any]) -> str:
 
 
 def _word(text: str) -> str:
-    """For class names and attributes."""
+    """Text as a class name or attribute: letters and digits only."""
     return "".join(c for c in text if c.isalnum())
 
 
@@ -113,7 +112,7 @@ def _bar(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _chips(rows: Sequence[dict[str, Any]]) -> str:
-    """Filters: outcomes, then remarks, each with its number."""
+    """Filters with counts: outcomes, then remarks."""
     outcomes = Counter(str(r["outcome"]) for r in rows)
     kinds = Counter(m["kind"] for r in rows for m in r.get("remarks", []))
     out = "".join(

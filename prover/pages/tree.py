@@ -1,4 +1,4 @@
-"""A search drawn as one self-contained HTML page: an icicle chart of goals and tactics, and a panel for one of them."""
+"""A search tree as a self-contained HTML page: an icicle chart of goals and tactics, with a panel for details."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from plotly.offline import get_plotlyjs
 from prover.search.graph import FAILED, OPEN, SOLVED, STATUS_NAMES, UNTRIED, Edge, Graph, Node
 
 DEPTH_SHOWN = 12
-"""Levels drawn at a time at most; clicking goes deeper."""
+"""Most levels drawn at a time; a click goes deeper."""
 SLICES_SHOWN = 1500
-"""So many levels are drawn at a time that they have about so many slices at most: browsers are slow with more."""
+"""Approximate limit of slices drawn at a time: browsers are slow with more."""
 TEXT_LIMIT = 4000
-"""Characters of a goal kept on the page."""
+"""Characters of a goal on the page."""
 
 _COLOURS = {"proof": "#1a7f37", "solved": "#7fcf8f", "open": "#8fb8e8", "failed": "#d9a0a0", "untried": "#cccccc"}
 _LEGEND = {
@@ -25,16 +25,15 @@ _LEGEND = {
     "solved": "solved",
     "open": "open",
     "failed": "failed",
-    "untried": "not relevant any more",
+    "untried": "no longer relevant",
 }
 
 
 def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> str:
     """The page as HTML, with plotly.js inside, so that it opens without a network.
 
-    Goals met several times are drawn where they were first met. Where there are more than `limit` goals, those of the
-    proof and then the most visited are drawn. Tactics that failed by themselves or were not tried are listed in their
-    goal's panel.
+    A goal is drawn once, where it was first met. Of more than `limit` goals, those of the proof and then the most visited
+    are drawn. The panel of a goal also lists failed and untried tactics.
     """
     proof = set(_proof_edges(graph))
     shown = _most_useful(graph, proof, limit)
@@ -88,7 +87,7 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
     left_out = len(graph.nodes) - len(shown)
     note = f"{len(graph.nodes)} goals, {graph.edge_count} tactics, root {STATUS_NAMES[graph.root.status]}"
     if left_out:
-        note += f"; the {left_out} least visited goals are left out"
+        note += f"; the {left_out} least visited goals are omitted"
     return _PAGE.format(
         title=html.escape(title),
         note=html.escape(note),
@@ -100,7 +99,7 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
 
 
 def _levels(ids: list[str], parents: list[str]) -> int:
-    """How many levels to draw at a time. Parents stand before their children, or not: each is looked up."""
+    """Number of levels to draw at a time. Parents may come before or after their children."""
     above = dict(zip(ids, parents, strict=True))
     depth: dict[str, int] = {"": 0}
     for id in ids:
@@ -131,7 +130,7 @@ def _proof_edges(graph: Graph) -> Iterator[Edge]:
 
 
 def _most_useful(graph: Graph, proof: set[Edge], limit: int) -> dict[Node, None]:
-    """At most about `limit` nodes closed under origins, in the order they were met."""
+    """About `limit` nodes, closed under origins, in order of creation."""
     nodes = list(graph.nodes.values())
     if len(nodes) > limit:
         needed = {c for e in proof for c in e.children}
@@ -149,7 +148,7 @@ def _most_useful(graph: Graph, proof: set[Edge], limit: int) -> dict[Node, None]
 
 
 def _sizes(graph: Graph, shown: dict[Node, None], first_met: dict[Edge, list[Node]]) -> dict[Node, int]:
-    """Width of a goal in the chart: tactics drawn at and below it, and itself. Children are met after parents."""
+    """Width of a goal in the chart: itself and the tactics drawn at and below it. Parents precede children in `shown`."""
     sizes: dict[Node, int] = {}
     for node in reversed(shown):
         drawn = [e for e in node.edges if e.status in (OPEN, SOLVED, FAILED) and e.error is None]
@@ -166,7 +165,7 @@ def _goal_colour(node: Node, proof: set[Node]) -> str:
 
 
 def _label(text: str) -> str:
-    """Plotly reads a little HTML in labels; a tactic's `<;>` must not be taken for it."""
+    """An escaped label, because Plotly interprets some HTML in labels."""
     line = " ".join(text.split())
     return html.escape(line if len(line) <= 80 else line[:79] + "…", quote=False)
 
@@ -193,7 +192,7 @@ def _goal_panel(node: Node) -> dict[str, object]:
 
 
 def _tactic_panel(edge: Edge, shown_ids: dict[Node, None]) -> dict[str, object]:
-    names = [f"goal {c.id}" + ("" if c in shown_ids else " (left out)") for c in edge.children]
+    names = [f"goal {c.id}" + ("" if c in shown_ids else " (omitted)") for c in edge.children]
     return {
         "head": f"tactic, {STATUS_NAMES[edge.status]}",
         "facts": f"{edge.visits} visits, value {edge.value:.3f}, prior {edge.prior:.4f}, logprob {edge.logprob:.3f}"
@@ -207,7 +206,7 @@ def _tactic_panel(edge: Edge, shown_ids: dict[Node, None]) -> dict[str, object]:
 
 
 def _script(json: str) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot close its script element."""
     return json.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

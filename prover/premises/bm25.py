@@ -1,4 +1,4 @@
-"""Okapi BM25 (Robertson & Walker 1994) over the constants of types, by the bm25s library: sparse, scored in advance."""
+"""Okapi BM25 (Robertson & Walker 1994) over the constants of types, with the bm25s library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prover.premises.symbols import is_instance
 
 
 class Bm25Retriever:
-    """Scores premises for a goal. About a millisecond a goal on the whole library."""
+    """Scores premises for a goal, in about a millisecond on the whole library."""
 
     def __init__(self, premises: Sequence[Premise]) -> None:
         import bm25s
@@ -19,7 +19,7 @@ class Bm25Retriever:
         self.premises = premises
         self._bm25 = bm25s.BM25()
         if premises:
-            # "." stands for a statement without symbols: bm25s wants at least one.
+            # bm25s needs at least one term: "." for a statement without constants.
             self._bm25.index([terms(p.constants) or ["."] for p in premises], show_progress=False)
             self._known = frozenset(self._bm25.vocab_dict)
 
@@ -32,5 +32,5 @@ class Bm25Retriever:
 
 
 def terms(constants: Sequence[str]) -> list[str]:
-    """The constants that BM25 sees: each once, instances left out."""
+    """The constants that BM25 indexes: each once, without instances."""
     return [c for c in dict.fromkeys(constants) if not is_instance(c)]

@@ -1,10 +1,10 @@
 """A small learned retriever: goals and premises as bags of symbols in one space, after ReProver (Yang et al. 2023).
 
-Each symbol is several features — the whole constant and the parts of its name — hashed into one table of embeddings, so that
-constants never seen in training share what is known of their parts. A goal and a premise are weighted means of their features'
-embeddings, each through a matrix of its own; their score is the inner product, plus a learned share of the symbolic score.
-An untrained one (`initial`) has random embeddings and identity matrices: its inner products are then those of bags of
-symbols, up to noise. Training (rl/algorithms/premise_selection.py) starts from there. Needs numpy only.
+A constant has several features, itself and the parts of its name, hashed into one table of embeddings; so unseen constants
+share the embeddings of their parts. A goal and a premise are weighted means of embeddings, each multiplied by its own matrix.
+The score is the inner product, plus a learned multiple of the symbolic score. Initial weights are random embeddings and
+identity matrices, whose inner products approximate those of bags of symbols. Training: rl/algorithms/premise_selection.py.
+Needs numpy only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+|\d+")
 
 @dataclass(frozen=True)
 class DenseWeights:
-    """What training makes. Arrays are float32."""
+    """The weights, as float32 arrays."""
 
     table: np.ndarray
     """[BUCKETS, WIDTH] embeddings of hashed features."""
@@ -42,9 +42,9 @@ class DenseWeights:
     premise: np.ndarray
     """[WIDTH, WIDTH]."""
     scale: float
-    """Of the inner product of unit vectors."""
+    """Factor of the inner product of unit vectors."""
     symbolic: float
-    """Of the symbolic score; the hybrid retriever adds it, the dense one alone does not."""
+    """Factor of the symbolic score, for the hybrid retriever only."""
 
     @staticmethod
     def initial(seed: int = 0) -> DenseWeights:
@@ -54,7 +54,7 @@ class DenseWeights:
         return DenseWeights(table, eye, eye.copy(), 10.0, 10.0)
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the file, atomically."""
         numbers = {"scale": self.scale, "symbolic": self.symbolic}
         save_arrays(
             path,
@@ -64,7 +64,7 @@ class DenseWeights:
 
     @staticmethod
     def load(path: Path) -> DenseWeights:
-        """Raises UserError for a file that is not one of these."""
+        """Read a file written by `save`. Raises UserError for any other."""
         shapes = {
             "table": (BUCKETS, WIDTH),
             "goal": (WIDTH, WIDTH),
@@ -79,20 +79,20 @@ class DenseWeights:
 
 
 def _bucket(feature: str) -> int:
-    """Whole constants in the table's first half, everything else in the second: they are trained at different rates."""
+    """Bucket of a feature: whole constants in the first half, others in the second, because their learning rates differ."""
     half = BUCKETS // 2
     return zlib.crc32(feature.encode()) % half + (half if " " in feature else 0)
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _features_of(constant: str) -> tuple[int, tuple[tuple[int, float], ...]]:
-    """A constant's bucket as a whole, and the buckets of the parts of its name with their weights."""
+    """(bucket of the whole constant, (bucket, weight) of each part of its name)."""
     parts = dict.fromkeys(x.lower() for x in _PART.findall(constant))
     return _bucket(constant), tuple((_bucket(" " + part), 1.0 / len(parts) ** 0.5) for part in parts)
 
 
 def symbol_features(constants: Sequence[str], whole: float = 1.0) -> dict[int, float]:
-    """Hashed features with weights: each constant as a `whole`, and the parts of its name, together as much."""
+    """Hashed features with weights: each constant with weight `whole`, and the parts of its name."""
     found: dict[int, float] = {}
     for c in dict.fromkeys(constants):
         if is_plumbing(c):
@@ -105,7 +105,7 @@ def symbol_features(constants: Sequence[str], whole: float = 1.0) -> dict[int, f
 
 
 def premise_features(premise: Premise, whole: float = 1.0) -> dict[int, float]:
-    """A premise's: its statement's symbols, and what its shape adds: heads, sides, arguments."""
+    """Hashed features of a premise: the symbols of its statement, heads, sides and number of arguments."""
     found = symbol_features(premise.constants, whole)
     for extra in (
         f"head {premise.head}",
@@ -127,7 +127,7 @@ def rarity(premises: Sequence[Premise]) -> np.ndarray:
 
 
 def bags(features: Sequence[tuple[dict[int, float], np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bags (features, rarity) as (feature ids, weights, where each bag begins), each bag's weights of unit length."""
+    """Bags (features, rarity) as (feature ids, weights, start of each bag). The weights of a bag have unit length."""
     if not features:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
     full = [f or {0: 0.0} for f, _ in features]
@@ -167,10 +167,10 @@ def _as_read(premise: Premise, read: Callable[[str], str]) -> Premise:
 
 
 class DenseRetriever:
-    """Scores premises for a goal. One to two milliseconds a goal for the whole library; it reads every vector, on one core.
+    """Scores premises for a goal, by a linear scan on one core: one to two milliseconds for the whole library.
 
-    `with_symbols`: add the symbolic score in the learned proportion, which makes it the hybrid. `read`: the constants' names as they
-    are read, e.g. made-up ones, so that what is remembered of true names is of no help.
+    `with_symbols`: add the symbolic score in the learned proportion (hybrid). `read`: a renaming of constants, e.g. to made-up
+    words.
     """
 
     def __init__(
@@ -190,11 +190,11 @@ class DenseRetriever:
         self._vectors = _embed(weights, weights.premise, [premise_features(p) for p in premises], self._idf)
 
     def score(self, constants: Sequence[str]) -> np.ndarray:
-        """[premises] relevance of every premise; above 0 for those worth offering."""
+        """[premises] relevance; above 0 for premises to offer."""
         w = self.weights
         said = constants if self._read is None else _all_read(constants, self._read)
         query = _embed(w, w.goal, [symbol_features(said)], self._idf)[0]
-        # Not `@`: BLAS would wake a thread a core for a millisecond of work, and under load waits for them for longer than that.
+        # Not `@`: BLAS would wake one thread per core for a millisecond of work, which is slow under load.
         score = w.scale * np.einsum("ij,j->i", self._vectors, query)
         if self._symbols is not None:
             score = score + w.symbolic * self._symbols.score(constants)

@@ -1,7 +1,7 @@
-"""Retrieval in layers, each usable and measured alone, and what a search is offered.
+"""Premise retrieval for searches.
 
-A retriever has `premises` and `score(constants of a goal) -> [premises]`, higher is better and at most 0 means: not worth
-offering. What one theorem may use is decided before any of them sees it: only premises of modules that its imports reach.
+A retriever has `premises` and `score(constants of a goal) -> [premises]`. Higher is better; premises with a score of at most 0
+are not offered. Retrievers only contain premises of modules that the theorem's imports reach.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prover.premises.index import LibraryIndex, Premise
 from prover.premises.symbols import SymbolRetriever, is_plumbing
 
 RETRIEVERS = ("symbols", "bm25", "symbols+bm25", "dense", "hybrid")
-"""Names of the retrievers. `dense` and `hybrid` (dense and symbols) are learned; without weights they are untrained."""
+"""Names of the retrievers. `dense` and `hybrid` (dense and symbols) are learned; without weights they use initial ones."""
 
 
 class Retriever(Protocol):
@@ -28,7 +28,7 @@ class Retriever(Protocol):
 
 
 class _Sum:
-    """Scores of different kinds added up: each counts by its share of its own best."""
+    """The sum of several scores, each divided by its maximum."""
 
     def __init__(self, *parts: Retriever) -> None:
         self.premises = parts[0].premises
@@ -46,10 +46,10 @@ def make_retriever(
     weights: DenseWeights | None = None,
     read: Callable[[str], str] | None = None,
 ) -> Retriever:
-    """A retriever over the theorems of `modules` (all, if None), without those that Lean's authors advise against. `read`: names as
-    a learned one reads them; others only ask whether two are the same.
+    """A retriever over the theorems of `modules` (None: all) that are not deprecated. `read`: a renaming of constants for
+    learned retrievers; the others only compare names.
 
-    ValueError for a name that is none of RETRIEVERS.
+    Raises ValueError for a name that is not in RETRIEVERS.
     """
     premises = [
         p
@@ -68,11 +68,11 @@ def make_retriever(
         return DenseRetriever(premises, weights or DenseWeights.initial(), read=read)
     if name == "hybrid":
         return DenseRetriever(premises, weights or DenseWeights.initial(), SymbolRetriever(premises), read)
-    raise ValueError(f"{name!r} is no retriever; there are {', '.join(RETRIEVERS)}")
+    raise ValueError(f"unknown retriever {name!r}; choose one of {', '.join(RETRIEVERS)}")
 
 
 def top_premises(retriever: Retriever, constants: Sequence[str], k: int) -> list[Premise]:
-    """The `k` best premises, best first; none that shares nothing with the goal."""
+    """At most `k` premises with a positive score, best first."""
     if not retriever.premises or k < 1:
         return []
     score = retriever.score(constants)
@@ -83,10 +83,10 @@ def top_premises(retriever: Retriever, constants: Sequence[str], k: int) -> list
 
 
 class PremiseSource:
-    """Premises by state, for searches: one retriever a set of imports, made when first asked for.
+    """Premises for the states of searches, with one cached retriever per set of imports.
 
-    `k` names a state; of these up to `definitions` (a third, if None) are functions that occur in the goal, for `simp [f]` and
-    `unfold f`: they stand among the lemmas, one after every other. `k=0` offers nothing.
+    Offers `k` names per state. Up to `definitions` of them (None: a third) are functions in the goal, for `simp [f]` and
+    `unfold f`, interleaved with the lemmas. `k=0` offers nothing.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class PremiseSource:
         read: Callable[[str], str] | None = None,
     ) -> None:
         if retriever not in RETRIEVERS:
-            raise ValueError(f"{retriever!r} is no retriever; there are {', '.join(RETRIEVERS)}")
+            raise ValueError(f"unknown retriever {retriever!r}; choose one of {', '.join(RETRIEVERS)}")
         self.index = index
         self.k = k
         self.name = retriever
@@ -126,7 +126,7 @@ class PremiseSource:
     def for_theorem(
         self, imports: tuple[str, ...], forbidden: frozenset[str] = frozenset()
     ) -> Callable[[ProofState], tuple[str, ...]]:
-        """A function from a state to the names of its best premises. `forbidden` names are never offered."""
+        """A function from a state to the names of its best premises, without `forbidden` ones."""
         retriever = self.retriever(imports) if self.k else None
 
         def premises(state: ProofState) -> tuple[str, ...]:
@@ -145,12 +145,12 @@ class PremiseSource:
 
 
 def trained_source(index: LibraryIndex, k: int, retriever: str, learned: DenseWeights | None) -> PremiseSource:
-    """The retriever that a run is set to; the symbolic one as long as nothing is learned that it needs."""
+    """The configured retriever, or the symbolic one while a learned one has no weights."""
     name = "symbols" if retriever in ("dense", "hybrid") and learned is None else retriever
     return PremiseSource(index, k, name, learned)
 
 
-# Constructors, types and the notation that `simp` and `omega` know: unfolding them proves nothing.
+# Constructors, types and notation that need no unfolding.
 _KNOWN_TO_ALL = (
     "Nat Nat.succ Nat.zero List List.nil List.cons Option Option.some Option.none Bool Bool.true Bool.false Int Array Prod "
     "Prod.mk Fin BitVec HAdd.hAdd HSub.hSub HMul.hMul HDiv.hDiv HMod.hMod HPow.hPow Neg.neg LT.lt LE.le GE.ge GT.gt Ne Exists "
@@ -161,5 +161,5 @@ _NOT_UNFOLDED = frozenset(_KNOWN_TO_ALL.split())
 
 
 def definitions(constants: Sequence[str]) -> list[str]:
-    """Of a goal's constants those that may be functions worth unfolding, in the goal's order."""
+    """The constants of a goal that may be functions worth unfolding, in order."""
     return [c for c in dict.fromkeys(constants) if "." in c and not is_plumbing(c) and c not in _NOT_UNFOLDED]

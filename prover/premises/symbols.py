@@ -1,7 +1,7 @@
-"""Which premises fit a goal: symbols shared with it, weighted by rarity.
+"""Symbolic premise selection: shared symbols, weighted by rarity.
 
-In the tradition of MePo (Meng & Paulson 2009) and SInE (Hoder & Voronkov 2011): a symbol counts by its inverse document
-frequency, and a premise is preferred when little of it is foreign to the goal.
+After MePo (Meng & Paulson 2009) and SInE (Hoder & Voronkov 2011): a symbol counts by its inverse document frequency, and
+symbols of a premise that the goal lacks count against it.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ import numpy as np
 
 from prover.premises.index import Premise
 
-# Found in nearly every statement, or only plumbing: they say nothing about what a lemma is about.
+# Constants of nearly every statement, which carry no information.
 _PLUMBING = frozenset(
     {"Eq", "Iff", "Not", "And", "Or", "OfNat.ofNat", "instOfNatNat", "outParam", "id", "True", "False"}
 )
 
 INTERNAL = ("Lean.", "Std.Internal.", "Std.Tactic.", "Int.Linear.", "Int.OfNat.", "Nat.Linear.", "Nat.SOM.")
-"""Namespaces of what decision procedures prove for their own use: seldom what a person would name."""
-
+"""Namespaces of lemmas for decision procedures, which people seldom use by name."""
 
 FOREIGN, MISSING, HEAD, LEFT = 0.75, 0.3, 1.2, 1.2
-"""How much of a premise that is foreign to the goal, and of the goal that the premise lacks, counts against what they share; and by
-what a head symbol (of the conclusion or a side of it) and the one to the left, where rewriting begins, make a premise better when
-they occur in the goal. Chosen by recall at 16 of what 64 audited proofs of training theorems use."""
+"""FOREIGN: weight of the premise's symbols that the goal lacks. MISSING: weight of the goal's symbols that the premise lacks.
+HEAD: factor where a head symbol of the conclusion or its sides occurs in the goal. LEFT: factor for the left side's. Tuned
+for recall at 16 of the premises in 64 audited proofs of training theorems."""
 
 
 class SymbolRetriever:
-    """Scores premises for a goal. About a millisecond a goal."""
+    """Scores premises for a goal, in about a millisecond."""
 
     def __init__(self, premises: Sequence[Premise]) -> None:
         self.premises = premises
@@ -46,7 +45,7 @@ class SymbolRetriever:
         self._simple = np.array([_simplicity(p.name) for p in premises], dtype=np.float32)
 
     def score(self, constants: Sequence[str]) -> np.ndarray:
-        """[premises] relevance of every premise to a goal with these constants; 0 where nothing is shared."""
+        """[premises] relevance to a goal with these constants; 0 where no symbol is shared."""
         shared = np.zeros(len(self.premises), dtype=np.float32)
         present = [c for c in dict.fromkeys(constants) if self._weight.get(c, 0.0) > 0.0]
         for c in present:
@@ -56,12 +55,12 @@ class SymbolRetriever:
         score = shared / (shared + FOREIGN * foreign + MISSING * (total - shared) + 1.0)
         for heads, more in ((self._heads, HEAD), (self._left, LEFT)):
             if found := [heads[c] for c in present if c in heads]:
-                score[np.concatenate(found)] *= more  # once, however many of its heads occur
+                score[np.concatenate(found)] *= more  # once per premise, by fancy indexing
         return score * self._simple
 
 
 def _by_symbol(symbols: Iterable[set[str]]) -> dict[str, np.ndarray]:
-    """Symbol → which premises have it, plumbing left out."""
+    """Symbol → indices of the premises that have it, without plumbing."""
     found: dict[str, list[int]] = {}
     for i, mine in enumerate(symbols):
         for s in mine - _PLUMBING - {""}:
@@ -75,11 +74,11 @@ def _simplicity(name: str) -> float:
 
 @functools.lru_cache(maxsize=1 << 16)
 def is_instance(name: str) -> bool:
-    """Whether a constant is a type class instance by its name."""
+    """Whether a constant's name is that of a type class instance."""
     last = name.rsplit(".", 1)[-1]
     return last.startswith("inst") and last != "inst"
 
 
 def is_plumbing(name: str) -> bool:
-    """Whether a constant says nothing about what a statement is about."""
+    """Whether a constant carries no information about a statement."""
     return name in _PLUMBING or is_instance(name)

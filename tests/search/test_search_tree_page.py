@@ -101,7 +101,7 @@ def test_a_large_search_is_cut_to_the_most_visited() -> None:
     chart = check_chart(text)
     goals = [i for i in chart["ids"] if i.startswith("g")]
     assert 500 <= len(goals) <= 520 and len(search.graph.nodes) > 2000
-    assert "least visited goals are left out" in text
+    assert "least visited goals are omitted" in text
 
 
 def test_five_thousand_goals_make_a_page_of_a_few_megabytes() -> None:

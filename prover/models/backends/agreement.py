@@ -1,4 +1,4 @@
-"""How far two back ends of one model folder are apart, in nats and in probability."""
+"""Differences between two back ends of one model folder, in nats and in probability."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from prover.models.transformer import LanguageModelPolicy
 def prior_difference(
     reference: LanguageModelPolicy, queries: Sequence[Query], answers: Sequence[Sequence[Answer]]
 ) -> tuple[float, int]:
-    """(largest |difference of log-probabilities|, how many answers were compared) of another back end's samples.
+    """(largest absolute difference of log-probabilities, number of answers compared) for another back end's samples.
 
-    Each finished answer is scored, token by token as it was sampled, by one forward pass of transformers' own model.
+    Each finished answer is scored on its sampled tokens by one forward pass of the transformers model.
     """
     worst, compared = 0.0, 0
     for query, mine in zip(queries, answers, strict=True):
@@ -28,7 +28,7 @@ def prior_difference(
 
 
 def reference_logprob(policy: LanguageModelPolicy, query: Query, ids: Sequence[int]) -> float:
-    """log p(ids, <eos> | prompt) by transformers' own forward pass."""
+    """log p(ids, <eos> | prompt) by a forward pass of transformers."""
     p = policy.prompter
     prompt = [*p.prefix(query.state.text, query.premises, query.types), p.codec.tactic]
     whole = torch.tensor([[*prompt, *ids, p.codec.eos]], device=policy.model.device)
@@ -38,6 +38,6 @@ def reference_logprob(policy: LanguageModelPolicy, query: Query, ids: Sequence[i
 
 
 def value_difference(reference: LanguageModelPolicy, queries: Sequence[Query], other: Any) -> float:
-    """Largest difference of a bin's probability."""
+    """Largest difference in a value bin's probability."""
     pairs = zip(reference.evaluate(queries), other.evaluate(queries), strict=True)
     return max(abs(x - y) for a, b in pairs for x, y in zip(a.probs, b.probs, strict=True))

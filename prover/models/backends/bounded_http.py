@@ -1,4 +1,4 @@
-"""An HTTP client whose answers have an end: no server can fill this machine's memory, or keep a search waiting byte by byte."""
+"""Limits the size and duration of HTTP responses, so that a server cannot exhaust memory or stall a search."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ MAX_ANSWER_BYTES = 64 * 2**20
 
 
 class ResponseLimitError(Exception):
-    """An answer is too large, or takes too long. The message says which."""
+    """A response is compressed, too large, or takes too long."""
 
 
 def limit_responses(client: Any, seconds: float) -> Any:
-    """Bound every answer of an httpx client (or one of a fork's): in bytes, and in seconds from its first byte.
-
-    Answers come uncompressed; the client raises ResponseLimitError.
-    """
+    """Limit every response of an httpx client (or a fork's) to MAX_ANSWER_BYTES, uncompressed, and to `seconds` from its
+    first byte. The client then raises ResponseLimitError."""
 
     def bound(response: Any) -> None:
         if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise ResponseLimitError(
-                "its answer is compressed, which it was asked not to do: a few bytes of that may stand for any number"
+                "its answer is compressed although the request forbids it, so its size cannot be limited"
             )
         response.stream = _bounded(response.stream, seconds)
 
@@ -32,7 +30,7 @@ def limit_responses(client: Any, seconds: float) -> Any:
 
 
 def _bounded(stream: Any, seconds: float) -> Any:
-    """The stream, up to a number of bytes and of seconds. The client looks for its own kind of stream."""
+    """The stream with limits, as a subclass of its own type, which the client requires."""
 
     class Bounded(type(stream)):
         def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Policy over any causal or sequence-to-sequence model folder, by transformers' own `generate` and a prompt template.
+"""Policy over any causal or sequence-to-sequence model, with `generate` of transformers and a prompt template.
 
-For models that vLLM does not serve (ReProver's ByT5) and machines without vLLM. Slower than either of the other two: `generate`
-computes a prompt once for each of its answers.
+For models that vLLM does not serve (ReProver's ByT5) and machines without vLLM. Slower than the other back ends, because
+`generate` computes the prompt once per answer.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from prover.models.templates import template_named
 from prover.models.token_counts import TokenCounts
 
 ROWS = 128
-"""Answers drawn at once, of several goals together: each holds a cache of keys and values."""
+"""Answers sampled at once, over all goals: each needs a cache of keys and values."""
 SCORED = 8
-"""Answers scored at once: each takes its tokens times the vocabulary in float32, 0.3 GB for 500 tokens of 150,000."""
+"""Answers scored at once: each needs its tokens times the vocabulary in float32, 0.3 GB for 500 tokens of 150,000."""
 
 
 class HuggingFacePolicy:
-    """Tactics by sampling, or by beam search where the template says so. Safe to call from several threads: calls take turns."""
+    """Tactics by sampling, or by beam search if the template asks for it. Thread-safe: calls are serialised."""
 
     def __init__(
         self, folder: str | Path, template: str, *, device: str = "cpu", dtype: str = "auto", seed: int = 0
     ) -> None:
         """`folder`: a folder or a model's name on the Hugging Face hub. `dtype`: "auto", "float32", "bfloat16" …
 
-        Raises UserError for a folder that transformers cannot load and a template that does not fit it.
+        Raises UserError if transformers cannot load the folder or the template does not fit it.
         """
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -44,12 +44,12 @@ class HuggingFacePolicy:
             kind = "seq2seq" if both else "causal"
             if kind != self.format.template.kind:
                 raise ValueError(
-                    f"{folder} is a {kind} model and template {template} is for {self.format.template.kind} ones"
+                    f"{folder} is a {kind} model and template {template} is for {self.format.template.kind} models"
                 )
             maker: Any = AutoModelForSeq2SeqLM if both else AutoModelForCausalLM
             self.model: Any = maker.from_pretrained(folder, dtype=dtype, trust_remote_code=False).to(device).eval()
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        # A device that is not there, or too small, is a RuntimeError or an AssertionError of torch's.
+        # torch raises RuntimeError or AssertionError for a missing or too small device.
         except (
             OSError,
             ValueError,
@@ -67,18 +67,18 @@ class HuggingFacePolicy:
         self.tokenizer.padding_side = "right" if both else "left"
         self.version = 0
         self.generated_tokens = 0
-        """So far, for measurements."""
+        """Total, for measurements."""
         self.token_counts = TokenCounts()
         self._noise = torch.Generator().manual_seed(seed)
         self._lock = threading.Lock()
 
     def reseed(self, seed: int) -> None:
-        """Draw from here on as one that was made with this seed."""
+        """Reset the random generator to this seed."""
         self._noise.manual_seed(seed)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
-        """Replaces the weights by a state_dict of the same model; tied ones may be left out. Raises ValueError and changes
-        nothing if it does not fit."""
+        """Replace the weights by a state_dict, in which tied weights are optional. Raises ValueError, without a change, if it
+        does not fit."""
         own = self.model.state_dict()
         tied = {k for k, v in own.items() if any(v.data_ptr() == own[o].data_ptr() for o in weights if o in own)}
         wrong = [k for k in own if k not in weights and k not in tied]
@@ -105,15 +105,15 @@ class HuggingFacePolicy:
                 answers += some
                 tokens += took
         for q, took in zip(queries, tokens, strict=True):
-            self.token_counts.note(q, took)
+            self.token_counts.record(q, took)
         return [suggestions(self.format, q, mine, n) for q, mine in zip(queries, answers, strict=True)]
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-        """What the last answers to `query` took."""
+        """Tokens of the last answers to `query`."""
         return self.token_counts.count(query, suggestions)
 
     def texts(self, prompt: Any, n: int) -> list[str]:
-        """n sampled answers, for whole proofs; what was cut off is left out."""
+        """n sampled answers, for whole proofs, without truncated ones."""
         with self._lock:
             [answers], _ = self.generate([prompt], n, beam=False, priors=False)
         return [a.text for a in answers if a.finished]
@@ -122,8 +122,8 @@ class HuggingFacePolicy:
     def generate(
         self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True
     ) -> tuple[list[list[Answer]], list[int]]:
-        """n answers to each prompt, and the tokens of the prompt and them. Without `priors` log-probabilities are 0: those of long
-        answers take more memory than writing them did."""
+        """n answers to each prompt, and the tokens of each prompt with its answers. Without `priors` log-probabilities are 0:
+        scoring long answers takes more memory than sampling them."""
         f = self.format
         texts = [render_prompt(p, self.tokenizer) for p in prompts]
         chat = any(not isinstance(p, str) for p in prompts)
@@ -135,14 +135,14 @@ class HuggingFacePolicy:
         if beam:
             how |= {"num_beams": n, "do_sample": False, "early_stopping": False, "length_penalty": 0.0}
         else:
-            # top_k=0: generate's own default would keep 50 tokens.
+            # The default top_k of `generate` is 50.
             how |= {"do_sample": True, "top_k": 0, **f.sampling}
         if f.stop and not self.seq2seq:
             how |= {"stop_strings": list(f.stop), "tokenizer": self.tokenizer}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(1 << 31, (1,), generator=self._noise)))
             out = self.model.generate(**given, **how, pad_token_id=self.tokenizer.pad_token_id)
-        # An encoder-decoder's answer begins with its start token, a causal model's with the prompt.
+        # The output starts with the start token (encoder-decoder) or the prompt (causal).
         skip = 1 if self.seq2seq else given["input_ids"].shape[1]
         answers = out[:, skip:]
         ends = [self._end(ids) for ids in answers]
@@ -159,20 +159,20 @@ class HuggingFacePolicy:
         return [rows[i : i + n] for i in range(0, len(rows), n)], [r + w for r, w in zip(read, written, strict=True)]
 
     def _end(self, ids: torch.Tensor) -> tuple[int, bool]:
-        """How many tokens an answer has, with its <eos> or stop string but without padding, and whether it ended by itself."""
+        """(length of an answer with its <eos> or stop string but without padding, whether it ended by itself)."""
         eos = torch.as_tensor(self.model.generation_config.eos_token_id, device=ids.device).reshape(-1)
         found = torch.isin(ids, eos).nonzero()
         length = int(found[0]) + 1 if len(found) else len(ids)
         if any(s in self.tokenizer.decode(ids[:length]) for s in self.format.stop):
-            # A stop string may end within a token: the shortest beginning that has it.
+            # A stop string may end within a token: find the shortest prefix that contains it.
             for k in range(1, length + 1):
                 if any(s in self.tokenizer.decode(ids[:k]) for s in self.format.stop):
                     return k, True
         return length, len(found) > 0
 
     def _score(self, given: Any, out: torch.Tensor, skip: int, lengths: torch.Tensor, n: int) -> torch.Tensor:
-        """Log-probabilities [rows] of answers of these lengths, by one forward pass: what `generate` reports are tempered
-        scores, and for beams sums that depend on its penalties."""
+        """Log-probabilities [rows] of answers of these lengths, by one forward pass, because `generate` reports tempered
+        scores, and for beams scores with penalties."""
         answers = out[:, skip:]
         inside = torch.arange(answers.shape[1], device=out.device) < lengths[:, None]
         mask = given["attention_mask"].repeat_interleave(n, 0)

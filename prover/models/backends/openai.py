@@ -1,8 +1,8 @@
-"""Policy over a server that speaks OpenAI's API: vLLM's own, llama.cpp's, a vendor's.
+"""Policy over a server with OpenAI's API: vLLM, llama.cpp, or a vendor's.
 
-`completions` where the format is a text or token ids, `chat/completions` where it is a chat. Priors are the server's
-log-probabilities. Time-outs and retries are the openai package's. Values need vLLM's `logprob_token_ids` and the folder of the
-model that the server serves; every other server is policy only.
+Uses `completions` for prompts of text or token ids and `chat/completions` for chats. Priors are the server's
+log-probabilities. The openai package does time-outs and retries. Values need a vLLM server (`logprob_token_ids`) and the
+folder of the served model.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from prover.models.templates import template_named
 from prover.models.token_counts import TokenCounts
 
 _TOO_LONG = re.compile(r"context_length_exceeded|context (?:length|size|window)|max_model_len", re.IGNORECASE)
-"""How OpenAI's API, vLLM and llama.cpp say that a prompt with its answer does not fit."""
+"""Errors of OpenAI's API, vLLM and llama.cpp for a prompt that is too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """How a server is asked."""
+    """Settings of a server's client."""
 
     timeout: float = 120.0
     """Seconds for one request."""
     retries: int = 5
-    """After time-outs, refused connections and answers 408, 409, 429 and 5xx, with growing pauses."""
+    """After time-outs, refused connections and status 408, 409, 429 and 5xx, with growing pauses."""
     parallel: int = 16
-    """Requests under way at once."""
+    """Concurrent requests."""
     oversample: float = 1.5
-    """Samples drawn for each tactic asked for, since some repeat others."""
+    """Samples per requested tactic, because some are equal."""
     temperature: float | None = None
-    """None: what the format says."""
+    """None: the format's."""
     api_key: str | None = None
-    """None: the environment's OPENAI_API_KEY, or none."""
+    """None: the environment variable OPENAI_API_KEY, if set."""
 
 
 _NO_API = (ValueError, AttributeError, TypeError)
-"""What the client raises where the answer is no JSON, or none of the API's."""
+"""Exceptions of the client for responses that are not JSON or do not follow the API."""
 
 
 def _no_api(e: Exception) -> str:
-    return f"this does not speak OpenAI's API (is the address without its /v1?): {type(e).__name__}: {e}"
+    return f"the server does not speak OpenAI's API; check that the address ends in /v1 ({type(e).__name__}: {e})"
 
 
 LONGEST = 2**20
-"""Characters of an answer. A longer one is left out, as one that was cut off is."""
+"""Characters of an answer. A longer one counts as truncated."""
 
 
 class ServerPolicy:
-    """Policy, and Value for a vLLM server of a folder that Turnstile wrote. Calls from several threads run side by side."""
+    """Policy, and Value for a vLLM server of a folder that Turnstile wrote. Calls from several threads run in parallel."""
 
     def __init__(
         self,
@@ -69,16 +69,18 @@ class ServerPolicy:
         folder: str | None = None,
         config: ServerConfig | None = None,
     ) -> None:
-        """`address`: the API's root, `http://host:port/v1`. `model`: as the server calls it; None: the only one it has.
-        `folder`: where the served model's tokenizer is, for a model in Turnstile's format. `template`: for any other.
+        """`address`: the API's root, `http://host:port/v1`. `model`: its name on the server; None: the only one there.
+        `folder`: the served model's tokenizer, for a model in Turnstile's format. `template`: for any other model.
 
-        Raises UserError when the server cannot be reached, has not this model, or nothing says how to ask it.
+        Raises UserError if the server cannot be reached or does not have the model, or without a folder or template.
         """
         import openai
 
         self.config = c = config or ServerConfig()
         if c.timeout <= 0 or c.retries < 0 or c.parallel < 1 or c.oversample < 1:
-            raise UserError(f"{address}: timeout is above 0, retries at least 0, parallel and oversample at least 1")
+            raise UserError(
+                f"{address}: timeout must be above 0, retries at least 0, parallel and oversample at least 1"
+            )
         self.address = address
         try:
             self.client = openai.OpenAI(
@@ -98,9 +100,7 @@ class ServerPolicy:
             raise UserError(f"{address}: {_no_api(e)}") from None
         try:
             if folder is None and template is None:
-                raise ValueError(
-                    "say how to ask it: ?template=NAME, or ?folder=PATH for a model that Turnstile trained"
-                )
+                raise ValueError("add ?template=NAME, or ?folder=PATH for a model that Turnstile trained")
             self.format: Format = (
                 format_of(folder, template) if folder else TemplateFormat(template_named(template or ""))
             )
@@ -113,7 +113,7 @@ class ServerPolicy:
         names = [m.id for m in self.client.models.list()]
         if len(names) != 1:
             raise UserError(
-                f"{self.address}: it serves {len(names)} models; choose one with #NAME: {', '.join(names[:8])}"
+                f"{self.address}: the server has {len(names)} models; choose one with #NAME: {', '.join(names[:8])}"
             )
         return names[0]
 
@@ -125,26 +125,26 @@ class ServerPolicy:
         return suggestions(self.format, query, self.sample(query, n), n)
 
     def sample(self, query: Query, n: int) -> list[Answer]:
-        """The samples that `suggest` chooses from, repetitions and all."""
+        """The samples behind `suggest`, with repetitions."""
         f = self.format
         extra: dict[str, Any] = {}
-        if f.stop_ids:  # only vLLM takes and gives token ids
+        if f.stop_ids:  # token ids are an extension of vLLM
             extra = {"stop_token_ids": list(f.stop_ids), "return_token_ids": True}
         answers, tokens = self._ask(
             f.prompt(query), math.ceil(n * self.config.oversample) if n > 1 else 1, f.banned(query), extra
         )
         if tokens:
-            self.token_counts.note(query, tokens)
+            self.token_counts.record(query, tokens)
         return answers
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-        """What the last answer to `query` took, by the server's word; characters / 4 where it says nothing."""
+        """Tokens of the last answer to `query`, as the server reports them; characters / 4 if it does not."""
         return self.token_counts.count(query, suggestions)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
         if not self.format.bins:
-            raise ValueError("this model has no value tokens: search with it as policy only")
+            raise ValueError("the model has no value tokens; use it as policy only")
         return list(self._threads.map(self._evaluate, queries))
 
     def _evaluate(self, query: Query) -> ValueEstimate:
@@ -155,13 +155,13 @@ class ServerPolicy:
         )
         [choice] = answer.choices
         if tokens := _used(answer):
-            self.token_counts.note(query, tokens)
+            self.token_counts.record(query, tokens)
         found = ((choice.logprobs and choice.logprobs.top_logprobs) or [{}])[0]
         missing = [b for b in bins if f"token_id:{b}" not in found]
         if missing:
             raise UserError(
-                f"{self.address}: the server gives no log-probabilities of chosen tokens (vLLM's logprob_token_ids), so it "
-                "cannot give values: search with it as policy only, or serve the model with vLLM"
+                f"{self.address}: values need log-probabilities of given tokens (vLLM's logprob_token_ids), which the server "
+                "does not return; use it as policy only, or serve the model with vLLM"
             )
         return ValueEstimate(softmax([found[f"token_id:{b}"] for b in bins]))
 
@@ -174,20 +174,20 @@ class ServerPolicy:
         *,
         priors: bool = True,
     ) -> list[Answer]:
-        """n samples; with log-probability 0 where no `priors` are wanted."""
+        """n samples. Without `priors` their log-probability is 0."""
         return self._ask(prompt, n, banned, extra, priors)[0]
 
     def _ask(
         self, prompt: Any, n: int, banned: Sequence[int], extra: dict[str, Any] | None, priors: bool = True
     ) -> tuple[list[Answer], int]:
-        """n samples, and the tokens of the prompt and them where the server says so, else 0."""
+        """n samples, and the tokens of the prompt and samples as the server reports them, else 0."""
         f, c = self.format, self.config
         sampling: dict[str, Any] = {
             "n": n,
             "temperature": f.sampling["temperature"] if c.temperature is None else c.temperature,
             "top_p": f.sampling["top_p"],
             "max_tokens": f.max_new_tokens,
-            "stop": list(f.stop)[:4] or None,  # the API takes four; the format cuts at the others
+            "stop": list(f.stop)[:4] or None,  # the API's limit; the format cuts at the others
         }
         if banned:
             sampling["logit_bias"] = {str(t): -100 for t in banned}
@@ -204,14 +204,14 @@ class ServerPolicy:
         return self._read(lambda: [self._text_choice(choice, priors) for choice in answer.choices]), _used(answer)
 
     def _read(self, choices: Callable[[], list[Answer]]) -> list[Answer]:
-        """What the client hands on is of any shape: it checks no type."""
+        """Convert a response, whose types the client does not check."""
         try:
             return choices()
         except _NO_API as e:
             raise UserError(f"{self.address}: {_no_api(e)}") from None
 
     def texts(self, prompt: Any, n: int) -> list[str]:
-        """n sampled answers, for whole proofs: no log-probabilities are needed, and what was cut off is left out."""
+        """n sampled answers, for whole proofs, without truncated ones."""
         return [a.text for a in self.ask(prompt, n, priors=False) if a.finished]
 
     def _complete(self, **fields: Any) -> Any:
@@ -222,7 +222,7 @@ class ServerPolicy:
 
         try:
             answer = method(model=self.model, **{k: v for k, v in fields.items() if v is not None})
-            list(answer.choices)  # a page of HTML comes back as a text
+            list(answer.choices)  # a page of HTML is returned as a str
             return answer
         except openai.OpenAIError as e:
             kind = PromptTooLong if isinstance(e, openai.BadRequestError) and _TOO_LONG.search(str(e)) else UserError
@@ -237,8 +237,8 @@ class ServerPolicy:
         given = (choice.model_extra or {}).get("token_ids")
         if given is None and self.format.stop_ids:
             raise UserError(
-                f"{self.address}: the server gives no token ids (vLLM's return_token_ids), which a model in Turnstile's format is read "
-                "by: serve its folder with vLLM"
+                f"{self.address}: a model in Turnstile's format needs token ids (vLLM's return_token_ids), which the server does "
+                "not return; serve its folder with vLLM"
             )
         ids = tuple(given or ())
         if ids and ids[-1] in self.format.stop_ids:
@@ -254,14 +254,12 @@ class ServerPolicy:
     def _sum(self, logprobs: Sequence[float | None] | None) -> float:
         if logprobs is None:  # an empty answer has an empty list
             raise UserError(
-                f"{self.address}: the server gives no log-probabilities for model {self.model}, and a search needs them as "
-                "priors: use a server that gives them (vLLM and llama.cpp do), or ask it for whole proofs"
+                f"{self.address}: the server gives no log-probabilities for model {self.model}, which a search needs as "
+                "priors; use a server that returns them (vLLM and llama.cpp do), or ask for whole proofs"
             )
         total = sum(x for x in logprobs if x is not None)
         if not total <= 1e-3:  # rounding may leave one a little above 0
-            raise UserError(
-                f"{self.address}: the server gives {total} as a log-probability, which is no number below 0"
-            )
+            raise UserError(f"{self.address}: the server gave {total} as a log-probability; it must be at most 0")
         return total
 
     def close(self) -> None:
@@ -284,15 +282,15 @@ def _key(key: str | None) -> dict[str, Any]:
 
 
 def _reason(error: Any) -> str:
-    """One line for people: what the server said, and what to do."""
+    """One line with the server's error and its remedy."""
     import openai
 
     if isinstance(error, openai.APITimeoutError):
-        return "the server did not answer in time, several times over: is it overloaded, or the time-out too short (&timeout=300)?"
+        return "the server did not answer in time after several tries; raise the time-out (&timeout=300) or lower the server's load"
     if isinstance(error, openai.APIConnectionError):
-        return "cannot be reached: is a server running there, and does the address end in /v1?"
+        return "cannot be reached; check that a server runs there and that the address ends in /v1"
     if isinstance(error, openai.NotFoundError):
         return f"not found: check the model's name and that the address ends in /v1 ({error.message})"
     if isinstance(error, openai.AuthenticationError):
-        return "the server wants a key: set OPENAI_API_KEY"
+        return "the server needs a key; set OPENAI_API_KEY"
     return f"the server refused: {getattr(error, 'message', error)}"

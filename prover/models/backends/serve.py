@@ -1,4 +1,4 @@
-"""Which program serves a model: transformers here, or vLLM on one GPU or many."""
+"""Opens a model with one of the back ends: transformers in this process, or vLLM on one or more GPUs."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from prover.models.manifest import read_manifest
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """The model that a run starts from, what serves it, and how it is trained. As it stands: the small model from nothing."""
+    """A run's initial model, its back end and its training. The default is a small model trained from scratch."""
 
     backend: Literal["transformers", "vllm"] = "transformers"
-    """`vllm` needs the extra of that name."""
+    """`vllm` needs the extra `vllm`."""
     start: str = ""
-    """A pretrained model's folder, or its name on the Hugging Face hub; empty: a small model from nothing."""
+    """A pretrained model's folder, or its name on the Hugging Face hub; empty: a small model with random weights."""
     template: str = ""
-    """How a pretrained model is asked: a name or a .toml file (prover/models/templates); empty: as its turnstile.json says."""
+    """Prompt template of a pretrained model: a name or a .toml file (prover/models/templates); empty: from its turnstile.json."""
     tensor_parallel: int = 1
-    """GPUs that each copy is split over, within a machine."""
+    """GPUs per copy, within a machine."""
     pipeline_parallel: int = 1
-    """Parts that a copy's layers are split into, across machines, which must share the run's folder."""
+    """Pipeline stages per copy, across machines, which must share the run's folder."""
     memory: float = 0.9
-    """Share of each GPU that vLLM takes."""
+    """Share of each GPU's memory for vLLM."""
     dtype: str = "auto"
     """Of the served weights: `auto`, `bfloat16`, `float16` or `float32`."""
     max_model_len: int = 0
-    """Longest prompt with its answer, in tokens; 0: what the model reads."""
+    """Longest prompt with its answer, in tokens; 0: the model's limit."""
     train: Literal["all", "lora"] = "all"
-    """What the learner trains. Adapters are merged before weights are published."""
+    """Trained weights. Adapters are merged before weights are published."""
     lora_rank: int = 16
     gradient_checkpointing: bool = False
     gpu_gb: float = 80.0
-    """Memory of one GPU, for the plan that `--dry-run` prints."""
+    """Memory of one GPU, for the plan printed by `--dry-run`."""
 
     @property
     def across(self) -> bool:
-        """Whether a copy spans machines."""
+        """Whether a copy spans several machines."""
         return self.backend == "vllm" and self.pipeline_parallel > 1
 
 
 def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, seed: int = 0) -> Any:
-    """A policy (and value, where its format has value tokens) on a model folder; all have `suggest`, `load_weights` and
-    `version`. Raises UserError or ModelFolderError, saying what is missing."""
+    """Open a model folder as a policy, and as a value if its format has value tokens. Every back end has `suggest`,
+    `load_weights` and `version`. Raises UserError or ModelFolderError."""
     if config.backend == "transformers":
         template = config.template or read_manifest(Path(folder)).template
         if template:

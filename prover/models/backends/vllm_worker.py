@@ -1,6 +1,6 @@
-"""What runs inside vLLM's workers: new weights with their version in one call, and which version is served.
+"""Extension of vLLM's workers: replaces the weights and reports their version.
 
-Imported by vLLM in each worker process (`worker_extension_cls`); its methods are called by `collective_rpc`.
+vLLM imports it in each worker process (`worker_extension_cls`); `collective_rpc` calls its methods.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ from typing import Any
 
 
 class ServedWeights:
-    """Mixed into vLLM's worker. Version and weights change together, so that one never speaks for the other."""
+    """Mixed into vLLM's worker. Version and weights change together."""
 
     turnstile_version: int
     turnstile_digest: str
 
     def serve_weights(self, folder: str, version: int, digest: str) -> list[Any]:
-        """Load every weight from a folder in place; [version, digest of what was read].
+        """Load every weight from a folder in place and return [version, digest of the weights].
 
-        Raises ValueError, with the old weights still served, when the folder is not the one that was written (`digest`):
-        on a cluster, a shared file system may still show an older one.
+        Raises ValueError, and keeps the old weights, if the digest differs: a shared file system may be out of date.
         """
         read = weights_digest(folder)
         if digest and read != digest:
-            raise ValueError(f"{folder}: this worker reads other weights ({read}) than were written ({digest})")
+            raise ValueError(f"{folder}: this worker reads weights {read}, but {digest} were written")
         tied = bool(getattr(self.model_config.hf_config, "tie_word_embeddings", False))  # type: ignore[attr-defined]
         self.reload_weights(weights_iterator=_tensors(folder, tied))  # type: ignore[attr-defined]
         self.turnstile_version, self.turnstile_digest = version, read
@@ -37,8 +36,8 @@ class ServedWeights:
 
 
 def _tensors(folder: str, tied: bool) -> Iterator[tuple[str, Any]]:
-    """Every tensor of a folder by name; the output layer by its own name too where a folder holds it once with the input's,
-    because vLLM's CPU build keeps a packed copy of it that is made anew only when it is loaded."""
+    """Every tensor of a folder by name. A tied output layer also comes under its own name, because vLLM's CPU build updates
+    its packed copy only when that name is loaded."""
     from safetensors import safe_open
 
     names: set[str] = set()
