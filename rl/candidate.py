@@ -78,6 +78,11 @@ def candidate(searcher: str) -> Candidate:
     return Candidate(name, config, str(path), weights, ranker, retriever, manifest.template)
 
 
+def run_config(prover: Candidate) -> RunConfig:
+    """The configuration of the run that the checkpoint comes from; the defaults for a baseline."""
+    return _config_of(read_manifest(Path(prover.checkpoint)).run if prover.checkpoint else None)
+
+
 def load(prover: Candidate) -> Any:
     """A checkpoint's model, served as its run served it; None for a baseline. Raises UserError for a folder that is no model."""
     if not prover.checkpoint:
@@ -88,7 +93,7 @@ def load(prover: Candidate) -> Any:
 
     logging.disable_progress_bar()
     try:
-        return open_backend(prover.checkpoint, _config_of(read_manifest(Path(prover.checkpoint)).run).serve, threads=1)
+        return open_backend(prover.checkpoint, run_config(prover).serve, threads=1)
     except ModelFolderError as e:
         raise UserError(str(e)) from None
 

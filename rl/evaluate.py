@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError, Limits
-from prover.lean.theorem import Theorem
+from prover.lean.theorem import Theorem, Verdict
 from prover.models.fresh_names import FreshNamesPolicy
 from prover.models.inference_client import InferenceClient, LocalModel
 from prover.models.ranker import TacticRanker
@@ -29,8 +29,10 @@ from prover.premises.retrieve import PremiseSource
 from prover.search import SearchConfig
 from prover.solve.executor import audited
 from prover.solve.ledger import Attempt, Ledger
+from rl.actors.dispatch import Finished, attempt_of
+from rl.actors.fleet import Fleet
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
-from rl.candidate import Candidate, digest
+from rl.candidate import Candidate, digest, run_config
 from rl.metrics import curves
 from rl.metrics.intervals import wilson_over_seeds
 
@@ -113,29 +115,71 @@ async def evaluate(
     concurrent: int = 8,
     progress: Callable[[Attempt], None] = lambda attempt: None,
 ) -> dict[str, Any]:
-    """Attempt every theorem with every seed and record it; what the ledger has already is not done again.
+    """Attempt every theorem with every seed and record it. Attempts that the ledger has are not repeated.
 
-    Gives what `summary` gives. `loaded`: as `load` gives it. `progress` is told each attempt as it is recorded. Where several searches share a model, the order in which they ask is not fixed, so a seed draws but does
-    not repeat exactly.
+    Returns the figures of `summary`. `loaded`: the model, from `load`. `progress` is called with each attempt as it is recorded.
+    Several searches share a model and ask in no fixed order, so an evaluation with the same seed does not repeat exactly.
     """
-    ledger.set(f"eval {key_of(test, prover)}", {"test": asdict(test), "prover": asdict(prover)})
     limits = Limits(heartbeats=test.heartbeats, seconds=test.step_seconds)
     learned = DenseWeights.load(Path(prover.retriever)) if prover.retriever else None
     source = premise_source(index, prover.config, learned)
     async with LeanPool(processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
-        for seed in seeds:
-            phase = phase_of(test, prover, seed)
-            done = ledger.done(phase)
-            # Neighbours share imports, so a Lean process needs few environments at a time.
-            todo = sorted((t for t in theorems if t.name not in done), key=lambda t: t.imports)
-            if not todo:
-                continue
+        for seed, tasks in _left(prover, test, theorems, ledger, seeds):
             bench, value = _bench(prover, loaded, pool, source, index, seed, wrap)
-            tasks = [
-                Task(t, prover.kind, test.lean_calls, prover.config.eval_explorer_weight, value=value) for t in todo
-            ]
-            await _all(tasks, phase, bench, auditor, ledger, concurrent, progress)
+            tasks = [replace(task, value=value) for task in tasks]
+            await _all(tasks, phase_of(test, prover, seed), bench, auditor, ledger, concurrent, progress)
     return summary(ledger, test, prover, seeds)
+
+
+def evaluate_on_ray(
+    prover: Candidate,
+    test: Test,
+    theorems: Sequence[Theorem],
+    ledger: Ledger,
+    seeds: Sequence[int],
+    address: str,
+    *,
+    processes: int = 2,
+    progress: Callable[[Attempt], None] = lambda attempt: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """As `evaluate`, with the provers, the model and the audit as actors of a Ray cluster.
+
+    `address`: of the cluster; `local` starts one here. Every machine must be able to read the checkpoint. Raises UserError where
+    there is no cluster.
+    """
+    limits = {"heartbeats": test.heartbeats, "step_seconds": test.step_seconds}
+    config = replace(run_config(prover), prover=replace(prover.config, provers=processes, **limits))
+    config = replace(config, ray=replace(config.ray, address="" if address == "local" else address))
+    for seed, tasks in _left(prover, test, theorems, ledger, seeds):
+        fleet = Fleet(replace(config, seed=seed), ledger.path.parent, say, learns=False)
+        fleet.ranker = TacticRanker.load(Path(prover.ranker)) if prover.ranker else None
+        fleet.retriever = DenseWeights.load(Path(prover.retriever)) if prover.retriever else None
+        try:
+            fleet.start()
+            if prover.checkpoint:
+                fleet.serve(Path(prover.checkpoint))
+            for finished in fleet.run([replace(task, value=prover.config.use_value) for task in tasks]):
+                attempt = attempt_of(phase_of(test, prover, seed), finished, test.lean)
+                ledger.record(attempt)
+                progress(attempt)
+        finally:
+            fleet.close()
+    return summary(ledger, test, prover, seeds)
+
+
+def _left(
+    prover: Candidate, test: Test, theorems: Sequence[Theorem], ledger: Ledger, seeds: Sequence[int]
+) -> Iterator[tuple[int, list[Task]]]:
+    """The tasks of each seed that the ledger does not have."""
+    ledger.set(f"eval {key_of(test, prover)}", {"test": asdict(test), "prover": asdict(prover)})
+    weight = prover.config.eval_explorer_weight
+    for seed in seeds:
+        done = ledger.done(phase_of(test, prover, seed))
+        # Neighbours share imports, so a Lean process needs few environments at a time.
+        todo = sorted((t for t in theorems if t.name not in done), key=lambda t: t.imports)
+        if todo:
+            yield seed, [Task(t, prover.kind, test.lean_calls, weight) for t in todo]
 
 
 async def _all(
@@ -199,38 +243,19 @@ def _bench(
 
 
 async def _judged(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:
-    """An attempt and the audit's word on it. What fails for another reason than the theorem gets another chance."""
+    """An attempt with the audit's verdict. An error that is not the theorem's gets another chance."""
     found = Found(task.theorem, "error", 0, None, 0.0, reason="not attempted")
     for _ in range(CHANCES):
         found = await attempt(task, bench)
         if found.outcome != "error" or found.reason.startswith("open"):
             break
-    outcome, reason = found.outcome, found.reason
-    axioms: tuple[str, ...] = ()
-    used: tuple[str, ...] = ()
+    verdicts: dict[str, Verdict] = {}
     if found.script is not None:
         try:
-            verdict = await audited(auditor, task.theorem, found.script)
-            outcome, reason = verdict.verdict, verdict.reason
-            axioms, used = verdict.axioms, verdict.premises
-            lean = verdict.lean or lean
+            verdicts[found.script] = await audited(auditor, task.theorem, found.script)
         except (LeanError, LeanDied) as e:
-            outcome, reason = "error", f"audit: {e}"
-    return Attempt(
-        phase,
-        task.theorem,
-        outcome,
-        found.lean_calls,
-        found.calls_to_solve if outcome == "proved" else None,
-        found.seconds,
-        found.script,
-        reason,
-        axioms,
-        used,
-        found.model_version,
-        lean,
-        found.stats,
-    )
+            verdicts[found.script] = Verdict(task.theorem.name, "error", f"audit: {e}")
+    return attempt_of(phase, Finished(task, found, verdicts), lean)
 
 
 # -- results ---------------------------------------------------------------------------------------------------------

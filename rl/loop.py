@@ -27,7 +27,7 @@ from prover.solve.ledger import Attempt, Ledger
 from prover.solve.negation import negation
 from rl import buffer, rewards, training_examples
 from rl import config as config_module
-from rl.actors.dispatch import Finished
+from rl.actors.dispatch import Finished, attempt_of, judge
 from rl.actors.fleet import Fleet
 from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
@@ -330,7 +330,7 @@ class Trainer:
     def record(self, phase: str, finished: Finished, r: int) -> Attempt:
         """Judge a finished task, give it its rewards, and append it to the ledger with what it teaches."""
         task, found = finished.task, finished.found
-        outcome, reason, script, verdict = judge(finished)
+        outcome, _, script, verdict = judge(finished)
         proved = outcome == "proved"
         size = found.stats.get("steps")
         if found.rollouts and proved:
@@ -365,21 +365,7 @@ class Trainer:
             accepted = {s for s, v in finished.verdicts.items() if v.verdict == "proved"}
             stats |= {"correct": sum(row["script"] in accepted for row in found.rollouts)}
         stats |= {"side": "disprove"} if task.negated is not None else {}
-        attempt = Attempt(
-            phase,
-            task.theorem,
-            outcome,
-            found.lean_calls,
-            found.calls_to_solve if outcome in ("proved", "disproved") else None,
-            found.seconds,
-            script,
-            reason,
-            verdict.axioms if verdict else (),
-            verdict.premises if verdict else (),
-            found.model_version,
-            (verdict.lean if verdict else "") or self.runtime.name,
-            stats,
-        )
+        attempt = attempt_of(phase, finished, self.runtime.name, stats)
         self.ledger.record(attempt, [(kind, {**data, "round": r}) for kind, data in rows])
         self.ledger.set("seconds", self.elapsed)
         return attempt
@@ -421,17 +407,3 @@ class Trainer:
             f"{self.folder}/proofs.lean has them to read, {self.folder}/wandb the curves."
         )
         return summary
-
-
-def judge(finished: Finished) -> tuple[str, str, str | None, Any]:
-    """(outcome, reason, script, verdict) of a task: the audit's word on what was claimed, the search's on what was not."""
-    found = finished.found
-    if not finished.verdicts:
-        return found.outcome, found.reason, None, None
-    accepted = [s for s, v in finished.verdicts.items() if v.verdict == "proved"]
-    if accepted:
-        script = min(accepted, key=len)
-        return ("disproved" if finished.task.negated is not None else "proved"), "", script, finished.verdicts[script]
-    # One that was refused says something of the search; one that could not be judged says nothing.
-    script, verdict = min(finished.verdicts.items(), key=lambda sv: (sv[1].verdict != "rejected", len(sv[0]), sv[0]))
-    return verdict.verdict, verdict.reason, script, verdict

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 
 from prover.errors import UserError
 from prover.lean.theorem import Verdict
+from prover.solve.ledger import Attempt
 from prover.solve.ray_start import ACTOR_LOST
 from rl.attempt import Found, Task
 
@@ -208,3 +209,38 @@ class Dispatch:
                 if chance == 1:  # nobody has replaced the dead one yet
                     self.fleet.replace_auditor()
         return Verdict(task.theorem.name, "error", f"the audit died twice: {type(error).__name__}")
+
+
+def judge(finished: Finished) -> tuple[str, str, str | None, Any]:
+    """(outcome, reason, script, verdict) of a task: the audit's word on what was claimed, the search's on what was not."""
+    found = finished.found
+    if not finished.verdicts:
+        return found.outcome, found.reason, None, None
+    accepted = [s for s, v in finished.verdicts.items() if v.verdict == "proved"]
+    if accepted:
+        script = min(accepted, key=len)
+        return ("disproved" if finished.task.negated is not None else "proved"), "", script, finished.verdicts[script]
+    # One that was refused says something of the search; one that could not be judged says nothing.
+    script, verdict = min(finished.verdicts.items(), key=lambda sv: (sv[1].verdict != "rejected", len(sv[0]), sv[0]))
+    return verdict.verdict, verdict.reason, script, verdict
+
+
+def attempt_of(phase: str, finished: Finished, lean: str, stats: Mapping[str, Any] | None = None) -> Attempt:
+    """The ledger's record of a finished task. `lean`: where no verdict names one; `stats`: in place of the search's own."""
+    outcome, reason, script, verdict = judge(finished)
+    found = finished.found
+    return Attempt(
+        phase,
+        finished.task.theorem,
+        outcome,
+        found.lean_calls,
+        found.calls_to_solve if outcome in ("proved", "disproved") else None,
+        found.seconds,
+        script,
+        reason,
+        verdict.axioms if verdict else (),
+        verdict.premises if verdict else (),
+        found.model_version,
+        (verdict.lean if verdict else "") or lean,
+        dict(found.stats if stats is None else stats),
+    )

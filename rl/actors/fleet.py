@@ -37,10 +37,14 @@ LOAD_SECONDS = 120.0
 class Fleet:
     """Provers, auditor, model servers and learner. `start` before anything else, `close` at the end."""
 
-    def __init__(self, config: RunConfig, folder: Path, say: Callable[[str], None], prover: Any = Prover) -> None:
-        """`prover`: the actor class, for measurements without Lean."""
+    def __init__(
+        self, config: RunConfig, folder: Path, say: Callable[[str], None], prover: Any = Prover, learns: bool = True
+    ) -> None:
+        """`prover`: the actor class, for measurements without Lean. `learns`: start learners; without them every prover draws
+        from the same seed, as an evaluation does."""
         self.config = config
         self.prover = prover
+        self.learns = learns
         self.folder = folder
         self.say = say
         self.members: dict[int, Member] = {}
@@ -78,7 +82,7 @@ class Fleet:
                 ) from None
             self._own_ray = True
         self.servers = [self.server(k) for k in range(c.ray.model_servers)]
-        self.learners = self._learners()
+        self.learners = self._learners() if self.learns else []
         self.auditor = self._auditor()
         self.look(force=True)
 
@@ -146,7 +150,7 @@ class Fleet:
         self._next += 1
         actor = self.prover.options(
             num_cpus=0, resources={"prover": 1}, max_concurrency=4 * c.prover.concurrent + 4
-        ).remote(c.prover, c.seed + i, self.servers[i % len(self.servers)], self.ranker, self.retriever)
+        ).remote(c.prover, c.seed + i * self.learns, self.servers[i % len(self.servers)], self.ranker, self.retriever)
         self.members[i] = Member(actor, actor.ready.remote())
 
     def look(self, force: bool = False) -> None:
@@ -256,6 +260,15 @@ class Fleet:
     def publish(self) -> None:
         """The learner's newest weights to every model server, and the ranker and retriever to every prover."""
         self._by_learners(self._serve_newest)
+        self._use()
+
+    def serve(self, checkpoint: Path) -> None:
+        """Have every model server open a checkpoint's folder, which its machine must be able to read."""
+        for ref in [server.open.remote(str(checkpoint.absolute())) for server in self.servers]:
+            self._loaded(ref)
+        self._use()
+
+    def _use(self) -> None:
         ranker, retriever = ray.put(self.ranker), ray.put(self.retriever)
         for i, m in self.members.items():
             m.actor.use.remote(self.servers[i % len(self.servers)], ranker, retriever)

@@ -63,6 +63,12 @@ class ModelServer:
         self.files = same
         return self.policy.version
 
+    def open(self, folder: str) -> int:
+        """Serve the checkpoint in a folder of this machine; its version."""
+        self.policy = open_backend(folder, self.serve, self.threads)
+        self.engines += 1
+        return self.policy.version
+
     def answer(
         self, suggest: list[Query], evaluate: list[Query], n: int
     ) -> tuple[list[list[Suggestion]], list[ValueEstimate], int]:

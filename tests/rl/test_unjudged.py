@@ -24,10 +24,10 @@ from prover.solve.job import Job
 from prover.solve.ledger import Attempt, Ledger
 from rl import run_report as report
 from rl import training_examples
-from rl.actors.dispatch import Finished
+from rl.actors.dispatch import Finished, judge
 from rl.attempt import Found, Task
 from rl.config import RunConfig
-from rl.loop import Trainer, judge
+from rl.loop import Trainer
 from rl.metrics import calibration, compute, rounds
 
 TIME = "time: it took over its limit"
