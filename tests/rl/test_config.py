@@ -33,9 +33,9 @@ def test_overrides():
     [
         ("nonsense = 1", "unknown setting 'nonsense'"),
         ("[learn]\nrouns = 1", "unknown setting 'rouns'"),
-        ("learn = 1", r"\[learn\] must be a table"),
-        ('[learn]\nrounds = "many"', "rounds must be a int"),
-        ("[theorems]\nmodules = 1", "modules must be a list"),
+        ("learn = 1", "learn must be a table, not 1"),
+        ('[learn]\nrounds = "many"', "learn.rounds must be an integer, not 'many'"),
+        ("[theorems]\nmodules = 1", "theorems.modules must be a list, not 1"),
         ("= 1", "not TOML"),
     ],
 )

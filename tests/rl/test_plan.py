@@ -80,11 +80,11 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (("learn.value_weight=2.0",), "learn.value_weight is for"),
         (('learn.value="td_lambda"',), "no value"),
         (('serve.template="kimina-prover"',), "whole proofs and a run searches by tactics"),
-        (("learn.ranks=0",), "learn.ranks must be at least 1"),
+        (("learn.ranks=0",), "learn.ranks must be an integer of at least 1"),
         (("learn.ranks=1", "learn.shard=true"), "learn.shard splits"),
     ],
 )
 def test_what_cannot_work_is_refused(settings: tuple[str, ...], message: str) -> None:
-    config = config_module.override(config_module.load(STAGES / "eight-gpus.toml"), settings)
+    config = config_module.load(STAGES / "eight-gpus.toml")
     with pytest.raises(UserError, match=message):
-        plan(config)
+        plan(config_module.override(config, settings))
