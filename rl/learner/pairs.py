@@ -1,4 +1,4 @@
-"""(goal, tactic) pairs to learn from: JSONL, or a split of LeanDojo's benchmark."""
+"""(goal, tactic) pairs for fine-tuning, from JSONL or a split of LeanDojo's benchmark."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from rl.learner.batches import PolicyExample
 
 
 def load_pairs(path: Path) -> list[PolicyExample]:
-    """`.jsonl`: objects with `goal` and `tactic`, and if you like `premises` (full names) and `weight` (> 0), one a line.
-    `.json`: LeanDojo's benchmark (train.json …), every traced tactic with the state before it.
+    """Read pairs.
 
-    Raises UserError naming file and line for anything else.
+    `.jsonl`: one object per line with `goal` and `tactic`, and optionally `premises` (full names) and `weight` (> 0).
+    `.json`: LeanDojo's benchmark (train.json …), every traced tactic with the state before it.
+    Raises UserError with file and line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -22,7 +23,7 @@ def load_pairs(path: Path) -> list[PolicyExample]:
         raise UserError(f"{path}: cannot be read: {getattr(e, 'strerror', None) or e}") from None
     pairs = _benchmark(path, text) if path.suffix == ".json" else _lines(path, text)
     if not pairs:
-        raise UserError(f"{path}: no pairs in it")
+        raise UserError(f"{path}: contains no pairs")
     return pairs
 
 
@@ -38,7 +39,7 @@ def _lines(path: Path, text: str) -> list[PolicyExample]:
             if not (
                 isinstance(goal, str) and isinstance(tactic, str) and goal.strip() and tactic.strip() and weight > 0
             ):
-                raise ValueError("`goal` and `tactic` must be texts that are not empty, `weight` positive")
+                raise ValueError("`goal` and `tactic` must be non-empty strings, `weight` a positive number")
             if not all(isinstance(p, str) for p in premises):
                 raise ValueError("`premises` must be names")
         except KeyError as e:
@@ -60,5 +61,5 @@ def _benchmark(path: Path, text: str) -> list[PolicyExample]:
         ]
     except (ValueError, KeyError, TypeError) as e:
         raise UserError(
-            f"{path}: not a split of LeanDojo's benchmark ({type(e).__name__}: {e}); pairs go in .jsonl"
+            f"{path}: not a split of LeanDojo's benchmark ({type(e).__name__}: {e}); put pairs in a .jsonl file"
         ) from None

@@ -58,7 +58,7 @@ def test_tune_faults(turnstile: Callable[..., Any], tmp_path: Path) -> None:
         (("/nowhere", pairs, "--out", tmp_path / "o", "--lora-rank", "-2"), "0 trains all weights"),
         (
             ("/nowhere", pairs, "--out", tmp_path / "o", "--template", "names"),
-            "/nowhere: cannot be trained: no such folder",
+            "/nowhere: cannot load this model for training: no such folder",
         ),
     ]:
         done = turnstile("tune", *arguments)

@@ -84,4 +84,4 @@ def test_an_unknown_variant_is_one_line(tmp_path):
         capture_output=True,
         env=env(),
     )
-    assert done.returncode == 2 and "no ablation 'nonsense'" in done.stderr and not (tmp_path / "runs").exists()
+    assert done.returncode == 2 and "unknown ablation 'nonsense'" in done.stderr and not (tmp_path / "runs").exists()

@@ -73,7 +73,7 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (('serve.dtype="float8"',), "serve.dtype=float8: auto"),
         (("serve.max_model_len=-5",), "serve.max_model_len=-5: 0, or more"),
         (("serve.max_model_len=256",), "more than an answer takes \\(256 tokens\\)"),
-        (("learn.kl=0.04",), "learn.kl is for the model from nothing"),
+        (("learn.kl=0.04",), "learn.kl is for the model from scratch"),
         (("learn.warmup=5",), "learn.warmup is for"),
         (("learn.ema=0.99",), "learn.ema is for"),
         (("learn.batch_tokens=1024",), "learn.batch_tokens is for"),

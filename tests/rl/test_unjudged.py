@@ -135,7 +135,7 @@ def test_what_the_trainer_writes_down(tmp_path: Path, kind: str) -> None:
     )
     page = report.report_page(tmp_path)
     assert ("Not judged by the audit" in page) == (kind == "error")
-    assert ("Refused by the audit" in page) == (kind == "rejected")
+    assert ("Rejected by the audit" in page) == (kind == "rejected")
 
 
 # -- a file ------------------------------------------------------------------------------------------------------------
