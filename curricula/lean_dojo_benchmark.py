@@ -1,7 +1,7 @@
-"""LeanDojo Benchmark files as theorem sets: `train.json`, `val.json`, `test.json`, each a list of theorems.
+"""LeanDojo Benchmark files (`train.json`, `val.json`, `test.json`) as theorem sets.
 
-Yang et al. 2023, "LeanDojo: Theorem Proving with Retrieval-Augmented Language Models". The files are LeanDojo's own; an
-entry has `url`, `commit`, `file_path`, `full_name`, `start`, `end` and `traced_tactics`.
+Yang et al. 2023, "LeanDojo: Theorem Proving with Retrieval-Augmented Language Models". A file is a list of theorems with `url`,
+`commit`, `file_path`, `full_name`, `start`, `end` and `traced_tactics`.
 """
 
 from __future__ import annotations
@@ -44,20 +44,22 @@ _decoder = msgspec.json.Decoder(list[_Entry])
 
 @dataclass(frozen=True, slots=True)
 class HumanStep:
-    """One tactic of the repository's own proof, with the printed tactic states around it."""
+    """A tactic of the repository's own proof, with the printed tactic states before and after it."""
 
     theorem: str
     before: str
     tactic: str
     after: str
-    """`no goals` at the end of a proof."""
+    """`no goals` at the end of the proof."""
 
 
 def benchmark_file(folder: Path, split: BenchmarkSplit) -> Path:
-    """The file of a split; `folder` is a split of the benchmark (`random`, `novel_premises`) or that file itself."""
+    """The file of a split. `folder` is a variant of the benchmark (`random`, `novel_premises`) or the file itself."""
     path = folder if folder.is_file() else folder / f"{split}.json"
     if not path.is_file():
-        raise UserError(f"{path}: not there; give a LeanDojo Benchmark folder with train.json, val.json and test.json")
+        raise UserError(
+            f"{path}: no such file; give a LeanDojo Benchmark folder with train.json, val.json and test.json"
+        )
     return path
 
 
@@ -69,9 +71,9 @@ def _read(path: Path) -> list[_Entry]:
 
 
 def benchmark_set(folder: Path, split: BenchmarkSplit, tactic_proofs_only: bool = False) -> list[Theorem]:
-    """The theorems of a split in the file's order, each once. Raises UserError if there is no such file.
+    """The theorems of a split in the file's order, without duplicates. Raises UserError if there is no such file.
 
-    `tactic_proofs_only`: leave out those that the repository proves by a term.
+    `tactic_proofs_only`: skip theorems that the repository proves by a term.
     """
     entries = _read(benchmark_file(folder, split))
     found = {
@@ -81,9 +83,9 @@ def benchmark_set(folder: Path, split: BenchmarkSplit, tactic_proofs_only: bool 
 
 
 def checkout_theorems(file: Path, sources: Path) -> list[Theorem]:
-    """The theorems of a benchmark file with their context, read from a checkout of the repository that it is about.
+    """The theorems of a benchmark file with their context, read from a checkout of the benchmark's repository.
 
-    For Lean processes of our own, which trace nothing. Raises UserError where `sources` has not what the file names.
+    For Turnstile's own Lean processes, which do not trace. Raises UserError if `sources` lacks a file or theorem.
     """
     found: list[Theorem] = []
     texts: dict[str, str] = {}
@@ -92,11 +94,11 @@ def checkout_theorems(file: Path, sources: Path) -> list[Theorem]:
             texts[path] = _checked_out(sources, path, f"{file}: {url} at {commit[:10]}")
         place = find_theorem(texts[path], name)
         if place is None:
-            raise UserError(f"{sources / path}: has no theorem {name}, which {file} names: check out commit {commit}")
+            raise UserError(f"{sources / path}: has no theorem {name}, which is in {file}: check out commit {commit}")
         line = place.body.count("\n", 0, place.statement_starts) + 1
         found.append(place.theorem(f"{sources / path}:{line}"))
     if not found:
-        raise UserError(f"{file}: has no theorems")
+        raise UserError(f"{file}: no theorems")
     return found
 
 
@@ -109,7 +111,7 @@ def _checked_out(sources: Path, path: str, whose: str) -> str:
 
 
 def human_steps(folder: Path, split: BenchmarkSplit) -> Iterator[HumanStep]:
-    """Every traced tactic of a split, for imitation. Only ever ask for `train`: the others are what is measured."""
+    """Every traced tactic of a split, for imitation learning. Use only `train`: the others are for evaluation."""
     for entry in _read(benchmark_file(folder, split)):
         for t in entry.traced_tactics:
             yield HumanStep(entry.full_name, t.state_before, t.tactic, t.state_after)

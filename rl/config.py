@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
 from curricula.sampler import MatchConfig
+from curricula.settings import convert, read_toml
 from prover.errors import UserError
-from prover.files import MAX_SETTINGS_BYTES, read_file
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.models.backends.serve import ServeConfig
 from prover.models.mixture import EXPLORER_WEIGHT
@@ -244,12 +243,9 @@ _TABLES: dict[str, Any] = {name: hint for name, hint in get_type_hints(RunConfig
 
 def load(path: Path) -> RunConfig:
     """Read a TOML file. Raises UserError with file, table and key for an invalid setting."""
-    try:
-        data = tomllib.loads(read_file(path, MAX_SETTINGS_BYTES).decode())
-    except (ValueError, RecursionError) as e:
-        raise UserError(f"{path}: not TOML: {e}") from None
+    data = read_toml(path)
     data.pop("format", None)
-    return _convert(data, f"{path}: ")
+    return convert(data, RunConfig, f"{path}: ")
 
 
 def override(config: RunConfig, settings: tuple[str, ...]) -> RunConfig:
@@ -268,12 +264,12 @@ def override(config: RunConfig, settings: tuple[str, ...]) -> RunConfig:
             (data[table] if table else data)[name] = value
         except (KeyError, TypeError):
             raise UserError(f"command line: unknown setting {key.strip()!r}; tables: {', '.join(_TABLES)}") from None
-    return _convert(data, "command line: ")
+    return convert(data, RunConfig, "command line: ")
 
 
 def check(config: RunConfig) -> RunConfig:
     """Return the configuration. Raises UserError for settings that are out of range or contradict each other."""
-    _convert(asdict(config), "")
+    convert(asdict(config), RunConfig)
     c, m = config.learn, config.model
     check_rewards(config.rewards, c.rounds)
     if c.collect == "rollouts" and c.group < 2:
@@ -331,40 +327,3 @@ def _settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _settings(value, f"{prefix}{f.name}.")
         else:
             yield prefix + f.name, value
-
-
-def _convert(data: dict[str, Any], where: str) -> RunConfig:
-    """Validate plain data. Raises UserError, whose message starts with `where`."""
-    _check_keys(data, RunConfig, where)
-    for name, table in _TABLES.items():
-        if isinstance(data.get(name), dict):
-            _check_keys(data[name], table, f"{where}[{name}]: ")
-    try:
-        return msgspec.convert(data, RunConfig)
-    except msgspec.ValidationError as e:
-        raise UserError(where + _explain(str(e), data)) from None
-
-
-def _check_keys(data: dict[str, Any], table: type[Any], where: str) -> None:
-    known = [f.name for f in fields(table)]
-    if unknown := [key for key in data if key not in known]:
-        raise UserError(f"{where}unknown setting {unknown[0]!r}; known settings: {', '.join(known)}")
-
-
-_TYPES = {"int": "an integer", "float": "a number", "str": "a string", "bool": "true or false", "array": "a list"}
-
-
-def _explain(error: str, data: Any) -> str:
-    """msgspec's message with the setting's name, the value, and the choices of an enumeration."""
-    message, _, place = error.partition(" - at `$.")
-    place = place.rstrip("`")
-    hint: Any = RunConfig
-    for key in re.findall(r"\w+", place):
-        hint = get_type_hints(hint).get(key) if is_dataclass(hint) else None
-        data = data[int(key) if isinstance(data, (list, tuple)) else key]
-    if expected := re.match(r"Expected `(\w+)[^`]*`(?:, got.*| of)?(.*)", message):
-        kind = _TYPES.get(expected[1], "a table")
-        bound = expected[2].replace(">=", "of at least").replace("<=", "of at most").replace(">", "above")
-        return f"{place} must be {kind}{bound}, not {data!r}"
-    choices = get_args(hint)
-    return f"{place} must be one of {', '.join(choices)}, not {data!r}" if choices else f"{place}: {message}"

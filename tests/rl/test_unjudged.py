@@ -130,7 +130,7 @@ def test_what_the_trainer_writes_down(tmp_path: Path, kind: str) -> None:
     assert len(list(ledger.proofs())) == len(list(ledger.claims())) == (kind == "proved")
     (row,) = rounds.table(rounds.figures(ledger))[1:]
     shown = dict(zip(rounds.table(rounds.figures(ledger))[0], row, strict=True))
-    assert shown["refused"] == str(int(kind == "rejected")) and shown.get("not judged", "0") == str(
+    assert shown["rejected"] == str(int(kind == "rejected")) and shown.get("not judged", "0") == str(
         int(kind == "error")
     )
     page = report.report_page(tmp_path)
