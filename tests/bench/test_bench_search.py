@@ -202,7 +202,7 @@ def test_how_busy_lean_is(tmp_path: Path) -> None:
         (["--recorded"], "give its --record FOLDER"),
         (["--searches", "puct_value"], "needs a model"),
         (["--searches", "alphabeta"], "say puct_value, puct_size, puct"),
-        (["--budgets", "16,many"], "--budgets 16,many: say Lean calls"),
+        (["--budgets", "16,many"], "--budgets 16,many: must be numbers of Lean calls"),
         (["--seeds", "0"], "must be at least 1"),
     ],
 )

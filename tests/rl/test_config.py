@@ -111,5 +111,5 @@ def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(tmp_path):
     with pytest.raises(UserError, match=r"learn\.rounds=3, not 10"):
         _train(set=("name=x", f"runs={tmp_path / 'runs'}", "learn.rounds=10"))
     for more in ({"seed": 1}, {"name": "y"}, {"dry_run": True}):
-        with pytest.raises(UserError, match="leave the others out"):
+        with pytest.raises(UserError, match="omit all other options"):
             _train(resume=folder, **more)
