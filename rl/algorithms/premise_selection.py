@@ -133,21 +133,9 @@ def train_retriever(
         blind = [rng.random() < 0.5 for _ in batch]
         queries = embed(goal, [(e.goal[b], e.idf) for e, b in zip(batch, blind, strict=True)])
         candidates = embed(premise, [(f[b], e.idf) for e, b in zip(batch, blind, strict=True) for f in e.premises])
-        names = [n for e in batch for n in e.names]
-        helped = torch.tensor([g for e in batch for g in e.good])
-        products = queries @ candidates.T * scales[0].exp()
-        loss = torch.zeros(())
-        end = 0
-        for i, e in enumerate(batch):
-            begin, end = end, end + len(e.names)
-            own = products[i, begin:end] + scales[1].exp() * torch.from_numpy(e.symbolic)
-            # Another goal's premise is a negative only if this goal could use it and it is not among its candidates.
-            mine = set(e.names)
-            free = torch.tensor([n in e.reachable and n not in mine for n in names]) & helped
-            logits = torch.cat([own, products[i][free]])
-            loss = loss + torch.logsumexp(logits, 0) - torch.logsumexp(own[helped[begin:end]], 0)
+        scale, symbolic = scales.exp()
         distance = sum(((m - b) ** 2).sum() for m, b in zip((goal, premise), began, strict=True))
-        return loss / len(batch) + c.stay * distance
+        return _softmax_loss(batch, queries @ candidates.T * scale, symbolic) + c.stay * distance
 
     deadline = time.thread_time() + c.seconds
     losses: list[float] = []
@@ -172,6 +160,28 @@ def train_retriever(
     )
     metrics |= {"loss": sum(losses) / max(len(losses), 1), "epochs": epoch, "scale": scale, "symbolic": symbolic}
     return trained, metrics
+
+
+def _softmax_loss(batch: Sequence[_Prepared], products: Any, symbolic: Any) -> Any:
+    """Mean over goals of -log of the softmax mass of the premises that helped.
+
+    `products`: [goals, all candidates of the batch]; `symbolic`: weight of the symbolic score.
+    """
+    import torch
+
+    names = [n for e in batch for n in e.names]
+    helped = torch.tensor([g for e in batch for g in e.good])
+    loss = torch.zeros(())
+    end = 0
+    for i, e in enumerate(batch):
+        begin, end = end, end + len(e.names)
+        own = products[i, begin:end] + symbolic * torch.from_numpy(e.symbolic)
+        # Another goal's premise is a negative only if this goal could use it and it is not among its candidates.
+        mine = set(e.names)
+        free = torch.tensor([n in e.reachable and n not in mine for n in names]) & helped
+        logits = torch.cat([own, products[i][free]])
+        loss = loss + torch.logsumexp(logits, 0) - torch.logsumexp(own[helped[begin:end]], 0)
+    return loss / len(batch)
 
 
 @dataclass(frozen=True)

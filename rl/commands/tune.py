@@ -65,7 +65,7 @@ def tune(
     if out.exists():
         raise UserError(f"--out {out}: already exists; name a new folder")
     if lora_rank < 0:
-        raise UserError(f"--lora-rank {lora_rank}: must be the rank of the adapters, or 0 to train all weights")
+        raise UserError(f"--lora-rank {lora_rank}: must be the rank of the adapters; 0 trains all weights")
     numbers: dict[str, float | None] = {
         "epochs": epochs,
         "batch-size": batch_size,
