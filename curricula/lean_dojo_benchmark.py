@@ -6,8 +6,6 @@ Yang et al. 2023, "LeanDojo: Theorem Proving with Retrieval-Augmented Language M
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,13 +20,6 @@ from prover.lean.theorem import Theorem
 BenchmarkSplit = Literal["train", "val", "test"]
 
 
-class _Tactic(msgspec.Struct):
-    tactic: str
-    state_before: str = ""
-    state_after: str = ""
-    annotated_tactic: Any = None
-
-
 class _Entry(msgspec.Struct):
     url: str
     commit: str
@@ -36,21 +27,7 @@ class _Entry(msgspec.Struct):
     full_name: str
     start: tuple[int, int]
     end: tuple[int, int]
-    traced_tactics: list[_Tactic] = []
-
-
-_decoder = msgspec.json.Decoder(list[_Entry])
-
-
-@dataclass(frozen=True, slots=True)
-class HumanStep:
-    """A tactic of the repository's own proof, with the printed tactic states before and after it."""
-
-    theorem: str
-    before: str
-    tactic: str
-    after: str
-    """`no goals` at the end of the proof."""
+    traced_tactics: list[dict[str, Any]] = []
 
 
 def benchmark_file(folder: Path, split: BenchmarkSplit) -> Path:
@@ -65,7 +42,7 @@ def benchmark_file(folder: Path, split: BenchmarkSplit) -> Path:
 
 def _read(path: Path) -> list[_Entry]:
     try:
-        return _decoder.decode(path.read_bytes())
+        return msgspec.json.decode(path.read_bytes(), type=list[_Entry])
     except msgspec.DecodeError as e:
         raise UserError(f"{path}: not a LeanDojo Benchmark file: {e}") from None
 
@@ -108,10 +85,3 @@ def _checked_out(sources: Path, path: str, whose: str) -> str:
     if not target.is_relative_to(folder) or not target.is_file():
         raise UserError(f"{sources}: has no file {path}: give a checkout of {whose}")
     return read(target).text
-
-
-def human_steps(folder: Path, split: BenchmarkSplit) -> Iterator[HumanStep]:
-    """Every traced tactic of a split, for imitation learning. Use only `train`: the others are for evaluation."""
-    for entry in _read(benchmark_file(folder, split)):
-        for t in entry.traced_tactics:
-            yield HumanStep(entry.full_name, t.state_before, t.tactic, t.state_after)

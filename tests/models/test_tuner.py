@@ -123,8 +123,8 @@ def test_pairs(tmp_path: Path) -> None:
     split.write_text(json.dumps([{"full_name": "x", "traced_tactics": steps}]))
     assert load_pairs(split) == [PolicyExample("⊢ p", "simp")]
     for text, message in [
-        ('{"goal": "⊢ p"}', r"p\.jsonl:1: 'tactic' is missing"),
-        ('{"goal": "⊢ p", "tactic": " "}', "not empty"),
+        ('{"goal": "⊢ p"}', r"p\.jsonl:1: Object missing required field `tactic`"),
+        ('{"goal": "⊢ p", "tactic": " "}', "must not be empty"),
         ("[1]", r"p\.jsonl:1"),
         ("{", r"p\.jsonl:1"),
         ("", "no pairs"),
