@@ -16,7 +16,7 @@ from prover.files import write_whole
 from prover.solve.ledger import Ledger
 from rl import config as config_module
 from rl.checkpoint import BASELINES
-from rl.metrics.intervals import wilson_over_seeds
+from rl.metrics.intervals import percent, wilson_over_seeds
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
@@ -170,10 +170,7 @@ def markdown(results: dict[str, Any], command: str) -> str:
     for name, curve in rows:
         if curve is None:
             continue
-        cells = [
-            f"{100 * c['solved'] / c['of']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]"
-            for c in (curve[b] for b in budgets)
-        ]
+        cells = [percent(c["solved"] / c["of"], c["low"], c["high"]) for c in (curve[b] for b in budgets)]
         training = [str(variants.get(name, {}).get(f"training_{x}", "")) for x in ("proved", "calls")]
         lines.append("| " + " | ".join([name, *cells, *training]) + " |")
     lines += ["", "Settings of each variant on top of the configuration below:", ""]

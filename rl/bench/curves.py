@@ -69,19 +69,3 @@ def _difference(by_theorem: np.ndarray) -> dict[str, float]:
         "low": round(float(low), 4),
         "high": round(float(high), 4),
     }
-
-
-def table(figures: dict[str, Any]) -> str:
-    """A Markdown table: percentage solved with interval, and Lean calls per solved theorem at the largest budget."""
-    budgets = list(next(iter(figures["solved"].values()), {}))
-    last = budgets[-1] if budgets else ""
-    head = f"| % solved of {figures['theorems']} × {len(figures['seeds'])} seeds, by Lean calls | "
-    head += " | ".join(budgets) + f" | calls per solved at {last} |"
-    rows = [head, "|---" * (len(budgets) + 2) + "|"]
-    for name, by_budget in figures["solved"].items():
-        cells = [
-            f"{100 * c['rate']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]"
-            for c in (by_budget[b] for b in budgets)
-        ]
-        rows.append(f"| {name} | " + " | ".join(cells) + f" | {figures['calls_per_solved'][name][last]} |")
-    return "\n".join(rows)

@@ -50,23 +50,28 @@ def _print(figures: dict[str, Any], out: Path | None, json: bool) -> int:
     return 0
 
 
-def _calls(budgets: str) -> list[int]:
-    """Budgets in Lean calls, sorted. Raises UserError for invalid text."""
+def _check_writable(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            check_writable(path)
+
+
+def _calls(budgets: str, quick: bool) -> list[int]:
+    """Budgets in Lean calls, sorted; with `quick` those up to 64, or the smallest. Raises UserError for invalid text."""
     try:
         calls = sorted({int(b) for b in budgets.split(",")})
     except ValueError:
         calls = []
     if not calls or calls[0] < 1:
         raise UserError(f"--budgets {budgets}: must be numbers of Lean calls, e.g. 16,64,256")
-    return calls
+    return [b for b in calls if b <= 64] or calls[:1] if quick else calls
 
 
 def _lean(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
     """The proof server: steps per second, overhead, start-up time, memory, cost of a kill."""
     from rl.bench.lean import bench_lean
 
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     return _print(bench_lean(quick), out, json)
 
 
@@ -80,8 +85,7 @@ def _audit(*, quick: Quick = False, files: int = 50, out: Out = None, json: Json
 
     if files < 1:
         raise UserError(f"--files {files}: must be at least 1")
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     return _print(bench_audit(quick, files), out, json)
 
 
@@ -119,22 +123,21 @@ def _search(
     from prover.solve.policies import checkpoint_of
     from rl.bench.search import Comparison, bench_search
 
-    calls = _calls(budgets)
+    calls = _calls(budgets, quick)
     if theorems < 1 or seeds < 1:
         raise UserError("--theorems and --seeds must be at least 1")
     if minutes is not None and not minutes > 0:
         raise UserError(f"--minutes {minutes:g}: must be more than 0")
     if record is not None and record.exists() and not record.is_dir():
         raise UserError(f"--record {record}: is a file; name a folder")
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     index = library_index()
     comparison = Comparison(
         library_set(index, split, per_module=28, limit=min(theorems, 40) if quick else theorems),
         index,
         checkpoint_of(checkpoint, "--checkpoint") if checkpoint else None,
         searches.split(",") if searches else (),
-        [b for b in calls if b <= 64] or calls[:1] if quick else calls,
+        calls,
         range(1 if quick else seeds),
         record,
         recorded,
@@ -178,15 +181,13 @@ def _premises(
     from prover.premises.index import library_index
     from rl.bench.premises import bench_premises, unseen_modules
 
-    calls = _calls(budgets)
+    calls = _calls(budgets, quick)
     if theorems < 1 or processes < 1:
         raise UserError("--theorems and --processes must be at least 1")
     record = record or (out.with_suffix(".jsonl") if out else None)
     if record is not None and record == out:
         raise UserError(f"--record {record}: must not be the file of --out")
-    for path in (out, record):
-        if path is not None:
-            check_writable(path)
+    _check_writable(out, record)
     index = library_index()
     n = 12 if quick else theorems
     named = tuple(x.strip() for x in only.split(";") if x.strip())
@@ -195,7 +196,7 @@ def _premises(
         library_set(index, split, per_module=28, limit=n),
         library_set(index, None, unseen_modules(checkpoint), per_module=28, limit=n // 2),
         checkpoint,
-        [b for b in calls if b <= 64] or calls[:1] if quick else calls,
+        calls,
         record,
         minutes,
         named,
@@ -225,8 +226,7 @@ def _batch(
     """
     from rl.bench.batch import bench_batch
 
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     return _print(bench_batch(quick, theorems, kills, policy, 0, workers), out, json)
 
 
@@ -239,19 +239,16 @@ def _model(*, quick: Quick = False, checkpoint: Path | None = None, out: Out = N
     from prover.solve.policies import checkpoint_of
     from rl.bench.model import bench_model
 
-    if out is not None:
-        check_writable(out)
-    return _print(
-        bench_model(checkpoint_of(checkpoint, "--checkpoint") if checkpoint is not None else None, quick), out, json
-    )
+    _check_writable(out)
+    folder = checkpoint_of(checkpoint, "--checkpoint") if checkpoint is not None else None
+    return _print(bench_model(folder, quick), out, json)
 
 
 def _fleet(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
     """The training system without Lean: scaling of 1, 2 and 4 provers with simulated steps."""
     from rl.bench.fleet import bench_fleet
 
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     return _print(bench_fleet(quick), out, json)
 
 

@@ -7,7 +7,7 @@ from math import comb
 from typing import Any
 
 from prover.solve.ledger import Attempt
-from rl.metrics.intervals import wilson
+from rl.metrics.intervals import percent, wilson
 
 
 def budgets(limit: int) -> list[int]:
@@ -49,9 +49,7 @@ def table(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[list[str]]:
     names = list(rows[0][1]["curve"])
     out = [["held-out theorems solved, by Lean calls", *names]]
     for label, s in rows:
-        cells = []
-        for b in names:
-            low, high = wilson(s["curve"][b], s["total"])
-            cells.append(f"{100 * s['curve'][b] / max(s['total'], 1):.1f} [{100 * low:.0f}, {100 * high:.0f}]")
-        out.append([f"{label} (of {s['total']})", *cells])
+        total, curve = s["total"], s["curve"]
+        cells = [percent(curve[b] / max(total, 1), *wilson(curve[b], total)) for b in names]
+        out.append([f"{label} (of {total})", *cells])
     return out

@@ -42,3 +42,8 @@ def paired_difference(first_only: int, second_only: int, total: int, z: float = 
     centre = (b - c) / n
     half = z * math.sqrt(b + c - (b - c) ** 2 / n) / n
     return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def percent(rate: float, low: float, high: float) -> str:
+    """A rate and its interval in percent: `41.2 [38, 44]`."""
+    return f"{100 * rate:.1f} [{100 * low:.0f}, {100 * high:.0f}]"

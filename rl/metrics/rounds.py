@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from prover.solve.ledger import Attempt, Ledger
 from rl.metrics import calibration, compute
 from rl.metrics.alerts import RoundFigures
+from rl.metrics.intervals import percent
 
 Figures = dict[int, dict[str, float]]
 """Round → metric → value, names as in docs/metrics.md."""
@@ -104,14 +105,12 @@ def table(found: Mapping[int, Mapping[str, float]]) -> list[list[str]]:
     rows = [["round", "solved %", *["validation %"] * validated, *(title for title, _, _ in columns)]]
     for r, f in sorted(found.items()):
         cells = [form.format(f[name]) if name in f else "" for _, name, form in columns]
-        shown = [percent(f, "solve/validation/all")] * validated
-        rows.append([str(r), percent(f, "solve/train/all"), *shown, *cells])
+        shown = [_rate(f, "solve/validation/all")] * validated
+        rows.append([str(r), _rate(f, "solve/train/all"), *shown, *cells])
     return rows
 
 
-def percent(f: Mapping[str, float], where: str) -> str:
+def _rate(f: Mapping[str, float], where: str) -> str:
     """`41.2 [38, 44]`, or an empty string without data."""
-    if any(f"{where}/{x}" not in f for x in ("rate", "low", "high")):
-        return ""
-    rate, low, high = (100 * f[f"{where}/{x}"] for x in ("rate", "low", "high"))
-    return f"{rate:.1f} [{low:.0f}, {high:.0f}]"
+    names = [f"{where}/{x}" for x in ("rate", "low", "high")]
+    return percent(*(f[n] for n in names)) if all(n in f for n in names) else ""

@@ -18,7 +18,7 @@ from prover.models.size_value import SizeValue
 from prover.premises.index import library_index
 from prover.search import RULES, Search, SearchConfig
 from rl.bench.answers import Answers
-from rl.bench.curves import curves, table
+from rl.bench.curves import curves
 from rl.bench.records import SearchResult
 from rl.bench.search import Comparison, bench_search
 from rl.bench.variants import variant, variants
@@ -117,7 +117,6 @@ def test_totals_are_what_the_lines_say() -> None:
         figures["solved"]["best_first"]["16"]["solved"] == 0 and figures["calls_per_solved"]["best_first"]["16"] is None
     )
     assert figures["against"]["puct"]["100"]["difference"] == 0.25
-    assert table(figures).count("\n") == 3 and "| puct | 50.0 [" in table(figures)
 
 
 def test_searches_by_what_people_type() -> None:
