@@ -139,5 +139,5 @@ def test_faults(folder: Path, tmp_path: Path) -> None:
         Tuner(folder, device="cpu")
     with pytest.raises(UserError, match="lora_targets=nothing"):
         Tuner(folder, TuneConfig(lora_rank=4, lora_targets="nothing"), template="names", device="cpu")
-    with pytest.raises(ValueError, match="all too long"):
+    with pytest.raises(ValueError, match="are longer than max_length=3"):
         Tuner(folder, TuneConfig(max_length=3), template="names", device="cpu").train(PAIRS)
