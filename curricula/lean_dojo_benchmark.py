@@ -1,13 +1,11 @@
-"""LeanDojo Benchmark files as theorem sets: `train.json`, `val.json`, `test.json`, each a list of theorems.
+"""LeanDojo Benchmark files (`train.json`, `val.json`, `test.json`) as theorem sets.
 
-Yang et al. 2023, "LeanDojo: Theorem Proving with Retrieval-Augmented Language Models". The files are LeanDojo's own; an
-entry has `url`, `commit`, `file_path`, `full_name`, `start`, `end` and `traced_tactics`.
+Yang et al. 2023, "LeanDojo: Theorem Proving with Retrieval-Augmented Language Models". A file is a list of theorems with `url`,
+`commit`, `file_path`, `full_name`, `start`, `end` and `traced_tactics`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,13 +20,6 @@ from prover.lean.theorem import Theorem
 BenchmarkSplit = Literal["train", "val", "test"]
 
 
-class _Tactic(msgspec.Struct):
-    tactic: str
-    state_before: str = ""
-    state_after: str = ""
-    annotated_tactic: Any = None
-
-
 class _Entry(msgspec.Struct):
     url: str
     commit: str
@@ -36,42 +27,30 @@ class _Entry(msgspec.Struct):
     full_name: str
     start: tuple[int, int]
     end: tuple[int, int]
-    traced_tactics: list[_Tactic] = []
-
-
-_decoder = msgspec.json.Decoder(list[_Entry])
-
-
-@dataclass(frozen=True, slots=True)
-class HumanStep:
-    """One tactic of the repository's own proof, with the printed tactic states around it."""
-
-    theorem: str
-    before: str
-    tactic: str
-    after: str
-    """`no goals` at the end of a proof."""
+    traced_tactics: list[dict[str, Any]] = []
 
 
 def benchmark_file(folder: Path, split: BenchmarkSplit) -> Path:
-    """The file of a split; `folder` is a split of the benchmark (`random`, `novel_premises`) or that file itself."""
+    """The file of a split. `folder` is a variant of the benchmark (`random`, `novel_premises`) or the file itself."""
     path = folder if folder.is_file() else folder / f"{split}.json"
     if not path.is_file():
-        raise UserError(f"{path}: not there; give a LeanDojo Benchmark folder with train.json, val.json and test.json")
+        raise UserError(
+            f"{path}: no such file; give a LeanDojo Benchmark folder with train.json, val.json and test.json"
+        )
     return path
 
 
 def _read(path: Path) -> list[_Entry]:
     try:
-        return _decoder.decode(path.read_bytes())
+        return msgspec.json.decode(path.read_bytes(), type=list[_Entry])
     except msgspec.DecodeError as e:
         raise UserError(f"{path}: not a LeanDojo Benchmark file: {e}") from None
 
 
 def benchmark_set(folder: Path, split: BenchmarkSplit, tactic_proofs_only: bool = False) -> list[Theorem]:
-    """The theorems of a split in the file's order, each once. Raises UserError if there is no such file.
+    """The theorems of a split in the file's order, without duplicates. Raises UserError if there is no such file.
 
-    `tactic_proofs_only`: leave out those that the repository proves by a term.
+    `tactic_proofs_only`: skip theorems that the repository proves by a term.
     """
     entries = _read(benchmark_file(folder, split))
     found = {
@@ -81,9 +60,9 @@ def benchmark_set(folder: Path, split: BenchmarkSplit, tactic_proofs_only: bool 
 
 
 def checkout_theorems(file: Path, sources: Path) -> list[Theorem]:
-    """The theorems of a benchmark file with their context, read from a checkout of the repository that it is about.
+    """The theorems of a benchmark file with their context, read from a checkout of the benchmark's repository.
 
-    For Lean processes of our own, which trace nothing. Raises UserError where `sources` has not what the file names.
+    For Turnstile's own Lean processes, which do not trace. Raises UserError if `sources` lacks a file or theorem.
     """
     found: list[Theorem] = []
     texts: dict[str, LeanText] = {}
@@ -92,11 +71,11 @@ def checkout_theorems(file: Path, sources: Path) -> list[Theorem]:
             texts[path] = _checked_out(sources, path, f"{file}: {url} at {commit[:10]}")
         place = find_theorem(texts[path], name)
         if place is None:
-            raise UserError(f"{sources / path}: has no theorem {name}, which {file} names: check out commit {commit}")
+            raise UserError(f"{sources / path}: has no theorem {name}, which is in {file}: check out commit {commit}")
         line = place.body.count("\n", 0, place.statement_starts) + 1
         found.append(place.theorem(f"{sources / path}:{line}"))
     if not found:
-        raise UserError(f"{file}: has no theorems")
+        raise UserError(f"{file}: no theorems")
     return found
 
 
@@ -106,10 +85,3 @@ def _checked_out(sources: Path, path: str, whose: str) -> LeanText:
     if not target.is_relative_to(folder) or not target.is_file():
         raise UserError(f"{sources}: has no file {path}: give a checkout of {whose}")
     return read(target)
-
-
-def human_steps(folder: Path, split: BenchmarkSplit) -> Iterator[HumanStep]:
-    """Every traced tactic of a split, for imitation. Only ever ask for `train`: the others are what is measured."""
-    for entry in _read(benchmark_file(folder, split)):
-        for t in entry.traced_tactics:
-            yield HumanStep(entry.full_name, t.state_before, t.tactic, t.state_after)

@@ -1,8 +1,8 @@
-"""Lean's own library as theorem sets: every theorem of a module, reproved from below.
+"""Theorem sets from Lean's own library: every theorem of a module, reproved from the module's imports.
 
-A theorem of module M is opened with only the modules that M itself imports, so neither it nor anything after it can be used;
-nor is there an alias of it, since what only repeats a theorem from below is no task; and with the lemmas that `omega` and `grind` work by, where these do not rest on M.
-The split is a hash of the name alone: it never moves, whatever else changes.
+A theorem of module M is opened with only the imports of M, so neither it nor anything after it is available. The lemmas that
+`omega` and `grind` need are added if they do not depend on M. Theorems that repeat a statement of the imports are skipped. The split
+is a hash of the name alone, so it never changes.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ DEMONSTRATION_MODULES = (
     "Init.Data.List.Sublist",
     "Init.Data.Nat.Basic",
 )
-"""What `make train` learns on: lists, numbers, options, arrays and bit vectors."""
+"""The training modules of `make train`: lists, numbers, options, arrays and bit vectors."""
 
 SUPPORT = ("Init.Omega", "Init.Grind")
-"""Modules with the lemmas that a tactic builds its proofs of. Most modules import them late or not at all."""
+"""Modules with lemmas that tactics need for their proofs. Most modules import them late or not at all."""
 
 
 def split_of(name: str) -> Split:
@@ -50,17 +50,16 @@ def _order(name: str) -> bytes:
 
 
 def support(index: LibraryIndex, module: str) -> tuple[str, ...]:
-    """Modules of SUPPORT that a module's theorems may use besides its own imports.
+    """Modules of SUPPORT that a module's theorems may use in addition to its imports: those that do not import the module.
 
-    One whose import closure lacks the module cannot use its theorems, nor what was proved from them. The audit need not
-    take this on trust: it refuses a theorem that its imports already have.
+    The audit does not rely on this. It rejects a theorem that its imports already contain.
     """
     known = index.reachable(index.modules[module].imports)
     return tuple(s for s in SUPPORT if s in index.modules and s not in known and module not in index.reachable((s,)))
 
 
 def module_theorems(index: LibraryIndex, module: str) -> list[Theorem]:
-    """Every theorem of a module that can be opened from below, in the module's order; `*` in the name stands for anything.
+    """Every theorem of a module that can be stated with its imports, in the module's order. `*` in the name matches any text.
 
     Raises UserError if there is no such module.
     """
@@ -68,7 +67,7 @@ def module_theorems(index: LibraryIndex, module: str) -> list[Theorem]:
         chosen = [m for m in index.modules if fnmatch.fnmatchcase(m, module)]
         found = [t for m in chosen for t in _module(index, m)]
         if not found:
-            raise UserError(f"library modules {module}: there are none with theorems in this Lean's Init and Std")
+            raise UserError(f"library modules {module}: no module with theorems in this Lean's Init and Std matches")
         return found
     info = index.modules.get(module)
     if info is None:
@@ -81,7 +80,7 @@ def module_theorems(index: LibraryIndex, module: str) -> list[Theorem]:
 def _module(index: LibraryIndex, module: str) -> list[Theorem]:
     info = index.modules[module]
     imports = info.imports + support(index, module)
-    # What is only another name for a theorem from below asks for that name, and for nothing to be proved.
+    # An alias of an imported theorem needs no proof.
     own = {(p.type, p.constants) for p in info.theorems}
     known = {
         says
@@ -97,8 +96,8 @@ def _module(index: LibraryIndex, module: str) -> list[Theorem]:
 
 
 def areas(index: LibraryIndex, depth: int = 3) -> list[dict[str, Any]]:
-    """The whole library by area, the first `depth` parts of a module's name: how many modules, theorems, and theorems that
-    can be opened from below, by split."""
+    """The library by area, the first `depth` parts of a module's name: numbers of modules, of theorems, and of theorems that can be
+    stated with their module's imports (`below`), also by split."""
     rows: dict[str, dict[str, Any]] = {}
     for module, info in sorted(index.modules.items()):
         area = ".".join(module.split(".")[:depth])
@@ -122,7 +121,7 @@ def library_set(
     limit: int | None = None,
     keep: Callable[[str], bool] = lambda name: True,
 ) -> list[Theorem]:
-    """Theorems of a split whose names `keep` takes, at most `per_module` of each module, in a fixed shuffled order."""
+    """Theorems of a split (None: all) whose names `keep` accepts, at most `per_module` of each module, in a fixed shuffled order."""
     chosen: list[Theorem] = []
     for module in modules:
         mine = [t for t in module_theorems(index, module) if split in (None, split_of(t.name)) and keep(t.name)]
@@ -132,19 +131,21 @@ def library_set(
     return chosen[:limit]
 
 
-def speaks_of_new(index: LibraryIndex, trained: Iterable[Theorem]) -> Callable[[str], bool]:
-    """Whether a library theorem's statement mentions a constant that no statement of `trained` mentions: then training had no
-    goal that the lemmas about it could have helped, and they are new as premises too."""
+def mentions_new_constants(index: LibraryIndex, trained: Iterable[Theorem]) -> Callable[[str], bool]:
+    """A predicate on names: whether a library theorem's statement mentions a constant that no statement of `trained` mentions.
+
+    Lemmas about such a constant did not help with any training goal, so they are new as premises too.
+    """
     constants = {p.name: p.constants for m in index.modules.values() for p in m.theorems}
     seen = {c for t in trained for c in constants.get(t.name, ())}
     return lambda name: not seen.issuperset(constants[name])
 
 
 class HeldOutLeak(ValueError):
-    """Something was to be learned from a theorem that is not for training."""
+    """A theorem outside the training split was about to be learned from."""
 
 
 def assert_for_training(name: str) -> None:
-    """Raise HeldOutLeak for a theorem outside the training split, whether of the library or of a file."""
+    """Raise HeldOutLeak for a theorem outside the training split, from the library or from a file."""
     if split_of(name) != "train":
-        raise HeldOutLeak(f"{name} is in the {split_of(name)} split: nothing may be learned from it")
+        raise HeldOutLeak(f"{name} is in the {split_of(name)} split and must not be used for training")

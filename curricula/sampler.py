@@ -1,12 +1,10 @@
-"""The matchmaker: which theorems to try next, with how many Lean calls, and on which side.
+"""The matchmaker: chooses the next theorems, their Lean calls, and whether to prove or disprove them.
 
-After AlphaProof's (Hubert et al., Nature 2025, Methods, "matchmaker"): budgets start low and grow for what resists, what is solved
-reliably is retired, and what may be false is tried from the other side. Where that paper is silent, we choose by learnability:
-a theorem solved with probability p teaches in proportion to p(1-p), which is nothing where p is 0 or 1 (Tzannetos et al. 2023;
-Rutherford et al. 2024).
+Follows AlphaProof's matchmaker (Hubert et al., Nature 2025, Methods): budgets start low and grow after failures, reliably solved
+theorems are retired, and theorems that may be false are also tried negated. Theorems are drawn by learnability: one solved with
+probability p has weight p(1-p) (Tzannetos et al. 2023; Rutherford et al. 2024).
 
-A matchmaker is a fold over the tries made so far and a seed: it has no state of its own to lose. Feed it a run's ledger and it is
-where it was.
+A matchmaker is a function of the seed and the tries so far, so replaying a run's ledger restores it.
 """
 
 from __future__ import annotations
@@ -14,7 +12,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from prover.lean.theorem import Theorem
 
@@ -23,41 +23,41 @@ Side = Literal["prove", "disprove"]
 
 @dataclass(frozen=True)
 class MatchConfig:
-    """How theorems are chosen."""
+    """Settings of the matchmaker."""
 
     adaptive: bool = True
-    """False: with the base budget as many theorems as a round's calls pay for, drawn alike (the baseline that an ablation needs)."""
-    base_calls: int = 16
+    """False: uniform sampling with the base budget, the baseline for ablations."""
+    base_calls: Annotated[int, msgspec.Meta(ge=1)] = 16
     """Lean calls of a first try."""
     growth: float = 2.0
-    """The budget is multiplied by this after every `patience` failures in a row."""
+    """Factor of the budget after every `patience` failures in a row."""
     patience: int = 2
     max_calls: int = 512
-    """No try gets more."""
+    """Maximum Lean calls of a try."""
     easy_calls: int = 2
-    """A proof within so many Lean calls is easy."""
+    """A proof within this many Lean calls is easy."""
     trust: int = 1
-    """Retired once proved easily so many times in a row."""
+    """Easy proofs in a row after which a theorem is retired."""
     revisit: float = 0.05
     """Share of a round's Lean calls for retired theorems, against forgetting."""
     disprove: float = 0.25
-    """Share of the tries on a theorem that resists that try its negation."""
+    """Share of the tries on a resistant theorem that try its negation."""
     resist: int = 3
-    """A theorem resists after so many failures in a row."""
+    """Failures in a row after which a theorem is resistant."""
     memory: float = 0.7
-    """A try counts this much less with each round that has passed since: the prover has changed."""
+    """Discount of a try per round since, because the prover changes."""
     prior: float = 2.0
-    """So many tries count as made with the success rate of the theorem's source."""
+    """Weight, in tries, of the success rate of the theorem's source."""
 
 
 @dataclass(frozen=True)
 class Try:
-    """A finished attempt, as far as it matters here."""
+    """A finished attempt."""
 
     theorem: str
     round: int
     outcome: str
-    """prover.lean.theorem.Outcome; `error` says nothing about the theorem and is ignored."""
+    """prover.lean.theorem.Outcome. `error` is ignored."""
     calls_to_solve: int | None = None
     side: Side = "prove"
 
@@ -70,32 +70,32 @@ class Match:
     lean_calls: int
     side: Side
     estimate: float
-    """Probability of a proof, as estimated before the try."""
+    """Estimated probability of a proof before the try."""
 
 
 @dataclass
 class Record:
-    """What is known of a theorem."""
+    """History of a theorem."""
 
     tries: float = 0.0
     """Discounted number of tries to prove it."""
     proofs: float = 0.0
-    """Discounted number of successes."""
+    """Discounted number of proofs."""
     round: int = 0
-    """Of the last try."""
+    """Round of the last try."""
     failures: int = 0
-    """In a row."""
+    """Failures in a row."""
     easy: int = 0
     """Easy proofs in a row."""
     typical: float | None = None
-    """Lean calls of the last success."""
+    """Lean calls of the last proof."""
     disproved: bool = False
     tried: int = 0
-    """Undiscounted."""
+    """Undiscounted number of tries."""
 
 
 class Matchmaker:
-    """Chooses among `theorems`. `observe` every finished try, in order; `plan` a round."""
+    """Chooses among `theorems`. Call `observe` with every finished try in order, and `plan` for each round."""
 
     def __init__(self, theorems: Sequence[Theorem], config: MatchConfig | None = None, seed: int = 0) -> None:
         self.config = config or MatchConfig()
@@ -105,7 +105,7 @@ class Matchmaker:
         self._source = {t.name: t.source for t in theorems}
 
     def observe(self, tries: Iterable[Try]) -> None:
-        """Learn from finished tries, oldest first. Theorems of other sets are ignored."""
+        """Record finished tries, oldest first. Ignores theorems of other sets."""
         c = self.config
         for t in tries:
             r = self.records.get(t.theorem)
@@ -125,19 +125,19 @@ class Matchmaker:
                 r.typical = t.calls_to_solve
 
     def retired(self, name: str) -> bool:
-        """Proved easily so often that it is only revisited."""
+        """Whether a theorem was proved easily so often that it is only revisited."""
         return self.records[name].easy >= self.config.trust
 
     def budget(self, name: str) -> int:
-        """Lean calls of the theorem's next try: base_calls * growth ** (failures in a row // patience), at most max_calls."""
+        """Lean calls of the next try: base_calls * growth ** (failures in a row // patience), at most max_calls."""
         c = self.config
         return min(c.max_calls, round(c.base_calls * c.growth ** min(self.records[name].failures // c.patience, 30)))
 
     def estimates(self) -> dict[str, float]:
         """Probability that the next try at each theorem proves it.
 
-        A theorem's discounted success rate, drawn towards that of its source (a module, a file), which is drawn towards the
-        rate of all, each by `prior` tries: (proofs + prior * rate above) / (tries + prior).
+        The discounted success rate, shrunk towards that of the theorem's source (a module or file), which is shrunk towards the overall
+        rate, each by `prior` tries: (proofs + prior * parent rate) / (tries + prior).
         """
         c = self.config
         proofs: dict[str, float] = {}
@@ -153,10 +153,10 @@ class Matchmaker:
         }
 
     def plan(self, round: int, lean_calls: int) -> list[Match]:
-        """Matches that together are expected to take about `lean_calls`; the same for the same tries, seed and round.
+        """Matches with an expected cost of about `lean_calls`, deterministic in the tries, seed and round.
 
-        Theorems are drawn without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006), until the expected cost
-        is reached. Disproved theorems are never drawn. At most one match a theorem.
+        Draws theorems without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006) until the expected cost is reached. Never
+        draws disproved theorems. A theorem has at most one match.
         """
         c = self.config
         rng = random.Random(f"matchmaker/{self.seed}/{round}")
@@ -191,7 +191,7 @@ class Matchmaker:
         return matches
 
     def cost(self, name: str, p: float) -> float:
-        """Expected Lean calls of a try: all of the budget unless it succeeds, then what the last success took."""
+        """Expected Lean calls of a try: those of the last proof (or half the budget) with probability p, else the whole budget."""
         budget = self.budget(name)
         typical = self.records[name].typical
         return p * min(typical if typical is not None else budget / 2, budget) + (1 - p) * budget

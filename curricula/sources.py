@@ -1,4 +1,4 @@
-"""What `turnstile prove` takes besides files of its own: theorem sets, library modules, LeanDojo Benchmark."""
+"""Theorem sources of `turnstile prove` besides files: theorem sets, library modules and LeanDojo Benchmark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prover.premises.index import library_index
 
 
 def theorem_set(name: str, sources: Path | None) -> LeanText | list[Theorem]:
-    """`set:NAME`. A set of one `.lean` file is that file, so that Lean itself finds its tasks."""
+    """`set:NAME`. A set of one `.lean` file is returned as that file, whose tasks Lean finds."""
     chosen = load_set(name)
     if chosen.kind == "lean" and len(chosen.files) == 1:
         return read(chosen.path_of(chosen.files[0]))
@@ -22,12 +22,12 @@ def theorem_set(name: str, sources: Path | None) -> LeanText | list[Theorem]:
 
 
 def library(module: str, sources: Path | None) -> list[Theorem]:
-    """`library:MODULE`, also with `*`."""
+    """`library:MODULE`, with `*` as a wildcard."""
     return module_theorems(library_index(), module)
 
 
 def lean_dojo(path: str, sources: Path | None) -> list[Theorem]:
-    """`FILE.json`: a split of LeanDojo Benchmark, about the repository that is checked out in `sources`."""
+    """`FILE.json`: a split of LeanDojo Benchmark. `sources`: a checkout of its repository."""
     if sources is None:
-        raise UserError(f"{path}: name a checkout of the repository that it is about with --sources FOLDER")
+        raise UserError(f"{path}: give a checkout of the benchmark's repository with --sources FOLDER")
     return checkout_theorems(Path(path), sources)

@@ -1,1 +1,1 @@
-"""Learning: the training loop on Ray."""
+"""Reinforcement learning: training, evaluation and benchmarks."""

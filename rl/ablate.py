@@ -1,9 +1,8 @@
-"""Ablations: the same run with one part taken away or changed, each with the same theorems and seeds, Lean calls allowed and learning time."""
+"""Ablations: runs with one part removed or changed and the same theorems, seeds, Lean calls and training time."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from prover.files import write_whole
 from prover.solve.ledger import Ledger
 from rl import config as config_module
 from rl.candidate import BASELINES
-from rl.metrics.intervals import wilson_over_seeds
+from rl.metrics.intervals import percent, wilson_over_seeds
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
@@ -37,20 +36,23 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "uniform replay": ("replay.prioritised=false",),
     "model alone": ("prover.explorer_weight=0.0", "prover.eval_explorer_weight=0.0"),
 }
-"""By name: settings on top of the configuration. `model alone`: nothing of the explorer beside the model after the first round."""
+"""Settings on top of the configuration, by variant. `model alone` uses no explorer after the first round."""
 
 
-def ablate(config: Path, variants: Sequence[str], seeds: int, runs: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Train every variant with every seed as a run of its own under `runs`, and put their held-out figures side by side.
+def ablate(
+    config: Path, variants: Sequence[str], seeds: int, runs: Path, say: Callable[[str], None], ray: str = ""
+) -> dict[str, Any]:
+    """Train every variant with every seed as a run of its own under `runs`, and compare their held-out results.
 
-    What is finished is not run again, and an unfinished run goes on: start it again after a kill. Raises UserError for an unknown
-    variant and for a run made with other settings, before anything is trained, and RuntimeError where a run fails, with the end
-    of what it said.
+    `ray`: address of the cluster that trains them, empty for this machine. Skips finished runs and resumes unfinished ones. Before training, raises UserError for an unknown variant and for a run made
+    with other settings. Raises RuntimeError with the last output of a run that fails.
     """
     unknown = [v for v in variants if v not in VARIANTS]
     if unknown:
-        raise UserError(f"no ablation {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+        raise UserError(f"unknown ablation {unknown[0]!r}; available: {', '.join(VARIANTS)}")
     base = config_module.load(config)
+    if ray not in ("", "local"):
+        base = replace(base, ray=replace(base.ray, address=ray))
     if runs.exists() and not runs.is_dir():
         raise UserError(f"{runs}: not a folder")
     for variant in variants:
@@ -63,7 +65,7 @@ def ablate(config: Path, variants: Sequence[str], seeds: int, runs: Path, say: C
             folder = _folder(runs, variant, seed)
             if not (folder / "summary.json").exists():
                 say(f"{variant}, seed {seed}: {folder}")
-                _train(config, variant, seed, folder)
+                _train(config, variant, seed, folder, base.ray.address)
             found.append(_figures(folder))
         out["lean"] = found[0]["lean"]
         out["variants"][variant] = _together(variant, found)
@@ -76,32 +78,29 @@ def _folder(runs: Path, variant: str, seed: int) -> Path:
 
 
 def _settings(variant: str, folder: Path) -> tuple[str, ...]:
-    """Baselines know nothing of what a variant changes: they are measured once."""
+    """Overrides of a variant's run. Only `full` measures the baselines, because no variant changes them."""
     baselines = "true" if variant == "full" else "false"
     return f'runs="{folder.parent}"', f'name="{folder.name}"', f"eval.baselines={baselines}", *VARIANTS[variant]
 
 
 def _check_same(base: config_module.RunConfig, variant: str, seed: int, folder: Path) -> None:
-    """Raise UserError where a run in `folder` is of another configuration: its figures would stand among those of this one."""
+    """Raise UserError if the run in `folder` has another configuration: its results could not be compared."""
     if not (folder / "config.toml").exists():
         return
     wanted = replace(config_module.override(base, _settings(variant, folder)), seed=seed)
     if (other := config_module.difference(config_module.load(folder / "config.toml"), wanted)) is not None:
         raise UserError(
-            f"{folder} was trained with other settings ({other}): give --runs another folder, or remove that one"
+            f"{folder} was trained with other settings ({other}): choose another --runs folder, or remove this one"
         )
 
 
-def _train(config: Path, variant: str, seed: int, folder: Path) -> None:
+def _train(config: Path, variant: str, seed: int, folder: Path, address: str) -> None:
     if (folder / "ledger.sqlite").exists():
         args = ["--resume", str(folder)]
     else:
-        args = [str(config), "--seed", str(seed), "--set", *_settings(variant, folder)]
+        args = [str(config), "--seed", str(seed), "--set", *_settings(variant, folder), f'ray.address="{address}"']
     done = subprocess.run(
-        [sys.executable, "-m", "prover.cli", "train", *args, "--json"],
-        text=True,
-        capture_output=True,
-        env=dict(os.environ),
+        [sys.executable, "-m", "prover.cli", "train", *args, "--json"], text=True, capture_output=True
     )
     if done.returncode:
         raise RuntimeError(f"{folder}: the run ended with {done.returncode}: {done.stderr.strip()[-1500:]}")
@@ -129,7 +128,7 @@ def _figures(folder: Path) -> dict[str, Any]:
 
 
 def _together(variant: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The seeds' curves added up, with intervals that know that the theorems are the same in each."""
+    """Curves summed over seeds, with intervals that account for the theorems being the same for each seed."""
 
     def curve(label: str) -> dict[str, Any]:
         total = found[0][label]["total"]
@@ -156,18 +155,18 @@ def _together(variant: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def markdown(results: dict[str, Any], command: str) -> str:
-    """The page docs/results.md: a table of held-out solve rates by Lean calls, and how it was made."""
+    """The page docs/results.md: held-out solve rates by Lean calls, with the command and the settings."""
     variants: dict[str, Any] = results["variants"]
     first = next(iter(variants.values()))
     budgets = list(first["trained"])
-    rows = [(f"{b} (nothing learned)", first.get(b)) for b in BASELINES]
+    rows = [(f"{b} (baseline)", first.get(b)) for b in BASELINES]
     rows += [(name, v["trained"]) for name, v in variants.items()]
     lines = [
         "# Ablations",
         "",
-        f"Printed by `{command}` on {results['lean']}. Held-out theorems solved, in percent, by Lean calls a theorem; 95 % "
-        f"intervals (Wilson's with the effective number of attempts); {results['seeds']} seed(s), each variant with the same "
-        "theorems, Lean calls allowed and learning time; training calls are those made.",
+        f"Printed by `{command}` on {results['lean']}. Percentage of held-out theorems solved by Lean calls per theorem, with 95 % "
+        f"intervals (Wilson, with the effective number of attempts). {results['seeds']} seed(s); each variant has the same "
+        "theorems, allowed Lean calls and training time. Training calls are the Lean calls made.",
         "",
         "| variant | " + " | ".join(budgets) + " | training proofs | training calls |",
         "|---|" + "---|" * (len(budgets) + 2),
@@ -175,22 +174,16 @@ def markdown(results: dict[str, Any], command: str) -> str:
     for name, curve in rows:
         if curve is None:
             continue
-        portfolio = name.startswith("portfolio")
-        cells = []
-        for b in budgets:
-            c = curve[b]
-            cells.append(f"{100 * c['solved'] / c['of']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]")
-        v = variants.get(name, {}) if not portfolio else {}
-        lines.append(
-            f"| {name} | " + " | ".join(cells) + f" | {v.get('training_proved', '')} | {v.get('training_calls', '')} |"
-        )
-    lines += ["", "Settings of each variant, on top of the configuration below:", ""]
+        cells = [percent(c["solved"] / c["of"], c["low"], c["high"]) for c in (curve[b] for b in budgets)]
+        training = [str(variants.get(name, {}).get(f"training_{x}", "")) for x in ("proved", "calls")]
+        lines.append("| " + " | ".join([name, *cells, *training]) + " |")
+    lines += ["", "Settings of each variant on top of the configuration below:", ""]
     lines += [f"- {name}: {', '.join(f'`{s}`' for s in v['settings']) or 'none'}" for name, v in variants.items()]
     return "\n".join([*lines, "", "```toml", results["config"].strip(), "```", ""])
 
 
 def write(results: dict[str, Any], command: str, out: Path) -> None:
-    """`OUT.json` and `OUT.md`."""
+    """Write `OUT.json` and `OUT.md`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out.with_suffix(".json"), (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
     write_whole(out.with_suffix(".md"), markdown(results, command).encode())

@@ -1,8 +1,8 @@
-"""Replay: what the learner draws from. The ledger's examples, prioritised, bounded in memory and on disk.
+"""Prioritised replay over the ledger's examples, bounded in memory and on disk.
 
-What does not fit into memory this time stays on disk and may fit the next. After every round `trim` merges what was found twice
-and lets go of the least of what is too much. No example of an attempt whose proof was refused gets in, and none of a theorem
-outside the training split: both are checked here, where examples leave the disk, and where they are made (rl/training_examples.py).
+Examples that do not fit into memory stay on disk and may be drawn later. `trim` merges duplicates after every round and deletes
+the examples of lowest priority. Examples of rejected proofs and of theorems outside the training split are excluded here, when
+examples are read, and in rl/training_examples.py, when they are made.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from prover.solve.ledger import ExampleRow, Ledger
 from rl.config import ReplayConfig
 
 LIGHTEST, HEAVIEST = 0.25, 4.0
-"""Bounds of an example's weight, so that no priority makes it everything or nothing."""
+"""Bounds of an example's weight."""
 
 
 def draw(
     ledger: Ledger, kind: str, config: ReplayConfig | None = None, version: int = 0, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """At most `capacity` examples' data of a kind, oldest first, each with its `weight` (mean 1).
+    """Up to `capacity` examples of a kind, oldest first, each with a `weight` (mean 1).
 
-    With `prioritised`, the sample is drawn without replacement in proportion to priority ** exponent (Efraimidis & Spirakis 2006),
-    and what remains carries weights in the same proportion, so that priorities act also where everything fits; else both are
-    uniform. Raises HeldOutLeak if an example comes from a theorem outside the training split.
+    With `prioritised`, the sample is drawn without replacement in proportion to priority ** exponent (Efraimidis & Spirakis 2006)
+    and weighted in the same proportion, so that priorities also matter if everything fits. Otherwise both are uniform. Raises
+    HeldOutLeak for an example of a theorem outside the training split.
     """
     config = config or ReplayConfig()
     rng = random.Random(f"replay/{seed}/{version}/{kind}")
@@ -53,9 +53,9 @@ def draw(
 def priority(row: ExampleRow, siblings: int, version: int, config: ReplayConfig) -> float:
     """difficulty * freshness / sqrt(siblings).
 
-    Difficulty is log2(1 + Lean calls to the proof), at least 1, and 1 without a proof; freshness halves with every `half_life`
-    versions of the model since the attempt; siblings are the examples of the same theorem, so that long proofs and theorems
-    proved often do not crowd out the rest.
+    Difficulty is log2(1 + Lean calls to the proof), at least 1, and 1 without a proof. Freshness halves every `half_life` model
+    versions after the attempt. Siblings are the examples of the same theorem; dividing by them keeps long proofs and often proved
+    theorems from crowding out the rest.
     """
     difficulty = max(1.0, math.log2(1 + row.calls_to_solve)) if row.calls_to_solve is not None else 1.0
     freshness = 0.5 ** (max(0, version - row.model_version) / config.half_life)
@@ -63,10 +63,10 @@ def priority(row: ExampleRow, siblings: int, version: int, config: ReplayConfig)
 
 
 def trim(ledger: Ledger, config: ReplayConfig, version: int) -> int:
-    """Bring every kind to at most `on_disk` examples; how many went.
+    """Reduce every kind to at most `on_disk` examples and return the number deleted.
 
-    Of equal examples of a theorem, whatever their round and reward, the newest stays; then go those of the least priority, the
-    oldest first. Which ones depends on the ledger and `version` alone, so to do it twice changes nothing.
+    Keeps the newest of equal examples of a theorem, ignoring round and reward, then deletes the examples of lowest priority, oldest
+    first. Deterministic in the ledger and `version`, so repeating it changes nothing.
     """
     gone = 0
     for kind in ledger.example_kinds():

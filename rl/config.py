@@ -1,4 +1,4 @@
-"""The configuration of a run: typed, documented, read from TOML, overridden on the command line, saved with the run."""
+"""The configuration of a run: typed dataclasses read from TOML, overridden on the command line, and saved with the run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import math
 import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
 
 from curricula.sampler import MatchConfig
+from curricula.settings import convert, read_toml
 from prover.errors import UserError
-from prover.files import MAX_SETTINGS_BYTES, read_file
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.models.backends.serve import ServeConfig
 from prover.models.mixture import EXPLORER_WEIGHT
@@ -21,77 +23,81 @@ from rl.rewards import RewardsConfig
 from rl.rewards import check as check_rewards
 
 LEAST_VOCABULARY = 293
-"""Bytes and special tokens (prover/models/tokenizer.py, which takes seconds to import)."""
+"""Bytes and special tokens. The same number as in prover/models/tokenizer.py, which takes seconds to import."""
 LEAST_PROMPT = 16
-"""Tokens in which something of a goal can be shown."""
+"""Tokens needed to show a part of a goal."""
 MOST_PREMISES = 16
 """Slot tokens of a vocabulary."""
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NonNegative = Annotated[int, msgspec.Meta(ge=0)]
+Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
 @dataclass(frozen=True)
 class TheoremsConfig:
-    """What to learn on and what to measure on."""
+    """Training and evaluation theorems."""
 
     modules: tuple[str, ...] = ()
-    """Library modules; empty: the demonstration's (curricula/library.py), or none where there are files."""
+    """Library modules. Empty: those of the demonstration (curricula/library.py), or none if `files` is given."""
     files: tuple[str, ...] = ()
-    """`.jsonl` files, and `.lean` files whose theorems end in `sorry`. A hash of its name says what a theorem is for: seven tenths are
-    learned on, two tenths held out, one tenth is for validation."""
-    per_module: int = 40
-    """At most so many training theorems of a module."""
-    held_out_per_module: int = 18
-    """At most so many held-out theorems of a module."""
-    limit: int | None = None
-    """At most so many training theorems in all; those of files come first."""
-    held_out_limit: int | None = 300
-    """At most so many held-out theorems in all; likewise."""
+    """`.jsonl` files, and `.lean` files whose theorems end in `sorry`. A hash of the theorem's name decides its split: 70 % training,
+    20 % held out, 10 % validation."""
+    per_module: Positive = 40
+    """Maximum number of training theorems of a module."""
+    held_out_per_module: NonNegative = 18
+    """Maximum number of held-out theorems of a module."""
+    limit: Positive | None = None
+    """Maximum number of training theorems. Theorems of files come first."""
+    held_out_limit: NonNegative | None = 300
+    """Maximum number of held-out theorems. Theorems of files come first."""
 
 
 @dataclass(frozen=True)
 class ProverConfig:
-    """The provers: processes, limits, search."""
+    """Prover processes, limits and search."""
 
-    provers: int = 2
+    provers: Positive = 2
     """Prover actors, each with one Lean process."""
-    concurrent: int = 5
-    """Searches that a prover has under way at once, so that Lean and the model both have work."""
-    in_flight: int = 2
-    """Walks in flight in one search."""
-    suggestions: int = 16
-    """Tactics asked of the model at each expansion."""
+    concurrent: Positive = 5
+    """Concurrent searches of a prover, so that both Lean and the model have work."""
+    in_flight: Positive = 2
+    """Concurrent simulations within one search."""
+    suggestions: Positive = 16
+    """Tactics requested from the model at each expansion."""
     explorer_weight: float = EXPLORER_WEIGHT
-    """Share of the explorer in the mixture with the model, while collecting."""
+    """Weight of the explorer in its mixture with the model, in training."""
     eval_explorer_weight: float = EXPLORER_WEIGHT
-    """The same, while measuring."""
-    premises: int = 8
+    """Weight of the explorer in its mixture with the model, in evaluation."""
+    premises: Annotated[int, msgspec.Meta(ge=0, le=MOST_PREMISES)] = 8
     """Premises offered for each goal."""
     retriever: Literal["symbols", "bm25", "symbols+bm25", "dense", "hybrid"] = "symbols"
-    """What picks them; `dense` and `hybrid` learn from audited proofs, and begin as `symbols`."""
+    """Premise retriever. `dense` and `hybrid` learn from audited proofs, and start as `symbols`."""
     heartbeats: int = SEARCH_HEARTBEATS
     """Limit of a step, in thousands of small allocations (Lean's maxHeartbeats)."""
     step_seconds: float = 10.0
     """Wall-clock limit of a step."""
     use_value: bool = True
-    """Let the model's value guide the search."""
+    """Guide the search by the model's value."""
     use_ranker: bool = True
-    """Learn an order of tactics from all that was tried, and search by it."""
+    """Learn to rank tactics from all that were tried, and search in that order."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The model from nothing."""
+    """The model trained from scratch."""
 
-    hidden: int = 192
-    layers: int = 4
-    heads: int = 6
-    intermediate: int = 512
-    vocabulary: int = 1024
-    max_prompt: int = 88
-    """Tokens of a prompt, counted from its end."""
+    hidden: Positive = 192
+    layers: Positive = 4
+    heads: Positive = 6
+    intermediate: Positive = 512
+    vocabulary: Annotated[int, msgspec.Meta(ge=LEAST_VOCABULARY)] = 1024
+    max_prompt: Annotated[int, msgspec.Meta(ge=LEAST_PROMPT)] = 88
+    """Tokens of a prompt. Longer prompts lose their beginning."""
     premise_types: bool = False
-    """Show premises by what they say, not by the end of their names. Needs some 24 `premise_tokens` and a `max_prompt` to match."""
+    """Show a premise by its statement instead of the end of its name. Needs about 24 `premise_tokens` and a larger `max_prompt`."""
     premise_tokens: int = 6
-    """Tokens shown of one premise; all premises together take at most 3/5 of the prompt."""
+    """Tokens of one premise. All premises together take at most 3/5 of the prompt."""
 
 
 @dataclass(frozen=True)
@@ -99,111 +105,111 @@ class LearnConfig:
     """Rounds of collecting and learning."""
 
     algorithm: Literal["expert_iteration", "grpo"] = "expert_iteration"
-    """How the policy learns from the second round on; the first is always expert iteration on what the explorer found."""
+    """Policy learning from the second round on. The first round is always expert iteration on the explorer's proofs."""
     value: Literal["monte_carlo", "td_lambda", "none"] = "monte_carlo"
-    """How the value learns; `none`: neither learned nor used."""
+    """Value learning. `none`: the value is neither learned nor used."""
     collect: Literal["search", "rollouts"] = "search"
-    """Where attempts come from after the first round: the search, or whole rollouts sampled from the policy."""
+    """Source of attempts after the first round: the search, or whole rollouts sampled from the policy."""
     targets: Literal["proofs", "visits"] = "proofs"
-    """Expert iteration's policy targets: the tactics that start a proof, or the search's visit counts on proved goals."""
-    rounds: int = 3
-    """Rounds of search and learning."""
-    first_calls: int = 20
-    """Lean calls a theorem in the first round, which the explorer does alone unless there is a pretrained model."""
-    calls: int = 16
-    """Lean calls a theorem in later rounds: times the number of theorems, it is what the matchmaker spends in a round."""
+    """Policy targets of expert iteration: the tactics that start a proof, or the search's visit counts on proved goals."""
+    rounds: Positive = 3
+    """Rounds of collecting and learning."""
+    first_calls: Positive = 20
+    """Lean calls per theorem in the first round, which uses the explorer alone unless there is a pretrained model."""
+    calls: Positive = 16
+    """Lean calls per theorem in later rounds. The matchmaker distributes this times the number of theorems."""
     group: int = 8
-    """Rollouts of one theorem, when collecting by rollouts."""
+    """Rollouts of one theorem, with `collect = "rollouts"`."""
     max_tactics: int = 12
-    """Longest rollout."""
+    """Maximum length of a rollout."""
     harvest: int = 12
-    """After a theorem's first proof: so many more tactics tried on its first goal, for other ways to close it."""
-    seconds: float = 60.0
-    """Time for learning in each round; on a CPU processor time, so that a busy machine takes longer and learns the same."""
-    max_epochs: float = 0.0
-    """Most passes over what a round learns from; 0: as many as the time allows, for a pretrained model three. `grpo` usually makes few:
-    the further the policy goes from the one that was sampled, the more of its gradient is clipped away."""
+    """Additional tactics tried on a theorem's first goal after its first proof, to find other ways to close it."""
+    seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
+    """Training time per round. On a CPU this is processor time, so that a busy machine takes longer and learns the same."""
+    max_epochs: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    """Maximum number of passes over a round's examples. 0: limited by time only, or three for a pretrained model. `grpo` usually makes
+    few: its gradient is clipped more, the further the policy moves from the one that was sampled."""
     learning_rate: float = 1e-3
     warmup: int = 20
     """Steps until the full learning rate."""
     clip_norm: float = 1.0
-    """Largest norm of a gradient."""
+    """Maximum norm of a gradient."""
     kl: float = 0.0
-    """Weight of KL(policy || the policy before this round) a token; for `grpo` 0.04 is usual."""
+    """Weight per token of KL(policy || the policy before this round). 0.04 is usual for `grpo`."""
     ema: float = 0.0
-    """Decay of the weight average that is published; 0: none."""
-    lambda_: float = 0.7
+    """Decay of the published weight average. 0: none."""
+    lambda_: Probability = 0.7
     """λ of `td_lambda`."""
-    fresh_names: float = 0.3
-    """Probability that a goal is seen under made-up names in training, by the model from nothing and by the ranker: so that they
-    learn what holds in any library, beside what they learn of these names."""
+    fresh_names: Probability = 0.3
+    """Probability that training replaces a goal's library names by made-up names, for the model from scratch and the ranker. This
+    teaches them what holds in any library."""
     ranker_seconds: float = 30.0
-    """Time for the ranker of tactics in each round; likewise."""
+    """Training time of the tactic ranker per round, measured as for `seconds`."""
     retriever_seconds: float = 15.0
-    """Time for the retriever in each round, where it learns; likewise."""
+    """Training time of a learned retriever per round, measured as for `seconds`."""
     batch_tokens: int = 384
     value_weight: float = 1.0
-    """A goal's value counts as this many tokens of a tactic, times the example's own weight."""
+    """A value example counts as this many tactic tokens, times the example's own weight."""
     threads: int = 2
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is for GPUs, and CPUs with AMX."""
-    keep: int = 0
-    """The newest so many checkpoints are kept; 0: all of them. A pretrained model's are large."""
-    ranks: int = 1
-    """Learner processes, each on its own device, gradients averaged (data parallel)."""
+    keep: NonNegative = 0
+    """Number of newest checkpoints to keep. 0: all. Checkpoints of a pretrained model are large."""
+    ranks: Positive = 1
+    """Learner processes, each on its own device, with averaged gradients (data parallel)."""
     shard: bool = False
-    """Split a pretrained model and its optimizer over those processes (FSDP), where one device cannot hold them."""
+    """Split a pretrained model and its optimizer over these processes (FSDP), for models larger than one device."""
 
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """What the learner draws from."""
+    """The replay buffer."""
 
-    capacity: int = 100_000
-    """Most examples of a kind in memory."""
-    on_disk: int = 300_000
-    """Most examples of a kind kept in the ledger after a round, where one takes one to five kilobytes."""
+    capacity: Positive = 100_000
+    """Maximum number of examples of a kind in memory."""
+    on_disk: Positive = 300_000
+    """Maximum number of examples of a kind kept in the ledger after a round. An example takes one to five kilobytes."""
     prioritised: bool = True
-    """False: all alike (the baseline that an ablation needs)."""
+    """False: uniform sampling, the baseline for ablations."""
     exponent: float = 0.6
-    """Priorities to this power; 0 is uniform (Schaul et al. 2016)."""
-    half_life: float = 4.0
-    """An example's priority halves with so many versions of the model."""
+    """Exponent of the priorities. 0 is uniform (Schaul et al. 2016)."""
+    half_life: Annotated[float, msgspec.Meta(gt=0.0)] = 4.0
+    """Model versions after which an example's priority halves."""
 
 
 @dataclass(frozen=True)
 class RayConfig:
-    """Where actors run. Locally everything starts by itself; on a cluster, start Ray on each machine with
-    `ray start --address=HEAD --resources='{"prover": 4}'`, and provers come and go with the machines."""
+    """Placement of actors. A local cluster starts by itself. On other clusters, start Ray on each machine with
+    `ray start --address=HEAD --resources='{"prover": 4}'`; provers join and leave with the machines."""
 
     address: str = ""
-    """An existing cluster (`auto`, or host:port); empty: a local one for this run."""
+    """An existing cluster (`auto`, or host:port). Empty: a local one for this run."""
     elastic: bool = False
     """Follow the cluster's `prover` resources instead of `prover.provers`."""
-    model_servers: int = 1
-    """Copies of the model; each prover asks one of them."""
+    model_servers: Positive = 1
+    """Copies of the model. Each prover uses one of them."""
     server_gpus: float = 0.0
     """GPUs of a model server."""
     learner_gpus: float = 0.0
     """GPUs of a learner process."""
     audits: int = 32
-    """Most proofs waiting for the audit; beyond that no new search starts."""
+    """Maximum number of proofs waiting for the audit. No new search starts beyond it."""
 
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Measuring on held-out theorems."""
+    """Evaluation on held-out theorems."""
 
-    calls: int = 64
-    """Lean calls a theorem; curves are for 1, 2, 4 … this."""
+    calls: Positive = 64
+    """Lean calls per theorem. Curves are for 1, 2, 4 … this."""
     baselines: bool = True
-    """Measure too what learns nothing: the portfolio, the explorer with its templates all alike, the explorer."""
-    validation: int = 0
-    """After each round: the trained prover on so many theorems of the validation split, the same ones every time."""
-    validation_calls: int = 16
+    """Also evaluate the baselines that learn nothing: the portfolio, the explorer with uniform templates, the explorer."""
+    validation: NonNegative = 0
+    """Theorems of the validation split that the trained prover tries after each round, always the same ones."""
+    validation_calls: Positive = 16
     """Lean calls for each of them."""
-    rollouts: int = 0
-    """At the end: so many rollouts without search of each held-out theorem, for pass@k; 0: none."""
+    rollouts: NonNegative = 0
+    """Rollouts without search of each held-out theorem at the end, for pass@k. 0: none."""
 
 
 @dataclass(frozen=True)
@@ -211,11 +217,11 @@ class RunConfig:
     """A whole run."""
 
     name: str = "demonstration"
-    """Its folder is `runs/NAME`."""
+    """The run's folder is `runs/NAME`."""
     runs: str = "runs"
     seed: int = 0
     max_minutes: float = 60.0
-    """Rounds after the third that would begin later than this are left out; measuring is not."""
+    """No round after the third starts later than this. Evaluation always runs."""
     theorems: TheoremsConfig = field(default_factory=TheoremsConfig)
     prover: ProverConfig = field(default_factory=ProverConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -232,142 +238,63 @@ class RunConfig:
         return Path(self.runs) / self.name
 
 
+_TABLES: dict[str, Any] = {name: hint for name, hint in get_type_hints(RunConfig).items() if is_dataclass(hint)}
+
+
 def load(path: Path) -> RunConfig:
-    """Read a TOML file. Raises UserError naming file, table and key for anything that does not fit."""
-    try:
-        data = tomllib.loads(read_file(path, MAX_SETTINGS_BYTES).decode())
-    except (ValueError, RecursionError) as e:
-        raise UserError(f"{path}: not TOML: {e}") from None
+    """Read a TOML file. Raises UserError with file, table and key for an invalid setting."""
+    data = read_toml(path)
     data.pop("format", None)
-    return _fill(RunConfig(), data, str(path))
+    return convert(data, RunConfig, f"{path}: ")
 
 
-def _fill(base: Any, data: dict[str, Any], where: str) -> Any:
-    known = {f.name: f for f in fields(base)}
-    changes: dict[str, Any] = {}
-    for key, value in data.items():
-        if key not in known:
-            raise UserError(f"{where}: unknown setting {key!r}; there are {', '.join(known)}")
-        current = getattr(base, key)
-        if is_dataclass(current):
-            if not isinstance(value, dict):
-                raise UserError(f"{where}: [{key}] must be a table")
-            changes[key] = _fill(current, value, f"{where}: [{key}]")
-        elif isinstance(current, tuple):
-            if not isinstance(value, list):
-                raise UserError(f"{where}: {key} must be a list")
-            changes[key] = tuple(value)
-        elif current is not None and type(value) not in _accepts(current):
-            raise UserError(f"{where}: {key} must be a {type(current).__name__}, not {value!r}")
-        elif get_origin(hint := get_type_hints(type(base))[key]) is Literal and value not in get_args(hint):
-            raise UserError(f"{where}: {key} must be one of {', '.join(map(str, get_args(hint)))}, not {value!r}")
-        else:
-            changes[key] = value
-    return replace(base, **changes)
-
-
-def _accepts(current: Any) -> tuple[type, ...]:
-    return (int, float) if type(current) is float else (type(current),)
+def override(config: RunConfig, settings: tuple[str, ...]) -> RunConfig:
+    """Apply `table.key=value` or `key=value`, with values as in TOML. Raises UserError for an invalid setting."""
+    data = asdict(config)
+    for setting in settings:
+        key, sep, text = setting.partition("=")
+        if not sep:
+            raise UserError(f"{setting}: write it as table.key=value, e.g. learn.rounds=5")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        table, _, name = key.strip().rpartition(".")
+        try:
+            (data[table] if table else data)[name] = value
+        except (KeyError, TypeError):
+            raise UserError(f"command line: unknown setting {key.strip()!r}; tables: {', '.join(_TABLES)}") from None
+    return convert(data, RunConfig, "command line: ")
 
 
 def check(config: RunConfig) -> RunConfig:
-    """The configuration itself. Raises UserError for settings that make no sense, alone or together."""
-    c = config.learn
+    """Return the configuration. Raises UserError for settings that are out of range or contradict each other."""
+    convert(asdict(config), RunConfig)
+    c, m = config.learn, config.model
     check_rewards(config.rewards, c.rounds)
     if c.collect == "rollouts" and c.group < 2:
         raise UserError("learn.group: a group of rollouts needs at least 2")
     if c.algorithm == "grpo" and c.targets == "visits":
-        raise UserError('learn.targets = "visits" belongs to expert_iteration')
+        raise UserError('learn.targets="visits" requires learn.algorithm="expert_iteration"')
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
-    if (
-        not config.name.strip()
-        or not config.name.isprintable()
-        or config.name == "."
-        or ".." in Path(config.name).parts
-    ):
-        raise UserError(f"name={config.name!r}: a run needs a name, on one line: its folder's")
-    if Path(config.name).is_absolute():
+    path = Path(config.name)
+    if not config.name.strip() or not config.name.isprintable() or config.name == "." or ".." in path.parts:
         raise UserError(
-            f"name={config.name!r}: is a path from the root; runs={str(Path(config.name).parent)!r} says where runs go"
+            f"name={config.name!r}: the name of the run's folder must be one line and must not contain `..`"
         )
+    if path.is_absolute():
+        raise UserError(f"name={config.name!r} is an absolute path: set runs={str(path.parent)!r} and a plain name")
     for name, value in _settings(config):
         if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{name} must be a number, not {value}")
-    t = config.theorems
-    m = config.model
-    if not config.serve.start:  # a model of its own
-        if not c.seconds > 0:
-            raise UserError(f"learn.seconds must be above 0, not {c.seconds:g}")
-        if (
-            m.hidden < 1
-            or m.heads < 1
-            or m.layers < 1
-            or m.intermediate < 1
-            or m.hidden % m.heads
-            or m.hidden // m.heads % 2
-        ):
-            raise UserError(f"model.hidden={m.hidden} must be heads times an even number: model.heads={m.heads}")
-        if m.vocabulary < LEAST_VOCABULARY:
-            raise UserError(f"model.vocabulary must be at least {LEAST_VOCABULARY}, not {m.vocabulary}")
-        if m.max_prompt < LEAST_PROMPT:
-            raise UserError(f"model.max_prompt must be at least {LEAST_PROMPT} tokens, not {m.max_prompt}")
-    if not 0 <= config.prover.premises <= MOST_PREMISES:
-        raise UserError(f"prover.premises must be from 0 to {MOST_PREMISES}, not {config.prover.premises}")
-    for name, value, least in (
-        ("limit", t.limit, 1),
-        ("per_module", t.per_module, 1),
-        ("held_out_per_module", t.held_out_per_module, 0),
-        ("held_out_limit", t.held_out_limit, 0),
-    ):
-        if value is not None and (type(value) is not int or value < least):
-            raise UserError(f"theorems.{name} must be a whole number of at least {least}, not {value!r}")
-    if not config.replay.half_life > 0:
-        raise UserError(f"replay.half_life must be above 0, not {config.replay.half_life}")
-    for name, value in (("learn.lambda_", c.lambda_), ("learn.fresh_names", c.fresh_names)):
-        if not 0.0 <= value <= 1.0:
-            raise UserError(f"{name} must be in [0, 1], not {value}")
-    for name, value in (
-        ("learn.rounds", c.rounds),
-        ("prover.provers", config.prover.provers),
-        ("prover.concurrent", config.prover.concurrent),
-        ("prover.in_flight", config.prover.in_flight),
-        ("prover.suggestions", config.prover.suggestions),
-        ("learn.first_calls", c.first_calls),
-        ("learn.calls", c.calls),
-        ("eval.calls", config.eval.calls),
-        ("eval.validation_calls", config.eval.validation_calls),
-        ("ray.model_servers", config.ray.model_servers),
-        ("learn.ranks", c.ranks),
-        ("replay.capacity", config.replay.capacity),
-        ("replay.on_disk", config.replay.on_disk),
-        ("matchmaker.base_calls", config.matchmaker.base_calls),
-    ):
-        if value < 1:
-            raise UserError(f"{name} must be at least 1, not {value}")
-    for name, value in (
-        ("eval.validation", config.eval.validation),
-        ("eval.rollouts", config.eval.rollouts),
-        ("learn.max_epochs", c.max_epochs),
-        ("learn.keep", c.keep),
-    ):
-        if value < 0:
-            raise UserError(f"{name} must be 0 (none) or more, not {value}")
+            raise UserError(f"{name} must be a finite number, not {value}")
+    if m.hidden % m.heads or m.hidden // m.heads % 2:
+        raise UserError(f"model.hidden={m.hidden} must be an even multiple of model.heads={m.heads}")
     return config
 
 
-def _settings(table: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, value) of every setting, as `override` takes them."""
-    for f in fields(table):
-        value = getattr(table, f.name)
-        if is_dataclass(value):
-            yield from _settings(value, f"{where}{f.name}.")
-        else:
-            yield f"{where}{f.name}", value
-
-
 def difference(saved: RunConfig, wanted: RunConfig) -> str | None:
-    """The first setting that two configurations have otherwise, as `learn.rounds=3, not 10`; None where only their folders differ."""
+    """The first setting in which two configurations differ, as `learn.rounds=3, not 10`; None if only their folders differ."""
     for (name, there), (_, here) in zip(_settings(saved), _settings(wanted), strict=True):
         if there != here and name not in ("name", "runs"):
             return f"{name}={there}, not {here}"
@@ -377,39 +304,26 @@ def difference(saved: RunConfig, wanted: RunConfig) -> str | None:
 def dump(config: RunConfig) -> str:
     """The effective configuration as TOML."""
 
-    def value(v: Any) -> str:
-        if isinstance(v, bool):
-            return "true" if v else "false"
-        if isinstance(v, (int, float)):
-            return repr(v)
-        if isinstance(v, (tuple, list)):
-            return "[" + ", ".join(value(x) for x in v) + "]"
-        return json.dumps(str(v), ensure_ascii=False)
+    def assignments(table: dict[str, Any]) -> list[str]:
+        # Strings, numbers, booleans and lists are written alike in JSON and TOML.
+        return [
+            f"{k} = {json.dumps(v, ensure_ascii=False)}"
+            for k, v in table.items()
+            if v is not None and not isinstance(v, dict)
+        ]
 
     data = asdict(config)
-    lines = [f"format = {FORMAT}"]
-    lines += [f"{k} = {value(v)}" for k, v in data.items() if not isinstance(v, dict) and v is not None]
-    for table, content in data.items():
-        if isinstance(content, dict):
-            lines += ["", f"[{table}]", *(f"{k} = {value(v)}" for k, v in content.items() if v is not None)]
+    lines = [f"format = {FORMAT}", *assignments(data)]
+    for name in _TABLES:
+        lines += ["", f"[{name}]", *assignments(data[name])]
     return "\n".join(lines) + "\n"
 
 
-def override(config: RunConfig, settings: tuple[str, ...]) -> RunConfig:
-    """Apply `table.key=value` or `key=value`, values as in TOML. Raises UserError for what does not fit."""
-    for setting in settings:
-        key, sep, text = setting.partition("=")
-        if not sep:
-            raise UserError(f"{setting}: write it as table.key=value, e.g. learn.rounds=5")
-        try:
-            value = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        data: dict[str, Any] = {}
-        inner = data
-        *tables, last = key.strip().split(".")
-        for table in tables:
-            inner = inner.setdefault(table, {})
-        inner[last] = value
-        config = _fill(config, data, "command line")
-    return config
+def _settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, value) of every setting, named as `override` expects."""
+    for f in fields(table):
+        value = getattr(table, f.name)
+        if is_dataclass(value):
+            yield from _settings(value, f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, value

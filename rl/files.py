@@ -1,4 +1,4 @@
-"""The proofs of a run, to read."""
+"""The proofs of a run as a readable Lean file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prover.solve.ledger import Attempt
 
 
 def proofs_source(proofs: Iterable[Attempt], lean: str) -> str:
-    """The proofs to read. `turnstile verify RUN` judges them from the ledger, each on its own imports."""
+    """Lean source of the proofs, for people. `turnstile verify RUN` checks them from the ledger, each with its own imports."""
     parts = [f"/- Proofs found by Turnstile, each audited by {lean}.\n   `turnstile verify` checks them again. -/\n"]
     for a in sorted(proofs, key=lambda a: (a.theorem.imports, a.theorem.name)):
         imports = " ".join(a.theorem.imports)

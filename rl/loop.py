@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,7 +81,7 @@ class Trainer:
         if Ledger.begun(folder / "ledger.sqlite"):
             Ledger(folder / "ledger.sqlite", readonly=True).close()
         saved = config_module.load(folder / "config.toml")
-        return cls(config_module.replace(saved, runs=str(folder.parent), name=folder.name), quiet)
+        return cls(replace(saved, runs=str(folder.parent), name=folder.name), quiet)
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What a configuration would do, before anything is started: what goes where, how much memory, what would be downloaded."""
+"""The plan of a run before it starts: placement, memory and downloads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from prover.errors import UserError
 from rl.config import LearnConfig, RunConfig, ServeConfig, check
 
 _TRAINED_BYTES = 16
-"""A trained weight in float32 with its gradient and Adam's two moments."""
+"""Bytes of a trained weight in float32 with its gradient and Adam's two moments."""
 
 
 def plan(config: RunConfig) -> dict[str, Any]:
-    """The plan of a run as plain data. Raises UserError for a configuration that cannot work, saying which setting to change."""
+    """The plan of a run as plain data. Raises UserError for a configuration that cannot work, naming the setting to change."""
     s, r = config.serve, config.ray
     _check(config)
     size = _size(config)
@@ -24,7 +24,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
     gpus_each = s.tensor_parallel * s.pipeline_parallel if s.backend == "vllm" else r.server_gpus
     weights = parameters * bytes_each / max(1, gpus_each)
     found: dict[str, Any] = {
-        "model": s.start or "a small model from nothing",
+        "model": s.start or "a small model from scratch",
         "parameters": parameters,
         "parameters_from": size["from"],
         "download": _download(s.start, parameters),
@@ -40,7 +40,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
             "gpu_share": r.server_gpus or gpus_each,
             "placed": _placed(s, gpus_each),
             "weights_gb_a_gpu": _gb(weights),
-            # Adapters are merged: what goes to the copies after each round are all weights, in what they are trained from.
+            # Adapters are merged before publishing, so an update holds all weights in the dtype they are trained from.
             "update_gb": _gb(
                 parameters * (2 if s.start and s.train == "lora" and config.learn.dtype == "bfloat16" else 4)
             ),
@@ -55,12 +55,13 @@ def plan(config: RunConfig) -> dict[str, Any]:
         found["servers"]["cache_gb_a_gpu"] = _gb(room)
         if room < 0.05 * s.gpu_gb * 1e9:
             raise UserError(
-                f"serve: {_gb(weights)} GB of weights a GPU leave no room in {s.gpu_gb:g} GB: raise serve.tensor_parallel"
+                f"serve: {_gb(weights)} GB of weights per GPU do not fit into {s.gpu_gb:g} GB: raise serve.tensor_parallel"
             )
     if r.learner_gpus and found["learner"]["memory_gb_a_process"] > 0.9 * s.gpu_gb * r.learner_gpus:
         raise UserError(
-            f"the learner needs about {found['learner']['memory_gb_a_process']} GB a process and has "
-            f"{s.gpu_gb * r.learner_gpus:g}: serve.train=lora, serve.gradient_checkpointing=true, or learn.shard=true with more learn.ranks"
+            f"the learner needs about {found['learner']['memory_gb_a_process']} GB per process and has "
+            f"{s.gpu_gb * r.learner_gpus:g}: set serve.train=lora, serve.gradient_checkpointing=true, or learn.shard=true with "
+            "more learn.ranks"
         )
     return found
 
@@ -71,44 +72,42 @@ def _check(config: RunConfig) -> None:
         _check_learning(config.learn)
     if min(s.tensor_parallel, s.pipeline_parallel, r.model_servers) < 1 or not 0 < s.memory <= 1:
         raise UserError(
-            "serve: tensor_parallel, pipeline_parallel and ray.model_servers are at least 1, memory is in (0, 1]"
+            "serve: tensor_parallel, pipeline_parallel and ray.model_servers must be at least 1, and memory is in (0, 1]"
         )
     if r.learner_gpus > 1:
         raise UserError(
-            f"ray.learner_gpus={r.learner_gpus:g}: a learner process uses one GPU; for more, learn.ranks and learn.shard=true"
+            f"ray.learner_gpus={r.learner_gpus:g}: a learner process uses one GPU; for more, set learn.ranks and learn.shard=true"
         )
     parts = s.tensor_parallel * s.pipeline_parallel
     shares_one = parts == 1 and 0 < r.server_gpus <= 1 and (r.server_gpus == 1 or s.memory <= r.server_gpus)
     if s.backend == "vllm" and r.server_gpus != parts and not shares_one:
         raise UserError(
-            f"ray.server_gpus={r.server_gpus:g}: a copy of the model is split over serve.tensor_parallel × "
-            f"serve.pipeline_parallel = {parts} GPUs; make them equal, or share one: server_gpus below 1 and serve.memory not above it"
+            f"ray.server_gpus={r.server_gpus:g}: a copy of the model uses serve.tensor_parallel × serve.pipeline_parallel = "
+            f"{parts} GPUs; make them equal, or share one GPU: server_gpus below 1 and serve.memory at most server_gpus"
         )
     if s.dtype not in ("auto", "float32", "bfloat16", "float16"):
         raise UserError(f"serve.dtype={s.dtype}: auto, float32, bfloat16 or float16")
     if s.start and s.train == "lora" and s.lora_rank < 1:
-        raise UserError(f"serve.lora_rank={s.lora_rank}: at least 1, or serve.train=all for all weights")
+        raise UserError(f"serve.lora_rank={s.lora_rank}: at least 1; to train all weights, set serve.train=all")
     if s.start:
         _check_pretrained(s)
 
 
 def _check_learning(c: LearnConfig) -> None:
-    """Whether a pretrained model can learn so. What would do nothing is refused."""
+    """Raise UserError for learning settings that a pretrained model does not support."""
     if c.algorithm != "expert_iteration":
-        raise UserError(
-            'serve.start: a pretrained model learns by expert iteration: learn.algorithm="expert_iteration"'
-        )
+        raise UserError('serve.start: a pretrained model requires learn.algorithm="expert_iteration"')
     if c.value == "td_lambda":
-        raise UserError('serve.start: a pretrained model has no value: leave learn.value out, or learn.value="none"')
+        raise UserError('serve.start: a pretrained model has no value: omit learn.value or set it to "none"')
     for name in ("kl", "ema", "warmup", "batch_tokens", "value_weight"):
         if getattr(c, name) != getattr(LearnConfig(), name):
             raise UserError(
-                f"learn.{name} is for the model from nothing and would do nothing for a pretrained one (serve.start): leave it out"
+                f"learn.{name} is for the model from scratch and has no effect on a pretrained one (serve.start): omit it"
             )
 
 
 def _check_pretrained(s: ServeConfig) -> None:
-    """Whether the model, its template and the lengths go together, as far as they can be known before a download."""
+    """Raise UserError if model, template and lengths contradict each other, as far as known before a download."""
     from prover.models.manifest import read_manifest
     from prover.models.templates import template_named
 
@@ -123,26 +122,26 @@ def _check_pretrained(s: ServeConfig) -> None:
             raise UserError(f"serve.template={named}: vLLM serves causal models only")
         if template.answers == "proof":
             raise UserError(
-                f"serve.template={named}: it answers with whole proofs and a run searches by tactics; "
-                "`turnstile prove --policy` takes such models"
+                f"serve.template={named}: answers with whole proofs and a run searches by tactics; use such models with "
+                "`turnstile prove --policy`"
             )
         answer = template.max_new_tokens
-    reads = _reads(s.start)
+    context = _context_length(s.start)
     if s.max_model_len < 0 or 0 < s.max_model_len <= answer:
         raise UserError(f"serve.max_model_len={s.max_model_len}: 0, or more than an answer takes ({answer} tokens)")
-    if reads and s.max_model_len > reads:
-        raise UserError(f"serve.max_model_len={s.max_model_len}: {s.start} reads {reads} tokens")
+    if context and s.max_model_len > context:
+        raise UserError(f"serve.max_model_len={s.max_model_len}: {s.start} reads {context} tokens")
 
 
-def _reads(start: str) -> int | None:
-    """Tokens that a model reads, where its configuration is on this machine."""
+def _context_length(start: str) -> int | None:
+    """A model's context length in tokens; None if its configuration is not on this machine."""
     from huggingface_hub import try_to_load_from_cache
 
     path = Path(start) / "config.json"
     if not Path(start).is_dir():
         try:
             cached = try_to_load_from_cache(start, "config.json")
-        except ValueError:  # no name that the hub would have
+        except ValueError:  # not a valid name of the hub
             return None
         path = Path(cached) if isinstance(cached, str) else path
     return json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings") if path.is_file() else None
@@ -156,17 +155,17 @@ def _size(config: RunConfig) -> dict[str, Any]:
         return {"parameters": m.vocabulary * m.hidden + m.layers * layer, "from": "[model]"}
     files = sorted(Path(start).glob("*.safetensors"))
     if files:
-        return {"parameters": sum(_numbers(p) for p in files), "from": "the folder's weights"}
+        return {"parameters": sum(_parameters(p) for p in files), "from": "the folder's weights"}
     if Path(start).exists() or start.startswith((".", "/")):
-        raise UserError(f"serve.start={start}: no *.safetensors there")
+        raise UserError(f"serve.start={start}: no *.safetensors in this folder")
     named = re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)[bB](?![a-zA-Z])", start.replace("_", "-"))
     if not named:
         raise UserError(f"serve.start={start}: no such folder, and the name does not say how large it is (like -7B)")
     return {"parameters": round(float(named[-1]) * 1e9), "from": "the name: an estimate"}
 
 
-def _numbers(path: Path) -> int:
-    """How many numbers a safetensors file holds, read from its header."""
+def _parameters(path: Path) -> int:
+    """Number of parameters in a safetensors file, read from its header."""
     from math import prod
 
     with path.open("rb") as f:
@@ -185,24 +184,24 @@ def _download(start: str, parameters: int) -> str:
 
 
 def _placed(s: ServeConfig, gpus_each: float) -> str:
-    """Where Ray puts a copy: as rl/actors/fleet.py does it."""
+    """Placement of a copy by Ray, as in rl/actors/fleet.py."""
     if s.across:
-        return f"a placement group of {gpus_each:g} bundles of one GPU, on as few machines as have room, which share the run's folder"
+        return f"a placement group of {gpus_each:g} bundles of one GPU, on as few machines as possible, which share the run's folder"
     return f"one actor, its {gpus_each:g} GPUs on one machine" if gpus_each > 1 else "one actor"
 
 
 def _learner(config: RunConfig, parameters: int) -> dict[str, Any]:
     s, ranks = config.serve, max(1, config.learn.ranks)
     if s.start and s.train == "lora":
-        # Adapters of rank r on all linear layers of a 7 B model are about 2.5 M weights a rank.
+        # Adapters on all linear layers of a 7 B model have about 2.5 M weights per unit of rank.
         adapters = round(parameters * s.lora_rank * 3.6e-4)
         memory = parameters * 2 + adapters * _TRAINED_BYTES
     else:
         adapters, memory = 0, parameters * _TRAINED_BYTES
     if config.learn.shard:
-        # Beside its part, a process holds a layer or two whole while they compute: a twentieth is generous.
+        # Besides its share, a process gathers one or two whole layers during computation: 5 % is generous.
         memory = memory / ranks + 0.05 * parameters * 4
-    # A process reads the whole model before anything goes to a device: as the folder says where it is split, else as it is trained.
+    # Every process reads the whole model into host memory: in the folder's dtype if sharded, else in the dtype of training.
     as_stored = s.start and (config.learn.shard or (s.train == "lora" and config.learn.dtype == "bfloat16"))
     host = parameters * (2 if as_stored else 4)
     activations = parameters * (0.3 if s.gradient_checkpointing else 1.0)
@@ -213,7 +212,7 @@ def _learner(config: RunConfig, parameters: int) -> dict[str, Any]:
         "trains": f"adapters of rank {s.lora_rank}, about {adapters:,} weights" if adapters else "all weights",
         "memory_gb_a_process": _gb(memory + activations),
         "host_gb_a_process": _gb(host),
-        "memory_is": "weights, gradients and Adam, and a rough guess at activations",
+        "memory_is": "weights, gradients, Adam and roughly estimated activations",
     }
 
 
@@ -222,7 +221,7 @@ def _gb(x: float) -> float:
 
 
 def explain(found: dict[str, Any]) -> str:
-    """The plan for people."""
+    """The plan as text."""
     servers, learner, provers = found["servers"], found["learner"], found["provers"]
     cache = f", {servers['cache_gb_a_gpu']} GB of cache" if "cache_gb_a_gpu" in servers else ""
     where = f"{servers['gpu_share']:g} GPUs each" if servers["gpus_each"] else "the CPU"
@@ -233,10 +232,10 @@ def explain(found: dict[str, Any]) -> str:
             f"provers   {provers['count']}, {provers['searches_at_once']} searches each, about {provers['memory_gb_each']} GB of "
             "memory each, no GPU",
             f"servers   {servers['copies']} × {servers['backend']} on {where} ({servers['placed']}): "
-            f"{servers['weights_gb_a_gpu']} GB of weights a device{cache}",
-            f"learner   {learner['processes']} × {learner['trains']}{', the model split over them (FSDP),' * learner['sharded']} on {learner['gpus_each']:g} GPUs each: about "
-            f"{learner['memory_gb_a_process']} GB a process ({learner['memory_is']}), and {learner['host_gb_a_process']} GB of the "
-            "machine's own to read the model",
+            f"{servers['weights_gb_a_gpu']} GB of weights per device{cache}",
+            f"learner   {learner['processes']} × {learner['trains']}{', sharded (FSDP),' * learner['sharded']} on "
+            f"{learner['gpus_each']:g} GPUs each: about {learner['memory_gb_a_process']} GB per process "
+            f"({learner['memory_is']}), and {learner['host_gb_a_process']} GB of host memory to read the model",
             f"update    {servers['update_gb']} GB of weights to every copy after each round, through {servers['update_through']}",
             f"together  {found['gpus']:g} GPUs; cluster: {found['cluster']}",
         ]

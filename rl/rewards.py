@@ -1,7 +1,7 @@
-"""Rewards: small pure functions of how an attempt ended, in a registry, with weights that are schedules over rounds.
+"""Rewards: a registry of pure functions of an attempt's outcome, with weights scheduled over rounds.
 
-Only the audited verdict may dominate: at every round the weight of `proved` exceeds the sum of all others, so no attempt without
-an audited proof can be worth as much as any attempt with one. Each reward is reported apart.
+Only the audited verdict may dominate: in every round the weight of `proved` exceeds the sum of all others, so an attempt without
+an audited proof never scores as high as one with. Each reward is reported separately.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from prover.errors import UserError
 
 @dataclass(frozen=True)
 class Ended:
-    """How an attempt ended: all that a reward may look at."""
+    """Outcome of an attempt: everything a reward may use."""
 
     proved: bool
-    """The audit accepted a proof."""
+    """Whether the audit accepted a proof."""
     size: int | None = None
     """Tactics in the proof."""
     best_size: int | None = None
-    """Tactics in the shortest audited proof known before, None if there was none."""
+    """Tactics in the shortest audited proof known before; None if there was none."""
     calls: int = 0
-    """Lean calls until the proof, or all of them."""
+    """Lean calls until the proof, or of the whole attempt."""
     budget: int = 1
-    """Lean calls that were allowed."""
+    """Lean calls allowed."""
     closed: float = 0.0
-    """Share of the goals worked on that were closed, in [0, 1]. The search's word, not audited."""
+    """Share of the visited goals that were closed, in [0, 1]. Reported by the search and not audited."""
 
 
 Reward = Callable[[Ended], float]
 REWARDS: dict[str, Reward] = {}
-"""By name. Each gives a number in [0, 1]."""
+"""Rewards by name. Each returns a number in [0, 1]."""
 
 
 def reward(f: Reward) -> Reward:
@@ -63,20 +63,20 @@ def new(e: Ended) -> float:
 
 @reward
 def frugal(e: Ended) -> float:
-    """For an audited proof: the share of the allowed Lean calls that were left."""
+    """For an audited proof: the share of the allowed Lean calls not used."""
     return max(0.0, 1 - e.calls / e.budget) if e.proved else 0.0
 
 
 @reward
 def progress(e: Ended) -> float:
-    """Share of goals closed, proof or not. The only reward that needs no audited proof: watch it."""
+    """Share of goals closed, with or without a proof. The only reward that does not require an audited proof, so watch it."""
     return min(1.0, max(0.0, e.closed))
 
 
 @dataclass(frozen=True)
 class RewardsConfig:
-    """Weights by round: the first number is for round 1, the second for round 2 …, the last stays. `[0, 0, 0.2]` switches a
-    reward on in round 3."""
+    """Weights by round: the first number is for round 1, the second for round 2, and the last for all later rounds. `[0, 0, 0.2]`
+    switches a reward on in round 3."""
 
     proved: tuple[float, ...] = (1.0,)
     shorter: tuple[float, ...] = (0.0,)
@@ -87,29 +87,26 @@ class RewardsConfig:
 
 def weights(config: RewardsConfig, round: int) -> dict[str, float]:
     """The weight of each reward in a round (from 1)."""
-    out = {}
-    for f in fields(config):
-        schedule = getattr(config, f.name)
-        out[f.name] = float(schedule[min(round, len(schedule)) - 1])
-    return out
+    schedules = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {name: float(schedule[min(round, len(schedule)) - 1]) for name, schedule in schedules.items()}
 
 
 def check(config: RewardsConfig, rounds: int) -> None:
-    """Raise UserError for weights that are empty, negative, or let something else outweigh the audited proof."""
-    for f in fields(config):
-        schedule = getattr(config, f.name)
-        if not schedule or any(isinstance(w, bool) or not isinstance(w, (int, float)) or w < 0 for w in schedule):
-            raise UserError(f"rewards.{f.name}: give a list of numbers, 0 or more, one a round, e.g. [0, 0, 0.2]")
-    for r in range(1, max(rounds, *(len(getattr(config, f.name)) for f in fields(config))) + 1):
+    """Raise UserError for schedules that are empty, negative, or let other rewards outweigh the audited proof."""
+    schedules = {f.name: getattr(config, f.name) for f in fields(config)}
+    for name, schedule in schedules.items():
+        if not schedule or min(schedule) < 0:
+            raise UserError(f"rewards.{name} must be a list of numbers of at least 0, one per round, e.g. [0, 0, 0.2]")
+    for r in range(1, max(rounds, *map(len, schedules.values())) + 1):
         w = weights(config, r)
         rest = sum(v for k, v in w.items() if k != "proved")
         if w["proved"] <= rest:
             raise UserError(
-                f"rewards: in round {r} proved weighs {w['proved']:g} and the others together {rest:g}; only the audited "
-                "proof may dominate: give it more than their sum"
+                f"rewards: in round {r} the weight of `proved` is {w['proved']:g} and the sum of the others {rest:g}; only the "
+                "audited proof may dominate: raise `proved` above that sum"
             )
 
 
 def score(ended: Ended, weights: Mapping[str, float]) -> dict[str, float]:
-    """Each reward times its weight."""
+    """Rewards times their weights, without those of weight 0."""
     return {name: w * REWARDS[name](ended) for name, w in weights.items() if w}

@@ -1,6 +1,6 @@
-"""Search-free rollouts: whole attempts sampled from the policy, tactic by tactic, for policy gradients and for pass@k.
+"""Search-free rollouts: attempts sampled from the policy tactic by tactic, for policy gradients and pass@k.
 
-The rollouts of a group share the answers that Lean gave: the same tactic in the same state is asked once.
+The rollouts of a group share Lean's answers: each tactic runs once per state.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from prover.models.base import Query
 
 @dataclass(frozen=True)
 class Decision:
-    """A tactic that the policy drew in a state."""
+    """A tactic sampled in a state."""
 
     state: str
     premises: tuple[str, ...]
     tactic: str
     logprob: float
-    """Of the whole tactic under the policy that drew it, natural."""
+    """Natural log-probability of the whole tactic under the sampling policy."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Rollout:
     proof: ProofNode | None
     """Not audited."""
     ended: str
-    """`proved`, `error` (Lean refused a tactic), `length` or `silent` (the policy offered nothing)."""
+    """`proved`, `error` (a tactic failed), `length` or `silent` (the policy suggested nothing)."""
     closed: float
-    """Share of the goals worked on that were closed."""
+    """Share of the visited goals that were closed."""
 
 
 async def rollouts(
@@ -48,12 +48,11 @@ async def rollouts(
     max_tactics: int = 12,
     first: int = 1,
 ) -> tuple[list[Rollout], int]:
-    """`n` independent rollouts from `root`, which stays open; and the Lean calls they took together.
+    """`n` independent rollouts from `root`, which stays open, and their total number of Lean calls.
 
-    `environment`: `step` and `free` as LeanPool's. `policy`: `suggest`, a coroutine or not, which must draw one tactic for a query
-    with `attempt` > 0, another one for another `attempt`. The rollouts ask as attempts `first`, `first` + 1 …: from the same
-    numbers and weights come the same rollouts. A rollout works on one goal after another, first goal first, and ends at the
-    first tactic that Lean refuses.
+    `environment` has `step` and `free` as in LeanPool. `policy.suggest`, a coroutine or a plain function, must sample one tactic
+    for a query with `attempt` > 0, independently for each `attempt`. Rollout i uses `attempt = first + i`, so equal numbers and
+    weights give equal rollouts. A rollout works on the first open goal and ends at the first tactic that fails.
     """
     shared = SharedAnswers(environment)
     try:

@@ -1,6 +1,6 @@
-"""`turnstile report RUN`: one self-contained page about a run, readable on a phone: curves, calibration, proofs, failures.
+"""`turnstile report RUN`: a self-contained page about a run with curves, calibration, proofs and failures, readable on a phone.
 
-Statements, proofs and messages are text that models and strangers wrote: all of it is escaped.
+Statements, proofs and messages are untrusted text, so all of it is escaped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ for(const r of document.querySelectorAll('.proof'))r.hidden=!r.textContent.toLow
 
 
 def report_page(folder: Path) -> str:
-    """The page. Raises UserError when `folder` is not a run."""
+    """The HTML page. Raises UserError if `folder` is not a run."""
     ledger = Ledger.open(folder, readonly=True)
     try:
         config = config_module.load(folder / "config.toml") if (folder / "config.toml").exists() else None
@@ -72,7 +72,7 @@ def report_page(folder: Path) -> str:
 
 
 class _Drawing:
-    """Figures as HTML, counted."""
+    """Converts figures to HTML and counts them, because only the first includes plotly.js."""
 
     def __init__(self) -> None:
         self.drawn = 0
@@ -87,7 +87,7 @@ def _text(text: object) -> str:
 
 
 def _alerts(figures: rounds.Figures) -> str:
-    """What the alerts said after each round, newest first."""
+    """The alerts of each round, newest first."""
     past = rounds.history(figures)
     said = [a for n in range(len(past), 0, -1) for a in alerts.alerts(past[:n])]
     shown = "".join(f"<p class=alert><b>{_text(a.title)}.</b> {_text(a.text)}" for a in said[:SHOWN])
@@ -109,8 +109,8 @@ def _calibration(phases: dict[str, list[Attempt]], drawing: _Drawing) -> str:
         return ""
     error = calibration.calibration_error(calibration.reliability(found))
     return (
-        f"<h2>The value against what came of it</h2><p class=facts>{len(found)} goals, expected calibration error {error:.3f}. "
-        "Goals that the search left alone have no outcome and are not here.<div class=grid>"
+        f"<h2>Calibration of the value</h2><p class=facts>{len(found)} goals, expected calibration error {error:.3f}. "
+        "Goals that the search did not expand have no outcome and are not shown.<div class=grid>"
         f"<div><h3>Reliability</h3>{drawing(charts.reliability(found))}</div>"
         f"<div><h3>Error by tactics to go</h3>{drawing(charts.steps_error(found))}</div></div>"
     )
@@ -128,7 +128,7 @@ def _phases(phases: dict[str, list[Attempt]]) -> str:
 
 
 def _interesting(phases: dict[str, list[Attempt]], proofs: Sequence[Attempt]) -> str:
-    """Proofs worth reading: long ones, hard-won ones, and those of held-out theorems that nothing unlearned found."""
+    """Proofs worth reading: long ones, expensive ones, and those of held-out theorems that no baseline proved."""
     kinds: list[tuple[str, list[Attempt]]] = [
         ("Longest, in tactics", sorted(proofs, key=compute.proof_steps, reverse=True)),
         ("Most Lean calls", sorted(proofs, key=lambda a: a.calls_to_solve or 0, reverse=True)),
@@ -143,7 +143,7 @@ def _interesting(phases: dict[str, list[Attempt]], proofs: Sequence[Attempt]) ->
 
 
 def _failures(phases: dict[str, list[Attempt]]) -> str:
-    """Refused proofs, errors, and held-out theorems that the trained prover lost to a baseline."""
+    """Rejected proofs, errors, and held-out theorems that a baseline proved and the trained prover did not."""
     everything = [a for rows in phases.values() for a in rows]
     solved = _solved(phases.get("held-out model", ()))
     lost = [
@@ -153,20 +153,20 @@ def _failures(phases: dict[str, list[Attempt]]) -> str:
         if a.outcome == "proved" and a.theorem.name not in solved and phases.get("held-out model")
     ]
     kinds = [
-        ("Refused by the audit", [a for a in everything if a.outcome == "rejected"]),
+        ("Rejected by the audit", [a for a in everything if a.outcome == "rejected"]),
         (
-            "Not judged by the audit, for lack of time or memory",
+            "Not judged by the audit: out of time or memory",
             [a for a in everything if a.outcome == "error" and a.script],
         ),
         ("Errors", [a for a in everything if a.outcome == "error" and not a.script]),
-        ("Solved by a baseline and not by the trained prover; the baseline's proof", lost),
+        ("Solved by a baseline but not by the trained prover (the baseline's proof)", lost),
     ]
     body = "".join(
         _details(f"{title}: {len(rows)}", rows, lambda a: "\n".join(x for x in (a.reason[:600], a.script) if x))
         for title, rows in kinds
         if rows
     )
-    return f"<h2>Failures worth reading</h2>{body or '<p>Nothing was refused, failed or lost.'}"
+    return f"<h2>Failures worth reading</h2>{body or '<p>None.'}"
 
 
 def _solved(attempts: Iterable[Attempt]) -> set[str]:
@@ -192,13 +192,13 @@ def _statement(a: Attempt) -> str:
 
 
 def _proofs(proofs: list[Attempt]) -> str:
-    """Every proof by name, with a filter."""
+    """All proofs by name, with a filter."""
     rows = "".join(
         f"<tr class=proof><td>{_text(a.theorem.name)}<td>{a.calls_to_solve}<td><pre>{_text(a.script or '')}</pre>"
         for a in sorted(proofs, key=lambda a: a.theorem.name)[:LISTED]
     )
-    more = f" (the first {LISTED} by name; proofs.lean has all)" if len(proofs) > LISTED else ""
+    more = f" (the first {LISTED} by name; all are in proofs.lean)" if len(proofs) > LISTED else ""
     return (
-        f"<h2>{len(proofs)} proofs, each audited{more}</h2><input id=filter placeholder='filter by name or tactic'>"
+        f"<h2>{len(proofs)} audited proofs{more}</h2><input id=filter placeholder='filter by name or tactic'>"
         f"<div class=wide><table><tr><th>theorem<th>Lean calls<th>proof{rows}</table></div>{_FILTER}"
     )

@@ -1,4 +1,4 @@
-"""What a run learns on and what it is measured on: library theorems and those of files, split by their names."""
+"""The training, held-out and validation theorems of a run, from the library and from files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rl.config import TheoremsConfig
 
 @dataclass(frozen=True)
 class Theorems:
-    """A run's theorems by what they are for. No name is in two of them."""
+    """A run's theorems by split. Names are unique across splits."""
 
     train: list[Theorem]
     held_out: list[Theorem]
@@ -25,8 +25,8 @@ class Theorems:
 
 
 def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) -> Theorems:
-    """The configured theorems, with `validation` of the validation split. Raises UserError for a file that cannot be read and
-    where nothing is left to learn on."""
+    """The configured theorems, with `validation` theorems of the validation split. Raises UserError for an unreadable file, for
+    duplicate names and for an empty training split."""
     mine = file_theorems(config.files)
     modules = config.modules or (() if mine else DEMONSTRATION_MODULES)
 
@@ -43,16 +43,14 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
     every = [t.name for ts in (found.train, found.held_out, found.validation) for t in ts]
     if len(set(every)) < len(every):
         twice = next(n for i, n in enumerate(every) if n in every[:i])
-        raise UserError(f"{twice}: two theorems of this run have that name, and a run goes by names; rename one")
+        raise UserError(f"{twice}: two theorems of this run have this name; rename one of them")
     if not found.train:
-        raise UserError(
-            "theorems: none is in the training split, which is seven tenths of the names; give more of them"
-        )
+        raise UserError("theorems: the training split, 70 % of the names by hash, is empty; add theorems")
     return found
 
 
 def file_theorems(files: Sequence[str]) -> list[Theorem]:
-    """Those of `.jsonl` files and of `.lean` files of a plain kind (see curricula/sets.py). Raises UserError."""
+    """The theorems of `.jsonl` files and of plain `.lean` files (see curricula/sets.py). Raises UserError."""
     found: list[Theorem] = []
     for file in files:
         if not isinstance(file, str) or Path(file).suffix not in (".jsonl", ".lean"):

@@ -1,7 +1,8 @@
-"""From what an attempt found to the examples that the ledger keeps, by kind.
+"""Training examples of an attempt, by kind, as rows of the ledger.
 
-`policy` and `value` (expert iteration), `tried` (tactic ranking), `td` (TD(λ) targets), `group` (the tactics of a goal with rewards) and `rollouts` (a
-theorem's rollouts with rewards): only those that the run's algorithms read; and `premises`, which helped and which did not.
+The kinds are `policy` and `value` (expert iteration), `tried` (tactic ranking), `premises` (premise selection), `td` (TD(λ)
+targets), `group` (the tactics of a goal with rewards) and `rollouts` (a theorem's rollouts with rewards). Only the kinds that the
+run's algorithms read are made.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 from curricula.library import assert_for_training
 from prover.search import SearchConfig
 from rl.algorithms import expert_iteration, grpo, td_lambda
-from rl.algorithms.premise_selection import harvest_premises
-from rl.algorithms.tactic_ranking import harvest_tried
+from rl.algorithms.premise_selection import collect_premises
+from rl.algorithms.tactic_ranking import collect_tried
 from rl.attempt import Found
 from rl.config import LearnConfig
 from rl.rewards import Ended, score
@@ -22,13 +23,16 @@ Row = tuple[str, dict[str, Any]]
 
 
 def rows(found: Found, proved: bool, reward: float, config: LearnConfig, used: Sequence[str] = ()) -> list[Row]:
-    """Ledger rows of a search. `proved`: the audit accepted it; `reward`: the attempt's, in units of a plain proof; `used`: library
-    theorems in the audited proof's term. Raises HeldOutLeak for a theorem that is not for training."""
+    """Ledger rows of a search. Raises HeldOutLeak for a theorem outside the training split.
+
+    `proved`: whether the audit accepted the proof. `reward`: the attempt's reward, where a plain proof counts 1. `used`: library
+    theorems in the audited proof's term.
+    """
     assert_for_training(found.theorem.name)
     discount = SearchConfig().discount
     out = [
         (kind, {**data, "reward": round(reward, 4)} if kind == "policy" else data)
-        for kind, data in expert_iteration.harvest(found.examples, proved)
+        for kind, data in expert_iteration.collect_examples(found.examples, proved)
     ]
     if config.value == "td_lambda":
         for e, g in zip(found.examples, td_lambda.targets(found.examples, config.lambda_, discount), strict=True):
@@ -36,8 +40,8 @@ def rows(found: Found, proved: bool, reward: float, config: LearnConfig, used: S
                 out.append(
                     ("td", {"state": e.text, "constants": e.constants, "premises": e.premises, "td": round(g, 4)})
                 )
-    out += harvest_tried(found.examples, proved)
-    out += harvest_premises(found.examples, proved, found.theorem.imports, used)
+    out += collect_tried(found.examples, proved)
+    out += collect_premises(found.examples, proved, found.theorem.imports, used)
     if config.algorithm == "grpo":
         out += [("group", row) for row in grpo.from_search(found.examples, proved, discount)]
     return out
@@ -46,10 +50,10 @@ def rows(found: Found, proved: bool, reward: float, config: LearnConfig, used: S
 def rollout_rows(
     found: Found, audited: Mapping[str, str], weights: Mapping[str, float], budget: int, best_size: int | None
 ) -> tuple[list[Row], dict[str, float]]:
-    """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: the audit's verdict on each script.
+    """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: the audit's verdict by script.
 
-    Successful rollouts are policy examples too, so that expert iteration can learn without search. Raises HeldOutLeak for a
-    theorem that is not for training.
+    Successful rollouts also become policy examples, so that expert iteration can learn without search. Raises HeldOutLeak for a
+    theorem outside the training split.
     """
     assert_for_training(found.theorem.name)
     out: list[Row] = []
@@ -61,7 +65,7 @@ def rollout_rows(
         proved = verdict == "proved"
         if r["script"] is not None and not proved:
             unjudged += verdict != "rejected"
-            continue  # claimed, and refused by the audit or not judged: no example, good or bad
+            continue  # a proof that the audit rejected or could not judge is neither a good nor a bad example
         size = len(r["decisions"])
         parts = score(Ended(proved, size, best_size, size, budget, r["closed"]), weights)
         for name, x in parts.items():
@@ -75,5 +79,5 @@ def rollout_rows(
                 for i, (s, p, t, _) in enumerate(r["decisions"])
             ]
     out.append(("rollouts", {"rollouts": group}))
-    # A refused one counts as worth nothing, one that nobody could judge not at all.
+    # Rejected rollouts count as reward 0; those that could not be judged do not count.
     return out, {name: x / max(1, len(found.rollouts) - unjudged) for name, x in sums.items()}

@@ -10,11 +10,11 @@ from prover.console import answer, plain
 
 
 def sets(name: Annotated[str | None, tyro.conf.Positional] = None, *, areas: bool = False, json: bool = False) -> int:
-    """List the theorem sets with size, split, Lean version and licence; or the theorems of one.
+    """List the theorem sets with size, split, Lean version and licence, or the theorems of one.
 
     Args:
         name: list the theorems of this set (a name, or the path of a .toml file).
-        areas: the whole library, every module of Init and Std, by area and split.
+        areas: list the sizes of the whole library (Init and Std) by area and split.
         json: print one JSON document.
     """
     from curricula import sets as known
@@ -42,7 +42,7 @@ def sets(name: Annotated[str | None, tyro.conf.Positional] = None, *, areas: boo
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1))
-    for title in ("set", "theorems", "split", "Lean", "licence", "what"):
+    for title in ("set", "theorems", "split", "Lean", "licence", "title"):
         table.add_column(title)
     for r in rows:
         size = "?" if r["size"] is None else str(r["size"])
@@ -86,7 +86,7 @@ def _areas(json: bool) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 1), caption=f"{index.lean}; below: statements that can be reproved from below")
+    table = Table(box=None, padding=(0, 1), caption=f"{index.lean}; below: provable from the module's imports")
     for title in ("area", *keys):
         table.add_column(title, justify="left" if title == "area" else "right")
     for r in [*rows, total]:

@@ -1,8 +1,7 @@
-"""Expert iteration (Anthony et al. 2017; Polu & Sutskever 2020): learn the tactics that search found to work.
+"""Expert iteration (Anthony et al. 2017; Polu & Sutskever 2020): learn the tactics that the search found to work.
 
-Policy: every tactic that starts a proof of a goal on the way of an audited proof, shorter proofs weighing more.
-Value: steps-to-go of solved goals, and as negatives the goals that took much search and stayed open, from solved and
-unsolved theorems alike.
+Policy examples are the tactics that start a proof of a goal in a theorem with an audited proof; shorter proofs weigh more. Value
+examples are the steps-to-go of solved goals and, as negatives, the goals of any theorem that stayed open after much search.
 """
 
 from __future__ import annotations
@@ -16,38 +15,35 @@ from prover.search.examples import Example
 from rl.learner.from_scratch import PolicyExample, ValueExample
 
 NEGATIVE_VISITS = 8
-"""An open goal counts as a negative for the value once so many Lean calls were spent below it."""
+"""Lean calls below an open goal after which it counts as a negative value example."""
 HEAVIEST_OPEN = 8.0
-"""Largest weight of such a goal, where a proved one has 1."""
+"""Maximum weight of such a negative. A proved goal has weight 1."""
 
 
-def harvest(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, data) for the ledger. `proved`: the audit accepted the theorem's proof; else no policy example is made."""
+def collect_examples(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, data) for the ledger. Policy examples need `proved`: the audit accepted the theorem's proof."""
     for e in examples:
+        place = {"state": e.text, "constants": e.constants, "premises": e.premises}
         if proved and e.solved and e.best:
             least = e.best[0][1]
             good = [(t, 0.5 ** (s - least)) for t, s in e.best if s <= least + 2]
-            data = {
-                "state": e.text,
-                "constants": e.constants,
-                "premises": e.premises,
-                "tactics": good,
-                "depth": e.depth,
-            }
-            # Only live tactics: a visit that ended in an error is no reason to say the tactic again.
+            # Visits that ended in an error must not teach their tactic.
             failed = {t for t, _ in e.errors}
             visits = [(t, round(share, 4)) for t, share in e.visits if share > 0 and t not in failed]
-            yield "policy", {**data, "visits": visits}
+            yield "policy", {**place, "tactics": good, "depth": e.depth, "visits": visits}
         if proved and e.solved:
-            yield "value", {"state": e.text, "constants": e.constants, "premises": e.premises, "steps": e.steps}
+            yield "value", {**place, "steps": e.steps}
         elif not e.solved and e.total_visits >= NEGATIVE_VISITS:
-            yield "value", {"state": e.text, "constants": e.constants, "premises": e.premises, "steps": None}
+            yield "value", {**place, "steps": None}
 
 
 def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> list[PolicyExample]:
-    """Training examples from replay's rows. The weights of a goal's tactics sum to at most 2, however many there are, times the
-    row's own `weight` (replay's priority) and `reward` (the attempt's, in units of a plain proof). `targets`: `proofs`, or `visits` for the
-    search's visit distribution (AlphaZero; Silver et al. 2018) where a row has one."""
+    """Training examples from replay rows.
+
+    The weights of a goal's tactics sum to at most 2, times the row's `weight` (replay priority) and `reward` (the attempt's reward,
+    where a plain proof counts 1). `targets`: `proofs`, or `visits` for the search's visit distribution (AlphaZero; Silver et al.
+    2018) if the row has one.
+    """
     merged: dict[tuple[str, str], tuple[dict[str, Any], float]] = {}
     for row in rows:
         chosen = (row.get("visits") if targets == "visits" else None) or row["tactics"]
@@ -64,10 +60,10 @@ def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> 
 
 
 def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
-    """Training examples from ledger data: the best that is known of each goal.
+    """Training examples from ledger rows, using the best known result of each goal.
 
-    Of the goals that stayed open as many are drawn as were proved; their weight makes up for the rest, at most `HEAVIEST_OPEN` times,
-    so that the value says how often goals are proved and not how often examples of it are (King & Zeng 2001).
+    Open goals are subsampled to the number of proved ones and weighted by the inverse sampling rate, at most `HEAVIEST_OPEN`, so that
+    the value predicts how often goals are proved (King & Zeng 2001).
     """
     best: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -75,8 +71,8 @@ def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
         if known is None or known["steps"] is None or (row["steps"] is not None and row["steps"] < known["steps"]):
             best[row["state"]] = row
     solved = sum(row["steps"] is not None for row in best.values())
-    # Most goals stay open: as many negatives as there are proofs say most of what the value needs, at half the cost. A sample of
-    # all: the newest, which are of the theorems that resisted longest, would speak for goals unlike them.
+    # Most goals stay open, and as many negatives as positives carry most of the information. The sample is from all of them,
+    # because the newest come from the hardest theorems and are not representative.
     open_ = [state for state, row in best.items() if row["steps"] is None]
     kept = set(sorted(open_, key=lambda state: zlib.crc32(state.encode()))[: max(solved, 1)])
     weight = min(HEAVIEST_OPEN, len(open_) / max(1, len(kept)))

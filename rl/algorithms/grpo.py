@@ -1,9 +1,8 @@
 """Step-level policy gradient with a group-relative baseline (GRPO; Shao et al. 2024, eq. 3 and section 4.1.2).
 
-A group is what was tried in the same place: whole rollouts of one theorem, or the tactics that a search tried on one goal. The
-advantage of a member is its reward less the group's mean, divided by the group's standard deviation; a group in which all did
-equally well teaches nothing and is dropped. The learner does the rest: PPO's clipped ratio of whole tactics, and KL to a
-reference.
+A group consists of the rollouts of one theorem, or of the tactics that a search tried on one goal. A member's advantage is its
+reward minus the group's mean, divided by the group's standard deviation. Groups of equal rewards are dropped. The learner
+applies PPO's clipped ratio of whole tactics and the KL to a reference.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from rl.learner.from_scratch import PolicyExample
 
 
 def advantages(rewards: Sequence[float]) -> list[float] | None:
-    """(r - mean) / std; None where the group teaches nothing."""
+    """(r - mean) / std; None for a group of one, or of equal rewards."""
     if len(rewards) < 2:
         return None
     mean, deviation = fmean(rewards), pstdev(rewards)
@@ -27,9 +26,9 @@ def advantages(rewards: Sequence[float]) -> list[float] | None:
 
 
 def from_search(examples: Iterable[Example], proved: bool, discount: float = 0.95) -> list[dict[str, Any]]:
-    """Ledger rows: for each expanded goal the tactics that Lean was asked about with their rewards.
+    """Ledger rows: the tactics tried on each expanded goal, with their rewards.
 
-    discount ** (steps - 1) for one that starts a proof, which counts only where the audit accepted the theorem's; else 0.
+    The reward is discount ** (steps - 1) for a tactic that starts a proof if the audit accepted the theorem's proof, else 0.
     """
     rows = []
     for e in examples:
@@ -38,14 +37,14 @@ def from_search(examples: Iterable[Example], proved: bool, discount: float = 0.9
         if proved:
             rewards |= {tactic: discount ** (steps - 1) for tactic, steps in e.best}
         elif e.solved:
-            continue  # the search says solved, the audit did not: no reward either way
+            continue  # solved in the search but not audited: neither a success nor a failure
         if max(rewards.values(), default=0.0) > 0.0 and min(rewards.values()) < max(rewards.values()):
             rows.append({"state": e.text, "premises": e.premises, "rewards": list(rewards.items())})
     return rows
 
 
 def search_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
-    """Training examples of goal groups. `old_logprob` is nan: the learner fills in the model's own before it starts."""
+    """Training examples of goal groups. `old_logprob` is nan; the learner actor replaces it by the current model's."""
     out = []
     for row in rows:
         found = advantages([r for _, r in row["rewards"]])
@@ -55,7 +54,7 @@ def search_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
 
 
 def rollout_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
-    """Training examples of whole rollouts: every decision of a rollout has the rollout's advantage.
+    """Training examples of whole rollouts: every decision gets the rollout's advantage divided by the number of decisions.
 
     A row is a group: `rollouts`, each with `reward` and `decisions` of (state, premises, tactic, logprob). `old_logprob` is nan, as in
     `search_examples`.
@@ -68,6 +67,6 @@ def rollout_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
         for rollout, a in zip(row["rollouts"], found, strict=True):
             n = len(rollout["decisions"])
             for state, premises, tactic, _ in rollout["decisions"]:
-                # Not what it was drawn with: the model may have spelled the same text in other tokens than training does.
+                # The recorded log-probability is not used: sampling may have tokenised the same text differently.
                 out.append(PolicyExample(state, tactic, tuple(premises), a / n, float("nan")))
     return out

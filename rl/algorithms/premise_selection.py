@@ -1,8 +1,8 @@
-"""Training the retriever on what proofs used, after ReProver (Yang et al. 2023): softmax over the premises that helped, those
-that were tried and did not (hard negatives), those that the symbolic retriever would have offered, and those of other goals.
+"""Trains the retriever on the premises that proofs used, after ReProver (Yang et al. 2023).
 
-A premise helped when the audited proof's own term uses it, or when a tactic that starts a proof names it and the same tactic
-without it does not. It is a hard negative where a tactic that names it failed and none that names it helped.
+The loss is a softmax over the premises that helped, hard negatives, the symbolic retriever's best, and premises of other goals in
+the batch. A premise helped if the audited proof's term uses it, or if a tactic that starts a proof names it and the same tactic
+without it does not. A hard negative is named by a failed tactic and by none that helped.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from prover.premises.symbols import SymbolRetriever
 from prover.search.examples import Example
 
 KIND = "premises"
-"""Of the ledger's examples that this makes."""
+"""Kind of these examples in the ledger."""
 
 
-def harvest_premises(
+def collect_premises(
     examples: Iterable[Example], proved: bool, imports: Sequence[str], used: Sequence[str] = ()
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, data) for the ledger, of a training theorem's search. `used`: premises in the audited proof's term; they count for
-    its first goal. Nothing without a proof: a premise that failed on an open goal may yet be the right one."""
+    """(kind, data) for the ledger, from a training theorem's search. `used`: premises in the audited proof's term, credited to its
+    first goal. Nothing without a proof, because a premise that failed on an open goal may still be the right one."""
     if not proved:
         return
     for i, e in enumerate(examples):
@@ -42,22 +42,22 @@ def harvest_premises(
 
 
 def credit(e: Example, used: Sequence[str] = ()) -> tuple[list[str], list[str]]:
-    """Premises that helped and premises that did not."""
+    """Premises that helped, and premises that were tried and did not."""
     offered = set(e.premises)
     worked = {t for t, _ in e.best}
-    said_in_proof = {n for t in worked for n in _names(t)}
-    good = {n for n in used if n in said_in_proof}
+    named_in_proof = {n for t in worked for n in _names(t)}
+    good = {n for n in used if n in named_in_proof}
     for tactic in worked:
         names = [n for n in _names(tactic) if n in offered]
-        # Where one of several did the work, the proof's term says which (`used`), not the tactic.
+        # If a tactic names several premises, only the proof's term (`used`) shows which one was needed.
         if len(names) == 1 and without(tactic, names[0]) not in worked:
             good.add(names[0])
     failed = {n for t, _ in e.errors for n in _names(t) if n in offered}
-    return sorted(good), sorted(failed - good - said_in_proof)
+    return sorted(good), sorted(failed - good - named_in_proof)
 
 
 def without(tactic: str, name: str) -> str:
-    """A tactic without a list that has only this name: `simp [p]` is `simp`."""
+    """The tactic without a list that contains only this name: `simp [p]` becomes `simp`."""
     return re.sub(rf"\s*\[(?:← )?{re.escape(name)}\]", "", tactic)
 
 
@@ -67,18 +67,18 @@ def _names(tactic: str) -> set[str]:
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """How to train."""
+    """Training settings of the retriever."""
 
     seconds: float = 20.0
     epochs: int = 40
-    """At most."""
+    """Maximum number of epochs."""
     batch: int = 32
-    """Goals."""
+    """Goals per batch."""
     offered: int = 24
-    """Of the symbolic retriever's best, so many stand beside what was tried."""
+    """Candidates from the symbolic retriever, in addition to the premises tried."""
     learning_rate: float = 3e-3
     stay: float = 0.02
-    """Weight of the squared distance of both matrices from where they began, against overfitting."""
+    """Weight of the squared distance of both matrices from their initial values, against overfitting."""
     threads: int = 1
     seed: int = 0
 
@@ -89,8 +89,11 @@ def train_retriever(
     config: SelectionConfig | None = None,
     start: DenseWeights | None = None,
 ) -> tuple[DenseWeights, dict[str, float]]:
-    """Weights trained on the ledger's examples of kind `premises`, and metrics: `examples`, `loss` (nats an example, of the last
-    epoch), `epochs`. Without a usable example: `start` itself."""
+    """Train on the ledger's examples of kind `premises`.
+
+    Returns the weights, and metrics: `examples`, `loss` (nats per example in the last epoch), `epochs`, `scale`, `symbolic`. Without
+    usable examples, returns `start` unchanged.
+    """
     import torch
 
     c = config or SelectionConfig()
@@ -109,7 +112,7 @@ def train_retriever(
     began = [goal.detach().clone(), premise.detach().clone()]
     optimizer = torch.optim.Adam(
         [
-            # Whole constants slowly: by them alone every training goal could be learned by heart.
+            # A low rate for whole constants, which alone would suffice to memorise every training goal.
             {"params": [wholes], "lr": c.learning_rate * 0.03},
             {"params": [parts], "lr": c.learning_rate},
             {"params": [goal, premise], "lr": c.learning_rate * 0.3},
@@ -124,6 +127,16 @@ def train_retriever(
         )
         return torch.nn.functional.normalize(bag @ matrix, dim=1, eps=1e-6)
 
+    def batch_loss(batch: Sequence[_Prepared]) -> Any:
+        # One bag per batch and side, because the gradient of the table is as large as the table, whatever was looked up.
+        # Half the goals lack whole constants, so that their parts learn to serve unseen constants.
+        blind = [rng.random() < 0.5 for _ in batch]
+        queries = embed(goal, [(e.goal[b], e.idf) for e, b in zip(batch, blind, strict=True)])
+        candidates = embed(premise, [(f[b], e.idf) for e, b in zip(batch, blind, strict=True) for f in e.premises])
+        scale, symbolic = scales.exp()
+        distance = sum(((m - b) ** 2).sum() for m, b in zip((goal, premise), began, strict=True))
+        return _softmax_loss(batch, queries @ candidates.T * scale, symbolic) + c.stay * distance
+
     deadline = time.thread_time() + c.seconds
     losses: list[float] = []
     epoch = 0
@@ -131,27 +144,7 @@ def train_retriever(
         rng.shuffle(data)
         losses = []
         for at in range(0, len(data), c.batch):
-            batch = data[at : at + c.batch]
-            loss = torch.zeros(())
-            # One bag a batch on each side: the gradient of the table is as large as the table, whatever was looked up.
-            # Half the goals are shown without whole constants, so that what is learned of their parts serves unseen ones.
-            blind = [rng.random() < 0.5 for _ in batch]
-            queries = embed(goal, [(e.goal[b], e.idf) for e, b in zip(batch, blind, strict=True)])
-            candidates = embed(premise, [(f[b], e.idf) for e, b in zip(batch, blind, strict=True) for f in e.premises])
-            names = [n for e in batch for n in e.names]
-            helped = torch.tensor([g for e in batch for g in e.good])
-            products = queries @ candidates.T * scales[0].exp()
-            end = 0
-            for i, e in enumerate(batch):
-                begin, end = end, end + len(e.names)
-                own = products[i, begin:end] + scales[1].exp() * torch.from_numpy(e.symbolic)
-                # Another goal's premise is a negative only where this one might have been offered it, and did not want it.
-                mine = set(e.names)
-                free = torch.tensor([n in e.reachable and n not in mine for n in names]) & helped
-                logits = torch.cat([own, products[i][free]])
-                loss = loss + torch.logsumexp(logits, 0) - torch.logsumexp(own[helped[begin:end]], 0)
-            away = sum(((m - b) ** 2).sum() for m, b in zip((goal, premise), began, strict=True))
-            loss = loss / len(batch) + c.stay * away
+            loss = batch_loss(data[at : at + c.batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -169,9 +162,31 @@ def train_retriever(
     return trained, metrics
 
 
+def _softmax_loss(batch: Sequence[_Prepared], products: Any, symbolic: Any) -> Any:
+    """Mean over goals of -log of the softmax mass of the premises that helped.
+
+    `products`: [goals, all candidates of the batch]; `symbolic`: weight of the symbolic score.
+    """
+    import torch
+
+    names = [n for e in batch for n in e.names]
+    helped = torch.tensor([g for e in batch for g in e.good])
+    loss = torch.zeros(())
+    end = 0
+    for i, e in enumerate(batch):
+        begin, end = end, end + len(e.names)
+        own = products[i, begin:end] + symbolic * torch.from_numpy(e.symbolic)
+        # Another goal's premise is a negative only if this goal could use it and it is not among its candidates.
+        mine = set(e.names)
+        free = torch.tensor([n in e.reachable and n not in mine for n in names]) & helped
+        logits = torch.cat([own, products[i][free]])
+        loss = loss + torch.logsumexp(logits, 0) - torch.logsumexp(own[helped[begin:end]], 0)
+    return loss / len(batch)
+
+
 @dataclass(frozen=True)
 class _Prepared:
-    """One goal with its candidates."""
+    """A goal with its candidates."""
 
     goal: tuple[dict[int, float], dict[int, float]]
     """Features, with and without whole constants."""
@@ -179,7 +194,7 @@ class _Prepared:
     premises: list[tuple[dict[int, float], dict[int, float]]]
     good: list[bool]
     symbolic: np.ndarray
-    """[candidates] the symbolic score, which the hybrid adds."""
+    """[candidates], the symbolic score, which the hybrid adds."""
     idf: np.ndarray
     reachable: frozenset[str]
 
@@ -223,7 +238,7 @@ def _prepare(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, c: Selectio
 def recall(
     rows: Iterable[Mapping[str, Any]], index: LibraryIndex, weights: DenseWeights, k: int = 8, symbols: bool = True
 ) -> float:
-    """Share of the premises that helped which stand among the `k` best of the hybrid (or of the dense retriever alone)."""
+    """Recall at `k`: share of the premises that helped among the hybrid's `k` best, or with `symbols=False` the dense retriever's."""
     made: dict[tuple[str, ...], DenseRetriever] = {}
     hits = total = 0
     for row in rows:

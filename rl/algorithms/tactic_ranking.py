@@ -1,12 +1,11 @@
-"""Learning which tactics work on which goals from everything that was tried, errors included.
+"""Learns to rank tactics from every tactic tried, including failures.
 
-Every Lean call of a search says something, not only those that made a proof: on the goals of audited proofs, the tactics
-that start a proof shall rank before those that were tried and did not. Softmax over the tried tactics of a goal, as in
-learning to rank by lists (Cao et al. 2007), after some of the failed ones are told to the ranker as failed and taken away:
-so it learns what to try first, and what to try next. A goal without any proof says nothing about an order and is left out.
+On the goals of audited proofs, tactics that start a proof should rank before those that failed. The loss is listwise (Cao et al.
+2007): a softmax over the tried tactics of a goal, after some failures are revealed to the ranker and removed, so that it learns
+what to try first and what to try next. Goals without a proof imply no order and are skipped.
 
-A part of what it sees has made-up words for the library's names, other words for other goals: then an order can only be
-learned from what holds in any library, such as how a lemma's shape fits the goal's, and where a lemma stands in the list.
+Some goals are shown with made-up library names, different for each goal. There the ranker can only learn what holds in any
+library, such as how a lemma's shape fits the goal's and where a lemma stands in the list.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from prover.premises.index import Premise
 from prover.search.examples import Example
 
 KIND = "tried"
-"""Of the ledger's examples that this makes."""
+"""Kind of these examples in the ledger."""
 
 
-def harvest_tried(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, data) for the ledger, of a training theorem's search. Nothing without an audited proof."""
+def collect_tried(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, data) for the ledger, from a training theorem's search. Nothing without an audited proof."""
     for e in examples if proved else ():
         worked = [t for t, _ in e.best]
         if e.solved and worked and len(e.tried) > len(worked):
@@ -44,21 +43,21 @@ def harvest_tried(examples: Iterable[Example], proved: bool) -> Iterator[tuple[s
 
 @dataclass(frozen=True)
 class RankingConfig:
-    """How to train."""
+    """Training settings of the ranker."""
 
     seconds: float = 30.0
-    """Of processor time, so that a busy machine learns the same."""
+    """Processor time, so that a busy machine learns the same."""
     epochs: int = 20
-    """At most."""
+    """Maximum number of epochs."""
     batch: int = 16
-    """Goals."""
+    """Goals per batch."""
     learning_rate: float = 0.01
     forget: float = 0.1
-    """Probability that a feature is not seen, against overfitting."""
+    """Dropout probability of a feature."""
     decay: float = 1e-4
-    """Share by which all weights shrink at a step."""
+    """Weight decay per step."""
     fresh_names: float = 0.3
-    """Probability that a goal is seen under made-up names."""
+    """Probability that a goal is shown with made-up names."""
     threads: int = 1
     seed: int = 0
 
@@ -73,23 +72,26 @@ class _Goal:
 class _Row:
     plain: _Goal
     disguised: tuple[_Goal, ...]
-    """The same under made-up names, different ones in each."""
+    """The same goal with made-up names, different in each."""
     worked: list[bool]
 
 
 DISGUISES = 2
-"""Vocabularies of made-up words that a goal is read in."""
+"""Vocabularies of made-up names per goal."""
 
 
-_TOLD = (0, 0, 1, 2, 3, 4, 6, 8, 12)
-"""So many failures are told before the next tactic is asked for, drawn alike."""
+_FAILURE_COUNTS = (0, 0, 1, 2, 3, 4, 6, 8, 12)
+"""Numbers of failures revealed before the next tactic is ranked, drawn uniformly."""
 
 
 def train_ranker(
     rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], config: RankingConfig | None = None
 ) -> tuple[TacticRanker | None, dict[str, float]]:
-    """A ranker trained from nothing on the ledger's examples of kind `tried`, and metrics: `goals`, `tried`, `loss` (nats a goal),
-    `epochs`. None where nothing can be learned, or there is no time to."""
+    """Train a ranker from scratch on the ledger's examples of kind `tried`.
+
+    Returns the ranker, and metrics: `goals`, `tried`, `loss` (nats per goal), `epochs`. The ranker is None without usable examples, or
+    if there is no time.
+    """
     import torch
 
     c = config or RankingConfig()
@@ -105,9 +107,9 @@ def train_ranker(
         torch.nn.Parameter(torch.randn(BUCKETS, WIDTH, generator=generator) * size) for size in (0.3, 0.1, 0.0)
     )
     bias = torch.nn.Parameter(torch.zeros(BUCKETS, 1))
-    # What no true name is hashed to stays nothing: an unknown word must not add noise, neither here nor where it will be read.
-    met = torch.zeros(BUCKETS, 1)
-    met[[i for r in data for f in (r.plain.features, *(t.features for t in r.plain.tried)) for i in f]] = 1.0
+    # Buckets without a true name stay zero, so that unknown names add no noise.
+    used = torch.zeros(BUCKETS, 1)
+    used[[i for r in data for f in (r.plain.features, *(t.features for t in r.plain.tried)) for i in f]] = 1.0
     optimizer = torch.optim.Adam([goal, tactic, bias, failed], lr=c.learning_rate)
 
     def bag(table: torch.Tensor, rows: list[tuple[int, ...]], mode: str) -> torch.Tensor:
@@ -124,8 +126,8 @@ def train_ranker(
         for at in range(0, len(data), c.batch):
             chosen = data[at : at + c.batch]
             batch = [rng.choice(r.disguised) if rng.random() < c.fresh_names else r.plain for r in chosen]
-            goals = bag(goal * met, [g.features for g in batch], "mean")
-            joint = bag(torch.cat([tactic, bias], 1) * met, [t.features for g in batch for t in g.tried], "sum")
+            goals = bag(goal * used, [g.features for g in batch], "mean")
+            joint = bag(torch.cat([tactic, bias], 1) * used, [t.features for g in batch for t in g.tried], "sum")
             loss = torch.zeros(())
             end = 0
             for i, g in enumerate(batch):
@@ -133,10 +135,10 @@ def train_ranker(
                 vectors = joint[begin:end, :WIDTH]
                 score = vectors @ goals[i] + joint[begin:end, WIDTH]
                 worked = torch.tensor(chosen[i].worked)
-                told = _told(score.detach(), worked, rng.choice(_TOLD), generator)
-                if len(told):
-                    sum_failed = failed[torch.tensor([g.tried[j].skeleton for j in told.tolist()])].sum(0)
-                    score = (score + vectors @ sum_failed).index_fill(0, told, -1e9)
+                revealed = _sample_failures(score.detach(), worked, rng.choice(_FAILURE_COUNTS), generator)
+                if len(revealed):
+                    sum_failed = failed[torch.tensor([g.tried[j].skeleton for j in revealed.tolist()])].sum(0)
+                    score = (score + vectors @ sum_failed).index_fill(0, revealed, -1e9)
                 loss = loss + torch.logsumexp(score, 0) - torch.logsumexp(score[worked], 0)
             optimizer.zero_grad()
             (loss / len(batch)).backward()
@@ -153,25 +155,25 @@ def train_ranker(
     metrics |= {"loss": loss_sum / len(data), "epochs": float(epoch)}
     learned = (
         p.detach().numpy().astype(np.float32).copy()
-        for p in (goal * met, tactic * met, (bias * met)[:, 0], failed * met)
+        for p in (goal * used, tactic * used, (bias * used)[:, 0], failed * used)
     )
     return TacticRanker(*learned), metrics
 
 
-def _told(score: Any, worked: Any, count: int, generator: Any) -> Any:
-    """Indices of up to `count` failed tactics, the best-scored likelier (Gumbel-top-k): those that would have been tried."""
+def _sample_failures(score: Any, worked: Any, count: int, generator: Any) -> Any:
+    """Indices of up to `count` failed tactics, sampled in proportion to softmax(score) (Gumbel-top-k), as a search would try them."""
     import torch
 
     failed = (~worked).nonzero()[:, 0]
     count = min(count, len(failed))
     if not count:
         return failed[:0]
-    luck = -torch.log(-torch.log(torch.rand(len(failed), generator=generator).clamp(1e-9, 1 - 1e-7)))
-    return failed[(score[failed] + luck).topk(count).indices]
+    gumbel = -torch.log(-torch.log(torch.rand(len(failed), generator=generator).clamp(1e-9, 1 - 1e-7)))
+    return failed[(score[failed] + gumbel).topk(count).indices]
 
 
 def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], disguises: int) -> list[_Row]:
-    """One entry for a goal, with all that was tried on it."""
+    """One row per goal, with all tactics tried on it."""
     merged: dict[str, tuple[Mapping[str, Any], dict[str, bool]]] = {}
     for row in rows:
         _, tried = merged.setdefault(row["state"], (row, {}))
@@ -200,7 +202,7 @@ def _disguised(query: Query, tried: Iterable[str], known: Mapping[str, Premise],
 
 
 def first_goal(text: str, constants: Iterable[str]) -> Goal:
-    """The goal that tactics act on, from a state's text."""
+    """The first goal, on which tactics act, from a state's text."""
     first = text.split("\n\n", 1)[0]
     hypotheses, target = split_hypotheses(first)
     return Goal(first, hypotheses, target, tuple(constants))

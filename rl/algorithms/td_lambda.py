@@ -1,14 +1,14 @@
 """Value targets by TD(λ) (Sutton 1988) on a search's AND-OR tree.
 
-The quantity is steps-to-go. With V the value that the model gave when a goal was met, and the goals that the goal's best tactic
-left as successors, of which the hardest counts (AlphaProof; Hubert et al. 2025):
+The target is steps-to-go. V is the model's value when a goal was first reached. The successors of a goal are the goals left by its
+best tactic, and the hardest of them counts (AlphaProof; Hubert et al. 2025):
 
     G(goal) = 1 + max over successors c of [(1 - λ) V(c) + λ G(c)]
 
-A goal closed by its tactic has G = 1. A goal that the search gave up has the value of `that many or never`. A successor that
-was never expanded, or that was met without a model, has no V: a goal that leads to such a one is no target, unless it took so
-much search that it counts as a negative all the same (as in expert_iteration.py). λ = 1 gives the outcome (Monte Carlo), λ = 0
-one-step bootstrapping.
+A goal closed by its tactic has G = 1. A goal that failed in the search has the value of the last bin, `that many steps or never`.
+A successor that was never expanded, or reached without a model, has no V. A goal with such a successor has no target, unless
+enough search makes it a negative (as in expert_iteration.py). λ = 1 gives the outcome (Monte Carlo), λ = 0 one-step
+bootstrapping.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from rl.learner.from_scratch import ValueExample
 
 
 def targets(examples: Sequence[Example], lambda_: float, discount: float) -> list[float | None]:
-    """A target in steps, in [1, N_BINS], for each example; None where there is nothing to learn.
+    """The target of each example in steps, in [1, N_BINS]; None without a target.
 
-    `discount`: the search's, under which its values in [0, 1] are discount ** steps.
+    `discount`: of the search, whose values in [0, 1] are discount ** steps.
     """
     unknown = SearchConfig().unknown_value
     by_key = {e.key: e for e in examples}
     done: dict[str, float | None] = {}
 
     def value(key: str) -> float | None:
-        """V in steps; None where no model said anything."""
+        """V in steps; None without a model's value."""
         e = by_key.get(key)
         return None if e is None or e.initial == unknown else to_steps(e.initial, discount)
 
@@ -46,7 +46,7 @@ def targets(examples: Sequence[Example], lambda_: float, discount: float) -> lis
 
     def target(key: str, path: frozenset[str]) -> float | None:
         e = by_key.get(key)
-        if e is None or key in path:  # met but never expanded, or a cycle: only V speaks of it
+        if e is None or key in path:  # never expanded, or a cycle: only V is known
             return None
         if key not in done:
             if e.failed:
@@ -71,8 +71,8 @@ def to_steps(value: float, discount: float) -> float:
 
 
 def value_examples(rows: Sequence[Mapping[str, Any]]) -> list[ValueExample]:
-    """Training examples: each target spread over its two neighbouring bins (two-hot; Bellemare et al. 2017), the newest of a
-    state. Rows without a target are left out."""
+    """Training examples from the newest row of each state, with the target split over its two neighbouring bins (two-hot; Bellemare
+    et al. 2017). Skips rows without a target."""
     newest = {r["state"]: r for r in rows if r.get("td") is not None}
     out = []
     for state, r in newest.items():

@@ -1,8 +1,7 @@
-"""Lean's answers to one theorem's (state, tactic) pairs, asked once and given to every search that asks again.
+"""A cache of Lean's answers to one theorem's (state, tactic) pairs, shared by all searches and stored on disk.
 
-What Lean answers depends on the state and the tactic alone, so that searches compared with each other, or repeated with
-other settings, can share answers. A search sees an ordinary environment; its Lean calls are counted by itself, as ever.
-The one exception is a step killed by the wall clock: whoever asks later gets the first answer.
+An answer depends only on state and tactic, except after a wall-clock timeout, so searches that are compared or repeated can share
+answers. A search sees an ordinary environment and counts its own Lean calls.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from prover.models.base import Suggestion
 FORMAT = 1
 
 _NOT_THE_TACTIC = ("the server was closed", "the state could not be replayed")
-"""How the messages of crashes begin that say nothing of the tactic: it is asked again."""
+"""Prefixes of crash messages that are unrelated to the tactic. Such answers are not cached."""
 
 
 class _State(msgspec.Struct, array_like=True):
     key: str
     goals: tuple[Goal, ...]
     origin: tuple[int, str, int] | None
-    """(index of a state, tactic, index among what that gave); None: the theorem itself."""
+    """(index of the parent state, tactic, index among the resulting states); None for the theorem's first state."""
 
 
 class _Answer(msgspec.Struct, array_like=True):
@@ -52,8 +51,8 @@ class _Record(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class _Held:
-    """A state as searches know it (its id is its index here), and Lean's own, if Lean holds it now."""
+class _CachedState:
+    """A state as seen by searches, with its index as id, and Lean's own state if it is open."""
 
     state: ProofState
     origin: tuple[int, str, int] | None
@@ -61,20 +60,20 @@ class _Held:
 
 
 class Answers:
-    """An environment for searches on one theorem. Opens the theorem in Lean only once something new is asked.
+    """An environment for searches on one theorem. Opens the theorem in Lean only for the first step that is not cached.
 
-    States equal in key and text are one: what Lean or a model says of one holds for the other. `suggestions` and
-    `values` are what models said, kept here so that it is stored along (see `models.Remembered`).
+    States with equal key and text are identified. `suggestions` and `values` are the models' predictions, stored with the answers (see
+    models.CachedModel).
     """
 
     def __init__(self, theorem: Theorem, lean: Lean) -> None:
         self.theorem = theorem
         self.asked = 0
-        """Steps that Lean made for this, replays among them."""
+        """Steps made by Lean, including replays."""
         self.suggestions: dict[str, list[Suggestion]] = {}
         self.values: dict[str, tuple[float, ...]] = {}
         self._lean = lean
-        self._held: list[_Held] = []
+        self._states: list[_CachedState] = []
         self._index: dict[tuple[str, tuple[Goal, ...]], int] = {}
         self._answers: dict[tuple[int, str], StepResult] = {}
         self._stored = 0
@@ -83,29 +82,29 @@ class Answers:
 
     @property
     def changed(self) -> bool:
-        """Whether anything came after `load`."""
+        """Whether anything was added since `load`."""
         return self._size() > self._stored
 
     def _size(self) -> int:
         return len(self._answers) + len(self.suggestions) + len(self.values)
 
     async def root(self) -> ProofState:
-        """The theorem's first state. Raises LeanError where Lean refuses the theorem."""
-        if not self._held:
+        """The theorem's first state. Raises LeanError if Lean rejects the theorem."""
+        if not self._states:
             state = await self._lean.open(self.theorem)
             self._add(state, None).lean = state
-        return self._held[0].state
+        return self._states[0].state
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """As LeanPool.step."""
         return [await self._one(state.id, t) for t in tactics]
 
     def knows(self, state: ProofState, tactic: str) -> bool:
-        """Whether Lean's answer is here already."""
+        """Whether Lean's answer is cached."""
         return (state.id, tactic) in self._answers
 
     def holds_proof(self) -> bool:
-        """Whether the answers that are here prove the theorem."""
+        """Whether the cached answers prove the theorem."""
         solved: set[int] = set()
         grew = True
         while grew:
@@ -115,16 +114,16 @@ class Answers:
         return 0 in solved
 
     async def free(self, states: Sequence[ProofState]) -> None:
-        """Nothing: the next search may want them. `close` frees."""
+        """Do nothing, because the next search may need the states. `close` frees them."""
 
     async def close(self) -> None:
-        """Free everything in Lean."""
+        """Free all states in Lean."""
         for task in self._asking.values():
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
-        mine = [h.lean for h in self._held if h.lean is not None] + self._surplus
-        for held in self._held:
-            held.lean = None
+        mine = [s.lean for s in self._states if s.lean is not None] + self._surplus
+        for cached in self._states:
+            cached.lean = None
         self._surplus = []
         if mine:
             await self._lean.free(mine)
@@ -140,64 +139,60 @@ class Answers:
         return await asyncio.shield(task)
 
     async def _ask(self, index: int, tactic: str) -> StepResult:
-        result = await self._step(index, tactic)
+        parent = await self._obtain(index)
+        self.asked += 1
+        (result,) = await self._lean.step(parent, (tactic,))
         states: list[ProofState] = []
         for i, lean in enumerate(result.states):
-            held = self._add(lean, (index, tactic, i))
-            if held.lean is None:
-                held.lean = lean
-            elif held.lean is not lean:
+            cached = self._add(lean, (index, tactic, i))
+            if cached.lean is None:
+                cached.lean = lean
+            elif cached.lean is not lean:
                 self._surplus.append(lean)
-            states.append(held.state)
+            states.append(cached.state)
         answer = replace(result, states=tuple(states))
         if result.status != "crash" or not result.message.startswith(_NOT_THE_TACTIC):
             self._answers[index, tactic] = answer
         return answer
 
-    async def _step(self, index: int, tactic: str) -> StepResult:
-        lean = await self._obtain(index)
-        self.asked += 1
-        (result,) = await self._lean.step(lean, (tactic,))
-        return result
-
     async def _obtain(self, index: int) -> ProofState:
-        """Lean's own of a state, made again where this comes from a file. Raises RuntimeError where that fails."""
+        """Lean's own state, replayed from the nearest open ancestor if necessary. Raises RuntimeError if a replay differs."""
         chain = [index]
-        while self._held[chain[-1]].lean is None and (origin := self._held[chain[-1]].origin) is not None:
+        while self._states[chain[-1]].lean is None and (origin := self._states[chain[-1]].origin) is not None:
             chain.append(origin[0])
-        top = self._held[chain.pop()]
+        top = self._states[chain.pop()]
         if top.lean is None:
             top.lean = await self._lean.open(self.theorem)
         at = top.lean
         for i in reversed(chain):
-            held = self._held[i]
-            if held.lean is not None:  # meanwhile obtained by somebody else
-                at = held.lean
+            cached = self._states[i]
+            if cached.lean is not None:  # opened by a concurrent replay
+                at = cached.lean
                 continue
-            assert held.origin is not None
-            _, tactic, place = held.origin
+            assert cached.origin is not None
+            _, tactic, place = cached.origin
             self.asked += 1
             (result,) = await self._lean.step(at, (tactic,))
-            if len(result.states) <= place or result.states[place].shared != held.state.shared:
+            if len(result.states) <= place or result.states[place].shared != cached.state.shared:
                 await self._lean.free(result.states)
-                raise RuntimeError(f"{self.theorem.name}: `{tactic}` does not give again what it gave")
-            held.lean = at = result.states[place]
+                raise RuntimeError(f"{self.theorem.name}: replaying `{tactic}` gave a different result")
+            cached.lean = at = result.states[place]
             self._surplus += [s for j, s in enumerate(result.states) if j != place]
         return at
 
-    def _add(self, state: ProofState, origin: tuple[int, str, int] | None) -> _Held:
-        index = self._index.setdefault((state.key, state.goals), len(self._held))
-        if index == len(self._held):
-            self._held.append(_Held(replace(state, id=index), origin))
-        return self._held[index]
+    def _add(self, state: ProofState, origin: tuple[int, str, int] | None) -> _CachedState:
+        index = self._index.setdefault((state.key, state.goals), len(self._states))
+        if index == len(self._states):
+            self._states.append(_CachedState(replace(state, id=index), origin))
+        return self._states[index]
 
     # -- on disk -----------------------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write all answers, in one gzipped MessagePack file."""
+        """Write all answers to a gzipped MessagePack file."""
         record = _Record(
             FORMAT,
-            [_State(h.state.key, h.state.goals, h.origin) for h in self._held],
+            [_State(s.state.key, s.state.goals, s.origin) for s in self._states],
             [
                 (i, t, _Answer(r.status, tuple(s.id for s in r.states), r.order, r.message[:200], r.lean_s))
                 for (i, t), r in self._answers.items()
@@ -209,7 +204,7 @@ class Answers:
         write_whole(path, gzip.compress(msgspec.msgpack.encode(record), 5))
 
     def load(self, path: Path) -> None:
-        """Know what `save` wrote; a file that cannot be read is as none, since everything can be asked again."""
+        """Load the answers that `save` wrote. Ignores an unreadable file, because everything can be asked again."""
         try:
             data: Any = msgspec.msgpack.decode(gzip.decompress(path.read_bytes()), type=_Record)
         except (OSError, EOFError, msgspec.MsgspecError):
@@ -218,7 +213,7 @@ class Answers:
             return
         for s in data.states:
             self._add(ProofState(-1, s.key, s.goals), s.origin)
-        states = [h.state for h in self._held]
+        states = [s.state for s in self._states]
         for i, tactic, a in data.answers:
             result = StepResult(a.status, tuple(states[j] for j in a.states), a.order, a.message, a.lean_s)
             self._answers[i, tactic] = result
@@ -228,13 +223,13 @@ class Answers:
 
 
 class NoLean:
-    """An environment for answers that are all there: opens nothing, answers nothing."""
+    """An environment for recorded answers only: raises LeanError for any other request."""
 
     async def open(self, theorem: Theorem) -> ProofState:
-        raise LeanError("no Lean: only what is recorded is used")
+        raise LeanError("Lean is off: only recorded answers are available")
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
-        raise LeanError("no Lean: only what is recorded is used")
+        raise LeanError("Lean is off: only recorded answers are available")
 
     async def free(self, states: Sequence[ProofState]) -> None:
-        """Nothing is held."""
+        """Do nothing."""

@@ -1,13 +1,12 @@
-"""How fast and how right the audit is, measured in one run: `turnstile bench audit`.
+"""Speed and correctness of the audit: `turnstile bench audit`.
 
-Four kinds of work, since they share processes differently: scripts for bare statements, as a training run sends them, and library
-theorems share processes; a text with a context and a file get processes of their own. All inputs are in this file.
+Measures four kinds of input, which share processes differently. Scripts for bare statements (as in training) and library theorems
+share processes; statements with a context and files get processes of their own. All inputs are in this file.
 """
 
 from __future__ import annotations
 
 import asyncio
-import operator
 import os
 import statistics
 import time
@@ -19,9 +18,10 @@ from prover.lean.judges import Judges, Place
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import Limits
 from prover.lean.theorem import Theorem, Verdict
+from rl.bench.expectations import compare
 
 AT_ONCE = 4
-"""Proofs with the audit at a time, as `turnstile verify` has them."""
+"""Concurrent audits, as in `turnstile verify`."""
 
 Claim = tuple[Theorem, str]
 
@@ -41,7 +41,7 @@ SCRIPTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("(x y : Nat) (h : x = y + {k}) : y + {k} = x", ("omega", "exact h.symm", "subst h\nrfl")),
     ("(f : Nat → Nat) (h : ∀ x, f x = x) : f (f {k}) = {k}", ("rw [h, h]", "simp [h]")),
 )
-"""Statements with a number `k` in them, and proofs of each."""
+"""Statements with a number `k`, and proofs of each."""
 
 LIBRARY: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
@@ -56,7 +56,7 @@ LIBRARY: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "simp",
     ),
 )
-"""Theorems of the library, the modules that a proof may use, and a script."""
+"""Library theorems, the modules that a proof may use, and a script."""
 
 CONTEXT = "namespace Row{k}\ndef shift (n : Nat) : Nat := n + {k}\nvariable (n : Nat)\n"
 
@@ -86,7 +86,7 @@ ATTACKS: tuple[tuple[str, str], ...] = (
     ("theorem t : 1 = 2 := sorry", "instance (n : Nat) : OfNat Nat n := ⟨2⟩\ntheorem t : 1 = 2 := rfl"),
     ("theorem t : 1 = 2 := sorry", "unsafe def f : 1 = 2 := f\n@[implemented_by f] opaque t : 1 = 2"),
 )
-"""(reference, candidate): none may be accepted."""
+"""(reference, candidate) pairs that must be rejected."""
 
 HONEST: tuple[tuple[str, str], ...] = (
     ("theorem t : 1 + 1 = 2 := sorry", "theorem t : 1 + 1 = 2 := rfl"),
@@ -145,7 +145,8 @@ def file(k: int) -> tuple[Source, Source]:
     return Source(proved, file=f"F{k}.lean"), Source(asked, file=f"F{k}.reference.lean")
 
 
-async def _each(work: Sequence[Any], f: Callable[[Any], Awaitable[Any]], at_once: int = AT_ONCE) -> list[Any]:
+async def _gather(work: Sequence[Any], f: Callable[[Any], Awaitable[Any]], at_once: int = AT_ONCE) -> list[Any]:
+    """f(x) of each x, with at most `at_once` concurrently."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(x: Any) -> Any:
@@ -156,9 +157,9 @@ async def _each(work: Sequence[Any], f: Callable[[Any], Awaitable[Any]], at_once
 
 
 async def audit_rate(auditor: Auditor, claims: Sequence[Claim]) -> tuple[float, list[Verdict]]:
-    """(verdicts a second, those that are not `proved`)."""
+    """(verdicts per second, verdicts other than `proved`)."""
     began = time.perf_counter()
-    verdicts = await _each(claims, lambda c: auditor.audit(*c))
+    verdicts = await _gather(claims, lambda c: auditor.audit(*c))
     return len(claims) / (time.perf_counter() - began), [v for v in verdicts if v.verdict != "proved"]
 
 
@@ -173,7 +174,7 @@ async def _claims(quick: bool) -> dict[str, Any]:
     refused: list[Verdict] = []
     for name, claims in kinds.items():
         async with Auditor() as auditor:
-            if name in ("scripts", "library"):  # what starts once in a run
+            if name in ("scripts", "library"):  # warm-up of shared processes
                 await audit_rate(auditor, claims[: len(LIBRARY)])
             rate, bad = await audit_rate(auditor, claims)
             figures[f"{name}_per_s"] = round(rate, 2)
@@ -182,14 +183,14 @@ async def _claims(quick: bool) -> dict[str, Any]:
 
 
 async def _files(files: int) -> dict[str, Any]:
-    """Files, two at a time, and the memory of the checker: the only process that all of them share."""
+    """Files, two at a time, and the memory of the checker, the only process that all of them share."""
     async with Auditor() as auditor:
         warm = max(1, min(5, files // 5))
-        judgements = await _each([file(k) for k in range(1, warm + 1)], lambda f: auditor.judge(*f), 2)
+        judgements = await _gather([file(k) for k in range(1, warm + 1)], lambda f: auditor.judge(*f), 2)
         [checker] = auditor.servers
         first = checker.own_mb()
         began = time.perf_counter()
-        timed = await _each([file(k) for k in range(warm + 1, files + warm + 1)], lambda f: auditor.judge(*f), 2)
+        timed = await _gather([file(k) for k in range(warm + 1, files + warm + 1)], lambda f: auditor.judge(*f), 2)
         seconds = time.perf_counter() - began
         last = sum(server.own_mb() for server in auditor.servers)
         refused = sum(not j.good for j in [*judgements, *timed])
@@ -205,7 +206,7 @@ async def _files(files: int) -> dict[str, Any]:
 
 
 async def fresh_judge(runtime: LeanRuntime, starts: int) -> list[float]:
-    """Seconds from the start of a process to its first report, of `starts` starts after one that warms the file cache."""
+    """Seconds from start to first report of `starts` processes, after one that warms the file cache."""
     judges = Judges(runtime, Limits(), 500)
     seconds: list[float] = []
     for _ in range(starts + 1):
@@ -225,9 +226,9 @@ async def _sample() -> dict[str, int]:
     async with Auditor() as auditor:
         return {
             "attacks": len(ATTACKS),
-            "attacks_accepted": sum(await _each(ATTACKS, good, 2)),
+            "attacks_accepted": sum(await _gather(ATTACKS, good, 2)),
             "honest": len(HONEST),
-            "honest_refused": sum(not x for x in await _each(HONEST, good, 2)),
+            "honest_refused": sum(not x for x in await _gather(HONEST, good, 2)),
         }
 
 
@@ -255,28 +256,22 @@ async def _measure(quick: bool, files: int) -> dict[str, Any]:
 
 
 def expected(figures: dict[str, Any]) -> dict[str, str]:
-    """What each figure should be on 2 quiet cores with the embedded Lean, and whether it is."""
+    """Limits of the figures on 2 idle cores with the embedded Lean, and whether they are met."""
     limits = {
         "fresh_judge_s_median": ("<=", 1.5),
         "attacks_accepted": ("<=", 0),
         "honest_refused": ("<=", 0),
         "checker_growth": ("<", 0.10),
     }
-    compare = {"<=": operator.le, "<": operator.lt}
-    return {
-        key: f"{figures[key]} {sign} {limit}: {'met' if compare[sign](figures[key], limit) else 'NOT MET'}"
-        for key, (sign, limit) in limits.items()
-        if key in figures
-    }
+    return compare(figures, limits)
 
 
 def bench_audit(quick: bool = False, files: int = 50) -> dict[str, Any]:
     """Figures of the audit on this machine, by key.
 
-    `scripts_per_s`, `library_per_s`, `rows_own_context_per_s`, `rows_one_context_per_s`, `files_per_s`: verdicts a second on each kind of
-    work, for files both files and verdicts. `fresh_judge_s_*`: seconds from the start of a process to its first report.
-    `checker_mb_first`, `checker_mb_last`, `checker_growth`: MiB of the process that all files share, before and after `files` files.
-    `attacks_accepted` of `attacks`, `honest_refused` of `honest` and of everything that was timed. `expected`: what was asked of each, and
-    whether it is met.
+    `scripts_per_s`, `library_per_s`, `rows_own_context_per_s`, `rows_one_context_per_s`, `file_verdicts_per_s`: verdicts per second on
+    each kind of input; `files_per_s`. `fresh_judge_s_*`: seconds from the start of a process to its first report. `checker_mb_first`,
+    `checker_mb_last`, `checker_growth`: MiB of the checker before and after `files` files. `attacks_accepted` of `attacks`;
+    `honest_refused` of `honest` and of everything timed. `expected`: limits, and whether they are met.
     """
     return asyncio.run(_measure(quick, 5 if quick else files))

@@ -1,7 +1,7 @@
-"""A long batch measured as a user runs it: `turnstile bench batch`.
+"""A long batch as a user runs it: `turnstile bench batch`.
 
-Two batches of the same theorems by the `turnstile prove` command: one left alone, one killed with SIGKILL at random moments and
-resumed. What is compared is what the commands wrote.
+Runs `turnstile prove` twice on the same theorems, once undisturbed, once killed with SIGKILL at random moments and resumed, and
+compares the files written.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from typing import Any
 from prover.console import say
 
 SAME = ("outcome", "proof", "lean_calls")
-"""What must be the same, theorem by theorem. Times and reasons may differ."""
+"""Fields of a result that must be equal in both batches."""
 
 
 def command(folder: Path, arguments: Sequence[str]) -> list[str]:
-    """A batch whose results go to a folder, resumed where they are there."""
+    """The command of a batch that writes to a folder and resumes from it."""
     results = ["--results", str(folder / "results.jsonl"), "--out", str(folder / "proofs.lean"), "--resume", "--json"]
     return [sys.executable, "-m", "prover.cli", "prove", *arguments, *results]
 
 
 def run_whole(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
-    """The answer of a batch that is left alone."""
+    """The JSON document of an undisturbed batch."""
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(command(folder, arguments), stdout=subprocess.PIPE, check=False)
     if done.returncode not in (0, 1):
@@ -41,7 +41,7 @@ def run_whole(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def run_killed(folder: Path, arguments: Sequence[str], kills: int, tasks: int, seed: int) -> dict[str, Any]:
-    """The last answer of a batch that is killed `kills` times, each at a random number of lines written, and resumed."""
+    """The JSON document of a batch that is killed `kills` times, each at a random number of lines written, and resumed."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"kills {seed}")
     moments = sorted(rng.sample(range(1, max(tasks, kills + 1)), kills))
@@ -66,20 +66,22 @@ def lines(path: Path) -> int:
 
 
 def attempts(folder: Path) -> Counter[tuple[str, int]]:
-    """(task, try) -> how often it was finished: more than once is work done twice."""
-    rows = [json.loads(x) for x in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
-    return Counter((r["key"], r.get("try", 0)) for r in rows if not r.get("unjudged"))
+    """Number of results by (task, try). More than one is repeated work."""
+    return Counter((r["key"], r.get("try", 0)) for r in _rows(folder) if not r.get("unjudged"))
 
 
-def found_twice(folder: Path) -> int:
-    """How many tries were searched to the end more than once."""
-    rows = [json.loads(x) for x in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
-    found = Counter((r["key"], r.get("try", 0)) for r in rows if r.get("unjudged"))
-    return sum(n - 1 for n in found.values()) + sum(n - 1 for n in attempts(folder).values())
+def repeated(folder: Path) -> int:
+    """Number of searches that were repeated."""
+    unjudged = Counter((r["key"], r.get("try", 0)) for r in _rows(folder) if r.get("unjudged"))
+    return sum(n - 1 for counts in (unjudged, attempts(folder)) for n in counts.values())
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(x) for x in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]:
-    """Tasks that came out differently."""
+    """Tasks with different results."""
     pairs = zip(one["tasks"], other["tasks"], strict=True)
     return [
         {"name": a["name"], **{f: [a[f], b[f]] for f in SAME if a[f] != b[f]}}
@@ -89,25 +91,16 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, An
 
 
 def bench_batch(quick: bool, theorems: int, kills: int, policy: str, seed: int, workers: int) -> dict[str, Any]:
-    """Keys: `theorems`, `proved`, `seconds`, `lean_utilisation`, `memory_mb` (of the batch left alone), `kills`, `tried_twice`,
-    `lost`, `different` (tasks that the killed batch ended otherwise), `utilisation_killed`, `lean`.
+    """Figures of the undisturbed batch (`proved`, `seconds`, `lean_utilisation`, `memory_mb` …), and of the killed one: `tried_twice`,
+    `lost`, `different` (tasks with another result), `same_results`, `same_proofs_file`.
     """
     count = min(theorems, 40) if quick else theorems
-    arguments = [
-        "set:library-train",
-        "--limit",
-        str(count),
-        "--policy",
-        policy,
-        "--seed",
-        str(seed),
-        "--workers",
-        str(workers),
-    ]
+    options = {"limit": count, "policy": policy, "seed": seed, "workers": workers}
+    arguments = ["set:library-train", *(text for k, v in options.items() for text in (f"--{k}", str(v)))]
     with tempfile.TemporaryDirectory(prefix="turnstile-bench-") as scratch:
         whole, killed = Path(scratch) / "whole", Path(scratch) / "killed"
         one = run_whole(whole, arguments)
-        say(f"turnstile: left alone: {one['proved']} of {one['total']} proved in {one['seconds']:.0f} s")
+        say(f"turnstile: undisturbed: {one['proved']} of {one['total']} proved in {one['seconds']:.0f} s")
         other = run_killed(killed, arguments, min(kills, 3) if quick else kills, count, seed)
         finished = attempts(killed)
         different = differences(one, other)
@@ -123,7 +116,7 @@ def bench_batch(quick: bool, theorems: int, kills: int, policy: str, seed: int, 
             "memory_mb": one["memory_mb"],
             "lean_restarts": one["lean_restarts"],
             "kills": min(kills, 3) if quick else kills,
-            "tried_twice": found_twice(killed),
+            "tried_twice": repeated(killed),
             "lost": one["total"] - len({k for k, _ in finished}),
             "different": different,
             "same_results": not different,

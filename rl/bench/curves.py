@@ -1,4 +1,4 @@
-"""From single searches to what a comparison says: solve rates by budget with intervals, calls per solved, differences."""
+"""Statistics of a comparison of searches: solve rates by budget with intervals, Lean calls per solved theorem, differences."""
 
 from __future__ import annotations
 
@@ -6,40 +6,22 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
+from rl.bench.records import SearchResult
 from rl.metrics.intervals import wilson
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One search on one theorem."""
+def curves(results: Sequence[SearchResult], budgets: Sequence[int], against: str = "best_first") -> dict[str, Any]:
+    """Keys `total` (theorems times seeds), `solved`, `calls_per_solved` and `against`; the last three by search name and budget.
 
-    theorem: str
-    search: str
-    seed: int
-    settings: str
-    """A digest of all that decides the result but theorem and seed."""
-    outcome: str
-    calls: int
-    """Lean calls made."""
-    solved_at: int | None
-    """Lean calls made when the theorem was first solved."""
-    steps: int | None = None
-    """Tactics in the proof."""
-
-
-def curves(lines: Sequence[Line], budgets: Sequence[int], against: str = "best_first") -> dict[str, Any]:
-    """Keys `total` (theorems times seeds), `solved`, `calls_per_solved` and `against`, each by search name and budget.
-
-    `solved[name][budget]`: how many of the total, as a rate, and its 95 % Wilson interval. Seeds of one theorem are no
-    independent trials, so the interval is that of as many trials as there are theorems. `against[name][budget]`:
-    difference in rate to the search `against` on the same theorems and seeds, with a 95 % bootstrap interval over
-    theorems.
+    `solved[name][budget]`: the number solved, the rate, and its 95 % Wilson interval. Seeds of one theorem are not independent, so the
+    interval counts each theorem as one trial. `against[name][budget]`: difference in rate to the search `against` on the same
+    theorems and seeds, with a 95 % bootstrap interval over theorems.
     """
-    theorems = sorted({x.theorem for x in lines})
-    seeds = sorted({x.seed for x in lines})
-    names = list(dict.fromkeys(x.search for x in lines))
+    theorems = sorted({x.theorem for x in results})
+    seeds = sorted({x.seed for x in results})
+    names = list(dict.fromkeys(x.search for x in results))
     place = {t: i for i, t in enumerate(theorems)}
     counts = len(theorems) * len(seeds)
     out: dict[str, Any] = {
@@ -52,7 +34,7 @@ def curves(lines: Sequence[Line], budgets: Sequence[int], against: str = "best_f
     }
     rates: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
     for name in names:
-        mine = [x for x in lines if x.search == name]
+        mine = [x for x in results if x.search == name]
         out["solved"][name], out["calls_per_solved"][name] = {}, {}
         for b in budgets:
             solved = np.zeros(len(theorems))
@@ -87,19 +69,3 @@ def _difference(by_theorem: np.ndarray) -> dict[str, float]:
         "low": round(float(low), 4),
         "high": round(float(high), 4),
     }
-
-
-def table(figures: dict[str, Any]) -> str:
-    """The figures as a Markdown table: per cent solved with its interval, and Lean calls per solved at the largest."""
-    budgets = list(next(iter(figures["solved"].values()), {}))
-    last = budgets[-1] if budgets else ""
-    head = f"| % solved of {figures['theorems']} × {len(figures['seeds'])} seeds, by Lean calls | "
-    head += " | ".join(budgets) + f" | calls per solved at {last} |"
-    rows = [head, "|---" * (len(budgets) + 2) + "|"]
-    for name, by_budget in figures["solved"].items():
-        cells = [
-            f"{100 * c['rate']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]"
-            for c in (by_budget[b] for b in budgets)
-        ]
-        rows.append(f"| {name} | " + " | ".join(cells) + f" | {figures['calls_per_solved'][name][last]} |")
-    return "\n".join(rows)

@@ -1,8 +1,7 @@
-"""What the training system itself costs: how the number of provers scales when Lean is only a latency.
+"""Overhead and scaling of the training system with a simulated Lean: `turnstile bench fleet`.
 
-Lean is simulated here, and nothing else: the same fleet, actors, searches and explorer as in training. Every step takes `latency`
-and leaves a goal of the same kind or an error, so no search ever ends before its budget. Only what stands around Lean is measured;
-how fast Lean itself is, `turnstile bench lean` says.
+Uses the fleet, actors, searches and explorer of training. Only Lean is simulated: every step takes `LATENCY` and leaves a goal of
+the same kind or an error, so that every search uses its whole budget. For Lean's own speed see `turnstile bench lean`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ LATENCY = 0.02
 
 
 class SimulatedPool:
-    """A pool's interface over one process that answers one step at a time, `LATENCY` each."""
+    """A pool of one simulated process that answers one step at a time."""
 
     def __init__(self) -> None:
         self.runtime = LeanRuntime("native", "simulated", ())
@@ -80,8 +79,8 @@ class _SimulatedProver(ProverBody):
 
 
 def bench_fleet(quick: bool = False) -> dict[str, Any]:
-    """`provers`: by their number, `calls_per_s` and `efficiency`, the rate over the number times the rate of one; `own_share`: the
-    share of a single prover's wall time that was not spent in the simulated Lean."""
+    """`provers`: by their number, `calls_per_s`, and `efficiency`, the rate over the number times the rate of one. `own_share`: share
+    of a single prover's wall time spent outside the simulated Lean."""
     tasks, calls = (8, 32) if quick else (24, 64)
     out: dict[str, Any] = {"latency_s": LATENCY, "provers": {}}
     prover = ray.remote(_SimulatedProver)

@@ -1,14 +1,12 @@
-"""How fast the Lean environment is, measured in one run: `turnstile bench lean`.
+"""Speed of the Lean environment: `turnstile bench lean`.
 
-The work is what a search sends: tactics of many kinds on several states, errors among them, batches of 16, states
-freed as soon as they have been seen. `lean_s` of a step is what the server reports for it: parsing, tactic, keys and
-printing.
+The workload resembles a search: various tactics on several states, including failures, in batches of 16, with states freed
+immediately. The server reports `lean_s` of a step: the time for parsing, tactic, keys and printing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import operator
 import os
 import signal
 import statistics
@@ -19,9 +17,10 @@ from typing import Any
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanServer
 from prover.lean.theorem import ProofState, Theorem
+from rl.bench.expectations import compare
 
 BATCH = 16
-"""Steps under way at once, as in the figures that are asked for."""
+"""Concurrent steps."""
 
 WORK: tuple[tuple[str, str], ...] = (
     ("(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ r", "constructor | cases h | simp_all | exact h | tauto_"),
@@ -36,8 +35,7 @@ WORK: tuple[tuple[str, str], ...] = (
     ("(α : Type) (s : α) : ∃ x : α, x = s", "exists s | exact ⟨s, rfl⟩ | constructor | refine ⟨?_, ?_⟩ | simp"),
     ("(p q : Prop) : p ∨ q → q ∨ p", "intro h | rintro (h ‖ h) | exact Or.comm.1 | grind | intro (h : p)"),
 )
-"""Statements, and tactics for each: what applies, what closes the goal, and what Lean refuses.
-`|` parts tactics; `‖` stands for Lean's own."""
+"""Statements with tactics, some of which succeed, some close the goal, and some fail. `|` separates tactics; `‖` stands for `|`."""
 
 
 async def _open_all(lean: LeanServer | LeanPool) -> list[tuple[ProofState, list[str]]]:
@@ -49,13 +47,13 @@ async def _open_all(lean: LeanServer | LeanPool) -> list[tuple[ProofState, list[
 
 
 def _rounds(opened: list[tuple[ProofState, list[str]]]) -> list[tuple[ProofState, str]]:
-    """Every (state, tactic) once, neighbours on different states."""
+    """Every (state, tactic) once, alternating between states."""
     longest = max(len(tactics) for _, tactics in opened)
     return [(state, tactics[i]) for i in range(longest) for state, tactics in opened if i < len(tactics)]
 
 
 class _Worker:
-    """Keeps batches of steps under way, freeing what they made, and counts."""
+    """Runs concurrent steps, frees their states, and counts steps and time."""
 
     def __init__(self, lean: LeanServer | LeanPool, opened: list[tuple[ProofState, list[str]]]) -> None:
         self.lean = lean
@@ -73,14 +71,14 @@ class _Worker:
         await self.lean.free(result.states)
 
     async def batches(self, steps: int) -> float:
-        """Seconds that `steps` steps take in batches of BATCH, each batch awaited."""
+        """Seconds for `steps` steps in batches of BATCH, awaiting each batch."""
         began = time.perf_counter()
         for _ in range(-(-steps // BATCH)):
             await asyncio.gather(*(self.one() for _ in range(BATCH)))
         return time.perf_counter() - began
 
     async def stream(self, steps: int, in_flight: int) -> float:
-        """Seconds that `steps` steps take with `in_flight` always under way."""
+        """Seconds for `steps` steps with `in_flight` always running."""
         left = steps
 
         async def lane() -> None:
@@ -95,7 +93,7 @@ class _Worker:
 
 
 async def _started(starts: int) -> list[float]:
-    """Seconds until ready, of `starts` starts after one that warms the file cache."""
+    """Start-up seconds of `starts` processes, after one that warms the file cache."""
     seconds = []
     for _ in range(starts + 1):
         began = time.perf_counter()
@@ -105,18 +103,18 @@ async def _started(starts: int) -> list[float]:
 
 
 async def _throughput(processes: int, steps: int) -> tuple[float, LeanPool]:
-    """Steps a second with `processes` processes, each working on all statements."""
+    """Steps per second with `processes` processes, each working on all statements."""
     async with LeanPool(processes) as pool:
         workers = [_Worker(server, await _open_all(server)) for server in pool.servers]
         for worker in workers:
-            await worker.batches(2 * len(worker.work))  # what is read or compiled once
+            await worker.batches(2 * len(worker.work))  # warm-up
         began = time.perf_counter()
         await asyncio.gather(*(worker.stream(steps // processes, BATCH) for worker in workers))
         return steps / (time.perf_counter() - began), pool
 
 
 async def _overhead_and_growth(steps: int, long_run: int) -> dict[str, Any]:
-    """One process: client time over Lean time on awaited batches, then memory over a long run."""
+    """With one process: client time over Lean time on awaited batches, then memory growth over a long run."""
     async with LeanServer() as server:
         rss = server.rss_mb()
         opened = await _open_all(server)
@@ -129,7 +127,7 @@ async def _overhead_and_growth(steps: int, long_run: int) -> dict[str, Any]:
         at_start = server.rss_mb()
         restarts = server.counters.restarts
         peak = at_start
-        for _ in range(20):  # the largest size on the way: one at the end would be small after a restart
+        for _ in range(20):  # take the peak, because memory is small after a restart
             await worker.stream(long_run // 20, BATCH)
             peak = max(peak, server.rss_mb())
         return {
@@ -145,7 +143,7 @@ async def _overhead_and_growth(steps: int, long_run: int) -> dict[str, Any]:
 
 
 async def _kill_cost(batches: int) -> dict[str, Any]:
-    """SIGKILL in the middle of a batch: what it costs against an undisturbed one (medians), and answers that differ."""
+    """Cost of SIGKILL in the middle of a batch compared with an undisturbed batch (medians), and answers that differ."""
     undisturbed, killed, lost = [], [], 0
     async with LeanServer() as server:
         opened = await _open_all(server)
@@ -168,7 +166,7 @@ async def _kill_cost(batches: int) -> dict[str, Any]:
             undisturbed.append(seconds)
             seconds, statuses = await batch(seconds / 2)
             killed.append(seconds)
-            # The step that Lean was working on answers `crash`; every other one answers as it would have.
+            # Only the step that was running may answer `crash`.
             lost += sum(got not in (want, "crash") for got, want in zip(statuses, expected, strict=True))
             lost += max(0, statuses.count("crash") - 1)
     return {"kill_cost_s": round(statistics.median(killed) - statistics.median(undisturbed), 3), "answers_lost": lost}
@@ -193,7 +191,7 @@ async def _measure(quick: bool, processes: Sequence[int]) -> dict[str, Any]:
 
 
 def expected(figures: dict[str, Any]) -> dict[str, str]:
-    """What each figure should be on 2 quiet cores, and whether it is."""
+    """Limits of the figures on 2 idle cores, and whether they are met."""
     limits = {
         "scaling_2": (">=", 1.8),
         "overhead_ratio": ("<=", 1.10),
@@ -203,22 +201,16 @@ def expected(figures: dict[str, Any]) -> dict[str, str]:
         "kill_cost_s": ("<=", figures["ready_s"]),
         "answers_lost": ("<=", 0),
     }
-    compare = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
-    return {
-        key: f"{figures[key]} {sign} {limit}: {'met' if compare[sign](figures[key], limit) else 'NOT MET'}"
-        for key, (sign, limit) in limits.items()
-        if key in figures
-    }
+    return compare(figures, limits)
 
 
 def bench_lean(quick: bool = False, processes: Sequence[int] = (1, 2)) -> dict[str, Any]:
     """Figures of the Lean environment on this machine, by key.
 
-    `steps_per_s`: by number of processes. `scaling_2`: two processes over one. `overhead_ratio`: time at the client
-    over time in Lean, on batches of 16. `ready_s`: median seconds to start, with a warm file cache. `rss_mb`: resident
-    MiB of a process when ready; `rss_mb_after_first_environment`; `rss_growth`: its largest size during `growth_steps`
-    steps over what it was before them, less one; `restarts`: in these steps. `kill_cost_s`: what SIGKILL in the middle
-    of a batch of 32 costs; `answers_lost`: how many of its answers are missing or differ. `expected`: what was asked of
-    each, and whether it is met.
+    `steps_per_s`: by number of processes. `scaling_2`: rate of two processes over that of one. `overhead_ratio`: client time over
+    Lean time, on batches of 16. `ready_s`: median start-up seconds with a warm file cache. `rss_mb`: resident MiB of a ready process;
+    also `rss_mb_after_first_environment` and `rss_mb_after_steps`. `rss_growth`: relative growth to the peak during `growth_steps`
+    steps; `restarts` in these. `kill_cost_s`: cost of SIGKILL in a batch of 32; `answers_lost`: its missing or different answers.
+    `expected`: limits, and whether they are met.
     """
     return asyncio.run(_measure(quick, processes))

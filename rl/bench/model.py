@@ -1,9 +1,8 @@
-"""`turnstile bench model`: tactics and tokens a second of each back end on the same prompts, updates of weights, agreement.
+"""Back ends on the same prompts: `turnstile bench model` measures tactics and tokens per second, weight updates and agreement.
 
-Back ends: `generate` (transformers' own, sampling), `beams` (LanguageModelPolicy, the small model's own decoder) and, where it is
-installed, `vllm`. Prompts are goals of the library-independent kind that tests use, extended to realistic lengths; every back
-end is asked for the same number of tactics with the same limit of tokens. What beams count as a tactic is a finished distinct
-one, for all.
+Back ends are `generate` (sampling by transformers), `beams` (LanguageModelPolicy, the small model's decoder) and, if installed,
+`vllm`. Prompts are synthetic goals of realistic length. Every back end gets the same number of tactics and tokens, and only
+distinct, finished tactics count.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from prover.models.formats import Answer, SlotFormat, suggestions
 from prover.models.transformer import LanguageModelPolicy
 
 TACTICS = 8
-"""Asked of each prompt."""
+"""Tactics requested for each prompt."""
 COMPARED_AT = 32
-"""Prompts together, where vLLM is expected to be faster than `generate`."""
+"""Batch size at which vLLM is expected to be faster than `generate`."""
 UPDATE_LIMIT = 2.0
-"""Seconds for new weights under a running engine."""
+"""Maximum seconds to update the weights of a running engine."""
 TOLERANCE = 1e-2
-"""Nats between back ends' log-probabilities of one tactic, and probability between their values."""
+"""Maximum difference between back ends, in nats of a tactic's log-probability and in probability of a value bin."""
 
 
 def bench_model(checkpoint: Path | None, quick: bool) -> dict[str, Any]:
-    """Measure. `checkpoint`: a folder that Turnstile wrote; None: a new model of the demonstration's size, taught for a moment
-    to end its tactics."""
+    """Figures by back end. `checkpoint`: a folder that Turnstile wrote; None: a new model of the demonstration's size, trained briefly
+    so that its tactics end."""
     batches = (1, COMPARED_AT) if quick else (1, 2, 4, 8, 16, 32, 64)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = checkpoint or _taught(Path(scratch) / "model", 150 if quick else 800)
+        folder = checkpoint or _train_model(Path(scratch) / "model", 150 if quick else 800)
         own = LanguageModelPolicy.load(folder)
         queries = _queries(max(batches))
         figures: dict[str, Any] = {
@@ -68,7 +67,7 @@ def bench_model(checkpoint: Path | None, quick: bool) -> dict[str, Any]:
 
 
 def expectations(figures: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is expected of the back ends, what was measured, and whether it is so."""
+    """Expectations, measured figures, and whether they are met."""
     vllm = figures["vllm"]
     at = str(COMPARED_AT)
     rates = {name: figures[name]["batch"][at]["tactics_per_s"] for name in ("vllm", "generate")}
@@ -93,7 +92,7 @@ def _vllm(
     from prover.models.backends.vllm import VLLMConfig, VLLMPolicy
 
     began = time.perf_counter()
-    # No oversampling here: as many samples as the others draw.
+    # No oversampling: the same number of samples as the others.
     policy = VLLMPolicy(folder, VLLMConfig(oversample=1.0))
     start = time.perf_counter() - began
     try:
@@ -129,13 +128,13 @@ def _speeds(
     batches: Sequence[int],
     quick: bool,
 ) -> dict[str, Any]:
-    """By batch: distinct finished tactics a second, and generated tokens a second (kept or not); medians of 3 (quick: 1)."""
+    """By batch size: distinct finished tactics per second, and generated tokens per second; medians of 3 (quick: 1)."""
     suggest(queries[:2], TACTICS)  # warm
     by_batch: dict[str, Any] = {}
     for size in batches:
         rates = []
         for repeat in range(1 if quick else 3):
-            # Other prompts each time, so that no prefix cache has them already; each batch in another order of states.
+            # New prompts each time, so that no prefix cache contains them.
             asked = [Query(_state(f"{q.state.text} ∧ {size} = {repeat + size}")) for q in queries[:size]]
             before, began = tokens(), time.perf_counter()
             found = suggest(asked, TACTICS)
@@ -150,7 +149,7 @@ def _speeds(
 
 
 class _Generate:
-    """transformers' `generate`, sampling, on the very prompts of the small model's format."""
+    """Sampling by transformers' `generate` on prompts in the small model's format."""
 
     def __init__(self, policy: LanguageModelPolicy) -> None:
         self.model = policy.model
@@ -196,8 +195,8 @@ class _Generate:
 
 
 class _Beams:
-    """The small model's own beam search. Only the tokens of tactics that came back are counted: those of beams given up are
-    not, so tokens a second say less here than tactics a second."""
+    """The small model's beam search. Counts only the tokens of returned tactics, not those of pruned beams, so compare it by tactics
+    per second."""
 
     def __init__(self, policy: LanguageModelPolicy) -> None:
         self.policy = policy
@@ -239,8 +238,8 @@ def _queries(n: int) -> list[Query]:
     return [Query(_state(goal)) for goal, _ in _pairs(n)]
 
 
-def _taught(folder: Path, steps: int) -> Path:
-    """A folder with a model of the demonstration's size that has seen the goals above: a random one never ends a tactic."""
+def _train_model(folder: Path, steps: int) -> Path:
+    """Write a model of the demonstration's size trained on the goals above. A random model would never end a tactic."""
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import new_model

@@ -1,4 +1,4 @@
-"""How busy Lean and the models are while several searches run, and what orchestration costs: without shared answers."""
+"""Utilisation of Lean and the models during concurrent searches without shared answers, and the cost of orchestration."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import Theorem
 from prover.premises.retrieve import PremiseSource
 from prover.search import Budget, Search
-from rl.bench.remembered import Timed
-from rl.bench.variants import Variant
+from rl.bench.models import TimedModel
+from rl.bench.variants import SearchVariant
 
 if TYPE_CHECKING:
     from rl.bench.search import Models
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 CONCURRENT = 6
 IN_FLIGHT = 4
 CALLS = 128
-"""At most so many Lean calls a theorem: enough for the shares to settle."""
+"""Maximum Lean calls per theorem, enough for stable shares."""
 
 
 def no_overlap() -> dict[str, Any]:
-    """The keys of `overlap` where nothing was measured."""
+    """The keys of `overlap`, without figures."""
     return {"utilisation": {}, "orchestration_share": {}, "search_share": {}}
 
 
 async def overlap(
     theorems: Sequence[Theorem],
     models: Models,
-    variants: Sequence[Variant],
+    variants: Sequence[SearchVariant],
     pool: LeanPool,
     source: PremiseSource,
     calls: int,
 ) -> dict[str, Any]:
-    """By search name: `utilisation`, shares of wall time that Lean's processes spent on steps (mean of the processes) and
-    the models computing; `orchestration_share`, processor time of this process outside of the models, over wall time
-    (selection, graph, premises, protocol, event loop); `search_share`, the part of that in prover/search.
+    """Figures by search name, from CONCURRENT searches with IN_FLIGHT simulations each.
 
-    CONCURRENT searches at once, IN_FLIGHT walks each. Theorems are opened first, and opening is not measured.
+    `utilisation`: shares of wall time that Lean's processes (mean) and the models computed. `orchestration_share`: processor time of
+    this process outside the models over wall time (selection, graph, premises, protocol, event loop). `search_share`: the part of it
+    in prover/search. Opening theorems is not measured.
     """
     out = no_overlap()
     for v in variants:
@@ -61,16 +61,16 @@ async def overlap(
 
 
 async def _one(
-    theorems: Sequence[Theorem], models: Models, v: Variant, pool: LeanPool, source: PremiseSource, calls: int
+    theorems: Sequence[Theorem], models: Models, v: SearchVariant, pool: LeanPool, source: PremiseSource, calls: int
 ) -> dict[str, float] | None:
     searches: list[Search] = []
-    timed: list[Timed] = []
+    timed: list[TimedModel] = []
     for theorem in theorems:
         try:
             root = await pool.open(theorem)
         except (LeanError, LeanDied):
             continue
-        timed.append(Timed(models.policy(0, models.trained), models.value(v.value, models.trained)))
+        timed.append(TimedModel(models.policy(0, models.trained), models.value(v.value, models.trained)))
         config = replace(v.config, in_flight=IN_FLIGHT)
         premises = source.for_theorem(theorem.imports)
         value = timed[-1] if v.value != "none" else None

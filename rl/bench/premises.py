@@ -1,16 +1,17 @@
-"""What premises are worth: `turnstile bench premises`.
+"""The benefit of premises: `turnstile bench premises`.
 
-Every variant searches the same theorems with the same seed and limits. The explorer's differ only in what they are offered: no premises,
-those of one retriever or another, untrained or trained. The learned prover is another search: wider, with its ranker and, where its run had one, its value. With a run's folder the learned prover is measured too, with and without.
-A theorem counts as solved when the audit accepts the proof. Recall at k is the share of the library theorems in audited proofs
-(of every variant, and of the run) that stand among the k best for the theorem's first goal: of those in the proof's term, without
-pure logic (`Eq.trans`, `of_eq_true`) and the internals of decision procedures (`Lean.Omega.…`), and apart of those that the script names too. Theorems whose names are held out, and theorems
-of modules that no training touches, are reckoned apart. What a variant finds is in the measure of all, so recall favours no
-retriever but those that helped to find proofs over those that did not take part.
+Every variant searches the same theorems with the same seed and limits. Variants of the explorer differ only in their premises: none,
+or those of a retriever, untrained or trained. The trained prover uses a wider search, with its ranker and, if its run had one, its
+value; it is measured with and without premises. A theorem is solved if the audit accepts its proof.
 
-The "new" split is the second set under fresh names (prover/models/fresh_names.py): theorems of modules that no training touched, and names
-that nobody has seen; of the lemmas that they may use, some are of modules that training had. Without premises a search lacks the
-goal's own functions too, which the templates unfold. `gain` says what premises gain the trained prover there, and what of it is lost.
+Recall at k is the share of the wanted premises among a retriever's k best for the theorem's first goal. Wanted are the library
+theorems in the terms of audited proofs (of all variants and of the run), without pure logic (`Eq.trans`, `of_eq_true`) and internals
+of decision procedures (`Lean.Omega.…`); those named in the script are also counted separately. Recall is biased towards retrievers
+that helped to find the proofs.
+
+Theorems of the held-out split and theorems of modules that no training uses are separate sets. Under fresh names
+(prover/models/fresh_names.py) the names are unseen too, although some usable lemmas come from training modules. Without premises a
+search also lacks the goal's own functions, which the templates unfold.
 """
 
 from __future__ import annotations
@@ -18,35 +19,23 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import hashlib
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from prover.lean.answer_cache import SharedAnswers
-from prover.lean.audit import Auditor
-from prover.lean.pool import LeanPool
-from prover.lean.runtime import find_runtime
-from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import Theorem
-from prover.models.fresh_names import FreshNamesPolicy, NameObfuscator
 from prover.models.manifest import find_checkpoint, read_manifest, run_configuration
-from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
-from prover.models.ranker import TacticRanker
-from prover.models.tactic_templates import Explorer
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
-from prover.premises.retrieve import RETRIEVERS, PremiseSource
-from prover.search import Budget, Search, SearchConfig, checker
 from prover.search.lean_queries import parse_questions
-from prover.search.script import checked_script
-from rl.bench.premise_record import Result, read, write
-from rl.bench.recall import LIMITS, first_goals, rank_premises, recall_at, wanted_premises
-from rl.metrics.intervals import paired_difference, wilson
+from rl.bench.premise_figures import compared, curve, gains
+from rl.bench.premise_searches import Learned, PremiseSearches
+from rl.bench.premise_variants import PremiseVariant, variants
+from rl.bench.recall import first_goals, rank_premises, recall_at, wanted_premises
+from rl.bench.records import PremiseResult
 
-OFFERED = 16
 HELD_OUT_MODULES = (
     "Init.Data.List.Erase",
     "Init.Data.List.MinMax",
@@ -59,59 +48,18 @@ HELD_OUT_MODULES = (
     "Init.Data.Array.Count",
     "Init.Data.Rat.Lemmas",
 )
-"""Modules that no stage and no theorem set has."""
+"""Modules that no stage and no theorem set uses."""
 
 
 def unseen_modules(run: Path | None) -> tuple[str, ...]:
-    """Those of HELD_OUT_MODULES that a run, given by its folder or one of its checkpoints, did not train on. UserError if it had all."""
-    folders = () if run is None else (run, run.resolve().parent.parent)
-    had = next((m for f in folders if (m := run_configuration(f).get("theorems", {}).get("modules"))), ())
-    left = tuple(m for m in HELD_OUT_MODULES if not any(fnmatch.fnmatchcase(m, pattern) for pattern in had))
+    """The HELD_OUT_MODULES that a run, given by its folder or a checkpoint, did not train on. Raises UserError if it used all."""
+    used = next((m for f in _folders(run) if (m := run_configuration(f).get("theorems", {}).get("modules"))), ())
+    left = tuple(m for m in HELD_OUT_MODULES if not any(fnmatch.fnmatchcase(m, pattern) for pattern in used))
     if not left:
         raise UserError(
-            f"--checkpoint {run}: it trained on every module that is to be unseen: {', '.join(HELD_OUT_MODULES)}"
+            f"--checkpoint {run}: the run trained on every module that should be unseen: {', '.join(HELD_OUT_MODULES)}"
         )
     return left
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One column of the comparison."""
-
-    name: str
-    retriever: str | None
-    """None: no premises."""
-    trained: bool = False
-    """Whether the retriever has the run's weights."""
-    model: bool = False
-    """Whether the run's model proposes, mixed with the explorer."""
-    fresh: bool = False
-    """Whether the model sees made-up words for the library's names."""
-    questions: str = ""
-    """What Lean itself is asked, as SearchConfig has it."""
-
-
-FRESH = ", fresh names"
-
-
-def variants(has_model: bool, has_weights: bool, questions: str = "") -> list[Variant]:
-    """The comparison that a run's folder allows. `questions`: one variant more, that asks Lean these."""
-    found = [Variant("explorer, no premises", None)]
-    found += [Variant(f"explorer, {r}" + (" untrained" if r in ("dense", "hybrid") else ""), r) for r in RETRIEVERS]
-    if has_weights:
-        found += [Variant(f"explorer, {r} trained", r, True) for r in ("dense", "hybrid")]
-    if has_model:
-        best = "hybrid" if has_weights else "symbols"
-        with_model = [
-            Variant("trained, no premises", None, model=True),
-            Variant(f"trained, {best}", best, has_weights, True),
-        ]
-        found += with_model + [replace(v, name=v.name + FRESH, fresh=True) for v in with_model]
-        if has_weights:
-            found.append(Variant("trained, symbols", "symbols", model=True))
-    if questions:
-        found.append(Variant(f"explorer, symbols, asking {questions}", "symbols", questions=questions))
-    return found
 
 
 def bench_premises(
@@ -126,307 +74,101 @@ def bench_premises(
     processes: int = 1,
     questions: str = "",
 ) -> dict[str, Any]:
-    """`theorems`: held-out ones; `unseen`: those of unseen modules. `record`: a JSONL file that keeps what is done and is gone
-    on from. `minutes`: stop starting theorems after so long. `only`: variants by their names or a part of them. `questions`: as in
-    `variants`.
+    """Run the benchmark. `theorems`: of the held-out split; `unseen`: of unseen modules. `record`: a JSONL file that stores results,
+    from which a run resumes. `minutes`: no theorem starts later than this. `only`: variants by name or part of a name. `questions`: as
+    in `variants`.
 
     Keys: `solved` (set → variant → budget → {solved, total, low, high}), `recall` and `recall_named` (set → retriever → cut →
-    share, `of` so many premises), `proofs_with_premises`, `trained_against_untrained` (see `compared`), `gain` (see `gains`),
+    share, `of` this many premises), `proofs_with_premises`, `trained_against_untrained` (see `compared`), `gain` (see `gains`),
     `ms_a_goal` by retriever (see `rank_premises`), `lean_ms_a_call`.
     """
-    weights = newest_weights(run)
-    if run is not None and weights is None and not _has_model(run):
+    learned = _learned(run)
+    if run is not None and learned.weights is None and learned.checkpoint is None:
         raise UserError(
-            f"{run}: no model.safetensors and no retrievers/ there; give a run's folder or one of its checkpoints"
+            f"{run}: no model.safetensors and no retrievers/; give a run's folder or one of its checkpoints"
         )
-    asked = parse_questions(questions)
-    possible = variants(_has_model(run), weights is not None, questions)
-    whole = {v.name for v in possible} & set(only)
-    chosen = [v for v in possible if not only or v.name in whole or any(o in v.name for o in only if o not in whole)]
+    possible = variants(learned.checkpoint is not None, learned.weights is not None, questions)
+    chosen = _select(possible, only)
+    # Alternate between the sets, so that a partial run covers both.
+    order = [t for pair in zip_longest(theorems, unseen) for t in pair if t is not None]
+    bench = PremiseSearches(index, learned, chosen, order, max(budgets), record, minutes, processes)
+    asyncio.run(bench.run())
+    results = list(bench.results.values())
+    sets = {"held-out theorems": theorems, "held-out modules": unseen}
+    complete = {r.theorem for r in results if not bench.missing(r.theorem)}
+    names = {label: {t.name for t in ts} & complete for label, ts in sets.items()}
+    solved = {
+        label: {v.name: curve([r for r in results if r.variant == v.name], found, budgets) for v in chosen}
+        for label, found in names.items()
+        if found
+    }
+    return {
+        "run": str(run) if run else None,
+        "trained_retriever": learned.weights is not None,
+        "lean": bench.lean,
+        "solved": solved,
+        "trained_against_untrained": {label: compared(chosen, results, names[label], budgets) for label in solved},
+        "gain": {label: gains(curves) for label, curves in solved.items()},
+        **_recall(index, learned.weights, results, run, sets, questions),
+        "lean_ms_a_call": round(1000 * bench.lean_s / max(bench.steps, 1), 2),
+    }
+
+
+def _select(possible: Sequence[PremiseVariant], only: Sequence[str]) -> list[PremiseVariant]:
+    exact = {v.name for v in possible} & set(only)
+    parts = [o for o in only if o not in exact]
+    chosen = [v for v in possible if not only or v.name in exact or any(o in v.name for o in parts)]
     if not chosen:
         raise UserError(f"no variant has {' or '.join(only)} in its name")
-    bench = _Bench(
-        index, weights, run, chosen, max(budgets), read(record, [*theorems, *unseen]), record, minutes, processes
-    )
-    results = bench.results
-    # In turn, so that what is cut short is cut short for both.
-    asyncio.run(bench.run([t for pair in _interleave(theorems, unseen) for t in pair]))
-    out: dict[str, Any] = {
-        "run": str(run) if run else None,
-        "trained_retriever": weights is not None,
-        "lean": bench.lean,
-    }
-    sets = {"held-out theorems": theorems, "held-out modules": unseen}
-    complete = {t for t in {r.theorem.name for r in results} if all(bench.has(t, v) for v in chosen)}
-    out["solved"] = {
-        label: {v.name: _curve([r for r in results if r.variant == v.name], names, budgets) for v in chosen}
-        for label, ts in sets.items()
-        if (names := {t.name for t in ts} & complete)
-    }
-    out["trained_against_untrained"] = {
-        label: compared(chosen, results, {t.name for t in sets[label]} & complete, budgets) for label in out["solved"]
-    }
-    out["gain"] = {label: gains(curves) for label, curves in out["solved"].items()}
-    proofs = [(r.theorem, r.script, r.used) for r in results if r.verdict == "proved" and r.script is not None]
+    return chosen
+
+
+def _recall(
+    index: LibraryIndex,
+    weights: DenseWeights | None,
+    results: Sequence[PremiseResult],
+    run: Path | None,
+    sets: dict[str, Sequence[Theorem]],
+    questions: str,
+) -> dict[str, Any]:
+    """`proofs_with_premises`, `recall`, `recall_named` and `ms_a_goal`."""
+    by_name = {t.name: t for ts in sets.values() for t in ts}
+    proofs = [(by_name[r.theorem], r.script, r.used) for r in results if r.verdict == "proved" and r.script is not None]
     wanted = wanted_premises(index, proofs, run)
-    out["proofs_with_premises"] = {k: sum(t.name in wanted for t in ts) for k, ts in sets.items()}
-    out["recall"], out["recall_named"], out["ms_a_goal"] = {}, {}, {}
-    mine = {label: [wanted[t.name] for t in ts if t.name in wanted] for label, ts in sets.items()}
-    # What the run proved in training: there a trained retriever has seen the answers.
-    here = {t.name for ts in sets.values() for t in ts}
-    mine["the run's other theorems"] = [w for name, w in wanted.items() if name not in here]
-    everybody = {w.theorem.name: w.theorem for found in mine.values() for w in found}
-    goals, suggested = asyncio.run(first_goals(list(everybody.values()), asked)) if everybody else ({}, {})
-    best, out["ms_a_goal"] = rank_premises(index, weights, goals, everybody.values())
+    groups = {label: [wanted[t.name] for t in ts if t.name in wanted] for label, ts in sets.items()}
+    out: dict[str, Any] = {"proofs_with_premises": {label: len(found) for label, found in groups.items()}}
+    # A trained retriever has seen the answers of the theorems that the run proved in training.
+    groups["the run's other theorems"] = [w for name, w in wanted.items() if name not in by_name]
+    theorems = [w.theorem for found in groups.values() for w in found]
+    asked = parse_questions(questions)
+    goals, suggested = asyncio.run(first_goals(theorems, asked)) if theorems else ({}, {})
+    best, out["ms_a_goal"] = rank_premises(index, weights, goals, theorems)
     if asked:
         best[f"Lean's {questions}"] = suggested
-    for label, found in mine.items():
-        if found:
-            out["recall"][label] = recall_at(best, {w.theorem.name: w.term for w in found})
-            out["recall_named"][label] = recall_at(best, {w.theorem.name: w.said for w in found})
-    out["lean_ms_a_call"] = round(1000 * bench.lean_s / max(bench.steps, 1), 2)
+    found = {label: group for label, group in groups.items() if group}
+    out["recall"] = {k: recall_at(best, {w.theorem.name: w.term for w in group}) for k, group in found.items()}
+    out["recall_named"] = {k: recall_at(best, {w.theorem.name: w.named for w in group}) for k, group in found.items()}
     return out
 
 
-def _interleave(a: Sequence[Theorem], b: Sequence[Theorem]) -> Iterable[Sequence[Theorem]]:
-    for i in range(max(len(a), len(b))):
-        yield [*a[i : i + 1], *b[i : i + 1]]
-
-
-def _has_model(run: Path | None) -> bool:
-    return run is not None and any(run.rglob("model.safetensors"))
-
-
-def newest_weights(run: Path | None) -> DenseWeights | None:
-    """Of a run's newest learned retriever; also from one of its checkpoints."""
-    found = _retriever(run)
-    return DenseWeights.load(found) if found else None
-
-
-def _retriever(run: Path | None) -> Path | None:
-    folders = () if run is None else (run, run.resolve().parent.parent)
-    return next((f[-1] for f in (sorted((x / "retrievers").glob("[0-9]*.npz")) for x in folders) if f), None)
-
-
-def _learned(run: Path | None) -> list[str]:
-    """Hashes of what a run learned and is measured here."""
+def _learned(run: Path | None) -> Learned:
+    """The newest model and retriever of a run, given by its folder or a checkpoint, with hashes of their files."""
     if run is None:
-        return []
-    files = [_retriever(run)]
-    if _has_model(run):
+        return Learned()
+    retriever = _retriever(run)
+    files, checkpoint = [retriever], None
+    if any(run.rglob("model.safetensors")):
         checkpoint = find_checkpoint(run)
         files += [checkpoint / "model.safetensors", read_manifest(checkpoint).ranker_file]
-    return [hashlib.sha256(f.read_bytes()).hexdigest() if f is not None else "" for f in files]
+    hashes = [hashlib.sha256(f.read_bytes()).hexdigest() if f is not None else "" for f in files]
+    return Learned(checkpoint, DenseWeights.load(retriever) if retriever else None, hashes)
 
 
-def _curve(results: Sequence[Result], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
-    calls = [r.calls for r in results if r.theorem.name in names and r.verdict == "proved"]
-    curve = {}
-    for b in budgets:
-        n = sum(c is not None and c <= b for c in calls)
-        low, high = wilson(n, len(names))
-        curve[str(b)] = {"solved": n, "total": len(names), "low": round(low, 4), "high": round(high, 4)}
-    return curve
+def _retriever(run: Path) -> Path | None:
+    found = (sorted((folder / "retrievers").glob("[0-9]*.npz")) for folder in _folders(run))
+    return next((files[-1] for files in found if files), None)
 
 
-class _Bench:
-    """The searches and audits, one theorem after another, every variant on each."""
-
-    def __init__(
-        self,
-        index: LibraryIndex,
-        weights: DenseWeights | None,
-        run: Path | None,
-        chosen: Sequence[Variant],
-        calls: int,
-        kept: Sequence[Result],
-        record: Path | None,
-        minutes: float | None,
-        processes: int,
-    ) -> None:
-        """`kept`: what a record holds, of which this goes on with what was found under the same settings."""
-        self.index, self.run_folder, self.chosen, self.calls = index, run, chosen, calls
-        self.record, self.processes = record, processes
-        self.until = time.monotonic() + 60 * minutes if minutes is not None else None
-        self.lean, self.steps, self.lean_s = "", 0, 0.0
-        self.explorer = Explorer(index, 0, OFFERED)
-        self.model: Any = None
-        self.value = False
-        """Whether the run searched with the model's value."""
-        self.ranker: TacticRanker | None = None
-        self.ranked = self.explorer
-        if any(v.model for v in chosen):
-            from prover.models.transformer import LanguageModelPolicy
-
-            assert run is not None
-            checkpoint = find_checkpoint(run)
-            self.value = read_manifest(checkpoint).value
-            self.model = LanguageModelPolicy.load(checkpoint, threads=1)
-            beside = read_manifest(checkpoint).ranker_file
-            self.ranker = TacticRanker.load(beside) if beside else None
-            self.ranked = Explorer(index, 0, OFFERED, self.ranker)
-        self.sources = {
-            v.name: PremiseSource(
-                index, OFFERED if v.retriever else 0, v.retriever or "symbols", weights if v.trained else None
-            )
-            for v in chosen
-        }
-        if fresh := [v.name for v in chosen if v.fresh]:
-            read = NameObfuscator().translation.name
-            self.sources |= {name: self.sources[name].renamed(read) for name in fresh}
-        what = (find_runtime().name, LIMITS, OFFERED, calls, SearchConfig(), EXPLORER_WEIGHT, _learned(run), self.value)
-        self.settings = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
-        self.results = [r for r in kept if r.settings == self.settings]
-        self._done = {(r.theorem.name, r.variant) for r in self.results}
-
-    def has(self, theorem: str, variant: Variant) -> bool:
-        return (theorem, variant.name) in self._done
-
-    async def run(self, theorems: Sequence[Theorem]) -> None:
-        todo = [t for t in theorems if not all(self.has(t.name, v) for v in self.chosen)]
-        if not todo:
-            return
-        gate = asyncio.Semaphore(2 * self.processes)
-        async with LeanPool(self.processes, limits=LIMITS, constants=True, terse=True) as pool, Auditor() as auditor:
-            self.lean = pool.runtime.name
-            # Neighbours share imports, so a process needs few environments at a time; blocks, so that a part is a fair sample.
-            blocks = [sorted(todo[i : i + 64], key=lambda t: t.imports) for i in range(0, len(todo), 64)]
-            tasks = [asyncio.create_task(self._theorem(t, pool, auditor, gate)) for block in blocks for t in block]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                # Before the pool closes: to a search that goes on, every step would be a crash, and that a result to record.
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            self.steps, self.lean_s = pool.steps, pool.lean_s
-
-    async def _theorem(self, theorem: Theorem, pool: LeanPool, auditor: Auditor, gate: asyncio.Semaphore) -> None:
-        async with gate:
-            if self.until is not None and time.monotonic() > self.until:
-                return
-            shared = SharedAnswers(pool, again=("timeout", "memory", "crash"))
-            try:
-                root = await shared.open(theorem)
-            except LeanDied:
-                return  # for another time
-            except LeanError as e:
-                mine = [
-                    Result(theorem, v.name, None, 0, verdict=f"open: {e}")
-                    for v in self.chosen
-                    if not self.has(theorem.name, v)
-                ]
-            else:
-                try:
-                    mine = [
-                        await self._search(v, root, theorem, shared)
-                        for v in self.chosen
-                        if not self.has(theorem.name, v)
-                    ]
-                finally:
-                    await shared.close()
-            verdicts: dict[str, Any] = {}
-            for r in mine:
-                if r.script is not None:
-                    if r.script not in verdicts:
-                        verdicts[r.script] = await auditor.audit(theorem, r.script)
-                    said = verdicts[r.script]
-                    r.verdict = f"{said.verdict}: {said.reason}"[:300] if said.reason else said.verdict
-                    r.used = list(said.premises)
-            for r in mine:
-                r.settings = self.settings
-            self.results += mine
-            self._done |= {(r.theorem.name, r.variant) for r in mine}
-            write(self.record, mine)
-
-    async def _search(self, v: Variant, root: Any, theorem: Theorem, shared: SharedAnswers) -> Result:
-        model: Any = (
-            FreshNamesPolicy(self.model, types=self.model.prompter.config.show_types) if v.fresh else self.model
-        )
-        ranked = Explorer(self.index, 0, OFFERED, self.ranker, obfuscator=model.obfuscator) if v.fresh else self.ranked
-        policy: Any = ExploringPolicy(model, ranked) if v.model else self.explorer
-        config = SearchConfig(
-            in_flight=1, suggestions=32 if v.model else 64, max_expansions=8, model_thread=False, questions=v.questions
-        )
-        search = Search(
-            root,
-            shared,
-            policy,
-            model if v.model and self.value else None,
-            config=config,
-            premises=self.sources[v.name].for_theorem(theorem.imports),
-        )
-        try:
-            result = await search.run(Budget(lean_calls=self.calls))
-            script = await checked_script(result.proof, checker(shared, root)) if result.proof is not None else None
-        finally:
-            await search.close()
-        return Result(theorem, v.name, result.lean_calls_to_solve, result.lean_calls, script)
-
-
-def gains(curves: dict[str, Any]) -> dict[str, Any]:
-    """What premises gain the trained prover at each budget: `true_names` and `fresh_names` as differences of shares solved, and
-    `lost`, the part of the former that the latter lacks (None where there is no gain to lose); `times` as many are solved with
-    premises as without, under true names. Empty without a model."""
-    with_premises = [
-        v for v in curves if v.startswith("trained, ") and v + FRESH in curves and v != "trained, no premises"
-    ]
-    pairs = [(v + end, f"trained, no premises{end}") for v in with_premises for end in ("", FRESH)]
-    if len(pairs) != 2 or not all(v in curves for pair in pairs for v in pair):
-        return {}
-    found: dict[str, Any] = {}
-    for budget in curves[pairs[0][0]]:
-        true, fresh = (
-            (curves[v][budget]["solved"] - curves[none][budget]["solved"]) / curves[v][budget]["total"]
-            for v, none in pairs
-        )
-        found[budget] = {
-            "true_names": round(true, 4),
-            "fresh_names": round(fresh, 4),
-            "lost": round(1 - fresh / true, 4) if true > 0 else None,
-            "times": round(curves[pairs[0][0]][budget]["solved"] / without, 2)
-            if (without := curves[pairs[0][1]][budget]["solved"])
-            else None,
-        }
-    return found
-
-
-def compared(
-    chosen: Sequence[Variant], results: Sequence[Result], names: set[str], budgets: Sequence[int]
-) -> dict[str, Any]:
-    """What training adds on the same theorems: the retriever's, all else the same, and the whole learned prover's, with the same premises.
-
-    `trained against untrained` → budget → how many only the one and only the other solves, and the difference of the shares
-    solved with its 95 % interval.
-    """
-    pairs = [
-        (v, u)
-        for v in chosen
-        for u in chosen
-        if v.questions == u.questions
-        and v.retriever == u.retriever
-        and (
-            (v.trained, v.model, u.trained, u.model, v.fresh)
-            in ((True, False, False, False, False), (u.trained, True, u.trained, False, False))
-        )
-    ]
-    solved: dict[str, dict[str, int]] = {}
-    for r in results:
-        if r.theorem.name in names and r.verdict == "proved" and r.calls is not None:
-            solved.setdefault(r.variant, {})[r.theorem.name] = r.calls
-    found: dict[str, Any] = {}
-    for v, u in pairs:
-        rows = found[f"{v.name} against {u.name}"] = {}
-        for budget in budgets:
-            first, second = ({n for n, calls in solved.get(x.name, {}).items() if calls <= budget} for x in (v, u))
-            a, b = len(first - second), len(second - first)
-            low, high = paired_difference(a, b, len(names))
-            rows[str(budget)] = {
-                "only_trained": a,
-                "only_untrained": b,
-                "total": len(names),
-                "difference": round((a - b) / max(len(names), 1), 4),
-                "low": round(low, 4),
-                "high": round(high, 4),
-            }
-    return found
+def _folders(run: Path | None) -> tuple[Path, ...]:
+    """Folders that may be the run's, if `run` is the run or one of its checkpoints."""
+    return () if run is None else (run, run.resolve().parent.parent)

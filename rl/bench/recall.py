@@ -1,4 +1,4 @@
-"""What each retriever alone finds of the premises that audited proofs used, and what a goal costs it."""
+"""Recall of each retriever on the premises that audited proofs used, and its time per goal."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from prover.search.lean_queries import answers, premises_in
 
 CUTS = (1, 8, 32)
 LIMITS = Limits(heartbeats=SEARCH_HEARTBEATS, seconds=60)
-"""Heartbeats are the limit; the clock, which a busy machine runs slower by, only ends what would never end."""
+"""Heartbeats are the effective limit. The generous time limit only stops steps that would never end."""
 
 
 def named(script: str, names: Iterable[str]) -> list[str]:
-    """Of `names` those that a script says, whole."""
-    said = {m[0] for m in IDENTIFIER.finditer(script)}
-    return [n for n in names if n in said]
+    """The `names` that occur in a script as whole identifiers."""
+    identifiers = {m[0] for m in IDENTIFIER.finditer(script)}
+    return [n for n in names if n in identifiers]
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,16 @@ class Wanted:
 
     theorem: Theorem
     term: set[str] = field(default_factory=set)
-    """In a proof's term, without pure logic and what decision procedures keep for themselves."""
-    said: set[str] = field(default_factory=set)
-    """Also named in its script."""
+    """Used in a proof's term, without pure logic and internals of decision procedures."""
+    named: set[str] = field(default_factory=set)
+    """Those also named in the script."""
 
 
 def wanted_premises(
     index: LibraryIndex, found: Iterable[tuple[Theorem, str, Sequence[str]]], run: Path | None
 ) -> dict[str, Wanted]:
-    """By theorem, where there is any. `found`: audited proofs as (theorem, script, premises in its term), besides those of the run."""
+    """Wanted premises by theorem, if there are any. `found`: audited proofs as (theorem, script, premises in the term), in addition to
+    those of the run."""
     proofs = list(found)
     if run is not None and (run / "ledger.sqlite").exists():
         from prover.solve.ledger import Ledger
@@ -54,7 +55,7 @@ def wanted_premises(
             for a in Ledger.open(run, readonly=True).attempts()
             if a.outcome == "proved" and a.script is not None and a.theorem.library is not None
         ]
-    speaking = {
+    relevant = {
         p.name
         for m in index.modules.values()
         for p in (m.theorems if proofs else ())
@@ -62,20 +63,19 @@ def wanted_premises(
     }
     wanted: dict[str, Wanted] = {}
     for theorem, script, used in proofs:
-        if term := speaking & set(used):
+        if term := relevant & set(used):
             mine = wanted.setdefault(theorem.name, Wanted(theorem))
             mine.term.update(term)
-            mine.said.update(named(script, term))
+            mine.named.update(named(script, term))
     return wanted
 
 
 def rank_premises(
     index: LibraryIndex, weights: DenseWeights | None, goals: dict[str, tuple[str, ...]], theorems: Iterable[Theorem]
 ) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
-    """By retriever and theorem its best premises, best first, and by retriever the median of milliseconds a goal.
+    """The best premises by retriever and theorem, best first, and the median milliseconds per goal by retriever.
 
-    Milliseconds of this thread's processor time, which other programs on the machine do not lengthen, once the retriever has
-    been asked for a goal: in a search the first of hundreds.
+    Milliseconds are processor time of this thread, independent of other programs, after a warm-up goal.
     """
     kinds = [(r, None, r + (" untrained" if r in ("dense", "hybrid") else "")) for r in RETRIEVERS]
     if weights is not None:
@@ -86,7 +86,7 @@ def rank_premises(
             by_imports.setdefault(t.imports, {})[t.name] = t
     best: dict[str, dict[str, list[str]]] = {label: {} for _, _, label in kinds}
     times: dict[str, list[float]] = {label: [] for _, _, label in kinds}
-    # Making a retriever takes a second: once for each set of imports, and none is kept.
+    # Making a retriever takes a second, so do it once per set of imports, and keep none in memory.
     for imports, mine in by_imports.items():
         for name, w, label in kinds:
             retriever = make_retriever(name, index, index.reachable(imports), w)
@@ -99,7 +99,7 @@ def rank_premises(
 
 
 def recall_at(best: Mapping[str, Mapping[str, Sequence[str]]], wanted: Mapping[str, set[str]]) -> dict[str, Any]:
-    """Share of the wanted premises among the best, by retriever and cut (None where nothing is wanted); `of` how many."""
+    """Share of the wanted premises among the best, by retriever and cut (None if none is wanted), and their number `of`."""
     shares: dict[str, Any] = {}
     for label, found in best.items():
         mine = {name: used for name, used in wanted.items() if name in found}
@@ -112,7 +112,7 @@ def recall_at(best: Mapping[str, Mapping[str, Sequence[str]]], wanted: Mapping[s
 async def first_goals(
     theorems: Sequence[Theorem], questions: Sequence[str] = ()
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
-    """By theorem the constants of its first goal, and the premises in what Lean says to try there when asked `questions`."""
+    """The constants of each theorem's first goal, and the premises in Lean's suggestions there for `questions`, by theorem."""
     found: dict[str, tuple[str, ...]] = {}
     suggested: dict[str, list[str]] = {}
     async with LeanPool(1, limits=LIMITS, constants=True) as pool:

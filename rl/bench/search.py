@@ -1,10 +1,9 @@
-"""Searches compared per Lean call: `turnstile bench search`.
+"""Compares searches at equal Lean calls: `turnstile bench search`.
 
-Same theorems, same policy, same seeds; only the search differs. One search with the largest budget gives the whole
-curve: a theorem counts as solved at a budget when the search had a proof within so many Lean calls. All searches on a
-theorem share Lean's answers (`answers`), which changes no result and saves most of the time; how busy Lean and the
-models are is therefore measured apart, without that (`overlap`). Proofs are not audited here: every search's proofs
-come from the same policy.
+Theorems, policy and seeds are the same; only the search differs. One search with the largest budget gives the whole curve: a
+theorem counts as solved at a budget if the proof took at most that many Lean calls. Searches on a theorem share Lean's answers
+(answers.py), which saves most of the time without changing a result, so utilisation is measured separately (overlap.py). Proofs
+are not audited.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.lean.theorem import Theorem
 from prover.models.base import Policy, Value
-from prover.models.manifest import read_manifest
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
 from prover.models.ranker import TacticRanker
 from prover.models.size_value import SizeValue
@@ -36,10 +34,11 @@ from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource
 from prover.search import Budget, Search, SearchConfig
 from rl.bench.answers import Answers, NoLean
-from rl.bench.curves import Line, curves
+from rl.bench.curves import curves
+from rl.bench.models import CachedModel, RecordedTactics, cached_premises, load_model
 from rl.bench.overlap import no_overlap, overlap
-from rl.bench.remembered import Recorded, Remembered, remembered_premises
-from rl.bench.variants import SEARCHES, Variant, variants
+from rl.bench.records import SearchResult, append, read
+from rl.bench.variants import SEARCHES, SearchVariant, variants
 
 PREMISES = 6
 LIMITS = Limits(heartbeats=SEARCH_HEARTBEATS)
@@ -47,28 +46,27 @@ LIMITS = Limits(heartbeats=SEARCH_HEARTBEATS)
 
 @dataclass(frozen=True)
 class Comparison:
-    """What to compare, on what."""
+    """Settings of a comparison."""
 
     theorems: Sequence[Theorem]
     index: LibraryIndex
     checkpoint: Path | None = None
-    """A trained model's folder: the policy is the model mixed with the explorer. None: the explorer alone."""
+    """A trained model's folder. The policy is a mixture of model and explorer. None: the explorer alone."""
     searches: Sequence[str] = ()
-    """As `variants` reads them; empty: all that the policy allows."""
+    """Searches as `variants` parses them. Empty: all that the policy supports."""
     budgets: Sequence[int] = (16, 64, 256, 1024)
     seeds: Sequence[int] = (0, 1, 2)
     record: Path | None = None
-    """A folder that keeps answers and results: what it has is not done again."""
+    """A folder that stores answers and results, from which a comparison resumes."""
     recorded: bool = False
-    """Ask Lean nothing: searches see only tactics whose answers `record` holds. A world smaller than the real one, shaped
-    like it, in which many settings can be compared in minutes; what does well there is to be measured for real. Theorems
-    without a proof in the record are left out."""
+    """Do not use Lean: searches see only tactics whose answers are in `record`. This compares many settings in minutes; verify the
+    best ones with Lean. Theorems without a proof in the record are skipped."""
     minutes: float | None = None
-    """Begin no theorem later than this. The totals are of the theorems that were done."""
+    """Start no theorem later than this. The totals cover the finished theorems."""
     overlap_theorems: int = 12
     processes: int = 2
     concurrent: int = 4
-    """Theorems under way at once, so that each Lean process has work."""
+    """Concurrent theorems, so that each Lean process has work."""
     say: Callable[[str], None] = field(default=lambda text: None)
 
 
@@ -82,20 +80,13 @@ class Models:
         self._explorers: dict[int, Explorer] = {}
         self.tag = "explorer"
         if checkpoint is not None:
-            from prover.models.transformer import LanguageModelPolicy, ModelFolderError
-
-            try:
-                self.trained = LanguageModelPolicy.load(checkpoint, threads=1)
-            except ModelFolderError as e:
-                raise UserError(f"--checkpoint {e}") from None
+            self.trained, self._ranker = load_model(checkpoint)
             weights = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
             self.tag = f"model {weights[:16]}"
-            beside = read_manifest(checkpoint).ranker_file
-            self._ranker = TacticRanker.load(beside) if beside else None
 
     @property
     def base(self) -> SearchConfig:
-        """Settings that go with the policy: one walk at a time, so that a search repeats itself."""
+        """Search settings for the policy. One simulation at a time makes a search deterministic."""
         trained = self.trained is not None
         return SearchConfig(in_flight=1, suggestions=32 if trained else 64, model_thread=trained)
 
@@ -112,13 +103,13 @@ class Models:
 
 
 async def bench_search(c: Comparison) -> dict[str, Any]:
-    """Keys: those of `curves`, `utilisation` and `orchestration_share` by search name (see `overlap`; empty where it was not
-    measured), `lean_steps` that answered the searches' calls, and what was compared. UserError for searches that cannot be."""
+    """Figures: those of `curves`, those of `overlap` by search name (empty if not measured), `lean_steps` (steps that Lean made for the
+    searches' calls), and the settings. Raises UserError for invalid searches."""
     models = Models(c.index, c.checkpoint)
     chosen = _chosen(c, models)
     if c.recorded:
         if c.record is None or not (c.record / "answers").is_dir():
-            raise UserError("--recorded uses what an earlier run kept: give its --record FOLDER")
+            raise UserError("--recorded uses the answers of an earlier run: give its --record FOLDER")
         run = _Run(c, models, chosen, NoLean(), find_runtime().name)
         await run.all()
         return {**run.figures(), **no_overlap()}
@@ -132,38 +123,41 @@ async def bench_search(c: Comparison) -> dict[str, Any]:
     return {**run.figures(), **busy}
 
 
-def _chosen(c: Comparison, models: Models) -> list[Variant]:
+def _chosen(c: Comparison, models: Models) -> list[SearchVariant]:
     names = c.searches or [s for s in SEARCHES if models.trained is not None or s != "puct_value"]
     chosen = variants(names, models.base)
     if models.trained is None and any(v.value == "model" for v in chosen):
-        raise UserError("a search with the model's value needs a model: give --checkpoint FOLDER, or say puct_size")
+        raise UserError("a search with the model's value needs a model: give --checkpoint FOLDER, or use puct_size")
     return chosen
 
 
 class _Run:
-    """Every search on every theorem, what was done before left out."""
+    """Runs every search on every theorem, except those with stored results."""
 
-    def __init__(self, c: Comparison, models: Models, chosen: Sequence[Variant], lean: Lean, lean_name: str) -> None:
+    def __init__(
+        self, c: Comparison, models: Models, chosen: Sequence[SearchVariant], lean: Lean, lean_name: str
+    ) -> None:
         self.c, self.models, self.chosen, self.lean, self.lean_name = c, models, chosen, lean, lean_name
         self.source = PremiseSource(c.index, PREMISES)
-        self.lines: list[Line] = []
+        self.results: list[SearchResult] = []
         self.failed = 0
         """Theorems that Lean did not open, or on which its processes kept dying."""
         self.asked = 0
         self.seconds = 0.0
         self._digests = {v.name: self._digest(v) for v in chosen}
-        self._done: dict[tuple[str, str, int], Line] = {}
-        if c.record is not None and not c.recorded:
-            c.record.mkdir(parents=True, exist_ok=True)
-            self._done = {(x.theorem, x.settings, x.seed): x for x in _stored(c.record / "results.jsonl")}
+        self._done: dict[tuple[str, str, int], SearchResult] = {}
+        self._record = c.record / "results.jsonl" if c.record is not None and not c.recorded else None
+        if self._record is not None:
+            self._record.parent.mkdir(parents=True, exist_ok=True)
+            self._done = {(x.theorem, x.settings, x.seed): x for x in read(self._record, SearchResult)}
 
-    def _digest(self, v: Variant) -> str:
+    def _digest(self, v: SearchVariant) -> str:
         what = (self.lean_name, self.models.tag, LIMITS, PREMISES, EXPLORER_WEIGHT, FLOOR, v.config, v.value)
         return hashlib.sha256(repr((*what, max(self.c.budgets))).encode()).hexdigest()[:16]
 
     def figures(self) -> dict[str, Any]:
-        """What `bench_search` gives, but for how busy things were."""
-        figures = curves(self.lines, self.c.budgets)
+        """The figures of `bench_search` without those of `overlap`."""
+        figures = curves(self.results, self.c.budgets)
         return {
             **figures,
             "policy": str(self.c.checkpoint or "explorer"),
@@ -171,7 +165,7 @@ class _Run:
             "recorded": self.c.recorded,
             "left_out": len(self.c.theorems) - figures["theorems"] - self.failed,
             "failed": self.failed,
-            "lean_calls": sum(x.calls for x in self.lines),
+            "lean_calls": sum(x.calls for x in self.results),
             "lean_steps": self.asked,
             "seconds": round(self.seconds, 1),
         }
@@ -189,57 +183,56 @@ class _Run:
             kept = self._answers_file(theorem)
             if self.c.recorded and not _provable(theorem, kept):
                 continue
-            lines = await self._theorem(theorem, kept)
-            if lines is None:
+            results = await self._theorem(theorem, kept)
+            if results is None:
                 self.failed += 1
                 continue
-            self.lines += lines
+            self.results += results
             minutes = (time.monotonic() - began) / 60
-            solved = sum(x.solved_at is not None for x in lines)
-            self.c.say(f"{i}/{len(self.c.theorems)}  {theorem.name}: {solved} of {len(lines)}  ({minutes:.1f} min)")
+            solved = sum(x.solved_at is not None for x in results)
+            self.c.say(f"{i}/{len(self.c.theorems)}  {theorem.name}: {solved} of {len(results)}  ({minutes:.1f} min)")
 
-    async def _theorem(self, theorem: Theorem, kept: Path | None) -> list[Line] | None:
-        """All searches on one theorem; None where Lean fails. Results are kept once all are there."""
+    async def _theorem(self, theorem: Theorem, kept: Path | None) -> list[SearchResult] | None:
+        """All searches on one theorem; None if Lean fails. Stores the results when all are complete."""
         wanted = [(v, s) for s in self.c.seeds for v in self.chosen]
-        lines: list[Line] = []
-        fresh: list[Line] = []
+        results: list[SearchResult] = []
+        fresh: list[SearchResult] = []
         answers = Answers(theorem, self.lean)
-        premises = remembered_premises(self.source.for_theorem(theorem.imports))
-        trained = Remembered(self.models.trained, answers, self.models.tag) if self.models.trained is not None else None
+        premises = cached_premises(self.source.for_theorem(theorem.imports))
+        model = self.models.trained
+        trained = CachedModel(model, answers, self.models.tag) if model is not None else None
         try:
             for v, seed in wanted:
                 known = self._done.get((theorem.name, self._digests[v.name], seed))
                 if known is not None:
-                    lines.append(msgspec.structs.replace(known, search=v.name))
+                    results.append(msgspec.structs.replace(known, search=v.name))
                     continue
                 if kept is not None and not fresh:
                     answers.load(kept)
-                line = await self._search(theorem, answers, v, seed, trained, premises)
-                if line is None:
+                result = await self._search(theorem, answers, v, seed, trained, premises)
+                if result is None:
                     return None
-                lines.append(line)
-                fresh.append(line)
+                results.append(result)
+                fresh.append(result)
         finally:
             self.asked += answers.asked
             if kept is not None and answers.changed and not self.c.recorded:
                 answers.save(kept)
             await answers.close()
-        if fresh and self.c.record is not None and not self.c.recorded:
-            with (self.c.record / "results.jsonl").open("ab") as f:
-                f.write(b"".join(msgspec.json.encode(x) + b"\n" for x in fresh))
-        return lines
+        append(self._record, fresh)
+        return results
 
     async def _search(
-        self, theorem: Theorem, answers: Answers, v: Variant, seed: int, trained: Any, premises: Any
-    ) -> Line | None:
+        self, theorem: Theorem, answers: Answers, v: SearchVariant, seed: int, trained: Any, premises: Any
+    ) -> SearchResult | None:
         try:
-            root = await _patiently(answers.root)
+            root = await _open_with_retries(answers.root)
         except (LeanError, LeanDied) as e:
             self.c.say(f"{theorem.name}: {e}")
             return None
         policy = self.models.policy(seed, trained)
         if self.c.recorded:
-            policy = Recorded(policy, answers)
+            policy = RecordedTactics(policy, answers)
         value = self.models.value(v.value, trained)
         search = Search(root, answers, policy, value, config=replace(v.config, seed=seed), premises=premises)
         try:
@@ -250,7 +243,7 @@ class _Run:
             self.c.say(f"{theorem.name}: {result.message}")
             return None
         steps = result.proof.size if result.proof is not None else None
-        return Line(
+        return SearchResult(
             theorem.name,
             v.name,
             seed,
@@ -269,29 +262,18 @@ class _Run:
 
 
 def _provable(theorem: Theorem, kept: Path | None) -> bool:
-    """Whether a record holds a proof: where it holds none, no search can find one in it."""
+    """Whether a record contains a proof; if not, no search can find one in it."""
     answers = Answers(theorem, NoLean())
     if kept is not None:
         answers.load(kept)
     return answers.holds_proof()
 
 
-async def _patiently(open_: Callable[[], Any], chances: int = 3) -> Any:
-    """Opening costs nothing but time: a process that died of something else is not the theorem's fault."""
-    for chance in range(1, chances + 1):
+async def _open_with_retries(open_: Callable[[], Any], tries: int = 3) -> Any:
+    """Retry if the Lean process died, which may be unrelated to the theorem."""
+    for left in reversed(range(tries)):
         try:
             return await open_()
         except LeanDied:
-            if chance == chances:
+            if not left:
                 raise
-
-
-def _stored(path: Path) -> Iterator[Line]:
-    """Results of earlier runs; a line cut off by a kill is left out."""
-    if not path.exists():
-        return
-    for raw in path.read_bytes().splitlines():
-        try:
-            yield msgspec.json.decode(raw, type=Line)
-        except msgspec.MsgspecError:
-            continue

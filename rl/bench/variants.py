@@ -1,4 +1,4 @@
-"""Searches to compare, by what people type: `puct_value`, `best_first:length_penalty=0.5`, …"""
+"""Parses searches to compare: `puct_value`, `best_first:length_penalty=0.5`, …"""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from prover.search import RULES, SearchConfig
 ValueKind = Literal["none", "model", "size"]
 
 SEARCHES = ("puct_value", "puct_size", "puct", "best_first", "best_tactic", "breadth", "uniform", "rollout", "rmax")
-"""What is compared unless other searches are named. `puct_value` needs a model with a value."""
+"""The default comparison. `puct_value` needs a model with a value."""
 
 _KINDS: dict[str, ValueKind] = {"value": "model", "size": "size"}
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A search to compare: a rule, its settings, and where its values come from."""
+class SearchVariant:
+    """A search to compare: a rule with its settings, and the source of its values."""
 
     name: str
     config: SearchConfig
     value: ValueKind
 
 
-def variant(text: str, base: SearchConfig) -> Variant:
-    """`RULE[_value|_size][:SETTING=NUMBER]…`: a rule, with the model's value or the size of goals as value, and settings.
+def variant(text: str, base: SearchConfig) -> SearchVariant:
+    """Parse `RULE[_value|_size][:SETTING=NUMBER]…`: a rule with the model's value or the goals' size as value, and settings.
 
-    UserError for what does not exist.
+    Raises UserError for an unknown rule, an unknown setting or an invalid value.
     """
     name, *settings = text.split(":")
     rule, _, suffix = name.rpartition("_")
@@ -39,25 +39,25 @@ def variant(text: str, base: SearchConfig) -> Variant:
     else:
         rule = name
     if rule not in RULES:
-        raise UserError(f"--searches {name}: say {', '.join(SEARCHES)}")
+        raise UserError(f"--searches {name}: unknown search; available: {', '.join(SEARCHES)}")
     known = {f.name: getattr(base, f.name) for f in fields(SearchConfig) if f.name not in ("selection", "seed")}
     changes: dict[str, Any] = {}
     for setting in settings:
         key, _, value = setting.partition("=")
         if key not in known:
-            raise UserError(f"--searches {text}: no setting {key!r}; there are {', '.join(known)}")
+            raise UserError(f"--searches {text}: unknown setting {key!r}; available: {', '.join(known)}")
         try:
             changes[key] = value if isinstance(known[key], str) else type(known[key])(float(value))
         except (ValueError, OverflowError):
             raise UserError(f"--searches {text}: {key} must be a number, not {value!r}") from None
     try:
-        return Variant(text, replace(base, selection=rule, **changes), kind)
+        return SearchVariant(text, replace(base, selection=rule, **changes), kind)
     except ValueError as e:
         raise UserError(f"--searches {text}: {e}") from None
 
 
-def variants(texts: Sequence[str], base: SearchConfig) -> list[Variant]:
-    """One for each distinct text. UserError if there is none."""
+def variants(texts: Sequence[str], base: SearchConfig) -> list[SearchVariant]:
+    """A variant for each distinct text. Raises UserError if there is none."""
     chosen = [variant(t, base) for t in dict.fromkeys(t.strip() for t in texts if t.strip())]
     if not chosen:
         raise UserError(f"--searches: name some of {', '.join(SEARCHES)}")

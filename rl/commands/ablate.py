@@ -1,4 +1,4 @@
-"""Train with one part changed at a time, and compare."""
+"""Train with one part changed at a time and compare the results."""
 
 from __future__ import annotations
 
@@ -18,31 +18,38 @@ def ablate(
     variants: tuple[str, ...] = (),
     seeds: int = 1,
     runs: Path = Path("runs/ablations"),
+    ray: str = "",
     out: Path = Path("docs/results"),
     json: bool = False,
 ) -> int:
-    """Train the same configuration with one part changed at a time, and put the held-out solve rates side by side.
+    """Train the same configuration with one part changed at a time, and compare held-out solve rates.
 
     Args:
         config: a TOML file, e.g. curricula/stages/ablation.toml.
-        variants: which; left out: all (see rl/ablate.py).
-        seeds: so many seeds each.
-        runs: a folder for the runs; what is finished there is not run again.
-        out: the page OUT.md and the figures OUT.json.
-        json: print the figures as one JSON document too.
+        variants: names of variants (see rl/ablate.py). Default: all.
+        seeds: number of seeds per variant.
+        runs: a folder for the runs. Finished runs in it are not repeated.
+        ray: address of a Ray cluster that trains the runs. Default: this machine.
+        out: writes the page OUT.md and the figures OUT.json.
+        json: print the figures as one JSON document.
     """
     import shlex
 
     from prover.files import check_writable
+    from prover.solve.ray_executor import check_reachable
     from rl import ablate as ablations
 
     if seeds < 1:
-        raise UserError(f"--seeds: at least 1, not {seeds}")
-    if out.parent.exists():  # else it is made
+        raise UserError(f"--seeds must be at least 1, not {seeds}")
+    if out.parent.exists():  # otherwise it is created later
         for page in (".json", ".md"):
             check_writable(out.with_suffix(page))
+    if ray:
+        check_reachable(ray)
     chosen = variants or tuple(ablations.VARIANTS)
-    found = ablations.ablate(config, chosen, seeds, runs, lambda text: print(f"turnstile: {text}", file=sys.stderr))
+    found = ablations.ablate(
+        config, chosen, seeds, runs, lambda text: print(f"turnstile: {text}", file=sys.stderr), ray
+    )
     command = shlex.join(
         ["turnstile", "ablate", str(config), "--seeds", str(seeds), *(["--variants", *variants] if variants else [])]
     )

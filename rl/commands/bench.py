@@ -14,13 +14,13 @@ from prover.console import answer, say
 from prover.errors import UserError
 from prover.files import check_writable, write_whole
 
-Quick = Annotated[bool, arg(help="a small version, for a look.")]
-Out = Annotated[Path | None, arg(help="write the figures to this file too.")]
-Json = Annotated[bool, arg(help="one JSON document on standard output.")]
+Quick = Annotated[bool, arg(help="a small, fast version.")]
+Out = Annotated[Path | None, arg(help="also write the figures to this file.")]
+Json = Annotated[bool, arg(help="print one JSON document on standard output.")]
 
 
 def bench(args: list[str]) -> int:
-    """`turnstile bench`: its command line, to its exit code."""
+    """Run `turnstile bench` and return its exit code."""
     from prover.cli import typed
 
     if not args or args[0] in ("-h", "--help"):
@@ -28,10 +28,10 @@ def bench(args: list[str]) -> int:
         print("usage: turnstile bench WHAT …\n")
         for name, f in BENCHES.items():
             print(f"  {name:<{width}}  {(f.__doc__ or '').splitlines()[0]}")
-        print("\n`turnstile bench WHAT --help` explains one.")
+        print("\n`turnstile bench WHAT --help` lists the options of one.")
         return 0
     if args[0] not in BENCHES:
-        raise UserError(f"bench {args[0]!r}: there are {', '.join(BENCHES)}")
+        raise UserError(f"bench {args[0]!r}: unknown benchmark; available: {', '.join(BENCHES)}")
     return typed(BENCHES[args[0]], f"bench {args[0]}", args[1:])
 
 
@@ -50,38 +50,42 @@ def _print(figures: dict[str, Any], out: Path | None, json: bool) -> int:
     return 0
 
 
-def _calls(budgets: str) -> list[int]:
-    """Lean calls, fewest first. Raises UserError for what is none."""
+def _check_writable(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            check_writable(path)
+
+
+def _calls(budgets: str, quick: bool) -> list[int]:
+    """Budgets in Lean calls, sorted; with `quick` those up to 64, or the smallest. Raises UserError for invalid text."""
     try:
         calls = sorted({int(b) for b in budgets.split(",")})
     except ValueError:
         calls = []
     if not calls or calls[0] < 1:
-        raise UserError(f"--budgets {budgets}: say Lean calls, e.g. 16,64,256")
-    return calls
+        raise UserError(f"--budgets {budgets}: must be numbers of Lean calls, e.g. 16,64,256")
+    return [b for b in calls if b <= 64] or calls[:1] if quick else calls
 
 
 def _lean(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
-    """The proof server: steps a second, overhead, start, memory, the cost of a kill."""
+    """The proof server: steps per second, overhead, start-up time, memory, cost of a kill."""
     from rl.bench.lean import bench_lean
 
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     return _print(bench_lean(quick), out, json)
 
 
 def _audit(*, quick: Quick = False, files: int = 50, out: Out = None, json: Json = False) -> int:
-    """The audit: verdicts a second by kind of work, start of a fresh process, attacks and honest proofs, memory.
+    """The audit: verdicts per second by kind of input, start-up time, attacks and honest proofs, memory.
 
     Args:
-        files: how many files the checker's memory is measured over; 2000 for the full measure. --quick takes 5.
+        files: number of files audited to measure the checker's memory; 2000 for a full measurement. --quick uses 5.
     """
     from rl.bench.audit import bench_audit
 
     if files < 1:
         raise UserError(f"--files {files}: must be at least 1")
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     return _print(bench_audit(quick, files), out, json)
 
 
@@ -103,38 +107,37 @@ def _search(
     """Searches at equal Lean calls: solved theorems, utilisation, the search's own share of time.
 
     Args:
-        checkpoint: a trained model's folder; left out: the explorer.
-        theorems: how many.
-        seeds: so many seeds.
-        searches: which, e.g. puct_value,best_first:length_penalty=0.5 (a rule, `_value` or `_size`, settings of
-            SearchConfig); left out: every rule.
-        budgets: Lean calls.
-        split: where the theorems come from; tune on validation, report held-out.
-        record: a folder that keeps Lean's answers and the results, so that a run goes on where it was.
-        recorded: ask Lean nothing, search only among the tactics that --record holds: for tuning.
-        minutes: begin no theorem later than this; the totals are of those done.
+        checkpoint: a trained model's folder. Default: the explorer.
+        theorems: number of theorems.
+        seeds: number of seeds.
+        searches: comma-separated searches, e.g. puct_value,best_first:length_penalty=0.5 (a rule, `_value` or `_size`, settings
+            of SearchConfig). Default: every rule.
+        budgets: Lean calls, comma-separated.
+        split: split of the theorems. Tune on validation, report held-out.
+        record: a folder that stores Lean's answers and the results, so that a run can be resumed.
+        recorded: do not start Lean; search only among tactics whose answers are in --record. For tuning.
+        minutes: start no theorem later than this. The totals cover the finished ones.
     """
     from curricula.library import library_set
     from prover.models.manifest import find_checkpoint
     from prover.premises.index import library_index
     from rl.bench.search import Comparison, bench_search
 
-    calls = _calls(budgets)
+    calls = _calls(budgets, quick)
     if theorems < 1 or seeds < 1:
         raise UserError("--theorems and --seeds must be at least 1")
     if minutes is not None and not minutes > 0:
         raise UserError(f"--minutes {minutes:g}: must be more than 0")
     if record is not None and record.exists() and not record.is_dir():
         raise UserError(f"--record {record}: is a file; name a folder")
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     index = library_index()
     comparison = Comparison(
         library_set(index, split, per_module=28, limit=min(theorems, 40) if quick else theorems),
         index,
         find_checkpoint(checkpoint, "--checkpoint") if checkpoint else None,
         searches.split(",") if searches else (),
-        [b for b in calls if b <= 64] or calls[:1] if quick else calls,
+        calls,
         range(1 if quick else seeds),
         record,
         recorded,
@@ -159,34 +162,32 @@ def _premises(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """What is solved with no premises and with each retriever's, trained and untrained, and what each retriever finds.
+    """Solve rates without premises and with each retriever, trained and untrained, and each retriever's recall.
 
-    What is done is kept in --record, and gone on from. --quick asks 18 theorems, each variant up to 64 calls.
+    Results are stored in --record, from which a run resumes. --quick uses 18 theorems and up to 64 calls.
 
     Args:
-        checkpoint: a run's folder, whose model and retriever are measured too.
-        theorems: how many of the split, and half as many more of modules that nothing trains on.
-        split: where the theorems come from; tune on validation, report held-out.
-        only: variants of these names, or with these in their names, with `;` between them, e.g. `no premises;explorer, symbols`.
-        questions: one variant more, which asks Lean itself: some of exact?, apply?, rw?, simp?, simp_all?, grind?.
-        budgets: Lean calls.
+        checkpoint: a run's folder, whose model and retriever are evaluated too.
+        theorems: number of theorems of the split. Half as many are added from modules that no stage trains on.
+        split: split of the theorems. Tune on validation, report held-out.
+        only: variants by name or part of a name, separated by `;`, e.g. `no premises;explorer, symbols`.
+        questions: add a variant that asks Lean itself: some of exact?, apply?, rw?, simp?, simp_all?, grind?.
+        budgets: Lean calls, comma-separated.
         processes: Lean processes.
-        record: a .jsonl file that keeps what is done, a row a theorem and variant; without it the one beside --out.
-        minutes: start no theorem after so long; the figures are of those that were done.
+        record: a .jsonl file with one row per theorem and variant. Default: beside --out.
+        minutes: start no theorem later than this. The figures cover the finished ones.
     """
     from curricula.library import library_set
     from prover.premises.index import library_index
     from rl.bench.premises import bench_premises, unseen_modules
 
-    calls = _calls(budgets)
+    calls = _calls(budgets, quick)
     if theorems < 1 or processes < 1:
         raise UserError("--theorems and --processes must be at least 1")
     record = record or (out.with_suffix(".jsonl") if out else None)
     if record is not None and record == out:
-        raise UserError(f"--record {record}: another file than --out, please")
-    for path in (out, record):
-        if path is not None:
-            check_writable(path)
+        raise UserError(f"--record {record}: must not be the file of --out")
+    _check_writable(out, record)
     index = library_index()
     n = 12 if quick else theorems
     named = tuple(x.strip() for x in only.split(";") if x.strip())
@@ -195,7 +196,7 @@ def _premises(
         library_set(index, split, per_module=28, limit=n),
         library_set(index, None, unseen_modules(checkpoint), per_module=28, limit=n // 2),
         checkpoint,
-        [b for b in calls if b <= 64] or calls[:1] if quick else calls,
+        calls,
         record,
         minutes,
         named,
@@ -215,43 +216,39 @@ def _batch(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """A long batch left alone, and one killed at random moments and resumed: utilisation, memory, what is lost or doubled.
+    """A long batch, undisturbed and with kills and resumes at random moments: utilisation, memory, lost and repeated work.
 
     Args:
-        theorems: how many training theorems.
-        kills: how often it is killed.
-        policy: as `turnstile prove` has it.
+        theorems: number of training theorems.
+        kills: number of kills.
+        policy: as for `turnstile prove`.
         workers: Lean processes.
     """
     from rl.bench.batch import bench_batch
 
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     return _print(bench_batch(quick, theorems, kills, policy, 0, workers), out, json)
 
 
 def _model(*, quick: Quick = False, checkpoint: Path | None = None, out: Out = None, json: Json = False) -> int:
-    """Language models: tactics and tokens a second of each back end, updates of weights, how far their priors are apart.
+    """Language models: tactics and tokens per second of each back end, weight updates, agreement of priors.
 
     Args:
-        checkpoint: a model's folder; left out: a new small one.
+        checkpoint: a model's folder. Default: a new small model.
     """
     from prover.models.manifest import find_checkpoint
     from rl.bench.model import bench_model
 
-    if out is not None:
-        check_writable(out)
-    return _print(
-        bench_model(find_checkpoint(checkpoint, "--checkpoint") if checkpoint is not None else None, quick), out, json
-    )
+    _check_writable(out)
+    folder = find_checkpoint(checkpoint, "--checkpoint") if checkpoint is not None else None
+    return _print(bench_model(folder, quick), out, json)
 
 
 def _fleet(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
-    """The training system without Lean: how 1, 2 and 4 provers scale when a step is only a latency."""
+    """The training system without Lean: scaling of 1, 2 and 4 provers with simulated steps."""
     from rl.bench.fleet import bench_fleet
 
-    if out is not None:
-        check_writable(out)
+    _check_writable(out)
     return _print(bench_fleet(quick), out, json)
 
 

@@ -1,16 +1,23 @@
-"""Measure a prover on a theorem set."""
+"""Evaluate a prover on a theorem set."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from json import dumps
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from prover.errors import UserError
 from rl import config as config_module
+
+if TYPE_CHECKING:
+    from prover.solve.ledger import Attempt, Ledger
+    from rl import evaluate as e
 
 
 def evaluate(
@@ -24,37 +31,38 @@ def evaluate(
     run: Path | None = None,
     beside: tuple[Path, ...] = (),
     processes: int = 2,
+    ray: str | None = None,
     fresh_names: bool = False,
     json: bool = False,
 ) -> int:
-    """Measure a prover on a theorem set, apart from training. Results go to a ledger; what it has is not done again.
+    """Evaluate a prover on a theorem set, apart from training. Results are stored in a ledger and not computed twice.
 
     Args:
         prover: `portfolio`, `shuffled`, `explorer`, a checkpoint's folder, or a run's (its newest checkpoint).
         theorems: a set's name: see `turnstile sets`.
-        budget: Lean calls a theorem.
-        seeds: so many seeds, 0, 1 …
-        limit: at most so many theorems.
-        run: the run folder whose ledger takes the results; left out: the checkpoint's own, else runs/eval.
+        budget: Lean calls per theorem.
+        seeds: number of seeds, from 0.
+        limit: maximum number of theorems.
+        run: the run folder whose ledger stores the results. Default: the checkpoint's run, else runs/eval.
         beside: other run folders, whose results of the same test are shown too.
-        processes: Lean processes.
-        fresh_names: show a checkpoint made-up words for the library's names: what it can do by reasoning, not by memory. The
-            set `library-new` asks for this by itself, and speaks of things that training did not.
+        processes: Lean processes that search.
+        ray: address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here).
+        fresh_names: show a checkpoint made-up names for the library's names, to test reasoning without memory. The set
+            `library-new` implies this, and mentions constants that training did not.
         json: print the figures as one JSON document.
     """
     import asyncio
 
-    from rich.console import Console
-
     from curricula.sets import load_set, open_set
+    from prover.console import say
     from prover.lean.runtime import find_runtime
     from prover.lean.server import Limits
     from prover.models.manifest import read_manifest
     from prover.premises.index import library_index
-    from prover.solve.ledger import Attempt, Ledger
+    from prover.solve.ledger import Ledger
+    from prover.solve.ray_executor import check_reachable
     from rl import candidate as c
     from rl import evaluate as e
-    from rl.metrics.tracking import print_table, progress
 
     for name, number in (("budget", budget), ("seeds", seeds), ("limit", limit), ("processes", processes)):
         if number is not None and number < 1:
@@ -64,63 +72,83 @@ def evaluate(
     chosen = open_set(described)[:limit]
     standard = config_module.ProverConfig()
     limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
-    loaded = c.load(candidate)
-    wrap: e.Wrap | None = None
-    fresh_names = fresh_names or described.fresh_names
-    if fresh_names:
-        from prover.models.fresh_names import FreshNamesPolicy
-
-        # A pretrained model's template shows premises by name alone.
-        wrap = partial(FreshNamesPolicy, types=hasattr(loaded, "prompter") and loaded.prompter.config.show_types)
-    wrapper = "fresh names" if fresh_names else ""
+    if ray is not None:
+        check_reachable(ray)
+    loaded = c.load(candidate) if ray is None else None
+    wrap = _fresh_names(loaded) if fresh_names or described.fresh_names else None
+    if wrap and ray is not None:
+        raise UserError("--fresh-names (which the set library-new implies) does not work with --ray")
+    wrapper = "fresh names" if wrap else ""
     test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper)
-    folder = run or (candidate.checkpoint and read_manifest(Path(candidate.checkpoint)).run) or Path("runs/eval")
     others = [Ledger.open(other, readonly=True) for other in beside]
+    folder = run or (candidate.checkpoint and read_manifest(Path(candidate.checkpoint)).run) or Path("runs/eval")
+    ledger = _open_ledger(folder)
+    phases = {e.phase_of(test, candidate, s) for s in range(seeds)}
+    earlier = [a for a in ledger.attempts() if a.phase in phases]
+    label = f"{candidate.name} on {described.name}"
+    try:
+        with _progress_bar(label, len(chosen) * seeds, earlier, quiet=json) as advance:
+            more: dict[str, Any] = {"processes": processes, "progress": advance}
+            if ray is not None:
+                figures = e.evaluate_on_ray(candidate, test, chosen, ledger, range(seeds), ray, say=say, **more)
+            else:
+                index = library_index()
+                figures = asyncio.run(
+                    e.evaluate(candidate, loaded, test, chosen, index, ledger, range(seeds), wrap=wrap, **more)
+                )
+    except KeyboardInterrupt:
+        print("\nturnstile: stopped; run the same command again to continue", file=sys.stderr)
+        return 130
+    if json:
+        print(dumps(figures))
+    else:
+        _print_table(test, figures, ledger, others, c.trained_on(candidate, chosen))
+    return 0 if figures["all"]["rate"] == 1 else 1
+
+
+def _fresh_names(model: Any) -> e.Wrap:
+    from prover.models.fresh_names import FreshNamesPolicy
+
+    # Templates of pretrained models show premises by name only.
+    return partial(FreshNamesPolicy, types=hasattr(model, "prompter") and model.prompter.config.show_types)
+
+
+def _open_ledger(folder: Path) -> Ledger:
+    from prover.solve.ledger import Ledger
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}: --run names a run folder") from None
-    ledger = Ledger(folder / "ledger.sqlite")
-    phases = {e.phase_of(test, candidate, s) for s in range(seeds)}
-    earlier = [a for a in ledger.attempts() if a.phase in phases]
+        raise UserError(f"{folder}: {error.strerror}: name a run folder with --run") from None
+    return Ledger(folder / "ledger.sqlite")
+
+
+@contextmanager
+def _progress_bar(
+    label: str, total: int, earlier: Sequence[Attempt], quiet: bool
+) -> Iterator[Callable[[Attempt], None]]:
+    """A progress bar that starts with the `earlier` attempts. Yields a function that adds one."""
+    from rich.console import Console
+
+    from rl.metrics.tracking import progress
+
     solved = sum(a.outcome == "proved" for a in earlier)
-    with progress(Console(stderr=True, quiet=json)) as display:
-        bar = display.add_task(
-            f"{candidate.name} on {described.name}", total=len(chosen) * seeds, completed=len(earlier), solved=solved
-        )
+    with progress(Console(stderr=True, quiet=quiet)) as display:
+        bar = display.add_task(label, total=total, completed=len(earlier), solved=solved)
 
         def advance(attempt: Attempt) -> None:
             nonlocal solved
             solved += attempt.outcome == "proved"
             display.update(bar, advance=1, solved=solved)
 
-        try:
-            figures = asyncio.run(
-                e.evaluate(
-                    candidate,
-                    loaded,
-                    test,
-                    chosen,
-                    library_index(),
-                    ledger,
-                    range(seeds),
-                    wrap=wrap,
-                    processes=processes,
-                    progress=advance,
-                )
-            )
-        except KeyboardInterrupt:
-            print("\nturnstile: stopped; the same command goes on where it was", file=sys.stderr)
-            return 130
-    if json:
-        print(dumps(figures))
-    else:
-        found = [r for one in (ledger, *others) for r in e.results(one)]
-        print_table(e.comparison(test, found))
-        seen = c.trained_on(candidate, chosen)
-        if seen:
-            print(
-                f"turnstile: {seen} of these theorems were tried while this checkpoint's run trained", file=sys.stderr
-            )
-        print(f"turnstile: in {ledger.path}; errors: {figures['all']['outcomes'].get('error', 0)}", file=sys.stderr)
-    return 0 if figures["all"]["rate"] == 1 else 1
+        yield advance
+
+
+def _print_table(test: e.Test, figures: dict[str, Any], ledger: Ledger, others: list[Ledger], seen: int) -> None:
+    from rl import evaluate as e
+    from rl.metrics.tracking import print_table
+
+    print_table(e.comparison(test, [r for one in (ledger, *others) for r in e.results(one)]))
+    if seen:
+        print(f"turnstile: the checkpoint's run used {seen} of these theorems for training", file=sys.stderr)
+    print(f"turnstile: in {ledger.path}; errors: {figures['all']['outcomes'].get('error', 0)}", file=sys.stderr)

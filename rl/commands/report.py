@@ -1,4 +1,4 @@
-"""Write a page about a run or a batch."""
+"""Write an HTML page about a run or a batch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from prover.errors import UserError
 
 
 def report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json: bool = False) -> int:
-    """Write one self-contained page about a run: curves, calibration, proofs, failures. Or about a batch: a gallery.
+    """Write a self-contained page about a run (curves, calibration, proofs, failures) or about a batch (a gallery).
 
     Args:
         run: the run's folder, or a batch's results.jsonl.
-        out: the page; left out: RUN/report.html, or results.html beside the results.
-        json: print the page's place, the metrics of each round and the evaluations as one JSON document.
+        out: the page. Default: RUN/report.html, or results.html beside the results.
+        json: print the page's path, the metrics of each round and the evaluations as one JSON document.
     """
     from prover.files import check_writable, write_whole
     from prover.pages.gallery import gallery
@@ -30,9 +30,7 @@ def report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json:
         target = out or results.with_suffix(".html")
         check_writable(target)
         if target.resolve() == results.resolve():
-            raise UserError(
-                f"{target}: is the results themselves, and would be written over: name another page with --out"
-            )
+            raise UserError(f"{target}: is the results file and would be overwritten: name another page with --out")
         asked, rows = read_results(results)
         if not rows:
             raise UserError(f"{results}: nothing was tried yet")
@@ -44,11 +42,11 @@ def report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json:
     from rl.run_report import report_page
 
     if not run.is_dir():
-        raise UserError(f"{run}: no such folder; give a run's, e.g. runs/demonstration")
+        raise UserError(f"{run}: no such folder; give a run's folder, e.g. runs/demonstration")
     target = out or run / "report.html"
     check_writable(target)
     if target.exists() and target.resolve().is_relative_to(run.resolve()) and target.suffix != ".html":
-        raise UserError(f"{target}: is a part of the run, and would be written over: name another page with --out")
+        raise UserError(f"{target}: is a file of the run and would be overwritten: name another page with --out")
     write_whole(target, report_page(run).encode())
     ledger = Ledger.open(run, readonly=True)
     figures, found = rounds.figures(ledger), evaluate.results(ledger)

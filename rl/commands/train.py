@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from dataclasses import replace
+from itertools import count
 from json import dumps
 from pathlib import Path
 
@@ -26,15 +27,15 @@ def train(
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
-    """Learn to prove theorems. Writes a run folder; Ctrl-C stops cleanly and `--resume` goes on.
+    """Train a prover. Writes a run folder. Ctrl-C stops cleanly and `--resume` continues.
 
     Args:
-        config: a TOML file, e.g. curricula/stages/demonstration.toml; left out: the settings of rl/config.py as they are.
+        config: a TOML file, e.g. curricula/stages/demonstration.toml. Default: the defaults of rl/config.py.
         name: the run's name, and its folder runs/NAME.
-        resume: a run folder to go on with, with the configuration saved there.
-        seed: of everything random.
+        resume: a run folder to continue, with the configuration saved there.
+        seed: random seed.
         set: settings on top of the file, e.g. learn.rounds=5 prover.provers=4.
-        dry_run: start nothing; say what would go where, how much memory it would take, and what would be downloaded.
+        dry_run: start nothing; print the placement, the memory and the downloads of the run.
         json: print the summary (or the plan) as one JSON document.
     """
     from rl.loop import Trainer
@@ -43,7 +44,7 @@ def train(
     overrides, as_json = set, json
     if resume is not None:
         if config is not None or overrides or name is not None or seed is not None or dry_run:
-            raise UserError("--resume goes on with the saved configuration: leave the others out")
+            raise UserError("--resume uses the saved configuration: omit all other options but --json")
         trainer = Trainer.resume(resume, quiet=as_json)
     else:
         chosen = config_module.load(config) if config is not None else RunConfig()
@@ -52,7 +53,7 @@ def train(
             chosen = replace(chosen, name=name)
         if seed is not None:
             chosen = replace(chosen, seed=seed)
-        # Where they are said to be from here: the run may be gone on with from elsewhere.
+        # Absolute paths, because the run may be resumed from another folder.
         files = tuple(str(Path(f).absolute()) for f in chosen.theorems.files)
         chosen = replace(chosen, theorems=replace(chosen.theorems, files=files))
         planned = plan(chosen)
@@ -65,19 +66,19 @@ def train(
             saved = config_module.load(chosen.folder / "config.toml")
             if (other := config_module.difference(saved, chosen)) is not None:
                 raise UserError(
-                    f"{chosen.folder} is an unfinished run with {other}: `turnstile train --resume {chosen.folder}` goes on with it, "
-                    "--name gives this one another folder"
+                    f"{chosen.folder} is an unfinished run with {other}: continue it with `turnstile train --resume "
+                    f"{chosen.folder}`, or choose another folder with --name"
                 )
-            print(f"turnstile: going on with the unfinished run {chosen.folder}", file=sys.stderr)
+            print(f"turnstile: resuming the unfinished run {chosen.folder}", file=sys.stderr)
             return train(resume=chosen.folder, json=as_json)
         trainer = Trainer(chosen, quiet=as_json)
-    # A run that is told to end ends as on Ctrl-C, also where its parent had switched that off.
+    # SIGTERM ends a run as Ctrl-C does. Both handlers are set here because a parent may have disabled them.
     for end in (signal.SIGINT, signal.SIGTERM):
         signal.signal(end, signal.default_int_handler)
     try:
         summary = trainer.run()
     except KeyboardInterrupt:
-        print(f"\nturnstile: stopped; go on with: turnstile train --resume {trainer.folder}", file=sys.stderr)
+        print(f"\nturnstile: stopped; continue with: turnstile train --resume {trainer.folder}", file=sys.stderr)
         return 130
     if as_json:
         print(dumps(summary))
@@ -85,8 +86,6 @@ def train(
 
 
 def _next_name(config: RunConfig) -> str:
-    """NAME-2, NAME-3 …: a finished run is never written over."""
-    i = 2
-    while (Path(config.runs) / f"{config.name}-{i}").exists():
-        i += 1
-    return f"{config.name}-{i}"
+    """NAME-2, NAME-3 …: the first without a folder, because a finished run is never overwritten."""
+    names = (f"{config.name}-{i}" for i in count(2))
+    return next(name for name in names if not (Path(config.runs) / name).exists())

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from prover.console import answer, say
 from prover.errors import UserError
+
+if TYPE_CHECKING:
+    from rl.learner.batches import PolicyExample
+    from rl.learner.finetune import TuneConfig
 
 
 def tune(
@@ -33,7 +37,7 @@ def tune(
     seed: int = 0,
     json: bool = False,
 ) -> int:
-    """Train a model on pairs and write a folder that transformers, vLLM and `--policy` load.
+    """Fine-tune a model on pairs and write a folder that transformers, vLLM and `--policy` load.
 
     Several GPUs: `accelerate launch -m prover.cli tune …` (docs/models.md).
 
@@ -41,35 +45,36 @@ def tune(
         model: a model's folder, or its name on the Hugging Face hub.
         pairs: JSONL with `goal` and `tactic` (and `premises`, `weight`), or a split of LeanDojo's benchmark (.json).
         out: the folder to write; must not exist.
-        template: how the model is asked: a name or a .toml file. Not for folders that Turnstile wrote.
+        template: the prompt template: a name or a .toml file. Not for folders that Turnstile wrote.
         epochs: passes over the pairs.
-        learning_rate: left out: 1e-5, with adapters 1e-4.
-        batch_size: pairs between two updates.
-        micro_batch: pairs that a device computes at once.
+        learning_rate: peak learning rate. Default: 1e-5, or 1e-4 with adapters.
+        batch_size: pairs per update.
+        micro_batch: pairs per forward pass of a device.
         lora_rank: train adapters of this rank; 0: all weights.
         bf16: compute in bfloat16.
         gradient_checkpointing: less memory, a third more time.
-        shard: split the model over the processes, where one device cannot hold it (FSDP).
+        shard: split the model over the processes (FSDP), for models larger than one device.
         max_length: tokens of goal and tactic.
-        limit: at most so many pairs.
-        seed: of everything random.
+        limit: maximum number of pairs.
+        seed: random seed.
         json: print the figures as one JSON document.
     """
-    from rl.learner.finetune import TuneConfig, Tuner
+    from rl.learner.finetune import TuneConfig
     from rl.learner.pairs import load_pairs
 
     if out.exists():
-        raise UserError(f"--out {out}: is there already; name a new folder")
+        raise UserError(f"--out {out}: already exists; name a new folder")
     if lora_rank < 0:
-        raise UserError(f"--lora-rank {lora_rank}: 0 trains all weights, more is the adapters' rank")
-    for name, number in (
-        ("epochs", epochs),
-        ("batch-size", batch_size),
-        ("micro-batch", micro_batch),
-        ("max-length", max_length),
-        ("learning-rate", learning_rate),
-        ("limit", limit),
-    ):
+        raise UserError(f"--lora-rank {lora_rank}: must be the rank of the adapters; 0 trains all weights")
+    numbers: dict[str, float | None] = {
+        "epochs": epochs,
+        "batch-size": batch_size,
+        "micro-batch": micro_batch,
+        "max-length": max_length,
+        "learning-rate": learning_rate,
+        "limit": limit,
+    }
+    for name, number in numbers.items():
         if number is not None and not 0 < number < inf:
             raise UserError(f"--{name} {number}: must be positive")
     config = TuneConfig(
@@ -84,7 +89,14 @@ def tune(
         max_length=max_length,
         seed=seed,
     )
-    examples = load_pairs(pairs)[:limit]
+    return _train(model, load_pairs(pairs)[:limit], config, template, out, json)
+
+
+def _train(
+    model: str, examples: list[PolicyExample], config: TuneConfig, template: str | None, out: Path, json: bool
+) -> int:
+    from rl.learner.finetune import Tuner
+
     tuner = Tuner(model, config, template=template)
     say(f"training {tuner.trained_parameters:,} weights on {len(examples)} pairs, on {tuner.accelerator.device}")
     try:
@@ -96,7 +108,6 @@ def tune(
         if json:
             answer({"model": model, "out": str(out), "config": asdict(config), **metrics})
         else:
-            say(
-                f"loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f} in {metrics['seconds']:.0f} s; written to {out}"
-            )
+            losses = f"{metrics['first_loss']:.3f} → {metrics['last_loss']:.3f}"
+            say(f"loss {losses} in {metrics['seconds']:.0f} s; written to {out}")
     return 0

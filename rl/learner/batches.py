@@ -1,4 +1,4 @@
-"""Training batches: examples grouped by prompt, sorted by length, renamed, and packed into tensors."""
+"""Training batches: groups examples by prompt, sorts them by length, renames names, and packs tensors."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from prover.models.tokenizer import N_BINS
 
 @dataclass(frozen=True, slots=True)
 class PolicyExample:
-    """A tactic to make more (weight > 0) or less (weight < 0) probable."""
+    """A tactic to make more (weight > 0) or less (weight < 0) likely."""
 
     state: str
     """ProofState.text."""
     tactic: str
     premises: tuple[str, ...] = ()
-    """Full names, as they were offered."""
+    """Full names, in the order offered."""
     weight: float = 1.0
-    """Of its cross-entropy; the advantage when `old_logprob` is given."""
+    """Weight of the cross-entropy, or the advantage if `old_logprob` is given."""
     old_logprob: float | None = None
-    """Under the policy that drew it: the loss is then PPO's clipped ratio of whole tactics (Schulman et al. 2017, eq. 7)."""
+    """Log-probability under the sampling policy. If given, the loss is PPO's clipped ratio of whole tactics (Schulman et al. 2017,
+    eq. 7)."""
     constants: tuple[str, ...] = ()
-    """That occur in the state: what made-up words can stand for."""
+    """Constants of the state, which can be replaced by made-up names."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueExample:
-    """A state and the bin of its steps-to-go (prompt.steps_bin)."""
+    """A state and the bin of its steps-to-go (see prompt.steps_bin)."""
 
     state: str
     bin: int
@@ -46,7 +47,7 @@ class ValueExample:
 
     def __post_init__(self) -> None:
         if not 0 <= self.bin < N_BINS:
-            raise ValueError(f"bin={self.bin}: value bins are 0 .. {N_BINS - 1}")
+            raise ValueError(f"bin={self.bin}: must be from 0 to {N_BINS - 1}")
 
 
 Example = PolicyExample | ValueExample
@@ -54,23 +55,23 @@ Example = PolicyExample | ValueExample
 
 @dataclass(slots=True)
 class Row:
-    """A prompt and the answers that share it; each answer is a branch that sees the prompt and itself."""
+    """A prompt and its answers. Each answer is a branch that attends to the prompt and to itself."""
 
     state: str
     premises: tuple[str, ...]
     examples: list[Example]
     size: int
-    """Tokens, estimated before renaming."""
+    """Tokens before renaming."""
     constants: tuple[str, ...] = ()
     tactics: float = 0.0
-    """Target tokens of its tactics, each times the size of the example's weight."""
+    """Target tokens of the tactics, weighted by the absolute weights of the examples."""
     values: float = 0.0
-    """The same of its values."""
+    """Absolute weights of the value examples."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A row as the model sees it this time."""
+class RenamedRow:
+    """A row's texts with the names of this epoch."""
 
     state: str
     tactics: dict[str, str]
@@ -80,27 +81,28 @@ class Shown:
 
 @dataclass(slots=True)
 class Batch:
-    """R rows of L tokens; the targets are flat: M of them."""
+    """R rows of L tokens, with M targets of A answers in flat tensors."""
 
     ids: Tensor
     positions: Tensor
     mask: Tensor
-    """[R, 1, L, L], True: may be attended to."""
+    """[R, 1, L, L], True where attention is allowed."""
     where: Tensor
-    """[M], flat index into R*L of the token that predicts each target."""
+    """[M], flat index into R*L of the token that predicts the target."""
     targets: Tensor
+    """[M]."""
     owner: Tensor
-    """[M], the index of the answer each target belongs to."""
+    """[M], index of the target's answer."""
     weight: Tensor
-    """[A] of each answer."""
+    """[A]."""
     old: Tensor
-    """[A], nan for answers learned by cross-entropy."""
+    """[A], old log-probability; nan for answers learned by cross-entropy."""
     value: Tensor
     """[A], True for value answers."""
 
 
 def group(prompter: Prompter, examples: Sequence[Example]) -> tuple[list[Row], int]:
-    """Examples grouped by prompt, and how many tactics were too long."""
+    """Examples grouped by prompt, and the number of tactics skipped as too long."""
     rows: dict[tuple[str, tuple[str, ...]], Row] = {}
     finished: list[Row] = []
     skipped = 0
@@ -130,7 +132,7 @@ def group(prompter: Prompter, examples: Sequence[Example]) -> tuple[list[Row], i
 
 
 def batch_order(rows: Sequence[Row], batch_tokens: int, rng: random.Random) -> list[list[int]]:
-    """The batches of this epoch: rows of similar length together, in an order that rng decides."""
+    """Batches of an epoch as indices of rows of similar length, in random order."""
     jitter = [rng.uniform(0.9, 1.1) for _ in rows]
     batches: list[list[int]] = []
     widest = 0
@@ -152,8 +154,8 @@ def collate(
     device: torch.device,
     fresh_share: float = 0.0,
 ) -> Batch:
-    """Tensors of some rows; each row's hypotheses get fresh names with probability `rename_share`, and the library's names made-up
-    words, others each time, with probability `fresh_share`."""
+    """Pack rows into tensors. Renames a row's hypotheses with probability `rename_share`, and replaces its library names by made-up
+    names, different ones each time, with probability `fresh_share`."""
     codec = prompter.codec
     ids: list[list[int]] = []
     positions: list[list[int]] = []
@@ -163,14 +165,14 @@ def collate(
     owner: list[int] = []
     answers: list[Example] = []
     for r, row in enumerate(rows):
-        names = _names(prompter, row, rng) if rng.random() < rename_share else {}
-        shown = _shown(prompter, row, names, rng if fresh_share and rng.random() < fresh_share else None)
+        names = _hypothesis_names(prompter, row, rng) if rng.random() < rename_share else {}
+        shown = _renamed(prompter, row, names, rng if fresh_share and rng.random() < fresh_share else None)
         prefix = prompter.prefix(shown.state, shown.premises, shown.types)
         seq, pos, branch = list(prefix), list(range(len(prefix))), [0] * len(prefix)
         for e in row.examples:
             if isinstance(e, PolicyExample):
                 goal = prompter.target(shown.tactics[e.tactic], shown.premises, shown.types)
-                assert goal is not None, "group, _names and _shown let no longer tactic pass"
+                assert goal is not None, "group, _hypothesis_names and _renamed exclude tactics that are too long"
                 added = [codec.tactic, *goal[:-1]]
             else:
                 goal, added = [codec.bins[e.bin]], [codec.value]
@@ -211,8 +213,8 @@ def collate(
     )
 
 
-def _names(prompter: Prompter, row: Row, rng: random.Random) -> dict[str, str]:
-    """Fresh names for a row's hypotheses; none where old log-probabilities speak of the old names."""
+def _hypothesis_names(prompter: Prompter, row: Row, rng: random.Random) -> dict[str, str]:
+    """New names for a row's hypotheses. Empty if old log-probabilities refer to the old names."""
     tactics = [e.tactic for e in row.examples if isinstance(e, PolicyExample)]
     if any(isinstance(e, PolicyExample) and e.old_logprob is not None for e in row.examples):
         return {}
@@ -221,17 +223,17 @@ def _names(prompter: Prompter, row: Row, rng: random.Random) -> dict[str, str]:
     return names if fits else {}
 
 
-def _shown(prompter: Prompter, row: Row, names: dict[str, str], fresh: random.Random | None) -> Shown:
-    """A row under new names for its hypotheses, and with `fresh` for what the library calls things too: where its constants are
-    known, its tactics still fit, and no old log-probability speaks of the true names."""
+def _renamed(prompter: Prompter, row: Row, names: dict[str, str], fresh: random.Random | None) -> RenamedRow:
+    """A row with new names for its hypotheses. With `fresh`, library names are replaced too, provided that the constants are known,
+    the tactics still fit, and no old log-probability refers to the true names."""
     state = rename(row.state, names)
     policy = [e for e in row.examples if isinstance(e, PolicyExample)]
-    plain = Shown(state, {e.tactic: rename(e.tactic, names) for e in policy}, row.premises)
+    plain = RenamedRow(state, {e.tactic: rename(e.tactic, names) for e in policy}, row.premises)
     if fresh is None or not row.constants or any(e.old_logprob is not None for e in policy):
         return plain
     words = Translation(fresh.getrandbits(32))
     local = hypothesis_names(state)
-    made_up = Shown(
+    made_up = RenamedRow(
         words.text(state, row.constants, local),
         {t: words.text(said, (*row.constants, *row.premises), local) for t, said in plain.tactics.items()},
         tuple(map(words.name, row.premises)),
@@ -242,7 +244,7 @@ def _shown(prompter: Prompter, row: Row, names: dict[str, str], fresh: random.Ra
 
 
 def fingerprint(examples: Sequence[Example]) -> int:
-    """Tells one list of examples from another."""
+    """Checksum of a list of examples."""
     crc = len(examples)
     for e in examples:
         crc = zlib.crc32(repr(e).encode("utf-8", "replace"), crc)

@@ -1,7 +1,7 @@
-"""Data parallelism for the learner: averaged gradients over torch.distributed, and nothing where it was not initialised.
+"""Data parallelism for the learner: averages gradients over torch.distributed. Does nothing if it is not initialised.
 
-The learner shows each rank other batches of the same order, so torch's DistributedDataParallel would add only the overlap of
-communication with backward, and would hide the model's own methods that the loss needs. The whole model sits on each device.
+The whole model is on each device, and each rank takes other batches of the same order. DistributedDataParallel would only add
+the overlap of communication with backward, and would hide methods of the model that the loss needs.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import torch.distributed as dist
 
 
 def ranks() -> int:
-    """How many processes learn together."""
+    """Number of learner processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Index of this process."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def largest(x: float, device: torch.device) -> float:
-    """The largest of the ranks' numbers, so that all stop at the same step and use the same rate."""
+    """Maximum over the ranks, so that all stop at the same step and use the same learning rate."""
     if ranks() == 1:
         return x
     t = torch.tensor(x, dtype=torch.float64, device=device)
@@ -32,7 +32,7 @@ def largest(x: float, device: torch.device) -> float:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace every gradient by its mean over the ranks, in one message."""
+    """Replace every gradient by its mean over the ranks, in one all-reduce."""
     if ranks() == 1:
         return
     grads = [p.grad for p in parameters if p.grad is not None]

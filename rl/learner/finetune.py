@@ -1,9 +1,9 @@
-"""Training of models from elsewhere on tactics: all weights or LoRA adapters, on one device or, by accelerate, on many.
+"""Fine-tuning of pretrained models on tactics: all weights or LoRA adapters, on one or, with accelerate, several devices.
 
-For Llama models that Turnstile made, `learner.py` is faster (it computes a prompt once for all of its answers) and learns values
-too; this is for any causal or sequence-to-sequence folder. Whatever was trained, what is saved is an ordinary folder with all
-weights merged, so that transformers and vLLM load it without peft. Under `accelerate launch` every process runs the same code:
-each holds the whole model and gradients are averaged, or with `shard` each holds a part of it (sharded.py).
+Supports any causal or sequence-to-sequence model folder. For Llama models made by Turnstile, from_scratch.py is faster (it
+computes a prompt once for all of its answers) and also learns values. Saved folders have all weights merged, so that transformers
+and vLLM load them without peft. Under `accelerate launch` each process holds the whole model and gradients are averaged, or with
+`shard` each holds a part of it (sharded.py).
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from rl.learner.batches import PolicyExample
 
 @dataclass(frozen=True, slots=True)
 class TuneConfig:
-    """How a model is trained."""
+    """Settings of a fine-tuning run."""
 
     learning_rate: float = 1e-5
-    """At its peak; about ten times as much suits LoRA."""
+    """Peak learning rate. LoRA needs about ten times as much."""
     epochs: float = 1.0
     batch_size: int = 16
-    """Examples between two updates, over all processes and accumulated steps."""
+    """Examples per update, over all processes and accumulated steps."""
     micro_batch: int = 4
-    """Examples that a device computes at once."""
+    """Examples per forward pass of a device."""
     lora_rank: int = 0
     """0: train all weights."""
     lora_alpha: int = 32
     lora_targets: str = "all-linear"
-    """Modules that get adapters: `all-linear`, or names with commas between them."""
+    """Modules that get adapters: `all-linear`, or comma-separated names."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: the frozen weights of LoRA are kept in it, and everything is computed in it; trained weights stay float32."""
+    """bfloat16: the dtype of computation and of LoRA's frozen weights. Trained weights stay float32."""
     gradient_checkpointing: bool = False
-    """Compute activations again instead of keeping them: much less memory, a third more time."""
+    """Recompute activations instead of storing them: much less memory, a third more time."""
     shard: bool = False
-    """Split the model and its optimizer over the processes (FSDP): for models that one device cannot hold."""
+    """Split the model and its optimizer over the processes (FSDP), for models larger than one device."""
     max_length: int = 2048
-    """Tokens of prompt and tactic; longer prompts lose their beginning."""
+    """Tokens of prompt and tactic. Longer prompts lose their beginning."""
     warmup: float = 0.05
-    """Share of the steps in which the rate rises; then a cosine to a tenth."""
+    """Share of the steps with a rising learning rate. After it the rate follows a cosine to a tenth of the peak."""
     clip_norm: float = 1.0
     weight_decay: float = 0.0
     seed: int = 0
@@ -69,7 +69,7 @@ class Tuner:
         template: str | None = None,
         device: str | None = None,
     ) -> None:
-        """`device`: None leaves it to accelerate. Raises UserError for what cannot be loaded or asked."""
+        """`device`: None lets accelerate choose. Raises UserError for a model or template that cannot be loaded."""
         from accelerate import Accelerator
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -84,12 +84,12 @@ class Tuner:
             model = maker.from_pretrained(folder, dtype="auto" if c.shard else frozen, trust_remote_code=False)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, TypeError, KeyError) as e:
-            raise UserError(f"{folder}: cannot be trained: {e}") from None
+            raise UserError(f"{folder}: cannot load this model for training: {e}") from None
         first: dict[int, str] = {}
         pairs = [(name, first.setdefault(id(p), name)) for name, p in model.named_parameters(remove_duplicate=False)]
         self.tied = {name: kept for name, kept in pairs if name != kept}
-        """Names of weights that a folder holds under another name."""
-        # A template file goes with the folder by its path.
+        """Tied weights: name → the name under which the folder stores the weight."""
+        # A template given as a file is saved with its path.
         self.named = "" if isinstance(self.format, SlotFormat) else self.format.template.name  # pyright: ignore
         self.version = folder_version(folder)
         if c.gradient_checkpointing:
@@ -97,7 +97,7 @@ class Tuner:
             model.config.use_cache = False
         if c.lora_rank:
             model = _with_adapters(model, c, self.seq2seq)
-        # Without the word `cpu`, processes on a machine without GPUs would not know of each other.
+        # Without `cpu=True`, processes on a machine without GPUs would not form a group.
         self.accelerator = Accelerator(cpu=device == "cpu" or not torch.accelerator.is_available())
         if c.shard:
             compute = torch.bfloat16 if c.dtype == "bfloat16" else torch.float32
@@ -105,13 +105,13 @@ class Tuner:
         trained = [p for p in model.parameters() if p.requires_grad]
         self.trained_parameters = sum(p.numel() for p in trained)
         optimizer: Any = torch.optim.AdamW(trained, lr=c.learning_rate, weight_decay=c.weight_decay)
-        # A model that is split already must not be wrapped for data parallelism as well.
+        # A sharded model must not be wrapped for data parallelism as well.
         self.model: Any = model if c.shard else self.accelerator.prepare(model)
         self.optimizer = self.accelerator.prepare(optimizer)
         self.step = 0
 
     def encode(self, example: PolicyExample) -> tuple[list[int], list[int]]:
-        """Ids of the prompt and of the tactic with its <eos>."""
+        """Token ids of the prompt, and of the tactic with <eos>."""
         from prover.lean.theorem import Goal, ProofState
 
         goals = tuple(Goal(text) for text in example.state.split("\n\n"))
@@ -124,7 +124,7 @@ class Tuner:
         ids = self.tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"]
         if not self.seq2seq and ids and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]
-        # As the model will meet it: an answer that ends with the format's stop string, then <eos>.
+        # As in generation, an answer ends with the format's stop string, then <eos>.
         stop = self.format.stop[0] if self.format.stop and not self.seq2seq else ""
         target = self.tokenizer(example.tactic + stop, add_special_tokens=False)["input_ids"]
         return ids, [*target, self.tokenizer.eos_token_id]
@@ -132,17 +132,17 @@ class Tuner:
     def train(
         self, examples: Sequence[PolicyExample], *, epochs: float | None = None, seconds: float | None = None
     ) -> dict[str, float]:
-        """Cross-entropy on tactics, weighted; means over the call, which ends after `seconds` if not before. Raises ValueError
-        when nothing can be learned.
+        """Minimise the weighted cross-entropy of tactics for `epochs` or `seconds`, whichever ends first.
 
-        Metrics: loss (nats a target token) of the first and last tenth of the steps and of all, steps, examples, skipped,
-        tokens_per_second, seconds.
+        Returns metrics: loss (nats per target token, mean over all steps), first_loss and last_loss (over the first and last tenth),
+        steps, examples, skipped, tokens_per_second, seconds. Raises ValueError if all examples are too long, and FloatingPointError if
+        the loss is not finite.
         """
         c, acc = self.config, self.accelerator
         rows = [(*self.encode(e), e.weight) for e in examples]
         kept = [(p[-(c.max_length - len(t)) :], t, w) for p, t, w in rows if t and len(t) < c.max_length]
         if not kept:
-            raise ValueError(f"nothing to learn: {len(examples)} examples, all too long (max_length={c.max_length})")
+            raise ValueError(f"no usable examples: all {len(examples)} are longer than max_length={c.max_length}")
         processes = acc.num_processes
         updates = max(1, round((c.epochs if epochs is None else epochs) * len(kept) / c.batch_size))
         rng = random.Random(c.seed * 7919 + self.step)
@@ -161,13 +161,13 @@ class Tuner:
             while len(order) < c.batch_size:
                 order += rng.sample(range(len(kept)), len(kept))
             batch, order = order[: c.batch_size], order[c.batch_size :]
-            # Similar lengths stand together, so that little of a micro-batch is padding; each process takes its share.
+            # Sorting by length reduces padding in micro-batches.
             batch.sort(key=lambda i: len(kept[i][0]) + len(kept[i][1]))
             mine = batch[acc.process_index :: processes]
             total = sum(len(kept[i][1]) * abs(kept[i][2]) for i in batch)
             self._rate(min(1.0, progress))
             loss = 0.0
-            # Every process goes through as many backward passes: one that has nothing left adds nothing.
+            # All processes need the same number of backward passes: one without examples left repeats one with scale 0.
             for start in range(0, math.ceil(len(batch) / processes), c.micro_batch):
                 chosen = mine[start : start + c.micro_batch]
                 part = [kept[i] for i in chosen or batch[:1]]
@@ -206,14 +206,14 @@ class Tuner:
             group["lr"] = rate
 
     def _nats(self, rows: Sequence[tuple[list[int], list[int], float]]) -> Tensor:
-        """-log p(tactic) [rows]."""
+        """-log p(tactic | prompt), shape [rows]."""
         device = self.accelerator.device
 
         def pad(lists: Sequence[list[int]], filler: int) -> Tensor:
             size = max(map(len, lists))
             return torch.tensor([[*x, *[filler] * (size - len(x))] for x in lists], device=device)
 
-        # Not accelerate's own: its precision is set once for the whole process.
+        # Not accelerate's autocast, whose precision is fixed once per process.
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
             if self.seq2seq:
                 sources = [p for p, _, _ in rows]
@@ -221,7 +221,7 @@ class Tuner:
                 mask = pad([[1] * len(p) for p in sources], 0)
                 logits = self.model(input_ids=pad(sources, 0), attention_mask=mask, labels=labels).logits
             else:
-                # Padding stands to the right of everything: a causal model never sees it.
+                # Padding on the right is invisible to a causal model.
                 ids = pad([p + t for p, t, _ in rows], 0)
                 mask = pad([[1] * (len(p) + len(t)) for p, t, _ in rows], 0)
                 labels = pad([[-100] * len(p) + t for p, t, _ in rows], -100)[:, 1:]
@@ -230,20 +230,20 @@ class Tuner:
         return nats.view(labels.shape).sum(-1)
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights with adapters merged, on the CPU, named as in the folder. Every process must call it; of a sharded model
-        only the first gets them, the others {}."""
+        """All weights on the CPU with adapters merged, named as in the folder. Every process must call it. For a sharded model, all
+        processes but the first get {}."""
         if self.config.shard:
             return self._with_tied(sharded.whole_weights(self.model))
         model = self.accelerator.unwrap_model(self.model)
         if not self.config.lora_rank:
             state: Any = self.accelerator.get_state_dict(self.model)
             return {k: v.detach().cpu() for k, v in state.items()}
-        # Not peft's merging in place: taking it back rounds, so that bfloat16 weights would drift with every save.
+        # Not peft's in-place merge: undoing it rounds, so bfloat16 weights would drift with every save.
         state = {k: v.detach().cpu() for k, v in model.state_dict().items()}
         return self._with_tied(sharded.merged(model, state))
 
     def written(self, folder: str | Path) -> dict[str, Tensor]:
-        """The weights that `save` wrote to a folder, named as `weights` names them. For one process of a sharded model."""
+        """The weights that `save` wrote to a folder, named as in `weights`. For a single process of a sharded model."""
         from safetensors.torch import load_file
 
         return self._with_tied(
@@ -254,7 +254,7 @@ class Tuner:
         return {**state, **{name: state[kept] for name, kept in self.tied.items() if kept in state}}
 
     def save(self, folder: str | Path, version: int | None = None) -> None:
-        """An ordinary Hugging Face folder plus `turnstile.json`, put in place by renaming. Every process must call it."""
+        """Write a Hugging Face folder with `turnstile.json`, atomically. Every process must call it."""
         from prover.models.transformer import save_folder
 
         weights = self.weights()
@@ -282,7 +282,9 @@ def _with_adapters(model: Any, config: TuneConfig, seq2seq: bool) -> Any:
     except ValueError as e:
         raise UserError(f"lora_targets={config.lora_targets}: {e}") from None
     if any("lora_embedding" in name for name, _ in adapted.named_parameters()):
-        raise UserError(f"lora_targets={config.lora_targets}: adapters are for linear layers; leave embeddings out")
+        raise UserError(
+            f"lora_targets={config.lora_targets}: adapters are for linear layers; remove embeddings from the list"
+        )
     if config.gradient_checkpointing:
         adapted.enable_input_require_grads()
     return adapted

@@ -1,6 +1,6 @@
-"""The learner: weighted cross-entropy (or a clipped policy gradient) on tactics and value bins.
+"""The learner of the small model: weighted cross-entropy or a clipped policy gradient on tactics, and cross-entropy on value bins.
 
-One process and device, or several that average their gradients (see parallel.py).
+Runs in one process, or in several that average their gradients (see data_parallel.py).
 """
 
 from __future__ import annotations
@@ -28,42 +28,44 @@ __all__ = ["Example", "Learner", "LearnerConfig", "PolicyExample", "ValueExample
 
 @dataclass(frozen=True, slots=True)
 class LearnerConfig:
+    """Settings of a learner."""
+
     learning_rate: float = 1e-3
-    """At its peak. 1e-3 suits 3 M parameters from nothing; 1e-5 a pretrained model."""
+    """Peak learning rate. 1e-3 suits 3 M parameters from scratch, 1e-5 a pretrained model."""
     warmup: int = 20
-    """Steps in which the rate rises from 0, once in the learner's life."""
+    """Steps of linear warm-up, once per learner."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """`cosine`: down to `final_rate` of the peak at the end of `total_steps`."""
+    """`cosine`: decay to `final_rate` of the peak at `total_steps`."""
     total_steps: int | None = None
-    """Steps of the cosine over the learner's life; None: every call of `train` is a cosine of its own."""
+    """Steps of the cosine over the learner's life. None: every call of `train` has its own cosine."""
     final_rate: float = 0.05
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     betas: tuple[float, float] = (0.9, 0.98)
     batch_tokens: int = 256
-    """Tokens of a batch, padding included. On a CPU, where tokens are dear, many small steps learn far more than few large ones."""
+    """Tokens of a batch, including padding. On a CPU, many small steps learn far more than few large ones."""
     value_weight: float = 1.0
     """A value example counts as this many tactic tokens."""
     ema: float = 0.0
-    """Decay of the weight average that `weights` gives; 0: none. 0.99 averages about the last hundred steps."""
+    """Decay of the weight average that `weights` returns. 0: none. 0.99 averages about the last hundred steps."""
     kl: float = 0.0
-    """Weight of KL(model || reference) a target token, when there is a reference."""
+    """Weight per target token of KL(model || reference)."""
     ratio_clip: float = 0.2
-    """Policy gradient: probability ratios count within 1 ± this."""
+    """Policy gradient: probability ratios are clipped to 1 ± this."""
     rename: float = 0.5
-    """Probability that a state's hypotheses get fresh names whenever it is seen."""
+    """Probability that a state's hypotheses are renamed in an epoch."""
     fresh_names: float = 0.0
-    """Probability that the library's names become made-up words, others whenever it is seen (see fresh_names): what is learned then
-    holds in libraries never seen. Not for pretrained models, which know the names."""
+    """Probability that library names are replaced by made-up names (prover/models/fresh_names.py) in an epoch. This teaches what holds
+    in unseen libraries. Not for pretrained models, which know the names."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: autocast; on CPUs without AMX or AVX512-BF16 it is many times slower."""
+    """bfloat16: autocast. Many times slower on CPUs without AMX or AVX512-BF16."""
     threads: int | None = None
-    """torch.set_num_threads for the process."""
+    """torch.set_num_threads of the process."""
     seed: int = 0
 
 
 class Learner:
-    """Trains one model; everything that decides the next step is in `state_dict`."""
+    """Trains one model. `state_dict` holds everything that determines the next step except the examples."""
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class Learner:
         reference: LlamaForCausalLM | None = None,
         device: str = "cpu",
     ) -> None:
-        """Trains `model` in place. `reference`: the model that `config.kl` holds it to."""
+        """Train `model` in place. `reference`: the reference model of `config.kl`."""
         self.config = config or LearnerConfig()
         if self.config.threads is not None:
             torch.set_num_threads(self.config.threads)
@@ -93,7 +95,7 @@ class Learner:
         self.step = 0
         self.epoch = 0
         self.batch = 0
-        """Batches of the current epoch already taken, if the next call brings the same examples."""
+        """Batches of the current epoch already used, which a call with the same examples skips."""
         self.fingerprint = 0
 
     def train(
@@ -104,32 +106,32 @@ class Learner:
         epochs: float | None = None,
         seconds: float | None = None,
     ) -> dict[str, float]:
-        """Trains until the first limit is reached and returns means over the call.
+        """Train until the first limit is reached.
 
-        `seconds` are of the clock on a GPU; on a CPU they are this thread's processor time, so that a machine that is busy
-        with other things takes longer and learns the same.
+        `seconds` is wall-clock time on a GPU, and this thread's processor time on a CPU, so that a busy machine takes longer and learns
+        the same. A call with the same examples as the last continues its epoch, so stopping and resuming changes nothing.
 
-        A call with the same examples as the last goes on within its epoch, so that stopping and resuming changes nothing.
-        Metrics: loss, policy_loss and value_loss (nats a target), kl, accuracy and value_accuracy (of targets, by argmax), grad_norm, clipped
-        (share of ratios), learning_rate, steps, epochs, tokens, tokens_per_second, seconds, skipped (tactics too long to
-        learn), examples. Raises ValueError when no limit is given or nothing can be learned.
+        Returns metrics, means over the call: loss, policy_loss and value_loss (nats per target), kl, accuracy and value_accuracy (of
+        targets, by argmax), grad_norm, clipped (share of ratios), learning_rate, steps, epochs, tokens, tokens_per_second, seconds,
+        skipped (tactics that are too long), examples. Raises ValueError if no limit is given or no example is usable, and
+        FloatingPointError if a gradient is not finite.
         """
         if steps is None and epochs is None and seconds is None:
-            raise ValueError("give train a limit: steps, epochs or seconds")
+            raise ValueError("train needs a limit: steps, epochs or seconds")
         start = time.monotonic()
         clock = time.thread_time if self.device.type == "cpu" else time.monotonic
         began = clock()
         rows, skipped = group(self.prompter, examples)
         if not rows:
-            raise ValueError(f"nothing to learn: {len(examples)} examples, {skipped} of them too long (max_target)")
+            raise ValueError(f"no usable examples: {len(examples)} given, {skipped} of them longer than max_target")
         found = fingerprint(examples)
         if found != self.fingerprint:
             self.fingerprint, self.epoch, self.batch = found, self.epoch + 1, 0
         order = batch_order(rows, self.config.batch_tokens, self._random())
-        # Of a batch, on average: a batch's own would make an example count by whom it meets, and rows of a length meet.
+        # The mean over batches: a batch's own mass would weight an example by the others in its batch.
         mass = sum(r.tactics + self.config.value_weight * r.values for r in rows) / len(order)
         limit = steps if steps is not None else 1 << 60
-        if epochs is not None:  # of which each rank takes its part
+        if epochs is not None:
             limit = min(limit, max(1, round(epochs * len(order) / data_parallel.ranks())))
         sums: dict[str, float] = {}
         taken = 0
@@ -141,7 +143,7 @@ class Learner:
             if self.batch * data_parallel.ranks() >= len(order):
                 self.epoch, self.batch = self.epoch + 1, 0
                 order = batch_order(rows, self.config.batch_tokens, self._random())
-            # Ranks share an epoch: batch after batch, each takes the next; a last few may be taken twice.
+            # Ranks take the batches of an epoch in turn; the last few may be used twice.
             chosen = [rows[i] for i in order[(self.batch * data_parallel.ranks() + data_parallel.rank()) % len(order)]]
             c = self.config
             batch = collate(self.prompter, chosen, c.rename, self._random(self.batch), self.device, c.fresh_names)
@@ -178,7 +180,7 @@ class Learner:
 
     @torch.no_grad()
     def logprobs(self, examples: Sequence[PolicyExample]) -> list[float]:
-        """log p(tactic, <eos> | prompt) of each example under the present model; nan for tactics too long to learn."""
+        """log p(tactic, <eos> | prompt) of each example under the current model; nan for tactics that are too long."""
         places: dict[int, list[int]] = {}
         for i, e in enumerate(examples):
             places.setdefault(id(e), []).append(i)
@@ -195,7 +197,7 @@ class Learner:
         return found
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the weights to publish, on the CPU: the average if there is one."""
+        """A CPU copy of the weights to publish: the average if there is one."""
         state = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
         if self.average is not None:
             named = [n for n, _ in self.model.named_parameters()]
@@ -205,7 +207,7 @@ class Learner:
         return state
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on but the examples; torch.save takes it, and torch.load with weights_only."""
+        """The learner's state, which torch.load reads with weights_only."""
         return {
             "model": copy.deepcopy(self.model.state_dict()),
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
@@ -217,9 +219,9 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on where `state_dict` was taken; the configs must be those it was taken under."""
+        """Restore the state that `state_dict` returned. The config must be the same."""
         if (state["average"] is None) != (self.average is None):
-            raise ValueError("the state was saved with another setting of `ema`")
+            raise ValueError("the state was saved with `ema` off and cannot be loaded with it on, or the reverse")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         if self.average is not None:
@@ -228,7 +230,7 @@ class Learner:
         self.batch, self.fingerprint = state["batch"], state["fingerprint"]
 
     def _random(self, *within: int) -> random.Random:
-        """The randomness of this epoch, or of a batch within it: a function of its place alone, so that runs resume exactly."""
+        """The random generator of this epoch, or of a batch in it. It depends on its place alone, so that runs resume exactly."""
         return random.Random("/".join(map(str, (self.config.seed, self.epoch, *within))))
 
     def _rate(self, progress: float) -> float:
@@ -240,8 +242,8 @@ class Learner:
             warm = min(warm, down)
         return c.learning_rate * warm
 
-    def logits(self, model: LlamaForCausalLM, batch: Batch) -> Tensor:
-        """[M, V] at the targets only: the output layer is a large part of a small model."""
+    def _logits(self, model: LlamaForCausalLM, batch: Batch) -> Tensor:
+        """[M, V], at the targets only, because the output layer is a large part of a small model."""
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
         with autocast:
             hidden = model.model(
@@ -249,8 +251,8 @@ class Learner:
             ).last_hidden_state
             return model.lm_head(hidden.flatten(0, 1)[batch.where]).float()
 
-    def update(self, batch: Batch, rate: float, mass: float) -> dict[str, float]:
-        """One step. `mass`: what the weights of a batch sum to, on average over the epoch."""
+    def _update(self, batch: Batch, rate: float, mass: float) -> dict[str, float]:
+        """One step. `mass`: sum of the weights of a batch, mean over the epoch."""
         c = self.config
         logits = self.logits(self.model, batch)
         nats = F.cross_entropy(logits, batch.targets, reduction="none")
@@ -265,9 +267,9 @@ class Learner:
         kl = torch.zeros(())
         if self.reference is not None and c.kl:
             with torch.no_grad():
-                held = self.logits(self.reference, batch).log_softmax(-1)
+                reference = self._logits(self.reference, batch).log_softmax(-1)
             own = logits.log_softmax(-1)
-            kl = (own.exp() * (own - held)).sum(-1).mean()
+            kl = (own.exp() * (own - reference)).sum(-1).mean()
             loss = loss + c.kl * kl
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -282,7 +284,7 @@ class Learner:
         self.optimizer.step()
         self.step += 1
         if self.average is not None:
-            # Early averages forget faster, so that the random start does not linger.
+            # Early averages decay faster, to forget the random initialisation.
             decay = min(c.ema, (1 + self.step) / (10 + self.step))
             for kept, p in zip(self.average, self.model.parameters(), strict=True):
                 kept.lerp_(p.detach(), 1 - decay)

@@ -1,64 +1,62 @@
-"""(goal, tactic) pairs to learn from: JSONL, or a split of LeanDojo's benchmark."""
+"""(goal, tactic) pairs for fine-tuning, from JSONL or a split of LeanDojo's benchmark."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from prover.errors import UserError
+from prover.files import check_regular
+from prover.jsonl import jsonl_rows
 from rl.learner.batches import PolicyExample
 
 
+class _Pair(msgspec.Struct):
+    goal: str
+    tactic: str
+    premises: tuple[str, ...] = ()
+    weight: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
+
+
+class _Step(msgspec.Struct):
+    tactic: str
+    state_before: str
+
+
+class _TracedTheorem(msgspec.Struct):
+    traced_tactics: list[_Step]
+
+
 def load_pairs(path: Path) -> list[PolicyExample]:
-    """`.jsonl`: objects with `goal` and `tactic`, and if you like `premises` (full names) and `weight` (> 0), one a line.
+    """Read pairs.
+
+    `.jsonl`: one object per line with `goal` and `tactic`, and optionally `premises` (full names) and `weight` (> 0).
     `.json`: LeanDojo's benchmark (train.json …), every traced tactic with the state before it.
-
-    Raises UserError naming file and line for anything else.
+    Raises UserError with file and line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"{path}: cannot be read: {getattr(e, 'strerror', None) or e}") from None
-    pairs = _benchmark(path, text) if path.suffix == ".json" else _lines(path, text)
+    pairs = _benchmark(path) if path.suffix == ".json" else [_pair(row, where) for row, where in jsonl_rows(path)]
     if not pairs:
-        raise UserError(f"{path}: no pairs in it")
+        raise UserError(f"{path}: contains no pairs")
     return pairs
 
 
-def _lines(path: Path, text: str) -> list[PolicyExample]:
-    pairs = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            goal, tactic = row["goal"], row["tactic"]
-            premises, weight = tuple(row.get("premises", ())), float(row.get("weight", 1.0))
-            if not (
-                isinstance(goal, str) and isinstance(tactic, str) and goal.strip() and tactic.strip() and weight > 0
-            ):
-                raise ValueError("`goal` and `tactic` must be texts that are not empty, `weight` positive")
-            if not all(isinstance(p, str) for p in premises):
-                raise ValueError("`premises` must be names")
-        except KeyError as e:
-            raise UserError(f'{path}:{number}: {e} is missing; a line is {{"goal": …, "tactic": …}}') from None
-        except (ValueError, TypeError, AttributeError) as e:
-            raise UserError(f"{path}:{number}: {e}") from None
-        pairs.append(PolicyExample(goal, tactic, premises, weight))
-    return pairs
-
-
-def _benchmark(path: Path, text: str) -> list[PolicyExample]:
+def _pair(row: dict[str, Any], where: str) -> PolicyExample:
     try:
-        theorems: Any = json.loads(text)
-        return [
-            PolicyExample(step["state_before"], step["tactic"])
-            for theorem in theorems
-            for step in theorem["traced_tactics"]
-            if step["state_before"] != "no goals"
-        ]
-    except (ValueError, KeyError, TypeError) as e:
-        raise UserError(
-            f"{path}: not a split of LeanDojo's benchmark ({type(e).__name__}: {e}); pairs go in .jsonl"
-        ) from None
+        pair = msgspec.convert(row, _Pair)
+    except msgspec.ValidationError as e:
+        raise UserError(f'{where}: {e}; a line is {{"goal": …, "tactic": …}}') from None
+    if not pair.goal.strip() or not pair.tactic.strip():
+        raise UserError(f"{where}: `goal` and `tactic` must not be empty")
+    return PolicyExample(pair.goal, pair.tactic, pair.premises, pair.weight)
+
+
+def _benchmark(path: Path) -> list[PolicyExample]:
+    check_regular(path)
+    try:
+        theorems = msgspec.json.decode(path.read_bytes(), type=list[_TracedTheorem])
+    except (OSError, msgspec.MsgspecError) as e:
+        raise UserError(f"{path}: not a split of LeanDojo's benchmark ({e}); put pairs in a .jsonl file") from None
+    steps = (step for theorem in theorems for step in theorem.traced_tactics)
+    return [PolicyExample(s.state_before, s.tactic) for s in steps if s.state_before != "no goals"]

@@ -1,7 +1,7 @@
-"""The learner of a run that starts from a pretrained model: a Tuner, checkpointed like the small model's learner.
+"""The learner of runs that start from a pretrained model: a Tuner, checkpointed like the small model's learner.
 
-It learns tactics only: such a model has no value tokens, so its runs search without a value. A checkpoint is an ordinary folder
-with adapters merged; adapters and optimizer begin anew after a resume, from the merged weights.
+It learns tactics only. Such models have no value tokens, so their runs search without a value. A checkpoint is a model folder
+with merged adapters; a resumed run starts new adapters and a new optimizer from the merged weights.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from rl.learner.batches import PolicyExample
 from rl.learner.finetune import TuneConfig, Tuner
 
 EPOCHS = 3.0
-"""Most passes over a round's examples, where `learn.max_epochs` says nothing."""
+"""Maximum number of passes over a round's examples if `learn.max_epochs` is 0."""
 
 
 class Pretrained:
-    """`train`, `weights` and `save` of a model that somebody else made."""
+    """Trains, publishes and saves a pretrained model."""
 
     def __init__(self, config: RunConfig, folder: str | Path, device: str) -> None:
-        """`folder`: the pretrained model's, or a checkpoint of this run's. Raises UserError where it cannot be loaded."""
+        """`folder`: the pretrained model's, or a checkpoint of this run. Raises UserError if it cannot be loaded."""
         c, s = config.learn, config.serve
         first = str(folder) == s.start
         settings = TuneConfig(
@@ -39,12 +39,12 @@ class Pretrained:
         self.tuner = Tuner(folder, settings, template=(s.template or None) if first else None, device=device)
 
     def train(self, policy: Sequence[PolicyExample], seconds: float) -> dict[str, float]:
-        """Expert iteration on weighted tactics; metrics, with the loss under its name in rl/metrics/compute.py too."""
+        """Expert iteration on weighted tactics. Returns the tuner's metrics, with `policy_loss` as in rl/metrics/compute.py."""
         metrics = self.tuner.train([e for e in policy if e.weight > 0], seconds=seconds)
         return {**metrics, "policy_loss": metrics["loss"]}
 
     def weights(self, folder: Path) -> dict[str, Any]:
-        """`folder`: the newest checkpoint, where alone the weights of a sharded model are whole."""
+        """All weights. Those of a sharded model are read from `folder`, the newest checkpoint."""
         return self.tuner.written(folder) if self.tuner.config.shard else self.tuner.weights()
 
     def save(self, folder: Path, version: int) -> None:

@@ -1,7 +1,7 @@
-"""FSDP for models too large for one device: torch's `fully_shard` over all processes.
+"""FSDP for models larger than one device: torch's `fully_shard` over all processes.
 
-Weights, gradients and Adam's moments are split; a layer is gathered while it computes. Each process reads the folder into its
-own memory as it stands (usually 2 bytes a weight) before the layers go to the device one by one.
+Splits weights, gradients and Adam's moments, and gathers a layer during its computation. Each process first reads the folder into
+host memory in the stored dtype (usually 2 bytes per weight), then moves the layers to the device one by one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from prover.errors import UserError
 
 
 def shard(model: Any, device: torch.device, frozen: torch.dtype, compute: torch.dtype) -> Any:
-    """The model split in place over the default process group, layer by layer; what is trained is kept in float32, the rest in
-    `frozen`. Raises UserError where there is one process only."""
+    """Split the model in place over the default process group, layer by layer. Trained weights are float32, the others `frozen`.
+    Raises UserError if there is only one process."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     if not dist.is_initialized() or dist.get_world_size() < 2:
-        raise UserError(
-            "shard splits the model over several processes: `accelerate launch --num_processes 8 -m prover.cli tune …`"
-        )
+        raise UserError("shard needs several processes: use `accelerate launch --num_processes 8 -m prover.cli tune …`")
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32) if compute != torch.float32 else None
     how = {"mesh": mesh, **({"mp_policy": policy} if policy else {})}
@@ -37,7 +35,7 @@ def shard(model: Any, device: torch.device, frozen: torch.dtype, compute: torch.
 
 
 def whole_weights(model: Any) -> dict[str, Tensor]:
-    """The whole state_dict on the CPU in the first process, with adapters merged; {} in the others. All must call it."""
+    """The full state_dict on the CPU of the first process, with adapters merged; {} in the others. All must call it."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     state: dict[str, Any] = get_model_state_dict(
@@ -47,7 +45,8 @@ def whole_weights(model: Any) -> dict[str, Tensor]:
 
 
 def merged(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A whole state_dict of a model with adapters: these added to what they adapt: W + scaling · B A (Hu et al. 2021, section 4.1); names as without adapters."""
+    """A full state_dict with adapters merged into their weights, W + scaling · B A (Hu et al. 2021, section 4.1), and with the names
+    of the model without adapters."""
     modules = dict(model.named_modules())
     found: dict[str, Tensor] = {}
     for name, w in state.items():

@@ -1,4 +1,4 @@
-"""What the actors of a fleet counted since they started."""
+"""Counters of a fleet's actors since they started."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Counters:
     """Counts since the actors started."""
 
     provers: dict[int, dict[str, float]]
-    """Prover.counters by member of the fleet; one that replaces another is another member."""
+    """Prover.counters by member of the fleet. A replacement is a new member."""
     servers: dict[int, dict[str, float]]
-    """ModelServer.counters by copy; one that replaces another counts from nothing in its place."""
+    """ModelServer.counters by copy. A replacement restarts the counts in its place."""
 
 
 def counted(provers: Mapping[int, Any], servers: Sequence[Any]) -> Counters:
-    """The counters of those actors that answer within seconds."""
+    """The counters of the actors that answer in time."""
     return Counters(
         answered({i: p.counters.remote() for i, p in provers.items()}),
         answered({k: s.counters.remote() for k, s in enumerate(servers)}),
@@ -31,7 +31,7 @@ def counted(provers: Mapping[int, Any], servers: Sequence[Any]) -> Counters:
 
 
 def answered(refs: Mapping[K, Any]) -> dict[K, Any]:
-    """What `refs` resolve to within five seconds; without those that failed."""
+    """The values that `refs` resolve to within five seconds, without failures."""
     ready, _ = ray.wait(list(refs.values()), num_returns=len(refs), timeout=5) if refs else ([], [])
     found: dict[K, Any] = {}
     for key, ref in refs.items():

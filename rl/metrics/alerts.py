@@ -1,7 +1,7 @@
-"""When somebody should look: a policy that collapses, proofs that the audit refuses, a reward that is gamed.
+"""Alerts: entropy collapse, falling solve rate, rejected proofs and reward hacking.
 
-Pure functions over the rounds so far, asked after each round. They speak of the last round only, so that nothing is said
-twice for an old reason. None proves anything: each says what it saw and what to look at.
+Pure functions of the rounds so far, called after each round. They report on the last round only, so that no alert repeats. An
+alert is a sign, not a proof: its text gives the observation and what to check.
 """
 
 from __future__ import annotations
@@ -20,48 +20,46 @@ _Z99 = 2.576
 
 @dataclass(frozen=True)
 class RoundFigures:
-    """What one round is judged by."""
+    """The figures of a round that alerts use."""
 
     round: int
     solved: int
-    """Audited proofs among `attempted`. Compare like with like: measured on held-out or validation theorems where there are
-    such figures, because what the curriculum picks gets harder as a run gets better."""
+    """Audited proofs among `attempted`, on held-out or validation theorems if available: the curriculum's choice gets harder as a
+    run improves."""
     attempted: int
     rejected: int = 0
-    """Proofs of this round that the audit refused …"""
+    """Proofs that the audit rejected."""
     judged: int = 0
-    """… of so many that it judged."""
+    """Proofs that the audit judged."""
     entropy: float | None = None
-    """As `model/entropy`, nats."""
+    """As `model/entropy`, in nats."""
     rewards: Mapping[str, float] = field(default_factory=dict)
-    """Mean of each shaped reward over the round, before its weight; not the reward for the audited proof itself."""
+    """Mean of each shaped reward before its weight, without the reward for the audited proof."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When to speak."""
+    """Alert thresholds."""
 
     window: int = 6
-    """Rounds that a trend is looked for in; they are what the last round is compared with, and of rewards their halves with each other."""
+    """Rounds that the last round is compared with. Rewards are compared between the two halves of the window."""
     entropy_share: float = 0.4
-    """Entropy below this share of the median of the rounds before."""
+    """Alert if entropy is below this share of the median of earlier rounds."""
     entropy_floor: float = 0.05
-    """Nats; below it a policy says nearly the same whatever happens."""
+    """Alert if entropy is below this, in nats: the policy is nearly deterministic."""
     rejection_rate: float = 0.05
-    """Rejections are worth a word above this rate."""
+    """Minimum rejection rate of an alert."""
     reward_rise: float = 0.1
-    """A shaped reward rose if its mean over the second half of the window is above the first half's by this share of its
-    size, …"""
+    """Minimum rise of a shaped reward: the difference of its means over the halves, as a share of its size."""
     reward_trend: float = 0.6
-    """… and Kendall's tau of it with the round is at least this."""
+    """Minimum Kendall's tau between a rising reward and the round."""
     certainty: float = 1.64
-    """The verified solve rate did not rise with it if so many standard errors above its growth between the same halves, as a
-    share of itself, are still below the reward's. 1.64: nineteen times of twenty."""
+    """Standard errors added to the relative growth of the solve rate before it is compared with the reward's. 1.64: 95 %, one-sided."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something to look at. `title` is at most 64 characters, as wandb wants."""
+    """An alert. `title` has at most 64 characters, wandb's limit."""
 
     kind: Literal["entropy", "solve_rate", "rejections", "reward_hacking"]
     title: str
@@ -69,7 +67,7 @@ class Alert:
 
 
 def alerts(history: Sequence[RoundFigures], thresholds: Thresholds | None = None) -> list[Alert]:
-    """What the last round of `history` (oldest first) gives reason to say."""
+    """Alerts about the last round of `history` (oldest first)."""
     t = thresholds or Thresholds()
     if not history:
         return []
@@ -84,16 +82,16 @@ def _entropy(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
     usual = median(before) if len(before) >= 2 else None
     if now >= t.entropy_floor and (usual is None or now >= t.entropy_share * usual):
         return []
-    was = f"; it was {usual:.2f}" if usual is not None else ""
+    was = f", down from {usual:.2f}" if usual is not None else ""
     text = (
-        f"Round {history[-1].round}: the policy's entropy is {now:.2f} nats{was}. It says less and less that is new: lower the "
-        "learning rate, hold it to a reference (KL), or give the explorer more weight."
+        f"Round {history[-1].round}: the policy's entropy is {now:.2f} nats{was}. Its tactics become less diverse: lower the "
+        "learning rate, add a KL penalty (learn.kl), or raise the explorer's weight."
     )
     return [Alert("entropy", "The policy's entropy collapses", text)]
 
 
 def _solve_rate(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
-    """The 99 % intervals of the last round and of the best round before do not overlap: the best of several is high by chance."""
+    """The 99 % intervals of the last round and of the best earlier round do not overlap. 99 %, because a maximum is biased upwards."""
     now = history[-1]
     measured = [h for h in history[:-1] if h.attempted][-t.window :]
     if not now.attempted or not measured:
@@ -103,13 +101,13 @@ def _solve_rate(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
         return []
     text = (
         f"Round {now.round}: {now.solved} of {now.attempted} solved, and {best.solved} of {best.attempted} in round "
-        f"{best.round}. More than chance: go back to that checkpoint, or look for what it forgot."
+        f"{best.round}. This is more than chance: return to that checkpoint, or check which theorems are no longer solved."
     )
     return [Alert("solve_rate", "The solve rate falls", text)]
 
 
 def _rejections(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
-    """More than `rejection_rate`, and surely more than before."""
+    """The rejection rate exceeds `rejection_rate` and, significantly, that of earlier rounds."""
     now = history[-1]
     if not now.judged or now.rejected / now.judged <= t.rejection_rate:
         return []
@@ -119,10 +117,10 @@ def _rejections(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
     if wilson(now.rejected, now.judged)[0] <= usual:
         return []
     text = (
-        f"Round {now.round}: the audit refused {now.rejected} of {now.judged} proofs, {rejected} of {judged} in the rounds "
-        "before. The policy may have found a way to please the search that is no proof: read the reasons in the report."
+        f"Round {now.round}: the audit rejected {now.rejected} of {now.judged} proofs, and {rejected} of {judged} in earlier "
+        "rounds. The policy may exploit a gap between search and audit: read the reasons in the report."
     )
-    return [Alert("rejections", "The audit refuses more proofs", text)]
+    return [Alert("rejections", "The audit rejects more proofs", text)]
 
 
 def _hacking(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
@@ -135,26 +133,26 @@ def _hacking(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
     n, m = sum(h.attempted for h in first), sum(h.attempted for h in second)
     was, now = sum(h.solved for h in first) / n, sum(h.solved for h in second) / m
     error = math.sqrt(was * (1 - was) / n + now * (1 - now) / m)
-    # From nothing any solve is a rise.
+
     growth = (now - was + t.certainty * error) / was if was else (math.inf if now else 0.0)
     found = []
     for name in recent[-1].rewards:
         series = [h.rewards[name] for h in recent if name in h.rewards]
         if len(series) < len(recent):
-            continue  # switched on or off within the window: its level says nothing about the policy
+            continue  # switched on or off within the window
         size = mean(abs(x) for x in series)
         rise = mean(series[-half:]) - mean(series[:half])
         if size > 0 and rise >= max(t.reward_rise, growth) * size and kendall(series) >= t.reward_trend:
             text = (
                 f"Rounds {recent[0].round} to {recent[-1].round}: the reward {name!r} rose from {mean(series[:half]):.3g} to "
                 f"{mean(series[-half:]):.3g} while verified solves went from {100 * was:.1f} % to {100 * now:.1f} %. "
-                "It may be earned without proving: lower its weight, or switch it off."
+                "It may be earned without proving: lower its weight or switch it off."
             )
             found.append(Alert("reward_hacking", f"Reward {name[:24]!r} rises, solves do not", text))
     return found
 
 
 def kendall(series: Sequence[float]) -> float:
-    """Kendall's tau-a of a series with time, in [-1, 1]: pairs that rise less pairs that fall (Kendall 1938)."""
+    """Kendall's tau-a of a series with time, in [-1, 1]: (rising pairs - falling pairs) / pairs (Kendall 1938)."""
     pairs = [(a, b) for a, b in combinations(series, 2)]
     return sum((b > a) - (b < a) for a, b in pairs) / len(pairs) if pairs else 0.0

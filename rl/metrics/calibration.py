@@ -1,10 +1,10 @@
-"""Whether the value can be believed: what it said of goals against how far from proved they turned out to be.
+"""Calibration of the value: predicted against observed steps-to-go of goals.
 
-A prediction is a pair (value, steps): the value that the search used, discount ** expected steps; the tactics in the shortest
+A prediction is a pair (value, steps): the value used by the search, discount ** expected steps, and the tactics in the shortest
 proof that the search then found, None for a goal that stayed open after much search (rl/attempt.py). The model's last bin is
-`that many steps or never`, so the least it can say is discount ** N_BINS, and that is what an open goal is held against. Two limits, so
-that nobody reads more into it: the shortest proof found is an upper bound of the shortest, and goals that the search left
-alone (because the value said so, perhaps) have no outcome and are not here.
+`that many steps or never`, so an open goal is compared with discount ** N_BINS, the lowest prediction possible. Limits: the
+shortest proof found is only an upper bound, and goals that the search did not expand, perhaps because of their value, have no
+outcome and are missing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from prover.models.tokenizer import N_BINS
 from prover.search import SearchConfig
@@ -22,7 +24,7 @@ Prediction = tuple[float, int | None]
 DISCOUNT = SearchConfig().discount
 BINS = 10
 STEPS_SHOWN = 6
-"""Error is given by steps-to-go up to this many; more count as this many."""
+"""Errors are grouped by steps-to-go up to this; more steps count as this many."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +35,29 @@ class Bin:
     high: float
     count: int
     predicted: float
-    """Mean value predicted."""
+    """Mean predicted value."""
     observed: float
-    """Mean of discount ** steps, of N_BINS steps for goals that stayed open."""
+    """Mean of discount ** steps, with N_BINS steps for goals that stayed open."""
 
 
 @dataclass(frozen=True)
 class StepsError:
-    """The error of goals that were `steps` tactics from proved; all in tactics."""
+    """The error, in tactics, for goals whose proof had `steps` tactics."""
 
     steps: int
     count: int
     bias: float
-    """Mean of predicted less true: positive where the value is too pessimistic."""
+    """Mean of predicted minus true; positive if the value is too pessimistic."""
     absolute: float
 
 
 def predictions(attempts: Iterable[Attempt]) -> list[Prediction]:
-    """Those that the attempts' statistics kept; none where the audit refused the proof or could not judge it, which labels nothing."""
+    """The predictions in the attempts' statistics, without attempts whose proof was rejected or not judged: they have no labels."""
     return [(v, s) for a in attempts if a.outcome not in ("rejected", "error") for v, s in a.stats.get("values", ())]
 
 
 def reliability(found: Sequence[Prediction], discount: float = DISCOUNT, bins: int = BINS) -> list[Bin]:
-    """Bins of equal width that are not empty, lowest first (reliability diagram: DeGroot & Fienberg 1983)."""
+    """Non-empty bins of equal width, lowest first (reliability diagram: DeGroot & Fienberg 1983)."""
     rows: dict[int, list[tuple[float, float]]] = {}
     for value, steps in found:
         outcome = discount ** min(steps if steps is not None else N_BINS, N_BINS)
@@ -73,7 +75,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def error_by_steps(found: Sequence[Prediction], discount: float = DISCOUNT) -> list[StepsError]:
-    """For goals that were proved, by the tactics of the proof, fewest first."""
+    """Errors on proved goals by the number of tactics in the proof, fewest first."""
     rows: dict[int, list[float]] = {}
     for value, steps in found:
         if steps is not None:
@@ -83,7 +85,7 @@ def error_by_steps(found: Sequence[Prediction], discount: float = DISCOUNT) -> l
 
 
 def metrics(found: Sequence[Prediction], discount: float = DISCOUNT) -> dict[str, float]:
-    """As docs/metrics.md lists under `value/`. Empty without predictions."""
+    """The metrics `value/…` of docs/metrics.md. Empty without predictions."""
     if not found:
         return {}
     bins = reliability(found, discount)
@@ -91,7 +93,7 @@ def metrics(found: Sequence[Prediction], discount: float = DISCOUNT) -> dict[str
     for e in error_by_steps(found, discount):
         out[f"value/bias/{e.steps}"] = e.bias
         out[f"value/error/{e.steps}"] = e.absolute
-    # A value that says the same of everything can be calibrated and useless: what it tells apart is measured too.
+    # A constant value can be calibrated and useless, so discrimination is measured too.
     solved = [v for v, s in found if s is not None]
     open_ = [v for v, s in found if s is None]
     if solved and open_:
@@ -101,15 +103,6 @@ def metrics(found: Sequence[Prediction], discount: float = DISCOUNT) -> dict[str
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
     """Probability that a positive scores above a negative, ties counting half (Mann & Whitney 1947)."""
-    rows = sorted([(x, 1) for x in positive] + [(x, 0) for x in negative])
-    below, wins, i = 0, 0.0, 0
-    while i < len(rows):
-        j = i
-        while j < len(rows) and rows[j][0] == rows[i][0]:
-            j += 1
-        ups = sum(label for _, label in rows[i:j])
-        downs = j - i - ups
-        wins += ups * (below + downs / 2)
-        below += downs
-        i = j
-    return wins / (len(positive) * len(negative))
+    ordered = np.sort(negative)
+    wins = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
+    return float(wins.mean() / 2 / len(negative))

@@ -1,4 +1,4 @@
-"""The report's figures: plotly charts of a run, each as a piece of HTML. The page carries plotly.js once."""
+"""The report's figures: plotly charts as HTML fragments. The page includes plotly.js once."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from rl.metrics.intervals import wilson
 _INK = ("#1f6feb", "#1a7f37", "#bc4c00", "#8250df", "#cf222e", "#57606a", "#0a7ea4", "#9a6700")
 
 HEIGHT = 300
-"""Of a chart, in pixels."""
+"""Height of a chart in pixels."""
 
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Solved of those attempted, %", ("solve/",)),
     ("Theorems proved", ("proofs/new", "proofs/known")),
     ("pass@k without search", ("pass_at_k/",)),
-    ("Tactics a proof", ("proofs/mean_length",)),
-    ("Lean calls a proof", ("cost/lean_calls_per_proof", "cost/lean_calls_per_new_proof")),
+    ("Tactics per proof", ("proofs/mean_length",)),
+    ("Lean calls per proof", ("cost/lean_calls_per_proof", "cost/lean_calls_per_new_proof")),
     ("Entropy of the policy, nats", ("model/entropy",)),
-    ("Loss, nats a target", ("learner/policy_loss", "learner/value_loss", "learner/loss")),
+    ("Loss, nats per target", ("learner/policy_loss", "learner/value_loss", "learner/loss")),
     ("Accuracy", ("learner/accuracy", "learner/value_accuracy")),
     ("Value", ("value/calibration_error", "value/auc")),
     ("Rewards", ("reward/",)),
-    ("Proofs refused by the audit", ("audit/rejected", "audit/errors")),
+    ("Proofs rejected by the audit", ("audit/rejected", "audit/errors")),
     ("Versions behind", ("staleness/",)),
     ("Use of time", ("lean/utilisation", "model/utilisation", "search/own_share", "search/idle_share", "system/share")),
     (
-        "Speed: Lean steps, model tokens, learner tokens a second",
+        "Lean steps, model tokens and learner tokens per second",
         ("lean/steps_per_second", "model/tokens_per_second", "learner/tokens_per_second"),
     ),
     ("Queues", ("queue/",)),
 )
-"""Charts over rounds: title, and the metrics drawn (a name, or all that begin with a path that ends in a slash)."""
+"""Charts over rounds: title, and metrics as names or as prefixes that end in a slash."""
 
 
 def over_rounds(figures: Mapping[int, Mapping[str, float]]) -> list[tuple[str, go.Figure]]:
-    """A chart for every panel of which something is known."""
+    """A chart for every panel with data."""
     names = list(dict.fromkeys(n for f in figures.values() for n in f))
     out = []
     for title, wanted in PANELS:
@@ -81,7 +81,7 @@ def _solved(figures: Mapping[int, Mapping[str, float]], series: Sequence[str]) -
 
 
 def by_calls(phases: Mapping[str, Sequence[Attempt]], calls: int, results: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Solved by Lean calls: the run's own measurements on held-out theorems, and its evaluations."""
+    """Solve rate by Lean calls, from the run's own measurements on held-out theorems and from its evaluations."""
     figure = go.Figure()
     by_label: dict[str, list[tuple[int, tuple[float, float, float]]]] = {}
     for phase, attempts in phases.items():
@@ -99,14 +99,14 @@ def by_calls(phases: Mapping[str, Sequence[Attempt]], calls: int, results: Seque
             line={"color": _INK[i % len(_INK)]},
             error_y=_bars([p for _, p in points]),
         )
-    figure = _laid_out(figure, "Lean calls a theorem", "solved, %")
-    # On a narrow screen the legend has a line for each curve.
+    figure = _laid_out(figure, "Lean calls per theorem", "solved, %")
+    # On a narrow screen the legend has one line per curve.
     height = HEIGHT + 20 * len(by_label)
     return figure.update_layout(xaxis={"type": "log", "tickvals": curves.budgets(max(calls, 64))}, height=height)
 
 
 def reliability(found: Sequence[calibration.Prediction]) -> go.Figure:
-    """What the value said against what came of it; on the diagonal it is right."""
+    """Observed against predicted value. A calibrated value is on the diagonal."""
     bins = calibration.reliability(found)
     figure = go.Figure()
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": "#bbb", "dash": "dot"}, showlegend=False)
@@ -123,18 +123,18 @@ def reliability(found: Sequence[calibration.Prediction]) -> go.Figure:
 
 
 def steps_error(found: Sequence[calibration.Prediction]) -> go.Figure:
-    """Error of the value in tactics, by tactics to go."""
+    """Error of the value, in tactics, by tactics to go."""
     rows = calibration.error_by_steps(found)
     x = [f"{e.steps}{'+' if e.steps == calibration.STEPS_SHOWN else ''}" for e in rows]
     figure = go.Figure()
     text = [f"{e.count} goals" for e in rows]
     figure.add_bar(x=x, y=[e.absolute for e in rows], name="absolute", marker={"color": _INK[0]}, text=text)
-    figure.add_bar(x=x, y=[e.bias for e in rows], name="predicted less true", marker={"color": _INK[2]})
+    figure.add_bar(x=x, y=[e.bias for e in rows], name="predicted minus true", marker={"color": _INK[2]})
     return _laid_out(figure, "tactics to go", "error in tactics")
 
 
 def to_html(figure: go.Figure, number: int) -> str:
-    """A piece of a page; figure 0 brings plotly.js with it. The box has a height of its own, or a responsive chart has none."""
+    """An HTML fragment. Figure 0 includes plotly.js. The box has a fixed height, without which a responsive chart has none."""
     chart = figure.to_html(
         include_plotlyjs=number == 0,
         full_html=False,
@@ -167,5 +167,5 @@ def _laid_out(figure: go.Figure, x: str, y: str = "") -> go.Figure:
 
 
 def _label(text: str) -> str:
-    """Plotly reads a little HTML in names, and sets' names are other people's text."""
+    """Escape a name: plotly interprets HTML in names, and names of theorem sets are untrusted."""
     return html.escape(text, quote=False)

@@ -1,7 +1,7 @@
-"""What a run is watched by: pure functions from attempts and counters to named numbers. docs/metrics.md lists the names.
+"""Metrics: pure functions from attempts and counters to named numbers. docs/metrics.md lists the names.
 
-Names are paths; `{…}` in `METRICS` stands for one part. Every function leaves out what it has nothing to say about, so that a
-curve never shows a zero that was not measured.
+Names are paths; `{…}` in `METRICS` stands for one part. Functions omit metrics without data, so that a curve never shows a zero
+that was not measured.
 """
 
 from __future__ import annotations
@@ -17,54 +17,56 @@ from prover.solve.ledger import Attempt
 from rl.metrics.intervals import wilson
 
 METRICS: dict[str, str] = {
-    "round": "the round that the other numbers of a line belong to",
+    "round": "the round of the other metrics",
     "solve/{split}/{set}/rate": "share of attempted theorems with an audited proof; `set` is a library module, a file, or `all`",
     "solve/{split}/{set}/low": "lower end of its 95 % Wilson interval",
     "solve/{split}/{set}/high": "upper end of its 95 % Wilson interval",
     "solve/{split}/{set}/of": "theorems attempted",
-    "held_out/{searcher}/{calls}": "share of held-out theorems solved within so many Lean calls, by searcher",
-    "pass_at_k/{split}/{k}": "chance that one of k rollouts without search proves a theorem, unbiased, mean over theorems",
-    "outcome/{outcome}": "attempts that ended so: proved, disproved, exhausted, budget, rejected, error",
-    "proofs/length/{tactics}": "audited proofs of so many tactics: 1, 2, 3-4, 5-8, 9-",
-    "proofs/mean_length": "tactics in an audited proof, mean",
+    "held_out/{searcher}/{calls}": "share of held-out theorems solved within this many Lean calls, by searcher",
+    "pass_at_k/{split}/{k}": "probability that one of k rollouts without search proves a theorem; unbiased, mean over theorems",
+    "outcome/{outcome}": "attempts by outcome: proved, disproved, exhausted, budget, rejected, error",
+    "proofs/length/{tactics}": "audited proofs by number of tactics: 1, 2, 3-4, 5-8, 9-",
+    "proofs/mean_length": "mean number of tactics in an audited proof",
     "proofs/new": "theorems proved for the first time in this run",
-    "proofs/known": "theorems proved before and again",
-    "lean/steps_per_second": "tactics that Lean ran, a second of wall time, all processes together",
-    "lean/utilisation": "share of the Lean processes' time that they spent inside Lean on tactics",
-    "lean/restarts": "Lean processes replaced since the last line",
-    "lean/memory_mb": "memory of all Lean processes now",
-    "model/tokens_per_second": "characters / 4 of what the trained searches read and were told, tactics of the explorer among it, a second of wall time",
-    "model/queries_per_second": "goals that the model server answered for, a second of wall time",
+    "proofs/known": "theorems proved again",
+    "lean/steps_per_second": "tactics run by all Lean processes per second of wall time",
+    "lean/utilisation": "share of the Lean processes' time spent running tactics",
+    "lean/restarts": "Lean processes replaced in the round",
+    "lean/memory_mb": "current memory of all Lean processes",
+    "model/tokens_per_second": "characters / 4 of the goals and tactics of trained searches, including the explorer's tactics, per second of wall time",
+    "model/queries_per_second": "goals answered by the model servers per second of wall time",
     "model/utilisation": "share of wall time in which a model server computed, mean over servers",
     "model/entropy": "entropy, in nats, of the policy's distribution over the tactics that the model proposed; mean over goals, then attempts",
-    "search/own_share": "share of attempts' time that the search's own work took; it may overlap Lean and model",
+    "search/own_share": "share of attempts' time spent in the search itself; it may overlap Lean and model",
     "search/idle_share": "share of attempts' time in which neither Lean nor the model worked for them",
-    "system/share": "share of a round's wall time outside Lean, the model and training: that of searches in which neither worked for "
-    "them, and all of learning that is not training",
-    "staleness/mean": "versions by which the weights that searched were behind those learned, mean over attempts",
-    "staleness/max": "the same, the largest",
-    "queue/{queue}": "longest that a queue was in the round: audits (proofs under audit), model (questions of one prover that wait for an answer)",
-    "audit/rejected": "proofs that the audit refused",
-    "audit/rejection_rate": "those as a share of the proofs that it judged",
-    "audit/errors": "proofs that it could not judge",
+    "system/share": "share of a round's wall time outside Lean, the model and training: the idle time of searches, and the learning phase "
+    "without training",
+    "staleness/mean": "model versions between the weights used by an attempt and the newest ones, mean over attempts",
+    "staleness/max": "the same, maximum",
+    "queue/{queue}": "maximum queue length in the round: audits (proofs under audit), model (pending queries of one prover)",
+    "audit/rejected": "proofs that the audit rejected",
+    "audit/rejection_rate": "rejected proofs as a share of those judged",
+    "audit/errors": "proofs that the audit could not judge",
     "cost/lean_calls": "Lean calls of all attempts",
-    "cost/lean_calls_per_proof": "those a proved theorem",
-    "cost/lean_calls_per_new_proof": "those a theorem proved for the first time",
-    "reward/{reward}": "mean of one reward over the attempts of a round, before its weight",
-    "value/predictions": "goals whose value can be compared with what came of them",
-    "value/calibration_error": "expected calibration error of the value, 0 is best",
-    "value/auc": "chance that a goal that was proved had a higher value than one that stayed open; 0.5 says nothing",
-    "value/bias/{steps}": "predicted less true steps-to-go of goals so many tactics from proved",
+    "cost/lean_calls_per_proof": "Lean calls per proved theorem",
+    "cost/lean_calls_per_new_proof": "Lean calls per theorem proved for the first time",
+    "reward/{reward}": "mean of a reward over the attempts of a round, before its weight",
+    "value/predictions": "goals whose value can be compared with an outcome",
+    "value/calibration_error": "expected calibration error of the value; 0 is best",
+    "value/auc": "probability that a proved goal had a higher value than one that stayed open; 0.5 is chance",
+    "value/bias/{steps}": "predicted minus true steps-to-go of goals with this many tactics to go",
     "value/error/{steps}": "absolute error of the same",
-    "learner/{metric}": "what the learner reports, means over its last call: see rl/learner/from_scratch.py, Learner.train, or tuner.py, Tuner.train; `pairs`: (goal, tactic) pairs learned from; `ranker_…`, `retriever_…`: what those report; `training_seconds`: of all three",
+    "learner/{metric}": "metrics of the learner's last call: see Learner.train (rl/learner/from_scratch.py) or Tuner.train "
+    "(rl/learner/finetune.py); `pairs`: (goal, tactic) pairs used; `ranker_…`, `retriever_…`: metrics of these; `training_seconds`: "
+    "total of all three",
 }
-"""Name patterns with what they mean, in the order of docs/metrics.md."""
+"""Name patterns and their meanings, in the order of docs/metrics.md."""
 
 _LENGTHS = ((1, "1"), (2, "2"), (4, "3-4"), (8, "5-8"), (math.inf, "9-"))
 
 
 def undocumented(names: Iterable[str]) -> list[str]:
-    """The names that fit no pattern of `METRICS`. A part in braces is any text without a slash."""
+    """The names that match no pattern of `METRICS`. A part in braces is any text without a slash."""
     known = re.compile("|".join(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(p)) for p in METRICS))
     return [n for n in names if not known.fullmatch(n)]
 
@@ -75,7 +77,7 @@ def documentation() -> str:
 
 
 def set_of(theorem: Theorem) -> str:
-    """What a theorem is counted under: its library module, or the file it came from; no slashes."""
+    """The set of a theorem in metric names: its library module or its file's name, without slashes."""
     source = theorem.source.removeprefix("library:")
     if source != theorem.source:
         return source
@@ -83,7 +85,7 @@ def set_of(theorem: Theorem) -> str:
 
 
 def solve_rates(attempts: Iterable[Attempt], split: str, by_set: bool = True) -> dict[str, float]:
-    """`solve/...`: by set and together. Attempts that ended in `error` count as not solved: leaving them out would flatter."""
+    """`solve/...`, by set and for `all`. Attempts with outcome `error` count as not solved."""
     solved: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for a in attempts:
@@ -100,7 +102,7 @@ def solve_rates(attempts: Iterable[Attempt], split: str, by_set: bool = True) ->
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
-    """1 - C(n-c, k) / C(n, k), the unbiased estimate from n samples of which c are right (Chen et al. 2021, equation 1).
+    """1 - C(n-c, k) / C(n, k), the unbiased estimate from n samples of which c are correct (Chen et al. 2021, eq. 1).
 
     Raises ValueError unless 1 <= k <= samples and 0 <= correct <= samples.
     """
@@ -112,7 +114,7 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 def pass_rates(
     counts: Sequence[tuple[int, int]], split: str, ks: Sequence[int] = (1, 2, 4, 8, 16, 32)
 ) -> dict[str, float]:
-    """`pass_at_k/...` from (samples, correct) of each theorem, for each k that every theorem has enough samples for."""
+    """`pass_at_k/...` from (samples, correct) of each theorem, for each k up to the smallest number of samples."""
     least = min((n for n, _ in counts), default=0)
     return {
         f"pass_at_k/{split}/{k}": sum(pass_at_k(n, c, k) for n, c in counts) / len(counts) for k in ks if k <= least
@@ -120,12 +122,12 @@ def pass_rates(
 
 
 def proof_steps(attempt: Attempt) -> int:
-    """Tactics in an attempt's proof; lines of its script where that was not recorded."""
+    """Tactics in an attempt's proof, or lines of its script if that was not recorded."""
     return int(attempt.stats.get("steps") or len((attempt.script or "").strip().splitlines()))
 
 
 def of_attempts(attempts: Sequence[Attempt], known: Collection[str]) -> dict[str, float]:
-    """What the attempts of one round say of outcomes, proofs, cost, search and model. `known`: the theorems proved before."""
+    """Outcomes, proofs, cost, search and model metrics of a round's attempts. `known`: theorems proved before."""
     if not attempts:
         return {}
     out = {f"outcome/{o}": float(n) for o, n in Counter(a.outcome for a in attempts).items()}
@@ -155,13 +157,13 @@ def of_attempts(attempts: Sequence[Attempt], known: Collection[str]) -> dict[str
 
 
 def tokens_per_second(attempts: Iterable[Attempt], seconds: float) -> dict[str, float]:
-    """`model/tokens_per_second` of the attempts made in `seconds` of wall time; nothing where no model took part."""
+    """`model/tokens_per_second` of the attempts made in `seconds` of wall time. Empty without a model."""
     asking = [a.stats["model_tokens"] for a in attempts if a.model_version > 0 and "model_tokens" in a.stats]
     return {"model/tokens_per_second": sum(asking) / seconds} if seconds > 0 and asking else {}
 
 
 def audits(attempts: Iterable[Attempt]) -> dict[str, float]:
-    """`audit/...`. An attempt with a script and the outcome `error` is one that the audit could not judge."""
+    """`audit/...`. The audit could not judge an attempt with a script and the outcome `error`."""
     counts = Counter(a.outcome for a in attempts if a.script is not None)
     judged = counts["proved"] + counts["disproved"] + counts["rejected"]
     out = {"audit/rejected": float(counts["rejected"]), "audit/errors": float(counts["error"])}
@@ -171,7 +173,7 @@ def audits(attempts: Iterable[Attempt]) -> dict[str, float]:
 
 
 def staleness(attempts: Iterable[Attempt], learned: int) -> dict[str, float]:
-    """`staleness/...` of the attempts by the model while `learned` was the newest version. Version 0 is no model."""
+    """`staleness/...` of the model's attempts while `learned` was the newest version. Version 0 means no model."""
     behind = [learned - a.model_version for a in attempts if a.model_version > 0]
     if not behind:
         return {}
@@ -179,12 +181,12 @@ def staleness(attempts: Iterable[Attempt], learned: int) -> dict[str, float]:
 
 
 Counts = Mapping[int, Mapping[str, float]]
-"""Counters by the number of who counts."""
+"""Counters by index of the actor."""
 
 
 def of_lean(before: Counts, after: Counts, seconds: float) -> dict[str, float]:
-    """`lean/...` from the counters of each prover (steps, lean_s, restarts, rss_mb) at both ends of `seconds` of wall time. What one
-    counted that died in between is lost."""
+    """`lean/...` from the counters of each prover (steps, lean_s, restarts, rss_mb) before and after `seconds` of wall time. Counts of
+    a prover that died in between are lost."""
     if seconds <= 0 or not after:
         return {}
     return {
@@ -196,7 +198,7 @@ def of_lean(before: Counts, after: Counts, seconds: float) -> dict[str, float]:
 
 
 def of_model(before: Counts, after: Counts, seconds: float) -> dict[str, float]:
-    """`model/...` from the counters of each model server (queries, seconds) at both ends of `seconds` of wall time; likewise."""
+    """`model/...` from the counters of each model server (queries, seconds) before and after `seconds` of wall time."""
     if seconds <= 0 or not after:
         return {}
     return {
@@ -206,13 +208,13 @@ def of_model(before: Counts, after: Counts, seconds: float) -> dict[str, float]:
 
 
 def _grown(key: str, before: Counts, after: Counts) -> float:
-    """By how much a counter grew, over all; one that went down was replaced by one that counts from nothing."""
+    """Total increase of a counter. One that decreased belongs to a restarted actor and counts from zero."""
     starts = {i: before.get(i, {}).get(key, 0.0) for i in after}
     return sum(a[key] - starts[i] if a[key] >= starts[i] else a[key] for i, a in after.items())
 
 
 def system(collecting: float, idle_share: float, learning: float, training: float) -> dict[str, float]:
-    """`system/...` of a round: seconds of collecting with `search/idle_share`, and of learning with those that training took."""
+    """`system/...` of a round: seconds of collecting with its `search/idle_share`, and of learning with its seconds of training."""
     whole = collecting + learning
     return {"system/share": (collecting * idle_share + max(0.0, learning - training)) / whole} if whole > 0 else {}
 

@@ -1,4 +1,4 @@
-"""Solve rates as curves over Lean calls, with intervals."""
+"""Curves of solve rates over Lean calls, with intervals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from math import comb
 from typing import Any
 
 from prover.solve.ledger import Attempt
-from rl.metrics.intervals import wilson
+from rl.metrics.intervals import percent, wilson
 
 
 def budgets(limit: int) -> list[int]:
-    """1, 2, 4 … limit."""
+    """The powers of two below `limit`, then `limit`."""
     found = []
     b = 1
     while b < limit:
@@ -21,7 +21,7 @@ def budgets(limit: int) -> list[int]:
 
 
 def summarise(attempts: Iterable[Attempt], limit: int, total: int) -> dict[str, Any]:
-    """`solved`, `total`, `low`, `high` at `limit` Lean calls, and `curve`, the solved count by number of Lean calls."""
+    """`solved`, `total`, `low`, `high` at `limit` Lean calls, and `curve`: solved theorems by number of Lean calls."""
     proved = [a.calls_to_solve or 0 for a in attempts if a.outcome == "proved"]
     curve = {str(b): sum(c <= b for c in proved) for b in budgets(limit)}
     solved = curve[str(limit)]
@@ -30,8 +30,8 @@ def summarise(attempts: Iterable[Attempt], limit: int, total: int) -> dict[str, 
 
 
 def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> tuple[int, int, float]:
-    """Theorems that only `first` solved within `calls` Lean calls, those that only `second` did, and the two-sided sign test's p for
-    so uneven a split of the theorems on which they differ (McNemar's test, exact)."""
+    """Theorems that only `first` and that only `second` solved within `calls` Lean calls, and the p-value of the exact McNemar test
+    (two-sided sign test)."""
     a, b = (
         {x.theorem.name for x in xs if x.outcome == "proved" and (x.calls_to_solve or 0) <= calls}
         for xs in (first, second)
@@ -43,15 +43,13 @@ def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> t
 
 
 def table(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[list[str]]:
-    """Rows of text: a header of budgets, then `percent [low, high]` for each searcher."""
+    """Text cells: a header of budgets, then `percent [low, high]` for each searcher."""
     if not rows:
         return []
     names = list(rows[0][1]["curve"])
-    out = [["solved of held-out, by Lean calls", *names]]
+    out = [["held-out theorems solved, by Lean calls", *names]]
     for label, s in rows:
-        cells = []
-        for b in names:
-            low, high = wilson(s["curve"][b], s["total"])
-            cells.append(f"{100 * s['curve'][b] / max(s['total'], 1):.1f} [{100 * low:.0f}, {100 * high:.0f}]")
-        out.append([f"{label} (of {s['total']})", *cells])
+        total, curve = s["total"], s["curve"]
+        cells = [percent(curve[b] / max(total, 1), *wilson(curve[b], total)) for b in names]
+        out.append([f"{label} (of {total})", *cells])
     return out

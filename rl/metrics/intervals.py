@@ -17,11 +17,11 @@ def wilson(solved: float, total: float, z: float = 1.96) -> tuple[float, float]:
 
 
 def wilson_over_seeds(solved: Sequence[int], seeds: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of a solve rate measured with several seeds on the same theorems; `solved[i]`: seeds that solved theorem i.
+    """The interval of a solve rate measured with several seeds on the same theorems. `solved[i]`: seeds that solved theorem i.
 
-    Attempts at one theorem are alike, so they do not count as independent: Wilson's interval with the effective number of
-    attempts (Kish 1965, design effect) that explains how much theorems differ, at least one a theorem and at most one an
-    attempt. It speaks of theorems like these, not only of other seeds. With one seed it is `wilson`.
+    Attempts at one theorem are not independent, so this is Wilson's interval with the effective number of attempts (design effect;
+    Kish 1965) given by the variance between theorems, clamped between the numbers of theorems and of attempts. It covers other
+    theorems like these, not only other seeds. With one seed it equals `wilson`.
     """
     n = len(solved)
     if n == 0 or seeds < 1:
@@ -34,11 +34,16 @@ def wilson_over_seeds(solved: Sequence[int], seeds: int, z: float = 1.96) -> tup
 
 
 def paired_difference(first_only: int, second_only: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of how much larger a share the first solves than the second, both measured on the same `total` theorems, of
-    which so many only one of them solves (Agresti & Min 2005: Wald's interval with half a theorem more in each cell)."""
+    """The interval of the difference of two solve rates on the same `total` theorems, from the theorems that only the first and only
+    the second solves (Agresti & Min 2005: Wald's interval with half a theorem added to each cell)."""
     if total == 0:
         return -1.0, 1.0
     b, c, n = first_only + 0.5, second_only + 0.5, total + 2
     centre = (b - c) / n
     half = z * math.sqrt(b + c - (b - c) ** 2 / n) / n
     return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def percent(rate: float, low: float, high: float) -> str:
+    """A rate and its interval in percent: `41.2 [38, 44]`."""
+    return f"{100 * rate:.1f} [{100 * low:.0f}, {100 * high:.0f}]"

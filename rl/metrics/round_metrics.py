@@ -1,4 +1,4 @@
-"""A round watched: counters at both ends, the attempts between, and what they give reason to say."""
+"""Metrics and alerts of a round, from its attempts and the actors' counters before and after it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class RoundWatch:
-    """Made when a round begins; `end` measures and remembers."""
+    """Created when a round begins. `end` computes the round's metrics and stores them."""
 
     def __init__(self, r: int, fleet: Fleet, ledger: Ledger, known: Collection[str]) -> None:
         self.r, self.fleet, self.ledger = r, fleet, ledger
         self.known = set(known)
         self.earlier = ledger.done(f"round {r}")
-        """Theorems that an earlier start of the run tried in this round."""
+        """Theorems tried in this round before the run was resumed."""
         self.before = fleet.counters()
         self.began = time.monotonic()
 
     def end(self, learner: Callable[[], Mapping[str, float]]) -> None:
-        """Measure the round's attempts, then call `learner`, which learns and gives its metrics; all of it goes to the ledger.
+        """Compute metrics of the round's attempts, call `learner`, which trains and returns metrics, and write all to the ledger.
 
-        A resumed round is measured over the attempts of all its starts, its speeds over those of the last alone.
+        Metrics of a resumed round cover all of its attempts; speeds cover those since the last start.
         """
         seconds = time.monotonic() - self.began
         after = self.fleet.counters()
@@ -48,7 +48,7 @@ class RoundWatch:
             [(a.stats["rollouts"], a.stats["correct"]) for a in attempts if a.stats.get("rollouts")], "train"
         )
         found |= calibration.metrics(calibration.predictions(attempts))
-        learned = {k: v for k, v in learner().items() if v == v}  # without nan: what was not measured
+        learned = {k: v for k, v in learner().items() if v == v}  # nan: not measured
         learning = time.monotonic() - self.began - seconds
         if "search/idle_share" in found:
             found |= compute.system(seconds, found["search/idle_share"], learning, learned.get("training_seconds", 0.0))
@@ -56,8 +56,7 @@ class RoundWatch:
 
 
 def announce(r: int, ledger: Ledger, tracker: Tracker) -> None:
-    """Log what the ledger has of round `r`, its validation with it, and raise the alerts it gives reason for. Once a round, also where
-    the run was killed before it came to that."""
+    """Log the metrics of round `r` with its validation, and raise alerts. Does so once per round, even if the run was killed before."""
     if ledger.get(f"announced {r}") is not None:
         return
     found = {

@@ -1,4 +1,4 @@
-"""What each round of a run measured, from its ledger: for the report, the terminal's table and the alerts."""
+"""Metrics of each round, read from the ledger, for the report, the terminal's table and the alerts."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from collections.abc import Mapping
 from prover.solve.ledger import Attempt, Ledger
 from rl.metrics import calibration, compute
 from rl.metrics.alerts import RoundFigures
+from rl.metrics.intervals import percent
 
 Figures = dict[int, dict[str, float]]
 """Round → metric → value, names as in docs/metrics.md."""
 
 VERIFIED_REWARDS = frozenset({"proved"})
-"""The reward that is the audit's verdict itself: no alert is about it."""
+"""Rewards that are the audit's verdict, for which there are no alerts."""
 
 
 def round_of(phase: str) -> int | None:
-    """The round that a phase is of: `round 3`, `validation round 3`."""
+    """The round of a phase such as `round 3` or `validation round 3`."""
     found = re.search(r"\bround (\d+)\b", phase)
     return int(found[1]) if found else None
 
 
 def split_of_phase(phase: str) -> str:
-    """`train` for the attempts that a round learns from, else what stands before `round` (`validation`, `held-out`)."""
+    """The text before `round` (`validation`, `held-out`), or `train` if there is none."""
     before = re.split(r"\bround \d+", phase)[0].strip()
     return before.split()[0] if before else "train"
 
 
 def figures(ledger: Ledger) -> Figures:
-    """Computed from the attempts of each round, and on top of that what the run measured itself.
+    """Metrics computed from each round's attempts, overridden by the run's own measurements.
 
     Measurements without a slash are the learner's: `policy_loss` becomes `learner/policy_loss`.
     """
@@ -57,7 +58,7 @@ def figures(ledger: Ledger) -> Figures:
 
 
 def history(found: Mapping[int, Mapping[str, float]]) -> list[RoundFigures]:
-    """The rounds as alerts judge them. Solves are those on theorems that stay the same, where every round has them."""
+    """The rounds as input of alerts. Uses solves on a fixed theorem set if every round has them."""
     split = next(
         (s for s in ("validation", "held-out") if found and all(f"solve/{s}/all/of" in f for f in found.values())),
         "train",
@@ -85,18 +86,18 @@ def history(found: Mapping[int, Mapping[str, float]]) -> list[RoundFigures]:
 _COLUMNS = (
     ("tried", "solve/train/all/of", "{:.0f}"),
     ("new proofs", "proofs/new", "{:.0f}"),
-    ("calls a new proof", "cost/lean_calls_per_new_proof", "{:.0f}"),
-    ("tactics a proof", "proofs/mean_length", "{:.1f}"),
+    ("calls per new proof", "cost/lean_calls_per_new_proof", "{:.0f}"),
+    ("tactics per proof", "proofs/mean_length", "{:.1f}"),
     ("policy loss", "learner/policy_loss", "{:.2f}"),
     ("entropy", "model/entropy", "{:.2f}"),
     ("value error", "value/calibration_error", "{:.2f}"),
-    ("refused", "audit/rejected", "{:.0f}"),
+    ("rejected", "audit/rejected", "{:.0f}"),
     ("not judged", "audit/errors", "{:.0f}"),
 )
 
 
 def table(found: Mapping[int, Mapping[str, float]]) -> list[list[str]]:
-    """A row a round, a header first; columns of which nothing is known, or where all could be judged, are left out."""
+    """A header, then one row per round. Omits columns without data, and `not judged` if all proofs were judged."""
     if not found:
         return []
     columns = [c for c in _COLUMNS if any(c[1] in f and (c[1] != "audit/errors" or f[c[1]]) for f in found.values())]
@@ -104,14 +105,12 @@ def table(found: Mapping[int, Mapping[str, float]]) -> list[list[str]]:
     rows = [["round", "solved %", *["validation %"] * validated, *(title for title, _, _ in columns)]]
     for r, f in sorted(found.items()):
         cells = [form.format(f[name]) if name in f else "" for _, name, form in columns]
-        shown = [percent(f, "solve/validation/all")] * validated
-        rows.append([str(r), percent(f, "solve/train/all"), *shown, *cells])
+        shown = [_rate(f, "solve/validation/all")] * validated
+        rows.append([str(r), _rate(f, "solve/train/all"), *shown, *cells])
     return rows
 
 
-def percent(f: Mapping[str, float], where: str) -> str:
-    """`41.2 [38, 44]`, or nothing."""
-    if any(f"{where}/{x}" not in f for x in ("rate", "low", "high")):
-        return ""
-    rate, low, high = (100 * f[f"{where}/{x}"] for x in ("rate", "low", "high"))
-    return f"{rate:.1f} [{low:.0f}, {high:.0f}]"
+def _rate(f: Mapping[str, float], where: str) -> str:
+    """`41.2 [38, 44]`, or an empty string without data."""
+    names = [f"{where}/{x}" for x in ("rate", "low", "high")]
+    return percent(*(f[n] for n in names)) if all(n in f for n in names) else ""

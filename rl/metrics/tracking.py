@@ -1,4 +1,4 @@
-"""What a person sees of a run: the terminal, wandb, and the end's table."""
+"""Progress and metrics of a run in the terminal and in wandb."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rl.metrics.compute import undocumented
 
 
 def progress(console: Console) -> Progress:
-    """A progress display: phase, bar, counts, time left, what was solved (the task's field `solved`)."""
+    """A progress bar with phase, counts, time left and the number solved (the task's field `solved`)."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -44,14 +44,14 @@ def progress(console: Console) -> Progress:
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; the first row is its head."""
+    """Print a table on standard output. The first row is the header."""
     if not rows:
         return
     table = Table(*rows[0], header_style="bold")
     for row in rows[1:]:
         table.add_row(*(escape(cell) for cell in row))
     console = Console(file=sys.stdout)
-    # To a file or a pipe nothing is folded away.
+    # A fixed width keeps cells whole in files and pipes.
     console.width = console.width if sys.stdout.isatty() else 140
     console.print(table)
 
@@ -80,17 +80,17 @@ class Tracker:
 
         try:
             self._wandb = start(_run_id(folder))
-        except Exception as e:  # no tracker's trouble ends a run: what is measured is in the ledger too
-            # A service that outlived a killed run still holds its id: go on under another one.
-            self.say(f"wandb: {e}; the curves go on in a new wandb run of this folder")
+        except Exception as e:  # metrics are in the ledger too, so tracking must not end a run
+            # A wandb service that outlived a killed run still holds its id, so use another one.
+            self.say(f"wandb: {e}; the curves continue in a new wandb run of this folder")
             self._wandb = start(f"{_run_id(folder)}-{int(time.time())}")
 
     def say(self, text: str) -> None:
-        """A line for the person who watches."""
+        """Print a line on standard error."""
         self.console.print(text, highlight=False)
 
     def log(self, values: dict[str, Any]) -> None:
-        """Metrics of one moment. A name that docs/metrics.md does not list is kept, and said once."""
+        """Log metrics. Warns once about each name that docs/metrics.md does not list."""
         unknown = set(undocumented(values)) - self._unknown
         if unknown:
             self._unknown |= unknown
@@ -98,16 +98,16 @@ class Tracker:
         self._wandb.log(values)
 
     def alert(self, alert: Alert) -> None:
-        """Something to look at: in the terminal, and to wandb, which mails it if its user wants that."""
+        """Show an alert in the terminal and send it to wandb."""
         self.console.print(f"[bold red]{alert.title}.[/bold red] {escape(alert.text)}", highlight=False)
         self._wandb.alert(title=alert.title, text=alert.text, level="WARN")
 
     def progress(self) -> Progress:
-        """As `progress`, on this console."""
+        """A progress bar on this console."""
         return progress(self.console)
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """A table; the first row is its head."""
+        """Print a table. The first row is the header."""
         if not self.console.quiet:  # quiet: standard output belongs to one JSON document
             print_table(rows)
 
@@ -125,7 +125,7 @@ def _logged_in() -> bool:
 
 
 def _run_id(folder: Path) -> str:
-    """One id a run folder, so that a resumed run goes on in the same wandb run."""
+    """One wandb id per run folder, so that a resumed run continues the same wandb run."""
     path = folder / "wandb-id"
     if not path.exists():
         import secrets

@@ -13,17 +13,12 @@ from prover.errors import UserError
 from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise, library_index
-from rl.bench.premise_record import Result, read, write
-from rl.bench.premises import (
-    HELD_OUT_MODULES,
-    bench_premises,
-    compared,
-    gains,
-    newest_weights,
-    unseen_modules,
-    variants,
-)
+from rl.bench.premise_figures import compared, gains
+from rl.bench.premise_searches import first_results
+from rl.bench.premise_variants import variants
+from rl.bench.premises import HELD_OUT_MODULES, _learned, bench_premises, unseen_modules
 from rl.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
+from rl.bench.records import PremiseResult, append, read
 from rl.metrics.intervals import paired_difference
 
 
@@ -57,7 +52,7 @@ def test_a_fault_records_nothing_that_did_not_happen(tmp_path, monkeypatch):
     record = tmp_path / "record.jsonl"
     easy = [Theorem(f"easy{i}", f"(p q : Prop) (h : p) (i : {i} = {i}) : p") for i in range(4)]
     with monkeypatch.context() as m:
-        m.setattr("rl.bench.premises.checked_script", lambda proof, check: 1 / 0)
+        m.setattr("rl.bench.premise_searches.written", lambda proof, check: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bench_premises(library_index(), easy, [], None, (8,), record, only=("no premises",))
     assert not record.exists()
@@ -122,12 +117,12 @@ def test_what_fresh_names_lose_of_the_gain():
 def test_the_newest_retriever_of_a_run_is_found(tmp_path):
     checkpoint = tmp_path / "checkpoints" / "000002"
     checkpoint.mkdir(parents=True)
-    assert newest_weights(tmp_path) is None
+    assert _learned(tmp_path).weights is None
     (tmp_path / "retrievers").mkdir()
     for n in (1, 2):
         replace(DenseWeights.initial(), scale=float(n)).save(tmp_path / "retrievers" / f"{n:06d}.npz")
     for folder in (tmp_path, checkpoint):
-        found = newest_weights(folder)
+        found = _learned(folder).weights
         assert found is not None and found.scale == 2.0
 
 
@@ -147,7 +142,7 @@ def test_recall_counts_what_terms_use_without_plumbing():
     theorem = Theorem("t", "(p : Prop) (h : p) : p")
     found = [(theorem, "simp [A.map]", ["A.map", "A.len", "logic", "Lean.Omega.x", "gone"])]
     wanted = wanted_premises(LibraryIndex("test", {"A": info}), found, None)
-    assert wanted["t"].term == {"A.map", "A.len"} and wanted["t"].said == {"A.map"}
+    assert wanted["t"].term == {"A.map", "A.len"} and wanted["t"].named == {"A.map"}
 
 
 def test_recall_is_the_share_of_premises_among_the_best():
@@ -165,8 +160,8 @@ def test_recall_is_the_share_of_premises_among_the_best():
 
 
 def test_training_is_compared_theorem_by_theorem():
-    def solved(variant: str, **calls: int) -> list[Result]:
-        return [Result(Theorem(n, ": True"), variant, c, c, "trivial", [], "proved") for n, c in calls.items()]
+    def solved(variant: str, **calls: int) -> list[PremiseResult]:
+        return [PremiseResult(n, variant, c, c, "trivial", [], "proved") for n, c in calls.items()]
 
     results = [
         *solved("explorer, hybrid untrained", a=3, b=70),
@@ -220,10 +215,13 @@ def test_a_record_is_read_once_a_result_and_without_its_torn_end(tmp_path):
     record = tmp_path / "record.jsonl"
     theorem = Theorem("t\u2028u", ": True")
     for calls in (3, 9):  # two processes at once may both have done it
-        write(record, [Result(theorem, "v", calls, calls, settings="s")])
+        append(record, [PremiseResult(theorem.name, "v", calls, calls, settings="s")])
     whole = record.read_bytes()
     record.write_bytes(whole + b'{"theorem": "t')
-    assert [r.calls for r in read(record, [theorem])] == [3] and record.read_bytes() == whole
+    found = read(record, PremiseResult)
+    assert [r.calls for r in found] == [3, 9] and record.read_bytes() == whole
+    assert [r.calls for r in first_results(found, [theorem], "s").values()] == [3]
+    assert not first_results(found, [theorem], "other settings") and not first_results(found, [], "s")
     record.write_bytes(b"mine\n")
-    with pytest.raises(UserError, match=":1: not a row"):
-        read(record, [theorem])
+    with pytest.raises(UserError, match=":1: not a result"):
+        read(record, PremiseResult)

@@ -140,10 +140,10 @@ CASES: list[tuple[str, list[str], str]] = [
     ("unknown policy", ["prove", "good.lean", "--policy", "magic"], "--policy magic: say portfolio"),
     ("empty policy", ["prove", "good.lean", "--policy", ","], "--policy is empty"),
     ("folder without a checkpoint", ["prove", "good.lean", "--policy", "run"], "no checkpoint in it"),
-    ("unknown set", ["prove", "set:nothing"], "no set 'nothing'; there are"),
-    ("set without title", ["sets", "set.toml"], "set.toml: `title` must be a text"),
+    ("unknown set", ["prove", "set:nothing"], "no set 'nothing'; available:"),
+    ("set without title", ["sets", "set.toml"], "set.toml: setting 'title' is missing"),
     ("set that is no TOML", ["sets", "broken.toml"], "broken.toml: not TOML"),
-    ("set with an unknown field", ["sets", "field.toml"], "`size` is no field of a set"),
+    ("set with an unknown field", ["sets", "field.toml"], "unknown setting 'size'"),
     ("set without its files", ["sets", "missing.toml"], "no.lean is neither in"),
     (
         "out over the input",

@@ -35,7 +35,7 @@ def test_killed_three_times_and_resumed(tmp_path: Path, monkeypatch: pytest.Monk
     assert batch.differences(one, other) == []
     finished = batch.attempts(killed)
     assert len(finished) == 30 and set(finished.values()) == {1}
-    assert batch.found_twice(killed) == 0
+    assert batch.repeated(killed) == 0
     assert (whole / "proofs.lean").read_bytes() == (killed / "proofs.lean").read_bytes()
     assert 0 < one["lean_utilisation"] <= 1 and one["memory_mb"]["peak"] > 100
 

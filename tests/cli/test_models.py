@@ -50,7 +50,7 @@ def test_tune_faults(turnstile: Callable[..., Any], tmp_path: Path) -> None:
     pairs.write_text('{"goal": "⊢ p", "tactic": "simp"}\n')
     for arguments, message in [
         (("/nowhere", pairs, "--out", tmp_path), "name a new folder"),
-        (("/nowhere", tmp_path / "none.jsonl", "--out", tmp_path / "o"), "cannot be read"),
+        (("/nowhere", tmp_path / "none.jsonl", "--out", tmp_path / "o"), "none.jsonl: no such file"),
         (("/nowhere", pairs, "--out", tmp_path / "o", "--epochs", "0"), "must be positive"),
         (("/nowhere", pairs, "--out", tmp_path / "o", "--learning-rate", "0"), "must be positive"),
         (("/nowhere", pairs, "--out", tmp_path / "o", "--learning-rate", "nan"), "must be positive"),
@@ -58,7 +58,7 @@ def test_tune_faults(turnstile: Callable[..., Any], tmp_path: Path) -> None:
         (("/nowhere", pairs, "--out", tmp_path / "o", "--lora-rank", "-2"), "0 trains all weights"),
         (
             ("/nowhere", pairs, "--out", tmp_path / "o", "--template", "names"),
-            "/nowhere: cannot be trained: no such folder",
+            "/nowhere: cannot load this model for training: no such folder",
         ),
     ]:
         done = turnstile("tune", *arguments)

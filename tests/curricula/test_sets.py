@@ -54,7 +54,7 @@ def test_the_new_split_is_new_to_every_stage() -> None:
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("new_to = 'nowhere'", "`new_to`"), ("fresh_names = 'yes'", "`fresh_names` must be true or false")],
+    [("new_to = 'nowhere'", "new_to needs"), ("fresh_names = 'yes'", "fresh_names must be true or false")],
 )
 def test_a_new_split_that_makes_no_sense_is_refused(tmp_path: Path, line: str, message: str) -> None:
     text = (sets.FOLDER / "library-train.toml").read_text() + line + "\n"

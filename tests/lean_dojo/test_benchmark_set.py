@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from curricula.lean_dojo_benchmark import benchmark_set, checkout_theorems, human_steps
+from curricula.lean_dojo_benchmark import benchmark_set, checkout_theorems
 from prover import cli
 from prover.errors import UserError
 from prover.lean.leandojo.environment import lean_dojo_source
@@ -45,11 +45,6 @@ def test_theorems_of_a_split(folder: Path) -> None:
     assert lean_dojo_source(theorems[0]) == (URL, COMMIT, "Mathlib/Order/Basic.lean")
     assert [t.name for t in benchmark_set(folder, "train", tactic_proofs_only=True)] == ["a"]
     assert [t.name for t in benchmark_set(folder / "val.json", "val")] == ["c"]
-
-
-def test_human_steps(folder: Path) -> None:
-    steps = list(human_steps(folder, "train"))
-    assert len(steps) == 4 and steps[1].tactic == "trivial" and steps[1].after == "no goals"
 
 
 def test_a_missing_or_broken_file_is_one_line(folder: Path) -> None:

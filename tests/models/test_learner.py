@@ -202,7 +202,7 @@ def test_limits_and_refusals(tokenizer: PreTrainedTokenizerFast, tmp_path: Path)
     learner = small(tokenizer)
     with pytest.raises(ValueError, match="limit"):
         learner.train(examples(3))
-    with pytest.raises(ValueError, match="nothing to learn"):
+    with pytest.raises(ValueError, match="no usable examples"):
         learner.train([PolicyExample("⊢ p", "x " * 500)], steps=1)
     with pytest.raises(ValueError, match="bin=16"):
         ValueExample("⊢ p", 16)

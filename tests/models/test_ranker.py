@@ -14,7 +14,7 @@ from prover.models.ranker import Reader, TacticRanker
 from prover.models.tactic_templates import Explorer
 from prover.premises.index import Premise
 from prover.search.examples import Example
-from rl.algorithms.tactic_ranking import KIND, RankingConfig, first_goal, harvest_tried, train_ranker
+from rl.algorithms.tactic_ranking import KIND, RankingConfig, collect_tried, first_goal, train_ranker
 
 TACTICS = ("simp", "omega", "induction {x} <;> simp_all", "cases {x} <;> simp", "simp_all", "decide")
 
@@ -127,8 +127,8 @@ def test_only_audited_proofs_teach():
     example = Example(
         "⊢ p", "k", (), (), 3, True, False, 1, 0.9, (("simp", 1),), (("rfl", "error"),), 0, tried=("rfl", "simp")
     )
-    assert list(harvest_tried([example], proved=False)) == []
-    ((kind, data),) = harvest_tried([example], proved=True)
+    assert list(collect_tried([example], proved=False)) == []
+    ((kind, data),) = collect_tried([example], proved=True)
     assert kind == KIND and list(data["worked"]) == ["simp"] and list(data["tried"]) == ["rfl", "simp"]
 
 

@@ -13,8 +13,8 @@ from prover.search.examples import Example
 from rl.algorithms.premise_selection import (
     KIND,
     SelectionConfig,
+    collect_premises,
     credit,
-    harvest_premises,
     recall,
     train_retriever,
     without,
@@ -145,6 +145,6 @@ def test_of_many_premises_the_proof_term_says_which_helped():
 
 def test_only_audited_proofs_teach():
     e = example(["rw [A.c]"], [], ("A.c",))
-    assert not list(harvest_premises([e], False, ["A"]))
-    ((kind, data),) = harvest_premises([e, example([], ["rw [A.c]"], ("A.c",), solved=False)], True, ["A"])
+    assert not list(collect_premises([e], False, ["A"]))
+    ((kind, data),) = collect_premises([e, example([], ["rw [A.c]"], ("A.c",), solved=False)], True, ["A"])
     assert kind == KIND and data == {"constants": ("T1", "T1.size"), "imports": ["A"], "good": ["A.c"], "bad": []}

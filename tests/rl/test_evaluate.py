@@ -176,7 +176,7 @@ def test_a_finished_evaluation_is_not_repeated_and_is_compared_with_others(place
     rows = [r for r in done.out.splitlines() if "(of 5" in r]
     assert len(rows) == 2 and "one/checkpoints/000001 (of 5, 2 seeds)" in rows[0] and "explorer (of 5)" in rows[1]
     assert f"{100 * figures['all']['rate']:.1f} [" in rows[0]
-    assert "1 of these theorems were tried while this checkpoint's run trained" in done.err
+    assert "the checkpoint's run used 1 of these theorems for training" in done.err
     # Another budget is another test: not in one table with these.
     less = turnstile(*explorer, "--budget", 2)
     assert [r.count("[") for r in less.out.splitlines() if "(of 5" in r] == [2]
@@ -300,7 +300,7 @@ def test_two_theorems_of_one_name_are_refused():
         (("explorer", "five.toml", "--budget", "0"), "--budget must be at least 1"),
         (("explorer", "five.toml", "--seeds", "0"), "--seeds must be at least 1"),
         (("explorer", "five.toml", "--limit", "-1"), "--limit must be at least 1"),
-        (("explorer", "five.toml", "--run", "five.toml"), "--run names a run folder"),
+        (("explorer", "five.toml", "--run", "five.toml"), "name a run folder with --run"),
         (("explorer", "five.toml", "--beside", "nowhere"), "no ledger here"),
         (("broken", "five.toml", "--run", "runs/broken"), "model"),
         (("torn", "five.toml", "--run", "runs/torn"), "torn/turnstile.json: cannot be read"),

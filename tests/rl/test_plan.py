@@ -73,18 +73,18 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (('serve.dtype="float8"',), "serve.dtype=float8: auto"),
         (("serve.max_model_len=-5",), "serve.max_model_len=-5: 0, or more"),
         (("serve.max_model_len=256",), "more than an answer takes \\(256 tokens\\)"),
-        (("learn.kl=0.04",), "learn.kl is for the model from nothing"),
+        (("learn.kl=0.04",), "learn.kl is for the model from scratch"),
         (("learn.warmup=5",), "learn.warmup is for"),
         (("learn.ema=0.99",), "learn.ema is for"),
         (("learn.batch_tokens=1024",), "learn.batch_tokens is for"),
         (("learn.value_weight=2.0",), "learn.value_weight is for"),
         (('learn.value="td_lambda"',), "no value"),
         (('serve.template="kimina-prover"',), "whole proofs and a run searches by tactics"),
-        (("learn.ranks=0",), "learn.ranks must be at least 1"),
+        (("learn.ranks=0",), "learn.ranks must be an integer of at least 1"),
         (("learn.ranks=1", "learn.shard=true"), "learn.shard splits"),
     ],
 )
 def test_impossible_settings_are_refused(settings: tuple[str, ...], message: str) -> None:
-    config = config_module.override(config_module.load(STAGES / "eight-gpus.toml"), settings)
+    config = config_module.load(STAGES / "eight-gpus.toml")
     with pytest.raises(UserError, match=message):
-        plan(config)
+        plan(config_module.override(config, settings))

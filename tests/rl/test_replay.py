@@ -12,7 +12,13 @@ from prover.search.examples import Example
 from prover.solve.ledger import Attempt, Ledger
 from rl import buffer
 from rl import training_examples as making
-from rl.algorithms.expert_iteration import HEAVIEST_OPEN, NEGATIVE_VISITS, harvest, policy_examples, value_examples
+from rl.algorithms.expert_iteration import (
+    HEAVIEST_OPEN,
+    NEGATIVE_VISITS,
+    collect_examples,
+    policy_examples,
+    value_examples,
+)
 from rl.attempt import Found, Task
 from rl.config import LearnConfig, ReplayConfig
 
@@ -27,8 +33,8 @@ def named(split: str) -> str:
 
 
 def test_policy_examples_come_only_from_audited_proofs():
-    assert [k for k, _ in harvest([example()], proved=True)] == ["policy", "value"]
-    assert list(harvest([example()], proved=False)) == []
+    assert [k for k, _ in collect_examples([example()], proved=True)] == ["policy", "value"]
+    assert list(collect_examples([example()], proved=False)) == []
 
 
 def test_visit_targets_leave_out_what_failed():
@@ -46,18 +52,18 @@ def test_visit_targets_leave_out_what_failed():
         (("omega", "error"),),
         0,
     )
-    (_, row), _ = harvest([e], proved=True)
+    (_, row), _ = collect_examples([e], proved=True)
     assert {x.tactic for x in policy_examples([row], "visits")} == {"simp", "skip"}
     assert {x.tactic for x in policy_examples([row], "proofs")} == {"simp"}
 
 
 def test_open_goals_that_took_search_are_negatives_for_the_value():
-    kinds = list(harvest([example(False, NEGATIVE_VISITS), example(False, NEGATIVE_VISITS - 1)], proved=False))
+    kinds = list(collect_examples([example(False, NEGATIVE_VISITS), example(False, NEGATIVE_VISITS - 1)], proved=False))
     assert kinds == [("value", {"state": "⊢ True", "constants": (), "premises": (), "steps": None})]
 
 
 def test_long_ways_round_are_not_taught():
-    (_, data), _ = harvest([example()], proved=True)
+    (_, data), _ = collect_examples([example()], proved=True)
     assert [t for t, _ in data["tactics"]] == ["trivial", "simp"]
 
 

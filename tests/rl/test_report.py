@@ -92,14 +92,14 @@ def test_the_page_shows_curves_calibration_alerts_proofs_and_failures(run):
         "Error by tactics to go",
         "Held-out theorems that only the trained prover solved",
         "Phases",
-        "Refused by the audit: 3",
-        "Solved by a baseline and not by the trained prover; the baseline's proof: 2",
+        "Rejected by the audit: 3",
+        "Solved by a baseline but not by the trained prover (the baseline's proof): 2",
     ):
         assert heading in page, heading
     assert "The policy's entropy collapses." in page and "Round 3: the policy's entropy is 0.01 nats" in page
     only = page.split("Held-out theorems that only the trained prover solved")[1].split("Longest, in tactics")[0]
     assert "h2" in only and "h1" not in only and "by_model" in only
-    lost = page.split("the baseline's proof: 2")[1].split("proofs, each audited")[0]
+    lost = page.split("the baseline's proof): 2")[1].split("audited proofs")[0]
     assert "by_portfolio" in lost and "by_explorer" in lost and "by_model" not in lost
 
 

@@ -107,7 +107,7 @@ def run(tmp_path_factory) -> Path:
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
     said = (folder / "log").read_text()
-    assert "go on with: turnstile train --resume" in said and "***" not in said, said[-2000:]
+    assert "continue with: turnstile train --resume" in said and "***" not in said, said[-2000:]
     seen.append(recorded(folder))
     done = train(folder, "--resume", "runs/tiny", "--json")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -131,12 +131,12 @@ def test_the_trainers_record_of_a_verdict(tmp_path: Path, kind: str) -> None:
     assert len(list(ledger.proofs())) == len(list(ledger.claims())) == (kind == "proved")
     (row,) = rounds.table(rounds.figures(ledger))[1:]
     shown = dict(zip(rounds.table(rounds.figures(ledger))[0], row, strict=True))
-    assert shown["refused"] == str(int(kind == "rejected")) and shown.get("not judged", "0") == str(
+    assert shown["rejected"] == str(int(kind == "rejected")) and shown.get("not judged", "0") == str(
         int(kind == "error")
     )
     page = report.report_page(tmp_path)
     assert ("Not judged by the audit" in page) == (kind == "error")
-    assert ("Refused by the audit" in page) == (kind == "rejected")
+    assert ("Rejected by the audit" in page) == (kind == "rejected")
 
 
 # -- a file ------------------------------------------------------------------------------------------------------------

@@ -1,21 +1,37 @@
-"""Models for searches that are compared: what they said is remembered with Lean's answers, or their time is measured."""
+"""Trained models for benchmarks, and wrappers: cached predictions, recorded tactics only, timing."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from prover.errors import UserError
 from prover.lean.theorem import ProofState
 from prover.models.base import Policy, Query, Suggestion, ValueEstimate
+from prover.models.manifest import read_manifest
+from prover.models.ranker import TacticRanker
 from rl.bench.answers import Answers
 
 
-class Remembered:
-    """Policy and Value over a model, for the states of one `Answers`: asked once for each state.
+def load_model(checkpoint: Path) -> tuple[Any, TacticRanker | None]:
+    """A checkpoint's LanguageModelPolicy, and the ranker that its run learned. Raises UserError."""
+    from prover.models.transformer import LanguageModelPolicy, ModelFolderError
 
-    `tag` names the model: answers of different models are kept apart. What it remembers of a state holds for the
-    premises that it was first asked with, so one `Answers` must always be used with the same premises.
+    try:
+        model = LanguageModelPolicy.load(checkpoint, threads=1)
+    except ModelFolderError as e:
+        raise UserError(f"--checkpoint {e}") from None
+    ranker = read_manifest(checkpoint).ranker_file
+    return model, TacticRanker.load(ranker) if ranker else None
+
+
+class CachedModel:
+    """Policy and Value that query a model once for each state of one `Answers`.
+
+    `tag` identifies the model in the cache. Premises are not part of the key, so one `Answers` must always be used with the same
+    premises.
     """
 
     def __init__(self, model: Any, answers: Answers, tag: str) -> None:
@@ -42,8 +58,8 @@ class Remembered:
         return [ValueEstimate(known[k]) for k in keys]
 
 
-class Recorded:
-    """A policy that offers only tactics whose answers are recorded: the record as a world of its own."""
+class RecordedTactics:
+    """A policy restricted to tactics whose answers are recorded."""
 
     def __init__(self, policy: Policy, answers: Answers) -> None:
         self._policy = policy
@@ -56,8 +72,8 @@ class Recorded:
         ]
 
 
-def remembered_premises(premises: Callable[[ProofState], Sequence[str]]) -> Callable[[ProofState], Sequence[str]]:
-    """The same premises, found once for each state of one `Answers`."""
+def cached_premises(premises: Callable[[ProofState], Sequence[str]]) -> Callable[[ProofState], Sequence[str]]:
+    """The same premises, computed once for each state of one `Answers`."""
     known: dict[int, Sequence[str]] = {}
 
     def once(state: ProofState) -> Sequence[str]:
@@ -68,8 +84,8 @@ def remembered_premises(premises: Callable[[ProofState], Sequence[str]]) -> Call
     return once
 
 
-class Timed:
-    """A policy that adds up the processor time of the thread that asks it, and of a value beside it."""
+class TimedModel:
+    """A policy, and optionally a value, that sums the processor time of its calls in the calling thread."""
 
     def __init__(self, policy: Policy, value: Any = None) -> None:
         self._policy = policy

@@ -1,0 +1,49 @@
+"""The variants that `bench premises` compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from prover.premises.retrieve import RETRIEVERS
+
+
+@dataclass(frozen=True)
+class PremiseVariant:
+    """A column of the comparison."""
+
+    name: str
+    retriever: str | None
+    """None: no premises."""
+    trained: bool = False
+    """Whether the retriever uses the run's weights."""
+    model: bool = False
+    """Whether the policy is a mixture of the run's model and the explorer."""
+    fresh: bool = False
+    """Whether the model sees made-up names for the library's names."""
+    questions: str = ""
+    """Questions to Lean, as in SearchConfig."""
+
+
+FRESH = ", fresh names"
+
+
+def variants(has_model: bool, has_weights: bool, questions: str = "") -> list[PremiseVariant]:
+    """The variants that a run's folder supports. `questions`: adds a variant that asks Lean these."""
+    found = [PremiseVariant("explorer, no premises", None)]
+    found += [
+        PremiseVariant(f"explorer, {r}" + (" untrained" if r in ("dense", "hybrid") else ""), r) for r in RETRIEVERS
+    ]
+    if has_weights:
+        found += [PremiseVariant(f"explorer, {r} trained", r, True) for r in ("dense", "hybrid")]
+    if has_model:
+        best = "hybrid" if has_weights else "symbols"
+        with_model = [
+            PremiseVariant("trained, no premises", None, model=True),
+            PremiseVariant(f"trained, {best}", best, has_weights, True),
+        ]
+        found += with_model + [replace(v, name=v.name + FRESH, fresh=True) for v in with_model]
+        if has_weights:
+            found.append(PremiseVariant("trained, symbols", "symbols", model=True))
+    if questions:
+        found.append(PremiseVariant(f"explorer, symbols, asking {questions}", "symbols", questions=questions))
+    return found
