@@ -314,7 +314,7 @@ def test_a_pool_works_on_while_one_is_replaced(loop):
             assert all(r.status in ("ok", "error") for rs in results[:2] for r in rs)
             for state in states:
                 assert (await pool.step(state, ["exact ⟨⟨h.2, h.1⟩, k⟩"]))[0].solved
-            await pool.free(states)
+            await pool.free([*states, *(s for rs in results for r in rs for s in r.states)])
             (gone,) = await pool.step(states[0], ["skip"])
             assert gone.status == "error"
             assert all(len(server.handles) == 0 for server in pool.servers)
