@@ -27,14 +27,79 @@ _TEMPLATE_NAMES = frozenset({"eq_comm"})
 """Names in the explorer's templates, which stay as they are."""
 _WORD = re.compile(r"[^\W\d_]+")
 # Words of the language itself, which stay as they are although they also occur in names.
-_LANGUAGE = (
-    "fun if then else match with let in have show from by at using only do return where forall exists true false "
-    "Prop Type Sort True False intro intros cases induction generalizing simp all omega rfl rw exact apply refine constructor ext "
-    "funext split left right symm trivial decide grind assumption contradiction exfalso subst unfold first done repeat "
-    "try any_goals rcases obtain rintro arith this inst h ih"
+_KEPT = frozenset(
+    [
+        "fun",
+        "if",
+        "then",
+        "else",
+        "match",
+        "with",
+        "let",
+        "in",
+        "have",
+        "show",
+        "from",
+        "by",
+        "at",
+        "using",
+        "only",
+        "do",
+        "return",
+        "where",
+        "forall",
+        "exists",
+        "true",
+        "false",
+        "Prop",
+        "Type",
+        "Sort",
+        "True",
+        "False",
+        "intro",
+        "intros",
+        "cases",
+        "induction",
+        "generalizing",
+        "simp",
+        "all",
+        "omega",
+        "rfl",
+        "rw",
+        "exact",
+        "apply",
+        "refine",
+        "constructor",
+        "ext",
+        "funext",
+        "split",
+        "left",
+        "right",
+        "symm",
+        "trivial",
+        "decide",
+        "grind",
+        "assumption",
+        "contradiction",
+        "exfalso",
+        "subst",
+        "unfold",
+        "first",
+        "done",
+        "repeat",
+        "try",
+        "any_goals",
+        "rcases",
+        "obtain",
+        "rintro",
+        "arith",
+        "this",
+        "inst",
+        "h",
+        "ih",
+    ]
 )
-_KEPT = frozenset(_LANGUAGE.split())
-_ONSETS = (
+_ONSETS = [
     "b",
     "c",
     "d",
@@ -58,8 +123,8 @@ _ONSETS = (
     "gr",
     "pl",
     "tr",
-)
-_VOWELS = ("a", "e", "i", "o", "u", "ai", "ou")
+]
+_VOWELS = ["a", "e", "i", "o", "u", "ai", "ou"]
 
 
 def fresh_word(word: str, seed: int = 0) -> str:

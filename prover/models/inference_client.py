@@ -42,11 +42,14 @@ class InferenceClient:
 
     async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         """`self.n` suggestions for each query. `n` is ignored, because one call may serve searches with different `n`."""
-        return await self._submit(self._policy_queue, queries)
+        futures = self._submit(self._policy_queue, queries)
+        if len(futures) == 1:
+            return [await futures[0]]  # `gather` would resume the caller one turn of the event loop later
+        return list(await asyncio.gather(*futures))
 
     async def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """An estimate for each query."""
-        return await self._submit(self._value_queue, queries)
+        return list(await asyncio.gather(*self._submit(self._value_queue, queries)))
 
     @property
     def waiting(self) -> int:
@@ -58,14 +61,14 @@ class InferenceClient:
         longest, self.longest_queue = self.longest_queue, self.waiting
         return longest
 
-    async def _submit(self, queue: _Pending, queries: Sequence[Query]) -> list[Any]:
+    def _submit(self, queue: _Pending, queries: Sequence[Query]) -> list[asyncio.Future[Any]]:
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in queries]
         queue.extend(zip(queries, futures, strict=True))
         self.longest_queue = max(self.longest_queue, self.waiting)
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run())
-        return list(await asyncio.gather(*futures))
+        return futures
 
     async def _run(self) -> None:
         while self.waiting:

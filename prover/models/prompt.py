@@ -153,22 +153,7 @@ _POOLS = (
     [*"αβγδεσρτικ", *(f"α{s}" for s in "₁₂₃₄₅"), *"ABCEFGKLMPQRSTXYZ"],
     [
         *"abcdefgijklmnopqrstuvwxyz",
-        "xs",
-        "ys",
-        "zs",
-        "as",
-        "bs",
-        "l₁",
-        "l₂",
-        "l₃",
-        "x₁",
-        "x₂",
-        "y₁",
-        "a₁",
-        "a'",
-        "b'",
-        "n'",
-        "f'",
+        *["xs", "ys", "zs", "as", "bs", "l₁", "l₂", "l₃", "x₁", "x₂", "y₁", "a₁", "a'", "b'", "n'", "f'"],
     ],
 )
 _KEEP = frozenset({"this", "inst"})

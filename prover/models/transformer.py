@@ -27,11 +27,10 @@ from transformers import (
 
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.beam import DecodeConfig, beam_search
+from prover.models.formats import SETTINGS, Answer, SlotFormat, suggestions
 from prover.models.llama import LlamaRunner
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.tokenizer import TextCodec
-
-SETTINGS = "turnstile.json"
 
 
 class ModelFolderError(ValueError):
@@ -88,6 +87,7 @@ class LanguageModelPolicy:
         self.tokenizer = tokenizer
         codec = TextCodec(tokenizer)
         self.prompter = Prompter(codec, prompt)
+        self._format = SlotFormat(self.prompter)
         self.decode = decode or DecodeConfig()
         self.version = version
         self.model = model.to(device).eval()  # pyright: ignore[reportArgumentType]
@@ -151,11 +151,9 @@ class LanguageModelPolicy:
         if n == 0:
             return [([], v) for v in values]
         banned = torch.zeros(len(queries), first.shape[-1], device=device)
-        banned[:, list(codec.special_ids - {codec.eos})] = float("-inf")
         banned[:, self._rows :] = float("-inf")
-        if not self.prompter.config.show_names:
-            for i, query in enumerate(queries):
-                banned[i, codec.slots[: len(self.prompter.offered(query.premises, query.types))]] = 0.0
+        for i, query in enumerate(queries):
+            banned[i, self._format.banned(query)] = float("-inf")
         found = beam_search(
             self.runner,
             cache,
@@ -176,14 +174,8 @@ class LanguageModelPolicy:
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
     def _suggestions(self, query: Query, found: list[tuple[float, list[int]]], n: int) -> list[Suggestion]:
-        best: dict[str, float] = {}
-        for logprob, ids in found:
-            tactic = self.prompter.tactic(ids, query.premises, query.types)
-            # Several tokenisations of a tactic are rare, and the most probable one has nearly all of the mass.
-            if tactic and tactic.strip() and logprob > best.get(tactic, float("-inf")):
-                best[tactic] = logprob
-        ranked = sorted(best.items(), key=lambda kv: -kv[1])[:n]
-        return [Suggestion(t, lp, "model") for t, lp in ranked]
+        answers = [Answer("", tuple(ids), logprob, finished=True) for logprob, ids in found]
+        return suggestions(self._format, query, answers, n)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
         """Replace the weights by a state_dict. Raises ValueError, without a change, if it does not fit."""

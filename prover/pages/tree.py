@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
+from string import Template
 
 import msgspec
 import plotly.graph_objects as go
@@ -19,6 +21,7 @@ SLICES_SHOWN = 1500
 TEXT_LIMIT = 4000
 """Characters of a goal on the page."""
 
+_PAGE = Template(Path(__file__).with_name("tree.html").read_text(encoding="utf-8"))
 _COLOURS = {"proof": "#1a7f37", "solved": "#7fcf8f", "open": "#8fb8e8", "failed": "#d9a0a0", "untried": "#cccccc"}
 _LEGEND = {
     "proof": "shortest proof",
@@ -88,7 +91,7 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
     note = f"{len(graph.nodes)} goals, {graph.edge_count} tactics, root {STATUS_NAMES[graph.root.status]}"
     if left_out:
         note += f"; the {left_out} least visited goals are omitted"
-    return _PAGE.format(
+    return _PAGE.substitute(
         title=html.escape(title),
         note=html.escape(note),
         plotly=get_plotlyjs(),
@@ -208,53 +211,3 @@ def _tactic_panel(edge: Edge, shown_ids: dict[Node, None]) -> dict[str, object]:
 def _script(json: str) -> str:
     """JSON that cannot close its script element."""
     return json.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
-<style>
-body {{ margin: 0; font: 14px system-ui, sans-serif; display: flex; height: 100vh; color: #222; background: #fff; }}
-#left {{ flex: 1; min-width: 0; display: flex; flex-direction: column; }}
-#chart {{ flex: 1; min-height: 0; }}
-header {{ padding: 6px 10px; }} header b {{ margin-right: 1em; }}
-header span {{ margin-left: 1em; white-space: nowrap; }}
-header i {{ display: inline-block; width: .8em; height: .8em; margin-right: .3em; }}
-#panel {{ width: 38%; overflow: auto; border-left: 1px solid #ccc; padding: 8px 12px; box-sizing: border-box; }}
-pre {{ white-space: pre-wrap; background: #f5f5f5; padding: 8px; }}
-table {{ border-collapse: collapse; width: 100%; font-size: 12px; }}
-td, th {{ text-align: left; vertical-align: top; padding: 2px 6px; border-bottom: 1px solid #eee; }}
-td:first-child {{ font-family: monospace; white-space: pre-wrap; }}
-@media (max-width: 45rem) {{
-  body {{ flex-direction: column; height: auto; }} #chart {{ flex: none; height: 60vh; }} header span {{ white-space: normal; }}
-  #left, #panel {{ width: 100%; flex: none; }} #panel {{ border: 0; }} td, th {{ overflow-wrap: anywhere; }}
-}}
-</style></head><body>
-<div id="left"><header><b>{title}</b>{note}{legend}</header><div id="chart"></div></div>
-<div id="panel"><h3 id="head"></h3><p id="facts"></p><pre id="text"></pre><table id="rows"></table></div>
-<script>{plotly}</script>
-<script type="application/json" id="figure">{figure}</script>
-<script type="application/json" id="details">{panel}</script>
-<script>
-const figure = JSON.parse(document.getElementById("figure").textContent);
-const details = JSON.parse(document.getElementById("details").textContent);
-const columns = ["tactic or goal", "status", "prior", "value", "visits", "message"];
-function row(cells, tag) {{
-  const tr = document.createElement("tr");
-  for (const cell of cells) {{
-    const td = document.createElement(tag); td.textContent = cell; tr.appendChild(td);
-  }}
-  return tr;
-}}
-function show(id) {{
-  const d = details[id];
-  if (!d) return;
-  for (const key of ["head", "facts", "text"]) document.getElementById(key).textContent = d[key];
-  document.getElementById("rows").replaceChildren(row(columns, "th"), ...d.rows.map(r => row(r, "td")));
-}}
-const chart = document.getElementById("chart");
-Plotly.newPlot(chart, figure.data, figure.layout, {{responsive: true, displaylogo: false}}).then(() => {{
-  chart.on("plotly_click", event => show(event.points[0].id));
-  show("g0");
-}});
-</script></body></html>
-"""

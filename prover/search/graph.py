@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from prover.lean.theorem import ProofState, StepResult, renamed_in
@@ -27,50 +27,30 @@ MESSAGE_LIMIT: Final = 300
 """Characters of Lean's error message that are kept."""
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class Edge:
     """A tactic on a goal: untried, running, or applied with its subgoals as children (AND)."""
 
-    __slots__ = (
-        "parent",
-        "tactic",
-        "logprob",
-        "prior",
-        "source",
-        "status",
-        "call",
-        "children",
-        "order",
-        "renamed",
-        "visits",
-        "virtual",
-        "value",
-        "error",
-        "message",
-        "reward",
-        "weight",
-    )
-
-    def __init__(self, parent: Node, tactic: str, logprob: float, source: str) -> None:
-        self.parent = parent
-        self.tactic = tactic
-        self.logprob = logprob
-        self.prior = 0.0
-        self.source = source
-        self.status = UNTRIED
-        self.call = 0
-        """Number of the Lean call that tried it, from 1; 0 if untried."""
-        self.children: tuple[Node, ...] = ()
-        self.order: tuple[tuple[int, int], ...] = ()
-        self.renamed: tuple[tuple[tuple[str, ...], ...], ...] = ()
-        """`ProofNode.renamed` of each child after this tactic."""
-        self.visits = 0
-        self.virtual = 0
-        self.value = 0.0
-        self.error: str | None = None
-        """Why the tactic itself failed: a StepStatus, `cycle` or `replay`. None where a subgoal failed."""
-        self.message = ""
-        self.reward = 0.0
-        self.weight = 0.0
+    parent: Node
+    tactic: str
+    logprob: float
+    source: str
+    prior: float = 0.0
+    status: int = UNTRIED
+    call: int = 0
+    """Number of the Lean call that tried it, from 1; 0 if untried."""
+    children: tuple[Node, ...] = ()
+    order: tuple[tuple[int, int], ...] = ()
+    renamed: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    """`ProofNode.renamed` of each child after this tactic."""
+    visits: int = 0
+    virtual: int = 0
+    value: float = 0.0
+    error: str | None = None
+    """Why the tactic itself failed: a StepStatus, `cycle` or `replay`. None where a subgoal failed."""
+    message: str = ""
+    reward: float = 0.0
+    weight: float = 0.0
 
     @property
     def steps(self) -> float:
@@ -80,86 +60,60 @@ class Edge:
         return 1 + sum(c.steps for c in self.children)
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class Node:
     """A group of goals to prove (OR), shared by key in the whole graph."""
 
-    __slots__ = (
-        "id",
-        "key",
-        "state",
-        "has_state",
-        "status",
-        "edges",
-        "untried",
-        "live",
-        "parents",
-        "origin",
-        "depth",
-        "logprob",
-        "visits",
-        "virtual",
-        "pending",
-        "expansions",
-        "expanding",
-        "exhausted",
-        "initial",
-        "value",
-        "steps",
-        "best",
-        "support",
-        "reach",
-        "relevant",
-        "exhausted_within",
-        "mass",
-        "premises",
-        "try_reward",
-        "try_weight",
-    )
+    id: int
+    state: ProofState
+    origin: Edge | None
+    """The edge that first led here. Origins form a tree."""
+    initial: float
+    """Estimate of the value model in [0, 1]."""
+    key: str = field(init=False)
+    has_state: bool = True
+    """Whether the environment keeps `state` alive under its id. Otherwise it is restored by replay."""
+    status: int = OPEN
+    edges: list[Edge] = field(default_factory=list[Edge])
+    untried: list[Edge] = field(default_factory=list[Edge])
+    """Untried edges, the most probable last."""
+    live: list[Edge] = field(default_factory=list[Edge])
+    """Applied edges that are neither failed nor duplicates."""
+    parents: list[Edge] = field(default_factory=list[Edge])
+    depth: int = 0
+    logprob: float = 0.0
+    """Summed log-probability of the tactics from the root, on the best path known so far."""
+    visits: int = 0
+    """Simulations that tried a tactic here or below: always the sum of the visits of `edges`."""
+    virtual: int = 0
+    pending: int = 0
+    """Running edges of this node."""
+    expansions: int = 0
+    expanding: bool = False
+    exhausted: bool = False
+    """The policy has no further suggestions."""
+    value: float = field(init=False)
+    steps: float = math.inf
+    """Tactics in the shortest known proof."""
+    best: Edge | None = None
+    support: Edge | bool | None = True
+    reach: Edge | bool | None = None
+    relevant: bool = False
+    """Whether the root can still use this node: open goals and tactics lead to it from the root."""
+    exhausted_within: float = 0
+    """Nothing is left to try for a proof of at most this many tactics."""
+    mass: float = 0.0
+    """Prior mass of the edges that have not failed."""
+    premises: tuple[str, ...] = ()
+    try_reward: float = 0.0
+    try_weight: float = 0.0
 
-    def __init__(self, id: int, state: ProofState, origin: Edge | None, value: float) -> None:
-        self.id = id
-        self.key = state.shared
-        self.state = state
-        self.has_state = True
-        """Whether the environment keeps `state` alive under its id. Otherwise it is restored by replay."""
-        self.status = OPEN
-        self.edges: list[Edge] = []
-        self.untried: list[Edge] = []
-        """Untried edges, the most probable last."""
-        self.live: list[Edge] = []
-        """Applied edges that are neither failed nor duplicates."""
-        self.parents: list[Edge] = []
-        self.origin = origin
-        """The edge that first led here. Origins form a tree."""
-        self.depth: int = 0 if origin is None else origin.parent.depth + 1
-        self.logprob: float = 0.0 if origin is None else origin.parent.logprob + origin.logprob
-        """Summed log-probability of the tactics from the root, on the best path known so far."""
-        self.visits = 0
-        """Simulations that tried a tactic here or below: always the sum of the visits of `edges`."""
-        self.virtual = 0
-        self.pending = 0
-        """Running edges of this node."""
-        self.expansions = 0
-        self.expanding = False
-        self.exhausted = False
-        """The policy has no further suggestions."""
-        self.initial = value
-        """Estimate of the value model in [0, 1]."""
-        self.value = value
-        self.steps: float = math.inf
-        """Tactics in the shortest known proof."""
-        self.best: Edge | None = None
-        self.support: Edge | bool | None = True
-        self.reach: Edge | bool | None = None
-        self.relevant = False
-        """Whether the root can still use this node: open goals and tactics lead to it from the root."""
-        self.exhausted_within: float = 0
-        """Nothing is left to try for a proof of at most this many tactics."""
-        self.mass = 0.0
-        """Prior mass of the edges that have not failed."""
-        self.premises: tuple[str, ...] = ()
-        self.try_reward = 0.0
-        self.try_weight = 0.0
+    def __post_init__(self) -> None:
+        self.key = self.state.shared
+        self.value = self.initial
+        if self.origin is not None:
+            self.depth = self.origin.parent.depth + 1
+            self.logprob = self.origin.parent.logprob + self.origin.logprob
 
     def set_state(self, state: ProofState) -> None:
         """Record that the environment keeps this goal alive as `state`. Models keep reading the original text: its case

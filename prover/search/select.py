@@ -73,10 +73,7 @@ def rollout(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     The untried tactics are one arm with as many draws as tactics were tried here: the search need not try all of them
     before it goes deeper.
     """
-    return _upper_confidence(node, banned, config.c_uct, node.value - config.fpu_reduction)
-
-
-def _upper_confidence(node: Node, banned: set[Edge], c: float, untried_value: float) -> Edge | None:
+    c = config.c_uct
     log_total = math.log(node.visits + node.virtual + 1.0)
     best = None
     best_score = -1.0
@@ -87,7 +84,7 @@ def _upper_confidence(node: Node, banned: set[Edge], c: float, untried_value: fl
             best, best_score = edge, score
     if node.untried and node.untried[-1] not in banned:
         tried = len(node.edges) - len(node.untried)
-        score = max(0.0, untried_value) + c * math.sqrt(log_total / tried) if tried else math.inf
+        score = max(0.0, node.value - config.fpu_reduction) + c * math.sqrt(log_total / tried) if tried else math.inf
         if score > best_score:
             best = node.untried[-1]
     return best

@@ -165,22 +165,11 @@ class ServerPolicy:
             )
         return ValueEstimate(softmax([found[f"token_id:{b}"] for b in bins]))
 
-    def ask(
-        self,
-        prompt: Any,
-        n: int,
-        banned: Sequence[int] = (),
-        extra: dict[str, Any] | None = None,
-        *,
-        priors: bool = True,
-    ) -> list[Answer]:
-        """n samples. Without `priors` their log-probability is 0."""
-        return self._ask(prompt, n, banned, extra, priors)[0]
-
     def _ask(
         self, prompt: Any, n: int, banned: Sequence[int], extra: dict[str, Any] | None, priors: bool = True
     ) -> tuple[list[Answer], int]:
-        """n samples, and the tokens of the prompt and samples as the server reports them, else 0."""
+        """n samples, and the tokens of the prompt and samples as the server reports them, else 0. Without `priors` the
+        log-probabilities are 0."""
         f, c = self.format, self.config
         sampling: dict[str, Any] = {
             "n": n,
@@ -212,7 +201,7 @@ class ServerPolicy:
 
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers, for whole proofs, without truncated ones."""
-        return [a.text for a in self.ask(prompt, n, priors=False) if a.finished]
+        return [a.text for a in self._ask(prompt, n, (), None, priors=False)[0] if a.finished]
 
     def _complete(self, **fields: Any) -> Any:
         return self._call(self.client.completions.create, **fields)

@@ -94,22 +94,16 @@ class VLLMPolicy:
 
     def sample(self, queries: Sequence[Query], n: int) -> list[list[Answer]]:
         """The samples behind `suggest`, with repetitions."""
-        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
-
         if not queries:
             return []
-        f, c = self.format, self.config
+        f = self.format
         prompts, params = [], []
         for query in queries:
             prompts.append(self.prompt_input(f.prompt(query)))
             banned = f.banned(query)
             params.append(
-                SamplingParams(
-                    n=max(1, math.ceil(n * c.oversample)) if n > 1 else 1,
-                    temperature=f.sampling["temperature"] if c.temperature is None else c.temperature,
-                    top_p=f.sampling["top_p"] if c.top_p is None else c.top_p,
-                    max_tokens=f.max_new_tokens,
-                    stop=list(f.stop) or None,
+                self._sampling(
+                    max(1, math.ceil(n * self.config.oversample)) if n > 1 else 1,
                     stop_token_ids=list(f.stop_ids) or None,
                     logprobs=0,
                     # Applied after log-probabilities are computed: banned tokens keep their mass, as in other back ends.
@@ -146,19 +140,23 @@ class VLLMPolicy:
 
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers to a prompt of the format, for whole proofs, without truncated ones."""
+        [output] = self.generate([self._prompt(prompt)], self._sampling(n))
+        self.generated_tokens += sum(len(a.token_ids) for a in output.outputs)
+        return [a.text for a in output.outputs if a.finish_reason == "stop"]
+
+    def _sampling(self, n: int, **more: Any) -> Any:
+        """SamplingParams of the format and the settings."""
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
 
         f, c = self.format, self.config
-        params = SamplingParams(
+        return SamplingParams(
             n=n,
             temperature=f.sampling["temperature"] if c.temperature is None else c.temperature,
             top_p=f.sampling["top_p"] if c.top_p is None else c.top_p,
             max_tokens=f.max_new_tokens,
             stop=list(f.stop) or None,
+            **more,
         )
-        [output] = self.generate([self.prompt_input(prompt)], params)
-        self.generated_tokens += sum(len(a.token_ids) for a in output.outputs)
-        return [a.text for a in output.outputs if a.finish_reason == "stop"]
 
     def _next_logprobs(self, prompts: list[list[int]], tokens: list[int]) -> list[list[float]]:
         """Log-probabilities [prompts][tokens] of the next token."""
