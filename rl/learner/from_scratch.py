@@ -242,7 +242,7 @@ class Learner:
             warm = min(warm, down)
         return c.learning_rate * warm
 
-    def _logits(self, model: LlamaForCausalLM, batch: Batch) -> Tensor:
+    def logits(self, model: LlamaForCausalLM, batch: Batch) -> Tensor:
         """[M, V], at the targets only, because the output layer is a large part of a small model."""
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
         with autocast:
@@ -251,7 +251,7 @@ class Learner:
             ).last_hidden_state
             return model.lm_head(hidden.flatten(0, 1)[batch.where]).float()
 
-    def _update(self, batch: Batch, rate: float, mass: float) -> dict[str, float]:
+    def update(self, batch: Batch, rate: float, mass: float) -> dict[str, float]:
         """One step. `mass`: sum of the weights of a batch, mean over the epoch."""
         c = self.config
         logits = self.logits(self.model, batch)
@@ -267,7 +267,7 @@ class Learner:
         kl = torch.zeros(())
         if self.reference is not None and c.kl:
             with torch.no_grad():
-                reference = self._logits(self.reference, batch).log_softmax(-1)
+                reference = self.logits(self.reference, batch).log_softmax(-1)
             own = logits.log_softmax(-1)
             kl = (own.exp() * (own - reference)).sum(-1).mean()
             loss = loss + c.kl * kl

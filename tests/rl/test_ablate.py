@@ -71,7 +71,7 @@ def test_variants_are_trained_compared_and_written(turnstile, tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--out", "file/results"), "file"), (("--variants", "nonsense"), "no ablation 'nonsense'")],
+    [(("--out", "file/results"), "file"), (("--variants", "nonsense"), "unknown ablation 'nonsense'")],
 )
 def test_bad_options_are_refused_before_anything_is_trained(turnstile, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)

@@ -140,7 +140,7 @@ class VLLMPolicy:
 
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers to a prompt of the format, for whole proofs, without truncated ones."""
-        [output] = self.generate([self._prompt(prompt)], self._sampling(n))
+        [output] = self.generate([self.prompt_input(prompt)], self._sampling(n))
         self.generated_tokens += sum(len(a.token_ids) for a in output.outputs)
         return [a.text for a in output.outputs if a.finish_reason == "stop"]
 
