@@ -7,17 +7,14 @@ Yang et al. 2023, "LeanDojo: Theorem Proving with Retrieval-Augmented Language M
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from prover.errors import UserError
-from prover.lean.leandojo.environment import lean_dojo_theorem
 from prover.lean.leandojo.locate import find_theorem
 from prover.lean.text import LeanText, read
 from prover.lean.theorem import Theorem
-
-BenchmarkSplit = Literal["train", "val", "test"]
 
 
 class _Entry(msgspec.Struct):
@@ -30,33 +27,11 @@ class _Entry(msgspec.Struct):
     traced_tactics: list[dict[str, Any]] = []
 
 
-def benchmark_file(folder: Path, split: BenchmarkSplit) -> Path:
-    """The file of a split. `folder` is a variant of the benchmark (`random`, `novel_premises`) or the file itself."""
-    path = folder if folder.is_file() else folder / f"{split}.json"
-    if not path.is_file():
-        raise UserError(
-            f"{path}: no such file; give a LeanDojo Benchmark folder with train.json, val.json and test.json"
-        )
-    return path
-
-
 def _read(path: Path) -> list[_Entry]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[_Entry])
     except msgspec.DecodeError as e:
         raise UserError(f"{path}: not a LeanDojo Benchmark file: {e}") from None
-
-
-def benchmark_set(folder: Path, split: BenchmarkSplit, tactic_proofs_only: bool = False) -> list[Theorem]:
-    """The theorems of a split in the file's order, without duplicates. Raises UserError if there is no such file.
-
-    `tactic_proofs_only`: skip theorems that the repository proves by a term.
-    """
-    entries = _read(benchmark_file(folder, split))
-    found = {
-        (e.url, e.commit, e.file_path, e.full_name): None for e in entries if e.traced_tactics or not tactic_proofs_only
-    }
-    return [lean_dojo_theorem(*key) for key in found]
 
 
 def checkout_theorems(file: Path, sources: Path) -> list[Theorem]:

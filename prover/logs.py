@@ -47,6 +47,18 @@ def _formatter(settings: LogSettings) -> logging.Formatter:
     return _JsonLines() if settings.json else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
+@dataclass(frozen=True)
+class ActorLog:
+    """Where an actor of a run writes its log."""
+
+    file: Path
+    settings: LogSettings
+
+    def open(self) -> None:
+        """Start to write it, in the actor's own process."""
+        to_file(self.file, self.settings)
+
+
 _settings = LogSettings()
 _file: Path | None = None
 
@@ -69,9 +81,9 @@ def configure(settings: LogSettings, explicit: bool) -> None:
         logger.propagate = False
 
 
-def settings() -> LogSettings:
-    """What this process was configured with, to hand to actors."""
-    return _settings
+def for_actor(folder: Path, name: str) -> ActorLog:
+    """The log `folder`/logs/`name`.log, with this process's settings."""
+    return ActorLog(folder.absolute() / "logs" / f"{name}.log", _settings)
 
 
 def to_file(path: Path, settings: LogSettings | None = None) -> None:

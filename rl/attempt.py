@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from prover.search.script import checked_script
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
 
+_log = logging.getLogger(__name__)
 OPENINGS = 3
 """So many Lean processes may die while a theorem is opened before that is an error of the theorem."""
 PREDICTIONS_KEPT = 32
@@ -124,6 +126,7 @@ async def attempt(task: Task, bench: Workbench) -> Found:
     except LeanError as e:
         return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"open: {e}")
     except Exception as e:  # a worker's fault must not end the run: it is recorded and the theorem comes again
+        _log.exception("%s: the attempt failed", task.theorem.name)
         return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"{type(e).__name__}: {e}")
 
 

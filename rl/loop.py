@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from curricula.sampler import Match, Matchmaker, Try
+from prover import logs
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
@@ -37,7 +38,7 @@ from rl.candidate import BASELINES
 from rl.config import RunConfig
 from rl.files import proofs_source
 from rl.metrics import compute, curves
-from rl.metrics.round_metrics import RoundWatch, announce
+from rl.metrics.round_metrics import RoundMetrics, announce
 from rl.metrics.tracking import Tracker
 from rl.theorem_splits import theorems_of
 
@@ -64,6 +65,7 @@ class Trainer:
         if fresh:  # before the ledger, by which a run is known: what is killed here begins anew
             write_whole(self.folder / "config.toml", config_module.dump(config).encode())
         self.ledger = Ledger(self.folder / "ledger.sqlite")
+        logs.to_file(self.folder / "logs" / "driver.log")
         self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
         self.best: dict[str, int] = {}
@@ -139,13 +141,14 @@ class Trainer:
         known = {
             a.theorem.name for e in range(1, r) for a in self.ledger.attempts(f"round {e}") if a.outcome == "proved"
         }
-        watch = RoundWatch(r, self.fleet, self.ledger, known)
+        measured = RoundMetrics(r, self.fleet, self.ledger, known)
         first = r == 1 and not self.config.serve.start
         policy = "explorer" if first else "model"
         by = policy if first or c.collect == "search" else "model's rollouts"
         tasks = [self._task(r, m, policy) for m in self._matches(r)]
         self._attempts(f"round {r}", f"round {r} of {c.rounds}: by the {by}", tasks, r)
-        watch.end(lambda: self._learn(r))
+        measured.collected()
+        measured.learned(self._learn(r))
         self.ledger.set(f"learned {r}", {"version": r})
 
     def _matches(self, r: int) -> list[Match]:

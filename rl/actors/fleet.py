@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from prover import logs
 from prover.errors import UserError
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
@@ -115,22 +116,28 @@ class Fleet:
         is a placement group of a GPU a bundle, which vLLM's own workers take; its actor takes none of them."""
         c = self.config
         if not c.serve.across:
-            return ModelServer.options(num_cpus=0, num_gpus=c.ray.server_gpus).remote(1, c.serve)
+            return ModelServer.options(num_cpus=0, num_gpus=c.ray.server_gpus).remote(
+                1, c.serve, logs.for_actor(self.folder, f"model-server-{k}")
+            )
         if k in self.groups:  # of a copy that died
             ray.util.remove_placement_group(self.groups[k])
         bundles = [{"GPU": 1.0}] * (c.serve.pipeline_parallel * c.serve.tensor_parallel)
         self.groups[k] = group = ray.util.placement_group(bundles, strategy="PACK")
         where = PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=True)
-        return ModelServer.options(num_cpus=0, num_gpus=0, scheduling_strategy=where).remote(1, c.serve)
+        return ModelServer.options(num_cpus=0, num_gpus=0, scheduling_strategy=where).remote(
+            1, c.serve, logs.for_actor(self.folder, f"model-server-{k}")
+        )
 
     def _auditor(self) -> Any:
-        return AuditActor.options(num_cpus=0, max_concurrency=self.config.ray.audits + 4).remote()
+        return AuditActor.options(num_cpus=0, max_concurrency=self.config.ray.audits + 4).remote(
+            logs.for_actor(self.folder, "auditor")
+        )
 
     def _learners(self) -> list[Any]:
         c = self.config
         learners = [
             LearnerActor.options(num_cpus=0, num_gpus=c.ray.learner_gpus).remote(
-                c, str(self.folder.absolute() / "checkpoints"), rank
+                c, str(self.folder.absolute() / "checkpoints"), rank, logs.for_actor(self.folder, f"learner-{rank}")
             )
             for rank in range(c.learn.ranks)
         ]
@@ -150,7 +157,14 @@ class Fleet:
         self._next += 1
         actor = self.prover.options(
             num_cpus=0, resources={"prover": 1}, max_concurrency=4 * c.prover.concurrent + 4
-        ).remote(c.prover, c.seed + i * self.learns, self.servers[i % len(self.servers)], self.ranker, self.retriever)
+        ).remote(
+            c.prover,
+            c.seed + i * self.learns,
+            self.servers[i % len(self.servers)],
+            self.ranker,
+            self.retriever,
+            logs.for_actor(self.folder, f"prover-{i}"),
+        )
         self.members[i] = Member(actor, actor.ready.remote())
 
     def look(self, force: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
 import shutil
 from dataclasses import asdict, replace
@@ -13,18 +14,23 @@ from typing import Any
 import ray
 
 from prover.files import write_whole
+from prover.logs import ActorLog
 from prover.models.formats import SETTINGS
 from prover.models.manifest import search_settings
 from rl.actors.model_server import Published
 from rl.config import RunConfig
+
+_log = logging.getLogger(__name__)
 
 
 @ray.remote
 class LearnerActor:
     """Trains in calls of `learn`, each of which ends in a checkpoint. A new one on the same folder goes on from the newest."""
 
-    def __init__(self, config: RunConfig, folder: str, rank: int = 0) -> None:
+    def __init__(self, config: RunConfig, folder: str, rank: int = 0, log: ActorLog | None = None) -> None:
         """`folder`: of the checkpoints. `rank`: among `config.learn.ranks`; only rank 0 writes."""
+        if log is not None:
+            log.open()
         self.config = config
         self.folder = Path(folder)
         self.rank = rank
@@ -147,6 +153,11 @@ class LearnerActor:
         """
         if version <= self.version:
             return {}
+        metrics = self._train(policy, value, seconds, version)
+        _log.info("version %d: %s", version, {k: round(v, 4) for k, v in metrics.items()})
+        return metrics
+
+    def _train(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
         if self.pretrained is not None:
             metrics = self.pretrained.train(policy, seconds)
             self.version = version

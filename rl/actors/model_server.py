@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import ray
 
+from prover.logs import ActorLog
 from prover.models.backends.serve import ServeConfig, open_backend
 from prover.models.base import Query, Suggestion, ValueEstimate
 
@@ -27,11 +29,16 @@ class Published:
     """The checkpoint, for copies across machines: each of vLLM's workers reads it there, so the file system must be shared."""
 
 
+_log = logging.getLogger(__name__)
+
+
 @ray.remote
 class ModelServer:
     """Serves one version at a time; calls take turns, so no answer mixes two."""
 
-    def __init__(self, threads: int, serve: ServeConfig) -> None:
+    def __init__(self, threads: int, serve: ServeConfig, log: ActorLog | None = None) -> None:
+        if log is not None:
+            log.open()
         self.threads = threads
         self.serve = serve
         self.policy: Any = None
@@ -60,6 +67,7 @@ class ModelServer:
             self.policy = open_backend(published.folder if self.serve.across else scratch, self.serve, self.threads)
         self.engines += 1
         self.policy.version = published.version
+        _log.info("started an engine for version %d", published.version)
         self.files = same
         return self.policy.version
 
@@ -67,6 +75,7 @@ class ModelServer:
         """Serve the checkpoint in a folder of this machine; its version."""
         self.policy = open_backend(folder, self.serve, self.threads)
         self.engines += 1
+        _log.info("serve version %d from %s", self.policy.version, folder)
         return self.policy.version
 
     def answer(

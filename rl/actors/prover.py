@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import ray
@@ -11,6 +12,7 @@ from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.server import Limits
 from prover.lean.theorem import Theorem, Verdict
+from prover.logs import ActorLog
 from prover.models.inference_client import InferenceClient
 from prover.models.ranker import TacticRanker
 from prover.models.tactic_templates import Explorer
@@ -19,6 +21,8 @@ from prover.premises.index import LibraryIndex, library_index
 from prover.solve.executor import audited
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
 from rl.config import ProverConfig
+
+_log = logging.getLogger(__name__)
 
 
 class ProverBody:
@@ -31,7 +35,10 @@ class ProverBody:
         model_server: Any = None,
         ranker: TacticRanker | None = None,
         retriever: DenseWeights | None = None,
+        log: ActorLog | None = None,
     ):
+        if log is not None:
+            log.open()
         self.config = config
         self.pool = self._make_pool()
         self.server = model_server
@@ -53,6 +60,7 @@ class ProverBody:
             if not self._started:
                 index: LibraryIndex = await asyncio.to_thread(library_index)
                 await self.pool.start()
+                _log.info("%s is ready in %.1f s", self.pool.runtime.name, max(s.ready_s for s in self.pool.servers))
                 # From here on without a wait: what `use` says meanwhile must not be lost.
                 self.index = index
                 self.bench = Workbench(
@@ -85,7 +93,10 @@ class ProverBody:
     async def attempt(self, task: Task) -> Found:
         """As rl.attempt.attempt."""
         await self._start()
-        return await attempt(task, self.bench)
+        found = await attempt(task, self.bench)
+        level = logging.WARNING if found.outcome == "error" else logging.DEBUG
+        _log.log(level, "%s: %s, %d Lean calls %s", task.theorem.name, found.outcome, found.lean_calls, found.reason)
+        return found
 
     async def counters(self) -> dict[str, float]:
         """Steps, seconds in Lean, restarts, memory, and the most questions that waited for the model since the last time."""
@@ -109,11 +120,15 @@ Prover = ray.remote(ProverBody)
 class AuditActor:
     """The audit's processes, apart from the provers'."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: ActorLog | None = None) -> None:
+        if log is not None:
+            log.open()
         self.auditor = Auditor()
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
-        return await audited(self.auditor, theorem, script)
+        verdict = await audited(self.auditor, theorem, script)
+        _log.debug("%s: %s %s", theorem.name, verdict.verdict, verdict.reason)
+        return verdict
 
     async def close(self) -> None:
         await self.auditor.close()

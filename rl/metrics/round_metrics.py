@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rl.actors.fleet import Fleet
 
 
-class RoundWatch:
-    """Created when a round begins. `end` computes the round's metrics and stores them."""
+class RoundMetrics:
+    """Created when a round begins. `collected` computes the metrics of its attempts; `learned` adds the learner's and stores all."""
 
     def __init__(self, r: int, fleet: Fleet, ledger: Ledger, known: Collection[str]) -> None:
         self.r, self.fleet, self.ledger = r, fleet, ledger
@@ -26,13 +26,15 @@ class RoundWatch:
         """Theorems tried in this round before the run was resumed."""
         self.before = fleet.counters()
         self.began = time.monotonic()
+        self.seconds = 0.0
+        self.found: dict[str, float] = {}
 
-    def end(self, learner: Callable[[], Mapping[str, float]]) -> None:
-        """Compute metrics of the round's attempts, call `learner`, which trains and returns metrics, and write all to the ledger.
+    def collected(self) -> None:
+        """Compute the metrics of the round's attempts, which are all in the ledger.
 
         Metrics of a resumed round cover all of its attempts; speeds cover those since the last start.
         """
-        seconds = time.monotonic() - self.began
+        self.seconds = seconds = time.monotonic() - self.began
         after = self.fleet.counters()
         attempts = list(self.ledger.attempts(f"round {self.r}"))
         found = compute.solve_rates(attempts, "train")
@@ -48,11 +50,16 @@ class RoundWatch:
             [(a.stats["rollouts"], a.stats["correct"]) for a in attempts if a.stats.get("rollouts")], "train"
         )
         found |= calibration.metrics(calibration.predictions(attempts))
-        learned = {k: v for k, v in learner().items() if v == v}  # nan: not measured
-        learning = time.monotonic() - self.began - seconds
-        if "search/idle_share" in found:
-            found |= compute.system(seconds, found["search/idle_share"], learning, learned.get("training_seconds", 0.0))
-        self.ledger.measure(f"round {self.r}", {**found, **learned})
+        self.found = found
+
+    def learned(self, metrics: Mapping[str, float]) -> None:
+        """Add the learner's metrics and write all of the round's to the ledger."""
+        learned = {k: v for k, v in metrics.items() if v == v}  # nan: not measured
+        learning = time.monotonic() - self.began - self.seconds
+        if (idle := self.found.get("search/idle_share")) is not None:
+            training = learned.get("training_seconds", 0.0)
+            self.found |= compute.system(self.seconds, idle, learning, training)
+        self.ledger.measure(f"round {self.r}", {**self.found, **learned})
 
 
 def announce(r: int, ledger: Ledger, tracker: Tracker) -> None:

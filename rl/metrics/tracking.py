@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -21,9 +22,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from rl.metrics.alerts import Alert
 from rl.metrics.compute import undocumented
+
+_log = logging.getLogger(__name__)
 
 
 def progress(console: Console) -> Progress:
@@ -88,6 +92,7 @@ class Tracker:
     def say(self, text: str) -> None:
         """Print a line on standard error."""
         self.console.print(text, highlight=False)
+        _log.info("%s", Text.from_markup(text).plain)
 
     def log(self, values: dict[str, Any]) -> None:
         """Log metrics. Warns once about each name that docs/metrics.md does not list."""

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from curricula.lean_dojo_benchmark import benchmark_set, checkout_theorems
+from curricula.lean_dojo_benchmark import checkout_theorems
 from prover import cli
 from prover.errors import UserError
-from prover.lean.leandojo.environment import lean_dojo_source
 
 URL, COMMIT = "https://github.com/leanprover-community/mathlib4", "29dcec074de168ac2bf835a77ef68bbe069194c5"
 
@@ -39,20 +38,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_theorems_of_a_split(folder: Path) -> None:
-    theorems = benchmark_set(folder, "train")
-    assert [t.name for t in theorems] == ["a", "b"]
-    assert lean_dojo_source(theorems[0]) == (URL, COMMIT, "Mathlib/Order/Basic.lean")
-    assert [t.name for t in benchmark_set(folder, "train", tactic_proofs_only=True)] == ["a"]
-    assert [t.name for t in benchmark_set(folder / "val.json", "val")] == ["c"]
-
-
-def test_a_missing_or_broken_file_is_one_line(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"test\.json"):
-        benchmark_set(folder, "test")
+def test_a_broken_file_is_one_line(folder: Path) -> None:
     (folder / "val.json").write_text('[{"url": 3}]')
     with pytest.raises(UserError, match="not a LeanDojo Benchmark file"):
-        benchmark_set(folder, "val")
+        checkout_theorems(folder / "val.json", folder)
 
 
 CHECKOUT = """import Init.Data.List.Lemmas

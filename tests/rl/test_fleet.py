@@ -160,7 +160,7 @@ def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(local_ray, tmp_pa
 
     @ray.remote
     class Short(quiet()):
-        def __init__(self, config, seed, server, ranker, retriever):
+        def __init__(self, config, seed, server, ranker, retriever, log=None):
             self.first = seed == 0
 
         async def ready(self):
@@ -186,7 +186,7 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path)
 
     @ray.remote
     class Lame(quiet()):
-        def __init__(self, config, seed, server, ranker, retriever):
+        def __init__(self, config, seed, server, ranker, retriever, log=None):
             self.lame = seed in config.lame
 
         async def ready(self):
@@ -221,7 +221,7 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(local_ray, tmp_p
 
     @ray.remote
     class Slow(quiet()):
-        def __init__(self, config, seed, server, ranker, retriever):
+        def __init__(self, config, seed, server, ranker, retriever, log=None):
             self.first, self.seconds = seed == 0, (0, 5, 120)[min(seed, 2)]
 
         async def ready(self):
