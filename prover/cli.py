@@ -1,8 +1,8 @@
 """The `turnstile` command: finds the subcommand, runs it, and turns errors into one line and an exit code.
 
 Exit codes: 0 success; 1 done, and something is not proved or not verified; 2 bad input or a missing part; 3 an internal fault;
-130 Ctrl-C. Subcommands are entry points of the group `turnstile.commands`: functions that tyro can call, or that take the rest
-of the command line as one argument `args`, and that return the exit code.
+130 Ctrl-C. Subcommands are entry points of the group `turnstile.commands`: functions that return the exit code. Their parameters are the options, or they have one parameter: `options`,
+a dataclass of them, or `args`, the rest of the command line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from prover import logs, plugins
 from prover.console import one_line, say
@@ -102,16 +102,17 @@ def typed(function: Callable[..., int], name: str, args: list[str]) -> int:
     """Parse with tyro and call. Its error page becomes one line."""
     import tyro
 
+    options = get_type_hints(function).get("options")
     errors, shown = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(shown):
-            call = tyro.cli(_deferred(function), prog=f"turnstile {name}", args=args)
+            call = tyro.cli(options or _deferred(function), prog=f"turnstile {name}", args=args)
     except SystemExit as end:
         if end.code in (0, None):
             print(shown.getvalue(), end="")
             return 0
         raise UserError(_parse_error(errors.getvalue() or shown.getvalue(), name)) from None
-    return call()
+    return function(call) if options else call()
 
 
 def _deferred(function: Callable[..., int]) -> Callable[..., Callable[[], int]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
@@ -25,107 +25,125 @@ from prover.solve.lean_file import prove_file, write_over
 from prover.solve.policies import provers_named
 from prover.solve.results import Results
 from prover.solve.session import Settings
+from prover.solve.statements import theorem_of
 
 THEOREMS = "turnstile.theorems"
 """Group of entry points: functions from (text after the prefix, or path; --sources) to a file's text or theorems."""
 
 
-def prove(
-    target: Annotated[str | None, tyro.conf.Positional] = None,
-    *,
-    statement: str | None = None,
-    name: str = "statement",
-    imports: tuple[str, ...] = (),
-    policy: str = "portfolio",
-    budget: int = 64,
-    seconds: float | None = None,
-    tokens: int | None = None,
-    out: Path | None = None,
-    in_place: bool = False,
-    results: Path | None = None,
-    resume: bool = False,
-    workers: int = 0,
-    total_budget: int | None = None,
-    disprove: float = 0.0,
-    sources: Path | None = None,
-    look: bool = True,
-    ray: str | None = None,
-    tree: Path | None = None,
-    limit: int | None = None,
-    mark_failed: bool = False,
-    seed: int = 0,
-    json: bool = False,
-) -> int:
-    """Find proofs, and have every one audited in its own context.
+@dataclass(frozen=True)
+class ProveOptions:
+    """Find proofs, and have each of them audited in its own context."""
 
-    Args:
-        target: FILE.lean (every `sorry` is a task), a Lake project's folder, FILE.jsonl, FILE.json of LeanDojo Benchmark,
-            library:MODULE (also with *), or set:NAME (see `turnstile sets`).
-        statement: one statement, as it stands after `theorem NAME`: binders, colon, type.
-        name: what to call that statement.
-        imports: modules to import, for statements that do not name their own.
-        policy: portfolio, explorer, the folder of a run or checkpoint, http://…; several with commas, tried in turn.
-        budget: Lean calls a theorem; with --total-budget, calls that the last and largest of its tries may take.
-        seconds: wall time that a theorem may take besides (with --total-budget, each of its tries). What a time limit ends
-            comes out otherwise on another machine.
-        tokens: tokens that models may read and write in a theorem's searches.
-        out: write the filled file (or the proofs, for other inputs) here. Without it, it goes to standard output.
-        in_place: write the filled file over FILE.lean.
-        results: keep a line a task here (JSON), as it goes; `turnstile report` makes a page of it.
-        resume: go on with that results file; without --results, with results.jsonl beside the output.
-        workers: Lean processes; 0: as many as cores and memory allow.
-        total_budget: Lean calls for all theorems together: a little for each first, then more where it pays best.
-        disprove: share of the Lean calls spent on proving that a statement is false. In a .lean file this concerns sorries
-            that are the whole proof of a theorem.
-        sources: for LeanDojo Benchmark: a checkout of the repository that the file is about.
-        look: say what is odd about a statement: hypotheses that contradict each other, one tactic that closes it.
-        ray: address of a Ray cluster whose machines do the work (`auto`: the one this machine is in; `local`: one of this
-            machine's processes).
-        tree: write the search as an HTML page; with several tasks, a folder of pages.
-        limit: only the first so many tasks.
-        mark_failed: in the filled file, leave a comment behind every `sorry` that stays.
-        seed: of whatever is drawn at random.
-        json: print one JSON document.
-    """
-    _check_numbers(budget, seconds, tokens, workers, disprove, limit, total_budget)
-    if (target is None) == (statement is None):
-        raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
-    if name != "statement" and statement is None:
-        raise UserError("--name goes with --statement")
-    if ray is not None:
-        from prover.solve.ray_executor import check_reachable
+    target: tyro.conf.Positional[str | None] = None
+    """FILE.lean (every `sorry` is a task), the folder of a Lake project, FILE.jsonl, FILE.json of LeanDojo Benchmark,
+    library:MODULE (also with *), or set:NAME (see `turnstile sets`)."""
+    statement: str | None = None
+    """One statement as it stands after `theorem NAME`: binders, colon, type."""
+    name: str = "statement"
+    """The name of that statement."""
+    imports: tuple[str, ...] = ()
+    """Modules to import, for statements that name none of their own."""
+    policy: str = "portfolio"
+    """portfolio, explorer, the folder of a run or checkpoint, or http://…. Several, separated by commas, are tried in turn."""
+    budget: int = 64
+    """Lean calls for each theorem. With --total-budget, the limit of a theorem's last and largest try."""
+    seconds: float | None = None
+    """Wall time for each theorem (with --total-budget, for each try). Time limits make results machine-dependent."""
+    tokens: int | None = None
+    """Tokens that models may read and write in the searches for a theorem."""
+    out: Path | None = None
+    """Write the filled file, or the proofs for other inputs, to this path. Default: standard output."""
+    in_place: bool = False
+    """Replace FILE.lean, or the project's files, by the filled ones."""
+    results: Path | None = None
+    """Append a JSON line for each task to this file. `turnstile report` makes a page of it."""
+    resume: bool = False
+    """Continue with that results file. Without --results: with results.jsonl beside the output."""
+    workers: int = 0
+    """Lean processes. 0: as many as cores and memory allow."""
+    total_budget: int | None = None
+    """Lean calls for all theorems together: a few for each first, then more where they solve most."""
+    disprove: float = 0.0
+    """Share of the Lean calls that tries to prove the negation. In a .lean file: of sorries that are a theorem's whole proof."""
+    sources: Path | None = None
+    """A checkout of the repository that a LeanDojo Benchmark file is about."""
+    look: bool = True
+    """Check the statements too: contradictory hypotheses, and goals that one tactic closes."""
+    ray: str | None = None
+    """Address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here)."""
+    tree: Path | None = None
+    """Write the search as an HTML page; for several tasks, a folder of pages."""
+    limit: int | None = None
+    """Only the first tasks, up to this number."""
+    mark_failed: bool = False
+    """Leave a comment behind every `sorry` that remains in the filled file."""
+    seed: int = 0
+    """Seed of everything random."""
+    json: bool = False
+    """Print one JSON document."""
 
-        check_reachable(ray)
-    _distinct(target, out, results, tree)
-    settings = Settings(
-        provers_named(policy, seed),
-        budget,
-        workers,
-        disprove,
-        tree,
-        limit,
-        seed,
-        policy,
-        total_budget,
-        look,
-        ray,
-        Budget(model_tokens=tokens, seconds=seconds),
-        mark_failed,
-    )
-    if target is not None and Path(target).is_dir():
-        return _project(Path(target), replace(settings, project=True), out, in_place, results, resume, json)
-    text, theorems = _input(target, statement, name, imports, sources)
-    if text is not None and imports:
-        raise UserError(f"--imports is not for .lean files: write `import {imports[0]}` at the top of {text.path}")
-    if in_place and (text is None or out is not None):
-        raise UserError("--in-place is for a .lean file, and without --out")
-    if mark_failed and text is None:
-        raise UserError("--mark-failed is for .lean files: other inputs have no `sorry` to leave a comment behind")
-    destination = Path(text.path) if text is not None and in_place else out
-    _check_outputs(tree, destination, results)
-    if resume and results is None:
+    def check(self) -> None:
+        """Raise UserError for an option out of its range, or options that exclude each other."""
+        numbers = {"budget": self.budget, "limit": self.limit, "total-budget": self.total_budget, "tokens": self.tokens}
+        for name, number in numbers.items():
+            if number is not None and number < 1:
+                raise UserError(f"--{name} {number}: must be at least 1")
+        if self.seconds is not None and not self.seconds > 0:
+            raise UserError(f"--seconds {self.seconds:g}: must be more than 0")
+        if self.workers < 0:
+            raise UserError(f"--workers {self.workers}: must be a number of processes, or 0")
+        if not 0.0 <= self.disprove <= 1.0:
+            raise UserError(f"--disprove {self.disprove:g}: must be between 0 and 1")
+        if (self.target is None) == (self.statement is None):
+            raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
+        if self.name != "statement" and self.statement is None:
+            raise UserError("--name goes with --statement")
+        if self.in_place and self.out is not None:
+            raise UserError("--in-place and --out exclude each other")
+        if self.ray is not None:
+            from prover.solve.ray_executor import check_reachable
+
+            check_reachable(self.ray)
+        _distinct(self.target, self.out, self.results, self.tree)
+
+    def settings(self) -> Settings:
+        return Settings(
+            provers_named(self.policy, self.seed),
+            self.budget,
+            self.workers,
+            self.disprove,
+            self.tree,
+            self.limit,
+            self.seed,
+            self.policy,
+            self.total_budget,
+            self.look,
+            self.ray,
+            Budget(model_tokens=self.tokens, seconds=self.seconds),
+            self.mark_failed,
+        )
+
+
+def prove(options: ProveOptions) -> int:
+    """Run the command; its exit code."""
+    options.check()
+    settings = options.settings()
+    if options.target is not None and Path(options.target).is_dir():
+        return _project(Path(options.target), options, replace(settings, project=True))
+    text, theorems = _input(options)
+    if text is not None and options.imports:
+        first = options.imports[0]
+        raise UserError(f"--imports is not for .lean files: write `import {first}` at the top of {text.path}")
+    if text is None and (options.in_place or options.mark_failed):
+        option = "--in-place" if options.in_place else "--mark-failed"
+        raise UserError(f"{option} is for .lean files: other inputs have no `sorry`")
+    destination = Path(text.path) if text is not None and options.in_place else options.out
+    _check_outputs(options.tree, destination, options.results)
+    results = options.results
+    if options.resume and results is None:
         results = (destination or Path("x")).with_name("results.jsonl")
-    log = Results(results, _asked(_fingerprint(text, theorems), settings), resume)
+    log = Results(results, _asked(_fingerprint(text, theorems), settings), options.resume)
     try:
         if text is not None:
             document, filled = asyncio.run(_file(text, settings, log))
@@ -133,7 +151,7 @@ def prove(
             document, filled = asyncio.run(prove_theorems(theorems, settings, log))
     finally:
         log.close()
-    if text is not None and in_place:
+    if text is not None and options.in_place:
         if document["interrupted"] and results is not None:
             destination = None  # the file stays as the results describe it
             filled = b""
@@ -142,33 +160,7 @@ def prove(
             destination = write_over(text, filled)
     elif destination is not None:
         write_whole(destination, filled)
-    return _finish(document, target or name, settings, filled, destination, json)
-
-
-def _check_numbers(
-    budget: int,
-    seconds: float | None,
-    tokens: int | None,
-    workers: int,
-    disprove: float,
-    limit: int | None,
-    total_budget: int | None,
-) -> None:
-    """Raise UserError for an option out of its range."""
-    if budget < 1:
-        raise UserError(f"--budget {budget}: at least 1 Lean call")
-    if seconds is not None and not seconds > 0:
-        raise UserError(f"--seconds {seconds:g}: a time above 0")
-    if tokens is not None and tokens < 1:
-        raise UserError(f"--tokens {tokens}: at least 1")
-    if workers < 0:
-        raise UserError(f"--workers {workers}: a number of processes, or 0")
-    if not 0.0 <= disprove <= 1.0:
-        raise UserError(f"--disprove {disprove:g}: a share between 0 and 1")
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit {limit}: at least 1")
-    if total_budget is not None and total_budget < 1:
-        raise UserError(f"--total-budget {total_budget}: at least 1 Lean call")
+    return _finish(document, options.target or options.name, settings, filled, destination, options.json)
 
 
 def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
@@ -235,31 +227,28 @@ def _check_outputs(tree: Path | None, *files: Path | None) -> None:
             check_writable(path)
 
 
-def _project(
-    folder: Path, settings: Settings, out: Path | None, in_place: bool, results: Path | None, resume: bool, json: bool
-) -> int:
+def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
     from prover.solve.project import project_files, prove_project
 
+    out, results = options.out, options.results
     if not is_project(folder):
         raise UserError(f"{folder}: is a folder without a lakefile; name a .lean or .jsonl file in it")
-    if in_place and out is not None:
-        raise UserError("--in-place is without --out")
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; for a project, --out names a folder")
-    if out is not None and not resume and out.is_dir() and any(out.iterdir()):
+    if out is not None and not options.resume and out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty, and its files would be overwritten: name a new folder, or --resume")
     _check_outputs(settings.tree, results)
-    if results is None and resume:
+    if results is None and options.resume:
         results = folder / "results.jsonl"
     own = Project(folder)
     project_files(own)  # raises where there is nothing to do
-    log = Results(results, _asked(_project_fingerprint(own), settings), resume)
+    log = Results(results, _asked(_project_fingerprint(own), settings), options.resume)
     try:
-        document = asyncio.run(prove_project(own, settings, log, out, in_place, resume))
+        document = asyncio.run(prove_project(own, settings, log, out, options.in_place, options.resume))
     finally:
         log.close()
     document["out"] = str(out) if out else None
-    return _finish(document, str(folder), settings, b"", folder, json)
+    return _finish(document, str(folder), settings, b"", folder, options.json)
 
 
 def _show(document: dict[str, Any], filled: bytes, destination: Path | None, json: bool) -> None:
@@ -301,13 +290,12 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
         )
 
 
-def _input(
-    target: str | None, statement: str | None, name: str, imports: tuple[str, ...], sources: Path | None
-) -> tuple[LeanText | None, list[Theorem]]:
-    if statement is not None:
-        from prover.solve.statements import theorem_of
-
-        return None, [theorem_of({"name": name, "statement": statement}, "--statement", imports)]
+def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:
+    """(the file whose sorries are the tasks, or None; the theorems of any other input)."""
+    target, sources = options.target, options.sources
+    if options.statement is not None:
+        row = {"name": options.name, "statement": options.statement}
+        return None, [theorem_of(row, "--statement", options.imports)]
     assert target is not None
     prefix, _, rest = target.partition(":")
     path = Path(target)
@@ -315,7 +303,7 @@ def _input(
     if rest and prefix in sources_of and not os.path.lexists(path):
         return _told_apart(plugins.load(THEOREMS, prefix)(rest, sources))
     if path.suffix == ".jsonl":
-        return None, load_jsonl(path, imports)
+        return None, load_jsonl(path, options.imports)
     if path.suffix == ".lean":
         return read(path), []
     if not os.path.lexists(path):
