@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,22 +21,18 @@ from prover import logs
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
-from prover.models.ranker import TacticRanker
-from prover.premises.dense import DenseWeights
 from prover.premises.index import library_index
 from prover.solve.ledger import Attempt, Ledger
 from prover.solve.negation import negation
-from rl import buffer, rewards, training_examples
 from rl import config as config_module
+from rl import rewards, training_examples
 from rl.actors.dispatch import Finished, attempt_of, judge
 from rl.actors.fleet import Fleet
-from rl.algorithms import expert_iteration, grpo, td_lambda
-from rl.algorithms.premise_selection import SelectionConfig, train_retriever
-from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.attempt import Task
 from rl.candidate import BASELINES
 from rl.config import RunConfig
 from rl.files import proofs_source
+from rl.learning import Learning
 from rl.metrics import compute, curves
 from rl.metrics.round_metrics import RoundMetrics, announce
 from rl.metrics.tracking import Tracker
@@ -68,6 +64,7 @@ class Trainer:
         logs.to_file(self.folder / "logs" / "driver.log")
         self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
+        self.learning = Learning(config, self.folder, self.ledger, self.index, self.fleet, self.tracker.say)
         self.best: dict[str, int] = {}
         """Tactics in the shortest audited proof of each theorem."""
         for a in self.ledger.attempts():
@@ -96,8 +93,7 @@ class Trainer:
         )
         try:
             self.fleet.start()
-            self.fleet.ranker = self._newest("rankers", TacticRanker.load)
-            self.fleet.retriever = self._newest("retrievers", DenseWeights.load)
+            self.learning.restore()
             learned = max(
                 (r for r in range(1, c.learn.rounds + 1) if self.ledger.get(f"learned {r}") is not None), default=0
             )
@@ -148,7 +144,7 @@ class Trainer:
         tasks = [self._task(r, m, policy) for m in self._matches(r)]
         self._attempts(f"round {r}", f"round {r} of {c.rounds}: by the {by}", tasks, r)
         measured.collected()
-        measured.learned(self._learn(r))
+        measured.learned(self.learning.learn(r))
         self.ledger.set(f"learned {r}", {"version": r})
 
     def _matches(self, r: int) -> list[Match]:
@@ -177,107 +173,18 @@ class Trainer:
             c.prover.explorer_weight,
             harvest,
             learn=True,
-            value=self._value,
+            value=self.learning.value,
             rollouts=0 if against else rollouts,
             max_tactics=c.learn.max_tactics,
             draw=r - 1,
             negated=against,
         )
 
-    @property
-    def _value(self) -> bool:
-        return self.config.prover.use_value and self.config.learn.value != "none" and not self.config.serve.start
-
-    def _learn(self, r: int) -> dict[str, float]:
-        c = self.config.learn
-        policy, value = self._examples(r)
-        if not policy:
-            raise UserError("the explorer proved no training theorem: give it more Lean calls (learn.first_calls)")
-        self.tracker.say(
-            f"round {r}: learning {len(policy)} (goal, tactic) pairs and {len(value)} values, {c.seconds:.0f} s …"
-        )
-        began = time.monotonic()
-        learned = {f"ranker_{k}": v for k, v in self._learn_order(r).items()}
-        learned |= {f"retriever_{k}": v for k, v in self._learn_premises(r).items()}
-        helpers = time.monotonic() - began
-        metrics = self.fleet.learn(policy, value, c.seconds, r)
-        buffer.trim(self.ledger, self.config.replay, r)
-        self.tracker.say(
-            f"round {r}: loss {metrics.get('policy_loss', 0):.2f} nats a tactic token, "
-            f"{metrics.get('epochs', 0):.1f} epochs, {metrics.get('tokens_per_second', 0):.0f} tokens/s"
-        )
-        training = helpers + metrics.get("seconds", 0.0)
-        return {"pairs": float(len(policy)), **metrics, **learned, "training_seconds": training}
-
-    def _newest(self, kind: str, load: Callable[[Path], T]) -> T | None:
-        """What the last round that learned left in the run's folder `kind`."""
-        found = [
-            self._version(kind, r)
-            for r in range(1, self.config.learn.rounds + 1)
-            if self.ledger.get(f"learned {r}") is not None
-        ]
-        found = [p for p in found if p.exists()]
-        return load(found[-1]) if found else None
-
-    def _version(self, kind: str, r: int) -> Path:
-        return self.folder / kind / f"{r:06d}.npz"
-
-    def _learn_order(self, r: int) -> dict[str, float]:
-        """Train the ranker on all that was tried on the goals of audited proofs; from its beginning in every round."""
-        c = self.config
-        if not c.prover.use_ranker:
-            return {}
-        config = RankingConfig(
-            seconds=c.learn.ranker_seconds, threads=c.learn.threads, fresh_names=c.learn.fresh_names, seed=c.seed
-        )
-        known = self.index.by_name()
-        ranker, metrics = train_ranker(buffer.draw(self.ledger, "tried", c.replay, r - 1, c.seed), known, config)
-        if ranker is not None:
-            self.fleet.ranker = ranker
-            ranker.save(self._version("rankers", r))
-        return metrics
-
-    def _learn_premises(self, r: int) -> dict[str, float]:
-        """Train the retriever, where it learns, on the premises that audited proofs used; from its beginning in every round."""
-        if self.config.prover.retriever not in ("dense", "hybrid"):
-            return {}
-        config = SelectionConfig(seconds=self.config.learn.retriever_seconds, seed=self.config.seed)
-        drawn = buffer.draw(self.ledger, "premises", self.config.replay, r - 1, self.config.seed)
-        weights, metrics = train_retriever(drawn, self.index, config)
-        if metrics["examples"]:
-            self.fleet.retriever = weights
-            weights.save(self._version("retrievers", r))
-        return metrics
-
-    def _examples(self, r: int) -> tuple[list[Any], list[Any]]:
-        """What the learner gets in a round, by the configured algorithms: (policy examples, value examples)."""
-        c = self.config.learn
-
-        def draw(kind: str) -> list[dict[str, Any]]:
-            return buffer.draw(self.ledger, kind, self.config.replay, r - 1, self.config.seed)
-
-        policy: list[Any] = []
-        if c.algorithm == "grpo" and r > 1:
-            # On-policy: only what the present version found.
-            policy = grpo.search_examples(self._latest(draw("group"), r)) if c.collect == "search" else []
-            policy += grpo.rollout_examples(self._latest(draw("rollouts"), r))
-        if not policy:
-            policy = list(expert_iteration.policy_examples(draw("policy"), c.targets))
-        if not self._value:
-            return policy, []
-        if c.value == "td_lambda":
-            return policy, list(td_lambda.value_examples(draw("td")))
-        return policy, list(expert_iteration.value_examples(draw("value")))
-
-    @staticmethod
-    def _latest(rows: Sequence[dict[str, Any]], r: int) -> list[dict[str, Any]]:
-        return [row for row in rows if row["round"] == r]
-
     def _validate(self, r: int) -> None:
         """Measure what round `r` learned on theorems that nothing is learned from."""
         c = self.config
         weight, calls = c.prover.eval_explorer_weight, c.eval.validation_calls
-        tasks = [Task(t, "model", calls, weight, value=self._value) for t in self.validation]
+        tasks = [Task(t, "model", calls, weight, value=self.learning.value) for t in self.validation]
         self._attempts(f"validation round {r}", f"after round {r}: validation", tasks)
 
     def _sample(self) -> None:
@@ -300,7 +207,7 @@ class Trainer:
             return
         c = self.config
         weight = c.prover.eval_explorer_weight
-        tasks = [Task(t, policy, c.eval.calls, weight, value=self._value) for t in self.held_out]
+        tasks = [Task(t, policy, c.eval.calls, weight, value=self.learning.value) for t in self.held_out]
         self._attempts(f"held-out {policy}", label, tasks)
         summary = self._summary(policy)
         self.tracker.log({f"held_out/{policy}/{b}": s / summary["total"] for b, s in summary["curve"].items()})
@@ -384,7 +291,6 @@ class Trainer:
         self.tracker.say(f"Theorems that only the trained prover solved, and only the explorer, by Lean calls: {said}.")
         return found
 
-    # -- the end -----------------------------------------------------------------------------------------------------
     def _finish(self) -> dict[str, Any]:
         """Write the summary and the proofs; say how it went and what to look at next."""
         names = [*((b, b) for b in BASELINES), ("trained", "model")]

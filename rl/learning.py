@@ -1,0 +1,131 @@
+"""One round of learning: from the ledger's examples to new weights of the model, the ranker and the retriever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prover.errors import UserError
+from prover.models.ranker import TacticRanker
+from prover.premises.dense import DenseWeights
+from prover.premises.index import LibraryIndex
+from prover.solve.ledger import Ledger
+from rl import buffer
+from rl.actors.fleet import Fleet
+from rl.algorithms import expert_iteration, grpo, td_lambda
+from rl.algorithms.premise_selection import SelectionConfig, train_retriever
+from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
+from rl.config import RunConfig
+
+T = TypeVar("T")
+
+
+class Learning:
+    """What a run learns. The model is trained by the fleet's learner, the two small models here."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        ledger: Ledger,
+        index: LibraryIndex,
+        fleet: Fleet,
+        say: Callable[[str], None],
+    ) -> None:
+        self.config, self.folder, self.ledger, self.index, self.fleet, self.say = (
+            config,
+            folder,
+            ledger,
+            index,
+            fleet,
+            say,
+        )
+
+    @property
+    def value(self) -> bool:
+        """Whether the run learns a value and searches with it."""
+        return self.config.prover.use_value and self.config.learn.value != "none" and not self.config.serve.start
+
+    def restore(self) -> None:
+        """Give the fleet the ranker and the retriever of the last round that learned."""
+        self.fleet.ranker = self._newest("rankers", TacticRanker.load)
+        self.fleet.retriever = self._newest("retrievers", DenseWeights.load)
+
+    def learn(self, r: int) -> dict[str, float]:
+        """Train on the examples up to round `r` and serve the new weights; metrics. Raises UserError where there are no examples."""
+        c = self.config.learn
+        policy, value = self._examples(r)
+        if not policy:
+            raise UserError("the explorer proved no training theorem: give it more Lean calls (learn.first_calls)")
+        self.say(f"round {r}: learning {len(policy)} (goal, tactic) pairs and {len(value)} values, {c.seconds:.0f} s …")
+        began = time.monotonic()
+        learned = {f"ranker_{k}": v for k, v in self._learn_ranker(r).items()}
+        learned |= {f"retriever_{k}": v for k, v in self._learn_retriever(r).items()}
+        helpers = time.monotonic() - began
+        metrics = self.fleet.learn(policy, value, c.seconds, r)
+        buffer.trim(self.ledger, self.config.replay, r)
+        self.say(
+            f"round {r}: loss {metrics.get('policy_loss', 0):.2f} nats a tactic token, "
+            f"{metrics.get('epochs', 0):.1f} epochs, {metrics.get('tokens_per_second', 0):.0f} tokens/s"
+        )
+        training = helpers + metrics.get("seconds", 0.0)
+        return {"pairs": float(len(policy)), **metrics, **learned, "training_seconds": training}
+
+    def _newest(self, kind: str, load: Callable[[Path], T]) -> T | None:
+        rounds = range(1, self.config.learn.rounds + 1)
+        found = [self._file(kind, r) for r in rounds if self.ledger.get(f"learned {r}") is not None]
+        found = [p for p in found if p.exists()]
+        return load(found[-1]) if found else None
+
+    def _file(self, kind: str, r: int) -> Path:
+        return self.folder / kind / f"{r:06d}.npz"
+
+    def _draw(self, kind: str, r: int) -> list[dict[str, Any]]:
+        return buffer.draw(self.ledger, kind, self.config.replay, r - 1, self.config.seed)
+
+    def _learn_ranker(self, r: int) -> dict[str, float]:
+        """Train the ranker from scratch, on all tactics tried on the goals of audited proofs."""
+        c = self.config
+        if not c.prover.use_ranker:
+            return {}
+        config = RankingConfig(
+            seconds=c.learn.ranker_seconds, threads=c.learn.threads, fresh_names=c.learn.fresh_names, seed=c.seed
+        )
+        ranker, metrics = train_ranker(self._draw("tried", r), self.index.by_name(), config)
+        if ranker is not None:
+            self.fleet.ranker = ranker
+            ranker.save(self._file("rankers", r))
+        return metrics
+
+    def _learn_retriever(self, r: int) -> dict[str, float]:
+        """Train a learned retriever from scratch, on the premises that audited proofs use."""
+        if self.config.prover.retriever not in ("dense", "hybrid"):
+            return {}
+        config = SelectionConfig(seconds=self.config.learn.retriever_seconds, seed=self.config.seed)
+        weights, metrics = train_retriever(self._draw("premises", r), self.index, config)
+        if metrics["examples"]:
+            self.fleet.retriever = weights
+            weights.save(self._file("retrievers", r))
+        return metrics
+
+    def _examples(self, r: int) -> tuple[list[Any], list[Any]]:
+        """(policy examples, value examples) of a round, by the configured algorithms."""
+        c = self.config.learn
+        policy: list[Any] = []
+        if c.algorithm == "grpo" and r > 1:
+            policy = grpo.search_examples(_of_round(self._draw("group", r), r)) if c.collect == "search" else []
+            policy += grpo.rollout_examples(_of_round(self._draw("rollouts", r), r))
+        if not policy:
+            policy = list(expert_iteration.policy_examples(self._draw("policy", r), c.targets))
+        if not self.value:
+            return policy, []
+        if c.value == "td_lambda":
+            return policy, list(td_lambda.value_examples(self._draw("td", r)))
+        return policy, list(expert_iteration.value_examples(self._draw("value", r)))
+
+
+def _of_round(rows: Sequence[dict[str, Any]], r: int) -> list[dict[str, Any]]:
+    """On-policy rows: those that the newest version collected."""
+    return [row for row in rows if row["round"] == r]
