@@ -99,7 +99,13 @@ def _logging(args: list[str]) -> list[str]:
 
 
 def typed(function: Callable[..., int], name: str, args: list[str]) -> int:
-    """Parse with tyro and call. Its error page becomes one line."""
+    """Parse with tyro and call; 0 after showing help."""
+    call = parsed(function, name, args)
+    return 0 if call is None else call()
+
+
+def parsed(function: Callable[..., int], name: str, args: list[str]) -> Callable[[], int] | None:
+    """The call that a command line asks for; None after showing help. Raises UserError: tyro's error page as one line."""
     import tyro
 
     options = get_type_hints(function).get("options")
@@ -110,9 +116,9 @@ def typed(function: Callable[..., int], name: str, args: list[str]) -> int:
     except SystemExit as end:
         if end.code in (0, None):
             print(shown.getvalue(), end="")
-            return 0
+            return None
         raise UserError(_parse_error(errors.getvalue() or shown.getvalue(), name)) from None
-    return function(call) if options else call()
+    return functools.partial(function, call) if options else call
 
 
 def _deferred(function: Callable[..., int]) -> Callable[..., Callable[[], int]]:
