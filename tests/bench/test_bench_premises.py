@@ -52,7 +52,7 @@ def test_a_fault_records_nothing_that_did_not_happen(tmp_path, monkeypatch):
     record = tmp_path / "record.jsonl"
     easy = [Theorem(f"easy{i}", f"(p q : Prop) (h : p) (i : {i} = {i}) : p") for i in range(4)]
     with monkeypatch.context() as m:
-        m.setattr("rl.bench.premise_searches.written", lambda proof, check: 1 / 0)
+        m.setattr("rl.bench.premise_searches.checked_script", lambda proof, check: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bench_premises(library_index(), easy, [], None, (8,), record, only=("no premises",))
     assert not record.exists()
