@@ -1,10 +1,10 @@
-"""The matchmaker: chooses the next theorems, their Lean calls, and whether to prove or disprove them.
+"""The curriculum sampler: chooses the next theorems, their Lean calls, and whether to prove or disprove them.
 
 Follows AlphaProof's matchmaker (Hubert et al., Nature 2025, Methods): budgets start low and grow after failures, reliably solved
 theorems are retired, and theorems that may be false are also tried negated. Theorems are drawn by learnability: one solved with
 probability p has weight p(1-p) (Tzannetos et al. 2023; Rutherford et al. 2024).
 
-A matchmaker is a function of the seed and the tries so far, so replaying a run's ledger restores it.
+The sampler is a function of the seed and the tries so far, so replaying a run's ledger restores it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Side = Literal["prove", "disprove"]
 
 @dataclass(frozen=True)
 class MatchConfig:
-    """Settings of the matchmaker."""
+    """Settings of the curriculum sampler."""
 
     adaptive: bool = True
     """False: uniform sampling with the base budget, the baseline for ablations."""
@@ -63,7 +63,7 @@ class Try:
 
 
 @dataclass(frozen=True)
-class Match:
+class Assignment:
     """A theorem to try in this round."""
 
     theorem: Theorem
@@ -94,7 +94,7 @@ class Record:
     """Undiscounted number of tries."""
 
 
-class Matchmaker:
+class CurriculumSampler:
     """Chooses among `theorems`. Call `observe` with every finished try in order, and `plan` for each round."""
 
     def __init__(self, theorems: Sequence[Theorem], config: MatchConfig | None = None, seed: int = 0) -> None:
@@ -152,18 +152,18 @@ class Matchmaker:
             for name, r in self.records.items()
         }
 
-    def plan(self, round: int, lean_calls: int) -> list[Match]:
-        """Matches with an expected cost of about `lean_calls`, deterministic in the tries, seed and round.
+    def plan(self, round: int, lean_calls: int) -> list[Assignment]:
+        """Assignments with an expected cost of about `lean_calls`, deterministic in the tries, seed and round.
 
         Draws theorems without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006) until the expected cost is reached. Never
-        draws disproved theorems. A theorem has at most one match.
+        draws disproved theorems. A theorem has at most one assignment.
         """
         c = self.config
         rng = random.Random(f"matchmaker/{self.seed}/{round}")
         estimates = self.estimates()
         alive = [t for t in self.theorems if not self.records[t.name].disproved]
         if not c.adaptive:
-            return [Match(t, c.base_calls, "prove", estimates[t.name]) for t in rng.sample(alive, len(alive))][
+            return [Assignment(t, c.base_calls, "prove", estimates[t.name]) for t in rng.sample(alive, len(alive))][
                 : max(1, lean_calls // c.base_calls)
             ]
         retired = [t for t in alive if self.retired(t.name)]
@@ -173,22 +173,22 @@ class Matchmaker:
                 p = estimates[t.name]
                 keyed.append((rng.random() ** (1 / max(p * (1 - p), 1e-3)), t))
         keyed.sort(key=lambda kt: -kt[0])
-        matches: list[Match] = []
+        assignments: list[Assignment] = []
         spent = 0.0
         rng.shuffle(retired)
         for t in sorted(retired, key=lambda t: self.records[t.name].round):
             if spent >= c.revisit * lean_calls:
                 break
-            matches.append(Match(t, c.base_calls, "prove", estimates[t.name]))
+            assignments.append(Assignment(t, c.base_calls, "prove", estimates[t.name]))
             spent += self.cost(t.name, estimates[t.name])
         for _, t in keyed:
             if spent >= lean_calls:
                 break
             resists = self.records[t.name].failures >= c.resist and t.statement is not None
             side: Side = "disprove" if resists and rng.random() < c.disprove else "prove"
-            matches.append(Match(t, self.budget(t.name), side, estimates[t.name]))
+            assignments.append(Assignment(t, self.budget(t.name), side, estimates[t.name]))
             spent += self.cost(t.name, estimates[t.name])
-        return matches
+        return assignments
 
     def cost(self, name: str, p: float) -> float:
         """Expected Lean calls of a try: those of the last proof (or half the budget) with probability p, else the whole budget."""

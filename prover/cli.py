@@ -1,8 +1,9 @@
 """The `turnstile` command: finds the subcommand, runs it, and turns errors into one line and an exit code.
 
-Exit codes: 0 success; 1 done, and something is not proved or not verified; 2 bad input or a missing part; 3 an internal fault;
-130 Ctrl-C. Subcommands are entry points of the group `turnstile.commands`: functions that return the exit code. Their parameters are the options, or they have one parameter: `options`,
-a dataclass of them, or `args`, the rest of the command line.
+Exit codes: 0 success; 1 finished, but something is not proved or verified; 2 bad input or a missing part; 3 internal error;
+130 Ctrl-C. Subcommands are entry points of the group `turnstile.commands`: functions that return the exit code. Their
+parameters are the options. Alternatively, the single parameter `options` is a dataclass of options, or `args` is the list of
+arguments.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ def usage() -> str:
             "",
             "`turnstile COMMAND --help` explains a command. Every command has --json: one JSON document on standard output.",
             LOG_HELP,
-            "Exit codes: 0 success; 1 done, and something is not proved or verified; 2 bad input or a missing part; 3 internal fault.",
+            "Exit codes: 0 success; 1 finished, but something is not proved or verified; 2 bad input or a missing part; 3 internal error.",
         ]
     )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run and exit."""
+    """Run the command line and exit."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         code = run(_logging(args))
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head`: nobody reads on
+    except BrokenPipeError:  # as with `| head`
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(args: list[str]) -> int:
-    """The exit code of a command line. Raises UserError for bad input."""
+    """Run a command line and return the exit code. Raises UserError for bad input."""
     if args and args[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -81,7 +82,7 @@ def run(args: list[str]) -> int:
 
 
 def _logging(args: list[str]) -> list[str]:
-    """Set up logging as the command line says, and give the rest of it."""
+    """Configure logging and return the remaining arguments."""
     rest: list[str] = []
     level, as_json = None, False
     given = iter(args)
@@ -99,13 +100,13 @@ def _logging(args: list[str]) -> list[str]:
 
 
 def typed(function: Callable[..., int], name: str, args: list[str]) -> int:
-    """Parse with tyro and call; 0 after showing help."""
+    """Parse the options with tyro and call the function; 0 after showing help."""
     call = parsed(function, name, args)
     return 0 if call is None else call()
 
 
 def parsed(function: Callable[..., int], name: str, args: list[str]) -> Callable[[], int] | None:
-    """The call that a command line asks for; None after showing help. Raises UserError: tyro's error page as one line."""
+    """The call that a command line asks for; None after showing help. Parse errors become a UserError of one line."""
     import tyro
 
     options = get_type_hints(function).get("options")
@@ -122,7 +123,7 @@ def parsed(function: Callable[..., int], name: str, args: list[str]) -> Callable
 
 
 def _deferred(function: Callable[..., int]) -> Callable[..., Callable[[], int]]:
-    """The same signature, but calling it only remembers the arguments: the command runs outside of tyro."""
+    """A function of the same signature that returns the call, so that the command runs outside tyro."""
 
     @functools.wraps(function)
     def remember(*args: Any, **kwargs: Any) -> Callable[[], int]:
@@ -141,8 +142,8 @@ def _parse_error(page: str, name: str) -> str:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """A line for people, and the exit code."""
-    # Lean's errors are known by name: importing them would slow every start.
+    """The error as one line, and the exit code."""
+    # Compared by name, because importing Lean's errors would slow down every start.
     if isinstance(error, UserError) or type(error).__name__ in ("LeanError", "LeanDied"):
         return one_line(str(error)), 2
     if isinstance(error, MemoryError):

@@ -18,16 +18,16 @@ _FAULTS = "prover.faults"
 
 @dataclass(frozen=True)
 class LogSettings:
-    """What the command line asks for."""
+    """The logging options of the command line."""
 
     level: str = "info"
-    """Lowest level that is written to files. Standard error shows warnings, and lower levels only if the user names one."""
+    """Lowest level written to files. Standard error shows it only if the user names a level, else warnings."""
     json: bool = False
-    """Whether each line is a JSON object with `time`, `level`, `logger`, `message` and, for errors, `traceback`."""
+    """Write each line as a JSON object with `time`, `level`, `logger`, `message` and, for errors, `traceback`."""
 
 
 class _Console(logging.StreamHandler):
-    """The handler of standard error, told apart from others that a program may add."""
+    """The handler of standard error. Its own type distinguishes it from handlers of other programs."""
 
 
 class _JsonLines(logging.Formatter):
@@ -49,13 +49,13 @@ def _formatter(settings: LogSettings) -> logging.Formatter:
 
 @dataclass(frozen=True)
 class ActorLog:
-    """Where an actor of a run writes its log."""
+    """The log file of an actor."""
 
     file: Path
     settings: LogSettings
 
     def open(self) -> None:
-        """Start to write it, in the actor's own process."""
+        """Start logging to the file, in the actor's process."""
         to_file(self.file, self.settings)
 
 
@@ -64,11 +64,11 @@ _file: Path | None = None
 
 
 def configure(settings: LogSettings, explicit: bool) -> None:
-    """Set up the command's own process. `explicit`: the user named a level, so standard error shows it too."""
+    """Configure this process. `explicit`: the user named a level, so standard error shows it too."""
     global _settings, _file
     _settings, _file = settings, None
     shown = _Console()
-    shown.addFilter(lambda record: record.name != _FAULTS)  # the command itself says these in one line
+    shown.addFilter(lambda record: record.name != _FAULTS)  # the command reports these in one line
     shown.setLevel(settings.level.upper() if explicit else logging.WARNING)
     shown.setFormatter(_formatter(settings))
     for name in PACKAGES:
@@ -87,7 +87,7 @@ def for_actor(folder: Path, name: str) -> ActorLog:
 
 
 def to_file(path: Path, settings: LogSettings | None = None) -> None:
-    """Write this process's log to `path` from now on, in place of an earlier file. A file that cannot be written is skipped."""
+    """Write the log of this process to `path` instead of an earlier file. Does nothing if the file is not writable."""
     global _file
     chosen = settings or _settings
     try:
@@ -107,7 +107,7 @@ def to_file(path: Path, settings: LogSettings | None = None) -> None:
 
 
 def fault(error: BaseException) -> Path | None:
-    """Log an internal fault with its traceback; the file that has it, None where none can be written."""
+    """Log an internal error with its traceback. Returns the log file, or None if it is not writable."""
     if _file is None:
         from prover.lean.embedded.install import cache_dir
 

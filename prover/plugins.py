@@ -1,4 +1,4 @@
-"""Extension points: commands, theorem sources and others that packages register as entry points."""
+"""Extension points: commands and theorem sources that packages register as entry points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prover.errors import UserError
 
 @cache
 def registered(group: str) -> Mapping[str, metadata.EntryPoint]:
-    """The entry points of `group`, by name. Raises UserError where the project is not installed."""
+    """The entry points of `group`, by name. Raises UserError if there are none."""
     found = {point.name: point for point in metadata.entry_points(group=group)}
     if not found:
         raise UserError(f"no entry points of {group} are installed: run `pip install -e .` in the project's folder")
@@ -22,10 +22,10 @@ def registered(group: str) -> Mapping[str, metadata.EntryPoint]:
 
 
 def load(group: str, name: str) -> Any:
-    """The object behind an entry point. Raises UserError for an unknown name and for a missing package."""
+    """Load an entry point. Raises UserError for an unknown name or a missing package."""
     points = registered(group)
     if name not in points:
-        raise UserError(f"unknown {group.rpartition('.')[2].rstrip('s')} {name!r}; there are {', '.join(points)}")
+        raise UserError(f"unknown {group.rpartition('.')[2].rstrip('s')} {name!r}; choose one of {', '.join(points)}")
     try:
         return points[name].load()
     except ModuleNotFoundError as error:
@@ -33,11 +33,13 @@ def load(group: str, name: str) -> Any:
             f"`{name}` needs the Python module {error.name}, which is not installed: run `turnstile doctor`"
         ) from None
     except AttributeError as error:
-        raise UserError(f"`{name}` is not part of this installation: {error}") from None
+        raise UserError(
+            f"`{name}` is not part of this installation ({error}); reinstall the package that provides it"
+        ) from None
 
 
 def summary(point: metadata.EntryPoint) -> str:
-    """The first line of the docstring of the module behind an entry point. The module is read and not run."""
+    """The first docstring line of an entry point's module. Parses the module without importing it."""
     try:
         spec = importlib.util.find_spec(point.module)
         with open(spec.origin, encoding="utf-8") as file:  # type: ignore[union-attr, arg-type]

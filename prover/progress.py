@@ -1,4 +1,4 @@
-"""Progress of a batch on standard error: a bar where that is a terminal, else a line now and then."""
+"""Progress of a batch on standard error: a bar on a terminal, else a line every 30 s."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from datetime import timedelta
 from prover.console import plain, say
 
 EVERY_S = 30.0
-"""Between lines, where there is no terminal."""
+"""Seconds between lines without a terminal."""
 
 Report = Callable[[str, str, int], None]
-"""Called with (name, outcome, Lean calls) of each task that is done."""
+"""Called with (name, outcome, Lean calls) of each finished task."""
 
 
 class Pace:
-    """Counts and rates of what is done."""
+    """Counts and rates of finished tasks."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -51,7 +51,7 @@ class Pace:
 
 @contextlib.contextmanager
 def progress(total: int, what: str, extra: Callable[[], str] = lambda: "") -> Iterator[Report]:
-    """Shows rates and the time left. `extra`: a few words more, asked at each line."""
+    """Shows rates and the remaining time. `what`: plural noun for the tasks. `extra`: returns more text for each update."""
     pace = Pace(total)
     if not sys.stderr.isatty():
         last = time.monotonic()

@@ -1,4 +1,4 @@
-"""One attempt at one theorem, from opening it to what the search found: the same in training and in evaluation."""
+"""One attempt at one theorem, before the audit. Training and evaluation share it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from rl.rollouts import rollouts
 
 _log = logging.getLogger(__name__)
 OPENINGS = 3
-"""So many Lean processes may die while a theorem is opened before that is an error of the theorem."""
+"""Tries to open a theorem when the Lean process dies."""
 PREDICTIONS_KEPT = 32
-"""Values of goals kept of one search, for calibration."""
+"""Maximum number of value predictions recorded per search, for calibration."""
 ENOUGH_VISITS = 8
-"""An open goal counts as not provable, for calibration, once so many Lean calls were spent on it and below it."""
+"""Visits after which an open goal counts as not provable, for calibration."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,22 @@ class Task:
 
     theorem: Theorem
     policy: str
-    """`portfolio`, `shuffled` (the explorer's templates, all alike), `explorer` or `model` (mixed with the explorer)."""
+    """`portfolio`, `shuffled` (the explorer with uniform template weights), `explorer` or `model` (mixed with the explorer)."""
     lean_calls: int
     explorer_weight: float = EXPLORER_WEIGHT
     harvest: int = 0
-    """After a proof: so many more tactics tried on the first goal."""
+    """Further tactics to try on the first goal after a proof."""
     learn: bool = False
-    """Whether the search's examples are wanted. A task to learn from a theorem that is not for training raises HeldOutLeak."""
+    """Whether to collect examples. Raises HeldOutLeak for a theorem outside the training split."""
     value: bool = True
     rollouts: int = 0
-    """So many rollouts sampled from the model in place of a search."""
+    """Number of rollouts to sample from the model instead of a search; 0: search."""
     max_tactics: int = 12
-    """Longest rollout."""
+    """Maximum length of a rollout."""
     draw: int = 0
-    """What is drawn at random is drawn anew for another number: a theorem that comes again is not tried the same way again."""
+    """Varies the randomness, so that a repeated theorem is tried differently."""
     negated: Theorem | None = None
-    """To try in its place: its negation. A proof of that disproves the theorem."""
+    """The negation, to attempt instead of the theorem. Its proof disproves the theorem."""
 
     def __post_init__(self) -> None:
         if self.learn:
@@ -66,44 +66,44 @@ class Task:
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a task, before the audit."""
+    """Result of a task, before the audit."""
 
     theorem: Theorem
     outcome: str
     lean_calls: int
-    """Of the search and of what was harvested after it."""
+    """Lean calls of the search and of the tactics tried after a proof."""
     calls_to_solve: int | None
     seconds: float
     script: str | None = None
     reason: str = ""
     examples: list[Any] = field(default_factory=list)
     stats: dict[str, Any] = field(default_factory=dict)
-    """What the round's metrics are computed from (rl/metrics/compute.py)."""
+    """Input of the metrics (rl/metrics/compute.py)."""
     model_version: int = 0
     rollouts: list[dict[str, Any]] = field(default_factory=list)
-    """`script` (None unless it claims a proof), `decisions` of (state, premises, tactic, logprob), `ended`, `closed`."""
+    """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `ended`, `closed`."""
 
 
 @dataclass
 class Workbench:
-    """What the attempts of one process share."""
+    """Resources shared by the attempts of one process."""
 
     pool: LeanPool
     premises: PremiseSource
     config: ProverConfig
     seed: int
     explorer: Any
-    """The searcher `explorer`: a policy."""
+    """The policy `explorer`."""
     trained_explorer: Any
-    """What is mixed with the model: the explorer in the order that was learned, once there is one."""
+    """The explorer with the trained ranker, if there is one. Mixed with the model."""
     model: InferenceClient | None = None
     sampler: InferenceClient | None = None
-    """The same model for rollouts: one tactic a question, drawn. The best of many would be the same in every rollout."""
+    """The same model for rollouts. Samples one tactic per query, because a beam would repeat in every rollout."""
     portfolio: Any = field(default_factory=Portfolio)
 
 
 class ModelWithExplorer:
-    """A shared model's suggestions mixed with the explorer's, which is asked here."""
+    """Mixes the suggestions of a shared model with those of a local explorer."""
 
     def __init__(self, model: InferenceClient, explorer: Any, weight: float) -> None:
         self.model, self.explorer, self.weight = model, explorer, weight
@@ -114,18 +114,18 @@ class ModelWithExplorer:
 
 
 def premise_source(index: LibraryIndex, config: ProverConfig, learned: DenseWeights | None = None) -> PremiseSource:
-    """The configured retriever; the symbolic one until there is something learned."""
+    """The configured retriever; the symbolic one until weights are trained."""
     return trained_source(index, config.premises, config.retriever, learned)
 
 
 async def attempt(task: Task, bench: Workbench) -> Found:
-    """Search for a proof. Never raises: what goes wrong with Lean or the model is the outcome `error`."""
+    """Search for a proof. Never raises: faults of Lean or the model give the outcome `error`."""
     began = time.monotonic()
     try:
         return await _attempt(task, bench, began)
     except LeanError as e:
         return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"open: {e}")
-    except Exception as e:  # a worker's fault must not end the run: it is recorded and the theorem comes again
+    except Exception as e:  # must not end the run; the task is retried
         _log.exception("%s: the attempt failed", task.theorem.name)
         return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"{type(e).__name__}: {e}")
 
@@ -144,10 +144,10 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         suggestions, expansions = 64, 4
     else:
         if bench.model is None:
-            raise ValueError("a task for the model, and no model")
+            raise ValueError("policy `model` needs a model, but none is loaded")
         policy = ModelWithExplorer(bench.model, bench.trained_explorer.reseeded(task.draw), task.explorer_weight)
         suggestions, expansions = bench.config.suggestions, 4
-        value = bench.model if task.value else None  # its methods are coroutines, which a search awaits
+        value = bench.model if task.value else None  # its coroutines are awaited by the search
     config = SearchConfig(
         in_flight=in_flight, suggestions=suggestions, max_expansions=expansions, model_thread=False, seed=bench.seed
     )
@@ -159,13 +159,13 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         script = await checked_script(result.proof, checker(bench.pool, root)) if result.proof is not None else None
         examples, harvested = search.examples() if task.learn else [], 0
         if script is not None and task.harvest and examples:
-            examples, harvested = await _harvest(task, bench, root, examples)
+            examples, harvested = await _try_more_tactics(task, bench, root, examples)
     finally:
         await search.close()
         await bench.pool.free([root])
     stats = result.stats
     bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
-    kept: dict[str, Any] = {
+    recorded: dict[str, Any] = {
         "nodes": stats.nodes,
         "edges": stats.edges,
         "errors": dict(stats.errors),
@@ -177,15 +177,15 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         "bound": bound,
     }
     if harvested:
-        kept["harvested"] = harvested
+        recorded["harvested"] = harvested
     expanded = [n for n in search.graph.nodes.values() if n.expansions]
-    kept["closed"] = round(sum(n.status == SOLVED for n in expanded) / max(1, len(expanded)), 4)
+    recorded["closed"] = round(sum(n.status == SOLVED for n in expanded) / max(1, len(expanded)), 4)
     if result.proof is not None:
-        kept["steps"] = result.proof.size
+        recorded["steps"] = result.proof.size
     if task.policy == "model":
-        kept["entropy"] = entropy(search.graph)
+        recorded["entropy"] = entropy(search.graph)
     if value is not None:
-        kept["values"] = predictions(search.graph)
+        recorded["values"] = predictions(search.graph)
     return Found(
         task.theorem,
         result.outcome,
@@ -195,14 +195,14 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         script,
         result.message or "",
         examples,
-        kept,
+        recorded,
         bench.model.version if task.policy == "model" and bench.model is not None else 0,
     )
 
 
 async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float) -> Found:
     if bench.sampler is None:
-        raise ValueError("rollouts need a model")
+        raise ValueError("rollouts need a model, but none is loaded")
     first = 1 + task.draw * task.rollouts
     try:
         premises = bench.premises.for_theorem(task.theorem.imports)
@@ -246,8 +246,10 @@ async def _open(theorem: Theorem, pool: LeanPool) -> ProofState:
     raise AssertionError("unreachable")
 
 
-async def _harvest(task: Task, bench: Workbench, root: ProofState, examples: list[Any]) -> tuple[list[Any], int]:
-    """Other tactics that close the first goal at once: all of them teach, not only the first one found. With the Lean calls."""
+async def _try_more_tactics(
+    task: Task, bench: Workbench, root: ProofState, examples: list[Any]
+) -> tuple[list[Any], int]:
+    """Try further tactics on the first goal and add those that close it. Returns (examples, Lean calls)."""
     first = examples[0]
     known = {t for t, _ in first.best} | {t for t, _ in first.errors}
     query = Query(root, bench.premises.for_theorem(task.theorem.imports)(root))
@@ -262,10 +264,9 @@ async def _harvest(task: Task, bench: Workbench, root: ProofState, examples: lis
 
 
 def entropy(graph: Graph) -> float | None:
-    """Mean entropy, in nats, over the expanded goals, of the policy's distribution over what the model proposed.
+    """Mean entropy, in nats, of the policy over the model's suggestions at the expanded goals.
 
-    Tactics that only the explorer offered are left out, the rest renormalised, with the mixture's probabilities; None where the
-    model proposed nothing.
+    Uses the mixture's probabilities, renormalised without the explorer's tactics. None if the model suggested nothing.
     """
     found = []
     for node in graph.nodes.values():
@@ -276,9 +277,10 @@ def entropy(graph: Graph) -> float | None:
 
 
 def predictions(graph: Graph) -> list[tuple[float, int | None]]:
-    """(what the value model said of a goal, in [0, 1]; tactics in its shortest proof found, None for a goal that stayed
-    open after `ENOUGH_VISITS` Lean calls). Goals of which neither is known are left out, as is the root, which a search
-    does not ask the value model about."""
+    """(predicted value in [0, 1], tactics in the shortest proof found; None if open after `ENOUGH_VISITS` visits) per goal.
+
+    Skips other open goals, and the root, for which the search requests no value.
+    """
     found: list[tuple[float, int | None]] = []
     for node in graph.nodes.values():
         if node is graph.root or node.initial == graph.config.unknown_value:

@@ -1,4 +1,4 @@
-"""What an evaluation tests: a baseline, or a checkpoint with what its run left beside it."""
+"""The prover that an evaluation tests: a baseline, or a checkpoint with the ranker and retriever of its run."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from rl.config import ProverConfig, RunConfig
 
 BASELINES = {
     "portfolio": "the fixed portfolio",
-    "shuffled": "the explorer's search, its templates all alike",
+    "shuffled": "the explorer with uniform template weights",
     "explorer": "the explorer's search",
 }
-"""What learns nothing. The explorer's weights of templates were set by hand after training theorems, so that strictly the one before it
-is the search that knows nothing."""
+"""Provers without training. The explorer's template weights were set by hand from training theorems, so strictly `shuffled` is the
+uninformed search."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is tested: one of `BASELINES`, or a checkpoint with the search settings of its run."""
+    """One of `BASELINES`, or a checkpoint with the search settings of its run."""
 
     name: str
-    """For people: `explorer`, or RUN/checkpoints/VERSION."""
+    """Display name: a baseline, or RUN/checkpoints/VERSION."""
     config: ProverConfig
     checkpoint: str = ""
-    """Its folder; empty for a baseline."""
+    """The checkpoint folder; empty for a baseline."""
     weights: str = ""
     """Hash of the model's files."""
     ranker: str = ""
-    """File with the learned ranker of tactics that stands beside the checkpoint."""
+    """File of the trained tactic ranker, or empty."""
     retriever: str = ""
-    """File with the learned retriever that stands beside the checkpoint."""
+    """File of the trained retriever, or empty."""
     template: str = ""
-    """How a pretrained model is asked; empty for Turnstile's own prompts."""
+    """Prompt template of a pretrained model; empty for Turnstile's own format."""
 
     @property
     def kind(self) -> str:
@@ -49,7 +49,7 @@ class Candidate:
 
 
 def digest(files: Iterable[Path]) -> str:
-    """Hash of what files hold, one after the other."""
+    """Hash of the contents of files, in order."""
     found = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -59,14 +59,14 @@ def digest(files: Iterable[Path]) -> str:
 
 
 def _config_of(run: Path | None) -> RunConfig:
-    """What a run was started with; the defaults where nothing says so."""
+    """The configuration of a run; the defaults if there is none."""
     return (
         config_module.load(run / "config.toml") if run is not None and (run / "config.toml").exists() else RunConfig()
     )
 
 
 def candidate(searcher: str) -> Candidate:
-    """One of `BASELINES`, a checkpoint's folder or a run's (its newest). Raises UserError."""
+    """The candidate for one of `BASELINES`, a checkpoint folder or a run folder (newest checkpoint). Raises UserError."""
     if searcher in BASELINES:
         return Candidate(searcher, ProverConfig())
     path = find_checkpoint(Path(searcher), "eval:")
@@ -79,12 +79,12 @@ def candidate(searcher: str) -> Candidate:
 
 
 def run_config(prover: Candidate) -> RunConfig:
-    """The configuration of the run that the checkpoint comes from; the defaults for a baseline."""
+    """The configuration of the checkpoint's run; the defaults for a baseline."""
     return _config_of(read_manifest(Path(prover.checkpoint)).run if prover.checkpoint else None)
 
 
 def load(prover: Candidate) -> Any:
-    """A checkpoint's model, served as its run served it; None for a baseline. Raises UserError for a folder that is no model."""
+    """The checkpoint's model with the backend of its run; None for a baseline. Raises UserError for an invalid model folder."""
     if not prover.checkpoint:
         return None
     from transformers.utils import logging
@@ -99,7 +99,7 @@ def load(prover: Candidate) -> Any:
 
 
 def trained_on(prover: Candidate, theorems: Sequence[Theorem]) -> int:
-    """How many of the theorems the checkpoint's run made training attempts at: on those it measures memory too."""
+    """Number of the theorems that the checkpoint's run trained on. Results on these also measure memorisation."""
     run = read_manifest(Path(prover.checkpoint)).run if prover.checkpoint else None
     if run is None:
         return 0

@@ -1,7 +1,7 @@
-"""Evaluation apart from training: a prover on a theorem set, over seeds, every attempt audited and in a ledger.
+"""Evaluates a prover on a theorem set over seeds. Every attempt is audited and recorded in a ledger.
 
-Two results are comparable when their tests are the same: theorems, Lean calls, limits, Lean, policy wrapper. What belongs to
-the prover (weights, search settings, how much of the explorer) may differ: that is what is compared.
+Results are comparable if their tests are equal: theorems, Lean calls, limits, Lean, policy wrapper. The prover (weights, search
+settings, explorer share) may differ.
 """
 
 from __future__ import annotations
@@ -37,23 +37,22 @@ from rl.metrics import curves
 from rl.metrics.intervals import wilson_over_seeds
 
 CHANCES = 2
-"""Attempts at a theorem before an error is the result."""
+"""Attempts at a theorem before an error is accepted as its result."""
 
 Wrap = Callable[[Any], Any]
-"""From a checkpoint's policy to one that sees the question changed and changes its answer back, e.g. under fresh names. The value
-is asked through it too, if what it gives has `evaluate`; else the search does without. The explorer and the portfolio, which
-remember nothing, are not wrapped."""
+"""Wraps a checkpoint's policy to transform queries and answers, e.g. with fresh names. The value is used only if the wrapper has
+`evaluate`. The explorer and the portfolio are not wrapped."""
 
 
 @dataclass(frozen=True)
 class Test:
-    """What is asked of a prover. Results of equal tests are comparable."""
+    """Conditions of an evaluation. Results of equal tests are comparable."""
 
-    __test__ = False  # not pytest's
+    __test__ = False  # tells pytest that this is not a test class
 
     set: str
     theorems: str
-    """Hash of the theorems, in any order: names, statements, imports."""
+    """Hash of the theorems, independent of their order."""
     count: int
     lean_calls: int
     heartbeats: int
@@ -65,14 +64,14 @@ class Test:
 def make_test(
     label: str, theorems: Sequence[Theorem], lean_calls: int, limits: Limits, lean: str, wrapper: str = ""
 ) -> Test:
-    """The test that these theorems are. Raises UserError where there is nothing to do."""
+    """The test on these theorems. Raises UserError for an empty set, repeated names or no Lean calls."""
     if not theorems:
-        raise UserError(f"{label}: no theorems")
+        raise UserError(f"{label}: no theorems to evaluate; choose another set")
     if lean_calls < 1:
-        raise UserError("a theorem needs at least one Lean call: --budget 64")
+        raise UserError("--budget must be at least 1 Lean call per theorem")
     rows = sorted(repr((t.name, t.statement, t.library, t.imports, t.context)) for t in theorems)
     if len({t.name for t in theorems}) < len(theorems):
-        raise UserError(f"{label}: two theorems have the same name, and results go by name")
+        raise UserError(f"{label}: two theorems have the same name; rename one, because results are stored by name")
     return Test(label, _hash(rows), len(theorems), lean_calls, limits.heartbeats, float(limits.seconds), lean, wrapper)
 
 
@@ -81,23 +80,23 @@ def _hash(data: Any) -> str:
 
 
 def key_of(test: Test, prover: Candidate) -> str:
-    """Names a result by all that it depends on but the seed, the search's own settings among it; where files lie is not."""
+    """Hash of everything a result depends on except the seed. Independent of file locations."""
     settings = asdict(prover)
     del settings["name"], settings["checkpoint"]
     for kind in ("ranker", "retriever", "template"):  # a template is a name or a file
         if Path(settings[kind]).is_file():
             settings[kind] = digest([Path(settings[kind])])
     if not prover.template:
-        del settings["template"]  # so that results from before it was here keep their keys
+        del settings["template"]  # keeps the keys of results from before this field existed
     search = settings["config"]
-    # How the work is spread over processes, and what the test itself sets.
+    # Settings without effect on results, or set by the test.
     for field in ("provers", "concurrent", "heartbeats", "step_seconds", "explorer_weight"):
         search.pop(field, None)
     return _hash([asdict(test), prover.kind, settings, asdict(SearchConfig())])
 
 
 def phase_of(test: Test, prover: Candidate, seed: int) -> str:
-    """The ledger's phase; its last word is the key."""
+    """The phase in the ledger. Its last word is the key."""
     return f"eval {test.set}, {prover.kind}, {test.lean_calls} calls, seed {seed}, {key_of(test, prover)}"
 
 
@@ -115,19 +114,19 @@ async def evaluate(
     concurrent: int = 8,
     progress: Callable[[Attempt], None] = lambda attempt: None,
 ) -> dict[str, Any]:
-    """Attempt every theorem with every seed and record it. Attempts that the ledger has are not repeated.
+    """Attempt every theorem with every seed and record it. Skips attempts that the ledger contains.
 
-    Returns the figures of `summary`. `loaded`: the model, from `load`. `progress` is called with each attempt as it is recorded.
-    Several searches share a model and ask in no fixed order, so an evaluation with the same seed does not repeat exactly.
+    Returns the figures of `summary`. `loaded`: the model from `load`. `progress` is called with each recorded attempt. Searches
+    share a model in no fixed order, so equal seeds do not repeat exactly.
     """
     limits = Limits(heartbeats=test.heartbeats, seconds=test.step_seconds)
     learned = DenseWeights.load(Path(prover.retriever)) if prover.retriever else None
     source = premise_source(index, prover.config, learned)
     async with LeanPool(processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
-        for seed, tasks in _left(prover, test, theorems, ledger, seeds):
-            bench, value = _bench(prover, loaded, pool, source, index, seed, wrap)
+        for seed, tasks in _remaining(prover, test, theorems, ledger, seeds):
+            bench, value = _workbench(prover, loaded, pool, source, index, seed, wrap)
             tasks = [replace(task, value=value) for task in tasks]
-            await _all(tasks, phase_of(test, prover, seed), bench, auditor, ledger, concurrent, progress)
+            await _attempt_all(tasks, phase_of(test, prover, seed), bench, auditor, ledger, concurrent, progress)
     return summary(ledger, test, prover, seeds)
 
 
@@ -143,15 +142,15 @@ def evaluate_on_ray(
     progress: Callable[[Attempt], None] = lambda attempt: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """As `evaluate`, with the provers, the model and the audit as actors of a Ray cluster.
+    """As `evaluate`, with the provers, the model and the audit as Ray actors.
 
-    `address`: of the cluster; `local` starts one here. Every machine must be able to read the checkpoint. Raises UserError where
-    there is no cluster.
+    `address`: of the cluster; `local` starts one here. Every machine must be able to read the checkpoint. Raises UserError if
+    the cluster cannot be joined.
     """
     limits = {"heartbeats": test.heartbeats, "step_seconds": test.step_seconds}
     config = replace(run_config(prover), prover=replace(prover.config, provers=processes, **limits))
     config = replace(config, ray=replace(config.ray, address="" if address == "local" else address))
-    for seed, tasks in _left(prover, test, theorems, ledger, seeds):
+    for seed, tasks in _remaining(prover, test, theorems, ledger, seeds):
         fleet = Fleet(replace(config, seed=seed), ledger.path.parent, say, learns=False)
         fleet.ranker = TacticRanker.load(Path(prover.ranker)) if prover.ranker else None
         fleet.retriever = DenseWeights.load(Path(prover.retriever)) if prover.retriever else None
@@ -168,21 +167,21 @@ def evaluate_on_ray(
     return summary(ledger, test, prover, seeds)
 
 
-def _left(
+def _remaining(
     prover: Candidate, test: Test, theorems: Sequence[Theorem], ledger: Ledger, seeds: Sequence[int]
 ) -> Iterator[tuple[int, list[Task]]]:
-    """The tasks of each seed that the ledger does not have."""
+    """The tasks of each seed that the ledger lacks."""
     ledger.set(f"eval {key_of(test, prover)}", {"test": asdict(test), "prover": asdict(prover)})
     weight = prover.config.eval_explorer_weight
     for seed in seeds:
         done = ledger.done(phase_of(test, prover, seed))
-        # Neighbours share imports, so a Lean process needs few environments at a time.
+        # Sorted by imports, so that each Lean process loads few environments.
         todo = sorted((t for t in theorems if t.name not in done), key=lambda t: t.imports)
         if todo:
             yield seed, [Task(t, prover.kind, test.lean_calls, weight) for t in todo]
 
 
-async def _all(
+async def _attempt_all(
     tasks: Sequence[Task],
     phase: str,
     bench: Workbench,
@@ -195,7 +194,7 @@ async def _all(
 
     async def one(task: Task) -> None:
         async with gate:
-            judged = await _judged(phase, task, bench, auditor, bench.pool.runtime.name)
+            judged = await _audited_attempt(phase, task, bench, auditor, bench.pool.runtime.name)
         ledger.record(judged)
         progress(judged)
 
@@ -207,7 +206,7 @@ async def _all(
         raise errors.exceptions[0] from None
 
 
-def _bench(
+def _workbench(
     prover: Candidate,
     loaded: Any,
     pool: LeanPool,
@@ -216,7 +215,7 @@ def _bench(
     seed: int,
     wrap: Wrap | None,
 ) -> tuple[Workbench, bool]:
-    """What the attempts of a seed share, and whether there is a value to search with."""
+    """Returns (the workbench of a seed, whether to search with a value)."""
     k = prover.config.premises
     model, value, obfuscator = None, False, None
     if loaded is not None:
@@ -224,11 +223,11 @@ def _bench(
         from prover.models.transformer import LanguageModelPolicy
 
         policy = loaded
-        if isinstance(loaded, LanguageModelPolicy):  # the same weights with this seed's randomness
+        if isinstance(loaded, LanguageModelPolicy):  # same weights, random state of this seed
             policy = LanguageModelPolicy(
                 loaded.model, loaded.tokenizer, loaded.prompter.config, DecodeConfig(seed=seed), version=loaded.version
             )
-        elif hasattr(loaded, "reseed"):  # others go on drawing
+        elif hasattr(loaded, "reseed"):  # backends with a random state of their own
             loaded.reseed(seed)
         wrapped = wrap(policy) if wrap is not None else policy
         if isinstance(wrapped, FreshNamesPolicy):
@@ -242,8 +241,8 @@ def _bench(
     return Workbench(pool, source, prover.config, seed, Explorer(index, seed, k), trained, model), value
 
 
-async def _judged(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:
-    """An attempt with the audit's verdict. An error that is not the theorem's gets another chance."""
+async def _audited_attempt(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:
+    """An audited attempt. Retries after an error, unless the theorem itself cannot be opened."""
     found = Found(task.theorem, "error", 0, None, 0.0, reason="not attempted")
     for _ in range(CHANCES):
         found = await attempt(task, bench)
@@ -262,7 +261,7 @@ async def _judged(phase: str, task: Task, bench: Workbench, auditor: Auditor, le
 
 
 def summary(ledger: Ledger, test: Test, prover: Candidate, seeds: Sequence[int]) -> dict[str, Any]:
-    """The figures of an evaluation, from the ledger: by seed as `curves.summarise`, and together over the seeds."""
+    """Figures of an evaluation from the ledger: per seed as in `curves.summarise`, and over all seeds as in `together`."""
     by_seed = {s: list(ledger.attempts(phase_of(test, prover, s))) for s in seeds}
     return {
         "key": key_of(test, prover),
@@ -274,8 +273,8 @@ def summary(ledger: Ledger, test: Test, prover: Candidate, seeds: Sequence[int])
 
 
 def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]:
-    """`rate`, `low`, `high` at the whole budget, `curve` (Lean calls → {rate, low, high}), `spread` (standard deviation of the
-    rate over seeds, None for one), `outcomes`, `lean_calls`, `seeds`. Raises ValueError for a seed that is not complete."""
+    """`rate`, `low`, `high` at the full budget, `curve` (Lean calls → {rate, low, high}), `spread` (standard deviation of the
+    rate over seeds; None for one seed), `outcomes`, `lean_calls`, `seeds`. Raises ValueError for an incomplete seed."""
     for attempts in by_seed:
         if len(attempts) != test.count:
             raise ValueError(f"{len(attempts)} of {test.count} theorems attempted")
@@ -304,7 +303,7 @@ def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]
 
 
 def results(ledger: Ledger) -> list[dict[str, Any]]:
-    """Every evaluation in a ledger, oldest first, of the seeds that are complete: `key`, `name`, `test`, `all`."""
+    """Every evaluation in a ledger over its complete seeds, oldest first: `key`, `name`, `test`, `all`."""
     phases: dict[str, dict[str, list[Attempt]]] = {}
     for a in ledger.attempts():
         if a.phase.startswith("eval "):
@@ -323,7 +322,7 @@ def results(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 def comparison(test: Test, found: Iterable[dict[str, Any]]) -> list[list[str]]:
-    """A table of the results of one test: a header of Lean calls, then `percent [low, high]` for each prover."""
+    """Table of the results of a test: a header with Lean calls, then `percent [low, high]` for each prover."""
     budgets = [str(b) for b in curves.budgets(test.lean_calls)]
     rows = [["% solved, by Lean calls", *budgets]]
     for r in found:

@@ -1,4 +1,4 @@
-"""One round of learning: from the ledger's examples to new weights of the model, the ranker and the retriever."""
+"""One round of learning: trains the model, the ranker and the retriever on the ledger's examples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Learning:
-    """What a run learns. The model is trained by the fleet's learner, the two small models here."""
+    """Trains the models of a run: the language model on the fleet's learners, the ranker and the retriever here."""
 
     def __init__(
         self,
@@ -49,28 +49,30 @@ class Learning:
         return self.config.prover.use_value and self.config.learn.value != "none" and not self.config.serve.start
 
     def restore(self) -> None:
-        """Give the fleet the ranker and the retriever of the last round that learned."""
+        """Load the newest ranker and retriever into the fleet."""
         self.fleet.ranker = self._newest("rankers", TacticRanker.load)
         self.fleet.retriever = self._newest("retrievers", DenseWeights.load)
 
     def learn(self, r: int) -> dict[str, float]:
-        """Train on the examples up to round `r` and serve the new weights; metrics. Raises UserError where there are no examples."""
+        """Train on the examples up to round `r` and serve the new weights. Returns metrics. Raises UserError without examples."""
         c = self.config.learn
         policy, value = self._examples(r)
         if not policy:
-            raise UserError("the explorer proved no training theorem: give it more Lean calls (learn.first_calls)")
-        self.say(f"round {r}: learning {len(policy)} (goal, tactic) pairs and {len(value)} values, {c.seconds:.0f} s …")
+            raise UserError("the explorer proved no training theorem; raise learn.first_calls")
+        self.say(
+            f"round {r}: training on {len(policy)} (goal, tactic) pairs and {len(value)} values for {c.seconds:.0f} s …"
+        )
         began = time.monotonic()
         learned = {f"ranker_{k}": v for k, v in self._learn_ranker(r).items()}
         learned |= {f"retriever_{k}": v for k, v in self._learn_retriever(r).items()}
-        helpers = time.monotonic() - began
+        small_models = time.monotonic() - began
         metrics = self.fleet.learn(policy, value, c.seconds, r)
         buffer.trim(self.ledger, self.config.replay, r)
         self.say(
-            f"round {r}: loss {metrics.get('policy_loss', 0):.2f} nats a tactic token, "
+            f"round {r}: loss {metrics.get('policy_loss', 0):.2f} nats per tactic token, "
             f"{metrics.get('epochs', 0):.1f} epochs, {metrics.get('tokens_per_second', 0):.0f} tokens/s"
         )
-        training = helpers + metrics.get("seconds", 0.0)
+        training = small_models + metrics.get("seconds", 0.0)
         return {"pairs": float(len(policy)), **metrics, **learned, "training_seconds": training}
 
     def _newest(self, kind: str, load: Callable[[Path], T]) -> T | None:
@@ -86,7 +88,7 @@ class Learning:
         return buffer.draw(self.ledger, kind, self.config.replay, r - 1, self.config.seed)
 
     def _learn_ranker(self, r: int) -> dict[str, float]:
-        """Train the ranker from scratch, on all tactics tried on the goals of audited proofs."""
+        """Train the ranker from scratch on all tactics tried on the goals of audited proofs."""
         c = self.config
         if not c.prover.use_ranker:
             return {}
@@ -100,7 +102,7 @@ class Learning:
         return metrics
 
     def _learn_retriever(self, r: int) -> dict[str, float]:
-        """Train a learned retriever from scratch, on the premises that audited proofs use."""
+        """Train the retriever from scratch on the premises of audited proofs."""
         if self.config.prover.retriever not in ("dense", "hybrid"):
             return {}
         config = SelectionConfig(seconds=self.config.learn.retriever_seconds, seed=self.config.seed)
@@ -111,7 +113,7 @@ class Learning:
         return metrics
 
     def _examples(self, r: int) -> tuple[list[Any], list[Any]]:
-        """(policy examples, value examples) of a round, by the configured algorithms."""
+        """(policy examples, value examples) of a round from the configured algorithms."""
         c = self.config.learn
         policy: list[Any] = []
         if c.algorithm == "grpo" and r > 1:
@@ -127,5 +129,5 @@ class Learning:
 
 
 def _of_round(rows: Sequence[dict[str, Any]], r: int) -> list[dict[str, Any]]:
-    """On-policy rows: those that the newest version collected."""
+    """On-policy rows: those collected in round `r`."""
     return [row for row in rows if row["round"] == r]

@@ -1,7 +1,7 @@
-"""The main loop: measure what knows nothing, search and learn in rounds, measure what was learned.
+"""The training loop: evaluate baselines, search and train in rounds, evaluate the trained prover.
 
-Every step of it is a phase; every attempt of a phase goes to the ledger at once. A run that ends early, for whatever reason,
-goes on where it was: a phase skips what the ledger has, and what was random in it is a function of the seed and its place.
+Each step is a phase, and each attempt is recorded in the ledger at once. A resumed run skips the recorded attempts. Randomness
+depends only on the seed and the position in the run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from curricula.sampler import Match, Matchmaker, Try
+from curricula.sampler import Assignment, CurriculumSampler, Try
 from prover import logs
 from prover.errors import UserError
 from prover.files import write_whole
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class Trainer:
-    """A run in its folder. `run` does what is left to do; a new Trainer on the same folder goes on."""
+    """A training run in its folder. `run` does the remaining work; a new Trainer on the same folder resumes it."""
 
     def __init__(self, config: RunConfig, quiet: bool = False) -> None:
         self.config = config_module.check(config)
@@ -57,8 +57,8 @@ class Trainer:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise UserError(f"{self.folder}: another process is working on this run") from None
-        if fresh:  # before the ledger, by which a run is known: what is killed here begins anew
+            raise UserError(f"{self.folder}: another process is working on this run; wait for it or stop it") from None
+        if fresh:  # before the ledger: a run that is killed here starts anew
             write_whole(self.folder / "config.toml", config_module.dump(config).encode())
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         logs.to_file(self.folder / "logs" / "driver.log")
@@ -74,9 +74,9 @@ class Trainer:
 
     @classmethod
     def resume(cls, folder: Path, quiet: bool = False) -> Trainer:
-        """Go on with the run in `folder`. Raises UserError if there is none or another version made it."""
+        """Resume the run in `folder`. Raises UserError if there is none or its format is not supported."""
         if not (folder / "ledger.sqlite").exists():
-            raise UserError(f"{folder}: no run here (no ledger.sqlite); runs are folders under runs/")
+            raise UserError(f"{folder}: no run here (no ledger.sqlite); name a folder under runs/")
         if Ledger.begun(folder / "ledger.sqlite"):
             Ledger(folder / "ledger.sqlite", readonly=True).close()
         saved = config_module.load(folder / "config.toml")
@@ -85,11 +85,11 @@ class Trainer:
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
-        """Do everything that is left to do. Gives the summary that is also in `summary.json`."""
+        """Do the remaining work. Returns the summary, which is also in `summary.json`. Raises UserError."""
         c = self.config
         self.tracker.say(
-            f"[bold]turnstile[/bold] run [cyan]{self.folder}[/cyan] on {self.runtime.name}: learn on "
-            f"{len(self.train_set)} theorems, measure on {len(self.held_out)} held out"
+            f"[bold]turnstile[/bold] run [cyan]{self.folder}[/cyan] on {self.runtime.name}: train on "
+            f"{len(self.train_set)} theorems, evaluate on {len(self.held_out)} held-out theorems"
         )
         try:
             self.fleet.start()
@@ -99,19 +99,21 @@ class Trainer:
             )
             if (version := self.fleet.resume()) < learned:
                 raise UserError(
-                    f"{self.folder}/checkpoints: the run has learned {learned} rounds, and the newest checkpoint that the learner finds "
-                    f"there is of {version}; bring the folder back, and on a cluster have it where every machine sees it"
+                    f"{self.folder}/checkpoints: the newest checkpoint is of round {version}, but the run has trained {learned} "
+                    "rounds; restore the folder, and on a cluster store it where every machine can read it"
                 )
             if c.eval.baselines:
                 for baseline, what in BASELINES.items():
-                    self._measure(baseline, f"nothing learned: {what}")
+                    self._measure(baseline, f"baseline: {what}")
             for r in range(1, c.learn.rounds + 1):
                 begun = self.ledger.done(f"round {r}") or self.ledger.get(f"learned {r}") is not None
                 if r > 3 and self.elapsed > 60 * c.max_minutes and not begun:
-                    self.tracker.say(f"round {r} left out: {self.elapsed / 60:.0f} minutes are used")
+                    self.tracker.say(
+                        f"round {r} skipped: the time limit max_minutes is reached ({self.elapsed / 60:.0f} min)"
+                    )
                     break
                 self._round(r)
-            self._measure("model", "what was learned: the trained prover")
+            self._measure("model", "trained prover")
             if c.eval.rollouts:
                 self._sample()
             return self._finish()
@@ -123,7 +125,7 @@ class Trainer:
 
     @property
     def elapsed(self) -> float:
-        """Seconds that this run took so far, over all its starts."""
+        """Seconds of work on this run, summed over its starts."""
         return time.monotonic() - self.began
 
     def _round(self, r: int) -> None:
@@ -140,36 +142,36 @@ class Trainer:
         measured = RoundMetrics(r, self.fleet, self.ledger, known)
         first = r == 1 and not self.config.serve.start
         policy = "explorer" if first else "model"
-        by = policy if first or c.collect == "search" else "model's rollouts"
-        tasks = [self._task(r, m, policy) for m in self._matches(r)]
-        self._attempts(f"round {r}", f"round {r} of {c.rounds}: by the {by}", tasks, r)
+        by = policy if first or c.collect == "search" else "model rollouts"
+        tasks = [self._task(r, m, policy) for m in self._assignments(r)]
+        self._attempts(f"round {r}", f"round {r} of {c.rounds}: {by}", tasks, r)
         measured.collected()
         measured.learned(self.learning.learn(r))
         self.ledger.set(f"learned {r}", {"version": r})
 
-    def _matches(self, r: int) -> list[Match]:
-        """What to try in a round: everything in the first, then what the matchmaker says of the rounds before this one."""
+    def _assignments(self, r: int) -> list[Assignment]:
+        """The assignments of a round: all theorems in the first round, later those that the sampler plans from earlier rounds."""
         c = self.config
         if r == 1:
-            return [Match(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
-        matchmaker = Matchmaker(self.train_set, c.matchmaker, c.seed)
+            return [Assignment(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
+        sampler = CurriculumSampler(self.train_set, c.matchmaker, c.seed)
         for earlier in range(1, r):
-            matchmaker.observe(
+            sampler.observe(
                 Try(a.theorem.name, earlier, a.outcome, a.calls_to_solve, a.stats.get("side", "prove"))
                 for a in self.ledger.attempts(f"round {earlier}")
             )
-        return matchmaker.plan(r, c.learn.calls * len(self.train_set))
+        return sampler.plan(r, c.learn.calls * len(self.train_set))
 
-    def _task(self, r: int, match: Match, policy: str) -> Task:
+    def _task(self, r: int, assignment: Assignment, policy: str) -> Task:
         c = self.config
         rollouts = c.learn.group if r > 1 and c.learn.collect == "rollouts" else 0
-        against = negation(match.theorem) if match.side == "disprove" else None
-        # Once a theorem: another time it would ask Lean the same again.
-        harvest = 0 if match.theorem.name in self.best else c.learn.harvest
+        against = negation(assignment.theorem) if assignment.side == "disprove" else None
+        # Once per theorem, because Lean would answer the same again.
+        harvest = 0 if assignment.theorem.name in self.best else c.learn.harvest
         return Task(
-            match.theorem,
+            assignment.theorem,
             policy,
-            match.lean_calls,
+            assignment.lean_calls,
             c.prover.explorer_weight,
             harvest,
             learn=True,
@@ -181,25 +183,25 @@ class Trainer:
         )
 
     def _validate(self, r: int) -> None:
-        """Measure what round `r` learned on theorems that nothing is learned from."""
+        """Evaluate the model of round `r` on the validation theorems."""
         c = self.config
         weight, calls = c.prover.eval_explorer_weight, c.eval.validation_calls
         tasks = [Task(t, "model", calls, weight, value=self.learning.value) for t in self.validation]
-        self._attempts(f"validation round {r}", f"after round {r}: validation", tasks)
+        self._attempts(f"validation round {r}", f"validation after round {r}", tasks)
 
     def _sample(self) -> None:
-        """Measure the model without search: rollouts of the held-out theorems."""
+        """Evaluate the model without search: rollouts on the held-out theorems."""
         c = self.config
         tasks = [
             Task(t, "model", c.eval.calls, rollouts=c.eval.rollouts, max_tactics=c.learn.max_tactics)
             for t in self.held_out
         ]
-        self._attempts("rollouts held-out", "what was learned: the model alone, without search", tasks)
+        self._attempts("rollouts held-out", "trained model without search", tasks)
         self.tracker.log(self._pass_rates())
 
     def _pass_rates(self) -> dict[str, float]:
         sampled = list(self.ledger.attempts("rollouts held-out"))
-        # A theorem that could not be opened has no rollouts and is not proved by any.
+        # A theorem that could not be opened counts as not proved.
         return compute.pass_rates([(self.config.eval.rollouts, a.stats.get("correct", 0)) for a in sampled], "held-out")
 
     def _measure(self, policy: str, label: str) -> None:
@@ -221,10 +223,10 @@ class Trainer:
     # -- attempts ----------------------------------------------------------------------------------------------------
 
     def _attempts(self, phase: str, label: str, tasks: Sequence[Task], r: int = 1) -> None:
-        """Attempt every task that the ledger does not have yet, each audited and recorded at once."""
+        """Attempt the tasks that the ledger lacks. Each is audited and recorded at once."""
         done = self.ledger.done(phase)
         todo = [t for t in tasks if t.theorem.name not in done]
-        # Neighbours share imports, so a Lean process needs few environments at a time.
+        # Sorted by imports, so that each Lean process loads few environments.
         todo.sort(key=lambda t: t.theorem.imports)
         solved = sum(a.outcome == "proved" for a in self.ledger.attempts(phase))
         if not todo:
@@ -238,7 +240,7 @@ class Trainer:
         self.tracker.say(f"{label}: solved {solved} of {len(todo) + len(done)}")
 
     def record(self, phase: str, finished: Finished, r: int) -> Attempt:
-        """Judge a finished task, give it its rewards, and append it to the ledger with what it teaches."""
+        """Record a finished task in the ledger, with its outcome, rewards and examples."""
         task, found = finished.task, finished.found
         outcome, _, script, verdict = judge(finished)
         proved = outcome == "proved"
@@ -252,11 +254,13 @@ class Trainer:
             audited = {s: v.verdict for s, v in finished.verdicts.items()}
             rows, parts = training_examples.rollout_rows(found, audited, weights, task.lean_calls, best)
         elif outcome == "error":
-            parts = {}  # nothing is known of it: neither a success nor a failure
+            parts = {}  # neither a success nor a failure
         else:
             calls = found.calls_to_solve if proved and found.calls_to_solve else found.lean_calls
             parts = rewards.score(
-                rewards.Ended(proved, size, best, calls, max(1, task.lean_calls), found.stats.get("closed", 0.0)),
+                rewards.AttemptResult(
+                    proved, size, best, calls, max(1, task.lean_calls), found.stats.get("closed", 0.0)
+                ),
                 weights,
             )
             if task.learn and outcome != "rejected" and task.negated is None:
@@ -281,18 +285,20 @@ class Trainer:
         return attempt
 
     def _paired(self) -> dict[str, dict[str, float]]:
-        """The trained prover against the explorer, theorem by theorem, at each budget; said for those that it is about."""
+        """Paired comparison of the trained prover with the explorer, by Lean calls. Also reports it."""
         found: dict[str, dict[str, float]] = {}
         trained, explorer = (list(self.ledger.attempts(f"held-out {p}")) for p in ("model", "explorer"))
         for calls in curves.budgets(self.config.eval.calls):
             only, other, p = curves.paired(trained, explorer, calls)
             found[str(calls)] = {"only_trained": only, "only_explorer": other, "p": round(p, 5)}
-        said = "; ".join(f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b}" for b, f in found.items())
-        self.tracker.say(f"Theorems that only the trained prover solved, and only the explorer, by Lean calls: {said}.")
+        said = "; ".join(
+            f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b} Lean calls" for b, f in found.items()
+        )
+        self.tracker.say(f"Theorems solved only by the trained prover and only by the explorer: {said}.")
         return found
 
     def _finish(self) -> dict[str, Any]:
-        """Write the summary and the proofs; say how it went and what to look at next."""
+        """Write the summary and the proofs, and report the result and the next steps."""
         names = [*((b, b) for b in BASELINES), ("trained", "model")]
         summary: dict[str, Any] = {
             label: self._summary(policy) for label, policy in names if self.ledger.done(f"held-out {policy}")
@@ -311,8 +317,8 @@ class Trainer:
             summary["paired"] = self._paired()
         write_whole(self.folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
         self.tracker.say(
-            f"{len(proofs)} theorems proved and audited in {self.elapsed / 60:.1f} minutes; {claimed['rejected']} proofs refused by "
-            f"the audit, {claimed['error']} that it could not judge.\nNext: [bold]turnstile verify {self.folder}[/bold] checks every proof again, "
-            f"{self.folder}/proofs.lean has them to read, {self.folder}/wandb the curves."
+            f"{len(proofs)} theorems proved and audited in {self.elapsed / 60:.1f} minutes; the audit rejected {claimed['rejected']} "
+            f"and could not judge {claimed['error']}.\nNext: [bold]turnstile verify {self.folder}[/bold] audits every proof again; "
+            f"{self.folder}/proofs.lean contains the proofs, {self.folder}/wandb the curves."
         )
         return summary

@@ -13,7 +13,7 @@ from prover.errors import UserError
 
 
 @dataclass(frozen=True)
-class Ended:
+class AttemptResult:
     """Outcome of an attempt: everything a reward may use."""
 
     proved: bool
@@ -30,7 +30,7 @@ class Ended:
     """Share of the visited goals that were closed, in [0, 1]. Reported by the search and not audited."""
 
 
-Reward = Callable[[Ended], float]
+Reward = Callable[[AttemptResult], float]
 REWARDS: dict[str, Reward] = {}
 """Rewards by name. Each returns a number in [0, 1]."""
 
@@ -42,13 +42,13 @@ def reward(f: Reward) -> Reward:
 
 
 @reward
-def proved(e: Ended) -> float:
+def proved(e: AttemptResult) -> float:
     """1 for an audited proof."""
     return float(e.proved)
 
 
 @reward
-def shorter(e: Ended) -> float:
+def shorter(e: AttemptResult) -> float:
     """For an audited proof shorter than the best known: the share of tactics saved."""
     if not e.proved or e.size is None or e.best_size is None:
         return 0.0
@@ -56,19 +56,19 @@ def shorter(e: Ended) -> float:
 
 
 @reward
-def new(e: Ended) -> float:
+def new(e: AttemptResult) -> float:
     """1 for the first audited proof of a theorem."""
     return float(e.proved and e.best_size is None)
 
 
 @reward
-def frugal(e: Ended) -> float:
+def frugal(e: AttemptResult) -> float:
     """For an audited proof: the share of the allowed Lean calls not used."""
     return max(0.0, 1 - e.calls / e.budget) if e.proved else 0.0
 
 
 @reward
-def progress(e: Ended) -> float:
+def progress(e: AttemptResult) -> float:
     """Share of goals closed, with or without a proof. The only reward that does not require an audited proof, so watch it."""
     return min(1.0, max(0.0, e.closed))
 
@@ -107,6 +107,6 @@ def check(config: RewardsConfig, rounds: int) -> None:
             )
 
 
-def score(ended: Ended, weights: Mapping[str, float]) -> dict[str, float]:
+def score(result: AttemptResult, weights: Mapping[str, float]) -> dict[str, float]:
     """Rewards times their weights, without those of weight 0."""
-    return {name: w * REWARDS[name](ended) for name, w in weights.items() if w}
+    return {name: w * REWARDS[name](result) for name, w in weights.items() if w}

@@ -17,7 +17,7 @@ from rl.algorithms.premise_selection import collect_premises
 from rl.algorithms.tactic_ranking import collect_tried
 from rl.attempt import Found
 from rl.config import LearnConfig
-from rl.rewards import Ended, score
+from rl.rewards import AttemptResult, score
 
 Row = tuple[str, dict[str, Any]]
 
@@ -67,7 +67,7 @@ def rollout_rows(
             unjudged += verdict != "rejected"
             continue  # a proof that the audit rejected or could not judge is neither a good nor a bad example
         size = len(r["decisions"])
-        parts = score(Ended(proved, size, best_size, size, budget, r["closed"]), weights)
+        parts = score(AttemptResult(proved, size, best_size, size, budget, r["closed"]), weights)
         for name, x in parts.items():
             sums[name] = sums.get(name, 0.0) + x
         total = sum(parts.values())

@@ -24,9 +24,9 @@ class Check:
     ok: bool
     found: str
     todo: str = ""
-    """What to do where it is not ok, or could be better."""
+    """What to do if it is missing or could be better."""
     needed: bool = True
-    """Whether anything fails without it."""
+    """Whether Turnstile fails without it."""
 
 
 PACKAGES = {
@@ -35,12 +35,12 @@ PACKAGES = {
     "ray": ("train on several processes", "pip install ray"),
     "wandb": ("follow a run", "pip install wandb"),
     "vllm": ("serve large models; optional", "pip install 'turnstile-prover[vllm]'"),
-    "lean-dojo": ("traced repositories; optional", "pip install lean-dojo"),
+    "lean-dojo": ("trace repositories; optional", "pip install lean-dojo"),
 }
 
 
 def doctor(json: bool = False) -> int:
-    """Say which Lean runs here and with what protection, and what else is installed.
+    """Show which Lean runs here, its protection, and the other installed parts.
 
     Args:
         json: print one JSON document instead of a table.
@@ -77,13 +77,13 @@ def _table(checks: list[Check], fields: dict[str, Any]) -> None:
         mark = "[green]ok[/]" if c.ok else "[red]missing[/]" if c.needed else "[yellow]absent[/]"
         table.add_row(mark, c.name, escape(c.found) + (f"\n[dim]→ {escape(c.todo)}[/]" if c.todo else ""))
     for layer in fields.get("protection", []):
-        mark = "[green]holds[/]" if layer["holds"] else "[yellow]absent[/]"
+        mark = "[green]active[/]" if layer["holds"] else "[yellow]absent[/]"
         table.add_row(mark, "protection", escape(f"{layer['name']}: {layer['says']}"))
     Console().print(table)
 
 
 def _lean() -> tuple[Check, dict[str, Any]]:
-    """The Lean that commands would use. Installs nothing: that is what the first use of Lean does."""
+    """The Lean that commands would use. Does not install it."""
     from prover.lean.embedded import install
     from prover.lean.runtime import TOOLCHAIN, find_runtime, native_lean, version_drift
     from prover.lean.sandbox.probes import tried
@@ -106,14 +106,14 @@ def _lean() -> tuple[Check, dict[str, Any]]:
     }
     todo = ""
     if runtime.kind == "embedded":
-        todo = f"fine for trying and training; for results to publish install native Lean {TOOLCHAIN} and `turnstile verify`"
+        todo = f"suitable for trials and training; for published results install native Lean {TOOLCHAIN} and run `turnstile verify`"
         if drift := "" if wanted == "embedded" else version_drift():
             todo = f"{drift}; {todo}"
     return Check("Lean", True, f"{runtime.version} ({runtime.kind})", todo), fields
 
 
 def kernel(version: str | None) -> list[Check]:
-    """The kernel that judges, and its publicly known weaknesses that stay open."""
+    """The kernel that checks proofs, and its publicly known open weaknesses."""
     from prover.lean.checkers.known_holes import kernel_name, kernel_todo
 
     return [Check("kernel", True, kernel_name(version), kernel_todo(version))] if version else []
@@ -171,7 +171,7 @@ def _cache() -> Check:
     size = _size(folder)
     existing = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
     ok = os.access(existing, os.W_OK)
-    todo = "" if ok else "set TURNSTILE_CACHE to a folder that can be written to"
+    todo = "" if ok else "set TURNSTILE_CACHE to a writable folder"
     return Check("cache", ok, f"{folder}, {size >> 20} MiB", todo)
 
 
@@ -193,7 +193,7 @@ def _disk() -> Check:
     existing = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
     free = shutil.disk_usage(existing).free
     ok = free > 2 * 2**30
-    return Check("disk", ok, f"{free / 2**30:.1f} GiB free", "" if ok else "make room: 2 GiB are needed")
+    return Check("disk", ok, f"{free / 2**30:.1f} GiB free", "" if ok else "free some space: 2 GiB are needed")
 
 
 def _memory() -> Check:
@@ -226,4 +226,4 @@ def _gpu() -> Check:
             names = ""
     if names:
         return Check("GPU", True, "; ".join(names.splitlines()), needed=False)
-    return Check("GPU", True, "none: the small models train on the processor", needed=False)
+    return Check("GPU", True, "none; small models train on the CPU", needed=False)

@@ -1,4 +1,4 @@
-"""Find proofs: for the sorries of a .lean file or project, a .jsonl file, or a theorem set."""
+"""Prove the sorries of a .lean file or project, the theorems of a .jsonl file, or a theorem set."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from prover.solve.session import Settings
 from prover.solve.statements import theorem_of
 
 THEOREMS = "turnstile.theorems"
-"""Group of entry points: functions from (text after the prefix, or path; --sources) to a file's text or theorems."""
+"""Entry-point group of functions from (text after the prefix or path, --sources) to a LeanText or a list of theorems."""
 
 
 @dataclass(frozen=True)
 class ProveOptions:
-    """Find proofs, and have each of them audited in its own context."""
+    """Find proofs and audit each of them in its context."""
 
     target: tyro.conf.Positional[str | None] = None
     """FILE.lean (every `sorry` is a task), the folder of a Lake project, FILE.jsonl, FILE.json of LeanDojo Benchmark,
     library:MODULE (also with *), or set:NAME (see `turnstile sets`)."""
     statement: str | None = None
-    """One statement as it stands after `theorem NAME`: binders, colon, type."""
+    """One statement, as written after `theorem NAME`: binders, colon, type."""
     name: str = "statement"
-    """The name of that statement."""
+    """Name of the statement."""
     imports: tuple[str, ...] = ()
-    """Modules to import, for statements that name none of their own."""
+    """Modules to import for statements that specify none."""
     policy: str = "portfolio"
     """portfolio, explorer, the folder of a run or checkpoint, or http://…. Several, separated by commas, are tried in turn."""
     budget: int = 64
@@ -51,40 +51,40 @@ class ProveOptions:
     seconds: float | None = None
     """Wall time for each theorem (with --total-budget, for each try). Time limits make results machine-dependent."""
     tokens: int | None = None
-    """Tokens that models may read and write in the searches for a theorem."""
+    """Model tokens, read and written, for each theorem."""
     out: Path | None = None
     """Write the filled file, or the proofs for other inputs, to this path. Default: standard output."""
     in_place: bool = False
-    """Replace FILE.lean, or the project's files, by the filled ones."""
+    """Overwrite FILE.lean, or the project's files, with the filled ones."""
     results: Path | None = None
-    """Append a JSON line for each task to this file. `turnstile report` makes a page of it."""
+    """Append a JSON line for each task to this file. `turnstile report` renders it as a page."""
     resume: bool = False
-    """Continue with that results file. Without --results: with results.jsonl beside the output."""
+    """Continue from the results file. Default without --results: results.jsonl beside the output."""
     workers: int = 0
     """Lean processes. 0: as many as cores and memory allow."""
     total_budget: int | None = None
-    """Lean calls for all theorems together: a few for each first, then more where they solve most."""
+    """Lean calls for all theorems together: a few for each first, then more where they solve the most."""
     disprove: float = 0.0
-    """Share of the Lean calls that tries to prove the negation. In a .lean file: of sorries that are a theorem's whole proof."""
+    """Share of the Lean calls spent on the negation. In a .lean file, only for sorries that are a theorem's whole proof."""
     sources: Path | None = None
-    """A checkout of the repository that a LeanDojo Benchmark file is about."""
+    """Checkout of the repository that a LeanDojo Benchmark file describes."""
     look: bool = True
-    """Check the statements too: contradictory hypotheses, and goals that one tactic closes."""
+    """Flag statements with contradictory hypotheses, and goals that one tactic closes."""
     ray: str | None = None
     """Address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here)."""
     tree: Path | None = None
     """Write the search as an HTML page; for several tasks, a folder of pages."""
     limit: int | None = None
-    """Only the first tasks, up to this number."""
+    """Maximum number of tasks."""
     mark_failed: bool = False
-    """Leave a comment behind every `sorry` that remains in the filled file."""
+    """Add a comment after each remaining `sorry` in the filled file."""
     seed: int = 0
-    """Seed of everything random."""
+    """Random seed."""
     json: bool = False
     """Print one JSON document."""
 
     def check(self) -> None:
-        """Raise UserError for an option out of its range, or options that exclude each other."""
+        """Raise UserError for options out of range and for conflicting options."""
         numbers = {"budget": self.budget, "limit": self.limit, "total-budget": self.total_budget, "tokens": self.tokens}
         for name, number in numbers.items():
             if number is not None and number < 1:
@@ -92,7 +92,7 @@ class ProveOptions:
         if self.seconds is not None and not self.seconds > 0:
             raise UserError(f"--seconds {self.seconds:g}: must be more than 0")
         if self.workers < 0:
-            raise UserError(f"--workers {self.workers}: must be a number of processes, or 0")
+            raise UserError(f"--workers {self.workers}: must be at least 0")
         if not 0.0 <= self.disprove <= 1.0:
             raise UserError(f"--disprove {self.disprove:g}: must be between 0 and 1")
         if (self.target is None) == (self.statement is None):
@@ -126,7 +126,7 @@ class ProveOptions:
 
 
 def prove(options: ProveOptions) -> int:
-    """Run the command; its exit code."""
+    """Run the command and return its exit code."""
     options.check()
     settings = options.settings()
     if options.target is not None and Path(options.target).is_dir():
@@ -153,7 +153,7 @@ def prove(options: ProveOptions) -> int:
         log.close()
     if text is not None and options.in_place:
         if document["interrupted"] and results is not None:
-            destination = None  # the file stays as the results describe it
+            destination = None  # the results describe the original file
             filled = b""
             say(f"turnstile: {text.path} is unchanged; the same command with --resume continues from {results}")
         else:
@@ -164,7 +164,7 @@ def prove(options: ProveOptions) -> int:
 
 
 def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
-    """The settings that results depend on: a results file is resumed only with the same ones."""
+    """The settings that results depend on. A results file is resumed only with the same ones."""
     limits = {"seconds": settings.within.seconds, "tokens": settings.within.model_tokens}
     return {
         "input": fingerprint,
@@ -174,7 +174,7 @@ def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
         "total_budget": settings.total,
         "disprove": settings.disprove,
         "look": settings.look,
-        # Absent where there is none, so that files from before these limits existed still match.
+        # Omitted if unset, so that results files older than these limits still match.
         **{name: limit for name, limit in limits.items() if limit is not None},
     }
 
@@ -188,7 +188,7 @@ async def _file(text: LeanText, settings: Settings, log: Results) -> tuple[dict[
 def _finish(
     document: dict[str, Any], name: str, settings: Settings, filled: bytes, destination: Path | None, json: bool
 ) -> int:
-    """Show the answer; the exit code."""
+    """Show the answer and return the exit code."""
     failure = document.pop("failure")
     project = settings.project
     out = destination if destination is not None and not project else None
@@ -209,7 +209,7 @@ def _finish(
 
 
 def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
-    """Raise UserError where one file would be written over another. A .lean file may be filled in its place."""
+    """Raise UserError if two outputs, or an output and the input, are the same file. --out may name the input .lean file."""
     taken = {os.path.realpath(target): "the input"} if target is not None else {}
     if target is not None and target.endswith(".lean") and out is not None and os.path.realpath(out) in taken:
         taken = {}
@@ -217,11 +217,11 @@ def _distinct(target: str | None, out: Path | None, results: Path | None, tree: 
         if path is None:
             continue
         if (other := taken.setdefault(os.path.realpath(path), option)) != option:
-            raise UserError(f"{option} {path}: is {other}, too, and would be written over: name another file")
+            raise UserError(f"{option} {path}: is the same file as {other}; name another file")
 
 
 def _check_outputs(tree: Path | None, *files: Path | None) -> None:
-    """Raise UserError for what could not be written later. Pages may go into a folder that is there."""
+    """Raise UserError for an unwritable output. --tree may name an existing folder."""
     for path in (*files, None if tree is not None and tree.is_dir() else tree):
         if path is not None:
             check_writable(path)
@@ -232,16 +232,16 @@ def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
 
     out, results = options.out, options.results
     if not is_project(folder):
-        raise UserError(f"{folder}: is a folder without a lakefile; name a .lean or .jsonl file in it")
+        raise UserError(f"{folder}: is a folder without a lakefile; name a Lake project, or a .lean or .jsonl file")
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; for a project, --out names a folder")
     if out is not None and not options.resume and out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty, and its files would be overwritten: name a new folder, or --resume")
+        raise UserError(f"{out}: is not empty and would be overwritten; name a new folder, or pass --resume")
     _check_outputs(settings.tree, results)
     if results is None and options.resume:
         results = folder / "results.jsonl"
     own = Project(folder)
-    project_files(own)  # raises where there is nothing to do
+    project_files(own)  # raises if there is nothing to do
     log = Results(results, _asked(_project_fingerprint(own), settings), options.resume)
     try:
         document = asyncio.run(prove_project(own, settings, log, out, options.in_place, options.resume))
@@ -268,7 +268,7 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 1))
-    for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "the statement"):
+    for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "remarks"):
         table.add_column(title)
     for task in document["tasks"]:
         last = plain((task["proof"] or task["reason"]).replace("\n", " ↵ "))
@@ -286,12 +286,12 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
     if "lean_utilisation" in document:
         memory = document["memory_mb"]["peak"] / 1024
         say(
-            f"Lean had work {document['lean_utilisation']:.0%} of the time; at most {memory:.1f} GiB in all its processes"
+            f"Lean processes were busy {document['lean_utilisation']:.0%} of the time and used at most {memory:.1f} GiB"
         )
 
 
 def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:
-    """(the file whose sorries are the tasks, or None; the theorems of any other input)."""
+    """Returns (the .lean file or None, the theorems of any other input). Raises UserError."""
     target, sources = options.target, options.sources
     if options.statement is not None:
         row = {"name": options.name, "statement": options.statement}
@@ -301,7 +301,7 @@ def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:
     path = Path(target)
     sources_of = plugins.registered(THEOREMS)
     if rest and prefix in sources_of and not os.path.lexists(path):
-        return _told_apart(plugins.load(THEOREMS, prefix)(rest, sources))
+        return _by_type(plugins.load(THEOREMS, prefix)(rest, sources))
     if path.suffix == ".jsonl":
         return None, load_jsonl(path, options.imports)
     if path.suffix == ".lean":
@@ -309,16 +309,16 @@ def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:
     if not os.path.lexists(path):
         raise UserError(f"{target}: no such file")
     if path.suffix[1:] in sources_of:
-        return _told_apart(plugins.load(THEOREMS, path.suffix[1:])(target, sources))
-    raise UserError(f"{target}: neither .lean nor .jsonl nor .json")
+        return _by_type(plugins.load(THEOREMS, path.suffix[1:])(target, sources))
+    raise UserError(f"{target}: unknown input; name a .lean, .jsonl or .json file, or a Lake project")
 
 
-def _told_apart(found: LeanText | list[Theorem]) -> tuple[LeanText | None, list[Theorem]]:
+def _by_type(found: LeanText | list[Theorem]) -> tuple[LeanText | None, list[Theorem]]:
     return (None, found) if isinstance(found, list) else (found, [])
 
 
 def _fingerprint(text: LeanText | None, theorems: list[Theorem]) -> str:
-    """Of what is asked: a file, and those before it that its goals are about."""
+    """Hash of the input: a file and its source imports, or the theorems."""
     if text is not None:
         what = "\0".join([text.text, *(own.text.text for own in imports_of(text).own)])
     else:
@@ -327,7 +327,7 @@ def _fingerprint(text: LeanText | None, theorems: list[Theorem]) -> str:
 
 
 def _project_fingerprint(project: Project) -> str:
-    """Of all that a project's goals are about: every file, and what says which packages stand before them."""
+    """Hash of all files of a project, including those that specify its packages."""
     found = hashlib.sha256()
     also = [path for name in PROJECT_FILES if (path := project.folder / name).is_file()]
     for path in [*project.files(), *also]:

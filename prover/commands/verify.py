@@ -1,4 +1,4 @@
-"""Judge proofs: a .lean file, a project, a run, a statement and its proof, or a .jsonl file."""
+"""Audit the proofs of a .lean file, a project, a run, a statement, or a .jsonl file."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ def verify(
     all: bool = False,
     json: bool = False,
 ) -> int:
-    """Judge proofs from their source in fresh Lean processes: same statement, standard axioms, everything through the kernel.
+    """Audit proofs from their source in fresh Lean processes: same statement, standard axioms, kernel-checked.
 
     Args:
-        target: a .lean file, the folder of a Lake project (every file of it), or the folder of a run.
-        statement: a statement as it stands after `theorem NAME`: binders, colon, type.
-        proof: its proof: tactics, or `by …`, or `:= …`.
-        name: what to call it in the verdict.
-        jsonl: a file with one JSON object a line: name, statement, proof, and optionally imports and context.
-        against: for a .lean file or a project: the same with `sorry` where proofs were asked for. Statements must be the
-            same, and every theorem in it must be proved.
-        imports: modules to import, for what does not name its own.
-        kernel: nanoda: a second, independent kernel must accept too what Lean's accepts (docs/security.md).
-        all: list what Lean generated for other declarations too.
-        json: print one JSON object a line and verdict.
+        target: a .lean file, a Lake project (all its files), or a run folder.
+        statement: a statement, as written after `theorem NAME`: binders, colon, type.
+        proof: its proof: tactics, `by …`, or `:= …`.
+        name: the name of the statement in the verdict.
+        jsonl: a file with one JSON object per line: name, statement, proof, and optional imports and context.
+        against: the original of a .lean file or project, with `sorry` in place of the proofs. Statements must be equal,
+            and every theorem of the original must be proved.
+        imports: modules to import for inputs that specify none.
+        kernel: nanoda: require a second, independent kernel to accept too (docs/security.md).
+        all: also list declarations that Lean generated.
+        json: print one JSON object per verdict, one per line.
     """
     given = [k for k, v in (("a file or run", target), ("--statement", statement), ("--jsonl", jsonl)) if v is not None]
     if len(given) != 1:
-        what = f"not {' and '.join(given)} together" if given else "nothing to verify was given"
-        raise UserError(f"{what}: give a .lean file, a run's folder, --statement with --proof, or --jsonl FILE")
+        what = f"{' and '.join(given)} exclude each other" if given else "nothing to verify was given"
+        raise UserError(f"{what}; give a .lean file, a run folder, --statement with --proof, or --jsonl FILE")
     if (statement is None) != (proof is None):
-        raise UserError("--statement and --proof go together")
+        raise UserError("--statement and --proof must be given together")
     second = find_nanoda() if kernel == "nanoda" else None
     if target is not None and (not Path(target).is_dir() or is_project(Path(target))):
         return asyncio.run(_files(Path(target), against, imports, json, all, second))
     if against is not None:
-        raise UserError("--against ORIGINAL needs a .lean file or a Lake project to compare with it")
+        raise UserError("--against needs a .lean file or a Lake project to compare with the original")
     if target is not None:
         claims: Iterable[Claim] = run_proofs(Path(target))
     elif statement is not None and proof is not None:
@@ -70,7 +70,7 @@ def verify(
 
 
 def verdict_line(verdict: Verdict) -> dict[str, Any]:
-    """What `--json` prints for a verdict."""
+    """The JSON object of a verdict."""
     return {
         "name": verdict.name,
         "verdict": verdict.verdict,
@@ -82,7 +82,7 @@ def verdict_line(verdict: Verdict) -> dict[str, Any]:
 
 
 class Tally:
-    """How many verdicts there were of each kind."""
+    """Counts verdicts by kind."""
 
     def __init__(self) -> None:
         self.counts = {"proved": 0, "rejected": 0, "error": 0}
@@ -92,7 +92,7 @@ class Tally:
         return sum(self.counts.values())
 
     def finish(self, json: bool, lean: str) -> int:
-        """Say the totals, for people. The exit code."""
+        """Report the totals and return the exit code."""
         if not json:
             errors = f", {self.counts['error']} could not be judged" if self.counts["error"] else ""
             say(f"{self.counts['proved']} proved, {self.counts['rejected']} rejected{errors} by {lean}")
@@ -108,7 +108,7 @@ async def _proofs(claims: Iterable[Claim], json: bool, second: Nanoda | None) ->
 
 
 def _judges(auditor: Auditor) -> str:
-    """Who judged, for people. Says the second kernel's notes."""
+    """The names of the checkers, for display. Reports the notes of the second kernel."""
     if auditor.kernel is None:
         return auditor.runtime.name
     for note in auditor.kernel.notes:
@@ -128,7 +128,7 @@ async def _files(
             for note in judgement.notes:
                 say(f"note: {plain(note)}")
     if not tally.judged:
-        raise UserError(f"{target}: declares nothing to verify")
+        raise UserError(f"{target}: declares nothing to verify; name a file with theorems")
     return tally.finish(json, _judges(auditor))
 
 
@@ -137,6 +137,6 @@ def show(verdict: Verdict, json: bool, tally: Tally) -> None:
     if json:
         answer(verdict_line(verdict), indent=None)
     else:
-        # A name may hold a line break and a reason what a proof made Lean say: neither may look like another verdict.
+        # Escaped, so that a name or Lean's output cannot imitate another verdict.
         name, reason = plain(verdict.name), plain(verdict.reason)
         print(f"{verdict.verdict:<8} {name}" + (f"  {reason}" if reason else ""), flush=True)

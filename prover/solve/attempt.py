@@ -1,4 +1,4 @@
-"""One attempt at one goal: search with one policy after another, and the shortest script that Lean still takes."""
+"""One attempt at one goal: search with each policy in turn, then minimise the proof."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Prover:
     value: Any = None
     wants_premises: bool = False
     source: PremiseSource | None = None
-    """Where its premises come from, as it was trained; None: where everybody's do."""
+    """The premise source that the policy was trained with. None: the shared one."""
     writer: Any = None
-    """Writes whole proofs (whole_proof.Writer); `policy` then goes on from what was right in them."""
+    """Writes whole proofs (whole_proof.Writer) before the search, which reuses their valid steps."""
 
 
 @dataclass(frozen=True)
 class Negated:
-    """The negation of a theorem, opened, and the share of the Lean calls that goes to it."""
+    """The opened negation of a theorem, and the share of the Lean calls to spend on it."""
 
     theorem: Theorem
     root: ProofState
@@ -63,9 +63,9 @@ async def attempt(
 ) -> Found:
     """Search for a proof of `root` with at most `budget` Lean calls, spent on the provers in turn.
 
-    `within`: further limits, of wall time (minimising included) and of the searches' model tokens. `negated`: its negation is
-    searched on the same budget. `skip`: names of provers to leave out. Roots stay open. Minimising makes up to 32 more Lean
-    calls. The outcome is `error` where Lean itself is gone.
+    `within`: further limits on wall time (minimising included) and model tokens. `negated`: the negation, searched on the same
+    budget. `skip`: names of provers to skip. Roots stay open. Minimising makes up to 32 more Lean calls. The outcome is
+    `error` if Lean has died.
     """
     run = _Attempt(theorem, root, env, budget, premises, page, negated, within, list(skip))
     for prover in provers:
@@ -84,10 +84,10 @@ async def attempt(
 async def attempt_all(
     theorem: Theorem, roots: Sequence[ProofState], env: Environment, provers: Sequence[Prover], job: Job, **more: Any
 ) -> Found:
-    """Attempt every state that one `sorry` stands for, on one budget; the script that proves all of them."""
+    """Attempt every state of one `sorry` on one budget. The script proves all of them."""
     scripts: list[str] = []
     calls, seconds = 0, 0.0
-    last = Found("error", reason="Lean never reaches it")
+    last = Found("error", reason="Lean never elaborates this `sorry`")
     for root in roots:
         left, within = max(1, job.lean_calls - calls), job.within.remaining(calls, 0, seconds)
         last = await attempt(theorem, root, env, provers, left, page=job.page, within=within, skip=job.skip, **more)
@@ -104,7 +104,7 @@ async def attempt_all(
 
 @dataclass
 class _Attempt:
-    """An attempt under way: what it may spend, what it has spent, and how the last search ended."""
+    """A running attempt: its limits, its costs so far, and the outcome of the last search."""
 
     theorem: Theorem
     root: ProofState
@@ -125,7 +125,7 @@ class _Attempt:
     stop: bool = False
     crashed: bool = False
     failed: str = ""
-    """Why a prover could not search. Then it is unknown whether all tactics were exhausted."""
+    """Why a prover could not search. The attempt is then not `exhausted`."""
 
     @property
     def seconds(self) -> float:
@@ -135,7 +135,7 @@ class _Attempt:
         return self.calls >= self.budget or self.within.exhausted(self.calls, self.tokens, self.seconds)
 
     async def search(self, prover: Prover) -> Found | None:
-        """One prover's turn. None: it found nothing."""
+        """Search with one prover. Returns None if it finds nothing."""
         policy = prover.policy
         if prover.writer is not None:
             try:
@@ -151,12 +151,12 @@ class _Attempt:
             if self.calls >= self.budget:
                 self.stop = True
                 return None
-        offered = _offered(prover, self.theorem.imports, self.premises)
+        offered = _premises_of(prover, self.theorem.imports, self.premises)
         searches = [_search(prover, policy, self.root, self.env, offered)]
         if self.negated is not None and self.negated.rate > 0:
             searches.append(_search(prover, prover.policy, self.negated.root, self.env, offered))
         try:
-            return await self._searched(prover, searches)
+            return await self._run_searches(prover, searches)
         except PromptTooLong as e:
             self.calls += sum(s.recorder.counts["lean_calls"] for s in searches)
             self._fail(str(e))
@@ -165,13 +165,13 @@ class _Attempt:
             for search in searches:
                 await search.close()
 
-    async def _searched(self, prover: Prover, searches: Sequence[Search]) -> Found | None:
-        # The wall clock only ends a search that would never end: a Lean call has its own limit.
+    async def _run_searches(self, prover: Prover, searches: Sequence[Search]) -> Found | None:
+        # A generous limit against endless searches. Each Lean call has its own limit.
         longest = 60.0 + 15.0 * self.budget
         left = self.within.remaining(self.calls, self.tokens, self.seconds)
         seconds = longest if left.seconds is None else min(longest, left.seconds)
         limit = replace(left, lean_calls=self.budget - self.calls, seconds=seconds)
-        results = await _run(searches, limit, self.negated.rate if self.negated else 0.0)
+        results = await _run_within(searches, limit, self.negated.rate if self.negated else 0.0)
         self.calls += sum(r.lean_calls for r in results)
         self.tokens += sum(r.stats.model_tokens for r in results)
         self.crashed = self.crashed or any("crash" in r.stats.errors for r in results)
@@ -186,7 +186,7 @@ class _Attempt:
             refuted = self.negated if proved > 0 else None
             target, state = (refuted.theorem, refuted.root) if refuted else (self.theorem, self.root)
             left = self.within.remaining(self.calls, self.tokens, self.seconds)
-            script = await _shortest(target, state, self.env, results[proved].proof, left.seconds)
+            script = await _minimised(target, state, self.env, results[proved].proof, left.seconds)
             return self._found("refuted" if refuted else "found", script, prover)
         if all(r.outcome == "exhausted" for r in results):
             self.used_up.append(prover.name)
@@ -202,47 +202,47 @@ class _Attempt:
         )
 
     async def unproved(self, skipped: Collection[str]) -> Found:
-        """The result where no prover found a proof."""
+        """The result if no prover found a proof."""
         outcome, reason, used_up = self.outcome, self.reason, self.used_up
         if self.failed and outcome == "exhausted":
             outcome, reason = "error", self.failed
-        if self.crashed and outcome in ("exhausted", "budget") and (gone := await _gone(self.root, self.env)):
+        if self.crashed and outcome in ("exhausted", "budget") and (gone := await _crash_message(self.root, self.env)):
             outcome, reason, used_up = "error", gone, list(skipped)
         return Found(outcome, "", self.calls, self.seconds, reason, "", self.html, self.summary, tuple(used_up))
 
 
-async def _gone(root: ProofState, env: Environment) -> str:
-    """Why Lean answers nothing any more; empty where it does. Crashes may be the tactics' fault, or all be its own."""
+async def _crash_message(root: ProofState, env: Environment) -> str:
+    """The crash message if Lean no longer answers, else "". Distinguishes a dead Lean from tactics that crash it."""
     (result,) = await env.step(root, ("skip",))
     await env.free(result.states)
     return result.message if result.status == "crash" else ""
 
 
-def _offered(prover: Prover, imports: tuple[str, ...], premises: Premises) -> Premises:
+def _premises_of(prover: Prover, imports: tuple[str, ...], premises: Premises) -> Premises:
     if not prover.wants_premises:
         return None
     return prover.source.for_theorem(imports) if prover.source is not None else premises
 
 
 def _search(prover: Prover, policy: Policy, root: ProofState, env: Environment, premises: Premises) -> Search:
-    return Search(root, _Shared(env, root), policy, prover.value, config=prover.config, premises=premises)
+    return Search(root, _KeepRoot(env, root), policy, prover.value, config=prover.config, premises=premises)
 
 
-async def _run(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:
+async def _run_within(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:
     if len(searches) == 1:
         return [await searches[0].run(limit)]
     return await search_both(searches[0], searches[1], limit, rate, slice_calls=16)
 
 
-async def _shortest(theorem: Theorem, root: ProofState, env: Environment, tree: Any, seconds: float | None) -> str:
+async def _minimised(theorem: Theorem, root: ProofState, env: Environment, tree: Any, seconds: float | None) -> str:
     proof = await minimise(
         theorem, tree, checker(env, root), max_checks=32, seconds=math.inf if seconds is None else seconds
     )
     return proof.script
 
 
-class _Shared:
-    """An environment whose root outlives a search, so that the next search can start from it."""
+class _KeepRoot:
+    """An environment that never frees the root, so that the next search can start from it."""
 
     def __init__(self, env: Environment, root: ProofState) -> None:
         self._env = env

@@ -1,4 +1,4 @@
-"""`turnstile prove` on a batch of tasks: attempts and audits side by side, every step on the disk before the next."""
+"""Proves a batch of tasks: attempts and audits run concurrently, and each result is on disk before the next step."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from prover.lean.runtime import find_runtime
 from prover.lean.server import statement_source
 from prover.lean.theorem import Theorem
 from prover.progress import Report, progress
-from prover.solve.budgets import Grant, Schedule
+from prover.solve.budgets import BudgetScheduler, Grant
 from prover.solve.executor import Executor, LocalExecutor, settled
 from prover.solve.job import Found, Job, Sorry
 from prover.solve.negation import negation
 from prover.solve.remarks import duplicates, remarks_from, remarks_to
-from prover.solve.resource_monitor import Gauge
+from prover.solve.resource_monitor import ResourceMonitor
 from prover.solve.results import Results
 from prover.solve.session import Settings, document, kept_going, page_written, stoppable, until, workers_for
 
 UNJUDGED = ("found", "refuted")
 AUDITS = 8
-"""Proofs that may wait for the audit before searches wait for them."""
+"""Maximum number of proofs waiting for the audit. Searches pause beyond it."""
 NOT_SHOWN = ("key", "outline", "used_up", "try", "lean", "goal", "unjudged")
-"""Fields of a results file that answers leave out."""
+"""Fields of the results file that are omitted from the answer."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A theorem, or a `sorry` of a file, to be proved."""
+    """A theorem, or a `sorry` of a file, to prove."""
 
     key: str
-    """Names it in the results file."""
+    """Identifies the task in the results file."""
     theorem: Theorem
     area: str
-    """Module or file. Tasks of one area share their odds (prover.solve.budgets)."""
+    """Module or file. Tasks of one area share a success rate (prover.solve.budgets)."""
     line: int | None = None
     sorry: Sorry | None = None
     stated: Theorem | None = None
     """See Job."""
     page: str = ""
-    """Name of its search page, where that is not the theorem's."""
+    """Name of the search page. Empty: the theorem's name."""
     earlier_key: str = ""
-    """Its key in results files of earlier versions."""
+    """The key in results files of earlier versions."""
 
 
 def task_of(number: int, theorem: Theorem) -> Task:
-    """The task of a theorem of a list."""
+    """The task for theorem `number` of a list."""
     area = theorem.source.rsplit(":", 1)[0] if theorem.library is None else theorem.source
     at = re.search(r":(\d+)$", theorem.source)
     return Task(f"{number} {theorem.name}", theorem, area, int(at.group(1)) if at else None)
 
 
 async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
-    """(the answer's fields, the proofs as Lean source). `failure`: the exception that ended the work early, if any."""
+    """Returns (the answer's fields, the proofs as Lean source). `failure`: the exception that ended the batch early, or None."""
     began = time.monotonic()
     theorems = theorems[: settings.limit]
     batch = Batch([task_of(i, t) for i, t in enumerate(theorems)], settings, log)
@@ -79,7 +79,7 @@ async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Resul
 
 
 def executor_for(settings: Settings, tasks: int) -> Executor:
-    """Lean processes here, or on a Ray cluster where one is asked for."""
+    """A Ray executor if the settings name a cluster, else a local one."""
     if settings.ray is not None:
         from prover.solve.ray_executor import RayExecutor
 
@@ -88,15 +88,15 @@ def executor_for(settings: Settings, tasks: int) -> Executor:
 
 
 class Batch:
-    """Tasks, what is known of each, and what to try next."""
+    """Tasks, their results so far, and the attempts to make next."""
 
     def __init__(self, tasks: Sequence[Task], settings: Settings, log: Results) -> None:
         self.tasks = tasks
         self.settings = settings
         self.log = log
-        self.schedule = Schedule([t.area for t in tasks], settings.budget, settings.total)
+        self.schedule = BudgetScheduler([t.area for t in tasks], settings.budget, settings.total)
         self.last: dict[int, dict[str, Any]] = {}
-        """Task -> the line of its last try, audited."""
+        """Task -> the audited row of its last try."""
         self._calls: dict[int, int] = {}
         self._round = self._next_round()
 
@@ -104,11 +104,11 @@ class Batch:
         return not self._round
 
     def left(self) -> int:
-        """Number of attempts that are planned, as far as is known now."""
+        """Number of attempts in the current round."""
         return len(self._round)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The line of each task, with the Lean calls of all its tries."""
+        """One row per task, with the Lean calls of all its tries."""
         out = []
         for i, task in enumerate(self.tasks):
             row = self.last.get(i) or self._row(i, Grant(i, 0, 0), Found("budget", reason="interrupted"))
@@ -118,25 +118,25 @@ class Batch:
     async def prove(
         self, executor: Executor, stop: asyncio.Event, noun: str
     ) -> tuple[dict[str, Any], Exception | None]:
-        """Run with progress on standard error; (figures of the Lean processes, what ended it early)."""
-        async with Gauge(executor.load) as gauge:
+        """Run with progress on standard error. Returns (resource figures, the exception that ended it early or None)."""
+        async with ResourceMonitor(executor.load) as monitor:
 
             def load() -> str:
-                return f"Lean busy {gauge.utilisation():.0%}, {gauge.samples[-1][1] / 1024:.1f} GiB"
+                return f"Lean busy {monitor.utilisation():.0%}, {monitor.samples[-1][1] / 1024:.1f} GiB"
 
             with progress(self.left(), noun, load) as report:
                 failure = await kept_going(self.run(executor, stop, report))
-        return gauge.figures(), failure
+        return monitor.figures(), failure
 
     async def run(self, executor: Executor, stop: asyncio.Event, report: Report) -> None:
-        """Round after round, until the schedule is done or `stop` is set. Scripts found by then are still audited."""
+        """Run rounds until the scheduler has no more or `stop` is set. Scripts found by then are still audited."""
         while self._round and not stop.is_set():
             await self._one_round(executor, stop, report)
             if not stop.is_set():
                 self._round = self._next_round()
 
     async def _one_round(self, executor: Executor, stop: asyncio.Event, report: Report) -> None:
-        # Neighbours share imports, so that a process needs few environments at a time.
+        # Sorted by imports, so that each process loads few environments.
         todo = deque(sorted(self._round, key=lambda g: (self.tasks[g.task].theorem.imports, g.task)))
         gate = asyncio.Semaphore(AUDITS)
         audits: set[asyncio.Task[None]] = set()
@@ -145,7 +145,7 @@ class Batch:
             while todo and not stop.is_set():
                 grant = todo.popleft()
                 found = await self._attempt(executor, grant)
-                # The audit goes on from here, whatever becomes of this worker.
+                # Started here, so that the audit outlives a cancelled worker.
                 audits.add(asyncio.create_task(self._finish(executor, grant, found, gate, report)))
                 if len(waiting := [t for t in audits if not t.done()]) > AUDITS:
                     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -174,7 +174,7 @@ class Batch:
         )
 
     async def _attempt(self, executor: Executor, grant: Grant) -> Found:
-        if (known := self._known(grant)) is not None:  # found before a kill, and not audited yet, or not by this Lean
+        if (known := self._known(grant)) is not None:  # found earlier, but not audited by this Lean
             outcome: str = known["outcome"]
             outcome = {"proved": "found", "disproved": "refuted"}.get(outcome, outcome)
             return Found(
@@ -204,44 +204,44 @@ class Batch:
             found = await settled(executor, self._job(grant), found)
             row = self._row(grant.task, grant, found, executor.lean)
             if claimed in UNJUDGED or found.remarks:
-                row.pop("outline", None)  # it is in the line before
+                row.pop("outline", None)  # already in the previous row
             if claimed in UNJUDGED and row["outcome"] == "error":
-                # The fault is the audit's and not the proof's: a resumed batch audits it again.
+                # The audit failed, not the proof: a resumed batch audits it again.
                 self.log.add({**row, "outcome": claimed, "unjudged": True})
             else:
                 self.log.add(row)
-            self._take(grant, row)
+            self._record(grant, row)
             report(row["name"], row["outcome"], row["lean_calls"])
 
     def _next_round(self) -> list[Grant]:
-        """The next grants that are not in the results already."""
+        """The next grants without a final result."""
         while grants := self.schedule.next_round():
             todo = []
             for grant in grants:
                 row = self._known(grant)
-                if row is None or row.get("unjudged") or self._judged_elsewhere(grant, row):
+                if row is None or row.get("unjudged") or self._audited_by_other_lean(grant, row):
                     todo.append(grant)
                 else:
-                    self._take(grant, row)
+                    self._record(grant, row)
             if todo:
                 return todo
         return []
 
     def _known(self, grant: Grant) -> dict[str, Any] | None:
-        """The line of a try in the results file."""
+        """The row of a try in the results file."""
         task = self.tasks[grant.task]
         found = self.log.rows.get((task.key, grant.number)) or self.log.rows.get((task.earlier_key, grant.number))
         return None if found is None else {**found, "key": task.key}
 
-    def _judged_elsewhere(self, grant: Grant, row: dict[str, Any]) -> bool:
-        """Whether another Lean than this machine's accepted the proof. Then this one judges it before the answer says so."""
+    def _audited_by_other_lean(self, grant: Grant, row: dict[str, Any]) -> bool:
+        """Whether another Lean accepted the proof. It is then audited again by this machine's Lean."""
         if self.settings.ray is not None or self.tasks[grant.task].sorry is not None:
             return False
         if row["outcome"] not in ("proved", "disproved"):
             return False
         return row.get("lean", "") not in ("", find_runtime().name)
 
-    def _take(self, grant: Grant, row: dict[str, Any]) -> None:
+    def _record(self, grant: Grant, row: dict[str, Any]) -> None:
         self.last[grant.task] = row
         self._calls[grant.task] = self._calls.get(grant.task, 0) + row["lean_calls"]
         over = row["outcome"] != "budget"
@@ -252,7 +252,7 @@ class Batch:
 
 
 def row_of(task: Task, found: Found, number: int = 0, lean: str = "") -> dict[str, Any]:
-    """The line of a results file. `number`: of the try; `lean`: the Lean whose audit judged it."""
+    """The row of a results file. `number`: index of the try. `lean`: the Lean that audited it."""
     return {
         "key": task.key,
         "try": number,
@@ -275,7 +275,7 @@ def row_of(task: Task, found: Found, number: int = 0, lean: str = "") -> dict[st
 
 
 def proofs_source(theorems: Sequence[Theorem], tasks: Sequence[dict[str, Any]]) -> str:
-    """What was proved, as Lean source, each with its context. Library theorems show their script."""
+    """The proved theorems as Lean source, each with its context. Library theorems show only the script."""
     out: list[str] = []
     for theorem, task in zip(theorems, tasks, strict=True):
         if task["outcome"] not in ("proved", "disproved"):

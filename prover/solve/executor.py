@@ -1,4 +1,4 @@
-"""Executors: attempts and audits on the Lean processes of this machine (or, prover.solve.ray_executor, of many)."""
+"""Executors: run attempts and audits on Lean processes. Local here; on a cluster in prover.solve.ray_executor."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from prover.solve.negation import negation
 from prover.solve.remarks import Remark, at_once, fingerprint, vacuous
 
 IN_TURN = 3
-"""Attempts that share a Lean process, so that it works while another one waits for a model or the audit."""
+"""Concurrent attempts per Lean process, so that it works while others wait for a model or the audit."""
 
 
 class Executor(Protocol):
-    """Attempts and audits. Use as an async context manager."""
+    """Runs attempts and audits. Use as an async context manager."""
 
     lean: str
 
     @property
     def places(self) -> int:
-        """Number of attempts that run at once."""
+        """Number of concurrent attempts."""
         ...
 
     async def __aenter__(self) -> Executor: ...
     async def __aexit__(self, *exc: object) -> None: ...
     async def attempt(self, job: Job) -> Found:
-        """Never raises for a fault of Lean or of the statement: the outcome is `error`, with the reason."""
+        """Faults of Lean or of the statement do not raise: the outcome is `error`, with the reason."""
         ...
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict: ...
     async def sorries(self, file: SourceFile) -> list[Hole]:
-        """Every `sorry` of a file, in source order. Raises LeanError where the file has an error."""
+        """Every `sorry` of a file, in source order. Raises LeanError if the file has an error."""
         ...
 
     async def load(self) -> Load: ...
 
 
 class LocalExecutor:
-    """Lean processes of this machine: `workers` that search, and the audit's."""
+    """Runs `workers` Lean processes for searches, and those of the audit, on this machine."""
 
     def __init__(self, provers: Sequence[Prover], workers: int, constants: bool | None = None) -> None:
         self.provers = provers
@@ -97,7 +97,7 @@ class LocalExecutor:
                 release()
 
     async def _negated(self, job: Job, opened: list[ProofState]) -> Negated | None:
-        """The negation, opened; None where it is not wanted, or where Lean cannot read it."""
+        """The opened negation; None if it is not requested or does not elaborate."""
         if not job.disprove or (false := negation(job.statement)) is None:
             return None
         with suppress(LeanError):
@@ -135,10 +135,10 @@ class LocalExecutor:
 
 
 async def settled(executor: Executor, job: Job, found: Found) -> Found:
-    """The attempt with the audit's verdict on its proof (`proved`, `disproved`, `rejected`, or `error` where it could not be
-    judged) and on its remarks.
+    """The attempt with the audit's outcome (`proved`, `disproved`, `rejected`, or `error` if it could not be judged) and with
+    audited remarks.
 
-    The proof of a sorry stays `found`: the file that it stands in is judged as a whole (prover.solve.fill).
+    The proof of a `sorry` stays `found`, because its file is audited as a whole (prover.solve.fill).
     """
     if found.outcome == "refuted" or (found.outcome == "found" and job.sorry is None):
         false = found.outcome == "refuted"
@@ -160,13 +160,13 @@ async def settled(executor: Executor, job: Job, found: Found) -> Found:
 
 
 async def audited(auditor: Auditor, theorem: Theorem, script: str) -> Verdict:
-    """As Auditor.audit. A proof that could not be judged is judged once more, and no third time."""
+    """As Auditor.audit, with one retry if the proof could not be judged."""
     verdict = await auditor.audit(theorem, script)
     return verdict if verdict.verdict != "error" else await auditor.audit(theorem, script)
 
 
 async def twice(call: Callable[[], Awaitable[Any]]) -> Any:
-    """A call that may fail for no fault of its own gets a second chance."""
+    """Await `call()`, with one retry if Lean dies."""
     try:
         return await call()
     except LeanDied:
@@ -177,7 +177,7 @@ _sources: dict[str, Any] = {}
 
 
 def premises_for(wanted: bool, imports: tuple[str, ...]) -> Any:
-    """Premises for searches in this environment, where a policy wants them and the index is there."""
+    """Premises for searches with these imports; None if not wanted or if there is no index."""
     if not wanted:
         return None
     from prover.premises.index import load_cached

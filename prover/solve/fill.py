@@ -1,4 +1,4 @@
-"""Proofs put into a file, judged as a whole: what does not hold in its place is taken back, the rest stays."""
+"""Inserts proofs into a file and audits the file as a whole. Removes proofs that fail there and keeps the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prover.lean.project import SourceModule
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText
 from prover.lean.theorem import Verdict
-from prover.solve.proof_layout import placements
+from prover.solve.proof_layout import layouts
 
 
 class Place(Protocol):
@@ -33,16 +33,16 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Standing:
-    """A file before the one to be filled, which imports it: with the proofs that it was given, if any."""
+    """A file that the filled file imports, with the proofs inserted into it."""
 
     module: str
     text: LeanText
     places: Sequence[Place] = ()
     texts: Mapping[int, str] = field(default_factory=dict)
-    """Place number -> the proof that was put there."""
+    """Place number -> the inserted proof."""
 
     def source(self, proved: bool, assumed: str | None = None) -> SourceModule:
-        """`proved`: with its proofs, else with `sorry` in their places. `assumed`: an axiom for what is left."""
+        """`proved`: with its proofs, else with `sorry`. `assumed`: an axiom that replaces the remaining `sorry`s."""
         edits: list[_Edit] = []
         for i, place in enumerate(self.places):
             if i in self.texts:
@@ -54,14 +54,14 @@ class Standing:
 
 @dataclass
 class Filled:
-    """What a file can be given."""
+    """The proofs that a file accepts."""
 
     texts: dict[int, str] = field(default_factory=dict)
-    """Place number -> the text to put there. The file with all of them passed the audit."""
+    """Place number -> the text to insert. The file with all of them passed the audit."""
     refused: dict[int, str] = field(default_factory=dict)
-    """Place number -> why its proof was taken back."""
+    """Place number -> why its proof was removed."""
     unjudged: frozenset[int] = frozenset()
-    """Those of `refused` that the audit could not judge, for lack of time or memory: nothing is said against their proofs."""
+    """Places in `refused` that the audit could not judge, for lack of time or memory. Their proofs may be right."""
     axioms: dict[int, tuple[str, ...]] = field(default_factory=dict)
     audits: int = 0
 
@@ -69,10 +69,10 @@ class Filled:
 _Edit = tuple[int, int, str]
 
 
-class _Blame(NamedTuple):
+class _Failure(NamedTuple):
     reason: str
     layout: bool
-    """Whether another layout of the proof might help."""
+    """Whether another layout of the proof may succeed."""
     sure: bool
     unjudged: bool = False
 
@@ -91,22 +91,22 @@ def _axiom(name: str) -> str:
 
 
 def _assumption(axiom: str, path: str, place: Place) -> str:
-    # As two `sorry`s are, two values that were left open are not the same value.
+    # A distinct number for each place: like two `sorry`s, two open values are not equal.
     number = int.from_bytes(hashlib.sha256(f"{path}:{place.start}".encode()).digest()[:8], "big")
     term = f"(_root_.{axiom} (nat_lit {number}) _)"
     return f"(exact {term})" if place.tactic else term
 
 
 class Filler:
-    """Puts proofs into one file. Use as an async context manager: it holds an Auditor.
+    """Inserts proofs into one file. Use as an async context manager: it owns an Auditor.
 
-    The file is judged with `sorry` where no proof was found. A declaration that holds several, or uses an unproved one,
-    then rests on `sorry` whatever its proofs are; so it is judged a second time with an axiom, of a name that nobody
-    could have guessed, in place of what is left, in the file and in those that it imports: a proof that needs `sorry`
-    itself shows. What is left may be data, too: a proof about it holds whatever it will be.
+    The file is audited with `sorry` where no proof was found. A declaration with an open `sorry`, or that uses an unproved
+    declaration, rests on `sorry` even if its own proofs are right. It is therefore audited again with an axiom of random
+    name in place of each remaining `sorry`, in the file and in its imports. A proof that uses `sorry` itself still fails. The
+    remaining `sorry`s may be data; proofs about them hold for every value.
 
-    `imports`: the compiled modules before the file (None: as it says). `before`: the files before it, in their order. The
-    process that says what the statements are sees none of their proofs that were filled in.
+    `imports`: the compiled modules that the file imports (None: those in its header). `before`: the source files that it
+    imports, in order. The process that elaborates the statements never sees the inserted proofs.
     """
 
     def __init__(
@@ -132,14 +132,14 @@ class Filler:
         await self.auditor.__aexit__(*exc)
 
     async def settle(self, scripts: Mapping[int, str]) -> Filled:
-        """The largest part of these proofs that holds, as far as taking back what breaks finds it."""
+        """Insert these proofs (place number -> script), and remove those that fail until the file passes the audit."""
         body = self.text.body
         raw = body.encode()
         options: dict[int, list[str]] = {}
         for i, script in scripts.items():
             p = self.places[i]
             at = len(raw[: p.start].decode())
-            options[i] = placements(body, at, p.stop - p.start, p.tactic, script)
+            options[i] = layouts(body, at, p.stop - p.start, p.tactic, script)
         chosen = dict.fromkeys(options, 0)
         refused: dict[int, str] = {}
         unjudged: set[int] = set()
@@ -150,17 +150,17 @@ class Filler:
             problem = await self._judge(texts, axioms)
             if not problem:
                 break
-            for i, blame in problem.items():
-                if blame.layout and chosen[i] + 1 < len(options[i]):
+            for i, failure in problem.items():
+                if failure.layout and chosen[i] + 1 < len(options[i]):
                     chosen[i] += 1
                     continue
                 del chosen[i]
-                refused[i] = blame.reason
-                if blame.unjudged:
+                refused[i] = failure.reason
+                if failure.unjudged:
                     unjudged.add(i)
-                if not blame.sure:
+                if not failure.sure:
                     guessed.append(i)
-        for i in guessed[:20]:  # taken back on suspicion only
+        for i in guessed[:20]:  # removed only on suspicion
             for n in range(len(options[i])):
                 texts = {j: options[j][m] for j, m in {**chosen, i: n}.items()}
                 if not await self._judge(texts, axioms):
@@ -172,16 +172,16 @@ class Filler:
         return Filled(texts, refused, frozenset(unjudged), axioms, self._audits)
 
     def edits(self, filled: Filled) -> list[_Edit]:
-        """What to change in the file, for LeanText.to_bytes."""
+        """The edits of the file, for LeanText.to_bytes."""
         return [(self.places[i].start, self.places[i].stop, text) for i, text in filled.texts.items()]
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
-    async def _judge(self, texts: Mapping[int, str], axioms: dict[int, tuple[str, ...]]) -> dict[int, _Blame]:
-        """Place number -> why its proof may not stay. Records the axioms of those that may."""
+    async def _judge(self, texts: Mapping[int, str], axioms: dict[int, tuple[str, ...]]) -> dict[int, _Failure]:
+        """Place number -> why its proof must be removed. Records the axioms of accepted proofs."""
         verdicts = await self._audit(texts, assume=False)
         pending: list[int] = []
-        bad: dict[int, _Blame] = {}
+        bad: dict[int, _Failure] = {}
         for i in texts:
             verdict = verdicts[i]
             if verdict.verdict == "proved":
@@ -189,40 +189,40 @@ class Filler:
             elif verdict.reason.startswith("sorry") and self._unproved(texts):
                 pending.append(i)
             else:
-                bad[i] = self._blame(verdict)
+                bad[i] = self._failure(verdict)
         if bad or not pending:
-            return self._guilty(bad)
+            return self._to_remove(bad)
         verdicts = await self._audit(texts, assume=True)
         for i in pending:
             verdict = verdicts[i]
             if verdict.verdict == "proved":
                 axioms[i] = tuple(a for a in verdict.axioms if a != self._assumed)
             else:
-                bad[i] = self._blame(verdict)
-        return self._guilty(bad)
+                bad[i] = self._failure(verdict)
+        return self._to_remove(bad)
 
-    def _blame(self, verdict: Verdict) -> _Blame:
-        """What a verdict says of a proof in its declaration. A changed constant is reported for every declaration that mentions it:
-        only its own proofs are to blame. What could not be judged as a whole is the fault of nobody known."""
+    def _failure(self, verdict: Verdict) -> _Failure:
+        """Whether a proof causes its declaration's verdict. A changed constant is reported for every declaration that mentions
+        it, but only its own proofs cause it. The cause is unknown if the file as a whole could not be judged."""
         if verdict.verdict == "error":
             known = verdict.line > 0 or verdict.reason.startswith("unjudged")
-            return _Blame(verdict.reason, layout=False, sure=known, unjudged=True)
+            return _Failure(verdict.reason, layout=False, sure=known, unjudged=True)
         if verdict.reason.startswith("elaboration"):
-            return _Blame(verdict.reason, layout=True, sure=True)
+            return _Failure(verdict.reason, layout=True, sure=True)
         if changed := re.match(r"statement: (.+) has another ", verdict.reason):
-            # In another layout it may be none: a field's default `(by rfl)` is a value, `by rfl` a tactic for later.
+            # The layout may matter: for a field's default, `(by rfl)` is a value and `by rfl` a tactic run later.
             own = changed[1] == verdict.name or changed[1].startswith(verdict.name + ".")
-            return _Blame(verdict.reason, layout=own, sure=own)
-        return _Blame(verdict.reason, layout=False, sure=True)
+            return _Failure(verdict.reason, layout=own, sure=own)
+        return _Failure(verdict.reason, layout=False, sure=True)
 
     @staticmethod
-    def _guilty(bad: dict[int, _Blame]) -> dict[int, _Blame]:
-        """Those that are surely to blame; where there are none, the last: taking it back shows whether it was."""
+    def _to_remove(bad: dict[int, _Failure]) -> dict[int, _Failure]:
+        """The proofs that certainly fail; if none is certain, the last one, as a guess."""
         sure = {i: b for i, b in bad.items() if b.sure}
         return sure or {i: bad[i] for i in sorted(bad)[-1:]}
 
     async def _audit(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
-        """The verdict on the declaration that each place stands in. What could not be judged is judged once more."""
+        """The verdict on the declaration around each place. Retries once if the file could not be judged."""
         verdicts = await self._audit_once(texts, assume)
         again = any(v.verdict == "error" and not v.reason.startswith("unjudged") for v in verdicts.values())
         return await self._audit_once(texts, assume) if again else verdicts
@@ -240,24 +240,24 @@ class Filler:
         return {i: self._verdict_at(i, texts, verdicts) for i in texts}
 
     def _verdict_at(self, i: int, texts: Mapping[int, str], verdicts: Sequence[Verdict]) -> Verdict:
-        """The worst verdict on what begins on the last line at or before a place, lines counted in the filled file."""
+        """The worst verdict on the declarations that start on the last line at or before a place of the filled file."""
         shift = sum(texts[j].count("\n") for j in texts if self.places[j].start < self.places[i].start)
         own = self.text.line(self.places[i].start)
         before = [v for v in verdicts if v.line <= own + shift]
         here = [v for v in before if v.line == before[-1].line]
         worst = min(here, key=lambda v: ("rejected", "error", "proved").index(v.verdict), default=None)
         if worst is None:
-            return Verdict(self.text.path, "error", "unjudged: Lean has no name for what it is in")
-        # The line is the filled file's; people look in theirs.
+            return Verdict(self.text.path, "error", "unjudged: Lean reports no declaration around this `sorry`")
+        # Report the line of the original file.
         reason = re.sub(r"^elaboration: line \d+:", f"elaboration: line {own}:", worst.reason)
         return replace(worst, reason=reason)
 
     def _unproved(self, texts: Mapping[int, str]) -> bool:
-        """Whether a `sorry` is left, here or before."""
+        """Whether a `sorry` remains in the file or its imports."""
         return len(texts) < len(self.places) or any(len(b.texts) < len(b.places) for b in self._before)
 
     def _source(self, texts: Mapping[int, str], keep: Mapping[int, str], assume: bool, proved: bool) -> Source:
-        """The file with `texts` put in. `assume`: the axiom in place of all that is left, but for the places in `keep`."""
+        """The file with `texts` inserted. `assume`: replace the remaining `sorry`s by the axiom, except at the places in `keep`."""
         edits: list[_Edit] = []
         for i, place in enumerate(self.places):
             if i in texts:

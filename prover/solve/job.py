@@ -1,4 +1,4 @@
-"""What executors are given and what they return: a job, and what an attempt found."""
+"""The input and output of executors: a job, and the result of its attempt."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from prover.solve.remarks import Remark
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A `.lean` file as Lean loads it. Equal files are loaded once in each Lean process."""
+    """A `.lean` file as Lean loads it. Each Lean process loads equal files once."""
 
     text: LeanText
     imports: tuple[str, ...]
     """Compiled modules."""
     before: tuple[SourceModule, ...] = ()
-    """Modules that it imports and that are given as source."""
+    """Imported modules that are given as source."""
 
 
 @dataclass(frozen=True)
 class Sorry:
-    """A `sorry` of a file, by its number in source order."""
+    """A `sorry` of a file, by its index in source order."""
 
     file: SourceFile
     number: int
@@ -39,19 +39,19 @@ class Job:
     theorem: Theorem
     lean_calls: int
     disprove: float = 0.0
-    """Share of the Lean calls for the negation."""
+    """Share of the Lean calls spent on the negation."""
     skip: tuple[str, ...] = ()
     """Provers that exhausted their tactics in an earlier attempt."""
     look: bool = False
-    """Whether to check the statement itself: vacuous, or closed by one tactic."""
+    """Whether to flag vacuous and trivial statements."""
     page: bool = False
-    """Whether the search is wanted as an HTML page."""
+    """Whether to render the search as an HTML page."""
     within: Budget = NO_LIMIT
     """Limits besides the Lean calls."""
     sorry: Sorry | None = None
-    """The place to open in place of `theorem`, which then only names it."""
+    """The `sorry` to open instead of `theorem`, which then only provides the name."""
     stated: Theorem | None = None
-    """Of a sorry that is the whole proof of a theorem: that theorem as source, so that its negation can be tried."""
+    """The theorem as source, if the `sorry` is its whole proof. Its negation can then be tried."""
 
     @property
     def statement(self) -> Theorem:
@@ -72,11 +72,11 @@ class Found:
     prover: str = ""
     """Name of the prover that found the script."""
     page: str = ""
-    """The last search as an HTML page, where the job asks for it."""
+    """The last search as an HTML page, if the job requests it."""
     outline: dict[str, Any] = field(default_factory=dict)
-    """The last search in short (see prover.search.tree_summary)."""
+    """Summary of the last search (prover.search.tree_summary)."""
     used_up: tuple[str, ...] = ()
-    """Provers that exhausted their tactics, whatever the budget."""
+    """Provers that exhausted their tactics. A larger budget would not help them."""
     goal: str = ""
     """The goal as Lean prints it."""
     statement_hash: str = ""
@@ -86,13 +86,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Load:
-    """What Lean processes have done since they were ready."""
+    """Work of the Lean processes since their start."""
 
     processes: int
     """Number of processes that search."""
     busy_s: float
-    """Seconds during which they worked, summed."""
+    """Busy seconds, summed over the processes."""
     steps: int
     restarts: int
     pids: Sequence[int] = ()
-    """Process ids of every Lean process of this machine, those of the audit included."""
+    """Process ids of all Lean processes on this machine, including those of the audit."""

@@ -1,13 +1,12 @@
-"""JSONL theorem sets, in the shapes that the public ones use.
+"""Reads JSONL theorem sets in the formats of public benchmarks.
 
-| shape | fields | seen in |
+| format | fields | used by |
 |---|---|---|
 | plain | name, statement (binders, colon, type), optional imports, context | this project |
 | whole | a name, and Lean source that ends in a theorem, optional header | miniF2F, DeepSeek-Prover, PutnamBench … |
 
-The fields' names are in NAMES, STATEMENTS and HEADERS. A theorem given as Lean source is taken apart: what stands before
-its last `theorem` becomes context (without imports, which become imports), the rest name and statement. Nothing is
-elaborated here: that happens when a theorem is opened.
+NAMES, STATEMENTS and HEADERS list the accepted field names. Lean source is split at its last `theorem`: the text before it
+becomes the context and the imports, the rest the name and statement. Nothing is elaborated until a theorem is opened.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from prover.solve.negation import split_statement
 from prover.solve.statements import lean_name
 
 STATEMENTS = ("formal_statement", "lean4_statement", "lean4_code", "statement", "theorem_statement", "formal")
-"""Fields that may hold the statement, the likeliest first."""
+"""Fields that may contain the statement, in order of preference."""
 NAMES = ("name", "problem_name", "theorem_name", "full_name", "problem_id", "id")
 HEADERS = ("header", "lean4_header", "srcHeader", "context")
 
 
 def load_jsonl(path: Path, imports: Sequence[str] = ()) -> list[Theorem]:
-    """Every theorem of a file. A second theorem of one name, as in exercises of different books, is called `NAME_2`. Raises UserError
-    with `file:line` for the first line that is no theorem or is there already."""
+    """All theorems of a file. A different theorem with the same name becomes `NAME_2`. Raises UserError with `file:line` for the
+    first line that is not a theorem or repeats one."""
     found: dict[str, list[Theorem]] = {}
     taken: set[str] = set()
     theorems = []
@@ -42,7 +41,7 @@ def load_jsonl(path: Path, imports: Sequence[str] = ()) -> list[Theorem]:
         alike = found.setdefault(theorem.name, [])
         for other in alike:
             if replace(other, source="") == replace(theorem, source=""):
-                raise UserError(f"{where}: {theorem.name!r} is there already, at {other.source}")
+                raise UserError(f"{where}: duplicate of {theorem.name!r} at {other.source}; remove one")
         alike.append(theorem)
         n = max(2, len(alike))
         while theorem.name in taken:
@@ -50,7 +49,7 @@ def load_jsonl(path: Path, imports: Sequence[str] = ()) -> list[Theorem]:
         taken.add(theorem.name)
         theorems.append(theorem)
     if not theorems:
-        raise UserError(f"{path}: has no theorems")
+        raise UserError(f"{path}: no theorems; add one JSON object per line")
     return theorems
 
 
@@ -59,18 +58,18 @@ def _numbered(name: str, n: int) -> str:
 
 
 def theorem_of_row(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> Theorem:
-    """The theorem that a line stands for, whichever shape it has."""
+    """The theorem of a row, in any of the formats."""
     field = next((f for f in STATEMENTS if f in row), None)
     if field is None:
-        raise UserError(f"{where}: no statement: one of {', '.join(STATEMENTS)} is needed")
+        raise UserError(f"{where}: no statement; add one of the fields {', '.join(STATEMENTS)}")
     text = row[field]
     if not isinstance(text, str) or not text.strip():
-        raise UserError(f"{where}: `{field}` must be a text that is not empty")
+        raise UserError(f"{where}: `{field}` must be a non-empty string")
     name = next((str(row[f]).strip() for f in NAMES if isinstance(row.get(f), str | int) and str(row[f]).strip()), "")
     header = next((row[f] for f in HEADERS if row.get(f)), "")
     own = row.get("imports") or []
     if not isinstance(header, str) or not isinstance(own, list) or not all(isinstance(x, str) and x for x in own):
-        raise UserError(f"{where}: a header must be a text, and `imports` a list of module names")
+        raise UserError(f"{where}: a header must be a string, and `imports` a list of module names")
     whole = parse(f"{header.rstrip()}\n\n{text}".encode(), where)
     used = tuple(dict.fromkeys([*whole.imports, *(own or (() if len(whole.imports) > 1 else imports))]))
     start = _last_theorem(text)
@@ -91,11 +90,11 @@ def theorem_of_row(row: dict[str, Any], where: str, imports: Sequence[str] = ())
     assert declared is not None
     statement = _without_proof(body[at + declared.end() :])
     own_name = declared.group(1) or ""
-    # The universes of `foo.{u, v}` are declared before it: the name is only the name.
+    # `foo.{u, v}`: the universes move to the context, so that the name is plain.
     known = {u for line in re.findall(r"^\s*universe (.*)$", body[:at], re.M) for u in line.split()}
     universes = " ".join(u for u in re.findall(r"[^\s,]+", declared.group(2) or "") if u not in known)
     if split_statement(statement) is None:
-        raise UserError(f"{where}: `{field}` has no `:` before its type")
+        raise UserError(f"{where}: `{field}` has no `:` before its type, as in `(n : Nat) : n = n`")
     shown = own_name or (lean_name(name, where) if name else "")
     if not shown:
         raise UserError(f"{where}: no name: one of {', '.join(NAMES)} is needed")
@@ -104,7 +103,7 @@ def theorem_of_row(row: dict[str, Any], where: str, imports: Sequence[str] = ())
 
 
 def _last_theorem(text: str) -> int | None:
-    """Index of the last `theorem`, `lemma` or `example` of the code, at the start of a line (after its modifiers)."""
+    """Index of the last `theorem`, `lemma` or `example` in the code; None if there is none."""
     last = None
     for word, at in code_words(text):
         if word in ("theorem", "lemma", "example"):
@@ -113,10 +112,10 @@ def _last_theorem(text: str) -> int | None:
 
 
 def _without_proof(text: str) -> str:
-    """A statement without its proof: up to the first `:=` outside of brackets that gives no `let` or `have` of the type its value."""
+    """The text up to the first `:=` outside brackets that does not belong to a `let` or `have` in the type."""
     closing: list[str] = []
     pairs = {"(": ")", "{": "}", "[": "]", "⟨": "⟩"}
-    code = masked(text)  # a bracket in a comment closes nothing
+    code = masked(text)  # ignores brackets in comments
     binding = {at for word, at in code_words(text) if word in ("let", "have", "letI", "haveI")}
     bound = 0
     for i, c in enumerate(code):

@@ -1,4 +1,4 @@
-"""Judging proofs: claims of runs and rows, and the files of a project, each against what was asked for."""
+"""Audits proofs for `turnstile verify`: those of runs and JSONL rows, and files against their originals."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ from prover.solve.ledger import Ledger
 from prover.solve.statements import script_of, theorem_of
 
 AT_ONCE = 4
-"""Proofs with the audit at a time: enough to keep its three processes busy."""
+"""Concurrent audits, enough to keep the three processes busy."""
 
 
 class Claim(NamedTuple):
-    """A theorem and what is said to prove it."""
+    """A theorem and its claimed proof."""
 
     name: str
-    """What whoever asks calls it: the verdict's name, where Lean's may need « and »."""
+    """The name shown in the verdict, without the « and » that Lean may need."""
     theorem: Theorem
     script: str
 
 
 def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[Claim]:
-    """The claim of every line. Raises UserError, naming the line, before anything is judged."""
+    """The claim of each row. Raises UserError with the line of a bad row."""
     empty = True
     for row, where in jsonl_rows(path):
         empty = False
         if not isinstance(row.get("proof"), str):
-            raise UserError(f"{where}: `proof` must be a text")
+            raise UserError(f"{where}: `proof` must be a string")
         theorem = theorem_of(row, where, imports)
         yield Claim(row["name"], theorem, script_of(row["proof"]))
     if empty:
-        raise UserError(f"{path}: has no lines to verify")
+        raise UserError(f"{path}: nothing to verify; add one JSON object per line")
 
 
 def run_proofs(folder: Path) -> Iterator[Claim]:
-    """Every proof that a run claims."""
+    """All proofs that a run claims. Raises UserError if the folder is not a run."""
     ledger = folder / "ledger.sqlite"
     if not ledger.exists():
-        raise UserError(f"{folder}: not a run: it has no ledger.sqlite")
+        raise UserError(f"{folder}: not a run folder (no ledger.sqlite); name a folder under runs/")
     book = Ledger.open(ledger, readonly=True)
     for theorem, script in book.claims():
         yield Claim(theorem.name, theorem, script)
 
 
 async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Verdict]:
-    """A verdict for each claim, in order, a few at a time."""
+    """A verdict for each claim, in order."""
     waiting: list[asyncio.Task[Verdict]] = []
     source = iter(claims)
 
@@ -79,18 +79,18 @@ async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Ver
 async def judged_files(
     auditor: Auditor, target: Path, against: Path | None = None, imports: Sequence[str] = ()
 ) -> AsyncIterator[Judgement]:
-    """The judgement on a file, or on each file of a project. Raises UserError, before anything is judged where it can."""
-    pairs = _beside(target, against)
-    for text, original in pairs:  # what is not there is said before anything is judged
-        _standing(text, original)
+    """The judgement on a file, or on each file of a project. Raises UserError for bad input, if possible before the first audit."""
+    pairs = _pairs(target, against)
+    for text, original in pairs:  # raises for missing imports before the first audit
+        _imports(text, original)
     for text, original in pairs:
         yield await _file(auditor, text, original, imports)
 
 
 async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imports: Sequence[str]) -> Judgement:
-    """Verdicts on what a file declares, in its order."""
-    before, reference_before = _standing(text, original)
-    # What is asked for says in which environment it means what it means.
+    """Verdicts on the declarations of a file, in source order."""
+    before, reference_before = _imports(text, original)
+    # The original determines the environment of the statements.
     modules = tuple(dict.fromkeys([*(before if original is None else reference_before).shipped, *imports]))
     reference = _source(original, modules, reference_before) if original is not None else None
     try:
@@ -101,18 +101,18 @@ async def _file(auditor: Auditor, text: LeanText, original: LeanText | None, imp
         return Judgement([Verdict(text.path, "error", died(error), lean=auditor.runtime.name)])
 
 
-def _beside(target: Path, against: Path | None) -> list[tuple[LeanText, LeanText | None]]:
-    """(what is to be judged, what it is to be compared with) for a file, or for every file of a project."""
+def _pairs(target: Path, against: Path | None) -> list[tuple[LeanText, LeanText | None]]:
+    """(candidate, original) for a file, or for each file of a project."""
     if not target.is_dir():
         return [(read(target), read(against) if against is not None else None)]
     if against is not None and not is_project(against):
-        raise UserError(f"{against}: is no Lake project to compare {target} with")
+        raise UserError(f"{against}: not a Lake project (no lakefile); name the original of the project {target}")
     paths = {path.relative_to(target): path for path in Project(target).files()}
     if not paths:
-        raise UserError(f"{target}: has no .lean file of its own to verify")
+        raise UserError(f"{target}: no .lean files to verify in this project")
     asked = {path.relative_to(against): path for path in Project(against).files()} if against is not None else {}
     pairs = [(read(path), read(asked[name]) if name in asked else None) for name, path in paths.items()]
-    # A file that is left out declares nothing of what is asked for.
+    # A missing file counts as empty, so its theorems are not proved.
     return pairs + [(parse(b"", str(target / name)), read(path)) for name, path in asked.items() if name not in paths]
 
 
@@ -120,14 +120,16 @@ def _source(text: LeanText, modules: tuple[str, ...], before: Imports) -> Source
     return Source(text.text, modules, text.path, tuple(before.sources()), header=text.imports)
 
 
-def _standing(text: LeanText, original: LeanText | None) -> tuple[Imports, Imports]:
-    """What stands before a file, and before the one that it is compared with. Raises UserError.
+def _imports(text: LeanText, original: LeanText | None) -> tuple[Imports, Imports]:
+    """The imports of a file and of its original. Raises UserError.
 
-    A filled file may lie anywhere: where it is in no project, the original's is meant."""
+    A file outside any project uses the project of its original."""
     if original is None:
         before = imports_of(text)
         return before, before
     if missing := set(text.imports) - set(original.imports):
-        raise UserError(f"{text.path}: imports {', '.join(sorted(missing))}, which {original.path} does not")
+        raise UserError(
+            f"{text.path}: imports {', '.join(sorted(missing))}, which {original.path} does not import; remove them"
+        )
     home = project_of(Path(original.path))
     return imports_of(text, project_of(Path(text.path)) or home), imports_of(original, home)

@@ -1,4 +1,4 @@
-"""`turnstile prove` on a `.lean` file: its sorries are attempted, filled in, and the file is judged as a whole."""
+"""Proves a `.lean` file: attempts its `sorry`s, inserts the proofs, and audits the file as a whole."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from prover.solve.session import Settings, document, stoppable
 from prover.solve.statements import theorem_at
 
 WITH_PROOF = ("found", "proved", "rejected")
-"""Outcomes in a results file whose proof may be filled in: the file as a whole is judged anew each time."""
+"""Outcomes in a results file whose proof may be inserted. The file is audited again each time."""
 
 
 async def prove_file(
@@ -38,11 +38,11 @@ async def prove_file(
     project: Project | None = None,
     done: Mapping[str, Standing] | None = None,
 ) -> tuple[dict[str, Any], bytes, Standing]:
-    """(the answer's fields, the filled file's bytes, the file as it stands before files that import it).
+    """Returns (the answer's fields, the bytes of the filled file, the filled file for files that import it).
 
-    `failure` in the answer: the exception that ended the search early, if any. `project`: where its imports are looked up
-    (None: the project that it is in); `done`: files of it that were filled, by path. Raises UserError where the file, or one that
-    it imports, has an error.
+    `failure` in the answer: the exception that ended the search early, or None. `project`: where imports are looked up
+    (None: the project that contains the file). `done`: filled files of the project, by path. Raises UserError if the file or
+    an import has an error.
     """
     began = time.monotonic()
     imports = imports_of(text, project)
@@ -54,14 +54,21 @@ async def prove_file(
     except LeanError as error:
         raise UserError(explain_import(one_line(str(error)), text.path)) from None
     except LeanDied as error:
-        raise UserError(f"{text.path}: Lean did not get through it: {one_line(str(error))}") from None
+        raise UserError(f"{text.path}: Lean stopped while elaborating the file: {one_line(str(error))}") from None
     holes = every[: settings.limit]
-    # The project's path for a file: a resumed command may spell the path otherwise.
+    # Relative to the project, because a resumed command may spell the path differently.
     place = Path(text.path).relative_to(project.folder).as_posix() if project is not None else Path(text.path).name
     tasks_of_file = [_task(place, file, i, hole, settings) for i, hole in enumerate(holes)]
     for task, hole in zip(tasks_of_file, holes, strict=True):
         if not hole.proposition and (task.key, 0) not in log.rows:
-            log.add(row_of(task, Found("data", reason="is not a proposition: it stands for data", goal=hole.goals[0])))
+            log.add(
+                row_of(
+                    task,
+                    Found(
+                        "data", reason="not a proposition but data; only propositions can be proved", goal=hole.goals[0]
+                    ),
+                )
+            )
     batch = Batch(tasks_of_file, settings, log)
     figures: dict[str, Any] = {}
     failure: Exception | None = None
@@ -110,7 +117,7 @@ def _task(place: str, file: SourceFile, number: int, hole: Hole, settings: Setti
 
 
 def _answer(number: int, hole: Hole, row: dict[str, Any], filled: Filled, log: Results) -> dict[str, Any]:
-    """A sorry's row in the answer. Records in the results what the audit of the file says of its proof."""
+    """The row of a `sorry` in the answer. Records the file audit's outcome in the results."""
     task = dict(row)
     if task["outcome"] in WITH_PROOF:
         proved = number in filled.texts
@@ -118,14 +125,14 @@ def _answer(number: int, hole: Hole, row: dict[str, Any], filled: Filled, log: R
         reason = "" if proved else filled.refused.get(number, "")
         if (outcome, reason) != (task["outcome"], task["reason"]):
             task.update(outcome=outcome, reason=reason)
-            if outcome != "error":  # the audit's fault and not the proof's: a resumed command audits it again
+            if outcome != "error":  # the audit failed, not the proof: a resumed command audits it again
                 log.add({k: v for k, v in task.items() if k != "outline"})
     shown = {k: v for k, v in task.items() if k not in (*NOT_SHOWN, "area")}
     return {**shown, "column": hole.column, "axioms": list(filled.axioms.get(number, ()))}
 
 
 def write_over(text: LeanText, filled: bytes) -> Path:
-    """Write a filled file over the one that was read; beside it where that is another one by now. Gives where, and says so."""
+    """Overwrite the original with the filled file; if the original has changed, write beside it. Returns the path."""
     path = Path(text.path)
     try:
         same = read_file(path, MAX_BYTES) == text.to_bytes([])
@@ -133,13 +140,13 @@ def write_over(text: LeanText, filled: bytes) -> Path:
         same = False
     if not same:
         path = path.with_name(f"{path.name}.filled")
-        say(f"turnstile: {text.path} was changed since it was read, and stays so: the filled one is {path}")
+        say(f"turnstile: {text.path} changed during the run and was not overwritten; the filled file is {path}")
     write_whole(path, filled)
     return path
 
 
 async def _before(executor: Executor, imports: Imports, done: Mapping[str, Standing]) -> list[Standing]:
-    """The files that stand before one: as they were filled, else as they are."""
+    """The imported source files, filled if they were filled before."""
     found: list[Standing] = []
     for own in imports.own:
         if (known := done.get(own.text.path)) is not None:
@@ -154,8 +161,7 @@ async def _before(executor: Executor, imports: Imports, done: Mapping[str, Stand
 
 
 def _unreached(text: LeanText, holes: Sequence[Hole]) -> list[int]:
-    """Lines of `sorry`s that Lean never comes to, which so stand for nothing: in a field's default tactic, in an alternative
-    of `first` that is not needed."""
+    """Lines of `sorry`s that Lean never elaborates, as in a field's default tactic or an unused alternative of `first`."""
     starts = {h.start for h in holes}
     found = [len(text.text[:i].encode()) for word, i in code_words(text.text) if word == "sorry"]
     return sorted({text.line(at) for at in found if at not in starts})

@@ -1,6 +1,6 @@
-"""The run's ledger: every attempt, proof and measurement, in SQLite, append-only, and the examples that replay keeps.
+"""The ledger of a run in SQLite: append-only attempts, proofs and measurements, and the replay examples.
 
-An attempt is written before anything else happens with it. What is in the ledger is what a resumed run knows.
+An attempt is recorded before it is used. A resumed run continues from the ledger.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prover.files import check_regular
 from prover.lean.theorem import Theorem
 
 FORMAT = 1
-"""Version of a run folder's layout: a folder with another one is refused."""
+"""Version of the run folder's layout. Other versions are rejected."""
 
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null);
@@ -56,7 +56,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class ExampleRow:
-    """An example with what replay must know of the attempt that gave it."""
+    """An example with the attempt data that replay needs."""
 
     theorem: str
     outcome: str
@@ -64,7 +64,7 @@ class ExampleRow:
     calls_to_solve: int | None
     data: dict[str, Any]
     id: int = 0
-    """In the ledger; grows."""
+    """Row id in the ledger, increasing."""
 
 
 def theorem_json(theorem: Theorem) -> str:
@@ -78,15 +78,14 @@ def theorem_from_json(text: str) -> Theorem:
 
 
 class Ledger:
-    """An open ledger. `readonly` neither makes nor changes one. Raises UserError for a folder of another version."""
+    """An open ledger. `readonly` neither creates nor changes the file. Raises UserError for other formats."""
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
         self.path = path
         if readonly and not path.exists():
-            raise UserError(f"{path}: no ledger here; is this a run folder?")
+            raise UserError(f"{path}: no ledger here; name a run folder")
         if path.exists():
-            # SQLite would wait for a pipe. The file must not be opened here: closing it would drop the locks that SQLite holds
-            # for other connections of this process.
+            # SQLite would block on a pipe. Opening and closing the file here would drop this process's SQLite locks.
             check_regular(path)
         try:
             target = f"{path.absolute().as_uri()}?mode=ro" if readonly else str(path)
@@ -97,15 +96,17 @@ class Ledger:
                 self._db.executescript(_SCHEMA)
             version = self.get("format")
         except sqlite3.DatabaseError as e:
-            raise UserError(f"{path}: not a ledger: {e}") from None
+            raise UserError(f"{path}: not a ledger ({e}); name a run folder or its ledger.sqlite") from None
         if version is None and not readonly:
             self.set("format", FORMAT)
         elif version != FORMAT:
-            raise UserError(f"{path}: made by another version (format {version}, this one reads {FORMAT})")
+            raise UserError(
+                f"{path}: format {version} is not supported (this version reads format {FORMAT}); use the version that wrote it"
+            )
 
     @staticmethod
     def begun(path: Path) -> bool:
-        """False for a file that a kill left before anything was in it: a ledger of a run that is still to begin."""
+        """Whether the ledger has been initialised. False if the run was killed before that."""
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
         try:
             return db.execute("select 1 from meta where key = 'format'").fetchone() is not None
@@ -125,7 +126,7 @@ class Ledger:
         self._db.close()
 
     def get(self, key: str) -> Any:
-        """A remembered value, or None."""
+        """The stored value of a key, or None."""
         row = self._db.execute("select value from meta where key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else None
 
@@ -134,7 +135,7 @@ class Ledger:
             self._db.execute("insert or replace into meta values (?, ?)", (key, json.dumps(value)))
 
     def record(self, attempt: Attempt, examples: Iterable[tuple[str, dict[str, Any]]] = ()) -> None:
-        """Append an attempt with the examples (kind, data) it gave. A second one for the same phase is ignored."""
+        """Append an attempt and its examples (kind, data). Ignores a second attempt at a theorem in the same phase."""
         with self._db:
             cursor = self._db.execute(
                 "insert or ignore into attempts (phase, theorem, spec, outcome, lean_calls, calls_to_solve, seconds, script,"
@@ -192,7 +193,7 @@ class Ledger:
         return {r[0] for r in self._db.execute("select theorem from attempts where phase = ?", (phase,))}
 
     def proofs(self) -> Iterator[Attempt]:
-        """Every audited proof, one a theorem: the shortest, the oldest of equals. Theorems of one name may be several."""
+        """The shortest audited proof of each theorem, the oldest on ties. Different theorems may share a name."""
         best: dict[str, Attempt] = {}
         for a in self.attempts():
             if a.outcome == "proved" and a.script is not None:
@@ -202,19 +203,19 @@ class Ledger:
         yield from best.values()
 
     def claims(self) -> Iterator[tuple[Theorem, str]]:
-        """Every (theorem, script) that was accepted in any attempt, each once, oldest first."""
+        """All distinct accepted (theorem, script) pairs, oldest first."""
         sql = "select spec, script from attempts where outcome = 'proved' and script is not null group by spec, script order by min(id)"
         for spec, script in self._db.execute(sql):
             yield theorem_from_json(spec), script
 
     def examples(self, kind: str) -> Iterator[tuple[Theorem, dict[str, Any]]]:
-        """Examples of a kind with the theorem they came from, oldest first."""
+        """Examples of a kind with their theorems, oldest first."""
         sql = "select a.spec, e.data from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
         for spec, data in self._db.execute(sql, (kind,)):
             yield theorem_from_json(spec), json.loads(data)
 
     def example_rows(self, kind: str) -> Iterator[ExampleRow]:
-        """Examples of a kind, oldest first, one at a time: none is kept here."""
+        """Streams the examples of a kind, oldest first."""
         sql = (
             "select a.theorem, a.outcome, a.model_version, a.calls_to_solve, e.data, e.id"
             " from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
@@ -230,11 +231,11 @@ class Ledger:
         return dict(self._db.execute(sql, (kind,)))
 
     def example_kinds(self) -> list[str]:
-        """Kinds of which there are examples."""
+        """Kinds that have examples."""
         return [kind for (kind,) in self._db.execute("select distinct kind from examples order by kind")]
 
     def forget_examples(self, ids: Iterable[int]) -> None:
-        """Delete these examples, all or none; the attempts that gave them stay. The file takes new ones in their place."""
+        """Delete these examples in one transaction. Keeps their attempts. The file reuses the space."""
         with self._db:
             self._db.executemany("delete from examples where id = ?", [(i,) for i in ids])
 

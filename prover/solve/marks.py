@@ -1,4 +1,4 @@
-"""Comments behind the `sorry`s that stay, for those who ask for them."""
+"""Comments after the remaining `sorry`s (`--mark-failed`)."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from prover.lean.text import LeanText
 _MARK = re.compile(rb" /- not proved by Turnstile: [^\n]*? -/")
 
 Edit = tuple[int, int, str]
-"""As LeanText.to_bytes takes them: [start, stop) in the text's bytes, and what goes there."""
+"""For LeanText.to_bytes: a byte range [start, stop) and its replacement."""
 
 
 def mark(text: LeanText, start: int, stop: int, outcome: str, lean_calls: int) -> Edit | None:
-    """Behind what stands at [start, stop), say how the search for a proof ended, in place of what an earlier one said.
+    """Add a comment with the outcome after bytes [start, stop), replacing an earlier mark.
 
-    None where a comment would change what is read: before the dot of `sorry.1`.
+    Returns None where a comment would change the parse, as before the dot of `sorry.1`.
     """
     data = text.text.encode()
-    end = _after(data, stop)
+    end = _end_of_mark(data, stop)
     if data[end : end + 1] == b".":
         return None
     return start, end, f"{data[start:stop].decode()} /- not proved by Turnstile: {outcome}, {lean_calls} Lean calls -/"
 
 
 def without_marks(text: LeanText, edits: Iterable[Edit]) -> list[Edit]:
-    """Proofs that were found, put over what an earlier search said of their places, too."""
+    """The edits, extended to replace earlier marks as well."""
     data = text.text.encode()
-    return [(start, _after(data, stop), new) for start, stop, new in edits]
+    return [(start, _end_of_mark(data, stop), new) for start, stop, new in edits]
 
 
-def _after(data: bytes, at: int) -> int:
+def _end_of_mark(data: bytes, at: int) -> int:
     found = _MARK.match(data, at)
     return found.end() if found else at

@@ -11,21 +11,23 @@ _PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
 
 
 def negation(theorem: Theorem) -> Theorem | None:
-    """`NAME.negated : ¬ ∀ BINDERS, TYPE`; None for a library theorem, where the colon is not found, and where the context has
-    `variable`s: outside of the negation nothing says that there are such, and `variable (h : n < n)` would have everything disproved.
+    """`NAME.negated : ¬ ∀ BINDERS, TYPE`.
+
+    None for a library theorem, for a statement without a colon, and if the context declares `variable`s: they would stay
+    outside the negation, and `variable (h : n < n)` would disprove every statement.
     """
     if theorem.statement is None or (split := split_statement(theorem.statement)) is None:
         return None
     if any(word == "variable" for word, _ in code_words(theorem.context)):
         return None
     binders, type_ = split
-    type_ += "\n" * ("--" in type_)  # a comment may end it
+    type_ += "\n" * ("--" in type_)  # the type may end in a line comment
     closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
     return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})")
 
 
 def split_statement(statement: str) -> tuple[str, str] | None:
-    """(binders, type) at the colon that stands outside of all brackets."""
+    """(binders, type), split at the first colon outside brackets; None if there is none."""
     closing: list[str] = []
     code = masked(statement)
     for i, c in enumerate(code):

@@ -1,4 +1,4 @@
-"""Policies by what people type: `portfolio`, `explorer`, a run or checkpoint folder, vLLM, transformers, a server, or several."""
+"""Creates provers from `--policy`: `portfolio`, `explorer`, a run or checkpoint folder, vLLM, transformers or a server."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def provers_named(text: str, seed: int = 0) -> list[Prover]:
-    """`A,B`: A first, B with what A left of the budget. Raises UserError for what is not there."""
+    """The provers of a comma-separated list, tried in turn on one budget. Raises UserError for an unknown policy."""
     names = [x.strip() for x in text.split(",") if x.strip()]
     if not names:
         raise UserError(
-            "--policy is empty: say portfolio, explorer, a run's folder, vllm:FOLDER, hf:FOLDER?template=…, or openai:http://…"
+            "--policy is empty; use portfolio, explorer, a run folder, vllm:FOLDER, hf:FOLDER?template=…, or openai:http://…"
         )
     return [_prover(name, seed) for name in names]
 
@@ -46,7 +46,7 @@ def _prover(name: str, seed: int) -> Prover:
     folder = Path(name)
     if not folder.exists():
         raise UserError(
-            f"--policy {name}: say portfolio, explorer, a run's or checkpoint's folder, vllm:, hf: or openai:…"
+            f"--policy {name}: unknown policy; use portfolio, explorer, a run or checkpoint folder, vllm:, hf: or openai:…"
         )
     manifest = read_manifest(find_checkpoint(folder))
     model = _model(manifest)
@@ -56,7 +56,7 @@ def _prover(name: str, seed: int) -> Prover:
 
 
 def _source(manifest: Manifest) -> PremiseSource | None:
-    """The premises that the run's searches used, by the retriever that it learned; None where that is unknown."""
+    """The premise source of the run, with its trained retriever; None if the manifest names none."""
     if not manifest.retriever:
         return None
     from prover.premises.dense import DenseWeights
@@ -68,7 +68,7 @@ def _source(manifest: Manifest) -> PremiseSource | None:
 
 
 def _with_explorer(model: Any, ranker: Path | None, seed: int) -> Any:
-    """The model mixed with the explorer in the order that was learned with it; the model alone without a ranker."""
+    """The model mixed with the explorer, ordered by the trained ranker; the model alone without a ranker."""
     if ranker is None:
         return model
     from prover.models.mixture import ExploringPolicy
@@ -93,7 +93,7 @@ def _language_model(name: str, seed: int) -> Prover:
     place, _, model = place.partition("#")
     place, _, settings = place.partition("?")
     options = dict(parse_qsl(settings, keep_blank_values=True))
-    # A key in a policy's name would be in every report.
+    # Excludes the API key, because policy names appear in reports.
     further = {
         "vllm": _fields(VLLMConfig, "seed"),
         "hf": {"device", "dtype"},
@@ -102,7 +102,7 @@ def _language_model(name: str, seed: int) -> Prover:
     known = {"template", *further, *({"folder"} if kind == "openai" else ())}
     unknown = sorted(set(options) - known)
     if unknown or not place:
-        wrong = f"unknown option {unknown[0]!r}" if unknown else "a place is missing"
+        wrong = f"unknown option {unknown[0]!r}" if unknown else "the folder or address is missing"
         raise UserError(f"--policy {name}: {wrong}; {kind}: takes {', '.join(f'?{k}=' for k in sorted(known))}")
     policy: Any
     if kind == "vllm":
@@ -112,7 +112,7 @@ def _language_model(name: str, seed: int) -> Prover:
         from prover.models.backends.huggingface import HuggingFacePolicy
 
         if "template" not in options:
-            raise UserError(f"--policy {name}: say how to ask it: hf:{place}?template=NAME")
+            raise UserError(f"--policy {name}: no template; write hf:{place}?template=NAME")
         policy = HuggingFacePolicy(place, **options, seed=seed)
     else:
         folder = str(_folder(options["folder"])) if "folder" in options else None
@@ -125,7 +125,7 @@ def _language_model(name: str, seed: int) -> Prover:
 
         return Prover(name, Portfolio(), config, writer=policy)
     local = options.get("folder", place)
-    # A run's settings hold for its model however it is served.
+    # The settings of a run apply however its model is served.
     manifest = read_manifest(Path(_folder(local))) if kind != "hf" and Path(local).is_dir() else None
     value = policy if policy.format.bins and (manifest is None or manifest.value) else None
     return Prover(name, policy, config, value, wants_premises=True, source=_source(manifest) if manifest else None)
@@ -136,7 +136,7 @@ def _fields(config: type[Any], apart: str) -> set[str]:
 
 
 def _settings(name: str, config: type[Any], options: dict[str, str]) -> Any:
-    """A typed configuration from options as text. Raises UserError for what does not fit."""
+    """A typed configuration from string options. Raises UserError for an invalid value."""
     import msgspec
 
     known = {f.name for f in fields(config)}
@@ -148,7 +148,7 @@ def _settings(name: str, config: type[Any], options: dict[str, str]) -> Any:
 
 
 def _folder(place: str) -> Path | str:
-    """A folder of a run or a model, or a model's name on the Hugging Face hub as it is."""
+    """The checkpoint or model folder, or unchanged a model name on the Hugging Face hub."""
     path = Path(place)
     return find_checkpoint(path) if path.is_dir() and not (path / "config.json").exists() else place
 
@@ -159,7 +159,7 @@ def _model(manifest: Manifest) -> Any:
         from prover.models.transformer import LanguageModelPolicy
     except ModuleNotFoundError as error:
         raise UserError(
-            f"--policy {manifest.folder}: needs the Python module {error.name}: `turnstile doctor`"
+            f"--policy {manifest.folder}: needs the Python module {error.name}; run `turnstile doctor`"
         ) from None
     try:
         if manifest.template:  # trained from a pretrained model

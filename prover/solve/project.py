@@ -1,4 +1,4 @@
-"""`turnstile prove FOLDER`: every `.lean` file of a Lake project that has a `sorry`, each after those that it imports."""
+"""Proves the files of a Lake project that contain a `sorry`, in import order (`turnstile prove FOLDER`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from prover.solve.session import Settings
 
 
 def project_files(project: Project) -> list[LeanText]:
-    """Its files with a `sorry`, by path. Raises UserError for one that cannot be Lean source, or where there are none."""
+    """The files with a `sorry`, by path. Raises UserError if there are none or one is not Lean source."""
     texts = [read(path) for path in project.files()]
     found = [text for text in texts if any(word == "sorry" for word, _ in code_words(text.body))]
     if not found:
@@ -36,7 +36,7 @@ def project_files(project: Project) -> list[LeanText]:
 
 
 def use_project(folder: Path) -> bool:
-    """Let native Lean find the project's modules and packages, compiled. False where there is no native Lean."""
+    """Point native Lean to the project's compiled modules and packages. False if native Lean is not used."""
     if (
         os.environ.get("TURNSTILE_LEAN") == "embedded"
         or native_lean() is None
@@ -53,45 +53,47 @@ def use_project(folder: Path) -> bool:
 
 
 def _in_order(texts: Sequence[LeanText], project: Project) -> tuple[list[LeanText], dict[str, str]]:
-    """(the files, each after those that it imports; path -> why a file cannot be had)."""
+    """(the files in import order, path -> why a file cannot be loaded)."""
     wanted = {text.path: text for text in texts}
     ordered: dict[str, LeanText] = {}
-    far: dict[str, str] = {}
+    unloadable: dict[str, str] = {}
     for text in texts:
         try:
             before = imports_of(text, project).own
         except UserError as error:
-            before, far[text.path] = (), _about(text, error)
+            before, unloadable[text.path] = (), _with_path(text, error)
         for path in [*(own.text.path for own in before), text.path]:
             if path in wanted:
                 ordered.setdefault(path, wanted[path])
-    return list(ordered.values()), far
+    return list(ordered.values()), unloadable
 
 
-def _about(text: LeanText, error: UserError) -> str:
-    """An error that begins with the name of a file: this one, or one that it imports."""
-    return str(error) if str(error).startswith(f"{text.path}:") else f"{text.path}: stands on {error}"
+def _with_path(text: LeanText, error: UserError) -> str:
+    """The error, prefixed with this file if it is about an import."""
+    return str(error) if str(error).startswith(f"{text.path}:") else f"{text.path}: an import fails: {error}"
 
 
 async def prove_project(
     project: Project, settings: Settings, log: Results, out: Path | None, in_place: bool, resumed: bool = False
 ) -> dict[str, Any]:
-    """The answer's fields. Filled files replace the originals, or go with the rest of the project to `out`, where `resumed`
-    keeps files that are already there. A total budget is divided evenly among the files; a file passes on what it leaves."""
+    """Returns the answer's fields. Filled files replace the originals, or go to `out` with a copy of the project.
+
+    `resumed`: keep files that exist in `out`. A total budget is divided evenly among the files; unused calls go to later files.
+    """
     folder = project.folder
     began = time.monotonic()
-    in_order, _ = _in_order(project_files(project), project)  # once Lean has them compiled, they are no files to it
+    in_order, _ = _in_order(project_files(project), project)  # before use_project, which makes compiled files modules
     use_project(folder)
-    texts, far = _in_order(in_order, project)
-    if len(far) == len(texts):
-        raise UserError(f"{folder}: no file with a `sorry` can be had: {far[texts[0].path]}")
+    texts, unloadable = _in_order(in_order, project)
+    if len(unloadable) == len(texts):
+        raise UserError(f"{folder}: no file with a `sorry` can be loaded: {unloadable[texts[0].path]}")
     if out is not None:
         _copy(project, out, resumed)
     run = _Run(project, settings, log, out, in_place)
     async with executor_for(settings, 2) as executor:
         for number, text in enumerate(texts):
-            await run.file(text, far.get(text.path, ""), len(texts) - number, executor)
-    # The results file is about the files as they were. They stay so until all is done, so that the batch can be resumed.
+            await run.file(text, unloadable.get(text.path, ""), len(texts) - number, executor)
+    # The results file describes the original files, so they stay unchanged until the batch is done.
     if run.interrupted and run.over:
         say(f"turnstile: the files are unchanged; the same command with --resume continues from {log.path}")
     else:
@@ -110,7 +112,7 @@ async def prove_project(
 
 @dataclass
 class _Run:
-    """The files of a project, one after the other, and their results."""
+    """A pass over the files of a project, and their results."""
 
     project: Project
     settings: Settings
@@ -120,14 +122,14 @@ class _Run:
     tasks: list[dict[str, Any]] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
     over: list[tuple[LeanText, bytes, dict[str, Any]]] = field(default_factory=list)
-    """Filled files that are to replace the originals."""
+    """Filled files that will replace the originals."""
     filled: dict[str, Standing] = field(default_factory=dict)
     interrupted: bool = False
     lean: str = ""
     failure: Exception | None = None
 
     async def file(self, text: LeanText, reason: str, files_left: int, executor: Executor) -> None:
-        """Prove one file. `reason`: why it cannot be loaded, if so."""
+        """Prove one file. `reason`: why it cannot be loaded, or empty."""
         entry: dict[str, Any] = {"file": text.path, "proved": 0, "total": 0, "reason": reason, "out": None}
         self.files.append(entry)
         settings = self._share(files_left)
@@ -141,8 +143,8 @@ class _Run:
                 answer, filled, self.filled[text.path] = await prove_file(
                     text, settings, self.log, executor, self.project, self.filled
                 )
-            except UserError as error:  # one broken file of many
-                reason = _about(text, error)
+            except UserError as error:  # skip a broken file and continue
+                reason = _with_path(text, error)
             except (LeanDied, LeanError) as error:
                 reason = f"{text.path}: {one_line(str(error))}"
         if reason:
@@ -156,7 +158,7 @@ class _Run:
         self._write(text, filled, entry)
 
     def _share(self, files_left: int) -> Settings | None:
-        """A file's part of the limits; None where nothing is left."""
+        """The settings with this file's share of the limits; None if nothing is left."""
         s = self.settings
         limit = None if s.limit is None else s.limit - len(self.tasks)
         total = s.total
@@ -178,16 +180,16 @@ class _Run:
 
 
 def _write_over(over: list[tuple[LeanText, bytes, dict[str, Any]]]) -> None:
-    """Write filled files over the originals, and note where in their entries."""
+    """Write filled files over the originals, and record the paths in their entries."""
     while over:
         text, filled, entry = over.pop(0)
         entry["out"] = str(write_over(text, filled))
 
 
 def _copy(project: Project, out: Path, resumed: bool) -> None:
-    """The project's own files as they are: what is filled then goes over them, and the whole can be built and verified.
+    """Copy the project's own files to `out`, so that the result can be built and verified.
 
-    `resumed`: what is there already was filled before, perhaps, and stays.
+    `resumed`: keep existing files, which may be filled already.
     """
     extra = [project.folder / name for name in PROJECT_FILES if (project.folder / name).is_file()]
     for path in [*project.files(), *extra]:

@@ -1,17 +1,17 @@
-"""Where a proof goes: the text that stands for a `sorry`, laid out for its place in a line."""
+"""Lays out a proof as the text that replaces a `sorry`."""
 
 from __future__ import annotations
 
 import re
 
 _OPENS = re.compile(r"(^|\b(by|then|else|exact|from|show|return)|:=|=>|·|;|[({⟨\[,]|<\||\$)$")
-"""What may stand before a term or tactic that needs no brackets."""
+"""Text after which a term or tactic needs no brackets."""
 
 
-def placements(text: str, at: int, length: int, tactic: bool, script: str) -> list[str]:
-    """Texts that could replace `text[at:at+length]`, prettiest first; which Lean takes depends on the place.
+def layouts(text: str, at: int, length: int, tactic: bool, script: str) -> list[str]:
+    """Candidate replacements of `text[at:at+length]`, most readable first. Which one Lean accepts depends on the place.
 
-    `tactic`: whether a tactic stands there, else a term.
+    `tactic`: whether the `sorry` is a tactic rather than a term.
     """
     line_start = text.rfind("\n", 0, at) + 1
     line_end = text.find("\n", at)
@@ -47,12 +47,12 @@ def _term(lines: list[str], before: str, free: bool, ends: bool) -> list[str]:
 
 
 def _aligned(lines: list[str], column: int) -> str:
-    """The first line where the cursor is, the others under it."""
+    """The first line at the cursor, the others aligned with it."""
     return "\n".join([lines[0], *(" " * column + x if x.strip() else "" for x in lines[1:])])
 
 
 def _below(lines: list[str], before: str) -> str:
-    """A block under the line, two columns in from what the line says after its bullets."""
+    """A block on the next lines, indented by two columns from the text after the bullets."""
     lead = re.match(r"\s*((·|\.)\s+)*", before)
     pad = " " * ((lead.end() if lead else 0) + 2)
     return "".join("\n" + (pad + x if x.strip() else "") for x in lines)

@@ -1,7 +1,7 @@
-"""A batch on many machines: attempts and audits as Ray actors, each with Lean processes of its own.
+"""Runs a batch on a Ray cluster: attempts and audits are actors with their own Lean processes.
 
-Every machine needs this package and, for a policy that is a folder, that folder at the same path. What a machine that went
-away was working on is done again elsewhere.
+Every machine needs this package and, for a policy that is a folder, that folder at the same path. The work of a lost machine
+is repeated elsewhere.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from prover.solve.ray_start import TO_JOIN, start_ray
 
 PROVERS_PER_AUDITOR = 8
 RETRIES = 3
-"""How often what an actor was doing when it died is given to its successor."""
+"""Retries of a task whose actor died."""
 
 
 ANSWERS_WITHIN_S = 10.0
-"""How long a cluster's address may take to answer. Ray itself would ask a machine that is not there for many minutes."""
+"""Connection timeout for the cluster's address. Ray itself would wait for many minutes."""
 
 
 def check_reachable(address: str) -> None:
-    """Raise UserError where nothing answers at `HOST:PORT` (or `ray://HOST:PORT`). Of `auto` and `local` Ray knows itself."""
+    """Raise UserError if nothing answers at `HOST:PORT` (or `ray://HOST:PORT`). Skips `auto` and `local`."""
     if address in ("auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise UserError(f"--ray {address}: no address; say auto, local, or HOST:PORT as `ray start --head` printed it")
+        raise UserError(
+            f"--ray {address}: not an address; use auto, local, or HOST:PORT as printed by `ray start --head`"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_S).close()
     except OSError as error:
         why = error.strerror or str(error)
-        raise UserError(
-            f"--ray {address}: no cluster answers there ({why}): start one with `ray start --head`"
-        ) from None
+        raise UserError(f"--ray {address}: no cluster answers ({why}); start one with `ray start --head`") from None
 
 
 class _Prover:
-    """A machine's share: one Lean process that searches."""
+    """Actor with one Lean process for searches."""
 
     def __init__(self, policy: str, seed: int) -> None:
         from prover.solve.policies import provers_named
@@ -55,7 +55,7 @@ class _Prover:
         self._starting: asyncio.Task[None] | None = None
 
     async def ready(self) -> str:
-        """Start Lean, once; its name. A successor of an actor that died starts when it is first asked for something."""
+        """Start Lean once and return its name. A restarted actor starts Lean on its first call."""
         if self._starting is None:
             self._starting = asyncio.create_task(self.executor.pool.start())
         await self._starting
@@ -83,7 +83,7 @@ class _Auditor:
 
 
 class RayExecutor:
-    """`workers` Lean processes (0: one a free processor) wherever the cluster has room, and auditors beside them."""
+    """Runs `workers` Lean processes (0: one per free CPU) on the cluster, and auditors beside them."""
 
     def __init__(self, address: str, policy: str, seed: int, workers: int = 0) -> None:
         check_reachable(address)
@@ -94,7 +94,7 @@ class RayExecutor:
             start_ray(address, num_cpus=max(workers, os.cpu_count() or 1))
         except (ConnectionError, ValueError) as error:
             raise UserError(
-                f"--ray {address}: no such cluster: {' '.join(str(error).split())[:200]}; {TO_JOIN}"
+                f"--ray {address}: cannot join the cluster: {' '.join(str(error).split())[:200]}; {TO_JOIN}"
             ) from None
         self.size = workers or max(1, int(ray.available_resources().get("CPU", 1)))
         keep = {"max_restarts": -1, "max_task_retries": RETRIES}
@@ -113,7 +113,9 @@ class RayExecutor:
     async def __aenter__(self) -> RayExecutor:
         names = set(await asyncio.gather(*(p.ready.remote() for p in self._provers)))
         if len(names) > 1:
-            raise UserError(f"the machines have different Leans: {', '.join(sorted(names))}: make them the same")
+            raise UserError(
+                f"the machines run different Lean versions ({', '.join(sorted(names))}); install the same one on all"
+            )
         self.lean = names.pop()
         return self
 
@@ -140,7 +142,7 @@ class RayExecutor:
             busy[i] -= 1
 
     async def load(self) -> Load:
-        """Sums over all machines. Processes elsewhere have no ids here, so their memory is not seen."""
+        """Sums over all machines, without process ids, so memory is not measured."""
         loads = await asyncio.gather(*(p.load.remote() for p in self._provers))
         return Load(
             self.size, sum(x.busy_s for x in loads), sum(x.steps for x in loads), sum(x.restarts for x in loads)

@@ -1,4 +1,4 @@
-"""Ray, joined or started the way this project needs it."""
+"""Starts Ray or connects to a cluster."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 ACTOR_LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
-"""Exceptions that Ray raises when an actor or its machine died, or when Ray ended it because memory was short."""
+"""Exceptions that Ray raises when an actor or its machine dies or runs out of memory."""
 
-TO_JOIN = "start one with `ray start --head`; where it asks for a token, as one beside local runs does, set RAY_AUTH_MODE=token"
-"""What to do about an address that no cluster answers at. Ray shows its token by itself only to the cluster that `auto` finds."""
+TO_JOIN = "start one with `ray start --head`; if it requires a token, set RAY_AUTH_MODE=token"
+"""Advice for an address that cannot be joined. Ray sends its token by itself only with the address `auto`."""
 
 
 def start_ray(address: str, **local: Any) -> None:
-    """Connect to the cluster at `address`, or start one on this machine for `local`, with these settings of `ray.init`.
+    """Connect to the cluster at `address`, or for `local` start one here with these settings of `ray.init`.
 
-    Ray takes SIGTERM for itself, at the level of the process too, and ends with a stack trace: whoever handled it before still does.
+    Restores the SIGTERM handler, which Ray replaces by one that exits with a stack trace.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would put workers behind everything else
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray lowers the priority of workers by default
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)

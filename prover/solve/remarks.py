@@ -1,7 +1,6 @@
-"""What is odd about a statement: hypotheses that contradict each other, or one tactic that closes it at once.
+"""Flags vacuous, trivial and duplicate statements, which occur in public benchmarks.
 
-Public benchmarks have such statements; a proof of one says little. (A false statement is found by searching its negation,
-a duplicate by comparing goals: see prover.solve.attempt and `duplicates` here.)
+False statements are found by proving the negation (prover.solve.attempt).
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ Kind = Literal["vacuous", "false", "duplicate", "at once"]
 
 @dataclass(frozen=True)
 class Remark:
-    """Something to know about a statement."""
+    """A flag on a statement."""
 
     kind: Kind
     detail: str
-    """The tactic that shows it, or the name of the twin."""
+    """The tactic that shows it, or the name of the duplicate."""
     script: str = ""
-    """A proof of the statement that uses nothing but a contradiction among its hypotheses, for the audit."""
+    """A proof from a contradiction among the hypotheses, for the audit."""
 
     def __str__(self) -> str:
         return {
@@ -40,9 +39,9 @@ class Remark:
 
 
 async def vacuous(root: ProofState, env: Environment) -> Remark | None:
-    """Whether False follows from the hypotheses alone, by one of a few tactics. At most five Lean calls.
+    """Whether one of a few tactics proves False from the hypotheses. At most five Lean calls.
 
-    Nothing is said of a statement whose conclusion is False: to refute its hypotheses is what it asks for.
+    Skips statements that conclude False, because they ask for exactly this.
     """
     (introduced,) = await env.step(root, ("intros",))
     state = introduced.states[0] if introduced.ok and introduced.states else root
@@ -60,7 +59,7 @@ async def vacuous(root: ProofState, env: Environment) -> Remark | None:
 
 
 async def at_once(root: ProofState, env: Environment, script: str) -> Remark | None:
-    """Whether one plain tactic closes the goal; `script`, a proof, may be that already. At most five Lean calls."""
+    """Whether one tactic closes the goal. `script`: a known proof. At most five Lean calls."""
     bare = script.strip().removeprefix("intros; ").removeprefix("intros\n")
     if bare in AT_ONCE:
         return Remark("at once", bare)
@@ -78,13 +77,13 @@ _DECLARES = re.compile(r"\b(def|abbrev|structure|inductive|class|instance|axiom|
 
 
 def fingerprint(theorem: Theorem, root: ProofState) -> str:
-    """Equal for statements that are equal up to the names of bound variables, in contexts that declare the same."""
+    """Hash that is equal for statements equal up to bound names, in contexts with the same declarations."""
     declared = theorem.context if _DECLARES.search(theorem.context) else ""
     return hashlib.sha256(f"{declared}\0{root.key}".encode()).hexdigest()[:20]
 
 
 def duplicates(rows: Sequence[dict[str, Any]]) -> None:
-    """Add a remark to every row whose statement an earlier row has already."""
+    """Add a remark to each row that repeats the statement of an earlier row."""
     first: dict[str, str] = {}
     for row in rows:
         known = row.get("statement_hash")
@@ -97,10 +96,10 @@ def duplicates(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def remarks_from(rows: Sequence[dict[str, Any]]) -> tuple[Remark, ...]:
-    """Remarks out of a results file."""
+    """Remarks from a row of a results file."""
     return tuple(Remark(r["kind"], r["detail"], r["script"]) for r in rows)
 
 
 def remarks_to(remarks: Sequence[Remark]) -> list[dict[str, Any]]:
-    """Remarks as results files and `--json` have them."""
+    """Remarks in the format of results files and `--json`."""
     return [{**asdict(r), "text": str(r)} for r in remarks]

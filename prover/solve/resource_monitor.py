@@ -1,4 +1,4 @@
-"""What a batch's Lean processes do while it runs: memory and processor time, from the operating system."""
+"""Measures memory and CPU time of the Lean processes during a batch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import psutil
 from prover.solve.job import Load
 
 KEPT = 240
-"""Samples kept; when there are more, every second one goes and sampling slows down."""
+"""Maximum number of samples. Beyond it, every second one is dropped and the interval doubles."""
 
 
-class Gauge:
-    """Samples a crew every few seconds. Use as an async context manager, inside the crew's."""
+class ResourceMonitor:
+    """Samples the load of an executor periodically. Use as an async context manager, inside the executor's."""
 
     def __init__(self, load: Callable[[], Awaitable[Load]], every_s: float = 1.0) -> None:
         self._load = load
         self._every = every_s
         self._began = time.monotonic()
         self.samples: list[tuple[float, float, float]] = []
-        """(seconds since the start, MiB of all Lean processes, MiB of this process)."""
+        """(seconds since the start, MiB of all Lean processes, MiB of this process) per sample."""
         self.peak_mb = 0.0
         self.cpu_s = 0.0
         self._cpu: dict[int, float] = {}
@@ -34,7 +34,7 @@ class Gauge:
         self.last: Load | None = None
         self._first: Load | None = None
 
-    async def __aenter__(self) -> Gauge:
+    async def __aenter__(self) -> ResourceMonitor:
         self._first = await self._load()
         self._began = time.monotonic()
         self._look(self._first, count=False)
@@ -79,13 +79,13 @@ class Gauge:
         self.samples.append((round(self.seconds, 1), round(mb, 1), round(own, 1)))
 
     def utilisation(self) -> float:
-        """Share of the time during which the searching Lean processes had something to do."""
+        """Share of time that the searching Lean processes were busy, in [0, 1]."""
         assert self._first is not None and self.last is not None
         seconds = self.samples[-1][0] * self.last.processes
         return min(1.0, (self.last.busy_s - self._first.busy_s) / seconds) if seconds else 0.0
 
     def figures(self) -> dict[str, Any]:
-        """Utilisation and memory, as `--json` has them."""
+        """Utilisation and memory, as in `--json`."""
         assert self._first is not None and self.last is not None
         third = max(1, len(self.samples) // 3)
         early, late = self.samples[third : 2 * third] or self.samples, self.samples[-third:]

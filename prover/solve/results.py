@@ -1,7 +1,7 @@
-"""results.jsonl: what a batch found, a line an attempt, as it goes; a batch that was cut short goes on from it.
+"""results.jsonl: the results of a batch, one row per attempt. An interrupted batch resumes from it.
 
-A line is written when a proof is found (`found`, `refuted`) and another when the audit has spoken: the last one of a task
-and try counts, so that a kill between the two costs no search.
+A row is written when a proof is found (`found`, `refuted`) and another after the audit. The last row of a task and try counts,
+so a kill between the two loses no search.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ from prover.files import open_file, read_lines
 
 FORMAT = 2
 ON_DISK = ("outline",)
-"""Fields that only the file keeps: a batch of a hundred thousand must not hold its search trees in memory."""
+"""Fields that are kept only in the file, because search trees of large batches would fill the memory."""
 
 
 class Results:
-    """An open results file. The first line says what was asked; `--resume` refuses a file about something else."""
+    """An open results file. Its first line records the settings, and `--resume` requires the same ones."""
 
     def __init__(self, path: Path | None, asked: dict[str, Any], resume: bool) -> None:
         self.path = path
         self._asked = {"turnstile_results": FORMAT, **asked}
         self.rows: dict[tuple[str, int], dict[str, Any]] = {}
-        """(key of a task, number of the try) -> its last line, without what only the file keeps."""
+        """(task key, index of the try) -> its last row, without the fields in ON_DISK."""
         self._file = None
         if path is None:
             return
         try:
-            self._file = path.open(
-                "a", encoding="utf-8", errors="replace"
-            )  # half a surrogate pair of a model's must end nothing
+            # A model may write half a surrogate pair.
+            self._file = path.open("a", encoding="utf-8", errors="replace")
         except OSError as e:
-            raise UserError(f"{path}: cannot be written: {e.strerror or e}") from None
+            raise UserError(f"{path}: cannot be written ({e.strerror or e}); name another file") from None
         try:
             self._begin(path, resume)
         except BaseException:
@@ -45,30 +44,30 @@ class Results:
             raise
 
     def _begin(self, path: Path, resume: bool) -> None:
-        """Lock the file before anything is read, cut or written: another process may be at work on it."""
+        """Lock the file before any access, because another process may be writing to it."""
         assert self._file is not None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"{path}: another turnstile writes to it now; wait for it, or end it") from None
+            raise UserError(f"{path}: another turnstile process is writing to it; wait for it or stop it") from None
         if path.stat().st_size and not resume:
-            raise UserError(f"{path}: there already: --resume goes on with it, or remove it")
-        if path.stat().st_size and not _only_begun(path):
+            raise UserError(f"{path}: already exists; continue it with --resume, or remove it")
+        if path.stat().st_size and not _has_partial_header(path):
             self._read(path)
             return
         os.truncate(path, 0)
         self._line(self._asked)
 
     def _read(self, path: Path) -> None:
-        """Take what is there, and cut off a last line that a kill left half written."""
+        """Read the existing rows, and truncate a partial last line."""
 
-        def take(number: int, row: dict[str, Any]) -> None:
+        def handle(number: int, row: dict[str, Any]) -> None:
             if number == 1:
                 self._check(path, row)
             else:
                 self._keep(row)
 
-        whole = _each_line(path, take)
+        whole = _read_rows(path, handle)
         if whole < path.stat().st_size:
             os.truncate(path, whole)
 
@@ -80,14 +79,16 @@ class Results:
             raise ValueError
         for name in dict.fromkeys([*self._asked, *row]):
             value = self._asked.get(name)
-            if (row.get(name) or None) != (value or None):  # an absent limit is none
+            if (row.get(name) or None) != (value or None):  # an absent limit equals None
                 known = f"{row.get(name)!r}, not {value!r}"
                 if name == "input":
-                    known += " (another one, or it has changed since)"
-                raise UserError(f"{path}: is about {name} {known}: resume with the same, or start anew")
+                    known += " (another input, or it has changed)"
+                raise UserError(
+                    f"{path}: was written with {name} {known}; resume with the same settings, or use another file"
+                )
 
     def add(self, row: dict[str, Any]) -> None:
-        """Remember a task's line; on the disk when this returns."""
+        """Add a row. It is on disk when this returns."""
         self._keep(row)
         if self._file is not None:
             self._line(row)
@@ -104,54 +105,56 @@ class Results:
             self._file = None
 
 
-def _only_begun(path: Path) -> bool:
-    """Whether a kill left no more than a part of the first line, which begins like one of ours."""
+def _has_partial_header(path: Path) -> bool:
+    """Whether the file contains only part of a first line."""
     with open_file(path) as file:
         first = file.readline(1 << 20)
     mark = b'{"turnstile_results"'
     return not first.endswith(b"\n") and first[: len(mark)] == mark[: len(first)]
 
 
-def _each_line(path: Path, take: Callable[[int, dict[str, Any]], None]) -> int:
-    """Give `take` the number and the row of every whole line; how many bytes these are. UserError where `take`, or JSON, refuses."""
+def _read_rows(path: Path, handle: Callable[[int, dict[str, Any]], None]) -> int:
+    """Call `handle` with the number and row of each complete line. Returns their bytes. Raises UserError for an invalid row."""
     whole = 0
     for number, line in read_lines(path):
         if number > 1 and not line.endswith(b"\n"):
             break
         try:
-            take(number, json.loads(line))
+            handle(number, json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise UserError(f"{path}:{number}: not a results file of turnstile") from None
+            raise UserError(
+                f"{path}:{number}: not a results file; name one written by `turnstile prove --results`"
+            ) from None
         whole += len(line)
     return whole
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(what was asked, the last line of every task in the order in which they were first reached, whole and with the Lean calls
-    of all its tries). Raises UserError."""
+    """Returns (the settings, the last row of each task with the Lean calls of all its tries), in order of first appearance.
+    Raises UserError."""
     asked: dict[str, Any] = {}
     rows: dict[str, dict[str, Any]] = {}
     calls: dict[str, dict[int, int]] = {}
 
-    def take(number: int, row: dict[str, Any]) -> None:
+    def handle(number: int, row: dict[str, Any]) -> None:
         if number == 1:
             if row["turnstile_results"] != FORMAT:
                 raise ValueError
             asked.update(row)
             return
         earlier = rows.get(row["key"], {})
-        # The audit's line has no search of its own: it is the found one's.
+        # The row after the audit omits the search tree of the row before.
         rows[row["key"]] = {**{k: earlier[k] for k in ON_DISK if k in earlier}, **row}
         calls.setdefault(row["key"], {})[row.get("try", 0)] = row["lean_calls"]
 
-    _each_line(path, take)
+    _read_rows(path, handle)
     if not asked:
-        raise UserError(f"{path}:1: not a results file of turnstile")
+        raise UserError(f"{path}:1: not a results file; name one written by `turnstile prove --results`")
     return asked, [{**row, "lean_calls": sum(calls[key].values())} for key, row in rows.items()]
 
 
 def batch_results(path: Path) -> Path | None:
-    """The results file that a path stands for: itself, or the one in that folder. None where there is none."""
+    """The results file at a path or in that folder; None if there is none."""
     if path.is_dir():
         path = path / "results.jsonl"
     try:

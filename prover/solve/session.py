@@ -1,4 +1,4 @@
-"""What `turnstile prove` does alike for files and for theorems: settings, stopping, the answer."""
+"""Shared by all inputs of `turnstile prove`: settings, interruption, and the answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from prover.solve.job import Found
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for."""
+    """Settings of a `turnstile prove` command."""
 
     provers: Sequence[Prover]
     budget: int
@@ -34,19 +34,19 @@ class Settings:
     limit: int | None = None
     seed: int = 0
     policy: str = ""
-    """As it was named: workers on other machines make it anew."""
+    """The value of --policy, from which workers on other machines create the policy."""
     total: int | None = None
     """Lean calls for all tasks together."""
     look: bool = True
-    """Whether to look at statements, too."""
+    """Whether to flag vacuous and trivial statements."""
     ray: str | None = None
-    """Address of a Ray cluster whose machines do the work; `local` starts one here."""
+    """Address of the Ray cluster that does the work; `local` starts one here."""
     within: Budget = NO_LIMIT
-    """Limits of a theorem besides its Lean calls."""
+    """Limits per theorem besides the Lean calls."""
     mark: bool = False
-    """Whether to leave a comment behind every `sorry` that stays."""
+    """Whether to add a comment after each remaining `sorry`."""
     project: bool = False
-    """Whether the tasks are those of many files."""
+    """Whether the input is a project."""
 
     @property
     def wants_premises(self) -> bool:
@@ -54,7 +54,7 @@ class Settings:
 
 
 def workers_for(asked: int, tasks: int) -> int:
-    """How many Lean processes: as asked, else by cores, memory (2 GiB each, and as much for the audit) and tasks."""
+    """Number of Lean processes: `asked`, or if 0 as many as cores, memory (2 GiB each, 4 GiB reserved) and tasks allow."""
     if asked:
         return asked
     try:
@@ -78,8 +78,7 @@ def document(tasks: list[dict[str, Any]], began: float, interrupted: bool, lean:
 
 
 def page_written(settings: Settings, found: Found, name: str, number: int, total: int) -> None:
-    """Write the search's page, where one is asked for: into a folder where there are several tasks. That it cannot be written is
-    said, and ends nothing."""
+    """Write the search page if requested, into a folder if there are several tasks. A failure to write is only reported."""
     if settings.tree is None or not found.page:
         return
     path = settings.tree
@@ -87,17 +86,17 @@ def page_written(settings: Settings, found: Found, name: str, number: int, total
         folder = path if path.is_dir() else path.with_suffix("")
         safe = re.sub(r"[^\w.-]+", "_", name)[:80]
         path = folder / f"{number + 1:04}-{safe}.html"
-        with contextlib.suppress(FileExistsError):  # a file of that name: said below
+        with contextlib.suppress(FileExistsError):  # write_whole reports it
             folder.mkdir(exist_ok=True)
     try:
         write_whole(path, found.page.encode("utf-8", "replace"))
     except UserError as error:
-        say(f"turnstile: no page of {one_line(name)}: {error}")
+        say(f"turnstile: no page of {one_line(name)} was written: {error}")
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[asyncio.Event]:
-    """An event that the first Ctrl-C (or a polite kill) sets; the second one ends everything."""
+    """An event that the first Ctrl-C or SIGTERM sets. The second one cancels the task."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -107,7 +106,7 @@ def stoppable() -> Iterator[asyncio.Event]:
             task.cancel()
             return
         stop.set()
-        say("turnstile: stopping; what was found is being audited and written (Ctrl-C again to leave at once)")
+        say("turnstile: stopping after the proofs found so far are audited and written (Ctrl-C again to quit now)")
 
     handled = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -124,7 +123,7 @@ def stoppable() -> Iterator[asyncio.Event]:
 
 
 async def kept_going(work: Awaitable[Any]) -> Exception | None:
-    """What the work raises, for later: what was found till then is worth having."""
+    """Await `work` and return its exception, so that the results found so far can be saved."""
     try:
         await work
     except Exception as error:
@@ -133,7 +132,7 @@ async def kept_going(work: Awaitable[Any]) -> Exception | None:
 
 
 async def until(stop: asyncio.Event, *work: Any) -> None:
-    """Run all until they are done, or cancel them when the event is set. Raises what one of them raises."""
+    """Run all until they are done, or cancel them when `stop` is set. Raises the first exception."""
     waiter = asyncio.create_task(stop.wait())
     tasks = [asyncio.create_task(w) for w in work]
     try:

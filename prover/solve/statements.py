@@ -1,4 +1,4 @@
-"""Theorems and proofs as people write them: names, statements and scripts from the fields of a row."""
+"""Parses names, statements and proofs from user input."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from prover.lean.theorem import Theorem
 
 
 def theorem_of(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> Theorem:
-    """The theorem of a JSON object with name, statement, and optionally imports and context."""
+    """The theorem of a JSON object with name, statement, and optional imports and context. Raises UserError."""
     for field in ("name", "statement"):
         if not isinstance(row.get(field), str) or not row[field].strip():
-            raise UserError(f"{where}: `{field}` must be a text that is not empty")
+            raise UserError(f"{where}: `{field}` must be a non-empty string")
     own = row.get("imports")
     if own is not None and (not isinstance(own, list) or not all(isinstance(x, str) and x for x in own)):
         raise UserError(f"{where}: `imports` must be a list of module names")
     context = row.get("context") or ""
     if not isinstance(context, str):
-        raise UserError(f"{where}: `context` must be Lean source as a text")
+        raise UserError(f"{where}: `context` must be a string of Lean source")
     name = row["name"].strip()
     statement = row["statement"].strip()
     used = tuple(dict.fromkeys(["Init", *(own or imports)]))
@@ -38,7 +38,7 @@ def script_of(proof: str) -> str:
             return f"exact (\n{text})" if "\n" in text else f"exact ({text})"
     if bare.startswith("by") and not (bare[2:3].isalnum() or bare[2:3] in ("_", "'", ".")):
         at = text.index("by")
-        text = " " * at + "  " + text[at + 2 :]  # columns stay as they were
+        text = " " * at + "  " + text[at + 2 :]  # keeps the columns
     lines = text.split("\n")
     while lines and not lines[0].strip():
         lines.pop(0)
@@ -47,15 +47,13 @@ def script_of(proof: str) -> str:
 
 
 def lean_name(name: str, where: str = "name") -> str:
-    """A name that Lean accepts: parts that are no identifiers go between « and ». Raises UserError where that cannot be."""
-    # A part that comes with its marks has them around all of it: a name must not be able to say more than a name.
+    """The name with « » around components that are not identifiers. Raises UserError if that is impossible."""
+    # Quotes must enclose whole components, so that a name cannot inject other source.
     parts = re.findall(r"«[^«»\n\r]+»|[^.«»\n\r]+", name)
     if ".".join(parts) == name:
         return ".".join(p if p.startswith("«") or _is_identifier(p) else f"«{p}»" for p in parts)
     if re.search(r"[«»\n\r]", name):
-        raise UserError(
-            f"{where}: `name` is none that Lean could have: « and » go around whole parts, and it is one line"
-        )
+        raise UserError(f"{where}: `name` is not a valid Lean name; « and » must enclose whole components, on one line")
     return f"«{name}»"
 
 
@@ -66,7 +64,7 @@ notation nomatch nofun obtain omit open opaque partial postfix prefix private pr
 set_option show sorry structure suffices syntax then theorem this universe unsafe until variable where while with Prop Sort Type
 """
 _RESERVED = frozenset(_RESERVED_WORDS.split())
-"""Words that Lean reads as something else than a name."""
+"""Keywords of Lean, which cannot be names without quotes."""
 
 
 def _is_identifier(part: str) -> bool:
@@ -81,7 +79,7 @@ _LEADING = re.compile(
 
 
 def theorem_at(text: LeanText, start: int) -> Theorem | None:
-    """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; None for any other sorry."""
+    """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; else None."""
     at = len(text.body.encode()[:start].decode())
     words = [i for word, i in code_words(text.body[:at]) if word in ("theorem", "lemma")]
     if not words or (match := _STATED.fullmatch(text.body, words[-1], at)) is None:

@@ -1,7 +1,7 @@
-"""Whole proofs from a model: sample, check with one Lean call each, tell the model what Lean said, keep what was right.
+"""Whole proofs from a model: sample, check each with one Lean call, and retry with Lean's error.
 
-A proof that fails is seldom all wrong. Its longest beginning that Lean accepts is walked step by step, and each of its tactics
-becomes a suggestion for the state it was good on, so that a search goes on from where the proof broke.
+The longest valid prefix of a failed proof is replayed step by step. Its tactics become suggestions for their states, so that a
+search continues where the proof failed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prover.search import Environment
 
 
 class Writer(Protocol):
-    """A model that writes texts: VLLMPolicy, ServerPolicy or HuggingFacePolicy with a template whose `answers` is `proof`."""
+    """A model that generates text: VLLMPolicy, ServerPolicy or HuggingFacePolicy with a template whose `answers` is `proof`."""
 
     format: Any
 
@@ -30,30 +30,30 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WholeProofConfig:
-    """How proofs are asked for."""
+    """Settings of whole-proof sampling."""
 
     samples: int = 8
-    """Proofs sampled at first."""
+    """Proofs sampled in the first round."""
     retries: int = 2
-    """How often the model sees Lean's error and tries again, from the proof that came furthest."""
+    """Further rounds, each with the best failed proof and Lean's error in the prompt."""
     retry_samples: int = 4
     max_steps: int = 24
-    """Longest beginning that is walked, in tactics."""
+    """Maximum number of tactics replayed of a failed proof."""
 
 
 @dataclass(slots=True)
 class WholeProofs:
-    """What came of asking."""
+    """Result of whole-proof sampling."""
 
     script: str | None = None
-    """A proof that Lean accepted as a tactic block; the audit has not seen it."""
+    """A tactic block that Lean accepted, not yet audited."""
     seeds: dict[str, list[str]] = field(default_factory=dict)
-    """Tactics that Lean accepted, by `ProofState.shared` of the state they acted on."""
+    """Accepted tactics, by `ProofState.shared` of their state."""
     lean_calls: int = 0
     written: int = 0
-    """Different proofs that the model wrote."""
+    """Number of distinct proofs sampled."""
     error: str = ""
-    """Lean's word on the proof that came furthest."""
+    """Lean's error on the proof with the longest valid prefix."""
 
 
 async def write_proofs(
@@ -64,7 +64,7 @@ async def write_proofs(
     budget: int,
     config: WholeProofConfig | None = None,
 ) -> WholeProofs:
-    """Ask for proofs of `root` within `budget` Lean calls. `root` stays open, all other states are freed."""
+    """Sample proofs of `root` within `budget` Lean calls. `root` stays open; all other states are freed."""
     c = config or WholeProofConfig()
     found = WholeProofs()
     values = {"goal": root.text, "statement": statement_text(theorem, root), "header": _header(theorem), "premises": ()}
@@ -90,21 +90,21 @@ async def write_proofs(
                 return found
             await env.free(result.states)
             message = result.message or "it leaves goals unproved:\n" + "\n\n".join(s.text for s in result.states)
-            length, why = await _walk(script, root, env, found, min(c.max_steps, budget - found.lean_calls))
+            length, why = await _replay(script, root, env, found, min(c.max_steps, budget - found.lean_calls))
             if length > furthest:
                 furthest, tried, error = length, script, why or message
         found.error = error
     return found
 
 
-async def _walk(script: str, root: ProofState, env: Environment, found: WholeProofs, limit: int) -> tuple[int, str]:
-    """Step through a proof until Lean refuses; how many steps it took, and what it said.
+async def _replay(script: str, root: ProofState, env: Environment, found: WholeProofs, limit: int) -> tuple[int, str]:
+    """Replay a proof until Lean rejects a step. Returns (number of accepted steps, Lean's error).
 
-    Each step acts on the first open goal, as in a script whose goals are proved in order. A tactic that acts on several goals at
-    once (`all_goals`) may be refused here though it is right in the script: the walk then ends early, nothing worse.
+    Each step acts on the first open goal. A tactic for several goals (`all_goals`) may fail here although it is valid in the
+    script; the replay then merely ends early.
     """
     open_states = [root]
-    held: list[ProofState] = []
+    opened: list[ProofState] = []
     taken = 0
     message = ""
     for tactic in steps(script)[: max(0, limit)]:
@@ -113,7 +113,7 @@ async def _walk(script: str, root: ProofState, env: Environment, found: WholePro
         state = open_states.pop(0)
         (result,) = await env.step(state, (tactic,))
         found.lean_calls += 1
-        held += result.states
+        opened += result.states
         if not result.ok:
             message = f"at `{tactic}`: {result.message}"
             break
@@ -122,15 +122,15 @@ async def _walk(script: str, root: ProofState, env: Environment, found: WholePro
         if tactic not in tactics:
             tactics.append(tactic)
         open_states = [*result.states, *open_states]
-    await env.free(held)
+    await env.free(opened)
     return taken, message
 
 
 class Seeded:
-    """A policy that also proposes what was right in whole proofs."""
+    """A policy that also suggests the valid steps of whole proofs."""
 
     def __init__(self, seeds: dict[str, list[str]], policy: Policy, weight: float = 0.5) -> None:
-        """`weight`: the seeds' share where there are any."""
+        """`weight`: the probability share of the seeds in states that have some."""
         self.seeds, self.policy, self.weight = seeds, policy, weight
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
@@ -143,7 +143,7 @@ class Seeded:
         return mixed
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:
-        """The policy's tokens: what only the proofs offered cost none here."""
+        """Tokens of the policy. Suggestions from proofs cost none."""
         return count_tokens(self.policy, query, [s for s in suggestions if s.source != "proof"])
 
 
@@ -151,7 +151,7 @@ _DECLARATION = re.compile(r"^\s*(?:theorem|lemma|example)\b", re.MULTILINE)
 
 
 def proof_script(answer: str) -> str:
-    """The tactic block in an answer, which may be the block itself or a declaration with it; "" where there is none."""
+    """The tactic block of an answer, which may be a bare block or a whole declaration; "" if there is none."""
     declarations = list(_DECLARATION.finditer(answer))
     if declarations:
         body = re.search(r":=\s*by\b", answer[declarations[-1].start() :])
@@ -159,7 +159,7 @@ def proof_script(answer: str) -> str:
             return ""
         answer = answer[declarations[-1].start() + body.end() :]
     lines = answer.replace("\t", "  ").strip("\n").split("\n")
-    # `:= by simp` on one line: the rest of the block stands where it stands, the first line has no indentation of its own.
+    # After `:= by simp` on one line, only the following lines are indented.
     if len(lines) > 1 and not lines[0][:1].isspace():
         rest = textwrap.dedent("\n".join(lines[1:]))
         lines = [lines[0], *rest.split("\n")]
@@ -169,7 +169,7 @@ def proof_script(answer: str) -> str:
 
 
 def steps(script: str) -> list[str]:
-    """The tactics of a script, one after another; what stands under a bullet is taken out of it."""
+    """The tactics of a script in order. Bullets are flattened."""
     chunks: list[list[str]] = []
     for line in script.split("\n"):
         bare = line.strip()
@@ -192,8 +192,8 @@ def steps(script: str) -> list[str]:
 
 
 def statement_text(theorem: Theorem, root: ProofState) -> str:
-    """A declaration up to its `:=`, for the model to read. A library theorem's is put together from its goal, which may not
-    elaborate again as printed; Lean judges the proof on the goal itself."""
+    """The declaration up to `:=`, for the prompt. For a library theorem it is built from the printed goal and may not elaborate;
+    the proof is checked on the goal itself."""
     if theorem.statement is not None:
         return f"theorem {theorem.name} {theorem.statement}"
     goal = root.goals[0]

@@ -1,1 +1,1 @@
-"""Ray actors: provers, auditor, model server, learner. Each is a thin shell around a part that knows nothing of Ray."""
+"""Ray actors: provers, auditor, model servers and learners, as thin wrappers around parts that do not depend on Ray."""

@@ -1,7 +1,4 @@
-"""The actors of a run as one: they start, come and go, die and are replaced.
-
-Nothing here knows what is learned or why. How tasks get through all the same: dispatch.py.
-"""
+"""Manages the actors of a run: start, scaling, and replacement after failures. dispatch.py distributes the tasks."""
 
 from __future__ import annotations
 
@@ -32,17 +29,17 @@ from rl.metrics.actor_counters import Counters, answered, counted
 T = TypeVar("T")
 
 LOAD_SECONDS = 120.0
-"""After so long that a model is being loaded is said to be slow."""
+"""Seconds after which a slow model load is reported."""
 
 
 class Fleet:
-    """Provers, auditor, model servers and learner. `start` before anything else, `close` at the end."""
+    """Provers, auditor, model servers and learners. Call `start` first and `close` at the end."""
 
     def __init__(
         self, config: RunConfig, folder: Path, say: Callable[[str], None], prover: Any = Prover, learns: bool = True
     ) -> None:
-        """`prover`: the actor class, for measurements without Lean. `learns`: start learners; without them every prover draws
-        from the same seed, as an evaluation does."""
+        """`prover`: the actor class; benchmarks pass one without Lean. `learns`: start learners; without them all provers use
+        the same seed, as evaluation requires."""
         self.config = config
         self.prover = prover
         self.learns = learns
@@ -52,7 +49,7 @@ class Fleet:
         self.ranker: TacticRanker | None = None
         self.retriever: DenseWeights | None = None
         self.replaced: dict[str, int] = {"prover": 0, "auditor": 0, "model server": 0, "learner": 0}
-        """Actors that died and were replaced."""
+        """Number of replaced actors by kind."""
         self._dispatch: Dispatch | None = None
         self._next = 0
         self._looked = 0.0
@@ -63,12 +60,12 @@ class Fleet:
         self.learners: list[Any] = []
         self.auditor: Any = None
         self.unassigned: deque[Task] = deque()
-        """Tasks that are meant for no prover in particular."""
+        """Tasks without a prover."""
 
-    # -- life --------------------------------------------------------------------------------------------------------
+    # -- lifecycle ---------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start Ray where none runs, and the actors; they get ready while tasks already wait. Raises UserError."""
+        """Start Ray if it is not running, and the actors. Does not wait for them. Raises UserError."""
         c = self.config
         if not ray.is_initialized():
             local = {"num_cpus": max(4, os.cpu_count() or 1), "resources": {"prover": float(c.prover.provers)}}
@@ -78,8 +75,8 @@ class Fleet:
                 if not c.ray.address:
                     raise
                 raise UserError(
-                    f"ray.address={c.ray.address}: no Ray cluster there ({type(e).__name__}); "
-                    f"{TO_JOIN}; or leave the address out"
+                    f"ray.address={c.ray.address}: cannot join the Ray cluster ({type(e).__name__}); "
+                    f"{TO_JOIN}; or omit the address"
                 ) from None
             self._own_ray = True
         self.servers = [self.server(k) for k in range(c.ray.model_servers)]
@@ -88,14 +85,14 @@ class Fleet:
         self.look(force=True)
 
     def resume(self) -> int:
-        """Have the newest checkpoint loaded, published and used with the ranker and retriever; its version, 0 if none."""
+        """Load and publish the newest checkpoint, the ranker and the retriever. Returns its version, 0 if there is none."""
         versions = ray.get([learner.resume.remote() for learner in self.learners])
         if versions[0] or self.config.serve.start:
             self.publish()
         return versions[0]
 
     def close(self) -> None:
-        """Stop everything that was started here."""
+        """Stop the actors, and Ray if `start` started it."""
         if not ray.is_initialized():
             return
         lean = [m.actor for m in self.members.values()] + ([self.auditor] if self.auditor is not None else [])
@@ -112,14 +109,14 @@ class Fleet:
     # -- actors ------------------------------------------------------------------------------------------------------
 
     def server(self, k: int) -> Any:
-        """Copy k of the model. One on a single machine is one actor that gets all of its GPUs there at once. One across machines
-        is a placement group of a GPU a bundle, which vLLM's own workers take; its actor takes none of them."""
+        """Start replica `k` of the model. On one machine, the actor owns all GPUs of the replica. Across machines, a placement
+        group has one bundle per GPU for vLLM's workers, and the actor owns none."""
         c = self.config
         if not c.serve.across:
             return ModelServer.options(num_cpus=0, num_gpus=c.ray.server_gpus).remote(
                 1, c.serve, logs.for_actor(self.folder, f"model-server-{k}")
             )
-        if k in self.groups:  # of a copy that died
+        if k in self.groups:  # of a replica that died
             ray.util.remove_placement_group(self.groups[k])
         bundles = [{"GPU": 1.0}] * (c.serve.pipeline_parallel * c.serve.tensor_parallel)
         self.groups[k] = group = ray.util.placement_group(bundles, strategy="PACK")
@@ -147,7 +144,7 @@ class Fleet:
         return learners
 
     def replace_auditor(self) -> None:
-        """The auditor died: start another."""
+        """Start a new auditor after the old one died."""
         self.replaced["auditor"] += 1
         self.auditor = self._auditor()
 
@@ -168,7 +165,7 @@ class Fleet:
         self.members[i] = Member(actor, actor.ready.remote())
 
     def look(self, force: bool = False) -> None:
-        """As many provers as there should be: the configured number, or as many as the cluster has room for."""
+        """Adjust the number of provers to the configuration, or to the cluster's capacity if elastic."""
         if not force and time.monotonic() - self._looked < LOOK_EVERY:
             return
         self._looked = time.monotonic()
@@ -177,8 +174,8 @@ class Fleet:
         for _ in range(wanted - len(self.members)):
             self._add_prover()
             if c.ray.elastic and not force:
-                self.say(f"a prover joins: {len(self.members)} now")
-        if len(self.members) > max(wanted, 1):  # room has gone: let go of one that waits for a place
+                self.say(f"a prover joined; there are {len(self.members)} now")
+        if len(self.members) > max(wanted, 1):  # the cluster shrank: drop provers that wait for resources
             for i in [i for i, m in self.members.items() if not m.up and not m.busy][
                 : len(self.members) - max(wanted, 1)
             ]:
@@ -186,23 +183,23 @@ class Fleet:
                 self.pass_on(self.members.pop(i))
 
     def lose(self, i: int) -> None:
-        """A prover died: its queue goes to others, and another is started where there is room."""
+        """Handle the death of a prover: reassign its queue and start a replacement if there is room."""
         member = self.members.pop(i, None)
         if member is not None:
             self.replaced["prover"] += 1
-            self.say("a prover died; its theorems go to others")
+            self.say("a prover died; its theorems are reassigned")
             self.pass_on(member)
             self.look(force=True)
 
     def pass_on(self, member: Member) -> None:
-        """Another prover gets the tasks that wait for this one."""
+        """Move the queue of a prover to another one."""
         heirs = [m for m in self.members.values() if m is not member and not m.broken]
         queue = min((m.queue for m in heirs), key=len, default=self.unassigned)
         queue.extend(member.queue)
         member.queue.clear()
 
     def check_servers(self) -> None:
-        """Replace model servers that died, and have them serve what the others do."""
+        """Replace model servers that died, and publish the current model to them."""
         dead = False
         for k, server in enumerate(self.servers):
             try:
@@ -217,49 +214,49 @@ class Fleet:
 
     def _replace_server(self, k: int) -> None:
         self.replaced["model server"] += 1
-        self.say("a model server died and is replaced")
+        self.say("a model server died and was replaced")
         self.servers[k] = self.server(k)
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
-        """Every task once, as it is finished. Neighbours in `tasks` go to the same prover: order them by imports."""
+        """Yields each task once it is finished. `tasks`: sorted by imports, because consecutive ones go to the same prover."""
         self._dispatch = Dispatch(self, tasks)
         yield from self._dispatch.finished()
 
     @property
     def longest_audit_queue(self) -> int:
-        """Since the last `run` began."""
+        """Maximum number of proofs that waited for the audit in the last `run`."""
         return self._dispatch.longest_audit_queue if self._dispatch is not None else 0
 
     # -- learning ----------------------------------------------------------------------------------------------------
 
     def learn(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
-        """Train until checkpoint `version` is written, whatever dies on the way; then serve it. Metrics."""
+        """Train until checkpoint `version` is written, restarting dead learners, then serve it. Returns metrics."""
 
         def train() -> dict[str, float]:
             shared = ray.put(policy), ray.put(value)
             waiting = refs = [learner.learn.remote(*shared, seconds, version) for learner in self.learners]
-            while waiting:  # not for one after another: where a rank dies, the others may wait for it forever
+            while waiting:  # all at once: if a rank dies, the others may wait for it forever
                 ready, waiting = ray.wait(waiting)
                 ray.get(ready)
             return ray.get(refs[0])
 
-        found = self._by_learners(train)
+        found = self._with_learners(train)
         self.publish()
         return found
 
-    def _by_learners(self, work: Callable[[], T]) -> T:
-        """What `work` gives. Where a learner dies, new ones go on from the last checkpoint, and it is done again."""
+    def _with_learners(self, work: Callable[[], T]) -> T:
+        """Returns `work()`. If a learner dies, restarts all from the last checkpoint and repeats it."""
         for chance in range(CHANCES):
             try:
                 return work()
             except RayError as e:
-                # What another rank, or the store, says of a death is not among ACTOR_LOST.
+                # Another rank or the object store may report the death as another error.
                 if chance == CHANCES - 1 or not (isinstance(e, ACTOR_LOST) or self._a_learner_died()):
                     raise
             self.replaced["learner"] += 1
-            self.say("the learner died; another goes on from the last checkpoint")
+            self.say("the learner died; a new one continues from the last checkpoint")
             for learner in self.learners:
                 ray.kill(learner)
             self.learners = self._learners()
@@ -268,21 +265,21 @@ class Fleet:
 
     def _a_learner_died(self) -> bool:
         asked = [learner.alive.remote() for learner in self.learners]
-        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=10)  # one that hangs does not answer
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=10)  # a hanging learner does not answer
         return len(answered(dict(enumerate(ready)))) < len(ready)
 
     def publish(self) -> None:
-        """The learner's newest weights to every model server, and the ranker and retriever to every prover."""
-        self._by_learners(self._serve_newest)
-        self._use()
+        """Send the newest weights to every model server, and the ranker and retriever to every prover."""
+        self._with_learners(self._serve_newest)
+        self._send_models()
 
     def serve(self, checkpoint: Path) -> None:
-        """Have every model server open a checkpoint's folder, which its machine must be able to read."""
+        """Open a checkpoint on every model server. Their machines must be able to read the folder."""
         for ref in [server.open.remote(str(checkpoint.absolute())) for server in self.servers]:
             self._loaded(ref)
-        self._use()
+        self._send_models()
 
-    def _use(self) -> None:
+    def _send_models(self) -> None:
         ranker, retriever = ray.put(self.ranker), ray.put(self.retriever)
         for i, m in self.members.items():
             m.actor.use.remote(self.servers[i % len(self.servers)], ranker, retriever)
@@ -296,19 +293,19 @@ class Fleet:
         for k, ref in enumerate(loading):
             try:
                 versions.append(self._loaded(ref))
-            except ACTOR_LOST:  # its machine may have had the learner too
+            except ACTOR_LOST:  # perhaps on the machine of a dead learner
                 self._replace_server(k)
                 versions.append(self._loaded(self.servers[k].load.remote(published[0])))
         assert len(set(versions)) == 1, f"model servers serve different versions: {versions}"
 
     def _loaded(self, ref: Any) -> int:
-        """The version that a server loaded; while it does not, say so: it may wait for a GPU that nobody brings back."""
+        """The version that a server loaded. Reports slow loads, because the server may wait for a missing GPU."""
         while not ray.wait([ref], timeout=LOAD_SECONDS)[0]:
             self.say(
-                f"a model server has not loaded the model for {LOAD_SECONDS:.0f} s: `ray status` says whether it has its GPUs"
+                f"a model server has not loaded the model for {LOAD_SECONDS:.0f} s; check with `ray status` that it has its GPUs"
             )
         return ray.get(ref)
 
     def counters(self) -> Counters:
-        """What the actors counted so far, of those that answer within seconds."""
+        """Counters of all actors that answer within seconds."""
         return counted({i: m.actor for i, m in self.members.items() if m.up}, self.servers)

@@ -1,4 +1,4 @@
-"""The actor that owns the model being trained, its optimizer and their checkpoints."""
+"""The actor that owns the trained model, its optimizer and the checkpoints."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 
 @ray.remote
 class LearnerActor:
-    """Trains in calls of `learn`, each of which ends in a checkpoint. A new one on the same folder goes on from the newest."""
+    """Trains the model. Each call of `learn` writes a checkpoint, and `resume` loads the newest one."""
 
     def __init__(self, config: RunConfig, folder: str, rank: int = 0, log: ActorLog | None = None) -> None:
-        """`folder`: of the checkpoints. `rank`: among `config.learn.ranks`; only rank 0 writes."""
+        """`folder`: for checkpoints. `rank`: in `config.learn.ranks`; only rank 0 writes."""
         if log is not None:
             log.open()
         self.config = config
@@ -39,12 +39,12 @@ class LearnerActor:
         self.version = 0
 
     def join(self, address: str) -> None:
-        """Become one of several learners that average their gradients; `address`: host:port of rank 0."""
+        """Join the process group of data-parallel learners. `address`: host:port of rank 0."""
         import os
 
         import torch
 
-        # As torchrun would have said it: accelerate, which trains pretrained models, reads it there.
+        # Set as by torchrun, because accelerate reads these variables.
         host, port = address.rsplit(":", 1)
         ranks = str(self.config.learn.ranks)
         os.environ |= {
@@ -60,7 +60,7 @@ class LearnerActor:
         )
 
     def alive(self) -> bool:
-        """Answers as long as it lives and nothing else is under way."""
+        """Health check. Answers when no other call is running."""
         return True
 
     def address(self) -> str:
@@ -94,8 +94,8 @@ class LearnerActor:
 
         return "cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
 
-    def _make(self, texts: list[str]) -> None:
-        """A model from nothing, its vocabulary learned from `texts`."""
+    def _new_model(self, texts: list[str]) -> None:
+        """Create a model from scratch, with a tokenizer trained on `texts`."""
         from prover.models.prompt import PromptConfig
         from prover.models.tokenizer import train_tokenizer
         from prover.models.transformer import new_model
@@ -116,13 +116,13 @@ class LearnerActor:
         self.learner = Learner(model, tokenizer, prompt, self._learner_config(), device=self._device())
 
     def resume(self) -> int:
-        """Go on from the newest whole checkpoint; its version, 0 if there is none."""
+        """Load the newest complete checkpoint. Returns its version, 0 if there is none."""
         import torch
 
         from prover.models.transformer import LanguageModelPolicy
         from rl.learner.from_scratch import Learner
 
-        folders = self._whole()
+        folders = self._complete()
         if self.config.serve.start:
             from rl.learner.pretrained import Pretrained
 
@@ -146,9 +146,9 @@ class LearnerActor:
         return self.version
 
     def learn(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
-        """Train and save the checkpoint `version`; metrics. Does nothing, and gives {}, if that version is there already.
+        """Train and save checkpoint `version`. Returns metrics, or {} if that version exists already.
 
-        Policy examples whose `old_logprob` is nan get the present model's. With `learn.kl` the model as it is now is the
+        Policy examples with `old_logprob` nan get that of the current model. With `learn.kl` the current model is the
         reference.
         """
         if version <= self.version:
@@ -164,7 +164,7 @@ class LearnerActor:
             self._save()
             return metrics
         if self.learner is None:
-            self._make([e.state for e in policy] + [e.tactic for e in policy] * 3)
+            self._new_model([e.state for e in policy] + [e.tactic for e in policy] * 3)
         assert self.learner is not None
         if self.config.learn.kl and self.version:
             self.learner.reference = copy.deepcopy(self.learner.model).eval()
@@ -179,17 +179,17 @@ class LearnerActor:
             self._save()
         return metrics
 
-    def _whole(self) -> list[Path]:
-        """Checkpoints that were written to their end, oldest first."""
+    def _complete(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
         return sorted(p for p in self.folder.glob("[0-9]*") if (p / "learner.pt").exists())
 
     def _save(self) -> None:
-        """Write the checkpoint, and remove those that are not to be kept."""
+        """Write the checkpoint and remove old ones (`learn.keep`)."""
         self._write()
         if self.rank == 0 and self.config.learn.keep:
-            kept = max(2, self.config.learn.keep)  # what is served is the one before, until this one is loaded
-            for old in self._whole()[:-kept]:
-                (old / "learner.pt").unlink()  # first: without it nobody takes the folder for whole
+            kept = max(2, self.config.learn.keep)  # the previous one is served until this one is loaded
+            for old in self._complete()[:-kept]:
+                (old / "learner.pt").unlink()  # first, so that a partly removed folder is not complete
                 shutil.rmtree(old)
 
     def _write(self) -> None:
@@ -204,7 +204,7 @@ class LearnerActor:
             if self.rank == 0:
                 path = target / SETTINGS
                 write_whole(path, json.dumps({**json.loads(path.read_text()), "prover": search}, indent=1).encode())
-                (target / "learner.pt").touch()  # its mark of being whole; there is no more state
+                (target / "learner.pt").touch()  # marks the checkpoint as complete
             return
         settings = {"version": self.version, "prompt": asdict(self.learner.prompter.config), "prover": search}
         published = copy.deepcopy(self.learner.model)
@@ -215,14 +215,14 @@ class LearnerActor:
         scratch.rename(target / "learner.pt")
 
     def publish(self) -> list[Any]:
-        """[reference to a Published of the newest checkpoint], in the object store; [] if there is none."""
+        """Put the newest checkpoint into the object store. Returns [reference to a Published], or [] if there is none."""
         if not self.version and self.pretrained is None:
             return []
         folder = self.folder / f"{self.version:06d}"
         files = {
             p.name: p.read_bytes()
             for p in folder.iterdir()
-            # Nor the index of a model in several files: where this arrives the weights are one.
+            # Excludes the index of sharded weights, because the receiver writes one file.
             if p.is_file()
             and p.suffix not in (".safetensors", ".pt")
             and not p.name.endswith(".safetensors.index.json")

@@ -1,4 +1,4 @@
-"""The actor that serves the current weights, and what it is handed: a version of the model, as one object in Ray's store."""
+"""The actor that serves the current weights, and the object that transfers them through Ray's object store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prover.models.base import Query, Suggestion, ValueEstimate
 
 @dataclass(frozen=True)
 class Published:
-    """A version of the model. Broadcast through the object store, so that no machine needs another's disk."""
+    """A version of the model, broadcast through the object store, so that machines need no shared disk."""
 
     version: int
     files: dict[str, bytes]
@@ -26,7 +26,7 @@ class Published:
     weights: dict[str, Any]
     """State dict, on the CPU."""
     folder: str = ""
-    """The checkpoint, for copies across machines: each of vLLM's workers reads it there, so the file system must be shared."""
+    """The checkpoint folder. Replicas across machines read it, so it must be on a shared file system."""
 
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @ray.remote
 class ModelServer:
-    """Serves one version at a time; calls take turns, so no answer mixes two."""
+    """Serves one version at a time. Calls run in sequence, so no answer mixes versions."""
 
     def __init__(self, threads: int, serve: ServeConfig, log: ActorLog | None = None) -> None:
         if log is not None:
@@ -48,11 +48,11 @@ class ModelServer:
         self.engines = 0
 
     def load(self, published: Published) -> int:
-        """Serve this version. Only the weights move where the model is the same; the version served.
+        """Serve this version and return its number. Replaces only the weights if the architecture is unchanged.
 
-        Raises StaleWeights when one of vLLM's workers serves other weights after all.
+        Raises StaleWeights if one of vLLM's workers serves other weights.
         """
-        same = {k: v for k, v in published.files.items() if k != "turnstile.json"}  # which holds the version
+        same = {k: v for k, v in published.files.items() if k != "turnstile.json"}  # contains the version
         if self.policy is not None and same == self.files:
             if self.serve.across:
                 self.policy.load_folder(published.folder, published.version)
@@ -72,7 +72,7 @@ class ModelServer:
         return self.policy.version
 
     def open(self, folder: str) -> int:
-        """Serve the checkpoint in a folder of this machine; its version."""
+        """Serve the checkpoint in a folder on this machine. Returns its version."""
         self.policy = open_backend(folder, self.serve, self.threads)
         self.engines += 1
         _log.info("serve version %d from %s", self.policy.version, folder)
@@ -81,7 +81,7 @@ class ModelServer:
     def answer(
         self, suggest: list[Query], evaluate: list[Query], n: int
     ) -> tuple[list[list[Suggestion]], list[ValueEstimate], int]:
-        """Suggestions and values, with the version of the weights that gave them."""
+        """Returns (suggestions, values, version of the weights)."""
         if self.policy is None:
             raise RuntimeError("no model is loaded yet")
         began = time.monotonic()
@@ -92,7 +92,7 @@ class ModelServer:
         return suggestions, values, self.policy.version
 
     def counters(self) -> dict[str, float]:
-        """Queries answered, seconds spent on them, version served (0: none), models or engines started."""
+        """Queries answered, seconds spent on them, version served (0: none), engines started."""
         return {
             "queries": self.queries,
             "seconds": self.seconds,
@@ -102,13 +102,13 @@ class ModelServer:
 
 
 def _write(published: Published, folder: Path) -> None:
-    """The model folder that was published."""
+    """Write a published model as a checkpoint folder."""
     from safetensors.torch import save_file
 
     for name, data in published.files.items():
         (folder / name).write_bytes(data)
     kept: dict[int, str] = {}
-    for name, w in published.weights.items():  # tied weights are written once, as in any such folder
+    for name, w in published.weights.items():  # tied weights are written once
         kept.setdefault(w.data_ptr(), name)
     unique = {name: published.weights[name].contiguous() for name in kept.values()}
     save_file(unique, str(folder / "model.safetensors"), metadata={"format": "pt"})

@@ -1,4 +1,4 @@
-"""Actors that hold Lean: provers, which search, and the auditor, which judges."""
+"""Actors with Lean processes: provers, which search, and the auditor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class ProverBody:
-    """One Lean process and the searches on it."""
+    """One Lean process and its searches."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class ProverBody:
                 index: LibraryIndex = await asyncio.to_thread(library_index)
                 await self.pool.start()
                 _log.info("%s is ready in %.1f s", self.pool.runtime.name, max(s.ready_s for s in self.pool.servers))
-                # From here on without a wait: what `use` says meanwhile must not be lost.
+                # No await from here on, so that no call of `use` is lost.
                 self.index = index
                 self.bench = Workbench(
                     self.pool,
@@ -76,12 +76,12 @@ class ProverBody:
                 self._started = True
 
     async def ready(self) -> str:
-        """Start Lean; its name."""
+        """Start Lean and return its name."""
         await self._start()
         return self.pool.runtime.name
 
     async def use(self, model_server: Any, ranker: TacticRanker | None, retriever: DenseWeights | None = None) -> None:
-        """Ask this model server, and use this ranker and retriever beside it, from now on."""
+        """Use this model server, ranker and retriever from now on."""
         self.server = model_server
         self.ranker = ranker
         self.retriever = retriever
@@ -99,7 +99,7 @@ class ProverBody:
         return found
 
     async def counters(self) -> dict[str, float]:
-        """Steps, seconds in Lean, restarts, memory, and the most questions that waited for the model since the last time."""
+        """Steps, seconds in Lean, restarts, memory, and the longest model queue since the last call."""
         servers = self.pool.servers
         return {
             "steps": self.pool.steps,
@@ -118,7 +118,7 @@ Prover = ray.remote(ProverBody)
 
 @ray.remote
 class AuditActor:
-    """The audit's processes, apart from the provers'."""
+    """Audits proofs in processes separate from the provers."""
 
     def __init__(self, log: ActorLog | None = None) -> None:
         if log is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from prover.errors import UserError
-from prover.solve.budgets import FIRST, GROWTH, Schedule
+from prover.solve.budgets import FIRST, GROWTH, BudgetScheduler
 from prover.solve.results import Results, read_results
 from rl.bench import batch
 
@@ -94,7 +94,7 @@ def test_limits_besides_lean_calls(turnstile: Callable, tmp_path: Path) -> None:
     (few,) = turnstile(*arguments, "--tokens", "1").document["tasks"]
     assert few["outcome"] == "budget" and few["lean_calls"] <= 16
     refused = turnstile(*arguments, "--resume", "--results", results)
-    assert refused.code == 2 and "is about seconds 4.0, not None" in refused.err
+    assert refused.code == 2 and "was written with seconds 4.0, not None" in refused.err
 
 
 @pytest.mark.lean
@@ -157,7 +157,7 @@ def test_a_total_budget_is_kept(turnstile: Callable, tmp_path: Path) -> None:
     assert set(tries.values()) == {1}, "nothing is tried twice"
 
 
-def run(schedule: Schedule, hard: Callable[[int], int]) -> tuple[int, set[int]]:
+def run(schedule: BudgetScheduler, hard: Callable[[int], int]) -> tuple[int, set[int]]:
     """(calls spent, tasks solved) where a task takes `hard(task)` calls."""
     spent, solved = 0, set()
     while grants := schedule.next_round():
@@ -176,15 +176,15 @@ def test_a_total_goes_where_it_pays() -> None:
     def hard(task: int) -> int:
         return (5, 20, 100)[task % 3] if task < 50 else 10_000
 
-    assert run(Schedule(areas, 512), hard) == (sum(min(512, hard(i)) for i in range(100)), set(range(50)))
-    spent, solved = run(Schedule(areas, 512, total=4000), hard)
+    assert run(BudgetScheduler(areas, 512), hard) == (sum(min(512, hard(i)) for i in range(100)), set(range(50)))
+    spent, solved = run(BudgetScheduler(areas, 512, total=4000), hard)
     assert spent <= 4000
     # Evenly spread, 40 calls each would solve the 34 that take 5 or 20 calls.
     assert len(solved) >= 45
-    spent, solved = run(Schedule(areas, 512, total=100), hard)
+    spent, solved = run(BudgetScheduler(areas, 512, total=100), hard)
     assert spent <= 100 and solved
-    assert run(Schedule(areas, 512, total=3), hard) == (0, set())
-    first = Schedule(areas, 512, total=10**6).next_round()
+    assert run(BudgetScheduler(areas, 512, total=3), hard) == (0, set())
+    first = BudgetScheduler(areas, 512, total=10**6).next_round()
     assert [g.calls for g in first] == [FIRST] * 100 and GROWTH > 1
 
 

@@ -147,4 +147,6 @@ def test_one_file_of_a_project(project: Path, turnstile: Callable) -> None:
     done = turnstile("prove", project, "--workers", 1, "--json")
     files = {f["file"]: f for f in done.document["files"]}
     assert files["own/src/Own/Basic.lean"]["proved"] == 1
-    assert files["own/src/Own.lean"]["reason"].startswith("own/src/Own.lean: stands on own/src/Own/Extra.lean:4:")
+    assert files["own/src/Own.lean"]["reason"].startswith(
+        "own/src/Own.lean: an import fails: own/src/Own/Extra.lean:4:"
+    )

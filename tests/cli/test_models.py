@@ -13,7 +13,7 @@ STATEMENT = ("--statement", "(p : Prop) (h : p) : p")
 
 POLICIES = [
     ("hf:/nowhere", "hf:/nowhere?template=NAME"),
-    ("hf:?template=names", "a place is missing"),
+    ("hf:?template=names", "the folder or address is missing"),
     ("hf:/nowhere?template=names", "/nowhere: cannot be used as a policy: no such folder"),
     ("hf:/nowhere?colour=red", "unknown option 'colour'; hf: takes ?device="),
     ("hf:/nowhere?template=nonsense", "there are bfs-prover"),

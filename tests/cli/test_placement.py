@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prover.solve.proof_layout import placements
+from prover.solve.proof_layout import layouts
 
 ONE, TWO = "simp", "intro h\nexact h"
 
@@ -33,6 +33,6 @@ CASES = [
 @pytest.mark.parametrize(("before", "tactic", "script", "after"), CASES, ids=[c[0].strip() for c in CASES])
 def test_first_choice(before: str, tactic: bool, script: str, after: str) -> None:
     at = before.index("sorry")
-    options = placements(before, at, 5, tactic, script)
+    options = layouts(before, at, 5, tactic, script)
     assert before[:at] + options[0] + before[at + 5 :] == after
     assert len(set(options)) == len(options)

@@ -40,7 +40,7 @@ def test_a_file_that_another_process_writes_to_is_not_touched(tmp_path: Path) ->
         other.write('{"key": "b", "outc')  # the first process is in the middle of a line
     before = path.read_bytes()
     for resume in (True, False):
-        with pytest.raises(UserError, match="another turnstile writes to it"):
+        with pytest.raises(UserError, match="another turnstile process is writing"):
             Results(path, ASKED, resume)
     assert path.read_bytes() == before
     log.close()

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curricula.sampler import MatchConfig, Matchmaker, Try
+from curricula.sampler import CurriculumSampler, MatchConfig, Try
 from prover.lean.theorem import Theorem
 
 THEOREMS = [Theorem(f"t{i}", f": {i} = {i}", source="a" if i % 2 else "b") for i in range(40)]
 
 
-def maker(config: MatchConfig | None = None, tries: list[Try] | None = None, seed: int = 0) -> Matchmaker:
-    m = Matchmaker(THEOREMS, config, seed)
+def maker(config: MatchConfig | None = None, tries: list[Try] | None = None, seed: int = 0) -> CurriculumSampler:
+    m = CurriculumSampler(THEOREMS, config, seed)
     m.observe(tries or [])
     return m
 
@@ -68,7 +68,7 @@ def test_only_what_resists_is_disproved_and_at_about_the_rate():
 
 
 def test_a_library_theorem_is_never_disproved():
-    m = Matchmaker([Theorem("a", library="a")], MatchConfig(disprove=1.0))
+    m = CurriculumSampler([Theorem("a", library="a")], MatchConfig(disprove=1.0))
     m.observe([Try("a", r, "budget") for r in range(1, 9)])
     assert [x.side for x in m.plan(9, 10_000)] == ["prove"]
 

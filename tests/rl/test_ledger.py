@@ -51,7 +51,7 @@ def test_another_version_is_refused(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.set("format", 999)
     ledger.close()
-    with pytest.raises(UserError, match="another version"):
+    with pytest.raises(UserError, match="format 999 is not supported"):
         Ledger.open(tmp_path)
 
 

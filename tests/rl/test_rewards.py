@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.errors import UserError
-from rl.rewards import REWARDS, Ended, RewardsConfig, check, score, weights
+from rl.rewards import REWARDS, AttemptResult, RewardsConfig, check, score, weights
 
 ends = st.builds(
-    Ended,
+    AttemptResult,
     st.booleans(),
     st.integers(1, 40),
     st.none() | st.integers(1, 40),
@@ -53,7 +53,7 @@ def test_weights_that_let_something_else_dominate_are_refused(config, message):
 
 
 def test_values():
-    e = Ended(True, size=2, best_size=4, calls=4, budget=16, closed=0.5)
+    e = AttemptResult(True, size=2, best_size=4, calls=4, budget=16, closed=0.5)
     assert {n: f(e) for n, f in REWARDS.items()} == {
         "proved": 1,
         "shorter": 0.5,
