@@ -51,8 +51,8 @@ def ablate(
     if unknown:
         raise UserError(f"unknown ablation {unknown[0]!r}; available: {', '.join(VARIANTS)}")
     base = config_module.load(config)
-    if ray not in ("", "local"):
-        base = replace(base, ray=replace(base.ray, address=ray))
+    if ray:
+        base = replace(base, ray=replace(base.ray, address="" if ray == "local" else ray))
     if runs.exists() and not runs.is_dir():
         raise UserError(f"{runs}: not a folder")
     for variant in variants:

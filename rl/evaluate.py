@@ -119,11 +119,13 @@ async def evaluate(
     Returns the figures of `summary`. `loaded`: the model from `load`. `progress` is called with each recorded attempt. Searches
     share a model in no fixed order, so equal seeds do not repeat exactly.
     """
+    if not (work := list(_remaining(prover, test, theorems, ledger, seeds))):
+        return summary(ledger, test, prover, seeds)
     limits = Limits(heartbeats=test.heartbeats, seconds=test.step_seconds)
     learned = DenseWeights.load(Path(prover.retriever)) if prover.retriever else None
     source = premise_source(index, prover.config, learned)
     async with LeanPool(processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
-        for seed, tasks in _remaining(prover, test, theorems, ledger, seeds):
+        for seed, tasks in work:
             bench, value = _workbench(prover, loaded, pool, source, index, seed, wrap)
             tasks = [replace(task, value=value) for task in tasks]
             await _attempt_all(tasks, phase_of(test, prover, seed), bench, auditor, ledger, concurrent, progress)

@@ -21,7 +21,7 @@ from prover.lean.theorem import Theorem
 from prover.search import Budget
 from prover.solve.batch import executor_for, prove_theorems
 from prover.solve.jsonl_theorems import load_jsonl
-from prover.solve.lean_file import prove_file, write_over
+from prover.solve.lean_file import prove_file, sorry_count, write_over
 from prover.solve.policies import provers_named
 from prover.solve.results import Results
 from prover.solve.session import Settings
@@ -180,7 +180,7 @@ def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
 
 
 async def _file(text: LeanText, settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
-    async with executor_for(settings, 2) as executor:
+    async with executor_for(settings, sorry_count(text)) as executor:
         document, filled, _ = await prove_file(text, settings, log, executor)
     return document, filled
 
@@ -284,10 +284,9 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
     Console(stderr=True).print(table)
     say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
     if "lean_utilisation" in document:
-        memory = document["memory_mb"]["peak"] / 1024
-        say(
-            f"Lean processes were busy {document['lean_utilisation']:.0%} of the time and used at most {memory:.1f} GiB"
-        )
+        peak = document["memory_mb"]["peak"]  # 0 with --ray: other machines' memory is not measured
+        memory = f"; its processes used at most {peak / 1024:.1f} GiB" if peak else ""
+        say(f"Lean was busy {document['lean_utilisation']:.0%} of the time{memory}")
 
 
 def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:

@@ -81,7 +81,7 @@ class LocalExecutor:
             else:
                 opened.append(await twice(lambda: self.pool.open(job.theorem)))
                 roots = opened[:]
-            negated = await self._negated(job, opened)
+            negated = await self._negated(job, roots, opened)
             premises = premises_for(self.wants_premises, job.theorem.imports)
             found = await attempt_all(
                 job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
@@ -96,11 +96,16 @@ class LocalExecutor:
             if release is not None:
                 release()
 
-    async def _negated(self, job: Job, opened: list[ProofState]) -> Negated | None:
-        """The opened negation; None if it is not requested or does not elaborate."""
+    async def _negated(self, job: Job, roots: Sequence[ProofState], opened: list[ProofState]) -> Negated | None:
+        """The opened negation. None if it is not wanted, if Lean cannot read it, or if the theorem that a sorry was read as has
+        another goal than the sorry."""
         if not job.disprove or (false := negation(job.statement)) is None:
             return None
         with suppress(LeanError):
+            if job.sorry is not None:
+                opened.append(stated := await twice(lambda: self.pool.open(job.statement)))
+                if [stated.key] != [root.key for root in roots]:
+                    return None
             opened.append(state := await twice(lambda: self.pool.open(false)))
             return Negated(false, state, job.disprove)
         return None
@@ -145,6 +150,17 @@ async def settled(executor: Executor, job: Job, found: Found) -> Found:
         claim = negation(job.statement) if false else job.theorem
         assert claim is not None
         verdict = await executor.audit(claim, found.script)
+        if false and verdict.verdict == "rejected":  # e.g. it rests on an earlier sorry; the statement is still open
+            left = job.lean_calls - found.lean_calls
+            if left > 0:
+                again = await executor.attempt(replace(job, disprove=0.0, lean_calls=left))
+                again = replace(
+                    again, lean_calls=found.lean_calls + again.lean_calls, seconds=found.seconds + again.seconds
+                )
+                return await settled(executor, job, again)
+            return replace(
+                found, outcome="budget", script="", reason=f"a proof of its negation was rejected: {verdict.reason}"
+            )
         good = "disproved" if false else "proved"
         outcome = {"proved": good, "rejected": "rejected"}.get(verdict.verdict, "error")
         reason = "its negation is proved" if outcome == "disproved" else verdict.reason

@@ -82,10 +82,12 @@ async def prove_file(
             async with Filler(text, every, imports.shipped, before) as filler:
                 filled = await filler.settle(scripts)
         interrupted = stop.is_set() or failure is not None
-    tasks = [_answer(i, hole, rows[i], filled, log) for i, hole in enumerate(holes)]
+    tasks = [
+        _answer(i, hole, rows[i], batch.last.get(i, rows[i])["lean_calls"], filled, log) for i, hole in enumerate(holes)
+    ]
     duplicates(tasks)
     for task in tasks:
-        task.pop("statement_hash")
+        task.pop("statement_hash", None)
     edits = without_marks(text, ((holes[i].start, holes[i].stop, t) for i, t in filled.texts.items()))
     if settings.mark and not interrupted:
         left = [(h, t) for h, t in zip(holes, tasks, strict=True) if t["outcome"] not in ("proved", "data")]
@@ -103,7 +105,7 @@ def _task(place: str, file: SourceFile, number: int, hole: Hole, settings: Setti
     where = f"{hole.name} at {hole.line}:{hole.column}"
     theorem = Theorem(hole.name, "", context=file.text.path, imports=file.imports)
     stated = theorem_at(file.text, hole.start) if settings.disprove and not file.before else None
-    page = f"{Path(file.text.path).stem}-{hole.name}" if settings.project else ""
+    page = f"{place.removesuffix('.lean')}-{hole.name}" if settings.project else ""
     return Task(
         f"{place}: {where}",
         theorem,
@@ -116,8 +118,10 @@ def _task(place: str, file: SourceFile, number: int, hole: Hole, settings: Setti
     )
 
 
-def _answer(number: int, hole: Hole, row: dict[str, Any], filled: Filled, log: Results) -> dict[str, Any]:
-    """The row of a `sorry` in the answer. Records the file audit's outcome in the results."""
+def _answer(
+    number: int, hole: Hole, row: dict[str, Any], last_calls: int, filled: Filled, log: Results
+) -> dict[str, Any]:
+    """A sorry's row in the answer. Records in the results what the audit of the file says of its proof."""
     task = dict(row)
     if task["outcome"] in WITH_PROOF:
         proved = number in filled.texts
@@ -125,8 +129,8 @@ def _answer(number: int, hole: Hole, row: dict[str, Any], filled: Filled, log: R
         reason = "" if proved else filled.refused.get(number, "")
         if (outcome, reason) != (task["outcome"], task["reason"]):
             task.update(outcome=outcome, reason=reason)
-            if outcome != "error":  # the audit failed, not the proof: a resumed command audits it again
-                log.add({k: v for k, v in task.items() if k != "outline"})
+            if outcome != "error":  # the audit's fault and not the proof's: a resumed command audits it again
+                log.add({**{k: v for k, v in task.items() if k != "outline"}, "lean_calls": last_calls})
     shown = {k: v for k, v in task.items() if k not in (*NOT_SHOWN, "area")}
     return {**shown, "column": hole.column, "axioms": list(filled.axioms.get(number, ()))}
 
@@ -165,3 +169,8 @@ def _unreached(text: LeanText, holes: Sequence[Hole]) -> list[int]:
     starts = {h.start for h in holes}
     found = [len(text.text[:i].encode()) for word, i in code_words(text.text) if word == "sorry"]
     return sorted({text.line(at) for at in found if at not in starts})
+
+
+def sorry_count(text: LeanText) -> int:
+    """How often the word `sorry` stands in the file's code."""
+    return sum(word == "sorry" for word, _ in code_words(text.body))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from prover.lean.text import code_words, masked
 from prover.lean.theorem import Theorem
 
+_LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
 _PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
 
 
@@ -18,12 +20,15 @@ def negation(theorem: Theorem) -> Theorem | None:
     """
     if theorem.statement is None or (split := split_statement(theorem.statement)) is None:
         return None
-    if any(word == "variable" for word, _ in code_words(theorem.context)):
+    words = [word for word, _ in code_words(theorem.context)]
+    if "variable" in words or words[-1:] == ["in"]:  # `open X in` would be about the line that is added below
         return None
     binders, type_ = split
     type_ += "\n" * ("--" in type_)  # the type may end in a line comment
     closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
-    return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})")
+    # An auto-bound name would stand outside of the negation. Over an empty type, a true statement's negation is then true as well.
+    context = f"{_LAST_DOC.sub('', theorem.context).rstrip()}\nset_option autoImplicit false\n"
+    return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context)
 
 
 def split_statement(statement: str) -> tuple[str, str] | None:

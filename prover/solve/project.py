@@ -21,7 +21,7 @@ from prover.lean.text import MAX_BYTES, LeanText, code_words, read
 from prover.solve.batch import executor_for
 from prover.solve.executor import Executor
 from prover.solve.fill import Standing
-from prover.solve.lean_file import prove_file, write_over
+from prover.solve.lean_file import prove_file, sorry_count, write_over
 from prover.solve.results import Results
 from prover.solve.session import Settings
 
@@ -90,7 +90,7 @@ async def prove_project(
     if out is not None:
         _copy(project, out, resumed)
     run = _Run(project, settings, log, out, in_place)
-    async with executor_for(settings, 2) as executor:
+    async with executor_for(settings, max(map(sorry_count, texts))) as executor:
         for number, text in enumerate(texts):
             await run.file(text, unloadable.get(text.path, ""), len(texts) - number, executor)
     # The results file describes the original files, so they stay unchanged until the batch is done.

@@ -14,6 +14,7 @@ from typing import Any
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.runtime import find_runtime
+from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import Hole
 from prover.lean.theorem import Theorem, Verdict
 from prover.solve.executor import IN_TURN, LocalExecutor, audited
@@ -111,7 +112,7 @@ class RayExecutor:
         return self.size * IN_TURN
 
     async def __aenter__(self) -> RayExecutor:
-        names = set(await asyncio.gather(*(p.ready.remote() for p in self._provers)))
+        names = set(await asyncio.gather(*(_answer(p.ready.remote()) for p in self._provers)))
         if len(names) > 1:
             raise UserError(
                 f"the machines run different Lean versions ({', '.join(sorted(names))}); install the same one on all"
@@ -131,19 +132,31 @@ class RayExecutor:
         return await self._least_busy(self._auditors, self._audits, lambda a: a.audit.remote(theorem, script))
 
     async def sorries(self, file: SourceFile) -> list[Hole]:
-        return await self._provers[0].sorries.remote(file)
+        return await _answer(self._provers[0].sorries.remote(file))
 
     async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:
         i = min(range(len(actors)), key=busy.__getitem__)
         busy[i] += 1
         try:
-            return await call(actors[i])
+            return await _answer(call(actors[i]))
         finally:
             busy[i] -= 1
 
     async def load(self) -> Load:
-        """Sums over all machines, without process ids, so memory is not measured."""
-        loads = await asyncio.gather(*(p.load.remote() for p in self._provers))
+        """Sums over all machines. Processes elsewhere have no ids here, so their memory is not seen."""
+        loads = await asyncio.gather(*(_answer(p.load.remote()) for p in self._provers))
         return Load(
             self.size, sum(x.busy_s for x in loads), sum(x.steps for x in loads), sum(x.restarts for x in loads)
         )
+
+
+async def _answer(call: Any) -> Any:
+    """An actor's answer. Raises what the actor raised, without Ray's stack trace in its message."""
+    from ray.exceptions import RayTaskError
+
+    try:
+        return await call
+    except RayTaskError as error:
+        if isinstance(error.cause, (UserError, LeanError, LeanDied)):
+            raise error.cause from None
+        raise

@@ -72,9 +72,14 @@ def _is_identifier(part: str) -> bool:
     return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED
 
 
-_STATED = re.compile(r"(?:theorem|lemma)\s+(?P<name>\S+)\s(?P<statement>.*?):=\s*(?:by\s*)?", re.DOTALL)
+_STATED = re.compile(
+    r"(?:theorem|lemma)\s+(?P<name>(?:«[^»]*»|[^\s.:({\[⦃«])(?:«[^»]*»|\.(?!\{)|[^\s.:({\[⦃«])*)(?:\.\{(?P<universes>[^}]*)\})?"
+    r"(?P<statement>[\s:({\[⦃].*?):=\s*(?:by\s*)?",
+    re.DOTALL,
+)
 _LEADING = re.compile(
-    r"(?:/--.*?-/\s*|@\[[^\]]*\]\s*|(?:private|protected|public|nonrec)\s+|set_option[^\n]*\sin\s+)*\Z", re.DOTALL
+    r"(?:/--(?:(?!-/).)*-/\s*|@\[[^\]]*\]\s*|(?:private|protected|public|nonrec)\s+|(?:set_option|open)\s[^\n]*?\sin\s+)*\Z",
+    re.DOTALL,
 )
 
 
@@ -86,5 +91,10 @@ def theorem_at(text: LeanText, start: int) -> Theorem | None:
         return None
     context = text.body[: words[-1]]
     if (leading := _LEADING.search(context)) is not None:
-        context = context[: leading.start()]
+        bare = re.sub(r"/--.*?-/", "", leading[0], flags=re.DOTALL)
+        # Before the last declaration, `open X in` is `open X`. Contexts are elaborated alone, too, so they end with whole commands.
+        scoped = re.findall(r"\b(?:set_option|open)\s[^\n]*?(?=\sin\s)", bare)
+        context = "\n".join([context[: leading.start()].rstrip(), *scoped, ""])
+    if universes := re.findall(r"[^\s,]+", match["universes"] or ""):
+        context += f"\nuniverse {' '.join(universes)}\n"
     return Theorem(match["name"], match["statement"].strip(), imports=text.imports, context=context, source=text.path)

@@ -75,8 +75,8 @@ class Fleet:
                 if not c.ray.address:
                     raise
                 raise UserError(
-                    f"ray.address={c.ray.address}: cannot join the Ray cluster ({type(e).__name__}); "
-                    f"{TO_JOIN}; or omit the address"
+                    f"no Ray cluster at address {c.ray.address} ({type(e).__name__}); {TO_JOIN}; "
+                    "or leave out the address (--ray, ray.address) to use this machine"
                 ) from None
             self._own_ray = True
         self.servers = [self.server(k) for k in range(c.ray.model_servers)]

@@ -300,6 +300,38 @@ def test_theorems_and_their_negations(turnstile: Callable, tmp_path: Path) -> No
     assert "theorem true " not in out.read_text() or turnstile("verify", out).code == 0
 
 
+DISPROVED = """/-- a -/
+def x := 1
+namespace My
+inductive Nat where | zero
+/-- Its own zero. -/
+theorem own : Nat.zero = Nat.zero := by sorry
+end My
+structure E where
+  x : Fin 0
+set_option autoImplicit true in
+theorem vacuous (h : e = (e : E)) : 1 = 2 := by sorry
+@[simp] theorem bad (a b : Nat) : (a = b) = False := sorry
+theorem good : 2 + 2 = 4 ∧ 1 = 1 := by sorry
+open Nat in
+@[simp] private theorem opened (n : Nat) : succ n = n := by sorry
+theorem part (n : Nat) : n = n + 1 ∧ True := ⟨by sorry, by sorry⟩
+"""
+
+
+def test_only_false_theorems_are_disproved(turnstile: Callable, tmp_path: Path) -> None:
+    """A disproof is of the very goal of the sorry: context, auto-bound names and earlier sorries do not change it."""
+    file = tmp_path / "D.lean"
+    file.write_text(DISPROVED)
+    done = turnstile(
+        "prove", file, "--disprove", "0.5", "--policy", "explorer", "--budget", "32", "--workers", 1, "--json"
+    )
+    outcomes = {t["name"]: t["outcome"] for t in done.document["tasks"]}
+    disproved = {name for name, outcome in outcomes.items() if outcome == "disproved"}
+    assert disproved == {"bad", "opened"}, outcomes
+    assert (outcomes["My.own"], outcomes["good"]) == ("proved", "proved"), outcomes
+
+
 MARKED = """theorem a (p : Prop) : p := by
   sorry
 theorem b (p : Prop) : p := sorry /- not proved by Turnstile: budget, 3 Lean calls -/

@@ -21,6 +21,7 @@ def test_updates_received_while_lean_starts_are_used(monkeypatch):
 
     class Slow:
         runtime = SimpleNamespace(name="a fake Lean")
+        servers = [SimpleNamespace(ready_s=0.0)]
 
         async def start(self) -> None:
             starting.set()
