@@ -20,7 +20,10 @@ from prover.lean.runtime import LeanRuntime
 from prover.lean.sandbox.seal import Sealing
 from prover.lean.theorem import StepStatus
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|OOM|enlarge memory|heap limit", re.IGNORECASE)
+# GMP reports a number that is too large for its type by a division by zero, which traps in WebAssembly. Lean divides safely.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|OOM|enlarge memory|heap limit|RuntimeError: divide by zero|overflow in mpz type", re.IGNORECASE
+)
 _LONGEST_LINE = 2**28
 _LINGERS_S = 0.5  # from the end of its output to its exit
 
