@@ -60,20 +60,15 @@ def evaluate(
     from prover.models.manifest import read_manifest
     from prover.premises.index import library_index
     from prover.solve.ledger import Ledger
-    from prover.solve.ray_executor import check_reachable
     from rl import candidate as c
     from rl import evaluate as e
 
-    for name, number in (("budget", budget), ("seeds", seeds), ("limit", limit), ("processes", processes)):
-        if number is not None and number < 1:
-            raise UserError(f"--{name} must be at least 1, not {number}")
+    _check_options(ray, budget=budget, seeds=seeds, limit=limit, processes=processes)
     candidate = c.candidate(prover)
     described = load_set(theorems)
     chosen = open_set(described)[:limit]
     standard = config_module.ProverConfig()
     limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
-    if ray is not None:
-        check_reachable(ray)
     loaded = c.load(candidate) if ray is None else None
     wrap = _fresh_names(loaded) if fresh_names or described.fresh_names else None
     if wrap and ray is not None:
@@ -104,6 +99,16 @@ def evaluate(
     else:
         _print_table(test, figures, ledger, others, c.trained_on(candidate, chosen))
     return 0 if figures["all"]["rate"] == 1 else 1
+
+
+def _check_options(ray: str | None, **numbers: int | None) -> None:
+    from prover.solve.ray_executor import check_reachable
+
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise UserError(f"--{name} must be at least 1, not {number}")
+    if ray is not None:
+        check_reachable(ray)
 
 
 def _fresh_names(model: Any) -> e.Wrap:
