@@ -141,7 +141,7 @@ class LeanServer(LeanConnection):
             await self.free([s for f in futures if not f.cancelled() for s in f.result().states])
             raise
 
-    def _write_steps(self, steps: list[list[Any]], patience: int = 1) -> None:
+    def write_steps(self, steps: list[list[Any]], patience: int = 1) -> None:
         """Send steps with `patience` times the usual limits."""
         message = {"id": 0, "cmd": "step", "steps": steps, "heartbeats": self.limits.heartbeats * 1000 * patience}
         message |= {"ms": int(self.limits.seconds * 1000 * patience), "constants": self.constants, "terse": self.terse}
@@ -172,7 +172,7 @@ class LeanServer(LeanConnection):
             self.queue.expect(step.number, step)
             batch.append([step.number, handle.remote, step.tactic])
         if batch:
-            self._write_steps(batch)
+            self.write_steps(batch)
 
     async def _restore(self, handle: int) -> None:
         """Restore a state of an earlier process in this one."""
@@ -208,7 +208,7 @@ class LeanServer(LeanConnection):
                 step = Step(next(self.numbers), origin.parent, origin.tactic, future, replay=True)
                 parent = self.handles[origin.parent].remote
                 self.queue.expect(step.number, step)
-                self._write_steps([[step.number, parent, origin.tactic]], REPLAY_PATIENCE)
+                self.write_steps([[step.number, parent, origin.tactic]], REPLAY_PATIENCE)
                 answer = await future
                 if answer.s != "ok" or len(answer.states) != len(origin.remotes):
                     raise LeanError(f"replaying `{origin.tactic}` gave: {answer.m or answer.s}")
