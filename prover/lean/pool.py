@@ -6,7 +6,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from prover.lean.project import SourceModule
 from prover.lean.runtime import LeanRuntime, find_runtime
@@ -39,7 +38,7 @@ class _Files:
 class LeanPool:
     """`size` Lean processes. A theorem is opened on the least busy one, and its states stay there.
 
-    Use as an async context manager. The interface is LeanServer's: `open`, `load`, `step`, `free`.
+    Use as an async context manager. The interface is LeanServer's: `open`, `step`, `free`.
     """
 
     def __init__(
@@ -95,22 +94,6 @@ class LeanPool:
         self._home[state.id] = server
         self._roots.add(state.id)
         return state
-
-    async def load(
-        self,
-        source: str,
-        imports: Sequence[str] = ("Init",),
-        file: str = "<source>",
-        before: Sequence[SourceModule] = (),
-    ) -> list[tuple[dict[str, Any], ProofState]]:
-        """As LeanServer.load."""
-        server = self._choose(tuple(imports))
-        found = await server.load(source, imports, file, before)
-        for _, state in found:
-            self._home[state.id] = server
-            self._open[id(server)] += 1
-            self._roots.add(state.id)
-        return found
 
     async def open_sorry(
         self, text: LeanText, imports: tuple[str, ...], before: tuple[SourceModule, ...], number: int

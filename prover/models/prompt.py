@@ -191,12 +191,6 @@ def rename(text: str, names: dict[str, str]) -> str:
     return IDENTIFIER.sub(fresh, text) if names else text
 
 
-def rename_hypotheses(state: str, tactic: str, rng: random.Random) -> tuple[str, str]:
-    """The same (state, tactic) with random names for the hypotheses: data augmentation for a model trained from scratch."""
-    names = rename_map(state, [tactic], rng)
-    return rename(state, names), rename(tactic, names)
-
-
 def hypothesis_names(state: str) -> list[str]:
     """Names left of the colon in hypothesis lines, in order. Skips continuation lines (indented) and targets."""
     found: dict[str, None] = {}

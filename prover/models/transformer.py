@@ -111,10 +111,6 @@ class LanguageModelPolicy:
         """Distributions over steps-to-go: the softmax over the value tokens alone."""
         return [v for _, v in self._run(queries, 0, value=True)]
 
-    def suggest_and_evaluate(self, queries: Sequence[Query], n: int) -> list[tuple[list[Suggestion], ValueEstimate]]:
-        """Both at once, with one computation of the prompt."""
-        return self._run(queries, n, value=True)
-
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
         """Tokens of the prompt with its marker, and of these answers, each with its <eos>."""
         prompter = self.prompter

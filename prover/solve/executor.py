@@ -50,9 +50,9 @@ class Executor(Protocol):
 class LocalExecutor:
     """Runs `workers` Lean processes for searches, and those of the audit, on this machine."""
 
-    def __init__(self, provers: Sequence[Prover], workers: int, constants: bool | None = None) -> None:
+    def __init__(self, provers: Sequence[Prover], workers: int) -> None:
         self.provers = provers
-        self.wants_premises = any(p.wants_premises for p in provers) if constants is None else constants
+        self.wants_premises = any(p.wants_premises for p in provers)
         self.pool = LeanPool(workers, constants=self.wants_premises)
         self.auditor = Auditor()
         self.lean = self.pool.runtime.name

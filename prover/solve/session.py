@@ -48,10 +48,6 @@ class Settings:
     project: bool = False
     """Whether the input is a project."""
 
-    @property
-    def wants_premises(self) -> bool:
-        return any(p.wants_premises for p in self.provers)
-
 
 def workers_for(asked: int, tasks: int) -> int:
     """Number of Lean processes: `asked`, or if 0 as many as cores, memory (2 GiB each, 4 GiB reserved) and tasks allow."""

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
+from prover.lean.embedded.wasm import signed, unsigned
+
 PATH = "/tmp/side.so"
 
 
-def _leb(n: int) -> bytes:
-    out = bytearray()
-    while n > 127:
-        out.append(n & 127 | 128)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def _sleb(n: int) -> bytes:
-    out = bytearray()
-    while n > 63:
-        out.append(n & 127 | 128)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
 def _name(text: str) -> bytes:
-    return _leb(len(text)) + text.encode()
+    return unsigned(len(text)) + text.encode()
 
 
 def _section(number: int, body: bytes) -> bytes:
-    return bytes([number]) + _leb(len(body)) + body
+    return bytes([number]) + unsigned(len(body)) + body
 
 
 def module(javascript: str) -> bytes:
     """A module whose loader evaluates `javascript`: emscripten takes what stands between two exported addresses for the text of
     functions."""
     text = ("};" + javascript + ";()=>{").encode() + b"\0"
-    memory = _leb(len(text)) + _leb(0) + _leb(0) + _leb(0)
+    memory = unsigned(len(text)) + unsigned(0) + unsigned(0) + unsigned(0)
     parts = [
-        _section(0, _name("dylink.0") + b"\x01" + _leb(len(memory)) + memory),
+        _section(0, _name("dylink.0") + b"\x01" + unsigned(len(memory)) + memory),
         _section(
             2,
-            _leb(2)
-            + (_name("env") + _name("memory") + b"\x02\x03" + _leb(0) + _leb(32768))
+            unsigned(2)
+            + (_name("env") + _name("memory") + b"\x02\x03" + unsigned(0) + unsigned(32768))
             + (_name("env") + _name("__memory_base") + b"\x03\x7f\x00"),
         ),
-        _section(6, _leb(2) + b"\x7f\x00\x41\x00\x0b" + b"\x7f\x00\x41" + _sleb(len(text)) + b"\x0b"),
-        _section(7, _leb(2) + _name("__start_em_asm") + b"\x03\x01" + _name("__stop_em_asm") + b"\x03\x02"),
-        _section(11, _leb(1) + b"\x00\x23\x00\x0b" + _leb(len(text)) + text),
+        _section(6, unsigned(2) + b"\x7f\x00\x41\x00\x0b" + b"\x7f\x00\x41" + signed(len(text)) + b"\x0b"),
+        _section(7, unsigned(2) + _name("__start_em_asm") + b"\x03\x01" + _name("__stop_em_asm") + b"\x03\x02"),
+        _section(11, unsigned(1) + b"\x00\x23\x00\x0b" + unsigned(len(text)) + text),
     ]
     return b"\0asm\x01\0\0\0" + b"".join(parts)
 

@@ -58,7 +58,7 @@ def test_overfits_pairs_and_bins_and_suggests_them_first(tokenizer: PreTrainedTo
     metrics = learner.train(data, steps=120)
     assert metrics["tokens_per_second"] > 0 and metrics["steps"] == 120
     queries = [query(g, ("Nat.mul_add",)) for g, _ in pairs]
-    answers = as_policy(learner).suggest_and_evaluate(queries, 4)
+    answers = list(zip(as_policy(learner).suggest(queries, 4), as_policy(learner).evaluate(queries), strict=True))
     assert sum(s[0].tactic == t for (s, _), (_, t) in zip(answers, pairs, strict=True)) >= 0.95 * len(pairs)
     right = sum(
         max(range(16), key=v.probs.__getitem__) == len(t) % 16 for (_, v), (_, t) in zip(answers, pairs, strict=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from prover.models.prompt import PromptConfig, Prompter, rename_hypotheses, steps_bin
+from prover.models.prompt import PromptConfig, Prompter, rename, rename_map, steps_bin
 from prover.models.tokenizer import TextCodec
 
 PREMISES = ("Nat.succ_le", "Nat.succ_le_of_lt", "List.length_append", "foo")
@@ -98,6 +98,11 @@ def test_steps_bin_refuses_zero() -> None:
 
 
 STATE = "α : Type u_1\nn m : Nat\nh : n ≤ m\nh.x y : Nat\nnm : n.succ =\n  m + n\n⊢ Nat.n n < m + h1 n ∧ p✝ n.1"
+
+
+def rename_hypotheses(state: str, tactic: str, rng: random.Random) -> tuple[str, str]:
+    names = rename_map(state, [tactic], rng)
+    return rename(state, names), rename(tactic, names)
 
 
 def test_renaming_is_consistent_and_whole() -> None:

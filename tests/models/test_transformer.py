@@ -81,8 +81,8 @@ def test_logprobs_are_those_of_transformers(policy: LanguageModelPolicy, method:
 
 
 def test_a_batch_gives_what_each_query_gives_alone(policy: LanguageModelPolicy) -> None:
-    together = policy.suggest_and_evaluate(QUERIES, 5)
-    for q, (suggestions, value) in zip(QUERIES, together, strict=True):
+    together = zip(QUERIES, policy.suggest(QUERIES, 5), policy.evaluate(QUERIES), strict=True)
+    for q, suggestions, value in together:
         [alone] = policy.suggest([q], 5)
         [estimate] = policy.evaluate([q])
         assert [s.tactic for s in suggestions] == [s.tactic for s in alone]
