@@ -17,14 +17,6 @@ def isTheoremLike (c : ConstantInfo) : Bool :=
   | .axiomInfo v => !v.isUnsafe && !hasName v.name trueAxioms
   | _ => false
 
-/-- The body of a statement under its binders. -/
-def conclusion (e : Expr) : Expr :=
-  match e with
-  | .forallE _ _ b _ => conclusion b
-  | .letE _ _ _ b _ => conclusion b
-  | .mdata _ b => conclusion b
-  | e => e
-
 def headName (e : Expr) : Name :=
   match e.getAppFn with
   | .const n _ => n

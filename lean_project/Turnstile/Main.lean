@@ -1,4 +1,4 @@
-import Turnstile.Library
+import Turnstile.Surroundings
 import Turnstile.Declare
 import Turnstile.Everything
 
@@ -86,7 +86,10 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     | .ok env =>
       let l ← elaborate env (strField j "source") (strField j "file") heartbeats
       let hs ← openHoles s l.env l.holes withConstants
-      return [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
+      let base := [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
+      if !withConstants then return base
+      let imported ← environment s (strings (listField j "imports"))
+      return ("surroundings", ← surroundingsJson imported env l) :: base
   | "library" =>
     let whole ← environment s (strings (listField j "whole"))
     let env ← environment s (strings (listField j "imports"))

@@ -19,6 +19,7 @@ from prover.lean.project import SourceModule
 from prover.lean.replay import Handles, Origin
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.steps import REPLAY_PATIENCE, Counters, LeanDied, LeanError, Limits, Resend, Step
+from prover.lean.surroundings import FileDeclarations
 from prover.lean.theorem import ProofState, StepResult, Theorem
 
 __all__ = ["WHOLE_LIBRARY", "Counters", "LeanDied", "LeanError", "LeanServer", "Limits", "statement_source"]
@@ -116,6 +117,8 @@ class LeanServer(LeanConnection):
 
     def _set_remotes(self, origin: Origin, answer: dict[str, Any]) -> None:
         opened = _opened(answer)
+        declared = FileDeclarations(answer.get("surroundings", ()))
+        origin.surroundings = [declared.before(hole.get("part", 0)) for hole in opened]
         if origin.handles and len(opened) != len(origin.remotes):
             raise LeanError("opening the theorem again gave other states")
         origin.remotes = [hole["states"][0]["id"] for hole in opened]
@@ -123,7 +126,8 @@ class LeanServer(LeanConnection):
         origin.generation = self._generation
 
     def _state(self, origin: Origin, index: int, message: protocol.StateMessage) -> ProofState:
-        return protocol.state(message, self.handles.new(origin, index))
+        handle = self.handles.new(origin, index)
+        return protocol.state(message, handle, self.handles[handle].surroundings)
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """Try each tactic on the state: one result each, in order."""

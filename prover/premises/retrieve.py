@@ -15,6 +15,7 @@ from prover.lean.theorem import ProofState
 from prover.premises.bm25 import Bm25Retriever
 from prover.premises.dense import DenseRetriever, DenseWeights
 from prover.premises.index import LibraryIndex, Premise
+from prover.premises.local import local_premises
 from prover.premises.symbols import SymbolRetriever, is_plumbing
 
 RETRIEVERS = ("symbols", "bm25", "symbols+bm25", "dense", "hybrid")
@@ -126,16 +127,24 @@ class PremiseSource:
     def for_theorem(
         self, imports: tuple[str, ...], forbidden: frozenset[str] = frozenset()
     ) -> Callable[[ProofState], tuple[str, ...]]:
-        """A function from a state to the names of its best premises, without `forbidden` ones."""
+        """A function from a state to the names of its best premises, without `forbidden` ones.
+
+        Lemmas and functions of the theorem's own surroundings come before the library's, and leave a quarter of the names to it.
+        """
         retriever = self.retriever(imports) if self.k else None
 
         def premises(state: ProofState) -> tuple[str, ...]:
             if retriever is None:
                 return ()
             constants = [c for g in state.goals for c in g.constants]
-            functions = [d for d in definitions(constants) if d not in forbidden][: self.definitions]
+            local = local_premises(state.surroundings)
+            functions = [*local.functions(constants), *(d for d in definitions(constants) if d not in local)]
+            functions = [d for d in functions if d not in forbidden][: self.definitions]
+            own = [p for p in local.lemmas(constants, self.k) if p not in forbidden]
+            own = own[: max(0, self.k - len(functions) - self.k // 4)]
             found = top_premises(retriever, constants, self.k + len(forbidden))
-            lemmas = [p.name for p in found if p.name not in forbidden][: self.k - len(functions)]
+            library = [p.name for p in found if p.name not in forbidden]
+            lemmas = [*own, *library][: self.k - len(functions)]
             mixed = lemmas[:]
             for i, f in enumerate(functions):
                 mixed.insert(min(3 * i + 2, len(mixed)), f)

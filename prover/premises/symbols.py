@@ -30,9 +30,10 @@ for recall at 16 of the premises in 64 audited proofs of training theorems."""
 class SymbolRetriever:
     """Scores premises for a goal, in about a millisecond."""
 
-    def __init__(self, premises: Sequence[Premise]) -> None:
+    def __init__(self, premises: Sequence[Premise], smooth: bool = False) -> None:
+        """`smooth`: for a few premises, where a symbol of all of them still counts."""
         self.premises = premises
-        n = max(len(premises), 1)
+        n = max(len(premises), 1) + 2 * smooth
         postings: dict[str, list[int]] = {}
         for i, p in enumerate(premises):
             for c in set(p.constants):
