@@ -1,171 +1,270 @@
-"""The theorems of Init and Std with type, module, constants, attributes and shape, exported by Lean once and cached.
+"""The premise index: every module of a set of imports with its declarations, in arrays that all processes share.
 
 A theorem may use the modules that its own imports reach (`reachable`). These cannot contain the theorem itself or anything
-proved from it; theorems with an alias there are no tasks (curricula/library.py).
+proved from it; theorems with an alias there are no tasks (curricula/library.py). Made for the size of Mathlib: a loaded index
+is a mapped file, and a `Premise` is made when it is asked for.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import msgspec
+import numpy as np
 
-from prover.files import write_whole
-from prover.lean.embedded.install import cache_dir
-from prover.lean.server import WHOLE_LIBRARY, LeanServer
+from prover.premises.columns import Texts, offsets_of, read_columns, write_columns
+from prover.premises.premise import ATTRIBUTES, KINDS, Premise, is_generated
 
-FORMAT = 5
+__all__ = ["LibraryIndex", "ModuleInfo", "Premise", "Premises", "is_generated", "library_index", "load_cached"]
 
-_GENERATED = re.compile(
-    r"(^|\.)(eq_\d+|eq_def|eq_unfold|injEq|inj|sizeOf_spec|noConfusion\w*|congr_simp|hcongr_\d+|induct\w*|proof_\d+|"
-    r"match_\d+\S*|fun_cases\w*|mutual_induct\w*|ofNat_toCtorIdx|toCtorIdx\S*|ctorIdx\S*|brecOn\S*|below\S*|rec\S*Aux)$"
-)
+_BELOW = len(ATTRIBUTES)
+_DEPRECATED = ATTRIBUTES.index("deprecated")
 
 
-class Premise(msgspec.Struct, frozen=True, array_like=True):
-    """A library theorem."""
-
-    name: str
-    module: str
-    head: str
-    """Head symbol of the conclusion."""
-    sides: tuple[str, str]
-    """Head symbols of the sides of an equation or equivalence; `[anonymous]` for other statements and for variables."""
-    explicit: int
-    """Number of explicit arguments."""
-    below: bool
-    """Whether the statement uses no constant of its own module."""
-    constants: tuple[str, ...]
-    type: str = ""
-    """The statement as Lean prints it."""
-    attributes: tuple[str, ...] = ()
-    """Some of `simp`, `grind`, `ext` (if set in its own module), `defeq` (holds by `rfl`), `deprecated`."""
-
-    @property
-    def signature(self) -> str:
-        """The type on one line, without leading implicit arguments."""
-        text = " ".join(self.type.split())
-        if not text.startswith("∀ "):
-            return text
-        kept: list[str] = []
-        at = 2
-        while at < len(text) and text[at] in "{[(⦃":
-            end = _closing(text, at)
-            if text[at] == "(":
-                kept.append(text[at:end])
-            at = end + (text[end : end + 1] == " ")
-        # The rest starts with the comma, or with plain names.
-        rest = text[at:]
-        if rest.startswith(", "):
-            return f"∀ {' '.join(kept)}, {rest[2:]}" if kept else rest[2:]
-        return f"∀ {' '.join([*kept, rest])}"
-
-    @property
-    def rewrites(self) -> bool:
-        return self.head in ("Eq", "Iff")
-
-
-def _closing(text: str, at: int) -> int:
-    """The position after the bracket that closes the one at `at`."""
-    depth = 0
-    for i in range(at, len(text)):
-        depth += (text[i] in "{[(⦃") - (text[i] in "}])⦄")
-        if depth == 0:
-            return i + 1
-    return len(text)
-
-
-class ModuleInfo(msgspec.Struct, frozen=True, array_like=True):
+@dataclass(frozen=True)
+class ModuleInfo:
     imports: tuple[str, ...]
-    theorems: tuple[Premise, ...]
+    theorems: Sequence[Premise]
+    others: Sequence[Premise] = ()
+    """Definitions, constructors and instances."""
 
 
-class LibraryIndex(msgspec.Struct, frozen=True):
-    """Every module of the library with its imports and theorems."""
+class LibraryIndex:
+    """Every module of an environment with its imports and declarations. A declaration has a row, a constant a number."""
 
-    lean: str
-    modules: dict[str, ModuleInfo]
+    def __init__(self, lean: str, modules: Mapping[str, ModuleInfo]) -> None:
+        self._open({"lean": lean, "modules": {m: info.imports for m, info in modules.items()}}, _columns(modules))
 
-    def by_name(self) -> dict[str, Premise]:
+    @classmethod
+    def load(cls, path: Path) -> LibraryIndex:
+        """Map a file written by `save`. Raises OSError or ValueError for any other."""
+        index = cls.__new__(cls)
+        index._open(*read_columns(path))
+        return index
+
+    def save(self, path: Path, **about: Any) -> None:
+        """Write the file, atomically. Raises UserError."""
+        write_columns(path, {**self.about, **about}, self._columns)
+
+    def _open(self, about: dict[str, Any], columns: dict[str, np.ndarray]) -> None:
+        self.about, self._columns = about, columns
+        self.lean: str = about["lean"]
+        c = columns
+        self.names = Texts(c["names"], c["name_offsets"])
+        self.symbols = Texts(c["symbols"], c["symbol_offsets"])
+        """Names of the constants by number, in order."""
+        self._types = Texts(c["types"], c["type_offsets"])
+        self.by_name_order = c["order"]
+        """[rows] sorted by name."""
+        self.constants = c["constants"]
+        self.constant_offsets = c["constant_offsets"]
+        """The constants of row i are `constants[constant_offsets[i] : constant_offsets[i + 1]]`, in Lean's order."""
+        self.postings = c["postings"]
+        self.posting_offsets = c["posting_offsets"]
+        """The rows whose types mention a constant, in the same form."""
+        self.heads = c["heads"].reshape(-1, 3)
+        """[rows, 3] constants: head of the conclusion, of its left side, and of its right side."""
+        self.explicit = c["explicit"]
+        self._flags, self._kinds = c["flags"], c["kinds"]
+        self._starts = c["starts"]
+        """[modules + 1] first row of each module. Theorems come first."""
+        self.modules: Mapping[str, ModuleInfo] = _Modules(self, tuple(about["modules"]))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def row(self, name: str) -> int | None:
+        """The row of a declaration, or None."""
+        at = self.names.place(name, self.by_name_order)
+        if at < len(self) and self.names[row := int(self.by_name_order[at])] == name:
+            return row
+        return None
+
+    def symbol(self, name: str) -> int | None:
+        """The number of a constant that some declaration mentions, or None."""
+        at = self.symbols.place(name)
+        return at if at < len(self.symbols) and self.symbols[at] == name else None
+
+    def premises(self, rows: Iterable[int]) -> Iterator[Premise]:
+        """The declarations of some rows."""
+        module_names = tuple(self.about["modules"])
+        for row in rows:
+            begin, end = self.constant_offsets[row : row + 2].tolist()
+            head, left, right, *constants = map(
+                self.symbols.__getitem__, (*self.heads[row].tolist(), *self.constants[begin:end].tolist())
+            )
+            flags = int(self._flags[row])
+            yield Premise(
+                self.names[row],
+                module_names[int(np.searchsorted(self._starts, row, "right")) - 1],
+                head,
+                (left, right),
+                int(self.explicit[row]),
+                bool(flags >> _BELOW & 1),
+                tuple(constants),
+                self._types[row],
+                tuple(a for i, a in enumerate(ATTRIBUTES) if flags >> i & 1),
+                KINDS[self._kinds[row]],
+            )
+
+    def select(
+        self,
+        modules: Collection[str] | None = None,
+        deprecated: bool = True,
+        kinds: Collection[str] = ("theorem",),
+    ) -> Premises:
+        """The declarations of these kinds and modules (None: all), without deprecated ones on request."""
+        chosen = [modules is None or m in modules for m in self.about["modules"]]
+        wanted = np.repeat(np.array(chosen, dtype=bool), np.diff(self._starts))
+        wanted &= np.isin(self._kinds, [KINDS.index(k) for k in kinds])
+        if not deprecated:
+            wanted &= self._flags >> _DEPRECATED & 1 == 0
+        return Premises(self, np.flatnonzero(wanted))
+
+    def by_name(self) -> Mapping[str, Premise]:
         """Every theorem."""
-        return {p.name: p for info in self.modules.values() for p in info.theorems}
+        return _ByName(self)
 
     def reachable(self, imports: tuple[str, ...]) -> frozenset[str]:
         """Modules that `imports` load, transitively."""
+        all_imports: dict[str, Sequence[str]] = self.about["modules"]
         seen: set[str] = set()
         stack = list(imports)
         while stack:
             m = stack.pop()
-            if m not in seen and m in self.modules:
+            if m not in seen and m in all_imports:
                 seen.add(m)
-                stack.extend(self.modules[m].imports)
+                stack.extend(all_imports[m])
         return frozenset(seen)
 
 
-def is_generated(name: str) -> bool:
-    """Whether a theorem is generated by Lean (equation lemmas, injectivity …) or internal."""
-    return bool(_GENERATED.search(name)) or "✝" in name or any(p.startswith("_") for p in name.split("."))
+class Premises(Sequence[Premise]):
+    """Some declarations of an index, made when they are asked for. `rows`: ascending."""
+
+    def __init__(self, index: LibraryIndex, rows: np.ndarray) -> None:
+        self.index, self.rows = index, rows
+        self._made: tuple[Premise, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return Premises(self.index, self.rows[i])
+        return next(self.index.premises([int(self.rows[i])]))
+
+    def __iter__(self) -> Iterator[Premise]:
+        if self._made is None:
+            self._made = tuple(self.index.premises(self.rows.tolist()))
+        return iter(self._made)
+
+    def mask(self) -> np.ndarray:
+        """[rows of the index] whether it is among them."""
+        mask = np.zeros(len(self.index), dtype=bool)
+        mask[self.rows] = True
+        return mask
+
+    def names(self) -> list[str]:
+        return [self.index.names[i] for i in self.rows.tolist()]
 
 
-def environment_hash(lean: str) -> str:
-    """Hash of an index's inputs: the Lean (version and kind), the modules, and the export format."""
-    return hashlib.sha256(f"{lean} {' '.join(WHOLE_LIBRARY)} {FORMAT}".encode()).hexdigest()[:12]
+class _Modules(Mapping[str, ModuleInfo]):
+    def __init__(self, index: LibraryIndex, names: tuple[str, ...]) -> None:
+        self._index = index
+        self._numbers = {m: i for i, m in enumerate(names)}
+        self._made: dict[str, ModuleInfo] = {}
+
+    def __getitem__(self, name: str) -> ModuleInfo:
+        if name not in self._made:
+            i, index = self._numbers[name], self._index
+            begin, end = index._starts[i : i + 2].tolist()
+            middle = begin + int(np.count_nonzero(index._kinds[begin:end] == 0))
+            theorems, others = (Premises(index, np.arange(*r)) for r in ((begin, middle), (middle, end)))
+            self._made[name] = ModuleInfo(tuple(index.about["modules"][name]), theorems, others)
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._numbers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
-def _path(lean: str) -> Path:
-    return cache_dir() / f"library-{environment_hash(lean)}.msgpack"
+class _ByName(Mapping[str, Premise]):
+    """The theorems of an index by name."""
+
+    def __init__(self, index: LibraryIndex) -> None:
+        self._index = index
+        self._made: dict[str, Premise] = {}
+
+    def __getitem__(self, name: str) -> Premise:
+        if name not in self._made:
+            row = self._index.row(name)
+            if row is None or self._index._kinds[row]:
+                raise KeyError(name)
+            self._made[name] = next(self._index.premises([row]))
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index.select().names())
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._index._kinds == 0))
+
+
+def _columns(modules: Mapping[str, ModuleInfo]) -> dict[str, np.ndarray]:
+    """The arrays of an index, see LibraryIndex._open."""
+    premises = [p for info in modules.values() for p in (*info.theorems, *info.others)]
+    constants = [tuple(dict.fromkeys(p.constants)) for p in premises]
+    symbols = sorted({s for p, cs in zip(premises, constants, strict=True) for s in (p.head, *p.sides, *cs)})
+    number = {s: i for i, s in enumerate(symbols)}
+    sizes = np.fromiter(map(len, constants), np.int64, len(premises))
+    ids = np.fromiter((number[c] for cs in constants for c in cs), np.int32, int(sizes.sum()))
+    flags = [sum(1 << i for i, a in enumerate(ATTRIBUTES) if a in p.attributes) | p.below << _BELOW for p in premises]
+    names, types, symbol_texts = (
+        Texts.of(ts) for ts in ((p.name for p in premises), (p.type for p in premises), symbols)
+    )
+    return {
+        "names": names.block,
+        "name_offsets": names.offsets,
+        "types": types.block,
+        "type_offsets": types.offsets,
+        "symbols": symbol_texts.block,
+        "symbol_offsets": symbol_texts.offsets,
+        "order": np.array(sorted(range(len(premises)), key=lambda i: premises[i].name), dtype=np.int32),
+        "constants": ids,
+        "constant_offsets": offsets_of(sizes),
+        "postings": np.repeat(np.arange(len(premises), dtype=np.int32), sizes)[np.argsort(ids, kind="stable")],
+        "posting_offsets": offsets_of(np.bincount(ids, minlength=len(symbols))),
+        "heads": np.array([number[s] for p in premises for s in (p.head, *p.sides)], dtype=np.int32),
+        "explicit": np.array([p.explicit for p in premises], dtype=np.int32),
+        "flags": np.array(flags, dtype=np.uint8),
+        "kinds": np.array([KINDS.index(p.kind) for p in premises], dtype=np.uint8),
+        "starts": offsets_of(np.array([len(i.theorems) + len(i.others) for i in modules.values()], dtype=np.int64)),
+    }
 
 
 def load_cached(lean: str) -> LibraryIndex | None:
-    """The cached index of this Lean, or None."""
-    try:
-        return msgspec.msgpack.decode(_path(lean).read_bytes(), type=LibraryIndex)
-    except (OSError, msgspec.DecodeError):
-        return None
+    """The cached index of Init and Std for this Lean, or None."""
+    from prover.premises.environment import cached
+
+    return cached(lean)
 
 
-async def build(server: LeanServer) -> LibraryIndex:
-    """Export the whole library from Lean (two to three minutes) and cache it."""
-    whole = list(WHOLE_LIBRARY)
-    names = (await server.command("modules", whole=whole))["modules"]
-    modules: dict[str, ModuleInfo] = {}
-    for name in names:
-        if not name.startswith(("Init", "Std")):
-            continue
-        answer = (await server.command("module", whole=whole, module=name))["module"]
-        theorems = tuple(
-            Premise(row[0], name, row[1], tuple(row[2]), row[3], row[4], tuple(row[5]), row[6], tuple(row[7]))  # type: ignore[arg-type]
-            for row in answer["theorems"]
-            if not is_generated(row[0])
-        )
-        modules[name] = ModuleInfo(tuple(answer["imports"]), theorems)
-    index = LibraryIndex(server.runtime.name, modules)
-    target = _path(server.runtime.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, msgspec.msgpack.encode(index))
-    return index
+def library_index() -> LibraryIndex:
+    """The index of Init and Std: the cached one, or a new one from its own Lean process (some minutes)."""
+    from prover.premises.environment import environment_index
 
-
-def library_index(lean: str | None = None) -> LibraryIndex:
-    """The cached index, or a new one built with its own Lean process."""
-    from prover.lean.runtime import find_runtime
-
-    runtime = find_runtime()
-    if (index := load_cached(lean or runtime.name)) is not None:
-        return index
-
-    async def make() -> LibraryIndex:
-        async with LeanServer(runtime) as server:
-            return await build(server)
-
-    return asyncio.run(make())
+    return environment_index()
 
 
 @cache
-def library_premises() -> dict[str, Premise]:
+def library_premises() -> Mapping[str, Premise]:
     """Every theorem of the library by name, cached per process."""
     return library_index().by_name()

@@ -1,13 +1,11 @@
 """Premise retrieval for searches.
 
-A retriever has `premises` and `score(constants of a goal) -> [premises]`. Higher is better; premises with a score of at most 0
-are not offered. Retrievers only contain premises of modules that the theorem's imports reach.
+Retrievers only contain premises of modules that the theorem's imports reach.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -15,28 +13,25 @@ from prover.lean.theorem import ProofState
 from prover.premises.bm25 import Bm25Retriever
 from prover.premises.dense import DenseRetriever, DenseWeights
 from prover.premises.index import LibraryIndex, Premise
-from prover.premises.symbols import SymbolRetriever, is_plumbing
+from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
 
 RETRIEVERS = ("symbols", "bm25", "symbols+bm25", "dense", "hybrid")
 """Names of the retrievers. `dense` and `hybrid` (dense and symbols) are learned; without weights they use initial ones."""
 
 
-class Retriever(Protocol):
-    premises: Sequence[Premise]
-
-    def score(self, constants: Sequence[str]) -> np.ndarray: ...
-
-
-class _Sum:
+class _Sum(Retriever):
     """The sum of several scores, each divided by its maximum."""
 
     def __init__(self, *parts: Retriever) -> None:
-        self.premises = parts[0].premises
+        super().__init__(parts[0].premises)
         self._parts = parts
 
-    def score(self, constants: Sequence[str]) -> np.ndarray:
-        scores = [p.score(constants) for p in self._parts]
-        return np.sum([s / max(float(s.max(initial=0.0)), 1e-6) for s in scores], axis=0)
+    def matches(self, constants: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        total = np.zeros(len(self.index), dtype=np.float32)
+        for rows, scores in (part.matches(constants) for part in self._parts):
+            total[rows] += scores / max(float(scores.max(initial=0.0)), 1e-6)
+        rows = np.flatnonzero(total)
+        return rows, total[rows]
 
 
 def make_retriever(
@@ -51,13 +46,7 @@ def make_retriever(
 
     Raises ValueError for a name that is not in RETRIEVERS.
     """
-    premises = [
-        p
-        for m, info in index.modules.items()
-        if modules is None or m in modules
-        for p in info.theorems
-        if "deprecated" not in p.attributes
-    ]
+    premises = index.select(modules, deprecated=False)
     if name == "symbols":
         return SymbolRetriever(premises)
     if name == "bm25":
@@ -73,13 +62,13 @@ def make_retriever(
 
 def top_premises(retriever: Retriever, constants: Sequence[str], k: int) -> list[Premise]:
     """At most `k` premises with a positive score, best first."""
-    if not retriever.premises or k < 1:
-        return []
-    score = retriever.score(constants)
-    k = min(k, len(score))
-    best = np.argpartition(-score, k - 1)[:k]
-    best = best[np.argsort(-score[best], kind="stable")]
-    return [retriever.premises[int(i)] for i in best if score[i] > 0.0]
+    rows, scores = retriever.matches(constants)
+    if 0 < k < len(scores):
+        # A few more if several have the k-th score, so that the order of rows decides.
+        enough = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+        rows, scores = rows[enough], scores[enough]
+    best = np.argsort(-scores, kind="stable")[: max(k, 0)]
+    return list(retriever.index.premises(rows[best[scores[best] > 0.0]].tolist()))
 
 
 class PremiseSource:

@@ -7,11 +7,13 @@ symbols of a premise that the goal lacks count against it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
-from prover.premises.index import Premise
+from prover.premises.columns import sums
+from prover.premises.index import LibraryIndex, Premises
 
 # Constants of nearly every statement, which carry no information.
 _PLUMBING = frozenset(
@@ -27,49 +29,91 @@ HEAD: factor where a head symbol of the conclusion or its sides occurs in the go
 for recall at 16 of the premises in 64 audited proofs of training theorems."""
 
 
-class SymbolRetriever:
-    """Scores premises for a goal, in about a millisecond."""
+class Retriever(ABC):
+    """Scores premises for the constants of a goal. Higher is better; premises with a score of at most 0 are not offered."""
 
-    def __init__(self, premises: Sequence[Premise]) -> None:
+    def __init__(self, premises: Premises) -> None:
         self.premises = premises
-        n = max(len(premises), 1)
-        postings: dict[str, list[int]] = {}
-        for i, p in enumerate(premises):
-            for c in set(p.constants):
-                postings.setdefault(c, []).append(i)
-        self._weight = {c: 0.0 if is_plumbing(c) else float(np.log(n / len(ids))) for c, ids in postings.items()}
-        self._postings = {c: np.array(ids, dtype=np.int32) for c, ids in postings.items()}
-        self._size = np.array([sum(self._weight[c] for c in set(p.constants)) for p in premises], dtype=np.float32)
-        self._heads = _by_symbol({p.head, *p.sides} for p in premises)
-        self._left = _by_symbol({p.sides[0] or p.head} for p in premises)
-        self._simple = np.array([_simplicity(p.name) for p in premises], dtype=np.float32)
+        self.index = premises.index
+
+    @abstractmethod
+    def matches(self, constants: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, their scores) of the premises that may be offered, by row of the index."""
 
     def score(self, constants: Sequence[str]) -> np.ndarray:
-        """[premises] relevance to a goal with these constants; 0 where no symbol is shared."""
-        shared = np.zeros(len(self.premises), dtype=np.float32)
-        present = [c for c in dict.fromkeys(constants) if self._weight.get(c, 0.0) > 0.0]
-        for c in present:
-            shared[self._postings[c]] += self._weight[c]
-        total = sum(self._weight[c] for c in present) or 1.0
-        foreign = np.maximum(self._size - shared, 0.0)
+        """[premises] score of every premise."""
+        found = np.zeros(len(self.index), dtype=np.float32)
+        rows, scores = self.matches(constants)
+        found[rows] = scores
+        return found[self.premises.rows]
+
+
+class SharedSymbols(Retriever):
+    """Sums the weights of the constants that a premise shares with the goal. Visits only premises that share one."""
+
+    def __init__(self, premises: Premises) -> None:
+        super().__init__(premises)
+        self._allowed = None if len(premises) == len(self.index) else premises.mask()
+        index = self.index
+        if self._allowed is None:
+            self.frequency = np.diff(index.posting_offsets)
+        else:
+            self.frequency = sums(self._allowed[index.postings].astype(np.int8), index.posting_offsets)
+        """[constants] number of premises that mention it."""
+        self.weight = np.zeros(len(index.symbols), dtype=np.float32)
+        """[constants] set by subclasses."""
+
+    def shared(self, constants: Sequence[str]) -> tuple[list[int], np.ndarray, np.ndarray]:
+        """(the goal's constants that have a weight, rows of premises that share some, [rows] sum of the shared weights)."""
+        numbers = [self.index.symbol(c) for c in dict.fromkeys(constants)]
+        present = [s for s in numbers if s is not None and self.weight[s] > 0.0]
+        found = np.zeros(len(self.index), dtype=np.float32)
+        for s in present:
+            begin, end = self.index.posting_offsets[s : s + 2]
+            found[self.index.postings[begin:end]] += self.weight[s]
+        rows = np.flatnonzero(found)
+        if self._allowed is not None:
+            rows = rows[self._allowed[rows]]
+        return present, rows, found[rows]
+
+
+class SymbolRetriever(SharedSymbols):
+    """Symbolic scores: rarity of the shared symbols, against the symbols that only one side has."""
+
+    def __init__(self, premises: Premises) -> None:
+        super().__init__(premises)
+        rarity = np.log(max(len(premises), 1) / np.maximum(self.frequency, 1))
+        self.weight = np.where(_plumbing(self.index) | (self.frequency == 0), 0.0, rarity).astype(np.float32)
+        self._size = sums(self.weight[self.index.constants], self.index.constant_offsets).astype(np.float32)
+        self._simple = _simplicity(self.index)
+
+    def matches(self, constants: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        present, rows, shared = self.shared(constants)
+        total = float(self.weight[present].sum())
+        foreign = np.maximum(self._size[rows] - shared, 0.0)
         score = shared / (shared + FOREIGN * foreign + MISSING * (total - shared) + 1.0)
-        for heads, more in ((self._heads, HEAD), (self._left, LEFT)):
-            if found := [heads[c] for c in present if c in heads]:
-                score[np.concatenate(found)] *= more  # once per premise, by fancy indexing
-        return score * self._simple
+        in_goal = np.zeros(len(self.index.symbols) , dtype=bool)
+        in_goal[present] = True
+        heads = in_goal[self.index.heads[rows]]
+        score[heads.any(axis=1)] *= HEAD
+        score[heads[:, 1]] *= LEFT
+        return rows, score * self._simple[rows]
 
 
-def _by_symbol(symbols: Iterable[set[str]]) -> dict[str, np.ndarray]:
-    """Symbol → indices of the premises that have it, without plumbing."""
-    found: dict[str, list[int]] = {}
-    for i, mine in enumerate(symbols):
-        for s in mine - _PLUMBING - {""}:
-            found.setdefault(s, []).append(i)
-    return {s: np.array(ids, dtype=np.int32) for s, ids in found.items()}
+@functools.lru_cache(maxsize=4)
+def _plumbing(index: LibraryIndex) -> np.ndarray:
+    """[constants] whether it carries no information."""
+    return np.fromiter(map(is_plumbing, index.symbols), bool, len(index.symbols))
 
 
-def _simplicity(name: str) -> float:
-    return (0.5 if name.startswith(INTERNAL) else 1.0) / (1.0 + 0.02 * len(name))
+@functools.lru_cache(maxsize=4)
+def _simplicity(index: LibraryIndex) -> np.ndarray:
+    """[rows] factor for the name: short names and names outside INTERNAL are preferred."""
+    factor = 1.0 / (1.0 + 0.02 * index.names.lengths())
+    for space in INTERNAL:
+        begin, end = (index.names.place(p, index.by_name_order) for p in (space, space[:-1] + chr(ord(space[-1]) + 1)))
+        factor[index.by_name_order[begin:end]] *= 0.5
+    return factor.astype(np.float32)
 
 
 @functools.lru_cache(maxsize=1 << 16)

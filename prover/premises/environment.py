@@ -1,0 +1,142 @@
+"""Makes the premise index of an environment. Lean exports each module once; modules and indexes are cached by hash."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+
+from prover.errors import UserError
+from prover.files import write_whole
+from prover.lean.embedded.install import cache_dir
+from prover.lean.project import SHIPPED
+from prover.lean.runtime import LeanRuntime, find_runtime
+from prover.lean.server import WHOLE_LIBRARY, LeanError, LeanServer, Limits
+from prover.premises.index import LibraryIndex, ModuleInfo
+from prover.premises.premise import Premise, is_generated
+
+FORMAT = 6
+_RESTART_MB = 1600
+"""Memory of Lean's process at which another one goes on. The embedded Lean dies at about 2,300."""
+
+
+def environment_hash(lean: str, imports: Sequence[str] = WHOLE_LIBRARY, folders: Sequence[str] = ()) -> str:
+    """Hash of what an index is asked for: the Lean (version and kind), the imports, and the folders of compiled modules."""
+    return _hash(lean, *imports, "", *folders)
+
+
+def cached(
+    lean: str, imports: Sequence[str] = WHOLE_LIBRARY, folders: Sequence[str] = ()
+) -> LibraryIndex | None:
+    """The cached index, or None if there is none or if a compiled module outside Lean has changed since."""
+    try:
+        index = LibraryIndex.load(_path(lean, imports, folders))
+        fresh = all(_stamp(Path(file)) == stamp for file, stamp in index.about["files"].items())
+    except (OSError, ValueError, KeyError):
+        return None
+    return index if fresh else None
+
+
+def environment_index(imports: Sequence[str] = WHOLE_LIBRARY, runtime: LeanRuntime | None = None) -> LibraryIndex:
+    """The index of all modules that `imports` reach: from the cache, or exported by a Lean process of its own.
+
+    Raises UserError if Lean cannot import them.
+    """
+    runtime = runtime or find_runtime()
+    wanted = (runtime.name, tuple(imports), _folders(runtime))
+    if (index := cached(*wanted)) is not None:
+        return index
+
+    async def make() -> LibraryIndex:
+        async with LeanServer(runtime, Limits(open_seconds=600)) as server:
+            return await build(server, imports)
+
+    path = _path(*wanted)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # the others wait for the first
+        try:
+            return cached(*wanted) or asyncio.run(make())
+        except LeanError as e:
+            raise UserError(f"the premises of {', '.join(imports)}: {e}") from None
+
+
+async def build(server: LeanServer, imports: Sequence[str] = WHOLE_LIBRARY) -> LibraryIndex:
+    """Export the modules of an environment that are not cached, and cache the index. Raises LeanError or UserError."""
+    lean, folders = server.runtime.name, _folders(server.runtime)
+    library = await _modules(server, WHOLE_LIBRARY)
+    keys: dict[str, str] = {}
+    files: dict[str, list[int]] = {}
+    modules: dict[str, ModuleInfo] = {}
+    for name, needs in (await _modules(server, imports)).items():
+        digest = ""
+        if (file := _compiled(name, folders)) is not None:
+            files[str(file)] = _stamp(file)
+            with file.open("rb") as f:
+                digest = hashlib.file_digest(f, "sha256").hexdigest()
+        keys[name] = _hash(lean, name, digest, *(keys[n] for n in needs))
+        # Init and Std always by themselves: another environment may have other notation, so that types print otherwise.
+        premises = await _exported(server, WHOLE_LIBRARY if name in library else imports, name, keys[name])
+        theorems, others = (tuple(p for p in premises if (p.kind == "theorem") is t) for t in (True, False))
+        modules[name] = ModuleInfo(tuple(needs), theorems, others)
+    index, path = LibraryIndex(lean, modules), _path(lean, imports, folders)
+    index.save(path, files=files)
+    return LibraryIndex.load(path)
+
+
+async def _modules(server: LeanServer, imports: Sequence[str]) -> dict[str, list[str]]:
+    """The imports of each module of an environment, each after those."""
+    return dict((await server.command("modules", imports=list(imports)))["modules"])
+
+
+async def _exported(server: LeanServer, imports: Sequence[str], module: str, key: str) -> list[Premise]:
+    """The declarations of a module, from the cache or from Lean."""
+    path = cache_dir() / "premises" / "modules" / key[:2] / f"{key}.msgpack"
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=list[Premise])
+    except (OSError, msgspec.DecodeError):
+        pass
+    if server.own_mb() > _RESTART_MB:
+        await server.restart()
+    rows = (await server.command("module", imports=list(imports), module=module))["module"]
+    found = [
+        Premise(name, module, head, tuple(sides), explicit, below, tuple(constants), type_, tuple(attributes), kind)
+        for name, head, sides, explicit, below, constants, type_, attributes, kind in rows
+        if not is_generated(name, kind)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, msgspec.msgpack.encode(found))
+    return found
+
+
+def _compiled(module: str, folders: Sequence[str]) -> Path | None:
+    """The compiled file of a module outside Lean; None for Lean's own. Raises UserError if there is none."""
+    part = module.replace(".", "/") + ".olean"
+    found = next((file for folder in folders if (file := Path(folder) / part).is_file()), None)
+    own = module.split(".")[0] in SHIPPED
+    if own and found is not None:
+        raise UserError(f"{found}: stands before a module of Lean; take its folder out of LEAN_PATH")
+    if not own and found is None:
+        raise UserError(f"{module}: no compiled file of this module in the folders of LEAN_PATH")
+    return found
+
+
+def _folders(runtime: LeanRuntime) -> tuple[str, ...]:
+    return tuple(filter(None, runtime.env.get("LEAN_PATH", "").split(os.pathsep)))
+
+
+def _stamp(file: Path) -> list[int]:
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _path(lean: str, imports: Sequence[str], folders: Sequence[str]) -> Path:
+    return cache_dir() / "premises" / f"{environment_hash(lean, imports, folders)}.columns"
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join((str(FORMAT), *parts)).encode()).hexdigest()[:32]
