@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from prover.premises.columns import sums
-from prover.premises.index import Premises
+from prover.premises.library import Premises
 from prover.premises.symbols import SharedSymbols, is_instance
 
 K1, B = 1.5, 0.75
@@ -19,15 +19,16 @@ class Bm25Retriever(SharedSymbols):
 
     def __init__(self, premises: Premises) -> None:
         super().__init__(premises)
-        index = self.index
-        term = ~np.fromiter(map(is_instance, index.symbols), bool, len(index.symbols))
+        library = self.library
+        term = ~np.fromiter(map(is_instance, library.symbols), bool, len(library.symbols))
         rarity = np.log1p((len(premises) - self.frequency + 0.5) / (self.frequency + 0.5))
         self.weight = np.where(term & (self.frequency > 0), rarity, 0.0).astype(np.float32)
         # A type without terms has one that no goal has.
-        length = np.maximum(sums(term[index.constants].astype(np.int8), index.constant_offsets), 1)
+        length = np.maximum(sums(term[library.constants].astype(np.int8), library.constant_offsets), 1)
         mean = length[premises.rows].mean() if len(premises) else 1.0
         self._factor = (1.0 / (1.0 + K1 * (1.0 - B + B * length / mean))).astype(np.float32)
 
-    def matches(self, constants: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        _, rows, shared = self.shared(constants)
-        return rows, shared * self._factor[rows]
+    def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        score = self.shared(constants)[1] * self._factor
+        rows = np.flatnonzero(score)
+        return rows, score[rows]

@@ -56,7 +56,7 @@ class Texts(Sequence[str]):
 
     def __init__(self, block: np.ndarray, offsets: np.ndarray) -> None:
         self.block, self.offsets = block, offsets
-        self._bytes = memoryview(block)
+        self._bytes = block.data
 
     @staticmethod
     def of(texts: Iterable[str]) -> Texts:

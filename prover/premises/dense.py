@@ -21,7 +21,8 @@ import numpy as np
 
 from prover.arrays import load_arrays, save_arrays
 from prover.premises.columns import offsets_of
-from prover.premises.index import LibraryIndex, Premise, Premises
+from prover.premises.library import LibraryIndex, Premises
+from prover.premises.premise import Premise
 from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
 
 BUCKETS = 8192
@@ -134,7 +135,7 @@ def bags(features: Sequence[tuple[dict[int, float], np.ndarray]]) -> tuple[np.nd
 
 
 class _Features:
-    """The features of every constant of an index, as lists of (bucket, weight)."""
+    """The features of every constant of a library, as lists of (bucket, weight)."""
 
     def __init__(self, names: Iterable[str]) -> None:
         found = [symbol_features((name,)) for name in names]
@@ -145,13 +146,13 @@ class _Features:
 
     @staticmethod
     @functools.lru_cache(maxsize=4)
-    def of(index: LibraryIndex) -> _Features:
-        return _Features(index.symbols)
+    def of(library: LibraryIndex) -> _Features:
+        return _Features(library.symbols)
 
 
 def rarity(premises: Premises, features: _Features | None = None) -> np.ndarray:
     """[BUCKETS] inverse document frequency of the features among `premises`, at least 0.3."""
-    f = features or _Features.of(premises.index)
+    f = features or _Features.of(premises.library)
     seen = np.zeros(BUCKETS, dtype=np.int64)
     for rows, constants, sizes in _batches(premises):
         counts = f.sizes[constants]
@@ -164,12 +165,12 @@ def rarity(premises: Premises, features: _Features | None = None) -> np.ndarray:
 
 def _batches(premises: Premises) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(rows, their constants one after the other, [rows] number of constants), a bounded number of premises at a time."""
-    index = premises.index
+    library = premises.library
     for start in range(0, len(premises), 2048):
         rows = premises.rows[start : start + 2048]
-        begins, sizes = index.constant_offsets[rows], np.diff(index.constant_offsets)[rows]
+        begins, sizes = library.constant_offsets[rows], np.diff(library.constant_offsets)[rows]
         at = np.repeat(begins - offsets_of(sizes)[:-1], sizes) + np.arange(int(sizes.sum()))
-        yield rows, index.constants[at], sizes
+        yield rows, library.constants[at], sizes
 
 
 def _sum_rows(vectors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -187,7 +188,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _vectors(premises: Premises, names: Sequence[str], f: _Features, table: np.ndarray, side: np.ndarray) -> np.ndarray:
     """[premises, WIDTH] unit vectors: the sum of `premise_features`, which is linear in constants. `table`: weighted by rarity."""
-    index = premises.index
+    library = premises.library
     of_constant = np.concatenate(
         [
             _sum_rows(table[f.buckets[a:b]] * f.weights[a:b, None], f.sizes[start : start + 8192])
@@ -202,8 +203,8 @@ def _vectors(premises: Premises, names: Sequence[str], f: _Features, table: np.n
     for rows, constants, sizes in _batches(premises):
         vectors = _sum_rows(of_constant[constants], sizes)
         for i, buckets in enumerate(roles):
-            vectors += EXTRA * table[buckets[index.heads[rows, i]]]
-        vectors += EXTRA * table[[_bucket(f"explicit {n}") for n in index.explicit[rows].tolist()]]
+            vectors += EXTRA * table[buckets[library.heads[i][rows]]]
+        vectors += EXTRA * table[[_bucket(f"explicit {n}") for n in library.explicit[rows].tolist()]]
         found[done : done + len(rows)] = _unit(vectors @ side)
         done += len(rows)
     return found
@@ -231,13 +232,13 @@ class DenseRetriever(Retriever):
         self.weights = weights
         self._symbols = with_symbols
         self._read = read
-        names = _read(self.index.symbols, read)
-        features = _Features.of(self.index) if read is None else _Features(names)
+        names = _read(self.library.symbols, read)
+        features = _Features.of(self.library) if read is None else _Features(names)
         self._table = weights.table * rarity(premises, features)[:, None]
         """[BUCKETS, WIDTH] embeddings weighted by rarity."""
         self._vectors = _vectors(premises, names, features, self._table, weights.premise)
 
-    def matches(self, constants: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         w = self.weights
         said = symbol_features(_read(constants, self._read))
         query = np.array(list(said.values()), dtype=np.float32) @ self._table[list(said)]

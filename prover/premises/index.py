@@ -1,270 +1,164 @@
-"""The premise index: every module of a set of imports with its declarations, in arrays that all processes share.
-
-A theorem may use the modules that its own imports reach (`reachable`). These cannot contain the theorem itself or anything
-proved from it; theorems with an alias there are no tasks (curricula/library.py). Made for the size of Mathlib: a loaded index
-is a mapped file, and a `Premise` is made when it is asked for.
-"""
+"""The premise index of an environment. Lean exports each module once; modules and indexes are cached by hash."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import msgspec
+from filelock import FileLock
 
-from prover.premises.columns import Texts, offsets_of, read_columns, write_columns
-from prover.premises.premise import ATTRIBUTES, KINDS, Premise, is_generated
+from prover.errors import UserError
+from prover.files import write_whole
+from prover.lean.embedded.install import cache_dir
+from prover.lean.project import SHIPPED
+from prover.lean.runtime import LeanRuntime, find_runtime
+from prover.lean.server import WHOLE_LIBRARY, LeanError, LeanServer, Limits
+from prover.premises.library import LibraryIndex, ModuleInfo
+from prover.premises.premise import Premise, is_generated
 
-__all__ = ["LibraryIndex", "ModuleInfo", "Premise", "Premises", "is_generated", "library_index", "load_cached"]
+__all__ = ["LibraryIndex", "ModuleInfo", "Premise", "is_generated"]
 
-_BELOW = len(ATTRIBUTES)
-_DEPRECATED = ATTRIBUTES.index("deprecated")
+FORMAT = 6
 
-
-@dataclass(frozen=True)
-class ModuleInfo:
-    imports: tuple[str, ...]
-    theorems: Sequence[Premise]
-    others: Sequence[Premise] = ()
-    """Definitions, constructors and instances."""
+_RESTART_MB = 1600
+"""Memory of Lean's process at which another one goes on. The embedded Lean dies at about 2,300."""
 
 
-class LibraryIndex:
-    """Every module of an environment with its imports and declarations. A declaration has a row, a constant a number."""
+def environment_hash(lean: str, imports: Sequence[str] = WHOLE_LIBRARY, folders: Sequence[str] = ()) -> str:
+    """Hash of what an index is asked for: the Lean (version and kind), the imports, and the folders of compiled modules."""
+    return _hash(lean, *imports, "", *folders)
 
-    def __init__(self, lean: str, modules: Mapping[str, ModuleInfo]) -> None:
-        self._open({"lean": lean, "modules": {m: info.imports for m, info in modules.items()}}, _columns(modules))
 
-    @classmethod
-    def load(cls, path: Path) -> LibraryIndex:
-        """Map a file written by `save`. Raises OSError or ValueError for any other."""
-        index = cls.__new__(cls)
-        index._open(*read_columns(path))
+def load_cached(lean: str, imports: Sequence[str] = WHOLE_LIBRARY, folders: Sequence[str] = ()) -> LibraryIndex | None:
+    """The cached index, or None if there is none or if a compiled module outside Lean has changed since."""
+    try:
+        index = LibraryIndex.load(_path(lean, imports, folders))
+        fresh = all(_stamp(_compiled(module, folders)) == stamp for module, stamp in index.about["files"].items())
+    except (OSError, ValueError, KeyError, UserError):
+        return None
+    return index if fresh else None
+
+
+def environment_index(imports: Sequence[str] = WHOLE_LIBRARY, runtime: LeanRuntime | None = None) -> LibraryIndex:
+    """The index of all modules that `imports` reach: from the cache, or exported by a Lean process of its own.
+
+    Raises UserError if Lean cannot import them.
+    """
+    runtime = runtime or find_runtime()
+    wanted = (runtime.name, tuple(imports), _outside(runtime, imports))
+    if (index := load_cached(*wanted)) is not None:
         return index
 
-    def save(self, path: Path, **about: Any) -> None:
-        """Write the file, atomically. Raises UserError."""
-        write_columns(path, {**self.about, **about}, self._columns)
+    async def make() -> LibraryIndex:
+        async with LeanServer(runtime, Limits(open_seconds=600)) as server:
+            return await build(server, imports)
 
-    def _open(self, about: dict[str, Any], columns: dict[str, np.ndarray]) -> None:
-        self.about, self._columns = about, columns
-        self.lean: str = about["lean"]
-        c = columns
-        self.names = Texts(c["names"], c["name_offsets"])
-        self.symbols = Texts(c["symbols"], c["symbol_offsets"])
-        """Names of the constants by number, in order."""
-        self._types = Texts(c["types"], c["type_offsets"])
-        self.by_name_order = c["order"]
-        """[rows] sorted by name."""
-        self.constants = c["constants"]
-        self.constant_offsets = c["constant_offsets"]
-        """The constants of row i are `constants[constant_offsets[i] : constant_offsets[i + 1]]`, in Lean's order."""
-        self.postings = c["postings"]
-        self.posting_offsets = c["posting_offsets"]
-        """The rows whose types mention a constant, in the same form."""
-        self.heads = c["heads"].reshape(-1, 3)
-        """[rows, 3] constants: head of the conclusion, of its left side, and of its right side."""
-        self.explicit = c["explicit"]
-        self._flags, self._kinds = c["flags"], c["kinds"]
-        self._starts = c["starts"]
-        """[modules + 1] first row of each module. Theorems come first."""
-        self.modules: Mapping[str, ModuleInfo] = _Modules(self, tuple(about["modules"]))
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def row(self, name: str) -> int | None:
-        """The row of a declaration, or None."""
-        at = self.names.place(name, self.by_name_order)
-        if at < len(self) and self.names[row := int(self.by_name_order[at])] == name:
-            return row
-        return None
-
-    def symbol(self, name: str) -> int | None:
-        """The number of a constant that some declaration mentions, or None."""
-        at = self.symbols.place(name)
-        return at if at < len(self.symbols) and self.symbols[at] == name else None
-
-    def premises(self, rows: Iterable[int]) -> Iterator[Premise]:
-        """The declarations of some rows."""
-        module_names = tuple(self.about["modules"])
-        for row in rows:
-            begin, end = self.constant_offsets[row : row + 2].tolist()
-            head, left, right, *constants = map(
-                self.symbols.__getitem__, (*self.heads[row].tolist(), *self.constants[begin:end].tolist())
-            )
-            flags = int(self._flags[row])
-            yield Premise(
-                self.names[row],
-                module_names[int(np.searchsorted(self._starts, row, "right")) - 1],
-                head,
-                (left, right),
-                int(self.explicit[row]),
-                bool(flags >> _BELOW & 1),
-                tuple(constants),
-                self._types[row],
-                tuple(a for i, a in enumerate(ATTRIBUTES) if flags >> i & 1),
-                KINDS[self._kinds[row]],
-            )
-
-    def select(
-        self,
-        modules: Collection[str] | None = None,
-        deprecated: bool = True,
-        kinds: Collection[str] = ("theorem",),
-    ) -> Premises:
-        """The declarations of these kinds and modules (None: all), without deprecated ones on request."""
-        chosen = [modules is None or m in modules for m in self.about["modules"]]
-        wanted = np.repeat(np.array(chosen, dtype=bool), np.diff(self._starts))
-        wanted &= np.isin(self._kinds, [KINDS.index(k) for k in kinds])
-        if not deprecated:
-            wanted &= self._flags >> _DEPRECATED & 1 == 0
-        return Premises(self, np.flatnonzero(wanted))
-
-    def by_name(self) -> Mapping[str, Premise]:
-        """Every theorem."""
-        return _ByName(self)
-
-    def reachable(self, imports: tuple[str, ...]) -> frozenset[str]:
-        """Modules that `imports` load, transitively."""
-        all_imports: dict[str, Sequence[str]] = self.about["modules"]
-        seen: set[str] = set()
-        stack = list(imports)
-        while stack:
-            m = stack.pop()
-            if m not in seen and m in all_imports:
-                seen.add(m)
-                stack.extend(all_imports[m])
-        return frozenset(seen)
-
-
-class Premises(Sequence[Premise]):
-    """Some declarations of an index, made when they are asked for. `rows`: ascending."""
-
-    def __init__(self, index: LibraryIndex, rows: np.ndarray) -> None:
-        self.index, self.rows = index, rows
-        self._made: tuple[Premise, ...] | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: Any) -> Any:
-        if isinstance(i, slice):
-            return Premises(self.index, self.rows[i])
-        return next(self.index.premises([int(self.rows[i])]))
-
-    def __iter__(self) -> Iterator[Premise]:
-        if self._made is None:
-            self._made = tuple(self.index.premises(self.rows.tolist()))
-        return iter(self._made)
-
-    def mask(self) -> np.ndarray:
-        """[rows of the index] whether it is among them."""
-        mask = np.zeros(len(self.index), dtype=bool)
-        mask[self.rows] = True
-        return mask
-
-    def names(self) -> list[str]:
-        return [self.index.names[i] for i in self.rows.tolist()]
-
-
-class _Modules(Mapping[str, ModuleInfo]):
-    def __init__(self, index: LibraryIndex, names: tuple[str, ...]) -> None:
-        self._index = index
-        self._numbers = {m: i for i, m in enumerate(names)}
-        self._made: dict[str, ModuleInfo] = {}
-
-    def __getitem__(self, name: str) -> ModuleInfo:
-        if name not in self._made:
-            i, index = self._numbers[name], self._index
-            begin, end = index._starts[i : i + 2].tolist()
-            middle = begin + int(np.count_nonzero(index._kinds[begin:end] == 0))
-            theorems, others = (Premises(index, np.arange(*r)) for r in ((begin, middle), (middle, end)))
-            self._made[name] = ModuleInfo(tuple(index.about["modules"][name]), theorems, others)
-        return self._made[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._numbers
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._numbers)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-
-class _ByName(Mapping[str, Premise]):
-    """The theorems of an index by name."""
-
-    def __init__(self, index: LibraryIndex) -> None:
-        self._index = index
-        self._made: dict[str, Premise] = {}
-
-    def __getitem__(self, name: str) -> Premise:
-        if name not in self._made:
-            row = self._index.row(name)
-            if row is None or self._index._kinds[row]:
-                raise KeyError(name)
-            self._made[name] = next(self._index.premises([row]))
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._index.select().names())
-
-    def __len__(self) -> int:
-        return int(np.count_nonzero(self._index._kinds == 0))
-
-
-def _columns(modules: Mapping[str, ModuleInfo]) -> dict[str, np.ndarray]:
-    """The arrays of an index, see LibraryIndex._open."""
-    premises = [p for info in modules.values() for p in (*info.theorems, *info.others)]
-    constants = [tuple(dict.fromkeys(p.constants)) for p in premises]
-    symbols = sorted({s for p, cs in zip(premises, constants, strict=True) for s in (p.head, *p.sides, *cs)})
-    number = {s: i for i, s in enumerate(symbols)}
-    sizes = np.fromiter(map(len, constants), np.int64, len(premises))
-    ids = np.fromiter((number[c] for cs in constants for c in cs), np.int32, int(sizes.sum()))
-    flags = [sum(1 << i for i, a in enumerate(ATTRIBUTES) if a in p.attributes) | p.below << _BELOW for p in premises]
-    names, types, symbol_texts = (
-        Texts.of(ts) for ts in ((p.name for p in premises), (p.type for p in premises), symbols)
-    )
-    return {
-        "names": names.block,
-        "name_offsets": names.offsets,
-        "types": types.block,
-        "type_offsets": types.offsets,
-        "symbols": symbol_texts.block,
-        "symbol_offsets": symbol_texts.offsets,
-        "order": np.array(sorted(range(len(premises)), key=lambda i: premises[i].name), dtype=np.int32),
-        "constants": ids,
-        "constant_offsets": offsets_of(sizes),
-        "postings": np.repeat(np.arange(len(premises), dtype=np.int32), sizes)[np.argsort(ids, kind="stable")],
-        "posting_offsets": offsets_of(np.bincount(ids, minlength=len(symbols))),
-        "heads": np.array([number[s] for p in premises for s in (p.head, *p.sides)], dtype=np.int32),
-        "explicit": np.array([p.explicit for p in premises], dtype=np.int32),
-        "flags": np.array(flags, dtype=np.uint8),
-        "kinds": np.array([KINDS.index(p.kind) for p in premises], dtype=np.uint8),
-        "starts": offsets_of(np.array([len(i.theorems) + len(i.others) for i in modules.values()], dtype=np.int64)),
-    }
-
-
-def load_cached(lean: str) -> LibraryIndex | None:
-    """The cached index of Init and Std for this Lean, or None."""
-    from prover.premises.environment import cached
-
-    return cached(lean)
+    path = _path(*wanted)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # the others wait for the first
+        try:
+            return load_cached(*wanted) or asyncio.run(make())
+        except LeanError as e:
+            raise UserError(f"the premises of {', '.join(imports)}: {e}") from None
 
 
 def library_index() -> LibraryIndex:
-    """The index of Init and Std: the cached one, or a new one from its own Lean process (some minutes)."""
-    from prover.premises.environment import environment_index
-
+    """The index of Init and Std. Exporting it takes some minutes."""
     return environment_index()
 
 
 @cache
 def library_premises() -> Mapping[str, Premise]:
-    """Every theorem of the library by name, cached per process."""
+    """Every theorem of Init and Std by name, cached per process."""
     return library_index().by_name()
+
+
+async def build(server: LeanServer, imports: Sequence[str] = WHOLE_LIBRARY) -> LibraryIndex:
+    """Export the modules of an environment that are not cached, and cache the index. Raises LeanError or UserError."""
+    lean, folders = server.runtime.name, _folders(server.runtime)
+    library = await _modules(server, WHOLE_LIBRARY)
+    keys: dict[str, str] = {}
+    files: dict[str, list[Any]] = {}
+    modules: dict[str, ModuleInfo] = {}
+    for name, needs in (await _modules(server, imports)).items():
+        digest = ""
+        if (file := _compiled(name, folders)) is not None:
+            files[name] = _stamp(file)
+            with file.open("rb") as f:
+                digest = hashlib.file_digest(f, "sha256").hexdigest()
+        keys[name] = _hash(lean, name, digest, *(keys[n] for n in needs))
+        # Init and Std always by themselves: another environment may have other notation, so that types print otherwise.
+        premises = await _exported(server, WHOLE_LIBRARY if name in library else imports, name, keys[name])
+        theorems, others = (tuple(p for p in premises if (p.kind == "theorem") is t) for t in (True, False))
+        modules[name] = ModuleInfo(tuple(needs), theorems, others)
+    path = _path(lean, imports, _outside(server.runtime, imports))
+    LibraryIndex(lean, modules).save(path, files=files)
+    return LibraryIndex.load(path)
+
+
+async def _modules(server: LeanServer, imports: Sequence[str]) -> dict[str, list[str]]:
+    """The imports of each module of an environment, each after those."""
+    return dict((await server.command("modules", imports=list(imports)))["modules"])
+
+
+async def _exported(server: LeanServer, imports: Sequence[str], module: str, key: str) -> list[Premise]:
+    """The declarations of a module, from the cache or from Lean."""
+    path = cache_dir() / "premises" / "modules" / key[:2] / f"{key}.msgpack"
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=list[Premise])
+    except (OSError, msgspec.DecodeError):
+        pass
+    if server.own_mb() > _RESTART_MB:
+        await server.restart()
+    rows = (await server.command("module", imports=list(imports), module=module))["module"]
+    found = [
+        Premise(name, module, head, tuple(sides), explicit, below, tuple(constants), type_, tuple(attributes), kind)
+        for name, head, sides, explicit, below, constants, type_, attributes, kind in rows
+        if not is_generated(name, kind)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, msgspec.msgpack.encode(found))
+    return found
+
+
+def _is_shipped(module: str) -> bool:
+    return module.split(".")[0] in SHIPPED
+
+
+def _compiled(module: str, folders: Sequence[str]) -> Path | None:
+    """The compiled file of a module outside Lean; None for Lean's own. Raises UserError if there is none."""
+    part = module.replace(".", "/") + ".olean"
+    found = next((file for folder in folders if (file := Path(folder) / part).is_file()), None)
+    if _is_shipped(module) and found is not None:
+        raise UserError(f"{found}: stands before a module of Lean; take its folder out of LEAN_PATH")
+    if not _is_shipped(module) and found is None:
+        raise UserError(f"{module}: no compiled file of this module in the folders of LEAN_PATH")
+    return found
+
+
+def _folders(runtime: LeanRuntime) -> tuple[str, ...]:
+    return tuple(filter(None, runtime.env.get("LEAN_PATH", "").split(os.pathsep)))
+
+
+def _outside(runtime: LeanRuntime, imports: Sequence[str]) -> tuple[str, ...]:
+    """The folders that decide which modules these imports name: none for Lean's own."""
+    return () if all(map(_is_shipped, imports)) else _folders(runtime)
+
+
+def _stamp(file: Path | None) -> list[Any]:
+    status = file.stat() if file is not None else None
+    return [str(file), status.st_size, status.st_mtime_ns, status.st_ino] if status else []
+
+
+def _path(lean: str, imports: Sequence[str], folders: Sequence[str]) -> Path:
+    return cache_dir() / "premises" / f"{environment_hash(lean, imports, folders)}.columns"
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join((str(FORMAT), *parts)).encode()).hexdigest()[:32]

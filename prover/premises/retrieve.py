@@ -12,7 +12,7 @@ import numpy as np
 from prover.lean.theorem import ProofState
 from prover.premises.bm25 import Bm25Retriever
 from prover.premises.dense import DenseRetriever, DenseWeights
-from prover.premises.index import LibraryIndex, Premise
+from prover.premises.library import LibraryIndex, Premise
 from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
 
 RETRIEVERS = ("symbols", "bm25", "symbols+bm25", "dense", "hybrid")
@@ -26,8 +26,8 @@ class _Sum(Retriever):
         super().__init__(parts[0].premises)
         self._parts = parts
 
-    def matches(self, constants: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        total = np.zeros(len(self.index), dtype=np.float32)
+    def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        total = np.zeros(len(self.library), dtype=np.float32)
         for rows, scores in (part.matches(constants) for part in self._parts):
             total[rows] += scores / max(float(scores.max(initial=0.0)), 1e-6)
         rows = np.flatnonzero(total)
@@ -62,13 +62,15 @@ def make_retriever(
 
 def top_premises(retriever: Retriever, constants: Sequence[str], k: int) -> list[Premise]:
     """At most `k` premises with a positive score, best first."""
-    rows, scores = retriever.matches(constants)
-    if 0 < k < len(scores):
+    if k < 1:
+        return []
+    rows, scores = retriever.matches(constants, k)
+    if k < len(scores):
         # A few more if several have the k-th score, so that the order of rows decides.
         enough = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
         rows, scores = rows[enough], scores[enough]
-    best = np.argsort(-scores, kind="stable")[: max(k, 0)]
-    return list(retriever.index.premises(rows[best[scores[best] > 0.0]].tolist()))
+    best = np.argsort(-scores, kind="stable")[:k]
+    return list(retriever.library.premises(rows[best[scores[best] > 0.0]].tolist()))
 
 
 class PremiseSource:
@@ -89,7 +91,7 @@ class PremiseSource:
     ) -> None:
         if retriever not in RETRIEVERS:
             raise ValueError(f"unknown retriever {retriever!r}; choose one of {', '.join(RETRIEVERS)}")
-        self.index = index
+        self.library = index
         self.k = k
         self.name = retriever
         self.definitions = k // 3 if definitions is None else definitions
@@ -104,12 +106,12 @@ class PremiseSource:
 
     def renamed(self, read: Callable[[str], str]) -> PremiseSource:
         """The same under other names, e.g. made-up ones: what it offers keeps its own."""
-        return PremiseSource(self.index, self.k, self.name, self.weights, self.definitions, read)
+        return PremiseSource(self.library, self.k, self.name, self.weights, self.definitions, read)
 
     def retriever(self, imports: tuple[str, ...]) -> Retriever:
         if imports not in self._retrievers:
-            reachable = self.index.reachable(imports)
-            self._retrievers[imports] = make_retriever(self.name, self.index, reachable, self.weights, self._read)
+            reachable = self.library.reachable(imports)
+            self._retrievers[imports] = make_retriever(self.name, self.library, reachable, self.weights, self._read)
         return self._retrievers[imports]
 
     def for_theorem(

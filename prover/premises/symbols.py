@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from prover.premises.columns import sums
-from prover.premises.index import LibraryIndex, Premises
+from prover.premises.library import LibraryIndex, Premises
 
 # Constants of nearly every statement, which carry no information.
 _PLUMBING = frozenset(
@@ -34,15 +34,15 @@ class Retriever(ABC):
 
     def __init__(self, premises: Premises) -> None:
         self.premises = premises
-        self.index = premises.index
+        self.library = premises.library
 
     @abstractmethod
-    def matches(self, constants: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(rows, their scores) of the premises that may be offered, by row of the index."""
+    def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(rows of the library, their scores) of the premises that may be offered, or at least of the `k` best."""
 
     def score(self, constants: Sequence[str]) -> np.ndarray:
         """[premises] score of every premise."""
-        found = np.zeros(len(self.index), dtype=np.float32)
+        found = np.zeros(len(self.library), dtype=np.float32)
         rows, scores = self.matches(constants)
         found[rows] = scores
         return found[self.premises.rows]
@@ -53,28 +53,27 @@ class SharedSymbols(Retriever):
 
     def __init__(self, premises: Premises) -> None:
         super().__init__(premises)
-        self._allowed = None if len(premises) == len(self.index) else premises.mask()
-        index = self.index
+        self._allowed = None if len(premises) == len(self.library) else premises.mask()
+        library = self.library
         if self._allowed is None:
-            self.frequency = np.diff(index.posting_offsets)
+            self.frequency = np.diff(library.posting_offsets)
         else:
-            self.frequency = sums(self._allowed[index.postings].astype(np.int8), index.posting_offsets)
+            self.frequency = sums(self._allowed[library.postings].astype(np.int8), library.posting_offsets)
         """[constants] number of premises that mention it."""
-        self.weight = np.zeros(len(index.symbols), dtype=np.float32)
+        self.weight = np.zeros(len(library.symbols), dtype=np.float32)
         """[constants] set by subclasses."""
 
-    def shared(self, constants: Sequence[str]) -> tuple[list[int], np.ndarray, np.ndarray]:
-        """(the goal's constants that have a weight, rows of premises that share some, [rows] sum of the shared weights)."""
-        numbers = [self.index.symbol(c) for c in dict.fromkeys(constants)]
+    def shared(self, constants: Sequence[str]) -> tuple[list[int], np.ndarray]:
+        """(the goal's constants that have a weight, [rows of the library] sum of the weights that a premise shares)."""
+        numbers = [self.library.symbol(c) for c in dict.fromkeys(constants)]
         present = [s for s in numbers if s is not None and self.weight[s] > 0.0]
-        found = np.zeros(len(self.index), dtype=np.float32)
+        found = np.zeros(len(self.library), dtype=np.float32)
         for s in present:
-            begin, end = self.index.posting_offsets[s : s + 2]
-            found[self.index.postings[begin:end]] += self.weight[s]
-        rows = np.flatnonzero(found)
+            begin, end = self.library.posting_offsets[s : s + 2]
+            found[self.library.postings[begin:end]] += self.weight[s]
         if self._allowed is not None:
-            rows = rows[self._allowed[rows]]
-        return present, rows, found[rows]
+            found *= self._allowed
+        return present, found
 
 
 class SymbolRetriever(SharedSymbols):
@@ -83,36 +82,56 @@ class SymbolRetriever(SharedSymbols):
     def __init__(self, premises: Premises) -> None:
         super().__init__(premises)
         rarity = np.log(max(len(premises), 1) / np.maximum(self.frequency, 1))
-        self.weight = np.where(_plumbing(self.index) | (self.frequency == 0), 0.0, rarity).astype(np.float32)
-        self._size = sums(self.weight[self.index.constants], self.index.constant_offsets).astype(np.float32)
-        self._simple = _simplicity(self.index)
+        self.weight = np.where(_plumbing(self.library) | (self.frequency == 0), 0.0, rarity).astype(np.float32)
+        self._size = sums(self.weight[self.library.constants], self.library.constant_offsets).astype(np.float32)
+        self._simple = _simplicity(self.library)
 
-    def matches(self, constants: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        present, rows, shared = self.shared(constants)
+    def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        present, shared = self.shared(constants)
         total = float(self.weight[present].sum())
+        in_goal = np.zeros(len(self.library.symbols), dtype=bool)
+        in_goal[present] = True
+        bar = float(shared.max(initial=0.0)) / 2 if k else 0.0
+        while True:
+            rows = np.flatnonzero(shared > bar)
+            score = self._score(rows, shared[rows], total, in_goal)
+            if bar == 0.0 or k is None:
+                return rows, score
+            if len(rows) < k:
+                bar = bar / 2 if bar > 0.01 else 0.0
+                continue
+            # What shares less cannot have the k-th score found so far, whatever its size, heads and name.
+            enough = float(np.partition(score, -k)[-k]) / (HEAD * LEFT)
+            needed = 0.99 * enough * (1.0 + MISSING * total) / (1.0 - (1.0 - MISSING) * min(enough, 1.0))
+            if needed >= bar:
+                return rows, score
+            bar = needed
+
+    def _score(self, rows: np.ndarray, shared: np.ndarray, total: float, in_goal: np.ndarray) -> np.ndarray:
+        """[rows] scores. `shared`, `total`: weights shared and of the goal. `in_goal`: [constants]."""
         foreign = np.maximum(self._size[rows] - shared, 0.0)
         score = shared / (shared + FOREIGN * foreign + MISSING * (total - shared) + 1.0)
-        in_goal = np.zeros(len(self.index.symbols) , dtype=bool)
-        in_goal[present] = True
-        heads = in_goal[self.index.heads[rows]]
-        score[heads.any(axis=1)] *= HEAD
-        score[heads[:, 1]] *= LEFT
-        return rows, score * self._simple[rows]
+        head, left, right = (in_goal[heads[rows]] for heads in self.library.heads)
+        score[head | left | right] *= HEAD
+        score[left] *= LEFT
+        return score * self._simple[rows]
 
 
 @functools.lru_cache(maxsize=4)
-def _plumbing(index: LibraryIndex) -> np.ndarray:
+def _plumbing(library: LibraryIndex) -> np.ndarray:
     """[constants] whether it carries no information."""
-    return np.fromiter(map(is_plumbing, index.symbols), bool, len(index.symbols))
+    return np.fromiter(map(is_plumbing, library.symbols), bool, len(library.symbols))
 
 
 @functools.lru_cache(maxsize=4)
-def _simplicity(index: LibraryIndex) -> np.ndarray:
+def _simplicity(library: LibraryIndex) -> np.ndarray:
     """[rows] factor for the name: short names and names outside INTERNAL are preferred."""
-    factor = 1.0 / (1.0 + 0.02 * index.names.lengths())
+    factor = 1.0 / (1.0 + 0.02 * library.names.lengths())
     for space in INTERNAL:
-        begin, end = (index.names.place(p, index.by_name_order) for p in (space, space[:-1] + chr(ord(space[-1]) + 1)))
-        factor[index.by_name_order[begin:end]] *= 0.5
+        begin, end = (
+            library.names.place(p, library.by_name_order) for p in (space, space[:-1] + chr(ord(space[-1]) + 1))
+        )
+        factor[library.by_name_order[begin:end]] *= 0.5
     return factor.astype(np.float32)
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Goal, ProofState
-from prover.premises.environment import environment_hash
-from prover.premises.index import LibraryIndex, ModuleInfo, Premise, load_cached
+from prover.premises.index import LibraryIndex, ModuleInfo, Premise, environment_hash, load_cached
 from prover.premises.retrieve import RETRIEVERS, PremiseSource, definitions, make_retriever, top_premises
 
 
