@@ -160,12 +160,6 @@ class Premises(Sequence[Premise]):
             self._made = tuple(self.library.premises(self.rows.tolist()))
         return iter(self._made)
 
-    def mask(self) -> np.ndarray:
-        """[rows of the library] whether it is among them."""
-        mask = np.zeros(len(self.library), dtype=bool)
-        mask[self.rows] = True
-        return mask
-
     def names(self) -> list[str]:
         return [self.library.names[i] for i in self.rows.tolist()]
 
@@ -173,23 +167,23 @@ class Premises(Sequence[Premise]):
 class _ByName(Mapping[str, Premise]):
     """The theorems of an index by name."""
 
-    def __init__(self, index: LibraryIndex) -> None:
-        self._index = index
+    def __init__(self, library: LibraryIndex) -> None:
+        self._library = library
         self._made: dict[str, Premise] = {}
 
     def __getitem__(self, name: str) -> Premise:
         if name not in self._made:
-            row = self._index.row(name)
-            if row is None or self._index._kinds[row]:
+            row = self._library.row(name)
+            if row is None or self._library._kinds[row]:
                 raise KeyError(name)
-            self._made[name] = next(self._index.premises([row]))
+            self._made[name] = next(self._library.premises([row]))
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._index.select().names())
+        return iter(self._library.select().names())
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._index._kinds == 0))
+        return int(np.count_nonzero(self._library._kinds == 0))
 
 
 def _columns(modules: Mapping[str, ModuleInfo]) -> dict[str, np.ndarray]:
@@ -201,16 +195,12 @@ def _columns(modules: Mapping[str, ModuleInfo]) -> dict[str, np.ndarray]:
     sizes = np.fromiter(map(len, constants), np.int64, len(premises))
     ids = np.fromiter((number[c] for cs in constants for c in cs), np.int32, int(sizes.sum()))
     flags = [sum(1 << i for i, a in enumerate(ATTRIBUTES) if a in p.attributes) | p.below << _BELOW for p in premises]
-    names, types, symbol_texts = (
-        Texts.of(ts) for ts in ((p.name for p in premises), (p.type for p in premises), symbols)
-    )
+    texts = {"name": [p.name for p in premises], "type": [p.type for p in premises], "symbol": symbols}
+    columns = {}
+    for what, block in ((w, Texts.of(ts)) for w, ts in texts.items()):
+        columns |= {f"{what}s": block.block, f"{what}_offsets": block.offsets}
     return {
-        "names": names.block,
-        "name_offsets": names.offsets,
-        "types": types.block,
-        "type_offsets": types.offsets,
-        "symbols": symbol_texts.block,
-        "symbol_offsets": symbol_texts.offsets,
+        **columns,
         "order": np.array(sorted(range(len(premises)), key=lambda i: premises[i].name), dtype=np.int32),
         "constants": ids,
         "constant_offsets": offsets_of(sizes),

@@ -53,14 +53,11 @@ class SharedSymbols(Retriever):
 
     def __init__(self, premises: Premises) -> None:
         super().__init__(premises)
-        self._allowed = None if len(premises) == len(self.library) else premises.mask()
-        library = self.library
-        if self._allowed is None:
-            self.frequency = np.diff(library.posting_offsets)
-        else:
-            self.frequency = sums(self._allowed[library.postings].astype(np.int8), library.posting_offsets)
+        self._allowed = np.zeros(len(self.library), dtype=bool)
+        self._allowed[premises.rows] = True
+        self.frequency = sums(self._allowed[self.library.postings].astype(np.int8), self.library.posting_offsets)
         """[constants] number of premises that mention it."""
-        self.weight = np.zeros(len(library.symbols), dtype=np.float32)
+        self.weight = np.zeros(len(self.library.symbols), dtype=np.float32)
         """[constants] set by subclasses."""
 
     def shared(self, constants: Sequence[str]) -> tuple[list[int], np.ndarray]:
@@ -71,9 +68,7 @@ class SharedSymbols(Retriever):
         for s in present:
             begin, end = self.library.posting_offsets[s : s + 2]
             found[self.library.postings[begin:end]] += self.weight[s]
-        if self._allowed is not None:
-            found *= self._allowed
-        return present, found
+        return present, found * self._allowed
 
 
 class SymbolRetriever(SharedSymbols):
