@@ -89,3 +89,9 @@ def sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     total = np.zeros(len(values) + 1, dtype=np.float64 if values.dtype.kind == "f" else np.int64)
     np.cumsum(values, out=total[1:])
     return np.diff(total[offsets])
+
+
+def places(offsets: np.ndarray, lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(places of the elements of some lists, one list after the other, [lists] their sizes)."""
+    sizes = np.diff(offsets)[lists]
+    return np.repeat(offsets[lists] - offsets_of(sizes)[:-1], sizes) + np.arange(int(sizes.sum())), sizes

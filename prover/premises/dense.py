@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from prover.arrays import load_arrays, save_arrays
-from prover.premises.columns import offsets_of
+from prover.premises.columns import offsets_of, places
 from prover.premises.library import LibraryIndex, Premises
 from prover.premises.premise import Premise
 from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
@@ -139,8 +139,7 @@ class _Features:
 
     def __init__(self, names: Iterable[str]) -> None:
         found = [symbol_features((name,)) for name in names]
-        self.sizes = np.fromiter(map(len, found), np.int64, len(found))
-        self.offsets = offsets_of(self.sizes)
+        self.offsets = offsets_of(np.fromiter(map(len, found), np.int64, len(found)))
         self.buckets = np.fromiter((b for f in found for b in f), np.int64, int(self.offsets[-1]))
         self.weights = np.fromiter((w for f in found for w in f.values()), np.float32, len(self.buckets))
 
@@ -155,8 +154,7 @@ def rarity(premises: Premises, features: _Features | None = None) -> np.ndarray:
     f = features or _Features.of(premises.library)
     seen = np.zeros(BUCKETS, dtype=np.int64)
     for rows, constants, sizes in _batches(premises):
-        counts = f.sizes[constants]
-        at = np.repeat(f.offsets[constants] - offsets_of(counts)[:-1], counts) + np.arange(int(counts.sum()))
+        at, counts = places(f.offsets, constants)
         marked = np.zeros(len(rows) * BUCKETS, dtype=bool)  # a feature counts once in a premise
         marked[np.repeat(np.repeat(np.arange(len(rows)), sizes), counts) * BUCKETS + f.buckets[at]] = True
         seen += np.bincount(np.flatnonzero(marked) % BUCKETS, minlength=BUCKETS)
@@ -168,8 +166,7 @@ def _batches(premises: Premises) -> Iterator[tuple[np.ndarray, np.ndarray, np.nd
     library = premises.library
     for start in range(0, len(premises), 2048):
         rows = premises.rows[start : start + 2048]
-        begins, sizes = library.constant_offsets[rows], np.diff(library.constant_offsets)[rows]
-        at = np.repeat(begins - offsets_of(sizes)[:-1], sizes) + np.arange(int(sizes.sum()))
+        at, sizes = places(library.constant_offsets, rows)
         yield rows, library.constants[at], sizes
 
 
@@ -189,14 +186,10 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def _vectors(premises: Premises, names: Sequence[str], f: _Features, table: np.ndarray, side: np.ndarray) -> np.ndarray:
     """[premises, WIDTH] unit vectors: the sum of `premise_features`, which is linear in constants. `table`: weighted by rarity."""
     library = premises.library
-    of_constant = np.concatenate(
-        [
-            _sum_rows(table[f.buckets[a:b]] * f.weights[a:b, None], f.sizes[start : start + 8192])
-            for start in range(0, len(names), 8192)
-            for a, b in [(f.offsets[start], f.offsets[min(start + 8192, len(names))])]
-        ]
-        or [np.zeros((0, WIDTH), dtype=np.float32)]
-    )
+    of_constant = np.zeros((len(names), WIDTH), dtype=np.float32)
+    for start in range(0, len(names), 8192):  # bounded memory
+        at, sizes = places(f.offsets, np.arange(start, min(start + 8192, len(names))))
+        of_constant[start : start + len(sizes)] = _sum_rows(table[f.buckets[at]] * f.weights[at, None], sizes)
     roles = [np.array([_bucket(f"{role} {n}") for n in names], dtype=np.int64) for role in ROLES]
     found = np.empty((len(premises), WIDTH), dtype=np.float32)
     done = 0

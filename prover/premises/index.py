@@ -27,7 +27,7 @@ __all__ = ["LibraryIndex", "ModuleInfo", "Premise", "is_generated"]
 FORMAT = 6
 
 _RESTART_MB = 1600
-"""Memory of Lean's process at which another one goes on. The embedded Lean dies at about 2,300."""
+"""Memory of an embedded Lean at which another one goes on. It dies at about 2,300."""
 
 
 def environment_hash(lean: str, imports: Sequence[str] = WHOLE_LIBRARY, folders: Sequence[str] = ()) -> str:
@@ -114,7 +114,7 @@ async def _exported(server: LeanServer, imports: Sequence[str], module: str, key
         return msgspec.msgpack.decode(path.read_bytes(), type=list[Premise])
     except (OSError, msgspec.DecodeError):
         pass
-    if server.own_mb() > _RESTART_MB:
+    if server.runtime.kind == "embedded" and server.own_mb() > _RESTART_MB:
         await server.restart()
     rows = (await server.command("module", imports=list(imports), module=module))["module"]
     found = [

@@ -63,9 +63,6 @@ class FakeServer:
         self.modules = {"Init": [], "Mine.A": ["Init"], "Mine.B": ["Init"], "Mine.C": ["Mine.A"]}
         self.exported: list[str] = []
 
-    def own_mb(self) -> float:
-        return 0.0
-
     async def command(self, cmd: str, imports: list[str], module: str = "") -> dict[str, Any]:
         if cmd == "modules":
             reached = {m: needs for m, needs in self.modules.items() if m == "Init" or "Init" not in imports}
