@@ -86,7 +86,7 @@ def dataKind (env : Environment) (shape : String) : String :=
     | some (.inductInfo v) => if v.isRec || v.isNested then "recursive" else "inductive"
     | _ => "data"
 
-def kindOf (env : Environment) (d : LocalDecl) : MetaM Json := do
+def hypothesisKind (env : Environment) (d : LocalDecl) : MetaM Json := do
   let shape := shapeOf env d.type
   let kind ← if ← isProp d.type then pure "proof"
     else if d.binderInfo.isInstImplicit then pure "instance"
@@ -94,15 +94,15 @@ def kindOf (env : Environment) (d : LocalDecl) : MetaM Json := do
   let head := if kind == "proof" then headText (conclusion d.type) else headText d.type
   return jarr [Json.str (nameText d.userName), Json.str kind, Json.str head, Json.str shape]
 
-def kindsOf (env : Environment) (ds : List LocalDecl) : MetaM (List Json) :=
+def hypothesisKinds (env : Environment) (ds : List LocalDecl) : MetaM (List Json) :=
   match ds with
   | [] => return []
-  | d :: rest => do return (← kindOf env d) :: (← kindsOf env rest)
+  | d :: rest => do return (← hypothesisKind env d) :: (← hypothesisKinds env rest)
 
 /-- `[name, kind, head, shape]` of each hypothesis, and last of the target under the name `⊢`. -/
 def kindsJson (v : View) : MetaM Json := do
   let env ← getEnv
   let target := jarr [Json.str "⊢", Json.str "target", Json.str (headText (conclusion v.target)), Json.str (shapeOf env v.target)]
-  return jarr (append (← kindsOf env v.decls) [target])
+  return jarr (append (← hypothesisKinds env v.decls) [target])
 
 end Turnstile

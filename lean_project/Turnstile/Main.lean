@@ -100,11 +100,11 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
       | .error e => return [("error", Json.str e)]
       | .ok (thm, fields) => return ("ok", Json.bool true) :: ("thm", jnat thm) :: fields
   | "modules" =>
-    let whole ← environment s (strings (listField j "whole"))
-    return [("ok", Json.bool true), ("modules", jnames (modulesOf whole))]
+    let env ← environment s (strings (listField j "imports"))
+    return [("ok", Json.bool true), ("modules", jarr (modulesJson env))]
   | "module" =>
-    let whole ← environment s (strings (listField j "whole"))
-    match ← moduleJson whole (strField j "module").toName with
+    let env ← environment s (strings (listField j "imports"))
+    match ← moduleJson env (strField j "module").toName with
     | .error e => return [("error", Json.str e)]
     | .ok m => return [("ok", Json.bool true), ("module", m)]
   | "prove_library" =>

@@ -28,7 +28,7 @@ def isWritten (env : Environment) (n : Name) : Bool :=
   !u.isInternal && !u.hasMacroScopes && !isGenerated env n
 
 /-- What a declaration is to a proof: `rule` for a constructor of a predicate, `theorem` for what else has a proposition as its type. -/
-def declarationKind (env : Environment) (c : ConstantInfo) : MetaM String := do
+def localKind (env : Environment) (c : ConstantInfo) : MetaM String := do
   let proof ← Meta.isProp c.type
   match c with
   | .ctorInfo _ => return if proof then "rule" else "constructor"
@@ -68,8 +68,8 @@ def structureFields (env : Environment) (n : Name) : List Name :=
 
 /-- `[name, kind, conclusion's head, [left side's head, right side's head], explicit binders, constants of the type, constants of the
 value, type, fields of the structure that it is or that it makes, number]`. -/
-def declarationJson (env : Environment) (c : ConstantInfo) : MetaM Json := do
-  let kind ← declarationKind env c
+def localDeclaration (env : Environment) (c : ConstantInfo) : MetaM Json := do
+  let kind ← localKind env c
   let body := conclusion c.type
   let sides := match body with
     | .app (.app (.app (.const `Eq _) _) a) b => [headName a, headName b]
@@ -86,20 +86,20 @@ def declarationJson (env : Environment) (c : ConstantInfo) : MetaM Json := do
     jnat (explicitBinders c.type), jnames (mapList userName c.type.getUsedConstants.toList),
     jnames (mapList userName (if proof then [] else keep (isWritten env) (valueConstants c))), Json.str type.pretty, jnames fields, number]
 
-def declarationsJson (env : Environment) (ns : List Name) (acc : List Json) : MetaM (List Json) :=
+def localDeclarations (env : Environment) (ns : List Name) (acc : List Json) : MetaM (List Json) :=
   match ns with
   | [] => return revOnto acc []
   | n :: rest =>
     match env.find? n with
-    | none => declarationsJson env rest acc
+    | none => localDeclarations env rest acc
     | some c => do
-      if c.isUnsafe || c.isPartial then declarationsJson env rest acc
-      else declarationsJson env rest ((← declarationJson env c) :: acc)
+      if c.isUnsafe || c.isPartial then localDeclarations env rest acc
+      else localDeclarations env rest ((← localDeclaration env c) :: acc)
 
 /-- The declarations between two environments, in no order; empty if they cannot be printed. -/
 def declaredBetween (before after : Environment) : IO (List Json) := do
   let ns := keep (isWritten after) (newIn before.toKernelEnv after.toKernelEnv)
-  match ← onEnvironment after {} (declarationsJson after ns []) with
+  match ← onEnvironment after {} (localDeclarations after ns []) with
   | .ok js => return js
   | .error _ => return []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 
 from prover.lean.theorem import ProofState
@@ -181,7 +181,7 @@ class Explorer:
         self.ranker = ranker
         self.obfuscator = obfuscator
         self.sharpness = sharpness
-        self._known: dict[str, Premise] = index.by_name() if index is not None else {}
+        self._known: Mapping[str, Premise] = index.by_name() if index is not None else {}
 
     def reseeded(self, draw: int) -> Explorer:
         """The same explorer with another random order; itself for 0."""

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from prover.lean.surroundings import Surroundings
-from prover.premises.index import Premise
+from prover.premises.library import LibraryIndex, ModuleInfo
+from prover.premises.premise import Premise
 from prover.premises.symbols import SymbolRetriever
 
 RECENCY = 0.5
@@ -29,7 +30,8 @@ class LocalPremises:
         seen = [
             Premise(d.name, "", d.head, d.sides, d.explicit, False, self.visible(d.constants)) for d in self.theorems
         ]
-        self._symbols = SymbolRetriever(seen, smooth=True)
+        index = LibraryIndex("", {"": ModuleInfo((), seen)})
+        self._symbols = SymbolRetriever(index.select(), smooth=True)
         self._recency = 1.0 + RECENCY * np.arange(1, len(seen) + 1) / max(1, len(seen))
 
     def __contains__(self, name: str) -> bool:
