@@ -16,8 +16,11 @@ def negation(theorem: Theorem) -> Theorem | None:
     """`NAME.negated : ¬ ∀ BINDERS, TYPE`.
 
     None for a library theorem, for a statement without a colon, and if the context declares `variable`s: they would stay
-    outside the negation, and `variable (h : n < n)` would disprove every statement.
+    outside the negation, and `variable (h : n < n)` would disprove every statement. None also if the statement is about
+    unknown data: it may hold for some values.
     """
+    if theorem.answer == "data":
+        return None
     if theorem.statement is None or (split := split_statement(theorem.statement)) is None:
         return None
     words = [word for word, _ in code_words(theorem.context)]

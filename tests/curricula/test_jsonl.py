@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from prover.solve.jsonl_theorems import load_jsonl, theorem_of_row
+from prover.solve.data_sets import load_theorems
+from prover.solve.theorem_rows import theorem_of_row
 
 SHAPES: list[tuple[str, dict[str, Any], tuple[str, str, tuple[str, ...], str]]] = [
     (
@@ -45,7 +46,7 @@ SHAPES: list[tuple[str, dict[str, Any], tuple[str, str, tuple[str, ...], str]]] 
             "sample_2001_a1",
             "(x : Nat) : x = x ∧ sample_2001_a1_solution = 3",
             ("Init",),
-            "abbrev sample_2001_a1_solution : Nat := sorry\n-- 3\n/-- theorem of old -/",
+            "variable (sample_2001_a1_solution : Nat)",
         ),
     ),
     (
@@ -107,7 +108,7 @@ def test_imports_for_what_names_none(tmp_path: Path) -> None:
         {"name": "b", "formal_statement": "import B\ntheorem b : 1 = 1 := by sorry"},
     ]
     file.write_text("\n".join(json.dumps(r) for r in rows))
-    assert [t.imports for t in load_jsonl(file, ["Mathlib"])] == [("Init", "Mathlib"), ("Init", "B")]
+    assert [t.imports for t in load_theorems(file, ["Mathlib"])] == [("Init", "Mathlib"), ("Init", "B")]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,6 @@ def test_two_theorems_may_have_one_name(tmp_path: Path) -> None:
     names = ["a", "a", "a_2", "a", "an odd one", "an odd one"]
     rows = [{"name": name, "statement": f": {i} = {i}"} for i, name in enumerate(names)]
     file.write_text("\n".join(json.dumps(r) for r in rows))
-    found = load_jsonl(file)
+    found = load_theorems(file)
     assert [t.name for t in found] == ["a", "a_2", "a_2_2", "a_3", "«an odd one»", "«an odd one_2»"]
     assert [t.statement for t in found] == [r["statement"] for r in rows]
