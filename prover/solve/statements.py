@@ -60,13 +60,13 @@ def _outside_brackets(text: str) -> str:
 
 
 def script_of(proof: str) -> str:
-    """The tactic script of a proof written as tactics, as `by …`, or as `:= …`."""
+    """The tactic script of a proof written as tactics, as `by …`, or as `:= …`. A bare term is read as tactics (see `term_of`)."""
     text = proof.replace("\r\n", "\n").rstrip()
     bare = text.lstrip()
     if bare.startswith(":="):
         text = bare = bare[2:].lstrip()
         if not bare.startswith("by") or bare[2:3].isalnum():
-            return f"exact (\n{text})" if "\n" in text else f"exact ({text})"
+            return term_of(text)
     if bare.startswith("by") and not (bare[2:3].isalnum() or bare[2:3] in ("_", "'", ".")):
         at = text.index("by")
         text = " " * at + "  " + text[at + 2 :]  # keeps the columns
@@ -75,6 +75,11 @@ def script_of(proof: str) -> str:
         lines.pop(0)
     common = min((len(x) - len(x.lstrip(" ")) for x in lines if x.strip()), default=0)
     return "\n".join(x[common:] for x in lines)
+
+
+def term_of(proof: str) -> str:
+    """The tactic script of a proof written as a term."""
+    return f"exact (\n{proof})" if "\n" in proof else f"exact ({proof})"
 
 
 def lean_name(name: str, where: str = "name") -> str:
