@@ -80,7 +80,7 @@ def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
     Raises UserError."""
     path = Path(name)
     fields_of(fields)
-    if not path.suffix == ".toml" and path.exists() and is_data_set(path):
+    if path.suffix != ".toml" and path.exists() and is_data_set(path):
         about = "unknown"
         return TheoremSet(path.stem, str(path), "jsonl", about, about, Path.cwd(), files=(name,), fields=tuple(fields))
     if fields:

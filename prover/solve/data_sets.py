@@ -63,7 +63,7 @@ def rows_of(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
 
 def _files(folder: Path) -> list[Path]:
     """The data files of a folder and its subfolders, by path. Hidden files, and files about the data, are left out."""
-    found = [p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.name not in _ABOUT]
+    found = [p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.name not in _ABOUT and not p.is_dir()]
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 

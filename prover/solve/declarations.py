@@ -15,9 +15,14 @@ _MODIFIERS = frozenset(
     ("private", "protected", "public", "nonrec", "noncomputable", "unsafe", "partial", "scoped", "local", "meta")
 )
 _SCOPED = re.compile(r"\b(?:open|set_option|variable|omit|include|universe|attribute)\b")
-_HEAD = re.compile(r"\w+\s*(?P<name>(?:«[^»]*»|[^\s({\[⦃:.]|\.(?!\{))+)?(?:\.\{(?P<universes>[^}]*)\})?")
+_HEAD = re.compile(r"\w+\s*(?P<name>(?:«[^»]*»|[^\s({\[⦃:.«]|\.(?!\{))+)?(?:\.\{(?P<universes>[^}]*)\})?")
 _SORRY = re.compile(r":=\s*(?:by\s+)?sorry(?![\w.'!?])")
 _PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
+
+MAX_ATTRIBUTES = 10_000
+"""Limit on an attribute list, in characters."""
+MAX_COMMANDS = 20
+"""Limit on the number of commands such as `open X in` before a declaration."""
 
 
 class Head(NamedTuple):
@@ -63,6 +68,8 @@ class Declarations:
         bound = 0
         for i in range(at, len(self.code)):
             c = self.code[i]
+            if i in self._stops and i > at:  # also inside a bracket, which is then never closed
+                return None
             if c in _PAIRS:
                 closing.append(_PAIRS[c])
             elif closing and c == closing[-1]:
@@ -71,8 +78,6 @@ class Declarations:
                 continue
             elif i in self._bindings:
                 bound += 1
-            elif i in self._stops and i > at:
-                return None
             elif c == ":" and self.code.startswith(":=", i):
                 if not bound:
                     return i
@@ -101,7 +106,7 @@ class Declarations:
                 end -= len(word)
             elif code[end - 1 : end] == "]" and (start := self._attribute(end)) is not None:
                 end = start
-            elif word == "in" and (start := self._command(end - 2)) is not None:
+            elif word == "in" and len(commands) < MAX_COMMANDS and (start := self._command(end - 2)) is not None:
                 commands.insert(0, self.text[start : end - 2].strip())
                 end = start
             else:
@@ -110,7 +115,7 @@ class Declarations:
     def _attribute(self, end: int) -> int | None:
         """Start of the attribute list that ends at `end`."""
         depth = 0
-        for i in range(end - 1, 0, -1):
+        for i in range(end - 1, max(0, end - MAX_ATTRIBUTES), -1):
             depth += (self.code[i] == "]") - (self.code[i] == "[")
             if depth == 0:
                 return i - 1 if self.code[i - 1] == "@" else None

@@ -13,7 +13,7 @@ from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import Hole, load_file
-from prover.lean.theorem import ProofState, Theorem, Verdict
+from prover.lean.theorem import Goal, ProofState, Theorem, Verdict
 from prover.solve.attempt import Negated, Prover, attempt_all
 from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.negation import negation
@@ -114,20 +114,20 @@ class LocalExecutor:
         remarks: list[Remark] = []
         if (odd := await vacuous(root, self.pool)) is not None:
             remarks.append(odd)
-        if job.sorry is None and (odd := await auto_bound(job.theorem, root, self._key)) is not None:
+        if job.sorry is None and (odd := await auto_bound(job.theorem, root, self._goal)) is not None:
             remarks.append(odd)
         if found.outcome == "found" and (easy := await at_once(root, self.pool, found.script)) is not None:
             remarks.append(easy)
         return tuple(remarks)
 
-    async def _key(self, theorem: Theorem) -> str | None:
-        """The key of a theorem's first state; None if Lean refuses the theorem."""
+    async def _goal(self, theorem: Theorem) -> Goal | None:
+        """The goal of a theorem; None if Lean refuses the theorem."""
         try:
             state = await self.pool.open(theorem)
         except LeanError:
             return None
         await self.pool.free([state])
-        return state.key
+        return state.goals[0]
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         return await audited(self.auditor, theorem, script)

@@ -2,7 +2,7 @@
 
 | source | read as |
 |---|---|
-| `answer(sorry) ↔ P`, or `abbrev x : Prop := sorry` and `x ↔ P` | True for the answer; the negation is tried too |
+| `answer(sorry) ↔ P`, or `abbrev x : Prop := sorry` and `x ↔ P` | `P`, which is the statement for the answer True; the negation is tried too |
 | any other `answer(sorry)`, or `abbrev x : T := sorry` | a variable: the statement has to hold for every value |
 
 So no `sorry` is left that a proof could rest on, and two open answers are never equal.
@@ -20,6 +20,9 @@ from prover.solve.negation import split_statement
 
 _ANSWER = re.compile(r"(?<![\w.])answer\s*\(\s*sorry\s*\)")
 
+MAX_DEFINITIONS = 50
+"""Limit on the number of definitions that are looked at. The last ones count."""
+
 
 def with_open_answers(theorem: Theorem) -> Theorem:
     """The theorem without the `sorry`s that stand for its answers."""
@@ -30,7 +33,7 @@ def _answers_in_context(theorem: Theorem) -> Theorem:
     source = Declarations(theorem.context)
     statement = theorem.statement or ""
     # Backwards, so that earlier indices stay valid.
-    for at in reversed(source.starts(DEFINITIONS)):
+    for at in reversed(source.starts(DEFINITIONS)[-MAX_DEFINITIONS:]):
         name = source.head(at).name
         if (stop := source.end_of_sorry(at)) is None or not name or "." in name:
             continue
@@ -49,7 +52,8 @@ def _answers_in_context(theorem: Theorem) -> Theorem:
         ):
             value = source.value(at)
             context = f"{context[:value]}:= True{context[stop:]}"
-            theorem = replace(theorem, context=context, answer="proposition")
+            claim = _other_side(statement, *used[0]) or statement
+            theorem = replace(theorem, statement=claim, context=context, answer="proposition")
             continue
         start, commands = source.begin(at)
         of = f"∀ {parameters}, {type_}" if parameters else type_
@@ -66,6 +70,8 @@ def _answers_in_statement(theorem: Theorem) -> Theorem:
         return theorem
     asked = len(found) == 1 and theorem.answer == "" and _is_asked(statement, *found[0])
     names = ["True"] if asked else [f"answer_{i + 1}" for i in range(len(found))]
+    if asked and (claim := _other_side(statement, *found[0])) is not None:
+        return replace(theorem, statement=claim, answer="proposition")
     for (start, stop), name in reversed([*zip(found, names, strict=True)]):
         statement = statement[:start] + name + statement[stop:]
     if asked:
@@ -81,6 +87,22 @@ def _answers_in_statement(theorem: Theorem) -> Theorem:
 
 def _uses(name: str, statement: str) -> list[tuple[int, int]]:
     return [m.span() for m in re.finditer(rf"(?<![\w.«]){re.escape(name)}(?![\w'!?»])", masked(statement))]
+
+
+def _other_side(statement: str, start: int, stop: int) -> str | None:
+    """The statement without `ANSWER ↔` at the start of its type, or `↔ ANSWER` at its end. None if it has neither."""
+    binders, _ = split_statement(statement) or ("", "")
+    at = statement.index(":", len(binders)) + 1
+    code = masked(statement)
+    first = re.fullmatch(r"\s*(\(\s*)?", code[at:start])
+    after = re.match(r"(\s*\))?\s*(?:↔|<->)", code[stop:])
+    if first is not None and after is not None and (first[1] is None) == (after[1] is None):
+        return f"{statement[:at]} {statement[stop + after.end() :].strip()}"
+    before = re.search(r"(?:↔|<->)\s*(\(\s*)?\Z", code[at:start])
+    last = re.fullmatch(r"(\s*\))?\s*", code[stop:])
+    if before is not None and last is not None and (before[1] is None) == (last[1] is None):
+        return f"{statement[: at + before.start()].rstrip()}"
+    return None
 
 
 def _is_asked(statement: str, start: int, stop: int) -> bool:

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from prover.lean.text import code_words
-from prover.lean.theorem import ProofState, Theorem
+from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.search import Environment
 
 AT_ONCE = ("rfl", "simp", "omega", "decide", "grind")
 CONTRADICTIONS = ("contradiction", "simp_all", "omega", "grind")
-Open = Callable[[Theorem], Awaitable[str | None]]
-"""The key of a theorem's first state; None if Lean refuses the theorem."""
+Open = Callable[[Theorem], Awaitable[Goal | None]]
+"""The goal of a theorem; None if Lean refuses the theorem."""
 Kind = Literal["vacuous", "false", "duplicate", "at once", "auto-bound", "answer"]
 
 
@@ -81,15 +81,16 @@ async def at_once(root: ProofState, env: Environment, script: str) -> Remark | N
 async def auto_bound(theorem: Theorem, root: ProofState, open_: Open) -> Remark | None:
     """Whether Lean bound names that the statement does not bind (autoImplicit). One Lean call for most statements.
 
-    Asks Lean: such a name may be bound explicitly without any change of the goal. `root`: the state of `theorem`.
+    Asks Lean: such a name may be bound explicitly, and the goal has no more hypotheses. `root`: the state of `theorem`.
     """
     if theorem.statement is None or not root.goals:
         return None
     variables = "variable" in {word for word, _ in code_words(theorem.context)}
     names: list[str] = []
     for name, _ in root.goals[0].hypotheses:
-        bound = " ".join(f"{{{x} : _}}" for x in (*names, name))
-        if await open_(replace(theorem, statement=f"{bound} {theorem.statement}")) == root.key:
+        goal = await open_(replace(theorem, statement=f"{{{name} : _}} {theorem.statement}"))
+        # Names that are still unbound come before it.
+        if goal is not None and sorted(goal.hypotheses) == sorted(root.goals[0].hypotheses):
             if not variables or not await _known(name, theorem, open_):
                 names.append(name)
         elif not variables:  # Lean puts its own names first

@@ -18,10 +18,12 @@ theorem: the text before it becomes the context and the imports. Nothing is elab
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from prover.console import plain
 from prover.errors import UserError
 from prover.lean.text import code_words, parse
 from prover.lean.theorem import Theorem
@@ -48,6 +50,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "imports": ("imports",),
 }
 """For each part of a theorem, the fields that may contain it, in order of preference."""
+
+MAX_LISTED = 30
+"""Limit on the number of fields in a message."""
 
 
 def fields_of(options: Sequence[str]) -> dict[str, str]:
@@ -106,7 +111,9 @@ def theorem_of_row(
 
 
 def _listed(row: Mapping[str, Any]) -> str:
-    return f"the fields {', '.join(row)}" if row else "no fields"
+    shown = [plain(field) for field in row][:MAX_LISTED]
+    more = f" and {len(row) - MAX_LISTED} more" if len(row) > MAX_LISTED else ""
+    return f"the fields {', '.join(shown)}{more}" if row else "no fields"
 
 
 def _declared(header: str, body: str, name: str) -> Theorem | None:
@@ -122,7 +129,7 @@ def _declared(header: str, body: str, name: str) -> Theorem | None:
     statement = source.text[head.end : stop].strip()
     context = _without_open_lemmas(context_before(source, at), statement)
     # `foo.{u, v}`: the universes move to the context, so that the name is plain.
-    known = {u for line in re.findall(r"^\s*universe (.*)$", context, re.M) for u in line.split()}
+    known = {u for line in re.findall(r"^[ \t]*universe (.*)$", context, re.M) for u in line.split()}
     universes = " ".join(u for u in head.universes if u not in known)
     context += f"\nuniverse {universes}" if universes else ""
     typed = split_statement(statement) is not None
@@ -137,9 +144,11 @@ def _without_proof(text: str) -> str:
 def _without_open_lemmas(context: str, statement: str) -> str:
     """The context without its lemmas whose proof is `sorry`, as far as nothing else names them: no proof may use them."""
     source = Declarations(context)
-    words = [word for word, _ in [*source.words, *code_words(statement)]]
-    for at in reversed(source.starts(THEOREMS)):
+    words = Counter(word for word, _ in [*source.words, *code_words(statement)])
+    kept, end = [], 0
+    for at in source.starts(THEOREMS):
         stop = source.end_of_sorry(at)
-        if stop is not None and words.count(source.head(at).name) <= 1:
-            context = context[: source.begin(at)[0]] + context[stop:]
-    return context
+        if stop is not None and words[source.head(at).name] <= 1:
+            kept.append(context[end : source.begin(at)[0]])
+            end = stop
+    return "".join([*kept, context[end:]])
