@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, count, islice, repeat
 
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.search import Environment
@@ -96,21 +96,16 @@ def _script(chunk: Sequence[Instance], closing: str) -> str:
 
 
 def _chunks(goal: Goal, context: str) -> Iterator[list[Instance]]:
-    """Instances in the order of their size, then random ones."""
+    """Instances in the order of their size, with some patterns among them, then random ones."""
     instances = _Instances(goal.hypotheses, SampleValues(goal, context))
     small = instances.by_size()
-    seen: set[tuple[str, ...]] = set()
-    for size in CHUNKS[:-1]:
-        chunk = list(islice(small, size))
-        seen.update(x.arguments for x in chunk)
-        yield chunk
     source = random.Random(0)
-    found = {}
-    for _ in range(4 * CHUNKS[-1]):
-        drawn = instances.drawn(source)
-        if drawn is not None and drawn.arguments not in seen:
-            found[drawn.arguments] = drawn
-    yield list(found.values())[: CHUNKS[-1]]
+    drawn = (instances.picked(source.choice) for _ in range(4 * CHUNKS[-1]))
+    seen: set[tuple[str, ...]] = set()
+    for size, from_ in zip(CHUNKS, (small, chain(instances.patterns(), small), drawn), strict=True):
+        new = {x.arguments: x for x in islice((x for x in from_ if x is not None and x.arguments not in seen), size)}
+        seen.update(new)
+        yield list(new.values())
 
 
 _Chosen = dict[str, str | None]
@@ -136,14 +131,19 @@ class _Instances:
             if idle > 4:
                 return
 
-    def drawn(self, source: random.Random) -> Instance | None:
-        """A random instance; None if a drawn type is empty."""
+    def patterns(self) -> Iterator[Instance | None]:
+        """Values that rise, fall, and are all the same, for hypotheses such as `a < b` and `b < c`."""
+        for indices in (count(), count(len(self.binders) - 1, -1), repeat(1), repeat(2)):
+            yield self.picked(lambda values, at=indices: values[min(max(0, next(at)), len(values) - 1)])
+
+    def picked(self, pick: Callable[[list[str]], str]) -> Instance | None:
+        """An instance with values that `pick` chooses; None if a chosen type is empty."""
         chosen: _Chosen = {}
         for name, type_ in self.binders:
             values = self._values(type_, chosen)
             if values == []:
                 return None
-            chosen[name] = None if values is None else source.choice(values)
+            chosen[name] = None if values is None else pick(values)
         return self._instance(chosen)
 
     def _of_size(self, at: int, chosen: _Chosen, size: int) -> Iterator[_Chosen]:

@@ -41,10 +41,10 @@ def statement_of(text: str) -> str | None:
     words = re.findall(r"«[^»]*»|\S+", outside)
     if split is not None and all(_is_identifier(word) for word in words):
         return text
-    inner = split_statement(text[1:-1]) if split is None and not words else None
-    # `(2 : Nat)` is a term, `(n : Nat) {α : Type}` are binders.
-    if inner is not None and (not text.startswith("(") or all(_is_identifier(word) for word in inner[0].split())):
-        return None
+    if split is None and not words:  # `(2 : Nat) …` is a term, `(n : Nat) {α : Type}` are binders
+        inner = split_statement(text[1:-1])
+        if not text.startswith("(") or (inner is not None and all(_is_identifier(word) for word in inner[0].split())):
+            return None
     return f": {text}"
 
 
