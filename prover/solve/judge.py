@@ -18,7 +18,7 @@ from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText, parse, read
 from prover.lean.theorem import Theorem, Verdict
 from prover.solve.ledger import Ledger
-from prover.solve.statements import script_of, term_of, theorem_of
+from prover.solve.statements import script_of, script_of_term, theorem_of
 
 AT_ONCE = 4
 """Concurrent audits, enough to keep the three processes busy."""
@@ -31,8 +31,8 @@ class Claim(NamedTuple):
     """The name shown in the verdict, without the « and » that Lean may need."""
     theorem: Theorem
     script: str
-    term: str = ""
-    """The proof as a term, for a proof that does not parse as tactics."""
+    term: str | None = None
+    """The script if the proof is a term, for a proof that may be either."""
 
 
 def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[Claim]:
@@ -43,7 +43,7 @@ def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[Claim]:
         if not isinstance(row.get("proof"), str):
             raise UserError(f"{where}: `proof` must be a string")
         theorem = theorem_of(row, where, imports)
-        yield Claim(row["name"], theorem, script_of(row["proof"]), term_of(row["proof"]))
+        yield Claim(row["name"], theorem, script_of(row["proof"]), script_of_term(row["proof"]))
     if empty:
         raise UserError(f"{path}: nothing to verify; add one JSON object per line")
 
@@ -65,9 +65,9 @@ async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Ver
 
     async def judge(claim: Claim) -> Verdict:
         verdict = await auditor.audit(claim.theorem, claim.script)
-        if claim.term and verdict.verdict == "rejected" and verdict.reason.startswith("parse:"):
+        if claim.term is not None and verdict.verdict == "rejected" and verdict.reason.startswith("elaboration:"):
             as_term = await auditor.audit(claim.theorem, claim.term)
-            verdict = as_term if not as_term.reason.startswith("parse:") else verdict
+            verdict = as_term if as_term.verdict == "proved" else verdict
         return replace(verdict, name=claim.name)
 
     try:

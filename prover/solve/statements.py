@@ -60,13 +60,13 @@ def _outside_brackets(text: str) -> str:
 
 
 def script_of(proof: str) -> str:
-    """The tactic script of a proof written as tactics, as `by …`, or as `:= …`. A bare term is read as tactics (see `term_of`)."""
+    """The tactic script of a proof written as tactics, as `by …`, or as `:= …`. A bare term is read as tactics (see `script_of_term`)."""
     text = proof.replace("\r\n", "\n").rstrip()
     bare = text.lstrip()
     if bare.startswith(":="):
         text = bare = bare[2:].lstrip()
         if not bare.startswith("by") or bare[2:3].isalnum():
-            return term_of(text)
+            return _exact(text)
     if bare.startswith("by") and not (bare[2:3].isalnum() or bare[2:3] in ("_", "'", ".")):
         at = text.index("by")
         text = " " * at + "  " + text[at + 2 :]  # keeps the columns
@@ -77,9 +77,13 @@ def script_of(proof: str) -> str:
     return "\n".join(x[common:] for x in lines)
 
 
-def term_of(proof: str) -> str:
-    """The tactic script of a proof written as a term."""
-    return f"exact (\n{proof})" if "\n" in proof else f"exact ({proof})"
+def script_of_term(proof: str) -> str | None:
+    """The tactic script of a proof that may be a bare term. None for proofs that say what they are, with `by` or `:=`."""
+    return None if re.match(r"\s*(:=|by\b)", proof) else _exact(proof)
+
+
+def _exact(term: str) -> str:
+    return f"exact (\n{term})" if "\n" in term else f"exact ({term})"
 
 
 def lean_name(name: str, where: str = "name") -> str:
