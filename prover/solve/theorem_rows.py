@@ -51,6 +51,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 """For each part of a theorem, the fields that may contain it, in order of preference."""
 
+_LEAN_DOJO = {"url", "commit", "file_path", "full_name"}
+"""Fields of LeanDojo Benchmark, whose statements stand in files of a repository."""
 MAX_LISTED = 30
 """Limit on the number of fields in a message."""
 
@@ -74,7 +76,7 @@ def theorem_of_row(
     for part, field in fields.items():
         if row.get(field) is None:
             raise UserError(f"{where}: no field {field!r} for --fields {part}={field}; this row has {_listed(row)}")
-    if "traced_tactics" in row:
+    if "statement" not in fields and row.keys() >= _LEAN_DOJO:
         raise UserError(
             f"{where}: a row of LeanDojo Benchmark; give a checkout of its repository with --sources FOLDER"
         )

@@ -41,7 +41,11 @@ def test_a_json_file_is_an_array_or_lines(tmp_path: Path) -> None:
 
 def test_a_row_of_the_benchmark_needs_its_repository(tmp_path: Path) -> None:
     file = tmp_path / "train.json"
-    file.write_text(json.dumps([{"full_name": "a", "theorem_statement": "theorem a : b", "traced_tactics": []}]))
+    file.write_text(
+        json.dumps(
+            [{"url": "u", "commit": "c", "file_path": "f", "full_name": "a", "theorem_statement": "theorem a : b"}]
+        )
+    )
     with pytest.raises(UserError, match="--sources FOLDER"):
         names(file)
 
