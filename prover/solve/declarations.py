@@ -46,6 +46,11 @@ class Declarations:
         """Indices of these keywords."""
         return [at for word, at in self.words if word in keywords]
 
+    def begins_line(self, at: int) -> bool:
+        """Whether only modifiers, attributes and commands with `in` stand before `at` in its line."""
+        before = self.code[self.code.rfind("\n", 0, at) + 1 : at].split()
+        return not before or before[-1].endswith("]") or before[-1] in _MODIFIERS or before[-1] == "in"
+
     def head(self, at: int) -> Head:
         """The head of the declaration whose keyword is at `at`."""
         found = _HEAD.match(self.text, at)

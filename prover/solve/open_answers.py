@@ -3,6 +3,7 @@
 | source | read as |
 |---|---|
 | `answer(sorry) ↔ P`, or `abbrev x : Prop := sorry` and `x ↔ P` | `P`, which is the statement for the answer True; the negation is tried too |
+| `answer(x)` | `x` |
 | any other `answer(sorry)`, or `abbrev x : T := sorry` | a variable: the statement has to hold for every value |
 
 So no `sorry` is left that a proof could rest on, and two open answers are never equal.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from prover.lean.text import masked
+from prover.lean.text import code_words, masked
 from prover.lean.theorem import Theorem
 from prover.solve.declarations import DEFINITIONS, Declarations
 from prover.solve.negation import split_statement
@@ -23,10 +24,23 @@ _ANSWER = re.compile(r"(?<![\w.])answer\s*\(\s*sorry\s*\)")
 MAX_DEFINITIONS = 50
 """Limit on the number of definitions that are looked at. The last ones count."""
 
+_GIVEN = re.compile(r"(?<![\w.])answer\((?!\s*sorry\s*\))")
+
 
 def with_open_answers(theorem: Theorem) -> Theorem:
     """The theorem without the `sorry`s that stand for its answers."""
+    if "answer" not in {word for word, _ in code_words(theorem.context)}:
+        # formal-conjectures marks given answers, too. Its `answer(x)` is `x`.
+        theorem = replace(theorem, statement=_without_marks(theorem.statement or ""))
     return _answers_in_statement(_answers_in_context(theorem))
+
+
+def _without_marks(statement: str) -> str:
+    parts, end = [], 0
+    for mark in _GIVEN.finditer(masked(statement)):
+        parts.append(statement[end : mark.start()])
+        end = mark.end() - 1
+    return "".join([*parts, statement[end:]])
 
 
 def _answers_in_context(theorem: Theorem) -> Theorem:

@@ -129,13 +129,24 @@ def _declared(header: str, body: str, name: str) -> Theorem | None:
     at = (named or starts)[-1]
     head, stop = source.head(at), source.value(at)
     statement = source.text[head.end : stop].strip()
-    context = _without_open_lemmas(context_before(source, at), statement)
+    context = _with_core_keywords(_without_open_lemmas(context_before(source, at), statement))
     # `foo.{u, v}`: the universes move to the context, so that the name is plain.
     known = {u for line in re.findall(r"^[ \t]*universe (.*)$", context, re.M) for u in line.split()}
     universes = " ".join(u for u in head.universes if u not in known)
     context += f"\nuniverse {universes}" if universes else ""
     typed = split_statement(statement) is not None
     return Theorem(head.name, statement if typed else "", context=context.strip("\n "))
+
+
+def _with_core_keywords(context: str) -> str:
+    """The context with `theorem` for Mathlib's `lemma`, which means the same."""
+    source = Declarations(context)
+    kept, end = [], 0
+    for at in source.starts(("lemma",)):
+        if source.begins_line(at):
+            kept.append(context[end:at])
+            end = at + len("lemma")
+    return "theorem".join([*kept, context[end:]])
 
 
 def _without_proof(text: str) -> str:

@@ -151,7 +151,7 @@ SHAPES: list[tuple[str, dict[str, Any], tuple[str, str, tuple[str, ...], str]]] 
             "sample_8",
             ": 1 = 1",
             ("Init", "Mathlib"),
-            "set_option maxHeartbeats 400000\nopen Nat\n\nlemma step : 1 = 1 := rfl\nopen List",
+            "set_option maxHeartbeats 400000\nopen Nat\n\ntheorem step : 1 = 1 := rfl\nopen List",
         ),
     ),
     (
@@ -316,9 +316,17 @@ OPEN_ANSWERS = [
         "variable (holds : ∀ (n : Nat), Prop)",
         "data",
     ),
+    ("theorem t : answer(True) ↔ 1 = 1 := by sorry", ": (True) ↔ 1 = 1", "", ""),
+    ("theorem t : answer(f (2)) = 1 := by sorry", ": (f (2)) = 1", "", ""),
+    (
+        "def answer (n : Nat) := n\ntheorem t : answer(3) = 3 := by sorry",
+        ": answer(3) = 3",
+        "def answer (n : Nat) := n",
+        "",
+    ),
     # A condition is no question.
     ("def p : Prop := sorry\ntheorem t : p → 1 = 1 := sorry", ": p → 1 = 1", "variable (p : Prop)", "data"),
-    ('theorem t : "answer(sorry)" = "" := by sorry', ': "answer(sorry)" = ""', "", ""),
+    ('theorem t : "answer(sorry) answer(x)" = "" := by sorry', ': "answer(sorry) answer(x)" = ""', "", ""),
 ]
 
 
@@ -353,6 +361,8 @@ def test_a_row_without_statement_says_which_fields_there_are() -> None:
         "def a : Nat := sorry\n" * 40_000 + "theorem t : a = a := sorry",
         "open A in " * 50_000 + "theorem t : 1 = 1 := sorry",
         "\n" * 300_000 + "theorem t : 1 = 1",
+        "lemma a : b := rfl\n" * 40_000 + "theorem t : 1 = 1",
+        "theorem t : " + "answer(sorry) ∧ answer(x) ∧ " * 20_000 + "True",
         "private " * 100_000 + "theorem t : 1 = 1",
     ],
     ids=lambda source: source[:10],
