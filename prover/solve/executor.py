@@ -121,10 +121,10 @@ class LocalExecutor:
         return tuple(remarks)
 
     async def _goal(self, theorem: Theorem) -> Goal | None:
-        """The goal of a theorem; None if Lean refuses the theorem."""
+        """The goal of a theorem; None if Lean refuses the theorem or dies."""
         try:
             state = await self.pool.open(theorem)
-        except LeanError:
+        except (LeanError, LeanDied):
             return None
         await self.pool.free([state])
         return state.goals[0]
