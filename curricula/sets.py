@@ -6,7 +6,8 @@ title = "Logic, numbers and lists, graded"
 kind = "lean"                 # or "library", or "jsonl"
 files = ["Theorems/Logic.lean"]   # from lean_project/, or from the TOML file's own folder
 # modules = ["Init.Data.List.Lemmas"], split = "held-out", per_module = 10      for kind = "library"
-# imports = ["Mathlib"]                                                         for kind = "jsonl"
+# imports = ["Mathlib"]            for kind = "jsonl", which also reads JSON, Parquet and folders of such files
+# fields = ["statement=autoformalization"]      for kind = "jsonl": as `turnstile prove --fields`
 # new_to = "library-train"     for kind = "library": only theorems that mention a constant no theorem of that set mentions
 # fresh_names = true           `turnstile eval` shows a checkpoint made-up names for the library's names
 lean = "4.28.0"
@@ -16,6 +17,7 @@ licence = "Apache-2.0"
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +31,8 @@ from prover.lean.runtime import project_dir
 from prover.lean.text import code_words, read
 from prover.lean.theorem import Theorem
 from prover.premises.index import LibraryIndex
+from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
+from prover.solve.theorem_rows import fields_of, theorem_of_row
 
 FOLDER = Path(__file__).parent / "sets"
 Kind = Literal["library", "lean", "jsonl"]
@@ -53,6 +57,7 @@ class TheoremSet:
     per_module: Positive | None = None
     limit: Positive | None = None
     imports: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     new_to: str = ""
     fresh_names: bool = False
 
@@ -60,7 +65,7 @@ class TheoremSet:
         """The path of one of its files. Raises UserError if there is no such file."""
         places = [self.folder / file, project_dir() / file]
         for place in places:
-            if place.is_file():
+            if place.exists():
                 return place
         raise UserError(f"set {self.name}: {file} is neither in {places[0].parent} nor in {places[1].parent}")
 
@@ -70,13 +75,25 @@ def sets() -> list[TheoremSet]:
     return [read_set(p) for p in sorted(FOLDER.glob("*.toml"))]
 
 
-def load_set(name: str) -> TheoremSet:
-    """A set by name, or by the path of its TOML file. Raises UserError."""
+def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
+    """A set by name, or by the path of its TOML file or of its data. `fields`: as `turnstile prove --fields`, for data only.
+    Raises UserError."""
+    path = Path(name)
+    fields_of(fields)
+    if path.suffix != ".toml" and path.exists() and is_data_set(path):
+        about = "unknown"
+        return TheoremSet(path.stem, str(path), "jsonl", about, about, Path.cwd(), files=(name,), fields=tuple(fields))
+    if fields:
+        raise UserError(
+            f"--fields is for data sets ({', '.join(SUFFIXES)}); in a .toml file, write fields = {[*fields]}"
+        )
     if name.endswith(".toml"):
-        return read_set(Path(name))
+        return read_set(path)
     known = sorted(p.stem for p in FOLDER.glob("*.toml"))
     if name not in known:
-        raise UserError(f"no set {name!r}; available: {', '.join(known)}, or the path of a .toml file")
+        raise UserError(
+            f"no set {name!r}; available: {', '.join(known)}, or the path of a .toml file or of a data set ({', '.join(SUFFIXES)})"
+        )
     return read_set(FOLDER / f"{name}.toml")
 
 
@@ -99,9 +116,8 @@ def open_set(chosen: TheoremSet) -> list[Theorem]:
         return _library(library_index(), chosen)
     if chosen.kind == "lean":
         return [t for f in chosen.files for t in lean_theorems(chosen.path_of(f))]
-    from prover.solve.jsonl_theorems import load_jsonl
-
-    return [t for f in chosen.files for t in load_jsonl(chosen.path_of(f), chosen.imports)][: chosen.limit]
+    fields = fields_of(chosen.fields)
+    return [t for f in chosen.files for t in load_theorems(chosen.path_of(f), chosen.imports, fields)][: chosen.limit]
 
 
 def _library(index: LibraryIndex, chosen: TheoremSet) -> list[Theorem]:
@@ -120,8 +136,6 @@ def lean_theorems(path: Path) -> list[Theorem]:
     context = _commands_only(body[: starts[0]]) if starts else ""
     found = []
     for start, stop in zip(starts, [*starts[1:], len(body)], strict=True):
-        from prover.solve.jsonl_theorems import theorem_of_row
-
         line = body.count("\n", 0, start) + 1
         declared = body[start:stop]
         end = declared.rfind("sorry")

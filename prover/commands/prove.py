@@ -20,12 +20,13 @@ from prover.lean.text import MAX_BYTES, LeanText, read
 from prover.lean.theorem import Theorem
 from prover.search import Budget
 from prover.solve.batch import executor_for, prove_theorems
-from prover.solve.jsonl_theorems import load_jsonl
+from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
 from prover.solve.lean_file import prove_file, sorry_count, write_over
 from prover.solve.policies import provers_named
 from prover.solve.results import Results
 from prover.solve.session import Settings
 from prover.solve.statements import theorem_of
+from prover.solve.theorem_rows import fields_of
 
 THEOREMS = "turnstile.theorems"
 """Entry-point group of functions from (text after the prefix or path, --sources) to a LeanText or a list of theorems."""
@@ -36,14 +37,17 @@ class ProveOptions:
     """Find proofs and audit each of them in its context."""
 
     target: tyro.conf.Positional[str | None] = None
-    """FILE.lean (every `sorry` is a task), the folder of a Lake project, FILE.jsonl, FILE.json of LeanDojo Benchmark,
-    library:MODULE (also with *), or set:NAME (see `turnstile sets`)."""
+    """FILE.lean (every `sorry` is a task), the folder of a Lake project, a data set (FILE.jsonl, FILE.json, FILE.parquet, or a folder
+    of these), FILE.json of LeanDojo Benchmark with --sources, library:MODULE (also with *), or set:NAME (see `turnstile sets`)."""
     statement: str | None = None
     """One statement, as written after `theorem NAME`: binders, colon, type."""
     name: str = "statement"
     """Name of the statement."""
     imports: tuple[str, ...] = ()
     """Modules to import for statements that specify none."""
+    fields: tuple[str, ...] = ()
+    """PART=FIELD …: the fields of a data set that contain the theorem's parts (statement, name, header, imports), as in
+    `--fields statement=autoformalization`. Those of public benchmarks need none."""
     policy: str = "portfolio"
     """portfolio, explorer, the folder of a run or checkpoint, or http://…. Several, separated by commas, are tried in turn."""
     budget: int = 64
@@ -97,6 +101,7 @@ class ProveOptions:
             raise UserError(f"--disprove {self.disprove:g}: must be between 0 and 1")
         if (self.target is None) == (self.statement is None):
             raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
+        fields_of(self.fields)
         if self.name != "statement" and self.statement is None:
             raise UserError("--name goes with --statement")
         if self.in_place and self.out is not None:
@@ -129,8 +134,10 @@ def prove(options: ProveOptions) -> int:
     """Run the command and return its exit code."""
     options.check()
     settings = options.settings()
-    if options.target is not None and Path(options.target).is_dir():
+    if options.target is not None and _names_project(Path(options.target)):
         return _project(Path(options.target), options, replace(settings, project=True))
+    if options.fields and not (options.target is not None and is_data_set(Path(options.target))):
+        raise UserError(f"--fields is for data sets ({', '.join(SUFFIXES)})")
     text, theorems = _input(options)
     if text is not None and options.imports:
         first = options.imports[0]
@@ -227,12 +234,19 @@ def _check_outputs(tree: Path | None, *files: Path | None) -> None:
             check_writable(path)
 
 
+def _names_project(path: Path) -> bool:
+    """Whether a path is a folder other than a data set's."""
+    return path.is_dir() and (is_project(path) or not is_data_set(path))
+
+
 def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
     from prover.solve.project import project_files, prove_project
 
     out, results = options.out, options.results
     if not is_project(folder):
-        raise UserError(f"{folder}: is a folder without a lakefile; name a Lake project, or a .lean or .jsonl file")
+        raise UserError(
+            f"{folder}: is a folder without a lakefile; name a Lake project, a folder of {', '.join(SUFFIXES)} files, or a .lean file"
+        )
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; for a project, --out names a folder")
     if out is not None and not options.resume and out.is_dir() and any(out.iterdir()):
@@ -301,15 +315,18 @@ def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:
     sources_of = plugins.registered(THEOREMS)
     if rest and prefix in sources_of and not os.path.lexists(path):
         return _by_type(plugins.load(THEOREMS, prefix)(rest, sources))
-    if path.suffix == ".jsonl":
-        return None, load_jsonl(path, options.imports)
     if path.suffix == ".lean":
         return read(path), []
     if not os.path.lexists(path):
         raise UserError(f"{target}: no such file")
+    # A `.json` file is a split of LeanDojo Benchmark if its repository is given.
+    if is_data_set(path) and sources is None:
+        return None, load_theorems(path, options.imports, fields_of(options.fields))
     if path.suffix[1:] in sources_of:
         return _by_type(plugins.load(THEOREMS, path.suffix[1:])(target, sources))
-    raise UserError(f"{target}: unknown input; name a .lean, .jsonl or .json file, or a Lake project")
+    raise UserError(
+        f"{target}: unknown input; name a .lean file, a Lake project, or a data set ({', '.join(SUFFIXES)})"
+    )
 
 
 def _by_type(found: LeanText | list[Theorem]) -> tuple[LeanText | None, list[Theorem]]:

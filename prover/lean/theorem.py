@@ -35,6 +35,9 @@ class Theorem:
     """Lean source before the statement: `open`, `variable`, `namespace`, definitions."""
     source: str = ""
     """Its origin, for display: a file with a line, or the name of a set."""
+    answer: Literal["", "proposition", "data"] = ""
+    """The answer that the statement leaves open. `proposition`: the statement has True for it, and its negation says that it is
+    False. `data`: the statement holds for every value of its type."""
 
     def __post_init__(self) -> None:
         if (self.statement is None) == (self.library is None):

@@ -16,6 +16,7 @@ from prover.search import Budget, Environment, Search, SearchConfig, SearchResul
 from prover.search.budget import NO_LIMIT
 from prover.search.interleave import search_both
 from prover.search.tree_summary import tree_summary
+from prover.solve import instances
 from prover.solve.job import Found, Job
 from prover.solve.whole_proof import Seeded, write_proofs
 
@@ -68,6 +69,8 @@ async def attempt(
     `error` if Lean has died.
     """
     run = _Attempt(theorem, root, env, budget, premises, page, negated, within, list(skip))
+    if (found := await run.refute()) is not None:
+        return found
     for prover in provers:
         if prover.name in skip:
             continue
@@ -134,6 +137,21 @@ class _Attempt:
     def spent(self) -> bool:
         return self.calls >= self.budget or self.within.exhausted(self.calls, self.tokens, self.seconds)
 
+    async def refute(self) -> Found | None:
+        """Try instances of the statement against it, on the negation's share of the Lean calls."""
+        if (
+            self.negated is None
+            or instances.NAME in self.used_up
+            or (share := int(self.budget * self.negated.rate)) < 1
+        ):
+            return None
+        tried = await instances.refute(self.negated.theorem, self.root, self.negated.root, self.env, share)
+        self.calls += tried.calls
+        self.used_up.append(instances.NAME)
+        if tried.script is None:
+            return None
+        return replace(self._found("refuted", tried.script, instances.NAME), reason=tried.reason)
+
     async def search(self, prover: Prover) -> Found | None:
         """Search with one prover. Returns None if it finds nothing."""
         policy = prover.policy
@@ -145,7 +163,7 @@ class _Attempt:
                 return None
             self.calls += written.lean_calls
             if written.script is not None:
-                return self._found("found", written.script, prover)
+                return self._found("found", written.script, prover.name)
             policy = Seeded(written.seeds, policy)
             self.outcome, self.reason = "budget", written.error
             if self.calls >= self.budget:
@@ -187,7 +205,7 @@ class _Attempt:
             target, state = (refuted.theorem, refuted.root) if refuted else (self.theorem, self.root)
             left = self.within.remaining(self.calls, self.tokens, self.seconds)
             script = await _minimised(target, state, self.env, results[proved].proof, left.seconds)
-            return self._found("refuted" if refuted else "found", script, prover)
+            return self._found("refuted" if refuted else "found", script, prover.name)
         if all(r.outcome == "exhausted" for r in results):
             self.used_up.append(prover.name)
         return None
@@ -196,9 +214,9 @@ class _Attempt:
         self.outcome, self.reason = "error", reason
         self.failed = self.failed or reason
 
-    def _found(self, outcome: str, script: str, prover: Prover) -> Found:
+    def _found(self, outcome: str, script: str, prover: str) -> Found:
         return Found(
-            outcome, script, self.calls, self.seconds, "", prover.name, self.html, self.summary, tuple(self.used_up)
+            outcome, script, self.calls, self.seconds, "", prover, self.html, self.summary, tuple(self.used_up)
         )
 
     async def unproved(self, skipped: Collection[str]) -> Found:

@@ -26,6 +26,8 @@ from prover.solve.session import Settings, document, kept_going, page_written, s
 UNJUDGED = ("found", "refuted")
 AUDITS = 8
 """Maximum number of proofs waiting for the audit. Searches pause beyond it."""
+ANSWER_SHARE = 0.5
+"""Share of the Lean calls spent on the negation of a statement that asks whether it is true."""
 NOT_SHOWN = ("key", "outline", "used_up", "try", "lean", "goal", "unjudged")
 """Fields of the results file that are omitted from the answer."""
 
@@ -164,7 +166,7 @@ class Batch:
         return Job(
             task.theorem,
             grant.calls,
-            s.disprove,
+            max(s.disprove, ANSWER_SHARE) if task.theorem.answer == "proposition" else s.disprove,
             skip,
             s.look,
             s.tree is not None,

@@ -13,11 +13,11 @@ from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import Hole, load_file
-from prover.lean.theorem import ProofState, Theorem, Verdict
+from prover.lean.theorem import Goal, ProofState, Theorem, Verdict
 from prover.solve.attempt import Negated, Prover, attempt_all
 from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.negation import negation
-from prover.solve.remarks import Remark, at_once, fingerprint, vacuous
+from prover.solve.remarks import Remark, at_once, auto_bound, fingerprint, vacuous
 
 IN_TURN = 3
 """Concurrent attempts per Lean process, so that it works while others wait for a model or the audit."""
@@ -86,7 +86,7 @@ class LocalExecutor:
             found = await attempt_all(
                 job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
             )
-            remarks = await self._look(roots[0], found) if job.look and roots else ()
+            remarks = await self._look(job, roots[0], found) if job.look and roots else ()
             goal, hash = (roots[0].text, fingerprint(job.theorem, roots[0])) if roots else ("", "")
             return replace(found, goal=goal, statement_hash=hash, remarks=remarks)
         except (LeanError, LeanDied) as error:
@@ -110,13 +110,24 @@ class LocalExecutor:
             return Negated(false, state, job.disprove)
         return None
 
-    async def _look(self, root: ProofState, found: Found) -> tuple[Remark, ...]:
+    async def _look(self, job: Job, root: ProofState, found: Found) -> tuple[Remark, ...]:
         remarks: list[Remark] = []
         if (odd := await vacuous(root, self.pool)) is not None:
+            remarks.append(odd)
+        if job.sorry is None and (odd := await auto_bound(job.theorem, root, self._goal)) is not None:
             remarks.append(odd)
         if found.outcome == "found" and (easy := await at_once(root, self.pool, found.script)) is not None:
             remarks.append(easy)
         return tuple(remarks)
+
+    async def _goal(self, theorem: Theorem) -> Goal | None:
+        """The goal of a theorem; None if Lean refuses the theorem or dies."""
+        try:
+            state = await self.pool.open(theorem)
+        except (LeanError, LeanDied):
+            return None
+        await self.pool.free([state])
+        return state.goals[0]
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         return await audited(self.auditor, theorem, script)
@@ -163,14 +174,16 @@ async def settled(executor: Executor, job: Job, found: Found) -> Found:
             )
         good = "disproved" if false else "proved"
         outcome = {"proved": good, "rejected": "rejected"}.get(verdict.verdict, "error")
-        reason = "its negation is proved" if outcome == "disproved" else verdict.reason
+        reason = found.reason or "its negation is proved" if outcome == "disproved" else verdict.reason
         found = replace(found, outcome=outcome, reason=reason)
     remarks = []
     for remark in found.remarks:
         judged = job.sorry is None and remark.script
         if not judged or (await executor.audit(job.theorem, remark.script)).verdict == "proved":
             remarks.append(remark)
-    if found.outcome == "disproved":
+    if job.theorem.answer == "proposition" and found.outcome in ("proved", "disproved"):
+        remarks.insert(0, Remark("answer", "True" if found.outcome == "proved" else "False"))
+    elif found.outcome == "disproved":
         remarks.insert(0, Remark("false", found.script))
     return replace(found, remarks=tuple(remarks))
 

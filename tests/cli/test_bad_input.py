@@ -30,7 +30,7 @@ FILES: dict[str, bytes] = {
     "noname.jsonl": b'{"statement": ": 1 = 1"}\n',
     "number.jsonl": b'{"name": "a", "statement": 3}\n',
     "imports.jsonl": b'{"name": "a", "statement": ": 1 = 1", "imports": "Mathlib"}\n',
-    "nocolon.jsonl": b'{"name": "a", "statement": "1 = 1"}\n',
+    "nocolon.jsonl": b'{"name": "a", "statement": "(n : Nat)"}\n',
     "twice.jsonl": b'{"name": "a", "statement": ": 1 = 1"}\n{"name": "a", "statement": ": 1 = 1"}\n',
     "noproof.jsonl": b'{"name": "a", "statement": ": 1 = 1"}\n',
     "results.jsonl": b"what is this\n",
