@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,11 @@ from typing import Any
 import tyro
 
 from prover import plugins
-from prover.console import answer, plain, say
+from prover.console import answer, plain, say, table_console
 from prover.errors import UserError
 from prover.files import check_writable, read_file, write_whole
 from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
-from prover.lean.text import MAX_BYTES, LeanText, read
+from prover.lean.text import MAX_BYTES, LeanText, parse, read
 from prover.lean.theorem import Theorem
 from prover.search import Budget
 from prover.solve.batch import executor_for, prove_theorems
@@ -31,13 +33,16 @@ THEOREMS = "turnstile.theorems"
 """Entry-point group of functions from (text after the prefix or path, --sources) to a LeanText or a list of theorems."""
 
 
+_LINE = re.compile(r"(.+\.lean):(\d+)")
+
+
 @dataclass(frozen=True)
 class ProveOptions:
     """Find proofs and audit each of them in its context."""
 
     target: tyro.conf.Positional[str | None] = None
-    """FILE.lean (every `sorry` is a task), the folder of a Lake project, FILE.jsonl, FILE.json of LeanDojo Benchmark,
-    library:MODULE (also with *), or set:NAME (see `turnstile sets`)."""
+    """FILE.lean (every `sorry` is a task), FILE.lean:LINE, - (Lean source on standard input), the folder of a Lake project,
+    FILE.jsonl, FILE.json of LeanDojo Benchmark, library:MODULE (also with *), or set:NAME (see `turnstile sets`)."""
     statement: str | None = None
     """One statement, as written after `theorem NAME`: binders, colon, type."""
     name: str = "statement"
@@ -76,6 +81,8 @@ class ProveOptions:
     """Write the search as an HTML page; for several tasks, a folder of pages."""
     limit: int | None = None
     """Maximum number of tasks."""
+    only: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Try only the tasks with this name: a declaration, or one `sorry` in it (NAME#2). Repeatable, or separated by commas."""
     mark_failed: bool = False
     """Add a comment after each remaining `sorry` in the filled file."""
     seed: int = 0
@@ -122,6 +129,7 @@ class ProveOptions:
             self.ray,
             Budget(model_tokens=self.tokens, seconds=self.seconds),
             self.mark_failed,
+            only=tuple(name.strip() for names in self.only for name in names.split(",") if name.strip()),
         )
 
 
@@ -131,6 +139,8 @@ def prove(options: ProveOptions) -> int:
     settings = options.settings()
     if options.target is not None and Path(options.target).is_dir():
         return _project(Path(options.target), options, replace(settings, project=True))
+    if options.target is not None and (at := _LINE.fullmatch(options.target)) and not os.path.lexists(options.target):
+        options, settings = replace(options, target=at[1]), replace(settings, line=int(at[2]))
     text, theorems = _input(options)
     if text is not None and options.imports:
         first = options.imports[0]
@@ -138,6 +148,8 @@ def prove(options: ProveOptions) -> int:
     if text is None and (options.in_place or options.mark_failed):
         option = "--in-place" if options.in_place else "--mark-failed"
         raise UserError(f"{option} is for .lean files: other inputs have no `sorry`")
+    if options.in_place and options.target == "-":
+        raise UserError("--in-place cannot change standard input: leave it out to print the filled text")
     destination = Path(text.path) if text is not None and options.in_place else options.out
     _check_outputs(options.tree, destination, options.results)
     results = options.results
@@ -205,7 +217,8 @@ def _finish(
     if document["interrupted"]:
         return 130
     skipped = any(f["reason"] for f in document.get("files", ()))
-    return 0 if document["proved"] == document["total"] and not skipped else 1
+    errors = document.get("errors")
+    return 0 if document["proved"] == document["total"] and not skipped and not errors else 1
 
 
 def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
@@ -240,6 +253,8 @@ def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
     _check_outputs(settings.tree, results)
     if results is None and options.resume:
         results = folder / "results.jsonl"
+    if settings.only:
+        raise UserError("--only is for one input: name FILE.lean of the project")
     own = Project(folder)
     project_files(own)  # raises if there is nothing to do
     log = Results(results, _asked(_project_fingerprint(own), settings), options.resume)
@@ -258,18 +273,15 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
         answer(document)
         return
     if destination is None:
-        import sys
-
         sys.stdout.flush()
         sys.stdout.buffer.write(filled)
         sys.stdout.buffer.flush()
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 1))
     for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "remarks"):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     for task in document["tasks"]:
         last = plain((task["proof"] or task["reason"]).replace("\n", " ↵ "))
         colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
@@ -281,7 +293,10 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
             Text(last[:100]),
             Text(plain("; ".join(r["text"] for r in task["remarks"]))),
         )
-    Console(stderr=True).print(table)
+    table_console(stderr=True).print(table)
+    for left in document.get("unreached", ()):
+        name = f"{left['name']}: " if left["name"] else ""
+        say(plain(f"line {left['line']}: {name}this `sorry` cannot be tried: {left['reason']}"))
     say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
     if "lean_utilisation" in document:
         peak = document["memory_mb"]["peak"]  # 0 with --ray: other machines' memory is not measured
@@ -303,6 +318,11 @@ def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:
         return _by_type(plugins.load(THEOREMS, prefix)(rest, sources))
     if path.suffix == ".jsonl":
         return None, load_jsonl(path, options.imports)
+    if target == "-":
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UserError(f"<stdin>: larger than {MAX_BYTES >> 20} MiB")
+        return parse(data, "<stdin>"), []
     if path.suffix == ".lean":
         return read(path), []
     if not os.path.lexists(path):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prover.errors import UserError
 from prover.lean.runtime import find_runtime
 from prover.lean.server import statement_source
 from prover.lean.theorem import Theorem
@@ -59,8 +60,13 @@ def task_of(number: int, theorem: Theorem) -> Task:
 async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
     """Returns (the answer's fields, the proofs as Lean source). `failure`: the exception that ended the batch early, or None."""
     began = time.monotonic()
-    theorems = theorems[: settings.limit]
-    batch = Batch([task_of(i, t) for i, t in enumerate(theorems)], settings, log)
+    named = [(i, t) for i, t in enumerate(theorems) if not settings.only or t.name in settings.only]
+    if missing := [name for name in settings.only if all(t.name != name for _, t in named)]:
+        known = ", ".join(t.name for t in theorems[:12]) + (" …" if len(theorems) > 12 else "")
+        raise UserError(f"--only {missing[0]}: no theorem has this name; the input has {known}")
+    numbered = named[: settings.limit]
+    theorems = [t for _, t in numbered]
+    batch = Batch([task_of(i, t) for i, t in numbered], settings, log)
     figures: dict[str, Any] = {}
     failure: Exception | None = None
     lean = next((r["lean"] for r in log.rows.values() if r.get("lean")), "")

@@ -12,7 +12,7 @@ from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.sorries import Hole, load_file
+from prover.lean.sorries import FileSorries, load_file
 from prover.lean.theorem import ProofState, Theorem, Verdict
 from prover.solve.attempt import Negated, Prover, attempt_all
 from prover.solve.job import Found, Job, Load, SourceFile
@@ -40,8 +40,8 @@ class Executor(Protocol):
         ...
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict: ...
-    async def sorries(self, file: SourceFile) -> list[Hole]:
-        """Every `sorry` of a file, in source order. Raises LeanError if the file has an error."""
+    async def sorries(self, file: SourceFile) -> FileSorries:
+        """Every `sorry` of a file, and its errors. Raises LeanError if a module before the file has an error."""
         ...
 
     async def load(self) -> Load: ...
@@ -121,11 +121,11 @@ class LocalExecutor:
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         return await audited(self.auditor, theorem, script)
 
-    async def sorries(self, file: SourceFile) -> list[Hole]:
+    async def sorries(self, file: SourceFile) -> FileSorries:
         server = self.pool.servers[0]
-        holes, states = await load_file(server, file.text, file.imports, file.before)
+        found, states = await load_file(server, file.text, file.imports, file.before)
         await server.free([state for here in states for state in here])
-        return holes
+        return found
 
     async def load(self) -> Load:
         servers = self.pool.servers
