@@ -107,7 +107,8 @@ async def _skipped(every: FileSorries, numbers: Sequence[int], filler: Filler) -
         what = "the file has no other `sorry`" if not numbers else "every `sorry` has such an error or rests on one"
         raise UserError(f"{plain(str(every.errors[0]))}{more}: {what}; correct the errors first")
     for e in every.errors[:SHOWN_ERRORS]:
-        say(f"turnstile: {plain(str(e).split('\n\nHint:')[0])}")
+        told, _, _ = str(e).partition("\n\nHint:")
+        say(f"turnstile: {plain(told)}")
     if (more := len(every.errors) - SHOWN_ERRORS) > 0:
         say(f"turnstile: {path}: and {more} more errors")
     return skipped
