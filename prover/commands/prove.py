@@ -217,8 +217,8 @@ def _finish(
     if document["interrupted"]:
         return 130
     skipped = any(f["reason"] for f in document.get("files", ()))
-    errors = document.get("errors")
-    return 0 if document["proved"] == document["total"] and not skipped and not errors else 1
+    wrong = document.get("errors") or any(left["used"] for left in document.get("unreached", ()))
+    return 0 if document["proved"] == document["total"] and not skipped and not wrong else 1
 
 
 def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
@@ -295,8 +295,8 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
         )
     table_console(stderr=True).print(table)
     for left in document.get("unreached", ()):
-        name = f"{left['name']}: " if left["name"] else ""
-        say(plain(f"line {left['line']}: {name}this `sorry` cannot be tried: {left['reason']}"))
+        where = ": ".join(str(part) for part in (left["line"] and f"line {left['line']}", left["name"]) if part)
+        say(plain(f"{where}: a `sorry` that cannot be tried: {left['reason']}"))
     say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
     if "lean_utilisation" in document:
         peak = document["memory_mb"]["peak"]  # 0 with --ray: other machines' memory is not measured

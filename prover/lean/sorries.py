@@ -37,24 +37,13 @@ class Hole:
 
 
 @dataclass(frozen=True)
-class HiddenSorry:
-    """A `sorry` that no proof can replace, because a macro wrote it."""
-
-    decl: str
-    """Name of the declaration that uses the macro, for display."""
-    line: int
-    """Line of the macro's use."""
-    text: str
-    """The macro's use."""
-
-
-@dataclass(frozen=True)
 class FileSorries:
     """The `sorry`s of a file, in source order, and its errors."""
 
     holes: list[Hole]
     errors: tuple[LeanMessage, ...] = ()
-    hidden: tuple[HiddenSorry, ...] = ()
+    hidden: tuple[str, ...] = ()
+    """Names of declarations with a `sorry` that no proof can replace, because a macro such as `admit` stands for it."""
 
 
 class Server(Protocol):
@@ -85,16 +74,13 @@ async def load_file(
     data = text.text.encode()
     places: dict[tuple[int, int], list[tuple[dict[str, Any], ProofState]]] = {}
     unused: list[ProofState] = []
-    hidden: dict[int, HiddenSorry] = {}
+    hidden: dict[str, None] = {}
     for hole, state in found:
         place = (hole.get("start", -1), hole.get("stop", -1))
-        written = data[max(place[0], 0) : place[1]]
-        # A `sorry` from a macro has no position in the file, or that of the macro's use.
-        if hole.get("synthetic") or written != b"sorry":
+        # A `sorry` from a macro has no position in the file, or that of other text.
+        if hole.get("synthetic") or data[max(place[0], 0) : place[1]] != b"sorry":
             unused.append(state)
-            if place[0] >= 0:
-                shown = _shown_decl(text, place[0], hole["decl"])
-                hidden.setdefault(place[0], HiddenSorry(shown, text.line(place[0]), written.decode(errors="replace")))
+            hidden[_public(hole["decl"])] = None
             continue
         known = places.setdefault(place, [])
         if any(s.shared == state.shared for _, s in known):
@@ -108,7 +94,7 @@ async def load_file(
     for start, stop in sorted(places):
         holes.append(await _hole(server, text, start, stop, places[start, stop], seen))
     states = [[state for _, state in places[place]] for place in sorted(places)]
-    return FileSorries(holes, tuple(errors), tuple(hidden[at] for at in sorted(hidden))), states
+    return FileSorries(holes, tuple(errors), tuple(hidden)), states
 
 
 async def _hole(

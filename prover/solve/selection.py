@@ -7,7 +7,7 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.lean.sorries import FileSorries, Hole
-from prover.lean.text import LeanText, code_words
+from prover.lean.text import LeanText, code_words, line_at
 
 _DECLARATIONS = (
     "theorem",
@@ -71,7 +71,7 @@ def _declaration_line(text: LeanText, hole: Hole) -> int:
     """Line of the last keyword of a declaration before a `sorry`."""
     at = len(text.text.encode()[: hole.start].decode())
     starts = [i for word, i in code_words(text.text) if i < at and word in _DECLARATIONS]
-    return text.text.count("\n", 0, starts[-1]) + 1 if starts else hole.line
+    return line_at(text.text, starts[-1]) if starts else hole.line
 
 
 def _listed(items: Sequence[str]) -> str:
@@ -80,25 +80,27 @@ def _listed(items: Sequence[str]) -> str:
 
 
 def unreached(text: LeanText, every: FileSorries) -> list[dict[str, Any]]:
-    """The `sorry`s that no proof can replace: those that macros write, and those that Lean never elaborates, as in a field's
-    default tactic or an unused alternative of `first`."""
+    """The `sorry`s that no proof can replace: those that macros stand for, and those that Lean never elaborates, as in a field's
+    default tactic or an unused alternative of `first`. `used`: whether a declaration rests on it."""
     starts = {hole.start for hole in every.holes}
-    found = [
-        {
-            "line": h.line,
-            "name": h.decl,
-            "reason": f"`{h.text}` is a macro that stands for `sorry`; write `sorry` itself",
-        }
-        for h in every.hidden
-    ]
-    command, name = "", ""
+    macro = False
+    name = ""
+    lines: dict[str, int] = {}
+    found: list[dict[str, Any]] = []
     words = list(code_words(text.text))
+    line, at = 1, 0
     for number, (word, i) in enumerate(words):
+        line, at = line + text.text.count("\n", at, i), i
         if word in _DECLARATIONS or word in _MACROS:
-            command = word
-            name = words[number + 1][0] if word in _DECLARATIONS and number + 1 < len(words) else ""
-        elif word == "sorry" and (at := len(text.text[:i].encode())) not in starts:
-            macro = command in _MACROS
-            reason = "part of a macro, and not a goal" if macro else "Lean never elaborates it"
-            found.append({"line": text.line(at), "name": command if macro else name, "reason": reason})
-    return sorted(found, key=lambda f: f["line"])
+            macro = word in _MACROS
+            name = words[number + 1][0] if not macro and number + 1 < len(words) else ""
+            lines.setdefault(name, line)
+        elif word == "sorry" and len(text.text[:i].encode()) not in starts:
+            reason = "it is part of a macro" if macro else "Lean never elaborates it"
+            found.append({"line": line, "name": name, "reason": reason, "used": False})
+    reason = "a macro, such as `admit`, stands for it; write `sorry` itself"
+    for decl in every.hidden:
+        parts = decl.split(".")
+        known = next((n for i in range(len(parts)) if (n := lines.get(".".join(parts[i:])))), None)
+        found.append({"line": known, "name": decl, "reason": reason, "used": True})
+    return sorted(found, key=lambda f: f["line"] or 0)
