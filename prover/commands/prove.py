@@ -295,7 +295,8 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
         )
     table_console(stderr=True).print(table)
     for left in document.get("unreached", ()):
-        where = ": ".join(str(part) for part in (left["line"] and f"line {left['line']}", left["name"]) if part)
+        line = f"line {left['line']}" if left["line"] else ""
+        where = ": ".join(part for part in (left.get("file", ""), line, left["name"]) if part)
         say(plain(f"{where}: a `sorry` that cannot be tried: {left['reason']}"))
     say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
     if "lean_utilisation" in document:

@@ -16,6 +16,7 @@ from prover.search import Budget, Environment, Search, SearchConfig, SearchResul
 from prover.search.budget import NO_LIMIT
 from prover.search.interleave import search_both
 from prover.search.tree_summary import tree_summary
+from prover.solve.attempt_environment import AttemptEnvironment, CostlyTactics
 from prover.solve.job import Found, Job
 from prover.solve.whole_proof import Seeded, write_proofs
 
@@ -115,6 +116,7 @@ class _Attempt:
     negated: Negated | None
     within: Budget
     used_up: list[str]
+    costly: CostlyTactics = field(default_factory=CostlyTactics)
     began: float = field(default_factory=perf_counter)
     calls: int = 0
     tokens: int = 0
@@ -152,9 +154,9 @@ class _Attempt:
                 self.stop = True
                 return None
         offered = _premises_of(prover, self.theorem.imports, self.premises)
-        searches = [_search(prover, policy, self.root, self.env, offered)]
+        searches = [_search(prover, policy, self.root, self.env, self.costly, offered)]
         if self.negated is not None and self.negated.rate > 0:
-            searches.append(_search(prover, prover.policy, self.negated.root, self.env, offered))
+            searches.append(_search(prover, prover.policy, self.negated.root, self.env, self.costly, offered))
         try:
             return await self._run_searches(prover, searches)
         except PromptTooLong as e:
@@ -224,8 +226,11 @@ def _premises_of(prover: Prover, imports: tuple[str, ...], premises: Premises) -
     return prover.source.for_theorem(imports) if prover.source is not None else premises
 
 
-def _search(prover: Prover, policy: Policy, root: ProofState, env: Environment, premises: Premises) -> Search:
-    return Search(root, _KeepRoot(env, root), policy, prover.value, config=prover.config, premises=premises)
+def _search(
+    prover: Prover, policy: Policy, root: ProofState, env: Environment, costly: CostlyTactics, premises: Premises
+) -> Search:
+    inner = AttemptEnvironment(env, root, costly)
+    return Search(root, inner, policy, prover.value, config=prover.config, premises=premises)
 
 
 async def _run_within(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:
@@ -239,17 +244,3 @@ async def _minimised(theorem: Theorem, root: ProofState, env: Environment, tree:
         theorem, tree, checker(env, root), max_checks=32, seconds=math.inf if seconds is None else seconds
     )
     return proof.script
-
-
-class _KeepRoot:
-    """An environment that never frees the root, so that the next search can start from it."""
-
-    def __init__(self, env: Environment, root: ProofState) -> None:
-        self._env = env
-        self._root = root.id
-
-    async def step(self, state: ProofState, tactics: Sequence[str]) -> Any:
-        return await self._env.step(state, tactics)
-
-    async def free(self, states: Sequence[ProofState]) -> None:
-        await self._env.free([s for s in states if s.id != self._root])

@@ -11,8 +11,9 @@ from prover.console import one_line
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
-from prover.lean.server import LeanDied, LeanError
+from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.sorries import FileSorries, load_file
+from prover.lean.steps import SEARCH_HEARTBEATS, SEARCH_SECONDS
 from prover.lean.theorem import ProofState, Theorem, Verdict
 from prover.solve.attempt import Negated, Prover, attempt_all
 from prover.solve.job import Found, Job, Load, SourceFile
@@ -53,7 +54,10 @@ class LocalExecutor:
     def __init__(self, provers: Sequence[Prover], workers: int) -> None:
         self.provers = provers
         self.wants_premises = any(p.wants_premises for p in provers)
-        self.pool = LeanPool(workers, constants=self.wants_premises)
+        # A whole proof is checked in one step.
+        whole = any(p.writer is not None for p in provers)
+        limits = Limits() if whole else Limits(SEARCH_HEARTBEATS, SEARCH_SECONDS)
+        self.pool = LeanPool(workers, limits=limits, constants=self.wants_premises)
         self.auditor = Auditor()
         self.lean = self.pool.runtime.name
 
