@@ -65,6 +65,8 @@ class ProveOptions:
     """Append a JSON line for each task to this file. `turnstile report` renders it as a page."""
     resume: bool = False
     """Continue from the results file. Default without --results: results.jsonl beside the output."""
+    retry: bool = False
+    """Like --resume, but first try the tasks without a proof again, with the budget and policy of this command."""
     workers: int = 0
     """Lean processes. 0: as many as cores and memory allow."""
     total_budget: int | None = None
@@ -137,6 +139,7 @@ def prove(options: ProveOptions) -> int:
     """Run the command and return its exit code."""
     options.check()
     settings = options.settings()
+    options = replace(options, resume=options.resume or options.retry)
     if options.target is not None and Path(options.target).is_dir():
         return _project(Path(options.target), options, replace(settings, project=True))
     if options.target is not None and (at := _LINE.fullmatch(options.target)) and not os.path.lexists(options.target):
@@ -155,7 +158,7 @@ def prove(options: ProveOptions) -> int:
     results = options.results
     if options.resume and results is None:
         results = (destination or Path("x")).with_name("results.jsonl")
-    log = Results(results, _asked(_fingerprint(text, theorems), settings), options.resume)
+    log = Results(results, _asked(_fingerprint(text, theorems), settings), options.resume, options.retry)
     try:
         if text is not None:
             document, filled = asyncio.run(_file(text, settings, log))
@@ -257,7 +260,7 @@ def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
         raise UserError("--only is for one input: name FILE.lean of the project")
     own = Project(folder)
     project_files(own)  # raises if there is nothing to do
-    log = Results(results, _asked(_project_fingerprint(own), settings), options.resume)
+    log = Results(results, _asked(_project_fingerprint(own), settings), options.resume, options.retry)
     try:
         document = asyncio.run(prove_project(own, settings, log, out, options.in_place, options.resume))
     finally:

@@ -21,7 +21,7 @@ from prover.solve.job import Found, Job, Sorry
 from prover.solve.negation import negation
 from prover.solve.remarks import duplicates, remarks_from, remarks_to
 from prover.solve.resource_monitor import ResourceMonitor
-from prover.solve.results import Results
+from prover.solve.results import Earlier, Results
 from prover.solve.session import Settings, document, kept_going, page_written, stoppable, until, workers_for
 
 UNJUDGED = ("found", "refuted")
@@ -118,7 +118,8 @@ class Batch:
         out = []
         for i, task in enumerate(self.tasks):
             row = self.last.get(i) or self._row(i, Grant(i, 0, 0), Found("budget", reason="interrupted"))
-            out.append({**row, "lean_calls": self._calls.get(i, 0), "name": task.theorem.name})
+            calls = self._calls.get(i, 0) + self._earlier(task).lean_calls
+            out.append({**row, "lean_calls": calls, "name": task.theorem.name})
         return out
 
     async def prove(
@@ -166,7 +167,7 @@ class Batch:
 
     def _job(self, grant: Grant) -> Job:
         s, task = self.settings, self.tasks[grant.task]
-        skip = tuple(self.last.get(grant.task, {}).get("used_up", ()))
+        skip = tuple(self.last.get(grant.task, {}).get("used_up", self._earlier(task).used_up))
         return Job(
             task.theorem,
             grant.calls,
@@ -232,6 +233,9 @@ class Batch:
             if todo:
                 return todo
         return []
+
+    def _earlier(self, task: Task) -> Earlier:
+        return self.log.earlier.get(task.key) or self.log.earlier.get(task.earlier_key) or Earlier()
 
     def _known(self, grant: Grant) -> dict[str, Any] | None:
         """The row of a try in the results file."""

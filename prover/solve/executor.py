@@ -91,6 +91,8 @@ class LocalExecutor:
                 job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
             )
             remarks = await self._look(roots[0], found) if job.look and roots else ()
+            if len(roots) == 1:
+                found = await self._plainest(roots[0], found, remarks)
             goal, hash = (roots[0].text, fingerprint(job.theorem, roots[0])) if roots else ("", "")
             return replace(found, goal=goal, statement_hash=hash, remarks=remarks)
         except (LeanError, LeanDied) as error:
@@ -121,6 +123,17 @@ class LocalExecutor:
         if found.outcome == "found" and (easy := await at_once(root, self.pool, found.script)) is not None:
             remarks.append(easy)
         return tuple(remarks)
+
+    async def _plainest(self, root: ProofState, found: Found, remarks: Sequence[Remark]) -> Found:
+        """The attempt with the single tactic of a remark as its proof, if that is shorter."""
+        for tactic in (r.detail for r in remarks if r.kind == "at once" and found.outcome == "found"):
+            for script in (tactic, f"intros\n{tactic}"):
+                if len(script) < len(found.script):
+                    (result,) = await self.pool.step(root, (script,))
+                    await self.pool.free(result.states)
+                    if result.solved:
+                        return replace(found, script=script)
+        return found
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         return await audited(self.auditor, theorem, script)
