@@ -288,8 +288,9 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
     for task in document["tasks"]:
         last = plain((task["proof"] or task["reason"]).replace("\n", " ↵ "))
         colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
+        place = [task["file"], task["line"]] if "file" in task else [task["line"]]
         table.add_row(
-            str(task["line"] or ""),
+            ":".join(str(part) for part in place if part),
             Text(plain(task["name"])),
             Text(task["outcome"], colour),
             str(task["lean_calls"]),

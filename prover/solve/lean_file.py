@@ -11,6 +11,7 @@ from typing import Any
 from prover.console import one_line, plain, say
 from prover.errors import UserError
 from prover.files import read_file, write_whole
+from prover.lean.declared import LeanMessage
 from prover.lean.project import Imports, Project, explain_import, imports_of
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import FileSorries, Hole
@@ -105,13 +106,17 @@ async def _skipped(every: FileSorries, numbers: Sequence[int], filler: Filler) -
         lines = ", ".join(str(e.line) for e in every.errors[1:])
         more = f" (and errors at line {lines})" if lines else ""
         what = "the file has no other `sorry`" if not numbers else "every `sorry` has such an error or rests on one"
-        raise UserError(f"{plain(str(every.errors[0]))}{more}: {what}; correct the errors first")
+        raise UserError(f"{_told(every.errors[0], 200)}{more}: {what}; correct the errors first")
     for e in every.errors[:SHOWN_ERRORS]:
-        told, _, _ = str(e).partition("\n\nHint:")
-        say(f"turnstile: {plain(told)}")
+        say(f"turnstile: {_told(e)}")
     if (more := len(every.errors) - SHOWN_ERRORS) > 0:
         say(f"turnstile: {path}: and {more} more errors")
     return skipped
+
+
+def _told(error: LeanMessage, limit: int = 600) -> str:
+    """An error on one line, without Lean's hint."""
+    return plain(one_line(str(error).partition("\n\nHint:")[0], limit))
 
 
 async def _attempted(
