@@ -16,7 +16,7 @@ MOST_FATAL = 3
 class CostlyTactics:
     """The kinds of tactics that reached the time limit or ended the process, as arithmetic on huge numbers does.
 
-    Tactics are of one kind if their last step begins with the same word: `simp <;> omega` is of the kind of `omega`.
+    Tactics are of one kind if their last step is the same but for a list of lemmas: `simp <;> grind [a]` is of the kind of `grind`.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class CostlyTactics:
 
 def _kind(tactic: str) -> str:
     last = re.split(r"<;>|[;|\n]", tactic)[-1].strip(" ()·")
-    return last.split(maxsplit=1)[0] if last else ""
+    return re.sub(r"( only)? \[.*\]", "", last)
 
 
 def _target(state: ProofState) -> str:

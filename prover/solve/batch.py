@@ -22,6 +22,7 @@ from prover.solve.negation import negation
 from prover.solve.remarks import duplicates, remarks_from, remarks_to
 from prover.solve.resource_monitor import ResourceMonitor
 from prover.solve.results import Earlier, Results
+from prover.solve.saved_searches import SavedSearches
 from prover.solve.session import Settings, document, kept_going, page_written, stoppable, until, workers_for
 
 UNJUDGED = ("found", "refuted")
@@ -104,6 +105,7 @@ class Batch:
         self.last: dict[int, dict[str, Any]] = {}
         """Task -> the audited row of its last try."""
         self._calls: dict[int, int] = {}
+        self._searches = SavedSearches(log.path)
         self._round = self._next_round()
 
     def finished(self) -> bool:
@@ -167,6 +169,8 @@ class Batch:
 
     def _job(self, grant: Grant) -> Job:
         s, task = self.settings, self.tasks[grant.task]
+        continued = grant.number > 0 or task.key in self.log.earlier
+        saved = self._searches.get(task.key) if continued else b""
         skip = tuple(self.last.get(grant.task, {}).get("used_up", self._earlier(task).used_up))
         return Job(
             task.theorem,
@@ -178,6 +182,7 @@ class Batch:
             s.within,
             sorry=task.sorry,
             stated=task.stated,
+            saved=saved if s.total is not None or self.log.path is not None else None,
         )
 
     async def _attempt(self, executor: Executor, grant: Grant) -> Found:
@@ -196,7 +201,11 @@ class Batch:
                 statement_hash=known["statement_hash"],
                 remarks=remarks_from(known["remarks"]),
             )
-        found = await executor.attempt(self._job(grant))
+        job = self._job(grant)
+        found = await executor.attempt(job)
+        if job.saved is not None:
+            self._searches.put(self.tasks[grant.task].key, found.saved)
+            found = replace(found, saved=b"")
         if found.outcome in UNJUDGED or found.remarks:
             self.log.add({**self._row(grant.task, grant, found), "unjudged": True})
         task = self.tasks[grant.task]
