@@ -7,7 +7,7 @@ declarations with errors and then may bind their names by itself in later statem
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from prover.lean.declared import LeanMessage
@@ -15,6 +15,11 @@ from prover.lean.text import LeanText, code_words
 from prover.lean.theorem import Verdict
 from prover.solve.fill import Filler
 
+_NO_DECLARATION = re.compile(
+    r"(?:variable|universe|namespace|section|end|open|export|attribute|set_option|local|scoped|notation|macro|syntax|infix[lr]?|prefix"
+    r"|postfix|elab)\b|#|@\["
+)
+"""The first line of another command, or of the attributes of the next declaration."""
 _BINDERS = re.compile(r"[({\[⦃]([^:()\[\]{}⦃⦄]+)")
 
 
@@ -39,24 +44,24 @@ def _tainted(text: LeanText, verdicts: Sequence[Verdict], errors: Sequence[LeanM
     lines = text.text.split("\n")
     causes: dict[str, str] = {}
     found: dict[int, str] = {}
-    starts = sorted({v.line for v in verdicts})
-    for start, stop in pairwise([*starts, len(lines) + 1]):
+    others = {n for n, line in enumerate(lines, 1) if _NO_DECLARATION.match(line)}
+    for start, stop in pairwise([*sorted(others | {v.line for v in verdicts}), len(lines) + 1]):
         here = [v for v in verdicts if v.line == start and not v.generated]
         source = "\n".join(lines[start - 1 : stop - 1])
-        names = [v.name for v in here if not v.name.startswith(f"{text.path}:")]
+        names = _endings(v.name for v in here if not v.name.startswith(f"{text.path}:"))
+        if source.startswith("variable"):
+            last = max((e.line for e in errors if start <= e.line < stop), default=start)
+            names |= {w for m in _BINDERS.finditer("\n".join(lines[start - 1 : last])) for w in m[1].split()}
         if any(v.reason.startswith("elaboration:") for v in here):
-            if source.startswith("variable"):
-                last = max((e.line for e in errors if start <= e.line < stop), default=start)
-                names = [w for m in _BINDERS.finditer("\n".join(lines[start - 1 : last])) for w in m[1].split()]
-            shown = f"`{names[0]}` (line {start})" if names and here[0].name == names[0] else f"line {start}"
-            causes |= dict.fromkeys(_endings(names), shown)
-        elif (cause := _mentioned(source, causes, _endings(names))) is not None:
+            nameless = here[0].name.startswith(f"{text.path}:")
+            causes |= dict.fromkeys(names, f"line {start}" if nameless else f"`{here[0].name}` (line {start})")
+        elif (cause := _mentioned(source, causes, names)) is not None:
             found[start] = cause
-            causes |= dict.fromkeys(_endings(names), cause)
+            causes |= dict.fromkeys(names, cause)
     return found
 
 
-def _endings(names: Sequence[str]) -> set[str]:
+def _endings(names: Iterable[str]) -> set[str]:
     """The names as they may be written inside namespaces."""
     return {".".join(parts[i:]) for name in names for parts in [name.split(".")] for i in range(len(parts))}
 

@@ -105,8 +105,7 @@ async def _skipped(every: FileSorries, numbers: Sequence[int], filler: Filler) -
     if len(skipped) == len(numbers):
         lines = ", ".join(str(e.line) for e in every.errors[1:])
         more = f" (and errors at line {lines})" if lines else ""
-        what = "the file has no other `sorry`" if not numbers else "every `sorry` has such an error or rests on one"
-        raise UserError(f"{_told(every.errors[0], 200)}{more}: {what}; correct the errors first")
+        raise UserError(f"{_told(every.errors[0], 200)}{more}: no `sorry` can be tried; correct the errors first")
     for e in every.errors[:SHOWN_ERRORS]:
         say(f"turnstile: {_told(e)}")
     if (more := len(every.errors) - SHOWN_ERRORS) > 0:
