@@ -115,7 +115,7 @@ async def _skipped(every: FileSorries, numbers: Sequence[int], filler: Filler) -
 
 def _told(error: LeanMessage, limit: int = 600) -> str:
     """An error on one line, without Lean's hint."""
-    return plain(one_line(str(error).partition("\n\nHint:")[0], limit))
+    return plain(explain_import(one_line(str(error).partition("\n\nHint:")[0], limit), error.file))
 
 
 async def _attempted(
