@@ -80,7 +80,7 @@ async def load_file(
         # A `sorry` from a macro has no position in the file, or that of other text.
         if hole.get("synthetic") or data[max(place[0], 0) : place[1]] != b"sorry":
             unused.append(state)
-            hidden[_public(hole["decl"])] = None
+            hidden[_public(hole["decl"].replace("[anonymous]", ""))] = None
             continue
         known = places.setdefault(place, [])
         if any(s.shared == state.shared for _, s in known):

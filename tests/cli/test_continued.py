@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prover.lean.server import LeanServer
+from prover.lean.server import LeanServer, Limits
+from prover.lean.steps import SEARCH_HEARTBEATS, SEARCH_SECONDS
 from prover.lean.theorem import Goal, ProofState, StepResult, Theorem
 from prover.solve.attempt import attempt
 from prover.solve.attempt_environment import MOST_FATAL, AttemptEnvironment, CostlyTactics
+from prover.solve.executor import LocalExecutor
 from prover.solve.policies import provers_named
 from prover.solve.saved_searches import SavedSearches, pack, unpack
 
@@ -58,6 +61,15 @@ def test_a_search_goes_on_where_it_ended() -> None:
             assert alone.outcome == "budget" and not alone.saved
 
     asyncio.run(work())
+
+
+@pytest.mark.lean
+def test_steps_of_searches_have_tight_limits() -> None:
+    (prover,) = provers_named("portfolio", 0)
+    (server,) = LocalExecutor([prover], 1).pool.servers
+    assert server.limits == Limits(SEARCH_HEARTBEATS, SEARCH_SECONDS)
+    (server,) = LocalExecutor([prover, replace(prover, writer=object())], 1).pool.servers
+    assert server.limits == Limits(), "a whole proof is one step"
 
 
 @pytest.mark.parametrize("kept", [True, False])
