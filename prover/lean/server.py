@@ -15,6 +15,7 @@ import msgspec
 
 from prover.lean import protocol
 from prover.lean.connection import LeanConnection
+from prover.lean.declared import LeanMessage
 from prover.lean.project import SourceModule
 from prover.lean.replay import Handles, Origin
 from prover.lean.runtime import LeanRuntime, find_runtime
@@ -97,14 +98,21 @@ class LeanServer(LeanConnection):
         `before`: modules given as source, each after its imports; their sorries are not opened. Raises LeanError with
         `file:line:column: message` when the text or a module has an error.
         """
+        holes, errors = await self.load_with_errors(source, imports, file, before)
+        if errors:
+            await self.free([state for _, state in holes])
+            raise LeanError(str(errors[0]))
+        return holes
+
+    async def load_with_errors(
+        self, source: str, imports: Sequence[str], file: str, before: Sequence[SourceModule] = ()
+    ) -> tuple[list[tuple[dict[str, Any], ProofState]], list[LeanMessage]]:
+        """Like `load`, with all errors of the text and of its modules instead of an exception."""
         request: dict[str, Any] = {"cmd": "load", "source": source, "imports": list(imports), "file": file}
         if before:
             request["before"] = [module.message() for module in before]
         answer = await self.command(**request, constants=self.constants)
-        if answer["errors"]:
-            e = answer["errors"][0]
-            raise LeanError(f"{e['file']}:{e['line']}:{e['column']}: {e['m'].strip()}")
-        return self._adopt(request, answer)
+        return self._adopt(request, answer), msgspec.convert(answer["errors"], list[LeanMessage])
 
     def _adopt(self, request: dict[str, Any], answer: dict[str, Any]) -> list[tuple[dict[str, Any], ProofState]]:
         """Handles for the states that a command opened."""

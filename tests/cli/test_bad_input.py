@@ -188,7 +188,7 @@ CASES: list[tuple[str, list[str], str]] = [
     (
         "results of something else",
         ["prove", "good.lean", "--results", "other.jsonl", "--resume"],
-        "or it has changed); resume with",
+        "or it has changed); use another file",
     ),
     ("results there already", ["prove", "good.lean", "--results", "other.jsonl"], "already exists"),
     ("nothing to verify", ["verify"], "nothing to verify was given"),
