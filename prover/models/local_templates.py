@@ -43,6 +43,12 @@ class LocalContext:
     """Equations between numerals and constructors, as `simp` arguments."""
     rules: list[str]
     """Constructors of the target's predicate, and lemmas about it."""
+    conditional: list[str]
+    """Lemmas whose conclusion is an equation under hypotheses."""
+    unary: list[str]
+    """Lemmas about one explicit argument."""
+    extensional: list[str]
+    """Tactics that reduce an equation of an own type, or of functions, to its values."""
     makers: list[tuple[str, int]]
     """Constructors of own types with their numbers of explicit arguments."""
 
@@ -53,11 +59,12 @@ class LocalContext:
         sets = [[*shown, *lemmas], [*self.numbers, *lemmas], shown, [*every, *lemmas]]
         sets = list(dict.fromkeys(_joined(s) for s in sets if s))
         if not sets:
-            return ["first | rfl | assumption | simp_all | omega"]
+            return ["first | rfl | assumption | simp_all | omega", *self._by_rules()]
         found = [" | ".join(["first | rfl | assumption", *(f"(simp_all [{s}]; done)" for s in sets)])]
         few, all_ = _joined([*self.functions, *self.rules[:6]]), _joined([*self.functions, *self.rules[:6], *lemmas])
         found.append(" | ".join(["first", *(f"grind [{s}]" for s in dict.fromkeys((few, all_)) if s)]))
         split = _joined(every) or sets[0]
+        found.append(f"simp_all [{split}] <;> grind")
         found.append(
             f"first | (simp_all [{sets[0]}] <;> split <;> simp_all [{split}]) | (simp only [{split}] <;> (repeat' split) <;> simp_all [{split}])"
         )
@@ -68,7 +75,17 @@ class LocalContext:
             )
         if self.computing and len(self.computing) < len(self.lemmas):
             found.append(f"first | rfl | (simp_all [{_joined(self.computing[:8])}] <;> grind [{_joined(lemmas)}])")
-        return found
+        return found + self._by_rules()
+
+    def _by_rules(self) -> list[str]:
+        if not self.rules:
+            return []
+        steps = " | ".join(f"apply {r}" for r in self.rules[:8])
+        grind = _joined([*self.functions, *self.rules[:8]])
+        return [
+            f"first | contradiction | ((repeat (first | assumption | rfl | {steps} | omega)); done)"
+            f" | (simp_all; done) | grind [{grind}]"
+        ]
 
 
 def local_context(goal: Goal, surroundings: Surroundings, premises: Sequence[str]) -> LocalContext:
@@ -94,8 +111,20 @@ def local_context(goal: Goal, surroundings: Surroundings, premises: Sequence[str
         list(dict.fromkeys(projections)),
         [f"show {n.equation} from rfl" for n in numbers],
         [d.name for d in by_head if d.kind == "rule"] + [d.name for d in by_head if d.kind == "theorem"],
+        [p for p in lemmas if known[p].rewrites and "→" in known[p].type],
+        [p for p in lemmas if known[p].explicit == 1 and "→" not in known[p].type],
+        _extensional(goal, surroundings, seen),
         [(d.name, d.explicit) for d in surroundings.declarations if d.kind == "constructor" and d.head in types],
     )
+
+
+def _extensional(goal: Goal, surroundings: Surroundings, seen: Sequence[Declaration]) -> list[str]:
+    if not goal.kinds or goal.kinds[-1].head != "Eq":
+        return []
+    own = [d.name for d in surroundings.theorems if d.rewrites and d.name.endswith("ext") and "→" in d.type]
+    types = any(d.kind == "definition" and d.head == "Sort" for d in seen)
+    found = [f"apply {own[-1]}\nintro x"] if own else []
+    return [*found, "funext x"] if types or any(k.kind == "function" for k in goal.kinds) else found
 
 
 def _permutes(lemma: Declaration) -> bool:
@@ -107,14 +136,19 @@ def local_tactics(goal: Goal, names: GoalNames, context: LocalContext) -> Weight
     arithmetic = any(c in ("Nat", "Int") for c in goal.constants)
     closers = context.closers(arithmetic)
     binds = names.shape == "∀"
+    if binds:
+        yield "intros", 6.0
     for i, closer in enumerate(closers):
         fade = _FADE**i
         yield from _closing(names, context, closer, binds, fade)
     if names.shape == "Exists":
         yield from _witnesses(names, context, closers)
     if names.shape in ("And", "Iff"):
-        yield from ((f"constructor <;> intros <;> {c}", 2.0 * _FADE**i) for i, c in enumerate(closers))
+        for i, c in enumerate(closers):
+            yield f"constructor <;> intros <;> {c}", 2.0 * _FADE**i
+            yield f"constructor <;> intro h <;> induction h <;> {c}", 1.0 * _FADE**i
     yield from _predicates(names, context, closers)
+    yield from _equations(names, context, closers)
     for f in context.functions:
         yield f"unfold {f}", 0.5
         yield f"fun_induction {f}", 0.6
@@ -122,8 +156,25 @@ def local_tactics(goal: Goal, names: GoalNames, context: LocalContext) -> Weight
             yield f"have := congrArg {f} {h}; simp_all [{_joined(context.lemmas[:12]) or f}]", 0.8
     if context.functions:
         yield f"simp only [{_joined([*context.projections, *context.functions])}] at *", 0.5
-    yield "ext x", 0.4
-    yield "funext x", 0.4
+
+
+def _equations(names: GoalNames, context: LocalContext, closers: Sequence[str]) -> Weighted:
+    """Extensionality, conditional equations backwards, and lemmas at the goal's variables."""
+    for j, first in enumerate(context.extensional):
+        for i, closer in enumerate(closers):
+            yield f"{first}\n{closer}", 2.5 * _FADE ** (i + j)
+        yield first, 0.6
+        for h in names.rules[:2]:
+            yield f"{first}\nexact propext ({h} x)", 0.8
+    if names.shape == "Eq":
+        for i, p in enumerate(context.conditional[:4]):
+            yield f"apply {p} <;> {closers[0]}", 1.2 * _FADE**i
+            yield f"(symm; apply {p}) <;> {closers[0]}", 1.2 * _FADE**i
+            yield f"apply {p}", 0.5 * _FADE**i
+            yield f"(symm; apply {p})", 0.4 * _FADE**i
+    instances = [f"(try have := {p} {x})" for x in names.variables[:3] for p in context.unary[:4]]
+    if instances:
+        yield "\n".join([*instances, f"grind [{_joined(context.lemmas[:12])}]"]), 1.5
 
 
 def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, fade: float) -> Weighted:
@@ -139,6 +190,9 @@ def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, 
     for j, h in enumerate(names.derivations[:3]):
         yield f"induction {h} <;> {closer}", 3.0 * fade * _FADE**j
         yield f"cases {h} <;> {closer}", 2.5 * fade * _FADE**j
+        for g in names.derivations[:3]:
+            if g != h:
+                yield f"induction {h} <;> cases {g} <;> {closer}", 1.0 * fade * _FADE**j
     for j, f in enumerate(context.functions[:3]):
         yield f"fun_induction {f} <;> {closer}", 2.0 * fade * _FADE**j
         yield f"fun_cases {f} <;> {closer}", 1.0 * fade * _FADE**j
@@ -174,8 +228,6 @@ def _predicates(names: GoalNames, context: LocalContext, closers: Sequence[str])
         yield f"apply {r}", 1.2 * _FADE**i
         yield f"apply {r} <;> first | assumption | {closers[0].removeprefix('first | ')}", 1.5 * _FADE**i
     if rules:
-        steps = " | ".join(f"apply {r}" for r in rules)
-        yield f"repeat (first | assumption | rfl | {steps} | omega)", 2.0
         yield f"solve_by_elim [{_joined(rules)}]", 1.0
     for h in names.derivations[:3]:
         yield f"nomatch {h}", 0.6
