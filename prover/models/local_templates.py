@@ -42,7 +42,9 @@ class LocalContext:
     numbers: list[str]
     """Equations between numerals and constructors, as `simp` arguments."""
     rules: list[str]
-    """Constructors of the target's predicate, and lemmas about it."""
+    """Constructors of the target's predicate."""
+    about: list[str]
+    """Lemmas that conclude it."""
     conditional: list[str]
     """Lemmas whose conclusion is an equation under hypotheses."""
     unary: list[str]
@@ -58,42 +60,42 @@ class LocalContext:
         every = [*shown, *self.deeper]
         sets = [[*shown, *lemmas], [*self.numbers, *lemmas], shown, [*every, *lemmas]]
         sets = list(dict.fromkeys(_joined(s) for s in sets if s))
-        if not sets:
-            return ["first | rfl | assumption | simp_all | omega", *self._by_rules()]
-        found = [" | ".join(["first | rfl | assumption", *(f"(simp_all [{s}]; done)" for s in sets)])]
-        few, all_ = _joined([*self.functions, *self.rules[:6]]), _joined([*self.functions, *self.rules[:6], *lemmas])
+        split = _joined(every)
+        few, all_ = _joined([*self.functions, *self.rules]), _joined([*self.functions, *self.rules, *lemmas])
+        simple = [f"(simp_all [{s}]; done)" for s in sets] or ["(simp_all; done)"]
+        found = [" | ".join(["first | rfl | assumption", *self._by_rules(), *simple])]
         found.append(" | ".join(["first", *(f"grind [{s}]" for s in dict.fromkeys((few, all_)) if s)]))
-        split = _joined(every) or sets[0]
-        found.append(f"simp_all [{split}] <;> grind")
-        found.append(
-            f"first | (simp_all [{sets[0]}] <;> split <;> simp_all [{split}]) | (simp only [{split}] <;> (repeat' split) <;> simp_all [{split}])"
-        )
-        if arithmetic:
+        if split:
+            found.append(f"simp_all [{split}] <;> grind")
             found.append(
-                f"first | omega | (simp_all [{sets[0]}] <;> omega) | (simp only [{split}] at * <;> omega)"
-                f" | (simp [{split}] <;> (repeat' split) <;> simp_all <;> omega)"
+                f"first | (simp_all [{sets[0]}] <;> split <;> simp_all [{split}])"
+                f" | (simp only [{split}] <;> (repeat' split) <;> simp_all [{split}])"
             )
+        if arithmetic:
+            unfolded = (
+                f" | (simp only [{split}] at * <;> omega) | (simp [{split}] <;> (repeat' split) <;> simp_all <;> omega)"
+            )
+            some = f"simp_all [{sets[0]}]" if sets else "simp_all"
+            found.append(f"first | omega | ({some} <;> omega)" + (unfolded if split else ""))
         if self.computing and len(self.computing) < len(self.lemmas):
             found.append(f"first | rfl | (simp_all [{_joined(self.computing[:8])}] <;> grind [{_joined(lemmas)}])")
-        return found + self._by_rules()
+        return [c for c in found if c != "first"]
 
     def _by_rules(self) -> list[str]:
+        """Alternatives that apply the rules of the target's predicate."""
         if not self.rules:
             return []
-        steps = " | ".join(f"apply {r}" for r in self.rules[:8])
-        grind = _joined([*self.functions, *self.rules[:8]])
-        return [
-            f"first | contradiction | ((repeat (first | assumption | rfl | {steps} | omega)); done)"
-            f" | (simp_all; done) | grind [{grind}]"
-        ]
+        steps = " | ".join(f"apply {r}" for r in self.rules)
+        found = ["contradiction", f"((repeat (first | assumption | rfl | {steps} | omega)); done)"]
+        return [*found, f"solve_by_elim [{_joined([*self.rules, *self.about])}]"]
 
 
-def local_context(goal: Goal, surroundings: Surroundings, premises: Sequence[str]) -> LocalContext:
-    """What the surroundings offer for a goal, with the lemmas among its premises."""
+def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
+    """What the surroundings offer for a goal."""
     known = surroundings.by_name
     local = local_premises(surroundings)
     seen = [known[c] for c in local.visible(goal.constants) if c in known]
-    lemmas = [p for p in premises if p in known and known[p].kind == "theorem"]
+    lemmas = local.lemmas(goal.constants, 16)
     instances = [d for d in seen if d.kind == "instance" and d.number is None]
     projections = [
         n for d in instances for n in (_OPERATORS.get(d.head, ""), *(f"{d.head}.{f}" for f in d.fields)) if n
@@ -110,7 +112,8 @@ def local_context(goal: Goal, surroundings: Surroundings, premises: Sequence[str
         [f for f in local.functions([c for g in shown for c in known[g].value]) if f not in shown],
         list(dict.fromkeys(projections)),
         [f"show {n.equation} from rfl" for n in numbers],
-        [d.name for d in by_head if d.kind == "rule"] + [d.name for d in by_head if d.kind == "theorem"],
+        [d.name for d in by_head if d.kind == "rule"][:8],
+        [d.name for d in by_head if d.kind == "theorem"][:6],
         [p for p in lemmas if known[p].rewrites and "→" in known[p].type],
         [p for p in lemmas if known[p].explicit == 1 and "→" not in known[p].type],
         _extensional(goal, surroundings, seen),
@@ -172,24 +175,27 @@ def _equations(names: GoalNames, context: LocalContext, closers: Sequence[str]) 
             yield f"(symm; apply {p}) <;> {closers[0]}", 1.2 * _FADE**i
             yield f"apply {p}", 0.5 * _FADE**i
             yield f"(symm; apply {p})", 0.4 * _FADE**i
-    instances = [f"(try have := {p} {x})" for x in names.variables[:3] for p in context.unary[:4]]
+    terms = [*names.variables[:3], *("1", "0")[: 2 * bool(names.rules)]]
+    general = [*names.rules[:2], *context.unary[:4]]
+    instances = [f"(try have := {p} {x})" for x in terms for p in general]
     if instances:
-        yield "\n".join([*instances, f"grind [{_joined(context.lemmas[:12])}]"]), 1.5
+        yield "\n".join([*instances, f"grind [{_joined([*context.functions, *context.lemmas[:12]])}]"]), 2.0
 
 
 def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, fade: float) -> Weighted:
     """One closer after each first tactic."""
     yield ("repeat intro _\n" if binds else "") + closer, 4.0 * fade
+    data = 2.5 if names.derivations else 3.5
     for j, x in enumerate(names.recursive[:4]):
-        yield f"induction {x} <;> {closer}", 3.5 * fade * _FADE**j
+        yield f"induction {x} <;> {closer}", data * fade * _FADE**j
         others = [g for g in names.variables if g != x]
         if others:
             yield f"induction {x} generalizing {' '.join(others)} <;> {closer}", 2.0 * fade * _FADE**j
     for j, x in enumerate([v for v in names.variables if names.types.get(v)][:4]):
         yield f"cases {x} <;> {closer}", 1.5 * fade * _FADE**j
     for j, h in enumerate(names.derivations[:3]):
-        yield f"induction {h} <;> {closer}", 3.0 * fade * _FADE**j
-        yield f"cases {h} <;> {closer}", 2.5 * fade * _FADE**j
+        yield f"induction {h} <;> {closer}", 3.5 * fade * _FADE**j
+        yield f"cases {h} <;> {closer}", 3.2 * fade * _FADE**j
         for g in names.derivations[:3]:
             if g != h:
                 yield f"induction {h} <;> cases {g} <;> {closer}", 1.0 * fade * _FADE**j
@@ -223,12 +229,10 @@ def _witnesses(names: GoalNames, context: LocalContext, closers: Sequence[str]) 
 
 def _predicates(names: GoalNames, context: LocalContext, closers: Sequence[str]) -> Weighted:
     """Constructors and lemmas of the target's predicate, and hypotheses that end in it."""
-    rules = [*context.rules[:6], *names.rules[:3]]
+    rules = [*context.rules, *context.about, *names.rules[:3]]
     for i, r in enumerate(rules):
         yield f"apply {r}", 1.2 * _FADE**i
         yield f"apply {r} <;> first | assumption | {closers[0].removeprefix('first | ')}", 1.5 * _FADE**i
-    if rules:
-        yield f"solve_by_elim [{_joined(rules)}]", 1.0
     for h in names.derivations[:3]:
         yield f"nomatch {h}", 0.6
         yield f"cases {h}", 0.8

@@ -272,7 +272,7 @@ class Explorer:
         lemmas = [p for p in premises if (own[p].kind == "theorem" if p in own else self._is_lemma(p))]
         functions = [p for p in premises if p not in lemmas]
         if own:
-            yield from local_tactics(goal, at_hand, local_context(goal, state.surroundings, premises))
+            yield from local_tactics(goal, at_hand, local_context(goal, state.surroundings))
         yield from _fill(_VARIABLE, h=at_hand.variables)
         yield from _fill(_INDUCTION, h=at_hand.recursive)
         yield from _fill(_PROPOSITION, h=at_hand.propositions)
