@@ -39,7 +39,9 @@ structure Item where
   /-- The whole declaration, with its modifiers, but without `… in` before it. -/
   whole : Syntax
   kind : Name
+  /-- Missing if it has none. -/
   declId : Syntax
+  /-- A signature with a type; missing if the type is optional. -/
   signature : Syntax
   value : Syntax
   /-- The commands before `in`, the outermost first. -/
@@ -63,15 +65,16 @@ def lastOf (xs : List Syntax) : Syntax :=
   | [x] => x
   | _ :: rest => lastOf rest
 
-/-- The declarations of a command: every node with a name, a signature and a value. That covers commands of the same shape that a
-library defines, such as `lemma`. -/
+/-- The declarations of a command: every node with a name or signature of its own. That covers commands of the same shape that a library
+defines, such as `lemma`. `whole`: the declaration around `stx`, with its modifiers. -/
 partial def itemsOf (stx whole : Syntax) (settings : List Syntax) (inside : Bool) : List Item :=
   match stx with
   | .node _ k args =>
     let xs := args.toList
+    let declId := childOf `Lean.Parser.Command.declId xs
     let signature := childOf `Lean.Parser.Command.declSig xs
-    if !isMissing signature then
-      [{ whole, kind := k, declId := childOf `Lean.Parser.Command.declId xs, signature, value := lastOf xs, settings := revOnto settings [], inside }]
+    if !isMissing declId || !isMissing signature || !isMissing (childOf `Lean.Parser.Command.optDeclSig xs) then
+      [{ whole, kind := k, declId, signature, value := lastOf xs, settings := revOnto settings [], inside }]
     else if hasName k syntaxCommands || containsSub (nameText k) "quot" then []
     else if k == `Lean.Parser.Command.in then match xs with
       | [c, _, body] => itemsOf body body (c :: settings) inside
@@ -219,15 +222,34 @@ def tracesOfTrees (before : Environment) (bodies : List Span) (ts : List InfoTre
   | [] => acc
   | t :: rest => tracesOfTrees before bodies rest (tracesOf before bodies t none false acc)
 
+/-- The right sides of a value by equations. -/
+partial def rightSides (stx : Syntax) : List Syntax :=
+  match stx with
+  | .node _ k args =>
+    if k == `Lean.Parser.Term.matchAlt then [lastOf args.toList] else among args.toList
+  | _ => []
+where
+  among (xs : List Syntax) : List Syntax :=
+    match xs with
+    | [] => []
+    | x :: rest => append (rightSides x) (among rest)
+
+/-- The terms that are a whole proof, or a whole case of it, and not tactics. -/
 def bodySpans (is : List Item) : List Span :=
   match is with
   | [] => []
   | i :: rest =>
-    let body := bodyOf i.value
-    if body.isOfKind `Lean.Parser.Term.byTactic then bodySpans rest
-    else match spanOf body with
-      | some s => s :: bodySpans rest
-      | none => bodySpans rest
+    let terms := if i.value.isOfKind `Lean.Parser.Command.declValEqns then rightSides i.value else [bodyOf i.value]
+    append (spans terms) (bodySpans rest)
+where
+  spans (xs : List Syntax) : List Span :=
+    match xs with
+    | [] => []
+    | x :: rest =>
+      if x.isOfKind `Lean.Parser.Term.byTactic then spans rest
+      else match spanOf x with
+        | some s => s :: spans rest
+        | none => spans rest
 
 /-- Names among the constants of `ns` that are theorems of `env`. -/
 def theoremNames (env : Environment) (ns : List Name) (acc : List Name) : MetaM (List Name) :=
