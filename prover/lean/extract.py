@@ -213,12 +213,26 @@ def _step(hole: _Hole, states: tuple[ProofState, ...], declarations: tuple[Decla
     )
 
 
-def step_text(data: bytes, span: Span) -> str:
-    """The text of a step as a tactic of its own: lines after the first lose the indentation of the first."""
+def step_text(data: bytes, span: Span, marks: Sequence[Span] = ()) -> str:
+    """The text of a step as a tactic of its own: lines after the first lose the indentation of the first.
+
+    `marks`: parts to put between `<a>` and `</a>`, as LeanDojo marks premises; one that overlaps an earlier one is left out.
+    """
     before = data[: span[0]].decode()
     column = len(before) - before.rfind("\n") - 1
-    first, *rest = data[span[0] : span[1]].decode().split("\n")
+    out: list[bytes] = []
+    at = span[0]
+    for start, stop in sorted(marks):
+        if at <= start and stop <= span[1]:
+            out += [data[at:start], b"<a>", data[start:stop], b"</a>"]
+            at = stop
+    first, *rest = b"".join([*out, data[at : span[1]]]).decode().split("\n")
     indent = min((len(line) - len(line.lstrip(" ")) for line in rest if line.strip()), default=0)
     # A line may begin further to the left than a tactic that does not begin its line. It stays right of the tactic.
     cut, add = (column, "") if indent >= column else (indent, "  ")
     return "\n".join([first, *(add + line[cut:] if line.strip() else "" for line in rest)])
+
+
+def as_tactic(text: str) -> str:
+    """A term as the tactic that gives it."""
+    return f"exact {text}" if "\n" not in text else "exact (\n  " + text.replace("\n", "\n  ") + ")"

@@ -78,7 +78,7 @@ class LeanServer(LeanConnection):
             # Opening introduces the binders of a library statement under readable names; scripts start after that.
             return replace(state, goals=tuple(replace(g, renamed=()) for g in state.goals))
         source = statement_source(theorem)
-        states = await self.load(source, theorem.imports, theorem.source or theorem.name)
+        states = await self.load(source, theorem.imports, theorem.source or theorem.name, theorem.before)
         if not states:
             raise LeanError(f"{theorem.source or theorem.name}: the statement has no goal")
         await self.free([state for _, state in states[:-1]])  # the context's own sorries

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from prover.lean.project import SourceModule
+
 Outcome = Literal["proved", "disproved", "exhausted", "budget", "rejected", "error"]
 """How an attempt at a theorem ended.
 
@@ -33,6 +35,8 @@ class Theorem:
     """Lean source before the statement: `open`, `variable`, `namespace`, definitions."""
     source: str = ""
     """Its origin, for display: a file with a line, or the name of a set."""
+    before: tuple[SourceModule, ...] = ()
+    """Modules given as source that the context imports besides `imports`, each after its own imports."""
 
     def __post_init__(self) -> None:
         if (self.statement is None) == (self.library is None):
