@@ -155,17 +155,13 @@ class ExtractServer(LeanServer):
             raise LeanError(f"{e['file']}:{e['line']}:{e['column']}: {e['m'].strip()}")
         declarations = tuple(d for command in answer.commands for d in _declarations(command, text))
         opened = self._adopt_all(request, raw)
-        found = [
-            _step(hole, groups, declarations) for hole, groups in zip(answer.holes, opened, strict=True) if groups
-        ]
+        found = [_step(hole, groups, declarations) for hole, groups in zip(answer.holes, opened, strict=True) if groups]
         found.sort(key=lambda s: (s.span[0], -s.span[1]))
         return Extraction(declarations, tuple(found), dict(answer.premises), sum(not groups for groups in opened))
 
     def _adopt_all(self, request: dict[str, Any], raw: dict[str, Any]) -> list[tuple[ProofState, ...]]:
         """Handles for every group of every hole. An origin numbers states, so each group is a hole of its own there."""
-        single = [
-            {**hole, "states": [state]} for hole in raw["holes"] for state in hole.get("states", ())
-        ]
+        single = [{**hole, "states": [state]} for hole in raw["holes"] for state in hole.get("states", ())]
         states = iter([state for _, state in self._adopt(request, {"holes": single})])
         return [tuple(next(states) for _ in hole.get("states", ())) for hole in raw["holes"]]
 
@@ -189,8 +185,19 @@ def _declarations(command: _Command, text: LeanText) -> list[Declaration]:
         written = data[item.name_span[0] : item.name_span[1]].decode() if item.name_span else ""
         found.append(
             Declaration(
-                full_name, kind, written.partition(".{")[0].strip(), item.whole, item.name_span, item.signature, item.value,
-                item.body, item.tactics, item.suffix, item.sorry, item.settings, item.inside,
+                full_name,
+                kind,
+                written.partition(".{")[0].strip(),
+                item.whole,
+                item.name_span,
+                item.signature,
+                item.value,
+                item.body,
+                item.tactics,
+                item.suffix,
+                item.sorry,
+                item.settings,
+                item.inside,
             )
         )
     return sorted(found, key=lambda d: d.whole)
@@ -216,16 +223,15 @@ def _step(hole: _Hole, states: tuple[ProofState, ...], declarations: tuple[Decla
 def step_text(data: bytes, span: Span, marks: Sequence[Span] = ()) -> str:
     """The text of a step as a tactic of its own: lines after the first lose the indentation of the first.
 
-    `marks`: parts to put between `<a>` and `</a>`, as LeanDojo marks premises; one that overlaps an earlier one is left out.
+    `marks`: parts, in order and apart, to put between `<a>` and `</a>`, as LeanDojo marks premises.
     """
     before = data[: span[0]].decode()
     column = len(before) - before.rfind("\n") - 1
     out: list[bytes] = []
     at = span[0]
-    for start, stop in sorted(marks):
-        if at <= start and stop <= span[1]:
-            out += [data[at:start], b"<a>", data[start:stop], b"</a>"]
-            at = stop
+    for start, stop in marks:
+        out += [data[at:start], b"<a>", data[start:stop], b"</a>"]
+        at = stop
     first, *rest = b"".join([*out, data[at : span[1]]]).decode().split("\n")
     indent = min((len(line) - len(line.lstrip(" ")) for line in rest if line.strip()), default=0)
     # A line may begin further to the left than a tactic that does not begin its line. It stays right of the tactic.
