@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from curricula.in_place import has_theorems
 from curricula.library import DEMONSTRATION_MODULES, Split, library_set, split_of
 from curricula.sets import lean_theorems
 from prover.errors import UserError
@@ -50,10 +51,10 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
 
 
 def file_theorems(files: Sequence[str]) -> list[Theorem]:
-    """The theorems of `.jsonl` files and of plain `.lean` files (see curricula/sets.py). Raises UserError."""
+    """The theorems of `.jsonl` files, `.lean` files and Lake projects (see curricula/sets.py). Raises UserError."""
     found: list[Theorem] = []
     for file in files:
-        if not isinstance(file, str) or Path(file).suffix not in (".jsonl", ".lean"):
-            raise UserError(f"theorems.files: {file} is neither a .jsonl nor a .lean file")
+        if not isinstance(file, str) or not (file.endswith(".jsonl") or has_theorems(Path(file))):
+            raise UserError(f"theorems.files: {file} is neither a .jsonl file, nor a .lean file, nor a Lake project")
         found += load_jsonl(Path(file)) if file.endswith(".jsonl") else lean_theorems(Path(file))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -53,7 +53,7 @@ class LeanServer(LeanConnection):
         """States and theorems of this process to free with the next message."""
         self._replaying = asyncio.Lock()
 
-    async def __aenter__(self) -> LeanServer:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

@@ -79,7 +79,7 @@ async def load_file(
         decl = "" if decl == "[anonymous]" else decl
         line = data.count(b"\n", 0, start) + 1
         column = len(data[data.rfind(b"\n", 0, start) + 1 : start].decode())
-        shown = f"example at line {_keyword_line(text, start)}" if decl.split(".")[-1] == "_example" else _public(decl)
+        shown = f"example at line {_keyword_line(text, start)}" if decl.split(".")[-1] == "_example" else public(decl)
         shown = shown or f"line {line}"
         seen[shown] += 1
         name = shown if seen[shown] == 1 else f"{shown}#{seen[shown]}"
@@ -102,7 +102,7 @@ async def load_file(
     return holes, states
 
 
-def _public(decl: str) -> str:
+def public(decl: str) -> str:
     """`_private.Module.0.name` without its prefix."""
     return decl.split(".0.", 1)[1] if decl.startswith("_private.") and ".0." in decl else decl
 

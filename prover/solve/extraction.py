@@ -23,6 +23,7 @@ from prover.lean.extract_replay import replay
 from prover.lean.project import Imports, Project, explain_import, imports_of
 from prover.lean.runtime import LeanRuntime, server_file
 from prover.lean.server import LeanDied, LeanError, Limits
+from prover.lean.sorries import public
 from prover.lean.text import LeanText, read
 
 __all__ = ["DeclarationRecord", "FileRecord", "Input", "StepRecord", "extract_files", "inputs_of"]
@@ -223,7 +224,7 @@ async def _record(server: ExtractServer, each: Input, key: str, replayed: bool) 
 
 
 def _imported(found: Extraction) -> dict[str, str]:
-    return {name: module for name, module in found.modules.items() if not name.startswith("_private")}
+    return {public(name): module for name, module in found.modules.items()}
 
 
 def _tactic(data: bytes, step: Step) -> str:
@@ -241,8 +242,8 @@ def _step(data: bytes, at: _Positions, step: Step, replayed: str) -> StepRecord:
         "\n\n".join(step.before),
         "\n\n".join(step.after) or "no goals",
         step_text(data, step.span, [span for _, span in uses]),
-        tuple((name, at(a), at(b)) for name, (a, b) in uses),
-        step.assigned,
+        tuple((public(name), at(a), at(b)) for name, (a, b) in uses),
+        tuple(map(public, step.assigned)),
         replayed,
     )
 
