@@ -140,7 +140,7 @@ def plain_theorems(text: LeanText) -> list[Theorem] | None:
     starts = [i for w, i in code_words(body) if w == "theorem"]
     context = _commands_only(body[: starts[0]]) if starts else ""
     found: list[Theorem] = []
-    for start, stop in zip(starts, [*starts[1:], len(body)], strict=True):
+    for start, stop in zip(starts, [*starts[1:], len(body)], strict=False):
         end = code.rfind("sorry", start, stop)
         if end < 0 or code[end + len("sorry") : stop].strip() or re.search(r"\n\S", code[start:end]):
             return None

@@ -111,6 +111,7 @@ def _write(out: Path, records: Sequence[Any], target: str, benchmark: bool, url:
                     "named": [{**premise(name, r.modules.get(name, "")), "used_at": [a, b]} for name, a, b in s.uses],
                     "assigned": [premise(name, r.modules.get(name, "")) for name in s.assigned],
                     **({"replay": s.replay} if s.replay else {}),
+                    **({"replayed_as": s.replayed_as} if s.replayed_as else {}),
                 }
                 for s in d.steps
             ]

@@ -19,7 +19,7 @@ from prover.console import one_line
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.extract import Declaration, Extraction, ExtractServer, Span, Step, as_tactic, step_text
-from prover.lean.extract_replay import replay
+from prover.lean.extract_replay import Replay, replay
 from prover.lean.project import Imports, Project, explain_import, imports_of
 from prover.lean.runtime import LeanRuntime, server_file
 from prover.lean.server import LeanDied, LeanError, Limits
@@ -55,6 +55,8 @@ class StepRecord(msgspec.Struct, frozen=True):
     """Theorems in the terms that it gave its goals, including those that automation found."""
     replay: str = ""
     """`same`, `differs: …` or `error: …`; empty if it was not replayed."""
+    replayed_as: str = ""
+    """The tactic that was replayed, if not the step's text."""
 
 
 class DeclarationRecord(msgspec.Struct, frozen=True):
@@ -208,7 +210,7 @@ async def _record(server: ExtractServer, each: Input, key: str, replayed: bool) 
     found = await server.extract(each.text, each.imports.shipped, each.imports.sources())
     data = each.text.text.encode()
     at = _Positions(data)
-    replays: dict[int, str] = {}
+    replays: dict[int, Replay] = {}
     if replayed:
         results = await asyncio.gather(*(replay(server, s, _tactic(data, s)) for s in found.steps))
         replays = dict(enumerate(results))
@@ -216,7 +218,7 @@ async def _record(server: ExtractServer, each: Input, key: str, replayed: bool) 
     steps: dict[Declaration, list[StepRecord]] = {}
     for number, step in enumerate(found.steps):
         if step.declaration is not None:
-            steps.setdefault(step.declaration, []).append(_step(data, at, step, replays.get(number, "")))
+            steps.setdefault(step.declaration, []).append(_step(data, at, step, replays.get(number)))
     declarations = tuple(_declaration(data, at, d, steps.get(d, [])) for d in found.declarations)
     return FileRecord(
         key, server.runtime.name, each.file, each.module, each.text.imports, declarations, _imported(found)
@@ -232,7 +234,7 @@ def _tactic(data: bytes, step: Step) -> str:
     return text if step.tactic else as_tactic(text)
 
 
-def _step(data: bytes, at: _Positions, step: Step, replayed: str) -> StepRecord:
+def _step(data: bytes, at: _Positions, step: Step, replayed: Replay | None) -> StepRecord:
     uses = _apart(step.uses)
     return StepRecord(
         "tactic" if step.tactic else "term",
@@ -244,7 +246,8 @@ def _step(data: bytes, at: _Positions, step: Step, replayed: str) -> StepRecord:
         step_text(data, step.span, [span for _, span in uses]),
         tuple((public(name), at(a), at(b)) for name, (a, b) in uses),
         tuple(map(public, step.assigned)),
-        replayed,
+        replayed.result if replayed else "",
+        replayed.tactic if replayed and replayed.tactic != step_text(data, step.span) else "",
     )
 
 
