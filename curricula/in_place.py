@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -38,8 +37,7 @@ class Placed:
 def theorems_in_place(target: str, split: Split | None = None, by: SplitBy = "name") -> list[Theorem]:
     """The theorems of a `.lean` file or Lake project, in order, or one split of them.
 
-    `by`: a hash of the name, a hash of the file's path, or LeanDojo's split by premises. A name that occurs twice is written from the
-    root namespace. Raises UserError if no file can be elaborated; skips those of a project that cannot, with a line on standard error.
+    `by`: a hash of the name, a hash of the file's path, or LeanDojo's split by premises. Raises UserError if no file can be elaborated; skips those of a project that cannot, with a line on standard error.
     """
     inputs, skipped = inputs_of(target)
     placed = _placed(tuple(inputs), by == "novel_premises" and split is not None)
@@ -66,7 +64,7 @@ def _placed(inputs: tuple[Input, ...], premises: bool) -> list[Placed]:
 
 async def _read(inputs: Sequence[Input], premises: bool) -> tuple[list[Placed], list[str]]:
     """(the theorems, why files have none)."""
-    found: list[tuple[Placed, str]] = []
+    found: list[Placed] = []
     failed: list[str] = []
     async with ExtractServer(limits=LIMITS) as server:
         for each in inputs:
@@ -79,14 +77,10 @@ async def _read(inputs: Sequence[Input], premises: bool) -> tuple[list[Placed], 
             for d in got.declarations:
                 if (theorem := theorem_of(each.text, d, each.imports)) is not None:
                     named = tuple(name for s in got.steps if s.declaration == d for name, _ in s.uses)
-                    found.append((Placed(theorem, each.file, named), d.full_name))
+                    found.append(Placed(theorem, each.file, named))
             if server.own_mb() > LIMITS.memory_mb / 2:  # Lean never releases an environment
                 await server.restart()
-    names = Counter(p.theorem.name for p, _ in found)
-    return [
-        p if names[p.theorem.name] == 1 else replace(p, theorem=replace(p.theorem, name=f"_root_.{full}"))
-        for p, full in found
-    ], failed
+    return found, failed
 
 
 def has_theorems(path: Path) -> bool:

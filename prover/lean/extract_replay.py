@@ -73,10 +73,10 @@ class _Run:
         try:
             return (await self._at(slots, 0, self.tactic))[0]
         except Refused:
-            goal = slots[0].group.goals[slots[0].place]
-            if not goal.renamed:
+            first = next(iter(slots))
+            if not first.renamed:
                 raise
-            self.ran = unnamed_again(goal) + self.tactic
+            self.ran = unnamed_again(first.group.goals[first.place]) + self.tactic
             return (await self._at(slots, 0, self.ran))[0]
 
     async def _each(self, slots: Sequence[Slot], tactic: str, any_: bool) -> Sequence[Slot]:

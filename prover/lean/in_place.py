@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from prover.lean.extract import Declaration, ExtractServer
 from prover.lean.project import Imports
 from prover.lean.text import LeanText, code_words
@@ -20,8 +22,8 @@ async def theorems_in_place(server: ExtractServer, text: LeanText, imports: Impo
 def theorem_of(text: LeanText, declaration: Declaration, imports: Imports) -> Theorem | None:
     """A declaration as a theorem in place; None if it is none, or if the text cannot be cut before it.
 
-    Doc comments, attributes and `private` are left out: they do not change the statement. A setting such as `open Nat in` becomes
-    a command of the context.
+    Its name is the full one, `_root_.A.t` for `t` in a namespace `A`. Doc comments, attributes and `private` are left out: they do not
+    change the statement. A setting such as `open Nat in` becomes a command of the context.
     """
     d = declaration
     if not d.is_theorem or d.inside or d.signature is None:
@@ -30,11 +32,14 @@ def theorem_of(text: LeanText, declaration: Declaration, imports: Imports) -> Th
     start = min([d.whole[0], *(a for a, _ in d.settings)])
     context = data[:start].decode().rstrip()
     lines = [context, *(data[a:b].decode() for a, b in d.settings)]
+    parts = re.findall(r"«[^»]*»|[^.«]+", d.name)
+    if len(parts) > 1 and parts[0] != "_root_":  # as Lean elaborates `theorem A.t`
+        lines.append(f"namespace {'.'.join(parts[:-1])}")
     if universes := _new_universes(data, d, context):
         lines.append(f"universe {' '.join(universes)}")
     statement = data[d.signature[0] : d.signature[1]].decode()
     return Theorem(
-        d.name,
+        d.full_name if d.full_name == parts[-1] else f"_root_.{d.full_name}",
         statement,
         imports=imports.shipped,
         context="\n".join(line for line in lines if line.strip()),

@@ -42,6 +42,18 @@ theorem size_eq_zero : ∀ t : Tree α, size t = 0 → t = leaf
 
 end Tree
 
+def Tree.depth : Tree α → Nat
+  | .leaf => 0
+  | .node l _ r => max l.depth r.depth + 1
+
+theorem Tree.depth_le_size (t : Tree α) : t.depth ≤ t.size := by
+  induction t with
+  | leaf => exact Nat.le_refl _
+  | node l x r ihl ihr =>
+    -- `depth` and `size` are names of the namespace that the theorem's own name opens.
+    simp only [depth, size]
+    omega
+
 theorem and_assoc' (p q r : Prop) : (p ∧ q) ∧ r ↔ p ∧ (q ∧ r) := by
   constructor
   · rintro ⟨⟨hp, hq⟩, hr⟩
