@@ -78,12 +78,12 @@ def load_set(name: str) -> TheoremSet:
     """A set by name, or by the path of its TOML file, of a `.lean` file or of a Lake project. Raises UserError."""
     if name.endswith(".toml"):
         return read_set(Path(name))
+    known = sorted(p.stem for p in FOLDER.glob("*.toml"))
     path = Path(name)
-    if has_theorems(path):
+    if name not in known and has_theorems(path):
         if path.suffix == ".lean":
             read(path)  # raises if there is no such file
         return TheoremSet(path.stem, f"The theorems of {name}", "lean", TOOLCHAIN, "", files=(str(path.absolute()),))
-    known = sorted(p.stem for p in FOLDER.glob("*.toml"))
     if name not in known:
         raise UserError(
             f"no set {name!r}; available: {', '.join(known)}, or the path of a .toml or .lean file or a Lake project"

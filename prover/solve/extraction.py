@@ -141,9 +141,10 @@ def _inputs(project: Project, paths: Sequence[Path]) -> tuple[list[Input], dict[
             found.append(Input(text, imports_of(text, project), file, ".".join(relative.with_suffix("").parts)))
         except UserError as error:
             skipped[file] = str(error)
+    if skipped and not found:
+        raise UserError(next(iter(skipped.values())))
     if not found:
-        why = next(iter(skipped.values()), "has no .lean files")
-        raise UserError(f"{project.folder}: no file can be read: {why}")
+        raise UserError(f"{project.folder}: has no .lean files; name a folder with some")
     return found, skipped
 
 
