@@ -51,6 +51,9 @@ def extract(
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; --out names a folder")
     inputs, skipped = inputs_of(target)
+    project = Path(target) if Path(target).is_dir() else Path() if not target.endswith(".lean") else None
+    if project is not None and out.resolve().is_relative_to(project.resolve()):
+        raise UserError(f"--out {out}: lies in {project.resolve()}, whose files are read; name a folder outside of it")
     runtime = find_runtime()
 
     def done(record: FileRecord, before: bool) -> None:
@@ -144,6 +147,7 @@ def _figures(records: Sequence[Any], replayed: bool) -> dict[str, Any]:
         "theorems": sum(d.kind == "theorem" for d in declarations),
         "steps": len(steps),
         "tactics": sum(s.kind == "tactic" for s in steps),
+        "unprinted": sum(r.unprinted for r in records),
     }
     if replayed:
         results = Counter(s.replay.partition(":")[0] for s in steps)
@@ -153,6 +157,8 @@ def _figures(records: Sequence[Any], replayed: bool) -> dict[str, Any]:
 
 def _summary(document: dict[str, Any]) -> str:
     text = f"{document['files']} files, {document['theorems']} theorems, {document['steps']} steps in {document['out']}"
+    if document["unprinted"]:
+        text += f"; {document['unprinted']} steps are left out because Lean could not print their states"
     if (replayed := document.get("replayed")) is not None and document["steps"]:
         rate = replayed["same"] / document["steps"]
         text += f"; {rate:.1%} of the steps replay to the same state, {replayed['differs']} to another, {replayed['error']} not at all"

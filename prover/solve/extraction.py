@@ -18,7 +18,7 @@ import msgspec
 from prover.console import one_line
 from prover.errors import UserError
 from prover.files import write_whole
-from prover.lean.extract import Declaration, Extraction, ExtractServer, Span, Step, as_tactic, step_text
+from prover.lean.extract import Declaration, ExtractServer, Span, Step, as_tactic, step_text
 from prover.lean.extract_replay import Replay, replay
 from prover.lean.project import Imports, Project, explain_import, imports_of
 from prover.lean.runtime import LeanRuntime, server_file
@@ -87,6 +87,8 @@ class FileRecord(msgspec.Struct, frozen=True):
     declarations: tuple[DeclarationRecord, ...]
     modules: dict[str, str]
     """The imported module of each constant that a step mentions; empty for constants of the project."""
+    unprinted: int = 0
+    """Number of steps that are left out because Lean could not print their states."""
 
 
 @dataclass(frozen=True)
@@ -222,12 +224,15 @@ async def _record(server: ExtractServer, each: Input, key: str, replayed: bool) 
             steps.setdefault(step.declaration, []).append(_step(data, at, step, replays.get(number)))
     declarations = tuple(_declaration(data, at, d, steps.get(d, [])) for d in found.declarations)
     return FileRecord(
-        key, server.runtime.name, each.file, each.module, each.text.imports, declarations, _imported(found)
+        key,
+        server.runtime.name,
+        each.file,
+        each.module,
+        each.text.imports,
+        declarations,
+        {public(name): module for name, module in found.modules.items()},
+        found.unprinted,
     )
-
-
-def _imported(found: Extraction) -> dict[str, str]:
-    return {public(name): module for name, module in found.modules.items()}
 
 
 def _tactic(data: bytes, step: Step) -> str:

@@ -32,7 +32,7 @@ def run(target: Path | str, out: Path, capfd: pytest.CaptureFixture[str], **opti
 def test_steps_of_a_project(project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """States, ranges, and premises with the place of their declaration, also in another file."""
     code, document = run(project, tmp_path / "out", capfd)
-    assert code == 0 and document["theorems"] == 6 and not document["skipped"]
+    assert code == 0 and document["theorems"] == 6 and not document["skipped"] and document["unprinted"] == 0
     by_name = {row["full_name"]: row for row in rows(tmp_path / "out")}
     assert set(by_name) == {f"Demo.{n}" for n in ("double_eq", "double_zero", "double_add", "le_double", "one", "two")}
     rewrite, exact = by_name["Demo.double_add"]["steps"]
@@ -114,6 +114,9 @@ def test_bad_input(project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[s
     ):
         with pytest.raises(UserError, match=message):
             extract(str(target), out=out)
+    with pytest.raises(UserError, match="lies in .*project, whose files are read"):
+        extract(str(project), out=project / "out")
+    assert not (project / "out").exists()
     with pytest.raises(UserError, match="--out names a folder"):
         extract(str(project), out=broken)
 
