@@ -7,7 +7,8 @@ kind = "lean"                 # or "library", or "jsonl"
 files = ["Theorems/Logic.lean"]   # from lean_project/, or from the TOML file's own folder; also folders of Lake projects
 # split = "held-out", split_by = "novel_premises"       for kind = "lean"; split_by is "name", "file" or "novel_premises"
 # modules = ["Init.Data.List.Lemmas"], split = "held-out", per_module = 10      for kind = "library"
-# imports = ["Mathlib"]                                                         for kind = "jsonl"
+# imports = ["Mathlib"]            for kind = "jsonl", which also reads JSON, Parquet and folders of such files
+# fields = ["statement=autoformalization"]      for kind = "jsonl": as `turnstile prove --fields`
 # new_to = "library-train"     for kind = "library": only theorems that mention a constant no theorem of that set mentions
 # fresh_names = true           `turnstile eval` shows a checkpoint made-up names for the library's names
 lean = "4.28.0"
@@ -18,6 +19,7 @@ licence = "Apache-2.0"
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -32,6 +34,8 @@ from prover.lean.runtime import TOOLCHAIN, project_dir
 from prover.lean.text import LeanText, code_words, masked, read
 from prover.lean.theorem import Theorem
 from prover.premises.index import LibraryIndex
+from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
+from prover.solve.theorem_rows import fields_of, theorem_of_row
 
 FOLDER = Path(__file__).parent / "sets"
 Kind = Literal["library", "lean", "jsonl"]
@@ -57,6 +61,7 @@ class TheoremSet:
     per_module: Positive | None = None
     limit: Positive | None = None
     imports: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     new_to: str = ""
     fresh_names: bool = False
 
@@ -74,19 +79,30 @@ def sets() -> list[TheoremSet]:
     return [read_set(p) for p in sorted(FOLDER.glob("*.toml"))]
 
 
-def load_set(name: str) -> TheoremSet:
-    """A set by name, or by the path of its TOML file, of a `.lean` file or of a Lake project. Raises UserError."""
-    if name.endswith(".toml"):
-        return read_set(Path(name))
-    known = sorted(p.stem for p in FOLDER.glob("*.toml"))
+def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
+    """A set by name, or by the path of its TOML file, of its data, of a `.lean` file or of a Lake project. `fields`: as
+    `turnstile prove --fields`, for data only. Raises UserError."""
     path = Path(name)
-    if name not in known and has_theorems(path):
+    fields_of(fields)
+    proofs = has_theorems(path)
+    if path.suffix != ".toml" and path.exists() and not proofs and is_data_set(path):
+        about = "unknown"
+        return TheoremSet(path.stem, str(path), "jsonl", about, about, Path.cwd(), files=(name,), fields=tuple(fields))
+    if fields:
+        raise UserError(
+            f"--fields is for data sets ({', '.join(SUFFIXES)}); in a .toml file, write fields = {[*fields]}"
+        )
+    if name.endswith(".toml"):
+        return read_set(path)
+    known = sorted(p.stem for p in FOLDER.glob("*.toml"))
+    if name not in known and proofs:
         if path.suffix == ".lean":
             read(path)  # raises if there is no such file
         return TheoremSet(path.stem, f"The theorems of {name}", "lean", TOOLCHAIN, "", files=(str(path.absolute()),))
     if name not in known:
         raise UserError(
-            f"no set {name!r}; available: {', '.join(known)}, or the path of a .toml or .lean file or a Lake project"
+            f"no set {name!r}; available: {', '.join(known)}, or the path of a .toml or .lean file, of a Lake project or of a data set "
+            f"({', '.join(SUFFIXES)})"
         )
     return read_set(FOLDER / f"{name}.toml")
 
@@ -111,9 +127,8 @@ def open_set(chosen: TheoremSet) -> list[Theorem]:
     if chosen.kind == "lean":
         every = [t for f in chosen.files for t in lean_theorems(chosen.path_of(f), chosen.split, chosen.split_by)]
         return every[: chosen.limit]
-    from prover.solve.jsonl_theorems import load_jsonl
-
-    return [t for f in chosen.files for t in load_jsonl(chosen.path_of(f), chosen.imports)][: chosen.limit]
+    fields = fields_of(chosen.fields)
+    return [t for f in chosen.files for t in load_theorems(chosen.path_of(f), chosen.imports, fields)][: chosen.limit]
 
 
 def _library(index: LibraryIndex, chosen: TheoremSet) -> list[Theorem]:
@@ -144,8 +159,6 @@ def plain_theorems(text: LeanText) -> list[Theorem] | None:
         end = code.rfind("sorry", start, stop)
         if end < 0 or code[end + len("sorry") : stop].strip() or re.search(r"\n\S", code[start:end]):
             return None
-        from prover.solve.jsonl_theorems import theorem_of_row
-
         where = f"{text.path}:{body.count(chr(10), 0, start) + 1}"
         t = theorem_of_row({"statement": body[start:end] + "sorry"}, where)
         found.append(Theorem(t.name, t.statement, imports=text.imports, context=context, source=where))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def one_line(message: str, limit: int = 600) -> str:
@@ -21,6 +24,14 @@ def plain(text: str) -> str:
 def say(text: str) -> None:
     """Print a line on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def table_console(stderr: bool = False) -> Console:
+    """A console for tables. Where no terminal limits the width, no column is cut or wrapped."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else 10_000)
 
 
 def answer(document: Any, indent: int | None = 2) -> None:

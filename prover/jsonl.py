@@ -1,4 +1,4 @@
-"""Read JSON Lines files strictly, so that no line is ambiguous."""
+"""Read JSON Lines and JSON files strictly, so that no row is ambiguous."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 from prover.console import one_line
 from prover.errors import UserError
-from prover.files import read_lines
+from prover.files import read_file, read_lines
+
+MAX_ARRAY_BYTES = 512 * 2**20
+"""Limit on a JSON file that is not JSON Lines, in bytes."""
 
 
 def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
@@ -18,15 +21,32 @@ def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
         where = f"{path}:{number}"
         if not raw.strip():
             continue
-        try:
-            row = json.loads(raw.decode(), object_pairs_hook=_once)
-        except UnicodeDecodeError:
-            raise UserError(f"{where}: not UTF-8") from None
-        except (ValueError, RecursionError) as e:
-            raise UserError(f"{where}: not JSON: {one_line(str(e))}") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: a JSON object is expected, not {type(row).__name__}")
-        yield row, where
+        yield _object(_parsed(raw, where), where), where
+
+
+def json_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """(object, `file:row`) of an array of objects, with rows numbered from 1, or of JSON Lines. Raises UserError."""
+    first = next((raw.lstrip() for _, raw in read_lines(path) if raw.strip()), b"")
+    if not first.startswith(b"["):
+        yield from jsonl_rows(path)
+        return
+    for number, row in enumerate(_parsed(read_file(path, MAX_ARRAY_BYTES), str(path)), 1):
+        yield _object(row, f"{path}:{number}"), f"{path}:{number}"
+
+
+def _parsed(data: bytes, where: str) -> Any:
+    try:
+        return json.loads(data.decode(), object_pairs_hook=_once)
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: not UTF-8") from None
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{where}: not JSON: {one_line(str(e))}") from None
+
+
+def _object(row: Any, where: str) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: a JSON object is expected, not {type(row).__name__}")
+    return row
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -34,13 +34,16 @@ class Pace:
         self.outcomes[outcome] += 1
 
     def text(self, extra: str = "") -> str:
-        """E.g. `120/1000, 30 proved, 41 a minute, 12.3 Lean calls/s, 22 min left`."""
+        """E.g. `120/1000, 30 proved, 41 a minute, 12.3 Lean calls/s, 22 min left`. The proofs of a file are audited at its end,
+        and are `found` until then."""
         seconds = max(time.monotonic() - self._began, 1e-3)
         rate = self.done / seconds
         left = timedelta(seconds=round((self.total - self.done) / rate)) if rate else "?"
+        found, proved = self.outcomes["found"], self.outcomes["proved"]
         parts = [
             f"{self.done}/{self.total}",
-            f"{self.outcomes['proved']} proved",
+            f"{proved} proved" if proved or not found else "",
+            f"{found} found, not yet audited" if found else "",
             f"{60 * rate:.0f} a minute",
             f"{self.calls / seconds:.1f} Lean calls/s",
             extra,

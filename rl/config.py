@@ -41,8 +41,10 @@ class TheoremsConfig:
     modules: tuple[str, ...] = ()
     """Library modules. Empty: those of the demonstration (curricula/library.py), or none if `files` is given."""
     files: tuple[str, ...] = ()
-    """`.jsonl` files, and `.lean` files whose theorems end in `sorry`. A hash of the theorem's name decides its split: 70 % training,
-    20 % held out, 10 % validation."""
+    """Data sets (`.jsonl`, `.json`, `.parquet`, or folders of these), and `.lean` files whose theorems end in `sorry`. A hash of the
+    theorem's name decides its split: 70 % training, 20 % held out, 10 % validation."""
+    fields: tuple[str, ...] = ()
+    """`PART=FIELD`: the fields of the data sets that contain the theorems' parts, as in `turnstile prove --fields`."""
     per_module: Positive = 40
     """Maximum number of training theorems of a module."""
     held_out_per_module: NonNegative = 18

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from curricula.sets import lean_theorems
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
 from prover.premises.index import LibraryIndex
-from prover.solve.jsonl_theorems import load_jsonl
+from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
+from prover.solve.theorem_rows import fields_of
 from rl.config import TheoremsConfig
 
 
@@ -28,7 +29,7 @@ class Theorems:
 def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) -> Theorems:
     """The configured theorems, with `validation` theorems of the validation split. Raises UserError for an unreadable file, for
     duplicate names and for an empty training split."""
-    mine = file_theorems(config.files)
+    mine = file_theorems(config.files, fields_of(config.fields))
     modules = config.modules or (() if mine else DEMONSTRATION_MODULES)
 
     def of(split: Split, per_module: int | None, limit: int | None) -> list[Theorem]:
@@ -50,11 +51,15 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
     return found
 
 
-def file_theorems(files: Sequence[str]) -> list[Theorem]:
-    """The theorems of `.jsonl` files, `.lean` files and Lake projects (see curricula/sets.py). Raises UserError."""
+def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None) -> list[Theorem]:
+    """The theorems of data sets, `.lean` files and Lake projects (see curricula/sets.py). Raises UserError."""
     found: list[Theorem] = []
     for file in files:
-        if not isinstance(file, str) or not (file.endswith(".jsonl") or has_theorems(Path(file))):
-            raise UserError(f"theorems.files: {file} is neither a .jsonl file, nor a .lean file, nor a Lake project")
-        found += load_jsonl(Path(file)) if file.endswith(".jsonl") else lean_theorems(Path(file))
+        path = Path(file)
+        proofs = has_theorems(path)
+        if not proofs and not is_data_set(path):
+            raise UserError(
+                f"theorems.files: {file} is neither a .lean file, nor a Lake project, nor a data set ({', '.join(SUFFIXES)})"
+            )
+        found += lean_theorems(path) if proofs else load_theorems(path, fields=fields)
     return found

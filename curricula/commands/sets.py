@@ -9,11 +9,18 @@ import tyro
 from prover.console import answer, plain
 
 
-def sets(name: Annotated[str | None, tyro.conf.Positional] = None, *, areas: bool = False, json: bool = False) -> int:
+def sets(
+    name: Annotated[str | None, tyro.conf.Positional] = None,
+    *,
+    fields: tuple[str, ...] = (),
+    areas: bool = False,
+    json: bool = False,
+) -> int:
     """List the theorem sets with size, split, Lean version and licence, or the theorems of one.
 
     Args:
-        name: list the theorems of this set (a name, or the path of a .toml file).
+        name: list the theorems of this set (a name, or the path of a .toml file or of a data set).
+        fields: PART=FIELD …: the fields of a data set, as in `turnstile prove --fields`.
         areas: list the sizes of the whole library (Init and Std) by area and split.
         json: print one JSON document.
     """
@@ -22,7 +29,7 @@ def sets(name: Annotated[str | None, tyro.conf.Positional] = None, *, areas: boo
     if areas:
         return _areas(json)
     if name is not None:
-        return _theorems(name, json)
+        return _theorems(name, fields, json)
     rows = [
         {
             "name": s.name,
@@ -51,10 +58,10 @@ def sets(name: Annotated[str | None, tyro.conf.Positional] = None, *, areas: boo
     return 0
 
 
-def _theorems(name: str, json: bool) -> int:
+def _theorems(name: str, fields: tuple[str, ...], json: bool) -> int:
     from curricula import sets as known
 
-    chosen = known.load_set(name)
+    chosen = known.load_set(name, fields)
     theorems = known.open_set(chosen)
     if json:
         answer(

@@ -310,12 +310,6 @@ def renamedInfo (own : Name → Bool) (id : Nat) (c : ConstantInfo) : ConstantIn
   | .opaqueInfo v => .opaqueInfo { v with toConstantVal := to v.toConstantVal, value := e v.value }
   | c => c
 
-/-- The name as written: a private one without its module. -/
-def userName (n : Name) : Name :=
-  match privateToUserName? n with
-  | some u => u
-  | none => n
-
 /-- Run a whole script on an opened library theorem; returns an environment with the proof as a theorem. -/
 def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : String) (heartbeats : Nat) (inert : Bool) :
     IO (Except String Environment) := do

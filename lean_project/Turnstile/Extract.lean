@@ -195,7 +195,7 @@ partial def tracesOf (before : Environment) (bodies : List Span) (tree : InfoTre
           | true, _ :: _, some span =>
             if sameGoals ti.goalsBefore ti.goalsAfter then acc
             else
-              let hole : Hole := { ctx, before, mctx := ti.mctxBefore, goals := ti.goalsBefore, stx := ti.stx, tactic := true }
+              let hole : Hole := { ctx, before, number := 0, mctx := ti.mctxBefore, goals := ti.goalsBefore, stx := ti.stx, tactic := true }
               { hole, span, mctxAfter := ti.mctxAfter, goalsAfter := ti.goalsAfter, term? := none, uses := usesIn tree [] } :: acc
           | _, _, _ => acc
         below (persistentList children) ctx? (isSequence ti.stx.getKind) acc
@@ -204,7 +204,7 @@ partial def tracesOf (before : Environment) (bodies : List Span) (tree : InfoTre
           | some span, some _ =>
             if hasSpan span bodies && !anyOf (fun (t : Trace) => t.span == span && t.term?.isSome) acc then
               let hole : Hole := {
-                ctx, before, mctx := ctx.mctx, goals := [], stx := ti.stx, tactic := false, lctx := ti.lctx,
+                ctx, before, number := 0, mctx := ctx.mctx, goals := [], stx := ti.stx, tactic := false, lctx := ti.lctx,
                 term? := some ti.expr, type? := ti.expectedType? }
               { hole, span, mctxAfter := ctx.mctx, goalsAfter := [], term? := some ti.expr, uses := usesIn tree [] } :: acc
             else acc
@@ -250,6 +250,13 @@ where
       else match spanOf x with
         | some s => s :: spans rest
         | none => spans rest
+
+/-- Whether it may be a theorem. Imported theorems are axioms in the embedded Lean. -/
+def isTheoremLike (c : ConstantInfo) : Bool :=
+  match c with
+  | .thmInfo _ => true
+  | .axiomInfo v => !v.isUnsafe && !hasName v.name trueAxioms
+  | _ => false
 
 /-- Names among the constants of `ns` that are theorems of `env`. -/
 def theoremNames (env : Environment) (ns : List Name) (acc : List Name) : MetaM (List Name) :=

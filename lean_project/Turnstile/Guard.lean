@@ -37,16 +37,6 @@ partial def alwaysZero (l : Level) : Bool :=
   | .imax _ b => alwaysZero b
   | _ => false
 
-def argumentsOf (e : Expr) (acc : List Expr) : List Expr :=
-  match e with
-  | .app f a => argumentsOf f (a :: acc)
-  | _ => acc
-
-def withArguments (f : Expr) (args : List Expr) : Expr :=
-  match args with
-  | [] => f
-  | a :: rest => withArguments (.app f a) rest
-
 /-- Whether an inductive type's type ends in a sort by unfolding definitions alone. A sort that recursion computes may be stuck for some
 arguments, which the kernel takes for "not a proposition" (#14807, #14843). -/
 partial def endsInSort (env : Kernel.Environment) (e : Expr) (fuel : Nat) : Bool :=

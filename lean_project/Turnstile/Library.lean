@@ -2,28 +2,13 @@ import Lean.Meta.Tactic.Ext
 import Lean.Meta.Tactic.Grind.Extension
 import Turnstile.Check
 
-/-! The library as a source of theorems and premises: the declarations and imports of each module. -/
+/-! An environment as a source of theorems and premises: the declarations and imports of each module. -/
 
 open Lean Meta Elab
 
 set_option compiler.small 0
 
 namespace Turnstile
-
-/-- Whether it may be a theorem: see `theoremsAmong`. -/
-def isTheoremLike (c : ConstantInfo) : Bool :=
-  match c with
-  | .thmInfo _ => true
-  | .axiomInfo v => !v.isUnsafe && !hasName v.name trueAxioms
-  | _ => false
-
-/-- The body of a statement under its binders. -/
-def conclusion (e : Expr) : Expr :=
-  match e with
-  | .forallE _ _ b _ => conclusion b
-  | .letE _ _ _ b _ => conclusion b
-  | .mdata _ b => conclusion b
-  | e => e
 
 def headName (e : Expr) : Name :=
   match e.getAppFn with
@@ -48,16 +33,7 @@ def fromBelow (env : Environment) (idx : ModuleIdx) (ns : List Name) : Bool :=
     | some j => if j == idx then false else fromBelow env idx rest
     | none => false
 
-/-- The theorems among `cs`. A constant without a body may be a theorem, or data whose body is missing. -/
-def theoremsAmong (cs : List ConstantInfo) (acc : List ConstantInfo) : MetaM (List ConstantInfo) :=
-  match cs with
-  | [] => return revOnto acc []
-  | c :: rest => do
-    if isTheoremLike c && !c.name.isInternal && !isPrivateName c.name then
-      if ← Meta.isProp c.type then theoremsAmong rest (c :: acc) else theoremsAmong rest acc
-    else theoremsAmong rest acc
-
-/-- Theorems and their attributes in a module. -/
+/-- Declarations and their attributes in a module. -/
 abbrev Marks := List (Name × String)
 
 def simpMarks (es : List (ScopedEnvExtension.Entry SimpEntry)) (acc : Marks) : Marks :=
@@ -84,6 +60,14 @@ def grindMarks (es : List (ScopedEnvExtension.Entry Grind.Entry)) (acc : Marks) 
     | _ => grindMarks rest acc
   | _ :: rest => grindMarks rest acc
 
+def instanceMarks (es : List (ScopedEnvExtension.Entry InstanceEntry)) (acc : Marks) : Marks :=
+  match es with
+  | [] => acc
+  | .global e :: rest | .scoped _ e :: rest =>
+    match e.globalName? with
+    | some n => instanceMarks rest ((n, "instance") :: acc)
+    | none => instanceMarks rest acc
+
 /-- Attributes in a module's own entries. On the embedded library the functions that look attributes up in an environment do not
 compile. -/
 unsafe def marksFrom (es : List (Name × Array EnvExtensionEntry)) (acc : Marks) : Marks :=
@@ -94,6 +78,7 @@ unsafe def marksFrom (es : List (Name × Array EnvExtensionEntry)) (acc : Marks)
     | "Lean.Meta.simpExtension" => marksFrom rest (simpMarks (unsafeCast xs.toList) acc)
     | "Lean.Meta.Ext.extExtension" => marksFrom rest (extMarks (unsafeCast xs.toList) acc)
     | "Lean.Meta.Grind.grindExt" => marksFrom rest (grindMarks (unsafeCast xs.toList) acc)
+    | "Lean.Meta.instanceExtension" => marksFrom rest (instanceMarks (unsafeCast xs.toList) acc)
     | _ => marksFrom rest acc
 
 @[implemented_by marksFrom]
@@ -109,8 +94,20 @@ def attributesOf (env : Environment) (ms : Marks) (n : Name) : List Json :=
   let found := if marked ms n "grind" then Json.str "grind" :: found else found
   if marked ms n "simp" then Json.str "simp" :: found else found
 
-/-- `[name, conclusion's head, [left side's head, right side's head], explicit binders, from below, constants, type, attributes]`. -/
-def theoremJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (c : ConstantInfo) : MetaM Json := do
+/-- The kind of a declaration that a premise may be; none for recursors, what is private or unsafe, and Lean's own axioms. A constant
+without a body may be a theorem, or a definition whose body is missing. -/
+def kindOf (ms : Marks) (c : ConstantInfo) : MetaM (Option String) := do
+  if c.isUnsafe || c.name.isInternal || isPrivateName c.name || hasName c.name trueAxioms then return none
+  let defined := some (if marked ms c.name "instance" then "instance" else "definition")
+  match c with
+  | .thmInfo _ => return if ← Meta.isProp c.type then some "theorem" else none
+  | .axiomInfo _ => return if ← Meta.isProp c.type then some "theorem" else defined
+  | .ctorInfo _ => return some "constructor"
+  | .defnInfo _ | .opaqueInfo _ | .inductInfo _ => return defined
+  | _ => return none
+
+/-- `[name, conclusion's head, [left side's head, right side's head], explicit binders, from below, constants, type, attributes, kind]`. -/
+def declarationJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (c : ConstantInfo) (kind : String) : MetaM Json := do
   let body := conclusion c.type
   let sides := match body with
     | .app (.app (.app (.const `Eq _) _) a) b => [headName a, headName b]
@@ -119,24 +116,31 @@ def theoremJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (c : Constant
   let used := c.type.getUsedConstants.toList
   let f ← ppExpr c.type
   return jarr [Json.str (nameText c.name), Json.str (nameText (headName body)), jnames sides, jnat (explicitBinders c.type),
-    Json.bool (fromBelow env idx used), jnames used, Json.str f.pretty, jarr (attributesOf env ms c.name)]
+    Json.bool (fromBelow env idx used), jnames used, Json.str f.pretty, jarr (attributesOf env ms c.name), Json.str kind]
 
-def theoremsJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (cs : List ConstantInfo) (acc : List Json) :
+def declarationsJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (cs : List ConstantInfo) (acc : List Json) :
     MetaM (List Json) :=
   match cs with
   | [] => return revOnto acc []
-  | c :: rest => do theoremsJson env ms idx rest ((← theoremJson env ms idx c) :: acc)
-
-def theoremsOf (env : Environment) (ms : Marks) (idx : ModuleIdx) (cs : List ConstantInfo) : MetaM (List Json) := do
-  theoremsJson env ms idx (← theoremsAmong cs []) []
+  | c :: rest => do
+    match ← kindOf ms c with
+    | some kind => declarationsJson env ms idx rest ((← declarationJson env ms idx c kind) :: acc)
+    | none => declarationsJson env ms idx rest acc
 
 def importNames (is : List Lean.Import) : List Name :=
   match is with
   | [] => []
   | i :: rest => i.module :: importNames rest
 
-def modulesOf (env : Environment) : List Name := env.allImportedModuleNames.toList
+/-- `[module, imports]` of every module of an environment, each after its imports. -/
+def modulesJson (env : Environment) : List Json := go env.allImportedModuleNames.toList env.header.moduleData.toList []
+where
+  go (ns : List Name) (ds : List ModuleData) (acc : List Json) : List Json :=
+    match ns, ds with
+    | n :: ns, d :: ds => go ns ds (jarr [Json.str (nameText n), jnames (importNames d.imports.toList)] :: acc)
+    | _, _ => revOnto acc []
 
+/-- Declarations of a module that may be premises. -/
 def moduleJson (env : Environment) (m : Name) : IO (Except String Json) := do
   match env.getModuleIdx? m with
   | none => return .error "no such module"
@@ -144,8 +148,8 @@ def moduleJson (env : Environment) (m : Name) : IO (Except String Json) := do
     match env.header.moduleData[idx.toNat]? with
     | none => return .error "no such module"
     | some d =>
-      match ← onEnvironment env {} (theoremsOf env (marksAmong d.entries.toList []) idx d.constants.toList) with
+      match ← onEnvironment env {} (declarationsJson env (marksAmong d.entries.toList []) idx d.constants.toList []) with
       | .error e => return .error e
-      | .ok cs => return .ok (Json.mkObj [("imports", jnames (importNames d.imports.toList)), ("theorems", jarr cs)])
+      | .ok cs => return .ok (jarr cs)
 
 end Turnstile

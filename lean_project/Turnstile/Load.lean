@@ -18,15 +18,17 @@ structure Hole where
   stx : Syntax
   /-- Whether it is a tactic, not a term. -/
   tactic : Bool
+  /-- Its command, counted from 1. -/
+  number : Nat
   /-- For a term: its local context, its elaboration, and its expected type if known. -/
   lctx : LocalContext := {}
   term? : Option Expr := none
   type? : Option Expr := none
 
 /-- Collect the holes of an info tree, in the order of the tree. -/
-partial def holes (before : Environment) (tree : InfoTree) (ctx? : Option ContextInfo) (acc : List Hole) : List Hole :=
+partial def holes (number : Nat) (before : Environment) (tree : InfoTree) (ctx? : Option ContextInfo) (acc : List Hole) : List Hole :=
   match tree with
-  | .context pci child => holes before child (pci.mergeIntoOuter? ctx?) acc
+  | .context pci child => holes number before child (pci.mergeIntoOuter? ctx?) acc
   | .hole _ => acc
   | .node info children =>
     match ctx? with
@@ -35,11 +37,11 @@ partial def holes (before : Environment) (tree : InfoTree) (ctx? : Option Contex
       match info with
       | .ofTacticInfo ti =>
         if ti.stx.isOfKind `Lean.Parser.Tactic.tacticSorry then
-          { ctx, before, mctx := ti.mctxBefore, goals := ti.goalsBefore, stx := ti.stx, tactic := true } :: acc
+          { ctx, before, number, mctx := ti.mctxBefore, goals := ti.goalsBefore, stx := ti.stx, tactic := true } :: acc
         else below (persistentList children) ctx? acc
       | .ofTermInfo ti =>
         if ti.stx.isOfKind `Lean.Parser.Term.sorry then
-          { ctx, before, mctx := ctx.mctx, goals := [], stx := ti.stx, tactic := false, lctx := ti.lctx,
+          { ctx, before, number, mctx := ctx.mctx, goals := [], stx := ti.stx, tactic := false, lctx := ti.lctx,
             term? := some ti.expr, type? := ti.expectedType? } :: acc
         else below (persistentList children) ctx? acc
       | _ => below (persistentList children) ctx? acc
@@ -47,28 +49,37 @@ where
   below (ts : List InfoTree) (ctx? : Option ContextInfo) (acc : List Hole) : List Hole :=
     match ts with
     | [] => acc
-    | t :: rest => below rest ctx? (holes before t ctx? acc)
+    | t :: rest => below rest ctx? (holes number before t ctx? acc)
 
-def holesOfTrees (before : Environment) (ts : List InfoTree) (acc : List Hole) : List Hole :=
+def holesOfTrees (number : Nat) (before : Environment) (ts : List InfoTree) (acc : List Hole) : List Hole :=
   match ts with
   | [] => acc
-  | t :: rest => holesOfTrees before rest (holes before t none acc)
+  | t :: rest => holesOfTrees number before rest (holes number before t none acc)
+
+/-- The environments around a command, which is counted from 1. -/
+structure Part where
+  number : Nat
+  before : Environment
+  after : Environment
 
 structure Loaded where
   env : Environment
   holes : List Hole
   errors : List Json
+  parts : List Part
 
 /-- Elaborate source text (no header) on top of an environment, and find its `sorry`s. -/
 def elaborate (env : Environment) (source : String) (fileName : String) (heartbeats : Nat) : IO Loaded := do
   let state ← startOf env heartbeats true
   let found ← IO.mkRef ([] : List Hole)
   let messages ← IO.mkRef ([] : List Message)
+  let parts ← IO.mkRef ([] : List Part)
   commands {} (inputOf source fileName) state 0 fun d => do
-    found.set (holesOfTrees d.before d.trees (← found.get))
+    found.set (holesOfTrees (d.number + 1) d.before d.trees (← found.get))
     messages.set (revOnto d.messages (← messages.get))
+    parts.set ({ number := d.number + 1, before := d.before, after := d.after } :: (← parts.get))
   let errors ← errorsJson (revOnto (← messages.get) [])
-  return { env := (← state.get).commandState.env, holes := revOnto (← found.get) [], errors }
+  return { env := (← state.get).commandState.env, holes := revOnto (← found.get) [], errors, parts := revOnto (← parts.get) [] }
 
 def levelsOf (env : Environment) (n? : Option Name) : List Name :=
   match n? with
@@ -130,7 +141,7 @@ def openHole (s : Server) (final : Environment) (h : Hole) (withConstants : Bool
     | some a, some b => [("start", jnat a.byteIdx), ("stop", jnat b.byteIdx)]
     | _, _ => []
   let name := h.ctx.parentDecl?.getD .anonymous
-  let base := append range [("decl", Json.str (nameText name)), ("tactic", Json.bool h.tactic),
+  let base := append range [("decl", Json.str (nameText name)), ("tactic", Json.bool h.tactic), ("part", jnat h.number),
     ("synthetic", Json.bool (match h.stx.getPos? false with | some _ => false | none => true))]
   let t : Thm := {
     name, options := h.ctx.options, currNamespace := h.ctx.currNamespace, openDecls := h.ctx.openDecls,

@@ -1,4 +1,4 @@
-import Turnstile.Library
+import Turnstile.Surroundings
 import Turnstile.Declare
 import Turnstile.Everything
 import Turnstile.Extract
@@ -87,7 +87,10 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     | .ok env =>
       let l ← elaborate env (strField j "source") (strField j "file") heartbeats
       let hs ← openHoles s l.env l.holes withConstants
-      return [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
+      let base := [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
+      if !withConstants then return base
+      let imported ← environment s (strings (listField j "imports"))
+      return ("surroundings", ← surroundingsJson imported env l) :: base
   | "library" =>
     let whole ← environment s (strings (listField j "whole"))
     let env ← environment s (strings (listField j "imports"))
@@ -98,11 +101,11 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
       | .error e => return [("error", Json.str e)]
       | .ok (thm, fields) => return ("ok", Json.bool true) :: ("thm", jnat thm) :: fields
   | "modules" =>
-    let whole ← environment s (strings (listField j "whole"))
-    return [("ok", Json.bool true), ("modules", jnames (modulesOf whole))]
+    let env ← environment s (strings (listField j "imports"))
+    return [("ok", Json.bool true), ("modules", jarr (modulesJson env))]
   | "module" =>
-    let whole ← environment s (strings (listField j "whole"))
-    match ← moduleJson whole (strField j "module").toName with
+    let env ← environment s (strings (listField j "imports"))
+    match ← moduleJson env (strField j "module").toName with
     | .error e => return [("error", Json.str e)]
     | .ok m => return [("ok", Json.bool true), ("module", m)]
   | "prove_library" =>

@@ -1,4 +1,4 @@
-import Turnstile.Goals
+import Turnstile.Kinds
 
 /-! Print goals as Lean's `ppGoal` does, but line by line, with a cache of lines for each theorem.
 
@@ -15,12 +15,13 @@ structure Line where
   source : Expr
   text : String
 
-/-- A printed goal of this theorem. `form` includes all its names, `constants` those that it mentions. -/
+/-- A printed goal of this theorem. `form` includes all its names, `constants` those that it mentions; see `kindsJson`. -/
 structure Page where
   form : Expr
   tag : Name
   text : String
   constants : Json
+  kinds : Json
 
 /-- The caches of a theorem. -/
 structure Printer where
@@ -142,7 +143,7 @@ def printGoal (p : Printer) (decl : MetavarDecl) (v : View) : MetaM String := do
     return f.pretty
   else inContext (← sanitized decl.lctx) decl.localInstances (printLines p decl v)
 
-/-- A goal's text and, if requested, the constants that it mentions. -/
+/-- A goal's text and, if requested, the constants that it mentions and the kinds of its hypotheses. -/
 def pageOf (p : Printer) (v : View) (withConstants : Bool) : MetaM Page := do
   let decl ← declOf v.goal
   let h := v.form.hash
@@ -151,8 +152,9 @@ def pageOf (p : Printer) (v : View) (withConstants : Bool) : MetaM Page := do
   | some page => return page
   | none =>
     let text ← printGoal p decl v
-    let constants := if withConstants then jnames (Expr.getUsedConstants v.form).toList else .null
-    let page : Page := { form := v.form, tag := decl.userName, text, constants }
+    let constants := if withConstants then jnames (mapList userName (Expr.getUsedConstants v.form).toList) else .null
+    let kinds ← if withConstants then inContext decl.lctx decl.localInstances (kindsJson v) else pure .null
+    let page : Page := { form := v.form, tag := decl.userName, text, constants, kinds }
     if !v.form.hasMVar then p.pages.set ((← p.pages.get).insert h page)
     return page
 

@@ -183,7 +183,7 @@ def goalJson (p : Printer) (v : View) (names : List Name) (withConstants : Bool)
   let base := match names with
     | [] => base
     | _ => ("r", jnames names) :: base
-  let base := if withConstants then ("c", page.constants) :: base else base
+  let base := if withConstants then ("c", page.constants) :: ("k", page.kinds) :: base else base
   return Json.mkObj base
 
 structure Readable where

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,23 +14,27 @@ from typing import Any
 import tyro
 
 from prover import plugins
-from prover.console import answer, plain, say
+from prover.console import answer, plain, say, table_console
 from prover.errors import UserError
 from prover.files import check_writable, read_file, write_whole
 from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
-from prover.lean.text import MAX_BYTES, LeanText, read
+from prover.lean.text import MAX_BYTES, LeanText, parse, read
 from prover.lean.theorem import Theorem
 from prover.search import Budget
 from prover.solve.batch import executor_for, prove_theorems
-from prover.solve.jsonl_theorems import load_jsonl
+from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
 from prover.solve.lean_file import prove_file, sorry_count, write_over
 from prover.solve.policies import provers_named
 from prover.solve.results import Results
 from prover.solve.session import Settings
 from prover.solve.statements import theorem_of
+from prover.solve.theorem_rows import fields_of
 
 THEOREMS = "turnstile.theorems"
 """Entry-point group of functions from (text after the prefix or path, --sources) to a LeanText or a list of theorems."""
+
+
+_LINE = re.compile(r"(.+\.lean):(\d+)")
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,18 @@ class ProveOptions:
     """Find proofs and audit each of them in its context."""
 
     target: tyro.conf.Positional[str | None] = None
-    """FILE.lean (every `sorry` is a task), the folder of a Lake project, FILE.jsonl, FILE.json of LeanDojo Benchmark,
-    library:MODULE (also with *), or set:NAME (see `turnstile sets`)."""
+    """FILE.lean (every `sorry` is a task), FILE.lean:LINE, - (Lean source on standard input), the folder of a Lake project, a data
+    set (FILE.jsonl, FILE.json, FILE.parquet, or a folder of these), FILE.json of LeanDojo Benchmark with --sources, library:MODULE
+    (also with *), or set:NAME (see `turnstile sets`)."""
     statement: str | None = None
     """One statement, as written after `theorem NAME`: binders, colon, type."""
     name: str = "statement"
     """Name of the statement."""
     imports: tuple[str, ...] = ()
     """Modules to import for statements that specify none."""
+    fields: tuple[str, ...] = ()
+    """PART=FIELD …: the fields of a data set that contain the theorem's parts (statement, name, header, imports), as in
+    `--fields statement=autoformalization`. Those of public benchmarks need none."""
     policy: str = "portfolio"
     """portfolio, explorer, the folder of a run or checkpoint, or http://…. Several, separated by commas, are tried in turn."""
     budget: int = 64
@@ -60,6 +70,8 @@ class ProveOptions:
     """Append a JSON line for each task to this file. `turnstile report` renders it as a page."""
     resume: bool = False
     """Continue from the results file. Default without --results: results.jsonl beside the output."""
+    retry: bool = False
+    """Like --resume, but first try the tasks without a proof again, with the budget and policy of this command."""
     workers: int = 0
     """Lean processes. 0: as many as cores and memory allow."""
     total_budget: int | None = None
@@ -76,6 +88,8 @@ class ProveOptions:
     """Write the search as an HTML page; for several tasks, a folder of pages."""
     limit: int | None = None
     """Maximum number of tasks."""
+    only: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Try only the tasks with this name: a declaration, or one `sorry` in it (NAME#2). Repeatable, or separated by commas."""
     mark_failed: bool = False
     """Add a comment after each remaining `sorry` in the filled file."""
     seed: int = 0
@@ -97,6 +111,7 @@ class ProveOptions:
             raise UserError(f"--disprove {self.disprove:g}: must be between 0 and 1")
         if (self.target is None) == (self.statement is None):
             raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
+        fields_of(self.fields)
         if self.name != "statement" and self.statement is None:
             raise UserError("--name goes with --statement")
         if self.in_place and self.out is not None:
@@ -122,6 +137,7 @@ class ProveOptions:
             self.ray,
             Budget(model_tokens=self.tokens, seconds=self.seconds),
             self.mark_failed,
+            only=tuple(name.strip() for names in self.only for name in names.split(",") if name.strip()),
         )
 
 
@@ -129,8 +145,13 @@ def prove(options: ProveOptions) -> int:
     """Run the command and return its exit code."""
     options.check()
     settings = options.settings()
-    if options.target is not None and Path(options.target).is_dir():
+    options = replace(options, resume=options.resume or options.retry)
+    if options.target is not None and _names_project(Path(options.target)):
         return _project(Path(options.target), options, replace(settings, project=True))
+    if options.target is not None and (at := _LINE.fullmatch(options.target)) and not os.path.lexists(options.target):
+        options, settings = replace(options, target=at[1]), replace(settings, line=int(at[2]))
+    if options.fields and not (options.target is not None and is_data_set(Path(options.target))):
+        raise UserError(f"--fields is for data sets ({', '.join(SUFFIXES)})")
     text, theorems = _input(options)
     if text is not None and options.imports:
         first = options.imports[0]
@@ -138,12 +159,14 @@ def prove(options: ProveOptions) -> int:
     if text is None and (options.in_place or options.mark_failed):
         option = "--in-place" if options.in_place else "--mark-failed"
         raise UserError(f"{option} is for .lean files: other inputs have no `sorry`")
+    if options.in_place and options.target == "-":
+        raise UserError("--in-place cannot change standard input: leave it out to print the filled text")
     destination = Path(text.path) if text is not None and options.in_place else options.out
     _check_outputs(options.tree, destination, options.results)
     results = options.results
     if options.resume and results is None:
         results = (destination or Path("x")).with_name("results.jsonl")
-    log = Results(results, _asked(_fingerprint(text, theorems), settings), options.resume)
+    log = Results(results, _asked(_fingerprint(text, theorems), settings), options.resume, options.retry)
     try:
         if text is not None:
             document, filled = asyncio.run(_file(text, settings, log))
@@ -205,7 +228,8 @@ def _finish(
     if document["interrupted"]:
         return 130
     skipped = any(f["reason"] for f in document.get("files", ()))
-    return 0 if document["proved"] == document["total"] and not skipped else 1
+    wrong = document.get("errors") or any(left["used"] for left in document.get("unreached", ()))
+    return 0 if document["proved"] == document["total"] and not skipped and not wrong else 1
 
 
 def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
@@ -227,12 +251,19 @@ def _check_outputs(tree: Path | None, *files: Path | None) -> None:
             check_writable(path)
 
 
+def _names_project(path: Path) -> bool:
+    """Whether a path is a folder other than a data set's."""
+    return path.is_dir() and (is_project(path) or not is_data_set(path))
+
+
 def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
     from prover.solve.project import project_files, prove_project
 
     out, results = options.out, options.results
     if not is_project(folder):
-        raise UserError(f"{folder}: is a folder without a lakefile; name a Lake project, or a .lean or .jsonl file")
+        raise UserError(
+            f"{folder}: is a folder without a lakefile; name a Lake project, a folder of {', '.join(SUFFIXES)} files, or a .lean file"
+        )
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; for a project, --out names a folder")
     if out is not None and not options.resume and out.is_dir() and any(out.iterdir()):
@@ -240,9 +271,11 @@ def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
     _check_outputs(settings.tree, results)
     if results is None and options.resume:
         results = folder / "results.jsonl"
+    if settings.only:
+        raise UserError("--only is for one input: name FILE.lean of the project")
     own = Project(folder)
     project_files(own)  # raises if there is nothing to do
-    log = Results(results, _asked(_project_fingerprint(own), settings), options.resume)
+    log = Results(results, _asked(_project_fingerprint(own), settings), options.resume, options.retry)
     try:
         document = asyncio.run(prove_project(own, settings, log, out, options.in_place, options.resume))
     finally:
@@ -258,30 +291,32 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
         answer(document)
         return
     if destination is None:
-        import sys
-
         sys.stdout.flush()
         sys.stdout.buffer.write(filled)
         sys.stdout.buffer.flush()
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 1))
     for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "remarks"):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     for task in document["tasks"]:
         last = plain((task["proof"] or task["reason"]).replace("\n", " ↵ "))
         colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
+        place = [task["file"], task["line"]] if "file" in task else [task["line"]]
         table.add_row(
-            str(task["line"] or ""),
+            ":".join(str(part) for part in place if part),
             Text(plain(task["name"])),
             Text(task["outcome"], colour),
             str(task["lean_calls"]),
             Text(last[:100]),
             Text(plain("; ".join(r["text"] for r in task["remarks"]))),
         )
-    Console(stderr=True).print(table)
+    table_console(stderr=True).print(table)
+    for left in document.get("unreached", ()):
+        line = f"line {left['line']}" if left["line"] else ""
+        where = ": ".join(part for part in (left.get("file", ""), line, left["name"]) if part)
+        say(plain(f"{where}: a `sorry` that cannot be tried: {left['reason']}"))
     say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
     if "lean_utilisation" in document:
         peak = document["memory_mb"]["peak"]  # 0 with --ray: other machines' memory is not measured
@@ -301,15 +336,23 @@ def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:
     sources_of = plugins.registered(THEOREMS)
     if rest and prefix in sources_of and not os.path.lexists(path):
         return _by_type(plugins.load(THEOREMS, prefix)(rest, sources))
-    if path.suffix == ".jsonl":
-        return None, load_jsonl(path, options.imports)
+    if target == "-":
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UserError(f"<stdin>: larger than {MAX_BYTES >> 20} MiB")
+        return parse(data, "<stdin>"), []
     if path.suffix == ".lean":
         return read(path), []
     if not os.path.lexists(path):
         raise UserError(f"{target}: no such file")
+    # A `.json` file is a split of LeanDojo Benchmark if its repository is given.
+    if is_data_set(path) and sources is None:
+        return None, load_theorems(path, options.imports, fields_of(options.fields))
     if path.suffix[1:] in sources_of:
         return _by_type(plugins.load(THEOREMS, path.suffix[1:])(target, sources))
-    raise UserError(f"{target}: unknown input; name a .lean, .jsonl or .json file, or a Lake project")
+    raise UserError(
+        f"{target}: unknown input; name a .lean file, a Lake project, or a data set ({', '.join(SUFFIXES)})"
+    )
 
 
 def _by_type(found: LeanText | list[Theorem]) -> tuple[LeanText | None, list[Theorem]]:

@@ -16,7 +16,7 @@ from prover.lean.checkers.nanoda import Nanoda, find_nanoda
 from prover.lean.project import is_project
 from prover.lean.theorem import Verdict
 from prover.solve.judge import Claim, jsonl_proofs, judged, judged_files, run_proofs
-from prover.solve.statements import script_of, theorem_of
+from prover.solve.statements import script_of, script_of_term, theorem_of
 
 
 def verify(
@@ -62,7 +62,7 @@ def verify(
         claims: Iterable[Claim] = run_proofs(Path(target))
     elif statement is not None and proof is not None:
         theorem = theorem_of({"name": name, "statement": statement}, "--statement", imports)
-        claims = [Claim(name, theorem, script_of(proof))]
+        claims = [Claim(name, theorem, script_of(proof), script_of_term(proof))]
     else:
         assert jsonl is not None
         claims = list(jsonl_proofs(jsonl, imports))

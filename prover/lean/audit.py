@@ -157,13 +157,14 @@ class Auditor:
 
     # -- a text ------------------------------------------------------------------------------------------------------
 
-    async def judge(self, candidate: Source, reference: Source | None = None) -> Judgement:
+    async def judge(self, candidate: Source, reference: Source | None = None, lenient: bool = False) -> Judgement:
         """Judge everything that a text declares.
 
         `reference`: the same text with `sorry` for the proofs. The candidate must then declare everything that it declares, with
-        the same meaning and without `sorry`. Raises LeanError if the reference has errors.
+        the same meaning and without `sorry`. Raises LeanError if the reference has errors. `lenient`: commands of the reference
+        may have errors, which the candidate then repeats: what they declare is rejected, and so is what rests on it.
         """
-        wanted = await self._reference_report(reference) if reference is not None else None
+        wanted = await self._reference_report(reference, lenient) if reference is not None else None
         try:
             async with self.judges.fresh() as server:
                 report = await self.judges.declare(server, candidate.place, candidate.fields())
@@ -171,11 +172,11 @@ class Auditor:
         except LeanDied as e:
             return Judgement([self._verdicts.refused(candidate.file, died(e), error=True)])
 
-    async def _reference_report(self, reference: Source) -> Report:
+    async def _reference_report(self, reference: Source, lenient: bool) -> Report:
         report = await self.judges.text(reference.place, types=True, **reference.fields())
         if nothing := next((c for c in report.commands if c.nothing), None):
             raise LeanError(f"statement: {reference.file}:{nothing.line}: this declaration leaves nothing behind")
-        if (why := _trouble(report, reference.file)) is not None:
+        if (why := _trouble(report, reference.file, lenient)) is not None:
             raise LeanError(f"statement: {reference.file}: {why[0].removeprefix('elaboration: ')}")
         return report
 
@@ -242,11 +243,12 @@ class Auditor:
         return {"deep": self.runtime.kind == "native", "forbidden": sorted(self.forbidden)}
 
 
-def _trouble(report: Report, file: str) -> tuple[str, bool] | None:
-    """(why the text as a whole fails, whether that is an error and no judgement), or None."""
+def _trouble(report: Report, file: str, lenient: bool = False) -> tuple[str, bool] | None:
+    """(why the text as a whole fails, whether that is an error and no judgement), or None. `lenient`: commands may have errors."""
     if report.errors:
         return said(report.errors[0], file), False
-    return next((why for c in report.commands if (why := command_trouble(c, file)) is not None), None)
+    commands = [c for c in report.commands if not (lenient and c.errors)]
+    return next((why for c in commands if (why := command_trouble(c, file)) is not None), None)
 
 
 def _parts(name: str) -> NameParts:

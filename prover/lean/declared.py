@@ -30,6 +30,9 @@ class LeanMessage(msgspec.Struct, frozen=True):
     column: int
     m: str
 
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.m.strip()}"
+
 
 class Head(msgspec.Struct, frozen=True):
     """A declaration as its syntax shows it."""

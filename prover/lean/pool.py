@@ -101,7 +101,7 @@ class LeanPool:
         """The states of a file's sorry, on the process that suits best, and what to call when they are no longer needed.
 
         The file is loaded once in each process and stays for its other sorries. Its states must not be freed. Raises
-        LeanError, naming file, line and column, where the file has an error.
+        LeanError, naming file, line and column, where a module before the file has an error.
         """
         server = self._choose(imports)
         await self._make_room(server, imports)

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from prover.lean.theorem import Goal, ProofState, StepResult
+from prover.lean.surroundings import Surroundings
+from prover.lean.theorem import Goal, Kind, ProofState, StepResult
 
 
 class GoalMessage(msgspec.Struct):
@@ -22,6 +23,7 @@ class GoalMessage(msgspec.Struct):
     """Names given to unnamed hypotheses, as `rename_i` does."""
     c: list[str] = []
     """Constants."""
+    k: list[Kind] = []
 
 
 class StateMessage(msgspec.Struct):
@@ -99,11 +101,11 @@ def split_hypotheses(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
 
 def goal(message: GoalMessage) -> Goal:
     hyps, target = split_hypotheses(message.t)
-    return Goal(message.t, hyps, target, tuple(message.c), tuple(message.r))
+    return Goal(message.t, hyps, target, tuple(message.c), tuple(message.r), tuple(message.k))
 
 
-def state(message: StateMessage, handle: int) -> ProofState:
-    return ProofState(handle, message.key, tuple(goal(g) for g in message.goals))
+def state(message: StateMessage, handle: int, surroundings: Surroundings) -> ProofState:
+    return ProofState(handle, message.key, tuple(goal(g) for g in message.goals), surroundings)
 
 
 def step_result(answer: Answer, states: tuple[ProofState, ...]) -> StepResult:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from prover.lean.surroundings import NOTHING, Surroundings
+
 _numbers = itertools.count(1)
 
 
@@ -28,6 +30,8 @@ class Origin:
     theorems: list[int] = field(default_factory=list[int])
     """Ids of the opened theorems in that process."""
     generation: int = -1
+    surroundings: list[Surroundings] = field(default_factory=list[Surroundings])
+    """What stands before each opened theorem. Empty: as for `parent`."""
 
 
 @dataclass(slots=True)
@@ -39,6 +43,7 @@ class Handle:
     children: int = 0
     """Number of known states that were made from it."""
     freed: bool = False
+    surroundings: Surroundings = NOTHING
 
     @property
     def remote(self) -> int:
@@ -52,9 +57,12 @@ class Handles(dict[int, Handle]):
         """A handle for the state `index` of `origin`."""
         number = next(_numbers)
         origin.handles.append(number)
-        self[number] = Handle(origin, index)
+        handle = self[number] = Handle(origin, index)
+        if origin.surroundings:
+            handle.surroundings = origin.surroundings[index]
         if origin.request is None and (parent := self.get(origin.parent)) is not None:
             parent.children += 1
+            handle.surroundings = parent.surroundings
         return number
 
     def chain(self, handle: int, generation: int) -> list[Origin]:

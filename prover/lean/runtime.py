@@ -19,8 +19,8 @@ from prover.lean.sandbox.seal import Layer, Seal, layers
 
 TOOLCHAIN = "4.28.0"
 PARTS = (
-    *("Basic", "Goals", "Print", "Step", "Inert", "Text", "Load", "Modules", "Export", "Declare"),
-    *("Guard", "Replay", "Compare", "Check", "Everything", "Library", "Extract", "Main"),
+    *("Basic", "Goals", "Kinds", "Print", "Step", "Inert", "Text", "Load", "Modules", "Export", "Added", "Declare"),
+    *("Guard", "Replay", "Compare", "Check", "Everything", "Library", "Surroundings", "Extract", "Main"),
 )
 """The server's modules in order. They run as one file because the embedded Lean cannot run imported code."""
 

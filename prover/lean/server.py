@@ -15,10 +15,12 @@ import msgspec
 
 from prover.lean import protocol
 from prover.lean.connection import LeanConnection
+from prover.lean.declared import LeanMessage
 from prover.lean.project import SourceModule
 from prover.lean.replay import Handles, Origin
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.steps import REPLAY_PATIENCE, Counters, LeanDied, LeanError, Limits, Resend, Step
+from prover.lean.surroundings import FileDeclarations
 from prover.lean.theorem import ProofState, StepResult, Theorem
 
 __all__ = ["WHOLE_LIBRARY", "Counters", "LeanDied", "LeanError", "LeanServer", "Limits", "statement_source"]
@@ -96,14 +98,21 @@ class LeanServer(LeanConnection):
         `before`: modules given as source, each after its imports; their sorries are not opened. Raises LeanError with
         `file:line:column: message` when the text or a module has an error.
         """
+        holes, errors = await self.load_with_errors(source, imports, file, before)
+        if errors:
+            await self.free([state for _, state in holes])
+            raise LeanError(str(errors[0]))
+        return holes
+
+    async def load_with_errors(
+        self, source: str, imports: Sequence[str], file: str, before: Sequence[SourceModule] = ()
+    ) -> tuple[list[tuple[dict[str, Any], ProofState]], list[LeanMessage]]:
+        """Like `load`, with all errors of the text and of its modules instead of an exception."""
         request: dict[str, Any] = {"cmd": "load", "source": source, "imports": list(imports), "file": file}
         if before:
             request["before"] = [module.message() for module in before]
         answer = await self.command(**request, constants=self.constants)
-        if answer["errors"]:
-            e = answer["errors"][0]
-            raise LeanError(f"{e['file']}:{e['line']}:{e['column']}: {e['m'].strip()}")
-        return self._adopt(request, answer)
+        return self._adopt(request, answer), msgspec.convert(answer["errors"], list[LeanMessage])
 
     def _adopt(self, request: dict[str, Any], answer: dict[str, Any]) -> list[tuple[dict[str, Any], ProofState]]:
         """Handles for the states that a command opened."""
@@ -116,6 +125,8 @@ class LeanServer(LeanConnection):
 
     def _set_remotes(self, origin: Origin, answer: dict[str, Any]) -> None:
         opened = _opened(answer)
+        declared = FileDeclarations(answer.get("surroundings", ()))
+        origin.surroundings = [declared.before(hole.get("part", 0)) for hole in opened]
         if origin.handles and len(opened) != len(origin.remotes):
             raise LeanError("opening the theorem again gave other states")
         origin.remotes = [hole["states"][0]["id"] for hole in opened]
@@ -123,7 +134,8 @@ class LeanServer(LeanConnection):
         origin.generation = self._generation
 
     def _state(self, origin: Origin, index: int, message: protocol.StateMessage) -> ProofState:
-        return protocol.state(message, self.handles.new(origin, index))
+        handle = self.handles.new(origin, index)
+        return protocol.state(message, handle, self.handles[handle].surroundings)
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """Try each tactic on the state: one result each, in order."""

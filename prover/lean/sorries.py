@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from prover.lean.declared import LeanMessage
 from prover.lean.project import SourceModule
+from prover.lean.steps import LeanError
 from prover.lean.text import LeanText, code_words, line_at
 from prover.lean.theorem import ProofState, StepResult
 
@@ -34,12 +36,22 @@ class Hole:
     """Whether its goals are propositions. Data cannot be checked."""
 
 
+@dataclass(frozen=True)
+class FileSorries:
+    """The `sorry`s of a file, in source order, and its errors."""
+
+    holes: list[Hole]
+    errors: tuple[LeanMessage, ...] = ()
+    hidden: tuple[str, ...] = ()
+    """Names of declarations with a `sorry` that no proof can replace, because a macro such as `admit` stands for it."""
+
+
 class Server(Protocol):
     """The part of LeanServer that `load_file` needs."""
 
-    async def load(
+    async def load_with_errors(
         self, source: str, imports: Sequence[str], file: str, before: Sequence[SourceModule]
-    ) -> list[tuple[dict[str, Any], ProofState]]: ...
+    ) -> tuple[list[tuple[dict[str, Any], ProofState]], list[LeanMessage]]: ...
 
     async def step(self, state: ProofState, tactics: tuple[str, ...]) -> list[StepResult]: ...
 
@@ -48,21 +60,27 @@ class Server(Protocol):
 
 async def load_file(
     server: Server, text: LeanText, imports: Sequence[str] | None = None, before: Sequence[SourceModule] = ()
-) -> tuple[list[Hole], list[list[ProofState]]]:
+) -> tuple[FileSorries, list[list[ProofState]]]:
     """Every `sorry` of a file in source order, and its states on the server.
 
     `imports`: compiled modules (None: the file's imports); `before`: imports given as source. Raises LeanError with file, line
-    and column if a file has an error.
+    and column if a module before the file has an error.
     """
-    found = await server.load(text.body, text.imports if imports is None else imports, text.path, before)
+    names = text.imports if imports is None else imports
+    found, errors = await server.load_with_errors(text.body, names, text.path, before)
+    if (elsewhere := next((e for e in errors if e.file != text.path), None)) is not None:
+        await server.free([state for _, state in found])
+        raise LeanError(str(elsewhere))
     data = text.text.encode()
     places: dict[tuple[int, int], list[tuple[dict[str, Any], ProofState]]] = {}
     unused: list[ProofState] = []
+    hidden: dict[str, None] = {}
     for hole, state in found:
         place = (hole.get("start", -1), hole.get("stop", -1))
         # A `sorry` from a macro has no position in the file, or that of other text.
         if hole.get("synthetic") or data[max(place[0], 0) : place[1]] != b"sorry":
             unused.append(state)
+            hidden[public(hole["decl"].replace("[anonymous]", ""))] = None
             continue
         known = places.setdefault(place, [])
         if any(s.shared == state.shared for _, s in known):
@@ -72,34 +90,48 @@ async def load_file(
     if unused:
         await server.free(unused)
     holes: list[Hole] = []
-    states: list[list[ProofState]] = []
     seen: Counter[str] = Counter()
-    for (start, stop), here in sorted(places.items()):
-        decl = here[0][0]["decl"]
-        decl = "" if decl == "[anonymous]" else decl
-        line = data.count(b"\n", 0, start) + 1
-        column = len(data[data.rfind(b"\n", 0, start) + 1 : start].decode())
-        shown = f"example at line {_keyword_line(text, start)}" if decl.split(".")[-1] == "_example" else public(decl)
-        shown = shown or f"line {line}"
-        seen[shown] += 1
-        name = shown if seen[shown] == 1 else f"{shown}#{seen[shown]}"
-        kinds = [(await server.step(s, ("show (_ : Prop)",)))[0] for _, s in here]
-        await server.free([c for kind in kinds for c in kind.states])
-        holes.append(
-            Hole(
-                name,
-                decl,
-                line,
-                column,
-                start,
-                stop,
-                here[0][0]["tactic"],
-                tuple(s.text for _, s in here),
-                all(k.ok for k in kinds),
-            )
-        )
-        states.append([s for _, s in here])
-    return holes, states
+    for start, stop in sorted(places):
+        holes.append(await _hole(server, text, start, stop, places[start, stop], seen))
+    states = [[state for _, state in places[place]] for place in sorted(places)]
+    return FileSorries(holes, tuple(errors), tuple(hidden)), states
+
+
+async def _hole(
+    server: Server,
+    text: LeanText,
+    start: int,
+    stop: int,
+    here: Sequence[tuple[dict[str, Any], ProofState]],
+    seen: Counter[str],
+) -> Hole:
+    """The `sorry` at bytes [start, stop). `here`: its elaborations. `seen`: counts the names given so far."""
+    data = text.text.encode()
+    first = here[0][0]
+    shown = _shown_decl(text, start, first["decl"])
+    seen[shown] += 1
+    name = shown if seen[shown] == 1 else f"{shown}#{seen[shown]}"
+    kinds = [(await server.step(s, ("show (_ : Prop)",)))[0] for _, s in here]
+    await server.free([c for kind in kinds for c in kind.states])
+    return Hole(
+        name,
+        "" if first["decl"] == "[anonymous]" else first["decl"],
+        text.line(start),
+        len(data[data.rfind(b"\n", 0, start) + 1 : start].decode()),
+        start,
+        stop,
+        first["tactic"],
+        tuple(s.text for _, s in here),
+        all(k.ok for k in kinds),
+    )
+
+
+def _shown_decl(text: LeanText, start: int, decl: str) -> str:
+    """The declaration around a byte offset, for display."""
+    decl = "" if decl == "[anonymous]" else decl
+    if decl.split(".")[-1] == "_example":
+        return f"example at line {_keyword_line(text, start)}"
+    return public(decl) or f"line {text.line(start)}"
 
 
 def public(decl: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from prover.lean.project import SourceModule
+from prover.lean.surroundings import NOTHING, Surroundings
 
 Outcome = Literal["proved", "disproved", "exhausted", "budget", "rejected", "error"]
 """How an attempt at a theorem ended.
@@ -37,10 +38,26 @@ class Theorem:
     """Its origin, for display: a file with a line, or the name of a set."""
     before: tuple[SourceModule, ...] = ()
     """Modules given as source that the context imports besides `imports`, each after its own imports."""
+    answer: Literal["", "proposition", "data"] = ""
+    """The answer that the statement leaves open. `proposition`: the statement has True for it, and its negation says that it is
+    False. `data`: the statement holds for every value of its type."""
 
     def __post_init__(self) -> None:
         if (self.statement is None) == (self.library is None):
             raise ValueError(f"theorem {self.name!r}: give either a statement or a library name")
+
+
+class Kind(NamedTuple):
+    """What a hypothesis, or the target under the name `⊢`, is for a tactic."""
+
+    name: str
+    kind: str
+    """`proof`; `recursive` or `inductive` for data of an inductive type; `function`, `prop` (a propositional variable), `type`,
+    `instance`, other `data`; `target`."""
+    head: str
+    """Head symbol of the type, for proofs of its conclusion."""
+    shape: str
+    """Head symbol of the type after unfolding definitions: `∀`, `Exists`, `And`, `Eq`, a predicate, …."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,8 @@ class Goal:
     """Constants that occur in the goal (target's first), for premise selection."""
     renamed: tuple[str, ...] = ()
     """New names of unnamed hypotheses: a script needs `rename_i` with them before it uses one."""
+    kinds: tuple[Kind, ...] = ()
+    """Kinds of the hypotheses, then of the target, if the environment lists constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +89,8 @@ class ProofState:
     key: str
     """Equal exactly for groups that differ only in names of bound and free variables."""
     goals: tuple[Goal, ...]
+    surroundings: Surroundings = field(default=NOTHING, compare=False, repr=False)
+    """What stands before the theorem in its file, if the environment lists constants."""
 
     @property
     def shared(self) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 
-from prover.lean.theorem import Goal, ProofState
+from prover.lean.theorem import ProofState
 from prover.models.base import Query, Suggestion
 from prover.models.fresh_names import NameObfuscator
+from prover.models.goal_names import GoalNames, names_of
+from prover.models.local_templates import local_context, local_tactics
 from prover.models.ranker import Reader, TacticRanker
 from prover.premises.index import LibraryIndex, Premise
 
@@ -181,7 +181,7 @@ class Explorer:
         self.ranker = ranker
         self.obfuscator = obfuscator
         self.sharpness = sharpness
-        self._known: dict[str, Premise] = index.by_name() if index is not None else {}
+        self._known: Mapping[str, Premise] = index.by_name() if index is not None else {}
 
     def reseeded(self, draw: int) -> Explorer:
         """The same explorer with another random order; itself for 0."""
@@ -267,9 +267,12 @@ class Explorer:
             yield "intros", 3.0
             yield "intro h", 0.8
         yield from _GENERAL
-        at_hand = _kinds(goal)
-        lemmas = [p for p in premises if self._is_lemma(p)]
-        functions = [p for p in premises if not self._is_lemma(p)]
+        at_hand = names_of(goal)
+        own = state.surroundings.by_name
+        lemmas = [p for p in premises if (own[p].kind == "theorem" if p in own else self._is_lemma(p))]
+        functions = [p for p in premises if p not in lemmas]
+        if own:
+            yield from local_tactics(goal, at_hand, local_context(goal, state.surroundings, premises))
         yield from _fill(_VARIABLE, h=at_hand.variables)
         yield from _fill(_INDUCTION, h=at_hand.recursive)
         yield from _fill(_PROPOSITION, h=at_hand.propositions)
@@ -284,7 +287,7 @@ class Explorer:
         yield from self._unfolding(functions, at_hand)
         yield from self._lemmas(lemmas, functions, at_hand)
 
-    def _unfolding(self, functions: Sequence[str], at_hand: _AtHand) -> Iterator[tuple[str, float]]:
+    def _unfolding(self, functions: Sequence[str], at_hand: GoalNames) -> Iterator[tuple[str, float]]:
         if not functions:
             return
         together = [", ".join(functions)]
@@ -297,7 +300,9 @@ class Explorer:
             if others:
                 yield from _fill(_INDUCTION_GENERALIZING_DEFINITIONS, fade=_FADE**i, h=[h], g=[others], ds=together)
 
-    def _lemmas(self, lemmas: Sequence[str], functions: Sequence[str], at_hand: _AtHand) -> Iterator[tuple[str, float]]:
+    def _lemmas(
+        self, lemmas: Sequence[str], functions: Sequence[str], at_hand: GoalNames
+    ) -> Iterator[tuple[str, float]]:
         if not lemmas:
             return
         few = lemmas[: self.premises]
@@ -333,51 +338,3 @@ def _fill(
         weight = fade * _FADE ** sum(i for i, _ in choice)
         for template, w in templates:
             yield template.format(**filled), w * weight
-
-
-@dataclass(frozen=True)
-class _AtHand:
-    """Names of a goal's hypotheses by kind, the most useful first."""
-
-    variables: list[str]
-    """Candidates for `cases`."""
-    recursive: list[str]
-    """Variables that are candidates for `induction`."""
-    propositions: list[str]
-    """Propositional variables."""
-    facts: list[str]
-
-
-_RECURSIVE = re.compile(r"(List|Nat)\b")
-_FLAT = re.compile(r"(Option|Array|Vector|Bool|Int|Fin|BitVec|Sum|Except|Decidable|Ordering|Subarray|String)\b|.*×")
-
-
-def _kinds(goal: Goal) -> _AtHand:
-    named = [(n, t) for n, t in goal.hypotheses if re.fullmatch(r"[^\W\d][\w'₀-₉]*", n)][-10:][::-1]
-    propositions = [n for n, t in named if t == "Prop"]
-    functions = {n for n, t in named if _is_function(t, propositions)}
-    data = [
-        (n, t) for n, t in named if _is_data(t) and t not in ("Prop", "Type") and not t.startswith(("Type ", "Sort "))
-    ]
-    # Types with constructors first: `cases` does nothing on a type variable.
-    data.sort(key=lambda d: 0 if _RECURSIVE.match(d[1]) else 1 if _FLAT.match(d[1]) else 2)
-    return _AtHand(
-        [n for n, _ in data],
-        [n for n, t in data if not _FLAT.match(t)],
-        propositions,
-        [n for n, t in named if not _is_data(t) and n not in functions],
-    )
-
-
-def _is_function(type_: str, propositions: Sequence[str]) -> bool:
-    """Whether a hypothesis looks like a function: no relation in its type, and its values are not proofs."""
-    return (
-        "→" in type_
-        and not re.search(r"[=≠<>≤≥∈∉∧∨¬↔∣∀∃⊆]", type_)
-        and type_.split("→")[-1].strip() not in propositions
-    )
-
-
-def _is_data(type_: str) -> bool:
-    """Whether a hypothesis looks like a variable (a list, a number …) rather than a fact."""
-    return not re.search(r"[=≠<>≤≥∈∉∧∨¬↔→∣∀∃⊆]|\bTrue\b|\bFalse\b", type_)

@@ -1,4 +1,4 @@
-"""Okapi BM25 (Robertson & Walker 1994) over the constants of types, with the bm25s library."""
+"""Okapi BM25 (Robertson & Walker 1994) over the constants of types, in Lucene's form."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prover.premises.index import Premise
-from prover.premises.symbols import is_instance
+from prover.premises.columns import sums
+from prover.premises.library import Premises
+from prover.premises.symbols import SharedSymbols, is_instance
+
+K1, B = 1.5, 0.75
+"""K1: how fast repeated terms saturate. B: how much long types are discounted. The values of Lucene and of bm25s."""
 
 
-class Bm25Retriever:
-    """Scores premises for a goal, in about a millisecond on the whole library."""
+class Bm25Retriever(SharedSymbols):
+    """BM25 scores. Constants are terms, each once in a type, without instances."""
 
-    def __init__(self, premises: Sequence[Premise]) -> None:
-        import bm25s
+    def __init__(self, premises: Premises) -> None:
+        super().__init__(premises)
+        library = self.library
+        term = ~np.fromiter(map(is_instance, library.symbols), bool, len(library.symbols))
+        rarity = np.log1p((len(premises) - self.frequency + 0.5) / (self.frequency + 0.5))
+        self.weight = np.where(term & (self.frequency > 0), rarity, 0.0).astype(np.float32)
+        # A type without terms has one that no goal has.
+        length = np.maximum(sums(term[library.constants].astype(np.int8), library.constant_offsets), 1)
+        mean = length[premises.rows].mean() if len(premises) else 1.0
+        self._factor = (1.0 / (1.0 + K1 * (1.0 - B + B * length / mean))).astype(np.float32)
 
-        self.premises = premises
-        self._bm25 = bm25s.BM25()
-        if premises:
-            # bm25s needs at least one term: "." for a statement without constants.
-            self._bm25.index([terms(p.constants) or ["."] for p in premises], show_progress=False)
-            self._known = frozenset(self._bm25.vocab_dict)
-
-    def score(self, constants: Sequence[str]) -> np.ndarray:
-        """[premises] relevance of every premise."""
-        query = [c for c in terms(constants) if self.premises and c in self._known]
-        if not query:
-            return np.zeros(len(self.premises), dtype=np.float32)
-        return np.asarray(self._bm25.get_scores(query), dtype=np.float32)
-
-
-def terms(constants: Sequence[str]) -> list[str]:
-    """The constants that BM25 indexes: each once, without instances."""
-    return [c for c in dict.fromkeys(constants) if not is_instance(c)]
+    def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        score = self.shared(constants)[1] * self._factor
+        rows = np.flatnonzero(score)
+        return rows, score[rows]

@@ -13,20 +13,23 @@ import functools
 import itertools
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from msgspec import structs
 
 from prover.arrays import load_arrays, save_arrays
-from prover.premises.index import Premise
-from prover.premises.symbols import SymbolRetriever, is_plumbing
+from prover.premises.columns import offsets_of, places
+from prover.premises.library import LibraryIndex, Premises
+from prover.premises.premise import Premise
+from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
 
 BUCKETS = 8192
 WIDTH = 96
 FORMAT = 1
+ROLES, EXTRA = ("head", "left", "right"), 0.2
+"""ROLES: of head symbols, as features of their own. EXTRA: weight of these and of the number of arguments."""
 
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+|\d+")
 
@@ -107,23 +110,11 @@ def symbol_features(constants: Sequence[str], whole: float = 1.0) -> dict[int, f
 def premise_features(premise: Premise, whole: float = 1.0) -> dict[int, float]:
     """Hashed features of a premise: the symbols of its statement, heads, sides and number of arguments."""
     found = symbol_features(premise.constants, whole)
-    for extra in (
-        f"head {premise.head}",
-        f"left {premise.sides[0]}",
-        f"right {premise.sides[1]}",
-        f"explicit {premise.explicit}",
-    ):
+    heads = zip(ROLES, (premise.head, *premise.sides), strict=True)
+    for extra in (*(f"{role} {head}" for role, head in heads), f"explicit {premise.explicit}"):
         b = _bucket(extra)
-        found[b] = found.get(b, 0.0) + 0.2
+        found[b] = found.get(b, 0.0) + EXTRA
     return found
-
-
-def rarity(premises: Sequence[Premise]) -> np.ndarray:
-    """[BUCKETS] inverse document frequency of the features among `premises`, at least 0.3."""
-    seen = np.zeros(BUCKETS, dtype=np.float32)
-    for p in premises:
-        seen[list(symbol_features(p.constants))] += 1
-    return np.maximum(np.log((len(premises) + 1) / (seen + 1)), 0.3).astype(np.float32)
 
 
 def bags(features: Sequence[tuple[dict[int, float], np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,31 +134,81 @@ def bags(features: Sequence[tuple[dict[int, float], np.ndarray]]) -> tuple[np.nd
     return ids, (weights / np.repeat(np.maximum(norms, 1e-6), sizes)).astype(np.float32), starts
 
 
-def _embed(w: DenseWeights, side: np.ndarray, features: Sequence[dict[int, float]], idf: np.ndarray) -> np.ndarray:
-    ids, weights, starts = bags([(f, idf) for f in features])
-    if not len(starts):
-        return np.zeros((0, WIDTH), dtype=np.float32)
-    vectors = np.empty((len(starts), WIDTH), dtype=np.float32)
-    for a in range(0, len(starts), 4096):  # bounded memory
-        lo, hi = starts[a], starts[a + 4096] if a + 4096 < len(starts) else len(ids)
-        vectors[a : a + 4096] = np.add.reduceat(
-            w.table[ids[lo:hi]] * weights[lo:hi, None], starts[a : a + 4096] - lo, axis=0
-        )
-    vectors = vectors @ side
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+class _Features:
+    """The features of every constant of a library, as lists of (bucket, weight)."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        found = [symbol_features((name,)) for name in names]
+        self.offsets = offsets_of(np.fromiter(map(len, found), np.int64, len(found)))
+        self.buckets = np.fromiter((b for f in found for b in f), np.int64, int(self.offsets[-1]))
+        self.weights = np.fromiter((w for f in found for w in f.values()), np.float32, len(self.buckets))
+
+    @staticmethod
+    @functools.lru_cache(maxsize=4)
+    def of(library: LibraryIndex) -> _Features:
+        return _Features(library.symbols)
 
 
-def _all_read(constants: Sequence[str], read: Callable[[str], str]) -> tuple[str, ...]:
-    return tuple(c if is_plumbing(c) else read(c) for c in constants)
+def rarity(premises: Premises, features: _Features | None = None) -> np.ndarray:
+    """[BUCKETS] inverse document frequency of the features among `premises`, at least 0.3."""
+    f = features or _Features.of(premises.library)
+    seen = np.zeros(BUCKETS, dtype=np.int64)
+    for rows, constants, sizes in _batches(premises):
+        at, counts = places(f.offsets, constants)
+        marked = np.zeros(len(rows) * BUCKETS, dtype=bool)  # a feature counts once in a premise
+        marked[np.repeat(np.repeat(np.arange(len(rows)), sizes), counts) * BUCKETS + f.buckets[at]] = True
+        seen += np.bincount(np.flatnonzero(marked) % BUCKETS, minlength=BUCKETS)
+    return np.maximum(np.log((len(premises) + 1) / (seen + 1)), 0.3).astype(np.float32)
 
 
-def _as_read(premise: Premise, read: Callable[[str], str]) -> Premise:
-    head, left, right = _all_read((premise.head, *premise.sides), read)
-    return structs.replace(premise, head=head, sides=(left, right), constants=_all_read(premise.constants, read))
+def _batches(premises: Premises) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(rows, their constants one after the other, [rows] number of constants), a bounded number of premises at a time."""
+    library = premises.library
+    for start in range(0, len(premises), 2048):
+        rows = premises.rows[start : start + 2048]
+        at, sizes = places(library.constant_offsets, rows)
+        yield rows, library.constants[at], sizes
 
 
-class DenseRetriever:
-    """Scores premises for a goal, by a linear scan on one core: one to two milliseconds for the whole library.
+def _sum_rows(vectors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """[lists, width] sums of consecutive vectors, `sizes` of them at a time."""
+    found = np.zeros((len(sizes), vectors.shape[1]), dtype=np.float32)
+    full = np.flatnonzero(sizes)
+    if len(full):
+        found[full] = np.add.reduceat(vectors, offsets_of(sizes)[:-1][full], axis=0)
+    return found
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+
+
+def _vectors(premises: Premises, names: Sequence[str], f: _Features, table: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """[premises, WIDTH] unit vectors: the sum of `premise_features`, which is linear in constants. `table`: weighted by rarity."""
+    library = premises.library
+    of_constant = np.zeros((len(names), WIDTH), dtype=np.float32)
+    for start in range(0, len(names), 8192):  # bounded memory
+        at, sizes = places(f.offsets, np.arange(start, min(start + 8192, len(names))))
+        of_constant[start : start + len(sizes)] = _sum_rows(table[f.buckets[at]] * f.weights[at, None], sizes)
+    roles = [np.array([_bucket(f"{role} {n}") for n in names], dtype=np.int64) for role in ROLES]
+    found = np.empty((len(premises), WIDTH), dtype=np.float32)
+    done = 0
+    for rows, constants, sizes in _batches(premises):
+        vectors = _sum_rows(of_constant[constants], sizes)
+        for i, buckets in enumerate(roles):
+            vectors += EXTRA * table[buckets[library.heads[i][rows]]]
+        vectors += EXTRA * table[[_bucket(f"explicit {n}") for n in library.explicit[rows].tolist()]]
+        found[done : done + len(rows)] = _unit(vectors @ side)
+        done += len(rows)
+    return found
+
+
+def _read(constants: Iterable[str], read: Callable[[str], str] | None) -> list[str]:
+    return [c if read is None or is_plumbing(c) else read(c) for c in constants]
+
+
+class DenseRetriever(Retriever):
+    """Scores premises for a goal, by a linear scan on one core.
 
     `with_symbols`: add the symbolic score in the learned proportion (hybrid). `read`: a renaming of constants, e.g. to made-up
     words.
@@ -175,27 +216,27 @@ class DenseRetriever:
 
     def __init__(
         self,
-        premises: Sequence[Premise],
+        premises: Premises,
         weights: DenseWeights,
         with_symbols: SymbolRetriever | None = None,
         read: Callable[[str], str] | None = None,
     ) -> None:
-        self.premises = premises
-        self._read = read
+        super().__init__(premises)
         self.weights = weights
         self._symbols = with_symbols
-        if read is not None:
-            premises = [_as_read(p, read) for p in premises]
-        self._idf = rarity(premises)
-        self._vectors = _embed(weights, weights.premise, [premise_features(p) for p in premises], self._idf)
+        self._read = read
+        names = _read(self.library.symbols, read)
+        features = _Features.of(self.library) if read is None else _Features(names)
+        self._table = weights.table * rarity(premises, features)[:, None]
+        """[BUCKETS, WIDTH] embeddings weighted by rarity."""
+        self._vectors = _vectors(premises, names, features, self._table, weights.premise)
 
-    def score(self, constants: Sequence[str]) -> np.ndarray:
-        """[premises] relevance; above 0 for premises to offer."""
+    def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         w = self.weights
-        said = constants if self._read is None else _all_read(constants, self._read)
-        query = _embed(w, w.goal, [symbol_features(said)], self._idf)[0]
+        said = symbol_features(_read(constants, self._read))
+        query = np.array(list(said.values()), dtype=np.float32) @ self._table[list(said)]
         # Not `@`: BLAS would wake one thread per core for a millisecond of work, which is slow under load.
-        score = w.scale * np.einsum("ij,j->i", self._vectors, query)
+        score = w.scale * np.einsum("ij,j->i", self._vectors, _unit(query @ w.goal))
         if self._symbols is not None:
-            score = score + w.symbolic * self._symbols.score(constants)
-        return score
+            score += w.symbolic * self._symbols.score(constants)
+        return self.premises.rows, score

@@ -1,42 +1,38 @@
 """Premise retrieval for searches.
 
-A retriever has `premises` and `score(constants of a goal) -> [premises]`. Higher is better; premises with a score of at most 0
-are not offered. Retrievers only contain premises of modules that the theorem's imports reach.
+Retrievers only contain premises of modules that the theorem's imports reach.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from prover.lean.theorem import ProofState
 from prover.premises.bm25 import Bm25Retriever
 from prover.premises.dense import DenseRetriever, DenseWeights
-from prover.premises.index import LibraryIndex, Premise
-from prover.premises.symbols import SymbolRetriever, is_plumbing
+from prover.premises.library import LibraryIndex, Premise
+from prover.premises.local import local_premises
+from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
 
 RETRIEVERS = ("symbols", "bm25", "symbols+bm25", "dense", "hybrid")
 """Names of the retrievers. `dense` and `hybrid` (dense and symbols) are learned; without weights they use initial ones."""
 
 
-class Retriever(Protocol):
-    premises: Sequence[Premise]
-
-    def score(self, constants: Sequence[str]) -> np.ndarray: ...
-
-
-class _Sum:
+class _Sum(Retriever):
     """The sum of several scores, each divided by its maximum."""
 
     def __init__(self, *parts: Retriever) -> None:
-        self.premises = parts[0].premises
+        super().__init__(parts[0].premises)
         self._parts = parts
 
-    def score(self, constants: Sequence[str]) -> np.ndarray:
-        scores = [p.score(constants) for p in self._parts]
-        return np.sum([s / max(float(s.max(initial=0.0)), 1e-6) for s in scores], axis=0)
+    def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        total = np.zeros(len(self.library), dtype=np.float32)
+        for rows, scores in (part.matches(constants) for part in self._parts):
+            total[rows] += scores / max(float(scores.max(initial=0.0)), 1e-6)
+        rows = np.flatnonzero(total)
+        return rows, total[rows]
 
 
 def make_retriever(
@@ -51,13 +47,7 @@ def make_retriever(
 
     Raises ValueError for a name that is not in RETRIEVERS.
     """
-    premises = [
-        p
-        for m, info in index.modules.items()
-        if modules is None or m in modules
-        for p in info.theorems
-        if "deprecated" not in p.attributes
-    ]
+    premises = index.select(modules, deprecated=False)
     if name == "symbols":
         return SymbolRetriever(premises)
     if name == "bm25":
@@ -73,13 +63,15 @@ def make_retriever(
 
 def top_premises(retriever: Retriever, constants: Sequence[str], k: int) -> list[Premise]:
     """At most `k` premises with a positive score, best first."""
-    if not retriever.premises or k < 1:
+    if k < 1:
         return []
-    score = retriever.score(constants)
-    k = min(k, len(score))
-    best = np.argpartition(-score, k - 1)[:k]
-    best = best[np.argsort(-score[best], kind="stable")]
-    return [retriever.premises[int(i)] for i in best if score[i] > 0.0]
+    rows, scores = retriever.matches(constants, k)
+    if k < len(scores):
+        # A few more if several have the k-th score, so that the order of rows decides.
+        enough = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+        rows, scores = rows[enough], scores[enough]
+    best = np.argsort(-scores, kind="stable")[:k]
+    return list(retriever.library.premises(rows[best[scores[best] > 0.0]].tolist()))
 
 
 class PremiseSource:
@@ -100,7 +92,7 @@ class PremiseSource:
     ) -> None:
         if retriever not in RETRIEVERS:
             raise ValueError(f"unknown retriever {retriever!r}; choose one of {', '.join(RETRIEVERS)}")
-        self.index = index
+        self.library = index
         self.k = k
         self.name = retriever
         self.definitions = k // 3 if definitions is None else definitions
@@ -115,27 +107,35 @@ class PremiseSource:
 
     def renamed(self, read: Callable[[str], str]) -> PremiseSource:
         """The same under other names, e.g. made-up ones: what it offers keeps its own."""
-        return PremiseSource(self.index, self.k, self.name, self.weights, self.definitions, read)
+        return PremiseSource(self.library, self.k, self.name, self.weights, self.definitions, read)
 
     def retriever(self, imports: tuple[str, ...]) -> Retriever:
         if imports not in self._retrievers:
-            reachable = self.index.reachable(imports)
-            self._retrievers[imports] = make_retriever(self.name, self.index, reachable, self.weights, self._read)
+            reachable = self.library.reachable(imports)
+            self._retrievers[imports] = make_retriever(self.name, self.library, reachable, self.weights, self._read)
         return self._retrievers[imports]
 
     def for_theorem(
         self, imports: tuple[str, ...], forbidden: frozenset[str] = frozenset()
     ) -> Callable[[ProofState], tuple[str, ...]]:
-        """A function from a state to the names of its best premises, without `forbidden` ones."""
+        """A function from a state to the names of its best premises, without `forbidden` ones.
+
+        Lemmas and functions of the theorem's own surroundings come before the library's, and leave a quarter of the names to it.
+        """
         retriever = self.retriever(imports) if self.k else None
 
         def premises(state: ProofState) -> tuple[str, ...]:
             if retriever is None:
                 return ()
             constants = [c for g in state.goals for c in g.constants]
-            functions = [d for d in definitions(constants) if d not in forbidden][: self.definitions]
+            local = local_premises(state.surroundings)
+            functions = [*local.functions(constants), *(d for d in definitions(constants) if d not in local)]
+            functions = [d for d in functions if d not in forbidden][: self.definitions]
+            own = [p for p in local.lemmas(constants, self.k) if p not in forbidden]
+            own = own[: max(0, self.k - len(functions) - self.k // 4)]
             found = top_premises(retriever, constants, self.k + len(forbidden))
-            lemmas = [p.name for p in found if p.name not in forbidden][: self.k - len(functions)]
+            library = [p.name for p in found if p.name not in forbidden]
+            lemmas = [*own, *library][: self.k - len(functions)]
             mixed = lemmas[:]
             for i, f in enumerate(functions):
                 mixed.insert(min(3 * i + 2, len(mixed)), f)

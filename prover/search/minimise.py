@@ -19,6 +19,11 @@ _INTRO = re.compile(r"intros? (?P<names>[^;<|\n]+)")
 _FIRST = re.compile(r"\bfirst \|")
 _DEPTH = {**dict.fromkeys("([{⟨", 1), **dict.fromkeys(")]}⟩", -1)}
 _REWRITE = re.compile(r"(?P<name>rw|simp only|simp) \[(?P<rules>[^\[\]\n]+)\]")
+_LIST = re.compile(
+    r"(?P<head>\b(?P<name>simp_all|simp_arith|simpa|simp|dsimp|grind|erw|rwa|rw|norm_num|field_simp|push_cast|nlinarith|linarith)"
+    r"(?P<options>[!?]?(?: [+-]\w+)*(?: only)?)) \["
+)
+_NEEDS_LIST = ("rw", "rwa", "erw")
 
 
 async def minimise(
@@ -76,6 +81,10 @@ def _shorter(tree: ProofNode, closers: tuple[str, ...]) -> Iterator[ProofNode]:
     for path, node in places:
         for tactic in _simpler(node.tactic):
             yield _put(tree, path, replace(node, tactic=tactic))
+    for path, node in places:
+        if sizes[path] == node.goals == 1 and _LIST.search(node.tactic):
+            for tactic in (t for t in closers if len(t) < len(node.tactic)):
+                yield _put(tree, path, ProofNode(tactic))
 
 
 _Path = tuple[int, ...]
@@ -115,7 +124,7 @@ def _merge(first: str, second: str) -> str | None:
 
 def _simpler(tactic: str) -> Iterator[str]:
     """Shorter forms of a tactic: half of the alternatives of a `first`, without one part of `A; B`, without the last
-    `<;>`, or without one rewrite rule."""
+    `<;>`, or without some entries of a list of lemmas."""
     for start, end, alternatives in _firsts(tactic):
         # Bisection finds the successful one of sixteen alternatives in about six checks.
         middle = (len(alternatives) + 1) // 2
@@ -127,15 +136,42 @@ def _simpler(tactic: str) -> Iterator[str]:
         yield from ("; ".join([*parts[:i], *parts[i + 1 :]]) for i in range(len(parts)))
     if " <;> " in tactic and "\n" not in tactic:
         yield tactic.rsplit(" <;> ", 1)[0]
-    match = _REWRITE.fullmatch(tactic)
-    if match:
-        rules = match["rules"].split(", ")
-        for i in range(len(rules)):
-            left = [*rules[:i], *rules[i + 1 :]]
-            if left:
-                yield f"{match['name']} [{', '.join(left)}]"
-            elif match["name"] == "simp":
-                yield "simp"
+    for match in _LIST.finditer(tactic):
+        yield from _shorter_lists(tactic, match)
+
+
+def _shorter_lists(tactic: str, match: re.Match[str]) -> Iterator[str]:
+    """The tactic without a list of lemmas, or without a half, a quarter, … or one of its entries (Zeller 1999, ddmin)."""
+    entries, end = _entries(tactic, match.end())
+    if end < 0:
+        return
+    optional = match["name"] not in _NEEDS_LIST and not match["options"].endswith("only")
+    if optional:
+        yield tactic[: match.end("head")] + tactic[end:]
+    size = (len(entries) + 1) // 2
+    while len(entries) > 1:
+        for i in range(0, len(entries), size):
+            left = [*entries[:i], *entries[i + size :]]
+            yield f"{tactic[: match.end()]}{', '.join(left)}]{tactic[end:]}"
+        if size == 1:
+            return
+        size = (size + 1) // 2
+
+
+def _entries(text: str, start: int) -> tuple[list[str], int]:
+    """The entries of a list whose first one begins at `start`, and the index after its bracket (-1 without one)."""
+    entries = [""]
+    depth = 0
+    for i in range(start, len(text)):
+        c = text[i]
+        depth += _DEPTH.get(c, 0)
+        if depth < 0:
+            return [e.strip() for e in entries], i + 1
+        if c == "," and depth == 0:
+            entries.append("")
+        else:
+            entries[-1] += c
+    return [], -1
 
 
 def _firsts(tactic: str) -> Iterator[tuple[int, int, list[str]]]:

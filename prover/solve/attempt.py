@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,10 @@ from prover.search import Budget, Environment, Search, SearchConfig, SearchResul
 from prover.search.budget import NO_LIMIT
 from prover.search.interleave import search_both
 from prover.search.tree_summary import tree_summary
+from prover.solve import instances
+from prover.solve.attempt_environment import AttemptEnvironment, CostlyTactics
 from prover.solve.job import Found, Job
+from prover.solve.saved_searches import pack, unpack
 from prover.solve.whole_proof import Seeded, write_proofs
 
 if TYPE_CHECKING:
@@ -60,14 +65,17 @@ async def attempt(
     negated: Negated | None = None,
     skip: Collection[str] = (),
     within: Budget = NO_LIMIT,
+    saved: bytes | None = None,
 ) -> Found:
     """Search for a proof of `root` with at most `budget` Lean calls, spent on the provers in turn.
 
     `within`: further limits on wall time (minimising included) and model tokens. `negated`: the negation, searched on the same
-    budget. `skip`: names of provers to skip. Roots stay open. Minimising makes up to 32 more Lean calls. The outcome is
+    budget. `skip`: names of provers to skip. `saved`: as in Job. Roots stay open. Minimising makes up to 32 more Lean calls. The outcome is
     `error` if Lean has died.
     """
-    run = _Attempt(theorem, root, env, budget, premises, page, negated, within, list(skip))
+    run = _Attempt(theorem, root, env, budget, premises, page, negated, within, list(skip), saved)
+    if (found := await run.refute()) is not None:
+        return found
     for prover in provers:
         if prover.name in skip:
             continue
@@ -88,9 +96,10 @@ async def attempt_all(
     scripts: list[str] = []
     calls, seconds = 0, 0.0
     last = Found("error", reason="Lean never elaborates this `sorry`")
+    more |= {"page": job.page, "skip": job.skip, "saved": job.saved if len(roots) == 1 else None}
     for root in roots:
         left, within = max(1, job.lean_calls - calls), job.within.remaining(calls, 0, seconds)
-        last = await attempt(theorem, root, env, provers, left, page=job.page, within=within, skip=job.skip, **more)
+        last = await attempt(theorem, root, env, provers, left, within=within, **more)
         calls, seconds = calls + last.lean_calls, seconds + last.seconds
         if last.outcome != "found":
             break
@@ -115,6 +124,8 @@ class _Attempt:
     negated: Negated | None
     within: Budget
     used_up: list[str]
+    saved: bytes | None
+    costly: CostlyTactics = field(default_factory=CostlyTactics)
     began: float = field(default_factory=perf_counter)
     calls: int = 0
     tokens: int = 0
@@ -124,6 +135,8 @@ class _Attempt:
     summary: dict[str, Any] = field(default_factory=dict)
     stop: bool = False
     crashed: bool = False
+    left: bytes = b""
+    """The last search, if it ended at its budget and may be continued."""
     failed: str = ""
     """Why a prover could not search. The attempt is then not `exhausted`."""
 
@@ -133,6 +146,21 @@ class _Attempt:
 
     def spent(self) -> bool:
         return self.calls >= self.budget or self.within.exhausted(self.calls, self.tokens, self.seconds)
+
+    async def refute(self) -> Found | None:
+        """Try instances of the statement against it, on the negation's share of the Lean calls."""
+        if (
+            self.negated is None
+            or instances.NAME in self.used_up
+            or (share := int(self.budget * self.negated.rate)) < 1
+        ):
+            return None
+        tried = await instances.refute(self.negated.theorem, self.root, self.negated.root, self.env, share)
+        self.calls += tried.calls
+        self.used_up.append(instances.NAME)
+        if tried.script is None:
+            return None
+        return replace(self._found("refuted", tried.script, instances.NAME), reason=tried.reason)
 
     async def search(self, prover: Prover) -> Found | None:
         """Search with one prover. Returns None if it finds nothing."""
@@ -145,35 +173,52 @@ class _Attempt:
                 return None
             self.calls += written.lean_calls
             if written.script is not None:
-                return self._found("found", written.script, prover)
+                return self._found("found", written.script, prover.name)
             policy = Seeded(written.seeds, policy)
             self.outcome, self.reason = "budget", written.error
             if self.calls >= self.budget:
                 self.stop = True
                 return None
         offered = _premises_of(prover, self.theorem.imports, self.premises)
-        searches = [_search(prover, policy, self.root, self.env, offered)]
+        searches = [self._search(prover, policy, offered)]
+        earlier = searches[0].recorder.counts.copy()
         if self.negated is not None and self.negated.rate > 0:
-            searches.append(_search(prover, prover.policy, self.negated.root, self.env, offered))
+            env = AttemptEnvironment(self.env, self.negated.root, self.costly)
+            searches.append(
+                Search(self.negated.root, env, prover.policy, prover.value, config=prover.config, premises=offered)
+            )
         try:
-            return await self._run_searches(prover, searches)
+            return await self._run_searches(prover, searches, earlier)
         except PromptTooLong as e:
-            self.calls += sum(s.recorder.counts["lean_calls"] for s in searches)
+            self.calls += sum(s.recorder.counts["lean_calls"] for s in searches) - earlier["lean_calls"]
             self._fail(str(e))
             return None
         finally:
             for search in searches:
                 await search.close()
 
-    async def _run_searches(self, prover: Prover, searches: Sequence[Search]) -> Found | None:
+    def _continues(self, prover: Prover) -> bool:
+        return self.saved is not None and prover.writer is None and self.negated is None
+
+    def _search(self, prover: Prover, policy: Policy, offered: Premises) -> Search:
+        """The search of an earlier try if this prover left one, else a new one."""
+        env = AttemptEnvironment(self.env, self.root, self.costly)
+        name, search = unpack(self.saved) if self.saved else ("", b"")
+        if name == prover.name and self._continues(prover):
+            with suppress(ValueError, LookupError):  # of another theorem, or damaged: search anew
+                return Search.from_bytes(search, self.root, env, policy, prover.value, premises=offered)
+        return Search(self.root, env, policy, prover.value, config=prover.config, premises=offered)
+
+    async def _run_searches(self, prover: Prover, searches: Sequence[Search], earlier: Counter[str]) -> Found | None:
+        """`earlier`: counts of the first search before it is continued."""
         # A generous limit against endless searches. Each Lean call has its own limit.
         longest = 60.0 + 15.0 * self.budget
         left = self.within.remaining(self.calls, self.tokens, self.seconds)
         seconds = longest if left.seconds is None else min(longest, left.seconds)
         limit = replace(left, lean_calls=self.budget - self.calls, seconds=seconds)
         results = await _run_within(searches, limit, self.negated.rate if self.negated else 0.0)
-        self.calls += sum(r.lean_calls for r in results)
-        self.tokens += sum(r.stats.model_tokens for r in results)
+        self.calls += sum(r.lean_calls for r in results) - earlier["lean_calls"]
+        self.tokens += sum(r.stats.model_tokens for r in results) - earlier["model_tokens"]
         self.crashed = self.crashed or any("crash" in r.stats.errors for r in results)
         self.outcome, self.reason = results[0].outcome, results[0].message
         if self.outcome == "error":
@@ -187,18 +232,20 @@ class _Attempt:
             target, state = (refuted.theorem, refuted.root) if refuted else (self.theorem, self.root)
             left = self.within.remaining(self.calls, self.tokens, self.seconds)
             script = await _minimised(target, state, self.env, results[proved].proof, left.seconds)
-            return self._found("refuted" if refuted else "found", script, prover)
+            return self._found("refuted" if refuted else "found", script, prover.name)
         if all(r.outcome == "exhausted" for r in results):
             self.used_up.append(prover.name)
+        if self.outcome == "budget" and self._continues(prover):
+            self.left = pack(prover.name, searches[0].to_bytes())
         return None
 
     def _fail(self, reason: str) -> None:
         self.outcome, self.reason = "error", reason
         self.failed = self.failed or reason
 
-    def _found(self, outcome: str, script: str, prover: Prover) -> Found:
+    def _found(self, outcome: str, script: str, prover: str) -> Found:
         return Found(
-            outcome, script, self.calls, self.seconds, "", prover.name, self.html, self.summary, tuple(self.used_up)
+            outcome, script, self.calls, self.seconds, "", prover, self.html, self.summary, tuple(self.used_up)
         )
 
     async def unproved(self, skipped: Collection[str]) -> Found:
@@ -208,7 +255,10 @@ class _Attempt:
             outcome, reason = "error", self.failed
         if self.crashed and outcome in ("exhausted", "budget") and (gone := await _crash_message(self.root, self.env)):
             outcome, reason, used_up = "error", gone, list(skipped)
-        return Found(outcome, "", self.calls, self.seconds, reason, "", self.html, self.summary, tuple(used_up))
+        left = self.left if outcome == "budget" else b""
+        return Found(
+            outcome, "", self.calls, self.seconds, reason, "", self.html, self.summary, tuple(used_up), saved=left
+        )
 
 
 async def _crash_message(root: ProofState, env: Environment) -> str:
@@ -224,10 +274,6 @@ def _premises_of(prover: Prover, imports: tuple[str, ...], premises: Premises) -
     return prover.source.for_theorem(imports) if prover.source is not None else premises
 
 
-def _search(prover: Prover, policy: Policy, root: ProofState, env: Environment, premises: Premises) -> Search:
-    return Search(root, _KeepRoot(env, root), policy, prover.value, config=prover.config, premises=premises)
-
-
 async def _run_within(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:
     if len(searches) == 1:
         return [await searches[0].run(limit)]
@@ -239,17 +285,3 @@ async def _minimised(theorem: Theorem, root: ProofState, env: Environment, tree:
         theorem, tree, checker(env, root), max_checks=32, seconds=math.inf if seconds is None else seconds
     )
     return proof.script
-
-
-class _KeepRoot:
-    """An environment that never frees the root, so that the next search can start from it."""
-
-    def __init__(self, env: Environment, root: ProofState) -> None:
-        self._env = env
-        self._root = root.id
-
-    async def step(self, state: ProofState, tactics: Sequence[str]) -> Any:
-        return await self._env.step(state, tactics)
-
-    async def free(self, states: Sequence[ProofState]) -> None:
-        await self._env.free([s for s in states if s.id != self._root])

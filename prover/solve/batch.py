@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prover.errors import UserError
 from prover.lean.runtime import find_runtime
 from prover.lean.server import statement_source
 from prover.lean.theorem import Theorem
@@ -20,12 +21,15 @@ from prover.solve.job import Found, Job, Sorry
 from prover.solve.negation import negation
 from prover.solve.remarks import duplicates, remarks_from, remarks_to
 from prover.solve.resource_monitor import ResourceMonitor
-from prover.solve.results import Results
+from prover.solve.results import Earlier, Results
+from prover.solve.saved_searches import SavedSearches
 from prover.solve.session import Settings, document, kept_going, page_written, stoppable, until, workers_for
 
 UNJUDGED = ("found", "refuted")
 AUDITS = 8
 """Maximum number of proofs waiting for the audit. Searches pause beyond it."""
+ANSWER_SHARE = 0.5
+"""Share of the Lean calls spent on the negation of a statement that asks whether it is true."""
 NOT_SHOWN = ("key", "outline", "used_up", "try", "lean", "goal", "unjudged")
 """Fields of the results file that are omitted from the answer."""
 
@@ -59,8 +63,13 @@ def task_of(number: int, theorem: Theorem) -> Task:
 async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
     """Returns (the answer's fields, the proofs as Lean source). `failure`: the exception that ended the batch early, or None."""
     began = time.monotonic()
-    theorems = theorems[: settings.limit]
-    batch = Batch([task_of(i, t) for i, t in enumerate(theorems)], settings, log)
+    named = [(i, t) for i, t in enumerate(theorems) if not settings.only or t.name in settings.only]
+    if missing := [name for name in settings.only if all(t.name != name for _, t in named)]:
+        known = ", ".join(t.name for t in theorems[:12]) + (" …" if len(theorems) > 12 else "")
+        raise UserError(f"--only {missing[0]}: no theorem has this name; the input has {known}")
+    numbered = named[: settings.limit]
+    theorems = [t for _, t in numbered]
+    batch = Batch([task_of(i, t) for i, t in numbered], settings, log)
     figures: dict[str, Any] = {}
     failure: Exception | None = None
     lean = next((r["lean"] for r in log.rows.values() if r.get("lean")), "")
@@ -98,6 +107,7 @@ class Batch:
         self.last: dict[int, dict[str, Any]] = {}
         """Task -> the audited row of its last try."""
         self._calls: dict[int, int] = {}
+        self._searches = SavedSearches(log.path)
         self._round = self._next_round()
 
     def finished(self) -> bool:
@@ -112,7 +122,8 @@ class Batch:
         out = []
         for i, task in enumerate(self.tasks):
             row = self.last.get(i) or self._row(i, Grant(i, 0, 0), Found("budget", reason="interrupted"))
-            out.append({**row, "lean_calls": self._calls.get(i, 0), "name": task.theorem.name})
+            calls = self._calls.get(i, 0) + self._earlier(task).lean_calls
+            out.append({**row, "lean_calls": calls, "name": task.theorem.name})
         return out
 
     async def prove(
@@ -160,17 +171,20 @@ class Batch:
 
     def _job(self, grant: Grant) -> Job:
         s, task = self.settings, self.tasks[grant.task]
-        skip = tuple(self.last.get(grant.task, {}).get("used_up", ()))
+        continued = grant.number > 0 or task.key in self.log.earlier
+        saved = self._searches.get(task.key) if continued else b""
+        skip = tuple(self.last.get(grant.task, {}).get("used_up", self._earlier(task).used_up))
         return Job(
             task.theorem,
             grant.calls,
-            s.disprove,
+            max(s.disprove, ANSWER_SHARE) if task.theorem.answer == "proposition" else s.disprove,
             skip,
             s.look,
             s.tree is not None,
             s.within,
             sorry=task.sorry,
             stated=task.stated,
+            saved=saved if s.total is not None or self.log.path is not None else None,
         )
 
     async def _attempt(self, executor: Executor, grant: Grant) -> Found:
@@ -189,7 +203,11 @@ class Batch:
                 statement_hash=known["statement_hash"],
                 remarks=remarks_from(known["remarks"]),
             )
-        found = await executor.attempt(self._job(grant))
+        job = self._job(grant)
+        found = await executor.attempt(job)
+        if job.saved is not None:
+            self._searches.put(self.tasks[grant.task].key, found.saved)
+            found = replace(found, saved=b"")
         if found.outcome in UNJUDGED or found.remarks:
             self.log.add({**self._row(grant.task, grant, found), "unjudged": True})
         task = self.tasks[grant.task]
@@ -226,6 +244,9 @@ class Batch:
             if todo:
                 return todo
         return []
+
+    def _earlier(self, task: Task) -> Earlier:
+        return self.log.earlier.get(task.key) or self.log.earlier.get(task.earlier_key) or Earlier()
 
     def _known(self, grant: Grant) -> dict[str, Any] | None:
         """The row of a try in the results file."""

@@ -1,8 +1,8 @@
 """Distributes a batch's Lean calls: the full budget once per task, or a total budget spent where it solves most.
 
 With a total, each task first gets a small budget. Each further try gets four times as much until the total is spent, in order
-of the estimated success rate per Lean call, which is learned per area (module or file). A larger try repeats the smaller one,
-so at most a third of the calls is spent twice. Provers that exhausted their tactics are skipped in later tries.
+of the estimated success rate per Lean call, which is learned per area (module or file). A larger try continues the search of the
+smaller one, except of whole proofs and beside a negation. Provers that exhausted their tactics are skipped in later tries.
 """
 
 from __future__ import annotations

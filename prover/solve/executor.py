@@ -11,13 +11,14 @@ from prover.console import one_line
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
-from prover.lean.server import LeanDied, LeanError
-from prover.lean.sorries import Hole, load_file
-from prover.lean.theorem import ProofState, Theorem, Verdict
+from prover.lean.server import LeanDied, LeanError, Limits
+from prover.lean.sorries import FileSorries, load_file
+from prover.lean.steps import SEARCH_HEARTBEATS, SEARCH_SECONDS
+from prover.lean.theorem import Goal, ProofState, Theorem, Verdict
 from prover.solve.attempt import Negated, Prover, attempt_all
 from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.negation import negation
-from prover.solve.remarks import Remark, at_once, fingerprint, vacuous
+from prover.solve.remarks import Remark, at_once, auto_bound, fingerprint, vacuous
 
 IN_TURN = 3
 """Concurrent attempts per Lean process, so that it works while others wait for a model or the audit."""
@@ -40,8 +41,8 @@ class Executor(Protocol):
         ...
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict: ...
-    async def sorries(self, file: SourceFile) -> list[Hole]:
-        """Every `sorry` of a file, in source order. Raises LeanError if the file has an error."""
+    async def sorries(self, file: SourceFile) -> FileSorries:
+        """Every `sorry` of a file, and its errors. Raises LeanError if a module before the file has an error."""
         ...
 
     async def load(self) -> Load: ...
@@ -53,7 +54,10 @@ class LocalExecutor:
     def __init__(self, provers: Sequence[Prover], workers: int) -> None:
         self.provers = provers
         self.wants_premises = any(p.wants_premises for p in provers)
-        self.pool = LeanPool(workers, constants=self.wants_premises)
+        # A whole proof is checked in one step.
+        whole = any(p.writer is not None for p in provers)
+        limits = Limits() if whole else Limits(SEARCH_HEARTBEATS, SEARCH_SECONDS)
+        self.pool = LeanPool(workers, limits=limits, constants=self.wants_premises)
         self.auditor = Auditor()
         self.lean = self.pool.runtime.name
 
@@ -86,7 +90,9 @@ class LocalExecutor:
             found = await attempt_all(
                 job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
             )
-            remarks = await self._look(roots[0], found) if job.look and roots else ()
+            remarks = await self._look(job, roots[0], found) if job.look and roots else ()
+            if len(roots) == 1:
+                found = await self._plainest(roots[0], found, remarks)
             goal, hash = (roots[0].text, fingerprint(job.theorem, roots[0])) if roots else ("", "")
             return replace(found, goal=goal, statement_hash=hash, remarks=remarks)
         except (LeanError, LeanDied) as error:
@@ -110,22 +116,44 @@ class LocalExecutor:
             return Negated(false, state, job.disprove)
         return None
 
-    async def _look(self, root: ProofState, found: Found) -> tuple[Remark, ...]:
+    async def _look(self, job: Job, root: ProofState, found: Found) -> tuple[Remark, ...]:
         remarks: list[Remark] = []
         if (odd := await vacuous(root, self.pool)) is not None:
+            remarks.append(odd)
+        if job.sorry is None and (odd := await auto_bound(job.theorem, root, self._goal)) is not None:
             remarks.append(odd)
         if found.outcome == "found" and (easy := await at_once(root, self.pool, found.script)) is not None:
             remarks.append(easy)
         return tuple(remarks)
 
+    async def _goal(self, theorem: Theorem) -> Goal | None:
+        """The goal of a theorem; None if Lean refuses the theorem or dies."""
+        try:
+            state = await self.pool.open(theorem)
+        except (LeanError, LeanDied):
+            return None
+        await self.pool.free([state])
+        return state.goals[0]
+
+    async def _plainest(self, root: ProofState, found: Found, remarks: Sequence[Remark]) -> Found:
+        """The attempt with the single tactic of a remark as its proof, if that is shorter."""
+        for tactic in (r.detail for r in remarks if r.kind == "at once" and found.outcome == "found"):
+            for script in (tactic, f"intros\n{tactic}"):
+                if len(script) < len(found.script):
+                    (result,) = await self.pool.step(root, (script,))
+                    await self.pool.free(result.states)
+                    if result.solved:
+                        return replace(found, script=script)
+        return found
+
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         return await audited(self.auditor, theorem, script)
 
-    async def sorries(self, file: SourceFile) -> list[Hole]:
+    async def sorries(self, file: SourceFile) -> FileSorries:
         server = self.pool.servers[0]
-        holes, states = await load_file(server, file.text, file.imports, file.before)
+        found, states = await load_file(server, file.text, file.imports, file.before)
         await server.free([state for here in states for state in here])
-        return holes
+        return found
 
     async def load(self) -> Load:
         servers = self.pool.servers
@@ -163,14 +191,16 @@ async def settled(executor: Executor, job: Job, found: Found) -> Found:
             )
         good = "disproved" if false else "proved"
         outcome = {"proved": good, "rejected": "rejected"}.get(verdict.verdict, "error")
-        reason = "its negation is proved" if outcome == "disproved" else verdict.reason
+        reason = found.reason or "its negation is proved" if outcome == "disproved" else verdict.reason
         found = replace(found, outcome=outcome, reason=reason)
     remarks = []
     for remark in found.remarks:
         judged = job.sorry is None and remark.script
         if not judged or (await executor.audit(job.theorem, remark.script)).verdict == "proved":
             remarks.append(remark)
-    if found.outcome == "disproved":
+    if job.theorem.answer == "proposition" and found.outcome in ("proved", "disproved"):
+        remarks.insert(0, Remark("answer", "True" if found.outcome == "proved" else "False"))
+    elif found.outcome == "disproved":
         remarks.insert(0, Remark("false", found.script))
     return replace(found, remarks=tuple(remarks))
 

@@ -106,7 +106,8 @@ class Filler:
     remaining `sorry`s may be data; proofs about them hold for every value.
 
     `imports`: the compiled modules that the file imports (None: those in its header). `before`: the source files that it
-    imports, in order. The process that elaborates the statements never sees the inserted proofs.
+    imports, in order. `lenient`: commands of the file may have errors (see Auditor.judge). The process that elaborates the
+    statements never sees the inserted proofs.
     """
 
     def __init__(
@@ -115,11 +116,13 @@ class Filler:
         places: Sequence[Place],
         imports: Sequence[str] | None = None,
         before: Sequence[Standing] = (),
+        lenient: bool = False,
     ) -> None:
         self.text = text
         self.places = places
         self._imports = tuple(text.imports if imports is None else imports)
         self._before = before
+        self._lenient = lenient
         self._assumed = f"assumed_{secrets.token_hex(8)}"
         self.auditor = Auditor(allowed_axioms=(*STANDARD_AXIOMS, self._assumed))
         self._audits = 0
@@ -170,6 +173,10 @@ class Filler:
                     break
         texts = {i: options[i][n] for i, n in chosen.items()}
         return Filled(texts, refused, frozenset(unjudged), axioms, self._audits)
+
+    async def as_it_stands(self) -> Sequence[Verdict]:
+        """The verdicts on the file without proofs, as if each `sorry` were proved. Raises LeanError or LeanDied."""
+        return (await self.auditor.judge(self._source({}, {}, assume=True, proved=True))).verdicts
 
     def edits(self, filled: Filled) -> list[_Edit]:
         """The edits of the file, for LeanText.to_bytes."""
@@ -232,14 +239,14 @@ class Filler:
         candidate = self._source(texts, texts, assume, proved=True)
         reference = self._source({}, texts, assume, proved=False)
         try:
-            verdicts = (await self.auditor.judge(candidate, reference)).verdicts
+            verdicts = (await self.auditor.judge(candidate, reference, self._lenient)).verdicts
         except LeanError as error:
             return dict.fromkeys(texts, Verdict(self.text.path, "error", f"unjudged: {error}"))
         except LeanDied as error:
             return dict.fromkeys(texts, Verdict(self.text.path, "error", died(error)))
-        return {i: self._verdict_at(i, texts, verdicts) for i in texts}
+        return {i: self.verdict_at(i, texts, verdicts) for i in texts}
 
-    def _verdict_at(self, i: int, texts: Mapping[int, str], verdicts: Sequence[Verdict]) -> Verdict:
+    def verdict_at(self, i: int, texts: Mapping[int, str], verdicts: Sequence[Verdict]) -> Verdict:
         """The worst verdict on the declarations that start on the last line at or before a place of the filled file."""
         shift = sum(texts[j].count("\n") for j in texts if self.places[j].start < self.places[i].start)
         own = self.text.line(self.places[i].start)

@@ -50,6 +50,8 @@ class Job:
     """Limits besides the Lean calls."""
     sorry: Sorry | None = None
     """The `sorry` to open instead of `theorem`, which then only provides the name."""
+    saved: bytes | None = None
+    """The search of an earlier try to continue (empty: none), or None if the search is not to be saved."""
     stated: Theorem | None = None
     """The theorem as source, if the `sorry` is its whole proof. Its negation can then be tried."""
 
@@ -82,6 +84,8 @@ class Found:
     statement_hash: str = ""
     """Equal for equal statements (see remarks.fingerprint)."""
     remarks: tuple[Remark, ...] = ()
+    saved: bytes = b""
+    """The search, if it ended at its budget and the job asks for it."""
 
 
 @dataclass(frozen=True)

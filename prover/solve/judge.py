@@ -18,7 +18,7 @@ from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText, parse, read
 from prover.lean.theorem import Theorem, Verdict
 from prover.solve.ledger import Ledger
-from prover.solve.statements import script_of, theorem_of
+from prover.solve.statements import script_of, script_of_term, theorem_of
 
 AT_ONCE = 4
 """Concurrent audits, enough to keep the three processes busy."""
@@ -31,6 +31,8 @@ class Claim(NamedTuple):
     """The name shown in the verdict, without the « and » that Lean may need."""
     theorem: Theorem
     script: str
+    term: str | None = None
+    """The script if the proof is a term, for a proof that may be either."""
 
 
 def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[Claim]:
@@ -41,7 +43,7 @@ def jsonl_proofs(path: Path, imports: Sequence[str] = ()) -> Iterator[Claim]:
         if not isinstance(row.get("proof"), str):
             raise UserError(f"{where}: `proof` must be a string")
         theorem = theorem_of(row, where, imports)
-        yield Claim(row["name"], theorem, script_of(row["proof"]))
+        yield Claim(row["name"], theorem, script_of(row["proof"]), script_of_term(row["proof"]))
     if empty:
         raise UserError(f"{path}: nothing to verify; add one JSON object per line")
 
@@ -62,7 +64,11 @@ async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Ver
     source = iter(claims)
 
     async def judge(claim: Claim) -> Verdict:
-        return replace(await auditor.audit(claim.theorem, claim.script), name=claim.name)
+        verdict = await auditor.audit(claim.theorem, claim.script)
+        if claim.term is not None and verdict.verdict == "rejected" and verdict.reason.startswith("elaboration:"):
+            as_term = await auditor.audit(claim.theorem, claim.term)
+            verdict = as_term if as_term.verdict == "proved" else verdict
+        return replace(verdict, name=claim.name)
 
     try:
         while True:

@@ -8,26 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prover.console import one_line, say
+from prover.console import one_line, plain, say
 from prover.errors import UserError
 from prover.files import read_file, write_whole
+from prover.lean.declared import LeanMessage
 from prover.lean.project import Imports, Project, explain_import, imports_of
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.sorries import Hole
+from prover.lean.sorries import FileSorries, Hole
 from prover.lean.text import MAX_BYTES, LeanText, code_words
 from prover.lean.theorem import Theorem
 from prover.solve.batch import NOT_SHOWN, Batch, Task, row_of
 from prover.solve.executor import Executor
+from prover.solve.file_errors import untried
 from prover.solve.fill import Filled, Filler, Standing
 from prover.solve.job import Found, Sorry, SourceFile
 from prover.solve.marks import mark, without_marks
 from prover.solve.remarks import duplicates
 from prover.solve.results import Results
+from prover.solve.selection import select, unreached
 from prover.solve.session import Settings, document, stoppable
 from prover.solve.statements import theorem_at
 
 WITH_PROOF = ("found", "proved", "rejected")
 """Outcomes in a results file whose proof may be inserted. The file is audited again each time."""
+
+SHOWN_ERRORS = 20
+"""Errors of a file that are printed on standard error. The answer has all."""
 
 
 async def prove_file(
@@ -41,8 +47,8 @@ async def prove_file(
     """Returns (the answer's fields, the bytes of the filled file, the filled file for files that import it).
 
     `failure` in the answer: the exception that ended the search early, or None. `project`: where imports are looked up
-    (None: the project that contains the file). `done`: filled files of the project, by path. Raises UserError if the file or
-    an import has an error.
+    (None: the project that contains the file). `done`: filled files of the project, by path. Raises UserError if an
+    import has an error, or if errors of the file leave nothing to try.
     """
     began = time.monotonic()
     imports = imports_of(text, project)
@@ -55,50 +61,89 @@ async def prove_file(
         raise UserError(explain_import(one_line(str(error)), text.path)) from None
     except LeanDied as error:
         raise UserError(f"{text.path}: Lean stopped while elaborating the file: {one_line(str(error))}") from None
-    holes = every[: settings.limit]
-    # Relative to the project, because a resumed command may spell the path differently.
-    place = Path(text.path).relative_to(project.folder).as_posix() if project is not None else Path(text.path).name
-    tasks_of_file = [_task(place, file, i, hole, settings) for i, hole in enumerate(holes)]
-    for task, hole in zip(tasks_of_file, holes, strict=True):
-        if not hole.proposition and (task.key, 0) not in log.rows:
-            log.add(
-                row_of(
-                    task,
-                    Found(
-                        "data", reason="not a proposition but data; only propositions can be proved", goal=hole.goals[0]
-                    ),
-                )
-            )
-    batch = Batch(tasks_of_file, settings, log)
+    numbers = select(text, every.holes, settings.only, settings.line)[: settings.limit]
+    async with Filler(text, every.holes, imports.shipped, before, lenient=bool(every.errors)) as filler:
+        skipped = await _skipped(every, numbers, filler)
+        # Relative to the project, because a resumed command may spell the path differently.
+        place = Path(text.path).relative_to(project.folder).as_posix() if project is not None else Path(text.path).name
+        tasks = {i: _task(place, file, i, every.holes[i], settings) for i in numbers}
+        for i, found in skipped.items():
+            if (tasks[i].key, 0) not in log.rows:
+                log.add(row_of(tasks[i], found))
+        rows, figures, filled, failure, interrupted = await _attempted(tasks, skipped, settings, log, executor, filler)
+    answers = {i: _answer(every.holes[i], rows[i], filled.axioms.get(i, ())) for i in numbers}
+    duplicates(list(answers.values()))
+    for task in answers.values():
+        task.pop("statement_hash", None)
+    edits = without_marks(text, filler.edits(filled))
+    if settings.mark and not interrupted:
+        left = [(every.holes[i], t) for i, t in answers.items() if t["outcome"] not in ("proved", "data")]
+        edits += [e for h, t in left if (e := mark(text, h.start, h.stop, t["outcome"], t["lean_calls"])) is not None]
+    answer = {
+        **document(list(answers.values()), began, interrupted, executor.lean),
+        **figures,
+        "errors": [{"file": e.file, "line": e.line, "column": e.column, "message": e.m.strip()} for e in every.errors],
+        "unreached": unreached(text, every),
+        "failure": failure,
+    }
+    return answer, text.to_bytes(edits), Standing("", text, every.holes, filled.texts)
+
+
+async def _skipped(every: FileSorries, numbers: Sequence[int], filler: Filler) -> dict[int, Found]:
+    """The chosen `sorry`s that cannot be tried. Raises UserError if errors of the file leave none to try."""
+    holes = every.holes
+    reason = "not a proposition but data; only propositions can be proved"
+    skipped = {i: Found("data", reason=reason, goal=holes[i].goals[0]) for i in numbers if not holes[i].proposition}
+    if not every.errors:
+        return skipped
+    path = filler.text.path
+    try:
+        failed = await untried(filler, every.errors)
+        skipped |= {i: Found("error", reason=failed[i], goal=holes[i].goals[0]) for i in numbers if i in failed}
+    except (LeanError, LeanDied) as error:
+        raise UserError(f"{path}: cannot be judged because of its errors: {one_line(str(error))}") from None
+    if len(skipped) == len(numbers):
+        lines = ", ".join(str(e.line) for e in every.errors[1:])
+        more = f" (and errors at line {lines})" if lines else ""
+        raise UserError(f"{_told(every.errors[0], 200)}{more}: no `sorry` can be tried; correct the errors first")
+    for e in every.errors[:SHOWN_ERRORS]:
+        say(f"turnstile: {_told(e)}")
+    if (more := len(every.errors) - SHOWN_ERRORS) > 0:
+        say(f"turnstile: {path}: and {more} more errors")
+    return skipped
+
+
+def _told(error: LeanMessage, limit: int = 600) -> str:
+    """An error on one line, without Lean's hint."""
+    return plain(explain_import(one_line(str(error).partition("\n\nHint:")[0], limit), error.file))
+
+
+async def _attempted(
+    tasks: Mapping[int, Task],
+    skipped: Mapping[int, Found],
+    settings: Settings,
+    log: Results,
+    executor: Executor,
+    filler: Filler,
+) -> tuple[dict[int, dict[str, Any]], dict[str, Any], Filled, Exception | None, bool]:
+    """(number -> row, resource figures, the proofs that the file accepts, the exception that ended it early, interrupted)."""
+    numbers = [i for i in tasks if i not in skipped]
+    batch = Batch([tasks[i] for i in numbers], settings, log)
     figures: dict[str, Any] = {}
     failure: Exception | None = None
     with stoppable() as stop:
         if not batch.finished():
             figures, failure = await batch.prove(executor, stop, "sorries")
-        rows = batch.rows()
-        scripts = {i: row["proof"] for i, row in enumerate(rows) if row["outcome"] in WITH_PROOF}
-        filled = Filled()
-        if scripts:
-            async with Filler(text, every, imports.shipped, before) as filler:
-                filled = await filler.settle(scripts)
+        rows = dict(zip(numbers, batch.rows(), strict=True))
+        filled = await filler.settle({i: row["proof"] for i, row in rows.items() if row["outcome"] in WITH_PROOF})
         interrupted = stop.is_set() or failure is not None
-    tasks = [
-        _answer(i, hole, rows[i], batch.last.get(i, rows[i])["lean_calls"], filled, log) for i, hole in enumerate(holes)
-    ]
-    duplicates(tasks)
-    for task in tasks:
-        task.pop("statement_hash", None)
-    edits = without_marks(text, ((holes[i].start, holes[i].stop, t) for i, t in filled.texts.items()))
-    if settings.mark and not interrupted:
-        left = [(h, t) for h, t in zip(holes, tasks, strict=True) if t["outcome"] not in ("proved", "data")]
-        edits += [e for h, t in left if (e := mark(text, h.start, h.stop, t["outcome"], t["lean_calls"])) is not None]
-    answer = {
-        **document(tasks, began, interrupted, executor.lean),
-        **figures,
-        "unreached": _unreached(text, every),
-        "failure": failure,
-    }
-    return answer, text.to_bytes(edits), Standing("", text, every, filled.texts)
+    for n, i in enumerate(numbers):
+        if (judged := _judged(i, rows[i], filled)) != rows[i]:
+            rows[i] = judged
+            if judged["outcome"] != "error":  # the audit's fault and not the proof's: a resumed command audits it again
+                row = {k: v for k, v in judged.items() if k != "outline"}
+                log.add({**row, "lean_calls": batch.last[n]["lean_calls"]})  # of this try, not of all
+    return rows | {i: row_of(tasks[i], f) for i, f in skipped.items()}, figures, filled, failure, interrupted
 
 
 def _task(place: str, file: SourceFile, number: int, hole: Hole, settings: Settings) -> Task:
@@ -118,21 +163,20 @@ def _task(place: str, file: SourceFile, number: int, hole: Hole, settings: Setti
     )
 
 
-def _answer(
-    number: int, hole: Hole, row: dict[str, Any], last_calls: int, filled: Filled, log: Results
-) -> dict[str, Any]:
-    """A sorry's row in the answer. Records in the results what the audit of the file says of its proof."""
-    task = dict(row)
-    if task["outcome"] in WITH_PROOF:
-        proved = number in filled.texts
-        outcome = "proved" if proved else "error" if number in filled.unjudged else "rejected"
-        reason = "" if proved else filled.refused.get(number, "")
-        if (outcome, reason) != (task["outcome"], task["reason"]):
-            task.update(outcome=outcome, reason=reason)
-            if outcome != "error":  # the audit's fault and not the proof's: a resumed command audits it again
-                log.add({**{k: v for k, v in task.items() if k != "outline"}, "lean_calls": last_calls})
-    shown = {k: v for k, v in task.items() if k not in (*NOT_SHOWN, "area")}
-    return {**shown, "column": hole.column, "axioms": list(filled.axioms.get(number, ()))}
+def _judged(number: int, row: dict[str, Any], filled: Filled) -> dict[str, Any]:
+    """The row of a `sorry` with what the audit of the file says of its proof."""
+    if row["outcome"] not in WITH_PROOF:
+        return row
+    if number in filled.texts:
+        return {**row, "outcome": "proved", "reason": ""}
+    outcome = "error" if number in filled.unjudged else "rejected"
+    return {**row, "outcome": outcome, "reason": filled.refused.get(number, "")}
+
+
+def _answer(hole: Hole, row: dict[str, Any], axioms: Sequence[str]) -> dict[str, Any]:
+    """A `sorry`'s row in the answer."""
+    shown = {k: v for k, v in row.items() if k not in (*NOT_SHOWN, "area")}
+    return {**shown, "column": hole.column, "axioms": list(axioms)}
 
 
 def write_over(text: LeanText, filled: bytes) -> Path:
@@ -159,16 +203,9 @@ async def _before(executor: Executor, imports: Imports, done: Mapping[str, Stand
             found.append(Standing(own.module, own.text))
         else:
             sources = tuple(b.source(proved=True) for b in found)
-            holes = await executor.sorries(SourceFile(own.text, imports.shipped, sources))
-            found.append(Standing(own.module, own.text, holes))
+            every = await executor.sorries(SourceFile(own.text, imports.shipped, sources))
+            found.append(Standing(own.module, own.text, every.holes))
     return found
-
-
-def _unreached(text: LeanText, holes: Sequence[Hole]) -> list[int]:
-    """Lines of `sorry`s that Lean never elaborates, as in a field's default tactic or an unused alternative of `first`."""
-    starts = {h.start for h in holes}
-    found = [len(text.text[:i].encode()) for word, i in code_words(text.text) if word == "sorry"]
-    return sorted({text.line(at) for at in found if at not in starts})
 
 
 def sorry_count(text: LeanText) -> int:

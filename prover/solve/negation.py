@@ -16,8 +16,11 @@ def negation(theorem: Theorem) -> Theorem | None:
     """`NAME.negated : ¬ ∀ BINDERS, TYPE`.
 
     None for a library theorem, for a statement without a colon, and if the context declares `variable`s: they would stay
-    outside the negation, and `variable (h : n < n)` would disprove every statement.
+    outside the negation, and `variable (h : n < n)` would disprove every statement. None also if the statement is about
+    unknown data: it may hold for some values.
     """
+    if theorem.answer == "data":
+        return None
     if theorem.statement is None or (split := split_statement(theorem.statement)) is None:
         return None
     words = [word for word, _ in code_words(theorem.context)]
@@ -27,8 +30,17 @@ def negation(theorem: Theorem) -> Theorem | None:
     type_ += "\n" * ("--" in type_)  # the type may end in a line comment
     closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
     # An auto-bound name would stand outside of the negation. Over an empty type, a true statement's negation is then true as well.
-    context = f"{_LAST_DOC.sub('', theorem.context).rstrip()}\nset_option autoImplicit false\n"
+    # Universes may stand outside.
+    context = f"{_LAST_DOC.sub('', theorem.context).rstrip()}\n{_universes(theorem)}set_option autoImplicit false\n"
     return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context)
+
+
+def _universes(theorem: Theorem) -> str:
+    """A declaration of the universes that only the statement names, as in `Type u`."""
+    declared = " ".join(re.findall(r"\buniverse\s([^\n]*)", masked(theorem.context))).split()
+    named = re.findall(r"\b(?:Type|Sort)\s+([a-zA-Z]\w*)", masked(theorem.statement or ""))
+    new = [u for u in dict.fromkeys(named) if u not in declared]
+    return f"universe {' '.join(new)}\n" if new else ""
 
 
 def split_statement(statement: str) -> tuple[str, str] | None:

@@ -101,6 +101,8 @@ async def prove_project(
     return {
         "tasks": run.tasks,
         "files": run.files,
+        "errors": run.errors,
+        "unreached": run.unreached,
         "proved": sum(t["outcome"] == "proved" for t in run.tasks),
         "total": len(run.tasks),
         "interrupted": run.interrupted,
@@ -123,6 +125,8 @@ class _Run:
     files: list[dict[str, Any]] = field(default_factory=list)
     over: list[tuple[LeanText, bytes, dict[str, Any]]] = field(default_factory=list)
     """Filled files that will replace the originals."""
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    unreached: list[dict[str, Any]] = field(default_factory=list)
     filled: dict[str, Standing] = field(default_factory=dict)
     interrupted: bool = False
     lean: str = ""
@@ -130,7 +134,14 @@ class _Run:
 
     async def file(self, text: LeanText, reason: str, files_left: int, executor: Executor) -> None:
         """Prove one file. `reason`: why it cannot be loaded, or empty."""
-        entry: dict[str, Any] = {"file": text.path, "proved": 0, "total": 0, "reason": reason, "out": None}
+        entry: dict[str, Any] = {
+            "file": text.path,
+            "proved": 0,
+            "total": 0,
+            "reason": reason,
+            "out": None,
+            "errors": [],
+        }
         self.files.append(entry)
         settings = self._share(files_left)
         if settings is None:
@@ -152,7 +163,9 @@ class _Run:
             say(f"turnstile: skipped: {reason}")
             return
         self.interrupted, self.lean, self.failure = answer["interrupted"], answer["lean"], answer["failure"]
-        entry.update(proved=answer["proved"], total=answer["total"])
+        entry.update({key: answer[key] for key in ("proved", "total", "errors")})
+        self.errors += answer["errors"]
+        self.unreached += [{"file": text.path, **left} for left in answer["unreached"]]
         self.tasks += [{"file": text.path, **task} for task in answer["tasks"]]
         say(f"turnstile: {text.path}: {answer['proved']} of {answer['total']} proved")
         self._write(text, filled, entry)

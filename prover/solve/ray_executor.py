@@ -15,7 +15,7 @@ from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.sorries import Hole
+from prover.lean.sorries import FileSorries
 from prover.lean.theorem import Theorem, Verdict
 from prover.solve.executor import IN_TURN, LocalExecutor, audited
 from prover.solve.job import Found, Job, Load, SourceFile
@@ -66,7 +66,7 @@ class _Prover:
         await self.ready()
         return await self.executor.attempt(job)
 
-    async def sorries(self, file: SourceFile) -> list[Hole]:
+    async def sorries(self, file: SourceFile) -> FileSorries:
         await self.ready()
         return await self.executor.sorries(file)
 
@@ -131,7 +131,7 @@ class RayExecutor:
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         return await self._least_busy(self._auditors, self._audits, lambda a: a.audit.remote(theorem, script))
 
-    async def sorries(self, file: SourceFile) -> list[Hole]:
+    async def sorries(self, file: SourceFile) -> FileSorries:
         return await _answer(self._provers[0].sorries.remote(file))
 
     async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:

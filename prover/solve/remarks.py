@@ -1,4 +1,4 @@
-"""Flags vacuous, trivial and duplicate statements, which occur in public benchmarks.
+"""Flags vacuous, trivial and duplicate statements, and those with unbound names. All occur in public benchmarks.
 
 False statements are found by proving the negation (prover.solve.attempt).
 """
@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from prover.lean.theorem import ProofState, Theorem
+from prover.lean.text import code_words
+from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.search import Environment
 
 AT_ONCE = ("rfl", "simp", "omega", "decide", "grind")
 CONTRADICTIONS = ("contradiction", "simp_all", "omega", "grind")
-Kind = Literal["vacuous", "false", "duplicate", "at once"]
+Open = Callable[[Theorem], Awaitable[Goal | None]]
+"""The goal of a theorem; None if Lean refuses the theorem."""
+Kind = Literal["vacuous", "false", "duplicate", "at once", "auto-bound", "answer"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Remark:
 
     kind: Kind
     detail: str
-    """The tactic that shows it, or the name of the duplicate."""
+    """The tactic that shows it, the name of the duplicate, the names that Lean bound, or the answer."""
     script: str = ""
     """A proof from a contradiction among the hypotheses, for the audit."""
 
@@ -35,6 +38,8 @@ class Remark:
             "false": "false: its negation is proved",
             "duplicate": f"the same statement as {self.detail}",
             "at once": f"closed at once by `{self.detail}`",
+            "auto-bound": f"Lean bound {self.detail} by itself (autoImplicit)",
+            "answer": f"its answer is `{self.detail}`",
         }[self.kind]
 
 
@@ -71,6 +76,32 @@ async def at_once(root: ProofState, env: Environment, script: str) -> Remark | N
         if result.solved:
             return Remark("at once", tactic)
     return None
+
+
+async def auto_bound(theorem: Theorem, root: ProofState, open_: Open) -> Remark | None:
+    """Whether Lean bound names that the statement does not bind (autoImplicit). One Lean call for most statements.
+
+    Asks Lean: such a name may be bound explicitly, and the goal has no more hypotheses. `root`: the state of `theorem`.
+    """
+    if theorem.statement is None or not root.goals:
+        return None
+    variables = "variable" in {word for word, _ in code_words(theorem.context)}
+    names: list[str] = []
+    for name, _ in root.goals[0].hypotheses:
+        goal = await open_(replace(theorem, statement=f"{{{name} : _}} {theorem.statement}"))
+        # Names that are still unbound come before it.
+        if goal is not None and sorted(goal.hypotheses) == sorted(root.goals[0].hypotheses):
+            if not variables or not await _known(name, theorem, open_):
+                names.append(name)
+        elif not variables:  # Lean puts its own names first
+            break
+    return Remark("auto-bound", ", ".join(f"`{x}`" for x in names)) if names else None
+
+
+async def _known(name: str, theorem: Theorem, open_: Open) -> bool:
+    """Whether the context declares the name."""
+    context = f"{theorem.context.rstrip()}\nset_option autoImplicit false\n"
+    return await open_(replace(theorem, statement=f": {name} = {name}", context=context)) is not None
 
 
 _DECLARES = re.compile(r"\b(def|abbrev|structure|inductive|class|instance|axiom|opaque|notation|macro|elab|infix\w*)\b")

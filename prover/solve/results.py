@@ -1,7 +1,8 @@
 """results.jsonl: the results of a batch, one row per attempt. An interrupted batch resumes from it.
 
 A row is written when a proof is found (`found`, `refuted`) and another after the audit. The last row of a task and try counts,
-so a kill between the two loses no search.
+so a kill between the two loses no search. `--retry` adds another line of settings: the tasks that are open then are tried again, and
+their earlier tries count only by their Lean calls.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prover.errors import UserError
 from prover.files import open_file, read_lines
@@ -21,14 +22,31 @@ ON_DISK = ("outline",)
 """Fields that are kept only in the file, because search trees of large batches would fill the memory."""
 
 
-class Results:
-    """An open results file. Its first line records the settings, and `--resume` requires the same ones."""
+class Earlier(NamedTuple):
+    """Tries of a task before a retry."""
 
-    def __init__(self, path: Path | None, asked: dict[str, Any], resume: bool) -> None:
+    lean_calls: int = 0
+    used_up: tuple[str, ...] = ()
+    """As in the row of the last one."""
+
+
+SETTLED = ("proved", "disproved", "data", "found", "refuted")
+"""Outcomes that a retry keeps."""
+
+
+class Results:
+    """An open results file. Its last line of settings records those of its tries, and `--resume` requires the same ones.
+
+    `retry`: continue an existing file, with other settings but for the same input, and forget the tries of open tasks.
+    """
+
+    def __init__(self, path: Path | None, asked: dict[str, Any], resume: bool, retry: bool = False) -> None:
         self.path = path
         self._asked = {"turnstile_results": FORMAT, **asked}
         self.rows: dict[tuple[str, int], dict[str, Any]] = {}
         """(task key, index of the try) -> its last row, without the fields in ON_DISK."""
+        self.earlier: dict[str, Earlier] = {}
+        """Task key -> its tries before the last retry."""
         self._file = None
         if path is None:
             return
@@ -38,54 +56,72 @@ class Results:
         except OSError as e:
             raise UserError(f"{path}: cannot be written ({e.strerror or e}); name another file") from None
         try:
-            self._begin(path, resume)
+            self._begin(path, resume, retry)
         except BaseException:
             self.close()
             raise
 
-    def _begin(self, path: Path, resume: bool) -> None:
+    def _begin(self, path: Path, resume: bool, retry: bool) -> None:
         """Lock the file before any access, because another process may be writing to it."""
         assert self._file is not None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{path}: another turnstile process is writing to it; wait for it or stop it") from None
-        if path.stat().st_size and not resume:
-            raise UserError(f"{path}: already exists; continue it with --resume, or remove it")
+        if path.stat().st_size and not (resume or retry):
+            raise UserError(f"{path}: already exists; continue it with --resume or --retry, or remove it")
         if path.stat().st_size and not _has_partial_header(path):
-            self._read(path)
+            self._check(path, self._read(path), ("input",) if retry else None)
+            if retry:
+                self._forget_open()
+                self._line(self._asked)
             return
         os.truncate(path, 0)
         self._line(self._asked)
 
-    def _read(self, path: Path) -> None:
-        """Read the existing rows, and truncate a partial last line."""
+    def _read(self, path: Path) -> dict[str, Any]:
+        """Read the existing rows, and truncate a partial last line. Returns the last settings."""
+        settings: dict[str, Any] = {}
 
         def handle(number: int, row: dict[str, Any]) -> None:
-            if number == 1:
-                self._check(path, row)
-            else:
+            nonlocal settings
+            if number > 1 and "turnstile_results" not in row:
                 self._keep(row)
+                return
+            if row.get("turnstile_results") != FORMAT:
+                raise ValueError
+            if number > 1:
+                self._forget_open()
+            settings = row
 
         whole = _read_rows(path, handle)
         if whole < path.stat().st_size:
             os.truncate(path, whole)
+        return settings
+
+    def _forget_open(self) -> None:
+        """Move the tries of tasks that are not settled from `rows` to `earlier`."""
+        last = {key: row for (key, _), row in sorted(self.rows.items(), key=lambda item: item[0][1])}
+        tries = self.rows
+        self.rows = {at: row for at, row in tries.items() if last[at[0]]["outcome"] in SETTLED}
+        for (key, _), row in tries.items():
+            if last[key]["outcome"] not in SETTLED:
+                known = self.earlier.get(key, Earlier())
+                self.earlier[key] = Earlier(known.lean_calls + row["lean_calls"], tuple(last[key].get("used_up", ())))
 
     def _keep(self, row: dict[str, Any]) -> None:
         self.rows[row["key"], row.get("try", 0)] = {k: v for k, v in row.items() if k not in ON_DISK}
 
-    def _check(self, path: Path, row: dict[str, Any]) -> None:
-        if row.get("turnstile_results") != FORMAT:
-            raise ValueError
-        for name in dict.fromkeys([*self._asked, *row]):
+    def _check(self, path: Path, row: dict[str, Any], names: Iterable[str] | None) -> None:
+        """Raise UserError if the settings in `names` (None: any) differ from those of the file."""
+        for name in dict.fromkeys([*self._asked, *row]) if names is None else names:
             value = self._asked.get(name)
             if (row.get(name) or None) != (value or None):  # an absent limit equals None
                 known = f"{row.get(name)!r}, not {value!r}"
                 if name == "input":
                     known += " (another input, or it has changed)"
-                raise UserError(
-                    f"{path}: was written with {name} {known}; resume with the same settings, or use another file"
-                )
+                advice = "resume with the same settings, or use --retry" if name != "input" else "use another file"
+                raise UserError(f"{path}: was written with {name} {known}; {advice}")
 
     def add(self, row: dict[str, Any]) -> None:
         """Add a row. It is on disk when this returns."""
@@ -135,12 +171,18 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     asked: dict[str, Any] = {}
     rows: dict[str, dict[str, Any]] = {}
     calls: dict[str, dict[int, int]] = {}
+    before: dict[str, int] = {}  # Lean calls before the last retry
 
     def handle(number: int, row: dict[str, Any]) -> None:
-        if number == 1:
+        if number == 1 or "turnstile_results" in row:
             if row["turnstile_results"] != FORMAT:
                 raise ValueError
+            asked.clear()
             asked.update(row)
+            for key, tries in calls.items():
+                if rows[key]["outcome"] not in SETTLED:
+                    before[key] = before.get(key, 0) + sum(tries.values())
+                    tries.clear()
             return
         earlier = rows.get(row["key"], {})
         # The row after the audit omits the search tree of the row before.
@@ -150,7 +192,7 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     _read_rows(path, handle)
     if not asked:
         raise UserError(f"{path}:1: not a results file; name one written by `turnstile prove --results`")
-    return asked, [{**row, "lean_calls": sum(calls[key].values())} for key, row in rows.items()]
+    return asked, [{**row, "lean_calls": before.get(key, 0) + sum(calls[key].values())} for key, row in rows.items()]
 
 
 def batch_results(path: Path) -> Path | None:

@@ -47,6 +47,10 @@ class Settings:
     """Whether to add a comment after each remaining `sorry`."""
     project: bool = False
     """Whether the input is a project."""
+    only: tuple[str, ...] = ()
+    """Names of the tasks to try. Empty: all."""
+    line: int | None = None
+    """Line of the `sorry`s to try, or of their declaration."""
 
 
 def workers_for(asked: int, tasks: int) -> int:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from prover.errors import UserError
-from prover.lean.text import LeanText, code_words
+from prover.lean.text import LeanText, code_words, masked
 from prover.lean.theorem import Theorem
+from prover.solve.declarations import Declarations, context_before
+from prover.solve.negation import split_statement
 
 
 def theorem_of(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> Theorem:
@@ -23,19 +25,48 @@ def theorem_of(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> 
     if not isinstance(context, str):
         raise UserError(f"{where}: `context` must be a string of Lean source")
     name = row["name"].strip()
-    statement = row["statement"].strip()
+    statement = statement_of(row["statement"])
+    if statement is None:
+        raise UserError(f"{where}: `statement` has no `:` before its type, as in `(n : Nat) : n = n`")
     used = tuple(dict.fromkeys(["Init", *(own or imports)]))
     return Theorem(lean_name(name, where), statement, imports=used, context=context, source=where)
 
 
+def statement_of(text: str) -> str | None:
+    """The statement that a text is, `BINDERS : TYPE`, where a bare proposition such as `∀ n : Nat, n = n` stands for its own type.
+    None for binders without a type."""
+    text = text.strip()
+    split = split_statement(text)
+    outside = _outside_brackets(text if split is None else split[0])
+    words = re.findall(r"«[^»]*»|\S+", outside)
+    if split is not None and all(_is_identifier(word) for word in words):
+        return text
+    if split is None and not words:  # `(2 : Nat) …` is a term, `(n : Nat) {α : Type}` are binders
+        inner = split_statement(text[1:-1])
+        if not text.startswith("(") or (inner is not None and all(_is_identifier(word) for word in inner[0].split())):
+            return None
+    return f": {text}"
+
+
+def _outside_brackets(text: str) -> str:
+    """The code of a text outside all brackets."""
+    depth, out = 0, list[str]()
+    for c in masked(text):
+        depth += c in "({[⦃⟨"
+        if depth == 0:
+            out.append(c)
+        depth -= c in ")}]⦄⟩"
+    return "".join(out)
+
+
 def script_of(proof: str) -> str:
-    """The tactic script of a proof written as tactics, as `by …`, or as `:= …`."""
+    """The tactic script of a proof written as tactics, as `by …`, or as `:= …`. A bare term is read as tactics (see `script_of_term`)."""
     text = proof.replace("\r\n", "\n").rstrip()
     bare = text.lstrip()
     if bare.startswith(":="):
         text = bare = bare[2:].lstrip()
         if not bare.startswith("by") or bare[2:3].isalnum():
-            return f"exact (\n{text})" if "\n" in text else f"exact ({text})"
+            return _exact(text)
     if bare.startswith("by") and not (bare[2:3].isalnum() or bare[2:3] in ("_", "'", ".")):
         at = text.index("by")
         text = " " * at + "  " + text[at + 2 :]  # keeps the columns
@@ -44,6 +75,15 @@ def script_of(proof: str) -> str:
         lines.pop(0)
     common = min((len(x) - len(x.lstrip(" ")) for x in lines if x.strip()), default=0)
     return "\n".join(x[common:] for x in lines)
+
+
+def script_of_term(proof: str) -> str | None:
+    """The tactic script of a proof that may be a bare term. None for proofs that say what they are, with `by` or `:=`."""
+    return None if re.match(r"\s*(:=|by\b)", proof) else _exact(proof)
+
+
+def _exact(term: str) -> str:
+    return f"exact (\n{term})" if "\n" in term else f"exact ({term})"
 
 
 def lean_name(name: str, where: str = "name") -> str:
@@ -77,10 +117,6 @@ _STATED = re.compile(
     r"(?P<statement>[\s:({\[⦃].*?):=\s*(?:by\s*)?",
     re.DOTALL,
 )
-_LEADING = re.compile(
-    r"(?:/--(?:(?!-/).)*-/\s*|@\[[^\]]*\]\s*|(?:private|protected|public|nonrec)\s+|(?:set_option|open)\s[^\n]*?\sin\s+)*\Z",
-    re.DOTALL,
-)
 
 
 def theorem_at(text: LeanText, start: int) -> Theorem | None:
@@ -89,12 +125,8 @@ def theorem_at(text: LeanText, start: int) -> Theorem | None:
     words = [i for word, i in code_words(text.body[:at]) if word in ("theorem", "lemma")]
     if not words or (match := _STATED.fullmatch(text.body, words[-1], at)) is None:
         return None
-    context = text.body[: words[-1]]
-    if (leading := _LEADING.search(context)) is not None:
-        bare = re.sub(r"/--.*?-/", "", leading[0], flags=re.DOTALL)
-        # Before the last declaration, `open X in` is `open X`. Contexts are elaborated alone, too, so they end with whole commands.
-        scoped = re.findall(r"\b(?:set_option|open)\s[^\n]*?(?=\sin\s)", bare)
-        context = "\n".join([context[: leading.start()].rstrip(), *scoped, ""])
+    # A context is elaborated alone, too, so it ends with a whole command.
+    context = context_before(Declarations(text.body[:at]), words[-1]) + "\n"
     if universes := re.findall(r"[^\s,]+", match["universes"] or ""):
         context += f"\nuniverse {' '.join(universes)}\n"
     return Theorem(match["name"], match["statement"].strip(), imports=text.imports, context=context, source=text.path)

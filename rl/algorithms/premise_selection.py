@@ -209,9 +209,8 @@ def _prepare(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, c: Selectio
     found = []
     for (imports, constants), (good, bad) in merged.items():
         if imports not in places:
-            modules = index.reachable(imports)
-            premises = [p for m, info in index.modules.items() if m in modules for p in info.theorems]
-            at = {p.name: i for i, p in enumerate(premises)}
+            premises = index.select(index.reachable(imports))
+            at = {name: i for i, name in enumerate(premises.names())}
             places[imports] = (SymbolRetriever(premises), at, rarity(premises), frozenset(at))
         symbols, at, idf, reachable = places[imports]
         score = symbols.score(constants)
@@ -244,8 +243,7 @@ def recall(
     for row in rows:
         imports = tuple(row["imports"])
         if imports not in made:
-            modules = index.reachable(imports)
-            premises = [p for m, info in index.modules.items() if m in modules for p in info.theorems]
+            premises = index.select(index.reachable(imports))
             made[imports] = DenseRetriever(premises, weights, SymbolRetriever(premises) if symbols else None)
         retriever = made[imports]
         best = np.argsort(-retriever.score(row["constants"]), kind="stable")[:k]

@@ -28,6 +28,7 @@ def evaluate(
     budget: int = 64,
     seeds: int = 1,
     limit: int | None = None,
+    fields: tuple[str, ...] = (),
     run: Path | None = None,
     beside: tuple[Path, ...] = (),
     processes: int = 2,
@@ -39,10 +40,11 @@ def evaluate(
 
     Args:
         prover: `portfolio`, `shuffled`, `explorer`, a checkpoint's folder, or a run's (its newest checkpoint).
-        theorems: a set's name: see `turnstile sets`.
+        theorems: a set's name (see `turnstile sets`), or the path of its .toml file or of a data set.
         budget: Lean calls per theorem.
         seeds: number of seeds, from 0.
         limit: maximum number of theorems.
+        fields: PART=FIELD …: the fields of a data set, as in `turnstile prove --fields`.
         run: the run folder whose ledger stores the results. Default: the checkpoint's run, else runs/eval.
         beside: other run folders, whose results of the same test are shown too.
         processes: Lean processes that search.
@@ -65,7 +67,7 @@ def evaluate(
 
     _check_options(ray, budget=budget, seeds=seeds, limit=limit, processes=processes)
     candidate = c.candidate(prover)
-    described = load_set(theorems)
+    described = load_set(theorems, fields)
     chosen = open_set(described)[:limit]
     standard = config_module.ProverConfig()
     limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)

@@ -30,7 +30,7 @@ FILES: dict[str, bytes] = {
     "noname.jsonl": b'{"statement": ": 1 = 1"}\n',
     "number.jsonl": b'{"name": "a", "statement": 3}\n',
     "imports.jsonl": b'{"name": "a", "statement": ": 1 = 1", "imports": "Mathlib"}\n',
-    "nocolon.jsonl": b'{"name": "a", "statement": "1 = 1"}\n',
+    "nocolon.jsonl": b'{"name": "a", "statement": "(n : Nat)"}\n',
     "twice.jsonl": b'{"name": "a", "statement": ": 1 = 1"}\n{"name": "a", "statement": ": 1 = 1"}\n',
     "noproof.jsonl": b'{"name": "a", "statement": ": 1 = 1"}\n',
     "results.jsonl": b"what is this\n",
@@ -188,7 +188,7 @@ CASES: list[tuple[str, list[str], str]] = [
     (
         "results of something else",
         ["prove", "good.lean", "--results", "other.jsonl", "--resume"],
-        "or it has changed); resume with",
+        "or it has changed); use another file",
     ),
     ("results there already", ["prove", "good.lean", "--results", "other.jsonl"], "already exists"),
     ("nothing to verify", ["verify"], "nothing to verify was given"),

@@ -116,11 +116,12 @@ def test_what_is_odd_about_statements(turnstile: Callable, tmp_path: Path) -> No
     tasks = {t["name"]: t for t in done.document["tasks"]}
     said = {n: {r["kind"]: r["detail"] for r in t["remarks"]} for n, t in tasks.items()}
     assert {n for n, s in said.items() if "vacuous" in s} == {"empty", "emptier"}
-    assert {n for n, s in said.items() if "false" in s} == {"wrong"}
+    assert {n for n, s in said.items() if "false" in s} == {"wrong", "hopeless"}
     assert {n: s["duplicate"] for n, s in said.items() if "duplicate" in s} == {"twin": "easy"}
     assert said["easy"]["at once"] == "rfl" and "at once" in said["empty"]
     assert not {"hopeless", "wrong"} & {n for n, s in said.items() if "at once" in s}
     assert tasks["wrong"]["outcome"] == "disproved"
+    assert tasks["hopeless"]["reason"].endswith("false for f = (fun x => x)")
     # A proof of the negation is source that Lean takes as it stands.
     assert (
         turnstile("verify", "--statement", ": ¬ (∀ (n : Nat), (n = n + 1))", "--proof", tasks["wrong"]["proof"]).code

@@ -33,6 +33,31 @@ ROWS = [
         "formal_statement": "\ntheorem deepseek (x : Nat) : (let y := x; y = x) := by\n",
         "formal_proof": "simp",
     },
+    {
+        "theorem_names": "formalmath",
+        "refined_statement": "Show it.",
+        "autoformalization": "import Init\nopen Nat\n\ntheorem formalmath (n : Nat) (h : 0 < n) : succ n ≠ 1 := by sorry",
+    },
+    {
+        "id": "Book|proofnet_sharp",
+        "lean4_src_header": "import Init\nopen Function\n",
+        "lean4_formalization": "theorem proofnet_sharp {α : Type} (f : α → α) (x : α) : (f ∘ f) x = f (f x) :=",
+    },
+    {
+        "uuid": "0c7e-2",
+        "formal_statement": "@[simp] theorem helper (n : Nat) : 2 * n = n + n := by sorry\n\n"
+        "theorem numina (n : Nat) : 2 * n = n + n := by sorry\n",
+    },
+    {
+        "problem_name": "value",
+        "lean4_statement": "abbrev value_solution : Nat := sorry\n-- 2\n/-- Find it. -/\ntheorem value (x : Nat) (h : x + 2 = 4) "
+        ": x = 2 ∨ x = value_solution :=\nsorry\n",
+    },
+    {
+        "name": "conjecture",
+        "formal_statement": "@[category research open, AMS 11]\ntheorem conjecture : answer(sorry) ↔ ∀ n : Nat, n < n + 1 := by sorry",
+    },
+    {"name": "bare", "statement": "∀ a b : Nat, a + b = b + a"},
 ]
 SET = 'name = "own"\ntitle = "Own"\nkind = "jsonl"\nfiles = ["own.jsonl"]\nlean = "4.28.0"\nlicence = "MIT"\n'
 
@@ -60,12 +85,40 @@ def test_a_set_of_ones_own_in_every_shape(turnstile: Callable, tmp_path: Path) -
         "exercise",
         "lean_workbook_0",
         "deepseek",
+        "formalmath",
+        "proofnet_sharp",
+        "numina",
+        "value",
+        "conjecture",
+        "bare",
     ]
     done = turnstile("prove", f"set:{description}", "--json", "--workers", 1)
     assert {t["name"]: t["outcome"] for t in done.document["tasks"]} == {
         t["name"]: "proved" for t in listed["theorems"]
     }
     assert done.code == 0
+    remarks = {t["name"]: {r["kind"]: r["detail"] for r in t["remarks"]} for t in done.document["tasks"]}
+    assert remarks["conjecture"]["answer"] == "True"
+
+
+@pytest.mark.lean
+def test_an_open_answer_is_never_one_of_two_sorries(turnstile: Callable, tmp_path: Path) -> None:
+    rows = {
+        "no": "theorem no : (∃ n : Nat, n + 1 = 0) ↔ answer(sorry) := by sorry",
+        "numeral": "theorem numeral : (∀ n : Nat, n * n ≠ 49) ↔ answer(sorry) := by sorry",
+        "twins": "theorem twins : (answer(sorry) : Nat) = answer(sorry) := by sorry",
+        "defined": "abbrev a : Nat := sorry\nabbrev b : Nat := sorry\ntheorem defined : a = b := by sorry",
+        "guessed": "theorem guessed : answer(sorry) = 2 + 2 := by sorry",
+    }
+    file = tmp_path / "x.jsonl"
+    file.write_text("".join(json.dumps({"id": n, "formal_statement": s}) + "\n" for n, s in rows.items()))
+    done = turnstile("prove", file, "--json", "--workers", 1)
+    tasks = {t["name"]: t for t in done.document["tasks"]}
+    assert {n: t["outcome"] for n, t in tasks.items() if t["outcome"] in ("proved", "disproved")} == {
+        "no": "disproved",
+        "numeral": "disproved",
+    }
+    assert {r["kind"]: r["detail"] for r in tasks["no"]["remarks"]}["answer"] == "False"
 
 
 @pytest.mark.lean

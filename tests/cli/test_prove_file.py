@@ -170,7 +170,7 @@ def test_every_sorry_and_only_those(newline: str, turnstile: Callable, tmp_path:
     unreached = [
         i for i, x in enumerate(AWKWARD.split("\n"), 1) if "Lean never comes here" in x or "does not run it here" in x
     ]
-    assert document["unreached"] == unreached
+    assert [left["line"] for left in document["unreached"]] == unreached
     places = [i for w, i in code_words(AWKWARD) if w == "sorry"]
     places = [i for i in places if AWKWARD.count("\n", 0, i) + 1 in LINES.values()]
     assert len(places) == 50
@@ -212,7 +212,7 @@ def test_proofs_that_break_the_file_are_removed() -> None:
 
     async def work() -> tuple[list[Hole], str, dict[int, str]]:
         async with LeanServer() as server:
-            holes, _ = await load_file(server, text)
+            holes = (await load_file(server, text))[0].holes
         scripts = {0: "rfl", 1: "intro h\nexact h", 2: "rfl", 3: "exact sorry", 4: "exact h", 5: "exact\n  h"}
         async with Filler(text, holes) as filler:
             filled = await filler.settle(scripts)
@@ -261,7 +261,7 @@ def test_proofs_about_data_left_open_and_inside_definitions() -> None:
 
     async def work() -> tuple[list[Hole], str, dict[int, str]]:
         async with LeanServer() as server:
-            holes, _ = await load_file(server, text)
+            holes = (await load_file(server, text))[0].holes
         names = [h.name for h in holes]
         async with Filler(text, holes) as filler:
             filled = await filler.settle({names.index(n): script for n, script in proofs.items()})

@@ -139,6 +139,8 @@ def test_an_interrupted_project_can_be_gone_on_with(
             "proved": 1,
             "total": 1,
             "tasks": [{"outcome": "proved"}],
+            "errors": [],
+            "unreached": [],
         }
         return answer, b"filled", None
 
@@ -163,7 +165,8 @@ def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeyp
         text: Any, settings: Any, log: Any, executor: Any, project: Any, done: Any
     ) -> tuple[dict[str, Any], bytes, Any]:
         seen.append(Path(text.path).name)
-        return {"interrupted": False, "lean": "", "failure": None, "proved": 0, "total": 0, "tasks": []}, b"", None
+        answer: dict[str, Any] = {key: [] for key in ("tasks", "errors", "unreached")}
+        return {**answer, "interrupted": False, "lean": "", "failure": None, "proved": 0, "total": 0}, b"", None
 
     def compiled(folder: Path) -> bool:
         monkeypatch.setattr(project, "imports_of", lambda text, project: Imports(text.imports))

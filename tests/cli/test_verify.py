@@ -80,6 +80,26 @@ def test_one_verdict_a_line(turnstile: Callable, tmp_path: Path) -> None:
     assert all((v["reason"] == "") == (v["verdict"] == "proved") for v in done.lines)
 
 
+@pytest.mark.lean
+def test_a_proof_may_be_a_term(turnstile: Callable, tmp_path: Path) -> None:
+    rows = [
+        ("pair", "(p q : Prop) (h : p ∧ q) : q ∧ p", "⟨h.2, h.1⟩", "proved"),
+        ("bare", "∀ a b : Nat, a + b = b + a", "fun a b => Nat.add_comm a b", "proved"),
+        ("name", "(p : Prop) (h : p) : p", "h", "proved"),
+        ("lines", "(p q : Prop) (hp : p) (hq : q) : p ∧ q", "And.intro\n  hp\n  hq", "proved"),
+        ("both", "(n : Nat) : n = n", "rfl", "proved"),
+        ("wrong", "(n : Nat) : n = n + 1", "Nat.le_refl n", "rejected"),
+        ("tactics", "(n : Nat) : n = n", "by Nat.le_refl n", "rejected"),
+        ("lazy", "(n : Nat) : n = n + 1", "(sorry : _)", "rejected"),
+        ("more", "(n : Nat) : n = n + 1", "rfl)\naxiom a : False\ntheorem b : False := (a", "rejected"),
+    ]
+    file = tmp_path / "x.jsonl"
+    file.write_text("".join(json.dumps({"name": n, "statement": s, "proof": p}) + "\n" for n, s, p, _ in rows))
+    done = turnstile("verify", "--jsonl", file, "--json")
+    assert {v["name"]: v["verdict"] for v in done.lines} == {name: verdict for name, _, _, verdict in rows}
+    assert turnstile("verify", "--statement", "∀ a : Nat, a = a", "--proof", "fun a => rfl").code == 0
+
+
 BAD_LINES = {
     '{"name": "t", "statement": ": True", "statement": ": False", "proof": "trivial"}': "occurs twice",
     '{"name": "t\\ud800", "statement": ": True", "proof": "trivial"}': "surrogate",

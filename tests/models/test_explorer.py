@@ -7,16 +7,27 @@ import math
 import numpy as np
 import pytest
 
-from prover.lean.theorem import Goal, ProofState
+from prover.lean.theorem import Goal, Kind, ProofState
 from prover.models.base import Query, Suggestion
 from prover.models.mixture import ExploringPolicy
 from prover.models.ranker import BUCKETS, WIDTH, TacticRanker
 from prover.models.tactic_templates import PORTFOLIO, Explorer, Portfolio
 
+KINDS = {
+    "List Nat": ("recursive", "List", "List"),
+    "Bool": ("inductive", "Bool", "Bool"),
+    "Type": ("type", "Sort", "Sort"),
+    "Prop": ("prop", "Prop", "Prop"),
+    "Nat → Bool": ("function", "∀", "∀"),
+    "q → p": ("proof", "p", "∀"),
+}
+"""What Lean says of a hypothesis with this type; of any other, that it is a proof of an equation."""
+
 
 def state(*hypotheses: tuple[str, str], target: str = "p", key: str = "k") -> ProofState:
     text = "\n".join([*(f"{n} : {t}" for n, t in hypotheses), f"⊢ {target}"])
-    return ProofState(1, key, (Goal(text, tuple(hypotheses), target),))
+    kinds = tuple(Kind(n, *KINDS.get(t, ("proof", "Eq", "Eq"))) for n, t in hypotheses)
+    return ProofState(1, key, (Goal(text, tuple(hypotheses), target, kinds=(*kinds, Kind("⊢", "target", "", ""))),))
 
 
 def said(policy, s: ProofState, n: int = 500, attempt: int = 0, premises: tuple[str, ...] = ()) -> list[str]:

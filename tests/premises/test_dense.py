@@ -45,7 +45,7 @@ def row(i: int) -> dict:
 
 
 def test_untrained_the_shared_symbols_come_first():
-    retriever = DenseRetriever([p for m in library().modules.values() for p in m.theorems], DenseWeights.initial())
+    retriever = DenseRetriever(library().select(), DenseWeights.initial())
     score = retriever.score(["T3", "T3.size"])
     best = {retriever.premises[i].name for i in np.argsort(-score)[:3]}
     assert best == {"T3.size_zero", "T3.size_one", "T3.size_bound"}
@@ -66,7 +66,7 @@ def test_under_fresh_names_learned_words_do_not_help():
     trained, _ = train_retriever(
         [row(i) for i in range(16)], library(), SelectionConfig(seconds=60, epochs=30), DenseWeights.initial()
     )
-    premises = [p for m in library().modules.values() for p in m.theorems]
+    premises = library().select()
     read = NameObfuscator().translation.name
     first = {False: 0, True: 0}
     for fresh in first:

@@ -158,7 +158,7 @@ def settle(judged: Any) -> Any:
 def test_a_place_that_cannot_be_judged_costs_itself_alone() -> None:
     calls = []
 
-    async def judged(candidate: Any, reference: Any) -> Judgement:
+    async def judged(candidate: Any, reference: Any, lenient: bool = False) -> Judgement:
         calls.append(candidate)
         lines = candidate.text.splitlines()
         kinds = ["error" if "endless" in x else "rejected" if "sorry" in x else "proved" for x in lines]
@@ -171,7 +171,7 @@ def test_a_place_that_cannot_be_judged_costs_itself_alone() -> None:
 
 
 def test_the_place_that_kills_the_auditor_is_found() -> None:
-    async def judged(candidate: Any, reference: Any) -> Judgement:
+    async def judged(candidate: Any, reference: Any, lenient: bool = False) -> Judgement:
         if "endless" in candidate.text:
             raise LeanDied("it took too much", "memory")
         kinds = ["rejected" if "sorry" in x else "proved" for x in candidate.text.splitlines()]

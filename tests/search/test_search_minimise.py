@@ -86,6 +86,29 @@ def test_of_alternatives_the_one_that_does_it_stays() -> None:
     assert needs("rcases h with (a | b)", "first | rcases h with (a | b) | simp")[0] == "rcases h with (a | b)"
 
 
+def test_lemmas_that_a_proof_does_not_need_leave_its_lists() -> None:
+    """Halves go first, so that long lists cost few checks."""
+
+    def left(tactic: str, needs: tuple[str, ...], max_checks: int = 32) -> str:
+        async def check(script: str) -> bool:
+            return all(part in script for part in needs)
+
+        return asyncio.run(minimise(THEOREM, chain(tactic), check, max_checks=max_checks)).script
+
+    many = ", ".join(f"A.lemma{i}" for i in range(40, 80))
+    assert left(f"simp [{many}]", ("simp [", "lemma71")) == "simp [A.lemma71]"
+    assert left(f"grind [{many}]", ("grind",)) == "grind"
+    assert left(f"rw [{many}]", ("rw [", "lemma44", "lemma45")) == "rw [A.lemma44, A.lemma45]"
+    assert left(f"intros; simp_all [{many}] <;> omega", ("omega", "simp_all")) == "simp_all <;> omega"
+    assert (
+        left("simp only [f, ← g (h [1, 2]), i] at k ⊢", ("h [1, 2]", "at k ⊢")) == "simp only [← g (h [1, 2])] at k ⊢"
+    )
+    assert left("simp_all +arith [f, g]", ("+arith", "simp_all")) == "simp_all +arith"
+    assert left("simp [f, g]", ("rfl",)) == "rfl", "a plainer tactic that does it"
+    assert left("exact foo [1, 2]", ("foo", "[")) == "exact foo [1, 2]", "not a list of lemmas"
+    assert left("rw [f, (g", ("rw", "g")) == "rw [f, (g"
+
+
 def test_nothing_shorter_gives_the_same_and_checks_are_bounded() -> None:
     tree = chain(*(f"step{i}" for i in range(30)))
     script, asked = run(tree, set(), max_checks=10)

@@ -1,0 +1,120 @@
+import Turnstile.Added
+import Turnstile.Library
+
+/-! The surroundings of a `sorry`: the constants that its file and the sources before it declare. -/
+
+open Lean Meta Elab
+
+set_option compiler.small 0
+
+namespace Turnstile
+
+/-- Last components of names that Lean generates for a declaration. -/
+def generated : List String :=
+  ["rec", "recOn", "casesOn", "brecOn", "below", "binductionOn", "ibelow", "noConfusion", "noConfusionType", "injEq", "inj", "sizeOf_spec",
+   "ctorIdx", "toCtorIdx", "ofNat", "ofNat_toCtorIdx", "ctorElim", "ctorElimType", "elim", "congr_simp", "eq_def", "induct", "induct_unfolding",
+   "fun_cases", "fun_cases_unfolding", "mutual_induct", "hcongr", "sizeOf"]
+
+/-- Whether Lean generated the name from that of a constant, like `T.rec` for a type `T` and `f.eq_1` for a function `f`. -/
+partial def isGenerated (env : Environment) (n : Name) : Bool :=
+  match n with
+  | .str p s =>
+    let made := hasString s generated || containsSub s "match_" || containsSub s "proof_" || containsSub s "eq_"
+    (made && (env.find? p).isSome) || isGenerated env p
+  | _ => false
+
+def isWritten (env : Environment) (n : Name) : Bool :=
+  let u := userName n
+  !u.isInternal && !u.hasMacroScopes && !isGenerated env n
+
+/-- What a declaration is to a proof: `rule` for a constructor of a predicate, `theorem` for what else has a proposition as its type. -/
+def localKind (env : Environment) (c : ConstantInfo) : MetaM String := do
+  let proof ← Meta.isProp c.type
+  match c with
+  | .ctorInfo _ => return if proof then "rule" else "constructor"
+  | .inductInfo v => return if v.isRec || v.isNested then "recursive" else "inductive"
+  | _ => if proof then return "theorem" else return if isClass env (headName (conclusion c.type)) then "instance" else "definition"
+
+/-- For an instance of a number, as in `instance : OfNat T 0 := ⟨zero⟩`: the number, its value, and whether that is a constant. -/
+def literalOf (env : Environment) (c : ConstantInfo) : MetaM Json := do
+  match c with
+  | .defnInfo v =>
+    let number := match v.type.getAppFn, argumentsOf v.type [] with
+      | .const `OfNat _, [t, n] => some (t, n)
+      | .const `Zero _, [t] => some (t, mkRawNatLit 0)
+      | .const `One _, [t] => some (t, mkRawNatLit 1)
+      | _, _ => none
+    match number, lastOf (argumentsOf (unfoldHead env 8 v.value) []) with
+    | some (t, n), some e =>
+      let text ← ppExpr e
+      let type ← ppExpr t
+      let shown ← ppExpr n
+      return jarr [Json.str shown.pretty, Json.str text.pretty, Json.str type.pretty, Json.str (headText t), Json.bool e.isConst]
+    | _, _ => return .null
+  | _ => return .null
+where
+  lastOf (es : List Expr) : Option Expr := nth es (lengthOf es - 1)
+
+/-- Constants of a definition's value, where unfolding it shows them. -/
+def valueConstants (c : ConstantInfo) : List Name :=
+  match c with
+  | .defnInfo v => v.value.getUsedConstants.toList
+  | _ => []
+
+def structureFields (env : Environment) (n : Name) : List Name :=
+  match getStructureInfo? env n with
+  | some s => s.fieldNames.toList
+  | none => []
+
+/-- `[name, kind, conclusion's head, [left side's head, right side's head], explicit binders, constants of the type, constants of the
+value, type, fields of the structure that it is or that it makes, number]`. -/
+def localDeclaration (env : Environment) (c : ConstantInfo) : MetaM Json := do
+  let kind ← localKind env c
+  let body := conclusion c.type
+  let sides := match body with
+    | .app (.app (.app (.const `Eq _) _) a) b => [headName a, headName b]
+    | .app (.app (.const `Iff _) a) b => [headName a, headName b]
+    | _ => [.anonymous, .anonymous]
+  let proof := kind == "theorem" || kind == "rule"
+  let type ← ppExpr c.type
+  let fields := match kind with
+    | "instance" => structureFields env (headName body)
+    | "inductive" => structureFields env c.name
+    | _ => []
+  let number ← if kind == "instance" then literalOf env c else pure Json.null
+  return jarr [Json.str (nameText (userName c.name)), Json.str kind, Json.str (headText body), jnames sides,
+    jnat (explicitBinders c.type), jnames (mapList userName c.type.getUsedConstants.toList),
+    jnames (mapList userName (if proof then [] else keep (isWritten env) (valueConstants c))), Json.str type.pretty, jnames fields, number]
+
+def localDeclarations (env : Environment) (ns : List Name) (acc : List Json) : MetaM (List Json) :=
+  match ns with
+  | [] => return revOnto acc []
+  | n :: rest =>
+    match env.find? n with
+    | none => localDeclarations env rest acc
+    | some c => do
+      if c.isUnsafe || c.isPartial then localDeclarations env rest acc
+      else localDeclarations env rest ((← localDeclaration env c) :: acc)
+
+/-- The declarations between two environments, in no order; empty if they cannot be printed. -/
+def declaredBetween (before after : Environment) : IO (List Json) := do
+  let ns := keep (isWritten after) (newIn before.toKernelEnv after.toKernelEnv)
+  match ← onEnvironment after {} (localDeclarations after ns []) with
+  | .ok js => return js
+  | .error _ => return []
+
+/-- `[number of the command, declarations]` of each part of a file that declares something. -/
+def partsJson (ps : List Part) (acc : List Json) : IO (List Json) :=
+  match ps with
+  | [] => return revOnto acc []
+  | p :: rest => do
+    match ← declaredBetween p.before p.after with
+    | [] => partsJson rest acc
+    | js => partsJson rest (jarr [jnat p.number, jarr js] :: acc)
+
+/-- The surroundings of a file's `sorry`s: its sources' declarations as part 0, then those of its own commands, counted from 1. -/
+def surroundingsJson (base before : Environment) (l : Loaded) : IO Json := do
+  let above : Part := { number := 0, before := base, after := before }
+  return jarr (← partsJson (above :: l.parts) [])
+
+end Turnstile

@@ -1,0 +1,239 @@
+"""Tactic templates for a theorem with surroundings: its file's lemmas, definitions, constructors and numbers.
+
+A closer is a list of alternatives that Lean tries in one call on all goals that a first tactic (such as `induction`) leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prover.lean.surroundings import Declaration, Surroundings
+from prover.lean.theorem import Goal
+from prover.models.goal_names import GoalNames
+from prover.premises.local import local_premises
+
+Weighted = Iterator[tuple[str, float]]
+
+_OPERATORS = {c: f"H{c}.h{c}" for c in ("Add", "Sub", "Mul", "Div", "Mod", "Append")}
+"""Classes whose notation stands for a heterogeneous operation."""
+_FADE = 0.85
+_LOGIC = ("Eq", "Iff", "And", "Or", "Exists", "Not", "False", "True", "∀", "")
+_SMALL_NUMBERS = range(13)
+
+
+def _joined(names: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class LocalContext:
+    """What a goal's surroundings offer, best first."""
+
+    lemmas: list[str]
+    computing: list[str]
+    """Lemmas that are no mere permutations, such as associativity, of their own symbols."""
+    functions: list[str]
+    """Definitions to unfold: those that the goal mentions or hides behind instances."""
+    deeper: list[str]
+    """Definitions that these use."""
+    projections: list[str]
+    """The projections through which notation reaches definitions, as in `HAdd.hAdd, Add.add`."""
+    numbers: list[str]
+    """Equations between numerals and constructors, as `simp` arguments."""
+    rules: list[str]
+    """Constructors of the target's predicate, and lemmas about it."""
+    conditional: list[str]
+    """Lemmas whose conclusion is an equation under hypotheses."""
+    unary: list[str]
+    """Lemmas about one explicit argument."""
+    extensional: list[str]
+    """Tactics that reduce an equation of an own type, or of functions, to its values."""
+    makers: list[tuple[str, int]]
+    """Constructors of own types with their numbers of explicit arguments."""
+
+    def closers(self, arithmetic: bool) -> list[str]:
+        """Closers for any goal, the most promising first."""
+        shown, lemmas = [*self.projections, *self.functions], self.lemmas[:12]
+        every = [*shown, *self.deeper]
+        sets = [[*shown, *lemmas], [*self.numbers, *lemmas], shown, [*every, *lemmas]]
+        sets = list(dict.fromkeys(_joined(s) for s in sets if s))
+        if not sets:
+            return ["first | rfl | assumption | simp_all | omega", *self._by_rules()]
+        found = [" | ".join(["first | rfl | assumption", *(f"(simp_all [{s}]; done)" for s in sets)])]
+        few, all_ = _joined([*self.functions, *self.rules[:6]]), _joined([*self.functions, *self.rules[:6], *lemmas])
+        found.append(" | ".join(["first", *(f"grind [{s}]" for s in dict.fromkeys((few, all_)) if s)]))
+        split = _joined(every) or sets[0]
+        found.append(f"simp_all [{split}] <;> grind")
+        found.append(
+            f"first | (simp_all [{sets[0]}] <;> split <;> simp_all [{split}]) | (simp only [{split}] <;> (repeat' split) <;> simp_all [{split}])"
+        )
+        if arithmetic:
+            found.append(
+                f"first | omega | (simp_all [{sets[0]}] <;> omega) | (simp only [{split}] at * <;> omega)"
+                f" | (simp [{split}] <;> (repeat' split) <;> simp_all <;> omega)"
+            )
+        if self.computing and len(self.computing) < len(self.lemmas):
+            found.append(f"first | rfl | (simp_all [{_joined(self.computing[:8])}] <;> grind [{_joined(lemmas)}])")
+        return found + self._by_rules()
+
+    def _by_rules(self) -> list[str]:
+        if not self.rules:
+            return []
+        steps = " | ".join(f"apply {r}" for r in self.rules[:8])
+        grind = _joined([*self.functions, *self.rules[:8]])
+        return [
+            f"first | contradiction | ((repeat (first | assumption | rfl | {steps} | omega)); done)"
+            f" | (simp_all; done) | grind [{grind}]"
+        ]
+
+
+def local_context(goal: Goal, surroundings: Surroundings, premises: Sequence[str]) -> LocalContext:
+    """What the surroundings offer for a goal, with the lemmas among its premises."""
+    known = surroundings.by_name
+    local = local_premises(surroundings)
+    seen = [known[c] for c in local.visible(goal.constants) if c in known]
+    lemmas = [p for p in premises if p in known and known[p].kind == "theorem"]
+    instances = [d for d in seen if d.kind == "instance" and d.number is None]
+    projections = [
+        n for d in instances for n in (_OPERATORS.get(d.head, ""), *(f"{d.head}.{f}" for f in d.fields)) if n
+    ]
+    shown = local.functions(goal.constants)
+    types = {d.name for d in seen}
+    numbers = [d.number for d in surroundings.declarations if d.number is not None and d.number.type_name in types]
+    head = goal.kinds[-1].head if goal.kinds else ""
+    by_head = [d for d in reversed(surroundings.declarations) if d.head == head and head not in _LOGIC]
+    return LocalContext(
+        lemmas,
+        [p for p in lemmas if not _permutes(known[p])],
+        shown,
+        [f for f in local.functions([c for g in shown for c in known[g].value]) if f not in shown],
+        list(dict.fromkeys(projections)),
+        [f"show {n.equation} from rfl" for n in numbers],
+        [d.name for d in by_head if d.kind == "rule"] + [d.name for d in by_head if d.kind == "theorem"],
+        [p for p in lemmas if known[p].rewrites and "→" in known[p].type],
+        [p for p in lemmas if known[p].explicit == 1 and "→" not in known[p].type],
+        _extensional(goal, surroundings, seen),
+        [(d.name, d.explicit) for d in surroundings.declarations if d.kind == "constructor" and d.head in types],
+    )
+
+
+def _extensional(goal: Goal, surroundings: Surroundings, seen: Sequence[Declaration]) -> list[str]:
+    if not goal.kinds or goal.kinds[-1].head != "Eq":
+        return []
+    own = [d.name for d in surroundings.theorems if d.rewrites and d.name.endswith("ext") and "→" in d.type]
+    types = any(d.kind == "definition" and d.head == "Sort" for d in seen)
+    found = [f"apply {own[-1]}\nintro x"] if own else []
+    return [*found, "funext x"] if types or any(k.kind == "function" for k in goal.kinds) else found
+
+
+def _permutes(lemma: Declaration) -> bool:
+    return lemma.sides[0] == lemma.sides[1] != "[anonymous]"
+
+
+def local_tactics(goal: Goal, names: GoalNames, context: LocalContext) -> Weighted:
+    """(tactic, weight) of the templates that fit a goal with surroundings."""
+    arithmetic = any(c in ("Nat", "Int") for c in goal.constants)
+    closers = context.closers(arithmetic)
+    binds = names.shape == "∀"
+    if binds:
+        yield "intros", 6.0
+    for i, closer in enumerate(closers):
+        fade = _FADE**i
+        yield from _closing(names, context, closer, binds, fade)
+    if names.shape == "Exists":
+        yield from _witnesses(names, context, closers)
+    if names.shape in ("And", "Iff"):
+        for i, c in enumerate(closers):
+            yield f"constructor <;> intros <;> {c}", 2.0 * _FADE**i
+            yield f"constructor <;> intro h <;> induction h <;> {c}", 1.0 * _FADE**i
+    yield from _predicates(names, context, closers)
+    yield from _equations(names, context, closers)
+    for f in context.functions:
+        yield f"unfold {f}", 0.5
+        yield f"fun_induction {f}", 0.6
+        for h in names.equations[:2]:
+            yield f"have := congrArg {f} {h}; simp_all [{_joined(context.lemmas[:12]) or f}]", 0.8
+    if context.functions:
+        yield f"simp only [{_joined([*context.projections, *context.functions])}] at *", 0.5
+
+
+def _equations(names: GoalNames, context: LocalContext, closers: Sequence[str]) -> Weighted:
+    """Extensionality, conditional equations backwards, and lemmas at the goal's variables."""
+    for j, first in enumerate(context.extensional):
+        for i, closer in enumerate(closers):
+            yield f"{first}\n{closer}", 2.5 * _FADE ** (i + j)
+        yield first, 0.6
+        for h in names.rules[:2]:
+            yield f"{first}\nexact propext ({h} x)", 0.8
+    if names.shape == "Eq":
+        for i, p in enumerate(context.conditional[:4]):
+            yield f"apply {p} <;> {closers[0]}", 1.2 * _FADE**i
+            yield f"(symm; apply {p}) <;> {closers[0]}", 1.2 * _FADE**i
+            yield f"apply {p}", 0.5 * _FADE**i
+            yield f"(symm; apply {p})", 0.4 * _FADE**i
+    instances = [f"(try have := {p} {x})" for x in names.variables[:3] for p in context.unary[:4]]
+    if instances:
+        yield "\n".join([*instances, f"grind [{_joined(context.lemmas[:12])}]"]), 1.5
+
+
+def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, fade: float) -> Weighted:
+    """One closer after each first tactic."""
+    yield ("repeat intro _\n" if binds else "") + closer, 4.0 * fade
+    for j, x in enumerate(names.recursive[:4]):
+        yield f"induction {x} <;> {closer}", 3.5 * fade * _FADE**j
+        others = [g for g in names.variables if g != x]
+        if others:
+            yield f"induction {x} generalizing {' '.join(others)} <;> {closer}", 2.0 * fade * _FADE**j
+    for j, x in enumerate([v for v in names.variables if names.types.get(v)][:4]):
+        yield f"cases {x} <;> {closer}", 1.5 * fade * _FADE**j
+    for j, h in enumerate(names.derivations[:3]):
+        yield f"induction {h} <;> {closer}", 3.0 * fade * _FADE**j
+        yield f"cases {h} <;> {closer}", 2.5 * fade * _FADE**j
+        for g in names.derivations[:3]:
+            if g != h:
+                yield f"induction {h} <;> cases {g} <;> {closer}", 1.0 * fade * _FADE**j
+    for j, f in enumerate(context.functions[:3]):
+        yield f"fun_induction {f} <;> {closer}", 2.0 * fade * _FADE**j
+        yield f"fun_cases {f} <;> {closer}", 1.0 * fade * _FADE**j
+    for h, shape in names.structured.items():
+        yield (
+            (f"rcases {h} with h | h <;> {closer}" if shape == "Or" else f"obtain ⟨x, hx⟩ := {h}\n{closer}"),
+            1.5 * fade,
+        )
+    if names.shape == "∀":
+        yield f"intro h\ncases h <;> {closer}", 1.5 * fade
+        yield f"intro x h\ninduction h <;> {closer}", 0.8 * fade
+
+
+def _witnesses(names: GoalNames, context: LocalContext, closers: Sequence[str]) -> Weighted:
+    """Proofs of an existential statement: own terms, and small numbers, as witnesses in one call each."""
+    data = names.variables[:5]
+    own = [m for m, arguments in context.makers if arguments == 0]
+    own += [f"({m} {x})" for m, arguments in context.makers if arguments == 1 for x in data]
+    terms = [*data, "0", "1", *own, *(f"({x} + {y})" for x in data for y in data if x < y)]
+    for i, closer in enumerate(closers):
+        tries = " | ".join(f"(refine ⟨{w}, ?_⟩ <;> {closer})" for w in terms)
+        yield f"first | {tries}", 3.0 * _FADE**i
+    numbers = " | ".join(f"exact ⟨{n}, by first | rfl | decide | simp⟩" for n in _SMALL_NUMBERS)
+    yield f"first | exact ⟨_, rfl⟩ | {numbers}", 2.0
+    yield from ((f"refine ⟨{w}, ?_⟩", 0.8 * _FADE**i) for i, w in enumerate(terms))
+    yield "refine ⟨_, ?_⟩", 0.4
+
+
+def _predicates(names: GoalNames, context: LocalContext, closers: Sequence[str]) -> Weighted:
+    """Constructors and lemmas of the target's predicate, and hypotheses that end in it."""
+    rules = [*context.rules[:6], *names.rules[:3]]
+    for i, r in enumerate(rules):
+        yield f"apply {r}", 1.2 * _FADE**i
+        yield f"apply {r} <;> first | assumption | {closers[0].removeprefix('first | ')}", 1.5 * _FADE**i
+    if rules:
+        yield f"solve_by_elim [{_joined(rules)}]", 1.0
+    for h in names.derivations[:3]:
+        yield f"nomatch {h}", 0.6
+        yield f"cases {h}", 0.8
+        yield f"induction {h}", 0.8
+    if names.shape == "∀":
+        yield "nofun", 0.8
+    for h, shape in names.structured.items():
+        yield f"rcases {h} with h | h" if shape == "Or" else f"obtain ⟨x, hx⟩ := {h}", 1.5

@@ -1,0 +1,139 @@
+"""Finds declarations in source text: where they begin, where their values begin, and the commands before them."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import NamedTuple
+
+from prover.lean.text import code_words, masked
+
+THEOREMS = ("theorem", "lemma", "example")
+DEFINITIONS = ("def", "abbrev")
+_OTHER = ("instance", "structure", "inductive", "class", "axiom", "opaque")
+_MODIFIERS = frozenset(
+    ("private", "protected", "public", "nonrec", "noncomputable", "unsafe", "partial", "scoped", "local", "meta")
+)
+_SCOPED = re.compile(r"\b(?:open|set_option|variable|omit|include|universe|attribute)\b")
+_HEAD = re.compile(r"\w+\s*(?P<name>(?:«[^»]*»|[^\s({\[⦃:.«]|\.(?!\{))+)?(?:\.\{(?P<universes>[^}]*)\})?")
+_SORRY = re.compile(r":=\s*(?:by\s+)?sorry(?![\w.'!?])")
+_PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
+
+MAX_ATTRIBUTES = 10_000
+"""Limit on an attribute list, in characters."""
+MAX_COMMANDS = 20
+"""Limit on the number of commands such as `open X in` before a declaration."""
+
+
+class Head(NamedTuple):
+    """The name and the universes of a declaration, and the index after them."""
+
+    name: str
+    universes: tuple[str, ...]
+    end: int
+
+
+class Declarations:
+    """Lean source text, without its imports, and the places of its declarations."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.code = masked(text)
+        """The text with blanks for comments and strings, at the same indices."""
+        self.words = list(code_words(text))
+
+    def starts(self, keywords: tuple[str, ...]) -> list[int]:
+        """Indices of these keywords."""
+        return [at for word, at in self.words if word in keywords]
+
+    def begins_line(self, at: int) -> bool:
+        """Whether only modifiers, attributes and commands with `in` stand before `at` in its line."""
+        before = self.code[self.code.rfind("\n", 0, at) + 1 : at].split()
+        return not before or before[-1].endswith("]") or before[-1] in _MODIFIERS or before[-1] == "in"
+
+    def head(self, at: int) -> Head:
+        """The head of the declaration whose keyword is at `at`."""
+        found = _HEAD.match(self.text, at)
+        assert found is not None
+        universes = tuple(re.findall(r"[^\s,]+", found["universes"] or ""))
+        return Head((found["name"] or "").removeprefix("_root_."), universes, found.end())
+
+    @cached_property
+    def _stops(self) -> frozenset[int]:
+        return frozenset(self.starts((*THEOREMS, *DEFINITIONS, *_OTHER)))
+
+    @cached_property
+    def _bindings(self) -> frozenset[int]:
+        return frozenset(self.starts(("let", "have", "letI", "haveI")))
+
+    def value(self, at: int) -> int | None:
+        """Index of the `:=` of the declaration at `at`: the first outside brackets that does not belong to a `let` or `have`
+        in its type. None if the declaration has none."""
+        closing: list[str] = []
+        bound = 0
+        for i in range(at, len(self.code)):
+            c = self.code[i]
+            if i in self._stops and i > at:  # also inside a bracket, which is then never closed
+                return None
+            if c in _PAIRS:
+                closing.append(_PAIRS[c])
+            elif closing and c == closing[-1]:
+                closing.pop()
+            elif closing:
+                continue
+            elif i in self._bindings:
+                bound += 1
+            elif c == ":" and self.code.startswith(":=", i):
+                if not bound:
+                    return i
+                bound -= 1
+        return None
+
+    def end_of_sorry(self, at: int) -> int | None:
+        """Index after a declaration whose whole value is `sorry`. None for other declarations."""
+        value = self.value(at)
+        found = _SORRY.match(self.code, value) if value is not None else None
+        return found.end() if found is not None else None
+
+    def begin(self, at: int) -> tuple[int, list[str]]:
+        """(index after the last code before the declaration at `at`, commands that only apply to it).
+
+        What lies between the index and `at` belongs to the declaration: comments, attributes, modifiers, and `open X in`,
+        which is among the commands as `open X`.
+        """
+        code, end, commands = self.code, at, list[str]()
+        while True:
+            while end and code[end - 1].isspace():
+                end -= 1
+            last = re.search(r"\w+\Z", code[max(0, end - 20) : end])
+            word = last[0] if last is not None else ""
+            if word in _MODIFIERS:
+                end -= len(word)
+            elif code[end - 1 : end] == "]" and (start := self._attribute(end)) is not None:
+                end = start
+            elif word == "in" and len(commands) < MAX_COMMANDS and (start := self._command(end - 2)) is not None:
+                commands.insert(0, self.text[start : end - 2].strip())
+                end = start
+            else:
+                return end, commands
+
+    def _attribute(self, end: int) -> int | None:
+        """Start of the attribute list that ends at `end`."""
+        depth = 0
+        for i in range(end - 1, max(0, end - MAX_ATTRIBUTES), -1):
+            depth += (self.code[i] == "]") - (self.code[i] == "[")
+            if depth == 0:
+                return i - 1 if self.code[i - 1] == "@" else None
+        return None
+
+    def _command(self, end: int) -> int | None:
+        """Start of the command, in the same line, whose `in` is at `end`."""
+        line = self.code.rfind("\n", 0, end) + 1
+        found = list(_SCOPED.finditer(self.code, line, end))
+        return found[-1].start() if found else None
+
+
+def context_before(source: Declarations, at: int) -> str:
+    """The text before the declaration at `at`, as whole commands. Before the last declaration, `open X in` is `open X`."""
+    end, commands = source.begin(at)
+    return "\n".join([source.text[:end], *commands]).strip("\n ")

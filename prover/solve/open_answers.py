@@ -1,0 +1,126 @@
+"""Statements that leave their answer open, as in PutnamBench and formal-conjectures.
+
+| source | read as |
+|---|---|
+| `answer(sorry) ↔ P`, or `abbrev x : Prop := sorry` and `x ↔ P` | `P`, which is the statement for the answer True; the negation is tried too |
+| `answer(x)` | `x` |
+| any other `answer(sorry)`, or `abbrev x : T := sorry` | a variable: the statement has to hold for every value |
+
+So no `sorry` is left that a proof could rest on, and two open answers are never equal.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from prover.lean.text import code_words, masked
+from prover.lean.theorem import Theorem
+from prover.solve.declarations import DEFINITIONS, Declarations
+from prover.solve.negation import split_statement
+
+_ANSWER = re.compile(r"(?<![\w.])answer\s*\(\s*sorry\s*\)")
+
+MAX_DEFINITIONS = 50
+"""Limit on the number of definitions that are looked at. The last ones count."""
+
+_GIVEN = re.compile(r"(?<![\w.])answer\((?!\s*sorry\s*\))")
+
+
+def with_open_answers(theorem: Theorem) -> Theorem:
+    """The theorem without the `sorry`s that stand for its answers."""
+    if "answer" not in {word for word, _ in code_words(theorem.context)}:
+        # formal-conjectures marks given answers, too. Its `answer(x)` is `x`.
+        theorem = replace(theorem, statement=_without_marks(theorem.statement or ""))
+    return _answers_in_statement(_answers_in_context(theorem))
+
+
+def _without_marks(statement: str) -> str:
+    parts, end = [], 0
+    for mark in _GIVEN.finditer(masked(statement)):
+        parts.append(statement[end : mark.start()])
+        end = mark.end() - 1
+    return "".join([*parts, statement[end:]])
+
+
+def _answers_in_context(theorem: Theorem) -> Theorem:
+    source = Declarations(theorem.context)
+    statement = theorem.statement or ""
+    # Backwards, so that earlier indices stay valid.
+    for at in reversed(source.starts(DEFINITIONS)[-MAX_DEFINITIONS:]):
+        name = source.head(at).name
+        if (stop := source.end_of_sorry(at)) is None or not name or "." in name:
+            continue
+        if sum(word == name for word, _ in source.words) > 1:  # in another definition, which a variable would change
+            continue
+        context, used = theorem.context, _uses(name, statement)
+        parameters, type_ = split_statement(source.text[source.head(at).end : source.value(at)]) or ("", "")
+        if not used or not type_:
+            continue
+        if (
+            theorem.answer == ""
+            and not parameters
+            and type_ == "Prop"
+            and len(used) == 1
+            and _is_asked(statement, *used[0])
+        ):
+            value = source.value(at)
+            context = f"{context[:value]}:= True{context[stop:]}"
+            claim = _other_side(statement, *used[0]) or statement
+            theorem = replace(theorem, statement=claim, context=context, answer="proposition")
+            continue
+        start, commands = source.begin(at)
+        of = f"∀ {parameters}, {type_}" if parameters else type_
+        variable = "\n".join([*(f"{c} in" for c in commands), f"variable ({name} : {of})"])
+        theorem = replace(theorem, context=f"{context[:start]}\n{variable}{context[stop:]}", answer="data")
+    return replace(theorem, context=theorem.context.strip("\n "))
+
+
+def _answers_in_statement(theorem: Theorem) -> Theorem:
+    statement = theorem.statement or ""
+    code = masked(statement)
+    found = [m.span() for m in _ANSWER.finditer(code)]
+    if not found:
+        return theorem
+    asked = len(found) == 1 and theorem.answer == "" and _is_asked(statement, *found[0])
+    names = ["True"] if asked else [f"answer_{i + 1}" for i in range(len(found))]
+    if asked and (claim := _other_side(statement, *found[0])) is not None:
+        return replace(theorem, statement=claim, answer="proposition")
+    for (start, stop), name in reversed([*zip(found, names, strict=True)]):
+        statement = statement[:start] + name + statement[stop:]
+    if asked:
+        return replace(theorem, statement=statement, answer="proposition")
+    before, now = split_statement(theorem.statement or ""), split_statement(statement)
+    if before is None or now is None:
+        return theorem
+    binders, type_ = now
+    if _ANSWER.search(masked(before[0])):
+        binders, type_ = "", f"∀ {binders}, ({type_})"
+    return replace(theorem, statement=f"{binders} : ∀ {' '.join(names)}, {type_}".strip(), answer="data")
+
+
+def _uses(name: str, statement: str) -> list[tuple[int, int]]:
+    return [m.span() for m in re.finditer(rf"(?<![\w.«]){re.escape(name)}(?![\w'!?»])", masked(statement))]
+
+
+def _other_side(statement: str, start: int, stop: int) -> str | None:
+    """The statement without `ANSWER ↔` at the start of its type, or `↔ ANSWER` at its end. None if it has neither."""
+    binders, _ = split_statement(statement) or ("", "")
+    at = statement.index(":", len(binders)) + 1
+    code = masked(statement)
+    first = re.fullmatch(r"\s*(\(\s*)?", code[at:start])
+    after = re.match(r"(\s*\))?\s*(?:↔|<->)", code[stop:])
+    if first is not None and after is not None and (first[1] is None) == (after[1] is None):
+        return f"{statement[:at]} {statement[stop + after.end() :].strip()}"
+    before = re.search(r"(?:↔|<->)\s*(\(\s*)?\Z", code[at:start])
+    last = re.fullmatch(r"(\s*\))?\s*", code[stop:])
+    if before is not None and last is not None and (before[1] is None) == (last[1] is None):
+        return f"{statement[: at + before.start()].rstrip()}"
+    return None
+
+
+def _is_asked(statement: str, start: int, stop: int) -> bool:
+    """Whether the text from `start` to `stop` is one side of an equivalence, or is said to be a proposition."""
+    code = masked(statement)
+    before, after = code[:start].rstrip(" \n("), code[stop:].lstrip(" \n)")
+    return before.endswith(("↔", "<->")) or after.startswith(("↔", "<->")) or re.match(r":\s*Prop\b", after) is not None

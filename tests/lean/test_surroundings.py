@@ -1,0 +1,156 @@
+"""What Lean reports of a theorem's surroundings and of its hypotheses."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+from prover.lean.project import SourceModule
+from prover.lean.server import LeanServer, Limits
+from prover.lean.surroundings import Surroundings
+from prover.lean.theorem import ProofState, Theorem
+
+pytestmark = pytest.mark.lean
+
+FILE = """
+namespace A
+
+inductive T where
+  | zero : T
+  | succ (t : T) : T
+
+def T.plus : T → T → T
+  | m, .zero => m
+  | m, .succ n => .succ (plus m n)
+
+instance : Add T := ⟨T.plus⟩
+instance : OfNat T 0 := ⟨.zero⟩
+
+inductive Even : T → Prop
+  | zero : Even 0
+  | step : Even t → Even (.succ (.succ t))
+
+class Pointed (G : Type) where
+  point : G
+  unique : ∀ a : G, a = point
+
+def below (a b : T) : Prop := ∃ c, b = a + c
+instance : LE T := ⟨below⟩
+
+private theorem hidden (t : T) : t + 0 = t := rfl
+
+theorem first (a b : T) (p : Prop) (f : T → T) (h : a ≤ b) (e : Even a) (q : p ∧ Even b) (i : f a = b) : below 0 a := by
+  sorry
+
+theorem second (t : T) : t + 0 = t := by
+  sorry
+
+end A
+
+theorem outside : True := by
+  sorry
+"""
+
+
+@pytest.fixture(scope="module")
+def lean(loop) -> Iterator[LeanServer]:
+    server = LeanServer(limits=Limits(seconds=30.0), constants=True)
+    loop.run(server.start())
+    yield server
+    loop.run(server.close())
+
+
+@pytest.fixture(scope="module")
+def states(lean: LeanServer, loop) -> list[ProofState]:
+    return [state for _, state in loop.run(lean.load(FILE))]
+
+
+def kinds(surroundings: Surroundings) -> dict[str, str]:
+    return {d.name: d.kind for d in surroundings.declarations}
+
+
+def test_everything_before_a_theorem_and_nothing_else(states: list[ProofState]) -> None:
+    first, second, outside = (kinds(s.surroundings) for s in states)
+    assert first == {
+        "A.T": "recursive",
+        "A.T.zero": "constructor",
+        "A.T.succ": "constructor",
+        "A.T.plus": "definition",
+        "A.instAddT": "instance",
+        "A.instOfNatTOfNatNat": "instance",
+        "A.Even": "recursive",
+        "A.Even.zero": "rule",
+        "A.Even.step": "rule",
+        "A.Pointed": "inductive",
+        "A.Pointed.mk": "constructor",
+        "A.Pointed.point": "definition",
+        "A.Pointed.unique": "theorem",
+        "A.below": "definition",
+        "A.instLET": "instance",
+        "A.hidden": "theorem",
+    }
+    assert second == {**first, "A.first": "theorem"}
+    assert outside == {**second, "A.second": "theorem"}
+
+
+def test_declarations_are_in_the_order_of_the_file(states: list[ProofState]) -> None:
+    order = [d.name for d in states[2].surroundings.declarations]
+    wanted = ["A.T", "A.T.plus", "A.instAddT", "A.below", "A.hidden", "A.first", "A.second"]
+    assert sorted(wanted, key=order.index) == wanted
+
+
+def test_instances_lead_to_what_they_hide(states: list[ProofState]) -> None:
+    known = states[0].surroundings.by_name
+    assert known["A.instAddT"].value == ("Add.mk", "A.T", "A.T.plus") and known["A.instAddT"].fields == ("add",)
+    number = known["A.instOfNatTOfNatNat"].number
+    assert number is not None and number.equation == "A.T.zero = (0 : A.T)" and number.type_name == "A.T"
+
+
+def test_what_hypotheses_are(states: list[ProofState]) -> None:
+    found = {k.name: k[1:] for k in states[0].goals[0].kinds}
+    assert found == {
+        "a": ("recursive", "A.T", "A.T"),
+        "b": ("recursive", "A.T", "A.T"),
+        "p": ("prop", "Prop", "Prop"),
+        "f": ("function", "∀", "∀"),
+        "h": ("proof", "LE.le", "Exists"),
+        "e": ("proof", "A.Even", "A.Even"),
+        "q": ("proof", "And", "And"),
+        "i": ("proof", "Eq", "Eq"),
+        "⊢": ("target", "A.below", "Exists"),
+    }
+
+
+def test_steps_and_replays_keep_the_surroundings(lean: LeanServer, states: list[ProofState], loop) -> None:
+    (result,) = loop.run(lean.step(states[0], ["obtain ⟨c, hc⟩ := h"]))
+    (child,) = result.states
+    assert child.surroundings is states[0].surroundings
+    assert ("c", "recursive", "A.T", "A.T") in child.goals[0].kinds
+    assert not pickle.loads(pickle.dumps(child)).surroundings
+
+
+def test_sources_come_first(lean: LeanServer, loop) -> None:
+    module = SourceModule(
+        "Own.Base", "Own/Base.lean", "theorem base : 1 + 1 = 2 := rfl\ntheorem more : True := trivial\n"
+    )
+    source = "theorem here : True := trivial\ntheorem t : 2 = 1 + 1 := by\n  sorry\n"
+    ((_, state),) = loop.run(lean.load(source, before=[module]))
+    names = [d.name for d in state.surroundings.declarations]
+    assert sorted(names[:2]) == ["base", "more"] and names[2:] == ["here"]
+
+
+def test_a_theorem_with_a_context_has_surroundings(lean: LeanServer, loop) -> None:
+    context = "def double (n : Nat) := n + n\ntheorem double_zero : double 0 = 0 := rfl"
+    state = loop.run(lean.open(Theorem("t", "(n : Nat) : double n = n + n", context=context)))
+    assert kinds(state.surroundings) == {"double": "definition", "double_zero": "theorem"}
+
+
+def test_without_constants_there_are_none(loop) -> None:
+    async def load() -> ProofState:
+        async with LeanServer() as plain:
+            return (await plain.load(FILE))[0][1]
+
+    state = loop.run(load())
+    assert not state.surroundings and state.goals[0].kinds == ()
