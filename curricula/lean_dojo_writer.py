@@ -1,8 +1,8 @@
 """Write extracted proofs in the format of LeanDojo Benchmark 4: `corpus.jsonl`, `metadata.json`, and the splits `random` and
 `novel_premises` with `train.json`, `val.json` and `test.json`.
 
-The library's sources are not part of every Lean, so `library/` has a listing of each library module: its theorems with their
-statements. The positions of library premises refer to these listings.
+The library's sources are not part of every Lean, so `library/` has a listing of each library module: its declarations with their
+types. The positions of library premises refer to these listings.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _without(annotated: str, known: Sequence[bool]) -> str:
 def _library(
     folder: Path, index: LibraryIndex, modules: Iterable[str]
 ) -> tuple[list[dict[str, Any]], dict[str, Place]]:
-    """(corpus rows of library modules, each after its imports; the places of their theorems). Writes the listings."""
+    """(corpus rows of library modules, each after its imports; the places of their declarations). Writes the listings."""
     rows: list[dict[str, Any]] = []
     places: dict[str, Place] = {}
     for module in _sorted(index, modules):
@@ -124,21 +124,18 @@ def _library(
         path = f"{LIBRARY}/{module.replace('.', '/')}.lean"
         listing: list[str] = []
         premises: list[dict[str, Any]] = []
-        for theorem in info.theorems:
-            code = f"theorem {theorem.name} : {theorem.type}".split("\n")
+        for p in (*info.theorems, *info.others):
+            code = f"{p.kind} {p.name} : {p.type}".split("\n")
             start = (len(listing) + 1, 1)
             listing += code
             end = (len(listing), len(code[-1]) + 1)
-            places[theorem.name] = (path, start, end)
-            premises.append(
-                {"full_name": theorem.name, "code": "\n".join(code), "start": start, "end": end, "kind": "theorem"}
-            )
+            places[p.name] = (path, start, end)
+            premises.append({"full_name": p.name, "code": "\n".join(code), "start": start, "end": end, "kind": p.kind})
         imports = [f"{LIBRARY}/{m.replace('.', '/')}.lean" for m in info.imports if m in index.modules]
         rows.append({"path": path, "imports": imports, "premises": premises})
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            write_whole(target, "".join(f"{line}\n" for line in listing).encode())
+        write_whole(target, "".join(f"{line}\n" for line in listing).encode())
     return rows, places
 
 
