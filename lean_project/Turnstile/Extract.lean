@@ -147,8 +147,6 @@ structure Trace where
   term? : Option Expr
   uses : List Use
 
-def hasSpan (s : Span) (xs : List Span) : Bool := anyOf (fun t => t == s) xs
-
 /-- Constants that the text below a node names, the last first. -/
 partial def usesIn (tree : InfoTree) (acc : List Use) : List Use :=
   match tree with
@@ -202,7 +200,7 @@ partial def tracesOf (before : Environment) (bodies : List Span) (tree : InfoTre
       | .ofTermInfo ti =>
         let acc := match writtenSpan ti.stx, ti.expectedType? with
           | some span, some _ =>
-            if hasSpan span bodies && !anyOf (fun (t : Trace) => t.span == span && t.term?.isSome) acc then
+            if anyOf (fun s => s == span) bodies && !anyOf (fun (t : Trace) => t.span == span && t.term?.isSome) acc then
               let hole : Hole := {
                 ctx, before, number := 0, mctx := ctx.mctx, goals := [], stx := ti.stx, tactic := false, lctx := ti.lctx,
                 term? := some ti.expr, type? := ti.expectedType? }
@@ -309,8 +307,6 @@ where
       | none => environmentForAll h rest
       | some _ => return h.ctx.env
 
-def useJson (u : Use) : Json := jarr [Json.str (nameText u.name), jnat u.span.start, jnat u.span.stop]
-
 def useNames (us : List Use) (acc : List Name) : List Name :=
   match us with
   | [] => acc
@@ -321,7 +317,7 @@ def traceJson (s : Server) (p : Printer) (final : Environment) (t : Trace) : IO 
   let h := t.hole
   let name := h.ctx.parentDecl?.getD .anonymous
   let base := [("decl", Json.str (nameText name)), ("tactic", Json.bool h.tactic), ("start", jnat t.span.start), ("stop", jnat t.span.stop),
-    ("uses", jarr (mapList useJson (revOnto t.uses [])))]
+    ("uses", jarr (mapList (fun (u : Use) => jarr [Json.str (nameText u.name), jnat u.span.start, jnat u.span.stop]) (revOnto t.uses [])))]
   let failed := fun (e : String) => (Json.mkObj (("error", Json.str e) :: base), ([] : List Name))
   let thm : Thm := {
     name, options := h.ctx.options, currNamespace := h.ctx.currNamespace, openDecls := h.ctx.openDecls,
