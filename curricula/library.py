@@ -40,8 +40,11 @@ SUPPORT = ("Init.Omega", "Init.Grind")
 
 
 def split_of(name: str) -> Split:
-    """train 70 %, validation 10 %, held-out 20 %, by SHA-256 of the name."""
-    x = int.from_bytes(hashlib.sha256(f"turnstile split 1 {name}".encode()).digest()[:8], "big") / 2**64
+    """train 70 %, validation 10 %, held-out 20 %, by SHA-256 of the name, with or without `_root_`."""
+    x = (
+        int.from_bytes(hashlib.sha256(f"turnstile split 1 {name.removeprefix('_root_.')}".encode()).digest()[:8], "big")
+        / 2**64
+    )
     return "train" if x < 0.7 else "validation" if x < 0.8 else "held-out"
 
 

@@ -4,7 +4,8 @@
 name = "turnstile-basics"
 title = "Logic, numbers and lists, graded"
 kind = "lean"                 # or "library", or "jsonl"
-files = ["Theorems/Logic.lean"]   # from lean_project/, or from the TOML file's own folder
+files = ["Theorems/Logic.lean"]   # from lean_project/, or from the TOML file's own folder; also folders of Lake projects
+# split = "held-out", split_by = "novel_premises"       for kind = "lean"; split_by is "name", "file" or "novel_premises"
 # modules = ["Init.Data.List.Lemmas"], split = "held-out", per_module = 10      for kind = "library"
 # imports = ["Mathlib"]            for kind = "jsonl", which also reads JSON, Parquet and folders of such files
 # fields = ["statement=autoformalization"]      for kind = "jsonl": as `turnstile prove --fields`
@@ -17,18 +18,20 @@ licence = "Apache-2.0"
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from curricula.in_place import SplitBy, has_theorems, theorems_in_place
 from curricula.library import Split, library_set, mentions_new_constants
 from curricula.settings import convert, read_toml
 from prover.errors import UserError
-from prover.lean.runtime import project_dir
-from prover.lean.text import code_words, read
+from prover.lean.runtime import TOOLCHAIN, project_dir
+from prover.lean.text import LeanText, code_words, masked, read
 from prover.lean.theorem import Theorem
 from prover.premises.index import LibraryIndex
 from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
@@ -54,6 +57,7 @@ class TheoremSet:
     files: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     split: Split | None = None
+    split_by: SplitBy = "name"
     per_module: Positive | None = None
     limit: Positive | None = None
     imports: tuple[str, ...] = ()
@@ -76,11 +80,12 @@ def sets() -> list[TheoremSet]:
 
 
 def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
-    """A set by name, or by the path of its TOML file or of its data. `fields`: as `turnstile prove --fields`, for data only.
-    Raises UserError."""
+    """A set by name, or by the path of its TOML file, of its data, of a `.lean` file or of a Lake project. `fields`: as
+    `turnstile prove --fields`, for data only. Raises UserError."""
     path = Path(name)
     fields_of(fields)
-    if path.suffix != ".toml" and path.exists() and is_data_set(path):
+    proofs = has_theorems(path)
+    if path.suffix != ".toml" and path.exists() and not proofs and is_data_set(path):
         about = "unknown"
         return TheoremSet(path.stem, str(path), "jsonl", about, about, Path.cwd(), files=(name,), fields=tuple(fields))
     if fields:
@@ -90,9 +95,14 @@ def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
     if name.endswith(".toml"):
         return read_set(path)
     known = sorted(p.stem for p in FOLDER.glob("*.toml"))
+    if name not in known and proofs:
+        if path.suffix == ".lean":
+            read(path)  # raises if there is no such file
+        return TheoremSet(path.stem, f"The theorems of {name}", "lean", TOOLCHAIN, "", files=(str(path.absolute()),))
     if name not in known:
         raise UserError(
-            f"no set {name!r}; available: {', '.join(known)}, or the path of a .toml file or of a data set ({', '.join(SUFFIXES)})"
+            f"no set {name!r}; available: {', '.join(known)}, or the path of a .toml or .lean file, of a Lake project or of a data set "
+            f"({', '.join(SUFFIXES)})"
         )
     return read_set(FOLDER / f"{name}.toml")
 
@@ -109,13 +119,14 @@ def read_set(path: Path) -> TheoremSet:
 
 
 def open_set(chosen: TheoremSet) -> list[Theorem]:
-    """The theorems of a set. Lean files must be plain (see `lean_theorems`)."""
+    """The theorems of a set."""
     if chosen.kind == "library":
         from prover.premises.index import library_index
 
         return _library(library_index(), chosen)
     if chosen.kind == "lean":
-        return [t for f in chosen.files for t in lean_theorems(chosen.path_of(f))]
+        every = [t for f in chosen.files for t in lean_theorems(chosen.path_of(f), chosen.split, chosen.split_by)]
+        return every[: chosen.limit]
     fields = fields_of(chosen.fields)
     return [t for f in chosen.files for t in load_theorems(chosen.path_of(f), chosen.imports, fields)][: chosen.limit]
 
@@ -127,24 +138,31 @@ def _library(index: LibraryIndex, chosen: TheoremSet) -> list[Theorem]:
     return library_set(index, chosen.split, chosen.modules, chosen.per_module, chosen.limit, keep)
 
 
-def lean_theorems(path: Path) -> list[Theorem]:
-    """The theorems of a plain file: each `theorem NAME STATEMENT := by sorry`, which need only what is opened or defined before the
-    first. For other files see prover.lean.sorries."""
-    text = read(path)
-    body = text.body
+def lean_theorems(path: Path, split: Split | None = None, by: SplitBy = "name") -> list[Theorem]:
+    """The theorems of a `.lean` file or Lake project, or one split of them.
+
+    Those of a plain file, in which all proofs are `sorry`, need only what is opened or defined before the first. Others are found by
+    Lean, in their place (see curricula/in_place.py). Raises UserError.
+    """
+    if split is None and path.is_file() and (plain := plain_theorems(read(path))) is not None:
+        return plain
+    return theorems_in_place(str(path), split, by)
+
+
+def plain_theorems(text: LeanText) -> list[Theorem] | None:
+    """The theorems of a file that has nothing after its first theorem but others, all with the proof `sorry`; None for other files."""
+    body, code = text.body, masked(text.body)
     starts = [i for w, i in code_words(body) if w == "theorem"]
     context = _commands_only(body[: starts[0]]) if starts else ""
-    found = []
-    for start, stop in zip(starts, [*starts[1:], len(body)], strict=True):
-        line = body.count("\n", 0, start) + 1
-        declared = body[start:stop]
-        end = declared.rfind("sorry")
-        if end < 0:
-            raise UserError(f"{path}:{line}: this theorem has no `sorry`")
-        row: dict[str, Any] = {"statement": declared[:end] + "sorry"}
-        t = theorem_of_row(row, f"{path}:{line}")
-        found.append(Theorem(t.name, t.statement, imports=text.imports, context=context, source=f"{path}:{line}"))
-    return found
+    found: list[Theorem] = []
+    for start, stop in zip(starts, [*starts[1:], len(body)], strict=False):
+        end = code.rfind("sorry", start, stop)
+        if end < 0 or code[end + len("sorry") : stop].strip() or re.search(r"\n\S", code[start:end]):
+            return None
+        where = f"{text.path}:{body.count(chr(10), 0, start) + 1}"
+        t = theorem_of_row({"statement": body[start:end] + "sorry"}, where)
+        found.append(Theorem(t.name, t.statement, imports=text.imports, context=context, source=where))
+    return found or None
 
 
 def _commands_only(text: str) -> str:
@@ -161,6 +179,4 @@ def size_of(chosen: TheoremSet) -> int | None:
 
         index = load_cached(find_runtime().name)
         return len(_library(index, chosen)) if index is not None else None
-    if chosen.kind == "lean":
-        return sum(sum(w == "sorry" for w, _ in code_words(read(chosen.path_of(f)).body)) for f in chosen.files)
     return len(open_set(chosen))

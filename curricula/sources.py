@@ -6,7 +6,7 @@ from pathlib import Path
 
 from curricula.lean_dojo_benchmark import checkout_theorems
 from curricula.library import module_theorems
-from curricula.sets import load_set, open_set
+from curricula.sets import load_set, open_set, plain_theorems
 from prover.errors import UserError
 from prover.lean.text import LeanText, read
 from prover.lean.theorem import Theorem
@@ -14,10 +14,12 @@ from prover.premises.index import library_index
 
 
 def theorem_set(name: str, sources: Path | None) -> LeanText | list[Theorem]:
-    """`set:NAME`. A set of one `.lean` file is returned as that file, whose tasks Lean finds."""
+    """`set:NAME`. A set of one `.lean` file whose proofs are all `sorry` is returned as that file, whose tasks Lean finds."""
     chosen = load_set(name)
-    if chosen.kind == "lean" and len(chosen.files) == 1:
-        return read(chosen.path_of(chosen.files[0]))
+    if chosen.kind == "lean" and len(chosen.files) == 1 and chosen.split is None:
+        path = chosen.path_of(chosen.files[0])
+        if path.is_file() and plain_theorems(text := read(path)) is not None:
+            return text
     return open_set(chosen)
 
 

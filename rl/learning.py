@@ -18,6 +18,7 @@ from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.config import RunConfig
+from rl.extracted import extracted_examples
 
 T = TypeVar("T")
 
@@ -42,6 +43,9 @@ class Learning:
             fleet,
             say,
         )
+
+        self.human = extracted_examples(Path(config.learn.extracted)) if config.learn.extracted else []
+        """Policy examples of the first round, besides its own."""
 
     @property
     def value(self) -> bool:
@@ -121,6 +125,8 @@ class Learning:
             policy += grpo.rollout_examples(_of_round(self._draw("rollouts", r), r))
         if not policy:
             policy = list(expert_iteration.policy_examples(self._draw("policy", r), c.targets))
+        if r == 1:
+            policy += self.human
         if not self.value:
             return policy, []
         if c.value == "td_lambda":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from curricula.in_place import has_theorems
 from curricula.library import DEMONSTRATION_MODULES, Split, library_set, split_of
 from curricula.sets import lean_theorems
 from prover.errors import UserError
@@ -51,11 +52,14 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
 
 
 def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None) -> list[Theorem]:
-    """The theorems of data sets and of plain `.lean` files (see curricula/sets.py). Raises UserError."""
+    """The theorems of data sets, `.lean` files and Lake projects (see curricula/sets.py). Raises UserError."""
     found: list[Theorem] = []
     for file in files:
         path = Path(file)
-        if path.suffix != ".lean" and not is_data_set(path):
-            raise UserError(f"theorems.files: {file} is neither a .lean file nor a data set ({', '.join(SUFFIXES)})")
-        found += lean_theorems(path) if path.suffix == ".lean" else load_theorems(path, fields=fields)
+        proofs = has_theorems(path)
+        if not proofs and not is_data_set(path):
+            raise UserError(
+                f"theorems.files: {file} is neither a .lean file, nor a Lake project, nor a data set ({', '.join(SUFFIXES)})"
+            )
+        found += lean_theorems(path) if proofs else load_theorems(path, fields=fields)
     return found

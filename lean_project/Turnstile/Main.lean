@@ -1,6 +1,7 @@
 import Turnstile.Surroundings
 import Turnstile.Declare
 import Turnstile.Everything
+import Turnstile.Extract
 
 /-! The server's loop: a JSON request per input line, a JSON answer per output line. Each answer follows a secret prefix, which is the
 first input line, so that tactics cannot print answers. -/
@@ -119,6 +120,7 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
         let w := exportRoots env.toKernelEnv new.toKernelEnv.find? startWalk [c.name]
         return [("ok", Json.bool true), ("entries", Json.arr w.x.entries)]
   | "declare" => declare s j
+  | "extract" => extract s j
   | "types" =>
     match ← s.last.get with
     | none => return [("ok", Json.bool true), ("types", jarr [])]

@@ -364,7 +364,7 @@ def _fingerprint(text: LeanText | None, theorems: list[Theorem]) -> str:
     if text is not None:
         what = "\0".join([text.text, *(own.text.text for own in imports_of(text).own)])
     else:
-        what = repr([(t.name, t.statement, t.library, t.imports, t.context) for t in theorems])
+        what = repr([(t.name, t.statement, t.library, t.imports, t.context, *t.before) for t in theorems])
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 

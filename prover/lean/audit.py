@@ -121,7 +121,7 @@ class Auditor:
         return self._verdicts.judged(theorem.name, checked["verdict"])
 
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
-        place = Place(theorem.imports, context=_LAST_DOC.sub("", theorem.context))
+        place = Place(theorem.imports, theorem.before, _LAST_DOC.sub("", theorem.context))
         bare = replace(theorem, context="")
         reference, root = await self._asked(place, bare, theorem.source or theorem.name)
         source = statement_source(bare, script)

@@ -20,7 +20,7 @@ from prover.lean.sandbox.seal import Layer, Seal, layers
 TOOLCHAIN = "4.28.0"
 PARTS = (
     *("Basic", "Goals", "Kinds", "Print", "Step", "Inert", "Text", "Load", "Modules", "Export", "Added", "Declare"),
-    *("Guard", "Replay", "Compare", "Check", "Everything", "Library", "Surroundings", "Main"),
+    *("Guard", "Replay", "Compare", "Check", "Everything", "Library", "Surroundings", "Extract", "Main"),
 )
 """The server's modules in order. They run as one file because the embedded Lean cannot run imported code."""
 

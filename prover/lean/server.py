@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -55,7 +55,7 @@ class LeanServer(LeanConnection):
         """States and theorems of this process to free with the next message."""
         self._replaying = asyncio.Lock()
 
-    async def __aenter__(self) -> LeanServer:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -80,7 +80,7 @@ class LeanServer(LeanConnection):
             # Opening introduces the binders of a library statement under readable names; scripts start after that.
             return replace(state, goals=tuple(replace(g, renamed=()) for g in state.goals))
         source = statement_source(theorem)
-        states = await self.load(source, theorem.imports, theorem.source or theorem.name)
+        states = await self.load(source, theorem.imports, theorem.source or theorem.name, theorem.before)
         if not states:
             raise LeanError(f"{theorem.source or theorem.name}: the statement has no goal")
         await self.free([state for _, state in states[:-1]])  # the context's own sorries

@@ -80,7 +80,7 @@ async def load_file(
         # A `sorry` from a macro has no position in the file, or that of other text.
         if hole.get("synthetic") or data[max(place[0], 0) : place[1]] != b"sorry":
             unused.append(state)
-            hidden[_public(hole["decl"].replace("[anonymous]", ""))] = None
+            hidden[public(hole["decl"].replace("[anonymous]", ""))] = None
             continue
         known = places.setdefault(place, [])
         if any(s.shared == state.shared for _, s in known):
@@ -131,10 +131,10 @@ def _shown_decl(text: LeanText, start: int, decl: str) -> str:
     decl = "" if decl == "[anonymous]" else decl
     if decl.split(".")[-1] == "_example":
         return f"example at line {_keyword_line(text, start)}"
-    return _public(decl) or f"line {text.line(start)}"
+    return public(decl) or f"line {text.line(start)}"
 
 
-def _public(decl: str) -> str:
+def public(decl: str) -> str:
     """`_private.Module.0.name` without its prefix."""
     return decl.split(".0.", 1)[1] if decl.startswith("_private.") and ".0." in decl else decl
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from prover.lean.project import SourceModule
 from prover.lean.surroundings import NOTHING, Surroundings
 
 Outcome = Literal["proved", "disproved", "exhausted", "budget", "rejected", "error"]
@@ -35,6 +36,8 @@ class Theorem:
     """Lean source before the statement: `open`, `variable`, `namespace`, definitions."""
     source: str = ""
     """Its origin, for display: a file with a line, or the name of a set."""
+    before: tuple[SourceModule, ...] = ()
+    """Modules given as source that the context imports besides `imports`, each after its own imports."""
     answer: Literal["", "proposition", "data"] = ""
     """The answer that the statement leaves open. `proposition`: the statement has True for it, and its negation says that it is
     False. `data`: the statement holds for every value of its type."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.files import check_regular
+from prover.lean.project import SourceModule
 from prover.lean.theorem import Theorem
 
 FORMAT = 1
@@ -74,6 +75,7 @@ def theorem_json(theorem: Theorem) -> str:
 def theorem_from_json(text: str) -> Theorem:
     data = json.loads(text)
     data["imports"] = tuple(data["imports"])
+    data["before"] = tuple(SourceModule(**module) for module in data.get("before", ()))
     return Theorem(**data)
 
 

@@ -140,7 +140,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("unknown policy", ["prove", "good.lean", "--policy", "magic"], "--policy magic: unknown policy"),
     ("empty policy", ["prove", "good.lean", "--policy", ","], "--policy is empty"),
     ("folder without a checkpoint", ["prove", "good.lean", "--policy", "run"], "no checkpoint in it"),
-    ("unknown set", ["prove", "set:nothing"], "no set 'nothing'; available:"),
+    ("unknown set", ["prove", "set:no-such-set"], "no set 'no-such-set'; available:"),
     ("set without title", ["sets", "set.toml"], "set.toml: setting 'title' is missing"),
     ("set that is no TOML", ["sets", "broken.toml"], "broken.toml: not TOML"),
     ("set with an unknown field", ["sets", "field.toml"], "unknown setting 'size'"),

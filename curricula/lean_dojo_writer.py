@@ -1,0 +1,182 @@
+"""Write extracted proofs in the format of LeanDojo Benchmark 4: `corpus.jsonl`, `metadata.json`, and the splits `random` and
+`novel_premises` with `train.json`, `val.json` and `test.json`.
+
+The library's sources are not part of every Lean, so `library/` has a listing of each library module: its declarations with their
+types. The positions of library premises refer to these listings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from curricula.library import Split, split_of
+from curricula.novel_premises import novel_premises
+from prover.files import write_whole
+from prover.premises.index import LibraryIndex
+from prover.solve.extraction import FileRecord, Pos, StepRecord
+
+FILES: dict[Split, str] = {"train": "train.json", "validation": "val.json", "held-out": "test.json"}
+LIBRARY = "library"
+"""Folder of the listings of library modules."""
+Place = tuple[str, Pos, Pos]
+"""File, start and end of a declaration."""
+
+
+def own_places(records: Iterable[FileRecord]) -> dict[str, Place]:
+    """Where each declaration of the files stands."""
+    return {d.full_name: (r.file, d.start, d.end) for r in records for d in r.declarations}
+
+
+def place_of(name: str, places: Mapping[str, Place]) -> Place | None:
+    """Where a constant is declared. A constructor or field stands in the declaration of its type."""
+    while name:
+        if (found := places.get(name)) is not None:
+            return found
+        name = name.rpartition(".")[0]
+    return None
+
+
+def write_benchmark(folder: Path, records: Sequence[FileRecord], index: LibraryIndex, url: str, commit: str) -> None:
+    """Write or replace the benchmark of these files. `url` and `commit` name the files' repository."""
+    folder.mkdir(parents=True, exist_ok=True)
+    library = index.reachable(tuple(m for r in records for m in r.imports))
+    corpus, places = _library(folder, index, library)
+    own = own_places(records)
+    corpus += _own(records, library)
+    write_whole(folder / "corpus.jsonl", "".join(_line(row) for row in corpus).encode())
+    rows: dict[str, dict[str, Any]] = {}
+    premises: dict[str, list[str]] = {}
+    for r in records:
+        for d in r.declarations:
+            if d.kind != "theorem" or d.sorry or d.full_name in rows:
+                continue
+            steps = [s for s in d.steps if s.kind == "tactic"]
+            premises[d.full_name] = [name for s in d.steps for name, _, _ in s.uses]
+            rows[d.full_name] = {
+                "url": url,
+                "commit": commit,
+                "file_path": r.file,
+                "full_name": d.full_name,
+                "theorem_statement": d.code,
+                "start": d.start,
+                "end": d.end,
+                # Like LeanDojo, without focusing dots, which contain the steps under them.
+                "traced_tactics": [_tactic(s, {**places, **own}) for s in steps if "·" not in s.text],
+            }
+    for strategy, splits in {
+        "random": {name: split_of(name) for name in rows},
+        "novel_premises": novel_premises(premises),
+    }.items():
+        (folder / strategy).mkdir(exist_ok=True)
+        for split, file in FILES.items():
+            chosen = [row for name, row in rows.items() if splits[name] == split]
+            write_whole(folder / strategy / file, json.dumps(chosen, ensure_ascii=False).encode())
+    metadata = {
+        "creation_time": str(datetime.now(UTC)),
+        "from_repo": {"url": url, "commit": commit},
+        "lean": index.lean,
+        "num_theorems": len(rows),
+    }
+    write_whole(folder / "metadata.json", json.dumps(metadata, indent=2).encode())
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _tactic(step: StepRecord, places: Mapping[str, Place]) -> dict[str, Any]:
+    """A traced tactic. Marks only the constants whose declaration has a known place, as LeanDojo does."""
+    used = [
+        {"full_name": name, "def_path": place[0], "def_pos": place[1], "def_end_pos": place[2]}
+        for name, _, _ in step.uses
+        if (place := place_of(name, places)) is not None
+    ]
+    known = [place_of(name, places) is not None for name, _, _ in step.uses]
+    return {
+        "tactic": step.text,
+        "annotated_tactic": [_without(step.annotated, known), used],
+        "state_before": step.state_before,
+        "state_after": step.state_after,
+    }
+
+
+def _without(annotated: str, known: Sequence[bool]) -> str:
+    """The text without the marks of premises that are not known."""
+    first, *parts = annotated.split("<a>")
+    out = [first]
+    for part, keep in zip(parts, known, strict=True):
+        out.append(f"<a>{part}" if keep else part.replace("</a>", "", 1))
+    return "".join(out)
+
+
+def _library(
+    folder: Path, index: LibraryIndex, modules: Iterable[str]
+) -> tuple[list[dict[str, Any]], dict[str, Place]]:
+    """(corpus rows of library modules, each after its imports; the places of their declarations). Writes the listings."""
+    rows: list[dict[str, Any]] = []
+    places: dict[str, Place] = {}
+    for module in _sorted(index, modules):
+        info = index.modules[module]
+        path = f"{LIBRARY}/{module.replace('.', '/')}.lean"
+        listing: list[str] = []
+        premises: list[dict[str, Any]] = []
+        for p in (*info.theorems, *info.others):
+            code = f"{p.kind} {p.name} : {p.type}".split("\n")
+            start = (len(listing) + 1, 1)
+            listing += code
+            end = (len(listing), len(code[-1]) + 1)
+            places[p.name] = (path, start, end)
+            premises.append({"full_name": p.name, "code": "\n".join(code), "start": start, "end": end, "kind": p.kind})
+        imports = [f"{LIBRARY}/{m.replace('.', '/')}.lean" for m in info.imports if m in index.modules]
+        rows.append({"path": path, "imports": imports, "premises": premises})
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, "".join(f"{line}\n" for line in listing).encode())
+    return rows, places
+
+
+def _sorted(index: LibraryIndex, modules: Iterable[str]) -> list[str]:
+    """Modules, each after its imports."""
+    done: dict[str, None] = {}
+    for module in sorted(modules):
+        stack = [(module, False)]
+        while stack:
+            m, ready = stack.pop()
+            if m in done or m not in index.modules:
+                continue
+            if ready:
+                done[m] = None
+            else:
+                stack += [(m, True), *((i, False) for i in index.modules[m].imports)]
+    return list(done)
+
+
+def _own(records: Sequence[FileRecord], library: Iterable[str]) -> list[dict[str, Any]]:
+    """Corpus rows of the files, each after its imports."""
+    by_module = {r.module: r for r in records}
+    shipped = set(library)
+    rows: dict[str, dict[str, Any]] = {}
+
+    def add(record: FileRecord) -> None:
+        if record.module in rows:
+            return
+        own = [by_module[m] for m in record.imports if m in by_module]
+        for other in own:
+            add(other)
+        imports = [o.file for o in own] + [
+            f"{LIBRARY}/{m.replace('.', '/')}.lean" for m in record.imports if m in shipped
+        ]
+        premises = [
+            {"full_name": d.full_name, "code": d.code, "start": d.start, "end": d.end, "kind": d.kind}
+            for d in record.declarations
+            if " " not in d.full_name and d.code
+        ]
+        rows[record.module] = {"path": record.file, "imports": imports, "premises": premises}
+
+    for record in records:
+        add(record)
+    return list(rows.values())

@@ -1,0 +1,102 @@
+"""Run an extracted step again on LeanServer, from its recorded state, and compare the state after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from prover.lean.extract import Step
+from prover.lean.leandojo.goals import CASE, EACH, Refused, Slot, after_tactic, permuted
+from prover.lean.server import LeanServer
+from prover.lean.theorem import Goal, ProofState
+
+SAME = "same"
+"""The result of a step that leads to the recorded state."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The result of a step's replay."""
+
+    result: str
+    """`same`; `differs: ` with the first other goal; or `error: ` with Lean's message."""
+    tactic: str
+    """The tactic that was run: that of the step, possibly behind `unnamed_again`."""
+
+
+async def replay(server: LeanServer, step: Step, tactic: str) -> Replay:
+    """Run a step's tactic on its first goal, or on those that it names."""
+    slots = tuple(Slot(step.states[group], i, step.states[group].goals[i].renamed) for group, i in step.order)
+    run = _Run(server, tactic)
+    try:
+        left = await run.on(slots)
+    except Refused as e:
+        return Replay(f"error: {' '.join(str(e).split())[:200]}", tactic)
+    finally:
+        await server.free(run.opened)
+    texts = tuple(slot.text for slot in left)
+    if texts == step.after:
+        return Replay(SAME, run.ran)
+    other = next((t for t, u in zip(texts, step.after, strict=False) if t != u), None)
+    return Replay(f"differs: {other[:200] if other else f'{len(texts)} goals instead of {len(step.after)}'}", run.ran)
+
+
+def unnamed_again(goal: Goal) -> str:
+    """Tactics that take the names from hypotheses to which LeanServer gave one. Tactics such as `rename_i` name only unnamed ones."""
+    names = [name for name, _ in goal.hypotheses]
+    first = min(names.index(name) for name in goal.renamed)
+    new = ["_" if name in goal.renamed else name for name in names[first:]]
+    return f"revert {' '.join(names[first:])}\nintro {' '.join(new)}\n"
+
+
+@dataclass
+class _Run:
+    """A tactic on a goal list, of which a LeanServer state has only a part."""
+
+    server: LeanServer
+    tactic: str
+    ran: str = ""
+    opened: list[ProofState] = field(default_factory=list[ProofState])
+
+    async def on(self, slots: tuple[Slot, ...]) -> Sequence[Slot]:
+        """The goal list after the tactic. Raises Refused."""
+        self.ran = self.tactic
+        if (moved := permuted(slots, self.tactic)) is not None:
+            return moved
+        if len(slots) > 1 and (m := EACH.fullmatch(self.tactic)) is not None:
+            return await self._each(slots, m[2], m[1] == "any_goals")
+        if (m := CASE.match(self.tactic)) is not None:
+            named = [k for k, s in enumerate(slots) if s.tag == m[1]]
+            named = named or [k for k, s in enumerate(slots) if m[1] in s.tag.split(".")]
+            if named:
+                slots = (slots[named[0]], *(s for k, s in enumerate(slots) if k != named[0]))
+        try:
+            return (await self._at(slots, 0, self.tactic))[0]
+        except Refused:
+            first = next(iter(slots))
+            if not first.renamed:
+                raise
+            self.ran = unnamed_again(first.group.goals[first.place]) + self.tactic
+            return (await self._at(slots, 0, self.ran))[0]
+
+    async def _each(self, slots: Sequence[Slot], tactic: str, any_: bool) -> Sequence[Slot]:
+        now, k = list(slots), 0
+        while k < len(now):
+            try:
+                now, made = await self._at(now, k, tactic)
+            except Refused:
+                if not any_:
+                    raise
+                made = 1
+            k += made
+        return now
+
+    async def _at(self, slots: Sequence[Slot], k: int, tactic: str) -> tuple[list[Slot], int]:
+        slot = slots[k]
+        if slot.place != 0:
+            raise Refused("this goal shares metavariables with an earlier one: prove that one first")
+        [result] = await self.server.step(slot.group, [tactic])
+        if not result.ok:
+            raise Refused(result.message if result.status == "error" else f"{result.status}: {result.message}")
+        self.opened += result.states
+        return after_tactic(slots, k, result)

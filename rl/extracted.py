@@ -1,0 +1,60 @@
+"""Policy examples from human proofs that `turnstile extract` wrote."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from curricula.library import split_of
+from prover.errors import UserError
+from prover.jsonl import jsonl_rows
+from rl.learner.batches import PolicyExample
+
+_OTHER_GOALS = re.compile(r"(?:case'?|next|all_goals|any_goals|rotate_left|rotate_right|swap|pick_goal)\b|·|\.\s")
+"""The start of a tactic that chooses goals. A search chooses them itself."""
+
+
+class _Step(msgspec.Struct):
+    kind: str
+    text: str
+    state_before: str
+    replay: str = ""
+    replayed_as: str = ""
+
+
+class _Row(msgspec.Struct):
+    full_name: str
+    sorry: bool
+    steps: list[_Step]
+
+
+def extracted_examples(folder: Path) -> list[PolicyExample]:
+    """The steps of theorems of the training split, each with the first goal before it.
+
+    Leaves out steps whose replay failed, if they were replayed (`--replay`). Raises UserError.
+    """
+    path = folder / "theorems.jsonl"
+    if not path.is_file():
+        raise UserError(
+            f"learn.extracted: {folder} has no theorems.jsonl; write it with `turnstile extract … --out {folder}`"
+        )
+    found: dict[tuple[str, str], PolicyExample] = {}
+    for raw, where in jsonl_rows(path):
+        try:
+            row = msgspec.convert(raw, _Row)
+        except msgspec.ValidationError as e:
+            raise UserError(f"{where}: not written by `turnstile extract`: {e}") from None
+        if row.sorry or split_of(row.full_name) != "train":
+            continue
+        for step in row.steps:
+            if step.replay in ("", "same") and not _OTHER_GOALS.match(step.text):
+                tactic = step.replayed_as or (step.text if step.kind == "tactic" else f"exact {step.text}")
+                state = step.state_before.split("\n\n")[0]
+                found.setdefault((state, tactic), PolicyExample(state, tactic))
+    if not found:
+        raise UserError(
+            f"learn.extracted: {path} has no steps of the training split, which is 70 % of the names by hash"
+        )
+    return list(found.values())

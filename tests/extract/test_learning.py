@@ -1,0 +1,53 @@
+"""A run learns from extracted proofs of its training split only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curricula.library import split_of
+from prover.errors import UserError
+from rl.extracted import extracted_examples
+
+TRAIN = next(f"t{i}" for i in range(99) if split_of(f"t{i}") == "train")
+HELD_OUT = next(f"t{i}" for i in range(99) if split_of(f"t{i}") == "held-out")
+
+
+def step(text: str, state: str = "⊢ a", **more: Any) -> dict[str, Any]:
+    return {"kind": "tactic", "text": text, "state_before": state, **more}
+
+
+def write(folder: Path, *rows: tuple[str, list[dict[str, Any]]]) -> None:
+    lines = [json.dumps({"full_name": name, "sorry": False, "steps": steps}) for name, steps in rows]
+    (folder / "theorems.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_examples(tmp_path: Path) -> None:
+    steps = [
+        step("simp", "⊢ a\n\n⊢ b", replay="same"),
+        step("omega", replay="error: no"),
+        step("· simp"),
+        step("case left => simp"),
+        step("rename_i h", replay="same", replayed_as="revert x\nintro _\nrename_i h"),
+        step("fun h => h", kind="term"),
+    ]
+    write(tmp_path, (TRAIN, steps), (HELD_OUT, [step("held_out")]))
+    assert [(e.state, e.tactic) for e in extracted_examples(tmp_path)] == [
+        ("⊢ a", "simp"),
+        ("⊢ a", "revert x\nintro _\nrename_i h"),
+        ("⊢ a", "exact fun h => h"),
+    ]
+
+
+def test_bad_folders(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no theorems\.jsonl; write it with"):
+        extracted_examples(tmp_path)
+    write(tmp_path, (HELD_OUT, [step("simp")]))
+    with pytest.raises(UserError, match="no steps of the training split"):
+        extracted_examples(tmp_path)
+    (tmp_path / "theorems.jsonl").write_text('{"full_name": 3}\n')
+    with pytest.raises(UserError, match=r"theorems\.jsonl:1: not written by"):
+        extracted_examples(tmp_path)
