@@ -47,6 +47,8 @@ class LocalContext:
     """Lemmas that conclude it."""
     conditional: list[str]
     """Lemmas whose conclusion is an equation under hypotheses."""
+    unmatched: frozenset[str]
+    """Those that conclude an equality of a variable: `grind` finds no pattern in them."""
     unary: list[str]
     """Lemmas about one explicit argument."""
     extensional: list[str]
@@ -61,9 +63,11 @@ class LocalContext:
         sets = [[*shown, *lemmas], [*self.numbers, *lemmas], shown, [*every, *lemmas]]
         sets = list(dict.fromkeys(_joined(s) for s in sets if s))
         split = _joined(every)
-        few, all_ = _joined([*self.functions, *self.rules]), _joined([*self.functions, *self.rules, *lemmas])
+        patterns = [p for p in lemmas if p not in self.unmatched]
+        few, all_ = _joined([*self.functions, *self.rules]), _joined([*self.functions, *self.rules, *patterns])
         simple = [f"(simp_all [{s}]; done)" for s in sets] or ["(simp_all; done)"]
-        found = [" | ".join(["first | rfl | assumption", *self._by_rules(), *simple])]
+        exact = [t for p in lemmas[:4] for t in (f"exact {p} ..", f"exact ({p} ..).symm")]
+        found = [" | ".join(["first | rfl | assumption", *self._by_rules(), *simple, *exact])]
         found.append(" | ".join(["first", *(f"grind [{s}]" for s in dict.fromkeys((few, all_)) if s)]))
         if split:
             found.append(f"simp_all [{split}] <;> grind")
@@ -78,7 +82,7 @@ class LocalContext:
             some = f"simp_all [{sets[0]}]" if sets else "simp_all"
             found.append(f"first | omega | ({some} <;> omega)" + (unfolded if split else ""))
         if self.computing and len(self.computing) < len(self.lemmas):
-            found.append(f"first | rfl | (simp_all [{_joined(self.computing[:8])}] <;> grind [{_joined(lemmas)}])")
+            found.append(f"first | rfl | (simp_all [{_joined(self.computing[:8])}] <;> grind [{_joined(patterns)}])")
         return [c for c in found if c != "first"]
 
     def _by_rules(self) -> list[str]:
@@ -105,19 +109,21 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
     numbers = [d.number for d in surroundings.declarations if d.number is not None and d.number.type_name in types]
     head = goal.kinds[-1].head if goal.kinds else ""
     by_head = [d for d in reversed(surroundings.declarations) if d.head == head and head not in _LOGIC]
+    conditional = [p for p in lemmas if known[p].rewrites and "→" in known[p].type]
     return LocalContext(
-        lemmas,
-        [p for p in lemmas if not _permutes(known[p])],
-        shown,
-        [f for f in local.functions([c for g in shown for c in known[g].value]) if f not in shown],
-        list(dict.fromkeys(projections)),
-        [f"show {n.equation} from rfl" for n in numbers],
-        [d.name for d in by_head if d.kind == "rule"][:8],
-        [d.name for d in by_head if d.kind == "theorem"][:6],
-        [p for p in lemmas if known[p].rewrites and "→" in known[p].type],
-        [p for p in lemmas if known[p].explicit == 1 and "→" not in known[p].type],
-        _extensional(goal, surroundings, seen),
-        [(d.name, d.explicit) for d in surroundings.declarations if d.kind == "constructor" and d.head in types],
+        lemmas=lemmas,
+        computing=[p for p in lemmas if not _permutes(known[p])],
+        functions=shown,
+        deeper=[f for f in local.functions([c for g in shown for c in known[g].value]) if f not in shown],
+        projections=list(dict.fromkeys(projections)),
+        numbers=[f"show {n.equation} from rfl" for n in numbers],
+        rules=[d.name for d in by_head if d.kind == "rule"][:8],
+        about=[d.name for d in by_head if d.kind == "theorem"][:6],
+        conditional=conditional,
+        unmatched=frozenset(p for p in conditional if known[p].sides[0] == "[anonymous]"),
+        unary=[p for p in lemmas if known[p].explicit == 1 and "→" not in known[p].type],
+        extensional=_extensional(goal, surroundings, seen),
+        makers=[(d.name, d.explicit) for d in surroundings.declarations if d.kind == "constructor" and d.head in types],
     )
 
 

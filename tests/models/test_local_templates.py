@@ -1,0 +1,106 @@
+"""Templates for a theorem with surroundings."""
+
+from __future__ import annotations
+
+from prover.lean.surroundings import Declaration, Number, Surroundings
+from prover.lean.theorem import Goal, Kind, ProofState
+from prover.models.base import Query
+from prover.models.goal_names import names_of
+from prover.models.tactic_templates import Explorer
+from prover.premises.local import local_premises
+
+NONE = ("[anonymous]", "[anonymous]")
+
+
+def declared(name: str, kind: str, head: str = "", constants: tuple[str, ...] = (), **more) -> Declaration:
+    fields = {"sides": NONE, "explicit": 1, "value": (), "type": "", "fields": (), "number": None, **more}
+    return Declaration(name=name, kind=kind, head=head, constants=constants, **fields)  # type: ignore[arg-type]
+
+
+PLUS = ("T", "Eq", "HAdd.hAdd", "instHAdd", "T.instAdd")
+FILE = Surroundings(
+    (
+        declared("T", "recursive", "Sort"),
+        declared("T.zero", "constructor", "T", ("T",), explicit=0),
+        declared("T.plus", "definition", "T", ("T",), value=("T.zero",)),
+        declared("T.instAdd", "instance", "Add", ("Add", "T"), value=("Add.mk", "T.plus"), fields=("add",)),
+        declared(
+            "T.instNum",
+            "instance",
+            "OfNat",
+            ("OfNat", "T"),
+            number=Number("0", "T.zero", "T", "T", True),
+            fields=("ofNat",),
+        ),
+        declared("T.Even", "recursive", "Prop", ("T",)),
+        declared("T.Even.zero", "rule", "T.Even", ("T.Even",), explicit=0),
+        declared(
+            "T.plus_comm", "theorem", "Eq", PLUS, sides=("HAdd.hAdd", "HAdd.hAdd"), type="∀ (a b : T), a + b = b + a"
+        ),
+        declared("T.plus_zero", "theorem", "Eq", PLUS, sides=("HAdd.hAdd", NONE[0]), type="∀ (a : T), a + 0 = a"),
+        declared("T.unrelated", "theorem", "Eq", ("Eq", "Bool"), type="true = true"),
+    )
+)
+A = Kind("a", "recursive", "T", "T")
+
+
+def tactics(target: Kind, *kinds: Kind, constants: tuple[str, ...] = PLUS) -> dict[str, float]:
+    goal = Goal("⊢", tuple((k.name, "") for k in kinds), "", constants, kinds=(*kinds, target))
+    state = ProofState(1, "k", (goal,), FILE)
+    (found,) = Explorer().suggest([Query(state)], 2000)
+    return {s.tactic: s.logprob for s in found}
+
+
+def test_functions_behind_notation_and_lemmas_are_used_together():
+    found = tactics(Kind("⊢", "target", "Eq", "Eq"), A)
+    sets = [t for t in found if t.startswith("induction a <;> first | rfl")]
+    assert any("HAdd.hAdd, Add.add, T.plus, T.plus_zero, T.plus_comm" in t for t in sets)
+    assert any("show T.zero = (0 : T) from rfl" in t for t in sets)
+    assert not any("T.unrelated" in t for t in sets)
+
+
+def test_the_last_lemma_comes_first_among_equals():
+    local = local_premises(FILE)
+    assert local.lemmas(PLUS, 2) == ["T.plus_zero", "T.plus_comm"]
+    assert local.functions(PLUS) == ["T.plus"]
+    assert local.lemmas(("Bool",), 5) == ["T.unrelated"]
+
+
+def test_constructors_of_a_predicate_are_applied():
+    found = tactics(Kind("⊢", "target", "T.Even", "T.Even"), A, constants=("T.Even", "T"))
+    assert "apply T.Even.zero" in found
+    assert any(t.startswith("first | rfl | assumption | contradiction") and "apply T.Even.zero" in t for t in found)
+
+
+def test_derivations_are_taken_apart_and_data_of_other_kinds_is_not():
+    hypothesis = Kind("h", "proof", "T.Even", "T.Even")
+    found = tactics(Kind("⊢", "target", "Eq", "Eq"), A, hypothesis, Kind("f", "function", "∀", "∀"))
+    assert {"cases h", "induction h", "nomatch h"} <= set(found)
+    assert not any(t.startswith(("cases f", "induction f")) for t in found)
+
+
+def test_an_existential_behind_a_definition_gets_witnesses():
+    found = tactics(Kind("⊢", "target", "T.le", "Exists"), A)
+    tries = [t for t in found if t.startswith("first | (refine ⟨a, ?_⟩ <;>")]
+    assert tries and all("⟨T.zero, ?_⟩" in t for t in tries) and "refine ⟨a, ?_⟩" in found
+
+
+def test_a_structured_hypothesis_is_opened():
+    found = tactics(
+        Kind("⊢", "target", "Eq", "Eq"), Kind("h", "proof", "T.le", "Exists"), Kind("k", "proof", "Or", "Or")
+    )
+    assert "obtain ⟨x, hx⟩ := h" in found and "rcases k with h | h" in found
+
+
+def test_kinds_decide_and_not_the_text_of_a_type():
+    goal = Goal(
+        "", kinds=(A, Kind("h", "proof", "T.Rel", "T.Rel"), Kind("x✝", "proof", "", ""), Kind("⊢", "target", "", ""))
+    )
+    names = names_of(goal)
+    assert names.recursive == ["a"] and names.facts == ["h"] and names.derivations == ["h"]
+
+
+def test_without_surroundings_nothing_is_added():
+    goal = Goal("⊢", (("a", ""),), "", PLUS, kinds=(A, Kind("⊢", "target", "Eq", "Eq")))
+    (found,) = Explorer().suggest([Query(ProofState(1, "k", (goal,)))], 2000)
+    assert not any("T.plus" in s.tactic for s in found)
