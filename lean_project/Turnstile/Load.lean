@@ -77,7 +77,9 @@ def elaborate (env : Environment) (source : String) (fileName : String) (heartbe
   commands {} (inputOf source fileName) state 0 fun d => do
     found.set (holesOfTrees (d.number + 1) d.before d.trees (← found.get))
     messages.set (revOnto d.messages (← messages.get))
-    parts.set ({ number := d.number + 1, before := d.before, after := d.after } :: (← parts.get))
+    -- What a command with an error declares rests on that error.
+    if !anyOf (fun (m : Message) => m.severity == .error) d.messages then
+      parts.set ({ number := d.number + 1, before := d.before, after := d.after } :: (← parts.get))
   let errors ← errorsJson (revOnto (← messages.get) [])
   return { env := (← state.get).commandState.env, holes := revOnto (← found.get) [], errors, parts := revOnto (← parts.get) [] }
 

@@ -61,13 +61,21 @@ def valueConstants (c : ConstantInfo) : List Name :=
   | .defnInfo v => v.value.getUsedConstants.toList
   | _ => []
 
+/-- Whether a statement has hypotheses, which its conclusion does not mention. -/
+def isConditional (e : Expr) : Bool :=
+  match e with
+  | .forallE _ _ b i => (i == .default && !b.hasLooseBVar 0) || isConditional b
+  | .letE _ _ _ b _ => isConditional b
+  | .mdata _ b => isConditional b
+  | _ => false
+
 def structureFields (env : Environment) (n : Name) : List Name :=
   match getStructureInfo? env n with
   | some s => s.fieldNames.toList
   | none => []
 
 /-- `[name, kind, conclusion's head, [left side's head, right side's head], explicit binders, constants of the type, constants of the
-value, type, fields of the structure that it is or that it makes, number]`. -/
+value, whether it is conditional, fields of the structure that it is or that it makes, number]`. -/
 def localDeclaration (env : Environment) (c : ConstantInfo) : MetaM Json := do
   let kind ← localKind env c
   let body := conclusion c.type
@@ -76,7 +84,6 @@ def localDeclaration (env : Environment) (c : ConstantInfo) : MetaM Json := do
     | .app (.app (.const `Iff _) a) b => [headName a, headName b]
     | _ => [.anonymous, .anonymous]
   let proof := kind == "theorem" || kind == "rule"
-  let type ← ppExpr c.type
   let fields := match kind with
     | "instance" => structureFields env (headName body)
     | "inductive" => structureFields env c.name
@@ -84,8 +91,14 @@ def localDeclaration (env : Environment) (c : ConstantInfo) : MetaM Json := do
   let number ← if kind == "instance" then literalOf env c else pure Json.null
   return jarr [Json.str (nameText (userName c.name)), Json.str kind, Json.str (headText body), jnames sides,
     jnat (explicitBinders c.type), jnames (mapList userName c.type.getUsedConstants.toList),
-    jnames (mapList userName (if proof then [] else keep (isWritten env) (valueConstants c))), Json.str type.pretty, jnames fields, number]
+    jnames (mapList userName (if proof then [] else keep (isWritten env) (valueConstants c))), Json.bool (isConditional c.type), jnames fields, number]
 
+def isAxiom (c : ConstantInfo) : Bool :=
+  match c with
+  | .axiomInfo _ => true
+  | _ => false
+
+/-- Declarations that a proof may use. The audit refuses proofs that rest on a file's own axioms. -/
 def localDeclarations (env : Environment) (ns : List Name) (acc : List Json) : MetaM (List Json) :=
   match ns with
   | [] => return revOnto acc []
@@ -93,7 +106,7 @@ def localDeclarations (env : Environment) (ns : List Name) (acc : List Json) : M
     match env.find? n with
     | none => localDeclarations env rest acc
     | some c => do
-      if c.isUnsafe || c.isPartial then localDeclarations env rest acc
+      if c.isUnsafe || c.isPartial || isAxiom c then localDeclarations env rest acc
       else localDeclarations env rest ((← localDeclaration env c) :: acc)
 
 /-- The declarations between two environments, in no order; empty if they cannot be printed. -/

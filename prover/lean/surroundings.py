@@ -46,8 +46,8 @@ class Declaration(msgspec.Struct, frozen=True, array_like=True):
     """Constants of the type."""
     value: tuple[str, ...]
     """Constants of a definition's value."""
-    type: str
-    """The type as Lean prints it."""
+    conditional: bool
+    """Whether the statement has hypotheses."""
     fields: tuple[str, ...]
     """Fields of a structure, or of an instance's class."""
     number: Number | None

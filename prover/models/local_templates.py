@@ -68,9 +68,10 @@ class LocalContext:
         simple = [f"(simp_all [{s}]; done)" for s in sets] or ["(simp_all; done)"]
         exact = [t for p in lemmas[:4] for t in (f"exact {p} ..", f"exact ({p} ..).symm")]
         found = [" | ".join(["first | rfl | assumption", *self._by_rules(), *simple, *exact])]
-        found.append(" | ".join(["first", *(f"grind [{s}]" for s in dict.fromkeys((few, all_)) if s)]))
+        found += [f"grind [{all_}]"] if all_ else []
         if split:
             found.append(f"simp_all [{split}] <;> grind")
+            found += [f"grind [{few}]"] if few != all_ else []
             found.append(
                 f"first | (simp_all [{sets[0]}] <;> split <;> simp_all [{split}])"
                 f" | (simp only [{split}] <;> (repeat' split) <;> simp_all [{split}])"
@@ -83,7 +84,7 @@ class LocalContext:
             found.append(f"first | omega | ({some} <;> omega)" + (unfolded if split else ""))
         if self.computing and len(self.computing) < len(self.lemmas):
             found.append(f"first | rfl | (simp_all [{_joined(self.computing[:8])}] <;> grind [{_joined(patterns)}])")
-        return [c for c in found if c != "first"]
+        return found
 
     def _by_rules(self) -> list[str]:
         """Alternatives that apply the rules of the target's predicate."""
@@ -109,7 +110,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
     numbers = [d.number for d in surroundings.declarations if d.number is not None and d.number.type_name in types]
     head = goal.kinds[-1].head if goal.kinds else ""
     by_head = [d for d in reversed(surroundings.declarations) if d.head == head and head not in _LOGIC]
-    conditional = [p for p in lemmas if known[p].rewrites and "→" in known[p].type]
+    conditional = [p for p in lemmas if known[p].rewrites and known[p].conditional]
     return LocalContext(
         lemmas=lemmas,
         computing=[p for p in lemmas if not _permutes(known[p])],
@@ -121,7 +122,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
         about=[d.name for d in by_head if d.kind == "theorem"][:6],
         conditional=conditional,
         unmatched=frozenset(p for p in conditional if known[p].sides[0] == "[anonymous]"),
-        unary=[p for p in lemmas if known[p].explicit == 1 and "→" not in known[p].type],
+        unary=[p for p in lemmas if known[p].explicit == 1 and not known[p].conditional],
         extensional=_extensional(goal, surroundings, seen),
         makers=[(d.name, d.explicit) for d in surroundings.declarations if d.kind == "constructor" and d.head in types],
     )
@@ -130,7 +131,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
 def _extensional(goal: Goal, surroundings: Surroundings, seen: Sequence[Declaration]) -> list[str]:
     if not goal.kinds or goal.kinds[-1].head != "Eq":
         return []
-    own = [d.name for d in surroundings.theorems if d.rewrites and d.name.endswith("ext") and "→" in d.type]
+    own = [d.name for d in surroundings.theorems if d.rewrites and d.name.endswith("ext") and d.conditional]
     types = any(d.kind == "definition" and d.head == "Sort" for d in seen)
     found = [f"apply {own[-1]}\nintro x"] if own else []
     return [*found, "funext x"] if types or any(k.kind == "function" for k in goal.kinds) else found

@@ -13,7 +13,7 @@ NONE = ("[anonymous]", "[anonymous]")
 
 
 def declared(name: str, kind: str, head: str = "", constants: tuple[str, ...] = (), **more) -> Declaration:
-    fields = {"sides": NONE, "explicit": 1, "value": (), "type": "", "fields": (), "number": None, **more}
+    fields = {"sides": NONE, "explicit": 1, "value": (), "conditional": False, "fields": (), "number": None, **more}
     return Declaration(name=name, kind=kind, head=head, constants=constants, **fields)  # type: ignore[arg-type]
 
 
@@ -34,11 +34,9 @@ FILE = Surroundings(
         ),
         declared("T.Even", "recursive", "Prop", ("T",)),
         declared("T.Even.zero", "rule", "T.Even", ("T.Even",), explicit=0),
-        declared(
-            "T.plus_comm", "theorem", "Eq", PLUS, sides=("HAdd.hAdd", "HAdd.hAdd"), type="∀ (a b : T), a + b = b + a"
-        ),
-        declared("T.plus_zero", "theorem", "Eq", PLUS, sides=("HAdd.hAdd", NONE[0]), type="∀ (a : T), a + 0 = a"),
-        declared("T.unrelated", "theorem", "Eq", ("Eq", "Bool"), type="true = true"),
+        declared("T.plus_comm", "theorem", "Eq", PLUS, sides=("HAdd.hAdd", "HAdd.hAdd")),
+        declared("T.plus_zero", "theorem", "Eq", PLUS, sides=("HAdd.hAdd", NONE[0])),
+        declared("T.unrelated", "theorem", "Eq", ("Eq", "Bool")),
     )
 )
 A = Kind("a", "recursive", "T", "T")
