@@ -1,0 +1,273 @@
+"""Definitions and lemmas with proofs, from which worlds state theorems: the lemmas themselves, and equations that follow from them.
+
+Sources are written in one form, with all parentheses: `(add a (succ b))`. Lean source comes from it in variants: other names, and
+operations with their arguments swapped, so that recursion is on the other argument.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+from curricula.worlds.chains import calc, canonical, same_but_one_argument, scramble, shortest
+from curricula.worlds.terms import Algebra, Rule, Term, parse, show, variables_of
+from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_TERM = re.compile(r"[\w\s()]+")
+
+
+@dataclass(frozen=True)
+class Lemma:
+    """A theorem with its proof."""
+
+    name: str
+    statement: str
+    """Binders, colon, type."""
+    proof: str
+    """A tactic script."""
+
+    @cached_property
+    def steps(self) -> int:
+        """Number of tactics, with each rewrite as one."""
+        lines = [line.partition("=>")[2] or line for line in self.proof.splitlines()]
+        return sum(1 + line.count(", ") + line.count("; ") for line in lines if " with" not in line) + (
+            "induction" in self.proof or "cases" in self.proof
+        )
+
+    @cached_property
+    def words(self) -> set[str]:
+        return set(_WORD.findall(self.proof))
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(v for group in re.findall(r"\(([\w ]+) : ", self._parts[0]) for v in group.split())
+
+    @cached_property
+    def _parts(self) -> tuple[str, str]:
+        at = _end_of_binders(self.statement)
+        return self.statement[:at], self.statement[at + 1 :].strip()
+
+    @property
+    def type(self) -> str:
+        return self._parts[1]
+
+
+@dataclass(frozen=True)
+class Development:
+    """Types, functions and lemmas of a world, in their order."""
+
+    name: str
+    types: Mapping[str, Mapping[str, tuple[str, ...]]]
+    """Inductive types: constructors, with the sorts of their arguments."""
+    functions: tuple[str, ...]
+    """Each a line `NAME : TYPE`, then its equations, one per line."""
+    lemmas: tuple[Lemma, ...]
+    lean_types: Mapping[str, str]
+    """Lean type of each sort."""
+    operations: Mapping[str, tuple[tuple[str, ...], str]]
+    """Operations of terms: sorts of the arguments and of the result."""
+    variables: Mapping[str, tuple[str, ...]]
+    """Variables of each sort."""
+    names: Mapping[str, tuple[str, ...]]
+    """Other names of identifiers."""
+    swaps: tuple[tuple[str, ...], ...] = ()
+    """Groups of operations whose two arguments can be swapped, together."""
+    parameters: str = ""
+    """Parameters of the inductive types, as in `(A : Type)`."""
+    relations: str = ""
+    """Definitions of predicates, after the functions."""
+
+    @cached_property
+    def equations(self) -> tuple[Lemma, ...]:
+        """The defining equations of the functions, as lemmas whose proof is `rfl`."""
+        found = []
+        for function in self.functions:
+            for line in function.splitlines()[1:]:
+                left = parse(line.partition(" = ")[0])
+                heads = [t[0] for t in left[1:] if isinstance(t, tuple)]
+                variables = variables_of(left)
+                sorts = Algebra(self.operations, self.variables, ()).sorts
+                binders = " ".join(f"({v} : {self.lean_types[sorts[v]]})" for v in variables)
+                found.append(Lemma("_".join([left[0], *heads]), f"{binders} : {line.strip()}".strip(), "rfl"))
+        return tuple(found)
+
+    @cached_property
+    def algebra(self) -> Algebra:
+        """The lemmas and defining equations that are equations of terms, as rewrite rules."""
+        rules = [
+            Rule(lemma.name, lemma.variables, *sides)
+            for lemma in (*self.equations, *self.lemmas)
+            if (sides := self.sides_of(lemma)) is not None
+        ]
+        return Algebra(self.operations, self.variables, tuple(rules))
+
+    def sides_of(self, lemma: Lemma) -> tuple[Term, Term] | None:
+        """The sides of a lemma that is an equation of terms without hypotheses."""
+        left, _, right = lemma.type.partition(" = ")
+        known = {v for names in self.variables.values() for v in names}
+        if right and known.issuperset(lemma.variables) and self._is_term(left) and self._is_term(right):
+            return parse(left), parse(right)
+        return None
+
+    def sample(self, rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | None:
+        """One of the lemmas, or an equation derived from them, in a random variant; None if the equation came to nothing."""
+        swapped = {op for group in self.swaps if rng.random() < 0.5 for op in group}
+        rename = renaming(rng, self.names)
+        render = self.renderer(swapped)
+        if rng.random() < 0.3:
+            at = rng.randrange(len(self.lemmas))
+            lemma = self.lemmas[at]
+            before, statement, proof = self.lemmas[:at], render(lemma.statement), render(lemma.proof)
+            key, steps, distance, words = self.key_of(lemma), lemma.steps, None, lemma.words
+        else:
+            if (found := self._derived(rng, difficulty)) is None:
+                return None
+            left, chain = found
+            right = chain[-1].result
+            flip = partial(self._swap, swapped=swapped)
+            statement = f"{self._binders(('=', left, right))} : {show(flip(left))} = {show(flip(right))}"
+            proof = calc(left, chain, self.lean_types, self.algebra, flip)
+            before, key, steps, distance = self.lemmas, canonical(left, right), len(chain), len(chain)
+            words = {s.rule.name for s in chain}
+        context = self.context(before, self._available(rng, before, words), swapped)
+        return world_theorem(self.name, key, rename(statement), rename(context), rename(proof), steps, distance)
+
+    def _derived(self, rng: random.Random, difficulty: tuple[int, int]):
+        sort = rng.choice(sorted({result for args, result in self.operations.values() if args}))
+        left = self.algebra.random_term(rng, sort, rng.randint(3, 8))
+        chain = scramble(self.algebra, rng, left, rng.randint(*difficulty) + 1)
+        if not chain or not variables_of(("=", left, chain[-1].result)):
+            return None
+        if same_but_one_argument(left, chain[-1].result):
+            return None
+        chain = shortest(self.algebra, left, chain)
+        return (left, chain) if len(chain) > 1 else None
+
+    def key_of(self, lemma: Lemma) -> str:
+        """The lemma up to names; an equation as derived equations are."""
+        sides = self.sides_of(lemma)
+        return canonical(*sides) if sides is not None else lemma.statement
+
+    def _available(self, rng: random.Random, before: Iterable[Lemma], words: Collection[str]) -> set[str]:
+        """Names of the lemmas that a theorem comes with: those that its proof needs, and some others, with what these need."""
+        share = rng.choice((0.0, 0.5, 1.0))
+        wanted: set[str] = set(words)
+        for lemma in reversed(list(before)):
+            if lemma.name in wanted or rng.random() < share:
+                wanted |= {lemma.name, *lemma.words}
+        return wanted
+
+    def context(self, lemmas: Iterable[Lemma], available: Collection[str], swapped: Collection[str]) -> str:
+        """The types, the functions, and the available lemmas with their proofs, as Lean source."""
+        render = self.renderer(swapped)
+        blocks = [self._inductive(name, swapped) for name in self.types]
+        blocks += [self._function(text, swapped) for text in self.functions]
+        blocks += [render(self.relations)] if self.relations else []
+        blocks.append("\n".join(f"theorem {e.name} {render(e.statement)} := rfl" for e in self.equations))
+        for lemma in lemmas:
+            if lemma.name in available:
+                proof = render(lemma.proof).replace("\n", "\n  ")
+                blocks.append(f"theorem {lemma.name} {render(lemma.statement)} := by\n  {proof}")
+        return "\n\n".join(blocks)
+
+    # -- Lean source ---------------------------------------------------------------------------------------------------
+
+    def _inductive(self, name: str, swapped: Collection[str]) -> str:
+        lines = [f"inductive {name}{' ' + self.parameters if self.parameters else ''} where"]
+        for constructor, sorts in self.types[name].items():
+            arguments = [self.lean_types[s] for s in (reversed(sorts) if constructor in swapped else sorts)]
+            lines.append(f"  | {constructor} : {' → '.join([*arguments, self.lean_types[name]])}")
+        return "\n".join([*lines, f"open {name}"])
+
+    def _function(self, text: str, swapped: Collection[str]) -> str:
+        head, *equations = text.splitlines()
+        name, _, type_ = head.partition(" : ")
+        if name in swapped:
+            first, second, result = type_.split(" → ")
+            type_ = f"{second} → {first} → {result}"
+        lines = [f"def {name} : {type_}"]
+        for line in equations:
+            left, right = (self._swap(parse(t), swapped) for t in line.split(" = "))
+            lines.append(f"  | {', '.join(map(show, left[1:]))} => {show(right)}")
+        return "\n".join(lines)
+
+    def renderer(self, swapped: Collection[str]) -> Callable[[str], str]:
+        """A function from sources with all parentheses to Lean source."""
+
+        def render(text: str) -> str:
+            out, at = [], 0
+            while at < len(text):
+                if text[at] != "(":
+                    out.append(text[at])
+                    at += 1
+                    continue
+                end = _closing(text, at)
+                inside = text[at : end + 1]
+                if self._is_term(inside):
+                    alone = re.search(r"(^|[=:→|] )$", text[:at]) and re.match(
+                        r" *([=→|),]|$)| \w+ =>", text[end + 1 :]
+                    )
+                    out.append(show(self._swap(parse(inside), swapped), not alone))
+                else:
+                    out.append(f"({render(text[at + 1 : end])})")
+                at = end + 1
+            return "".join(out)
+
+        return render
+
+    def _is_term(self, text: str) -> bool:
+        """Whether a text is a term: a variable, or an operation in parentheses."""
+        if not text.startswith("("):
+            return any(text in names for names in self.variables.values())
+        return (
+            _TERM.fullmatch(text) is not None
+            and _closing(text, 0) == len(text) - 1
+            and parse(text)[0] in self.operations
+        )
+
+    def _swap(self, term: Term, swapped: Collection[str]) -> Term:
+        if isinstance(term, str):
+            return term
+        args = [self._swap(t, swapped) for t in term[1:]]
+        return (term[0], *(reversed(args) if term[0] in swapped else args))
+
+    def _binders(self, term: Term) -> str:
+        sorts = self.algebra.sorts
+        groups: dict[str, list[str]] = {}
+        for v in variables_of(term):
+            groups.setdefault(sorts[v], []).append(v)
+        return " ".join(f"({' '.join(vs)} : {self.lean_types[sort]})" for sort, vs in groups.items())
+
+
+def lemmas(text: str) -> tuple[Lemma, ...]:
+    """Lemmas from their text: a line `NAME BINDERS : TYPE`, then the indented proof."""
+    blocks = re.split(r"\n(?=\S)", text.strip())
+    found = []
+    for block in blocks:
+        head, _, proof = block.partition("\n")
+        name, _, statement = head.partition(" ")
+        found.append(Lemma(name, statement, re.sub(r"(?m)^  ", "", proof)))
+    return tuple(found)
+
+
+def _closing(text: str, at: int) -> int:
+    """Index of the parenthesis that closes the one at `at`."""
+    depth = 0
+    for i in range(at, len(text)):
+        depth += (text[i] == "(") - (text[i] == ")")
+        if depth == 0:
+            return i
+    raise ValueError(f"unbalanced parentheses: {text}")
+
+
+def _end_of_binders(statement: str) -> int:
+    depth = 0
+    for i, c in enumerate(statement):
+        depth += (c in "({[") - (c in ")}]")
+        if c == ":" and depth == 0:
+            return i
+    raise ValueError(f"no colon after the binders: {statement}")
