@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from curricula.worlds.chains import calc, canonical, same_but_one_argument, scramble, shortest
-from curricula.worlds.terms import Algebra, Rule, Term, parse, show, variables_of
+from curricula.worlds.terms import Algebra, Rule, Term, heads_of, parse, show, variables_of
 from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -76,8 +76,6 @@ class Development:
     """Other names of identifiers."""
     swaps: tuple[tuple[str, ...], ...] = ()
     """Groups of operations whose two arguments can be swapped, together."""
-    parameters: str = ""
-    """Parameters of the inductive types, as in `(A : Type)`."""
     relations: str = ""
     """Definitions of predicates, after the functions."""
 
@@ -88,7 +86,7 @@ class Development:
         for function in self.functions:
             for line in function.splitlines()[1:]:
                 left = parse(line.partition(" = ")[0])
-                heads = [t[0] for t in left[1:] if isinstance(t, tuple)]
+                heads = [head for t in left[1:] for head in heads_of(t)]
                 variables = variables_of(left)
                 sorts = Algebra(self.operations, self.variables, ()).sorts
                 binders = " ".join(f"({v} : {self.lean_types[sorts[v]]})" for v in variables)
@@ -164,7 +162,7 @@ class Development:
     def context(self, lemmas: Iterable[Lemma], available: Collection[str], swapped: Collection[str]) -> str:
         """The types, the functions, and the available lemmas with their proofs, as Lean source."""
         render = self.renderer(swapped)
-        blocks = [self._inductive(name, swapped) for name in self.types]
+        blocks = ["namespace World", *(self._inductive(name, swapped) for name in self.types)]
         blocks += [self._function(text, swapped) for text in self.functions]
         blocks += [render(self.relations)] if self.relations else []
         blocks.append("\n".join(f"theorem {e.name} {render(e.statement)} := rfl" for e in self.equations))
@@ -177,7 +175,7 @@ class Development:
     # -- Lean source ---------------------------------------------------------------------------------------------------
 
     def _inductive(self, name: str, swapped: Collection[str]) -> str:
-        lines = [f"inductive {name}{' ' + self.parameters if self.parameters else ''} where"]
+        lines = [f"inductive {name} where"]
         for constructor, sorts in self.types[name].items():
             arguments = [self.lean_types[s] for s in (reversed(sorts) if constructor in swapped else sorts)]
             lines.append(f"  | {constructor} : {' → '.join([*arguments, self.lean_types[name]])}")
@@ -198,6 +196,8 @@ class Development:
     def renderer(self, swapped: Collection[str]) -> Callable[[str], str]:
         """A function from sources with all parentheses to Lean source."""
 
+        functions = [v for names in self.variables.values() for v in names]
+
         def render(text: str) -> str:
             out, at = [], 0
             while at < len(text):
@@ -207,9 +207,9 @@ class Development:
                     continue
                 end = _closing(text, at)
                 inside = text[at : end + 1]
-                if self._is_term(inside):
+                if self._is_term(inside, functions):
                     alone = re.search(r"(^|[=:→|] )$", text[:at]) and re.match(
-                        r" *([=→|),]|$)| \w+ =>", text[end + 1 :]
+                        r" *([=→|),]|$)|( \w+)* =>", text[end + 1 :]
                     )
                     out.append(show(self._swap(parse(inside), swapped), not alone))
                 else:
@@ -219,15 +219,14 @@ class Development:
 
         return render
 
-    def _is_term(self, text: str) -> bool:
-        """Whether a text is a term: a variable, or an operation in parentheses."""
+    def _is_term(self, text: str, heads: Collection[str] = ()) -> bool:
+        """Whether a text is a term: a variable, or operations (or `heads`) in parentheses."""
         if not text.startswith("("):
             return any(text in names for names in self.variables.values())
-        return (
-            _TERM.fullmatch(text) is not None
-            and _closing(text, 0) == len(text) - 1
-            and parse(text)[0] in self.operations
-        )
+        if _TERM.fullmatch(text) is None or _closing(text, 0) != len(text) - 1:
+            return False
+        term = parse(text)
+        return term[0] in self.operations and {*self.operations, *heads}.issuperset(heads_of(term))
 
     def _swap(self, term: Term, swapped: Collection[str]) -> Term:
         if isinstance(term, str):

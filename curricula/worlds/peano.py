@@ -131,6 +131,10 @@ le_dbl (a b : N) (h : Le a b) : Le (dbl a) (dbl b)
   exact ⟨(dbl d), by rw [← dbl_add, hd]⟩
 """)
 
+ADDITION = LEMMAS[:6]
+"""The laws of addition, which other worlds need too."""
+NUMBER_NAMES = {"N": ("Num", "Card"), "zero": ("nought", "base"), "succ": ("next", "up"), "add": ("plus", "sum")}
+
 WORLD = Development(
     name="peano",
     types={"N": {"zero": (), "succ": ("N",)}},
@@ -153,10 +157,7 @@ WORLD = Development(
     },
     variables={"N": ("a", "b", "c", "d", "m", "n")},
     names={
-        "N": ("Num", "Count"),
-        "zero": ("nought", "base"),
-        "succ": ("next", "up"),
-        "add": ("plus", "sum"),
+        **NUMBER_NAMES,
         "mul": ("times", "prod"),
         "dbl": ("double", "twice"),
         "pow": ("power", "raise"),

@@ -143,6 +143,11 @@ def variables_of(term: Term) -> list[str]:
     return list(dict.fromkeys(every))
 
 
+def heads_of(term: Term) -> list[str]:
+    """Its operations, in order."""
+    return [] if isinstance(term, str) else [term[0], *(h for t in term[1:] for h in heads_of(t))]
+
+
 def substitute(term: Term, values: Mapping[str, Term]) -> Term:
     if isinstance(term, str):
         return values.get(term, term)
