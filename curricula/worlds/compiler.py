@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from curricula.worlds import peano
-from curricula.worlds.development import Development, lemmas
+from curricula.worlds.development import Development
+from curricula.worlds.lemmas import lemmas
 
 LEMMAS = lemmas("""
 exec_code (e : E) (c : C) (s : S) : (exec (code e c) s) = (exec c (top (eval e) s))
@@ -78,8 +79,8 @@ WORLD = Development(
     ),
     lemmas=(*peano.ADDITION, *LEMMAS),
     lean_types={sort: sort for sort in "NECS"},
-    operations={
-        **{head: peano.WORLD.operations[head] for head in ("zero", "succ", "add")},
+    borrowed=peano.OPERATIONS,
+    own={
         "num": (("N",), "E"),
         "both": (("E", "E"), "E"),
         "twice": (("E",), "E"),

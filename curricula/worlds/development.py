@@ -9,51 +9,15 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 from curricula.worlds.chains import calc, canonical, same_but_one_argument, scramble, shortest
-from curricula.worlds.terms import Algebra, Rule, Term, heads_of, parse, show, variables_of
+from curricula.worlds.lemmas import Lemma
+from curricula.worlds.terms import Algebra, Rule, Step, Term, heads_of, parse, show, variables_of
 from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
 
-_WORD = re.compile(r"[A-Za-z_]\w*")
 _TERM = re.compile(r"[\w\s()]+")
-
-
-@dataclass(frozen=True)
-class Lemma:
-    """A theorem with its proof."""
-
-    name: str
-    statement: str
-    """Binders, colon, type."""
-    proof: str
-    """A tactic script."""
-
-    @cached_property
-    def steps(self) -> int:
-        """Number of tactics, with each rewrite as one."""
-        lines = [line.partition("=>")[2] or line for line in self.proof.splitlines()]
-        return sum(1 + line.count(", ") + line.count("; ") for line in lines if " with" not in line) + (
-            "induction" in self.proof or "cases" in self.proof
-        )
-
-    @cached_property
-    def words(self) -> set[str]:
-        return set(_WORD.findall(self.proof))
-
-    @cached_property
-    def variables(self) -> tuple[str, ...]:
-        return tuple(v for group in re.findall(r"\(([\w ]+) : ", self._parts[0]) for v in group.split())
-
-    @cached_property
-    def _parts(self) -> tuple[str, str]:
-        at = _end_of_binders(self.statement)
-        return self.statement[:at], self.statement[at + 1 :].strip()
-
-    @property
-    def type(self) -> str:
-        return self._parts[1]
 
 
 @dataclass(frozen=True)
@@ -68,16 +32,22 @@ class Development:
     lemmas: tuple[Lemma, ...]
     lean_types: Mapping[str, str]
     """Lean type of each sort."""
-    operations: Mapping[str, tuple[tuple[str, ...], str]]
-    """Operations of terms: sorts of the arguments and of the result."""
+    own: Mapping[str, tuple[tuple[str, ...], str]]
+    """Its own operations of terms: sorts of the arguments and of the result."""
     variables: Mapping[str, tuple[str, ...]]
     """Variables of each sort."""
     names: Mapping[str, tuple[str, ...]]
     """Other names of identifiers."""
     swaps: tuple[tuple[str, ...], ...] = ()
     """Groups of operations whose two arguments can be swapped, together."""
+    borrowed: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    """Operations of other worlds. No theorem is stated about these alone, because the other world may hold it out."""
     relations: str = ""
     """Definitions of predicates, after the functions."""
+
+    @cached_property
+    def operations(self) -> dict[str, tuple[tuple[str, ...], str]]:
+        return {**self.borrowed, **self.own}
 
     @cached_property
     def equations(self) -> tuple[Lemma, ...]:
@@ -103,6 +73,12 @@ class Development:
         ]
         return Algebra(self.operations, self.variables, tuple(rules))
 
+    @cached_property
+    def _computation(self) -> Algebra:
+        names = {e.name for e in self.equations}
+        rules = tuple(r for r in self.algebra.rules if r.name in names)
+        return Algebra(self.operations, self.variables, rules, most_symbols=1000)
+
     def sides_of(self, lemma: Lemma) -> tuple[Term, Term] | None:
         """The sides of a lemma that is an equation of terms without hypotheses."""
         left, _, right = lemma.type.partition(" = ")
@@ -117,7 +93,7 @@ class Development:
         rename = renaming(rng, self.names)
         render = self.renderer(swapped)
         if rng.random() < 0.3:
-            at = rng.randrange(len(self.lemmas))
+            at = rng.choice([i for i, each in enumerate(self.lemmas) if self._is_own(each.statement_words)])
             lemma = self.lemmas[at]
             before, statement, proof = self.lemmas[:at], render(lemma.statement), render(lemma.proof)
             key, steps, distance, words = self.key_of(lemma), lemma.steps, None, lemma.words
@@ -134,16 +110,28 @@ class Development:
         context = self.context(before, self._available(rng, before, words), swapped)
         return world_theorem(self.name, key, rename(statement), rename(context), rename(proof), steps, distance)
 
-    def _derived(self, rng: random.Random, difficulty: tuple[int, int]):
+    def _derived(self, rng: random.Random, difficulty: tuple[int, int]) -> tuple[Term, list[Step]] | None:
+        """A left side, and a chain of rewrites from it that needs a lemma."""
         sort = rng.choice(sorted({result for args, result in self.operations.values() if args}))
         left = self.algebra.random_term(rng, sort, rng.randint(3, 8))
         chain = scramble(self.algebra, rng, left, rng.randint(*difficulty) + 1)
-        if not chain or not variables_of(("=", left, chain[-1].result)):
+        right = chain[-1].result if chain else left
+        both = ("=", left, right)
+        if not variables_of(both) or not self._is_own(heads_of(both)) or same_but_one_argument(left, right):
             return None
-        if same_but_one_argument(left, chain[-1].result):
+        if self._value(left) == self._value(right):
             return None
         chain = shortest(self.algebra, left, chain)
         return (left, chain) if len(chain) > 1 else None
+
+    def _is_own(self, words: Iterable[str]) -> bool:
+        return not self.borrowed or not self.own.keys().isdisjoint(words)
+
+    def _value(self, term: Term) -> Term:
+        """The term after computing with the defining equations. Sides with equal values are equal by `rfl`."""
+        while steps := [s for s in self._computation.steps(term, ()) if s.forward]:
+            term = steps[0].result
+        return term
 
     def key_of(self, lemma: Lemma) -> str:
         """The lemma up to names; an equation as derived equations are."""
@@ -242,17 +230,6 @@ class Development:
         return " ".join(f"({' '.join(vs)} : {self.lean_types[sort]})" for sort, vs in groups.items())
 
 
-def lemmas(text: str) -> tuple[Lemma, ...]:
-    """Lemmas from their text: a line `NAME BINDERS : TYPE`, then the indented proof."""
-    blocks = re.split(r"\n(?=\S)", text.strip())
-    found = []
-    for block in blocks:
-        head, _, proof = block.partition("\n")
-        name, _, statement = head.partition(" ")
-        found.append(Lemma(name, statement, re.sub(r"(?m)^  ", "", proof)))
-    return tuple(found)
-
-
 def _closing(text: str, at: int) -> int:
     """Index of the parenthesis that closes the one at `at`."""
     depth = 0
@@ -261,12 +238,3 @@ def _closing(text: str, at: int) -> int:
         if depth == 0:
             return i
     raise ValueError(f"unbalanced parentheses: {text}")
-
-
-def _end_of_binders(statement: str) -> int:
-    depth = 0
-    for i, c in enumerate(statement):
-        depth += (c in "({[") - (c in ")}]")
-        if c == ":" and depth == 0:
-            return i
-    raise ValueError(f"no colon after the binders: {statement}")

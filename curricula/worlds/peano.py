@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from curricula.worlds.chains import RADIUS
-from curricula.worlds.development import Development, lemmas
+from curricula.worlds.development import Development
+from curricula.worlds.lemmas import lemmas
 
 DIFFICULTIES = (2, 9)
 HARDER = 2 * RADIUS
@@ -135,6 +136,9 @@ ADDITION = LEMMAS[:6]
 """The laws of addition, which other worlds need too."""
 NUMBER_NAMES = {"N": ("Num", "Card"), "zero": ("nought", "base"), "succ": ("next", "up"), "add": ("plus", "sum")}
 
+OPERATIONS = {"zero": ((), "N"), "succ": (("N",), "N"), "add": (("N", "N"), "N")}
+"""The operations of these laws."""
+
 WORLD = Development(
     name="peano",
     types={"N": {"zero": (), "succ": ("N",)}},
@@ -147,14 +151,7 @@ WORLD = Development(
     relations="def Le (a b : N) : Prop := ∃ c, (add a c) = b",
     lemmas=LEMMAS,
     lean_types={"N": "N"},
-    operations={
-        "zero": ((), "N"),
-        "succ": (("N",), "N"),
-        "add": (("N", "N"), "N"),
-        "mul": (("N", "N"), "N"),
-        "dbl": (("N",), "N"),
-        "pow": (("N", "N"), "N"),
-    },
+    own={**OPERATIONS, "mul": (("N", "N"), "N"), "dbl": (("N",), "N"), "pow": (("N", "N"), "N")},
     variables={"N": ("a", "b", "c", "d", "m", "n")},
     names={
         **NUMBER_NAMES,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from curricula.worlds import peano, sequences
-from curricula.worlds.development import Development, lemmas
+from curricula.worlds.development import Development
+from curricula.worlds.lemmas import lemmas
 
 _LISTS = {"app_nil_right", "app_assoc", "rev_app", "rev_rev", "len_app", "len_rev"}
 LEMMAS = lemmas("""
@@ -54,11 +55,7 @@ size_eq (p q : Q) (h : (items p) = (items q)) : (size p) = (size q)
 
 WORLD = Development(
     name="programs",
-    types={
-        "N": peano.WORLD.types["N"],
-        "L": sequences.WORLD.types["L"],
-        "Q": {"two": ("L", "L")},
-    },
+    types={"N": peano.WORLD.types["N"], "L": sequences.WORLD.types["L"], "Q": {"two": ("L", "L")}},
     functions=(
         *sequences.WORLD.functions[:4],
         "rest : L → L\n(rest (nil)) = (nil)\n(rest (cons x l)) = l",
@@ -72,8 +69,8 @@ WORLD = Development(
     ),
     lemmas=(*peano.ADDITION, *(each for each in sequences.LEMMAS if each.name in _LISTS), *LEMMAS),
     lean_types={"N": "N", "L": "L", "Q": "Q", "A": "N"},
-    operations={
-        **{head: sequences.WORLD.operations[head] for head in ("zero", "succ", "add", "nil", "cons", "app", "rev", "len")},
+    borrowed={**peano.OPERATIONS, **{op: sequences.WORLD.own[op] for op in ("nil", "cons", "app", "rev", "len")}},
+    own={
         "rest": (("L",), "L"),
         "two": (("L", "L"), "Q"),
         "items": (("Q",), "L"),

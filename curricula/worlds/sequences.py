@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from curricula.worlds import peano
 from curricula.worlds.chains import RADIUS
-from curricula.worlds.development import Development, lemmas
+from curricula.worlds.development import Development
+from curricula.worlds.lemmas import lemmas
 
 DIFFICULTIES = (2, 9)
 HARDER = 2 * RADIUS
@@ -129,8 +130,8 @@ WORLD = Development(
     relations="def comp (g f : N → N) : N → N := fun x => g (f x)",
     lemmas=(*peano.ADDITION, *LEMMAS),
     lean_types={"N": "N", "L": "L", "T": "T", "A": "N", "F": "N → N"},
-    operations={
-        **{head: peano.WORLD.operations[head] for head in ("zero", "succ", "add")},
+    borrowed=peano.OPERATIONS,
+    own={
         "nil": ((), "L"),
         "cons": (("A", "L"), "L"),
         "app": (("L", "L"), "L"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from curricula.worlds import peano, sequences
-from curricula.worlds.development import Development, lemmas
+from curricula.worlds.development import Development
+from curricula.worlds.lemmas import lemmas
 
 LEMMAS = lemmas("""
 leq_refl (n : N) : (leq n n) = (yes)
@@ -138,12 +139,10 @@ WORLD = Development(
     ),
     lemmas=(*peano.ADDITION, *LEMMAS),
     lean_types={sort: sort for sort in "NBL"},
-    operations={
-        **{head: peano.WORLD.operations[head] for head in ("zero", "succ", "add")},
+    borrowed={**peano.OPERATIONS, "nil": ((), "L"), "cons": (("N", "L"), "L"), "len": (("L",), "N")},
+    own={
         "yes": ((), "B"),
         "no": ((), "B"),
-        "nil": ((), "L"),
-        "cons": (("N", "L"), "L"),
         "leq": (("N", "N"), "B"),
         "and": (("B", "B"), "B"),
         "pick": (("B", "L", "L"), "L"),
@@ -151,7 +150,6 @@ WORLD = Development(
         "sort": (("L",), "L"),
         "low": (("N", "L"), "B"),
         "sorted": (("L",), "B"),
-        "len": (("L",), "N"),
         "sum": (("L",), "N"),
     },
     variables={"N": ("m", "n", "a", "x"), "B": ("b", "c"), "L": ("l", "r")},
