@@ -17,8 +17,6 @@ WORLDS = ("logic", "rewriting", "peano", "sequences", "programs")
 WorldSplit = Literal[Split, "easier", "harder"]
 """A split by hash of the statement up to names, or the theorems up to or above the world's HARDER."""
 SPLITS: tuple[str, ...] = get_args(WorldSplit)
-MOST_SAMPLES = 500
-"""Samples without a new theorem after which a world counts as exhausted."""
 
 
 def world(
@@ -41,7 +39,7 @@ def world(
     found: dict[str, WorldTheorem] = {}
     fruitless = 0
     while len(found) < count:
-        if lowest > highest or fruitless >= MOST_SAMPLES:
+        if lowest > highest or fruitless >= module.SAMPLES:
             wanted = f"{count} theorems" + (f" of split {split}" if split else "")
             raise UserError(
                 f"world:{name}: found {len(found)} of {wanted} with difficulty {lowest}-{highest}; lower count or widen difficulty"

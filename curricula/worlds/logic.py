@@ -19,8 +19,10 @@ from curricula.worlds.intuitionistic import (
 from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
 
 DIFFICULTIES = (3, 20)
-HARDER = 10
+HARDER = 8
 """`split=harder` begins above this."""
+SAMPLES = 30_000
+"""Samples without a new theorem after which the world counts as exhausted. One takes under a millisecond."""
 VARIABLES = ("p", "q", "r", "s")
 NAMES = {"p": ("a",), "q": ("b",), "r": ("c",), "s": ("d",), "Both": ("Pair", "Conj"), "Either": ("Choice", "Disj")}
 NAMES |= {"Never": ("Absurd", "Nope")}
@@ -28,10 +30,10 @@ NAMES |= {"Never": ("Absurd", "Nope")}
 
 def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | None:
     """A random theorem whose difficulty is likely in that range, or None."""
-    symbols = rng.randint(2, max(3, difficulty[1] // 3))
+    aim = rng.randint(*difficulty)
     variables = VARIABLES[: rng.randint(2, 4)]
-    goal = _formula(rng, variables, symbols)
-    given = [_formula(rng, variables, rng.randint(1, symbols)) for _ in range(rng.randint(1, 4))]
+    goal = _formula(rng, variables, rng.randint(1, 2 + aim // 4))
+    given = [_formula(rng, variables, rng.randint(1, 3 + aim // 6)) for _ in range(rng.randint(1, 2 + aim // 4))]
     while goal[0] == "imp":
         given, goal = [*given, goal[1]], goal[2]
     try:

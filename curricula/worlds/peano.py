@@ -9,6 +9,8 @@ from curricula.worlds.lemmas import lemmas
 DIFFICULTIES = (2, 9)
 HARDER = 2 * RADIUS
 """`split=harder` begins above this. The distance of an equation is exact up to here, so no statement is on both sides."""
+SAMPLES = 1000
+"""Samples without a new theorem after which the world counts as exhausted."""
 
 LEMMAS = lemmas("""
 zero_add (n : N) : (add (zero) n) = n
@@ -134,7 +136,7 @@ le_dbl (a b : N) (h : Le a b) : Le (dbl a) (dbl b)
 
 ADDITION = LEMMAS[:6]
 """The laws of addition, which other worlds need too."""
-NUMBER_NAMES = {"N": ("Num", "Card"), "zero": ("nought", "base"), "succ": ("next", "up"), "add": ("plus", "sum")}
+NUMBER_NAMES = {"N": ("Num", "Card"), "zero": ("nought", "base"), "succ": ("next", "up"), "add": ("plus", "more")}
 
 OPERATIONS = {"zero": ((), "N"), "succ": (("N",), "N"), "add": (("N", "N"), "N")}
 """The operations of these laws."""

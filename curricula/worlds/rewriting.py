@@ -12,6 +12,8 @@ from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
 DIFFICULTIES = (2, 9)
 HARDER = 2 * RADIUS
 """`split=harder` begins above this. Up to here, the distance is exact, so no statement is on both sides."""
+SAMPLES = 1000
+"""Samples without a new theorem after which the world counts as exhausted."""
 
 TYPE = "Car"
 NAMES = {

@@ -10,6 +10,8 @@ from curricula.worlds.lemmas import lemmas
 DIFFICULTIES = (2, 9)
 HARDER = 2 * RADIUS
 """`split=harder` begins above this. The distance of an equation is exact up to here, so no statement is on both sides."""
+SAMPLES = 1000
+"""Samples without a new theorem after which the world counts as exhausted."""
 
 LEMMAS = lemmas("""
 app_nil_right (l : L) : (app l (nil)) = l

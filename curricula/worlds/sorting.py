@@ -156,7 +156,6 @@ WORLD = Development(
     names={
         **{name: sequences.WORLD.names[name] for name in ("L", "nil", "cons", "len")},
         **peano.NUMBER_NAMES,
-        "add": ("plus", "more"),
         "B": ("Flag", "Truth"),
         "yes": ("high", "on"),
         "no": ("off",),

@@ -83,10 +83,11 @@ class Algebra:
 
     def steps(self, term: Term, fill: Collection[str]) -> list[Step]:
         """Every single rewrite. `fill`: variables that may appear where a rule leaves a choice."""
-        room = self.most_symbols - size(term)
-        return [s for s in self._steps(term, (), term, fill) if size(s.result) - size(term) <= max(0, room)]
+        return list(self._steps(term, (), term, fill, max(0, self.most_symbols - size(term))))
 
-    def _steps(self, whole: Term, at: tuple[int, ...], part: Term, fill: Collection[str]) -> Iterator[Step]:
+    def _steps(self, whole: Term, at: tuple[int, ...], part: Term, fill: Collection[str], room: int) -> Iterator[Step]:
+        """The rewrites of `part`, which is at position `at` of `whole`. `room`: the most symbols that it may grow by."""
+        most = size(part) + room
         for rule, forward in self._by_head.get(None if isinstance(part, str) else part[0], self._anywhere):
             before, after = (rule.left, rule.right) if forward else (rule.right, rule.left)
             found: dict[str, Term] = {}
@@ -96,11 +97,12 @@ class Algebra:
             choices = [[f for f in fill if self.sorts[f] == self.sorts[v]] for v in free]
             for chosen in itertools.product(*choices):
                 values = found | dict(zip(free, chosen, strict=True))
-                if (new := substitute(after, values)) != part:
+                new = substitute(after, values)
+                if new != part and size(new) <= most:
                     yield Step(put(whole, at, new), at, rule, forward, tuple(values[v] for v in rule.variables))
         if not isinstance(part, str):
             for i, argument in enumerate(part[1:], 1):
-                yield from self._steps(whole, (*at, i), argument, fill)
+                yield from self._steps(whole, (*at, i), argument, fill, room)
 
     def _match(self, pattern: Term, term: Term, found: dict[str, Term]) -> bool:
         if isinstance(pattern, str):
@@ -134,7 +136,12 @@ def parse(text: str) -> Term:
 
 def size(term: Term) -> int:
     """Number of symbols."""
-    return 1 if isinstance(term, str) else 1 + sum(map(size, term[1:]))
+    if isinstance(term, str):
+        return 1
+    count = 1
+    for argument in term[1:]:
+        count += size(argument)
+    return count
 
 
 def variables_of(term: Term) -> list[str]:
