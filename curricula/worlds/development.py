@@ -150,7 +150,7 @@ class Development:
     def context(self, lemmas: Iterable[Lemma], available: Collection[str], swapped: Collection[str]) -> str:
         """The types, the functions, and the available lemmas with their proofs, as Lean source."""
         render = self.renderer(swapped)
-        blocks = ["namespace World", *(self._inductive(name, swapped) for name in self.types)]
+        blocks = [self._inductive(name, swapped) for name in self.types]
         blocks += [self._function(text, swapped) for text in self.functions]
         blocks += [render(self.relations)] if self.relations else []
         blocks.append("\n".join(f"theorem {e.name} {render(e.statement)} := rfl" for e in self.equations))

@@ -79,7 +79,7 @@ mul_pow (a b c : N) : (pow (mul a b) c) = (mul (pow a c) (pow b c))
   | (succ c) ih => rw [pow_succ, ih, pow_succ, pow_succ, mul_assoc, mul_assoc, ← mul_assoc (pow b c) a b, mul_comm (pow b c) a, mul_assoc a (pow b c) b]
 succ_inj (m n : N) (h : (succ m) = (succ n)) : m = n
   injection h
-succ_ne_zero (n : N) (h : (succ n) = (zero)) : (zero) = (succ (zero))
+succ_ne_zero (n : N) (h : (succ n) = (zero)) : False
   cases h
 add_left_cancel (a b c : N) (h : (add a b) = (add a c)) : b = c
   induction a with

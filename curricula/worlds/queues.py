@@ -20,12 +20,12 @@ items_norm (q : Q) : (items (norm q)) = (items q)
 items_deq (q : Q) : (items (deq q)) = (rest (items q))
   cases q with
   | (two l r) => rw [deq_two, items_two, rev_nil, app_nil_right, items_two]
-items_flip (q : Q) : (items (flip q)) = (rev (items q))
+items_invert (q : Q) : (items (invert q)) = (rev (items q))
   cases q with
-  | (two l r) => rw [flip_two, items_two, items_two, rev_app, rev_rev]
-flip_flip (q : Q) : (flip (flip q)) = q
+  | (two l r) => rw [invert_two, items_two, items_two, rev_app, rev_rev]
+invert_invert (q : Q) : (invert (invert q)) = q
   cases q with
-  | (two l r) => rw [flip_two, flip_two]
+  | (two l r) => rw [invert_two, invert_two]
 norm_norm (q : Q) : (norm (norm q)) = (norm q)
   cases q with
   | (two l r) => rw [norm_two, norm_two, rev_nil, app_nil_right]
@@ -35,13 +35,13 @@ size_items (q : Q) : (len (items q)) = (size q)
 size_enq (x : N) (q : Q) : (size (enq x q)) = (succ (size q))
   cases q with
   | (two l r) => rw [enq_two, size_two, len_cons, add_succ, size_two]
-size_flip (q : Q) : (size (flip q)) = (size q)
-  rw [← size_items, items_flip, len_rev, size_items]
+size_invert (q : Q) : (size (invert q)) = (size q)
+  rw [← size_items, items_invert, len_rev, size_items]
 size_norm (q : Q) : (size (norm q)) = (size q)
   rw [← size_items, items_norm, size_items]
-flip_enq (x : N) (q : Q) : (flip (enq x q)) = (jump x (flip q))
+invert_enq (x : N) (q : Q) : (invert (enq x q)) = (jump x (invert q))
   cases q with
-  | (two l r) => rw [enq_two, flip_two, flip_two, jump_two]
+  | (two l r) => rw [enq_two, invert_two, invert_two, jump_two]
 deq_jump (x : N) (q : Q) : (items (deq (jump x q))) = (items q)
   rw [items_deq, items_jump, rest_cons]
 norm_eq (p q : Q) (h : (items p) = (items q)) : (norm p) = (norm q)
@@ -64,7 +64,7 @@ WORLD = Development(
         "jump : N → Q → Q\n(jump x (two l r)) = (two (cons x l) r)",
         "norm : Q → Q\n(norm (two l r)) = (two (app l (rev r)) (nil))",
         "deq : Q → Q\n(deq (two l r)) = (two (rest (app l (rev r))) (nil))",
-        "flip : Q → Q\n(flip (two l r)) = (two r l)",
+        "invert : Q → Q\n(invert (two l r)) = (two r l)",
         "size : Q → N\n(size (two l r)) = (add (len l) (len r))",
     ),
     lemmas=(*peano.ADDITION, *(each for each in sequences.LEMMAS if each.name in _LISTS), *LEMMAS),
@@ -78,7 +78,7 @@ WORLD = Development(
         "jump": (("A", "Q"), "Q"),
         "norm": (("Q",), "Q"),
         "deq": (("Q",), "Q"),
-        "flip": (("Q",), "Q"),
+        "invert": (("Q",), "Q"),
         "size": (("Q",), "N"),
     },
     variables={**{sort: sequences.WORLD.variables[sort] for sort in "NLA"}, "Q": ("p", "q")},
@@ -93,7 +93,7 @@ WORLD = Development(
         "deq": ("pop", "leave"),
         "rest": ("tail", "drop"),
         "norm": ("tidy", "settle"),
-        "flip": ("swap", "invert"),
+        "invert": ("swap", "reverse"),
         "size": ("weight", "total"),
     },
     swaps=(("add",), ("cons", "app"), ("two",), ("enq", "jump")),

@@ -157,7 +157,7 @@ WORLD = Development(
     },
     names={
         **peano.NUMBER_NAMES,
-        "L": ("Seq", "Chain"),
+        "L": ("Series", "Chain"),
         "nil": ("empty", "void"),
         "cons": ("link", "put"),
         "app": ("cat", "join"),

@@ -42,11 +42,11 @@ leq_add (m n : N) : (leq m (add m n)) = (yes)
   induction m with
   | (zero) => rfl
   | (succ m) ih => rw [succ_add, leq_succ_succ, ih]
-and_left (b c : B) (h : (and b c) = (yes)) : b = (yes)
+also_left (b c : B) (h : (also b c) = (yes)) : b = (yes)
   cases b with
   | (yes) => rfl
   | (no) => cases h
-and_right (b c : B) (h : (and b c) = (yes)) : c = (yes)
+also_right (b c : B) (h : (also b c) = (yes)) : c = (yes)
   cases b with
   | (yes) => exact h
   | (no) => cases h
@@ -65,8 +65,8 @@ sorted_ins (m : N) (l : L) (h : (sorted l) = (yes)) : (sorted (ins m l)) = (yes)
   | (nil) => rfl
   | (cons n l) ih =>
     rw [sorted_cons] at h
-    have first := and_left _ _ h
-    have second := and_right _ _ h
+    have first := also_left _ _ h
+    have second := also_right _ _ h
     rw [ins_cons]
     cases e : (leq m n) with
     | (yes) =>
@@ -116,7 +116,7 @@ sort_sorted (l : L) (h : (sorted l) = (yes)) : (sort l) = l
   | (nil) => rfl
   | (cons n l) ih =>
     rw [sorted_cons] at h
-    rw [sort_cons, ih (and_right _ _ h), ins_low n l (and_left _ _ h)]
+    rw [sort_cons, ih (also_right _ _ h), ins_low n l (also_left _ _ h)]
 sort_sort (l : L) : (sort (sort l)) = (sort l)
   exact sort_sorted (sort l) (sorted_sort l)
 """)
@@ -127,13 +127,13 @@ WORLD = Development(
     functions=(
         peano.WORLD.functions[0],
         "leq : N → N → B\n(leq (zero) n) = (yes)\n(leq (succ m) (zero)) = (no)\n(leq (succ m) (succ n)) = (leq m n)",
-        "and : B → B → B\n(and (yes) c) = c\n(and (no) c) = (no)",
+        "also : B → B → B\n(also (yes) c) = c\n(also (no) c) = (no)",
         "pick : B → L → L → L\n(pick (yes) l r) = l\n(pick (no) l r) = r",
         "ins : N → L → L\n(ins m (nil)) = (cons m (nil))\n"
         "(ins m (cons n l)) = (pick (leq m n) (cons m (cons n l)) (cons n (ins m l)))",
         "sort : L → L\n(sort (nil)) = (nil)\n(sort (cons n l)) = (ins n (sort l))",
         "low : N → L → B\n(low m (nil)) = (yes)\n(low m (cons n l)) = (leq m n)",
-        "sorted : L → B\n(sorted (nil)) = (yes)\n(sorted (cons n l)) = (and (low n l) (sorted l))",
+        "sorted : L → B\n(sorted (nil)) = (yes)\n(sorted (cons n l)) = (also (low n l) (sorted l))",
         "len : L → N\n(len (nil)) = (zero)\n(len (cons n l)) = (succ (len l))",
         "sum : L → N\n(sum (nil)) = (zero)\n(sum (cons n l)) = (add n (sum l))",
     ),
@@ -144,7 +144,7 @@ WORLD = Development(
         "yes": ((), "B"),
         "no": ((), "B"),
         "leq": (("N", "N"), "B"),
-        "and": (("B", "B"), "B"),
+        "also": (("B", "B"), "B"),
         "pick": (("B", "L", "L"), "L"),
         "ins": (("N", "L"), "L"),
         "sort": (("L",), "L"),
@@ -160,13 +160,13 @@ WORLD = Development(
         "yes": ("high", "on"),
         "no": ("off",),
         "leq": ("below", "atmost"),
-        "and": ("both", "meet"),
-        "pick": ("choose", "cond"),
+        "also": ("both", "meet"),
+        "pick": ("choose", "branch"),
         "ins": ("insert", "place"),
         "sort": ("arrange", "tidy"),
         "low": ("least", "head"),
         "sorted": ("ordered", "inorder"),
         "sum": ("total", "mass"),
     },
-    swaps=(("add",), ("cons",), ("ins",), ("low",), ("and",)),
+    swaps=(("add",), ("cons",), ("ins",), ("low",), ("also",)),
 )

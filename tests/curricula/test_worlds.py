@@ -18,6 +18,7 @@ from curricula.worlds.chains import RADIUS, canonical, replay, scramble, shortes
 from curricula.worlds.intuitionistic import FALSE, Formula, TooHard, prove
 from curricula.worlds.spec import world_of
 from curricula.worlds.terms import Term, parse, size, substitute, variables_of
+from curricula.worlds.theorems import renaming
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.server import LeanServer
@@ -233,17 +234,47 @@ def test_new_names_are_distinct(name: str) -> None:
     assert len(set(every)) == len(every), sorted(n for n in every if every.count(n) > 1)
 
 
+class _Always(random.Random):
+    """Chooses the option with a given index, or the last."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(0)
+        self.index = index
+
+    def choice(self, seq):
+        return seq[min(self.index, len(seq) - 1)]
+
+
+@pytest.mark.lean
+def test_no_name_is_taken_by_lean() -> None:
+    """A name that Lean's library has too would be ambiguous, or could not be declared."""
+    every = [rewriting.NAMES, logic.NAMES, *(d.names for d in DEVELOPMENTS.values())]
+    names = {name for each in every for old, news in each.items() for name in (old, *news)}
+    names |= {op for d in DEVELOPMENTS.values() for op in (*d.operations, *d.types)} | {
+        s.name for s in rewriting.STRUCTURES
+    }
+    text = "\n".join(f"theorem {name} : True := trivial" for name in sorted(names))
+
+    async def work() -> None:
+        async with LeanServer() as server:
+            await server.load(f"{text}\ntheorem last : True := by\n  sorry\n", ("Init",), "names")
+
+    asyncio.run(work())
+
+
 @pytest.mark.lean
 @pytest.mark.parametrize("name", DEVELOPMENTS)
 def test_lean_accepts_every_lemma_in_every_orientation(name: str) -> None:
     development = DEVELOPMENTS[name]
     every = {lemma.name for lemma in development.lemmas}
-    swaps = [set(), *({*group} for group in development.swaps), {op for group in development.swaps for op in group}]
+    groups = development.swaps
+    swaps = [{op for group in some for op in group} for some in ((), groups, groups[::2])]
 
     async def work() -> None:
         async with LeanServer() as server:
-            for swapped in swaps:
-                text = development.context(development.lemmas, every, swapped)
+            for index, swapped in enumerate(swaps):
+                rename = renaming(_Always(index), development.names)
+                text = rename(development.context(development.lemmas, every, swapped))
                 await server.load(f"{text}\n\ntheorem last : True := by\n  sorry\n", ("Init",), name)
 
     asyncio.run(work())
