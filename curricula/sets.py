@@ -3,12 +3,13 @@
 ```toml
 name = "turnstile-basics"
 title = "Logic, numbers and lists, graded"
-kind = "lean"                 # or "library", or "jsonl"
+kind = "lean"                 # or "library", "jsonl", "world"
 files = ["Theorems/Logic.lean"]   # from lean_project/, or from the TOML file's own folder; also folders of Lake projects
 # split = "held-out", split_by = "novel_premises"       for kind = "lean"; split_by is "name", "file" or "novel_premises"
 # modules = ["Init.Data.List.Lemmas"], split = "held-out", per_module = 10      for kind = "library"
 # imports = ["Mathlib"]            for kind = "jsonl", which also reads JSON, Parquet and folders of such files
 # fields = ["statement=autoformalization"]      for kind = "jsonl": as `turnstile prove --fields`
+# files = ["world:logic?count=100&seed=1"]      for kind = "world": see docs/worlds.md
 # new_to = "library-train"     for kind = "library": only theorems that mention a constant no theorem of that set mentions
 # fresh_names = true           `turnstile eval` shows a checkpoint made-up names for the library's names
 lean = "4.28.0"
@@ -29,6 +30,8 @@ import msgspec
 from curricula.in_place import SplitBy, has_theorems, theorems_in_place
 from curricula.library import Split, library_set, mentions_new_constants
 from curricula.settings import convert, read_toml
+from curricula.worlds.spec import PREFIX as WORLD
+from curricula.worlds.spec import world_of
 from prover.errors import UserError
 from prover.lean.runtime import TOOLCHAIN, project_dir
 from prover.lean.text import LeanText, code_words, masked, read
@@ -38,7 +41,7 @@ from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
 from prover.solve.theorem_rows import fields_of, theorem_of_row
 
 FOLDER = Path(__file__).parent / "sets"
-Kind = Literal["library", "lean", "jsonl"]
+Kind = Literal["library", "lean", "jsonl", "world"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -80,7 +83,7 @@ def sets() -> list[TheoremSet]:
 
 
 def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
-    """A set by name, or by the path of its TOML file, of its data, of a `.lean` file or of a Lake project. `fields`: as
+    """A set by name, by `world:NAME?…`, or by the path of its TOML file, of its data, of a `.lean` file or of a Lake project. `fields`: as
     `turnstile prove --fields`, for data only. Raises UserError."""
     path = Path(name)
     fields_of(fields)
@@ -92,6 +95,8 @@ def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
         raise UserError(
             f"--fields is for data sets ({', '.join(SUFFIXES)}); in a .toml file, write fields = {[*fields]}"
         )
+    if name.startswith(WORLD):
+        return TheoremSet(name, "Theorems of a world", "world", TOOLCHAIN, "Apache-2.0", files=(name,))
     if name.endswith(".toml"):
         return read_set(path)
     known = sorted(p.stem for p in FOLDER.glob("*.toml"))
@@ -101,7 +106,7 @@ def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
         return TheoremSet(path.stem, f"The theorems of {name}", "lean", TOOLCHAIN, "", files=(str(path.absolute()),))
     if name not in known:
         raise UserError(
-            f"no set {name!r}; available: {', '.join(known)}, or the path of a .toml or .lean file, of a Lake project or of a data set "
+            f"no set {name!r}; available: {', '.join(known)}, world:NAME, or the path of a .toml or .lean file, of a Lake project or of a data set "
             f"({', '.join(SUFFIXES)})"
         )
     return read_set(FOLDER / f"{name}.toml")
@@ -127,6 +132,8 @@ def open_set(chosen: TheoremSet) -> list[Theorem]:
     if chosen.kind == "lean":
         every = [t for f in chosen.files for t in lean_theorems(chosen.path_of(f), chosen.split, chosen.split_by)]
         return every[: chosen.limit]
+    if chosen.kind == "world":
+        return [w.theorem for f in chosen.files for w in world_of(f)][: chosen.limit]
     fields = fields_of(chosen.fields)
     return [t for f in chosen.files for t in load_theorems(chosen.path_of(f), chosen.imports, fields)][: chosen.limit]
 

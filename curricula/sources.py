@@ -1,4 +1,4 @@
-"""Theorem sources of `turnstile prove` besides files: theorem sets, library modules and LeanDojo Benchmark."""
+"""Theorem sources of `turnstile prove` besides files: theorem sets, library modules, worlds and LeanDojo Benchmark."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from curricula.lean_dojo_benchmark import checkout_theorems
 from curricula.library import module_theorems
 from curricula.sets import load_set, open_set, plain_theorems
+from curricula.worlds.spec import world_of
 from prover.errors import UserError
 from prover.lean.text import LeanText, read
 from prover.lean.theorem import Theorem
@@ -26,6 +27,11 @@ def theorem_set(name: str, sources: Path | None) -> LeanText | list[Theorem]:
 def library(module: str, sources: Path | None) -> list[Theorem]:
     """`library:MODULE`, with `*` as a wildcard."""
     return module_theorems(library_index(), module)
+
+
+def world(spec: str, sources: Path | None) -> list[Theorem]:
+    """`world:NAME?count=…&seed=…&difficulty=…&split=…`."""
+    return [w.theorem for w in world_of(spec)]
 
 
 def lean_dojo(path: str, sources: Path | None) -> list[Theorem]:

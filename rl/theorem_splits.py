@@ -9,6 +9,8 @@ from pathlib import Path
 from curricula.in_place import has_theorems
 from curricula.library import DEMONSTRATION_MODULES, Split, library_set, split_of
 from curricula.sets import lean_theorems
+from curricula.worlds.spec import PREFIX as WORLD
+from curricula.worlds.spec import world_of
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
 from prover.premises.index import LibraryIndex
@@ -52,14 +54,17 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
 
 
 def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None) -> list[Theorem]:
-    """The theorems of data sets, `.lean` files and Lake projects (see curricula/sets.py). Raises UserError."""
+    """The theorems of data sets, `.lean` files, Lake projects and worlds (see curricula/sets.py). Raises UserError."""
     found: list[Theorem] = []
     for file in files:
+        if file.startswith(WORLD):
+            found += [w.theorem for w in world_of(file)]
+            continue
         path = Path(file)
         proofs = has_theorems(path)
         if not proofs and not is_data_set(path):
             raise UserError(
-                f"theorems.files: {file} is neither a .lean file, nor a Lake project, nor a data set ({', '.join(SUFFIXES)})"
+                f"theorems.files: {file} is neither a .lean file, nor a Lake project, nor world:NAME, nor a data set ({', '.join(SUFFIXES)})"
             )
         found += lean_theorems(path) if proofs else load_theorems(path, fields=fields)
     return found

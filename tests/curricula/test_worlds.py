@@ -1,0 +1,349 @@
+"""Worlds: the same arguments give the same theorems, no two are equal up to names, labels are right, and Lean accepts every proof."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from curricula import sets, sources
+from curricula.library import split_of
+from curricula.worlds import WORLDS, in_split, logic, peano, programs, rewriting, sequences, world
+from curricula.worlds.chains import RADIUS, canonical, replay, scramble, shortest
+from curricula.worlds.intuitionistic import FALSE, Formula, TooHard, prove
+from curricula.worlds.spec import world_of
+from curricula.worlds.terms import Term, parse, size, substitute, variables_of
+from curricula.worlds.theorems import renaming
+from prover.errors import UserError
+from prover.lean.audit import Auditor
+from prover.lean.server import LeanServer
+from rl.theorem_splits import file_theorems
+
+DEVELOPMENTS = {"peano": peano.WORLD, "sequences": sequences.WORLD} | {
+    f"programs {i}": each for i, each in enumerate(programs.DEVELOPMENTS)
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_worlds_are_deterministic_and_without_duplicates(name: str) -> None:
+    made = world(name, seed=1, count=24)
+    assert made == world(name, seed=1, count=24) and made[:15] == world(name, seed=1, count=15)
+    other = world(name, seed=2, count=24)
+    assert {t.key for t in other} != {t.key for t in made}
+    assert len({t.key for t in made}) == len({t.theorem.name for t in made}) == 24
+    names = {t.key: t.theorem.name for t in made}
+    assert all(
+        names.get(t.key, t.theorem.name) == t.theorem.name for t in other
+    )  # so a split is the same for every seed
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_splits(name: str) -> None:
+    low, high = {"logic": (5, 12)}.get(name, (3, 6))
+    for split in ("train", "validation", "held-out"):
+        assert {split_of(t.theorem.name) for t in world(name, 3, 8, split=split)} == {split}
+    easier, harder = (world(name, 3, 12, (low, high), split) for split in ("easier", "harder"))
+    assert max(t.difficulty for t in easier) < min(t.difficulty for t in harder)
+    assert all(low <= t.difficulty <= high for t in (*easier, *harder)) and not in_split(easier[0], "harder")
+
+
+# -- logic -------------------------------------------------------------------------------------------------------------
+
+
+def _not(f: Formula) -> Formula:
+    return ("imp", f, FALSE)
+
+
+PEIRCE = ("imp", ("imp", ("imp", "p", "q"), "p"), "p")
+MIDDLE = ("or", "p", _not("p"))
+
+
+def test_the_procedure_decides_known_formulas() -> None:
+    for provable in (
+        _not(_not(MIDDLE)),
+        _not(_not(PEIRCE)),
+        ("imp", _not(_not(_not("p"))), _not("p")),
+        ("imp", MIDDLE, PEIRCE),
+    ):
+        assert prove((), provable) is not None, provable
+    weak_middle = ("or", _not("p"), _not(_not("p")))
+    linear = ("or", ("imp", "p", "q"), ("imp", "q", "p"))
+    for only_classical in (MIDDLE, PEIRCE, ("imp", _not(_not("p")), "p"), weak_middle, linear):
+        assert prove((), only_classical) is None, only_classical
+    found = prove(("p", ("imp", "p", "q")), ("and", "q", "p"))
+    assert found is not None and found.size == 4  # apply, both, and two hypotheses
+
+
+def _forces(world_: int, f: Formula, up: list[list[int]], true: dict[str, set[int]]) -> bool:
+    """Whether a world of a Kripke model forces a formula."""
+    if isinstance(f, str):
+        return world_ in true[f]
+    match f:
+        case ("and", a, b):
+            return _forces(world_, a, up, true) and _forces(world_, b, up, true)
+        case ("or", a, b):
+            return _forces(world_, a, up, true) or _forces(world_, b, up, true)
+        case ("imp", a, b):
+            return all(not _forces(w, a, up, true) or _forces(w, b, up, true) for w in up[world_])
+    return False
+
+
+def test_kripke_models_agree_with_the_procedure() -> None:
+    """Every model with three worlds and two variables: no provable formula fails there, and few others hold in all."""
+    frames = [[[0, 1, 2], [1], [2]], [[0, 1, 2], [1, 2], [2]]]
+    models = []
+    for up in frames:
+        closed = [
+            s
+            for n in range(4)
+            for s in map(set, itertools.combinations(range(3), n))
+            if all(w in s for v in s for w in up[v])
+        ]
+        models += [(up, {"p": a, "q": b}) for a in closed for b in closed]
+    rng = random.Random(5)
+    agreed = provable = 0
+    for _ in range(600):
+        f = logic._formula(rng, ("p", "q"), rng.randint(3, 7))
+        holds = all(_forces(0, f, up, true) for up, true in models)
+        found = prove((), f) is not None
+        assert holds or not found, f
+        agreed += holds == found
+        provable += found
+    assert provable > 60 and agreed >= 590
+
+
+def test_every_hypothesis_is_needed() -> None:
+    rng = random.Random(1)
+    checked = 0
+    for t in world("logic", 4, 60):
+        hypotheses, goal = _parts(t.key)
+        derivation = prove(hypotheses, goal)
+        assert derivation is not None and derivation.size == t.difficulty == t.distance >= 3
+        for h in hypotheses:
+            assert prove(tuple(g for g in hypotheses if g != h), goal) is None
+            checked += 1
+        assert goal == FALSE or prove(hypotheses, FALSE) is None
+        names = dict(zip(logic.VARIABLES, rng.sample(logic.VARIABLES, 4), strict=True))
+        renamed = [logic._renamed(h, names) for h in hypotheses]
+        rng.shuffle(renamed)
+        assert logic.canonical(tuple(renamed), logic._renamed(goal, names))[0] == t.key
+    assert checked > 60
+
+
+def _parts(key: str) -> tuple[tuple[Formula, ...], Formula]:
+    """Reads `H, H ⊢ G`, where H and G are in Lean's notation."""
+    left, _, right = key.partition("⊢")
+
+    def read(text: str) -> Formula:
+        depth = 0
+        for i, c in enumerate(text := text.strip()):
+            depth += (c == "(") - (c == ")")
+            if c == "→" and depth == 0:
+                return ("imp", read(text[:i]), read(text[i + 1 :]))
+        if text.startswith("(") and parse(text) and _closes_at_end(text):
+            return read(text[1:-1])
+        head, _, rest = text.partition(" ")
+        if head not in ("Both", "Either"):
+            return FALSE if text == "Never" else text
+        end = next(
+            i for i in range(1, len(rest) + 1) if rest[:i].count("(") == rest[:i].count(")") and (rest + " ")[i] == " "
+        )
+        return ({"Both": "and", "Either": "or"}[head], read(rest[:end]), read(rest[end:]))
+
+    return tuple(read(h) for h in left.split(",") if h.strip()), read(right)
+
+
+def _closes_at_end(text: str) -> bool:
+    depths = list(itertools.accumulate((c == "(") - (c == ")") for c in text))
+    return 0 not in depths[:-1]
+
+
+def test_the_search_for_a_derivation_is_bounded() -> None:
+    hard = tuple(("imp", ("imp", ("imp", a, b), c), d) for a, b, c, d in itertools.permutations("pqrs"))
+    with pytest.raises(TooHard):
+        prove(hard, "p", most_sequents=200)
+
+
+# -- rewriting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*rewriting.ALGEBRAS, *DEVELOPMENTS])
+def test_a_chain_replays_and_its_length_is_a_bound(name: str) -> None:
+    algebra = rewriting.ALGEBRAS[name] if name in rewriting.ALGEBRAS else DEVELOPMENTS[name].algebra
+    rng = random.Random(name)
+    sort = max(algebra.variables, key=lambda s: sum(result == s for _, result in algebra.operations.values()))
+    made = 0
+    for _ in range(12):
+        left = algebra.random_term(rng, sort, rng.randint(3, 7))
+        if not (chain := scramble(algebra, rng, left, rng.randint(1, 7))):
+            continue
+        made += 1
+        right = replay(left, chain)
+        assert right == chain[-1].result and all(size(s.result) <= algebra.most_symbols for s in chain)
+        short = shortest(algebra, left, chain)
+        assert replay(left, short) == right and len(short) <= len(chain)
+        back = shortest(algebra, right, shortest(algebra, right, [*_reversed(algebra, left, chain)]))
+        assert len(back) == len(short) or min(len(back), len(short)) > 2 * RADIUS
+    assert made > 5
+
+
+def _reversed(algebra, left: Term, chain) -> list:
+    """The chain from its end to its beginning, found by matching results only."""
+    terms = [left, *(s.result for s in chain)][::-1]
+    fill = sorted(variables_of(("=", terms[0], terms[-1], *terms)))
+    return [next(s for s in algebra.steps(a, fill) if s.result == b) for a, b in itertools.pairwise(terms)]
+
+
+def test_short_distances_are_exact() -> None:
+    """Compared with a search that goes from one side only."""
+    algebra = rewriting.ALGEBRAS["Monoid"]
+    rng = random.Random(3)
+    for _ in range(8):
+        left = algebra.random_term(rng, rewriting.TYPE, 4)
+        chain = scramble(algebra, rng, left, 4)
+        right = chain[-1].result
+        fill = variables_of(("=", left, right))
+        level, seen, distance = {left}, {left}, 0
+        while right not in level:
+            level = {s.result for t in level for s in algebra.steps(t, fill)} - seen
+            seen |= level
+            distance += 1
+        assert len(shortest(algebra, left, chain)) == distance <= 4
+
+
+def test_keys_of_equations_ignore_names_and_orientation() -> None:
+    left, right = parse("(op x (op y (unit)))"), parse("(op x y)")
+    swap = {"x": "y", "y": "x"}
+    assert canonical(left, right) == canonical(substitute(right, swap), substitute(left, swap))
+    assert canonical(left, right) != canonical(left, parse("(op y x)"))
+
+
+# -- developments ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DEVELOPMENTS)
+def test_new_names_are_distinct(name: str) -> None:
+    development = DEVELOPMENTS[name]
+    old = {*development.types, *development.operations} - {*development.names}
+    every = [*old, *development.names, *(new for news in development.names.values() for new in news)]
+    assert len(set(every)) == len(every), sorted(n for n in every if every.count(n) > 1)
+
+
+class _Always(random.Random):
+    """Chooses the option with a given index, or the last."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(0)
+        self.index = index
+
+    def choice(self, seq):
+        return seq[min(self.index, len(seq) - 1)]
+
+
+@pytest.mark.lean
+def test_no_name_is_taken_by_lean() -> None:
+    """A name that Lean's library has too would be ambiguous, or could not be declared."""
+    every = [rewriting.NAMES, logic.NAMES, *(d.names for d in DEVELOPMENTS.values())]
+    names = {name for each in every for old, news in each.items() for name in (old, *news)}
+    names |= {op for d in DEVELOPMENTS.values() for op in (*d.operations, *d.types)} | {
+        s.name for s in rewriting.STRUCTURES
+    }
+    text = "\n".join(f"theorem {name} : True := trivial" for name in sorted(names))
+
+    async def work() -> None:
+        async with LeanServer() as server:
+            await server.load(f"{text}\ntheorem last : True := by\n  sorry\n", ("Init",), "names")
+
+    asyncio.run(work())
+
+
+@pytest.mark.lean
+@pytest.mark.parametrize("name", DEVELOPMENTS)
+def test_lean_accepts_every_lemma_in_every_orientation(name: str) -> None:
+    development = DEVELOPMENTS[name]
+    every = {lemma.name for lemma in development.lemmas}
+    groups = development.swaps
+    swaps = [{op for group in some for op in group} for some in ((), groups, groups[::2])]
+
+    async def work() -> None:
+        async with LeanServer() as server:
+            for index, swapped in enumerate(swaps):
+                rename = renaming(_Always(index), development.names)
+                text = rename(development.context(development.lemmas, every, swapped))
+                await server.load(f"{text}\n\ntheorem last : True := by\n  sorry\n", ("Init",), name)
+
+    asyncio.run(work())
+
+
+# -- Lean --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.lean
+@pytest.mark.parametrize(
+    ("name", "count"), [("logic", 60), ("rewriting", 30), ("peano", 8), ("sequences", 8), ("programs", 8)]
+)
+def test_lean_opens_every_statement_and_accepts_its_proof(name: str, count: int) -> None:
+    async def work() -> list[str]:
+        failed = []
+        async with LeanServer() as server:
+            for t in world(name, seed=7, count=count):
+                state = await server.open(t.theorem)
+                trivial, proved = await server.step(state, ("intros; rfl", t.proof))
+                if not proved.solved or (trivial.solved and t.distance is not None):
+                    failed.append(f"{t.theorem.name} {t.theorem.statement}: {proved.message or 'rfl proves it'}")
+                await server.free([state])
+        return failed
+
+    assert asyncio.run(work()) == []
+
+
+@pytest.mark.lean
+def test_the_audit_accepts_a_proof_of_each_world() -> None:
+    async def work() -> list[str]:
+        async with Auditor() as auditor:
+            found = [(t, await auditor.audit(t.theorem, t.proof)) for name in WORLDS for t in world(name, 11, 1)]
+            return [f"{t.theorem.name}: {v.reason}" for t, v in found if v.verdict != "proved" or v.axioms]
+
+    assert asyncio.run(work()) == []
+
+
+# -- as theorem sets ---------------------------------------------------------------------------------------------------
+
+
+def test_a_world_is_a_theorem_set(tmp_path: Path) -> None:
+    spec = "world:logic?count=12&seed=1&difficulty=3-6&split=train"
+    made = [t.theorem for t in world("logic", 1, 12, (3, 6), "train")]
+    assert sets.open_set(sets.load_set(spec)) == made == file_theorems([spec])
+    points = tomllib.loads(Path("pyproject.toml").read_text())["project"]["entry-points"]["turnstile.theorems"]
+    source = metadata.EntryPoint("world", points["world"], "turnstile.theorems").load()
+    assert source is sources.world and source(spec.removeprefix("world:"), None) == made
+    toml = f'name = "mine"\ntitle = "A world"\nkind = "world"\nlean = "4"\nlicence = "Apache-2.0"\nfiles = ["{spec}"]\n'
+    (tmp_path / "mine.toml").write_text(toml)
+    assert sets.open_set(sets.load_set(str(tmp_path / "mine.toml"))) == made
+    assert len(world_of("logic")) == 100
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("numbers", "unknown world 'numbers'; choose one of logic"),
+        ("logic?count=0", "count must be at least 1"),
+        ("logic?count=many", "count=many: options are"),
+        ("logic?size=3", "size=3: options are"),
+        ("logic?seed=1&seed=2", "seed=2: options are"),
+        ("logic?difficulty=9-3", "LOW ≤ HIGH"),
+        ("logic?split=hard", "unknown split 'hard'"),
+        ("logic?count=200000", "at most 100000"),
+        ("logic?difficulty=3-4&split=harder", "found 0 of 100 theorems of split harder"),
+        ("logic?count=9&difficulty=1-2", "lower count or widen difficulty"),
+    ],
+)
+def test_what_a_world_does_not_have_is_one_line(spec: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        world_of(spec)
+    assert "\n" not in str(error.value)
