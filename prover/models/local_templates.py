@@ -60,28 +60,28 @@ class LocalContext:
         """Closers for any goal, the most promising first."""
         shown, lemmas = [*self.projections, *self.functions], self.lemmas[:12]
         every = [*shown, *self.deeper]
-        sets = [[*shown, *lemmas], [*self.numbers, *lemmas], shown, [*every, *lemmas]]
+        # The cheap ones first: a limit that one alternative reaches ends the call.
+        sets = [shown, [*shown, *lemmas], [*self.numbers, *lemmas], [*every, *lemmas]]
         sets = list(dict.fromkeys(_joined(s) for s in sets if s))
-        split = _joined(every)
+        split, some = _joined(every), _joined([*shown, *lemmas])
         patterns = [p for p in lemmas if p not in self.unmatched]
         few, all_ = _joined([*self.functions, *self.rules]), _joined([*self.functions, *self.rules, *patterns])
         simple = [f"(simp_all [{s}]; done)" for s in sets] or ["(simp_all; done)"]
         exact = [t for p in lemmas[:4] for t in (f"exact {p} ..", f"exact ({p} ..).symm")]
-        found = [" | ".join(["first | rfl | assumption", *self._by_rules(), *simple, *exact])]
+        found = [" | ".join(["first | rfl | assumption", *self._by_rules(), *exact, *simple])]
         found += [f"grind [{all_}]"] if all_ else []
         if split:
             found.append(f"simp_all [{split}] <;> grind")
             found += [f"grind [{few}]"] if few != all_ else []
             found.append(
-                f"first | (simp_all [{sets[0]}] <;> split <;> simp_all [{split}])"
+                f"first | (simp_all [{some}] <;> split <;> simp_all [{split}])"
                 f" | (simp only [{split}] <;> (repeat' split) <;> simp_all [{split}])"
             )
         if arithmetic:
             unfolded = (
                 f" | (simp only [{split}] at * <;> omega) | (simp [{split}] <;> (repeat' split) <;> simp_all <;> omega)"
             )
-            some = f"simp_all [{sets[0]}]" if sets else "simp_all"
-            found.append(f"first | omega | ({some} <;> omega)" + (unfolded if split else ""))
+            found.append(f"first | omega | (simp_all [{some}] <;> omega)" + (unfolded if split else ""))
         if self.computing and len(self.computing) < len(self.lemmas):
             found.append(f"first | rfl | (simp_all [{_joined(self.computing[:8])}] <;> grind [{_joined(patterns)}])")
         return found

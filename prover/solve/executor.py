@@ -56,7 +56,7 @@ class LocalExecutor:
         self.wants_premises = any(p.wants_premises for p in provers)
         # A whole proof is checked in one step.
         whole = any(p.writer is not None for p in provers)
-        limits = Limits() if whole else Limits(SEARCH_HEARTBEATS, SEARCH_SECONDS)
+        limits = Limits() if whole else Limits(2 * SEARCH_HEARTBEATS, SEARCH_SECONDS)
         self.pool = LeanPool(workers, limits=limits, constants=self.wants_premises)
         self.auditor = Auditor()
         self.lean = self.pool.runtime.name
