@@ -1,7 +1,8 @@
-"""How pytest-xdist shares the tests between processes (`make test`)."""
+"""How `make test` shares the tests between processes."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Before torch is loaded: its threads wait for each other whenever another process has a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @cache
