@@ -340,7 +340,8 @@ def test_nodes_join_and_leave_during_a_run(tmp_path):
         fleet.close()
         for pid in nodes_of(port):
             kill_node(pid)
-        for p in psutil.process_iter():  # the head's other processes: gcs_server, and the monitors, which would outlive it
+        # The head's other processes are gcs_server and the monitors, which would outlive it.
+        for p in psutil.process_iter():
             with suppress(psutil.Error):
                 if re.search(rf"\bray/.*[:=]{port}\b", " ".join(p.cmdline())):
                     p.kill()
