@@ -17,7 +17,7 @@ from tests.cli.conftest import turnstile
 from tests.rl.test_training import TINY
 
 __all__ = ["turnstile"]
-SMALL = TINY.replace("rounds = 2", "rounds = 1")
+SMALL = TINY
 
 
 def test_every_variant_is_a_valid_configuration():
