@@ -227,9 +227,9 @@ def test_bad_input_is_one_line_and_changes_nothing(
 
 LEAN_CASES: list[tuple[str, str, list[str], str]] = [
     ("unknown module", "import Foo.Bar\ntheorem a : 1 = 1 := by sorry\n", ["prove", "x.lean"], "Foo"),
-    ("syntax error", "theorem a : 1 = 1 := by sorry\ntheorem := 3\n", ["prove", "x.lean"], "x.lean:2:"),
+    ("syntax error", "theorem a : 1 = := by sorry\n", ["prove", "x.lean"], "x.lean:1:"),
     ("type error", "theorem a : 1 = true := by sorry\n", ["prove", "x.lean"], "x.lean:1:"),
-    ("error after the sorry", GOOD + "\n\n#check (1 : Bool → Nat)\n", ["prove", "x.lean", "--in-place"], "x.lean:4:"),
+    ("in place", "theorem a : foo 1 := by sorry\n", ["prove", "x.lean", "--in-place"], "x.lean:1:"),
     ("a tab", "theorem a : 1 = 1 := by\n\tsorry\n", ["prove", "x.lean"], "x.lean:2:"),
     ("no sorry's end", "theorem a : 1 = 1 := by (sorry\n", ["prove", "x.lean"], "x.lean:2:"),
     ("no declaration", "open Nat\n", ["verify", "x.lean"], "x.lean: declares nothing to verify"),

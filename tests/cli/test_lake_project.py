@@ -137,14 +137,14 @@ def test_one_file_of_a_project(project: Path, turnstile: Callable) -> None:
     assert (project / "src/Own.lean").read_text().count("sorry") == 1
     # A limit: Lean has one table of names for all that it elaborates, and leaves out whose a private one is.
     (project / "src/Own.lean").write_text(MAIN.replace("mine", "aux"))
-    done = turnstile("prove", project / "src/Own.lean", "--workers", 1)
+    done = turnstile("prove", project / "src/Own.lean", "--workers", 1, "--budget", 1)
     assert done.code == 1 and "a private declaration of the same name" in done.err
     (project / "src/Own.lean").write_text(MAIN)
     (project / "src/Own/Extra.lean").write_text(EXTRA.replace("= 6 := aux", "= 7 := aux"))
     done = turnstile("prove", project / "src/Own.lean", "--workers", 1)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("turnstile: own/src/Own/Extra.lean:4:") and done.err.count("\n") == 1, done.err
-    done = turnstile("prove", project, "--workers", 1, "--json")
+    done = turnstile("prove", project, "--workers", 1, "--budget", 8, "--json")
     files = {f["file"]: f for f in done.document["files"]}
     assert files["own/src/Own/Basic.lean"]["proved"] == 1
     assert files["own/src/Own.lean"]["reason"].startswith(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import pytest
-import torch
 from sample_goals import make_pairs
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -15,11 +14,6 @@ from prover.models.transformer import LanguageModelPolicy, new_model
 from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample
 
 PROMPT = PromptConfig(max_prompt=96)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)  # two would wait for each other whenever another process has a core
 
 
 @pytest.fixture(scope="session")
