@@ -7,13 +7,14 @@ DOCS   := .venv-docs
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-vllm bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup docs clean
+.PHONY: train test test-again test-vllm bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make lean       set up .venv and Lean, and nothing else"
 	@echo "make train      train a small prover on real Lean in under 40 minutes; the results are in runs/demonstration"
 	@echo "make test       the tests, against real Lean; WORKERS=4 in four processes, WORKERS=0 in one"
+	@echo "make test-again the tests that failed in the last make test"
 	@echo "make test-fast  the tests that need no Lean, in under a minute"
 	@echo "make test-slow  the long versions of tests"
 	@echo "make test-vllm  the tests of vLLM on the CPU, in .venv-vllm"
@@ -68,6 +69,11 @@ train: lean
 WORKERS ?= $(shell test "$$(getconf _NPROCESSORS_ONLN)" -gt 1 && echo 2 || echo 0)
 test: lean
 	@$(BIN)/python -X faulthandler -m pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Repeats, one by one, the tests that failed in the last `make test`: a test on real processes may fail on a busy machine. Repeats
+# all tests if none failed and the process itself crashed.
+test-again: lean
+	@$(BIN)/python -X faulthandler -m pytest -q --last-failed --last-failed-no-failures all
 
 test-fast: $(VENV)/.done
 	@$(BIN)/python -m pytest -q -m "not lean and not ray and not slow"
