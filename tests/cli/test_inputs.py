@@ -132,6 +132,43 @@ def test_an_open_answer_is_never_one_of_two_sorries(turnstile: Callable, tmp_pat
     assert {r["kind"]: r["detail"] for r in tasks["no"]["remarks"]}["answer"] == "False"
 
 
+IN_NAMESPACES = """namespace A.B
+inductive T where | a : T
+section Inner
+open Nat
+variable (n : Nat)
+theorem first : n + 0 = n := rfl
+/-- end -/
+theorem second (t : T) : t = .a := by cases t; rfl
+end Inner
+noncomputable section
+def x : T := .a
+theorem third : x = .a := rfl
+end
+mutual
+def even : Nat → Bool
+  | 0 => true
+  | n + 1 => odd n
+def odd : Nat → Bool
+  | 0 => false
+  | n + 1 => even n
+end
+theorem fourth : even 0 = true := by simp [even]
+end A.B
+theorem fifth (p q : Prop) (h : p ∧ q) : q ∧ p := ⟨h.2, h.1⟩
+"""
+
+
+@pytest.mark.lean
+def test_proofs_of_a_file_with_namespaces_are_a_lean_file(turnstile: Callable, tmp_path: Path) -> None:
+    file, out = tmp_path / "A.lean", tmp_path / "proofs.lean"
+    file.write_text(IN_NAMESPACES)
+    done = turnstile("prove", f"set:{file}", "--json", "--workers", 1, "--out", out, "--budget", 64)
+    assert [t["outcome"] for t in done.document["tasks"]] == ["proved"] * 5
+    verified = turnstile("verify", out)
+    assert verified.code == 0, (verified.out, verified.err, out.read_text())
+
+
 @pytest.mark.lean
 def test_a_library_module_and_a_single_statement(turnstile: Callable, tmp_path: Path) -> None:
     out = tmp_path / "proofs.lean"
