@@ -301,7 +301,8 @@ def _show(document: dict[str, Any], filled: bytes, destination: Path | None, jso
     for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "remarks"):
         table.add_column(title, overflow="fold")
     for task in document["tasks"]:
-        last = plain((task["proof"] or task["reason"]).replace("\n", " ↵ "))
+        shown = task["reason"] if task["outcome"] == "rejected" else task["proof"] or task["reason"]
+        last = plain(shown.replace("\n", " ↵ "))
         colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
         place = [task["file"], task["line"]] if "file" in task else [task["line"]]
         table.add_row(

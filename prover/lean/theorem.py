@@ -39,8 +39,10 @@ class Theorem:
     before: tuple[SourceModule, ...] = ()
     """Modules given as source that the context imports besides `imports`, each after its own imports."""
     answer: Literal["", "proposition", "data"] = ""
-    """The answer that the statement leaves open. `proposition`: the statement has True for it, and its negation says that it is
-    False. `data`: the statement holds for every value of its type."""
+    """The answer that the statement leaves open. `proposition`: the statement has True for it. `data`: the statement holds for
+    every value of its type."""
+    if_false: tuple[str, str] | None = None
+    """(statement, context) with False for an open answer that is a proposition."""
 
     def __post_init__(self) -> None:
         if (self.statement is None) == (self.library is None):

@@ -17,6 +17,10 @@ _MODIFIERS = frozenset(
 _SCOPED = re.compile(r"\b(?:open|set_option|variable|omit|include|universe|attribute)\b")
 _HEAD = re.compile(r"\w+\s*(?P<name>(?:«[^»]*»|[^\s({\[⦃:.«]|\.(?!\{))+)?(?:\.\{(?P<universes>[^}]*)\})?")
 _SORRY = re.compile(r":=\s*(?:by\s+)?sorry(?![\w.'!?])")
+_SCOPE_NAME = re.compile(r"[ \t]+((?:«[^»\n]*»|[^\W\d][\w'!?]*)(?:\.(?:«[^»\n]*»|[^\W\d][\w'!?]*))*)")
+_COMMANDS = frozenset(
+    (*THEOREMS, *DEFINITIONS, *_OTHER, *_MODIFIERS, "open", "set_option", "variable", "omit", "include", "universe")
+)
 _PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
 
 MAX_ATTRIBUTES = 10_000
@@ -137,3 +141,25 @@ def context_before(source: Declarations, at: int) -> str:
     """The text before the declaration at `at`, as whole commands. Before the last declaration, `open X in` is `open X`."""
     end, commands = source.begin(at)
     return "\n".join([source.text[:end], *commands]).strip("\n ")
+
+
+def declared_names(text: str) -> set[str]:
+    """The last components of the names that Lean source declares."""
+    source = Declarations(text)
+    return {source.head(at).name.rpartition(".")[2] for at in source.starts((*THEOREMS, *DEFINITIONS, *_OTHER))} - {""}
+
+
+def scope_ends(text: str) -> list[str]:
+    """The `end` commands for the sections and namespaces that Lean source leaves open, innermost first."""
+    code, scopes = masked(text), list[str]()
+    for word, at in code_words(text):
+        if word not in ("namespace", "section", "mutual", "end"):
+            continue
+        found = _SCOPE_NAME.match(code, at + len(word))
+        # A command may follow in the line.
+        names = re.findall(r"«[^»]*»|[^.]+", found[1]) if found is not None and found[1] not in _COMMANDS else [""]
+        if word == "end":
+            del scopes[max(0, len(scopes) - len(names)) :]
+        else:
+            scopes += names
+    return [f"end {name}".rstrip() for name in reversed(scopes)]

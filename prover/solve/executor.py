@@ -191,7 +191,10 @@ async def settled(executor: Executor, job: Job, found: Found) -> Found:
             )
         good = "disproved" if false else "proved"
         outcome = {"proved": good, "rejected": "rejected"}.get(verdict.verdict, "error")
-        reason = found.reason or "its negation is proved" if outcome == "disproved" else verdict.reason
+        reason = verdict.reason
+        if outcome == "disproved":
+            answered = job.statement.if_false is not None
+            reason = "proved with `False` for its answer" if answered else found.reason or "its negation is proved"
         found = replace(found, outcome=outcome, reason=reason)
     remarks = []
     for remark in found.remarks:

@@ -7,13 +7,15 @@ declarations with errors and then may bind their names by itself in later statem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from prover.lean.declared import LeanMessage
-from prover.lean.text import LeanText, code_words
+from prover.lean.text import LeanText, code_words, masked
 from prover.lean.theorem import Verdict
+from prover.solve.declarations import DEFINITIONS, THEOREMS, Declarations
 from prover.solve.fill import Filler
+from prover.solve.negation import split_statement
 
 _NO_DECLARATION = re.compile(
     r"(?:variable|universe|namespace|section|end|open|export|attribute|set_option|local|scoped|notation|macro|syntax|infix[lr]?|prefix"
@@ -21,6 +23,7 @@ _NO_DECLARATION = re.compile(
 )
 """The first line of another command, or of the attributes of the next declaration."""
 _BINDERS = re.compile(r"[({\[⦃]([^:()\[\]{}⦃⦄]+)")
+_OPENS = {"namespace", "open", "export"}
 
 
 async def untried(filler: Filler, errors: Sequence[LeanMessage]) -> dict[int, str]:
@@ -39,39 +42,73 @@ async def untried(filler: Filler, errors: Sequence[LeanMessage]) -> dict[int, st
     return reasons
 
 
+_Causes = dict[str, dict[str, str]]
+"""Name as it may be written -> namespace that has to be open for it -> the declaration with an error."""
+
+
 def _tainted(text: LeanText, verdicts: Sequence[Verdict], errors: Sequence[LeanMessage]) -> dict[int, str]:
     """Line of each declaration that mentions the name of one with an error, directly or through others -> that one."""
     lines = text.text.split("\n")
-    causes: dict[str, str] = {}
+    causes: _Causes = {}
+    opened: set[str] = set()
     found: dict[int, str] = {}
     others = {n for n, line in enumerate(lines, 1) if _NO_DECLARATION.match(line)}
     for start, stop in pairwise([*sorted(others | {v.line for v in verdicts}), len(lines) + 1]):
         here = [v for v in verdicts if v.line == start and not v.generated]
         source = "\n".join(lines[start - 1 : stop - 1])
-        names = _endings(v.name for v in here if not v.name.startswith(f"{text.path}:"))
+        words = [word for word, _ in code_words(source)]
+        if _OPENS & set(words):
+            opened |= {word.split(".")[-1] for word in words}
+        full = {v.name for v in here if not v.name.startswith(f"{text.path}:")}
+        names = {(ending, space) for name in full for space, ending in _endings(name)}
         if source.startswith("variable"):
             last = max((e.line for e in errors if start <= e.line < stop), default=start)
-            names |= {w for m in _BINDERS.finditer("\n".join(lines[start - 1 : last])) for w in m[1].split()}
+            names |= {(w, "") for m in _BINDERS.finditer("\n".join(lines[start - 1 : last])) for w in m[1].split()}
         if any(v.reason.startswith("elaboration:") for v in here):
             nameless = here[0].name.startswith(f"{text.path}:")
-            causes |= dict.fromkeys(names, f"line {start}" if nameless else f"`{here[0].name}` (line {start})")
-        elif (cause := _mentioned(source, causes, names)) is not None:
-            found[start] = cause
-            causes |= dict.fromkeys(names, cause)
+            cause = f"line {start}" if nameless else f"`{here[0].name}` (line {start})"
+        else:
+            own = {name for name, _ in names} | _bound(source)
+            cause = _mentioned(words, causes, own, opened | {part for name in full for part in name.split(".")[:-1]})
+            if cause is not None:
+                found[start] = cause
+        for name, space in names if cause is not None else ():
+            causes.setdefault(name, {})[space] = cause
     return found
 
 
-def _endings(names: Iterable[str]) -> set[str]:
-    """The names as they may be written inside namespaces."""
-    return {".".join(parts[i:]) for name in names for parts in [name.split(".")] for i in range(len(parts))}
+def _endings(name: str) -> list[tuple[str, str]]:
+    """(namespace, the rest) for each way to write a name."""
+    parts = name.split(".")
+    return [(".".join(parts[:i]), ".".join(parts[i:])) for i in range(len(parts))]
 
 
-def _mentioned(source: str, causes: dict[str, str], own: set[str]) -> str | None:
-    """The cause whose name, or a name below it, is in the source. `own`: names of the declaration itself."""
-    for word, _ in code_words(source):
+def _bound(source: str) -> set[str]:
+    """The names that a declaration binds before its colon, such as `n` in `theorem x (n : Nat) : n = n`, and uses only after that."""
+    declared = Declarations(source)
+    if not (starts := declared.starts((*THEOREMS, *DEFINITIONS))):
+        return set()
+    end = declared.head(starts[0]).end
+    binders, _ = split_statement(source[end:]) or ("", "")
+    code, depth = masked(binders), 0
+    bound: set[str] = set()
+    seen: set[str] = set()
+    for part in re.split(r"([(){}\[\]⦃⦄⟨⟩])", code):
+        names = part.partition(":")[0].split() if depth == 1 and ":" in part else []
+        bound |= {name for name in names if name not in seen}
+        seen |= {word.split(".")[0] for word, _ in code_words(part)}
+        depth += (part in "({[⦃⟨") - (part in ")}]⦄⟩") if len(part) == 1 else 0
+    return bound
+
+
+def _mentioned(words: Sequence[str], causes: _Causes, own: set[str], opened: set[str]) -> str | None:
+    """The cause whose name, or a name below it, is among the words. `own`: names that mean something else here. `opened`: last
+    components of the namespaces that may be open."""
+    for word in words:
         parts = word.removeprefix("_root_.").split(".")
         for i in range(len(parts)):
             name = ".".join(parts[: i + 1])
-            if name in causes and name not in own:
-                return causes[name]
+            for space, cause in causes.get(name, {}).items() if name not in own else ():
+                if not space or space.split(".")[-1] in opened:
+                    return cause
     return None

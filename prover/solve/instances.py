@@ -17,6 +17,9 @@ NAME = "instances"
 CHUNKS = (8, 24, 32)
 """Instances of each Lean call. The last call has random ones."""
 MOST_BINDERS = 12
+_INTRO = "intro h"
+_INTRO_ANSWER = "first\n| refine ⟨False.elim, fun h => ?_⟩\n| refine ⟨fun h => ?_, False.elim⟩"
+"""For `False ↔ P` and `P ↔ False`."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,19 @@ async def refute(
     closing = "first | decide | (simp; done) | omega | infer_instance" + " | (norm_num; done)" * (
         "Mathlib" in theorem.imports
     )
+    lead = _INTRO_ANSWER if theorem.answer == "proposition" else _INTRO
     for chunk in _chunks(goal, theorem.context):
         if calls >= most_calls or not chunk:
             break
         calls += 1
-        if await _proves(chunk, negated, env, closing):
+        if await _proves(chunk, negated, env, lead, closing):
             while len(chunk) > 1:  # find the instance, so that the proof names it
                 half = chunk[: len(chunk) // 2]
                 calls += 1
-                chunk = half if await _proves(half, negated, env, closing) else chunk[len(half) :]
+                chunk = half if await _proves(half, negated, env, lead, closing) else chunk[len(half) :]
             calls += 1
-            plain = await _proves(chunk, negated, env, "decide")
-            script = _script(chunk, "decide" if plain else closing)
+            plain = await _proves(chunk, negated, env, lead, "decide")
+            script = _script(chunk, lead, "decide" if plain else closing)
             return Refutation(script, calls, f"its negation is proved: false for {chunk[0]}")
     return Refutation(None, calls)
 
@@ -78,21 +82,21 @@ async def _introduced(root: ProofState, env: Environment) -> tuple[int, Goal | N
     return 1, states[0].goals[0] if states and states[0].goals else None
 
 
-async def _proves(chunk: Sequence[Instance], negated: ProofState, env: Environment, closing: str) -> bool:
-    (result,) = await env.step(negated, (_script(chunk, closing),))
+async def _proves(chunk: Sequence[Instance], negated: ProofState, env: Environment, lead: str, closing: str) -> bool:
+    (result,) = await env.step(negated, (_script(chunk, lead, closing),))
     await env.free(result.states)
     return result.solved
 
 
-def _script(chunk: Sequence[Instance], closing: str) -> str:
-    """A script for the negation that succeeds if one of the instances is false. `closing`: the tactic for its hypotheses and its
-    conclusion."""
+def _script(chunk: Sequence[Instance], lead: str, closing: str) -> str:
+    """A script for the negation that succeeds if one of the instances is false. `lead`: names the statement `h`. `closing`: the tactic
+    for its hypotheses and its conclusion."""
     tries = []
     for instance in chunk:
         arguments = " ".join(a or f"(by {closing})" for a in instance.arguments)
         tries.append(f"exact absurd (@h {arguments}) (by {closing})")
     body = tries[0] if len(tries) == 1 else "first\n" + "\n".join(f"| {t}" for t in tries)
-    return f"intro h\n{body}"
+    return f"{lead}\n{body}"
 
 
 def _chunks(goal: Goal, context: str) -> Iterator[list[Instance]]:

@@ -76,6 +76,7 @@ def theorem_from_json(text: str) -> Theorem:
     data = json.loads(text)
     data["imports"] = tuple(data["imports"])
     data["before"] = tuple(SourceModule(**module) for module in data.get("before", ()))
+    data["if_false"] = tuple(data["if_false"]) if data.get("if_false") else None
     return Theorem(**data)
 
 

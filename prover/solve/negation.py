@@ -13,12 +13,15 @@ _PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
 
 
 def negation(theorem: Theorem) -> Theorem | None:
-    """`NAME.negated : ¬ ∀ BINDERS, TYPE`.
+    """`NAME.negated : ¬ ∀ BINDERS, TYPE`, or `NAME.if_false`, the statement with False for its open answer.
 
     None for a library theorem, for a statement without a colon, and if the context declares `variable`s: they would stay
     outside the negation, and `variable (h : n < n)` would disprove every statement. None also if the statement is about
     unknown data: it may hold for some values.
     """
+    if theorem.if_false is not None:
+        statement, context = theorem.if_false
+        return replace(theorem, name=f"{theorem.name}.if_false", statement=statement, context=context, if_false=None)
     if theorem.answer == "data":
         return None
     if theorem.statement is None or (split := split_statement(theorem.statement)) is None:

@@ -2,7 +2,7 @@
 
 | source | read as |
 |---|---|
-| `answer(sorry) ↔ P`, or `abbrev x : Prop := sorry` and `x ↔ P` | `P`, which is the statement for the answer True; the negation is tried too |
+| `answer(sorry) ↔ P`, or `abbrev x : Prop := sorry` and `x ↔ P` | the statement with True for the answer, `P`; the statement with False for it is tried too |
 | `answer(x)` | `x` |
 | any other `answer(sorry)`, or `abbrev x : T := sorry` | a variable: the statement has to hold for every value |
 
@@ -12,7 +12,9 @@ So no `sorry` is left that a proof could rest on, and two open answers are never
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count, islice
 
 from prover.lean.text import code_words, masked
 from prover.lean.theorem import Theorem
@@ -20,6 +22,9 @@ from prover.solve.declarations import DEFINITIONS, Declarations
 from prover.solve.negation import split_statement
 
 _ANSWER = re.compile(r"(?<![\w.])answer\s*\(\s*sorry\s*\)")
+
+TRUE, FALSE = "_root_.True", "_root_.False"
+"""No local variable and no open namespace can give these names another meaning."""
 
 MAX_DEFINITIONS = 50
 """Limit on the number of definitions that are looked at. The last ones count."""
@@ -65,14 +70,18 @@ def _answers_in_context(theorem: Theorem) -> Theorem:
             and _is_asked(statement, *used[0])
         ):
             value = source.value(at)
-            context = f"{context[:value]}:= True{context[stop:]}"
+            true, false = (f"{context[:value]}:= {x}{context[stop:]}" for x in (TRUE, FALSE))
             claim = _other_side(statement, *used[0]) or statement
-            theorem = replace(theorem, statement=claim, context=context, answer="proposition")
+            theorem = replace(
+                theorem, statement=claim, context=true, answer="proposition", if_false=(statement, false.strip("\n "))
+            )
             continue
         start, commands = source.begin(at)
         of = f"∀ {parameters}, {type_}" if parameters else type_
         variable = "\n".join([*(f"{c} in" for c in commands), f"variable ({name} : {of})"])
-        theorem = replace(theorem, context=f"{context[:start]}\n{variable}{context[stop:]}", answer="data")
+        theorem = replace(
+            theorem, context=f"{context[:start]}\n{variable}{context[stop:]}", answer="data", if_false=None
+        )
     return replace(theorem, context=theorem.context.strip("\n "))
 
 
@@ -82,21 +91,33 @@ def _answers_in_statement(theorem: Theorem) -> Theorem:
     found = [m.span() for m in _ANSWER.finditer(code)]
     if not found:
         return theorem
-    asked = len(found) == 1 and theorem.answer == "" and _is_asked(statement, *found[0])
-    names = ["True"] if asked else [f"answer_{i + 1}" for i in range(len(found))]
-    if asked and (claim := _other_side(statement, *found[0])) is not None:
-        return replace(theorem, statement=claim, answer="proposition")
-    for (start, stop), name in reversed([*zip(found, names, strict=True)]):
-        statement = statement[:start] + name + statement[stop:]
-    if asked:
-        return replace(theorem, statement=statement, answer="proposition")
-    before, now = split_statement(theorem.statement or ""), split_statement(statement)
+    if len(found) == 1 and theorem.answer == "" and _is_asked(statement, *found[0]):
+        true, false = (_with(statement, found, [x]) for x in (TRUE, FALSE))
+        claim = _other_side(statement, *found[0]) or true
+        return replace(theorem, statement=claim, answer="proposition", if_false=(false, theorem.context))
+    names = _new_names(len(found), f"{theorem.context}\n{statement}")
+    before, now = split_statement(statement), split_statement(_with(statement, found, names))
     if before is None or now is None:
         return theorem
     binders, type_ = now
     if _ANSWER.search(masked(before[0])):
+        type_ += "\n" * ("--" in type_)  # the type may end in a line comment
         binders, type_ = "", f"∀ {binders}, ({type_})"
-    return replace(theorem, statement=f"{binders} : ∀ {' '.join(names)}, {type_}".strip(), answer="data")
+    statement = f"{binders} : ∀ {' '.join(names)}, {type_}".strip()
+    return replace(theorem, statement=statement, answer="data", if_false=None)
+
+
+def _with(statement: str, spans: Sequence[tuple[int, int]], texts: Sequence[str]) -> str:
+    """The statement with these texts at these places."""
+    for (start, stop), text in reversed([*zip(spans, texts, strict=True)]):
+        statement = statement[:start] + text + statement[stop:]
+    return statement
+
+
+def _new_names(number: int, source: str) -> list[str]:
+    """Names that do not occur in the source, so that none of its binders captures them."""
+    free = (name for i in count(1) if (name := f"answer_{i}") not in source)
+    return [*islice(free, number)]
 
 
 def _uses(name: str, statement: str) -> list[tuple[int, int]]:
@@ -105,9 +126,7 @@ def _uses(name: str, statement: str) -> list[tuple[int, int]]:
 
 def _other_side(statement: str, start: int, stop: int) -> str | None:
     """The statement without `ANSWER ↔` at the start of its type, or `↔ ANSWER` at its end. None if it has neither."""
-    binders, _ = split_statement(statement) or ("", "")
-    at = statement.index(":", len(binders)) + 1
-    code = masked(statement)
+    code, at = masked(statement), _type_at(statement)
     first = re.fullmatch(r"\s*(\(\s*)?", code[at:start])
     after = re.match(r"(\s*\))?\s*(?:↔|<->)", code[stop:])
     if first is not None and after is not None and (first[1] is None) == (after[1] is None):
@@ -120,7 +139,16 @@ def _other_side(statement: str, start: int, stop: int) -> str | None:
 
 
 def _is_asked(statement: str, start: int, stop: int) -> bool:
-    """Whether the text from `start` to `stop` is one side of an equivalence, or is said to be a proposition."""
+    """Whether the text from `start` to `stop` is one side of an equivalence, or is said to be a proposition, in the type of the
+    statement. What a hypothesis says about an answer is no question."""
+    if start < _type_at(statement):
+        return False
     code = masked(statement)
     before, after = code[:start].rstrip(" \n("), code[stop:].lstrip(" \n)")
     return before.endswith(("↔", "<->")) or after.startswith(("↔", "<->")) or re.match(r":\s*Prop\b", after) is not None
+
+
+def _type_at(statement: str) -> int:
+    """Index of the type of a statement."""
+    binders, _ = split_statement(statement) or ("", "")
+    return masked(statement).index(":", len(binders)) + 1

@@ -50,6 +50,8 @@ class Results:
         self._file = None
         if path is None:
             return
+        if retry and not path.exists():
+            raise UserError(f"{path}: no such results file to retry; name that of an earlier run, or leave out --retry")
         try:
             # A model may write half a surrogate pair.
             self._file = path.open("a", encoding="utf-8", errors="replace")

@@ -44,6 +44,8 @@ def select(text: LeanText, holes: Sequence[Hole], only: Sequence[str], line: int
     A name is that of a declaration, with or without its namespace, or the name of one `sorry` in answers (`NAME#2`).
     """
     chosen = list(range(len(holes)))
+    if not holes and (line is not None or only):
+        raise UserError(f"{text.path}: has no `sorry`; leave out {'the line' if line is not None else '--only'}")
     if line is not None:
         own = [i for i in chosen if holes[i].line == line]
         chosen = own or [i for i in chosen if _declaration_line(text, holes[i]) <= line <= holes[i].line]

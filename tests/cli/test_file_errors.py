@@ -81,6 +81,37 @@ def test_what_rests_on_no_error_is_proved(turnstile: Callable, tmp_path: Path) -
     assert out.read_text().count("sorry") == left
 
 
+SHADOWED = """theorem Foo.n : 1 = 2 := by decide
+theorem fine (n : Nat) : n + 0 = n := by sorry
+theorem also_fine : ∀ n : Nat, n + 0 = n := by sorry
+theorem Foo.comm : 1 = 2 := by decide
+theorem fine_too (a b : Nat) (comm : a = b) : b = a := by sorry
+theorem p : 1 = 2 := by decide
+theorem fine_as_well (p q : Prop) (h : p ∧ q) : q ∧ p := by sorry
+theorem Foo.inside : n = n := by sorry
+def Foo.Lost : Type := No.Such
+structure Gone where
+  x : No.Such → Undefined.Thing
+namespace Foo
+theorem still_fine {n : Nat} : n + 0 = n := by sorry
+theorem lost (x : Lost) : x = x := by sorry
+end Foo
+open Foo
+theorem lost' (x : Lost) : x = x := by sorry
+theorem gone (x : Gone) (Gone : Nat) : x = x := by sorry
+theorem gone' (h : ∀ Gone : Nat, Gone = Gone) (x : Gone) : x = x := by sorry
+"""
+
+
+def test_a_bound_name_is_not_that_of_a_declaration_with_an_error(turnstile: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "A.lean"
+    file.write_text(SHADOWED)
+    tasks = turnstile("prove", file, "--json", "--workers", 1).document["tasks"]
+    right = {"fine", "also_fine", "fine_too", "fine_as_well", "Foo.still_fine"}
+    assert {t["name"] for t in tasks if t["outcome"] == "proved"} == right, tasks
+    assert {t["name"] for t in tasks if t["lean_calls"]} == right
+
+
 def test_a_proof_that_uses_what_has_an_error_is_refused() -> None:
     """The audit alone refuses them too, whatever was tried."""
     source = (

@@ -106,6 +106,14 @@ def test_an_open_answer_is_never_one_of_two_sorries(turnstile: Callable, tmp_pat
     rows = {
         "no": "theorem no : (∃ n : Nat, n + 1 = 0) ↔ answer(sorry) := by sorry",
         "numeral": "theorem numeral : (∀ n : Nat, n * n ≠ 49) ↔ answer(sorry) := by sorry",
+        "not_all": "theorem not_all : ∀ n : Nat, n = 0 ↔ answer(sorry) := by sorry",
+        "for_n": "theorem for_n (n : Nat) : answer(sorry) ↔ n = 0 := by sorry",
+        "sol": "abbrev s : Prop := sorry\ntheorem sol (n : Nat) : s ↔ n = 0 := by sorry",
+        "implied": "theorem implied : (1 = 2) → answer(sorry) ↔ 3 = 4 := by sorry",
+        "both": "theorem both : (answer(sorry) ↔ 1 = 1) ∧ 2 = 3 := by sorry",
+        "captured": "theorem captured (False : Prop) : answer(sorry) ↔ False := by sorry",
+        "clash": "theorem clash (answer_1 : Nat) : (answer_1 : Nat) = answer(sorry) := by sorry",
+        "given": "theorem given (h : answer(sorry) ↔ 1 = 2) : 2 = 2 := by sorry",
         "twins": "theorem twins : (answer(sorry) : Nat) = answer(sorry) := by sorry",
         "defined": "abbrev a : Nat := sorry\nabbrev b : Nat := sorry\ntheorem defined : a = b := by sorry",
         "guessed": "theorem guessed : answer(sorry) = 2 + 2 := by sorry",
@@ -117,8 +125,48 @@ def test_an_open_answer_is_never_one_of_two_sorries(turnstile: Callable, tmp_pat
     assert {n: t["outcome"] for n, t in tasks.items() if t["outcome"] in ("proved", "disproved")} == {
         "no": "disproved",
         "numeral": "disproved",
+        "given": "proved",
     }
+    assert not {n for n, t in tasks.items() if t["outcome"] == "error"}
+    assert not {r["kind"] for r in tasks["given"]["remarks"]} & {"answer"}
     assert {r["kind"]: r["detail"] for r in tasks["no"]["remarks"]}["answer"] == "False"
+
+
+IN_NAMESPACES = """namespace A.B
+inductive T where | a : T
+section Inner
+open Nat
+variable (n : Nat)
+theorem first : n + 0 = n := rfl
+/-- end -/
+theorem second (t : T) : t = .a := by cases t; rfl
+end Inner
+noncomputable section
+def x : T := .a
+theorem third : x = .a := rfl
+end
+mutual
+def even : Nat → Bool
+  | 0 => true
+  | n + 1 => odd n
+def odd : Nat → Bool
+  | 0 => false
+  | n + 1 => even n
+end
+theorem fourth : even 0 = true := by simp [even]
+end A.B
+theorem fifth (p q : Prop) (h : p ∧ q) : q ∧ p := ⟨h.2, h.1⟩
+"""
+
+
+@pytest.mark.lean
+def test_proofs_of_a_file_with_namespaces_are_a_lean_file(turnstile: Callable, tmp_path: Path) -> None:
+    file, out = tmp_path / "A.lean", tmp_path / "proofs.lean"
+    file.write_text(IN_NAMESPACES)
+    done = turnstile("prove", f"set:{file}", "--json", "--workers", 1, "--out", out, "--budget", 64)
+    assert [t["outcome"] for t in done.document["tasks"]] == ["proved"] * 5
+    verified = turnstile("verify", out)
+    assert verified.code == 0, (verified.out, verified.err, out.read_text())
 
 
 @pytest.mark.lean

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from prover.commands.prove import _show
 from prover.console import plain
 from prover.errors import UserError
 from prover.files import write_whole
@@ -58,6 +59,21 @@ def test_a_file_that_a_kill_left_in_its_first_line_is_begun_again(tmp_path: Path
     with pytest.raises(UserError, match="not a results file"):
         Results(path, ASKED, True)
     assert path.read_text() == "notes of mine"
+
+
+def test_a_retry_needs_results(tmp_path: Path) -> None:
+    path = tmp_path / "missing.jsonl"
+    with pytest.raises(UserError, match="missing.jsonl: no such results file to retry"):
+        Results(path, ASKED, True, retry=True)
+    assert not path.exists()
+
+
+def test_the_table_says_why_a_proof_was_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    task = {"line": 1, "name": "t", "lean_calls": 1, "remarks": [], "proof": "simp", "reason": "axiom: x"}
+    tasks = [{**task, "outcome": "rejected"}, {**task, "outcome": "proved", "proof": "rfl", "reason": ""}]
+    _show({"tasks": tasks, "proved": 1, "total": 2, "seconds": 1.0, "lean": "Lean"}, b"", Path("x"), False)
+    shown = capsys.readouterr().err
+    assert "axiom: x" in shown and "rfl" in shown and "simp" not in shown
 
 
 def test_half_a_surrogate_pair_ends_nothing(tmp_path: Path) -> None:

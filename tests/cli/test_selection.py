@@ -79,6 +79,12 @@ def test_what_does_not_exist(only: tuple[str, ...], line: int | None, said: str)
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("only", "line"), [((), 3), (("t",), None)])
+def test_a_file_without_sorries(only: tuple[str, ...], line: int | None) -> None:
+    with pytest.raises(UserError, match="^A.lean: has no `sorry`; leave out"):
+        select(parse(b"", "A.lean"), [], only, line)
+
+
 def test_long_lists_are_cut() -> None:
     text = parse(b"theorem t : True := by sorry\n" * 100, "A.lean")
     with pytest.raises(UserError, match="t0, t1, .* t11 and 88 more"):
