@@ -72,8 +72,9 @@ def _tainted(text: LeanText, verdicts: Sequence[Verdict], errors: Sequence[LeanM
             cause = _mentioned(words, causes, own, opened | {part for name in full for part in name.split(".")[:-1]})
             if cause is not None:
                 found[start] = cause
-        for name, space in names if cause is not None else ():
-            causes.setdefault(name, {})[space] = cause
+        if cause is not None:
+            for name, space in names:
+                causes.setdefault(name, {})[space] = cause
     return found
 
 
