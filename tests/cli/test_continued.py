@@ -67,7 +67,7 @@ def test_a_search_goes_on_where_it_ended() -> None:
 def test_steps_of_searches_have_tight_limits() -> None:
     (prover,) = provers_named("portfolio", 0)
     (server,) = LocalExecutor([prover], 1).pool.servers
-    assert server.limits == Limits(SEARCH_HEARTBEATS, SEARCH_SECONDS)
+    assert server.limits == Limits(2 * SEARCH_HEARTBEATS, SEARCH_SECONDS)
     (server,) = LocalExecutor([prover, replace(prover, writer=object())], 1).pool.servers
     assert server.limits == Limits(), "a whole proof is one step"
 

@@ -69,7 +69,8 @@ def env() -> dict[str, str]:
 
 
 def until(folder: Path, attempts: int, *args: str) -> subprocess.Popen[str]:
-    """A started run that has recorded so many attempts of its first round."""
+    """A started run that has recorded so many attempts of its first round, and has announced itself: a resumed one may have
+    recorded them before, and handles signals only from then on."""
     log = (folder / "log").open("w")
     process = subprocess.Popen(
         command("train", *args), cwd=folder, env=env(), stdout=log, stderr=log, start_new_session=True, text=True
@@ -78,7 +79,8 @@ def until(folder: Path, attempts: int, *args: str) -> subprocess.Popen[str]:
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= attempts:
+            announced = "train on" in " ".join((folder / "log").read_text().split())
+            if announced and ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= attempts:
                 break
         except UserError:
             pass  # being made just now
