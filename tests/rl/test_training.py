@@ -68,9 +68,9 @@ def env() -> dict[str, str]:
     return {**clean, "PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def until(folder: Path, attempts: int, *args: str) -> subprocess.Popen[str]:
-    """A started run that has recorded so many attempts of its first round, and has announced itself: a resumed one may have
-    recorded them before, and handles signals only from then on."""
+def until(folder: Path, attempts: int, *args: str, before: int = 0) -> subprocess.Popen[str]:
+    """A started run that has recorded so many attempts of its first round, and one of its own: a resumed run finds earlier ones,
+    and Ray handles signals while it starts."""
     log = (folder / "log").open("w")
     process = subprocess.Popen(
         command("train", *args), cwd=folder, env=env(), stdout=log, stderr=log, start_new_session=True, text=True
@@ -79,9 +79,9 @@ def until(folder: Path, attempts: int, *args: str) -> subprocess.Popen[str]:
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            announced = "train on" in " ".join((folder / "log").read_text().split())
-            if announced and ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= attempts:
-                break
+            if ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= attempts:
+                if len(recorded(folder)) > before:
+                    break
         except UserError:
             pass  # being made just now
         time.sleep(0.3)
@@ -105,7 +105,7 @@ def run(tmp_path_factory) -> Path:
         process.wait()
         seen.append(recorded(folder))
     assert len(seen[0]) >= 2 and len(seen[1]) >= 4
-    process = until(folder, 6, "--resume", "runs/tiny")
+    process = until(folder, 6, "--resume", "runs/tiny", before=len(seen[1]))
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
     said = (folder / "log").read_text()
