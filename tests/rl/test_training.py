@@ -79,9 +79,9 @@ def until(folder: Path, attempts: int, *args: str, before: int = 0) -> subproces
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if ledger.exists() and len(Ledger.open(ledger, readonly=True).done("round 1")) >= attempts:
-                if len(recorded(folder)) > before:
-                    break
+            first = len(Ledger.open(ledger, readonly=True).done("round 1")) if ledger.exists() else 0
+            if first >= attempts and len(recorded(folder)) > before:
+                break
         except UserError:
             pass  # being made just now
         time.sleep(0.3)
