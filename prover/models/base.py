@@ -32,6 +32,11 @@ class Query:
     """Types of the premises, for prompts that show them; empty: those in the library's index."""
 
 
+def valid_text(text: str) -> str:
+    """The text with `?` for each half of a surrogate pair, which JSON may hold and UTF-8 cannot."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
 class Policy(Protocol):
     """Proposes tactics. A Policy or Value may also have `count_tokens(query, suggestions) -> int`; see `count_tokens`."""
 

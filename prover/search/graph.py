@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from prover.lean.theorem import ProofState, StepResult, renamed_in
-from prover.models.base import Suggestion
+from prover.models.base import Suggestion, valid_text
 from prover.search import status
 from prover.search.config import SearchConfig
 
@@ -169,10 +169,10 @@ class Graph:
         known = {e.tactic for e in node.edges}
         added = 0
         for s in suggestions:
-            if s.tactic in known:
+            if (tactic := valid_text(s.tactic)) in known:
                 continue
-            known.add(s.tactic)
-            node.edges.append(Edge(node, s.tactic, max(s.logprob, LEAST_LOGPROB), s.source))
+            known.add(tactic)
+            node.edges.append(Edge(node, tactic, max(s.logprob, LEAST_LOGPROB), s.source))
             added += 1
         if added:
             self._set_priors(node)

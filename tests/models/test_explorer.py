@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from prover.lean.theorem import Goal, Kind, ProofState
+from prover.lean.theorem import Goal, HypothesisKind, ProofState
 from prover.models.base import Query, Suggestion
 from prover.models.mixture import ExploringPolicy
 from prover.models.ranker import BUCKETS, WIDTH, TacticRanker
@@ -26,8 +26,10 @@ KINDS = {
 
 def state(*hypotheses: tuple[str, str], target: str = "p", key: str = "k") -> ProofState:
     text = "\n".join([*(f"{n} : {t}" for n, t in hypotheses), f"⊢ {target}"])
-    kinds = tuple(Kind(n, *KINDS.get(t, ("proof", "Eq", "Eq"))) for n, t in hypotheses)
-    return ProofState(1, key, (Goal(text, tuple(hypotheses), target, kinds=(*kinds, Kind("⊢", "target", "", ""))),))
+    kinds = tuple(HypothesisKind(n, *KINDS.get(t, ("proof", "Eq", "Eq"))) for n, t in hypotheses)
+    return ProofState(
+        1, key, (Goal(text, tuple(hypotheses), target, kinds=(*kinds, HypothesisKind("⊢", "target", "", ""))),)
+    )
 
 
 def said(policy, s: ProofState, n: int = 500, attempt: int = 0, premises: tuple[str, ...] = ()) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prover.lean.surroundings import Declaration, Number, Surroundings
-from prover.lean.theorem import Goal, Kind, ProofState
+from prover.lean.theorem import Goal, HypothesisKind, ProofState
 from prover.models.base import Query
 from prover.models.goal_names import names_of
 from prover.models.tactic_templates import Explorer
@@ -39,10 +39,10 @@ FILE = Surroundings(
         declared("T.unrelated", "theorem", "Eq", ("Eq", "Bool")),
     )
 )
-A = Kind("a", "recursive", "T", "T")
+A = HypothesisKind("a", "recursive", "T", "T")
 
 
-def tactics(target: Kind, *kinds: Kind, constants: tuple[str, ...] = PLUS) -> dict[str, float]:
+def tactics(target: HypothesisKind, *kinds: HypothesisKind, constants: tuple[str, ...] = PLUS) -> dict[str, float]:
     goal = Goal("⊢", tuple((k.name, "") for k in kinds), "", constants, kinds=(*kinds, target))
     state = ProofState(1, "k", (goal,), FILE)
     (found,) = Explorer().suggest([Query(state)], 2000)
@@ -50,7 +50,7 @@ def tactics(target: Kind, *kinds: Kind, constants: tuple[str, ...] = PLUS) -> di
 
 
 def test_functions_behind_notation_and_lemmas_are_used_together():
-    found = tactics(Kind("⊢", "target", "Eq", "Eq"), A)
+    found = tactics(HypothesisKind("⊢", "target", "Eq", "Eq"), A)
     sets = [t for t in found if t.startswith("induction a <;> first | rfl")]
     assert any("HAdd.hAdd, Add.add, T.plus, T.plus_zero, T.plus_comm" in t for t in sets)
     assert any("show T.zero = (0 : T) from rfl" in t for t in sets)
@@ -65,40 +65,48 @@ def test_the_last_lemma_comes_first_among_equals():
 
 
 def test_constructors_of_a_predicate_are_applied():
-    found = tactics(Kind("⊢", "target", "T.Even", "T.Even"), A, constants=("T.Even", "T"))
+    found = tactics(HypothesisKind("⊢", "target", "T.Even", "T.Even"), A, constants=("T.Even", "T"))
     assert "apply T.Even.zero" in found
     assert any(t.startswith("first | rfl | assumption | contradiction") and "apply T.Even.zero" in t for t in found)
 
 
 def test_derivations_are_taken_apart_and_data_of_other_kinds_is_not():
-    hypothesis = Kind("h", "proof", "T.Even", "T.Even")
-    found = tactics(Kind("⊢", "target", "Eq", "Eq"), A, hypothesis, Kind("f", "function", "∀", "∀"))
+    hypothesis = HypothesisKind("h", "proof", "T.Even", "T.Even")
+    found = tactics(HypothesisKind("⊢", "target", "Eq", "Eq"), A, hypothesis, HypothesisKind("f", "function", "∀", "∀"))
     assert {"cases h", "induction h", "nomatch h"} <= set(found)
     assert not any(t.startswith(("cases f", "induction f")) for t in found)
 
 
 def test_an_existential_behind_a_definition_gets_witnesses():
-    found = tactics(Kind("⊢", "target", "T.le", "Exists"), A)
+    found = tactics(HypothesisKind("⊢", "target", "T.le", "Exists"), A)
     tries = [t for t in found if t.startswith("first | (refine ⟨a, ?_⟩ <;>")]
     assert tries and all("⟨T.zero, ?_⟩" in t for t in tries) and "refine ⟨a, ?_⟩" in found
 
 
 def test_a_structured_hypothesis_is_opened():
     found = tactics(
-        Kind("⊢", "target", "Eq", "Eq"), Kind("h", "proof", "T.le", "Exists"), Kind("k", "proof", "Or", "Or")
+        HypothesisKind("⊢", "target", "Eq", "Eq"),
+        HypothesisKind("h", "proof", "T.le", "Exists"),
+        HypothesisKind("k", "proof", "Or", "Or"),
     )
     assert "obtain ⟨x, hx⟩ := h" in found and "rcases k with h | h" in found
 
 
 def test_kinds_decide_and_not_the_text_of_a_type():
     goal = Goal(
-        "", kinds=(A, Kind("h", "proof", "T.Rel", "T.Rel"), Kind("x✝", "proof", "", ""), Kind("⊢", "target", "", ""))
+        "",
+        kinds=(
+            A,
+            HypothesisKind("h", "proof", "T.Rel", "T.Rel"),
+            HypothesisKind("x✝", "proof", "", ""),
+            HypothesisKind("⊢", "target", "", ""),
+        ),
     )
     names = names_of(goal)
     assert names.recursive == ["a"] and names.facts == ["h"] and names.derivations == ["h"]
 
 
 def test_without_surroundings_nothing_is_added():
-    goal = Goal("⊢", (("a", ""),), "", PLUS, kinds=(A, Kind("⊢", "target", "Eq", "Eq")))
+    goal = Goal("⊢", (("a", ""),), "", PLUS, kinds=(A, HypothesisKind("⊢", "target", "Eq", "Eq")))
     (found,) = Explorer().suggest([Query(ProofState(1, "k", (goal,)))], 2000)
     assert not any("T.plus" in s.tactic for s in found)

@@ -47,6 +47,11 @@ def test_suggestions_are_ranked_and_distinct(serve: Any) -> None:
     assert asked["prompt"] == "⊢ p:::" and asked["n"] == 3 and asked["model"] == "only" and asked["stop"] == [":::"]
 
 
+def test_half_a_surrogate_pair_is_no_text(serve: Any) -> None:
+    [found] = policy(serve(lambda k, body: completion(["exact \ud800", "rfl"]))).suggest([query("⊢ p")], 2)
+    assert [s.tactic for s in found] == ["exact ?", "rfl"]
+
+
 def test_tokens_are_counted_as_the_server_says(serve: Any) -> None:
     status, said = completion(["simp", "omega"])
     model = policy(

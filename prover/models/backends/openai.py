@@ -18,7 +18,7 @@ from typing import Any
 from prover.errors import PromptTooLong, UserError
 from prover.models.backends.bounded_http import ResponseLimitError, limit_responses
 from prover.models.backends.vllm import softmax
-from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.base import Query, Suggestion, ValueEstimate, valid_text
 from prover.models.formats import Answer, Format, TemplateFormat, format_of, suggestions
 from prover.models.templates import template_named
 from prover.models.token_counts import TokenCounts
@@ -259,7 +259,7 @@ class ServerPolicy:
 def _answer(text: Any, ids: tuple[int, ...], logprob: float, finish: Any) -> Answer:
     if not isinstance(text, str):
         raise TypeError(f"an answer is {type(text).__name__}, not a text")
-    return Answer(text, ids, logprob, finish == "stop" and len(text) <= LONGEST)
+    return Answer(valid_text(text), ids, logprob, finish == "stop" and len(text) <= LONGEST)
 
 
 def _used(answer: Any) -> int:
