@@ -63,6 +63,8 @@ class Filled:
     unjudged: frozenset[int] = frozenset()
     """Places in `refused` that the audit could not judge, for lack of time or memory. Their proofs may be right."""
     axioms: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    conditional: frozenset[int] = frozenset()
+    """Places in `texts` whose declarations rest on a `sorry` that remains, in the file or in its imports."""
     audits: int = 0
 
 
@@ -126,6 +128,7 @@ class Filler:
         self._assumed = f"assumed_{secrets.token_hex(8)}"
         self.auditor = Auditor(allowed_axioms=(*STANDARD_AXIOMS, self._assumed))
         self._audits = 0
+        self._conditional: frozenset[int] = frozenset()
 
     async def __aenter__(self) -> Filler:
         await self.auditor.__aenter__()
@@ -172,7 +175,7 @@ class Filler:
                     unjudged.discard(i)
                     break
         texts = {i: options[i][n] for i, n in chosen.items()}
-        return Filled(texts, refused, frozenset(unjudged), axioms, self._audits)
+        return Filled(texts, refused, frozenset(unjudged), axioms, self._conditional & chosen.keys(), self._audits)
 
     async def as_it_stands(self) -> Sequence[Verdict]:
         """The verdicts on the file without proofs, as if each `sorry` were proved. Raises LeanError or LeanDied."""
@@ -197,8 +200,22 @@ class Filler:
                 pending.append(i)
             else:
                 bad[i] = self._failure(verdict)
-        if bad or not pending:
+        if bad:
             return self._to_remove(bad)
+        if pending:
+            await self._judge_open(texts, pending, axioms, bad)
+        if not bad:
+            self._conditional = frozenset(pending)
+        return self._to_remove(bad)
+
+    async def _judge_open(
+        self,
+        texts: Mapping[int, str],
+        pending: Sequence[int],
+        axioms: dict[int, tuple[str, ...]],
+        bad: dict[int, _Failure],
+    ) -> None:
+        """Judge the places whose declarations rest on a remaining `sorry`, with an axiom in its place."""
         verdicts = await self._audit(texts, assume=True)
         for i in pending:
             verdict = verdicts[i]
@@ -206,7 +223,6 @@ class Filler:
                 axioms[i] = tuple(a for a in verdict.axioms if a != self._assumed)
             else:
                 bad[i] = self._failure(verdict)
-        return self._to_remove(bad)
 
     def _failure(self, verdict: Verdict) -> _Failure:
         """Whether a proof causes its declaration's verdict. A changed constant is reported for every declaration that mentions

@@ -23,7 +23,7 @@ from prover.solve.file_errors import untried
 from prover.solve.fill import Filled, Filler, Standing
 from prover.solve.job import Found, Sorry, SourceFile
 from prover.solve.marks import mark, without_marks
-from prover.solve.remarks import duplicates
+from prover.solve.remarks import Remark, duplicates, remarks_to
 from prover.solve.results import Results
 from prover.solve.selection import select, unreached
 from prover.solve.session import Settings, document, stoppable
@@ -71,7 +71,7 @@ async def prove_file(
             if (tasks[i].key, 0) not in log.rows:
                 log.add(row_of(tasks[i], found))
         rows, figures, filled, failure, interrupted = await _attempted(tasks, skipped, settings, log, executor, filler)
-    answers = {i: _answer(every.holes[i], rows[i], filled.axioms.get(i, ())) for i in numbers}
+    answers = {i: _answer(every.holes[i], rows[i], filled, i) for i in numbers}
     duplicates(list(answers.values()))
     for task in answers.values():
         task.pop("statement_hash", None)
@@ -173,10 +173,12 @@ def _judged(number: int, row: dict[str, Any], filled: Filled) -> dict[str, Any]:
     return {**row, "outcome": outcome, "reason": filled.refused.get(number, "")}
 
 
-def _answer(hole: Hole, row: dict[str, Any], axioms: Sequence[str]) -> dict[str, Any]:
+def _answer(hole: Hole, row: dict[str, Any], filled: Filled, number: int) -> dict[str, Any]:
     """A `sorry`'s row in the answer."""
     shown = {k: v for k, v in row.items() if k not in (*NOT_SHOWN, "area")}
-    return {**shown, "column": hole.column, "axioms": list(axioms)}
+    if number in filled.conditional:
+        shown["remarks"] = [*shown["remarks"], *remarks_to([Remark("conditional", "")])]
+    return {**shown, "column": hole.column, "axioms": list(filled.axioms.get(number, ()))}
 
 
 def write_over(text: LeanText, filled: bytes) -> Path:

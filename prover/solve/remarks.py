@@ -19,7 +19,7 @@ AT_ONCE = ("rfl", "simp", "omega", "decide", "grind")
 CONTRADICTIONS = ("contradiction", "simp_all", "omega", "grind")
 Open = Callable[[Theorem], Awaitable[Goal | None]]
 """The goal of a theorem; None if Lean refuses the theorem."""
-Kind = Literal["vacuous", "false", "duplicate", "at once", "auto-bound", "answer"]
+Kind = Literal["vacuous", "false", "duplicate", "at once", "auto-bound", "answer", "conditional"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Remark:
 
     kind: Kind
     detail: str
-    """The tactic that shows it, the name of the duplicate, the names that Lean bound, or the answer."""
+    """The tactic that shows it, the name of the duplicate, the names that Lean bound, the answer, or nothing."""
     script: str = ""
     """A proof from a contradiction among the hypotheses, for the audit."""
 
@@ -39,6 +39,7 @@ class Remark:
             "duplicate": f"the same statement as {self.detail}",
             "at once": f"closed at once by `{self.detail}`",
             "auto-bound": f"Lean bound {self.detail} by itself (autoImplicit)",
+            "conditional": "rests on a `sorry` that is still open",
             "answer": f"its answer is `{self.detail}`",
         }[self.kind]
 

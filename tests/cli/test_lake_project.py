@@ -95,6 +95,8 @@ def test_a_whole_project(project: Path, turnstile: Callable, fingerprint: Callab
         "name_free",
     }
     assert (done.code, document["proved"], document["total"]) == (1, 4, 6)
+    open_ = {t["name"] for t in document["tasks"] if any(r["kind"] == "conditional" for r in t["remarks"])}
+    assert open_ == {"uses_slow"}
     assert all(t["axioms"] in ([], ["propext"]) for t in document["tasks"]), "nothing of what was assumed"
     assert fingerprint(project) == before
 
