@@ -16,7 +16,8 @@ MOST_FATAL = 3
 class CostlyTactics:
     """The kinds of tactics that reached the time limit or ended the process, as arithmetic on huge numbers does.
 
-    Tactics are of one kind if their last step is the same but for a list of lemmas: `simp <;> grind [a]` is of the kind of `grind`.
+    Tactics are of one kind if their last step is the same but for lists of lemmas: `simp <;> grind [a]` is of the kind of `grind`.
+    A tactic with alternatives is of a kind of its own, since any of them may be the costly one.
     """
 
     def __init__(self) -> None:
@@ -37,8 +38,8 @@ class CostlyTactics:
 
 
 def _kind(tactic: str) -> str:
-    last = re.split(r"<;>|[;|\n]", tactic)[-1].strip(" ()·")
-    return re.sub(r"( only)? \[.*\]", "", last)
+    last = tactic if " | " in tactic else re.split(r"<;>|[;\n]", tactic)[-1].strip(" ()·")
+    return re.sub(r"( only)? \[[^\]]*\]", "", last)
 
 
 def _target(state: ProofState) -> str:

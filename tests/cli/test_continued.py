@@ -126,6 +126,10 @@ def test_costly_tactics_are_not_repeated() -> None:
         assert inner.asked.count("grind") == MOST_FATAL - 1
         await env.step(state(0, "A"), ("exact k omega", "exact j omega"))
         assert inner.asked[-2:] == ["exact k omega", "exact j omega"], "another term is another tactic"
+        await env.step(state(0, "D"), ("first | rfl | grind", "first | simp | grind", "grind"))
+        assert inner.asked[-2:] == ["first | rfl | grind", "first | simp | grind"], (
+            "another alternative may be the costly one"
+        )
         await env.free([state(0, "A"), state(7, "A")])
         assert inner.freed == [7], "the root stays open"
 
