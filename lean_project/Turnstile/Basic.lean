@@ -53,6 +53,17 @@ where
     | [] => n
     | _ :: rest => go rest (n + 1)
 
+def nth {α : Type} (xs : List α) (i : Nat) : Option α :=
+  match xs with
+  | [] => none
+  | x :: rest => if i == 0 then some x else nth rest (i - 1)
+
+def lastOf {α : Type} (xs : List α) : Option α :=
+  match xs with
+  | [] => none
+  | [x] => some x
+  | _ :: rest => lastOf rest
+
 def isNil {α : Type} (xs : List α) : Bool :=
   match xs with
   | [] => true

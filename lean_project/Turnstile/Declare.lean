@@ -66,14 +66,8 @@ def declIdAmong (xs : List Syntax) : Name :=
 
 def headOf (stx : Syntax) : Head :=
   match stx with
-  | .node _ k args => { kind := k, startsAt := startByte stx, name := declIdAmong args.toList, valueAt := startByte (last args.toList) }
+  | .node _ k args => { kind := k, startsAt := startByte stx, name := declIdAmong args.toList, valueAt := startByte ((lastOf args.toList).getD .missing) }
   | _ => { kind := .anonymous, startsAt := 0, name := .anonymous, valueAt := 0 }
-where
-  last (xs : List Syntax) : Syntax :=
-    match xs with
-    | [] => .missing
-    | [x] => x
-    | _ :: rest => last rest
 
 /-- Commands that define syntax or its meaning: a declaration in one is part of a program. -/
 def syntaxCommands : List Name :=

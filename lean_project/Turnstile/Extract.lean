@@ -59,12 +59,6 @@ def isMissing (stx : Syntax) : Bool :=
   | .missing => true
   | _ => false
 
-def lastOf (xs : List Syntax) : Syntax :=
-  match xs with
-  | [] => .missing
-  | [x] => x
-  | _ :: rest => lastOf rest
-
 /-- The declarations of a command: every node with a name or signature of its own. That covers commands of the same shape that a library
 defines, such as `lemma`. `whole`: the declaration around `stx`, with its modifiers. -/
 partial def itemsOf (stx whole : Syntax) (settings : List Syntax) (inside : Bool) : List Item :=
@@ -74,7 +68,7 @@ partial def itemsOf (stx whole : Syntax) (settings : List Syntax) (inside : Bool
     let declId := childOf `Lean.Parser.Command.declId xs
     let signature := childOf `Lean.Parser.Command.declSig xs
     if !isMissing declId || !isMissing signature || !isMissing (childOf `Lean.Parser.Command.optDeclSig xs) then
-      [{ whole, kind := k, declId, signature, value := lastOf xs, settings := revOnto settings [], inside }]
+      [{ whole, kind := k, declId, signature, value := (lastOf xs).getD .missing, settings := revOnto settings [], inside }]
     else if hasName k syntaxCommands || containsSub (nameText k) "quot" then []
     else if k == `Lean.Parser.Command.in then match xs with
       | [c, _, body] => itemsOf body body (c :: settings) inside
@@ -224,7 +218,7 @@ def tracesOfTrees (before : Environment) (bodies : List Span) (ts : List InfoTre
 partial def rightSides (stx : Syntax) : List Syntax :=
   match stx with
   | .node _ k args =>
-    if k == `Lean.Parser.Term.matchAlt then [lastOf args.toList] else among args.toList
+    if k == `Lean.Parser.Term.matchAlt then [(lastOf args.toList).getD .missing] else among args.toList
   | _ => []
 where
   among (xs : List Syntax) : List Syntax :=

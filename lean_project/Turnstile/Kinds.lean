@@ -27,11 +27,6 @@ def withArguments (f : Expr) (args : List Expr) : Expr :=
 /-- `f` applied to the arguments of `e`, reduced at the head. -/
 def applied (f e : Expr) : Expr := (withArguments f (argumentsOf e [])).headBeta
 
-def nth {α : Type} (xs : List α) (i : Nat) : Option α :=
-  match xs with
-  | [] => none
-  | x :: rest => if i == 0 then some x else nth rest (i - 1)
-
 /-- Unfold definitions at the head of `e`, through instances, at most `fuel` times. Nothing else is evaluated, so this is cheap. -/
 partial def unfoldHead (env : Environment) (fuel : Nat) (e : Expr) : Expr :=
   if fuel == 0 then e

@@ -17,6 +17,13 @@ def headName (e : Expr) : Name :=
   | .sort _ => `«sort»
   | _ => .anonymous
 
+/-- The heads of both sides of an equation or equivalence. -/
+def sidesOf (body : Expr) : List Name :=
+  match body with
+  | .app (.app (.app (.const `Eq _) _) a) b => [headName a, headName b]
+  | .app (.app (.const `Iff _) a) b => [headName a, headName b]
+  | _ => [.anonymous, .anonymous]
+
 def explicitBinders (e : Expr) : Nat :=
   match e with
   | .forallE _ _ b .default => explicitBinders b + 1
@@ -109,13 +116,9 @@ def kindOf (ms : Marks) (c : ConstantInfo) : MetaM (Option String) := do
 /-- `[name, conclusion's head, [left side's head, right side's head], explicit binders, from below, constants, type, attributes, kind]`. -/
 def declarationJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (c : ConstantInfo) (kind : String) : MetaM Json := do
   let body := conclusion c.type
-  let sides := match body with
-    | .app (.app (.app (.const `Eq _) _) a) b => [headName a, headName b]
-    | .app (.app (.const `Iff _) a) b => [headName a, headName b]
-    | _ => [.anonymous, .anonymous]
   let used := c.type.getUsedConstants.toList
   let f ← ppExpr c.type
-  return jarr [Json.str (nameText c.name), Json.str (nameText (headName body)), jnames sides, jnat (explicitBinders c.type),
+  return jarr [Json.str (nameText c.name), Json.str (nameText (headName body)), jnames (sidesOf body), jnat (explicitBinders c.type),
     Json.bool (fromBelow env idx used), jnames used, Json.str f.pretty, jarr (attributesOf env ms c.name), Json.str kind]
 
 def declarationsJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (cs : List ConstantInfo) (acc : List Json) :

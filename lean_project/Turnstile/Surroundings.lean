@@ -52,9 +52,6 @@ def literalOf (env : Environment) (c : ConstantInfo) : MetaM Json := do
       return jarr [Json.str shown.pretty, Json.str text.pretty, Json.str type.pretty, Json.str (headText t), Json.bool e.isConst]
     | _, _ => return .null
   | _ => return .null
-where
-  lastOf (es : List Expr) : Option Expr := nth es (lengthOf es - 1)
-
 /-- Constants of a definition's value, where unfolding it shows them. -/
 def valueConstants (c : ConstantInfo) : List Name :=
   match c with
@@ -79,17 +76,13 @@ value, whether it is conditional, fields of the structure that it is or that it 
 def localDeclaration (env : Environment) (c : ConstantInfo) : MetaM Json := do
   let kind ← localKind env c
   let body := conclusion c.type
-  let sides := match body with
-    | .app (.app (.app (.const `Eq _) _) a) b => [headName a, headName b]
-    | .app (.app (.const `Iff _) a) b => [headName a, headName b]
-    | _ => [.anonymous, .anonymous]
   let proof := kind == "theorem" || kind == "rule"
   let fields := match kind with
     | "instance" => structureFields env (headName body)
     | "inductive" => structureFields env c.name
     | _ => []
   let number ← if kind == "instance" then literalOf env c else pure Json.null
-  return jarr [Json.str (nameText (userName c.name)), Json.str kind, Json.str (headText body), jnames sides,
+  return jarr [Json.str (nameText (userName c.name)), Json.str kind, Json.str (headText body), jnames (sidesOf body),
     jnat (explicitBinders c.type), jnames (mapList userName c.type.getUsedConstants.toList),
     jnames (mapList userName (if proof then [] else keep (isWritten env) (valueConstants c))), Json.bool (isConditional c.type), jnames fields, number]
 
