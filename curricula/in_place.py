@@ -37,7 +37,8 @@ class Placed:
 def theorems_in_place(target: str, split: Split | None = None, by: SplitBy = "name") -> list[Theorem]:
     """The theorems of a `.lean` file or Lake project, in order, or one split of them.
 
-    `by`: a hash of the name, a hash of the file's path, or LeanDojo's split by premises. Raises UserError if no file can be elaborated; skips those of a project that cannot, with a line on standard error.
+    `by`: a hash of the name, a hash of the file's path, or LeanDojo's split by premises. Skips files of a project that cannot be
+    elaborated, with a line on standard error. Raises UserError if none can.
     """
     inputs, skipped = inputs_of(target)
     placed = _placed(tuple(inputs), by == "novel_premises" and split is not None)

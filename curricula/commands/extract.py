@@ -73,7 +73,7 @@ def extract(
         say(f"turnstile: skipped: {plain(why if file in why else f'{file}: {why}')}")
     if not records and not stopped:
         raise UserError(f"{target}: no file could be extracted: {plain(next(iter(skipped.values())))}")
-    _write(out, records, target, benchmark, url or target, commit or _digest(records))
+    _write(out, records, benchmark, url or target, commit or _digest(records))
     document = {
         "target": target,
         "out": str(out),
@@ -88,7 +88,7 @@ def extract(
     return 130 if stopped else 1 if skipped else 0
 
 
-def _write(out: Path, records: Sequence[Any], target: str, benchmark: bool, url: str, commit: str) -> None:
+def _write(out: Path, records: Sequence[Any], benchmark: bool, url: str, commit: str) -> None:
     from curricula.lean_dojo_writer import own_places, place_of, write_benchmark
     from prover.files import write_whole
 

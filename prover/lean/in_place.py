@@ -1,22 +1,13 @@
-"""Theorems in their place: each with the text before it as context, and without anything after it. Lean's parser finds them."""
+"""A theorem in its place: with the text before it as context, and without anything after it."""
 
 from __future__ import annotations
 
 import re
 
-from prover.lean.extract import Declaration, ExtractServer
+from prover.lean.extract import Declaration
 from prover.lean.project import Imports
 from prover.lean.text import LeanText, code_words
 from prover.lean.theorem import Theorem
-
-
-async def theorems_in_place(server: ExtractServer, text: LeanText, imports: Imports) -> list[Theorem]:
-    """The theorems of a file, except those inside of larger commands such as `mutual`.
-
-    Raises LeanError if the file has an error, which could change what later theorems mean.
-    """
-    found = await server.extract(text, imports.shipped, imports.sources(), steps=False)
-    return [t for d in found.declarations if (t := theorem_of(text, d, imports)) is not None]
 
 
 def theorem_of(text: LeanText, declaration: Declaration, imports: Imports) -> Theorem | None:
@@ -59,20 +50,3 @@ def _new_universes(data: bytes, d: Declaration, context: str) -> list[str]:
         if word in ("universe", "universes"):
             known.update(words[i + 1 : i + 10])
     return [u for u in written.replace(",", " ").split() if u not in known]
-
-
-def proof_in_place(text: LeanText, declaration: Declaration) -> str | None:
-    """The declaration's own proof as a tactic script; None if it is not a single term."""
-    if declaration.body is None or declaration.suffix:
-        return None
-    data = text.body.encode()
-    start, stop = declaration.body
-    written = data[start:stop].decode()
-    column = len(data[data.rfind(b"\n", 0, start) + 1 : start].decode())
-    if not declaration.tactics:
-        return "exact (\n" + " " * column + written + ")"
-    lines = (" " * (column + 2) + written[2:]).split("\n")  # keeps the columns, which carry meaning
-    while lines and not lines[0].strip():
-        lines.pop(0)
-    common = min((len(line) - len(line.lstrip(" ")) for line in lines if line.strip()), default=0)
-    return "\n".join(line[common:] for line in lines)

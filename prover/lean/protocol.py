@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from prover.lean.surroundings import Surroundings
-from prover.lean.theorem import Goal, Kind, ProofState, StepResult
+from prover.lean.theorem import Goal, HypothesisKind, ProofState, StepResult
 
 
 class GoalMessage(msgspec.Struct):
@@ -23,7 +23,7 @@ class GoalMessage(msgspec.Struct):
     """Names given to unnamed hypotheses, as `rename_i` does."""
     c: list[str] = []
     """Constants."""
-    k: list[Kind] = []
+    k: list[HypothesisKind] = []
 
 
 class StateMessage(msgspec.Struct):

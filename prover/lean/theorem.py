@@ -49,7 +49,7 @@ class Theorem:
             raise ValueError(f"theorem {self.name!r}: give either a statement or a library name")
 
 
-class Kind(NamedTuple):
+class HypothesisKind(NamedTuple):
     """What a hypothesis, or the target under the name `⊢`, is for a tactic."""
 
     name: str
@@ -75,7 +75,7 @@ class Goal:
     """Constants that occur in the goal (target's first), for premise selection."""
     renamed: tuple[str, ...] = ()
     """New names of unnamed hypotheses: a script needs `rename_i` with them before it uses one."""
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[HypothesisKind, ...] = ()
     """Kinds of the hypotheses, then of the target, if the environment lists constants."""
 
 

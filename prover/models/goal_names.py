@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from prover.lean.theorem import Goal, Kind
+from prover.lean.theorem import Goal, HypothesisKind
 
 _NAME = re.compile(r"[^\W\d][\w'₀-₉]*")
 _RECENT = 10
@@ -41,7 +41,7 @@ class GoalNames:
 
 def names_of(goal: Goal) -> GoalNames:
     """The names of a goal's newest hypotheses."""
-    *hypotheses, target = goal.kinds or (Kind("⊢", "target", "", ""),)
+    *hypotheses, target = goal.kinds or (HypothesisKind("⊢", "target", "", ""),)
     found = GoalNames(shape=target.shape)
     flat: list[str] = []
     for name, kind, head, shape in [h for h in hypotheses if _NAME.fullmatch(h.name)][-_RECENT:][::-1]:

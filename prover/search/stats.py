@@ -107,10 +107,6 @@ class SearchStats:
         return self.lean_s / self.seconds if self.seconds else 0.0
 
     @property
-    def model_utilisation(self) -> float:
-        return self.model_s / self.seconds if self.seconds else 0.0
-
-    @property
     def orchestration_share(self) -> float:
         """Own work as a share of wall time: an upper bound on its cost, because it overlaps with Lean."""
         return self.own_s / self.seconds if self.seconds else 0.0

@@ -10,7 +10,7 @@ from prover.lean.text import code_words, masked
 
 THEOREMS = ("theorem", "lemma", "example")
 DEFINITIONS = ("def", "abbrev")
-_OTHER = ("instance", "structure", "inductive", "class", "axiom", "opaque")
+KEYWORDS = (*THEOREMS, *DEFINITIONS, "instance", "structure", "inductive", "class", "axiom", "opaque")
 _MODIFIERS = frozenset(
     ("private", "protected", "public", "nonrec", "noncomputable", "unsafe", "partial", "scoped", "local", "meta")
 )
@@ -18,9 +18,7 @@ _SCOPED = re.compile(r"\b(?:open|set_option|variable|omit|include|universe|attri
 _HEAD = re.compile(r"\w+\s*(?P<name>(?:«[^»]*»|[^\s({\[⦃:.«]|\.(?!\{))+)?(?:\.\{(?P<universes>[^}]*)\})?")
 _SORRY = re.compile(r":=\s*(?:by\s+)?sorry(?![\w.'!?])")
 _SCOPE_NAME = re.compile(r"[ \t]+((?:«[^»\n]*»|[^\W\d][\w'!?]*)(?:\.(?:«[^»\n]*»|[^\W\d][\w'!?]*))*)")
-_COMMANDS = frozenset(
-    (*THEOREMS, *DEFINITIONS, *_OTHER, *_MODIFIERS, "open", "set_option", "variable", "omit", "include", "universe")
-)
+_COMMANDS = frozenset((*KEYWORDS, *_MODIFIERS, "open", "set_option", "variable", "omit", "include", "universe"))
 _PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
 
 MAX_ATTRIBUTES = 10_000
@@ -64,7 +62,7 @@ class Declarations:
 
     @cached_property
     def _stops(self) -> frozenset[int]:
-        return frozenset(self.starts((*THEOREMS, *DEFINITIONS, *_OTHER)))
+        return frozenset(self.starts(KEYWORDS))
 
     @cached_property
     def _bindings(self) -> frozenset[int]:
@@ -146,7 +144,7 @@ def context_before(source: Declarations, at: int) -> str:
 def declared_names(text: str) -> set[str]:
     """The last components of the names that Lean source declares."""
     source = Declarations(text)
-    return {source.head(at).name.rpartition(".")[2] for at in source.starts((*THEOREMS, *DEFINITIONS, *_OTHER))} - {""}
+    return {source.head(at).name.rpartition(".")[2] for at in source.starts(KEYWORDS)} - {""}
 
 
 def scope_ends(text: str) -> list[str]:

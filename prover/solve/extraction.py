@@ -20,7 +20,7 @@ from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.extract import Declaration, ExtractServer, Span, Step, as_tactic, step_text
 from prover.lean.extract_replay import Replay, replay
-from prover.lean.project import Imports, Project, explain_import, imports_of
+from prover.lean.project import Imports, Project, explain_import, imports_of, is_project
 from prover.lean.runtime import LeanRuntime, server_file
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.sorries import public
@@ -115,7 +115,7 @@ def inputs_of(target: str) -> tuple[list[Input], dict[str, str]]:
     path = Path(target)
     if path.is_dir():
         project = Project(path)
-        if not any((path / name).is_file() for name in ("lakefile.toml", "lakefile.lean")):
+        if not is_project(path):
             raise UserError(f"{path}: is a folder without a lakefile; name a Lake project or a .lean file")
         return _inputs(project, project.files())
     if path.suffix == ".lean":

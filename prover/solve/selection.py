@@ -8,31 +8,22 @@ from typing import Any
 from prover.errors import UserError
 from prover.lean.sorries import FileSorries, Hole
 from prover.lean.text import LeanText, code_words, line_at
+from prover.solve.declarations import KEYWORDS
 
-_DECLARATIONS = (
-    "theorem",
-    "lemma",
-    "def",
-    "abbrev",
-    "example",
-    "instance",
-    "structure",
-    "class",
-    "inductive",
-    "opaque",
-)
-_MACROS = (
-    "macro",
-    "macro_rules",
-    "notation",
-    "elab",
-    "elab_rules",
-    "syntax",
-    "infix",
-    "infixl",
-    "infixr",
-    "prefix",
-    "postfix",
+_MACROS = tuple(
+    [
+        "macro",
+        "macro_rules",
+        "notation",
+        "elab",
+        "elab_rules",
+        "syntax",
+        "infix",
+        "infixl",
+        "infixr",
+        "prefix",
+        "postfix",
+    ]
 )
 _LISTED = 12
 """Most names or lines in a message."""
@@ -72,7 +63,7 @@ def _declared(hole: Hole) -> str:
 def _declaration_line(text: LeanText, hole: Hole) -> int:
     """Line of the last keyword of a declaration before a `sorry`."""
     at = len(text.text.encode()[: hole.start].decode())
-    starts = [i for word, i in code_words(text.text) if i < at and word in _DECLARATIONS]
+    starts = [i for word, i in code_words(text.text) if i < at and word in KEYWORDS]
     return line_at(text.text, starts[-1]) if starts else hole.line
 
 
@@ -93,7 +84,7 @@ def unreached(text: LeanText, every: FileSorries) -> list[dict[str, Any]]:
     line, at = 1, 0
     for number, (word, i) in enumerate(words):
         line, at = line + text.text.count("\n", at, i), i
-        if word in _DECLARATIONS or word in _MACROS:
+        if word in KEYWORDS or word in _MACROS:
             macro = word in _MACROS
             name = words[number + 1][0] if not macro and number + 1 < len(words) else ""
             lines.setdefault(name, line)

@@ -14,10 +14,10 @@ from curricula.sets import load_set, open_set, plain_theorems, read_set
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.extract import Declaration, ExtractServer
-from prover.lean.in_place import proof_in_place, theorem_of
+from prover.lean.in_place import theorem_of
 from prover.lean.project import imports_of
 from prover.lean.runtime import project_dir
-from prover.lean.text import parse, read
+from prover.lean.text import LeanText, parse, read
 from prover.lean.theorem import Theorem
 from prover.solve.ledger import theorem_from_json, theorem_json
 from rl.theorem_splits import file_theorems
@@ -31,6 +31,23 @@ async def with_proofs(server: ExtractServer, file: Path) -> dict[str, tuple[Theo
     found = await server.extract(text, imports.shipped, imports.sources(), steps=False)
     placed = [(d, t) for d in found.declarations if (t := theorem_of(text, d, imports)) is not None]
     return {d.full_name: (t, proof_in_place(text, d)) for d, t in placed}
+
+
+def proof_in_place(text: LeanText, declaration: Declaration) -> str | None:
+    """The declaration's own proof as a tactic script; None if it is not a single term."""
+    if declaration.body is None or declaration.suffix:
+        return None
+    data = text.body.encode()
+    start, stop = declaration.body
+    written = data[start:stop].decode()
+    column = len(data[data.rfind(b"\n", 0, start) + 1 : start].decode())
+    if not declaration.tactics:
+        return "exact (\n" + " " * column + written + ")"
+    lines = (" " * (column + 2) + written[2:]).split("\n")  # keeps the columns, which carry meaning
+    while lines and not lines[0].strip():
+        lines.pop(0)
+    common = min((len(line) - len(line.lstrip(" ")) for line in lines if line.strip()), default=0)
+    return "\n".join(line[common:] for line in lines)
 
 
 @pytest.mark.lean

@@ -38,7 +38,7 @@ def test_model_questions_are_gathered_and_lean_runs_meanwhile() -> None:
         assert result.outcome == "proved"
         assert max(policy.sizes) > 2 and len(policy.sizes) < n
         assert policy.overlapped > 0
-        assert 0 < result.stats.lean_utilisation <= 1 and 0 < result.stats.model_utilisation <= 1
+        assert 0 < result.stats.lean_utilisation <= 1
 
     asyncio.run(run())
 
