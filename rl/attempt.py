@@ -81,7 +81,8 @@ class Found:
     """Input of the metrics (rl/metrics/compute.py)."""
     model_version: int = 0
     rollouts: list[dict[str, Any]] = field(default_factory=list)
-    """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `ended`, `closed`."""
+    """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `calls` of (prompt,
+    answer, logprobs) as in Sampled, `ended`, `closed`."""
 
 
 @dataclass
@@ -215,7 +216,8 @@ async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float
     rows = [
         {
             "script": script,
-            "decisions": [(d.state, d.premises, d.tactic, d.logprob) for d in r.decisions],
+            "decisions": [(d.state, d.premises, d.tactic, d.logprob) for d in r.decisions if d.tactic],
+            "calls": [(d.sampled.prompt, d.sampled.answer, d.sampled.logprobs) for d in r.decisions if d.sampled],
             "ended": r.ended,
             "closed": r.closed,
         }

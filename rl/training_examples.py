@@ -71,7 +71,9 @@ def rollout_rows(
         for name, x in parts.items():
             sums[name] = sums.get(name, 0.0) + x
         total = sum(parts.values())
-        group.append({"reward": round(total, 4), "decisions": r["decisions"]})
+        row: dict[str, Any] = {"reward": round(total, 4), "ended": r["ended"], "version": found.model_version}
+        # The tokens say all that the decisions say.
+        group.append({**row, **({"calls": r["calls"]} if r.get("calls") else {"decisions": r["decisions"]})})
         if proved:
             reward = round(total / weights["proved"], 4)
             out += [

@@ -27,7 +27,7 @@ def tune(
     epochs: float = 1.0,
     learning_rate: float | None = None,
     batch_size: int = 16,
-    micro_batch: int = 4,
+    micro_tokens: int = 2048,
     lora_rank: int = 0,
     bf16: bool = False,
     gradient_checkpointing: bool = False,
@@ -49,7 +49,7 @@ def tune(
         epochs: passes over the pairs.
         learning_rate: peak learning rate. Default: 1e-5, or 1e-4 with adapters.
         batch_size: pairs per update.
-        micro_batch: pairs per forward pass of a device.
+        micro_tokens: tokens per forward pass of a device.
         lora_rank: train adapters of this rank; 0: all weights.
         bf16: compute in bfloat16.
         gradient_checkpointing: less memory, a third more time.
@@ -69,7 +69,7 @@ def tune(
     numbers: dict[str, float | None] = {
         "epochs": epochs,
         "batch-size": batch_size,
-        "micro-batch": micro_batch,
+        "micro-tokens": micro_tokens,
         "max-length": max_length,
         "learning-rate": learning_rate,
         "limit": limit,
@@ -81,7 +81,7 @@ def tune(
         learning_rate=learning_rate or (1e-4 if lora_rank else 1e-5),
         epochs=epochs,
         batch_size=batch_size,
-        micro_batch=micro_batch,
+        micro_tokens=micro_tokens,
         lora_rank=lora_rank,
         dtype="bfloat16" if bf16 else "float32",
         gradient_checkpointing=gradient_checkpointing,

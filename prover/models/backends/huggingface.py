@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from prover.errors import UserError
-from prover.models.base import Query, Suggestion
+from prover.models.base import Query, Sampled, Suggestion
 from prover.models.formats import Answer, TemplateFormat, check_folder, render_prompt, suggestions
 from prover.models.templates import template_named
 from prover.models.token_counts import TokenCounts
@@ -135,8 +135,9 @@ class HuggingFacePolicy:
         if beam:
             how |= {"num_beams": n, "do_sample": False, "early_stopping": False, "length_penalty": 0.0}
         else:
-            # The default top_k of `generate` is 50.
-            how |= {"do_sample": True, "top_k": 0, **f.sampling}
+            # The default top_k of `generate` is 50. A single sample is for learning.
+            sampling = f.sampling if n > 1 else {"temperature": 1.0, "top_p": 1.0}
+            how |= {"do_sample": True, "top_k": 0, **sampling}
         if f.stop and not self.seq2seq:
             how |= {"stop_strings": list(f.stop), "tokenizer": self.tokenizer}
         with torch.random.fork_rng(devices=[]):
@@ -147,16 +148,20 @@ class HuggingFacePolicy:
         answers = out[:, skip:]
         ends = [self._end(ids) for ids in answers]
         lengths = torch.tensor([k for k, _ in ends], device=out.device)
-        logprobs = self._score(given, out, skip, lengths, n).tolist() if priors else [0.0] * len(answers)
+        logprobs = self._score(given, out, skip, lengths, n) if priors else torch.zeros(answers.shape)
+        read = [ids[m.bool()].tolist() for ids, m in zip(given["input_ids"], given["attention_mask"], strict=True)]
         self.generated_tokens += int(lengths.sum())
         rows = []
-        for ids, (length, ended), logprob in zip(answers, ends, logprobs, strict=True):
-            text = self.tokenizer.decode(ids[:length], skip_special_tokens=True)
+        for i, (row, (length, ended)) in enumerate(zip(answers, ends, strict=True)):
+            ids, steps = tuple(row[:length].tolist()), logprobs[i, :length].tolist()
+            text = self.tokenizer.decode(ids, skip_special_tokens=True)
             cut = [text.find(s) for s in f.stop if s in text]
-            rows.append(Answer(text[: min(cut)] if cut else text, tuple(ids[:length].tolist()), logprob, ended))
-        read = given["attention_mask"].sum(-1).tolist()
+            learnable = n == 1 and priors and not beam and not self.seq2seq
+            sampled = Sampled(tuple(read[i // n]), ids, tuple(steps)) if learnable else None
+            rows.append(Answer(text[: min(cut)] if cut else text, ids, sum(steps), ended, sampled))
         written = lengths.view(-1, n).sum(-1).tolist()
-        return [rows[i : i + n] for i in range(0, len(rows), n)], [r + w for r, w in zip(read, written, strict=True)]
+        tokens = [len(r) + w for r, w in zip(read, written, strict=True)]
+        return [rows[i : i + n] for i in range(0, len(rows), n)], tokens
 
     def _end(self, ids: torch.Tensor) -> tuple[int, bool]:
         """(length of an answer with its <eos> or stop string but without padding, whether it ended by itself)."""
@@ -171,8 +176,8 @@ class HuggingFacePolicy:
         return length, len(found) > 0
 
     def _score(self, given: Any, out: torch.Tensor, skip: int, lengths: torch.Tensor, n: int) -> torch.Tensor:
-        """Log-probabilities [rows] of answers of these lengths, by one forward pass, because `generate` reports tempered
-        scores, and for beams scores with penalties."""
+        """Log-probabilities [rows, tokens] of answers of these lengths, 0 after their ends. By one forward pass, because `generate`
+        reports tempered scores, and for beams scores with penalties."""
         answers = out[:, skip:]
         inside = torch.arange(answers.shape[1], device=out.device) < lengths[:, None]
         mask = given["attention_mask"].repeat_interleave(n, 0)
@@ -190,5 +195,5 @@ class HuggingFacePolicy:
                     :, skip - 1 : -1
                 ]
             steps = logits.float().log_softmax(-1).gather(-1, answers[some][..., None])[..., 0]
-            found.append((steps * inside[some]).sum(-1))
+            found.append(steps * inside[some])
         return torch.cat(found)
