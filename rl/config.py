@@ -19,6 +19,7 @@ from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.models.backends.serve import ServeConfig
 from prover.models.mixture import EXPLORER_WEIGHT
 from prover.solve.ledger import FORMAT
+from rl.algorithms.gradient_settings import GradientConfig, settings_of
 from rl.rewards import RewardsConfig
 from rl.rewards import check as check_rewards
 
@@ -29,6 +30,7 @@ LEAST_PROMPT = 16
 MOST_PREMISES = 16
 """Slot tokens of a vocabulary."""
 
+Algorithm = Literal["expert_iteration", "grpo", "dr_grpo", "dapo", "gspo", "cispo", "reinforce++"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
 Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -106,8 +108,10 @@ class ModelConfig:
 class LearnConfig:
     """Rounds of collecting and learning."""
 
-    algorithm: Literal["expert_iteration", "grpo"] = "expert_iteration"
-    """Policy learning from the second round on. The first round is always expert iteration on the explorer's proofs."""
+    algorithm: Algorithm = "expert_iteration"
+    """Policy learning. For a pretrained model (`serve.start`), every name but `expert_iteration` is a preset of the policy gradient
+    (rl/algorithms/gradient_settings.py) and needs `collect = "rollouts"`. The model from scratch supports `grpo`, from the second round
+    on: its first round is expert iteration on the explorer's proofs."""
     value: Literal["monte_carlo", "td_lambda", "none"] = "monte_carlo"
     """Value learning. `none`: the value is neither learned nor used."""
     collect: Literal["search", "rollouts"] = "search"
@@ -131,8 +135,8 @@ class LearnConfig:
     seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
     """Training time per round. On a CPU this is processor time, so that a busy machine takes longer and learns the same."""
     max_epochs: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
-    """Maximum number of passes over a round's examples. 0: limited by time only, or three for a pretrained model. `grpo` usually makes
-    few: its gradient is clipped more, the further the policy moves from the one that was sampled."""
+    """Maximum number of passes over a round's examples. 0: limited by time only; for a pretrained model three, and one with a policy
+    gradient, whose gradient is clipped more, the further the policy moves from the one that was sampled."""
     learning_rate: float = 1e-3
     warmup: int = 20
     """Steps until the full learning rate."""
@@ -212,6 +216,9 @@ class EvalConfig:
     """Theorems of the validation split that the trained prover tries after each round, always the same ones."""
     validation_calls: Positive = 16
     """Lean calls for each of them."""
+    validation_rollouts: NonNegative = 0
+    """Rollouts without search of each validation theorem instead, for pass@k after every round, and before the first one for a
+    pretrained model."""
     rollouts: NonNegative = 0
     """Rollouts without search of each held-out theorem at the end, for pass@k. 0: none."""
 
@@ -230,6 +237,7 @@ class RunConfig:
     prover: ProverConfig = field(default_factory=ProverConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
+    gradient: GradientConfig = field(default_factory=GradientConfig)
     matchmaker: MatchConfig = field(default_factory=MatchConfig)
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -278,8 +286,15 @@ def check(config: RunConfig) -> RunConfig:
     check_rewards(config.rewards, c.rounds)
     if c.collect == "rollouts" and c.group < 2:
         raise UserError("learn.group: a group of rollouts needs at least 2")
-    if c.algorithm == "grpo" and c.targets == "visits":
-        raise UserError('learn.targets="visits" requires learn.algorithm="expert_iteration"')
+    if c.algorithm != "expert_iteration":
+        settings_of(c.algorithm, config.gradient)
+        if c.targets == "visits":
+            raise UserError('learn.targets="visits" requires learn.algorithm="expert_iteration"')
+        if not config.serve.start and (c.algorithm != "grpo" or config.gradient != GradientConfig()):
+            raise UserError(
+                f'learn.algorithm="{c.algorithm}" and the table [gradient] are for a pretrained model (serve.start); the model from '
+                'scratch supports "grpo" and its own settings (learn.kl)'
+            )
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
     path = Path(config.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
+from rl.algorithms.gradient_settings import settings_of
 from rl.config import LearnConfig, RunConfig, ServeConfig, check
 
 _TRAINED_BYTES = 16
@@ -69,7 +70,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
 def _check(config: RunConfig) -> None:
     s, r = check(config).serve, config.ray
     if s.start:
-        _check_learning(config.learn)
+        _check_learning(config)
     if min(s.tensor_parallel, s.pipeline_parallel, r.model_servers) < 1 or not 0 < s.memory <= 1:
         raise UserError(
             "serve: tensor_parallel, pipeline_parallel and ray.model_servers must be at least 1, and memory is in (0, 1]"
@@ -93,10 +94,16 @@ def _check(config: RunConfig) -> None:
         _check_pretrained(s)
 
 
-def _check_learning(c: LearnConfig) -> None:
+def _check_learning(config: RunConfig) -> None:
     """Raise UserError for learning settings that a pretrained model does not support."""
+    c = config.learn
     if c.algorithm != "expert_iteration":
-        raise UserError('serve.start: a pretrained model requires learn.algorithm="expert_iteration"')
+        if c.collect != "rollouts":
+            raise UserError(
+                f'learn.algorithm="{c.algorithm}" learns from sampled trajectories: set learn.collect="rollouts"'
+            )
+        if c.shard and settings_of(c.algorithm, config.gradient).kl_weight:
+            raise UserError("gradient.kl_weight: the reference of the KL does not fit a sharded learner; set it to 0")
     if c.value == "td_lambda":
         raise UserError('serve.start: a pretrained model has no value: omit learn.value or set it to "none"')
     for name in ("kl", "ema", "warmup", "batch_tokens", "value_weight"):

@@ -83,3 +83,9 @@ def rollout_rows(
     out.append(("rollouts", {"rollouts": group}))
     # Rejected rollouts count as reward 0; those that could not be judged do not count.
     return out, {name: x / max(1, len(found.rollouts) - unjudged) for name, x in sums.items()}
+
+
+def has_signal(rows: Sequence[Row]) -> bool:
+    """Whether the rollouts in a theorem's rows have unequal rewards."""
+    rewards = {r["reward"] for kind, data in rows if kind == "rollouts" for r in data["rollouts"]}
+    return len(rewards) > 1

@@ -39,6 +39,8 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
             calls = tuple(Sampled(*map(tuple, c)) for c in r.get("calls", ()))
             if any(c.answer for c in calls):
                 found.append(
-                    Trajectory(calls, r["reward"], group, r.get("version", 0), r.get("ended") in ("length", "unfinished"))
+                    Trajectory(
+                        calls, r["reward"], group, r.get("version", 0), r.get("ended") in ("length", "unfinished")
+                    )
                 )
     return found

@@ -1,4 +1,4 @@
-"""Policy gradient on groups of trajectories. The variants of the literature are settings of one loss.
+"""Policy gradient on groups of trajectories. The variants of the literature are settings of one loss (gradient_settings.py).
 
 Notation, for a trajectory i with reward r_i and the tokens t that the model wrote in it: π is the model, π_old the model before the
 update, μ the engine that sampled, π_ref the reference.
@@ -13,79 +13,15 @@ update, μ the engine that sampled, π_ref the reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from prover.errors import UserError
+from rl.algorithms.gradient_settings import PolicyGradient
 
 LEAST_DEVIATION = 1e-6
 """Rewards that vary less carry no signal."""
-
-
-@dataclass(frozen=True)
-class PolicyGradient:
-    """Settings of the loss."""
-
-    advantage: Literal["mean", "normalised", "leave_one_out", "batch"] = "normalised"
-    """The baseline of a reward: the mean of its group; the same, divided by the group's standard deviation; the mean of the others of
-    the group (RLOO; Ahmadian et al. 2024); mean and standard deviation over all tokens of the batch."""
-    ratio: Literal["token", "sequence"] = "token"
-    clip: Literal["ppo", "cispo"] = "ppo"
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    kl: Literal["none", "k1", "k3"] = "none"
-    """Penalty for leaving the reference (estimators of Schulman 2020): `k1` is subtracted from the reward of a token and of those
-    before it, `k3` is added to the loss."""
-    kl_weight: float = 0.0
-    importance_cap: float = 2.0
-    """Cap of the truncated importance weights. 0: no weights."""
-    normalise: Literal["sequence", "token", "constant"] = "token"
-    """Divides the loss by the trajectory's tokens and the number of trajectories, by all tokens of the batch, or by the number of
-    trajectories times `length`."""
-    length: int = 256
-    """Tokens of `normalise = "constant"`."""
-    dynamic_sampling: bool = False
-    """Replace groups of equal rewards while the round has budget."""
-    mask_overlong: bool = False
-    """Leave out trajectories that were cut off at a limit of length."""
-
-
-_GRPO = PolicyGradient(kl="k3", kl_weight=0.04, normalise="sequence")
-PRESETS: dict[str, PolicyGradient] = {
-    # Shao et al. 2024, eq. 3 and section 4.1.2.
-    "grpo": _GRPO,
-    # Liu et al. 2025, section 3.2: neither the standard deviation nor the length of an answer; no KL.
-    "dr_grpo": replace(_GRPO, advantage="mean", normalise="constant", kl="none", kl_weight=0.0),
-    # Yu et al. 2025: clip-higher, dynamic sampling, token-level loss, overlong filtering; no KL.
-    "dapo": PolicyGradient(clip_high=0.28, dynamic_sampling=True, mask_overlong=True),
-    # Zheng et al. 2025, eq. 5 and section 5.1.
-    "gspo": PolicyGradient(ratio="sequence", clip_low=3e-4, clip_high=4e-4, normalise="sequence"),
-    # MiniMax-M1 2025, eq. 4 and 5: no lower bound. The upper one as in Khatri et al. 2025.
-    "cispo": PolicyGradient(clip="cispo", clip_low=1.0, clip_high=4.0),
-    # Hu et al. 2025, section 3: advantages of the whole batch, KL in the reward.
-    "reinforce++": PolicyGradient(advantage="batch", kl="k1", kl_weight=0.01),
-}
-"""Settings by the names of their papers."""
-
-
-def check(settings: PolicyGradient, name: str) -> PolicyGradient:
-    """Return the settings. Raises UserError for settings that are out of range or contradict each other."""
-    s = settings
-    wrong = (
-        ("clip_low", s.clip_low, "from 0 to 1", not 0 <= s.clip_low <= 1),
-        ("clip_high", s.clip_high, "at least 0", s.clip_high < 0),
-        ("kl_weight", s.kl_weight, "at least 0", s.kl_weight < 0),
-        ("importance_cap", s.importance_cap, "0, or at least 1", s.importance_cap != 0 and s.importance_cap < 1),
-        ("length", s.length, "at least 1", s.length < 1),
-        ("kl", s.kl, "k1 or k3 where kl_weight is above 0", s.kl == "none" and s.kl_weight > 0),
-    )
-    for key, value, allowed, failed in wrong:
-        if failed:
-            raise UserError(f"gradient.{key}={value} (learn.algorithm={name}): must be {allowed}")
-    return s
 
 
 def advantages(groups: Sequence[Sequence[float]], settings: PolicyGradient) -> list[list[float] | None]:
@@ -164,7 +100,9 @@ def token_weights(lengths: Tensor, settings: PolicyGradient) -> Tensor:
     return torch.ones_like(lengths, dtype=torch.float32) / total
 
 
-def loss(logprobs: Tensor, tokens: Tokens, weights: Tensor, settings: PolicyGradient) -> tuple[Tensor, dict[str, float]]:
+def loss(
+    logprobs: Tensor, tokens: Tokens, weights: Tensor, settings: PolicyGradient
+) -> tuple[Tensor, dict[str, float]]:
     """(the loss, sums over tokens of the metrics in `METRICS`).
 
     `logprobs`: [N], log π. `weights`: [S], from `token_weights` of the whole batch, so that the losses of its parts add up. All

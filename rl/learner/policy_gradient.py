@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl.algorithms.policy_gradient import METRICS, PolicyGradient, Tokens, advantages, batch_advantages, loss, token_weights
+from rl.algorithms.gradient_settings import PolicyGradient
+from rl.algorithms.policy_gradient import METRICS, Tokens, advantages, batch_advantages, loss, token_weights
 from rl.learner.finetune import Tuner
 from rl.learner.packing import Row
 from rl.trajectory import Trajectory

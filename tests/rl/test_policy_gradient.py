@@ -15,6 +15,7 @@ from prover.errors import UserError
 from prover.models.base import Sampled
 from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import new_model
+from rl.algorithms import gradient_settings as gs
 from rl.algorithms import policy_gradient as pg
 from rl.learner import policy_gradient as learner
 from rl.learner.finetune import TuneConfig, Tuner
@@ -120,7 +121,7 @@ def reinforce() -> Found:
     ],
 )
 def test_a_preset_is_its_papers_formula(name: str, by_hand: Callable[[], Found]) -> None:
-    settings = pg.check(pg.PRESETS[name], name)
+    settings = gs.check(gs.PRESETS[name], name)
     (signal,) = pg.advantages([REWARDS], settings)
     assert signal is not None
 
@@ -147,7 +148,7 @@ def test_a_preset_is_its_papers_formula(name: str, by_hand: Callable[[], Found])
 def test_advantages() -> None:
     groups = [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0], [1.0]]
     by = {
-        kind: pg.advantages(groups, replace(pg.PolicyGradient(), advantage=kind))
+        kind: pg.advantages(groups, replace(gs.PolicyGradient(), advantage=kind))
         for kind in ("mean", "normalised", "leave_one_out", "batch")
     }  # type: ignore[arg-type]
     assert by["mean"] == [[0.75, -0.25, -0.25, -0.25], None, None]
@@ -159,7 +160,7 @@ def test_advantages() -> None:
 @pytest.mark.parametrize("wrong", [{"clip_low": 2.0}, {"importance_cap": 0.5}, {"kl_weight": 0.1}, {"length": 0}])
 def test_settings_out_of_range(wrong: dict) -> None:
     with pytest.raises(UserError, match=f"gradient.{'kl' if 'kl_weight' in wrong else next(iter(wrong))}="):
-        pg.check(replace(pg.PolicyGradient(), **wrong), "dapo")
+        gs.check(replace(gs.PolicyGradient(), **wrong), "dapo")
 
 
 # -- packing -----------------------------------------------------------------------------------------------------------
@@ -228,7 +229,7 @@ def trajectories(model: torch.nn.Module) -> list[Trajectory]:
 @pytest.mark.parametrize("name", ["grpo", "dapo", "gspo"])
 def test_two_steps_equal_a_plain_implementation(folder: Path, name: str) -> None:
     """AdamW on the whole loss, sequence by sequence, without packing, micro-batches or recorded log-probabilities of the learner."""
-    settings = replace(pg.PRESETS[name], kl="none", kl_weight=0.0, dynamic_sampling=False)
+    settings = replace(gs.PRESETS[name], kl="none", kl_weight=0.0, dynamic_sampling=False)
     tuner = Tuner(folder, TuneConfig(learning_rate=1e-3, micro_tokens=24), template="names", device="cpu")
     data = trajectories(tuner.model)
     kept = [t for t in data if t.group != 5]
@@ -264,7 +265,7 @@ def test_two_steps_equal_a_plain_implementation(folder: Path, name: str) -> None
         torch.testing.assert_close(own, other, atol=1e-5, rtol=0, msg=lambda m, key=key: f"{key}: {m}")
 
 
-@pytest.mark.parametrize("name", list(pg.PRESETS))
+@pytest.mark.parametrize("name", list(gs.PRESETS))
 @pytest.mark.parametrize("lora", [0, 4])
 def test_it_makes_rewarded_answers_likelier(folder: Path, name: str, lora: int) -> None:
     config = TuneConfig(learning_rate=1e-2 if lora else 2e-3, lora_rank=lora)
@@ -279,22 +280,22 @@ def test_it_makes_rewarded_answers_likelier(folder: Path, name: str, lora: int) 
 
     before = likely()
     for _ in range(3):
-        metrics = learner.train(tuner, data, pg.PRESETS[name], batch=10, epochs=4, reference=reference)
+        metrics = learner.train(tuner, data, gs.PRESETS[name], batch=10, epochs=4, reference=reference)
     assert likely() > 1.2 * before
     assert metrics["steps"] > 0 and 0 <= metrics["clip_frac"] <= 1
-    assert (metrics["reference_kl"] > 0) == bool(pg.PRESETS[name].kl_weight)
+    assert (metrics["reference_kl"] > 0) == bool(gs.PRESETS[name].kl_weight)
 
 
 def test_without_a_signal_nothing_is_trained(folder: Path) -> None:
     tuner = Tuner(folder, TuneConfig(max_length=64), template="names", device="cpu")
     before = tuner.weights()
     same = [replace(t, reward=0.0) for t in trajectories(tuner.model)]
-    metrics = learner.train(tuner, same, pg.PRESETS["grpo"])
+    metrics = learner.train(tuner, same, gs.PRESETS["grpo"])
     assert metrics["steps"] == 0 and metrics["dropped_groups"] == 6
     long = [Trajectory((Sampled((1,) * 80, (2,), (-1.0,)),), float(k), 0) for k in range(2)]
-    assert learner.train(tuner, long, pg.PRESETS["grpo"])["skipped"] == 2
+    assert learner.train(tuner, long, gs.PRESETS["grpo"])["skipped"] == 2
     cut = [replace(t, overlong=True) for t in trajectories(tuner.model)]
-    assert learner.train(tuner, cut, pg.PRESETS["dapo"])["overlong"] == 20
+    assert learner.train(tuner, cut, gs.PRESETS["dapo"])["overlong"] == 20
     assert all(torch.equal(x, before[k]) for k, x in tuner.weights().items())
 
 

@@ -181,3 +181,73 @@ def test_what_sharding_needs():
 
     with pytest.raises(UserError, match="several processes"):
         check(RunConfig(learn=LearnConfig(shard=True, ranks=2)))
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+def test_a_policy_gradient_from_sampled_tokens(tmp_path):
+    """A model that says the right tactic half of the time says it more often after each round."""
+    from rl.learner.batches import PolicyExample
+    from rl.learner.finetune import TuneConfig, Tuner
+    from rl.learner.small_model import write_small_model
+    from rl.config import ModelConfig
+
+    names = [f"double_{k}" for k in range(24)]
+    rows = [{"name": n, "statement": f"(n : Nat) : n + {k} = {k} + n"} for k, n in enumerate(names)]
+    (tmp_path / "set.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    goals = [f"n : Nat\n⊢ n + {k} = {k} + n" for k in range(24)]
+    pairs = [PolicyExample(g, t) for g in goals for t in ("omega", "rfl", "exact n.succ", "omega")]
+    write_small_model(
+        tmp_path / "new", pairs, ModelConfig(hidden=48, layers=2, heads=4, intermediate=96, vocabulary=400), 0
+    )
+    tuner = Tuner(
+        tmp_path / "new", TuneConfig(learning_rate=1e-2, epochs=12, batch_size=24), template="bfs-prover", device="cpu"
+    )
+    tuner.train(pairs)
+    tuner.save(tmp_path / "model", 0)
+    settings = """
+    [prover]
+    provers = 1
+    concurrent = 4
+    premises = 0
+    [learn]
+    algorithm = "dapo"
+    collect = "rollouts"
+    rounds = 2
+    group = 6
+    calls = 16
+    max_tactics = 3
+    max_epochs = 4.0
+    learning_rate = 2e-3
+    [gradient]
+    trajectories = 24
+    [eval]
+    baselines = false
+    calls = 2
+    validation = 2
+    validation_rollouts = 4
+    [serve]
+    start = "model"
+    """
+    (tmp_path / "run.toml").write_text('name = "pg"\ntheorems.files = ["set.jsonl"]\n' + settings)
+    done = subprocess.run(
+        command("train", "run.toml", "--json"), cwd=tmp_path, text=True, capture_output=True, timeout=500, env=env()
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ledger = Ledger.open(tmp_path / "runs/pg", readonly=True)
+    found = {(phase, name): value for phase, name, value, _ in ledger.measurements()}
+    for r in (1, 2):
+        at = f"round {r}"
+        assert found[at, "steps"] > 0 and found[at, "trajectories"] > 6, found
+        # The engine and the learner compute the same model.
+        assert found[at, "sampler_gap"] < 1e-3 and found[at, "importance"] == pytest.approx(1, abs=1e-2)
+    versions = {r: {a.model_version for a in ledger.attempts(f"round {r}")} for r in (1, 2)}
+    assert versions == {1: {0}, 2: {1}}
+    correct = [
+        sum(a.stats["correct"] for a in ledger.attempts(f"round {r}")) / len(ledger.done(f"round {r}")) for r in (1, 2)
+    ]
+    assert 0.5 < correct[0] < 6 and correct[1] > correct[0], correct
+    assert len(list(ledger.attempts("validation round 0"))) == 2
+    for row in ledger.example_rows("rollouts", "round 2"):
+        for rollout in row.data["rollouts"]:
+            assert all(len(answer) == len(logprobs) > 0 for _, answer, logprobs in rollout["calls"])
