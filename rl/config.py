@@ -114,8 +114,9 @@ class LearnConfig:
     on: its first round is expert iteration on the explorer's proofs."""
     value: Literal["monte_carlo", "td_lambda", "none"] = "monte_carlo"
     """Value learning. `none`: the value is neither learned nor used."""
-    collect: Literal["search", "rollouts"] = "search"
-    """Source of attempts after the first round: the search, or whole rollouts sampled from the policy."""
+    collect: Literal["search", "rollouts", "proofs"] = "search"
+    """Source of attempts after the first round: the search, rollouts sampled from the policy tactic by tactic, or whole proofs of a
+    pretrained model whose template answers with proofs. From a pretrained model, in the first round too."""
     targets: Literal["proofs", "visits"] = "proofs"
     """Policy targets of expert iteration: the tactics that start a proof, or the search's visit counts on proved goals."""
     rounds: Positive = 3
@@ -125,9 +126,11 @@ class LearnConfig:
     calls: Positive = 16
     """Lean calls per theorem in later rounds. The matchmaker distributes this times the number of theorems."""
     group: int = 8
-    """Rollouts of one theorem, with `collect = "rollouts"`."""
+    """Rollouts of one theorem, with `collect = "rollouts"` or `"proofs"`."""
     max_tactics: int = 12
     """Maximum length of a rollout."""
+    turns: Positive = 1
+    """Proofs in a conversation, with `collect = "proofs"`: Lean's error on a failed proof goes back to the model."""
     harvest: int = 12
     """Additional tactics tried on a theorem's first goal after its first proof, to find other ways to close it."""
     extracted: str = ""
@@ -284,7 +287,7 @@ def check(config: RunConfig) -> RunConfig:
     convert(asdict(config), RunConfig)
     c, m = config.learn, config.model
     check_rewards(config.rewards, c.rounds)
-    if c.collect == "rollouts" and c.group < 2:
+    if c.collect != "search" and c.group < 2:
         raise UserError("learn.group: a group of rollouts needs at least 2")
     if c.algorithm != "expert_iteration":
         settings_of(c.algorithm, config.gradient)

@@ -22,6 +22,7 @@ from prover import logs
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
+from prover.lean.theorem import Theorem
 from prover.premises.index import library_index
 from prover.solve.ledger import Attempt, Ledger
 from prover.solve.negation import negation
@@ -191,7 +192,7 @@ class Trainer:
 
     def _task(self, r: int, assignment: Assignment, policy: str) -> Task:
         c = self.config
-        sampled = c.learn.collect == "rollouts" and policy == "model"
+        sampled = c.learn.collect != "search" and policy == "model"
         rollouts = c.learn.group if sampled else 0
         against = negation(assignment.theorem) if assignment.side == "disprove" else None
         # Once per theorem, because Lean would answer the same again.
@@ -206,19 +207,37 @@ class Trainer:
             value=self.learning.value,
             rollouts=0 if against else rollouts,
             max_tactics=c.learn.max_tactics,
+            turns=0 if against else self._turns,
             draw=r - 1,
             negated=against,
+        )
+
+    @property
+    def _turns(self) -> int:
+        """Whole proofs in a conversation; 0 if the model says tactics."""
+        return self.config.learn.turns if self.config.learn.collect == "proofs" else 0
+
+    def _evaluation(self, theorem: Theorem, policy: str, calls: int, rollouts: int = 0, draw: int = 0) -> Task:
+        """An attempt to measure a policy. `rollouts`: 0 for a search, or for as many whole proofs as Lean calls."""
+        c = self.config
+        turns = self._turns if policy == "model" else 0
+        return Task(
+            theorem,
+            policy,
+            calls,
+            c.prover.eval_explorer_weight,
+            value=self.learning.value,
+            rollouts=rollouts or (calls if turns else 0),
+            max_tactics=c.learn.max_tactics,
+            turns=turns,
+            draw=draw,
         )
 
     def _validate(self, r: int) -> None:
         """Evaluate the model of round `r` on the validation theorems."""
         c = self.config
-        weight, calls, n = c.prover.eval_explorer_weight, c.eval.validation_calls, c.eval.validation_rollouts
-        value, longest = self.learning.value, c.learn.max_tactics
-        tasks = [
-            Task(t, "model", calls, weight, value=value, rollouts=n, max_tactics=longest, draw=r)
-            for t in self.validation
-        ]
+        n = c.eval.validation_rollouts
+        tasks = [self._evaluation(t, "model", c.eval.validation_calls, n, draw=r) for t in self.validation]
         phase = f"validation round {r}"
         self._attempts(phase, f"validation after round {r}", tasks)
         if n and tasks:
@@ -227,10 +246,7 @@ class Trainer:
     def _sample(self) -> None:
         """Evaluate the model without search: rollouts on the held-out theorems."""
         c = self.config
-        tasks = [
-            Task(t, "model", c.eval.calls, rollouts=c.eval.rollouts, max_tactics=c.learn.max_tactics)
-            for t in self.held_out
-        ]
+        tasks = [self._evaluation(t, "model", c.eval.calls, c.eval.rollouts) for t in self.held_out]
         self._attempts("rollouts held-out", "trained model without search", tasks)
         self._log_pass_rates("rollouts held-out", "held-out", c.eval.rollouts)
 
@@ -249,8 +265,7 @@ class Trainer:
         if not self.held_out:
             return
         c = self.config
-        weight = c.prover.eval_explorer_weight
-        tasks = [Task(t, policy, c.eval.calls, weight, value=self.learning.value) for t in self.held_out]
+        tasks = [self._evaluation(t, policy, c.eval.calls) for t in self.held_out]
         self._attempts(f"held-out {policy}", label, tasks)
         summary = self._summary(policy)
         self.tracker.log({f"held_out/{policy}/{b}": s / summary["total"] for b, s in summary["curve"].items()})
@@ -287,7 +302,7 @@ class Trainer:
         proved = outcome == "proved"
         size = found.stats.get("steps")
         if found.rollouts and proved:
-            size = min(len(row["decisions"]) for row in found.rollouts if row["script"] == script)
+            size = min(training_examples.size_of(row) for row in found.rollouts if row["script"] == script)
         weights = rewards.weights(self.config.rewards, r)
         best = self.best.get(task.theorem.name)
         rows: list[training_examples.Row] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from rl.algorithms.gradient_settings import settings_of
+from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import LearnConfig, RunConfig, ServeConfig, check
 
 _TRAINED_BYTES = 16
@@ -91,16 +91,19 @@ def _check(config: RunConfig) -> None:
     if s.start and s.train == "lora" and s.lora_rank < 1:
         raise UserError(f"serve.lora_rank={s.lora_rank}: at least 1; to train all weights, set serve.train=all")
     if s.start:
-        _check_pretrained(s)
+        _check_pretrained(s, config.learn)
+    elif config.learn.collect == "proofs":
+        raise UserError('learn.collect="proofs" is for a pretrained model (serve.start)')
 
 
 def _check_learning(config: RunConfig) -> None:
     """Raise UserError for learning settings that a pretrained model does not support."""
     c = config.learn
     if c.algorithm != "expert_iteration":
-        if c.collect != "rollouts":
+        if c.collect == "search":
             raise UserError(
-                f'learn.algorithm="{c.algorithm}" learns from sampled trajectories: set learn.collect="rollouts"'
+                f'learn.algorithm="{c.algorithm}" learns from sampled trajectories: set learn.collect="rollouts", or "proofs" for a '
+                "model that writes whole proofs"
             )
         if c.shard and settings_of(c.algorithm, config.gradient).kl_weight:
             raise UserError("gradient.kl_weight: the reference of the KL does not fit a sharded learner; set it to 0")
@@ -113,7 +116,7 @@ def _check_learning(config: RunConfig) -> None:
             )
 
 
-def _check_pretrained(s: ServeConfig) -> None:
+def _check_pretrained(s: ServeConfig, learn: LearnConfig) -> None:
     """Raise UserError if model, template and lengths contradict each other, as far as known before a download."""
     from prover.models.manifest import read_manifest
     from prover.models.templates import template_named
@@ -127,11 +130,12 @@ def _check_pretrained(s: ServeConfig) -> None:
             raise UserError(f"serve.template: {e}") from None
         if template.kind == "seq2seq" and s.backend == "vllm":
             raise UserError(f"serve.template={named}: vLLM serves causal models only")
-        if template.answers == "proof":
-            raise UserError(
-                f"serve.template={named}: answers with whole proofs and a run searches by tactics; use such models with "
-                "`turnstile prove --policy`"
-            )
+        if (template.answers == "proof") != (learn.collect == "proofs"):
+            needed = 'learn.collect="proofs"' if template.answers == "proof" else 'learn.collect="search" or "rollouts"'
+            raise UserError(f"serve.template={named}: the model answers with {template.answers}s: set {needed}")
+        if template.answers == "proof" and learn.algorithm == "expert_iteration":
+            names = ", ".join(PRESETS)
+            raise UserError(f'learn.collect="proofs" learns by policy gradient: set learn.algorithm to one of {names}')
         answer = template.max_new_tokens
     context = _context_length(s.start)
     if s.max_model_len < 0 or 0 < s.max_model_len <= answer:

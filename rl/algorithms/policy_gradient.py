@@ -68,8 +68,9 @@ class Tokens:
 
     def to(self, device: torch.device) -> Tokens:
         reference = None if self.reference is None else self.reference.to(device)
-        kept = (x.to(device) for x in (self.owner, self.advantage, self.old, self.sampled))
-        return Tokens(*kept, reference)
+        return Tokens(
+            self.owner.to(device), self.advantage.to(device), self.old.to(device), self.sampled.to(device), reference
+        )
 
 
 def batch_advantages(tokens: Tokens, settings: PolicyGradient) -> Tensor:

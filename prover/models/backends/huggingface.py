@@ -101,7 +101,9 @@ class HuggingFacePolicy:
             prompts = [self.format.prompt(q) for q in queries]
             at_once = max(1, ROWS // n)
             for i in range(0, len(prompts), at_once):
-                some, took = self.generate(prompts[i : i + at_once], n, beam)
+                # A single sample is for learning.
+                single = n == 1 and not self.seq2seq
+                some, took = self.generate(prompts[i : i + at_once], n, beam, tokens=single)
                 answers += some
                 tokens += took
         for q, took in zip(queries, tokens, strict=True):
@@ -118,12 +120,17 @@ class HuggingFacePolicy:
             [answers], _ = self.generate([prompt], n, beam=False, priors=False)
         return [a.text for a in answers if a.finished]
 
+    def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
+        """n answers to each prompt, sampled at temperature 1, with their tokens."""
+        with self._lock:
+            return self.generate(prompts, n, beam=False, tokens=True)[0]
+
     @torch.inference_mode()
     def generate(
-        self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True
+        self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True, tokens: bool = False
     ) -> tuple[list[list[Answer]], list[int]]:
         """n answers to each prompt, and the tokens of each prompt with its answers. Without `priors` log-probabilities are 0:
-        scoring long answers takes more memory than sampling them."""
+        scoring long answers takes more memory than sampling them. `tokens`: sample at temperature 1 and record the tokens."""
         f = self.format
         texts = [render_prompt(p, self.tokenizer) for p in prompts]
         chat = any(not isinstance(p, str) for p in prompts)
@@ -135,8 +142,8 @@ class HuggingFacePolicy:
         if beam:
             how |= {"num_beams": n, "do_sample": False, "early_stopping": False, "length_penalty": 0.0}
         else:
-            # The default top_k of `generate` is 50. A single sample is for learning.
-            sampling = f.sampling if n > 1 else {"temperature": 1.0, "top_p": 1.0}
+            # The default top_k of `generate` is 50.
+            sampling = {"temperature": 1.0, "top_p": 1.0} if tokens else f.sampling
             how |= {"do_sample": True, "top_k": 0, **sampling}
         if f.stop and not self.seq2seq:
             how |= {"stop_strings": list(f.stop), "tokenizer": self.tokenizer}
@@ -156,12 +163,11 @@ class HuggingFacePolicy:
             ids, steps = tuple(row[:length].tolist()), logprobs[i, :length].tolist()
             text = self.tokenizer.decode(ids, skip_special_tokens=True)
             cut = [text.find(s) for s in f.stop if s in text]
-            learnable = n == 1 and priors and not beam and not self.seq2seq
-            sampled = Sampled(tuple(read[i // n]), ids, tuple(steps)) if learnable else None
+            sampled = Sampled(tuple(read[i // n]), ids, tuple(steps)) if tokens and not beam else None
             rows.append(Answer(text[: min(cut)] if cut else text, ids, sum(steps), ended, sampled))
         written = lengths.view(-1, n).sum(-1).tolist()
-        tokens = [len(r) + w for r, w in zip(read, written, strict=True)]
-        return [rows[i : i + n] for i in range(0, len(rows), n)], tokens
+        taken = [len(r) + w for r, w in zip(read, written, strict=True)]
+        return [rows[i : i + n] for i in range(0, len(rows), n)], taken
 
     def _end(self, ids: torch.Tensor) -> tuple[int, bool]:
         """(length of an answer with its <eos> or stop string but without padding, whether it ended by itself)."""

@@ -145,6 +145,13 @@ class VLLMPolicy:
             self.token_counts.record(query, len(prompt) + 1)
         return [ValueEstimate(softmax(row)) for row in rows]
 
+    def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
+        """n answers to each prompt, sampled at temperature 1, with their tokens."""
+        params = self._sampling(n, untempered=True, logprobs=0)
+        outputs = self.generate([self.prompt_input(p) for p in prompts], params)
+        self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
+        return [[self._answer(a, o.prompt_token_ids) for a in o.outputs] for o in outputs]
+
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers to a prompt of the format, for whole proofs, without truncated ones."""
         [output] = self.generate([self.prompt_input(prompt)], self._sampling(n))
