@@ -38,6 +38,23 @@ def test_an_answer_ends_before_a_stop_string(stranger: Any) -> None:
         stranger.evaluate(QUERIES)
 
 
+def test_sampled_tokens_have_the_learners_log_probabilities(stranger: Any, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from rl.learner.packing import target_logprobs
+
+    prompts = [stranger.format.prompt(q) for q in QUERIES]
+    drawn = [a.sampled for mine in stranger.draw(prompts, 4) for a in mine]
+    drawn += [s.sampled for mine in stranger.suggest(QUERIES, 1) for s in mine]
+    assert len(drawn) == 5 * len(QUERIES) and all(len(s.answer) == len(s.logprobs) > 0 for s in drawn)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        learned = target_logprobs(model, [(s.prompt, s.answer) for s in drawn], "cpu")
+    engine = torch.tensor([x for s in drawn for x in s.logprobs])
+    torch.testing.assert_close(learned, engine, atol=1e-2, rtol=0)
+
+
 def test_a_goal_that_is_too_long_is_cut_at_its_beginning(stranger: Any) -> None:
     long = query("x : Nat\n" * 300 + "h : p ∧ q\n⊢ q")
     given = stranger.prompt_input(stranger.format.prompt(long))["prompt_token_ids"]
