@@ -20,6 +20,7 @@ from prover.files import check_writable, read_file, write_whole
 from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
 from prover.lean.text import MAX_BYTES, LeanText, parse, read
 from prover.lean.theorem import Theorem
+from prover.lean.toolchain import obey
 from prover.search import Budget
 from prover.solve.batch import executor_for, prove_theorems
 from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
@@ -147,9 +148,11 @@ def prove(options: ProveOptions) -> int:
     settings = options.settings()
     options = replace(options, resume=options.resume or options.retry)
     if options.target is not None and _names_project(Path(options.target)):
+        obey([Path(options.target)])
         return _project(Path(options.target), options, replace(settings, project=True))
     if options.target is not None and (at := _LINE.fullmatch(options.target)) and not os.path.lexists(options.target):
         options, settings = replace(options, target=at[1]), replace(settings, line=int(at[2]))
+    obey(_pinned_by(options))
     if options.fields and not (options.target is not None and is_data_set(Path(options.target))):
         raise UserError(f"--fields is for data sets ({', '.join(SUFFIXES)})")
     text, theorems = _input(options)
@@ -184,6 +187,13 @@ def prove(options: ProveOptions) -> int:
     elif destination is not None:
         write_whole(destination, filled)
     return _finish(document, options.target or options.name, settings, filled, destination, options.json)
+
+
+def _pinned_by(options: ProveOptions) -> list[Path]:
+    """Whose `lean-toolchain` decides: the input's, or for a statement with imports that of the working folder."""
+    if options.target is None:
+        return [Path.cwd()] if options.imports else []
+    return [Path(options.target)] if os.path.lexists(options.target) else []
 
 
 def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:

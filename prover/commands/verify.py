@@ -15,6 +15,7 @@ from prover.lean.audit import Auditor
 from prover.lean.checkers.nanoda import Nanoda, find_nanoda
 from prover.lean.project import is_project
 from prover.lean.theorem import Verdict
+from prover.lean.toolchain import obey
 from prover.solve.judge import Claim, jsonl_proofs, judged, judged_files, run_proofs
 from prover.solve.statements import script_of, script_of_term, theorem_of
 
@@ -53,6 +54,7 @@ def verify(
         raise UserError(f"{what}; give a .lean file, a run folder, --statement with --proof, or --jsonl FILE")
     if (statement is None) != (proof is None):
         raise UserError("--statement and --proof must be given together")
+    obey(path for path in (target and Path(target), against, jsonl) if path and path.exists())
     second = find_nanoda() if kernel == "nanoda" else None
     if target is not None and (not Path(target).is_dir() or is_project(Path(target))):
         return asyncio.run(_files(Path(target), against, imports, json, all, second))

@@ -16,7 +16,8 @@ from typing import cast
 
 from prover.errors import UserError
 from prover.files import read_file
-from prover.lean.runtime import TOOLCHAIN, native_lean
+from prover.lean.runtime import native_lean
+from prover.lean.source import supported_text
 from prover.lean.text import MAX_BYTES, LeanText, code_words, read
 
 SHIPPED = ("Init", "Std", "Lean", "Lake")
@@ -185,7 +186,7 @@ class Project:
             )
 
 
-_NATIVE = f"install native Lean {TOOLCHAIN} and run `lake build`"
+_NATIVE = f"install the native Lean ({supported_text()}) that the project pins and run `lake build`"
 
 
 def _source_folders(lakefile: dict[str, object]) -> list[str]:

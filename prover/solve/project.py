@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -37,14 +36,13 @@ def project_files(project: Project) -> list[LeanText]:
 
 def use_project(folder: Path) -> bool:
     """Point native Lean to the project's compiled modules and packages. False if native Lean is not used."""
-    if (
-        os.environ.get("TURNSTILE_LEAN") == "embedded"
-        or native_lean() is None
-        or (lake := shutil.which("lake")) is None
-    ):
+    if os.environ.get("TURNSTILE_LEAN") == "embedded" or (lean := native_lean()) is None:
         return False
-    command = [lake, "env", "printenv", "LEAN_PATH"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    command = [*lean.lake, "env", "printenv", "LEAN_PATH"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UserError(f"`{lean.lake[0]}` did not start: {error.strerror}: reinstall Lean {lean.version}") from None
     if done.returncode or not done.stdout.strip():
         last = (done.stderr.strip().splitlines() or ["no LEAN_PATH"])[-1]
         raise UserError(f"{folder}: `lake env` failed: {last}; run `lake build` there first")
