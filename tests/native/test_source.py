@@ -15,7 +15,7 @@ SUPPORTED = Path(__file__).resolve().parents[2] / "lean_project" / "SUPPORTED.md
 
 
 @pytest.mark.lean
-@pytest.mark.parametrize("version", ["4.22.0", "4.28.0"])
+@pytest.mark.parametrize("version", [pytest.param("4.22.0", marks=pytest.mark.slow), "4.28.0"])
 def test_the_source_elaborates_and_the_table_names_every_module_that_it_mentions(version):
     """Both ranges elaborate on the embedded 4.28: for 4.22 to 4.27 this shows the absence of mistakes in common parts only."""
     found = mentions(version)
