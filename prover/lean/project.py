@@ -101,6 +101,8 @@ class Project:
     """A folder with a lakefile."""
 
     folder: Path
+    chosen: frozenset[Path] | None = None
+    """The files to prove, resolved; None for all."""
 
     def files(self) -> list[Path]:
         """Its Lean files by path, without those of nested projects. Raises UserError for a link to a file outside."""

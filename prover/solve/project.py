@@ -26,10 +26,11 @@ from prover.solve.session import Settings
 
 
 def project_files(project: Project) -> list[LeanText]:
-    """The files with a `sorry`, by path. Raises UserError if there are none or one is not Lean source."""
-    texts = [read(path) for path in project.files()]
+    """The chosen files with a `sorry`, by path. Raises UserError if one is not Lean source, or all were chosen and none has a `sorry`."""
+    chosen = project.chosen
+    texts = [read(path) for path in project.files() if chosen is None or path.resolve() in chosen]
     found = [text for text in texts if any(word == "sorry" for word, _ in code_words(text.body))]
-    if not found:
+    if not found and chosen is None:
         raise UserError(f"{project.folder}: no .lean file of this project has a `sorry`")
     return found
 
