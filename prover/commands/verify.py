@@ -12,6 +12,7 @@ import tyro
 from prover.console import answer, plain, say
 from prover.errors import UserError
 from prover.lean.audit import Auditor
+from prover.lean.checkers.known_holes import kernel_todo, open_reports
 from prover.lean.checkers.nanoda import Nanoda, find_nanoda
 from prover.lean.project import is_project
 from prover.lean.theorem import Verdict
@@ -80,6 +81,7 @@ def verdict_line(verdict: Verdict) -> dict[str, Any]:
         "axioms": list(verdict.axioms),
         "line": verdict.line,
         "lean": verdict.lean,
+        "open_reports": open_reports(verdict.lean),
     }
 
 
@@ -112,6 +114,8 @@ async def _proofs(claims: Iterable[Claim], json: bool, second: Nanoda | None) ->
 def _judges(auditor: Auditor) -> str:
     """The names of the checkers, for display. Reports the notes of the second kernel."""
     if auditor.kernel is None:
+        if note := kernel_todo(auditor.runtime.version):
+            say(f"note: the kernel of {auditor.runtime.name} has public weaknesses {note}")
         return auditor.runtime.name
     for note in auditor.kernel.notes:
         say(f"note: {plain(note)}")

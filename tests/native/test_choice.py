@@ -153,3 +153,39 @@ def test_every_supported_release_has_one_part_of_each_kind(release):
     assert ("From28.lean" in files, "From22.lean" in files) == (release >= 28, release < 28)
     text = source.server_source(f"4.{release}.0", embedded=False)
     assert "compiler.small" not in text and "\nunsafe def main : IO Unit" in text and "import Turnstile" not in text
+
+
+def test_a_project_is_asked_with_its_own_lake(machine, monkeypatch):
+    """`lake env` of the pinned toolchain, whatever the default is. The path has a space."""
+    from prover.solve.project import use_project
+
+    machine.install("4.28.0", default=True)
+    name = machine.install("4.30.0")
+    project = machine.project("leanprover/lean4:v4.30.0")
+    obey([project])
+    with pytest.raises(
+        UserError, match="`lake env` failed: error: no such file or directory: .*; run `lake build` there first"
+    ):
+        use_project(project)
+    modules = project / ".lake" / "build" / "lib" / "lean"
+    modules.mkdir(parents=True)
+    monkeypatch.setenv("LEAN_PATH", "")
+    assert use_project(project) and os.environ["LEAN_PATH"] == str(modules)
+    assert {call for call in machine.calls if call.startswith("lake")} == {f"lake +{name} env printenv LEAN_PATH"}
+    monkeypatch.setenv("TURNSTILE_LEAN", "embedded")
+    assert not use_project(project)
+
+
+def test_a_workspace_with_several_roots(machine):
+    """Each package of a repository obeys its own file, or else that of the repository."""
+    machine.install("4.28.0")
+    machine.install("4.30.0")
+    outer = machine.project("leanprover/lean4:v4.28.0")
+    for name, pin in (("a", ""), ("b", "leanprover/lean4:v4.30.0")):
+        (outer / name).mkdir()
+        (outer / name / "lakefile.toml").write_text("")
+        if pin:
+            (outer / name / "lean-toolchain").write_text(pin)
+    for place, version in (("a", "4.28.0"), ("b", "4.30.0")):
+        obey([outer / place / "X.lean"])
+        assert native_lean().version == version
