@@ -16,7 +16,7 @@ from typing import cast
 
 from prover.errors import UserError
 from prover.files import read_file
-from prover.lean.runtime import native_lean
+from prover.lean.runtime import find_runtime
 from prover.lean.source import supported_text
 from prover.lean.text import MAX_BYTES, LeanText, code_words, read
 
@@ -93,7 +93,7 @@ def imports_of(text: LeanText, project: Project | None = None) -> Imports:
 def _compiled() -> bool:
     """Whether native Lean finds the project's compiled modules, in the folders that `lake env` sets."""
     embedded = os.environ.get("TURNSTILE_LEAN") == "embedded" or not os.environ.get("LEAN_PATH")
-    return not embedded and native_lean() is not None
+    return not embedded and find_runtime().kind == "native"
 
 
 @dataclass(frozen=True)

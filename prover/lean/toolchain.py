@@ -21,6 +21,7 @@ from prover.lean.source import PINNED, release_of, supported, supported_text
 PIN = "lean-toolchain"
 PIN_VARIABLE = "TURNSTILE_TOOLCHAIN_FILE"
 """Environment variable with the `lean-toolchain` file that decides, for this process and its children."""
+CHANNELS = ("stable", "beta", "nightly")
 _ASK_S = 120
 
 
@@ -193,6 +194,11 @@ def pinned_lean(pin: Pin) -> NativeLean | None:
         found = plain if plain is not None and plain.version == pin.version else None
     if found is not None:
         _check_supported(pin, found.version)
+    elif pin.name.rpartition(":")[2] in CHANNELS:  # elan installs what it names today under another name
+        raise UserError(
+            f"{pin.file}: pins the channel {pin.name}: pin a release there, such as leanprover/lean4:v{PINNED}, so that every machine "
+            "uses the same Lean"
+        )
     return found
 
 

@@ -189,3 +189,13 @@ def test_a_workspace_with_several_roots(machine):
     for place, version in (("a", "4.28.0"), ("b", "4.30.0")):
         obey([outer / place / "X.lean"])
         assert native_lean().version == version
+
+
+@pytest.mark.parametrize("name", ["stable", "leanprover/lean4:nightly"])
+def test_a_channel_is_not_a_release(machine, name):
+    """elan 4 lists what a channel stood for when it was installed, so that installing it would not help."""
+    machine.install("4.30.0")
+    obey([machine.project(name)])
+    with pytest.raises(UserError, match="pins the channel .*: pin a release there, such as leanprover/lean4:v4.28.0"):
+        find_runtime()
+    assert not downloads(machine)
