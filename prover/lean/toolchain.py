@@ -122,7 +122,9 @@ def _elan() -> str | None:
 
 
 def _is_elans(program: str) -> bool:
-    return "elan" in os.path.realpath(program)
+    """Whether it is one of elan's proxies, which are links to elan or copies beside it."""
+    elan = _elan()
+    return elan is not None and os.path.dirname(os.path.realpath(program)) == os.path.dirname(os.path.realpath(elan))
 
 
 def _asked_version(lean: tuple[str, ...]) -> tuple[str, str]:

@@ -131,6 +131,23 @@ def test_a_plain_lean_on_the_path(machine):
     assert native_lean() is None
 
 
+def test_a_lean_whose_path_only_sounds_like_elans(machine, monkeypatch):
+    place = machine.folder / "melanie" / "bin"
+    place.mkdir(parents=True)
+    machine.plain_lean("4.30.0").rename(place / "lean")
+    monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
+    assert native_lean().lean == (str(place / "lean"),)
+
+
+def test_elans_proxies_on_the_path_are_not_a_plain_lean(machine, monkeypatch):
+    """Without a toolchain, a proxy obeys the working folder and may download."""
+    monkeypatch.setenv("PATH", f"{machine.elan}/bin{os.pathsep}{os.environ['PATH']}")
+    assert native_lean() is None
+    name = machine.install("4.30.0")
+    assert native_lean().toolchain == name
+    assert all(call.split()[1].startswith("+") for call in machine.calls if not call.startswith("elan"))
+
+
 def test_no_lean_at_all(machine):
     assert version_drift() == ""
     with pytest.raises(
