@@ -33,7 +33,7 @@ from curricula.settings import convert, read_toml
 from curricula.worlds.spec import PREFIX as WORLD
 from curricula.worlds.spec import world_of
 from prover.errors import UserError
-from prover.lean.runtime import TOOLCHAIN, project_dir
+from prover.lean.source import PINNED, project_dir
 from prover.lean.text import LeanText, code_words, masked, read
 from prover.lean.theorem import Theorem
 from prover.premises.index import LibraryIndex
@@ -96,14 +96,14 @@ def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
             f"--fields is for data sets ({', '.join(SUFFIXES)}); in a .toml file, write fields = {[*fields]}"
         )
     if name.startswith(WORLD):
-        return TheoremSet(name, "Theorems of a world", "world", TOOLCHAIN, "Apache-2.0", files=(name,))
+        return TheoremSet(name, "Theorems of a world", "world", PINNED, "Apache-2.0", files=(name,))
     if name.endswith(".toml"):
         return read_set(path)
     known = sorted(p.stem for p in FOLDER.glob("*.toml"))
     if name not in known and proofs:
         if path.suffix == ".lean":
             read(path)  # raises if there is no such file
-        return TheoremSet(path.stem, f"The theorems of {name}", "lean", TOOLCHAIN, "", files=(str(path.absolute()),))
+        return TheoremSet(path.stem, f"The theorems of {name}", "lean", PINNED, "", files=(str(path.absolute()),))
     if name not in known:
         raise UserError(
             f"no set {name!r}; available: {', '.join(known)}, world:NAME, or the path of a .toml or .lean file, of a Lake project or of a data set "

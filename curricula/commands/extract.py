@@ -43,6 +43,7 @@ def extract(
         json: print the figures as one JSON document.
     """
     from prover.lean.runtime import find_runtime
+    from prover.lean.toolchain import obey
     from prover.solve.extraction import FileRecord, extract_files, inputs_of
     from prover.solve.session import stoppable, workers_for
 
@@ -54,6 +55,7 @@ def extract(
     project = Path(target) if Path(target).is_dir() else Path() if not target.endswith(".lean") else None
     if project is not None and out.resolve().is_relative_to(project.resolve()):
         raise UserError(f"--out {out}: lies in {project.resolve()}, whose files are read; name a folder outside of it")
+    obey([Path(target) if Path(target).exists() else Path()])
     runtime = find_runtime()
 
     def done(record: FileRecord, before: bool) -> None:

@@ -158,11 +158,6 @@ def jarr (xs : List Json) : Json := Json.arr (fromList xs)
 
 def nameText (n : Name) : String := n.toString
 
-/-- Parser input: `text` under the name `file`. -/
-def inputOf (text file : String) : Parser.InputContext :=
-  { inputString := text, fileName := file, fileMap := text.toFileMap, endPos := text.rawEndPos,
-    endPos_valid := by simp }
-
 def jnames (xs : List Name) : Json := jarr (mapList (fun n => Json.str (nameText n)) xs)
 
 end Turnstile

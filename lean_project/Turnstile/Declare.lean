@@ -148,7 +148,7 @@ structure Noted where
   /-- Those that are new constants. -/
   written : NameSet
   /-- Those that were constants when recorded, but not after the command. -/
-  gone : NameSet
+  gone : List Name
 
 /-- `new`: the new constants. `env?`: the environment of the tree. -/
 partial def notedIn (after : Kernel.Environment) (new : NameSet) (env? : Option Kernel.Environment) (tree : InfoTree)
@@ -175,7 +175,7 @@ where
     if new.contains n then { acc with written := acc.written.insert n }
     else match after.find? n, env? with
       | none, some env => match env.find? n with
-        | some _ => { acc with gone := acc.gone.insert n }
+        | some _ => { acc with gone := if hasName n acc.gone then acc.gone else n :: acc.gone }
         | none => acc
       | _, _ => acc
 
@@ -195,9 +195,9 @@ def leftBy (d : Done) : Left :=
   let before := d.before.toKernelEnv
   let after := d.after.toKernelEnv
   let new := newIn before after
-  let noted := notedAmong after (nameSetOf new {}) d.trees { written := {}, gone := {} }
+  let noted := notedAmong after (nameSetOf new {}) d.trees { written := {}, gone := [] }
   { done := d, heads := headsOf d.stx, new, written := keep (fun n => noted.written.contains n) new
-    gone := keep (fun n => !alwaysTakenBack n) noted.gone.toList, examples := examplesAmong before after d.trees [] }
+    gone := keep (fun n => !alwaysTakenBack n) noted.gone, examples := examplesAmong before after d.trees [] }
 
 /-- Number the examples of a text from `id`. -/
 def numbered (es : List Example) (id : Nat) : List Example :=

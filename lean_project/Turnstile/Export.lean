@@ -312,7 +312,7 @@ def renamedInfo (own : Name → Bool) (id : Nat) (c : ConstantInfo) : ConstantIn
 
 /-- Run a whole script on an opened library theorem; returns an environment with the proof as a theorem. -/
 def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : String) (heartbeats : Nat) (inert : Bool) :
-    IO (Except String Environment) := do
+    IO (Except String Kernel.Environment) := do
   match ← openLibrary s env c false with
   | .error e => return .error e
   | .ok (thm, _) =>
@@ -336,7 +336,7 @@ def proveLibrary (s : Server) (env : Environment) (c : ConstantInfo) (script : S
             -- Not checked here: this process runs the candidate's text and is not trusted.
             let decl := Declaration.thmDecl {
               name := c.name, levelParams := c.levelParams, type := c.type, value, all := [c.name] }
-            match core.env.addDeclCore 0 decl none false with
+            match core.env.toKernelEnv.addDecl (({} : Options).set `debug.skipKernelTC true) decl none with
             | .error _ => return .error "elaboration: the proof term was not accepted"
             | .ok env' => return .ok env'
     | _, _ => return .error "the theorem could not be opened"

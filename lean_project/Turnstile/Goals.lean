@@ -1,4 +1,4 @@
-import Turnstile.Basic
+import Compat.Native
 
 /-! The representation of proof states for the search: readable names, independent groups, text, and a stable key. -/
 
@@ -109,6 +109,18 @@ hypotheses, since a target may bind variables too. -/
 def closedForm (lctx : LocalContext) (ds : List LocalDecl) (target : Expr) : Expr :=
   lctx.mkLambda (variables ds #[]) (.app (.lit (.natVal 0)) target) (usedLetOnly := false)
 
+/-- The goals that assigned metavariables wait for: `?f` in `fun x => ?d x`, where Lean assigns `?d` when `?f` is solved. -/
+partial def awaited (ms : List MVarId) (seen : List MVarId) : MetaM (List MVarId) :=
+  match ms with
+  | [] => return revOnto seen []
+  | m :: rest => do
+    if anyOf (fun n => n == m) seen then awaited rest seen
+    else match (← getMCtx).getDelayedMVarAssignmentCore? m with
+      | none => awaited rest (m :: seen)
+      | some d =>
+        let e ← inst (.mvar d.mvarIdPending)
+        awaited (append rest (e.collectMVars {}).result.toList) (m :: seen)
+
 def view (g : MVarId) : MetaM View := do
   let decl ← declOf g
   let target ← inst decl.type
@@ -116,7 +128,7 @@ def view (g : MVarId) : MetaM View := do
   let open_ := hasMVarIn ds
   let decls ← if open_ then instantiateDecls ds [] else pure ds
   let form := closedForm (if open_ then contextOf decls {} else decl.lctx) decls target
-  let mvars := if form.hasExprMVar then (form.collectMVars {}).result.toList else []
+  let mvars ← if form.hasExprMVar then awaited (form.collectMVars {}).result.toList [] else pure []
   return { goal := g, decls, target, form, mvars }
 
 def hasMVarId (m : MVarId) (ms : List MVarId) : Bool := anyOf (fun n => n == m) ms

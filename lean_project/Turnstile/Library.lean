@@ -1,5 +1,5 @@
 import Lean.Meta.Tactic.Ext
-import Lean.Meta.Tactic.Grind.Extension
+import Compat.From28
 import Turnstile.Check
 
 /-! An environment as a source of theorems and premises: the declarations and imports of each module. -/
@@ -40,9 +40,6 @@ def fromBelow (env : Environment) (idx : ModuleIdx) (ns : List Name) : Bool :=
     | some j => if j == idx then false else fromBelow env idx rest
     | none => false
 
-/-- Declarations and their attributes in a module. -/
-abbrev Marks := List (Name × String)
-
 def simpMarks (es : List (ScopedEnvExtension.Entry SimpEntry)) (acc : Marks) : Marks :=
   match es with
   | [] => acc
@@ -57,15 +54,6 @@ def extMarks (es : List (ScopedEnvExtension.Entry Ext.ExtTheorem)) (acc : Marks)
   | [] => acc
   | .global t :: rest => extMarks rest ((t.declName, "ext") :: acc)
   | _ :: rest => extMarks rest acc
-
-def grindMarks (es : List (ScopedEnvExtension.Entry Grind.Entry)) (acc : Marks) : Marks :=
-  match es with
-  | [] => acc
-  | .global (.ematch t) :: rest =>
-    match t.origin with
-    | .decl n => grindMarks rest ((n, "grind") :: acc)
-    | _ => grindMarks rest acc
-  | _ :: rest => grindMarks rest acc
 
 def instanceMarks (es : List (ScopedEnvExtension.Entry InstanceEntry)) (acc : Marks) : Marks :=
   match es with

@@ -228,7 +228,7 @@ def ppTypes (env : Environment) (ns : List Name) (acc : List Json) : IO (List Js
   match ns with
   | [] => return revOnto acc []
   | n :: rest => do
-    let text ← match ← onEnvironment env (({} : Options).setBool `pp.numericTypes true) (ppType n env) with
+    let text ← match ← onEnvironment env (({} : Options).set `pp.numericTypes true) (ppType n env) with
       | .ok s => pure s
       | .error _ => pure ""
     ppTypes env rest (Json.str text :: acc)

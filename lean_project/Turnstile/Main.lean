@@ -117,7 +117,7 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
       match ← proveLibrary s env c (strField j "script") (natField j "heartbeats" 0) (boolField j "inert") with
       | .error e => return [("error", Json.str e)]
       | .ok new =>
-        let w := exportRoots env.toKernelEnv new.toKernelEnv.find? startWalk [c.name]
+        let w := exportRoots env.toKernelEnv new.find? startWalk [c.name]
         return [("ok", Json.bool true), ("entries", Json.arr w.x.entries)]
   | "declare" => declare s j
   | "extract" => extract s j
@@ -172,17 +172,6 @@ partial def loop (s : Server) (input : IO.FS.Stream) : IO Unit := do
 
 end Turnstile
 
-/-- A clock that the watch thread can read. The embedded Lean starts the watch when asked for this path; elsewhere no such file
-exists. A cancel token is its reference, which allows resetting it. -/
-unsafe def Turnstile.newClock : IO Turnstile.Clock := do
-  let step ← IO.mkRef 0
-  let limit ← IO.mkRef 0
-  let late ← IO.mkRef false
-  let path := "/watch/" ++ toString (ptrAddrUnsafe step).toNat ++ "/" ++ toString (ptrAddrUnsafe limit).toNat ++ "/"
-    ++ toString (ptrAddrUnsafe late).toNat
-  let _ ← (System.FilePath.mk path).pathExists
-  return { step, limit, late, token := unsafeCast late }
-
 /-- The server after a start from a snapshot. It may use only `init` of what existed before. -/
 unsafe def Turnstile.serve (init : Environment) : IO Unit := do
   let input ← IO.getStdin
@@ -190,14 +179,15 @@ unsafe def Turnstile.serve (init : Environment) : IO Unit := do
   let nonce := Turnstile.withoutNewline (← input.getLine)
   let s : Turnstile.Server := {
     thms := ← IO.mkRef #[], states := ← IO.mkRef #[], envs := ← IO.mkRef [("Init", init)], last := ← IO.mkRef none, context := ← IO.mkRef none
-    out, nonce, clock := ← Turnstile.newClock }
+    out, nonce, clock := ← Turnstile.Clock.new }
   s.send (Json.mkObj [("ready", Json.str Lean.versionString)])
   Turnstile.loop s input
 
 /-- Run the server. Asking for the path below first saves a snapshot (see snapshot.js) and ends the process, if one is requested;
 elsewhere no such file exists. The reference keeps the closure alive. `Init` is imported and a first text elaborated before, so that
 starts from the snapshot skip both. -/
-public unsafe def main : IO Unit := do
+unsafe def main : IO Unit := do
+  Turnstile.startLean
   let init ← importModules (Turnstile.importsOf ["Init"]) {} 0 #[] false true
   let _ ← Turnstile.elaborate init "theorem t (a b : Nat) (h : a < b) : a < b + 1 ∧ [1].length = 1 := ⟨by omega, by simp⟩" "" 100000000
   let kept ← IO.mkRef (Turnstile.serve init)

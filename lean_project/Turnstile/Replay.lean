@@ -166,7 +166,8 @@ def kernelFault (what : Name) (e : Kernel.Exception) : Fault :=
   | .interrupted => { reason := "time: the kernel ran over its limit", judged := false }
   | _ => refusal ("the kernel refuses " ++ nameText (userName what))
 
-def kernelOptions : Options := ({} : Options).set `maxHeartbeats (0 : Nat)
+/-- No limits besides the process's own. From 4.33 the kernel has one on recursion, of 16 times `maxRecDepth`. -/
+def kernelOptions : Options := (({} : Options).set `maxHeartbeats (0 : Nat)).set `maxRecDepth (100000 : Nat)
 
 /-- Check a declaration of the constants `ns` with the guard and the kernel, and add it. -/
 def Import.add (x : Import) (j : Judge) (ns : List Name) (d : Declaration) : IO Import := do

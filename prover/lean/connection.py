@@ -48,6 +48,10 @@ class LeanConnection(abc.ABC):
     @abc.abstractmethod
     def _step_answered(self, step: Step, answer: protocol.Answer) -> None: ...
 
+    def _abandoned(self, answer: dict[str, Any]) -> None:
+        """Undo a command whose caller was cancelled before it got the answer."""
+        return
+
     async def start(self) -> None:
         """Start the process and wait until it is ready. Raises UserError when it cannot start."""
         await self._spawn()
@@ -146,6 +150,10 @@ class LeanConnection(abc.ABC):
                 break
             except Resend:
                 continue
+            except asyncio.CancelledError:  # perhaps after the answer came
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    self._abandoned(future.result())
+                raise
         if (error := answer.get("error")) is not None:
             raise LeanError(str(error))
         return answer
@@ -169,6 +177,8 @@ class LeanConnection(abc.ABC):
                     self._step_answered(item, answer)
                 elif not item.future.done():
                     item.future.set_result(protocol.raw(line))
+                else:
+                    self._abandoned(protocol.raw(line))
                 self._send_steps()
         except UserError as e:
             self._give_up(str(e))

@@ -138,23 +138,26 @@ class LeanProcess:
         return resident - files
 
     def _memory(self) -> tuple[float, float]:
-        """(resident memory, its part in mapped files), in MiB."""
-        try:
-            with open(f"/proc/{self._innermost()}/statm") as f:
-                _, resident, files, *_ = f.read().split()
-        except (OSError, ValueError):
-            return 0.0, 0.0
+        """(resident memory, its part in mapped files) of the process and its descendants, in MiB."""
         page = os.sysconf("SC_PAGE_SIZE") / 2**20
-        return int(resident) * page, int(files) * page
+        resident = files = 0
+        for pid in self._tree():
+            with contextlib.suppress(OSError, ValueError):
+                _, here, mapped, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+                resident += int(here)
+                files += int(mapped)
+        return resident * page, files * page
 
-    def _innermost(self) -> int | None:
-        """Process id of Lean, which may be a descendant of bubblewrap. Lean itself starts no process."""
-        pid = self.pid
-        if self._sealing is not None and self._sealing.is_wrapped:
+    def _tree(self) -> list[int]:
+        """Process ids of the started process and its descendants: Lean is one if bubblewrap or a script starts it."""
+        found: list[int] = []
+        todo = [self.pid] if self.pid is not None else []
+        while todo:
+            pid = todo.pop()
+            found.append(pid)
             with contextlib.suppress(OSError):
-                while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                    pid = int(children[0])
-        return pid
+                todo += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return found
 
     async def ending(self) -> str:
         """How it ended, after the end of its output: `exit status 1`, `SIGXCPU`; empty if it still runs."""

@@ -16,7 +16,8 @@ from typing import cast
 
 from prover.errors import UserError
 from prover.files import read_file
-from prover.lean.runtime import TOOLCHAIN, native_lean
+from prover.lean.runtime import find_runtime
+from prover.lean.source import supported_text
 from prover.lean.text import MAX_BYTES, LeanText, code_words, read
 
 SHIPPED = ("Init", "Std", "Lean", "Lake")
@@ -92,7 +93,7 @@ def imports_of(text: LeanText, project: Project | None = None) -> Imports:
 def _compiled() -> bool:
     """Whether native Lean finds the project's compiled modules, in the folders that `lake env` sets."""
     embedded = os.environ.get("TURNSTILE_LEAN") == "embedded" or not os.environ.get("LEAN_PATH")
-    return not embedded and native_lean() is not None
+    return not embedded and find_runtime().kind == "native"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ class Project:
     """A folder with a lakefile."""
 
     folder: Path
+    chosen: frozenset[Path] | None = None
+    """The files to prove, resolved; None for all."""
 
     def files(self) -> list[Path]:
         """Its Lean files by path, without those of nested projects. Raises UserError for a link to a file outside."""
@@ -185,7 +188,7 @@ class Project:
             )
 
 
-_NATIVE = f"install native Lean {TOOLCHAIN} and run `lake build`"
+_NATIVE = f"install the native Lean ({supported_text()}) that the project pins and run `lake build`"
 
 
 def _source_folders(lakefile: dict[str, object]) -> list[str]:

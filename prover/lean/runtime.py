@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
-import re
-import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from prover.console import say
 from prover.errors import UserError
+from prover.lean import toolchain
 from prover.lean.embedded import install, snapshot
 from prover.lean.embedded.patch import PATCH_VERSION
+from prover.lean.native import executable
 from prover.lean.sandbox.seal import Layer, Seal, layers
-
-TOOLCHAIN = "4.28.0"
-PARTS = (
-    *("Basic", "Goals", "Kinds", "Print", "Step", "Inert", "Text", "Load", "Modules", "Export", "Added", "Declare"),
-    *("Guard", "Replay", "Compare", "Check", "Everything", "Library", "Surroundings", "Extract", "Main"),
-)
-"""The server's modules in order. They run as one file because the embedded Lean cannot run imported code."""
+from prover.lean.source import PINNED, release_of, server_file, supported, supported_text
+from prover.lean.toolchain import NativeLean, Pin
 
 
 @dataclass(frozen=True)
@@ -43,127 +37,92 @@ class LeanRuntime:
         return f"Lean {self.version} ({self.kind})"
 
 
-def project_dir() -> Path:
-    """The Lake project with the server's source, in the repository or in the installed package."""
-    here = Path(__file__).resolve()
-    for candidate in (here.parents[2] / "lean_project", here.parents[1] / "_lean_project"):
-        if (candidate / "Turnstile" / "Main.lean").exists():
-            return candidate
-    raise UserError("lean_project/ is missing from this installation: reinstall turnstile-prover")
-
-
-def server_source() -> str:
-    """The server's modules as one file."""
-    imports: list[str] = []
-    body: list[str] = []
-    for part in PARTS:
-        for line in (project_dir() / "Turnstile" / f"{part}.lean").read_text(encoding="utf-8").splitlines():
-            if not line.startswith("import "):
-                body.append(line)
-            elif not line.startswith("import Turnstile") and line not in imports:
-                imports.append(line)
-    return "\n".join([*imports, *body, ""])
-
-
-def server_file() -> Path:
-    """The server's source as a file in the cache, in a folder named by its hash."""
-    source = server_source()
-    folder = install.cache_dir() / "server" / hashlib.sha256(source.encode()).hexdigest()[:16]
-    target = folder / "Server.lean"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = folder / f".{os.getpid()}.tmp"
-        scratch.write_text(source, encoding="utf-8")
-        os.replace(scratch, target)
-    return target
-
-
-def native_leans() -> list[tuple[tuple[str, ...], str]]:
-    """(command, version) of every native Lean found. elan is asked for the pinned version, not for its default."""
-    found: list[tuple[tuple[str, ...], str]] = []
-    for candidate in (shutil.which("lean"), str(Path.home() / ".elan/bin/lean")):
-        if candidate and os.access(candidate, os.X_OK):
-            elan = "elan" in os.path.realpath(candidate)
-            command = (candidate, f"+leanprover/lean4:v{TOOLCHAIN}") if elan else (candidate,)
-            try:
-                out = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=120).stdout
-            except (OSError, subprocess.TimeoutExpired):
-                continue
-            if m := re.search(r"version (\d+\.\d+\.\d+[^\s,]*)", out):
-                found.append((command, m.group(1)))
-    return found
-
-
-def native_lean() -> tuple[tuple[str, ...], str] | None:
-    """(command, version) of a native Lean of the pinned release, or None."""
-    release = TOOLCHAIN.rpartition(".")[0]
-    return next((lean for lean in native_leans() if lean[1].rpartition(".")[0] == release), None)
-
-
 def version_drift() -> str:
-    """A sentence about native Lean of another release, which is not used; empty if there is none."""
-    others = {version for _, version in native_leans()}
-    if not others or native_lean() is not None:
+    """A sentence about native Leans that are installed and not supported; empty if a supported one is there."""
+    installed = toolchain.versions_installed()
+    if not installed or any(map(supported, installed)):
         return ""
-    return f"native Lean {', '.join(sorted(others))} is installed, but the proof server is written for {TOOLCHAIN}"
+    return f"native Lean {', '.join(sorted(installed))} is installed, but the proof server supports {supported_text()}"
+
+
+def native_lean() -> NativeLean | None:
+    """The native Lean that would be used here, or None. Raises UserError if the project pins one that is not supported."""
+    pin = toolchain.obeyed()
+    return toolchain.pinned_lean(pin) if pin is not None else toolchain.best_installed()
+
+
+def find_runtime(kind: str | None = None) -> LeanRuntime:
+    """The Lean to use, made ready: the one that the project pins (see toolchain.obey), else an installed native one, else the embedded.
+
+    `kind` (or $TURNSTILE_LEAN): `native` or `embedded` forces one. Raises UserError if it is not available; a pinned Lean is never
+    replaced by another release.
+    """
+    kind = kind or os.environ.get("TURNSTILE_LEAN") or None
+    if kind not in (None, "native", "embedded"):
+        raise UserError(f"TURNSTILE_LEAN={kind}: choose native or embedded")
+    pin = None if kind == "embedded" else toolchain.obeyed()
+    return _found(kind, pin, os.environ.get("LEAN_PATH", ""))
 
 
 @functools.cache
-def find_runtime(kind: str | None = None) -> LeanRuntime:
-    """The Lean to use: native if the pinned release is installed, else the embedded one, which is installed on demand.
-
-    `kind` (or $TURNSTILE_LEAN): `native` or `embedded` forces one. Raises UserError if it is not available.
-    """
-    kind = kind or os.environ.get("TURNSTILE_LEAN")
-    if kind not in (None, "", "native", "embedded"):
-        raise UserError(f"TURNSTILE_LEAN={kind}: choose native or embedded")
+def _found(kind: str | None, pin: Pin | None, _lean_path: str) -> LeanRuntime:
     if kind != "embedded":
         if (native := native_lean()) is not None:
-            return _native(*native)
-        if kind == "native":
-            why = version_drift() or f"no native Lean {TOOLCHAIN} on PATH or through elan"
-            raise UserError(f"{why}: install {TOOLCHAIN}, or unset TURNSTILE_LEAN")
+            return _native(native)
+        if kind == "native" and pin is None:
+            why = version_drift() or f"no native Lean {supported_text()} on PATH or through elan"
+            raise UserError(f"{why}: run `elan toolchain install leanprover/lean4:v{PINNED}`, or unset TURNSTILE_LEAN")
+        if pin is not None and (kind == "native" or release_of(pin.version) != release_of(install.LEAN_VERSION)):
+            otherwise = "unset TURNSTILE_LEAN" if kind == "native" else "set TURNSTILE_LEAN=embedded"
+            raise UserError(
+                f"{pin.file}: pins {pin.name}, which is not installed: {toolchain.how_to_install(pin)}, or {otherwise} to use Lean "
+                f"{install.LEAN_VERSION}"
+            )
+        if pin is not None:
+            say(
+                f"turnstile: {pin.file} pins {pin.name}, which is not installed; the embedded Lean {install.LEAN_VERSION} is used"
+            )
     return _embedded()
 
 
-def _native(lean: tuple[str, ...], version: str) -> LeanRuntime:
-    source = server_file()
+def _native(lean: NativeLean) -> LeanRuntime:
+    program, prefix = executable(lean), lean.prefix()
     modules = [os.path.abspath(folder) for folder in os.environ.get("LEAN_PATH", "").split(os.pathsep) if folder]
-    env = {"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home())}
+    env = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(Path.home()),
+        "LEAN_SYSROOT": str(prefix),  # without it the server would start `lean` to ask, which the sandbox forbids
+        "LD_LIBRARY_PATH": str(prefix / "lib" / "lean"),
+    }
     if modules:  # set by `lake env`: the project's modules and packages
         env["LEAN_PATH"] = os.pathsep.join(modules)
-    toolchain = Path(os.path.realpath(lean[0])).parent.parent
-    reads = [
-        Path(lean[0]),
-        toolchain / "bin",
-        toolchain / "lib",
-        Path.home() / ".elan",
-        source.parent,
-        *map(Path, modules),
-    ]
-    seal = Seal(tuple(map(str, reads)))
-    return LeanRuntime("native", version, (*lean, "--run", str(source)), env, seal, layers())
+    reads = [program.parent, prefix / "bin", prefix / "lib", *map(Path, modules)]
+    return LeanRuntime("native", lean.version, (str(program),), env, Seal(tuple(map(str, reads))), layers())
 
 
-def _embedded() -> LeanRuntime:
-    root = install.install()
-    source = server_file()
-    env = {"TURNSTILE_LEAN_LIB": str(root / "lib"), "TURNSTILE_LEAN_SERVER": str(source.parent), "LANG": "C.UTF-8"}
+def embedded_command(root: Path, source: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """(command, environment) that runs the embedded Lean in `root`, which may read only itself and the folder `source` (as /srv)."""
     command = (
-        str(node := install.node_path()),
+        str(install.node_path()),
         "--stack-size=60000",  # KiB; the process's stack limit is larger
         "--disallow-code-generation-from-strings",
         "--permission",
         f"--allow-fs-read={root}",
-        f"--allow-fs-read={source.parent}",
+        f"--allow-fs-read={source}",
         "--allow-worker",
         "--disable-warning=SecurityWarning",
         "--wasm-lazy-validation",  # saves a second of CPU time; the installation checked the module's hash
         str(root / "lean.js"),
-        "--run",
-        "/srv/Server.lean",
     )
-    seal = Seal((str(node), str(root), str(source.parent)))
+    return command, {"TURNSTILE_LEAN_LIB": str(root / "lib"), "TURNSTILE_LEAN_SERVER": str(source), "LANG": "C.UTF-8"}
+
+
+def _embedded() -> LeanRuntime:
+    root = install.install()
+    source = server_file(install.LEAN_VERSION)
+    lean, env = embedded_command(root, source.parent)
+    command = (*lean, "--run", "/srv/Server.lean")
+    seal = Seal((lean[0], str(root), str(source.parent)))
     kept = source.parent / f"snapshot-m{PATCH_VERSION}"
     if snapshot.make(command, env, seal, kept):
         env["TURNSTILE_RESTORE"] = str(kept)

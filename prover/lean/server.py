@@ -123,6 +123,10 @@ class LeanServer(LeanConnection):
             for i, hole in enumerate(_opened(answer))
         ]
 
+    def _abandoned(self, answer: dict[str, Any]) -> None:
+        opened = _opened(answer)
+        self._free_remote([hole["states"][0]["id"] for hole in opened], [hole["thm"] for hole in opened])
+
     def _set_remotes(self, origin: Origin, answer: dict[str, Any]) -> None:
         opened = _opened(answer)
         declared = FileDeclarations(answer.get("surroundings", ()))

@@ -21,9 +21,10 @@ from prover.files import write_whole
 from prover.lean.extract import Declaration, ExtractServer, Span, Step, as_tactic, step_text
 from prover.lean.extract_replay import Replay, replay
 from prover.lean.project import Imports, Project, explain_import, imports_of, is_project
-from prover.lean.runtime import LeanRuntime, server_file
+from prover.lean.runtime import LeanRuntime
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.sorries import public
+from prover.lean.source import server_key
 from prover.lean.text import LeanText, read
 
 __all__ = ["DeclarationRecord", "FileRecord", "Input", "StepRecord", "extract_files", "inputs_of"]
@@ -102,7 +103,7 @@ class Input:
 
     def key(self, lean: str, replayed: bool) -> str:
         """Hash of all that its record depends on."""
-        parts = [str(FORMAT), lean, server_file().parent.name, str(replayed), self.file, self.text.text]
+        parts = [str(FORMAT), lean, server_key(), str(replayed), self.file, self.text.text]
         parts += [part for own in self.imports.own for part in (own.module, own.text.text)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

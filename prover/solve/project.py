@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -27,24 +26,24 @@ from prover.solve.session import Settings
 
 
 def project_files(project: Project) -> list[LeanText]:
-    """The files with a `sorry`, by path. Raises UserError if there are none or one is not Lean source."""
-    texts = [read(path) for path in project.files()]
+    """The chosen files with a `sorry`, by path. Raises UserError if one is not Lean source, or all were chosen and none has a `sorry`."""
+    chosen = project.chosen
+    texts = [read(path) for path in project.files() if chosen is None or path.resolve() in chosen]
     found = [text for text in texts if any(word == "sorry" for word, _ in code_words(text.body))]
-    if not found:
+    if not found and chosen is None:
         raise UserError(f"{project.folder}: no .lean file of this project has a `sorry`")
     return found
 
 
 def use_project(folder: Path) -> bool:
     """Point native Lean to the project's compiled modules and packages. False if native Lean is not used."""
-    if (
-        os.environ.get("TURNSTILE_LEAN") == "embedded"
-        or native_lean() is None
-        or (lake := shutil.which("lake")) is None
-    ):
+    if os.environ.get("TURNSTILE_LEAN") == "embedded" or (lean := native_lean()) is None:
         return False
-    command = [lake, "env", "printenv", "LEAN_PATH"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    command = [*lean.lake, "env", "printenv", "LEAN_PATH"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UserError(f"`{lean.lake[0]}` did not start: {error.strerror}: reinstall Lean {lean.version}") from None
     if done.returncode or not done.stdout.strip():
         last = (done.stderr.strip().splitlines() or ["no LEAN_PATH"])[-1]
         raise UserError(f"{folder}: `lake env` failed: {last}; run `lake build` there first")

@@ -17,6 +17,7 @@ from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import FileSorries
 from prover.lean.theorem import Theorem, Verdict
+from prover.lean.toolchain import PIN_VARIABLE, obeyed
 from prover.solve.executor import IN_TURN, LocalExecutor, audited
 from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.ray_start import TO_JOIN, start_ray
@@ -116,6 +117,11 @@ class RayExecutor:
         if len(names) > 1:
             raise UserError(
                 f"the machines run different Lean versions ({', '.join(sorted(names))}); install the same one on all"
+            )
+        if (pin := obeyed()) is not None and names != {self.lean}:
+            raise UserError(
+                f"{pin.file}: pins {pin.name}, but the cluster runs {names.pop()}: install {pin.name} on its machines and start their "
+                f"Ray with {PIN_VARIABLE} set to such a file"
             )
         self.lean = names.pop()
         return self

@@ -148,6 +148,45 @@ def test_cancelled_steps_leave_nothing(loop):
     loop.run(go(), 60)
 
 
+@pytest.mark.parametrize("moment", ["before the answer", "after the answer"])
+def test_a_cancelled_open_frees_its_states(loop, monkeypatch, moment):
+    """The fake opens one state of theorem 0, with the number 1."""
+
+    async def go() -> None:
+        async with fake_server() as server:
+            sent: list[dict] = []
+            write = server._process.write
+            monkeypatch.setattr(server._process, "write", lambda message: (sent.append(message), write(message)))
+            opening = asyncio.create_task(server.open(T))
+            while not any(m["cmd"] == "load" for m in sent):
+                await asyncio.sleep(0)
+            if moment == "after the answer":
+                while server.queue.sent:
+                    await asyncio.sleep(0)
+            opening.cancel()
+            with suppress(asyncio.CancelledError):
+                await opening
+            until = time.monotonic() + 5
+            while not (freed := [m for m in sent if m["cmd"] == "free"]) and time.monotonic() < until:
+                await asyncio.sleep(0.01)
+            assert [(m["states"], m["thms"]) for m in freed] == [([1], [0])]
+            assert len(server.handles) == 0
+
+    loop.run(go(), 30)
+
+
+def test_memory_of_a_wrapped_process_is_that_of_its_tree(loop):
+    """A shell stands for bubblewrap: the process that was started has little memory, and its child has more."""
+    script = f'{sys.executable} -c "x = bytearray(300 << 20); exec(open({str(FAKE)!r}).read())"; true'
+
+    async def go() -> None:
+        runtime = LeanRuntime("native", "fake", ("/bin/sh", "-c", script), {}, Seal().without_layers("system calls"))
+        async with LeanServer(runtime, Limits(seconds=5.0, open_seconds=20.0)) as server:
+            assert server.own_mb() > 300
+
+    loop.run(go(), 30)
+
+
 def test_a_process_that_cannot_start(loop):
     async def go() -> None:
         with pytest.raises(UserError, match="no library here"):

@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from prover.commands import doctor
+from prover.commands.verify import verdict_line
 from prover.lean.checkers.known_holes import (
     WEAKNESSES,
     kernel_name,
     kernel_todo,
     known_weaknesses,
+    open_reports,
     open_weaknesses,
     release,
 )
+from prover.lean.theorem import Verdict
 
 DOCS = Path(__file__).parents[2] / "docs" / "security.md"
 
@@ -43,6 +46,15 @@ def test_kernels_from_4_34_have_none_of_them():
         assert known_weaknesses(version) == () and kernel_todo(version) == ""
     for version in ("4.28.0", "4.28.0-pre", "4.33.9", "4.34.0-rc2", "3.99.0", "unheard of"):
         assert known_weaknesses(version) == WEAKNESSES
+
+
+def test_a_verdict_names_the_open_reports_of_its_kernel():
+    lines = [
+        verdict_line(Verdict("t", "proved", lean=lean))["open_reports"]
+        for lean in ("Lean 4.28.0-pre (embedded)", "Lean 4.34.1 (native)")
+    ]
+    assert lines == [[14806, 14838], []]
+    assert open_reports("") == [14806, 14838]
 
 
 def test_what_the_guards_leave_open():

@@ -156,3 +156,14 @@ def test_unknown_import(loop, server):
     with pytest.raises(LeanError, match="No"):
         loop.run(server.load("theorem a : 1 = 1 := by sorry", imports=("No.Such",)))
     assert loop.run(server.load("theorem a : 1 = 1 := by sorry"))
+
+
+def test_goals_that_share_a_delayed_assignment_stay_together(loop, server):
+    """`fun x => ?f` assigns a hidden metavariable once `?f` is solved, and the second goal mentions only that one."""
+    state = loop.run(server.open(Theorem("t", ": ∃ f : Nat → Nat, f 0 = 5 ∧ f 1 = 5")))
+    (split,) = loop.run(server.step(state, ["refine ⟨fun x => ?f, ?_⟩"]))
+    assert [len(s.goals) for s in split.states] == [2]
+    (together,) = loop.run(server.step(split.states[0], ["exact 5"]))
+    (closed,) = loop.run(server.step(together.states[0], ["exact ⟨rfl, rfl⟩"]))
+    assert closed.solved, closed
+    loop.run(server.free([state, *split.states, *together.states]))

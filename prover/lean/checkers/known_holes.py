@@ -67,6 +67,12 @@ def open_weaknesses(version: str) -> tuple[Weakness, ...]:
     return tuple(w for w in known_weaknesses(version) if w.left)
 
 
+def open_reports(lean: str) -> list[int]:
+    """The numbers of these reports for a Lean's name, such as `Lean 4.28.0 (native)`."""
+    m = re.search(r"\d+\.\d+\.\d+\S*", lean)
+    return [w.number for w in open_weaknesses(m[0] if m else "")]
+
+
 def kernel_name(version: str) -> str:
     """Name of the kernel, for display."""
     return f"Lean {version}'s own, with guards"

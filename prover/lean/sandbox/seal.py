@@ -102,7 +102,6 @@ class Sealing:
         self._memory_mb = memory_mb
         self._rules = self._filter = None
         self._folder = None
-        self._wrapped = False
         if PLACE not in seal.without:
             self._folder = tempfile.TemporaryDirectory(prefix="turnstile-", ignore_cleanup_errors=True)
         bwrap = ""
@@ -110,7 +109,6 @@ class Sealing:
             if _by_landlock():
                 self._rules = landlock.ruleset((*SYSTEM, *seal.reads), seal.writes)
             elif bwrap := bubblewrap.working():
-                self._wrapped = True
                 self.command = tuple(bubblewrap.wrapped(bwrap, command, seal.reads, seal.writes))
         if CALLS not in seal.without and seccomp.supported():
             self._filter = seccomp.Filter()
@@ -124,11 +122,6 @@ class Sealing:
         os.close(write)
         self.fds = (read,)
         self.command = (bwrap, "--seccomp", str(read), *self.command[1:])
-
-    @property
-    def is_wrapped(self) -> bool:
-        """Whether the started process is bubblewrap around the command."""
-        return self._wrapped
 
     @property
     def cwd(self) -> str | None:
