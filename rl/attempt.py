@@ -24,6 +24,7 @@ from prover.premises.retrieve import PremiseSource, trained_source
 from prover.search import Budget, Search, SearchConfig, checker
 from prover.search.graph import SOLVED, Graph
 from prover.search.script import checked_script
+from prover.solve.ray_start import LOST
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
 
@@ -119,7 +120,8 @@ def premise_source(index: LibraryIndex, config: ProverConfig, learned: DenseWeig
 
 
 async def attempt(task: Task, bench: Workbench) -> Found:
-    """Search for a proof. Never raises: faults of Lean or the model give the outcome `error`."""
+    """Search for a proof. Never raises: faults of Lean or the model give the outcome `error`, with the reason `crash: …` if an actor or
+    an object of Ray was lost."""
     began = time.monotonic()
     try:
         return await _attempt(task, bench, began)
@@ -127,7 +129,8 @@ async def attempt(task: Task, bench: Workbench) -> Found:
         return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"open: {e}")
     except Exception as e:  # must not end the run; the task is retried
         _log.exception("%s: the attempt failed", task.theorem.name)
-        return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"{type(e).__name__}: {e}")
+        reason = f"{'crash: ' * isinstance(e, LOST)}{type(e).__name__}: {e}"
+        return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=reason)
 
 
 async def _attempt(task: Task, bench: Workbench, began: float) -> Found:

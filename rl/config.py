@@ -225,7 +225,7 @@ class RunConfig:
     runs: str = "runs"
     seed: int = 0
     max_minutes: float = 60.0
-    """No round after the third starts later than this. Evaluation always runs."""
+    """No round but the first starts later than this, counted over all starts of the run. The final evaluation always runs."""
     theorems: TheoremsConfig = field(default_factory=TheoremsConfig)
     prover: ProverConfig = field(default_factory=ProverConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

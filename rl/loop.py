@@ -107,7 +107,7 @@ class Trainer:
                     self._measure(baseline, f"baseline: {what}")
             for r in range(1, c.learn.rounds + 1):
                 begun = self.ledger.done(f"round {r}") or self.ledger.get(f"learned {r}") is not None
-                if r > 3 and self.elapsed > 60 * c.max_minutes and not begun:
+                if r > 1 and self.elapsed > 60 * c.max_minutes and not begun:
                     self.tracker.say(
                         f"round {r} skipped: the time limit max_minutes is reached ({self.elapsed / 60:.0f} min)"
                     )

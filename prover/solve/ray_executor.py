@@ -11,6 +11,7 @@ import os
 import socket
 from typing import Any
 
+from prover.console import one_line
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.runtime import find_runtime
@@ -19,12 +20,11 @@ from prover.lean.sorries import FileSorries
 from prover.lean.theorem import Theorem, Verdict
 from prover.solve.executor import IN_TURN, LocalExecutor, audited
 from prover.solve.job import Found, Job, Load, SourceFile
-from prover.solve.ray_start import TO_JOIN, start_ray
+from prover.solve.ray_start import LOST, TO_JOIN, start_ray
 
 PROVERS_PER_AUDITOR = 8
 RETRIES = 3
 """Retries of a task whose actor died."""
-
 
 ANSWERS_WITHIN_S = 10.0
 """Connection timeout for the cluster's address. Ray itself would wait for many minutes."""
@@ -126,21 +126,33 @@ class RayExecutor:
         self._ray.shutdown()
 
     async def attempt(self, job: Job) -> Found:
-        return await self._least_busy(self._provers, self._busy, lambda p: p.attempt.remote(job))
+        try:
+            return await self._least_busy(self._provers, self._busy, lambda p: p.attempt.remote(job))
+        except LOST as error:
+            return Found("error", reason=_crash(error))
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
-        return await self._least_busy(self._auditors, self._audits, lambda a: a.audit.remote(theorem, script))
+        try:
+            return await self._least_busy(self._auditors, self._audits, lambda a: a.audit.remote(theorem, script))
+        except LOST as error:
+            return Verdict(theorem.name, "error", _crash(error))
 
     async def sorries(self, file: SourceFile) -> FileSorries:
-        return await _answer(self._provers[0].sorries.remote(file))
+        return await self._least_busy(self._provers, self._busy, lambda p: p.sorries.remote(file))
 
     async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:
-        i = min(range(len(actors)), key=busy.__getitem__)
-        busy[i] += 1
-        try:
-            return await _answer(call(actors[i]))
-        finally:
-            busy[i] -= 1
+        """The answer of the least busy actor. Asks a second time if an actor or an object of Ray is lost. Raises LOST."""
+        for last in (False, True):
+            i = min(range(len(actors)), key=busy.__getitem__)
+            busy[i] += 1
+            try:
+                return await _answer(call(actors[i]))
+            except LOST:
+                if last:
+                    raise
+            finally:
+                busy[i] -= 1
+        raise AssertionError("unreachable")
 
     async def load(self) -> Load:
         """Sums over all machines. Processes elsewhere have no ids here, so their memory is not seen."""
@@ -150,6 +162,10 @@ class RayExecutor:
         )
 
 
+def _crash(error: Exception) -> str:
+    return one_line(f"crash: {type(error).__name__}: {error}")
+
+
 async def _answer(call: Any) -> Any:
     """An actor's answer. Raises what the actor raised, without Ray's stack trace in its message."""
     from ray.exceptions import RayTaskError
@@ -157,6 +173,6 @@ async def _answer(call: Any) -> Any:
     try:
         return await call
     except RayTaskError as error:
-        if isinstance(error.cause, (UserError, LeanError, LeanDied)):
+        if isinstance(error.cause, (UserError, LeanError, LeanDied, *LOST)):
             raise error.cause from None
         raise

@@ -8,10 +8,11 @@ import signal
 import threading
 from typing import Any
 
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
+from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
-ACTOR_LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
-"""Exceptions that Ray raises when an actor or its machine dies or runs out of memory."""
+LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError, ObjectLostError)
+"""Exceptions that Ray raises when an actor or its machine dies or runs out of memory, and with it perhaps an object in its memory
+(OwnerDiedError is an ObjectLostError)."""
 
 TO_JOIN = "start one with `ray start --head`; if it requires a token, set RAY_AUTH_MODE=token"
 """Advice for an address that cannot be joined. Ray sends its token by itself only with the address `auto`."""

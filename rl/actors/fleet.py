@@ -17,7 +17,7 @@ from prover import logs
 from prover.errors import UserError
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
-from prover.solve.ray_start import ACTOR_LOST, TO_JOIN, start_ray
+from prover.solve.ray_start import LOST, TO_JOIN, start_ray
 from rl.actors.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member
 from rl.actors.learner import LearnerActor
 from rl.actors.model_server import ModelServer
@@ -204,7 +204,7 @@ class Fleet:
         for k, server in enumerate(self.servers):
             try:
                 ray.get(server.counters.remote(), timeout=30)
-            except ACTOR_LOST:
+            except LOST:
                 dead = True
                 self._replace_server(k)
             except GetTimeoutError:
@@ -253,7 +253,7 @@ class Fleet:
                 return work()
             except RayError as e:
                 # Another rank or the object store may report the death as another error.
-                if chance == CHANCES - 1 or not (isinstance(e, ACTOR_LOST) or self._a_learner_died()):
+                if chance == CHANCES - 1 or not (isinstance(e, LOST) or self._a_learner_died()):
                     raise
             self.replaced["learner"] += 1
             self.say("the learner died; a new one continues from the last checkpoint")
@@ -293,7 +293,7 @@ class Fleet:
         for k, ref in enumerate(loading):
             try:
                 versions.append(self._loaded(ref))
-            except ACTOR_LOST:  # perhaps on the machine of a dead learner
+            except LOST:  # perhaps on the machine of a dead learner
                 self._replace_server(k)
                 versions.append(self._loaded(self.servers[k].load.remote(published[0])))
         assert len(set(versions)) == 1, f"model servers serve different versions: {versions}"

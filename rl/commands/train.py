@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from dataclasses import replace
 from itertools import count
@@ -72,9 +71,6 @@ def train(
             print(f"turnstile: resuming the unfinished run {chosen.folder}", file=sys.stderr)
             return train(resume=chosen.folder, json=as_json)
         trainer = Trainer(chosen, quiet=as_json)
-    # SIGTERM ends a run as Ctrl-C does. Both handlers are set here because a parent may have disabled them.
-    for end in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(end, signal.default_int_handler)
     try:
         summary = trainer.run()
     except KeyboardInterrupt:
