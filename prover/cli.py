@@ -154,6 +154,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         return one_line(str(error)), 2
     if isinstance(error, MemoryError):
         return "out of memory", 2
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        return "no space left on the disk of the run's ledger; free some and start the command again", 2
     if isinstance(error, OSError) and error.strerror:
         return one_line(f"{error.filename or 'system'}: {error.strerror}"), 2
     file = logs.fault(error)

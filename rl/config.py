@@ -299,10 +299,14 @@ def check(config: RunConfig) -> RunConfig:
 
 def difference(saved: RunConfig, wanted: RunConfig) -> str | None:
     """The first setting in which two configurations differ, as `learn.rounds=3, not 10`; None if only their folders differ."""
-    for (name, there), (_, here) in zip(_settings(saved), _settings(wanted), strict=True):
-        if there != here and name not in ("name", "runs"):
-            return f"{name}={there}, not {here}"
-    return None
+    found = [d for d in differences(saved, wanted) if d[0] not in ("name", "runs")]
+    return f"{found[0][0]}={found[0][1]}, not {found[0][2]}" if found else None
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[tuple[str, Any, Any]]:
+    """(name, value in `one`, value in `other`) of every setting in which they differ."""
+    both = zip(_settings(one), _settings(other), strict=True)
+    return [(name, there, here) for (name, there), (_, here) in both if there != here]
 
 
 def dump(config: RunConfig) -> str:

@@ -30,12 +30,14 @@ from rl.actors.dispatch import Finished, attempt_of, judge
 from rl.actors.fleet import Fleet
 from rl.attempt import Task
 from rl.candidate import BASELINES
+from rl.changes import changed
 from rl.config import RunConfig
 from rl.files import proofs_source
 from rl.learning import Learning
 from rl.metrics import compute, curves
 from rl.metrics.round_metrics import RoundMetrics, announce
 from rl.metrics.tracking import Tracker
+from rl.plan import needs
 from rl.theorem_splits import theorems_of
 
 T = TypeVar("T")
@@ -44,13 +46,16 @@ T = TypeVar("T")
 class Trainer:
     """A training run in its folder. `run` does the remaining work; a new Trainer on the same folder resumes it."""
 
-    def __init__(self, config: RunConfig, quiet: bool = False) -> None:
-        self.config = config_module.check(config)
+    def __init__(self, config: RunConfig, quiet: bool = False, changes: Sequence[str] = ()) -> None:
+        """`changes`: those since the run was last started, to be recorded."""
+        self.config, self.changes = config_module.check(config), changes
         self.folder = config.folder
         self.runtime = find_runtime()
         self.index = library_index()
         theorems = theorems_of(config.theorems, self.index, config.eval.validation)
         self.train_set, self.held_out, self.validation = theorems.train, theorems.held_out, theorems.validation
+        if missing := needs(config, theorems)["missing"]:
+            raise UserError(missing[0])
         fresh = not (self.folder / "ledger.sqlite").exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
@@ -58,9 +63,11 @@ class Trainer:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise UserError(f"{self.folder}: another process is working on this run; wait for it or stop it") from None
-        if fresh:  # before the ledger: a run that is killed here starts anew
+        if fresh or changes:  # before the ledger: a run that is killed here starts anew
             write_whole(self.folder / "config.toml", config_module.dump(config).encode())
         self.ledger = Ledger(self.folder / "ledger.sqlite")
+        if changes:
+            self.ledger.set("changes", [*(self.ledger.get("changes") or []), *changes])
         logs.to_file(self.folder / "logs" / "driver.log")
         self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
@@ -73,14 +80,22 @@ class Trainer:
         self.began = time.monotonic() - (self.ledger.get("seconds") or 0.0)
 
     @classmethod
-    def resume(cls, folder: Path, quiet: bool = False) -> Trainer:
-        """Resume the run in `folder`. Raises UserError if there is none or its format is not supported."""
+    def resume(cls, folder: Path, quiet: bool = False, settings: tuple[str, ...] = ()) -> Trainer:
+        """Resume the run in `folder`. `settings`: changes of its configuration, as for `config.override`.
+
+        Raises UserError if there is no run, its format is not supported, or a setting may not change.
+        """
         if not (folder / "ledger.sqlite").exists():
             raise UserError(f"{folder}: no run here (no ledger.sqlite); name a folder under runs/")
+        learned = 0
         if Ledger.begun(folder / "ledger.sqlite"):
-            Ledger(folder / "ledger.sqlite", readonly=True).close()
+            ledger = Ledger(folder / "ledger.sqlite", readonly=True)
+            learned = ledger.learned()
+            ledger.close()
         saved = config_module.load(folder / "config.toml")
-        return cls(replace(saved, runs=str(folder.parent), name=folder.name), quiet)
+        saved = replace(saved, runs=str(folder.parent), name=folder.name)
+        wanted = config_module.override(saved, settings)
+        return cls(wanted, quiet, changed(saved, wanted, learned))
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -91,12 +106,12 @@ class Trainer:
             f"[bold]turnstile[/bold] run [cyan]{self.folder}[/cyan] on {self.runtime.name}: train on "
             f"{len(self.train_set)} theorems, evaluate on {len(self.held_out)} held-out theorems"
         )
+        for change in self.changes:
+            self.tracker.say(f"changed: {change}")
         try:
             self.fleet.start()
             self.learning.restore()
-            learned = max(
-                (r for r in range(1, c.learn.rounds + 1) if self.ledger.get(f"learned {r}") is not None), default=0
-            )
+            learned = self.ledger.learned()
             if (version := self.fleet.resume()) < learned:
                 raise UserError(
                     f"{self.folder}/checkpoints: the newest checkpoint is of round {version}, but the run has trained {learned} "
@@ -113,6 +128,7 @@ class Trainer:
                     )
                     break
                 self._round(r)
+            self._keep_earlier_measurements()
             self._measure("model", "trained prover")
             if c.eval.rollouts:
                 self._sample()
@@ -203,6 +219,13 @@ class Trainer:
         sampled = list(self.ledger.attempts("rollouts held-out"))
         # A theorem that could not be opened counts as not proved.
         return compute.pass_rates([(self.config.eval.rollouts, a.stats.get("correct", 0)) for a in sampled], "held-out")
+
+    def _keep_earlier_measurements(self) -> None:
+        """Rename the final measurements of an earlier end of this run, if rounds were added since."""
+        for phase in ("held-out model", "rollouts held-out"):
+            version = max((a.model_version for a in self.ledger.attempts(phase)), default=0)
+            if 0 < version < self.ledger.learned():
+                self.ledger.rename(phase, f"{phase} of round {version}")
 
     def _measure(self, policy: str, label: str) -> None:
         if not self.held_out:

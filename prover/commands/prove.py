@@ -117,9 +117,9 @@ class ProveOptions:
         if self.in_place and self.out is not None:
             raise UserError("--in-place and --out exclude each other")
         if self.ray is not None:
-            from prover.solve.ray_executor import check_reachable
+            from prover.solve.ray_start import check_cluster
 
-            check_reachable(self.ray)
+            check_cluster(self.ray, "--ray")
         _distinct(self.target, self.out, self.results, self.tree)
 
     def settings(self) -> Settings:

@@ -137,6 +137,11 @@ class Ledger:
         with self._db:
             self._db.execute("insert or replace into meta values (?, ?)", (key, json.dumps(value)))
 
+    def learned(self) -> int:
+        """The last round that a run has trained, 0 if there is none."""
+        sql = "select max(cast(substr(key, 9) as integer)) from meta where key glob 'learned [0-9]*'"
+        return self._db.execute(sql).fetchone()[0] or 0
+
     def record(self, attempt: Attempt, examples: Iterable[tuple[str, dict[str, Any]]] = ()) -> None:
         """Append an attempt and its examples (kind, data). Ignores a second attempt at a theorem in the same phase."""
         with self._db:
@@ -190,6 +195,11 @@ class Ledger:
                 r[11],
                 json.loads(r[12]),
             )
+
+    def rename(self, phase: str, to: str) -> None:
+        """Rename a phase. `to`: a phase without attempts."""
+        with self._db:
+            self._db.execute("update attempts set phase = ? where phase = ?", (to, phase))
 
     def done(self, phase: str) -> set[str]:
         """Names of the theorems attempted in a phase."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from typing import Any
 
 from prover.console import one_line
@@ -20,30 +19,11 @@ from prover.lean.sorries import FileSorries
 from prover.lean.theorem import Theorem, Verdict
 from prover.solve.executor import IN_TURN, LocalExecutor, audited
 from prover.solve.job import Found, Job, Load, SourceFile
-from prover.solve.ray_start import LOST, TO_JOIN, start_ray
+from prover.solve.ray_start import LOST, start_ray
 
 PROVERS_PER_AUDITOR = 8
 RETRIES = 3
 """Retries of a task whose actor died."""
-
-ANSWERS_WITHIN_S = 10.0
-"""Connection timeout for the cluster's address. Ray itself would wait for many minutes."""
-
-
-def check_reachable(address: str) -> None:
-    """Raise UserError if nothing answers at `HOST:PORT` (or `ray://HOST:PORT`). Skips `auto` and `local`."""
-    if address in ("auto", "local"):
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise UserError(
-            f"--ray {address}: not an address; use auto, local, or HOST:PORT as printed by `ray start --head`"
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_S).close()
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise UserError(f"--ray {address}: no cluster answers ({why}); start one with `ray start --head`") from None
 
 
 class _Prover:
@@ -87,16 +67,13 @@ class RayExecutor:
     """Runs `workers` Lean processes (0: one per free CPU) on the cluster, and auditors beside them."""
 
     def __init__(self, address: str, policy: str, seed: int, workers: int = 0) -> None:
-        check_reachable(address)
         import ray
 
         self._ray = ray
         try:
             start_ray(address, num_cpus=max(workers, os.cpu_count() or 1))
         except (ConnectionError, ValueError) as error:
-            raise UserError(
-                f"--ray {address}: cannot join the cluster: {' '.join(str(error).split())[:200]}; {TO_JOIN}"
-            ) from None
+            raise UserError(f"--ray {address}: cannot join the cluster: {one_line(str(error), 300)}") from None
         self.size = workers or max(1, int(ray.available_resources().get("CPU", 1)))
         keep = {"max_restarts": -1, "max_task_retries": RETRIES}
         prover = ray.remote(_Prover).options(num_cpus=1, max_concurrency=4 * IN_TURN, **keep)

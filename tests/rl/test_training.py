@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -216,6 +217,44 @@ def test_a_run_without_its_checkpoints_does_not_start_over(run, tmp_path):
         done.stderr[-2000:]
     )
     assert recorded(tmp_path) == recorded(run.parent.parent)
+
+
+def test_rounds_are_added_to_a_finished_run(run, tmp_path):
+    shutil.copytree(run, tmp_path / "runs/tiny")
+    refused = train(tmp_path, "--resume", "runs/tiny", "--set", "learn.rounds=3", "learn.calls=9")
+    assert refused.returncode == 2 and "learn.calls=9: cannot change" in refused.stderr, refused.stderr
+    assert recorded(tmp_path) == recorded(run.parent.parent)
+    done = train(tmp_path, "--resume", "runs/tiny", "--set", "learn.rounds=3", "prover.concurrent=2", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    ledger = Ledger.open(tmp_path / "runs/tiny", readonly=True)
+    assert ledger.learned() == 3 and (tmp_path / "runs/tiny/checkpoints/000003").exists()
+    assert ledger.get("changes") == ["prover.concurrent: 3 → 2", "learn.rounds: 2 → 3"]
+    assert "rounds = 3\n" in (tmp_path / "runs/tiny/config.toml").read_text()
+    # The new model is measured, and what was measured of the earlier one is kept.
+    assert {a.model_version for a in ledger.attempts("held-out model")} == {3}
+    earlier = {a.theorem.name: a.outcome for a in ledger.attempts("held-out model of round 2")}
+    assert earlier == {a.theorem.name: a.outcome for a in Ledger.open(run, readonly=True).attempts("held-out model")}
+    assert len(ledger.done("held-out explorer")) == 5
+
+
+def test_a_run_whose_cluster_is_gone_is_refused_in_one_line(run, tmp_path):
+    shutil.copytree(run, tmp_path / "runs/tiny")
+    saved = tmp_path / "runs/tiny/config.toml"
+    with socket.socket() as s:  # a port on which nothing answers, and one on which something else does
+        s.bind(("127.0.0.1", 0))
+        for listening, said in ((False, "no cluster answers ("), (True, "no cluster answers within 15 s")):
+            if listening:
+                s.listen()
+            address = f"127.0.0.1:{s.getsockname()[1]}"
+            saved.write_text(
+                re.sub(r'^address = ".*"', f'address = "{address}"', saved.read_text(), flags=re.MULTILINE)
+            )
+            began = time.monotonic()
+            done = train(tmp_path, "--resume", "runs/tiny")
+            assert done.returncode == 2 and time.monotonic() - began < 30 + 10 * (os.getloadavg()[0] > 2)
+            assert f"ray.address {address}: {said}" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    again = train(tmp_path, "--resume", "runs/tiny", "--set", 'ray.address=""', "--json")
+    assert again.returncode == 0, again.stderr[-2000:]
 
 
 def test_every_claimed_proof_passes_verify(run, turnstile):
