@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,11 +34,13 @@ from rl.changes import changed
 from rl.config import RunConfig
 from rl.files import proofs_source
 from rl.learning import Learning
-from rl.metrics import compute, curves
-from rl.metrics.round_metrics import RoundMetrics, announce
+from rl.metrics import compute, curves, rounds
+from rl.metrics.alerts import alerts
+from rl.metrics.round_metrics import RoundMetrics, row_of
 from rl.metrics.tracking import Tracker
 from rl.plan import needs
 from rl.theorem_splits import theorems_of
+from rl.versions import versions
 
 T = TypeVar("T")
 
@@ -69,7 +71,9 @@ class Trainer:
         if changes:
             self.ledger.set("changes", [*(self.ledger.get("changes") or []), *changes])
         logs.to_file(self.folder / "logs" / "driver.log")
-        self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
+        self.versions = versions(self.runtime.name)
+        self.ledger.set("versions", self.versions)
+        self.tracker = Tracker(self.folder, config, self.versions, self.ledger.logged(), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
         self.learning = Learning(config, self.folder, self.ledger, self.index, self.fleet, self.tracker.say)
         self.best: dict[str, int] = {}
@@ -148,7 +152,17 @@ class Trainer:
         if self.ledger.get(f"learned {r}") is None:
             self._collect_and_learn(r)
         self._validate(r)
-        announce(r, self.ledger, self.tracker)
+        if self._log(f"round {r}", r, row_of(r, self.ledger)):
+            for alert in alerts(rounds.history(rounds.figures(self.ledger))):
+                self.tracker.alert(alert)
+
+    def _log(self, key: str, r: int, row: dict[str, float]) -> bool:
+        """Log a row of round `r` in the ledger and the tracker, unless there is a row of this key. Returns whether it was new."""
+        place = {"round": r, "seconds": round(self.elapsed, 1), "lean_calls": self.ledger.training_calls()}
+        step = self.ledger.log(key, place | row)
+        if step is not None:
+            self.tracker.log(place | row, step)
+        return step is not None
 
     def _collect_and_learn(self, r: int) -> None:
         c = self.config.learn
@@ -213,7 +227,7 @@ class Trainer:
             for t in self.held_out
         ]
         self._attempts("rollouts held-out", "trained model without search", tasks)
-        self.tracker.log(self._pass_rates())
+        self._log(f"rollouts after round {self.ledger.learned()}", self.ledger.learned(), self._pass_rates())
 
     def _pass_rates(self) -> dict[str, float]:
         sampled = list(self.ledger.attempts("rollouts held-out"))
@@ -235,9 +249,17 @@ class Trainer:
         tasks = [Task(t, policy, c.eval.calls, weight, value=self.learning.value) for t in self.held_out]
         self._attempts(f"held-out {policy}", label, tasks)
         summary = self._summary(policy)
-        self.tracker.log({f"held_out/{policy}/{b}": s / summary["total"] for b, s in summary["curve"].items()})
+        r, name = (self.ledger.learned(), "trained") if policy == "model" else (0, policy)
+        row = {f"held_out/{name}": summary["solved"] / summary["total"]}
         if policy == "model":
-            self.tracker.log(compute.solve_rates(self.ledger.attempts("held-out model"), "held-out"))
+            row |= compute.solve_rates(self.ledger.attempts("held-out model"), "held-out")
+            # The baselines again, so that their curves reach as far as the trained prover's.
+            measured = {b: self._summary(b) for b in BASELINES if self.ledger.done(f"held-out {b}")}
+            row |= {f"held_out/{b}": found["solved"] / found["total"] for b, found in measured.items()}
+        self._log(f"held-out {name} after round {r}", r, row)
+        for calls, solved in summary["curve"].items():
+            row = {compute.BY_CALLS: int(calls), f"held_out_by_calls/{name}": solved / summary["total"]}
+            self._log(f"held-out {name} after round {r}, {calls} calls", r, row)
 
     def _summary(self, policy: str) -> dict[str, Any]:
         attempts = list(self.ledger.attempts(f"held-out {policy}"))

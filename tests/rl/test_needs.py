@@ -33,7 +33,9 @@ def test_a_dry_run_counts_theorems_minutes_and_disk(here, turnstile):
     assert 0 <= found["minutes"] <= 5 and found["missing"] == []
     (disk,) = [d for d in found["disks"] if any("2 checkpoints in runs/tiny" in what for what in d["for"])]
     assert disk["free_gb"] == pytest.approx(shutil.disk_usage(here).free / 1e9, rel=0.1)
-    more = turnstile("train", "tiny.toml", "--dry-run", "--json", "--set", "learn.rounds=12", "learn.seconds=60").document
+    more = turnstile(
+        "train", "tiny.toml", "--dry-run", "--json", "--set", "learn.rounds=12", "learn.seconds=60"
+    ).document
     assert more["minutes"] > found["minutes"] + 10
     text = turnstile("train", "tiny.toml", "--dry-run").out
     assert "10 to train on, 5 held out" in text and "GB free on" in text

@@ -152,6 +152,10 @@ def test_every_documented_metric_is_logged(run):
     missing = {p for p, shape in shapes.items() if not any(map(shape.fullmatch, logged))}
     assert {p for p in missing if not p.startswith(("pass_at_k/", "value/"))} == set()
     assert "solve/held-out/all/rate" in logged and "learner/pairs" in logged
+    page = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    explained = re.findall(r"`(\w+)`", page[page.index("## The learner's metrics") : page.index("## How to read")])
+    learner = {name.removeprefix("learner/") for name in logged if name.startswith("learner/")}
+    assert {n for n in learner if not n.startswith(("ranker_", "retriever_"))} <= set(explained)
 
 
 def test_every_attempt_of_every_phase_is_there_once(run):
@@ -205,8 +209,18 @@ def test_the_checkpoint_is_an_ordinary_hugging_face_folder(run):
 
 
 def test_a_round_is_announced_once(run):
-    rounds = [moment["round"] for moment in wandb_files.history(run) if "round" in moment]
-    assert sorted(rounds) == [1, 2], "however often the run was ended"
+    moments = wandb_files.history(run)
+    assert [m["round"] for m in moments if "cost/lean_calls" in m] == [1, 2], "however often the run was ended"
+    # One curve for each searcher: the baselines from round 0 to the end, and the trained prover at the end.
+    for searcher in ("portfolio", "shuffled", "explorer"):
+        assert [m["round"] for m in moments if f"held_out/{searcher}" in m] == [0, 2]
+        by_calls = [m[compute.BY_CALLS] for m in moments if f"held_out_by_calls/{searcher}" in m]
+        assert by_calls == [1, 2, 4, 8]
+    assert [m["round"] for m in moments if "held_out/trained" in m] == [2]
+    steps = [r["item"]["_step"] for r in wandb_files.records(run, "history")]
+    assert steps == list(range(len(steps))), "the steps of a resumed run continue"
+    axes = [(m["round"], m["seconds"], m["lean_calls"]) for m in moments]
+    assert [a[1] for a in axes] == sorted(a[1] for a in axes) and axes[0][2] == 0 < axes[-1][2]
 
 
 def test_a_run_without_its_checkpoints_does_not_start_over(run, tmp_path):
