@@ -152,7 +152,12 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         suggestions, expansions = bench.config.suggestions, 4
         value = bench.model if task.value else None  # its coroutines are awaited by the search
     config = SearchConfig(
-        in_flight=in_flight, suggestions=suggestions, max_expansions=expansions, model_thread=False, seed=bench.seed
+        selection=bench.config.rule,
+        in_flight=in_flight,
+        suggestions=suggestions,
+        max_expansions=expansions,
+        model_thread=False,
+        seed=bench.seed,
     )
     search = Search(
         root, bench.pool, policy, value, config=config, premises=bench.premises.for_theorem(task.theorem.imports)

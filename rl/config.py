@@ -14,12 +14,14 @@ import msgspec
 
 from curricula.sampler import MatchConfig
 from curricula.settings import convert, read_toml
+from prover import plugins
 from prover.errors import UserError
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.models.backends.serve import ServeConfig
 from prover.models.mixture import EXPLORER_WEIGHT
+from prover.search.select import rule_named
 from prover.solve.ledger import FORMAT
-from rl.rewards import RewardsConfig
+from rl.rewards import REWARDS
 from rl.rewards import check as check_rewards
 
 LEAST_VOCABULARY = 293
@@ -28,6 +30,10 @@ LEAST_PROMPT = 16
 """Tokens needed to show a part of a goal."""
 MOST_PREMISES = 16
 """Slot tokens of a vocabulary."""
+
+ALGORITHMS = "turnstile.algorithms"
+"""Entry-point group of functions from (rows, round) to policy examples; see docs/extending.md."""
+OWN_ALGORITHMS = ("expert_iteration", "grpo")
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -71,6 +77,9 @@ class ProverConfig:
     """Weight of the explorer in its mixture with the model, in training."""
     eval_explorer_weight: float = EXPLORER_WEIGHT
     """Weight of the explorer in its mixture with the model, in evaluation."""
+    rule: str = "puct"
+    """Selection rule of the search: `puct`, `best_first`, `best_tactic`, `breadth`, `rollout`, `rmax`, `uniform`, or an entry point of
+    `turnstile.rules`."""
     premises: Annotated[int, msgspec.Meta(ge=0, le=MOST_PREMISES)] = 8
     """Premises offered for each goal."""
     retriever: Literal["symbols", "bm25", "symbols+bm25", "dense", "hybrid"] = "symbols"
@@ -106,8 +115,9 @@ class ModelConfig:
 class LearnConfig:
     """Rounds of collecting and learning."""
 
-    algorithm: Literal["expert_iteration", "grpo"] = "expert_iteration"
-    """Policy learning from the second round on. The first round is always expert iteration on the explorer's proofs."""
+    algorithm: str = "expert_iteration"
+    """Policy learning from the second round on: `expert_iteration`, `grpo`, or an entry point of `turnstile.algorithms`. The first
+    round is always expert iteration on the explorer's proofs."""
     value: Literal["monte_carlo", "td_lambda", "none"] = "monte_carlo"
     """Value learning. `none`: the value is neither learned nor used."""
     collect: Literal["search", "rollouts"] = "search"
@@ -231,11 +241,20 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
     matchmaker: MatchConfig = field(default_factory=MatchConfig)
-    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    rewards: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Weights of the rewards by round, e.g. `progress = [0, 0, 0.2]` (see rl/rewards.py). Those that are not named have weight 0, and
+    `proved` 1."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     ray: RayConfig = field(default_factory=RayConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+
+    def __post_init__(self) -> None:
+        # Weights without effect, which earlier versions wrote, so that configurations that mean the same are equal.
+        stated = {
+            n: w for n, w in self.rewards.items() if n not in REWARDS or w != ((1.0,) if n == "proved" else (0.0,))
+        }
+        object.__setattr__(self, "rewards", stated)
 
     @property
     def folder(self) -> Path:
@@ -275,6 +294,8 @@ def check(config: RunConfig) -> RunConfig:
     """Return the configuration. Raises UserError for settings that are out of range or contradict each other."""
     convert(asdict(config), RunConfig)
     c, m = config.learn, config.model
+    plugins.chosen(ALGORITHMS, dict.fromkeys(OWN_ALGORITHMS), c.algorithm)
+    rule_named(config.prover.rule)
     check_rewards(config.rewards, c.rounds)
     if c.collect == "rollouts" and c.group < 2:
         raise UserError("learn.group: a group of rollouts needs at least 2")
@@ -322,8 +343,9 @@ def dump(config: RunConfig) -> str:
 
     data = asdict(config)
     lines = [f"format = {FORMAT}", *assignments(data)]
-    for name in _TABLES:
-        lines += ["", f"[{name}]", *assignments(data[name])]
+    for name, table in data.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{name}]", *assignments(table)]
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prover import plugins
 from prover.errors import UserError
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
@@ -17,7 +18,7 @@ from rl.actors.fleet import Fleet
 from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
-from rl.config import RunConfig
+from rl.config import ALGORITHMS, OWN_ALGORITHMS, RunConfig
 from rl.extracted import extracted_examples
 
 T = TypeVar("T")
@@ -123,6 +124,8 @@ class Learning:
         if c.algorithm == "grpo" and r > 1:
             policy = grpo.search_examples(_of_round(self._draw("group", r), r)) if c.collect == "search" else []
             policy += grpo.rollout_examples(_of_round(self._draw("rollouts", r), r))
+        elif c.algorithm not in OWN_ALGORITHMS and r > 1:
+            policy = list(plugins.load(ALGORITHMS, c.algorithm)(lambda kind: self._draw(kind, r), r))
         if not policy:
             policy = list(expert_iteration.policy_examples(self._draw("policy", r), c.targets))
         if r == 1:

@@ -29,10 +29,10 @@ RETRIES = 3
 class _Prover:
     """Actor with one Lean process for searches."""
 
-    def __init__(self, policy: str, seed: int) -> None:
+    def __init__(self, policy: str, seed: int, rule: str = "") -> None:
         from prover.solve.policies import provers_named
 
-        self.executor = LocalExecutor(provers_named(policy, seed), 1)
+        self.executor = LocalExecutor(provers_named(policy, seed, rule), 1)
         self._starting: asyncio.Task[None] | None = None
 
     async def ready(self) -> str:
@@ -66,7 +66,7 @@ class _Auditor:
 class RayExecutor:
     """Runs `workers` Lean processes (0: one per free CPU) on the cluster, and auditors beside them."""
 
-    def __init__(self, address: str, policy: str, seed: int, workers: int = 0) -> None:
+    def __init__(self, address: str, policy: str, seed: int, workers: int = 0, rule: str = "") -> None:
         import ray
 
         self._ray = ray
@@ -78,7 +78,7 @@ class RayExecutor:
         keep = {"max_restarts": -1, "max_task_retries": RETRIES}
         prover = ray.remote(_Prover).options(num_cpus=1, max_concurrency=4 * IN_TURN, **keep)
         auditor = ray.remote(_Auditor).options(num_cpus=0, max_concurrency=16, **keep)
-        self._provers = [prover.remote(policy, seed) for _ in range(self.size)]
+        self._provers = [prover.remote(policy, seed, rule) for _ in range(self.size)]
         self._auditors = [auditor.remote() for _ in range(-(-self.size // PROVERS_PER_AUDITOR))]
         self._busy = [0] * self.size
         self._audits = [0] * len(self._auditors)

@@ -16,6 +16,7 @@ import pytest
 
 from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.errors import UserError
 from prover.search import Budget, Search, SearchConfig, search_both
 from prover.search.graph import DUPLICATE, Graph
 from prover.search.select import edge_value
@@ -242,7 +243,7 @@ def test_theorem_and_negation_share_a_budget() -> None:
 
 
 def test_bad_settings_are_named() -> None:
-    with pytest.raises(ValueError, match="best_first"):
+    with pytest.raises(UserError, match="best_first"):
         started(chain(1), selection="alphabeta")
     with pytest.raises(ValueError, match="temperature"):
         SearchConfig(temperature=0.0)
