@@ -82,7 +82,7 @@ def no_ray_afterwards():
 def local_ray():
     """One Ray for all tests that do not start a cluster of their own: a fleet uses what runs."""
     if not ray.is_initialized():
-        start_ray("local", num_cpus=max(4, os.cpu_count() or 1), resources={"prover": 2.0})
+        start_ray("local", num_cpus=max(4, os.cpu_count() or 1), num_gpus=1, resources={"prover": 2.0})
 
 
 @contextmanager
@@ -257,6 +257,26 @@ def test_a_batch_on_ray_tries_again_what_was_lost(local_ray, tmp_path, monkeypat
 async def _ask(executor, theorems, job):
     found = [await executor.attempt(job(t, 8)) for t in theorems]
     return [f.outcome for f in found], [f.reason for f in found], [await executor.audit(t, "x") for t in theorems]
+
+
+def test_a_model_server_uses_a_gpu_only_if_ray_reserved_one(local_ray, monkeypatch):
+    """A GPU that torch is told of and Ray counts, since the machine may have none."""
+    import torch
+
+    from prover.models.backends import serve
+
+    @ray.remote
+    class Server:
+        def device(self):
+            torch.cuda.is_available = lambda: True
+            return serve._device()
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    without, whole, share = (Server.options(num_gpus=n).remote() for n in (0, 0.5, 0.5))
+    assert ray.get([a.device.remote() for a in (without, whole, share)]) == ["cpu", "cuda", "cuda"]
+    assert serve._device() == "cuda"  # in the process of a user who has the machine
+    for actor in (without, whole, share):
+        ray.kill(actor)
 
 
 def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path):

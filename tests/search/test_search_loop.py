@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import pytest
 
+from prover.errors import UserError
 from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query, Suggestion, ValueEstimate
-from prover.errors import UserError
 from prover.search import Budget, Search, SearchConfig, search_both
 from prover.search.graph import DUPLICATE, Graph
 from prover.search.select import edge_value
