@@ -387,6 +387,16 @@ def kill_node(pid: int) -> None:
             p.kill()
 
 
+def stop_cluster(port: int) -> None:
+    for pid in nodes_of(port):
+        kill_node(pid)
+    # The head's other processes are gcs_server and the monitors, which would outlive it.
+    for p in psutil.process_iter():
+        with suppress(psutil.Error):
+            if re.search(rf"\bray/.*[:=]{port}\b", " ".join(p.cmdline())):
+                p.kill()
+
+
 def ray_command(*args: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     subprocess.run(
@@ -435,13 +445,7 @@ def test_nodes_join_and_leave_during_a_run(tmp_path):
         check(finished)
     finally:
         fleet.close()
-        for pid in nodes_of(port):
-            kill_node(pid)
-        # The head's other processes are gcs_server and the monitors, which would outlive it.
-        for p in psutil.process_iter():
-            with suppress(psutil.Error):
-                if re.search(rf"\bray/.*[:=]{port}\b", " ".join(p.cmdline())):
-                    p.kill()
+        stop_cluster(port)
 
 
 def test_a_copy_across_machines_gets_a_placement_group(tmp_path):
