@@ -238,11 +238,21 @@ def test_rounds_are_added_to_a_finished_run(run, tmp_path):
     refused = train(tmp_path, "--resume", "runs/tiny", "--set", "learn.rounds=3", "learn.calls=9")
     assert refused.returncode == 2 and "learn.calls=9: cannot change" in refused.stderr, refused.stderr
     assert recorded(tmp_path) == recorded(run.parent.parent)
-    done = train(tmp_path, "--resume", "runs/tiny", "--set", "learn.rounds=3", "prover.concurrent=2", "--json")
+    # The time limit holds from the second round on.
+    more = ("--resume", "runs/tiny", "--json", "--set", "learn.rounds=3")
+    assert train(tmp_path, *more, "max_minutes=0.01").returncode == 0
+    assert "round 3 skipped: the time limit max_minutes" in (tmp_path / "runs/tiny/logs/driver.log").read_text()
+    assert recorded(tmp_path) == recorded(run.parent.parent)
+    done = train(tmp_path, *more, "max_minutes=60.0", "prover.concurrent=2")
     assert done.returncode == 0, done.stderr[-3000:]
     ledger = Ledger.open(tmp_path / "runs/tiny", readonly=True)
     assert ledger.learned() == 3 and (tmp_path / "runs/tiny/checkpoints/000003").exists()
-    assert ledger.get("changes") == ["prover.concurrent: 3 → 2", "learn.rounds: 2 → 3"]
+    assert ledger.get("changes") == [
+        "max_minutes: 60.0 → 0.01",
+        "learn.rounds: 2 → 3",
+        "max_minutes: 0.01 → 60.0",
+        "prover.concurrent: 3 → 2",
+    ]
     assert "rounds = 3\n" in (tmp_path / "runs/tiny/config.toml").read_text()
     # The new model is measured, and what was measured of the earlier one is kept.
     assert {a.model_version for a in ledger.attempts("held-out model")} == {3}
