@@ -27,6 +27,7 @@ from prover.search.script import checked_script
 from prover.solve.ray_start import LOST
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
+from rl.whole_proofs import WriterClient, whole_proofs
 
 _log = logging.getLogger(__name__)
 OPENINGS = 3
@@ -55,6 +56,8 @@ class Task:
     """Number of rollouts to sample from the model instead of a search; 0: search."""
     max_tactics: int = 12
     """Maximum length of a rollout."""
+    turns: int = 0
+    """0: rollouts go tactic by tactic. Else a rollout is a conversation of at most this many whole proofs."""
     draw: int = 0
     """Varies the randomness, so that a repeated theorem is tried differently."""
     negated: Theorem | None = None
@@ -82,7 +85,8 @@ class Found:
     """Input of the metrics (rl/metrics/compute.py)."""
     model_version: int = 0
     rollouts: list[dict[str, Any]] = field(default_factory=list)
-    """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `ended`, `closed`."""
+    """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `calls` of (prompt,
+    answer, logprobs) as in Sampled, `ended`, `closed`, and for whole proofs `size` (tactics)."""
 
 
 @dataclass
@@ -100,6 +104,8 @@ class Workbench:
     model: InferenceClient | None = None
     sampler: InferenceClient | None = None
     """The same model for rollouts. Samples one tactic per query, because a beam would repeat in every rollout."""
+    writer: WriterClient | None = None
+    """The same model for whole proofs."""
     portfolio: Any = field(default_factory=Portfolio)
 
 
@@ -135,6 +141,8 @@ async def attempt(task: Task, bench: Workbench) -> Found:
 
 async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     root = await _open(task.negated or task.theorem, bench.pool)
+    if task.turns:
+        return await _whole_proofs(task, bench, root, began)
     if task.rollouts:
         return await _rollouts(task, bench, root, began)
     value: Any = None
@@ -219,27 +227,45 @@ async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float
         written_out = [await checked_script(r.proof, check) if r.proof is not None else None for r in found]
     finally:
         await bench.pool.free([root])
-    bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
     rows = [
         {
             "script": script,
-            "decisions": [(d.state, d.premises, d.tactic, d.logprob) for d in r.decisions],
+            "decisions": [(d.state, d.premises, d.tactic, d.logprob) for d in r.decisions if d.tactic],
+            "calls": [(d.sampled.prompt, d.sampled.answer, d.sampled.logprobs) for d in r.decisions if d.sampled],
             "ended": r.ended,
             "closed": r.closed,
         }
         for r, script in zip(found, written_out, strict=True)
     ]
+    return _of_rollouts(task, root, rows, calls, calls, bench.sampler.version, began)
+
+
+async def _whole_proofs(task: Task, bench: Workbench, root: ProofState, began: float) -> Found:
+    if bench.writer is None:
+        raise ValueError("whole proofs need a model, but none is loaded")
+    try:
+        rows, calls, first = await whole_proofs(task.theorem, root, bench.pool, bench.writer, task.rollouts, task.turns)
+    finally:
+        await bench.pool.free([root])
+    return _of_rollouts(task, root, rows, calls, first, bench.writer.version, began)
+
+
+def _of_rollouts(
+    task: Task, root: ProofState, rows: list[dict[str, Any]], calls: int, first: int | None, version: int, began: float
+) -> Found:
+    """The result of a group of rollouts. `first`: Lean calls until the first proof."""
+    bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
     scripts = [r["script"] for r in rows if r["script"] is not None]
-    ended = Counter(r.ended for r in found)
+    ended = Counter(r["ended"] for r in rows)
     return Found(
         task.theorem,
         "proved" if scripts else "exhausted",
         calls,
-        calls if scripts else None,
+        first if scripts else None,
         time.monotonic() - began,
         min(scripts, key=len, default=None),
         stats={"rollouts": len(rows), "ended": dict(ended), "claimed": len(scripts), "bound": bound},
-        model_version=bench.sampler.version,
+        model_version=version,
         rollouts=rows,
     )
 

@@ -21,6 +21,7 @@ from prover.models.backends.serve import ServeConfig
 from prover.models.mixture import EXPLORER_WEIGHT
 from prover.search.select import rule_named
 from prover.solve.ledger import FORMAT
+from rl.algorithms.gradient_settings import PRESETS, GradientConfig, settings_of
 from rl.rewards import REWARDS
 from rl.rewards import check as check_rewards
 
@@ -33,7 +34,7 @@ MOST_PREMISES = 16
 
 ALGORITHMS = "turnstile.algorithms"
 """Entry-point group of functions from (rows, round) to policy examples; see docs/extending.md."""
-OWN_ALGORITHMS = ("expert_iteration", "grpo")
+OWN_ALGORITHMS = ("expert_iteration", *PRESETS)
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -116,12 +117,14 @@ class LearnConfig:
     """Rounds of collecting and learning."""
 
     algorithm: str = "expert_iteration"
-    """Policy learning from the second round on: `expert_iteration`, `grpo`, or an entry point of `turnstile.algorithms`. The first
-    round is always expert iteration on the explorer's proofs."""
+    """Policy learning: `expert_iteration`, a preset of the policy gradient, or an entry point of `turnstile.algorithms`. The presets
+    (`grpo`, `dr_grpo`, `dapo`, `gspo`, `cispo`, `reinforce++`) are for a pretrained model (`serve.start`) and need `collect = "rollouts"`. The model from scratch supports `grpo`, from the second round
+    on: its first round is expert iteration on the explorer's proofs."""
     value: Literal["monte_carlo", "td_lambda", "none"] = "monte_carlo"
     """Value learning. `none`: the value is neither learned nor used."""
-    collect: Literal["search", "rollouts"] = "search"
-    """Source of attempts after the first round: the search, or whole rollouts sampled from the policy."""
+    collect: Literal["search", "rollouts", "proofs"] = "search"
+    """Source of attempts after the first round: the search, rollouts sampled from the policy tactic by tactic, or whole proofs of a
+    pretrained model whose template answers with proofs. From a pretrained model, in the first round too."""
     targets: Literal["proofs", "visits"] = "proofs"
     """Policy targets of expert iteration: the tactics that start a proof, or the search's visit counts on proved goals."""
     rounds: Positive = 3
@@ -131,9 +134,11 @@ class LearnConfig:
     calls: Positive = 16
     """Lean calls per theorem in later rounds. The matchmaker distributes this times the number of theorems."""
     group: int = 8
-    """Rollouts of one theorem, with `collect = "rollouts"`."""
+    """Rollouts of one theorem, with `collect = "rollouts"` or `"proofs"`."""
     max_tactics: int = 12
     """Maximum length of a rollout."""
+    turns: Positive = 1
+    """Proofs in a conversation, with `collect = "proofs"`: Lean's error on a failed proof goes back to the model."""
     harvest: int = 12
     """Additional tactics tried on a theorem's first goal after its first proof, to find other ways to close it."""
     extracted: str = ""
@@ -141,8 +146,8 @@ class LearnConfig:
     seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
     """Training time per round. On a CPU this is processor time, so that a busy machine takes longer and learns the same."""
     max_epochs: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
-    """Maximum number of passes over a round's examples. 0: limited by time only, or three for a pretrained model. `grpo` usually makes
-    few: its gradient is clipped more, the further the policy moves from the one that was sampled."""
+    """Maximum number of passes over a round's examples. 0: limited by time only; for a pretrained model three, and one with a policy
+    gradient, whose gradient is clipped more, the further the policy moves from the one that was sampled."""
     learning_rate: float = 1e-3
     warmup: int = 20
     """Steps until the full learning rate."""
@@ -222,6 +227,9 @@ class EvalConfig:
     """Theorems of the validation split that the trained prover tries after each round, always the same ones."""
     validation_calls: Positive = 16
     """Lean calls for each of them."""
+    validation_rollouts: NonNegative = 0
+    """Rollouts without search of each validation theorem instead, for pass@k after every round, and before the first one for a
+    pretrained model."""
     rollouts: NonNegative = 0
     """Rollouts without search of each held-out theorem at the end, for pass@k. 0: none."""
 
@@ -240,6 +248,7 @@ class RunConfig:
     prover: ProverConfig = field(default_factory=ProverConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
+    gradient: GradientConfig = field(default_factory=GradientConfig)
     matchmaker: MatchConfig = field(default_factory=MatchConfig)
     rewards: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Weights of the rewards by round, e.g. `progress = [0, 0, 0.2]` (see rl/rewards.py). Those that are not named have weight 0, and
@@ -297,10 +306,17 @@ def check(config: RunConfig) -> RunConfig:
     plugins.chosen(ALGORITHMS, dict.fromkeys(OWN_ALGORITHMS), c.algorithm)
     rule_named(config.prover.rule)
     check_rewards(config.rewards, c.rounds)
-    if c.collect == "rollouts" and c.group < 2:
+    if c.collect != "search" and c.group < 2:
         raise UserError("learn.group: a group of rollouts needs at least 2")
-    if c.algorithm == "grpo" and c.targets == "visits":
-        raise UserError('learn.targets="visits" requires learn.algorithm="expert_iteration"')
+    if c.algorithm in PRESETS:
+        settings_of(c.algorithm, config.gradient)
+        if c.targets == "visits":
+            raise UserError('learn.targets="visits" requires learn.algorithm="expert_iteration"')
+        if not config.serve.start and (c.algorithm != "grpo" or config.gradient != GradientConfig()):
+            raise UserError(
+                f'learn.algorithm="{c.algorithm}" and the table [gradient] are for a pretrained model (serve.start); the model from '
+                'scratch supports "grpo" and its own settings (learn.kl)'
+            )
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
     path = Path(config.name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from curricula.library import assert_for_training
 from prover import plugins
 from prover.errors import UserError
 from prover.models.ranker import TacticRanker
@@ -16,10 +17,12 @@ from prover.solve.ledger import Ledger
 from rl import buffer
 from rl.actors.fleet import Fleet
 from rl.algorithms import expert_iteration, grpo, td_lambda
+from rl.algorithms.gradient_settings import PRESETS
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.config import ALGORITHMS, OWN_ALGORITHMS, RunConfig
 from rl.extracted import extracted_examples
+from rl.trajectory import Trajectory, from_rows
 
 T = TypeVar("T")
 
@@ -53,6 +56,11 @@ class Learning:
         """Whether the run learns a value and searches with it."""
         return self.config.prover.use_value and self.config.learn.value != "none" and not self.config.serve.start
 
+    @property
+    def _samples_trajectories(self) -> bool:
+        """Whether the policy learns from trajectories, by a policy gradient."""
+        return bool(self.config.serve.start) and self.config.learn.algorithm in PRESETS
+
     def restore(self) -> None:
         """Load the newest ranker and retriever into the fleet."""
         self.fleet.ranker = self._newest("rankers", TacticRanker.load)
@@ -63,10 +71,11 @@ class Learning:
         c = self.config.learn
         policy, value = self._examples(r)
         if not policy:
+            if self._samples_trajectories:
+                raise UserError(f"round {r}: no trajectory was sampled; see {self.folder}/logs")
             raise UserError("the explorer proved no training theorem; raise learn.first_calls")
-        self.say(
-            f"round {r}: training on {len(policy)} (goal, tactic) pairs and {len(value)} values for {c.seconds:.0f} s …"
-        )
+        kind = "trajectories" if isinstance(policy[0], Trajectory) else "(goal, tactic) pairs"
+        self.say(f"round {r}: training on {len(policy)} {kind} and {len(value)} values for {c.seconds:.0f} s …")
         began = time.monotonic()
         learned = {f"ranker_{k}": v for k, v in self._learn_ranker(r).items()}
         learned |= {f"retriever_{k}": v for k, v in self._learn_retriever(r).items()}
@@ -117,10 +126,19 @@ class Learning:
             weights.save(self._file("retrievers", r))
         return metrics
 
+    def _trajectories(self, r: int) -> list[Trajectory]:
+        """The trajectories sampled in round `r`. Raises HeldOutLeak for a theorem outside the training split."""
+        rows = list(self.ledger.example_rows("rollouts", f"round {r}"))
+        for row in rows:
+            assert_for_training(row.theorem)
+        return from_rows(row.data for row in rows)
+
     def _examples(self, r: int) -> tuple[list[Any], list[Any]]:
         """(policy examples, value examples) of a round from the configured algorithms."""
         c = self.config.learn
         policy: list[Any] = []
+        if self._samples_trajectories:
+            return self._trajectories(r), []
         if c.algorithm == "grpo" and r > 1:
             policy = grpo.search_examples(_of_round(self._draw("group", r), r)) if c.collect == "search" else []
             policy += grpo.rollout_examples(_of_round(self._draw("rollouts", r), r))

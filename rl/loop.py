@@ -7,6 +7,7 @@ depends only on the seed and the position in the run.
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from prover import logs
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
+from prover.lean.theorem import Theorem
 from prover.premises.index import library_index
 from prover.solve.ledger import Attempt, Ledger
 from prover.solve.negation import negation
@@ -28,6 +30,7 @@ from rl import config as config_module
 from rl import rewards, training_examples
 from rl.actors.dispatch import Finished, attempt_of, judge
 from rl.actors.fleet import Fleet
+from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.attempt import Task
 from rl.candidate import BASELINES
 from rl.changes import changed
@@ -124,6 +127,8 @@ class Trainer:
             if c.eval.baselines:
                 for baseline, what in BASELINES.items():
                     self._measure(baseline, f"baseline: {what}")
+            if c.serve.start and c.eval.validation_rollouts:
+                self._validate(0)
             for r in range(1, c.learn.rounds + 1):
                 begun = self.ledger.done(f"round {r}") or self.ledger.get(f"learned {r}") is not None
                 if r > 1 and self.elapsed > 60 * c.max_minutes and not begun:
@@ -175,9 +180,32 @@ class Trainer:
         by = policy if first or c.collect == "search" else "model rollouts"
         tasks = [self._task(r, m, policy) for m in self._assignments(r)]
         self._attempts(f"round {r}", f"round {r} of {c.rounds}: {by}", tasks, r)
+        self._replace_equal_groups(r, len(tasks))
         measured.collected()
         measured.learned(self.learning.learn(r))
         self.ledger.set(f"learned {r}", {"version": r})
+
+    def _replace_equal_groups(self, r: int, groups: int) -> None:
+        """Dynamic sampling (DAPO; Yu et al. 2025, section 3.2): sample further theorems while fewer than `groups` groups have unequal
+        rewards, the round's Lean calls last, and there are theorems that the round did not try."""
+        c = self.config
+        if not c.serve.start or c.learn.algorithm not in PRESETS:
+            return
+        if not settings_of(c.learn.algorithm, c.gradient).dynamic_sampling:
+            return
+        phase = f"round {r}"
+        tried = list(self.ledger.attempts(phase))
+        budget = c.learn.calls * len(self.train_set) - sum(a.lean_calls for a in tried)
+        while (missing := groups - sum(a.stats.get("signal", False) for a in tried)) > 0 and budget > 0:
+            names = {a.theorem.name for a in tried}
+            rest = [t for t in self.train_set if t.name not in names]
+            chosen = random.Random(f"{c.seed}/{r}/{len(tried)}").sample(rest, min(missing, len(rest)))
+            if not chosen:
+                return
+            tasks = [self._task(r, Assignment(t, c.learn.calls, "prove", 0.5), "model") for t in chosen]
+            self._attempts(phase, f"round {r}: {len(chosen)} theorems in place of groups of equal rewards", tasks, r)
+            tried = list(self.ledger.attempts(phase))
+            budget = c.learn.calls * len(self.train_set) - sum(a.lean_calls for a in tried)
 
     def _assignments(self, r: int) -> list[Assignment]:
         """The assignments of a round: all theorems in the first round, later those that the sampler plans from earlier rounds."""
@@ -194,7 +222,8 @@ class Trainer:
 
     def _task(self, r: int, assignment: Assignment, policy: str) -> Task:
         c = self.config
-        rollouts = c.learn.group if r > 1 and c.learn.collect == "rollouts" else 0
+        sampled = c.learn.collect != "search" and policy == "model"
+        rollouts = c.learn.group if sampled else 0
         against = negation(assignment.theorem) if assignment.side == "disprove" else None
         # Once per theorem, because Lean would answer the same again.
         harvest = 0 if assignment.theorem.name in self.best else c.learn.harvest
@@ -208,31 +237,59 @@ class Trainer:
             value=self.learning.value,
             rollouts=0 if against else rollouts,
             max_tactics=c.learn.max_tactics,
+            turns=0 if against else self._turns,
             draw=r - 1,
             negated=against,
+        )
+
+    @property
+    def _turns(self) -> int:
+        """Whole proofs in a conversation; 0 if the model says tactics."""
+        return self.config.learn.turns if self.config.learn.collect == "proofs" else 0
+
+    def _evaluation(self, theorem: Theorem, policy: str, calls: int, rollouts: int = 0, draw: int = 0) -> Task:
+        """An attempt to measure a policy. `rollouts`: 0 for a search, or for as many whole proofs as Lean calls."""
+        c = self.config
+        turns = self._turns if policy == "model" else 0
+        return Task(
+            theorem,
+            policy,
+            calls,
+            c.prover.eval_explorer_weight,
+            value=self.learning.value,
+            rollouts=rollouts or (calls if turns else 0),
+            max_tactics=c.learn.max_tactics,
+            turns=turns,
+            draw=draw,
         )
 
     def _validate(self, r: int) -> None:
         """Evaluate the model of round `r` on the validation theorems."""
         c = self.config
-        weight, calls = c.prover.eval_explorer_weight, c.eval.validation_calls
-        tasks = [Task(t, "model", calls, weight, value=self.learning.value) for t in self.validation]
-        self._attempts(f"validation round {r}", f"validation after round {r}", tasks)
+        n = c.eval.validation_rollouts
+        tasks = [self._evaluation(t, "model", c.eval.validation_calls, n, draw=r) for t in self.validation]
+        phase = f"validation round {r}"
+        self._attempts(phase, f"validation after round {r}", tasks)
+        if n and tasks:
+            self._log_pass_rates(phase, "validation", n, r)
 
     def _sample(self) -> None:
         """Evaluate the model without search: rollouts on the held-out theorems."""
         c = self.config
-        tasks = [
-            Task(t, "model", c.eval.calls, rollouts=c.eval.rollouts, max_tactics=c.learn.max_tactics)
-            for t in self.held_out
-        ]
+        tasks = [self._evaluation(t, "model", c.eval.calls, c.eval.rollouts) for t in self.held_out]
         self._attempts("rollouts held-out", "trained model without search", tasks)
-        self._log(f"rollouts after round {self.ledger.learned()}", self.ledger.learned(), self._pass_rates())
+        self._log_pass_rates("rollouts held-out", "held-out", c.eval.rollouts, self.ledger.learned())
 
-    def _pass_rates(self) -> dict[str, float]:
-        sampled = list(self.ledger.attempts("rollouts held-out"))
+    def _log_pass_rates(self, phase: str, name: str, rollouts: int, r: int) -> None:
+        rates = self._pass_rates(phase, name, rollouts)
+        self._log(f"{phase} after round {r}", r, rates)
+        said = ", ".join(f"{key.rsplit('/', 1)[-1]} {100 * rate:.1f} %" for key, rate in rates.items())
+        self.tracker.say(f"{phase}: {said}")
+
+    def _pass_rates(self, phase: str, name: str, rollouts: int) -> dict[str, float]:
         # A theorem that could not be opened counts as not proved.
-        return compute.pass_rates([(self.config.eval.rollouts, a.stats.get("correct", 0)) for a in sampled], "held-out")
+        counts = [(rollouts, a.stats.get("correct", 0)) for a in self.ledger.attempts(phase)]
+        return compute.pass_rates(counts, name)
 
     def _keep_earlier_measurements(self) -> None:
         """Rename the final measurements of an earlier end of this run, if rounds were added since."""
@@ -245,8 +302,7 @@ class Trainer:
         if not self.held_out:
             return
         c = self.config
-        weight = c.prover.eval_explorer_weight
-        tasks = [Task(t, policy, c.eval.calls, weight, value=self.learning.value) for t in self.held_out]
+        tasks = [self._evaluation(t, policy, c.eval.calls) for t in self.held_out]
         self._attempts(f"held-out {policy}", label, tasks)
         summary = self._summary(policy)
         r, name = (self.ledger.learned(), "trained") if policy == "model" else (0, policy)
@@ -291,7 +347,7 @@ class Trainer:
         proved = outcome == "proved"
         size = found.stats.get("steps")
         if found.rollouts and proved:
-            size = min(len(row["decisions"]) for row in found.rollouts if row["script"] == script)
+            size = min(training_examples.size_of(row) for row in found.rollouts if row["script"] == script)
         weights = rewards.weights(self.config.rewards, r)
         best = self.best.get(task.theorem.name)
         rows: list[training_examples.Row] = []
@@ -323,6 +379,8 @@ class Trainer:
         if found.rollouts:
             accepted = {s for s, v in finished.verdicts.items() if v.verdict == "proved"}
             stats |= {"correct": sum(row["script"] in accepted for row in found.rollouts)}
+            if task.learn:
+                stats |= {"signal": training_examples.has_signal(rows)}
         stats |= {"side": "disprove"} if task.negated is not None else {}
         attempt = attempt_of(phase, finished, self.runtime.name, stats)
         self.ledger.record(attempt, [(kind, {**data, "round": r}) for kind, data in rows])
@@ -354,7 +412,10 @@ class Trainer:
         claimed = Counter(a.outcome for a in self.ledger.attempts() if a.script is not None)
         summary["rejected"], summary["unjudged"] = claimed["rejected"], claimed["error"]
         if self.config.eval.rollouts:
-            summary["pass_at_k"] = {name.rsplit("/", 1)[-1]: rate for name, rate in self._pass_rates().items()}
+            summary["pass_at_k"] = {
+                name.rsplit("/", 1)[-1]: rate
+                for name, rate in self._pass_rates("rollouts held-out", "held-out", self.config.eval.rollouts).items()
+            }
         proofs = list(self.ledger.proofs())
         write_whole(self.folder / "proofs.lean", proofs_source(proofs, self.runtime.name).encode())
         self.tracker.table(curves.table([(label, summary[label]) for label, _ in names if label in summary]))

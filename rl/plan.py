@@ -9,6 +9,7 @@ from typing import Any
 
 from prover.errors import UserError
 from rl import needs as needed
+from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import LearnConfig, RunConfig, ServeConfig, check
 from rl.theorem_splits import Theorems
 
@@ -81,7 +82,7 @@ def _gpus(config: RunConfig) -> float:
 def _check(config: RunConfig) -> None:
     s, r = check(config).serve, config.ray
     if s.start:
-        _check_learning(config.learn)
+        _check_learning(config)
     if min(s.tensor_parallel, s.pipeline_parallel, r.model_servers) < 1 or not 0 < s.memory <= 1:
         raise UserError(
             "serve: tensor_parallel, pipeline_parallel and ray.model_servers must be at least 1, and memory is in (0, 1]"
@@ -102,13 +103,22 @@ def _check(config: RunConfig) -> None:
     if s.start and s.train == "lora" and s.lora_rank < 1:
         raise UserError(f"serve.lora_rank={s.lora_rank}: at least 1; to train all weights, set serve.train=all")
     if s.start:
-        _check_pretrained(s)
+        _check_pretrained(s, config.learn)
+    elif config.learn.collect == "proofs":
+        raise UserError('learn.collect="proofs" is for a pretrained model (serve.start)')
 
 
-def _check_learning(c: LearnConfig) -> None:
+def _check_learning(config: RunConfig) -> None:
     """Raise UserError for learning settings that a pretrained model does not support."""
-    if c.algorithm != "expert_iteration":
-        raise UserError('serve.start: a pretrained model requires learn.algorithm="expert_iteration"')
+    c = config.learn
+    if c.algorithm in PRESETS:
+        if c.collect == "search":
+            raise UserError(
+                f'learn.algorithm="{c.algorithm}" learns from sampled trajectories: set learn.collect="rollouts", or "proofs" for a '
+                "model that writes whole proofs"
+            )
+        if c.shard and settings_of(c.algorithm, config.gradient).kl_weight:
+            raise UserError("gradient.kl_weight: the reference of the KL does not fit a sharded learner; set it to 0")
     if c.value == "td_lambda":
         raise UserError('serve.start: a pretrained model has no value: omit learn.value or set it to "none"')
     for name in ("kl", "ema", "warmup", "batch_tokens", "value_weight"):
@@ -118,7 +128,7 @@ def _check_learning(c: LearnConfig) -> None:
             )
 
 
-def _check_pretrained(s: ServeConfig) -> None:
+def _check_pretrained(s: ServeConfig, learn: LearnConfig) -> None:
     """Raise UserError if model, template and lengths contradict each other, as far as known before a download."""
     from prover.models.manifest import read_manifest
     from prover.models.templates import template_named
@@ -132,11 +142,12 @@ def _check_pretrained(s: ServeConfig) -> None:
             raise UserError(f"serve.template: {e}") from None
         if template.kind == "seq2seq" and s.backend == "vllm":
             raise UserError(f"serve.template={named}: vLLM serves causal models only")
-        if template.answers == "proof":
-            raise UserError(
-                f"serve.template={named}: answers with whole proofs and a run searches by tactics; use such models with "
-                "`turnstile prove --policy`"
-            )
+        if (template.answers == "proof") != (learn.collect == "proofs"):
+            needed = 'learn.collect="proofs"' if template.answers == "proof" else 'learn.collect="search" or "rollouts"'
+            raise UserError(f"serve.template={named}: the model answers with {template.answers}s: set {needed}")
+        if template.answers == "proof" and learn.algorithm not in PRESETS:
+            names = ", ".join(PRESETS)
+            raise UserError(f'learn.collect="proofs" learns by policy gradient: set learn.algorithm to one of {names}')
         answer = template.max_new_tokens
     context = _context_length(s.start)
     if s.max_model_len < 0 or 0 < s.max_model_len <= answer:

@@ -12,7 +12,7 @@ from typing import Any
 
 from prover.lean.answer_cache import SharedAnswers
 from prover.lean.theorem import ProofNode, ProofState, renamed_in
-from prover.models.base import Query
+from prover.models.base import Query, Sampled
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Decision:
     tactic: str
     logprob: float
     """Natural log-probability of the whole tactic under the sampling policy."""
+    sampled: Sampled | None = None
+    """Its tokens, if the policy reports them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Rollout:
     proof: ProofNode | None
     """Not audited."""
     ended: str
-    """`proved`, `error` (a tactic failed), `length` or `silent` (the policy suggested nothing)."""
+    """`proved`, `error` (a tactic failed), `length`, `unfinished` (an answer without a tactic, or cut off) or `silent` (the policy
+    suggested nothing)."""
     closed: float
     """Share of the visited goals that were closed."""
 
@@ -86,7 +89,10 @@ async def _one(
             ended = "silent"
             return None
         drawn = suggestions[0]
-        decisions.append(Decision(state.text, offered, drawn.tactic, drawn.logprob))
+        decisions.append(Decision(state.text, offered, drawn.tactic, drawn.logprob, drawn.sampled))
+        if not drawn.tactic:
+            ended = "unfinished"
+            return None
         (result,) = await shared.step(state, (drawn.tactic,))
         if not result.ok:
             ended = "error"

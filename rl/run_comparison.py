@@ -79,7 +79,7 @@ def _held_out(one: Run, other: Run, label: str) -> dict[str, Any] | None:
         return None
     calls = min(one.config.eval.calls, other.config.eval.calls)
     both: list[list[Attempt]] = [[found[key] for key in common] for found in (a, b)]
-    only, only_other, p = curves.paired(*both, calls)
+    only, only_other, p = curves.paired(both[0], both[1], calls)
     solved = [{x.theorem.name for x in xs if x.outcome == "proved" and (x.calls_to_solve or 0) <= calls} for xs in both]
     return {
         "theorems": len(common),

@@ -66,12 +66,14 @@ def rollout_rows(
         if r["script"] is not None and not proved:
             unjudged += verdict != "rejected"
             continue  # a proof that the audit rejected or could not judge is neither a good nor a bad example
-        size = len(r["decisions"])
+        size = size_of(r)
         parts = score(AttemptResult(proved, size, best_size, size, budget, r["closed"]), weights)
         for name, x in parts.items():
             sums[name] = sums.get(name, 0.0) + x
         total = sum(parts.values())
-        group.append({"reward": round(total, 4), "decisions": r["decisions"]})
+        row: dict[str, Any] = {"reward": round(total, 4), "ended": r["ended"], "version": found.model_version}
+        # The tokens say all that the decisions say.
+        group.append({**row, **({"calls": r["calls"]} if r.get("calls") else {"decisions": r["decisions"]})})
         if proved:
             reward = round(total / weights["proved"], 4)
             out += [
@@ -81,3 +83,14 @@ def rollout_rows(
     out.append(("rollouts", {"rollouts": group}))
     # Rejected rollouts count as reward 0; those that could not be judged do not count.
     return out, {name: x / max(1, len(found.rollouts) - unjudged) for name, x in sums.items()}
+
+
+def size_of(rollout: Mapping[str, Any]) -> int:
+    """Tactics of a rollout: its decisions, or those of a whole proof."""
+    return rollout.get("size", len(rollout["decisions"]))
+
+
+def has_signal(rows: Sequence[Row]) -> bool:
+    """Whether the rollouts in a theorem's rows have unequal rewards."""
+    rewards = {r["reward"] for kind, data in rows if kind == "rollouts" for r in data["rollouts"]}
+    return len(rewards) > 1

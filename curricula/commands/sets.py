@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from prover.console import answer, plain
+from prover.console import answer, plain, say
+from prover.errors import UserError
 
 
 def sets(
@@ -14,6 +16,7 @@ def sets(
     *,
     fields: tuple[str, ...] = (),
     areas: bool = False,
+    proofs: Path | None = None,
     json: bool = False,
 ) -> int:
     """List the theorem sets with size, split, Lean version and licence, or the theorems of one.
@@ -21,6 +24,7 @@ def sets(
     Args:
         name: list the theorems of this set (a name, or the path of a .toml file or of a data set).
         fields: PART=FIELD …: the fields of a data set, as in `turnstile prove --fields`.
+        proofs: write the theorems of a world (`world:…`) with their proofs as a Lake project into this new folder.
         areas: list the sizes of the whole library (Init and Std) by area and split.
         json: print one JSON document.
     """
@@ -28,6 +32,8 @@ def sets(
 
     if areas:
         return _areas(json)
+    if proofs is not None:
+        return _proofs(name or "", proofs)
     if name is not None:
         return _theorems(name, fields, json)
     rows = [
@@ -76,6 +82,18 @@ def _theorems(name: str, fields: tuple[str, ...], json: bool) -> int:
         return 0
     for t in theorems:
         print(plain(t.name), plain(" ".join((t.statement or f"(library: {t.source})").split())), sep="  ")
+    return 0
+
+
+def _proofs(name: str, folder: Path) -> int:
+    from curricula.worlds.project import write_project
+    from curricula.worlds.spec import PREFIX, world_of
+
+    if not name.startswith(PREFIX):
+        raise UserError(f"--proofs {folder}: only worlds know their proofs; name a set such as world:logic?count=100")
+    theorems = world_of(name)
+    write_project(theorems, folder)
+    say(f"{len(theorems)} theorems with proofs in {folder}; next: turnstile extract {folder} --out PAIRS")
     return 0
 
 

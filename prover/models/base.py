@@ -10,13 +10,27 @@ from prover.lean.theorem import ProofState
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """The tokens of one model call as the engine read and sampled them."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    """With the end token or the stop string."""
+    logprobs: tuple[float, ...]
+    """Natural log-probability of each answer token under the model that sampled it, at temperature 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Suggestion:
     """A tactic proposed by a policy, with its natural log-probability under that policy."""
 
     tactic: str
+    """Empty: a single sample that contains no tactic, or that was cut off."""
     logprob: float
     source: str = ""
     """Name of the policy, for reports (`explorer`, `portfolio`, `model`)."""
+    sampled: Sampled | None = None
+    """The tokens behind it, if the policy was asked for one suggestion and samples tokens."""
 
 
 @dataclass(frozen=True, slots=True)

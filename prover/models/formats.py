@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from prover.models.base import Query, Suggestion
+from prover.models.base import Query, Sampled, Suggestion
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.templates import Template, template_named, template_names
 from prover.models.tokenizer import TextCodec
@@ -115,15 +115,22 @@ class Answer:
 
     text: str
     ids: tuple[int, ...]
-    """Without the end token; empty where a back end returns none."""
+    """Empty where a back end returns none."""
     logprob: float
     """Log-probability of the text and its end under the untempered model."""
     finished: bool
     """Whether it ended by itself and was not truncated."""
+    sampled: Sampled | None = None
 
 
 def suggestions(form: Format, query: Query, answers: Sequence[Answer], n: int) -> list[Suggestion]:
-    """The distinct tactics in the finished answers, most probable first."""
+    """The distinct tactics in the finished answers, most probable first.
+
+    A single answer with recorded tokens is always returned, so that learning sees those that contain no tactic.
+    """
+    if len(answers) == 1 and (a := answers[0]).sampled is not None:
+        tactic = form.tactic(query, a.ids, a.text) if a.finished else None
+        return [Suggestion(tactic or "", a.logprob, "model", a.sampled)]
     best: dict[str, float] = {}
     for a in answers:
         tactic = form.tactic(query, a.ids, a.text) if a.finished else None

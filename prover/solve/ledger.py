@@ -228,13 +228,15 @@ class Ledger:
         for spec, data in self._db.execute(sql, (kind,)):
             yield theorem_from_json(spec), json.loads(data)
 
-    def example_rows(self, kind: str) -> Iterator[ExampleRow]:
-        """Streams the examples of a kind, oldest first."""
+    def example_rows(self, kind: str, phase: str | None = None) -> Iterator[ExampleRow]:
+        """Streams the examples of a kind, of all phases or of one, oldest first."""
         sql = (
             "select a.theorem, a.outcome, a.model_version, a.calls_to_solve, e.data, e.id"
-            " from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
+            " from examples e join attempts a on a.id = e.attempt where e.kind = ?"
+            f"{' and a.phase = ?' if phase is not None else ''} order by e.id"
         )
-        for theorem, outcome, version, calls, data, id in self._db.execute(sql, (kind,)):
+        values = (kind,) if phase is None else (kind, phase)
+        for theorem, outcome, version, calls, data, id in self._db.execute(sql, values):
             yield ExampleRow(theorem, outcome, version, calls, json.loads(data), id)
 
     def example_counts(self, kind: str) -> dict[str, int]:

@@ -67,7 +67,7 @@ async def write_proofs(
     """Sample proofs of `root` within `budget` Lean calls. `root` stays open; all other states are freed."""
     c = config or WholeProofConfig()
     found = WholeProofs()
-    values = {"goal": root.text, "statement": statement_text(theorem, root), "header": _header(theorem), "premises": ()}
+    values = prompt_values(theorem, root)
     seen: set[str] = set()
     furthest = -1
     tried, error = "", ""
@@ -199,6 +199,11 @@ def statement_text(theorem: Theorem, root: ProofState) -> str:
     goal = root.goals[0]
     binders = "".join(f" ({name} : {type_})" for name, type_ in goal.hypotheses)
     return f"theorem {theorem.name}{binders} : {goal.target}"
+
+
+def prompt_values(theorem: Theorem, root: ProofState) -> dict[str, Any]:
+    """The variables of a template that answers with proofs, for the first try."""
+    return {"goal": root.text, "statement": statement_text(theorem, root), "header": _header(theorem), "premises": ()}
 
 
 def _header(theorem: Theorem) -> str:

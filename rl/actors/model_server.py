@@ -14,6 +14,7 @@ import ray
 from prover.logs import ActorLog
 from prover.models.backends.serve import ServeConfig, open_backend
 from prover.models.base import Query, Suggestion, ValueEstimate
+from rl.whole_proofs import Draft
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,22 @@ class ModelServer:
         self.queries += len(suggest) + len(evaluate)
         self.seconds += time.monotonic() - began
         return suggestions, values, self.policy.version
+
+    def write(self, requests: list[tuple[dict[str, Any], int]]) -> tuple[list[list[Draft]], int]:
+        """Whole proofs. `requests`: (values of the template, number of samples). Returns (the drafts of each request, version)."""
+        if self.policy is None:
+            raise RuntimeError("no model is loaded yet")
+        began = time.monotonic()
+        template = self.policy.format.template
+        found: dict[int, list[Draft]] = {}
+        for n in sorted({n for _, n in requests}):
+            some = [i for i, (_, m) in enumerate(requests) if m == n]
+            answers = self.policy.draw([template.render(requests[i][0]) for i in some], n)
+            for i, row in zip(some, answers, strict=True):
+                found[i] = [Draft(template.answer(a.text) if a.finished else None, a.sampled) for a in row]
+        self.queries += len(requests)
+        self.seconds += time.monotonic() - began
+        return [found[i] for i in range(len(requests))], self.policy.version
 
     def counters(self) -> dict[str, float]:
         """Queries answered, seconds spent on them, version served (0: none), engines started."""

@@ -21,6 +21,7 @@ from prover.premises.index import LibraryIndex, library_index
 from prover.solve.executor import audited
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
 from rl.config import ProverConfig
+from rl.whole_proofs import WriterClient
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class ProverBody:
         self.model, self.sampler = (
             InferenceClient(lambda s, e, n: self.server.answer.remote(s, e, n), n) for n in (config.suggestions, 1)
         )
+        self.writer = WriterClient(lambda requests: self.server.write.remote(requests))
         self.seed = seed
         self.ranker = ranker
         self.retriever = retriever
@@ -72,6 +74,7 @@ class ProverBody:
                     Explorer(index, self.seed, self.config.premises, self.ranker),
                     self.model,
                     self.sampler,
+                    self.writer,
                 )
                 self._started = True
 

@@ -65,8 +65,9 @@ def rollout_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
         if found is None:
             continue
         for rollout, a in zip(row["rollouts"], found, strict=True):
-            n = len(rollout["decisions"])
-            for state, premises, tactic, _ in rollout["decisions"]:
+            decisions = rollout.get("decisions", ())
+            n = len(decisions)
+            for state, premises, tactic, _ in decisions:
                 # The recorded log-probability is not used: sampling may have tokenised the same text differently.
                 out.append(PolicyExample(state, tactic, tuple(premises), a / n, float("nan")))
     return out

@@ -39,6 +39,7 @@ def train(
             is missing.
         json: print the summary (or the plan) as one JSON document.
     """
+    from curricula.worlds.spec import PREFIX as WORLD
     from prover.premises.index import library_index
     from rl.loop import Trainer
     from rl.plan import explain, needs, plan
@@ -58,7 +59,7 @@ def train(
         if seed is not None:
             chosen = replace(chosen, seed=seed)
         # Absolute paths, because the run may be resumed from another folder.
-        files = tuple(str(Path(f).absolute()) for f in chosen.theorems.files)
+        files = tuple(f if f.startswith(WORLD) else str(Path(f).absolute()) for f in chosen.theorems.files)
         chosen = replace(chosen, theorems=replace(chosen.theorems, files=files))
         planned = plan(chosen)
         if dry_run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -27,7 +28,7 @@ def tune(
     epochs: float = 1.0,
     learning_rate: float | None = None,
     batch_size: int = 16,
-    micro_batch: int = 4,
+    micro_tokens: int = 0,
     lora_rank: int = 0,
     bf16: bool = False,
     gradient_checkpointing: bool = False,
@@ -42,14 +43,14 @@ def tune(
     Several GPUs: `accelerate launch -m prover.cli tune …` (docs/models.md).
 
     Args:
-        model: a model's folder, or its name on the Hugging Face hub.
+        model: a model's folder, its name on the Hugging Face hub, or `new` for a model of 2 million weights made here.
         pairs: JSONL with `goal` and `tactic` (and `premises`, `weight`), or a split of LeanDojo's benchmark (.json).
         out: the folder to write; must not exist.
         template: the prompt template: a name or a .toml file. Not for folders that Turnstile wrote.
         epochs: passes over the pairs.
         learning_rate: peak learning rate. Default: 1e-5, or 1e-4 with adapters.
         batch_size: pairs per update.
-        micro_batch: pairs per forward pass of a device.
+        micro_tokens: tokens per forward pass of a device; 0: 8192 on a GPU and 512 on a CPU.
         lora_rank: train adapters of this rank; 0: all weights.
         bf16: compute in bfloat16.
         gradient_checkpointing: less memory, a third more time.
@@ -69,7 +70,7 @@ def tune(
     numbers: dict[str, float | None] = {
         "epochs": epochs,
         "batch-size": batch_size,
-        "micro-batch": micro_batch,
+        "micro-tokens": micro_tokens or None,
         "max-length": max_length,
         "learning-rate": learning_rate,
         "limit": limit,
@@ -81,7 +82,7 @@ def tune(
         learning_rate=learning_rate or (1e-4 if lora_rank else 1e-5),
         epochs=epochs,
         batch_size=batch_size,
-        micro_batch=micro_batch,
+        micro_tokens=micro_tokens,
         lora_rank=lora_rank,
         dtype="bfloat16" if bf16 else "float32",
         gradient_checkpointing=gradient_checkpointing,
@@ -95,8 +96,16 @@ def tune(
 def _train(
     model: str, examples: list[PolicyExample], config: TuneConfig, template: str | None, out: Path, json: bool
 ) -> int:
+    from rl.config import ModelConfig
     from rl.learner.finetune import Tuner
+    from rl.learner.small_model import NEW, write_small_model
 
+    if model == NEW:
+        if template is None:
+            raise UserError("new: name the prompt template of the new model with --template")
+        with TemporaryDirectory(prefix="turnstile-new-") as scratch:
+            write_small_model(Path(scratch), examples, ModelConfig(), config.seed)
+            return _train(scratch, examples, config, template, out, json)
     tuner = Tuner(model, config, template=template)
     say(f"training {tuner.trained_parameters:,} weights on {len(examples)} pairs, on {tuner.accelerator.device}")
     try:

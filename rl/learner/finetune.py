@@ -1,9 +1,10 @@
-"""Fine-tuning of pretrained models on tactics: all weights or LoRA adapters, on one or, with accelerate, several devices.
+"""Training of pretrained models: all weights or LoRA adapters, on one or, with accelerate, several devices.
 
-Supports any causal or sequence-to-sequence model folder. For Llama models made by Turnstile, from_scratch.py is faster (it
-computes a prompt once for all of its answers) and also learns values. Saved folders have all weights merged, so that transformers
-and vLLM load them without peft. Under `accelerate launch` each process holds the whole model and gradients are averaged, or with
-`shard` each holds a part of it (sharded.py).
+Supports any causal or sequence-to-sequence model folder. `train` is supervised learning on tactics, and
+rl/learner/policy_gradient.py adds reinforcement learning on trajectories. For Llama models made by Turnstile, from_scratch.py is
+faster (it computes a prompt once for all of its answers) and also learns values. Saved folders have all weights merged, so that
+transformers and vLLM load them without peft. Under `accelerate launch` each process holds the whole model and gradients are
+averaged, or with `shard` each holds a part of it (sharded.py).
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from prover.errors import UserError
@@ -25,6 +25,9 @@ from prover.models.base import Query
 from prover.models.formats import SlotFormat, check_folder, folder_version, format_of, render_prompt
 from rl.learner import sharded
 from rl.learner.batches import PolicyExample
+from rl.learner.packing import Row, micro_batches, supports_packing, target_logprobs
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,9 @@ class TuneConfig:
     epochs: float = 1.0
     batch_size: int = 16
     """Examples per update, over all processes and accumulated steps."""
-    micro_batch: int = 4
-    """Examples per forward pass of a device."""
+    micro_tokens: int = 0
+    """Tokens per forward pass of a device. A longer example has a pass of its own. 0: 8192 on a GPU and 512 on a CPU, where the masked
+    attention of a long row costs more than it saves."""
     lora_rank: int = 0
     """0: train all weights."""
     lora_alpha: int = 32
@@ -108,7 +112,12 @@ class Tuner:
         # A sharded model must not be wrapped for data parallelism as well.
         self.model: Any = model if c.shard else self.accelerator.prepare(model)
         self.optimizer = self.accelerator.prepare(optimizer)
+        self._micro_tokens = c.micro_tokens or (512 if self.accelerator.device.type == "cpu" else 8192)
         self.step = 0
+        self.packs = not self.seq2seq and supports_packing(
+            self.model, self.accelerator.device, len(self.tokenizer), 1e-3 if c.dtype == "float32" else 0.05
+        )
+        """Whether sequences are packed without padding. Some architectures do not support it."""
 
     def encode(self, example: PolicyExample) -> tuple[list[int], list[int]]:
         """Token ids of the prompt, and of the tactic with <eos>."""
@@ -140,10 +149,9 @@ class Tuner:
         """
         c, acc = self.config, self.accelerator
         rows = [(*self.encode(e), e.weight) for e in examples]
-        kept = [(p[-(c.max_length - len(t)) :], t, w) for p, t, w in rows if t and len(t) < c.max_length]
+        kept = [(p[-(c.max_length - len(t)) :], t, w) for p, t, w in rows if p and t and len(t) < c.max_length]
         if not kept:
             raise ValueError(f"no usable examples: all {len(examples)} are longer than max_length={c.max_length}")
-        processes = acc.num_processes
         updates = max(1, round((c.epochs if epochs is None else epochs) * len(kept) / c.batch_size))
         rng = random.Random(c.seed * 7919 + self.step)
         order: list[int] = []
@@ -161,30 +169,16 @@ class Tuner:
             while len(order) < c.batch_size:
                 order += rng.sample(range(len(kept)), len(kept))
             batch, order = order[: c.batch_size], order[c.batch_size :]
-            # Sorting by length reduces padding in micro-batches.
-            batch.sort(key=lambda i: len(kept[i][0]) + len(kept[i][1]))
-            mine = batch[acc.process_index :: processes]
             total = sum(len(kept[i][1]) * abs(kept[i][2]) for i in batch)
             self._rate(min(1.0, progress))
-            loss = 0.0
-            # All processes need the same number of backward passes: one without examples left repeats one with scale 0.
-            for start in range(0, math.ceil(len(batch) / processes), c.micro_batch):
-                chosen = mine[start : start + c.micro_batch]
-                part = [kept[i] for i in chosen or batch[:1]]
-                scale = 1.0 if chosen else 0.0
-                nats = self._nats(part)
-                share = (nats * torch.tensor([w for _, _, w in part], device=nats.device)).sum() / total * scale
-                acc.backward(share * processes)  # DDP and FSDP average over processes
-                loss += share.item()
-                tokens += sum(len(p) + len(t) for p, t, _ in part)
-            acc.clip_grad_norm_(self.model.parameters(), c.clip_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            self.step += 1
-            summed: Any = acc.reduce(torch.tensor(loss, device=acc.device), "sum")
-            losses.append(float(summed))
-            if not math.isfinite(losses[-1]):
-                raise FloatingPointError(f"step {self.step}: the loss is not finite; lower learning_rate")
+
+            def nats(part: Sequence[int], total: float = total) -> Tensor:
+                weights = [kept[i][2] for i in part for _ in kept[i][1]]
+                logprobs = self.logprobs([kept[i][:2] for i in part])
+                return -(logprobs * torch.tensor(weights, device=logprobs.device)).sum() / total
+
+            losses.append(self.update(batch, lambda i: len(kept[i][0]) + len(kept[i][1]), nats))
+            tokens += sum(len(kept[i][0]) + len(kept[i][1]) for i in batch)
         seconds = time.monotonic() - began
         tenth = max(1, len(losses) // 10)
         return {
@@ -194,40 +188,75 @@ class Tuner:
             "steps": float(len(losses)),
             "examples": float(len(kept)),
             "skipped": float(len(examples) - len(kept)),
-            "tokens_per_second": tokens * processes / seconds,
+            "tokens_per_second": tokens / seconds,
             "seconds": seconds,
         }
+
+    def update(self, batch: Sequence[T], size: Callable[[T], int], loss: Callable[[Sequence[T]], Tensor]) -> float:
+        """One optimizer step on a batch. Every process must call it with the same batch. Returns the loss.
+
+        `size`: tokens of an item. `loss`: of a part of the batch; the losses of the parts add up to that of the batch. Raises
+        FloatingPointError if the loss is not finite.
+        """
+        acc = self.accelerator
+        found = 0.0
+        for part, scale in self.parts(batch, size):
+            share = loss(part) * scale
+            acc.backward(share * acc.num_processes)  # DDP and FSDP average over processes
+            found += share.item()
+        norm: Any = acc.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.grad_norm = float(norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        summed: Any = acc.reduce(torch.tensor(found, device=acc.device), "sum")
+        if not math.isfinite(float(summed)):
+            raise FloatingPointError(f"step {self.step}: the loss is not finite; lower learning_rate")
+        return float(summed)
+
+    def parts(self, items: Sequence[T], size: Callable[[T], int]) -> list[tuple[list[T], float]]:
+        """This process's part of some items, in micro-batches with their scale.
+
+        All processes need the same number of passes: one without items left repeats an item with scale 0.
+        """
+        acc = self.accelerator
+        shares = [items[p :: acc.num_processes] for p in range(acc.num_processes)]
+        split = [micro_batches([size(x) for x in share], self._micro_tokens) for share in shares]
+        mine = [([shares[acc.process_index][i] for i in part], 1.0) for part in split[acc.process_index]]
+        return mine + [([items[0]], 0.0)] * (max(map(len, split)) - len(mine))
 
     def _rate(self, progress: float) -> None:
         c = self.config
         up = min(1.0, (progress + 1e-3) / c.warmup) if c.warmup else 1.0
-        rate = c.learning_rate * min(up, 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
+        self.set_rate(c.learning_rate * min(up, 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))))
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the next update."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _nats(self, rows: Sequence[tuple[list[int], list[int], float]]) -> Tensor:
-        """-log p(tactic | prompt), shape [rows]."""
+    def logprobs(self, rows: Sequence[Row], model: Any = None) -> Tensor:
+        """[N], log-probability of every target token of the rows, in order. `model`: another one than the trained model."""
         device = self.accelerator.device
-
-        def pad(lists: Sequence[list[int]], filler: int) -> Tensor:
-            size = max(map(len, lists))
-            return torch.tensor([[*x, *[filler] * (size - len(x))] for x in lists], device=device)
-
+        model = self.model if model is None else model
         # Not accelerate's autocast, whose precision is fixed once per process.
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
             if self.seq2seq:
-                sources = [p for p, _, _ in rows]
-                labels = pad([t for _, t, _ in rows], -100)
-                mask = pad([[1] * len(p) for p in sources], 0)
-                logits = self.model(input_ids=pad(sources, 0), attention_mask=mask, labels=labels).logits
-            else:
-                # Padding on the right is invisible to a causal model.
-                ids = pad([p + t for p, t, _ in rows], 0)
-                mask = pad([[1] * (len(p) + len(t)) for p, t, _ in rows], 0)
-                labels = pad([[-100] * len(p) + t for p, t, _ in rows], -100)[:, 1:]
-                logits = self.model(input_ids=ids, attention_mask=mask).logits[:, :-1]
-        nats = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none")
-        return nats.view(labels.shape).sum(-1)
+                return self._seq2seq_logprobs(model, rows)
+            return target_logprobs(model, rows, device, self.packs)
+
+    def _seq2seq_logprobs(self, model: Any, rows: Sequence[Row]) -> Tensor:
+        device = self.accelerator.device
+
+        def pad(lists: Sequence[Sequence[int]], filler: int) -> Tensor:
+            size = max(map(len, lists))
+            return torch.tensor([[*x, *[filler] * (size - len(x))] for x in lists], device=device)
+
+        labels = pad([t for _, t in rows], -100)
+        mask = pad([[1] * len(p) for p, _ in rows], 0)
+        logits = model(input_ids=pad([p for p, _ in rows], 0), attention_mask=mask, labels=labels).logits.float()
+        inside = labels != -100
+        return logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0][inside]
 
     def weights(self) -> dict[str, Tensor]:
         """All weights on the CPU with adapters merged, named as in the folder. Every process must call it. For a sharded model, all

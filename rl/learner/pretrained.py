@@ -1,7 +1,7 @@
 """The learner of runs that start from a pretrained model: a Tuner, checkpointed like the small model's learner.
 
-It learns tactics only. Such models have no value tokens, so their runs search without a value. A checkpoint is a model folder
-with merged adapters; a resumed run starts new adapters and a new optimizer from the merged weights.
+Such models have no value tokens, so their runs search without a value. A checkpoint is a model folder with merged adapters; a
+resumed run starts new adapters and a new optimizer from the merged weights.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import RunConfig
+from rl.learner import policy_gradient
 from rl.learner.batches import PolicyExample
 from rl.learner.finetune import TuneConfig, Tuner
+from rl.trajectory import Trajectory
 
 EPOCHS = 3.0
 """Maximum number of passes over a round's examples if `learn.max_epochs` is 0."""
@@ -38,10 +41,38 @@ class Pretrained:
         )
         self.tuner = Tuner(folder, settings, template=(s.template or None) if first else None, device=device)
 
-    def train(self, policy: Sequence[PolicyExample], seconds: float) -> dict[str, float]:
-        """Expert iteration on weighted tactics. Returns the tuner's metrics, with `policy_loss` as in rl/metrics/compute.py."""
-        metrics = self.tuner.train([e for e in policy if e.weight > 0], seconds=seconds)
+        self.config = config
+        self._reference: Any = None
+
+    def train(self, policy: Sequence[PolicyExample] | Sequence[Trajectory], seconds: float) -> dict[str, float]:
+        """Expert iteration on weighted tactics, or a policy gradient on trajectories. Returns the metrics of either, with `policy_loss`
+        as in rl/metrics/compute.py."""
+        c = self.config
+        if c.learn.algorithm not in PRESETS:
+            tactics = [e for e in policy if isinstance(e, PolicyExample) and e.weight > 0]
+            metrics = self.tuner.train(tactics, seconds=seconds)
+        else:
+            settings = settings_of(c.learn.algorithm, c.gradient)
+            metrics = policy_gradient.train(
+                self.tuner,
+                [t for t in policy if isinstance(t, Trajectory)],
+                settings,
+                batch=c.gradient.trajectories,
+                epochs=c.learn.max_epochs or 1.0,
+                seconds=seconds,
+                reference=self._reference_model() if settings.kl_weight else None,
+            )
         return {**metrics, "policy_loss": metrics["loss"]}
+
+    def _reference_model(self) -> Any:
+        """The model that the run started from, frozen."""
+        if self._reference is None:
+            from transformers import AutoModelForCausalLM
+
+            device = self.tuner.accelerator.device
+            model: Any = AutoModelForCausalLM.from_pretrained(self.config.serve.start, trust_remote_code=False)
+            self._reference = model.to(device).eval().requires_grad_(False)
+        return self._reference
 
     def weights(self, folder: Path) -> dict[str, Any]:
         """All weights. Those of a sharded model are read from `folder`, the newest checkpoint."""

@@ -27,8 +27,8 @@ PAIRS = [PolicyExample(g, t) for g, t in make_pairs(20)]
 STEPS = 5
 # Batches of 9: the processes have unequal shares, and the last micro-batches differ.
 CASES = {
-    "all": TuneConfig(learning_rate=2e-3, batch_size=9, micro_batch=4, warmup=0.0, gradient_checkpointing=True),
-    "lora": TuneConfig(learning_rate=1e-2, batch_size=9, micro_batch=4, warmup=0.0, lora_rank=4),
+    "all": TuneConfig(learning_rate=2e-3, batch_size=9, micro_tokens=96, warmup=0.0, gradient_checkpointing=True),
+    "lora": TuneConfig(learning_rate=1e-2, batch_size=9, micro_tokens=96, warmup=0.0, lora_rank=4),
 }
 
 

@@ -181,3 +181,116 @@ def test_what_sharding_needs():
 
     with pytest.raises(UserError, match="several processes"):
         check(RunConfig(learn=LearnConfig(shard=True, ranks=2)))
+
+
+GRADIENT = """
+[prover]
+provers = 1
+concurrent = 4
+premises = 0
+[learn]
+algorithm = "dapo"
+collect = "rollouts"
+rounds = 2
+group = 6
+calls = 16
+max_tactics = 3
+max_epochs = 4.0
+learning_rate = 2e-3
+[gradient]
+trajectories = 24
+[eval]
+baselines = false
+calls = 2
+validation = 2
+validation_rollouts = 4
+[serve]
+start = "model"
+"""
+
+
+def teach(folder: Path, pairs: list[tuple[str, str]], template: str) -> None:
+    """A model that gives the answers to these prompts."""
+    import torch
+
+    from rl.config import ModelConfig
+    from rl.learner.batches import PolicyExample
+    from rl.learner.finetune import TuneConfig, Tuner
+    from rl.learner.small_model import write_small_model
+
+    sizes = ModelConfig(hidden=48, layers=2, heads=4, intermediate=96, vocabulary=400)
+    write_small_model(folder / "new", [PolicyExample(p, a) for p, a in pairs], sizes, 0)
+    tuner = Tuner(folder / "new", TuneConfig(learning_rate=1e-2), template=template, device="cpu")
+    read = [[tuner.tokenizer(x, add_special_tokens=False)["input_ids"] for x in pair] for pair in pairs]
+    rows = [(tuple(p), (*a, tuner.tokenizer.eos_token_id)) for p, a in read]
+    for step in range(12 * len(rows) // 24):
+        batch = [rows[(24 * step + k) * 7 % len(rows)] for k in range(24)]
+        tuner.set_rate(1e-2 * min(1, step / 10))
+        tuner.update(batch, lambda r: len(r[0]) + len(r[1]), lambda part: -tuner.logprobs(part).sum() / 120)
+    assert torch.isfinite(torch.tensor(tuner.grad_norm))
+    tuner.save(folder / "model", 0)
+
+
+def gradient_run(folder: Path, settings: str) -> Ledger:
+    """A run of two rounds whose metrics show that trajectories were learned from, and that engine and learner agree."""
+    rows = [{"name": f"double_{k}", "statement": f"(n : Nat) : n + {k} = {k} + n"} for k in range(24)]
+    (folder / "set.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (folder / "run.toml").write_text('name = "pg"\ntheorems.files = ["set.jsonl"]\n' + settings)
+    done = subprocess.run(
+        command("train", "run.toml", "--json"), cwd=folder, text=True, capture_output=True, timeout=500, env=env()
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ledger = Ledger.open(folder / "runs/pg", readonly=True)
+    found = {(phase, name): value for phase, name, value, _ in ledger.measurements()}
+    for r in (1, 2):
+        at = f"round {r}"
+        assert found[at, "steps"] > 0 and found[at, "trajectories"] > 6, found
+        assert found[at, "sampler_gap"] < 1e-3 and found[at, "importance"] == pytest.approx(1, abs=1e-2)
+    assert {r: {a.model_version for a in ledger.attempts(f"round {r}")} for r in (1, 2)} == {1: {0}, 2: {1}}
+    assert len(list(ledger.attempts("validation round 0"))) == 2
+    for row in ledger.example_rows("rollouts", "round 2"):
+        for rollout in row.data["rollouts"]:
+            assert all(len(answer) == len(logprobs) > 0 for _, answer, logprobs in rollout["calls"])
+    tried = [list(ledger.attempts(f"round {r}")) for r in (1, 2)]
+    correct = [sum(a.stats["correct"] for a in round_) / 6 / len(round_) for round_ in tried]
+    assert 0.1 < correct[0] < 0.95 and correct[1] > correct[0], correct
+    return ledger
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+def test_a_policy_gradient_from_sampled_tokens(tmp_path):
+    """A model that says the right tactic half of the time says it more often after a round."""
+    goals = [f"n : Nat\n⊢ n + {k} = {k} + n:::" for k in range(24)]
+    teach(tmp_path, [(g, t + ":::") for g in goals for t in ("omega", "rfl", "exact n.succ", "omega")], "bfs-prover")
+    ledger = gradient_run(tmp_path, GRADIENT)
+    assert any(len(r["calls"]) >= 1 for row in ledger.example_rows("rollouts") for r in row.data["rollouts"])
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+def test_a_policy_gradient_from_whole_proofs_with_errors_as_feedback(tmp_path):
+    """Whole proofs in conversations of two turns: Lean's error is in the second prompt and not among the learned tokens."""
+    template = tmp_path / "whole.toml"
+    template.write_text(
+        'source = "test"\nanswers = "proof"\nprompt = "{{ statement }}\\n"\nretry = "{{ tried }}!{{ error[:12] }}\\n"\n'
+        'stop = ["::"]\nmax_new_tokens = 24\n'
+    )
+    prompts = [f"theorem double_{k} (n : Nat) : n + {k} = {k} + n\n" for k in range(24)]
+    answers = ("intros\nomega", "rfl", "exact n.succ", "exact n")
+    pairs = [(p, a + "::") for p in prompts for a in answers]
+    pairs += [
+        (f"{p}{wrong}!error: type \n", a + "::")
+        for p in prompts[::4]
+        for wrong in answers[1:3]
+        for a in ("omega", "rfl")
+    ]
+    teach(tmp_path, pairs, str(template))
+    whole = GRADIENT.replace('"rollouts"', '"proofs"\nturns = 2') + f'template = "{template}"\n'
+    ledger = gradient_run(tmp_path, whole)
+    conversations = [r for row in ledger.example_rows("rollouts") for r in row.data["rollouts"]]
+    assert {len(r["calls"]) for r in conversations} == {1, 2}
+    two = next(r for r in conversations if len(r["calls"]) == 2)
+    (first, answer, _), (second, _, _) = two["calls"]
+    assert second[: len(first) - 1] == first[:-1] and len(second) > len(first) + len(answer) // 2
+    assert {a.outcome for a in ledger.attempts("held-out model")} <= {"proved", "exhausted"}

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from prover.errors import UserError
-from prover.models.base import Query, Suggestion
+from prover.models.base import Query, Sampled, Suggestion
 from prover.models.formats import Answer, TemplateFormat, check_folder, render_prompt, suggestions
 from prover.models.templates import template_named
 from prover.models.token_counts import TokenCounts
@@ -101,7 +101,9 @@ class HuggingFacePolicy:
             prompts = [self.format.prompt(q) for q in queries]
             at_once = max(1, ROWS // n)
             for i in range(0, len(prompts), at_once):
-                some, took = self.generate(prompts[i : i + at_once], n, beam)
+                # A single sample is for learning.
+                single = n == 1 and not self.seq2seq
+                some, took = self.generate(prompts[i : i + at_once], n, beam, tokens=single)
                 answers += some
                 tokens += took
         for q, took in zip(queries, tokens, strict=True):
@@ -118,12 +120,17 @@ class HuggingFacePolicy:
             [answers], _ = self.generate([prompt], n, beam=False, priors=False)
         return [a.text for a in answers if a.finished]
 
+    def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
+        """n answers to each prompt, sampled at temperature 1, with their tokens."""
+        with self._lock:
+            return self.generate(prompts, n, beam=False, tokens=True)[0]
+
     @torch.inference_mode()
     def generate(
-        self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True
+        self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True, tokens: bool = False
     ) -> tuple[list[list[Answer]], list[int]]:
         """n answers to each prompt, and the tokens of each prompt with its answers. Without `priors` log-probabilities are 0:
-        scoring long answers takes more memory than sampling them."""
+        scoring long answers takes more memory than sampling them. `tokens`: sample at temperature 1 and record the tokens."""
         f = self.format
         texts = [render_prompt(p, self.tokenizer) for p in prompts]
         chat = any(not isinstance(p, str) for p in prompts)
@@ -136,7 +143,8 @@ class HuggingFacePolicy:
             how |= {"num_beams": n, "do_sample": False, "early_stopping": False, "length_penalty": 0.0}
         else:
             # The default top_k of `generate` is 50.
-            how |= {"do_sample": True, "top_k": 0, **f.sampling}
+            sampling = {"temperature": 1.0, "top_p": 1.0} if tokens else f.sampling
+            how |= {"do_sample": True, "top_k": 0, **sampling}
         if f.stop and not self.seq2seq:
             how |= {"stop_strings": list(f.stop), "tokenizer": self.tokenizer}
         with torch.random.fork_rng(devices=[]):
@@ -147,16 +155,19 @@ class HuggingFacePolicy:
         answers = out[:, skip:]
         ends = [self._end(ids) for ids in answers]
         lengths = torch.tensor([k for k, _ in ends], device=out.device)
-        logprobs = self._score(given, out, skip, lengths, n).tolist() if priors else [0.0] * len(answers)
+        logprobs = self._score(given, out, skip, lengths, n) if priors else torch.zeros(answers.shape)
+        read = [ids[m.bool()].tolist() for ids, m in zip(given["input_ids"], given["attention_mask"], strict=True)]
         self.generated_tokens += int(lengths.sum())
         rows = []
-        for ids, (length, ended), logprob in zip(answers, ends, logprobs, strict=True):
-            text = self.tokenizer.decode(ids[:length], skip_special_tokens=True)
+        for i, (row, (length, ended)) in enumerate(zip(answers, ends, strict=True)):
+            ids, steps = tuple(row[:length].tolist()), logprobs[i, :length].tolist()
+            text = self.tokenizer.decode(ids, skip_special_tokens=True)
             cut = [text.find(s) for s in f.stop if s in text]
-            rows.append(Answer(text[: min(cut)] if cut else text, tuple(ids[:length].tolist()), logprob, ended))
-        read = given["attention_mask"].sum(-1).tolist()
+            sampled = Sampled(tuple(read[i // n]), ids, tuple(steps)) if tokens and not beam else None
+            rows.append(Answer(text[: min(cut)] if cut else text, ids, sum(steps), ended, sampled))
         written = lengths.view(-1, n).sum(-1).tolist()
-        return [rows[i : i + n] for i in range(0, len(rows), n)], [r + w for r, w in zip(read, written, strict=True)]
+        taken = [len(r) + w for r, w in zip(read, written, strict=True)]
+        return [rows[i : i + n] for i in range(0, len(rows), n)], taken
 
     def _end(self, ids: torch.Tensor) -> tuple[int, bool]:
         """(length of an answer with its <eos> or stop string but without padding, whether it ended by itself)."""
@@ -171,8 +182,8 @@ class HuggingFacePolicy:
         return length, len(found) > 0
 
     def _score(self, given: Any, out: torch.Tensor, skip: int, lengths: torch.Tensor, n: int) -> torch.Tensor:
-        """Log-probabilities [rows] of answers of these lengths, by one forward pass, because `generate` reports tempered
-        scores, and for beams scores with penalties."""
+        """Log-probabilities [rows, tokens] of answers of these lengths, 0 after their ends. By one forward pass, because `generate`
+        reports tempered scores, and for beams scores with penalties."""
         answers = out[:, skip:]
         inside = torch.arange(answers.shape[1], device=out.device) < lengths[:, None]
         mask = given["attention_mask"].repeat_interleave(n, 0)
@@ -190,5 +201,5 @@ class HuggingFacePolicy:
                     :, skip - 1 : -1
                 ]
             steps = logits.float().log_softmax(-1).gather(-1, answers[some][..., None])[..., 0]
-            found.append((steps * inside[some]).sum(-1))
+            found.append(steps * inside[some])
         return torch.cat(found)

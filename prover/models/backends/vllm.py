@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from prover.errors import PromptTooLong, UserError
 from prover.models.backends.vllm_worker import weights_digest
-from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.base import Query, Sampled, Suggestion, ValueEstimate
 from prover.models.formats import Answer, Format, check_folder, folder_version, format_of, render_prompt, suggestions
 from prover.models.token_counts import TokenCounts
 
@@ -93,7 +93,7 @@ class VLLMPolicy:
         return [suggestions(self.format, q, a, n) for q, a in zip(queries, self.sample(queries, n), strict=True)]
 
     def sample(self, queries: Sequence[Query], n: int) -> list[list[Answer]]:
-        """The samples behind `suggest`, with repetitions."""
+        """The samples behind `suggest`, with repetitions. A single sample of a query is drawn at temperature 1, for learning."""
         if not queries:
             return []
         f = self.format
@@ -109,23 +109,30 @@ class VLLMPolicy:
                     # Applied after log-probabilities are computed: banned tokens keep their mass, as in other back ends.
                     logit_bias=dict.fromkeys(banned, -100.0) if banned else None,
                     detokenize=bool(f.stop) or not f.stop_ids,
+                    untempered=n == 1,
                 )
             )
         outputs = self.generate(prompts, params)
         self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
         for query, o in zip(queries, outputs, strict=True):
             self.token_counts.record(query, len(o.prompt_token_ids) + sum(len(a.token_ids) for a in o.outputs))
-        return [[self._answer(a) for a in o.outputs] for o in outputs]
+        tokens = n == 1 and not f.bins
+        return [[self._answer(a, o.prompt_token_ids if tokens else ()) for a in o.outputs] for o in outputs]
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
         """Tokens of the last answer to `query`."""
         return self.token_counts.count(query, suggestions)
 
-    def _answer(self, output: Any) -> Answer:
+    def _answer(self, output: Any, prompt: Sequence[int] = ()) -> Answer:
+        """`prompt`: its tokens, if the sampled tokens are wanted."""
         ids = tuple(output.token_ids)
+        sampled = None
+        if prompt:
+            steps = zip(ids, output.logprobs, strict=True)
+            sampled = Sampled(tuple(prompt), ids, tuple(step[token].logprob for token, step in steps))
         if ids and ids[-1] in self.format.stop_ids:
             ids = ids[:-1]
-        return Answer(output.text, ids, output.cumulative_logprob, output.finish_reason == "stop")
+        return Answer(output.text, ids, output.cumulative_logprob, output.finish_reason == "stop", sampled)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
@@ -138,21 +145,28 @@ class VLLMPolicy:
             self.token_counts.record(query, len(prompt) + 1)
         return [ValueEstimate(softmax(row)) for row in rows]
 
+    def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
+        """n answers to each prompt, sampled at temperature 1, with their tokens."""
+        params = self._sampling(n, untempered=True, logprobs=0)
+        outputs = self.generate([self.prompt_input(p) for p in prompts], params)
+        self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
+        return [[self._answer(a, o.prompt_token_ids) for a in o.outputs] for o in outputs]
+
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers to a prompt of the format, for whole proofs, without truncated ones."""
         [output] = self.generate([self.prompt_input(prompt)], self._sampling(n))
         self.generated_tokens += sum(len(a.token_ids) for a in output.outputs)
         return [a.text for a in output.outputs if a.finish_reason == "stop"]
 
-    def _sampling(self, n: int, **more: Any) -> Any:
+    def _sampling(self, n: int, untempered: bool = False, **more: Any) -> Any:
         """SamplingParams of the format and the settings."""
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
 
         f, c = self.format, self.config
         return SamplingParams(
             n=n,
-            temperature=f.sampling["temperature"] if c.temperature is None else c.temperature,
-            top_p=f.sampling["top_p"] if c.top_p is None else c.top_p,
+            temperature=1.0 if untempered else f.sampling["temperature"] if c.temperature is None else c.temperature,
+            top_p=1.0 if untempered else f.sampling["top_p"] if c.top_p is None else c.top_p,
             max_tokens=f.max_new_tokens,
             stop=list(f.stop) or None,
             **more,

@@ -1,0 +1,30 @@
+"""Writes a world's theorems with their proofs as a Lake project, from which `turnstile extract` makes training data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from curricula.worlds.theorems import WorldTheorem
+from prover.errors import UserError
+from prover.files import write_whole
+
+LAKEFILE = """name = "world"
+defaultTargets = ["World"]
+
+[[lean_lib]]
+name = "World"
+"""
+
+
+def write_project(theorems: Sequence[WorldTheorem], folder: Path) -> None:
+    """One file for each theorem, because each has definitions of its own. Raises UserError if the folder exists."""
+    if folder.exists():
+        raise UserError(f"--proofs {folder}: already exists; name a new folder")
+    (folder / "World").mkdir(parents=True)
+    write_whole(folder / "lakefile.toml", LAKEFILE.encode())
+    for w in theorems:
+        t = w.theorem
+        body = "\n".join(f"  {line}" if line else "" for line in w.proof.split("\n"))
+        source = f"{t.context.rstrip()}\n\ntheorem {t.name} {t.statement} := by\n{body}\n"
+        write_whole(folder / "World" / f"{t.name}.lean", source.encode())

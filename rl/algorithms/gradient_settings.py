@@ -1,0 +1,104 @@
+"""Settings of the policy gradient, and presets by the names of their papers. The loss is in policy_gradient.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from prover.errors import UserError
+
+
+@dataclass(frozen=True)
+class PolicyGradient:
+    """Settings of the loss."""
+
+    advantage: Literal["mean", "normalised", "leave_one_out", "batch"] = "normalised"
+    """The baseline of a reward: the mean of its group; the same, divided by the group's standard deviation; the mean of the others of
+    the group (RLOO; Ahmadian et al. 2024); mean and standard deviation over all tokens of the batch."""
+    ratio: Literal["token", "sequence"] = "token"
+    clip: Literal["ppo", "cispo"] = "ppo"
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    kl: Literal["none", "k1", "k3"] = "none"
+    """Penalty for leaving the reference (estimators of Schulman 2020): `k1` is subtracted from the reward of a token and of those
+    before it, `k3` is added to the loss."""
+    kl_weight: float = 0.0
+    importance_cap: float = 2.0
+    """Cap of the truncated importance weights. 0: no weights."""
+    normalise: Literal["sequence", "token", "constant"] = "token"
+    """Divides the loss by the trajectory's tokens and the number of trajectories, by all tokens of the batch, or by the number of
+    trajectories times `length`."""
+    length: int = 256
+    """Tokens of `normalise = "constant"`."""
+    dynamic_sampling: bool = False
+    """Replace groups of equal rewards while the round has budget."""
+    mask_overlong: bool = False
+    """Leave out trajectories that were cut off at a limit of length."""
+
+
+_GRPO = PolicyGradient(kl="k3", kl_weight=0.04, normalise="sequence")
+PRESETS: dict[str, PolicyGradient] = {
+    # Shao et al. 2024, eq. 3 and section 4.1.2.
+    "grpo": _GRPO,
+    # Liu et al. 2025, section 3.2: neither the standard deviation nor the length of an answer; no KL.
+    "dr_grpo": replace(_GRPO, advantage="mean", normalise="constant", kl="none", kl_weight=0.0),
+    # Yu et al. 2025: clip-higher, dynamic sampling, token-level loss, overlong filtering; no KL.
+    "dapo": PolicyGradient(clip_high=0.28, dynamic_sampling=True, mask_overlong=True),
+    # Zheng et al. 2025, eq. 5 and section 5.1.
+    "gspo": PolicyGradient(ratio="sequence", clip_low=3e-4, clip_high=4e-4, normalise="sequence"),
+    # MiniMax-M1 2025, eq. 4 and 5: no lower bound. The upper one as in Khatri et al. 2025.
+    "cispo": PolicyGradient(clip="cispo", clip_low=1.0, clip_high=4.0),
+    # Hu et al. 2025, section 3: advantages of the whole batch, KL in the reward.
+    "reinforce++": PolicyGradient(advantage="batch", kl="k1", kl_weight=0.01),
+}
+"""Settings by the names of their papers."""
+
+
+def check(settings: PolicyGradient, name: str) -> PolicyGradient:
+    """Return the settings. Raises UserError for settings that are out of range or contradict each other."""
+    s = settings
+    wrong = (
+        ("clip_low", s.clip_low, "from 0 to 1", not 0 <= s.clip_low <= 1),
+        ("clip_high", s.clip_high, "at least 0", s.clip_high < 0),
+        ("kl_weight", s.kl_weight, "at least 0", s.kl_weight < 0),
+        ("importance_cap", s.importance_cap, "0, or at least 1", s.importance_cap != 0 and s.importance_cap < 1),
+        ("length", s.length, "at least 1", s.length < 1),
+        ("kl", s.kl, "k1 or k3 where kl_weight is above 0", s.kl == "none" and s.kl_weight > 0),
+    )
+    for key, value, allowed, failed in wrong:
+        if failed:
+            raise UserError(f"gradient.{key}={value} (learn.algorithm={name}): must be {allowed}")
+    return s
+
+
+Advantage = Literal["mean", "normalised", "leave_one_out", "batch"]
+
+
+@dataclass(frozen=True)
+class GradientConfig:
+    """Changes to the preset that `learn.algorithm` names, for a pretrained model (`serve.start`). See PolicyGradient."""
+
+    trajectories: int = 64
+    """Trajectories of an update."""
+    advantage: Advantage | None = None
+    ratio: Literal["token", "sequence"] | None = None
+    clip: Literal["ppo", "cispo"] | None = None
+    clip_low: float | None = None
+    clip_high: float | None = None
+    kl: Literal["none", "k1", "k3"] | None = None
+    kl_weight: float | None = None
+    importance_cap: float | None = None
+    normalise: Literal["sequence", "token", "constant"] | None = None
+    length: int | None = None
+    dynamic_sampling: bool | None = None
+    mask_overlong: bool | None = None
+
+
+def settings_of(algorithm: str, config: GradientConfig) -> PolicyGradient:
+    """The preset with the changes. Raises UserError for values that are out of range or contradict each other."""
+    changes: dict[str, Any] = {
+        f.name: value for f in fields(PolicyGradient) if (value := getattr(config, f.name)) is not None
+    }
+    if config.trajectories < 1:
+        raise UserError(f"gradient.trajectories={config.trajectories}: must be at least 1")
+    return check(replace(PRESETS[algorithm], **changes), algorithm)

@@ -1,0 +1,167 @@
+"""Policy gradient on groups of trajectories. The variants of the literature are settings of one loss (gradient_settings.py).
+
+Notation, for a trajectory i with reward r_i and the tokens t that the model wrote in it: π is the model, π_old the model before the
+update, μ the engine that sampled, π_ref the reference.
+
+    ratio        w_t = π / π_old                      `token` (PPO; Schulman et al. 2017, eq. 6)
+                 w   = (Π_t π / π_old) ** (1 / |t|)   `sequence` (GSPO; Zheng et al. 2025, eq. 7)
+    clip         min(w A, clip(w, 1 - clip_low, 1 + clip_high) A)         `ppo`
+                 stop_gradient(clip(w, …)) A log π    `cispo` (MiniMax-M1 2025, eq. 4)
+    importance   min(importance_cap, π_old / μ)       truncated importance weight of a token (Yao et al. 2025)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rl.algorithms.gradient_settings import PolicyGradient
+
+LEAST_DEVIATION = 1e-6
+"""Rewards that vary less carry no signal."""
+
+
+def advantages(groups: Sequence[Sequence[float]], settings: PolicyGradient) -> list[list[float] | None]:
+    """The advantage of each reward, group by group; None for a group without a signal, which is one of equal rewards.
+
+    With `advantage = "batch"` the rewards themselves, because `batch_advantages` computes the baseline; a group of equal rewards has
+    a signal there.
+    """
+    return [_group(list(g), settings.advantage) for g in groups]
+
+
+def _group(rewards: list[float], kind: str) -> list[float] | None:
+    n = len(rewards)
+    if kind == "batch":
+        return rewards or None
+    mean = sum(rewards) / max(1, n)
+    deviation = (sum((r - mean) ** 2 for r in rewards) / max(1, n)) ** 0.5
+    if n < 2 or deviation < LEAST_DEVIATION:
+        return None
+    if kind == "leave_one_out":
+        return [(r - mean) * n / (n - 1) for r in rewards]
+    return [(r - mean) / (deviation if kind == "normalised" else 1.0) for r in rewards]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens that the model wrote in some trajectories, and what is fixed while it is updated. N tokens, S trajectories."""
+
+    owner: Tensor
+    """[N], the trajectory of a token, in order."""
+    advantage: Tensor
+    """[N]."""
+    old: Tensor
+    """[N], log π_old."""
+    sampled: Tensor
+    """[N], log μ."""
+    reference: Tensor | None = None
+    """[N], log π_ref."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """[S], tokens of each trajectory."""
+        return torch.bincount(self.owner)
+
+    def to(self, device: torch.device) -> Tokens:
+        reference = None if self.reference is None else self.reference.to(device)
+        return Tokens(
+            self.owner.to(device), self.advantage.to(device), self.old.to(device), self.sampled.to(device), reference
+        )
+
+
+def batch_advantages(tokens: Tokens, settings: PolicyGradient) -> Tensor:
+    """[N], the advantages with the KL penalty of `k1`, and with the baseline of the batch if `advantage = "batch"`.
+
+    A token's penalty is the sum of kl_weight · log(π_old / π_ref) over it and the later tokens of its trajectory (Hu et al. 2025,
+    eq. 4).
+    """
+    advantage = tokens.advantage
+    if settings.kl == "k1" and settings.kl_weight and tokens.reference is not None:
+        penalty = tokens.old - tokens.reference
+        sums = torch.zeros(len(tokens.lengths), dtype=penalty.dtype, device=penalty.device)
+        total = sums.index_add(0, tokens.owner, penalty)
+        starts = tokens.lengths.cumsum(0) - tokens.lengths
+        running = penalty.cumsum(0) - penalty  # of all tokens before this one
+        before = running - running[starts][tokens.owner]
+        advantage = advantage - settings.kl_weight * (total[tokens.owner] - before)
+    if settings.advantage == "batch":
+        advantage = (advantage - advantage.mean()) / advantage.std(unbiased=False).clamp(min=LEAST_DEVIATION)
+    return advantage
+
+
+def token_weights(lengths: Tensor, settings: PolicyGradient) -> Tensor:
+    """[S], the factor of each token of a trajectory in the loss. `lengths`: [S] of the whole batch."""
+    if settings.normalise == "sequence":
+        return 1.0 / (len(lengths) * lengths.clamp(min=1))
+    total = lengths.sum().clamp(min=1) if settings.normalise == "token" else len(lengths) * settings.length
+    return torch.ones_like(lengths, dtype=torch.float32) / total
+
+
+def loss(
+    logprobs: Tensor, tokens: Tokens, weights: Tensor, settings: PolicyGradient
+) -> tuple[Tensor, dict[str, float]]:
+    """(the loss, sums over tokens of the metrics in `METRICS`).
+
+    `logprobs`: [N], log π. `weights`: [S], from `token_weights` of the whole batch, so that the losses of its parts add up. All
+    tokens of a trajectory must be in one part.
+    """
+    s = settings
+    difference = logprobs - tokens.old
+    if s.ratio == "sequence":
+        mean = torch.zeros_like(weights).index_add(0, tokens.owner, difference) / tokens.lengths.clamp(min=1)
+        difference = mean[tokens.owner]
+    ratio = difference.clamp(-20, 20).exp()
+    bounded = ratio.clamp(1 - s.clip_low, 1 + s.clip_high)
+    a = tokens.advantage
+    if s.clip == "cispo":
+        objective = bounded.detach() * a * logprobs
+        clipped = ratio != bounded
+    else:
+        objective = torch.minimum(ratio * a, bounded * a)
+        clipped = ratio * a > bounded * a
+    importance = torch.ones_like(a)
+    gap = (tokens.old - tokens.sampled).detach()
+    if s.importance_cap:
+        importance = gap.clamp(-20, 20).exp().clamp(max=s.importance_cap)
+    total = -(objective * importance)
+    kl = torch.zeros_like(a)
+    if tokens.reference is not None:
+        d = tokens.reference - logprobs
+        kl = d.exp() - 1 - d
+        if s.kl == "k3":
+            total = total + s.kl_weight * kl
+    with torch.no_grad():
+        own = (logprobs - tokens.old).clamp(-20, 20)
+        sums = {
+            "tokens": float(len(a)),
+            "ratio": ratio.sum().item(),
+            "clip_frac": clipped.float().sum().item(),
+            "approx_kl": (own.exp() - 1 - own).sum().item(),
+            "reference_kl": kl.sum().item(),
+            "importance": importance.sum().item(),
+            "importance_truncated": (gap > _log_cap(s)).float().sum().item(),
+            "sampler_gap": gap.abs().sum().item(),
+            "advantage": a.abs().sum().item(),
+        }
+    return (total * weights[tokens.owner]).sum(), sums
+
+
+def _log_cap(settings: PolicyGradient) -> float:
+    return torch.tensor(settings.importance_cap).log().item() if settings.importance_cap else float("inf")
+
+
+METRICS = {
+    "ratio": "mean of π / π_old",
+    "clip_frac": "share of tokens whose gradient the clip removes or bounds",
+    "approx_kl": "KL(π_old || π) in nats per token (k3)",
+    "reference_kl": "KL(π || π_ref) in nats per token (k3); 0 without a reference",
+    "importance": "mean truncated importance weight",
+    "importance_truncated": "share of truncated importance weights",
+    "sampler_gap": "mean |log π_old - log μ|: how far the engine's log-probabilities are from the learner's",
+    "advantage": "mean absolute advantage",
+}
+"""Metric -> its meaning. Each is a mean over tokens."""

@@ -1,0 +1,171 @@
+"""Policy-gradient training of a pretrained model on trajectories. The loss is in rl/algorithms/policy_gradient.py."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl.algorithms.gradient_settings import PolicyGradient
+from rl.algorithms.policy_gradient import METRICS, Tokens, advantages, batch_advantages, loss, token_weights
+from rl.learner.finetune import Tuner
+from rl.learner.packing import Row
+from rl.trajectory import Trajectory
+
+WARMUP = 10
+"""Updates with a rising learning rate, once per learner."""
+
+
+@dataclass
+class _Item:
+    """A trajectory with what stays fixed during the updates."""
+
+    rows: list[Row]
+    advantage: Tensor
+    """[tokens]; first the trajectory's advantage, then with the terms of the batch."""
+    sampled: Tensor
+    """[tokens]."""
+    old: Tensor | None = None
+    reference: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """Tokens with prompts."""
+        return sum(len(p) + len(a) for p, a in self.rows)
+
+
+def train(
+    tuner: Tuner,
+    trajectories: Sequence[Trajectory],
+    settings: PolicyGradient,
+    *,
+    batch: int = 64,
+    epochs: float = 1.0,
+    seconds: float | None = None,
+    reference: Any = None,
+) -> dict[str, float]:
+    """Train on groups of trajectories for `epochs` or `seconds`, whichever ends first. All processes must call it alike.
+
+    `batch`: trajectories per update. `reference`: the model of the KL penalty. Returns metrics: loss, steps, trajectories (with a
+    signal), groups, dropped_groups (of equal rewards), overlong, skipped (too long for `max_length`), grad_norm, tokens_per_second,
+    seconds, and those in METRICS. Without a trajectory that has a signal, it trains nothing and `steps` is 0.
+    """
+    began = time.monotonic()
+    items, counts = _items(tuner, trajectories, settings)
+    metrics = {**counts, "steps": 0.0, "loss": 0.0, "trajectories": float(len(items))}
+    if not items:
+        return {**metrics, "seconds": time.monotonic() - began}
+    _measure(tuner, items, "old", tuner.model)
+    if reference is not None and settings.kl_weight:
+        _measure(tuner, items, "reference", reference)
+    for item, a in zip(items, _split(batch_advantages(_tokens(items), settings), items), strict=True):
+        item.advantage = a
+    updates = max(1, round(epochs * len(items) / batch))
+    rng = random.Random(tuner.config.seed * 7919 + tuner.step)
+    order: list[_Item] = []
+    sums: dict[str, float] = {}
+    losses: list[float] = []
+    tokens = 0
+    tuner.model.train()
+    for done in range(updates):
+        if seconds is not None and done and _spent(tuner, began) >= seconds:
+            break
+        while len(order) < min(batch, len(items)):
+            order += rng.sample(items, len(items))
+        chosen, order = order[:batch], order[batch:]
+        lengths = torch.tensor([len(x.sampled) for x in chosen], device=tuner.accelerator.device)
+        weights = dict(zip(map(id, chosen), token_weights(lengths, settings), strict=True))
+
+        def part_loss(part: Sequence[_Item], weights: dict[int, Tensor] = weights) -> Tensor:
+            logprobs = tuner.logprobs([row for x in part for row in x.rows])
+            each = torch.stack([weights[id(x)] for x in part])
+            found, measured = loss(logprobs, _tokens(part).to(logprobs.device), each, settings)
+            for name, x in measured.items():
+                sums[name] = sums.get(name, 0.0) + x
+            return found
+
+        tuner.set_rate(tuner.config.learning_rate * min(1.0, (tuner.step + 1) / WARMUP))
+        losses.append(tuner.update(chosen, lambda x: x.size, part_loss))
+        sums["grad_norm"] = sums.get("grad_norm", 0.0) + tuner.grad_norm
+        tokens += sum(x.size for x in chosen)
+    spent = time.monotonic() - began
+    means = {name: sums[name] / max(1.0, sums["tokens"]) for name in METRICS}
+    return {
+        **metrics,
+        **means,
+        "loss": sum(losses) / len(losses),
+        "steps": float(len(losses)),
+        "grad_norm": sums["grad_norm"] / len(losses),
+        "tokens_per_second": tokens / spent,
+        "seconds": spent,
+    }
+
+
+def _items(
+    tuner: Tuner, trajectories: Sequence[Trajectory], settings: PolicyGradient
+) -> tuple[list[_Item], dict[str, float]]:
+    """The trajectories that have a signal, and counts of the others."""
+    groups: dict[int, list[Trajectory]] = {}
+    for t in trajectories:
+        groups.setdefault(t.group, []).append(t)
+    members = list(groups.values())
+    found: list[_Item] = []
+    counts = dict.fromkeys(("dropped_groups", "overlong", "skipped"), 0.0) | {"groups": float(len(members))}
+    for group, signal in zip(members, advantages([[t.reward for t in g] for g in members], settings), strict=True):
+        if signal is None:
+            counts["dropped_groups"] += 1
+            continue
+        for t, a in zip(group, signal, strict=True):
+            if t.overlong and settings.mask_overlong:
+                counts["overlong"] += 1
+            elif any(not c.prompt or len(c.prompt) + len(c.answer) > tuner.config.max_length for c in t.calls):
+                counts["skipped"] += 1
+            else:
+                calls = [c for c in t.calls if c.answer]
+                sampled = torch.tensor([x for c in calls for x in c.logprobs])
+                found.append(_Item([(c.prompt, c.answer) for c in calls], torch.full_like(sampled, a), sampled))
+    return found, counts
+
+
+@torch.no_grad()
+def _measure(tuner: Tuner, items: Sequence[_Item], name: str, model: Any) -> None:
+    """Set `old` or `reference` of the items to the log-probabilities under a model."""
+    from accelerate.utils import gather_object
+
+    model.eval()
+    found: list[tuple[int, Tensor]] = []
+    numbered = list(enumerate(items))
+    for part, scale in tuner.parts(numbered, lambda x: x[1].size):
+        logprobs = tuner.logprobs([row for _, x in part for row in x.rows], model).cpu()
+        if scale:
+            found += zip((i for i, _ in part), _split(logprobs, [x for _, x in part]), strict=True)
+    for i, logprobs in gather_object(found):
+        setattr(items[i], name, logprobs)
+
+
+def _tokens(items: Sequence[_Item]) -> Tokens:
+    owner = torch.repeat_interleave(torch.tensor([len(x.sampled) for x in items]))
+    references = [x.reference for x in items if x.reference is not None]
+    return Tokens(
+        owner,
+        torch.cat([x.advantage for x in items]),
+        torch.cat([x.old for x in items if x.old is not None]),
+        torch.cat([x.sampled for x in items]),
+        torch.cat(references) if references else None,
+    )
+
+
+def _split(flat: Tensor, items: Sequence[_Item]) -> Sequence[Tensor]:
+    return flat.split([len(x.sampled) for x in items])
+
+
+def _spent(tuner: Tuner, began: float) -> float:
+    """Seconds since `began`, the same in all processes."""
+    acc = tuner.accelerator
+    mean: Any = acc.reduce(torch.tensor(time.monotonic() - began, device=acc.device), "mean")
+    return float(mean)

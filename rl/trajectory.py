@@ -1,0 +1,46 @@
+"""Trajectories: what every policy gradient learns from.
+
+Step-level rollouts, whole proofs and conversations with Lean's errors are all lists of model calls with one reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prover.models.base import Sampled
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The model calls of one attempt, in order, and its reward."""
+
+    calls: tuple[Sampled, ...]
+    reward: float
+    group: int
+    """Trajectories of one group are attempts at the same theorem by the same policy version."""
+    version: int = 0
+    """Policy version that sampled it."""
+    overlong: bool = False
+    """Whether it was cut off at a limit of length."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the model wrote."""
+        return sum(len(c.answer) for c in self.calls)
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
+    """The trajectories in the ledger's rows of kind `rollouts`, a group for each row. Leaves out rollouts without recorded tokens."""
+    found: list[Trajectory] = []
+    for group, row in enumerate(rows):
+        for r in row["rollouts"]:
+            calls = tuple(Sampled(*map(tuple, c)) for c in r.get("calls", ()))
+            if any(c.answer for c in calls):
+                found.append(
+                    Trajectory(
+                        calls, r["reward"], group, r.get("version", 0), r.get("ended") in ("length", "unfinished")
+                    )
+                )
+    return found

@@ -1,0 +1,113 @@
+"""Whole proofs as trajectories: sampled from a model, checked with one Lean call each, and tried again with Lean's error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from prover.lean.theorem import ProofState, Theorem
+from prover.models.base import Sampled
+from prover.search import Environment
+from prover.solve.whole_proof import prompt_values, proof_script, steps
+
+
+class Draft(NamedTuple):
+    """One sample of a model."""
+
+    answer: str | None
+    """The proof in it; None if there is none, or if it was cut off."""
+    sampled: Sampled
+
+
+Call = Callable[[list[tuple[dict[str, Any], int]]], Awaitable[tuple[list[list[Draft]], int]]]
+"""Answers (values of the template, number of samples) with the drafts of each, and the version of the weights."""
+
+
+class WriterClient:
+    """Collects the requests of concurrent attempts: those that arrive during a call go into the next one."""
+
+    def __init__(self, call: Call) -> None:
+        self.version = 0
+        """Version of the weights that gave the last answer."""
+        self._call = call
+        self._queue: list[tuple[tuple[dict[str, Any], int], asyncio.Future[list[Draft]]]] = []
+        self._runner: asyncio.Task[None] | None = None
+
+    async def write(self, values: dict[str, Any], n: int) -> list[Draft]:
+        """n drafts. Raises what the model raises."""
+        future: asyncio.Future[list[Draft]] = asyncio.get_running_loop().create_future()
+        self._queue.append(((values, n), future))
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.get_running_loop().create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        while self._queue:
+            await asyncio.sleep(0)  # tasks that are ready to ask join this call
+            batch, self._queue = self._queue, []
+            waiting = [future for _, future in batch if not future.done()]
+            try:
+                answers, self.version = await self._call([request for request, _ in batch])
+            except Exception as error:
+                for future in waiting:
+                    future.set_exception(error)
+                continue
+            for (_, future), drafts in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(drafts)
+
+
+async def whole_proofs(
+    theorem: Theorem, root: ProofState, env: Environment, writer: WriterClient, n: int, turns: int
+) -> tuple[list[dict[str, Any]], int, int | None]:
+    """`n` conversations about a theorem, each of at most `turns` proofs. `root` stays open.
+
+    Returns (rows as in rl.attempt.Found.rollouts with `size`, Lean calls, the number of the first call that proved it). A retry's
+    prompt holds the failed proof and Lean's error, which are not the model's tokens and are not trained on.
+    """
+    checked: dict[str, str | None] = {}
+    first: int | None = None
+
+    async def check(script: str) -> str | None:
+        """Lean's error, or None for a proof. Equal proofs are checked once."""
+        nonlocal first
+        if script not in checked:
+            (result,) = await env.step(root, (script,))
+            await env.free(result.states)
+            open_goals = "\n\n".join(s.text for s in result.states)
+            checked[script] = None if result.solved else result.message or f"it leaves goals unproved:\n{open_goals}"
+            if result.solved and first is None:
+                first = len(checked)
+        return checked[script]
+
+    values = prompt_values(theorem, root)
+    drafts = await writer.write(values, n)
+
+    async def conversation(draft: Draft) -> dict[str, Any]:
+        calls = [draft.sampled]
+        for turn in range(turns):
+            script = proof_script(draft.answer) if draft.answer else ""
+            if not script:
+                return _row(None, calls, "unfinished", 0)
+            error = await check(script)
+            if error is None:
+                return _row(script, calls, "proved", len(steps(script)))
+            if turn + 1 < turns:
+                (draft,) = await writer.write({**values, "tried": script, "error": error}, 1)
+                calls.append(draft.sampled)
+        return _row(None, calls, "error", 0)
+
+    rows = await asyncio.gather(*(conversation(d) for d in drafts))
+    return list(rows), len(checked), first
+
+
+def _row(script: str | None, calls: list[Sampled], ended: str, size: int) -> dict[str, Any]:
+    return {
+        "script": script,
+        "decisions": [],
+        "size": size,
+        "calls": [(c.prompt, c.answer, c.logprobs) for c in calls],
+        "ended": ended,
+        "closed": float(script is not None),
+    }

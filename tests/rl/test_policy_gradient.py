@@ -1,0 +1,318 @@
+"""Each preset's loss and gradient against the formula of its paper, written out for a tiny case, and the learner that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import exp, log, sqrt
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from prover.errors import UserError
+from prover.models.base import Sampled
+from prover.models.tokenizer import train_tokenizer
+from prover.models.transformer import new_model
+from rl.algorithms import gradient_settings as gs
+from rl.algorithms import policy_gradient as pg
+from rl.learner import policy_gradient as learner
+from rl.learner.finetune import TuneConfig, Tuner
+from rl.learner.packing import micro_batches, supports_packing, target_logprobs
+from rl.trajectory import Trajectory, from_rows
+
+# Two answers to one question: two tokens with reward 1, three with reward 0.
+REWARDS = [1.0, 0.0]
+NEW = [[-1.0, -0.5], [-2.0, -1.5, -0.2]]
+OLD = [[-1.3, -0.6], [-1.9, -1.1, -0.3]]
+SAMPLED = [[-1.3, -1.6], [-1.9, -1.2, -0.3]]
+REFERENCE = [[-1.1, -0.9], [-2.1, -1.0, -0.4]]
+LENGTHS = [2, 3]
+
+
+def importance(i: int, t: int) -> float:
+    return min(2.0, exp(OLD[i][t] - SAMPLED[i][t]))
+
+
+def ratio(i: int, t: int) -> float:
+    return exp(NEW[i][t] - OLD[i][t])
+
+
+def ppo(r: float, a: float, low: float, high: float) -> tuple[float, float]:
+    """(min(r A, clip(r) A), its derivative by log π, where d r = r)."""
+    bounded = min(max(r, 1 - low), 1 + high)
+    return (r * a, r * a) if r * a <= bounded * a else (bounded * a, 0.0)
+
+
+Found = tuple[float, list[list[float]]]
+
+
+def summed(term: Callable[[int, int], tuple[float, float]], weight: Callable[[int], float]) -> Found:
+    """(loss, gradient by log π of each token) of the objective Σ weight · importance · term."""
+    loss, gradient = 0.0, [[0.0] * n for n in LENGTHS]
+    for i, n in enumerate(LENGTHS):
+        for t in range(n):
+            value, slope = term(i, t)
+            loss -= weight(i) * importance(i, t) * value
+            gradient[i][t] = -weight(i) * importance(i, t) * slope
+    return loss, gradient
+
+
+def grpo() -> Found:
+    a = [1.0, -1.0]  # (r - 1/2) / (1/2)
+    loss, gradient = summed(lambda i, t: ppo(ratio(i, t), a[i], 0.2, 0.2), lambda i: 1 / (2 * LENGTHS[i]))
+    for i, n in enumerate(LENGTHS):
+        for t in range(n):
+            d = REFERENCE[i][t] - NEW[i][t]
+            loss += 0.04 * (exp(d) - d - 1) / (2 * n)
+            gradient[i][t] += 0.04 * (1 - exp(d)) / (2 * n)
+    return loss, gradient
+
+
+def dr_grpo() -> Found:
+    a = [0.5, -0.5]
+    return summed(lambda i, t: ppo(ratio(i, t), a[i], 0.2, 0.2), lambda i: 1 / (2 * 256))
+
+
+def dapo() -> Found:
+    a = [1.0, -1.0]
+    return summed(lambda i, t: ppo(ratio(i, t), a[i], 0.2, 0.28), lambda i: 1 / 5)
+
+
+def gspo() -> Found:
+    a = [1.0, -1.0]
+    s = [exp(sum(x - y for x, y in zip(NEW[i], OLD[i], strict=True)) / LENGTHS[i]) for i in range(2)]
+    loss, gradient = 0.0, [[0.0] * n for n in LENGTHS]
+    for i, n in enumerate(LENGTHS):
+        value, slope = ppo(s[i], a[i], 3e-4, 4e-4)
+        w = sum(importance(i, t) for t in range(n)) / n
+        loss -= w * value / 2
+        gradient[i] = [-w * slope / n / 2] * n
+    return loss, gradient
+
+
+def cispo() -> Found:
+    a = [1.0, -1.0]
+    bounded = [[min(ratio(i, t), 5.0) for t in range(LENGTHS[i])] for i in range(2)]
+    return summed(lambda i, t: (bounded[i][t] * a[i] * NEW[i][t], bounded[i][t] * a[i]), lambda i: 1 / 5)
+
+
+def reinforce() -> Found:
+    per_token = [
+        [REWARDS[i] - 0.01 * sum(OLD[i][k] - REFERENCE[i][k] for k in range(t, LENGTHS[i])) for t in range(LENGTHS[i])]
+        for i in range(2)
+    ]
+    flat = [x for row in per_token for x in row]
+    mean = sum(flat) / 5
+    deviation = sqrt(sum((x - mean) ** 2 for x in flat) / 5)
+    return summed(lambda i, t: ppo(ratio(i, t), (per_token[i][t] - mean) / deviation, 0.2, 0.2), lambda i: 1 / 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [
+        ("grpo", grpo),
+        ("dr_grpo", dr_grpo),
+        ("dapo", dapo),
+        ("gspo", gspo),
+        ("cispo", cispo),
+        ("reinforce++", reinforce),
+    ],
+)
+def test_a_preset_is_its_papers_formula(name: str, by_hand: Callable[[], Found]) -> None:
+    settings = gs.check(gs.PRESETS[name], name)
+    (signal,) = pg.advantages([REWARDS], settings)
+    assert signal is not None
+
+    def flat(x: list[list[float]]) -> torch.Tensor:
+        return torch.tensor([t for row in x for t in row], dtype=torch.float64)
+
+    owner = torch.tensor([0, 0, 1, 1, 1])
+    tokens = pg.Tokens(
+        owner, torch.tensor(signal, dtype=torch.float64)[owner], flat(OLD), flat(SAMPLED), flat(REFERENCE)
+    )
+    tokens = replace(tokens, advantage=pg.batch_advantages(tokens, settings))
+    logprobs = flat(NEW).requires_grad_()
+    weights = pg.token_weights(tokens.lengths, settings).double()
+    found, sums = pg.loss(logprobs, tokens, weights, settings)
+    found.backward()
+    expected, gradient = by_hand()
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+    assert logprobs.grad is not None
+    torch.testing.assert_close(logprobs.grad, flat(gradient), rtol=1e-6, atol=1e-9)
+    # One token's weight exp(1.0) = 2.7 is above the cap.
+    assert sums["importance_truncated"] == 1 and sums["sampler_gap"] == pytest.approx(1.1)
+
+
+def test_advantages() -> None:
+    groups = [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0], [1.0]]
+    by = {
+        kind: pg.advantages(groups, replace(gs.PolicyGradient(), advantage=kind))
+        for kind in ("mean", "normalised", "leave_one_out", "batch")
+    }  # type: ignore[arg-type]
+    assert by["mean"] == [[0.75, -0.25, -0.25, -0.25], None, None]
+    assert by["normalised"][0] == pytest.approx([sqrt(3), *[-1 / sqrt(3)] * 3]) and by["normalised"][1:] == [None, None]
+    assert by["leave_one_out"][0] == pytest.approx([1.0, *[-1 / 3] * 3])
+    assert by["batch"] == groups
+
+
+@pytest.mark.parametrize("wrong", [{"clip_low": 2.0}, {"importance_cap": 0.5}, {"kl_weight": 0.1}, {"length": 0}])
+def test_settings_out_of_range(wrong: dict) -> None:
+    with pytest.raises(UserError, match=f"gradient.{'kl' if 'kl_weight' in wrong else next(iter(wrong))}="):
+        gs.check(replace(gs.PolicyGradient(), **wrong), "dapo")
+
+
+# -- packing -----------------------------------------------------------------------------------------------------------
+
+
+def tiny(seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
+    )
+
+
+ROWS = [((1, 2, 3), (4, 5)), ((6, 7), (8, 9, 10, 11)), ((12, 13, 14, 15, 16), (17,))]
+
+
+def test_packed_sequences_do_not_see_each_other() -> None:
+    model = tiny()
+    alone = torch.cat([target_logprobs(model, [row], "cpu", packed=False) for row in ROWS])
+    torch.testing.assert_close(target_logprobs(model, ROWS, "cpu"), alone, atol=1e-5, rtol=1e-5)
+    assert supports_packing(model, "cpu", 40)
+
+    def blind(**inputs: torch.Tensor) -> object:  # a model that ignores where sequences begin
+        inputs.pop("position_ids", None)
+        return model(**inputs)
+
+    assert not supports_packing(blind, "cpu", 40)
+
+
+def test_micro_batches_keep_to_their_size() -> None:
+    sizes = [5, 90, 30, 30, 120, 10]
+    parts = micro_batches(sizes, 100)
+    assert sorted(i for part in parts for i in part) == list(range(6))
+    assert [sum(sizes[i] for i in part) for part in parts if len(part) > 1 or sizes[part[0]] <= 100] <= [100] * 6
+    assert [4] in parts
+
+
+# -- the learner -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    tokenizer: PreTrainedTokenizerFast = train_tokenizer(["simp", "rfl", "⊢ p", "⊢ q"] * 20, 300)
+    new_model(len(tokenizer), 32, 2, 2, 64, 256, seed=4).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def sampled(model: torch.nn.Module, prompt: tuple[int, ...], answer: tuple[int, ...]) -> Sampled:
+    with torch.no_grad():
+        return Sampled(prompt, answer, tuple(target_logprobs(model, [(prompt, answer)], "cpu").tolist()))
+
+
+def trajectories(model: torch.nn.Module) -> list[Trajectory]:
+    """Groups of 4; answers with token 45 are rewarded, and one group has no signal."""
+    found = []
+    for group in range(6):
+        for k in range(4):
+            calls = tuple(
+                sampled(model, (41, 42 + group, 50 + c), (45 if k == 0 else 46 + k, 60)) for c in range(1 + k % 2)
+            )
+            found.append(Trajectory(calls, float(k == 0 and group != 5), group))
+    return found
+
+
+@pytest.mark.parametrize("name", ["grpo", "dapo", "gspo"])
+def test_two_steps_equal_a_plain_implementation(folder: Path, name: str) -> None:
+    """AdamW on the whole loss, sequence by sequence, without packing, micro-batches or recorded log-probabilities of the learner."""
+    settings = replace(gs.PRESETS[name], kl="none", kl_weight=0.0, dynamic_sampling=False)
+    tuner = Tuner(folder, TuneConfig(learning_rate=1e-3, micro_tokens=24), template="names", device="cpu")
+    data = trajectories(tuner.model)
+    kept = [t for t in data if t.group != 5]
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.0)
+    metrics = learner.train(tuner, data, settings, batch=len(kept), epochs=2)
+    assert metrics["steps"] == 2 and metrics["dropped_groups"] == 1 and metrics["trajectories"] == 20
+    assert metrics["sampler_gap"] == pytest.approx(0, abs=1e-5) and metrics["grad_norm"] > 0
+    total = sum(t.tokens for t in kept)
+    for step in range(2):
+        for params in optimizer.param_groups:
+            params["lr"] = 1e-3 * (step + 1) / learner.WARMUP
+        objective = torch.zeros(())
+        for t in kept:
+            a = sqrt(3) if t.reward else -1 / sqrt(3)
+            ratios, n = [], 0
+            for c in t.calls:
+                ids = torch.tensor([[*c.prompt, *c.answer]])
+                logits = plain(ids).logits[0, len(c.prompt) - 1 : -1].log_softmax(-1)
+                now = logits.gather(-1, torch.tensor(c.answer)[:, None])[:, 0]
+                ratios.append(now - torch.tensor(c.logprobs))
+                n += len(c.answer)
+            r = torch.cat(ratios)
+            r = r.mean().exp().expand(n) if name == "gspo" else r.exp()
+            bounded = r.clamp(1 - settings.clip_low, 1 + settings.clip_high)
+            share = 1 / total if name == "dapo" else 1 / (n * len(kept))
+            objective = objective + share * torch.minimum(r * a, bounded * a).sum()
+        optimizer.zero_grad()
+        (-objective).backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+        optimizer.step()
+    for (key, own), other in zip(tuner.model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own, other, atol=1e-5, rtol=0, msg=lambda m, key=key: f"{key}: {m}")
+
+
+@pytest.mark.parametrize("name", list(gs.PRESETS))
+@pytest.mark.parametrize("lora", [0, 4])
+def test_it_makes_rewarded_answers_likelier(folder: Path, name: str, lora: int) -> None:
+    config = TuneConfig(learning_rate=1e-2 if lora else 2e-3, lora_rank=lora)
+    tuner = Tuner(folder, config, template="names", device="cpu")
+    reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    data = trajectories(reference)
+
+    def likely() -> float:
+        with torch.no_grad():
+            rewarded = [(c.prompt, c.answer[:1]) for t in data if t.reward for c in t.calls]
+            return tuner.logprobs(rewarded).exp().mean().item()
+
+    before = likely()
+    for _ in range(3):
+        metrics = learner.train(tuner, data, gs.PRESETS[name], batch=10, epochs=4, reference=reference)
+    assert likely() > 1.2 * before
+    assert metrics["steps"] > 0 and 0 <= metrics["clip_frac"] <= 1
+    assert (metrics["reference_kl"] > 0) == bool(gs.PRESETS[name].kl_weight)
+
+
+def test_without_a_signal_nothing_is_trained(folder: Path) -> None:
+    tuner = Tuner(folder, TuneConfig(max_length=64), template="names", device="cpu")
+    before = tuner.weights()
+    same = [replace(t, reward=0.0) for t in trajectories(tuner.model)]
+    metrics = learner.train(tuner, same, gs.PRESETS["grpo"])
+    assert metrics["steps"] == 0 and metrics["dropped_groups"] == 6
+    long = [Trajectory((Sampled((1,) * 80, (2,), (-1.0,)),), float(k), 0) for k in range(2)]
+    assert learner.train(tuner, long, gs.PRESETS["grpo"])["skipped"] == 2
+    cut = [replace(t, overlong=True) for t in trajectories(tuner.model)]
+    assert learner.train(tuner, cut, gs.PRESETS["dapo"])["overlong"] == 20
+    assert all(torch.equal(x, before[k]) for k, x in tuner.weights().items())
+
+
+def test_rows_of_the_ledger() -> None:
+    call = [[1, 2], [3], [-0.5]]
+    rows = [
+        {
+            "rollouts": [
+                {"reward": 1.0, "ended": "proved", "version": 3, "calls": [call, call]},
+                {"reward": 0.0, "ended": "length", "calls": [call]},
+            ]
+        },
+        {"rollouts": [{"reward": 0.0, "ended": "silent"}]},
+    ]
+    found = from_rows(rows)
+    assert [(t.group, t.reward, t.tokens, t.version, t.overlong) for t in found] == [
+        (0, 1.0, 2, 3, False),
+        (0, 0.0, 1, 0, True),
+    ]
+    assert found[0].calls[0] == Sampled((1, 2), (3,), (-0.5,)) and log(1) == 0
