@@ -7,7 +7,7 @@ DOCS   := .venv-docs
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-again test-vllm bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup docs clean
+.PHONY: train test test-again test-vllm test-gpu bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test-fast  the tests that need no Lean, in under a minute"
 	@echo "make test-slow  the long versions of tests"
 	@echo "make test-vllm  the tests of vLLM on the CPU, in .venv-vllm"
+	@echo "make test-gpu   the learner on a GPU: tests and figures, in under 8 minutes"
 	@echo "make fuzz       mutated texts against the audit, for SECONDS=60; failures are kept in fuzz-failures"
 	@echo "make soak       50,000 steps on one Lean process"
 	@echo "make browser    install Chromium for the tests of HTML pages (Debian, as root)"
@@ -48,6 +49,10 @@ $(VLLM)/.done: tests/vllm/requirements.txt pyproject.toml
 	@$(VLLM)/bin/pip install --quiet --no-deps --requirement tests/vllm/requirements.txt
 	@$(VLLM)/bin/pip install --quiet --no-deps --editable .
 	@touch $@
+
+test-gpu:  # on a machine whose Python has torch for its GPU; sets nothing up
+	@python -m pytest -q -p no:cacheprovider tests/gpu
+	@python -m prover.cli bench learner --device cuda --json
 
 test-vllm: $(VLLM)/.done
 	@$(VLLM)/bin/python -m prover.lean.setup

@@ -1,4 +1,4 @@
-"""Measure the parts: lean, audit, search, premises, batch, model, fleet."""
+"""Measure the parts: lean, audit, search, premises, batch, model, learner, fleet."""
 
 from __future__ import annotations
 
@@ -244,6 +244,30 @@ def _model(*, quick: Quick = False, checkpoint: Path | None = None, out: Out = N
     return _print(bench_model(folder, quick), out, json)
 
 
+def _learner(
+    *,
+    device: Literal["cpu", "cuda"] = "cpu",
+    sizes: tuple[str, ...] = (),
+    groups: int = 8,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """The learner of pretrained models: packed policy-gradient steps of random models, memory, resume. Needs no Lean.
+
+    Args:
+        device: where to train.
+        sizes: tiny, 0.5b or 1.5b. Default: tiny on a CPU, the others on a GPU.
+        groups: groups of 8 trajectories of 512 tokens in a step.
+    """
+    from rl.bench.learner import bench_learner
+
+    _check_writable(out)
+    if groups < 1:
+        raise UserError(f"--groups {groups}: must be at least 1")
+    chosen = sizes or (("tiny",) if device == "cpu" else ("0.5b", "1.5b"))
+    return _print(bench_learner(device, chosen, groups), out, json)
+
+
 def _fleet(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
     """The training system without Lean: scaling of 1, 2 and 4 provers with simulated steps."""
     from rl.bench.fleet import bench_fleet
@@ -259,5 +283,6 @@ BENCHES: dict[str, Callable[..., int]] = {
     "premises": _premises,
     "batch": _batch,
     "model": _model,
+    "learner": _learner,
     "fleet": _fleet,
 }
