@@ -105,6 +105,8 @@ def load_set(name: str, fields: Sequence[str] = ()) -> TheoremSet:
             read(path)  # raises if there is no such file
         return TheoremSet(path.stem, f"The theorems of {name}", "lean", PINNED, "", files=(str(path.absolute()),))
     if name not in known:
+        if path.suffix in SUFFIXES and not path.exists():
+            raise UserError(f"{name}: no such file")
         raise UserError(
             f"no set {name!r}; available: {', '.join(known)}, world:NAME, or the path of a .toml or .lean file, of a Lake project or of a data set "
             f"({', '.join(SUFFIXES)})"

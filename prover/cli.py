@@ -14,7 +14,9 @@ import inspect
 import io
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
 
@@ -44,6 +46,10 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     args = list(sys.argv[1:] if argv is None else argv)
+    if threading.current_thread() is threading.main_thread():
+        # SIGTERM ends a command as Ctrl-C does. Both handlers are set because a parent may have disabled them.
+        for end in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(end, signal.default_int_handler)
     try:
         code = run(_logging(args))
         sys.stdout.flush()
@@ -148,6 +154,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         return one_line(str(error)), 2
     if isinstance(error, MemoryError):
         return "out of memory", 2
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        return "no space left on the disk of the run's ledger; free some and start the command again", 2
     if isinstance(error, OSError) and error.strerror:
         return one_line(f"{error.filename or 'system'}: {error.strerror}"), 2
     file = logs.fault(error)

@@ -1,4 +1,4 @@
-"""Extension points: commands and theorem sources that packages register as entry points."""
+"""Extension points: commands, theorem sources, rewards, algorithms and search rules that packages register as entry points."""
 
 from __future__ import annotations
 
@@ -7,18 +7,34 @@ import importlib.util
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar
 
 from prover.errors import UserError
 
+T = TypeVar("T")
+
 
 @cache
+def added(group: str) -> Mapping[str, metadata.EntryPoint]:
+    """The entry points of `group`, by name; empty if no package has any."""
+    return {p.name: p for p in sorted(metadata.entry_points(group=group), key=lambda p: p.name)}
+
+
 def registered(group: str) -> Mapping[str, metadata.EntryPoint]:
-    """The entry points of `group`, by name. Raises UserError if there are none."""
-    found = {point.name: point for point in metadata.entry_points(group=group)}
-    if not found:
+    """As `added`. Raises UserError if there are none."""
+    if not (found := added(group)):
         raise UserError(f"no entry points of {group} are installed: run `pip install -e .` in the project's folder")
-    return dict(sorted(found.items()))
+    return found
+
+
+def chosen(group: str, own: Mapping[str, T], name: str) -> T:
+    """`own[name]`, or an entry point of `group`. Raises UserError for an unknown name."""
+    if name in own:
+        return own[name]
+    if name not in added(group):
+        kind = group.rpartition(".")[2].rstrip("s")
+        raise UserError(f"unknown {kind} {name!r}; choose one of {', '.join([*own, *added(group)])}")
+    return load(group, name)
 
 
 def load(group: str, name: str) -> Any:

@@ -99,11 +99,16 @@ def _train(config: Path, variant: str, seed: int, folder: Path, address: str) ->
         args = ["--resume", str(folder)]
     else:
         args = [str(config), "--seed", str(seed), "--set", *_settings(variant, folder), f'ray.address="{address}"']
-    done = subprocess.run(
-        [sys.executable, "-m", "prover.cli", "train", *args, "--json"], text=True, capture_output=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{folder}: the run ended with {done.returncode}: {done.stderr.strip()[-1500:]}")
+    command = [sys.executable, "-m", "prover.cli", "train", *args, "--json"]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        _, said = process.communicate()
+    except BaseException:
+        process.terminate()  # the run ends as with Ctrl-C, and can be resumed
+        process.communicate()
+        raise
+    if process.returncode:
+        raise RuntimeError(f"{folder}: the run ended with {process.returncode}: {said.strip()[-1500:]}")
 
 
 def _figures(folder: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from prover.premises.retrieve import PremiseSource, trained_source
 from prover.search import Budget, Search, SearchConfig, checker
 from prover.search.graph import SOLVED, Graph
 from prover.search.script import checked_script
+from prover.solve.ray_start import LOST
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
 from rl.whole_proofs import WriterClient, whole_proofs
@@ -125,7 +126,8 @@ def premise_source(index: LibraryIndex, config: ProverConfig, learned: DenseWeig
 
 
 async def attempt(task: Task, bench: Workbench) -> Found:
-    """Search for a proof. Never raises: faults of Lean or the model give the outcome `error`."""
+    """Search for a proof. Never raises: faults of Lean or the model give the outcome `error`, with the reason `crash: …` if an actor or
+    an object of Ray was lost."""
     began = time.monotonic()
     try:
         return await _attempt(task, bench, began)
@@ -133,7 +135,8 @@ async def attempt(task: Task, bench: Workbench) -> Found:
         return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"open: {e}")
     except Exception as e:  # must not end the run; the task is retried
         _log.exception("%s: the attempt failed", task.theorem.name)
-        return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"{type(e).__name__}: {e}")
+        reason = f"{'crash: ' * isinstance(e, LOST)}{type(e).__name__}: {e}"
+        return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=reason)
 
 
 async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
@@ -157,7 +160,12 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         suggestions, expansions = bench.config.suggestions, 4
         value = bench.model if task.value else None  # its coroutines are awaited by the search
     config = SearchConfig(
-        in_flight=in_flight, suggestions=suggestions, max_expansions=expansions, model_thread=False, seed=bench.seed
+        selection=bench.config.rule,
+        in_flight=in_flight,
+        suggestions=suggestions,
+        max_expansions=expansions,
+        model_thread=False,
+        seed=bench.seed,
     )
     search = Search(
         root, bench.pool, policy, value, config=config, premises=bench.premises.for_theorem(task.theorem.imports)

@@ -14,13 +14,15 @@ import msgspec
 
 from curricula.sampler import MatchConfig
 from curricula.settings import convert, read_toml
+from prover import plugins
 from prover.errors import UserError
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.models.backends.serve import ServeConfig
 from prover.models.mixture import EXPLORER_WEIGHT
+from prover.search.select import rule_named
 from prover.solve.ledger import FORMAT
-from rl.algorithms.gradient_settings import GradientConfig, settings_of
-from rl.rewards import RewardsConfig
+from rl.algorithms.gradient_settings import PRESETS, GradientConfig, settings_of
+from rl.rewards import REWARDS
 from rl.rewards import check as check_rewards
 
 LEAST_VOCABULARY = 293
@@ -30,7 +32,10 @@ LEAST_PROMPT = 16
 MOST_PREMISES = 16
 """Slot tokens of a vocabulary."""
 
-Algorithm = Literal["expert_iteration", "grpo", "dr_grpo", "dapo", "gspo", "cispo", "reinforce++"]
+ALGORITHMS = "turnstile.algorithms"
+"""Entry-point group of functions from (rows, round) to policy examples; see docs/extending.md."""
+OWN_ALGORITHMS = ("expert_iteration", *PRESETS)
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
 Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -73,6 +78,9 @@ class ProverConfig:
     """Weight of the explorer in its mixture with the model, in training."""
     eval_explorer_weight: float = EXPLORER_WEIGHT
     """Weight of the explorer in its mixture with the model, in evaluation."""
+    rule: str = "puct"
+    """Selection rule of the search: `puct`, `best_first`, `best_tactic`, `breadth`, `rollout`, `rmax`, `uniform`, or an entry point of
+    `turnstile.rules`."""
     premises: Annotated[int, msgspec.Meta(ge=0, le=MOST_PREMISES)] = 8
     """Premises offered for each goal."""
     retriever: Literal["symbols", "bm25", "symbols+bm25", "dense", "hybrid"] = "symbols"
@@ -108,9 +116,9 @@ class ModelConfig:
 class LearnConfig:
     """Rounds of collecting and learning."""
 
-    algorithm: Algorithm = "expert_iteration"
-    """Policy learning. For a pretrained model (`serve.start`), every name but `expert_iteration` is a preset of the policy gradient
-    (rl/algorithms/gradient_settings.py) and needs `collect = "rollouts"`. The model from scratch supports `grpo`, from the second round
+    algorithm: str = "expert_iteration"
+    """Policy learning: `expert_iteration`, a preset of the policy gradient, or an entry point of `turnstile.algorithms`. The presets
+    (`grpo`, `dr_grpo`, `dapo`, `gspo`, `cispo`, `reinforce++`) are for a pretrained model (`serve.start`) and need `collect = "rollouts"`. The model from scratch supports `grpo`, from the second round
     on: its first round is expert iteration on the explorer's proofs."""
     value: Literal["monte_carlo", "td_lambda", "none"] = "monte_carlo"
     """Value learning. `none`: the value is neither learned nor used."""
@@ -235,18 +243,27 @@ class RunConfig:
     runs: str = "runs"
     seed: int = 0
     max_minutes: float = 60.0
-    """No round after the third starts later than this. Evaluation always runs."""
+    """No round but the first starts later than this, counted over all starts of the run. The final evaluation always runs."""
     theorems: TheoremsConfig = field(default_factory=TheoremsConfig)
     prover: ProverConfig = field(default_factory=ProverConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
     gradient: GradientConfig = field(default_factory=GradientConfig)
     matchmaker: MatchConfig = field(default_factory=MatchConfig)
-    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    rewards: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Weights of the rewards by round, e.g. `progress = [0, 0, 0.2]` (see rl/rewards.py). Those that are not named have weight 0, and
+    `proved` 1."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     ray: RayConfig = field(default_factory=RayConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+
+    def __post_init__(self) -> None:
+        # Weights without effect, which earlier versions wrote, so that configurations that mean the same are equal.
+        stated = {
+            n: w for n, w in self.rewards.items() if n not in REWARDS or w != ((1.0,) if n == "proved" else (0.0,))
+        }
+        object.__setattr__(self, "rewards", stated)
 
     @property
     def folder(self) -> Path:
@@ -286,10 +303,12 @@ def check(config: RunConfig) -> RunConfig:
     """Return the configuration. Raises UserError for settings that are out of range or contradict each other."""
     convert(asdict(config), RunConfig)
     c, m = config.learn, config.model
+    plugins.chosen(ALGORITHMS, dict.fromkeys(OWN_ALGORITHMS), c.algorithm)
+    rule_named(config.prover.rule)
     check_rewards(config.rewards, c.rounds)
     if c.collect != "search" and c.group < 2:
         raise UserError("learn.group: a group of rollouts needs at least 2")
-    if c.algorithm != "expert_iteration":
+    if c.algorithm in PRESETS:
         settings_of(c.algorithm, config.gradient)
         if c.targets == "visits":
             raise UserError('learn.targets="visits" requires learn.algorithm="expert_iteration"')
@@ -317,10 +336,14 @@ def check(config: RunConfig) -> RunConfig:
 
 def difference(saved: RunConfig, wanted: RunConfig) -> str | None:
     """The first setting in which two configurations differ, as `learn.rounds=3, not 10`; None if only their folders differ."""
-    for (name, there), (_, here) in zip(_settings(saved), _settings(wanted), strict=True):
-        if there != here and name not in ("name", "runs"):
-            return f"{name}={there}, not {here}"
-    return None
+    found = [d for d in differences(saved, wanted) if d[0] not in ("name", "runs")]
+    return f"{found[0][0]}={found[0][1]}, not {found[0][2]}" if found else None
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[tuple[str, Any, Any]]:
+    """(name, value in `one`, value in `other`) of every setting in which they differ."""
+    both = zip(_settings(one), _settings(other), strict=True)
+    return [(name, there, here) for (name, there), (_, here) in both if there != here]
 
 
 def dump(config: RunConfig) -> str:
@@ -336,8 +359,9 @@ def dump(config: RunConfig) -> str:
 
     data = asdict(config)
     lines = [f"format = {FORMAT}", *assignments(data)]
-    for name in _TABLES:
-        lines += ["", f"[{name}]", *assignments(data[name])]
+    for name, table in data.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{name}]", *assignments(table)]
     return "\n".join(lines) + "\n"
 
 

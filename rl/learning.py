@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from curricula.library import assert_for_training
+from prover import plugins
 from prover.errors import UserError
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
@@ -16,9 +17,10 @@ from prover.solve.ledger import Ledger
 from rl import buffer
 from rl.actors.fleet import Fleet
 from rl.algorithms import expert_iteration, grpo, td_lambda
+from rl.algorithms.gradient_settings import PRESETS
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
-from rl.config import RunConfig
+from rl.config import ALGORITHMS, OWN_ALGORITHMS, RunConfig
 from rl.extracted import extracted_examples
 from rl.trajectory import Trajectory, from_rows
 
@@ -57,7 +59,7 @@ class Learning:
     @property
     def _samples_trajectories(self) -> bool:
         """Whether the policy learns from trajectories, by a policy gradient."""
-        return bool(self.config.serve.start) and self.config.learn.algorithm != "expert_iteration"
+        return bool(self.config.serve.start) and self.config.learn.algorithm in PRESETS
 
     def restore(self) -> None:
         """Load the newest ranker and retriever into the fleet."""
@@ -140,6 +142,8 @@ class Learning:
         if c.algorithm == "grpo" and r > 1:
             policy = grpo.search_examples(_of_round(self._draw("group", r), r)) if c.collect == "search" else []
             policy += grpo.rollout_examples(_of_round(self._draw("rollouts", r), r))
+        elif c.algorithm not in OWN_ALGORITHMS and r > 1:
+            policy = list(plugins.load(ALGORITHMS, c.algorithm)(lambda kind: self._draw(kind, r), r))
         if not policy:
             policy = list(expert_iteration.policy_examples(self._draw("policy", r), c.targets))
         if r == 1:

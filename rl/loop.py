@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,16 +30,20 @@ from rl import config as config_module
 from rl import rewards, training_examples
 from rl.actors.dispatch import Finished, attempt_of, judge
 from rl.actors.fleet import Fleet
-from rl.algorithms.gradient_settings import settings_of
+from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.attempt import Task
 from rl.candidate import BASELINES
+from rl.changes import changed
 from rl.config import RunConfig
 from rl.files import proofs_source
 from rl.learning import Learning
-from rl.metrics import compute, curves
-from rl.metrics.round_metrics import RoundMetrics, announce
+from rl.metrics import compute, curves, rounds
+from rl.metrics.alerts import alerts
+from rl.metrics.round_metrics import RoundMetrics, row_of
 from rl.metrics.tracking import Tracker
+from rl.plan import needs
 from rl.theorem_splits import theorems_of
+from rl.versions import versions
 
 T = TypeVar("T")
 
@@ -47,13 +51,16 @@ T = TypeVar("T")
 class Trainer:
     """A training run in its folder. `run` does the remaining work; a new Trainer on the same folder resumes it."""
 
-    def __init__(self, config: RunConfig, quiet: bool = False) -> None:
-        self.config = config_module.check(config)
+    def __init__(self, config: RunConfig, quiet: bool = False, changes: Sequence[str] = ()) -> None:
+        """`changes`: those since the run was last started, to be recorded."""
+        self.config, self.changes = config_module.check(config), changes
         self.folder = config.folder
         self.runtime = find_runtime()
         self.index = library_index()
         theorems = theorems_of(config.theorems, self.index, config.eval.validation)
         self.train_set, self.held_out, self.validation = theorems.train, theorems.held_out, theorems.validation
+        if missing := needs(config, theorems)["missing"]:
+            raise UserError(missing[0])
         fresh = not (self.folder / "ledger.sqlite").exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
@@ -61,11 +68,15 @@ class Trainer:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise UserError(f"{self.folder}: another process is working on this run; wait for it or stop it") from None
-        if fresh:  # before the ledger: a run that is killed here starts anew
+        if fresh or changes:  # before the ledger: a run that is killed here starts anew
             write_whole(self.folder / "config.toml", config_module.dump(config).encode())
         self.ledger = Ledger(self.folder / "ledger.sqlite")
+        if changes:
+            self.ledger.set("changes", [*(self.ledger.get("changes") or []), *changes])
         logs.to_file(self.folder / "logs" / "driver.log")
-        self.tracker = Tracker(self.folder, config.name, asdict(config), quiet)
+        self.versions = versions(self.runtime.name)
+        self.ledger.set("versions", self.versions)
+        self.tracker = Tracker(self.folder, config, self.versions, self.ledger.logged(), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
         self.learning = Learning(config, self.folder, self.ledger, self.index, self.fleet, self.tracker.say)
         self.best: dict[str, int] = {}
@@ -76,14 +87,22 @@ class Trainer:
         self.began = time.monotonic() - (self.ledger.get("seconds") or 0.0)
 
     @classmethod
-    def resume(cls, folder: Path, quiet: bool = False) -> Trainer:
-        """Resume the run in `folder`. Raises UserError if there is none or its format is not supported."""
+    def resume(cls, folder: Path, quiet: bool = False, settings: tuple[str, ...] = ()) -> Trainer:
+        """Resume the run in `folder`. `settings`: changes of its configuration, as for `config.override`.
+
+        Raises UserError if there is no run, its format is not supported, or a setting may not change.
+        """
         if not (folder / "ledger.sqlite").exists():
             raise UserError(f"{folder}: no run here (no ledger.sqlite); name a folder under runs/")
+        learned = 0
         if Ledger.begun(folder / "ledger.sqlite"):
-            Ledger(folder / "ledger.sqlite", readonly=True).close()
+            ledger = Ledger(folder / "ledger.sqlite", readonly=True)
+            learned = ledger.learned()
+            ledger.close()
         saved = config_module.load(folder / "config.toml")
-        return cls(replace(saved, runs=str(folder.parent), name=folder.name), quiet)
+        saved = replace(saved, runs=str(folder.parent), name=folder.name)
+        wanted = config_module.override(saved, settings)
+        return cls(wanted, quiet, changed(saved, wanted, learned))
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -94,12 +113,12 @@ class Trainer:
             f"[bold]turnstile[/bold] run [cyan]{self.folder}[/cyan] on {self.runtime.name}: train on "
             f"{len(self.train_set)} theorems, evaluate on {len(self.held_out)} held-out theorems"
         )
+        for change in self.changes:
+            self.tracker.say(f"changed: {change}")
         try:
             self.fleet.start()
             self.learning.restore()
-            learned = max(
-                (r for r in range(1, c.learn.rounds + 1) if self.ledger.get(f"learned {r}") is not None), default=0
-            )
+            learned = self.ledger.learned()
             if (version := self.fleet.resume()) < learned:
                 raise UserError(
                     f"{self.folder}/checkpoints: the newest checkpoint is of round {version}, but the run has trained {learned} "
@@ -112,12 +131,13 @@ class Trainer:
                 self._validate(0)
             for r in range(1, c.learn.rounds + 1):
                 begun = self.ledger.done(f"round {r}") or self.ledger.get(f"learned {r}") is not None
-                if r > 3 and self.elapsed > 60 * c.max_minutes and not begun:
+                if r > 1 and self.elapsed > 60 * c.max_minutes and not begun:
                     self.tracker.say(
                         f"round {r} skipped: the time limit max_minutes is reached ({self.elapsed / 60:.0f} min)"
                     )
                     break
                 self._round(r)
+            self._keep_earlier_measurements()
             self._measure("model", "trained prover")
             if c.eval.rollouts:
                 self._sample()
@@ -137,7 +157,17 @@ class Trainer:
         if self.ledger.get(f"learned {r}") is None:
             self._collect_and_learn(r)
         self._validate(r)
-        announce(r, self.ledger, self.tracker)
+        if self._log(f"round {r}", r, row_of(r, self.ledger)):
+            for alert in alerts(rounds.history(rounds.figures(self.ledger))):
+                self.tracker.alert(alert)
+
+    def _log(self, key: str, r: int, row: dict[str, float]) -> bool:
+        """Log a row of round `r` in the ledger and the tracker, unless there is a row of this key. Returns whether it was new."""
+        place = {"round": r, "seconds": round(self.elapsed, 1), "lean_calls": self.ledger.training_calls()}
+        step = self.ledger.log(key, place | row)
+        if step is not None:
+            self.tracker.log(place | row, step)
+        return step is not None
 
     def _collect_and_learn(self, r: int) -> None:
         c = self.config.learn
@@ -159,7 +189,7 @@ class Trainer:
         """Dynamic sampling (DAPO; Yu et al. 2025, section 3.2): sample further theorems while fewer than `groups` groups have unequal
         rewards, the round's Lean calls last, and there are theorems that the round did not try."""
         c = self.config
-        if not c.serve.start or c.learn.algorithm == "expert_iteration":
+        if not c.serve.start or c.learn.algorithm not in PRESETS:
             return
         if not settings_of(c.learn.algorithm, c.gradient).dynamic_sampling:
             return
@@ -241,18 +271,18 @@ class Trainer:
         phase = f"validation round {r}"
         self._attempts(phase, f"validation after round {r}", tasks)
         if n and tasks:
-            self._log_pass_rates(phase, "validation", n)
+            self._log_pass_rates(phase, "validation", n, r)
 
     def _sample(self) -> None:
         """Evaluate the model without search: rollouts on the held-out theorems."""
         c = self.config
         tasks = [self._evaluation(t, "model", c.eval.calls, c.eval.rollouts) for t in self.held_out]
         self._attempts("rollouts held-out", "trained model without search", tasks)
-        self._log_pass_rates("rollouts held-out", "held-out", c.eval.rollouts)
+        self._log_pass_rates("rollouts held-out", "held-out", c.eval.rollouts, self.ledger.learned())
 
-    def _log_pass_rates(self, phase: str, name: str, rollouts: int) -> None:
+    def _log_pass_rates(self, phase: str, name: str, rollouts: int, r: int) -> None:
         rates = self._pass_rates(phase, name, rollouts)
-        self.tracker.log(rates)
+        self._log(f"{phase} after round {r}", r, rates)
         said = ", ".join(f"{key.rsplit('/', 1)[-1]} {100 * rate:.1f} %" for key, rate in rates.items())
         self.tracker.say(f"{phase}: {said}")
 
@@ -261,6 +291,13 @@ class Trainer:
         counts = [(rollouts, a.stats.get("correct", 0)) for a in self.ledger.attempts(phase)]
         return compute.pass_rates(counts, name)
 
+    def _keep_earlier_measurements(self) -> None:
+        """Rename the final measurements of an earlier end of this run, if rounds were added since."""
+        for phase in ("held-out model", "rollouts held-out"):
+            version = max((a.model_version for a in self.ledger.attempts(phase)), default=0)
+            if 0 < version < self.ledger.learned():
+                self.ledger.rename(phase, f"{phase} of round {version}")
+
     def _measure(self, policy: str, label: str) -> None:
         if not self.held_out:
             return
@@ -268,9 +305,17 @@ class Trainer:
         tasks = [self._evaluation(t, policy, c.eval.calls) for t in self.held_out]
         self._attempts(f"held-out {policy}", label, tasks)
         summary = self._summary(policy)
-        self.tracker.log({f"held_out/{policy}/{b}": s / summary["total"] for b, s in summary["curve"].items()})
+        r, name = (self.ledger.learned(), "trained") if policy == "model" else (0, policy)
+        row = {f"held_out/{name}": summary["solved"] / summary["total"]}
         if policy == "model":
-            self.tracker.log(compute.solve_rates(self.ledger.attempts("held-out model"), "held-out"))
+            row |= compute.solve_rates(self.ledger.attempts("held-out model"), "held-out")
+            # The baselines again, so that their curves reach as far as the trained prover's.
+            measured = {b: self._summary(b) for b in BASELINES if self.ledger.done(f"held-out {b}")}
+            row |= {f"held_out/{b}": found["solved"] / found["total"] for b, found in measured.items()}
+        self._log(f"held-out {name} after round {r}", r, row)
+        for calls, solved in summary["curve"].items():
+            row = {compute.BY_CALLS: int(calls), f"held_out_by_calls/{name}": solved / summary["total"]}
+            self._log(f"held-out {name} after round {r}, {calls} calls", r, row)
 
     def _summary(self, policy: str) -> dict[str, Any]:
         attempts = list(self.ledger.attempts(f"held-out {policy}"))

@@ -1,4 +1,4 @@
-"""The plan of a run before it starts: placement, memory and downloads."""
+"""The plan of a run before it starts: placement, memory and downloads, and what it needs of this machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
+from rl import needs as needed
 from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import LearnConfig, RunConfig, ServeConfig, check
+from rl.theorem_splits import Theorems
 
 _TRAINED_BYTES = 16
 """Bytes of a trained weight in float32 with its gradient and Adam's two moments."""
@@ -22,7 +24,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
     size = _size(config)
     parameters = size["parameters"]
     bytes_each = 4 if s.dtype == "float32" or not s.start else 2
-    gpus_each = s.tensor_parallel * s.pipeline_parallel if s.backend == "vllm" else r.server_gpus
+    gpus_each = _gpus_each(config)
     weights = parameters * bytes_each / max(1, gpus_each)
     found: dict[str, Any] = {
         "model": s.start or "a small model from scratch",
@@ -48,7 +50,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
             "update_through": "the run's folder" if s.across else "Ray's object store",
         },
         "learner": _learner(config, parameters),
-        "gpus": r.model_servers * (r.server_gpus or gpus_each) + r.learner_gpus * config.learn.ranks,
+        "gpus": _gpus(config),
         "cluster": r.address or "this machine alone",
     }
     if gpus_each:
@@ -65,6 +67,16 @@ def plan(config: RunConfig) -> dict[str, Any]:
             "more learn.ranks"
         )
     return found
+
+
+def _gpus_each(config: RunConfig) -> float:
+    s = config.serve
+    return s.tensor_parallel * s.pipeline_parallel if s.backend == "vllm" else config.ray.server_gpus
+
+
+def _gpus(config: RunConfig) -> float:
+    r = config.ray
+    return r.model_servers * (r.server_gpus or _gpus_each(config)) + r.learner_gpus * config.learn.ranks
 
 
 def _check(config: RunConfig) -> None:
@@ -99,7 +111,7 @@ def _check(config: RunConfig) -> None:
 def _check_learning(config: RunConfig) -> None:
     """Raise UserError for learning settings that a pretrained model does not support."""
     c = config.learn
-    if c.algorithm != "expert_iteration":
+    if c.algorithm in PRESETS:
         if c.collect == "search":
             raise UserError(
                 f'learn.algorithm="{c.algorithm}" learns from sampled trajectories: set learn.collect="rollouts", or "proofs" for a '
@@ -133,7 +145,7 @@ def _check_pretrained(s: ServeConfig, learn: LearnConfig) -> None:
         if (template.answers == "proof") != (learn.collect == "proofs"):
             needed = 'learn.collect="proofs"' if template.answers == "proof" else 'learn.collect="search" or "rollouts"'
             raise UserError(f"serve.template={named}: the model answers with {template.answers}s: set {needed}")
-        if template.answers == "proof" and learn.algorithm == "expert_iteration":
+        if template.answers == "proof" and learn.algorithm not in PRESETS:
             names = ", ".join(PRESETS)
             raise UserError(f'learn.collect="proofs" learns by policy gradient: set learn.algorithm to one of {names}')
         answer = template.max_new_tokens
@@ -160,6 +172,9 @@ def _context_length(start: str) -> int | None:
 
 def _size(config: RunConfig) -> dict[str, Any]:
     start = config.serve.start
+    for checkpoint in sorted(config.folder.glob("checkpoints/[0-9]*"), reverse=True):
+        if files := sorted(checkpoint.glob("*.safetensors")):
+            return {"parameters": sum(_parameters(p) for p in files), "from": "the newest checkpoint"}
     if not start:
         m = config.model
         layer = 4 * m.hidden**2 + 3 * m.hidden * m.intermediate
@@ -187,11 +202,15 @@ def _parameters(path: Path) -> int:
 def _download(start: str, parameters: int) -> str:
     if not start or Path(start).is_dir():
         return "nothing"
-    from huggingface_hub import try_to_load_from_cache
-
-    if isinstance(try_to_load_from_cache(start, "config.json"), str):
+    if _cached(start):
         return f"{start} is in the Hugging Face cache (at least its configuration)"
     return f"{start} from the Hugging Face hub, about {_gb(parameters * 2)} GB, at the first start"
+
+
+def _cached(start: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(start, "config.json"), str)
 
 
 def _placed(s: ServeConfig, gpus_each: float) -> str:
@@ -231,6 +250,23 @@ def _gb(x: float) -> float:
     return round(x / 1e9, 2)
 
 
+def needs(config: RunConfig, theorems: Theorems) -> dict[str, Any]:
+    """What a run, or the rest of it, needs here: theorems, rough minutes, disks, and `missing`, a line for each thing that it
+    lacks."""
+    sizes = len(theorems.train), len(theorems.held_out), len(theorems.validation)
+    parameters = _size(config)["parameters"]
+    fetched = config.serve.start and not Path(config.serve.start).is_dir() and not _cached(config.serve.start)
+    space = needed.spaces(config, parameters, 2 * parameters * bool(fetched), needed.attempts(config, *sizes))
+    missing = needed.short_of_disk(space), needed.short_of_gpus(config, _gpus(config))
+    return {
+        "theorems": dict(zip(("train", "held_out", "validation"), sizes, strict=True)),
+        "minutes": round(needed.minutes(config, *sizes)),
+        "max_minutes": config.max_minutes,
+        "disks": needed.disks(space),
+        "missing": [line for line in missing if line],
+    }
+
+
 def explain(found: dict[str, Any]) -> str:
     """The plan as text."""
     servers, learner, provers = found["servers"], found["learner"], found["provers"]
@@ -249,5 +285,22 @@ def explain(found: dict[str, Any]) -> str:
             f"({learner['memory_is']}), and {learner['host_gb_a_process']} GB of host memory to read the model",
             f"update    {servers['update_gb']} GB of weights to every copy after each round, through {servers['update_through']}",
             f"together  {found['gpus']:g} GPUs; cluster: {found['cluster']}",
+            *_explain_needs(found),
         ]
     )
+
+
+def _explain_needs(found: dict[str, Any]) -> list[str]:
+    if "theorems" not in found:
+        return []
+    n = found["theorems"]
+    return [
+        f"theorems  {n['train']} to train on, {n['held_out']} held out, {n['validation']} for validation",
+        f"time      roughly {found['minutes']} minutes at the speed of the small model on one core per prover; no round after the first "
+        f"starts later than {found['max_minutes']:g}",
+        *(
+            f"disk      {d['needed_gb']:g} of the {d['free_gb']:g} GB free on {d['disk']}: {', '.join(d['for'])}"
+            for d in found["disks"]
+        ),
+        *(f"missing   {line}" for line in found["missing"]),
+    ]

@@ -7,8 +7,9 @@ an audited proof never scores as high as one with. Each reward is reported separ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from prover import plugins
 from prover.errors import UserError
 
 
@@ -73,31 +74,30 @@ def progress(e: AttemptResult) -> float:
     return min(1.0, max(0.0, e.closed))
 
 
-@dataclass(frozen=True)
-class RewardsConfig:
-    """Weights by round: the first number is for round 1, the second for round 2, and the last for all later rounds. `[0, 0, 0.2]`
-    switches a reward on in round 3."""
+Schedules = Mapping[str, tuple[float, ...]]
+"""Weights of rewards by round: the first number is for round 1, the second for round 2, and the last for all later rounds. `[0, 0, 0.2]`
+switches a reward on in round 3. A reward that is not named has weight 0, and `proved` 1."""
 
-    proved: tuple[float, ...] = (1.0,)
-    shorter: tuple[float, ...] = (0.0,)
-    new: tuple[float, ...] = (0.0,)
-    frugal: tuple[float, ...] = (0.0,)
-    progress: tuple[float, ...] = (0.0,)
+PROVED: Schedules = {"proved": (1.0,)}
 
 
-def weights(config: RewardsConfig, round: int) -> dict[str, float]:
+def reward_named(name: str) -> Reward:
+    """The reward of that name, in `REWARDS` or an entry point of `turnstile.rewards`. Raises UserError."""
+    return plugins.chosen("turnstile.rewards", REWARDS, name)
+
+
+def weights(config: Schedules, round: int) -> dict[str, float]:
     """The weight of each reward in a round (from 1)."""
-    schedules = {f.name: getattr(config, f.name) for f in fields(config)}
-    return {name: float(schedule[min(round, len(schedule)) - 1]) for name, schedule in schedules.items()}
+    return {name: float(schedule[min(round, len(schedule)) - 1]) for name, schedule in {**PROVED, **config}.items()}
 
 
-def check(config: RewardsConfig, rounds: int) -> None:
-    """Raise UserError for schedules that are empty, negative, or let other rewards outweigh the audited proof."""
-    schedules = {f.name: getattr(config, f.name) for f in fields(config)}
-    for name, schedule in schedules.items():
+def check(config: Schedules, rounds: int) -> None:
+    """Raise UserError for unknown rewards, and schedules that are empty, negative, or let others outweigh the audited proof."""
+    for name, schedule in config.items():
+        reward_named(name)
         if not schedule or min(schedule) < 0:
             raise UserError(f"rewards.{name} must be a list of numbers of at least 0, one per round, e.g. [0, 0, 0.2]")
-    for r in range(1, max(rounds, *map(len, schedules.values())) + 1):
+    for r in range(1, max([rounds, *map(len, config.values())]) + 1):
         w = weights(config, r)
         rest = sum(v for k, v in w.items() if k != "proved")
         if w["proved"] <= rest:
@@ -108,5 +108,5 @@ def check(config: RewardsConfig, rounds: int) -> None:
 
 
 def score(result: AttemptResult, weights: Mapping[str, float]) -> dict[str, float]:
-    """Rewards times their weights, without those of weight 0."""
-    return {name: w * REWARDS[name](result) for name, w in weights.items() if w}
+    """Rewards, bounded to [0, 1], times their weights. Leaves out those of weight 0."""
+    return {name: w * min(1.0, max(0.0, reward_named(name)(result))) for name, w in weights.items() if w}

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from prover.solve.ledger import Attempt, Ledger
 from rl import config as config_module
 from rl import evaluate
 from rl.candidate import BASELINES
+from rl.config import RunConfig
 from rl.metrics import alerts, calibration, charts, compute, rounds
 
 SHOWN = 12
@@ -21,7 +22,7 @@ SHOWN = 12
 LISTED = 500
 """Proofs in the list at the end."""
 
-_STYLE = """
+STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:72rem;padding:.7rem;color:#1b1f24;background:#fff}
 h1{font-size:1.5rem;margin:.3rem 0}h2{font-size:1.2rem;margin:2rem 0 .3rem}h3{font-size:1rem;margin:.8rem 0 0;font-weight:600}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:.6rem}.grid>div{min-width:0}
@@ -46,17 +47,16 @@ def report_page(folder: Path) -> str:
         figures = rounds.figures(ledger)
         found = evaluate.results(ledger)
         proofs = list(ledger.proofs())
+        versions, changes = ledger.get("versions") or {}, ledger.get("changes") or []
     finally:
         ledger.close()
     measured = {p: a for p, a in phases.items() if p.startswith("held-out")}
-    drawing = _Drawing()
+    drawing = Drawing()
     lean = ", ".join(sorted({a.lean for rows in phases.values() for a in rows if a.lean}))
     attempted = sum(map(len, phases.values()))
     parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>",
-        f"<title>Turnstile: {_text(folder.resolve().name)}</title><style>{_STYLE}</style>",
-        f"<h1>⊢ {_text(folder.resolve().name)}</h1>",
-        f"<p class=facts>{len(proofs)} theorems proved and audited in {attempted} attempts; {_text(lean) or 'no Lean yet'}.",
+        head(folder.resolve().name),
+        f"<p class=facts>{len(proofs)} theorems proved and audited in {attempted} attempts; {escaped(lean) or 'no Lean yet'}.",
         _alerts(figures),
     ]
     if measured or found:
@@ -64,14 +64,22 @@ def report_page(folder: Path) -> str:
         parts.append("<h2>Solved by Lean calls</h2>" + drawing(charts.by_calls(measured, calls, found)))
     curves = charts.over_rounds(figures)
     if curves:
-        body = "".join(f"<div><h3>{_text(title)}</h3>{drawing(figure)}</div>" for title, figure in curves)
+        body = "".join(f"<div><h3>{escaped(title)}</h3>{drawing(figure)}</div>" for title, figure in curves)
         parts.append(f"<h2>Over the rounds</h2><div class=grid>{body}</div>")
-    parts += [_table("Rounds", rounds.table(figures)), _calibration(phases, drawing), _phases(phases)]
-    parts += [_interesting(phases, proofs), _failures(phases), _proofs(proofs)]
+    parts += [table_of("Rounds", rounds.table(figures)), _calibration(phases, drawing), _phases(phases)]
+    parts += [_interesting(phases, proofs), _failures(phases), _setup(config, versions, changes), _proofs(proofs)]
     return "\n".join(p for p in parts if p)
 
 
-class _Drawing:
+def head(title: str) -> str:
+    """The beginning of a page."""
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
+        f"<title>Turnstile: {escaped(title)}</title><style>{STYLE}</style><h1>⊢ {escaped(title)}</h1>"
+    )
+
+
+class Drawing:
     """Converts figures to HTML and counts them, because only the first includes plotly.js."""
 
     def __init__(self) -> None:
@@ -82,7 +90,8 @@ class _Drawing:
         return charts.to_html(figure, self.drawn - 1)
 
 
-def _text(text: object) -> str:
+def escaped(text: object) -> str:
+    """Text in HTML."""
     return html.escape(str(text))
 
 
@@ -90,20 +99,21 @@ def _alerts(figures: rounds.Figures) -> str:
     """The alerts of each round, newest first."""
     past = rounds.history(figures)
     said = [a for n in range(len(past), 0, -1) for a in alerts.alerts(past[:n])]
-    shown = "".join(f"<p class=alert><b>{_text(a.title)}.</b> {_text(a.text)}" for a in said[:SHOWN])
+    shown = "".join(f"<p class=alert><b>{escaped(a.title)}.</b> {escaped(a.text)}" for a in said[:SHOWN])
     more = f"<p class=facts>and {len(said) - SHOWN} earlier ones" if len(said) > SHOWN else ""
     return shown + more
 
 
-def _table(title: str, rows: Sequence[Sequence[str]]) -> str:
+def table_of(title: str, rows: Sequence[Sequence[str]]) -> str:
+    """A heading and a table, whose first row is its head; empty without other rows."""
     if len(rows) < 2:
         return ""
-    head = "".join(f"<th>{_text(c)}" for c in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{_text(c)}" for c in row) for row in rows[1:])
-    return f"<h2>{_text(title)}</h2><div class=wide><table><tr>{head}{body}</table></div>"
+    head = "".join(f"<th>{escaped(c)}" for c in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{escaped(c)}" for c in row) for row in rows[1:])
+    return f"<h2>{escaped(title)}</h2><div class=wide><table><tr>{head}{body}</table></div>"
 
 
-def _calibration(phases: dict[str, list[Attempt]], drawing: _Drawing) -> str:
+def _calibration(phases: dict[str, list[Attempt]], drawing: Drawing) -> str:
     found = calibration.predictions(a for rows in phases.values() for a in rows)
     if not found:
         return ""
@@ -124,7 +134,17 @@ def _phases(phases: dict[str, list[Attempt]]) -> str:
         calls = sum(a.lean_calls for a in attempts)
         cost = f"{calls / counts['proved']:.1f}" if counts["proved"] else ""
         rows.append([phase, str(len(attempts)), *(str(counts[k]) for k in kinds), str(calls), cost])
-    return _table("Phases", rows)
+    return table_of("Phases", rows)
+
+
+def _setup(config: RunConfig | None, versions: Mapping[str, str], changes: Sequence[str]) -> str:
+    """Configuration, seed, versions, and what was changed when the run was resumed."""
+    if config is None:
+        return ""
+    rows = [["", ""], ["seed", str(config.seed)], *([name, version] for name, version in versions.items())]
+    rows += [["changed when resumed", change] for change in changes]
+    settings = escaped(config_module.dump(config))
+    return table_of("Configuration", rows) + f"<details><summary>all settings</summary><pre>{settings}</pre></details>"
 
 
 def _interesting(phases: dict[str, list[Attempt]], proofs: Sequence[Attempt]) -> str:
@@ -174,9 +194,9 @@ def _solved(attempts: Iterable[Attempt]) -> set[str]:
 
 
 def _details(title: str, rows: Sequence[Attempt], text: Callable[[Attempt], str]) -> str:
-    return f"<h3>{_text(title)}</h3>" + "".join(
-        f"<details><summary><b>{_text(a.theorem.name)}</b> <span class=facts>{_text(_facts(a))}</span></summary>"
-        f"{_statement(a)}<pre>{_text(text(a))}</pre></details>"
+    return f"<h3>{escaped(title)}</h3>" + "".join(
+        f"<details><summary><b>{escaped(a.theorem.name)}</b> <span class=facts>{escaped(_facts(a))}</span></summary>"
+        f"{_statement(a)}<pre>{escaped(text(a))}</pre></details>"
         for a in rows[:SHOWN]
     )
 
@@ -188,13 +208,13 @@ def _facts(a: Attempt) -> str:
 
 def _statement(a: Attempt) -> str:
     t = a.theorem
-    return f"<pre>{_text(t.statement)}</pre>" if t.statement else f"<p class=facts>{_text(t.source)}"
+    return f"<pre>{escaped(t.statement)}</pre>" if t.statement else f"<p class=facts>{escaped(t.source)}"
 
 
 def _proofs(proofs: list[Attempt]) -> str:
     """All proofs by name, with a filter."""
     rows = "".join(
-        f"<tr class=proof><td>{_text(a.theorem.name)}<td>{a.calls_to_solve}<td><pre>{_text(a.script or '')}</pre>"
+        f"<tr class=proof><td>{escaped(a.theorem.name)}<td>{a.calls_to_solve}<td><pre>{escaped(a.script or '')}</pre>"
         for a in sorted(proofs, key=lambda a: a.theorem.name)[:LISTED]
     )
     more = f" (the first {LISTED} by name; all are in proofs.lean)" if len(proofs) > LISTED else ""

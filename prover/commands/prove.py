@@ -59,6 +59,8 @@ class ProveOptions:
     `--fields statement=autoformalization`. Those of public benchmarks need none."""
     policy: str = "portfolio"
     """portfolio, explorer, the folder of a run or checkpoint, or http://…. Several, separated by commas, are tried in turn."""
+    rule: str = ""
+    """Selection rule of the search (docs/search.md). Default: that of the run, or puct."""
     budget: int = 64
     """Lean calls for each theorem. With --total-budget, the limit of a theorem's last and largest try."""
     seconds: float | None = None
@@ -132,14 +134,14 @@ class ProveOptions:
         if self.in_place and self.out is not None:
             raise UserError("--in-place and --out exclude each other")
         if self.ray is not None:
-            from prover.solve.ray_executor import check_reachable
+            from prover.solve.ray_start import check_cluster
 
-            check_reachable(self.ray)
+            check_cluster(self.ray, "--ray")
         _distinct(self.target, self.out, self.results, self.tree)
 
     def settings(self) -> Settings:
         return Settings(
-            provers_named(self.policy, self.seed),
+            provers_named(self.policy, self.seed, self.rule),
             self.budget,
             self.workers,
             self.disprove,
@@ -152,6 +154,7 @@ class ProveOptions:
             self.ray,
             Budget(model_tokens=self.tokens, seconds=self.seconds),
             self.mark_failed,
+            rule=self.rule,
             only=tuple(name.strip() for names in self.only for name in names.split(",") if name.strip()),
         )
 
@@ -227,6 +230,7 @@ def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
         "look": settings.look,
         # Omitted if unset, so that results files older than these limits still match.
         **{name: limit for name, limit in limits.items() if limit is not None},
+        **({"rule": settings.rule} if settings.rule else {}),
     }
 
 

@@ -30,6 +30,8 @@ class Manifest:
     """How a pretrained model is asked; empty for Turnstile's own prompts."""
     value: bool = True
     """Whether searches use the model's value, where the model has one."""
+    rule: str = "puct"
+    """Selection rule of its searches."""
     retriever: str = ""
     """Name of the retriever that its searches used; empty where that is unknown."""
     premises: int = 0
@@ -77,6 +79,7 @@ def read_manifest(folder: Path) -> Manifest:
         version,
         template,
         value and not serve.get("start") and not template,
+        prover.get("rule", "puct"),
         prover.get("retriever", ""),
         prover.get("premises", 0),
         _learned(folder, "rankers"),

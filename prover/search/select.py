@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from prover import plugins
 from prover.search.config import SearchConfig
 from prover.search.graph import OPEN, SOLVED, Edge, Graph, Node
 
@@ -162,10 +163,9 @@ RULES: dict[str, Rule] = {
 
 
 def rule_named(name: str) -> Rule:
-    """The rule of that name. Raises ValueError, with the known names, if there is none."""
-    if name not in RULES:
-        raise ValueError(f"unknown selection rule {name!r}; choose one of {', '.join(RULES)}")
-    return RULES[name]
+    """The rule of that name, in `RULES` or an entry point of `turnstile.rules`. Raises UserError, with the known names, if there
+    is none."""
+    return plugins.chosen("turnstile.rules", RULES, name)
 
 
 def edge_value(edge: Edge, config: SearchConfig) -> float:

@@ -93,7 +93,7 @@ def executor_for(settings: Settings, tasks: int) -> Executor:
     if settings.ray is not None:
         from prover.solve.ray_executor import RayExecutor
 
-        return RayExecutor(settings.ray, settings.policy, settings.seed, settings.workers)
+        return RayExecutor(settings.ray, settings.policy, settings.seed, settings.workers, settings.rule)
     return LocalExecutor(settings.provers, workers_for(settings.workers, tasks))
 
 

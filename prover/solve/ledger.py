@@ -30,6 +30,7 @@ create table if not exists attempts (
   at real not null, unique (phase, theorem));
 create table if not exists examples (
   id integer primary key, attempt integer not null references attempts (id), kind text not null, data text not null);
+create table if not exists logged (step integer primary key, key text not null unique, data text not null);
 create table if not exists measurements (id integer primary key, phase text not null, name text not null, value real,
   at real not null);
 """
@@ -137,6 +138,11 @@ class Ledger:
         with self._db:
             self._db.execute("insert or replace into meta values (?, ?)", (key, json.dumps(value)))
 
+    def learned(self) -> int:
+        """The last round that a run has trained, 0 if there is none."""
+        sql = "select max(cast(substr(key, 9) as integer)) from meta where key glob 'learned [0-9]*'"
+        return self._db.execute(sql).fetchone()[0] or 0
+
     def record(self, attempt: Attempt, examples: Iterable[tuple[str, dict[str, Any]]] = ()) -> None:
         """Append an attempt and its examples (kind, data). Ignores a second attempt at a theorem in the same phase."""
         with self._db:
@@ -190,6 +196,11 @@ class Ledger:
                 r[11],
                 json.loads(r[12]),
             )
+
+    def rename(self, phase: str, to: str) -> None:
+        """Rename a phase. `to`: a phase without attempts."""
+        with self._db:
+            self._db.execute("update attempts set phase = ? where phase = ?", (to, phase))
 
     def done(self, phase: str) -> set[str]:
         """Names of the theorems attempted in a phase."""
@@ -251,6 +262,24 @@ class Ledger:
                 "insert into measurements (phase, name, value, at) values (?, ?, ?, ?)",
                 [(phase, k, v, time.time()) for k, v in values.items()],
             )
+
+    def log(self, key: str, row: dict[str, float]) -> int | None:
+        """Append a row of the run's curves. Returns its step (0, 1, …), or None if there is a row of this key."""
+        with self._db:
+            found = self._db.execute(
+                "insert or ignore into logged (step, key, data) select count(*), ?, ? from logged",
+                (key, json.dumps(row)),
+            )
+        return found.lastrowid if found.rowcount else None
+
+    def logged(self) -> list[tuple[int, dict[str, float]]]:
+        """(step, row) of the run's curves, oldest first."""
+        return [(s, json.loads(d)) for s, d in self._db.execute("select step, data from logged order by step")]
+
+    def training_calls(self) -> int:
+        """Lean calls of all rounds."""
+        sql = "select sum(lean_calls) from attempts where phase glob 'round [0-9]*'"
+        return self._db.execute(sql).fetchone()[0] or 0
 
     def measurements(self) -> list[tuple[str, str, float, float]]:
         """(phase, name, value, time), oldest first."""

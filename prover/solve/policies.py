@@ -10,20 +10,25 @@ from urllib.parse import parse_qsl
 from prover.errors import UserError
 from prover.models.manifest import Manifest, find_checkpoint, read_manifest
 from prover.search import SearchConfig
+from prover.search.select import rule_named
 from prover.solve.attempt import Prover
 
 if TYPE_CHECKING:
     from prover.premises.retrieve import PremiseSource
 
 
-def provers_named(text: str, seed: int = 0) -> list[Prover]:
-    """The provers of a comma-separated list, tried in turn on one budget. Raises UserError for an unknown policy."""
+def provers_named(text: str, seed: int = 0, rule: str = "") -> list[Prover]:
+    """The provers of a comma-separated list, tried in turn on one budget. `rule`: selection rule of their searches; empty: that of
+    the checkpoint's run, or `puct`. Raises UserError for an unknown policy or rule."""
+    if rule:
+        rule_named(rule)
     names = [x.strip() for x in text.split(",") if x.strip()]
     if not names:
         raise UserError(
             "--policy is empty; use portfolio, explorer, a run folder, vllm:FOLDER, hf:FOLDER?template=…, or openai:http://…"
         )
-    return [_prover(name, seed) for name in names]
+    provers = [_prover(name, seed) for name in names]
+    return [replace(p, config=replace(p.config, selection=rule)) if rule else p for p in provers]
 
 
 def _prover(name: str, seed: int) -> Prover:
@@ -51,7 +56,7 @@ def _prover(name: str, seed: int) -> Prover:
     manifest = read_manifest(find_checkpoint(folder))
     model = _model(manifest)
     value = model if hasattr(model, "evaluate") and manifest.value else None
-    config = SearchConfig(in_flight=4, suggestions=16, seed=seed)
+    config = SearchConfig(manifest.rule, in_flight=4, suggestions=16, seed=seed)
     return Prover(name, _with_explorer(model, manifest.ranker_file, seed), config, value, True, _source(manifest))
 
 

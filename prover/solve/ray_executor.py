@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from typing import Any
 
+from prover.console import one_line
 from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.runtime import find_runtime
@@ -20,40 +20,20 @@ from prover.lean.theorem import Theorem, Verdict
 from prover.lean.toolchain import PIN_VARIABLE, obeyed
 from prover.solve.executor import IN_TURN, LocalExecutor, audited
 from prover.solve.job import Found, Job, Load, SourceFile
-from prover.solve.ray_start import TO_JOIN, start_ray
+from prover.solve.ray_start import LOST, start_ray
 
 PROVERS_PER_AUDITOR = 8
 RETRIES = 3
 """Retries of a task whose actor died."""
 
 
-ANSWERS_WITHIN_S = 10.0
-"""Connection timeout for the cluster's address. Ray itself would wait for many minutes."""
-
-
-def check_reachable(address: str) -> None:
-    """Raise UserError if nothing answers at `HOST:PORT` (or `ray://HOST:PORT`). Skips `auto` and `local`."""
-    if address in ("auto", "local"):
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise UserError(
-            f"--ray {address}: not an address; use auto, local, or HOST:PORT as printed by `ray start --head`"
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_S).close()
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise UserError(f"--ray {address}: no cluster answers ({why}); start one with `ray start --head`") from None
-
-
 class _Prover:
     """Actor with one Lean process for searches."""
 
-    def __init__(self, policy: str, seed: int) -> None:
+    def __init__(self, policy: str, seed: int, rule: str = "") -> None:
         from prover.solve.policies import provers_named
 
-        self.executor = LocalExecutor(provers_named(policy, seed), 1)
+        self.executor = LocalExecutor(provers_named(policy, seed, rule), 1)
         self._starting: asyncio.Task[None] | None = None
 
     async def ready(self) -> str:
@@ -87,22 +67,19 @@ class _Auditor:
 class RayExecutor:
     """Runs `workers` Lean processes (0: one per free CPU) on the cluster, and auditors beside them."""
 
-    def __init__(self, address: str, policy: str, seed: int, workers: int = 0) -> None:
-        check_reachable(address)
+    def __init__(self, address: str, policy: str, seed: int, workers: int = 0, rule: str = "") -> None:
         import ray
 
         self._ray = ray
         try:
             start_ray(address, num_cpus=max(workers, os.cpu_count() or 1))
         except (ConnectionError, ValueError) as error:
-            raise UserError(
-                f"--ray {address}: cannot join the cluster: {' '.join(str(error).split())[:200]}; {TO_JOIN}"
-            ) from None
+            raise UserError(f"--ray {address}: cannot join the cluster: {one_line(str(error), 300)}") from None
         self.size = workers or max(1, int(ray.available_resources().get("CPU", 1)))
         keep = {"max_restarts": -1, "max_task_retries": RETRIES}
         prover = ray.remote(_Prover).options(num_cpus=1, max_concurrency=4 * IN_TURN, **keep)
         auditor = ray.remote(_Auditor).options(num_cpus=0, max_concurrency=16, **keep)
-        self._provers = [prover.remote(policy, seed) for _ in range(self.size)]
+        self._provers = [prover.remote(policy, seed, rule) for _ in range(self.size)]
         self._auditors = [auditor.remote() for _ in range(-(-self.size // PROVERS_PER_AUDITOR))]
         self._busy = [0] * self.size
         self._audits = [0] * len(self._auditors)
@@ -132,21 +109,33 @@ class RayExecutor:
         self._ray.shutdown()
 
     async def attempt(self, job: Job) -> Found:
-        return await self._least_busy(self._provers, self._busy, lambda p: p.attempt.remote(job))
+        try:
+            return await self._least_busy(self._provers, self._busy, lambda p: p.attempt.remote(job))
+        except LOST as error:
+            return Found("error", reason=_crash(error))
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
-        return await self._least_busy(self._auditors, self._audits, lambda a: a.audit.remote(theorem, script))
+        try:
+            return await self._least_busy(self._auditors, self._audits, lambda a: a.audit.remote(theorem, script))
+        except LOST as error:
+            return Verdict(theorem.name, "error", _crash(error))
 
     async def sorries(self, file: SourceFile) -> FileSorries:
-        return await _answer(self._provers[0].sorries.remote(file))
+        return await self._least_busy(self._provers, self._busy, lambda p: p.sorries.remote(file))
 
     async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:
-        i = min(range(len(actors)), key=busy.__getitem__)
-        busy[i] += 1
-        try:
-            return await _answer(call(actors[i]))
-        finally:
-            busy[i] -= 1
+        """The answer of the least busy actor. Asks a second time if an actor or an object of Ray is lost. Raises LOST."""
+        for last in (False, True):
+            i = min(range(len(actors)), key=busy.__getitem__)
+            busy[i] += 1
+            try:
+                return await _answer(call(actors[i]))
+            except LOST:
+                if last:
+                    raise
+            finally:
+                busy[i] -= 1
+        raise AssertionError("unreachable")
 
     async def load(self) -> Load:
         """Sums over all machines. Processes elsewhere have no ids here, so their memory is not seen."""
@@ -156,6 +145,10 @@ class RayExecutor:
         )
 
 
+def _crash(error: Exception) -> str:
+    return one_line(f"crash: {type(error).__name__}: {error}")
+
+
 async def _answer(call: Any) -> Any:
     """An actor's answer. Raises what the actor raised, without Ray's stack trace in its message."""
     from ray.exceptions import RayTaskError
@@ -163,6 +156,6 @@ async def _answer(call: Any) -> Any:
     try:
         return await call
     except RayTaskError as error:
-        if isinstance(error.cause, (UserError, LeanError, LeanDied)):
+        if isinstance(error.cause, (UserError, LeanError, LeanDied, *LOST)):
             raise error.cause from None
         raise

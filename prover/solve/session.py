@@ -49,6 +49,8 @@ class Settings:
     """Whether the input is a project."""
     only: tuple[str, ...] = ()
     """Names of the tasks to try. Empty: all."""
+    rule: str = ""
+    """The value of --rule."""
     line: int | None = None
     """Line of the `sorry`s to try, or of their declaration."""
 

@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 from prover.errors import UserError
 from prover.lean.theorem import Verdict
 from prover.solve.ledger import Attempt
-from prover.solve.ray_start import ACTOR_LOST
+from prover.solve.ray_start import LOST
 from rl.attempt import Found, Task
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Dispatch:
         try:
             ray.get(ref)
             self.fleet.members[i].up = True
-        except ACTOR_LOST:
+        except LOST:
             self.fleet.lose(i)
         except UserError as e:  # that machine has no Lean, which is fatal only if no other has one
             self.fleet.members[i].broken = True
@@ -159,9 +159,9 @@ class Dispatch:
             found: Found = ray.get(ref)
         except RayError as e:
             self.fleet.lose(i)
-            found = Found(task.theorem, "error", 0, None, 0.0, reason=f"prover died: {type(e).__name__}")
+            found = Found(task.theorem, "error", 0, None, 0.0, reason=f"crash: prover died: {type(e).__name__}")
         if found.outcome == "error":
-            if "Actor" in found.reason:
+            if found.reason.startswith("crash"):
                 self.fleet.check_servers()
             return self._retry(task, found)
         scripts: set[str] = {r["script"] for r in found.rollouts if r["script"]}
@@ -206,7 +206,7 @@ class Dispatch:
                 error = e
                 if chance == 1:  # the dead auditor may not be replaced yet
                     self.fleet.replace_auditor()
-        return Verdict(task.theorem.name, "error", f"the audit died twice: {type(error).__name__}")
+        return Verdict(task.theorem.name, "error", f"crash: the audit died twice: {type(error).__name__}")
 
 
 def judge(finished: Finished) -> tuple[str, str, str | None, Any]:

@@ -14,10 +14,11 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from prover import logs
+from prover.console import one_line
 from prover.errors import UserError
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
-from prover.solve.ray_start import ACTOR_LOST, TO_JOIN, start_ray
+from prover.solve.ray_start import LOST, start_ray
 from rl.actors.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member
 from rl.actors.learner import LearnerActor
 from rl.actors.model_server import ModelServer
@@ -75,8 +76,7 @@ class Fleet:
                 if not c.ray.address:
                     raise
                 raise UserError(
-                    f"no Ray cluster at address {c.ray.address} ({type(e).__name__}); {TO_JOIN}; "
-                    "or leave out the address (--ray, ray.address) to use this machine"
+                    f"ray.address {c.ray.address}: cannot join the cluster: {one_line(str(e), 300)}"
                 ) from None
             self._own_ray = True
         self.servers = [self.server(k) for k in range(c.ray.model_servers)]
@@ -204,7 +204,7 @@ class Fleet:
         for k, server in enumerate(self.servers):
             try:
                 ray.get(server.counters.remote(), timeout=30)
-            except ACTOR_LOST:
+            except LOST:
                 dead = True
                 self._replace_server(k)
             except GetTimeoutError:
@@ -252,8 +252,10 @@ class Fleet:
             try:
                 return work()
             except RayError as e:
+                if isinstance(getattr(e, "cause", None), UserError):
+                    raise e.cause from None  # pyright: ignore[reportAttributeAccessIssue]
                 # Another rank or the object store may report the death as another error.
-                if chance == CHANCES - 1 or not (isinstance(e, ACTOR_LOST) or self._a_learner_died()):
+                if chance == CHANCES - 1 or not (isinstance(e, LOST) or self._a_learner_died()):
                     raise
             self.replaced["learner"] += 1
             self.say("the learner died; a new one continues from the last checkpoint")
@@ -293,7 +295,7 @@ class Fleet:
         for k, ref in enumerate(loading):
             try:
                 versions.append(self._loaded(ref))
-            except ACTOR_LOST:  # perhaps on the machine of a dead learner
+            except LOST:  # perhaps on the machine of a dead learner
                 self._replace_server(k)
                 versions.append(self._loaded(self.servers[k].load.remote(published[0])))
         assert len(set(versions)) == 1, f"model servers serve different versions: {versions}"

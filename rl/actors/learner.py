@@ -19,6 +19,7 @@ from prover.models.formats import SETTINGS
 from prover.models.manifest import search_settings
 from rl.actors.model_server import Published
 from rl.config import RunConfig
+from rl.needs import checkpoint_bytes, room_for
 
 _log = logging.getLogger(__name__)
 
@@ -184,8 +185,11 @@ class LearnerActor:
         return sorted(p for p in self.folder.glob("[0-9]*") if (p / "learner.pt").exists())
 
     def _save(self) -> None:
-        """Write the checkpoint and remove old ones (`learn.keep`)."""
-        self._write()
+        """Write the checkpoint and remove old ones (`learn.keep`). Raises UserError if the disk is full."""
+        model = self.learner.model if self.pretrained is None else self.pretrained.tuner.model
+        size = checkpoint_bytes(self.config, sum(p.numel() for p in model.parameters()))
+        with room_for(self.folder, size, f"checkpoint {self.version}"):
+            self._write()
         if self.rank == 0 and self.config.learn.keep:
             kept = max(2, self.config.learn.keep)  # the previous one is served until this one is loaded
             for old in self._complete()[:-kept]:

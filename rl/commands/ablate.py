@@ -36,7 +36,7 @@ def ablate(
     import shlex
 
     from prover.files import check_writable
-    from prover.solve.ray_executor import check_reachable
+    from prover.solve.ray_start import check_cluster
     from rl import ablate as ablations
 
     if seeds < 1:
@@ -45,7 +45,7 @@ def ablate(
         for page in (".json", ".md"):
             check_writable(out.with_suffix(page))
     if ray:
-        check_reachable(ray)
+        check_cluster(ray, "--ray")
     chosen = variants or tuple(ablations.VARIANTS)
     found = ablations.ablate(
         config, chosen, seeds, runs, lambda text: print(f"turnstile: {text}", file=sys.stderr), ray

@@ -104,13 +104,13 @@ def evaluate(
 
 
 def _check_options(ray: str | None, **numbers: int | None) -> None:
-    from prover.solve.ray_executor import check_reachable
+    from prover.solve.ray_start import check_cluster
 
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise UserError(f"--{name} must be at least 1, not {number}")
     if ray is not None:
-        check_reachable(ray)
+        check_cluster(ray, "--ray")
 
 
 def _fresh_names(model: Any) -> e.Wrap:

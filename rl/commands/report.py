@@ -10,12 +10,20 @@ import tyro
 from prover.errors import UserError
 
 
-def report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json: bool = False) -> int:
-    """Write a self-contained page about a run (curves, calibration, proofs, failures) or about a batch (a gallery).
+def report(
+    run: tyro.conf.Positional[Path],
+    other: tyro.conf.Positional[Path | None] = None,
+    /,
+    *,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Write a self-contained page about a run (curves, calibration, proofs, failures), two runs side by side, or a batch (a gallery).
 
     Args:
         run: the run's folder, or a batch's results.jsonl.
-        out: the page. Default: RUN/report.html, or results.html beside the results.
+        other: another run's folder, to compare the two.
+        out: the page. Default: RUN/report.html, RUN/compared-with-OTHER.html, or results.html beside the results.
         json: print the page's path, the metrics of each round and the evaluations as one JSON document.
     """
     from prover.files import check_writable, write_whole
@@ -26,6 +34,8 @@ def report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json:
     from rl import evaluate
     from rl.metrics import rounds
 
+    if other is not None:
+        return _compare(run, other, out, json)
     if (results := batch_results(run)) is not None and not (run / "ledger.sqlite").exists():
         target = out or results.with_suffix(".html")
         check_writable(target)
@@ -58,5 +68,33 @@ def report(run: tyro.conf.Positional[Path], /, *, out: Path | None = None, json:
     for test in {dumps(r["test"]): evaluate.Test(**r["test"]) for r in found}.values():
         print(f"{test.set}, {test.lean}")
         print_table(evaluate.comparison(test, found))
+    print(target)
+    return 0
+
+
+def _compare(run: Path, other: Path, out: Path | None, json: bool) -> int:
+    from prover.files import check_writable, write_whole
+    from rl.metrics.tracking import print_table
+    from rl.run_comparison import Run, compare, comparison_page, table
+
+    for folder in (run, other):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; give the folders of two runs, e.g. runs/demonstration")
+    target = out or run / f"compared-with-{other.resolve().name}.html"
+    check_writable(target)
+    if target.exists() and target.suffix != ".html":
+        raise UserError(f"{target}: would be overwritten: name another page with --out")
+    one, two = Run(run), Run(other)
+    if one.name == two.name:
+        one.name, two.name = str(run), str(other)
+    found = compare(one, two)
+    write_whole(target, comparison_page(one, two).encode())
+    if json:
+        print(dumps({"page": str(target), **found}))
+        return 0
+    print_table(
+        [["setting", one.name, two.name], *([str(x) for x in row] for row in (*found["settings"], *found["versions"]))]
+    )
+    print_table(table(found))
     print(target)
     return 0

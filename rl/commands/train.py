@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from dataclasses import replace
 from itertools import count
@@ -32,21 +31,26 @@ def train(
     Args:
         config: a TOML file, e.g. curricula/stages/demonstration.toml. Default: the defaults of rl/config.py.
         name: the run's name, and its folder runs/NAME.
-        resume: a run folder to continue, with the configuration saved there.
+        resume: a run folder to continue, with the configuration saved there. `--set` changes how long it goes on and where it works,
+            e.g. learn.rounds=5 prover.provers=4 ray.address=HOST:PORT.
         seed: random seed.
         set: settings on top of the file, e.g. learn.rounds=5 prover.provers=4.
-        dry_run: start nothing; print the placement, the memory and the downloads of the run.
+        dry_run: start nothing; print the placement, memory, downloads, theorems, rough duration and disk space of the run, and what
+            is missing.
         json: print the summary (or the plan) as one JSON document.
     """
     from curricula.worlds.spec import PREFIX as WORLD
+    from prover.premises.index import library_index
     from rl.loop import Trainer
-    from rl.plan import explain, plan
+    from rl.plan import explain, needs, plan
+    from rl.theorem_splits import theorems_of
 
     overrides, as_json = set, json
     if resume is not None:
-        if config is not None or overrides or name is not None or seed is not None or dry_run:
-            raise UserError("--resume uses the saved configuration: omit all other options but --json")
-        trainer = Trainer.resume(resume, quiet=as_json)
+        if config is not None or name is not None or dry_run:
+            raise UserError("--resume uses the saved configuration: omit all other options but --set and --json")
+        settings = (*overrides, *([f"seed={seed}"] if seed is not None else []))
+        trainer = Trainer.resume(resume, as_json, settings)
     else:
         chosen = config_module.load(config) if config is not None else RunConfig()
         chosen = config_module.override(chosen, overrides)
@@ -59,7 +63,10 @@ def train(
         chosen = replace(chosen, theorems=replace(chosen.theorems, files=files))
         planned = plan(chosen)
         if dry_run:
+            planned |= needs(chosen, theorems_of(chosen.theorems, library_index(), chosen.eval.validation))
             print(dumps(planned) if as_json else explain(planned))
+            if planned["missing"]:
+                raise UserError(planned["missing"][0])
             return 0
         if (chosen.folder / "summary.json").exists():
             chosen = replace(chosen, name=_next_name(chosen))
@@ -68,14 +75,11 @@ def train(
             if (other := config_module.difference(saved, chosen)) is not None:
                 raise UserError(
                     f"{chosen.folder} is an unfinished run with {other}: continue it with `turnstile train --resume "
-                    f"{chosen.folder}`, or choose another folder with --name"
+                    f"{chosen.folder}` (and --set for changes), or choose another folder with --name"
                 )
             print(f"turnstile: resuming the unfinished run {chosen.folder}", file=sys.stderr)
             return train(resume=chosen.folder, json=as_json)
         trainer = Trainer(chosen, quiet=as_json)
-    # SIGTERM ends a run as Ctrl-C does. Both handlers are set here because a parent may have disabled them.
-    for end in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(end, signal.default_int_handler)
     try:
         summary = trainer.run()
     except KeyboardInterrupt:

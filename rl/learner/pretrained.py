@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl.algorithms.gradient_settings import settings_of
+from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import RunConfig
 from rl.learner import policy_gradient
 from rl.learner.batches import PolicyExample
@@ -48,7 +48,7 @@ class Pretrained:
         """Expert iteration on weighted tactics, or a policy gradient on trajectories. Returns the metrics of either, with `policy_loss`
         as in rl/metrics/compute.py."""
         c = self.config
-        if c.learn.algorithm == "expert_iteration":
+        if c.learn.algorithm not in PRESETS:
             tactics = [e for e in policy if isinstance(e, PolicyExample) and e.weight > 0]
             metrics = self.tuner.train(tactics, seconds=seconds)
         else:

@@ -65,6 +65,23 @@ def over_rounds(figures: Mapping[int, Mapping[str, float]]) -> list[tuple[str, g
     return out
 
 
+def side_by_side(
+    runs: Mapping[str, Mapping[int, Mapping[str, float]]], names: Sequence[str]
+) -> list[tuple[str, go.Figure]]:
+    """A chart over the rounds for every metric of `names` that each of the `runs` (name → figures) has, with a line per run."""
+    out = []
+    for metric in names:
+        figure = go.Figure()
+        for i, (name, figures) in enumerate(runs.items()):
+            points = [(r, f[metric]) for r, f in figures.items() if metric in f]
+            if points:
+                x, y = zip(*points, strict=True)
+                figure.add_scatter(x=x, y=y, name=_label(name), mode="lines+markers", line={"color": _INK[i]})
+        if len(figure.data) == len(runs):  # pyright: ignore[reportArgumentType]
+            out.append((metric, _laid_out(figure, "round").update_xaxes({"tickformat": "d"})))
+    return out
+
+
 def _solved(figures: Mapping[int, Mapping[str, float]], series: Sequence[str]) -> go.Figure:
     figure = go.Figure()
     for i, name in enumerate(series):

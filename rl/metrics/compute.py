@@ -16,13 +16,19 @@ from prover.lean.theorem import Theorem
 from prover.solve.ledger import Attempt
 from rl.metrics.intervals import wilson
 
+BY_CALLS = "held_out_by_calls/lean_calls"
 METRICS: dict[str, str] = {
-    "round": "the round of the other metrics",
+    "round": "x axis: the round of the other metrics; 0 before training",
+    "seconds": "x axis: seconds of work on the run until then, summed over its starts",
+    "lean_calls": "x axis: Lean calls of all rounds until then",
     "solve/{split}/{set}/rate": "share of attempted theorems with an audited proof; `set` is a library module, a file, or `all`",
     "solve/{split}/{set}/low": "lower end of its 95 % Wilson interval",
     "solve/{split}/{set}/high": "upper end of its 95 % Wilson interval",
     "solve/{split}/{set}/of": "theorems attempted",
-    "held_out/{searcher}/{calls}": "share of held-out theorems solved within this many Lean calls, by searcher",
+    "held_out/{searcher}": "share of held-out theorems solved within `eval.calls` Lean calls: the baselines in round 0 and at the end, "
+    "`trained` at the end",
+    "held_out_by_calls/lean_calls": "x axis of `held_out_by_calls/{searcher}`: Lean calls allowed per theorem",
+    "held_out_by_calls/{searcher}": "share of held-out theorems solved within `held_out_by_calls/lean_calls` Lean calls",
     "pass_at_k/{split}/{k}": "probability that one of k rollouts without search proves a theorem; unbiased, mean over theorems",
     "outcome/{outcome}": "attempts by outcome: proved, disproved, exhausted, budget, rejected, error",
     "proofs/length/{tactics}": "audited proofs by number of tactics: 1, 2, 3-4, 5-8, 9-",

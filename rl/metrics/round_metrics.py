@@ -1,4 +1,4 @@
-"""Metrics and alerts of a round, from its attempts and the actors' counters before and after it."""
+"""Metrics of a round, from its attempts and the actors' counters before and after it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from prover.solve.ledger import Ledger
-from rl.metrics import calibration, compute, rounds
-from rl.metrics.alerts import alerts
-from rl.metrics.tracking import Tracker
+from rl.metrics import calibration, compute
 
 if TYPE_CHECKING:
     from rl.actors.fleet import Fleet
@@ -62,20 +60,14 @@ class RoundMetrics:
         self.ledger.measure(f"round {self.r}", {**self.found, **learned})
 
 
-def announce(r: int, ledger: Ledger, tracker: Tracker) -> None:
-    """Log the metrics of round `r` with its validation, and raise alerts. Does so once per round, even if the run was killed before."""
-    if ledger.get(f"announced {r}") is not None:
-        return
+def row_of(r: int, ledger: Ledger) -> dict[str, float]:
+    """All metrics of round `r`, with its validation."""
     found = {
         name if "/" in name else f"learner/{name}": value
         for phase, name, value, _ in ledger.measurements()
         if phase == f"round {r}" and value is not None
     }
-    found |= compute.solve_rates(ledger.attempts(f"validation round {r}"), "validation")
-    tracker.log({"round": r, **found})
-    for alert in alerts(rounds.history(rounds.figures(ledger))):
-        tracker.alert(alert)
-    ledger.set(f"announced {r}", True)
+    return found | compute.solve_rates(ledger.attempts(f"validation round {r}"), "validation")
 
 
 def mean_rewards(all_rewards: Any) -> dict[str, float]:

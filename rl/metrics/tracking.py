@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +28,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from rl.config import RunConfig
 from rl.metrics.alerts import Alert
-from rl.metrics.compute import undocumented
+from rl.metrics.compute import BY_CALLS, undocumented
 
 _log = logging.getLogger(__name__)
 
@@ -63,20 +68,32 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 class Tracker:
     """Progress on standard error, metrics in wandb (offline unless the user is logged in)."""
 
-    def __init__(self, folder: Path, name: str, config: dict[str, Any], quiet: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: RunConfig,
+        versions: Mapping[str, str],
+        logged: Sequence[tuple[int, dict[str, float]]] = (),
+        quiet: bool = False,
+    ) -> None:
+        """`logged`: (step, row) of everything that the run has logged. Rows that wandb lost when the run was killed are logged again."""
         self.console = Console(stderr=True, quiet=quiet)
         self._unknown: set[str] = set()
         os.environ.setdefault("WANDB_SILENT", "true")
         if "WANDB_MODE" not in os.environ and not _logged_in():
             os.environ["WANDB_MODE"] = "offline"
+        earlier = list(folder.glob("wandb/offline-run-*/*.wandb"))
         import wandb
 
         def start(id: str) -> Any:
             return wandb.init(
                 project="turnstile",
-                name=name,
+                name=config.name,
                 dir=str(folder),
-                config=config,
+                config={**asdict(config), "versions": dict(versions)},
+                # wandb's own variables take precedence.
+                tags=None if "WANDB_TAGS" in os.environ else tags(config, versions),
+                group=os.environ.get("WANDB_RUN_GROUP") or group(config),
                 resume="allow",
                 id=id,
                 settings=wandb.Settings(console="off", x_disable_meta=True, silent=True),
@@ -88,19 +105,27 @@ class Tracker:
             # A wandb service that outlived a killed run still holds its id, so use another one.
             self.say(f"wandb: {e}; the curves continue in a new wandb run of this folder")
             self._wandb = start(f"{_run_id(folder)}-{int(time.time())}")
+        self._wandb.define_metric("*", step_metric="round")
+        self._wandb.define_metric(BY_CALLS)
+        self._wandb.define_metric("held_out_by_calls/*", step_metric=BY_CALLS)
+        # A server knows which steps it has; offline, the files do.
+        there = _steps(earlier) if self._wandb.offline else range(self._wandb.step)
+        for step, row in logged:
+            if step not in there:
+                self.log(row, step)
 
     def say(self, text: str) -> None:
         """Print a line on standard error."""
         self.console.print(text, highlight=False)
         _log.info("%s", Text.from_markup(text).plain)
 
-    def log(self, values: dict[str, Any]) -> None:
-        """Log metrics. Warns once about each name that docs/metrics.md does not list."""
+    def log(self, values: dict[str, Any], step: int) -> None:
+        """Log metrics as wandb's step `step`. Warns once about each name that docs/metrics.md does not list."""
         unknown = set(undocumented(values)) - self._unknown
         if unknown:
             self._unknown |= unknown
             self.say(f"metrics without a description in rl/metrics/compute.py: {', '.join(sorted(unknown))}")
-        self._wandb.log(values)
+        self._wandb.log(values, step=step, commit=True)
 
     def alert(self, alert: Alert) -> None:
         """Show an alert in the terminal and send it to wandb."""
@@ -118,6 +143,32 @@ class Tracker:
 
     def close(self) -> None:
         self._wandb.finish()
+
+
+def tags(config: RunConfig, versions: Mapping[str, str]) -> list[str]:
+    """What runs are looked for by: algorithm, source of attempts, model, Lean."""
+    start = config.serve.start.rstrip("/").rpartition("/")[2] or "from scratch"
+    return [config.learn.algorithm, config.learn.collect, start[:64], versions["lean"][:64]]
+
+
+def group(config: RunConfig) -> str:
+    """The same for runs that differ in their seed, name and placement only."""
+    place = {"name", "runs", "seed", "ray", "max_minutes"}
+    data = {k: v for k, v in asdict(config).items() if k not in place}
+    digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+    return f"{config.learn.algorithm}-{digest[:8]}"
+
+
+def _steps(files: Sequence[Path]) -> set[int]:
+    """The steps in wandb's offline files, as wandb's own reader finds them. The end of a killed run's file may be missing."""
+    found: set[int] = set()
+    for file in files:
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        for line in done.stdout.splitlines():
+            if '"type":"history"' in line:
+                found.add(json.loads(line)["history"]["step"]["num"])
+    return found
 
 
 def _logged_in() -> bool:

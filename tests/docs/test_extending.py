@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from prover.search import RULES
+from prover.solve.ledger import Ledger
 from rl.rewards import REWARDS
+from tests.rl.test_training import TINY
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -35,33 +37,84 @@ def blocks() -> list[tuple[str, str, str]]:
 
 def test_code_runs(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(files)
+    monkeypatch.syspath_prepend(str(files))
     registries = [(registry, dict(registry)) for registry in (RULES, REWARDS)]
-    code = [text for language, _, text in blocks() if language == "python"]
-    assert len(code) >= 8
+    code = [text for language, title, text in blocks() if language == "python" and not title]
+    assert len(code) >= 7
     space: dict[str, object] = {"__name__": "extending"}
     try:
         for text in code:
             exec(compile(text, "docs/extending.md", "exec", dont_inherit=True), space)
+        for title in {title for language, title, _ in blocks() if language == "python" and title}:
+            exec(compile((files / title).read_text(), title, "exec", dont_inherit=True), {"__name__": title})
     finally:
         for registry, before in registries:
             registry.clear()
             registry.update(before)
 
 
-def test_an_installed_package_adds_a_command_and_a_theorem_source(files: Path) -> None:
+@pytest.fixture
+def installed(files: Path) -> Path:
+    """The folder as an installed package, for processes that have it on their path."""
     groups = tomllib.loads((files / "pyproject.toml").read_text())["project"]["entry-points"]
     lines = [line for g, points in groups.items() for line in (f"[{g}]", *(f"{k} = {v}" for k, v in points.items()))]
     (files / "my_package-1.0.dist-info").mkdir()
     (files / "my_package-1.0.dist-info/entry_points.txt").write_text("\n".join(lines) + "\n")
     (files / "my_package-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    return files
 
-    def python(*args: str) -> str:
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(files), str(ROOT)])}
-        return subprocess.run(
-            [sys.executable, *args], cwd=files, env=env, capture_output=True, text=True, check=True
-        ).stdout
 
-    assert python("-m", "prover.cli", "hello", "--name", "Rocq") == "hello, Rocq\n"
-    assert "hello    Greet somebody." in python("-m", "prover.cli", "--help")
+def python(files: Path, *args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    env["PYTHONPATH"] = os.pathsep.join([str(files), str(ROOT)])
+    done = subprocess.run([sys.executable, *args], cwd=files, env=env, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def test_an_installed_package_adds_a_command_and_a_theorem_source(installed: Path) -> None:
+    assert python(installed, "-m", "prover.cli", "hello", "--name", "Rocq").stdout == "hello, Rocq\n"
+    assert "hello    Greet somebody." in python(installed, "-m", "prover.cli", "--help").stdout
     code = "from prover.plugins import load; print(load('turnstile.theorems', 'sums')('2', None)[1].statement)"
-    assert python("-c", code) == ": (List.range 2).sum = 1\n"
+    assert python(installed, "-c", code).stdout == ": (List.range 2).sum = 1\n"
+
+
+SETTINGS = ("learn.algorithm=best_tactic_only", "prover.rule=depth_first", "rewards.tiny=[0.2]")
+
+
+def test_names_that_no_package_adds_are_refused_with_the_known_ones(installed: Path) -> None:
+    for setting, known in (
+        ("learn.algorithm=best", "expert_iteration, grpo"),
+        ("prover.rule=depth", "puct, best_first"),
+        ("rewards.small=[0.2]", "proved, shorter"),
+    ):
+        done = python(installed, "-m", "prover.cli", "train", "--dry-run", "--set", setting, code=2)
+        added = setting.split("=")[0].split(".")[-1]
+        assert known in done.stderr and len(done.stderr.splitlines()) == 1, (added, done.stderr)
+        for name in ("best_tactic_only", "depth_first", "tiny"):
+            assert (name in done.stderr) == (
+                name in {"algorithm": "best_tactic_only", "rule": "depth_first"}.get(added, "tiny")
+            )
+
+
+@pytest.mark.lean
+def test_a_rule_of_an_installed_package_searches_in_prove(installed: Path) -> None:
+    statement = ("-m", "prover.cli", "prove", "--statement", "(p q : Prop) (h : p ∧ q) : q ∧ p")
+    done = python(installed, *statement, "--rule", "depth_first", "--policy", "explorer", "--json")
+    assert '"proved": 1' in done.stdout
+    refused = python(installed, *statement, "--rule", "depth", code=2)
+    assert "unknown rule 'depth'" in refused.stderr and "depth_first" in refused.stderr
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+def test_a_run_uses_the_rule_reward_and_algorithm_of_an_installed_package(installed: Path) -> None:
+    (installed / "tiny.toml").write_text(TINY)
+    python(installed, "-m", "prover.cli", "train", "tiny.toml", "--set", *SETTINGS, "eval.baselines=false")
+    ledger = Ledger.open(installed / "runs/tiny", readonly=True)
+    assert ledger.learned() == 2
+    tiny = {a.stats["rewards"]["tiny"] for a in ledger.attempts("round 2") if a.outcome == "proved"}
+    assert tiny <= {0.0, 1.0} and 1.0 in tiny
+    pairs = {phase: value for phase, name, value, _ in ledger.measurements() if name == "pairs"}
+    rows = [row for _, row in ledger.examples("policy")]
+    assert pairs["round 2"] == len(rows) < sum(len(row["tactics"]) for row in rows)

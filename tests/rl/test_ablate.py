@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
+import subprocess
+import time
 from collections import Counter
 
+import psutil
 import pytest
 
 from curricula.library import split_of
@@ -14,7 +18,7 @@ from prover.solve.ledger import Ledger
 from rl.ablate import VARIANTS
 from rl.config import RunConfig, check, override
 from tests.cli.conftest import turnstile
-from tests.rl.test_training import TINY
+from tests.rl.test_training import TINY, command, env
 
 __all__ = ["turnstile"]
 SMALL = TINY
@@ -67,6 +71,28 @@ def test_variants_are_trained_compared_and_written(turnstile, tmp_path, monkeypa
     other = turnstile("ablate", "other.toml", *args[1:])
     assert other.code == 2 and "trained with other settings" in other.err, other.err
     assert json.loads((tmp_path / "docs/results.json").read_text()) == found
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+def test_the_training_run_ends_with_the_command(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    process = subprocess.Popen(
+        command("ablate", "tiny.toml", "--variants", "full"), cwd=tmp_path, env=env(), stderr=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "runs/ablations/full-0/logs/driver.log"
+    deadline = time.monotonic() + 300
+    while "baseline" not in (log.read_text() if log.exists() else "") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert any("train" in p.cmdline() for p in children)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and "interrupted" in said and len(said.splitlines()) == 2, said
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive, [p.cmdline()[:4] for p in alive if p.is_running()]
+    ledger = Ledger.open(tmp_path / "runs/ablations/full-0", readonly=True)
+    assert ledger.done("held-out portfolio"), "the run can go on"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from prover.errors import UserError
 from prover.models.prompt import PromptConfig
 from prover.models.tokenizer import MIN_VOCAB, N_SLOTS
 from rl import config
+from rl.changes import changed
 
 STAGES = sorted(Path("curricula/stages").glob("*.toml"))
 
@@ -110,6 +111,38 @@ def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(tmp_path):
     (folder / "ledger.sqlite").touch()
     with pytest.raises(UserError, match=r"learn\.rounds=3, not 10"):
         start_training(set=("name=x", f"runs={tmp_path / 'runs'}", "learn.rounds=10"))
-    for more in ({"seed": 1}, {"name": "y"}, {"dry_run": True}):
+    for more in ({"name": "y"}, {"dry_run": True}):
         with pytest.raises(UserError, match="omit all other options"):
             start_training(resume=folder, **more)
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("seed=7", "attempts were made with it"),
+        ("theorems.per_module=3", "attempts are at these theorems"),
+        ("model.layers=2", "checkpoints are of this model"),
+        ('serve.start="x/y-1B"', "checkpoints are of this model"),
+        ("eval.calls=8", "`turnstile eval` evaluates"),
+        ("learn.calls=9", "would not be comparable"),
+        ("prover.suggestions=4", "would not be comparable"),
+        ('name="y"', "move or rename"),
+        ("learn.rounds=1", "already trained 2 rounds"),
+    ],
+)
+def test_what_may_not_change_says_why(setting, reason):
+    saved = config.RunConfig()
+    with pytest.raises(UserError, match=reason):
+        changed(saved, config.override(saved, ("learn.rounds=4", setting)), learned=2)
+
+
+def test_what_may_change_is_listed():
+    saved = config.RunConfig()
+    wanted = config.override(saved, ("learn.rounds=5", "prover.provers=4", "ray.address=h:1", "max_minutes=9"))
+    assert changed(saved, wanted, learned=3) == [
+        "max_minutes: 60.0 → 9.0",
+        "prover.provers: 2 → 4",
+        "learn.rounds: 3 → 5",
+        "ray.address:  → h:1",
+    ]
+    assert changed(saved, saved, learned=3) == []

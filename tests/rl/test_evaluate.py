@@ -132,6 +132,17 @@ def test_a_set_may_ask_for_fresh_names(place, turnstile, monkeypatch):
     assert done.document["test"]["wrapper"] == "fresh names"
 
 
+@pytest.mark.lean
+def test_a_run_is_evaluated_on_a_data_set_of_ones_own(place, turnstile, monkeypatch):
+    rows = [{"name": "zero", "statement": "(n : Nat) : n + 0 = n"}, {"name": "one", "statement": ": 1 = 2"}]
+    (place / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.chdir(place)
+    done = turnstile("eval", "runs/one", "mine.jsonl", "--budget", 4, "--processes", 1, "--json", "--run", "runs/data")
+    assert done.code == 1, done.err[-2000:]
+    assert (done.document["test"]["set"], done.document["test"]["count"]) == ("mine", 2)
+    assert done.document["all"]["rate"] == 0.5
+
+
 def evaluated(ledger: Ledger) -> list[Attempt]:
     return [a for a in ledger.attempts() if a.phase.startswith("eval")]
 
@@ -297,6 +308,7 @@ def test_two_theorems_of_one_name_are_refused():
         (("nowhere", "five.toml"), "nowhere: no checkpoint in it"),
         (("explorer", "no-such-set"), "no set 'no-such-set'"),
         (("explorer", "nowhere.toml"), "nowhere.toml"),
+        (("explorer", "nowhere.jsonl"), "nowhere.jsonl: no such file"),
         (("explorer", "five.toml", "--budget", "0"), "--budget must be at least 1"),
         (("explorer", "five.toml", "--seeds", "0"), "--seeds must be at least 1"),
         (("explorer", "five.toml", "--limit", "-1"), "--limit must be at least 1"),

@@ -19,10 +19,10 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
-from ray.exceptions import OutOfMemoryError
+from ray.exceptions import OutOfMemoryError, OwnerDiedError
 
 from prover.errors import UserError
-from prover.lean.theorem import Theorem
+from prover.lean.theorem import Theorem, Verdict
 from prover.solve.ray_start import start_ray
 from rl.actors.dispatch import Finished
 from rl.actors.fleet import Fleet
@@ -82,7 +82,7 @@ def no_ray_afterwards():
 def local_ray():
     """One Ray for all tests that do not start a cluster of their own: a fleet uses what runs."""
     if not ray.is_initialized():
-        start_ray("local", num_cpus=max(4, os.cpu_count() or 1), resources={"prover": 2.0})
+        start_ray("local", num_cpus=max(4, os.cpu_count() or 1), num_gpus=1, resources={"prover": 2.0})
 
 
 @contextmanager
@@ -180,6 +180,103 @@ def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(local_ray, tmp_pa
         finished = list(fleet.run(TASKS))
     assert Counter(f.task.theorem.name for f in finished) == Counter(t.theorem.name for t in TASKS)
     assert {f.found.outcome for f in finished} == {"exhausted"} and fleet.replaced["prover"] == 1
+
+
+def test_an_object_whose_owner_died_costs_a_prover_and_no_task(local_ray, tmp_path):
+    """A fake prover, which waits for an object of an actor that is killed: while it starts, and in an attempt."""
+    met = [tmp_path / "ready", tmp_path / "attempt"]
+
+    @ray.remote
+    class Owner:
+        def put(self):
+            return [ray.put(bytes(10**6))]  # too large to travel with its reference
+
+    @ray.remote
+    class Reader(quiet()):
+        def __init__(self, config, seed, server, ranker, retriever, log=None):
+            pass
+
+        async def lost(self, flag):
+            if not flag.exists():
+                flag.touch()
+                owner = Owner.remote()
+                (ref,) = await owner.put.remote()
+                ray.kill(owner)
+                await asyncio.sleep(2)  # until Ray has noticed
+                await ref
+
+        async def ready(self):
+            await self.lost(met[0])
+            return "simulated"
+
+        async def attempt(self, task):
+            await self.lost(met[1])
+            return Found(task.theorem, "exhausted", 3, None, 0.0)
+
+    with started(config(ranks=0), tmp_path, prover=Reader) as fleet:
+        finished = list(fleet.run(TASKS))
+    assert Counter(f.task.theorem.name for f in finished) == Counter(t.theorem.name for t in TASKS)
+    assert {f.found.outcome for f in finished} == {"exhausted"} and fleet.replaced["prover"] == 2
+
+
+def test_a_batch_on_ray_tries_again_what_was_lost(local_ray, tmp_path, monkeypatch):
+    """Fake actors, which lose what they wait for as often as the test says."""
+    from prover.solve import ray_executor
+    from prover.solve.job import Found as BatchFound
+    from prover.solve.job import Job
+
+    class Loses:
+        def __init__(self, *args):
+            self.tried: Counter[str] = Counter()
+
+        def _count(self, theorem):
+            self.tried[theorem.name] += 1
+            if self.tried[theorem.name] <= int(theorem.name):
+                raise OwnerDiedError("f" * 56, None, "here")
+
+        async def ready(self):
+            return "simulated"
+
+        async def attempt(self, job):
+            self._count(job.theorem)
+            return BatchFound("exhausted")
+
+        async def audit(self, theorem, script):
+            self._count(theorem)
+            return Verdict(theorem.name, "proved")
+
+    monkeypatch.setattr(ray_executor, "_Prover", Loses)
+    monkeypatch.setattr(ray_executor, "_Auditor", Loses)
+    monkeypatch.setattr(ray_executor, "start_ray", lambda *args, **settings: None)
+    executor = ray_executor.RayExecutor("local", "portfolio", 0, workers=1)
+    found, reasons, audits = asyncio.run(_ask(executor, [Theorem(n, ": True") for n in "012"], Job))
+    assert found == ["exhausted", "exhausted", "error"] and reasons[2].startswith("crash: OwnerDiedError")
+    assert [a.verdict for a in audits] == ["proved", "proved", "error"] and audits[2].reason.startswith("crash: ")
+
+
+async def _ask(executor, theorems, job):
+    found = [await executor.attempt(job(t, 8)) for t in theorems]
+    return [f.outcome for f in found], [f.reason for f in found], [await executor.audit(t, "x") for t in theorems]
+
+
+def test_a_model_server_uses_a_gpu_only_if_ray_reserved_one(local_ray, monkeypatch):
+    """A GPU that torch is told of and Ray counts, since the machine may have none."""
+    import torch
+
+    from prover.models.backends import serve
+
+    @ray.remote
+    class Server:
+        def device(self):
+            torch.cuda.is_available = lambda: True
+            return serve._device()
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    without, whole, share = (Server.options(num_gpus=n).remote() for n in (0, 0.5, 0.5))
+    assert ray.get([a.device.remote() for a in (without, whole, share)]) == ["cpu", "cuda", "cuda"]
+    assert serve._device() == "cuda"  # in the process of a user who has the machine
+    for actor in (without, whole, share):
+        ray.kill(actor)
 
 
 def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path):
@@ -290,6 +387,16 @@ def kill_node(pid: int) -> None:
             p.kill()
 
 
+def stop_cluster(port: int) -> None:
+    for pid in nodes_of(port):
+        kill_node(pid)
+    # The head's other processes are gcs_server and the monitors, which would outlive it.
+    for p in psutil.process_iter():
+        with suppress(psutil.Error):
+            if re.search(rf"\bray/.*[:=]{port}\b", " ".join(p.cmdline())):
+                p.kill()
+
+
 def ray_command(*args: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     subprocess.run(
@@ -338,13 +445,7 @@ def test_nodes_join_and_leave_during_a_run(tmp_path):
         check(finished)
     finally:
         fleet.close()
-        for pid in nodes_of(port):
-            kill_node(pid)
-        # The head's other processes are gcs_server and the monitors, which would outlive it.
-        for p in psutil.process_iter():
-            with suppress(psutil.Error):
-                if re.search(rf"\bray/.*[:=]{port}\b", " ".join(p.cmdline())):
-                    p.kill()
+        stop_cluster(port)
 
 
 def test_a_copy_across_machines_gets_a_placement_group(tmp_path):

@@ -15,8 +15,12 @@ import pytest
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
 from prover.solve.ledger import Attempt, Ledger
+from rl import config
 from rl.metrics import rounds
 from rl.run_report import report_page
+from tests.cli.conftest import turnstile
+
+__all__ = ["turnstile"]
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b>"
 
@@ -184,3 +188,55 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, run):
         assert done.returncode == 2 and message in done.stderr, done.stderr
         assert len(done.stderr.strip().splitlines()) == 1 and done.stdout == ""
     assert list((tmp_path / "empty").iterdir()) == [] and not (run / "report.html").exists()
+
+
+def trained(folder: Path, solved: set[str], *settings: str) -> Path:
+    """A run folder with a configuration, versions, and the trained prover's attempts at h0 … h9."""
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(config.dump(config.override(config.RunConfig(), settings)))
+    ledger = Ledger(folder / "ledger.sqlite")
+    ledger.set("versions", {"lean": "Lean 4 (test)", "turnstile": f"1.{len(settings)}"})
+    ledger.set("changes", ["learn.rounds: 2 → 3" + HOSTILE])
+    for n in range(10):
+        outcome = "proved" if f"h{n}" in solved else "budget"
+        ledger.record(
+            attempt("held-out model", f"h{n}", outcome, "tac" if outcome == "proved" else None, stats={"steps": 1})
+        )
+    for r in (1, 2):
+        ledger.record(attempt(f"round {r}", "t0", "proved", "tac", stats={"steps": 1}))
+    ledger.close()
+    return folder
+
+
+def test_the_report_says_configuration_seed_versions_and_changes(tmp_path):
+    page = Page(report_page(trained(tmp_path / "a", set(), "seed=77", "learn.calls=13")))
+    for text in ("seed77", "turnstile1.2", "leanLean 4 (test)", "calls = 13", "learn.rounds: 2 → 3" + HOSTILE):
+        assert text in page.text, text
+
+
+def test_two_runs_are_compared(tmp_path, turnstile):
+    one = trained(tmp_path / "one/x", {"h0", "h1"}, "seed=1")
+    other = trained(
+        tmp_path / "two/x", {f"h{n}" for n in range(1, 9)}, "seed=1", "learn.calls=13", 'serve.template="<b>"'
+    )
+    done = turnstile("report", one, other, "--json")
+    assert done.code == 0, done.err
+    found = done.document
+    assert found["settings"] == [["learn.calls", 16, 13], ["serve.template", "", "<b>"]]
+    assert found["versions"] == [["turnstile", "1.1", "1.3"]]
+    trained_prover = found["held_out"]["trained"]
+    assert (trained_prover["theorems"], trained_prover["only"]) == (10, [1, 7]) and trained_prover["p"] == 0.07031
+    assert trained_prover["only_names"][0] == ["h0"] and trained_prover["curves"][1]["8"] == 8
+    page = Page(Path(found["page"]).read_text())
+    assert found["page"].startswith(str(one)) and "h0" in page.text and "learn.calls1613" in page.text
+    assert not {"img", "b"} & {tag for tag, _ in page.tags}
+    shown = turnstile("report", one, other).out
+    assert "learn.calls" in shown and "80.0 [49, 94]" in shown
+
+
+def test_a_folder_that_is_no_training_run_cannot_be_compared(run, tmp_path, turnstile):
+    one = trained(tmp_path / "one", set())
+    for other, message in ((run, "no config.toml"), (tmp_path / "none", "no such folder")):
+        done = turnstile("report", one, other)
+        assert done.code == 2 and message in done.err and len(done.err.splitlines()) == 1
+    assert not list(tmp_path.glob("**/compared*"))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.errors import UserError
-from rl.rewards import REWARDS, AttemptResult, RewardsConfig, check, score, weights
+from rl import config
+from rl.rewards import REWARDS, AttemptResult, check, score, weights
 
 ends = st.builds(
     AttemptResult,
@@ -18,7 +19,7 @@ ends = st.builds(
     st.integers(1, 512),
     st.floats(0, 1),
 )
-FULL = RewardsConfig((1.0,), (0.0, 0.3), (0.2,), (0.1,), (0.0, 0.0, 0.3))
+FULL = {"shorter": (0.0, 0.3), "new": (0.2,), "frugal": (0.1,), "progress": (0.0, 0.0, 0.3)}
 
 
 @given(ends)
@@ -41,10 +42,11 @@ def test_a_schedule_switches_a_reward_on_and_stays():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (RewardsConfig(progress=(0.0, 1.0)), "round 2"),
-        (RewardsConfig(proved=()), "rewards.proved"),
-        (RewardsConfig(new=(-1.0,)), "rewards.new"),
-        (RewardsConfig(shorter=(0.5,), frugal=(0.5,)), "only the audited proof may dominate"),
+        ({"progress": (0.0, 1.0)}, "round 2"),
+        ({"proved": ()}, "rewards.proved"),
+        ({"new": (-1.0,)}, "rewards.new"),
+        ({"shorter": (0.5,), "frugal": (0.5,)}, "only the audited proof may dominate"),
+        ({"lovely": (0.5,)}, "unknown reward 'lovely'; choose one of proved, shorter"),
     ],
 )
 def test_weights_that_let_something_else_dominate_are_refused(config, message):
@@ -61,3 +63,19 @@ def test_values():
         "frugal": 0.75,
         "progress": 0.5,
     }
+
+
+def test_a_reward_out_of_bounds_cannot_outweigh_the_audited_proof(monkeypatch):
+    monkeypatch.setitem(REWARDS, "huge", lambda e: 1e9)
+    monkeypatch.setitem(REWARDS, "below", lambda e: -1e9)
+    found = score(AttemptResult(proved=False), {"proved": 1.0, "huge": 0.3, "below": 0.3})
+    assert found == {"proved": 0.0, "huge": 0.3, "below": 0.0}
+
+
+def test_weights_of_a_configuration_round_trip_and_zeros_mean_nothing(tmp_path):
+    c = config.override(config.RunConfig(), ("rewards.new=[0, 0.2]", "rewards.shorter=[0.0]", "rewards.proved=[1.0]"))
+    assert c.rewards == {"new": (0.0, 0.2)}
+    (tmp_path / "c.toml").write_text(config.dump(c))
+    assert config.load(tmp_path / "c.toml") == c
+    with pytest.raises(UserError, match="rewards"):
+        config.override(c, ('rewards.new="much"',))

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -151,6 +152,10 @@ def test_every_documented_metric_is_logged(run):
     missing = {p for p, shape in shapes.items() if not any(map(shape.fullmatch, logged))}
     assert {p for p in missing if not p.startswith(("pass_at_k/", "value/"))} == set()
     assert "solve/held-out/all/rate" in logged and "learner/pairs" in logged
+    page = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    explained = re.findall(r"`(\w+)`", page[page.index("## The learner's metrics") : page.index("## How to read")])
+    learner = {name.removeprefix("learner/") for name in logged if name.startswith("learner/")}
+    assert {n for n in learner if not n.startswith(("ranker_", "retriever_"))} <= set(explained)
 
 
 def test_every_attempt_of_every_phase_is_there_once(run):
@@ -204,8 +209,18 @@ def test_the_checkpoint_is_an_ordinary_hugging_face_folder(run):
 
 
 def test_a_round_is_announced_once(run):
-    rounds = [moment["round"] for moment in wandb_files.history(run) if "round" in moment]
-    assert sorted(rounds) == [1, 2], "however often the run was ended"
+    moments = wandb_files.history(run)
+    assert [m["round"] for m in moments if "cost/lean_calls" in m] == [1, 2], "however often the run was ended"
+    # One curve for each searcher: the baselines from round 0 to the end, and the trained prover at the end.
+    for searcher in ("portfolio", "shuffled", "explorer"):
+        assert [m["round"] for m in moments if f"held_out/{searcher}" in m] == [0, 2]
+        by_calls = [m[compute.BY_CALLS] for m in moments if f"held_out_by_calls/{searcher}" in m]
+        assert by_calls == [1, 2, 4, 8]
+    assert [m["round"] for m in moments if "held_out/trained" in m] == [2]
+    steps = [r["item"]["_step"] for r in wandb_files.records(run, "history")]
+    assert steps == list(range(len(steps))), "the steps of a resumed run continue"
+    axes = [(m["round"], m["seconds"], m["lean_calls"]) for m in moments]
+    assert [a[1] for a in axes] == sorted(a[1] for a in axes) and axes[0][2] == 0 < axes[-1][2]
 
 
 def test_a_run_without_its_checkpoints_does_not_start_over(run, tmp_path):
@@ -216,6 +231,54 @@ def test_a_run_without_its_checkpoints_does_not_start_over(run, tmp_path):
         done.stderr[-2000:]
     )
     assert recorded(tmp_path) == recorded(run.parent.parent)
+
+
+def test_rounds_are_added_to_a_finished_run(run, tmp_path):
+    shutil.copytree(run, tmp_path / "runs/tiny")
+    refused = train(tmp_path, "--resume", "runs/tiny", "--set", "learn.rounds=3", "learn.calls=9")
+    assert refused.returncode == 2 and "learn.calls=9: cannot change" in refused.stderr, refused.stderr
+    assert recorded(tmp_path) == recorded(run.parent.parent)
+    # The time limit holds from the second round on.
+    more = ("--resume", "runs/tiny", "--json", "--set", "learn.rounds=3")
+    assert train(tmp_path, *more, "max_minutes=0.01").returncode == 0
+    assert "round 3 skipped: the time limit max_minutes" in (tmp_path / "runs/tiny/logs/driver.log").read_text()
+    assert recorded(tmp_path) == recorded(run.parent.parent)
+    done = train(tmp_path, *more, "max_minutes=60.0", "prover.concurrent=2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    ledger = Ledger.open(tmp_path / "runs/tiny", readonly=True)
+    assert ledger.learned() == 3 and (tmp_path / "runs/tiny/checkpoints/000003").exists()
+    assert ledger.get("changes") == [
+        "max_minutes: 60.0 → 0.01",
+        "learn.rounds: 2 → 3",
+        "max_minutes: 0.01 → 60.0",
+        "prover.concurrent: 3 → 2",
+    ]
+    assert "rounds = 3\n" in (tmp_path / "runs/tiny/config.toml").read_text()
+    # The new model is measured, and what was measured of the earlier one is kept.
+    assert {a.model_version for a in ledger.attempts("held-out model")} == {3}
+    earlier = {a.theorem.name: a.outcome for a in ledger.attempts("held-out model of round 2")}
+    assert earlier == {a.theorem.name: a.outcome for a in Ledger.open(run, readonly=True).attempts("held-out model")}
+    assert len(ledger.done("held-out explorer")) == 5
+
+
+def test_a_run_whose_cluster_is_gone_is_refused_in_one_line(run, tmp_path):
+    shutil.copytree(run, tmp_path / "runs/tiny")
+    saved = tmp_path / "runs/tiny/config.toml"
+    with socket.socket() as s:  # a port on which nothing answers, and one on which something else does
+        s.bind(("127.0.0.1", 0))
+        for listening, said in ((False, "no cluster answers ("), (True, "no cluster answers within 15 s")):
+            if listening:
+                s.listen()
+            address = f"127.0.0.1:{s.getsockname()[1]}"
+            saved.write_text(
+                re.sub(r'^address = ".*"', f'address = "{address}"', saved.read_text(), flags=re.MULTILINE)
+            )
+            began = time.monotonic()
+            done = train(tmp_path, "--resume", "runs/tiny")
+            assert done.returncode == 2 and time.monotonic() - began < 30 + 10 * (os.getloadavg()[0] > 2)
+            assert f"ray.address {address}: {said}" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    again = train(tmp_path, "--resume", "runs/tiny", "--set", 'ray.address=""', "--json")
+    assert again.returncode == 0, again.stderr[-2000:]
 
 
 def test_every_claimed_proof_passes_verify(run, turnstile):

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from prover.errors import UserError
 from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.search import Budget, Search, SearchConfig, search_both
@@ -242,7 +243,7 @@ def test_theorem_and_negation_share_a_budget() -> None:
 
 
 def test_bad_settings_are_named() -> None:
-    with pytest.raises(ValueError, match="best_first"):
+    with pytest.raises(UserError, match="best_first"):
         started(chain(1), selection="alphabeta")
     with pytest.raises(ValueError, match="temperature"):
         SearchConfig(temperature=0.0)

@@ -1,0 +1,49 @@
+"""The settings of a run that may change when it is resumed, and the reasons why others may not."""
+
+from __future__ import annotations
+
+from prover.errors import UserError
+from rl.config import RunConfig, differences
+
+MAY_CHANGE = (
+    "max_minutes",
+    "learn.rounds",
+    "learn.keep",
+    "learn.threads",
+    "prover.provers",
+    "prover.concurrent",
+    "ray.",
+    "serve.memory",
+    "serve.tensor_parallel",
+    "serve.pipeline_parallel",
+    "serve.gpu_gb",
+)
+"""How long a run goes on and where it works. A name that ends with a dot is a whole table."""
+
+_REASONS = {
+    "name": "it is the folder: move or rename that instead",
+    "runs": "it is the folder: move or rename that instead",
+    "seed": "the recorded attempts were made with it",
+    "theorems": "the recorded attempts are at these theorems",
+    "model": "the checkpoints are of this model",
+    "serve": "the checkpoints are of this model",
+    "eval": "the recorded evaluations were made with it; `turnstile eval` evaluates the run with other settings",
+}
+
+
+def changed(saved: RunConfig, wanted: RunConfig, learned: int) -> list[str]:
+    """The changes from the saved to the wanted configuration, as `learn.rounds: 3 → 5`. `learned`: trained rounds.
+
+    Raises UserError for a setting that may not change.
+    """
+    changes = []
+    for name, there, here in differences(saved, wanted):
+        if not name.startswith(MAY_CHANGE):
+            reason = _REASONS.get(name.partition(".")[0], "the rounds before and after would not be comparable")
+            raise UserError(
+                f"{name}={here}: cannot change in a resumed run ({there} so far): {reason}; or start a new run with --name"
+            )
+        changes.append(f"{name}: {there} → {here}")
+    if wanted.learn.rounds < learned:
+        raise UserError(f"learn.rounds={wanted.learn.rounds}: the run has already trained {learned} rounds")
+    return changes

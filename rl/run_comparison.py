@@ -1,0 +1,143 @@
+"""`turnstile report A B`: two runs side by side: settings, held-out solve rates with a paired test, and the rounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prover.errors import UserError
+from prover.solve.ledger import Attempt, Ledger, theorem_json
+from rl import config as config_module
+from rl.candidate import BASELINES
+from rl.metrics import charts, curves, rounds
+from rl.metrics.intervals import percent, wilson
+from rl.run_report import Drawing, escaped, head, table_of
+
+COMPARED = (
+    "solve/train/all/rate",
+    "solve/validation/all/rate",
+    "proofs/new",
+    "proofs/mean_length",
+    "cost/lean_calls_per_proof",
+    "model/entropy",
+    "learner/policy_loss",
+    "learner/value_loss",
+    "value/calibration_error",
+    "lean/steps_per_second",
+)
+"""Metrics that are drawn over the rounds."""
+LISTED = 200
+"""Theorems that only one run solved, listed by name."""
+
+
+class Run:
+    """What a comparison needs of a run folder. Raises UserError if it is not one."""
+
+    def __init__(self, folder: Path) -> None:
+        ledger = Ledger.open(folder, readonly=True)
+        try:
+            self.name = folder.resolve().name
+            if not (folder / "config.toml").exists():
+                raise UserError(
+                    f"{folder}: no config.toml, so no training run; name a folder that `turnstile train` wrote"
+                )
+            self.config = config_module.load(folder / "config.toml")
+            self.figures = rounds.figures(ledger)
+            self.versions: dict[str, str] = ledger.get("versions") or {}
+            self.seconds: float = ledger.get("seconds") or 0.0
+            self.training_calls = ledger.training_calls()
+            self.held_out = {
+                label: {theorem_json(a.theorem): a for a in ledger.attempts(f"held-out {policy}")}
+                for label, policy in (*((b, b) for b in BASELINES), ("trained", "model"))
+            }
+        finally:
+            ledger.close()
+
+
+def compare(one: Run, other: Run) -> dict[str, Any]:
+    """The comparison as plain data: `settings` and `versions` that differ, and `held_out` by searcher, on the theorems that both
+    tried, up to the smaller of their Lean calls."""
+    names = sorted(one.versions.keys() | other.versions.keys())
+    versions = [[n, one.versions.get(n, "?"), other.versions.get(n, "?")] for n in names]
+    return {
+        "runs": [one.name, other.name],
+        "settings": [
+            [name, a, b]
+            for name, a, b in config_module.differences(one.config, other.config)
+            if name not in ("name", "runs")
+        ],
+        "versions": [row for row in versions if row[1] != row[2]],
+        "seconds": [round(one.seconds), round(other.seconds)],
+        "training_calls": [one.training_calls, other.training_calls],
+        "held_out": {label: found for label in one.held_out if (found := _held_out(one, other, label)) is not None},
+    }
+
+
+def _held_out(one: Run, other: Run, label: str) -> dict[str, Any] | None:
+    a, b = one.held_out[label], other.held_out[label]
+    if not (common := [key for key in a if key in b]):
+        return None
+    calls = min(one.config.eval.calls, other.config.eval.calls)
+    both: list[list[Attempt]] = [[found[key] for key in common] for found in (a, b)]
+    only, only_other, p = curves.paired(both[0], both[1], calls)
+    solved = [{x.theorem.name for x in xs if x.outcome == "proved" and (x.calls_to_solve or 0) <= calls} for xs in both]
+    return {
+        "theorems": len(common),
+        "lean_calls": calls,
+        "curves": [curves.summarise(xs, calls, len(common))["curve"] for xs in both],
+        "only": [only, only_other],
+        "p": round(p, 5),
+        "only_names": [sorted(solved[0] - solved[1]), sorted(solved[1] - solved[0])],
+    }
+
+
+def table(found: dict[str, Any]) -> list[list[str]]:
+    """Text cells: a row for each searcher and run, with solve rates by Lean calls and the paired test."""
+    rows = [["held-out theorems solved", "run", "Lean calls", "% [95 %]", "only this run", "p (McNemar)"]]
+    for label, h in found["held_out"].items():
+        for name, curve, only in zip(found["runs"], h["curves"], h["only"], strict=True):
+            solved = curve[str(h["lean_calls"])]
+            rate = percent(solved / h["theorems"], *wilson(solved, h["theorems"]))
+            rows.append([f"{label} (of {h['theorems']})", name, str(h["lean_calls"]), rate, str(only), f"{h['p']:g}"])
+    return rows
+
+
+def comparison_page(one: Run, other: Run) -> str:
+    """The HTML page."""
+    found, drawing = compare(one, other), Drawing()
+    names = f"{one.name} and {other.name}"
+    measured = {
+        f"{run.name}, {label}": list(attempts.values())
+        for run in (one, other)
+        for label, attempts in run.held_out.items()
+        if attempts
+    }
+    lines = charts.side_by_side({one.name: one.figures, other.name: other.figures}, COMPARED)
+    drawn = "".join(f"<div><h3>{escaped(title)}</h3>{drawing(figure)}</div>" for title, figure in lines)
+    lists = "".join(
+        f"<details><summary>{escaped(label)}: {len(names)} only in {escaped(run)}</summary><pre>"
+        f"{escaped(chr(10).join(names[:LISTED]))}</pre></details>"
+        for label, h in found["held_out"].items()
+        for run, names in zip(found["runs"], h["only_names"], strict=True)
+        if names
+    )
+    differing = [[str(cell) for cell in row] for row in (*found["settings"], *found["versions"])]
+    totals = [["", one.name, other.name]]
+    totals += [
+        [what, *map(str, found[key])]
+        for what, key in (("seconds", "seconds"), ("Lean calls of all rounds", "training_calls"))
+    ]
+    parts = [
+        head(names),
+        table_of("Settings and versions that differ", [["", one.name, other.name], *differing])
+        or "<p class=facts>Equal settings and versions.",
+        table_of("Cost", totals),
+        table_of("Held-out theorems", table(found)),
+        lists,
+    ]
+    if measured:
+        calls = max(one.config.eval.calls, other.config.eval.calls)
+        parts.append("<h2>Solved by Lean calls</h2>" + drawing(charts.by_calls(measured, calls, [])))
+    if drawn:
+        parts.append(f"<h2>Over the rounds</h2><div class=grid>{drawn}</div>")
+    return "\n".join(parts)
