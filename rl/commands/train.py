@@ -38,6 +38,7 @@ def train(
         dry_run: start nothing; print the placement, the memory and the downloads of the run.
         json: print the summary (or the plan) as one JSON document.
     """
+    from curricula.worlds.spec import PREFIX as WORLD
     from rl.loop import Trainer
     from rl.plan import explain, plan
 
@@ -54,7 +55,7 @@ def train(
         if seed is not None:
             chosen = replace(chosen, seed=seed)
         # Absolute paths, because the run may be resumed from another folder.
-        files = tuple(str(Path(f).absolute()) for f in chosen.theorems.files)
+        files = tuple(f if f.startswith(WORLD) else str(Path(f).absolute()) for f in chosen.theorems.files)
         chosen = replace(chosen, theorems=replace(chosen.theorems, files=files))
         planned = plan(chosen)
         if dry_run:
