@@ -157,7 +157,14 @@ class Trainer:
         sampler = CurriculumSampler(self.train_set, c.matchmaker, c.seed)
         for earlier in range(1, r):
             sampler.observe(
-                Try(a.theorem.name, earlier, a.outcome, a.calls_to_solve, a.stats.get("side", "prove"))
+                Try(
+                    a.theorem.name,
+                    earlier,
+                    a.outcome,
+                    a.calls_to_solve,
+                    a.stats.get("side", "prove"),
+                    a.stats.get("calls_allowed", 0),
+                )
                 for a in self.ledger.attempts(f"round {earlier}")
             )
         return sampler.plan(r, c.learn.calls * len(self.train_set))

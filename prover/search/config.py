@@ -43,8 +43,9 @@ class SearchConfig:
     """Lost visits that each simulation in flight counts for."""
     discount: float = 0.95
     """A goal that is k tactics from a proof has value discount ** k."""
-    combine: Combine = "min"
-    """Value of a tactic from its subgoals: the hardest subgoal, the product of values, or the sum of steps."""
+    combine: Combine = "sum"
+    """Value of a tactic from its subgoals: `sum` of steps, as labels and TD(λ) count them; `min`, the hardest subgoal (AlphaProof);
+    or `product` of values without a discount (HTPS)."""
     unknown_value: float = 0.5
     """Initial value of a goal in a search without a value model, in [0, 1]."""
     length_penalty: float = 0.0

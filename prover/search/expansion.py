@@ -171,7 +171,7 @@ class Expander:
             if self._value is not None and hasattr(self._value, "count_tokens"):  # others are no language models
                 self.recorder.counts["model_tokens"] += sum(count_tokens(self._value, q) for q in queries)
             for child, estimate in zip(fresh_open, estimates, strict=True):
-                self._set_value(child, min(1.0, self._config.discount ** max(0.0, estimate.steps)))
+                self._set_value(child, min(1.0, estimate.value(self._config.discount)))
         self.recorder.own_s += perf_counter() - began
         return fresh
 

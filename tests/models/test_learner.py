@@ -186,6 +186,13 @@ def test_the_rate_warms_up_once_and_falls_at_the_end(tokenizer: PreTrainedTokeni
     assert rates == sorted(rates, reverse=True) and rates[0] == 1e-3 and rates[-1] == pytest.approx(5e-5)
 
 
+def test_the_rate_does_not_jump_back_at_the_next_round(tokenizer: PreTrainedTokenizerFast) -> None:
+    learner = small(tokenizer, dataclasses.replace(CONFIG, warmup=0, schedule="cosine", learning_rate=1e-3))
+    rates = [learner.train(examples(4), steps=4, part=(r / 3, (r + 1) / 3))["learning_rate"] for r in range(3)]
+    rates += [learner.train(examples(4), steps=1, part=(1.0, 1.0))["learning_rate"]]
+    assert rates == sorted(rates, reverse=True) and rates[0] > 7e-4 and rates[2] < 3e-4
+
+
 def test_what_is_published_is_the_average_of_the_weights(tokenizer: PreTrainedTokenizerFast) -> None:
     learner = small(tokenizer, dataclasses.replace(CONFIG, ema=0.9, warmup=0))
     kept = {n: p.detach().clone() for n, p in learner.model.named_parameters()}
