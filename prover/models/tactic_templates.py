@@ -269,7 +269,8 @@ class Explorer:
         lemmas = [p for p in premises if (own[p].kind == "theorem" if p in own else self._is_lemma(p))]
         functions = [p for p in premises if p not in lemmas]
         if self.actions == "elementary":
-            yield from elementary_tactics(goal, at_hand, lemmas, functions, state.surroundings)
+            steps = elementary_tactics(goal, at_hand, lemmas, functions, state.surroundings)
+            yield from ((step, 1.0) for step in steps)
             return
         lead = "intros; " if _binds(goal.target) else ""
         for i, tactic in enumerate(PORTFOLIO):
