@@ -33,7 +33,7 @@ from rl.candidate import BASELINES
 from rl.config import RunConfig
 from rl.files import proofs_source
 from rl.learning import Learning
-from rl.metrics import compute, curves
+from rl.metrics import compute, curves, plot
 from rl.metrics.round_metrics import RoundMetrics, announce
 from rl.metrics.tracking import Tracker
 from rl.theorem_splits import theorems_of
@@ -105,6 +105,8 @@ class Trainer:
             if c.eval.baselines:
                 for baseline, what in BASELINES.items():
                     self._measure(baseline, f"baseline: {what}")
+            if c.eval.validation:
+                self._validate(0)
             for r in range(1, c.learn.rounds + 1):
                 begun = self.ledger.done(f"round {r}") or self.ledger.get(f"learned {r}") is not None
                 if r > 3 and self.elapsed > 60 * c.max_minutes and not begun:
@@ -190,11 +192,14 @@ class Trainer:
         )
 
     def _validate(self, r: int) -> None:
-        """Evaluate the model of round `r` on the validation theorems."""
+        """Evaluate the model of round `r` on the validation theorems; in round 0 what the run starts with."""
         c = self.config
         weight, calls = c.prover.eval_explorer_weight, c.eval.validation_calls
-        tasks = [Task(t, "model", calls, weight, value=self.learning.value) for t in self.validation]
-        self._attempts(f"validation round {r}", f"validation after round {r}", tasks)
+        policy = "model" if r or c.serve.start else "explorer"
+        tasks = [Task(t, policy, calls, weight, value=self.learning.value) for t in self.validation]
+        self._attempts(
+            f"validation round {r}", f"validation after round {r}" if r else "validation before training", tasks
+        )
 
     def _sample(self) -> None:
         """Evaluate the model without search: rollouts on the held-out theorems."""
@@ -299,10 +304,32 @@ class Trainer:
             only, other, p = curves.paired(trained, explorer, calls)
             found[str(calls)] = {"only_trained": only, "only_explorer": other, "p": round(p, 5)}
         said = "; ".join(
-            f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b} Lean calls" for b, f in found.items()
+            f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b} Lean calls (p = {f['p']:.2g})"
+            for b, f in found.items()
         )
-        self.tracker.say(f"Theorems solved only by the trained prover and only by the explorer: {said}.")
+        self.tracker.say(
+            f"Theorems solved only by the trained prover and only by the explorer, with the p-value of the paired "
+            f"(McNemar) test: {said}."
+        )
         return found
+
+    def _draw(self, summary: dict[str, Any]) -> None:
+        """Write `learning.png`, if the run has validation theorems."""
+        c = self.config.eval
+        found = plot.points(self.ledger, c.validation_calls, self.config.learn.rounds)
+        if not found:
+            return
+        shown = {"portfolio": "automation", "explorer": "untrained search", "trained": "trained"}
+        budget = str(c.validation_calls)
+        held_out = {
+            name: (summary[label]["curve"][budget], summary[label]["total"])
+            for label, name in shown.items()
+            if budget in summary.get(label, {}).get("curve", {})
+        }
+        plot.learning_curve(
+            self.folder / "learning.png", found, c.validation_calls, held_out, f"run {self.config.name}"
+        )
+        self.tracker.say(f"{self.folder}/learning.png shows the solve rate over training.")
 
     def _finish(self) -> dict[str, Any]:
         """Write the summary and the proofs, and report the result and the next steps."""
@@ -320,8 +347,14 @@ class Trainer:
         proofs = list(self.ledger.proofs())
         write_whole(self.folder / "proofs.lean", proofs_source(proofs, self.runtime.name).encode())
         self.tracker.table(curves.table([(label, summary[label]) for label, _ in names if label in summary]))
+        measured = [
+            (label, list(self.ledger.attempts(f"held-out {policy}"))) for label, policy in names if label in summary
+        ]
+        self.tracker.table(curves.seconds_table(measured))
+        summary["by_seconds"] = {label: curves.by_seconds(attempts) for label, attempts in measured}
         if "explorer" in summary and "trained" in summary:
             summary["paired"] = self._paired()
+        self._draw(summary)
         write_whole(self.folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
         self.tracker.say(
             f"{len(proofs)} theorems proved and audited in {self.elapsed / 60:.1f} minutes; the audit rejected {claimed['rejected']} "
