@@ -51,6 +51,7 @@ class Trainer:
         self.index = library_index()
         theorems = theorems_of(config.theorems, self.index, config.eval.validation)
         self.train_set, self.held_out, self.validation = theorems.train, theorems.held_out, theorems.validation
+        self._near_copies = theorems.near_copies
         fresh = not (self.folder / "ledger.sqlite").exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
@@ -91,6 +92,10 @@ class Trainer:
             f"[bold]turnstile[/bold] run [cyan]{self.folder}[/cyan] on {self.runtime.name}: train on "
             f"{len(self.train_set)} theorems, evaluate on {len(self.held_out)} held-out theorems"
         )
+        if self._near_copies:
+            self.tracker.say(
+                f"{self._near_copies} theorems that nearly repeat an evaluated one are left out of training"
+            )
         try:
             self.fleet.start()
             self.learning.restore()
