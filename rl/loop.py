@@ -109,6 +109,8 @@ class Trainer:
                 )
             if c.eval.baselines:
                 for baseline, what in BASELINES.items():
+                    if baseline == "shuffled" and c.prover.actions == "elementary":
+                        continue  # their weights are equal: the explorer is this baseline
                     self._measure(baseline, f"baseline: {what}")
             if c.eval.validation:
                 self._validate(0)
