@@ -39,8 +39,6 @@ class SearchConfig:
     root_breadth: float = 256.0
     """PUCT tries at least N² / (N + root_breadth) of the root's own tactics in N calls. Most proofs are short: a long search
     without a proof probably missed a tactic far down the root's list. `inf`: off."""
-    virtual_loss: float = 1.0
-    """Lost visits that each simulation in flight counts for."""
     discount: float = 0.95
     """A goal that is k tactics from a proof has value discount ** k."""
     combine: Combine = "sum"
