@@ -19,6 +19,7 @@ from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.models.backends.serve import ServeConfig
 from prover.models.elementary import Actions
 from prover.models.mixture import EXPLORER_WEIGHT
+from prover.search.select import RULES
 from prover.solve.ledger import FORMAT
 from rl.rewards import RewardsConfig
 from rl.rewards import check as check_rewards
@@ -294,6 +295,8 @@ def check(config: RunConfig) -> RunConfig:
         raise UserError('learn.targets="visits" requires learn.algorithm="expert_iteration"')
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
+    if config.prover.selection not in RULES:
+        raise UserError(f"prover.selection={config.prover.selection!r}: choose one of {', '.join(RULES)}")
     path = Path(config.name)
     if not config.name.strip() or not config.name.isprintable() or config.name == "." or ".." in path.parts:
         raise UserError(
