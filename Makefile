@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make lean       set up .venv and Lean, and nothing else"
-	@echo "make train      train a small prover on real Lean in under 40 minutes; the results are in runs/demonstration"
+	@echo "make train      train a small prover on real Lean in minutes; the results are in runs/worlds"
 	@echo "make test       the tests, against real Lean; WORKERS=4 in four processes, WORKERS=0 in one"
 	@echo "make test-again the tests that failed in the last make test"
 	@echo "make test-fast  the tests that need no Lean, in under a minute"
@@ -68,7 +68,7 @@ lean: $(VENV)/.done
 setup: lean
 
 train: lean
-	@$(BIN)/turnstile train curricula/stages/demonstration.toml
+	@$(BIN)/turnstile train curricula/stages/worlds.toml
 
 # Two processes share the tests, or one runs them all on a machine with one core. tests/conftest.py orders the files, so xdist must not.
 WORKERS ?= $(shell test "$$(getconf _NPROCESSORS_ONLN)" -gt 1 && echo 2 || echo 0)

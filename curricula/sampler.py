@@ -29,9 +29,8 @@ class MatchConfig:
     """False: uniform sampling with the base budget, the baseline for ablations."""
     base_calls: Annotated[int, msgspec.Meta(ge=1)] = 16
     """Lean calls of a first try."""
-    growth: float = 2.0
-    """Factor of the budget after every `patience` failures in a row."""
-    patience: int = 2
+    growth: Annotated[float, msgspec.Meta(ge=1.0)] = 2.0
+    """A retry gets this many times the most Lean calls that failed since the last proof."""
     max_calls: int = 512
     """Maximum Lean calls of a try."""
     easy_calls: int = 2
@@ -60,6 +59,8 @@ class Try:
     """prover.lean.theorem.Outcome. `error` is ignored."""
     calls_to_solve: int | None = None
     side: Side = "prove"
+    calls: int = 0
+    """Lean calls that it was allowed."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Record:
     """Round of the last try."""
     failures: int = 0
     """Failures in a row."""
+    failed: int = 0
+    """The most Lean calls allowed among these failures."""
     easy: int = 0
     """Easy proofs in a row."""
     typical: float | None = None
@@ -119,6 +122,7 @@ class CurriculumSampler:
             r.tries, r.proofs = r.tries * fade + 1, r.proofs * fade + proved
             r.round, r.tried = t.round, r.tried + 1
             r.failures = 0 if proved else r.failures + 1
+            r.failed = 0 if proved else max(r.failed, t.calls)
             easy = proved and t.calls_to_solve is not None and t.calls_to_solve <= c.easy_calls
             r.easy = r.easy + 1 if easy else 0
             if proved:
@@ -129,9 +133,9 @@ class CurriculumSampler:
         return self.records[name].easy >= self.config.trust
 
     def budget(self, name: str) -> int:
-        """Lean calls of the next try: base_calls * growth ** (failures in a row // patience), at most max_calls."""
+        """Lean calls of the next try: `growth` times the most that failed since the last proof, from base_calls to max_calls."""
         c = self.config
-        return min(c.max_calls, round(c.base_calls * c.growth ** min(self.records[name].failures // c.patience, 30)))
+        return min(c.max_calls, max(c.base_calls, round(c.growth * self.records[name].failed)))
 
     def estimates(self) -> dict[str, float]:
         """Probability that the next try at each theorem proves it.

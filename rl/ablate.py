@@ -35,8 +35,23 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no matchmaker": ("matchmaker.adaptive=false",),
     "uniform replay": ("replay.prioritised=false",),
     "model alone": ("prover.explorer_weight=0.0", "prover.eval_explorer_weight=0.0"),
+    "round 1 alone": ("learn.rounds=1",),
 }
-"""Settings on top of the configuration, by variant. `model alone` uses no explorer after the first round."""
+"""Settings on top of the configuration, by variant. `model alone` uses no explorer after the first round. `round 1 alone` is supervised
+learning on one round that has the Lean calls and the learning time of all: see `variant_settings`."""
+
+
+def variant_settings(variant: str, base: config_module.RunConfig) -> tuple[str, ...]:
+    """The settings of a variant of this configuration."""
+    if variant != "round 1 alone":
+        return VARIANTS[variant]
+    c = base.learn
+    return (
+        *VARIANTS[variant],
+        f"learn.first_calls={c.first_calls + (c.rounds - 1) * c.calls}",
+        f"learn.seconds={c.rounds * c.seconds}",
+        f"learn.ranker_seconds={c.rounds * c.ranker_seconds}",
+    )
 
 
 def ablate(
@@ -65,10 +80,10 @@ def ablate(
             folder = _folder(runs, variant, seed)
             if not (folder / "summary.json").exists():
                 say(f"{variant}, seed {seed}: {folder}")
-                _train(config, variant, seed, folder, base.ray.address)
+                _train(config, base, variant, seed, folder)
             found.append(_figures(folder))
         out["lean"] = found[0]["lean"]
-        out["variants"][variant] = _together(variant, found)
+        out["variants"][variant] = _together(variant_settings(variant, base), found)
     return out
 
 
@@ -77,28 +92,40 @@ def _folder(runs: Path, variant: str, seed: int) -> Path:
     return runs / f"{slug}-{seed}"
 
 
-def _settings(variant: str, folder: Path) -> tuple[str, ...]:
+def _settings(variant: str, base: config_module.RunConfig, folder: Path) -> tuple[str, ...]:
     """Overrides of a variant's run. Only `full` measures the baselines, because no variant changes them."""
     baselines = "true" if variant == "full" else "false"
-    return f'runs="{folder.parent}"', f'name="{folder.name}"', f"eval.baselines={baselines}", *VARIANTS[variant]
+    return (
+        f'runs="{folder.parent}"',
+        f'name="{folder.name}"',
+        f"eval.baselines={baselines}",
+        *variant_settings(variant, base),
+    )
 
 
 def _check_same(base: config_module.RunConfig, variant: str, seed: int, folder: Path) -> None:
     """Raise UserError if the run in `folder` has another configuration: its results could not be compared."""
     if not (folder / "config.toml").exists():
         return
-    wanted = replace(config_module.override(base, _settings(variant, folder)), seed=seed)
+    wanted = replace(config_module.override(base, _settings(variant, base, folder)), seed=seed)
     if (other := config_module.difference(config_module.load(folder / "config.toml"), wanted)) is not None:
         raise UserError(
             f"{folder} was trained with other settings ({other}): choose another --runs folder, or remove this one"
         )
 
 
-def _train(config: Path, variant: str, seed: int, folder: Path, address: str) -> None:
+def _train(config: Path, base: config_module.RunConfig, variant: str, seed: int, folder: Path) -> None:
     if (folder / "ledger.sqlite").exists():
         args = ["--resume", str(folder)]
     else:
-        args = [str(config), "--seed", str(seed), "--set", *_settings(variant, folder), f'ray.address="{address}"']
+        args = [
+            str(config),
+            "--seed",
+            str(seed),
+            "--set",
+            *_settings(variant, base, folder),
+            f'ray.address="{base.ray.address}"',
+        ]
     command = [sys.executable, "-m", "prover.cli", "train", *args, "--json"]
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -132,7 +159,7 @@ def _figures(folder: Path) -> dict[str, Any]:
     }
 
 
-def _together(variant: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _together(settings: Sequence[str], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Curves summed over seeds, with intervals that account for the theorems being the same for each seed."""
 
     def curve(label: str) -> dict[str, Any]:
@@ -146,7 +173,7 @@ def _together(variant: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return rates
 
     out: dict[str, Any] = {
-        "settings": list(VARIANTS[variant]),
+        "settings": list(settings),
         "trained": curve("trained"),
         "training_calls": sum(f["training_calls"] for f in found),
         "training_proved": sum(f["training_proved"] for f in found),

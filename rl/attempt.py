@@ -22,6 +22,7 @@ from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource, trained_source
 from prover.search import Budget, Search, SearchConfig, checker
+from prover.search.actions import bounded, permitted
 from prover.search.graph import SOLVED, Graph
 from prover.search.script import checked_script
 from prover.solve.ray_start import LOST
@@ -108,6 +109,11 @@ class Workbench:
     """The same model for whole proofs."""
     portfolio: Any = field(default_factory=Portfolio)
 
+    def environment(self, task: Task) -> Any:
+        """Lean, bounded to the configured actions. The portfolio is not, unless the run would learn from it."""
+        c = self.config
+        return bounded(self.pool, c.actions, c.strict and (task.learn or task.policy != "portfolio"))
+
 
 class ModelWithExplorer:
     """Mixes the suggestions of a shared model with those of a local explorer."""
@@ -141,10 +147,11 @@ async def attempt(task: Task, bench: Workbench) -> Found:
 
 async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     root = await _open(task.negated or task.theorem, bench.pool)
+    env = bench.environment(task)
     if task.turns:
-        return await _whole_proofs(task, bench, root, began)
+        return await _whole_proofs(task, bench, env, root, began)
     if task.rollouts:
-        return await _rollouts(task, bench, root, began)
+        return await _rollouts(task, bench, env, root, began)
     value: Any = None
     in_flight = bench.config.in_flight
     if task.policy == "portfolio":
@@ -159,23 +166,24 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         policy = ModelWithExplorer(bench.model, bench.trained_explorer.reseeded(task.draw), task.explorer_weight)
         suggestions, expansions = bench.config.suggestions, 4
         value = bench.model if task.value else None  # its coroutines are awaited by the search
+    c = bench.config
     config = SearchConfig(
-        selection=bench.config.rule,
+        selection=c.rule,
         in_flight=in_flight,
         suggestions=suggestions,
         max_expansions=expansions,
+        temperature=c.temperature,
+        root_breadth=c.root_breadth,
         model_thread=False,
         seed=bench.seed,
     )
-    search = Search(
-        root, bench.pool, policy, value, config=config, premises=bench.premises.for_theorem(task.theorem.imports)
-    )
+    search = Search(root, env, policy, value, config=config, premises=bench.premises.for_theorem(task.theorem.imports))
     try:
         result = await search.run(Budget(lean_calls=task.lean_calls))
-        script = await checked_script(result.proof, checker(bench.pool, root)) if result.proof is not None else None
+        script = await checked_script(result.proof, checker(env, root)) if result.proof is not None else None
         examples, harvested = search.examples() if task.learn else [], 0
         if script is not None and task.harvest and examples:
-            examples, harvested = await _try_more_tactics(task, bench, root, examples)
+            examples, harvested = await _try_more_tactics(task, bench, env, root, examples)
     finally:
         await search.close()
         await bench.pool.free([root])
@@ -216,14 +224,14 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     )
 
 
-async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float) -> Found:
+async def _rollouts(task: Task, bench: Workbench, env: Any, root: ProofState, began: float) -> Found:
     if bench.sampler is None:
         raise ValueError("rollouts need a model, but none is loaded")
     first = 1 + task.draw * task.rollouts
     try:
         premises = bench.premises.for_theorem(task.theorem.imports)
-        found, calls = await rollouts(root, bench.pool, bench.sampler, premises, task.rollouts, task.max_tactics, first)
-        check = checker(bench.pool, root)
+        found, calls = await rollouts(root, env, bench.sampler, premises, task.rollouts, task.max_tactics, first)
+        check = checker(env, root)
         written_out = [await checked_script(r.proof, check) if r.proof is not None else None for r in found]
     finally:
         await bench.pool.free([root])
@@ -240,11 +248,11 @@ async def _rollouts(task: Task, bench: Workbench, root: ProofState, began: float
     return _of_rollouts(task, root, rows, calls, calls, bench.sampler.version, began)
 
 
-async def _whole_proofs(task: Task, bench: Workbench, root: ProofState, began: float) -> Found:
+async def _whole_proofs(task: Task, bench: Workbench, env: Any, root: ProofState, began: float) -> Found:
     if bench.writer is None:
         raise ValueError("whole proofs need a model, but none is loaded")
     try:
-        rows, calls, first = await whole_proofs(task.theorem, root, bench.pool, bench.writer, task.rollouts, task.turns)
+        rows, calls, first = await whole_proofs(task.theorem, root, env, bench.writer, task.rollouts, task.turns)
     finally:
         await bench.pool.free([root])
     return _of_rollouts(task, root, rows, calls, first, bench.writer.version, began)
@@ -281,7 +289,7 @@ async def _open(theorem: Theorem, pool: LeanPool) -> ProofState:
 
 
 async def _try_more_tactics(
-    task: Task, bench: Workbench, root: ProofState, examples: list[Any]
+    task: Task, bench: Workbench, env: Any, root: ProofState, examples: list[Any]
 ) -> tuple[list[Any], int]:
     """Try further tactics on the first goal and add those that close it. Returns (examples, Lean calls)."""
     first = examples[0]
@@ -289,8 +297,9 @@ async def _try_more_tactics(
     query = Query(root, bench.premises.for_theorem(task.theorem.imports)(root))
     tactics = [s.tactic for s in bench.portfolio.suggest([query], 16)[0]]
     tactics += [s.tactic for s in bench.explorer.suggest([query], 3 * task.harvest)[0]]
-    fresh = [t for t in dict.fromkeys(tactics) if t not in known][: task.harvest]
-    results = await bench.pool.step(root, fresh)
+    actions = bench.config.actions if bench.config.strict else "full"
+    fresh = [t for t in dict.fromkeys(tactics) if t not in known and permitted(t, actions)][: task.harvest]
+    results = await env.step(root, fresh)
     closing = [(t, 1) for t, r in zip(fresh, results, strict=True) if r.solved]
     await bench.pool.free([s for r in results for s in r.states])
     best = tuple(sorted([*first.best, *closing], key=lambda p: p[1]))

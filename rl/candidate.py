@@ -45,7 +45,7 @@ class Candidate:
 
     @property
     def kind(self) -> str:
-        return "model" if self.checkpoint else self.name
+        return "model" if self.checkpoint else self.name.split(" ")[0]  # without changed settings
 
 
 def digest(files: Iterable[Path]) -> str:

@@ -18,6 +18,7 @@ from prover import plugins
 from prover.errors import UserError
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.models.backends.serve import ServeConfig
+from prover.models.elementary import Actions
 from prover.models.mixture import EXPLORER_WEIGHT
 from prover.search.select import rule_named
 from prover.solve.ledger import FORMAT
@@ -89,6 +90,15 @@ class ProverConfig:
     """Limit of a step, in thousands of small allocations (Lean's maxHeartbeats)."""
     step_seconds: float = 10.0
     """Wall-clock limit of a step."""
+    actions: Actions = "full"
+    """Moves of the template policy: `full`, or `elementary` for the steps of a proof by hand, without automation."""
+    strict: bool = False
+    """Refuse all other moves, whoever proposes them: nothing else reaches Lean or the training data. The portfolio, which learns
+    nothing, stays the baseline that it is."""
+    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 2.0
+    """Temperature of the search's priors."""
+    root_breadth: Annotated[float, msgspec.Meta(gt=0.0)] = 256.0
+    """PUCT tries at least N² / (N + root_breadth) of the root's own tactics in N calls."""
     use_value: bool = True
     """Guide the search by the model's value."""
     use_ranker: bool = True

@@ -33,6 +33,7 @@ from rl.actors.dispatch import Finished, attempt_of
 from rl.actors.fleet import Fleet
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
 from rl.candidate import Candidate, digest, run_config
+from rl.config import ProverConfig
 from rl.metrics import curves
 from rl.metrics.intervals import wilson_over_seeds
 
@@ -89,6 +90,10 @@ def key_of(test: Test, prover: Candidate) -> str:
     if not prover.template:
         del settings["template"]  # keeps the keys of results from before this field existed
     search = settings["config"]
+    standard = asdict(ProverConfig())
+    for field in ("actions", "strict", "rule", "temperature", "root_breadth"):  # keeps the keys of earlier results
+        if search[field] == standard[field]:
+            del search[field]
     # Settings without effect on results, or set by the test.
     for field in ("provers", "concurrent", "heartbeats", "step_seconds", "explorer_weight"):
         search.pop(field, None)
@@ -239,10 +244,11 @@ def _workbench(
             source = source.renamed(obfuscator.translation.name)
         model = InferenceClient(LocalModel(wrapped, wrapped, version=policy.version), prover.config.suggestions)
         value = prover.config.use_value and hasattr(wrapped, "evaluate")
-    trained = Explorer(
-        index, seed, k, TacticRanker.load(Path(prover.ranker)) if prover.ranker else None, obfuscator=obfuscator
-    )
-    return Workbench(pool, source, prover.config, seed, Explorer(index, seed, k), trained, model), value
+    ranker = TacticRanker.load(Path(prover.ranker)) if prover.ranker else None
+    actions = prover.config.actions
+    explorer = Explorer(index, seed, k, actions=actions)
+    trained = Explorer(index, seed, k, ranker, obfuscator=obfuscator, actions=actions)
+    return Workbench(pool, source, prover.config, seed, explorer, trained, model), value
 
 
 async def _audited_attempt(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:

@@ -10,7 +10,7 @@ import msgspec
 from curricula.library import split_of
 from prover.errors import UserError
 from prover.jsonl import jsonl_rows
-from rl.learner.batches import PolicyExample
+from rl.examples import PolicyExample
 
 _OTHER_GOALS = re.compile(r"(?:case'?|next|all_goals|any_goals|rotate_left|rotate_right|swap|pick_goal)\b|·|\.\s")
 """The start of a tactic that chooses goals. A search chooses them itself."""

@@ -13,6 +13,7 @@ from prover.errors import UserError
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
+from prover.search import SearchConfig
 from prover.solve.ledger import Ledger
 from rl import buffer
 from rl.actors.fleet import Fleet
@@ -151,7 +152,7 @@ class Learning:
         if not self.value:
             return policy, []
         if c.value == "td_lambda":
-            return policy, list(td_lambda.value_examples(self._draw("td", r)))
+            return policy, td_lambda.value_examples(self._draw("td", r), SearchConfig().discount)
         return policy, list(expert_iteration.value_examples(self._draw("value", r)))
 
 

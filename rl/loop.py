@@ -37,7 +37,7 @@ from rl.changes import changed
 from rl.config import RunConfig
 from rl.files import proofs_source
 from rl.learning import Learning
-from rl.metrics import compute, curves, rounds
+from rl.metrics import compute, curves, plot, rounds
 from rl.metrics.alerts import alerts
 from rl.metrics.round_metrics import RoundMetrics, row_of
 from rl.metrics.tracking import Tracker
@@ -61,6 +61,7 @@ class Trainer:
         self.train_set, self.held_out, self.validation = theorems.train, theorems.held_out, theorems.validation
         if missing := needs(config, theorems)["missing"]:
             raise UserError(missing[0])
+        self._near_copies = theorems.near_copies
         fresh = not (self.folder / "ledger.sqlite").exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
@@ -115,6 +116,10 @@ class Trainer:
         )
         for change in self.changes:
             self.tracker.say(f"changed: {change}")
+        if self._near_copies:
+            self.tracker.say(
+                f"{self._near_copies} theorems that nearly repeat an evaluated one are left out of training"
+            )
         try:
             self.fleet.start()
             self.learning.restore()
@@ -126,8 +131,10 @@ class Trainer:
                 )
             if c.eval.baselines:
                 for baseline, what in BASELINES.items():
+                    if baseline == "shuffled" and c.prover.actions == "elementary":
+                        continue  # their weights are equal: the explorer is this baseline
                     self._measure(baseline, f"baseline: {what}")
-            if c.serve.start and c.eval.validation_rollouts:
+            if c.eval.validation:
                 self._validate(0)
             for r in range(1, c.learn.rounds + 1):
                 begun = self.ledger.done(f"round {r}") or self.ledger.get(f"learned {r}") is not None
@@ -215,7 +222,14 @@ class Trainer:
         sampler = CurriculumSampler(self.train_set, c.matchmaker, c.seed)
         for earlier in range(1, r):
             sampler.observe(
-                Try(a.theorem.name, earlier, a.outcome, a.calls_to_solve, a.stats.get("side", "prove"))
+                Try(
+                    a.theorem.name,
+                    earlier,
+                    a.outcome,
+                    a.calls_to_solve,
+                    a.stats.get("side", "prove"),
+                    a.stats.get("calls_allowed", 0),
+                )
                 for a in self.ledger.attempts(f"round {earlier}")
             )
         return sampler.plan(r, c.learn.calls * len(self.train_set))
@@ -264,13 +278,15 @@ class Trainer:
         )
 
     def _validate(self, r: int) -> None:
-        """Evaluate the model of round `r` on the validation theorems."""
+        """Evaluate the model of round `r` on the validation theorems; in round 0 what the run starts with."""
         c = self.config
         n = c.eval.validation_rollouts
-        tasks = [self._evaluation(t, "model", c.eval.validation_calls, n, draw=r) for t in self.validation]
+        policy = "model" if r or c.serve.start else "explorer"
+        calls = c.eval.validation_calls
+        tasks = [self._evaluation(t, policy, calls, n if policy == "model" else 0, draw=r) for t in self.validation]
         phase = f"validation round {r}"
-        self._attempts(phase, f"validation after round {r}", tasks)
-        if n and tasks:
+        self._attempts(phase, f"validation after round {r}" if r else "validation before training", tasks)
+        if n and tasks and policy == "model":
             self._log_pass_rates(phase, "validation", n, r)
 
     def _sample(self) -> None:
@@ -395,10 +411,32 @@ class Trainer:
             only, other, p = curves.paired(trained, explorer, calls)
             found[str(calls)] = {"only_trained": only, "only_explorer": other, "p": round(p, 5)}
         said = "; ".join(
-            f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b} Lean calls" for b, f in found.items()
+            f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b} Lean calls (p = {f['p']:.2g})"
+            for b, f in found.items()
         )
-        self.tracker.say(f"Theorems solved only by the trained prover and only by the explorer: {said}.")
+        self.tracker.say(
+            f"Theorems solved only by the trained prover and only by the explorer, with the p-value of the paired "
+            f"(McNemar) test: {said}."
+        )
         return found
+
+    def _draw(self, summary: dict[str, Any]) -> None:
+        """Write `learning.png`, if the run has validation theorems."""
+        c = self.config.eval
+        found = plot.points(self.ledger, c.validation_calls, self.config.learn.rounds)
+        if not found:
+            return
+        shown = {"portfolio": "automation", "explorer": "untrained search", "trained": "trained"}
+        budget = str(c.validation_calls)
+        held_out = {
+            name: (summary[label]["curve"][budget], summary[label]["total"])
+            for label, name in shown.items()
+            if budget in summary.get(label, {}).get("curve", {})
+        }
+        plot.learning_curve(
+            self.folder / "learning.png", found, c.validation_calls, held_out, f"run {self.config.name}"
+        )
+        self.tracker.say(f"{self.folder}/learning.png shows the solve rate over training.")
 
     def _finish(self) -> dict[str, Any]:
         """Write the summary and the proofs, and report the result and the next steps."""
@@ -419,8 +457,14 @@ class Trainer:
         proofs = list(self.ledger.proofs())
         write_whole(self.folder / "proofs.lean", proofs_source(proofs, self.runtime.name).encode())
         self.tracker.table(curves.table([(label, summary[label]) for label, _ in names if label in summary]))
+        measured = [
+            (label, list(self.ledger.attempts(f"held-out {policy}"))) for label, policy in names if label in summary
+        ]
+        self.tracker.table(curves.seconds_table(measured))
+        summary["by_seconds"] = {label: curves.by_seconds(attempts) for label, attempts in measured}
         if "explorer" in summary and "trained" in summary:
             summary["paired"] = self._paired()
+        self._draw(summary)
         write_whole(self.folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
         self.tracker.say(
             f"{len(proofs)} theorems proved and audited in {self.elapsed / 60:.1f} minutes; the audit rejected {claimed['rejected']} "

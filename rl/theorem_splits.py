@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curricula.in_place import has_theorems
 from curricula.library import DEMONSTRATION_MODULES, Split, library_set, split_of
+from curricula.near_copies import near_copies
 from curricula.sets import lean_theorems
 from curricula.worlds.spec import PREFIX as WORLD
 from curricula.worlds.spec import world_of
@@ -21,11 +22,14 @@ from rl.config import TheoremsConfig
 
 @dataclass(frozen=True)
 class Theorems:
-    """A run's theorems by split. Names are unique across splits."""
+    """A run's theorems by split. Names are unique across splits, and no training theorem of the library nearly repeats one of
+    another split."""
 
     train: list[Theorem]
     held_out: list[Theorem]
     validation: list[Theorem]
+    near_copies: int = 0
+    """Theorems left out of training because they nearly repeat a held-out or validation theorem."""
 
 
 def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) -> Theorems:
@@ -50,7 +54,19 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
         raise UserError(f"{twice}: two theorems of this run have this name; rename one of them")
     if not found.train:
         raise UserError("theorems: the training split, 70 % of the names by hash, is empty; add theorems")
-    return found
+    return _apart(found, index)
+
+
+def _apart(found: Theorems, index: LibraryIndex) -> Theorems:
+    """Without the library's training theorems that nearly repeat another split's."""
+    known = index.by_name()
+
+    def statements(theorems: Sequence[Theorem]) -> dict[str, str]:
+        return {t.name: known[t.library].type for t in theorems if t.library and t.library in known}
+
+    copies = near_copies(statements(found.train), statements([*found.held_out, *found.validation]))
+    left = [t for t in found.train if t.name not in copies]
+    return replace(found, train=left, near_copies=len(copies)) if left else found
 
 
 def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None) -> list[Theorem]:

@@ -61,14 +61,13 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ValueEstimate:
-    """A distribution over steps-to-go: `probs[i]` for i+1 more steps. The last bin also stands for `not provable`."""
+    """A distribution over steps-to-go: `probs[i]` for i+1 more steps. The last bin stands for `not provable`."""
 
     probs: tuple[float, ...]
 
-    @property
-    def steps(self) -> float:
-        """Expected steps-to-go."""
-        return sum((i + 1) * p for i, p in enumerate(self.probs))
+    def value(self, discount: float) -> float:
+        """The expected discount ** steps in [0, 1], which is 0 for `not provable`."""
+        return sum(p * discount ** (i + 1) for i, p in enumerate(self.probs[:-1]))
 
 
 class Value(Protocol):

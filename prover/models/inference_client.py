@@ -116,8 +116,8 @@ def _check(
         if not s.logprob < math.inf:
             raise ValueError(f"policy gave `{s.tactic}` the log-probability {s.logprob}")
     for e in estimates:
-        if not 0.0 < e.steps < math.inf:
-            raise ValueError(f"value estimated {e.steps} steps to go, from {e.probs}")
+        if not 0.0 < (total := sum(e.probs)) < math.inf:
+            raise ValueError(f"the value's probabilities add up to {total}: {e.probs}")
 
 
 class LocalModel:

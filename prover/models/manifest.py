@@ -15,6 +15,7 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.files import MAX_SETTINGS_BYTES, holds_model, read_file
+from prover.models.elementary import Actions
 from prover.models.formats import SETTINGS
 
 LEDGER = "ledger.sqlite"
@@ -36,6 +37,10 @@ class Manifest:
     """Name of the retriever that its searches used; empty where that is unknown."""
     premises: int = 0
     """Premises offered for each goal."""
+    actions: Actions = "full"
+    """The moves of its template policy."""
+    strict: bool = False
+    """Whether the actions also bound what Lean is asked."""
     ranker_file: Path | None = None
     """Weights of the tactic ranker that was learned with it."""
     retriever_file: Path | None = None
@@ -82,6 +87,8 @@ def read_manifest(folder: Path) -> Manifest:
         prover.get("rule", "puct"),
         prover.get("retriever", ""),
         prover.get("premises", 0),
+        prover.get("actions", "full"),
+        prover.get("strict", False),
         _learned(folder, "rankers"),
         _learned(folder, "retrievers"),
         above if (above / LEDGER).exists() else None,

@@ -43,7 +43,7 @@ def steps_bin(steps: int | None) -> int:
         return N_BINS - 1
     if steps < 1:
         raise ValueError(f"steps={steps}: a state that is not proved needs at least one step")
-    return min(steps, N_BINS) - 1
+    return min(steps, N_BINS - 1) - 1  # the last bin is for states without a proof
 
 
 def _library_type(name: str) -> str | None:

@@ -125,7 +125,10 @@ class Reader:
         found: list[str] = []
         for i, name in enumerate(dict.fromkeys(hypotheses[:2])):
             head = _head(self._types[name])
+            relation = self._relation(self._types[name])
             found += [
+                f"{i} {relation} target",
+                f"{text} {relation} target",
                 f"{i} of {head}",
                 f"{text} of {head}",
                 f"place {min(self._place[name], 6)}",
@@ -141,6 +144,15 @@ class Reader:
             found += self._lemma(lemmas[0], text)
         own = _of_text(text)
         return Candidate(own[0], tuple(dict.fromkeys((*own, *map(_hash, found)))))
+
+    def _relation(self, type_: str) -> str:
+        """How a hypothesis relates to the target: is it, concludes it, or mentions it."""
+        target = self.goal.target
+        if type_ == target:
+            return "is"
+        if type_.endswith(f"→ {target}"):
+            return "concludes"
+        return "mentions" if target in type_ else "without"
 
     def _lemma(self, name: str, text: str) -> list[str]:
         found = [f"rank {self._rank.get(name, 99)}", *(f"lemma's {p}" for p in _parts(name)[-5:])]

@@ -28,7 +28,7 @@ class SizeValue:
             for g in query.state.goals
         )
         # Two adjacent bins, so that the expectation is exact.
-        low = min(BINS - 1, int(steps))
+        low = min(BINS - 2, int(steps))
         part = min(1.0, steps - low)
         probs = [0.0] * BINS
         probs[low - 1] = 1.0 - part

@@ -10,6 +10,7 @@ from copy import copy
 
 from prover.lean.theorem import ProofState
 from prover.models.base import Query, Suggestion
+from prover.models.elementary import Actions, elementary_tactics
 from prover.models.fresh_names import NameObfuscator
 from prover.models.goal_names import GoalNames, names_of
 from prover.models.local_templates import local_context, local_tactics
@@ -162,6 +163,7 @@ class Explorer:
 
     `ranker`: a learned order instead; with an `obfuscator` it sees made-up names. The weights keep the share `floor` of the
     probability, because a ranker may wrongly rule out a tactic. `premises`: number of premises that are used one by one.
+    `actions`: `elementary` leaves out automation.
     """
 
     def __init__(
@@ -173,11 +175,13 @@ class Explorer:
         sharpness: float = 3.0,
         obfuscator: NameObfuscator | None = None,
         floor: float = FLOOR,
+        actions: Actions = "full",
     ) -> None:
         self.seed = seed
         self.weighted = True
         self.floor = floor
         self.premises = premises
+        self.actions: Actions = actions
         self.ranker = ranker
         self.obfuscator = obfuscator
         self.sharpness = sharpness
@@ -260,6 +264,14 @@ class Explorer:
         if not state.goals:
             return
         goal = state.goals[0]
+        at_hand = names_of(goal)
+        own = state.surroundings.by_name
+        lemmas = [p for p in premises if (own[p].kind == "theorem" if p in own else self._is_lemma(p))]
+        functions = [p for p in premises if p not in lemmas]
+        if self.actions == "elementary":
+            steps = elementary_tactics(goal, at_hand, lemmas, functions, state.surroundings)
+            yield from ((step, 1.0) for step in steps)
+            return
         lead = "intros; " if _binds(goal.target) else ""
         for i, tactic in enumerate(PORTFOLIO):
             yield lead + tactic, 4.0 * 0.9**i
@@ -267,10 +279,6 @@ class Explorer:
             yield "intros", 3.0
             yield "intro h", 0.8
         yield from _GENERAL
-        at_hand = names_of(goal)
-        own = state.surroundings.by_name
-        lemmas = [p for p in premises if (own[p].kind == "theorem" if p in own else self._is_lemma(p))]
-        functions = [p for p in premises if p not in lemmas]
         if own:
             yield from local_tactics(goal, at_hand, local_context(goal, state.surroundings))
         yield from _fill(_VARIABLE, h=at_hand.variables)

@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 N_BINS = 16
-"""Value bins: steps-to-go 1 .. N_BINS-1, and last `at least N_BINS, or not provable`."""
+"""Value bins: steps-to-go 1 .. N_BINS-1, of which the last also stands for more, and `not provable`."""
 N_SLOTS = 16
 """Most premises in a prompt."""
 

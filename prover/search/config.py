@@ -39,12 +39,11 @@ class SearchConfig:
     root_breadth: float = 256.0
     """PUCT tries at least N² / (N + root_breadth) of the root's own tactics in N calls. Most proofs are short: a long search
     without a proof probably missed a tactic far down the root's list. `inf`: off."""
-    virtual_loss: float = 1.0
-    """Lost visits that each simulation in flight counts for."""
     discount: float = 0.95
     """A goal that is k tactics from a proof has value discount ** k."""
-    combine: Combine = "min"
-    """Value of a tactic from its subgoals: the hardest subgoal, the product of values, or the sum of steps."""
+    combine: Combine = "sum"
+    """Value of a tactic from its subgoals: `sum` of steps, as labels and TD(λ) count them; `min`, the hardest subgoal (AlphaProof);
+    or `product` of values without a discount (HTPS)."""
     unknown_value: float = 0.5
     """Initial value of a goal in a search without a value model, in [0, 1]."""
     length_penalty: float = 0.0

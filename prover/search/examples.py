@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prover.search.graph import FAILED, SOLVED, Graph
+from prover.search.graph import FAILED, RUNNING, SOLVED, UNTRIED, Edge, Graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class Example:
     value: float
     """The search's own estimate in [0, 1], discount ** steps."""
     best: tuple[tuple[str, int], ...]
-    """Every tactic that starts a proof, with the size of that proof, shortest first."""
+    """Every tactic that starts a proof, with the size of that proof, shortest first. A tactic with the same effect as another
+    one counts like it."""
     errors: tuple[tuple[str, str], ...]
     """Tactics that failed by themselves, with the kind of failure."""
     depth: int
@@ -48,7 +49,8 @@ def examples(graph: Graph) -> list[Example]:
     for node in graph.nodes.values():
         if not node.expansions:
             continue
-        solving = sorted(((e.tactic, int(e.steps)) for e in node.live if e.status == SOLVED), key=lambda p: p[1])
+        effects = [(e, e.twin or e) for e in node.edges]
+        solving = sorted(((e.tactic, int(t.steps)) for e, t in effects if t.status == SOLVED), key=lambda p: p[1])
         visits = node.visits
         leading = node.best or max(node.live, key=lambda e: e.visits, default=None)
         found.append(
@@ -68,7 +70,11 @@ def examples(graph: Graph) -> list[Example]:
                 initial=node.initial,
                 next=tuple(c.key for c in leading.children) if leading is not None else (),
                 constants=tuple(dict.fromkeys(c for g in node.state.goals for c in g.constants)),
-                tried=tuple(e.tactic for e in node.edges if e.visits or e.error is not None or e.status == SOLVED),
+                tried=tuple(e.tactic for e in node.edges if _tried(e)),
             )
         )
     return found
+
+
+def _tried(edge: Edge) -> bool:
+    return edge.call > 0 and edge.status not in (UNTRIED, RUNNING)

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Protocol
 
 from prover.lean.theorem import ProofState, StepResult
-from prover.models.base import Policy, Query, Value, count_tokens
+from prover.models.base import Policy, Query, Value, ValueEstimate, count_tokens
 from prover.models.inference_client import Answers, InferenceClient, LocalModel
 from prover.search.extract import last_call
 from prover.search.graph import DUPLICATE, FAILED, OPEN, SOLVED, Edge, Graph, Node
@@ -166,14 +166,25 @@ class Expander:
         if fresh_open and not self.solved_enough():
             queries = [self._query(n) for n in fresh_open]
             self.recorder.own_s += perf_counter() - began
-            estimates = await self.models.evaluate(queries)
+            estimates = await self._evaluate(fresh_open, queries)
             began = perf_counter()
             if self._value is not None and hasattr(self._value, "count_tokens"):  # others are no language models
                 self.recorder.counts["model_tokens"] += sum(count_tokens(self._value, q) for q in queries)
             for child, estimate in zip(fresh_open, estimates, strict=True):
-                self._set_value(child, min(1.0, self._config.discount ** max(0.0, estimate.steps)))
+                self._set_value(child, min(1.0, estimate.value(self._config.discount)))
         self.recorder.own_s += perf_counter() - began
         return fresh
+
+    async def _evaluate(self, nodes: Sequence[Node], queries: Sequence[Query]) -> Sequence[ValueEstimate]:
+        """Ask the value about new goals. No walk expands them before their values are known."""
+        for node in nodes:
+            node.expanding = True
+        try:
+            return await self.models.evaluate(queries)
+        finally:
+            for node in nodes:
+                node.expanding = False
+            self._graph.entered.extend(n for n in nodes if n.relevant)  # a frontier drops nodes that are being expanded
 
     def _record(self, edge: Edge, result: StepResult) -> list[Node]:
         graph = self._graph

@@ -46,6 +46,8 @@ class Edge:
     visits: int = 0
     virtual: int = 0
     value: float = 0.0
+    twin: Edge | None = None
+    """The live edge with the same effect, for a duplicate."""
     error: str | None = None
     """Why the tactic itself failed: a StepStatus, `cycle` or `replay`. None where a subgoal failed."""
     message: str = ""
@@ -253,7 +255,9 @@ class Graph:
         edge.renamed = tuple(map(renamed_in, result.states))
         node.pending -= 1
         effect = sorted(c.id for c in children)
-        if any(len(e.children) == len(effect) and sorted(c.id for c in e.children) == effect for e in node.live):
+        twins = (e for e in node.live if len(e.children) == len(effect) and sorted(c.id for c in e.children) == effect)
+        edge.twin = next(twins, None)
+        if edge.twin is not None:
             edge.status = DUPLICATE
             edge.children = edge.renamed = ()
             node.mass -= edge.prior

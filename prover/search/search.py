@@ -55,7 +55,7 @@ class Search:
     async def run(self, budget: Budget | None = None) -> SearchResult:
         """Search until the root is solved, nothing is left to try, or the budget (None: no limit) is spent.
 
-        Waits for simulations in flight, so that no virtual loss remains. Exceptions of a model are raised here and leave
+        Waits for simulations in flight, so that none of their marks remains. Exceptions of a model are raised here and leave
         the graph consistent. Raises RuntimeError if the search is closed or running.
         """
         if self._closed or self._running:
@@ -213,13 +213,13 @@ class Search:
         assert self._rule.select_edge is not None
         if graph.root.status == SOLVED:
             return descend_shorter(graph, self._rule.select_edge, self.config)
-        path = descend(graph, self._rule.select_edge, self.config)
+        path = descend(graph, self._rule.select_edge, self.config, self._rule.waits)
         if path is None and not self._active:
             path = follow_supports(graph)
         return path
 
     def _mark(self, path: SearchPath, by: int) -> None:
-        """Add `by` to the virtual loss on a path. Also claims an untried tactic at its end."""
+        """Add `by` to the walks in flight on a path. Also claims an untried tactic at its end."""
         for node in path.nodes:
             node.virtual += by
         for edge in path.edges:

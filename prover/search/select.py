@@ -29,21 +29,22 @@ class Rule:
     priority: Priority | None = None
     rollouts: bool = False
     """Whether new goals are evaluated by rollouts."""
+    waits: bool = False
+    """Whether a walk waits for work in flight that its choice depends on. Other tree rules count walks in flight as visits."""
 
 
 def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     """argmax Q + c(N) P sqrt(N) / (1 + n) (Silver et al. 2018, AlphaZero, c(N) as in its pseudocode).
 
-    N: visits of the tactics, plus one for the goal's own first visit. Simulations in flight count as lost visits (virtual
-    loss). An untried tactic has Q = goal's value - fpu_reduction, so only the most probable one is considered. Priors are
+    N: visits of the tactics, plus one for the goal's own first visit. Simulations in flight do not count: a walk that depends on one
+    waits (see `simulation.descend`), so the choice is that of a search with one walk. An untried tactic has Q = goal's value - fpu_reduction, so only the most probable one is considered. Priors are
     renormalised over the tactics that have not failed. `root_breadth` reserves calls for the root's own tactics.
     """
     if node.origin is None and node.untried and node.untried[-1] not in banned:
-        calls = node.visits + node.virtual
+        calls = node.visits
         if len(node.edges) - len(node.untried) < calls * calls / (calls + config.root_breadth):
             return node.untried[-1]
-    loss = config.virtual_loss
-    total = node.visits + node.virtual * loss + 1.0
+    total = node.visits + 1.0
     scale = math.log((total + config.c_base) / config.c_base) + config.c_init
     scale *= math.sqrt(total) / max(node.mass, 1e-9)
     best = None
@@ -51,12 +52,7 @@ def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     for edge in node.live:
         if edge in banned:
             continue
-        n = edge.visits
-        if edge.virtual:
-            lost = edge.virtual * loss
-            score = edge.value * (n + 1) / (n + 1 + lost) + scale * edge.prior / (1.0 + n + lost)
-        else:
-            score = edge.value + scale * edge.prior / (1.0 + n)
+        score = edge.value + scale * edge.prior / (1.0 + edge.visits)
         if score > best_score:
             best, best_score = edge, score
     if node.untried:
@@ -151,7 +147,7 @@ def breadth(node: Node, config: SearchConfig) -> float:
 RULES: dict[str, Rule] = {
     r.name: r
     for r in (
-        Rule("puct", select_edge=puct),
+        Rule("puct", select_edge=puct, waits=True),
         Rule("best_first", priority=best_first),
         Rule("best_tactic", priority=best_tactic),
         Rule("breadth", priority=breadth),

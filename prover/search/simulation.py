@@ -29,14 +29,17 @@ def wants_expansion(graph: Graph, node: Node) -> bool:
     return node.visits > config.widen_base * node.expansions**config.widen_power
 
 
-def _difficulty(node: Node) -> tuple[float, int]:
-    return node.value, node.visits + node.virtual
+def _difficulty(node: Node) -> tuple[bool, float, int]:
+    """Hardest first, among the subgoals that no other walk is working on: all of them have to be proved anyway."""
+    return node.virtual > 0, node.value, node.visits
 
 
-def descend(graph: Graph, rule: EdgeSelector, config: SearchConfig) -> SearchPath | None:
-    """A path to something to try, for an unsolved root; None while everything waits for Lean or a model.
+def descend(graph: Graph, rule: EdgeSelector, config: SearchConfig, waits_for_work: bool = False) -> SearchPath | None:
+    """A path to something to try, for an unsolved root; None while it depends on work in flight.
 
-    Among the subgoals of a tactic the hardest comes first (AlphaProof). A path never returns to a goal on it, because a
+    With `waits_for_work`, a walk waits if it leads to a goal that is being expanded or evaluated, or to the next tactic of a goal whose
+    last one still runs: its choice depends on the result. Passing by would spend calls on tactics that a search with one walk does not
+    try. Walks in flight then work on different subgoals of a tactic. Among the subgoals of a tactic the hardest comes first (AlphaProof). A path never returns to a goal on it, because a
     shortest proof does not repeat a goal on a branch. A goal without anything to try at or below it is widened early,
     unless work in flight may change that: policy queries must not depend on the number of simulations in flight.
     """
@@ -51,6 +54,8 @@ def descend(graph: Graph, rule: EdgeSelector, config: SearchConfig) -> SearchPat
         node = nodes[-1]
         if wants_expansion(graph, node):
             return SearchPath(nodes, edges)
+        if waits_for_work and node.expanding and not node.untried:
+            return None
         edge = rule(node, config, banned)
         if edge is None:
             waiting = waits.pop() or node.expanding or node.pending > 0
@@ -64,6 +69,8 @@ def descend(graph: Graph, rule: EdgeSelector, config: SearchConfig) -> SearchPat
             edges.pop()
             continue
         if edge.status == UNTRIED:
+            if waits_for_work and node.pending:
+                return None
             edges.append(edge)
             return SearchPath(nodes, edges)
         children = edge.children

@@ -15,7 +15,7 @@ from prover.search.graph import OPEN, SOLVED, Edge, Graph, Node
 if TYPE_CHECKING:
     from prover.search.search import Search
 
-VERSION = 3
+VERSION = 4
 
 
 class _Edge(msgspec.Struct, array_like=True):
@@ -35,6 +35,7 @@ class _Edge(msgspec.Struct, array_like=True):
     message: str
     reward: float
     weight: float
+    twin: int
 
 
 class _Node(msgspec.Struct, array_like=True):
@@ -112,7 +113,10 @@ def dump(search: Search) -> bytes:
         ],
         [
             _Edge(
-                parent=e.parent.id, children=tuple(c.id for c in e.children), **{f: getattr(e, f) for f in _EDGE_FIELDS}
+                parent=e.parent.id,
+                children=tuple(c.id for c in e.children),
+                twin=index[e.twin],
+                **{f: getattr(e, f) for f in _EDGE_FIELDS},
             )
             for e in edges
         ],
@@ -168,6 +172,8 @@ def _fill(graph: Graph, document: _Search) -> None:
         edge.children = tuple(nodes[i] for i in record.children)
         edge.parent.edges.append(edge)
         edges.append(edge)
+    for edge, record in zip(edges, document.edges, strict=True):
+        edge.twin = edges[record.twin] if record.twin >= 0 else None
     for node, record in zip(nodes, document.nodes, strict=True):
         _copy(record, node, _NODE_FIELDS)
         node.origin = edges[record.origin] if record.origin >= 0 else None

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from prover.errors import PromptTooLong
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Policy
+from prover.models.elementary import Actions
 from prover.pages.tree import tree_page
 from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, checker, minimise
+from prover.search.actions import bounded
 from prover.search.budget import NO_LIMIT
 from prover.search.interleave import search_both
 from prover.search.tree_summary import tree_summary
@@ -43,6 +45,12 @@ class Prover:
     """The premise source that the policy was trained with. None: the shared one."""
     writer: Any = None
     """Writes whole proofs (whole_proof.Writer) before the search, which reuses their valid steps."""
+    actions: Actions = "full"
+    """Bounds what the prover may ask Lean (prover.search.actions)."""
+
+    def bounded(self, env: Environment) -> Environment:
+        """The environment without moves outside the actions."""
+        return bounded(env, self.actions, strict=True)
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,8 @@ class _Attempt:
         policy = prover.policy
         if prover.writer is not None:
             try:
-                written = await write_proofs(self.theorem, self.root, self.env, prover.writer, self.budget - self.calls)
+                env = prover.bounded(self.env)
+                written = await write_proofs(self.theorem, self.root, env, prover.writer, self.budget - self.calls)
             except PromptTooLong as e:
                 self._fail(str(e))
                 return None
@@ -183,7 +192,7 @@ class _Attempt:
         searches = [self._search(prover, policy, offered)]
         earlier = searches[0].recorder.counts.copy()
         if self.negated is not None and self.negated.rate > 0:
-            env = AttemptEnvironment(self.env, self.negated.root, self.costly)
+            env = AttemptEnvironment(prover.bounded(self.env), self.negated.root, self.costly)
             searches.append(
                 Search(self.negated.root, env, prover.policy, prover.value, config=prover.config, premises=offered)
             )
@@ -202,7 +211,7 @@ class _Attempt:
 
     def _search(self, prover: Prover, policy: Policy, offered: Premises) -> Search:
         """The search of an earlier try if this prover left one, else a new one."""
-        env = AttemptEnvironment(self.env, self.root, self.costly)
+        env = AttemptEnvironment(prover.bounded(self.env), self.root, self.costly)
         name, search = unpack(self.saved) if self.saved else ("", b"")
         if name == prover.name and self._continues(prover):
             with suppress(ValueError, LookupError):  # of another theorem, or damaged: search anew
@@ -231,7 +240,8 @@ class _Attempt:
             refuted = self.negated if proved > 0 else None
             target, state = (refuted.theorem, refuted.root) if refuted else (self.theorem, self.root)
             left = self.within.remaining(self.calls, self.tokens, self.seconds)
-            script = await _minimised(target, state, self.env, results[proved].proof, left.seconds)
+            env = prover.bounded(self.env)
+            script = await _minimised(target, state, env, results[proved].proof, left.seconds)
             return self._found("refuted" if refuted else "found", script, prover.name)
         if all(r.outcome == "exhausted" for r in results):
             self.used_up.append(prover.name)

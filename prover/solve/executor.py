@@ -136,12 +136,13 @@ class LocalExecutor:
         return state.goals[0]
 
     async def _plainest(self, root: ProofState, found: Found, remarks: Sequence[Remark]) -> Found:
-        """The attempt with the single tactic of a remark as its proof, if that is shorter."""
+        """The attempt with the single tactic of a remark as its proof, if that is shorter and one of the prover's actions."""
+        env = next((p.bounded(self.pool) for p in self.provers if p.name == found.prover), self.pool)
         for tactic in (r.detail for r in remarks if r.kind == "at once" and found.outcome == "found"):
             for script in (tactic, f"intros\n{tactic}"):
                 if len(script) < len(found.script):
-                    (result,) = await self.pool.step(root, (script,))
-                    await self.pool.free(result.states)
+                    (result,) = await env.step(root, (script,))
+                    await env.free(result.states)
                     if result.solved:
                         return replace(found, script=script)
         return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import parse_qsl
 
 from prover.errors import UserError
+from prover.models.elementary import Actions
 from prover.models.manifest import Manifest, find_checkpoint, read_manifest
 from prover.search import SearchConfig
 from prover.search.select import rule_named
@@ -42,10 +43,14 @@ def _prover(name: str, seed: int) -> Prover:
         from prover.premises.index import library_index
 
         options = dict(parse_qsl(name.partition("?")[2], keep_blank_values=True))
-        if unknown := sorted(set(options) - {"questions"}):
-            raise UserError(f"--policy {name}: unknown option {unknown[0]!r}; explorer takes ?questions=exact?+rw?")
+        if unknown := sorted(set(options) - {"questions", "actions"}):
+            raise UserError(
+                f"--policy {name}: unknown option {unknown[0]!r}; explorer takes ?questions=exact?+rw? and &actions=elementary"
+            )
         asking = replace(simple, questions=options.get("questions", ""))
-        return Prover(name, Explorer(library_index(), seed), asking, wants_premises=True)
+        actions = _actions(name, options)
+        explorer = Explorer(library_index(), seed, actions=actions)
+        return Prover(name, explorer, asking, wants_premises=True, actions=actions)
     if name.startswith(("vllm:", "hf:", "openai:", "http://", "https://")):
         return _language_model(name, seed)
     folder = Path(name)
@@ -57,7 +62,17 @@ def _prover(name: str, seed: int) -> Prover:
     model = _model(manifest)
     value = model if hasattr(model, "evaluate") and manifest.value else None
     config = SearchConfig(manifest.rule, in_flight=4, suggestions=16, seed=seed)
-    return Prover(name, _with_explorer(model, manifest.ranker_file, seed), config, value, True, _source(manifest))
+    policy = _with_explorer(model, manifest, seed)
+    bound: Actions = manifest.actions if manifest.strict else "full"
+    return Prover(name, policy, config, value, True, _source(manifest), actions=bound)
+
+
+def _actions(name: str, options: dict[str, str]) -> Actions:
+    """The option `actions` of a policy. Raises UserError for an unknown one."""
+    found = options.pop("actions", "full")
+    if found not in get_args(Actions):
+        raise UserError(f"--policy {name}: actions={found}: choose one of {', '.join(get_args(Actions))}")
+    return found  # type: ignore[return-value]
 
 
 def _source(manifest: Manifest) -> PremiseSource | None:
@@ -72,16 +87,17 @@ def _source(manifest: Manifest) -> PremiseSource | None:
     return trained_source(library_index(), manifest.premises, manifest.retriever, learned)
 
 
-def _with_explorer(model: Any, ranker: Path | None, seed: int) -> Any:
+def _with_explorer(model: Any, manifest: Manifest, seed: int) -> Any:
     """The model mixed with the explorer, ordered by the trained ranker; the model alone without a ranker."""
-    if ranker is None:
+    if manifest.ranker_file is None:
         return model
     from prover.models.mixture import ExploringPolicy
     from prover.models.ranker import TacticRanker
     from prover.models.tactic_templates import Explorer
     from prover.premises.index import library_index
 
-    return ExploringPolicy(model, Explorer(library_index(), seed, ranker=TacticRanker.load(ranker)))
+    ranker = TacticRanker.load(manifest.ranker_file)
+    return ExploringPolicy(model, Explorer(library_index(), seed, ranker=ranker, actions=manifest.actions))
 
 
 def _language_model(name: str, seed: int) -> Prover:
@@ -98,13 +114,14 @@ def _language_model(name: str, seed: int) -> Prover:
     place, _, model = place.partition("#")
     place, _, settings = place.partition("?")
     options = dict(parse_qsl(settings, keep_blank_values=True))
+    actions = _actions(name, options)
     # Excludes the API key, because policy names appear in reports.
     further = {
         "vllm": _fields(VLLMConfig, "seed"),
         "hf": {"device", "dtype"},
         "openai": _fields(ServerConfig, "api_key"),
     }[kind]
-    known = {"template", *further, *({"folder"} if kind == "openai" else ())}
+    known = {"template", "actions", *further, *({"folder"} if kind == "openai" else ())}
     unknown = sorted(set(options) - known)
     if unknown or not place:
         wrong = f"unknown option {unknown[0]!r}" if unknown else "the folder or address is missing"
@@ -128,12 +145,13 @@ def _language_model(name: str, seed: int) -> Prover:
     if template is not None and template.answers == "proof":
         from prover.models.tactic_templates import Portfolio
 
-        return Prover(name, Portfolio(), config, writer=policy)
+        return Prover(name, Portfolio(), config, writer=policy, actions=actions)
     local = options.get("folder", place)
     # The settings of a run apply however its model is served.
     manifest = read_manifest(Path(_folder(local))) if kind != "hf" and Path(local).is_dir() else None
     value = policy if policy.format.bins and (manifest is None or manifest.value) else None
-    return Prover(name, policy, config, value, wants_premises=True, source=_source(manifest) if manifest else None)
+    source = _source(manifest) if manifest else None
+    return Prover(name, policy, config, value, wants_premises=True, source=source, actions=actions)
 
 
 def _fields(config: type[Any], apart: str) -> set[str]:

@@ -174,7 +174,9 @@ class LearnerActor:
             known = dict(zip(map(id, asked), self.learner.logprobs(asked), strict=True))
             policy = [replace(e, old_logprob=known[id(e)]) if id(e) in known else e for e in policy]
             policy = [e for e in policy if e.old_logprob is None or not math.isnan(e.old_logprob)]
-        metrics = self.learner.train([*policy, *value], seconds=seconds, epochs=self.config.learn.max_epochs or None)
+        c = self.config.learn
+        part = ((version - 1) / c.rounds, version / c.rounds)  # the rate falls over the run, and never jumps back
+        metrics = self.learner.train([*policy, *value], seconds=seconds, epochs=c.max_epochs or None, part=part)
         self.version = version
         if self.rank == 0:
             self._save()

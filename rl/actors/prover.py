@@ -70,8 +70,8 @@ class ProverBody:
                     premise_source(index, self.config, self.retriever),
                     self.config,
                     self.seed,
-                    Explorer(index, self.seed, self.config.premises),
-                    Explorer(index, self.seed, self.config.premises, self.ranker),
+                    Explorer(index, self.seed, self.config.premises, actions=self.config.actions),
+                    Explorer(index, self.seed, self.config.premises, self.ranker, actions=self.config.actions),
                     self.model,
                     self.sampler,
                     self.writer,
@@ -91,7 +91,8 @@ class ProverBody:
         if self._started:
             if retriever is not None:
                 self.bench.premises = premise_source(self.index, self.config, retriever)
-            self.bench.trained_explorer = Explorer(self.index, self.seed, self.config.premises, ranker)
+            c = self.config
+            self.bench.trained_explorer = Explorer(self.index, self.seed, c.premises, ranker, actions=c.actions)
 
     async def attempt(self, task: Task) -> Found:
         """As rl.attempt.attempt."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from prover.models.prompt import steps_bin
 from prover.search.examples import Example
-from rl.learner.from_scratch import PolicyExample, ValueExample
+from rl.examples import PolicyExample, ValueExample
 
 NEGATIVE_VISITS = 8
 """Lean calls below an open goal after which it counts as a negative value example."""
@@ -21,7 +21,8 @@ HEAVIEST_OPEN = 8.0
 
 
 def collect_examples(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, data) for the ledger. Policy examples need `proved`: the audit accepted the theorem's proof."""
+    """(kind, data) for the ledger, from a search whose proof the audit did not reject. Policy examples need `proved`: the audit
+    accepted the theorem's proof."""
     for e in examples:
         place = {"state": e.text, "constants": e.constants, "premises": e.premises}
         if proved and e.solved and e.best:
@@ -31,9 +32,9 @@ def collect_examples(examples: Iterable[Example], proved: bool) -> Iterator[tupl
             failed = {t for t, _ in e.errors}
             visits = [(t, round(share, 4)) for t, share in e.visits if share > 0 and t not in failed]
             yield "policy", {**place, "tactics": good, "depth": e.depth, "visits": visits}
-        if proved and e.solved:
+        if e.solved:  # Lean closed it, whether or not the theorem was proved
             yield "value", {**place, "steps": e.steps}
-        elif not e.solved and e.total_visits >= NEGATIVE_VISITS:
+        elif e.total_visits >= NEGATIVE_VISITS:
             yield "value", {**place, "steps": None}
 
 

@@ -12,7 +12,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from prover.search.examples import Example
-from rl.learner.from_scratch import PolicyExample
+from rl.examples import PolicyExample
 
 
 def advantages(rewards: Sequence[float]) -> list[float] | None:

@@ -1,8 +1,9 @@
 """Learns to rank tactics from every tactic tried, including failures.
 
-On the goals of audited proofs, tactics that start a proof should rank before those that failed. The loss is listwise (Cao et al.
-2007): a softmax over the tried tactics of a goal, after some failures are revealed to the ranker and removed, so that it learns
-what to try first and what to try next. Goals without a proof imply no order and are skipped.
+On the goals of audited proofs, tactics that start a proof should rank before those that only left open goals, and these before
+errors. The loss is listwise (Cao et al. 2007): a softmax over the tried tactics of a goal, after some failures are revealed to the
+ranker and removed, so that it learns what to try first and what to try next. A second softmax, without the tactics that start a
+proof, orders the rest. Goals without a proof imply no order and are skipped.
 
 Some goals are shown with made-up library names, different for each goal. There the ranker can only learn what holds in any
 library, such as how a lemma's shape fits the goal's and where a lemma stands in the list.
@@ -37,7 +38,14 @@ def collect_tried(examples: Iterable[Example], proved: bool) -> Iterator[tuple[s
         if e.solved and worked and len(e.tried) > len(worked):
             yield (
                 KIND,
-                {"state": e.text, "constants": e.constants, "premises": e.premises, "worked": worked, "tried": e.tried},
+                {
+                    "state": e.text,
+                    "constants": e.constants,
+                    "premises": e.premises,
+                    "worked": worked,
+                    "tried": e.tried,
+                    "errors": [t for t, _ in e.errors],
+                },
             )
 
 
@@ -73,9 +81,15 @@ class _Row:
     plain: _Goal
     disguised: tuple[_Goal, ...]
     """The same goal with made-up names, different in each."""
-    worked: list[bool]
+    levels: list[int]
+    """Of each tactic: ERROR, PROGRESS or WORKED."""
+    weight: float
+    """Replay priority."""
 
 
+ERROR, PROGRESS, WORKED = 0, 1, 2
+PROGRESS_SHARE = 0.3
+"""Weight of the order of progress and errors."""
 DISGUISES = 2
 """Vocabularies of made-up names per goal."""
 
@@ -97,7 +111,7 @@ def train_ranker(
     c = config or RankingConfig()
     data = _prepare(rows, known, DISGUISES if c.fresh_names else 0)
     deadline = time.thread_time() + c.seconds
-    metrics = {"goals": float(len(data)), "tried": float(sum(len(r.worked) for r in data))}
+    metrics = {"goals": float(len(data)), "tried": float(sum(len(r.levels) for r in data))}
     if not data:
         return None, metrics
     rng = random.Random(c.seed)
@@ -134,12 +148,18 @@ def train_ranker(
                 begin, end = end, end + len(g.tried)
                 vectors = joint[begin:end, :WIDTH]
                 score = vectors @ goals[i] + joint[begin:end, WIDTH]
-                worked = torch.tensor(chosen[i].worked)
+                levels = torch.tensor(chosen[i].levels)
+                worked = levels == WORKED
                 revealed = _sample_failures(score.detach(), worked, rng.choice(_FAILURE_COUNTS), generator)
                 if len(revealed):
                     sum_failed = failed[torch.tensor([g.tried[j].skeleton for j in revealed.tolist()])].sum(0)
                     score = (score + vectors @ sum_failed).index_fill(0, revealed, -1e9)
-                loss = loss + torch.logsumexp(score, 0) - torch.logsumexp(score[worked], 0)
+                lost = torch.logsumexp(score, 0) - torch.logsumexp(score[worked], 0)
+                progress = levels == PROGRESS
+                if progress.any() and not (worked | progress).all():
+                    rest = torch.logsumexp(score[~worked], 0) - torch.logsumexp(score[progress], 0)
+                    lost = lost + PROGRESS_SHARE * rest
+                loss = loss + chosen[i].weight * lost
             optimizer.zero_grad()
             (loss / len(batch)).backward()
             for group in optimizer.param_groups:
@@ -173,22 +193,23 @@ def _sample_failures(score: Any, worked: Any, count: int, generator: Any) -> Any
 
 
 def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], disguises: int) -> list[_Row]:
-    """One row per goal, with all tactics tried on it."""
-    merged: dict[str, tuple[Mapping[str, Any], dict[str, bool]]] = {}
+    """One row per goal, with all tactics tried on it and the best level that each reached."""
+    merged: dict[str, tuple[Mapping[str, Any], dict[str, int]]] = {}
     for row in rows:
         _, tried = merged.setdefault(row["state"], (row, {}))
-        worked = set(row["worked"])
-        for t in [*row["worked"], *row["tried"]]:
-            tried[t] = tried.get(t, False) or t in worked
+        levels = dict.fromkeys(row["tried"], PROGRESS) | dict.fromkeys(row.get("errors", row["tried"]), ERROR)
+        levels |= dict.fromkeys(row["worked"], WORKED)
+        for t, level in levels.items():
+            tried[t] = max(level, tried.get(t, ERROR))
     found = []
     for i, (row, tried) in enumerate(merged.values()):
-        if not all(tried.values()):
+        if min(tried.values()) < WORKED:
             goal = first_goal(row["state"], row["constants"])
             query = Query(ProofState(0, "", (goal,)), tuple(row["premises"]))
             reader = Reader(goal, query.premises, known)
             plain = _Goal(goal_features(goal), [reader.read(t) for t in tried])
             made_up = (_disguised(query, tried, known, NameObfuscator(1 + i * disguises + j)) for j in range(disguises))
-            found.append(_Row(plain, tuple(made_up), list(tried.values())))
+            found.append(_Row(plain, tuple(made_up), list(tried.values()), row.get("weight", 1.0)))
     return found
 
 

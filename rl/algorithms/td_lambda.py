@@ -1,14 +1,13 @@
 """Value targets by TD(λ) (Sutton 1988) on a search's AND-OR tree.
 
-The target is steps-to-go. V is the model's value when a goal was first reached. The successors of a goal are the goals left by its
-best tactic, and the hardest of them counts (AlphaProof; Hubert et al. 2025):
+The target is in the search's unit, discount ** steps with 0 for `not provable`. V is the model's value when a goal was first reached.
+The successors of a goal are the goals left by its best tactic. All of them have to be proved, so steps add up and values multiply:
 
-    G(goal) = 1 + max over successors c of [(1 - λ) V(c) + λ G(c)]
+    G(goal) = discount * product over successors c of [(1 - λ) V(c) + λ G(c)]
 
-A goal closed by its tactic has G = 1. A goal that failed in the search has the value of the last bin, `that many steps or never`.
-A successor that was never expanded, or reached without a model, has no V. A goal with such a successor has no target, unless
-enough search makes it a negative (as in expert_iteration.py). λ = 1 gives the outcome (Monte Carlo), λ = 0 one-step
-bootstrapping.
+A goal closed by its tactic has G = discount. A goal that failed in the search has G = 0. A successor that was never expanded, or
+reached without a model, has no V. A goal with such a successor has no target, unless enough search makes it a negative (as in
+expert_iteration.py). λ = 1 gives the outcome (Monte Carlo), λ = 0 one-step bootstrapping.
 """
 
 from __future__ import annotations
@@ -21,22 +20,19 @@ from prover.models.tokenizer import N_BINS
 from prover.search import SearchConfig
 from prover.search.examples import Example
 from rl.algorithms.expert_iteration import NEGATIVE_VISITS
-from rl.learner.from_scratch import ValueExample
+from rl.examples import ValueExample
 
 
 def targets(examples: Sequence[Example], lambda_: float, discount: float) -> list[float | None]:
-    """The target of each example in steps, in [1, N_BINS]; None without a target.
-
-    `discount`: of the search, whose values in [0, 1] are discount ** steps.
-    """
+    """The target of each example in [0, 1]; None without a target. `discount`: of the search."""
     unknown = SearchConfig().unknown_value
     by_key = {e.key: e for e in examples}
     done: dict[str, float | None] = {}
 
     def value(key: str) -> float | None:
-        """V in steps; None without a model's value."""
+        """V; None without a model's value."""
         e = by_key.get(key)
-        return None if e is None or e.initial == unknown else to_steps(e.initial, discount)
+        return None if e is None or e.initial == unknown else e.initial
 
     def mixed(key: str, path: frozenset[str]) -> float | None:
         v, g = value(key), target(key, path)
@@ -50,37 +46,37 @@ def targets(examples: Sequence[Example], lambda_: float, discount: float) -> lis
             return None
         if key not in done:
             if e.failed:
-                done[key] = float(N_BINS)
+                done[key] = 0.0
             else:
                 below = [mixed(c, path | {key}) for c in e.next]
                 known = [g for g in below if g is not None]
                 if len(known) == len(below) and (below or e.solved):
-                    done[key] = min(float(N_BINS), 1.0 + max(known, default=0.0))
+                    done[key] = discount * math.prod(known)
                 else:
-                    done[key] = float(N_BINS) if e.total_visits >= NEGATIVE_VISITS and not e.solved else None
+                    done[key] = 0.0 if e.total_visits >= NEGATIVE_VISITS and not e.solved else None
         return done[key]
 
     return [target(e.key, frozenset()) for e in examples]
 
 
-def to_steps(value: float, discount: float) -> float:
-    """Steps-to-go of a value discount ** steps, in [1, N_BINS]."""
-    if value <= 0.0 or discount >= 1.0:
-        return float(N_BINS)
-    return min(float(N_BINS), max(1.0, math.log(value) / math.log(discount)))
-
-
-def value_examples(rows: Sequence[Mapping[str, Any]]) -> list[ValueExample]:
-    """Training examples from the newest row of each state, with the target split over its two neighbouring bins (two-hot; Bellemare
-    et al. 2017). Skips rows without a target."""
+def value_examples(rows: Sequence[Mapping[str, Any]], discount: float) -> list[ValueExample]:
+    """Training examples from the newest row of each state, with the target split over the two neighbouring bins that have it as their
+    mean value (two-hot; Bellemare et al. 2017). Skips rows without a target."""
     newest = {r["state"]: r for r in rows if r.get("td") is not None}
     out = []
     for state, r in newest.items():
-        low = math.floor(r["td"])
-        upper = r["td"] - low
-        for b, w in ((low, 1 - upper), (low + 1, upper)):
+        for b, w in two_hot(r["td"], discount):
             if w > 1e-3:
-                out.append(
-                    ValueExample(state, min(b, N_BINS) - 1, tuple(r["premises"]), w, tuple(r.get("constants", ())))
-                )
+                out.append(ValueExample(state, b, tuple(r["premises"]), w, tuple(r.get("constants", ()))))
     return out
+
+
+def two_hot(value: float, discount: float) -> list[tuple[int, float]]:
+    """(bin, weight) of the two bins around a value. Bin i stands for discount ** (i + 1), and the last one for 0."""
+    bins = [*(discount ** (i + 1) for i in range(N_BINS - 1)), 0.0]
+    value = min(value, bins[0])
+    below = next((i for i, x in enumerate(bins) if x <= value), N_BINS - 1)
+    if below == 0 or bins[below - 1] == bins[below]:
+        return [(below, 1.0)]
+    upper = (value - bins[below]) / (bins[below - 1] - bins[below])
+    return [(below - 1, upper), (below, 1 - upper)]

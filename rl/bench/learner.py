@@ -93,8 +93,9 @@ def _write_model(folder: Path, shape: dict[str, int]) -> int:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)
-    config = Qwen2Config(**shape, max_position_embeddings=4096, tie_word_embeddings=True)
-    model = Qwen2ForCausalLM(config).to(torch.bfloat16)
+    settings: dict[str, Any] = {**shape, "max_position_embeddings": 4096, "tie_word_embeddings": True}
+    model: Any = Qwen2ForCausalLM(Qwen2Config(**settings))
+    model.to(torch.bfloat16)
     model.save_pretrained(folder)
     train_tokenizer(["simp", "rfl", "⊢ p"] * 20, 300).save_pretrained(folder)
     return sum(p.numel() for p in model.parameters())

@@ -243,7 +243,8 @@ def _train_model(folder: Path, steps: int) -> Path:
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import new_model
-    from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
+    from rl.examples import PolicyExample, ValueExample
+    from rl.learner.from_scratch import Learner, LearnerConfig
 
     pairs = _pairs(400)
     tokenizer = train_tokenizer([t for pair in pairs for t in pair], 1024)

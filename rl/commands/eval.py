@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from json import dumps
 from pathlib import Path
@@ -34,6 +35,7 @@ def evaluate(
     processes: int = 2,
     ray: str | None = None,
     fresh_names: bool = False,
+    set: tuple[str, ...] = (),
     json: bool = False,
 ) -> int:
     """Evaluate a prover on a theorem set, apart from training. Results are stored in a ledger and not computed twice.
@@ -51,6 +53,7 @@ def evaluate(
         ray: address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here).
         fresh_names: show a checkpoint made-up names for the library's names, to test reasoning without memory. The set
             `library-new` implies this, and mentions constants that training did not.
+        set: the prover's settings on top of its run's, e.g. prover.actions=elementary prover.rule=best_first.
         json: print the figures as one JSON document.
     """
     import asyncio
@@ -67,6 +70,9 @@ def evaluate(
 
     _check_options(ray, budget=budget, seeds=seeds, limit=limit, processes=processes)
     candidate = c.candidate(prover)
+    if set:
+        changed = config_module.override(config_module.RunConfig(prover=candidate.config), set)
+        candidate = replace(candidate, config=changed.prover, name=" ".join([candidate.name, *set]))
     described = load_set(theorems, fields)
     chosen = open_set(described)[:limit]
     standard = config_module.ProverConfig()

@@ -14,7 +14,7 @@ from prover.console import answer, say
 from prover.errors import UserError
 
 if TYPE_CHECKING:
-    from rl.learner.batches import PolicyExample
+    from rl.examples import PolicyExample
     from rl.learner.finetune import TuneConfig
 
 

@@ -14,43 +14,7 @@ from torch import Tensor
 
 from prover.models.fresh_names import Translation
 from prover.models.prompt import Prompter, hypothesis_names, rename, rename_map
-from prover.models.tokenizer import N_BINS
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyExample:
-    """A tactic to make more (weight > 0) or less (weight < 0) likely."""
-
-    state: str
-    """ProofState.text."""
-    tactic: str
-    premises: tuple[str, ...] = ()
-    """Full names, in the order offered."""
-    weight: float = 1.0
-    """Weight of the cross-entropy, or the advantage if `old_logprob` is given."""
-    old_logprob: float | None = None
-    """Log-probability under the sampling policy. If given, the loss is PPO's clipped ratio of whole tactics (Schulman et al. 2017,
-    eq. 7)."""
-    constants: tuple[str, ...] = ()
-    """Constants of the state, which can be replaced by made-up names."""
-
-
-@dataclass(frozen=True, slots=True)
-class ValueExample:
-    """A state and the bin of its steps-to-go (see prompt.steps_bin)."""
-
-    state: str
-    bin: int
-    premises: tuple[str, ...] = ()
-    weight: float = 1.0
-    constants: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.bin < N_BINS:
-            raise ValueError(f"bin={self.bin}: must be from 0 to {N_BINS - 1}")
-
-
-Example = PolicyExample | ValueExample
+from rl.examples import Example, PolicyExample, ValueExample
 
 
 @dataclass(slots=True)

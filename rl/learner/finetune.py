@@ -23,8 +23,8 @@ from torch import Tensor
 from prover.errors import UserError
 from prover.models.base import Query
 from prover.models.formats import SlotFormat, check_folder, folder_version, format_of, render_prompt
+from rl.examples import PolicyExample
 from rl.learner import sharded
-from rl.learner.batches import PolicyExample
 from rl.learner.packing import Row, micro_batches, supports_packing, target_logprobs
 
 T = TypeVar("T")

@@ -20,10 +20,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.tokenizer import TextCodec
+from rl.examples import Example, PolicyExample
 from rl.learner import data_parallel
-from rl.learner.batches import Batch, Example, PolicyExample, ValueExample, batch_order, collate, fingerprint, group
-
-__all__ = ["Example", "Learner", "LearnerConfig", "PolicyExample", "ValueExample"]
+from rl.learner.batches import Batch, batch_order, collate, fingerprint, group
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class LearnerConfig:
     schedule: Literal["constant", "cosine"] = "cosine"
     """`cosine`: decay to `final_rate` of the peak at `total_steps`."""
     total_steps: int | None = None
-    """Steps of the cosine over the learner's life. None: every call of `train` has its own cosine."""
+    """Steps of the cosine over the learner's life. None: every call of `train` has its `part` of the cosine."""
     final_rate: float = 0.05
     weight_decay: float = 0.05
     clip_norm: float = 1.0
@@ -105,11 +104,12 @@ class Learner:
         steps: int | None = None,
         epochs: float | None = None,
         seconds: float | None = None,
+        part: tuple[float, float] = (0.0, 1.0),
     ) -> dict[str, float]:
         """Train until the first limit is reached.
 
         `seconds` is wall-clock time on a GPU, and this thread's processor time on a CPU, so that a busy machine takes longer and learns
-        the same. A call with the same examples as the last continues its epoch, so stopping and resuming changes nothing.
+        the same. `part`: begin and end of this call on the schedule of the learning rate. A call with the same examples as the last continues its epoch, so stopping and resuming changes nothing.
 
         Returns metrics, means over the call: loss, policy_loss and value_loss (nats per target), kl, accuracy and value_accuracy (of
         targets, by argmax), grad_norm, clipped (share of ratios), learning_rate, steps, epochs, tokens, tokens_per_second, seconds,
@@ -147,7 +147,7 @@ class Learner:
             chosen = [rows[i] for i in order[(self.batch * data_parallel.ranks() + data_parallel.rank()) % len(order)]]
             c = self.config
             batch = collate(self.prompter, chosen, c.rename, self._random(self.batch), self.device, c.fresh_names)
-            for name, x in self.update(batch, self._rate(spent), mass).items():
+            for name, x in self.update(batch, self._rate(part[0] + (part[1] - part[0]) * spent), mass).items():
                 sums[name] = sums.get(name, 0.0) + x
             self.batch += 1
             taken += 1

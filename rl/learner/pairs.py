@@ -10,7 +10,7 @@ import msgspec
 from prover.errors import UserError
 from prover.files import check_regular
 from prover.jsonl import jsonl_rows
-from rl.learner.batches import PolicyExample
+from rl.examples import PolicyExample
 
 
 class _Pair(msgspec.Struct):

@@ -12,8 +12,8 @@ from typing import Any
 
 from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import RunConfig
+from rl.examples import PolicyExample
 from rl.learner import policy_gradient
-from rl.learner.batches import PolicyExample
 from rl.learner.finetune import TuneConfig, Tuner
 from rl.trajectory import Trajectory
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import new_model
 from rl.config import ModelConfig
-from rl.learner.batches import PolicyExample
+from rl.examples import PolicyExample
 
 NEW = "new"
 """The name that asks for it in place of a folder."""

@@ -1,9 +1,8 @@
 """Calibration of the value: predicted against observed steps-to-go of goals.
 
 A prediction is a pair (value, steps): the value used by the search, discount ** expected steps, and the tactics in the shortest
-proof that the search then found, None for a goal that stayed open after much search (rl/attempt.py). The model's last bin is
-`that many steps or never`, so an open goal is compared with discount ** N_BINS, the lowest prediction possible. Limits: the
-shortest proof found is only an upper bound, and goals that the search did not expand, perhaps because of their value, have no
+proof that the search then found, None for a goal that stayed open after much search (rl/attempt.py). Such a goal is worth 0, as
+the model's bin `not provable`. Limits: the shortest proof found is only an upper bound, and goals that the search did not expand, perhaps because of their value, have no
 outcome and are missing.
 """
 
@@ -37,7 +36,7 @@ class Bin:
     predicted: float
     """Mean predicted value."""
     observed: float
-    """Mean of discount ** steps, with N_BINS steps for goals that stayed open."""
+    """Mean of discount ** steps, with 0 for goals that stayed open."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def reliability(found: Sequence[Prediction], discount: float = DISCOUNT, bins: i
     """Non-empty bins of equal width, lowest first (reliability diagram: DeGroot & Fienberg 1983)."""
     rows: dict[int, list[tuple[float, float]]] = {}
     for value, steps in found:
-        outcome = discount ** min(steps if steps is not None else N_BINS, N_BINS)
+        outcome = discount ** min(steps, N_BINS - 1) if steps is not None else 0.0
         rows.setdefault(min(int(value * bins), bins - 1), []).append((value, outcome))
     return [
         Bin(i / bins, (i + 1) / bins, len(r), sum(v for v, _ in r) / len(r), sum(o for _, o in r) / len(r))
@@ -80,7 +79,7 @@ def error_by_steps(found: Sequence[Prediction], discount: float = DISCOUNT) -> l
     for value, steps in found:
         if steps is not None:
             predicted = math.log(max(value, 1e-6)) / math.log(discount)
-            rows.setdefault(min(steps, STEPS_SHOWN), []).append(predicted - min(steps, N_BINS))
+            rows.setdefault(min(steps, STEPS_SHOWN), []).append(predicted - min(steps, N_BINS - 1))
     return [StepsError(k, len(r), sum(r) / len(r), sum(abs(e) for e in r) / len(r)) for k, r in sorted(rows.items())]
 
 

@@ -42,6 +42,26 @@ def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> t
     return only_a, only_b, min(1.0, p)
 
 
+SECONDS = (0.5, 1, 2, 4, 8, 16, 32)
+"""Budgets of a table over seconds."""
+
+
+def by_seconds(attempts: Sequence[Attempt]) -> dict[str, int]:
+    """Solved theorems by the seconds that an attempt took, which shares the machine with the other attempts under way."""
+    return {f"{s:g}": sum(a.outcome == "proved" and a.seconds <= s for a in attempts) for s in SECONDS}
+
+
+def seconds_table(rows: Sequence[tuple[str, Sequence[Attempt]]]) -> list[list[str]]:
+    """Text cells: a header of seconds, then `percent [low, high]` for each prover, and the mean seconds of an attempt."""
+    out = [["held-out theorems solved, by seconds of an attempt", *(f"{s:g}" for s in SECONDS), "mean"]]
+    for label, attempts in rows:
+        total = len(attempts)
+        cells = [percent(n / max(total, 1), *wilson(n, total)) for n in by_seconds(attempts).values()]
+        mean = sum(a.seconds for a in attempts) / max(total, 1)
+        out.append([f"{label} (of {total})", *cells, f"{mean:.1f}"])
+    return out
+
+
 def table(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[list[str]]:
     """Text cells: a header of budgets, then `percent [low, high]` for each searcher."""
     if not rows:

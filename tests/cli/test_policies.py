@@ -94,7 +94,8 @@ def test_a_checkpoint_for_the_rest(theorems: Path, turnstile: Callable, tmp_path
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import LanguageModelPolicy, new_model
-    from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample
+    from rl.examples import PolicyExample
+    from rl.learner.from_scratch import Learner, LearnerConfig
 
     goal = "n : Nat\n⊢ slow n = n"
     tokenizer = train_tokenizer([goal, TACTIC, "rfl", "simp", "omega"] * 20, 512)

@@ -18,14 +18,14 @@ def maker(config: MatchConfig | None = None, tries: list[Try] | None = None, see
     return m
 
 
-def test_budgets_start_low_and_grow_with_failures_in_a_row():
-    m = maker(MatchConfig(base_calls=16, growth=2, patience=2, max_calls=100))
+def test_budgets_start_low_and_a_retry_gets_more_than_what_failed():
+    m = maker(MatchConfig(base_calls=16, growth=2, max_calls=100))
     seen = []
-    for r in range(1, 9):
-        m.observe([Try("t0", r, "budget")])
+    for r, calls in enumerate((20, 40, 16, 80), 1):  # the first round's budget is not the sampler's
+        m.observe([Try("t0", r, "budget", calls=calls)])
         seen.append(m.budget("t0"))
-    assert seen == [16, 32, 32, 64, 64, 100, 100, 100]
-    m.observe([Try("t0", 9, "proved", 50)])
+    assert seen == [40, 80, 80, 100]
+    m.observe([Try("t0", 9, "proved", 50, calls=100)])
     assert m.budget("t0") == 16
 
 

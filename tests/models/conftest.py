@@ -11,7 +11,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from prover.models.prompt import PromptConfig
 from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import LanguageModelPolicy, new_model
-from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample
+from rl.examples import PolicyExample
+from rl.learner.from_scratch import Learner, LearnerConfig
 
 PROMPT = PromptConfig(max_prompt=96)
 

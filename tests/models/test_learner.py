@@ -21,9 +21,10 @@ from transformers import PreTrainedTokenizerFast
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.tokenizer import TextCodec
 from prover.models.transformer import LanguageModelPolicy, new_model
+from rl.examples import PolicyExample, ValueExample
 from rl.learner import data_parallel, from_scratch
 from rl.learner.batches import collate, group
-from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
+from rl.learner.from_scratch import Learner, LearnerConfig
 
 CONFIG = LearnerConfig(batch_tokens=512, warmup=5, schedule="constant", learning_rate=3e-3)
 PROMPT = PromptConfig(max_prompt=96)
@@ -184,6 +185,13 @@ def test_the_rate_warms_up_once_and_falls_at_the_end(tokenizer: PreTrainedTokeni
     )
     rates = [falling.train(examples(4), steps=1)["learning_rate"] for _ in range(5)]
     assert rates == sorted(rates, reverse=True) and rates[0] == 1e-3 and rates[-1] == pytest.approx(5e-5)
+
+
+def test_the_rate_does_not_jump_back_at_the_next_round(tokenizer: PreTrainedTokenizerFast) -> None:
+    learner = small(tokenizer, dataclasses.replace(CONFIG, warmup=0, schedule="cosine", learning_rate=1e-3))
+    rates = [learner.train(examples(4), steps=4, part=(r / 3, (r + 1) / 3))["learning_rate"] for r in range(3)]
+    rates += [learner.train(examples(4), steps=1, part=(1.0, 1.0))["learning_rate"]]
+    assert rates == sorted(rates, reverse=True) and rates[0] > 7e-4 and rates[2] < 3e-4
 
 
 def test_what_is_published_is_the_average_of_the_weights(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -123,6 +123,28 @@ def test_the_explorer_says_all_it_has_in_the_learned_order(ranker):
     assert {s.tactic: s.source for s in judged}["omega_of_elsewhere"] == "" and judged[0].source == "explorer"
 
 
+def test_progress_comes_before_errors():
+    """Three levels: what starts a proof, what leaves open goals, and errors."""
+    data = [{**r, "errors": ["omega", "simp_all", "decide"]} for r in rows() if r["worked"][0].startswith("induction")]
+    learned, _ = train_ranker(data, {}, RankingConfig(seconds=20.0, epochs=40))
+    assert learned is not None
+    found = order(learned, "zs : List Nat\n⊢ zs.length = 99", ("List", "List.length", "Nat"), "zs")
+    assert found[0].startswith("induction") and set(found[1:3]) == {"simp", "cases zs <;> simp"}
+
+
+def test_the_replays_priorities_reach_the_ranker():
+    """Of two goals that look alike and contradict each other, the one with the higher priority decides."""
+    state = {"state": "x : Nat\n⊢ x = 1", "constants": ["Nat"], "premises": [], "tried": ["simp", "omega"]}
+    other = {**state, "state": "y : Nat\n⊢ y = 1"}
+    for first, second, winner in ((4.0, 0.25, "simp"), (0.25, 4.0, "omega")):
+        data = [{**state, "worked": ["simp"], "weight": first}, {**other, "worked": ["omega"], "weight": second}]
+        learned, _ = train_ranker(data, {}, RankingConfig(seconds=20.0, epochs=40))
+        assert learned is not None
+        goal = first_goal("z : Nat\n⊢ z = 1", ("Nat",))
+        ranked = learned.rank(goal, [Reader(goal, [], {}).read(t) for t in ("simp", "omega")], 2)
+        assert ("simp", "omega")[ranked[0][0]] == winner
+
+
 def test_only_audited_proofs_teach():
     example = Example(
         "⊢ p", "k", (), (), 3, True, False, 1, 0.9, (("simp", 1),), (("rfl", "error"),), 0, tried=("rfl", "simp")
@@ -130,6 +152,7 @@ def test_only_audited_proofs_teach():
     assert list(collect_tried([example], proved=False)) == []
     ((kind, data),) = collect_tried([example], proved=True)
     assert kind == KIND and list(data["worked"]) == ["simp"] and list(data["tried"]) == ["rfl", "simp"]
+    assert data["errors"] == ["rfl"]
 
 
 def test_nothing_to_learn_from():

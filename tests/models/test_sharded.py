@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from prover.errors import UserError
 from prover.models.transformer import new_model
-from rl.learner.batches import PolicyExample
+from rl.examples import PolicyExample
 from rl.learner.finetune import TuneConfig, Tuner
 
 ROOT = Path(__file__).parents[2]

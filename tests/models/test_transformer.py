@@ -94,7 +94,7 @@ def test_values_are_restricted_softmaxes(policy: LanguageModelPolicy) -> None:
     p = policy.prompter
     for q, estimate in zip(QUERIES, policy.evaluate(QUERIES), strict=True):
         assert len(estimate.probs) == 16 and sum(estimate.probs) == pytest.approx(1, abs=1e-4)
-        assert 1 <= estimate.steps <= 16
+        assert 0 <= estimate.value(0.95) <= 0.95
         with torch.no_grad():
             ids = torch.tensor([[*p.prefix(q.state.text, q.premises), p.codec.value]])
             expected = policy.model(ids).logits[0, -1, p.codec.bins].softmax(-1)

@@ -20,7 +20,7 @@ from transformers import (
 from prover.errors import UserError
 from prover.models.backends.huggingface import HuggingFacePolicy
 from prover.models.transformer import LanguageModelPolicy, new_model
-from rl.learner.batches import PolicyExample
+from rl.examples import PolicyExample
 from rl.learner.finetune import TuneConfig, Tuner
 from rl.learner.pairs import load_pairs
 

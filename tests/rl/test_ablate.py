@@ -15,8 +15,8 @@ import pytest
 
 from curricula.library import split_of
 from prover.solve.ledger import Ledger
-from rl.ablate import VARIANTS
-from rl.config import RunConfig, check, override
+from rl.ablate import VARIANTS, variant_settings
+from rl.config import LearnConfig, RunConfig, check, override
 from tests.cli.conftest import turnstile
 from tests.rl.test_training import TINY, command, env
 
@@ -27,6 +27,15 @@ SMALL = TINY
 def test_every_variant_is_a_valid_configuration():
     for settings in VARIANTS.values():
         check(override(RunConfig(), settings))
+
+
+@pytest.mark.lean
+@pytest.mark.ray
+def test_round_1_alone_has_the_calls_and_the_time_of_all_rounds() -> None:
+    base = RunConfig(learn=LearnConfig(rounds=4, first_calls=50, calls=10, seconds=20.0, ranker_seconds=5.0))
+    one = override(base, variant_settings("round 1 alone", base)).learn
+    assert (one.rounds, one.first_calls, one.seconds, one.ranker_seconds) == (1, 80, 80.0, 20.0)
+    assert variant_settings("full", base) == ()
 
 
 @pytest.mark.lean

@@ -52,7 +52,8 @@ def make_checkpoint(folder: Path, seed: int = 0) -> Path:
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import new_model, save_folder
-    from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
+    from rl.examples import PolicyExample, ValueExample
+    from rl.learner.from_scratch import Learner, LearnerConfig
 
     goals = {"n : Nat\n⊢ n + 0 = n": "simp", "p q : Prop\nh : p ∧ q\n⊢ q ∧ p": "simp_all", "⊢ ∃ n, n = 2": "simp"}
     tokenizer = train_tokenizer([*goals, *goals.values()] * 3, 512)

@@ -28,7 +28,7 @@ from rl.actors.dispatch import Finished
 from rl.actors.fleet import Fleet
 from rl.attempt import Found, Task
 from rl.config import LearnConfig, ModelConfig, ProverConfig, RayConfig, RunConfig
-from rl.learner.from_scratch import PolicyExample, ValueExample
+from rl.examples import PolicyExample, ValueExample
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 

@@ -84,7 +84,7 @@ def test_a_run_from_a_pretrained_model(tmp_path, turnstile, monkeypatch):
 def test_passes_over_a_round(tmp_path):
     from prover.models.backends.serve import ServeConfig
     from rl.config import LearnConfig, RunConfig
-    from rl.learner.batches import PolicyExample
+    from rl.examples import PolicyExample
     from rl.learner.pretrained import EPOCHS, Pretrained
 
     make_model(tmp_path / "model")
@@ -140,7 +140,7 @@ def test_a_sharded_learner_is_served_whole_and_resumes(tmp_path, monkeypatch):
     from rl.actors.learner import LearnerActor
     from rl.actors.model_server import ModelServer
     from rl.config import LearnConfig, RunConfig, check
-    from rl.learner.batches import PolicyExample
+    from rl.examples import PolicyExample
 
     make_model(tmp_path / "model")
     serve = ServeConfig(start=str(tmp_path / "model"), template="names", train="lora", lora_rank=4)
@@ -214,7 +214,7 @@ def teach(folder: Path, pairs: list[tuple[str, str]], template: str) -> None:
     import torch
 
     from rl.config import ModelConfig
-    from rl.learner.batches import PolicyExample
+    from rl.examples import PolicyExample
     from rl.learner.finetune import TuneConfig, Tuner
     from rl.learner.small_model import write_small_model
 

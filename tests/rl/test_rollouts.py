@@ -14,7 +14,8 @@ from prover.models.inference_client import InferenceClient
 from prover.models.tactic_templates import Explorer
 from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import LanguageModelPolicy, new_model
-from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample
+from rl.examples import PolicyExample
+from rl.learner.from_scratch import Learner, LearnerConfig
 from rl.rollouts import Rollout, rollouts
 
 TACTICS = ("simp", "omega", "rfl", "intro h", "grind", "decide")

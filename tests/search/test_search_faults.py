@@ -141,8 +141,8 @@ class Says(Tactics):
     [
         (float("nan"), (1.0,), "log-probability nan"),
         (float("inf"), (1.0,), "log-probability inf"),
-        (-1.0, (float("nan"), 0.5), "nan steps to go"),
-        (-1.0, (), "0 steps to go"),
+        (-1.0, (float("nan"), 0.5), "add up to nan"),
+        (-1.0, (), "add up to 0"),
     ],
 )
 def test_numbers_that_are_none_are_refused(logprob: float, probs: tuple[float, ...], message: str) -> None:

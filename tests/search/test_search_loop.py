@@ -109,6 +109,31 @@ def test_tactics_equal_in_effect_are_merged() -> None:
     asyncio.run(run())
 
 
+def test_a_duplicate_has_the_label_of_its_twin_before_and_after_saving() -> None:
+    """Both tactics leave the goal that is proved: neither is a failure, and neither is missing from the tactics that work."""
+
+    async def run() -> None:
+        problem = Problem((((-0.1, (1,)), (-0.2, (1,)), (-0.3, "error")), ((-0.1, "error"), (-0.2, ()))))
+        search, world = started(problem, in_flight=1, selection="breadth")
+        await search.run(Budget(lean_calls=3))
+        loaded = Search.from_bytes(search.to_bytes(), world.state(0), world, Tactics(problem))
+        for each in (search, loaded):
+            await each.run()
+            root = each.examples()[0]
+            assert root.best == (("t0", 2), ("t1", 2)) and set(root.tried) == {"t0", "t1", "t2"}
+            assert [t for t, _ in root.errors] == ["t2"]
+        await search.close()
+
+    asyncio.run(run())
+
+
+def test_a_goal_that_is_surely_not_provable_is_worth_nothing() -> None:
+    never, sure = (0.0,) * 15 + (1.0,), (1.0,) + (0.0,) * 15
+    assert ValueEstimate(never).value(0.95) == 0.0 and ValueEstimate(sure).value(0.95) == pytest.approx(0.95)
+    half = tuple((a + b) / 2 for a, b in zip(never, sure, strict=True))
+    assert ValueEstimate(half).value(0.95) == pytest.approx(0.475)  # not 0.95 ** 8.5
+
+
 def test_a_solved_subtree_is_freed_and_never_touched_again() -> None:
     async def run() -> None:
         # Goal 1 has a proof and an open side branch; goal 2 is long. Once 1 is proved, its branch is dropped.

@@ -41,7 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import LanguageModelPolicy, new_model
-    from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample
+    from rl.examples import PolicyExample
+    from rl.learner.from_scratch import Learner, LearnerConfig
 
     torch.set_num_threads(1)
     tokenizer = train_tokenizer([t for pair in make_pairs(300) for t in pair], 1024)

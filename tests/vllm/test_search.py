@@ -12,7 +12,8 @@ from prover.models.mixture import ExploringPolicy
 from prover.models.prompt import steps_bin
 from prover.models.tactic_templates import Explorer
 from prover.search import Budget, Search, SearchConfig
-from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
+from rl.examples import PolicyExample, ValueExample
+from rl.learner.from_scratch import Learner, LearnerConfig
 
 THEOREMS = [
     Theorem("a", "(p q : Prop) (h : p ∧ q) : q ∧ p"),

@@ -10,7 +10,8 @@ from sample_goals import make_pairs, query
 
 from prover.models.backends.agreement import prior_difference, value_difference
 from prover.models.backends.vllm import StaleWeights
-from rl.learner.from_scratch import Learner, LearnerConfig, PolicyExample, ValueExample
+from rl.examples import PolicyExample, ValueExample
+from rl.learner.from_scratch import Learner, LearnerConfig
 
 QUERIES = [query(g) for g, _ in make_pairs(12, seed=3)]
 

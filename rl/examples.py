@@ -1,0 +1,43 @@
+"""What supervised learning and value learning read: tactics for states, and steps-to-go of states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prover.models.tokenizer import N_BINS
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyExample:
+    """A tactic to make more (weight > 0) or less (weight < 0) likely."""
+
+    state: str
+    """ProofState.text."""
+    tactic: str
+    premises: tuple[str, ...] = ()
+    """Full names, in the order offered."""
+    weight: float = 1.0
+    """Weight of the cross-entropy, or the advantage if `old_logprob` is given."""
+    old_logprob: float | None = None
+    """Log-probability under the sampling policy. If given, the loss is PPO's clipped ratio of whole tactics (Schulman et al. 2017,
+    eq. 7)."""
+    constants: tuple[str, ...] = ()
+    """Constants of the state, which can be replaced by made-up names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueExample:
+    """A state and the bin of its steps-to-go (see prompt.steps_bin)."""
+
+    state: str
+    bin: int
+    premises: tuple[str, ...] = ()
+    weight: float = 1.0
+    constants: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bin < N_BINS:
+            raise ValueError(f"bin={self.bin}: must be from 0 to {N_BINS - 1}")
+
+
+Example = PolicyExample | ValueExample
