@@ -97,8 +97,6 @@ def key_of(test: Test, prover: Candidate) -> str:
     # Settings without effect on results, or set by the test.
     for field in ("provers", "concurrent", "heartbeats", "step_seconds", "explorer_weight"):
         search.pop(field, None)
-    if search["rule"] == "puct":
-        del search["rule"]  # keeps the keys of results from before this field existed
     return _hash([asdict(test), prover.kind, settings, asdict(SearchConfig())])
 
 

@@ -15,7 +15,7 @@ POLICIES = [
     ("hf:/nowhere", "hf:/nowhere?template=NAME"),
     ("hf:?template=names", "the folder or address is missing"),
     ("hf:/nowhere?template=names", "/nowhere: cannot be used as a policy: no such folder"),
-    ("hf:/nowhere?colour=red", "unknown option 'colour'; hf: takes ?device="),
+    ("hf:/nowhere?colour=red", "unknown option 'colour'; hf: takes ?actions=, ?device="),
     ("hf:/nowhere?template=nonsense", "there are bfs-prover"),
     ("openai:http://127.0.0.1:9/v1?folder=/nowhere&template=nonsense#m", "nonsense"),
     ("openai:http://127.0.0.1:9/v1?template=names&timeout=soon", "timeout: expected `float`"),

@@ -16,7 +16,7 @@ from prover.lean.audit import Auditor
 from prover.lean.extract import Declaration, ExtractServer
 from prover.lean.in_place import theorem_of
 from prover.lean.project import imports_of
-from prover.lean.runtime import project_dir
+from prover.lean.source import project_dir
 from prover.lean.text import LeanText, parse, read
 from prover.lean.theorem import Theorem
 from prover.solve.ledger import theorem_from_json, theorem_json
