@@ -18,6 +18,7 @@ from rl import config as config_module
 
 if TYPE_CHECKING:
     from prover.solve.ledger import Attempt, Ledger
+    from rl import candidate as c
     from rl import evaluate as e
 
 
@@ -69,10 +70,7 @@ def evaluate(
     from rl import evaluate as e
 
     _check_options(ray, budget=budget, seeds=seeds, limit=limit, processes=processes)
-    candidate = c.candidate(prover)
-    if set:
-        changed = config_module.override(config_module.RunConfig(prover=candidate.config), set)
-        candidate = replace(candidate, config=changed.prover, name=" ".join([candidate.name, *set]))
+    candidate = _changed(c.candidate(prover), set)
     described = load_set(theorems, fields)
     chosen = open_set(described)[:limit]
     standard = config_module.ProverConfig()
@@ -107,6 +105,16 @@ def evaluate(
     else:
         _print_table(test, figures, ledger, others, c.trained_on(candidate, chosen))
     return 0 if figures["all"]["rate"] == 1 else 1
+
+
+def _changed(candidate: c.Candidate, settings: tuple[str, ...]) -> c.Candidate:
+    """The candidate with these settings of `prover`, named by them. Raises UserError for others."""
+    if not settings:
+        return candidate
+    if other := next((s for s in settings if not s.startswith("prover.")), None):
+        raise UserError(f"--set {other}: an evaluation takes the settings of the table `prover` only")
+    config = config_module.check(config_module.override(config_module.RunConfig(prover=candidate.config), settings))
+    return replace(candidate, config=config.prover, name=" ".join([candidate.name, *settings]))
 
 
 def _check_options(ray: str | None, **numbers: int | None) -> None:
