@@ -25,6 +25,13 @@ _KINDS = (
 )
 
 
+def cache_dir() -> Path:
+    """The folder for downloads: $TURNSTILE_CACHE, else the XDG cache folder."""
+    if custom := os.environ.get("TURNSTILE_CACHE"):
+        return Path(custom)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnstile"
+
+
 def open_file(path: Path) -> BinaryIO:
     """Open a regular file, or a link to one, for reading.
 

@@ -81,7 +81,7 @@ class ProveOptions:
     sources: Path | None = None
     """Checkout of the repository that a LeanDojo Benchmark file describes."""
     look: bool = True
-    """Flag statements with contradictory hypotheses, and goals that one tactic closes."""
+    """Do not flag statements with contradictory hypotheses and goals that one tactic closes."""
     ray: str | None = None
     """Address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here)."""
     tree: Path | None = None

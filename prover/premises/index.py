@@ -14,8 +14,7 @@ import msgspec
 from filelock import FileLock
 
 from prover.errors import UserError
-from prover.files import write_whole
-from prover.lean.embedded.install import cache_dir
+from prover.files import cache_dir, write_whole
 from prover.lean.project import SHIPPED
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanError, LeanServer, Limits

@@ -30,7 +30,7 @@ def train(
     """Train a prover. Writes a run folder. Ctrl-C stops cleanly and `--resume` continues.
 
     Args:
-        config: a TOML file, e.g. curricula/stages/demonstration.toml. Default: the defaults of rl/config.py.
+        config: a TOML file, or the name of a stage, e.g. demonstration. Default: the defaults of rl/config.py.
         name: the run's name, and its folder runs/NAME.
         resume: a run folder to continue, with the configuration saved there.
         seed: random seed.
