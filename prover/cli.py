@@ -147,7 +147,9 @@ def _help_page(page: str) -> str:
     lines: list[str] = []
     options: dict[int, str] = {}
     """Index of an option's line -> its text."""
-    for line in re.sub(r"\x1b\[[0-9;]*m", "", page).splitlines():
+    page = re.sub(r"\x1b\[[0-9;]*m", "", page)
+    page = re.sub(r"\[(\w+) \[\1 \.\.\.\]\]", r"\1 …", page)
+    for line in page.splitlines():
         if option := re.match(r"  (\S+(?: \S+)*)(?: {2,}(.*))?", line):
             options[len(lines)] = option[2] or ""
             lines.append(option[1])
@@ -158,9 +160,8 @@ def _help_page(page: str) -> str:
     for at, text in options.items():
         text = " ".join(re.sub(r"\(default:\s*(None|True|False|'')?\s*\)", "", text).split())
         indent = " " * HELP_COLUMN
-        name = re.sub(r"\[(\w+) \[\1 \.\.\.\]\]", r"\1 …", lines[at])
-        start = f"  {name}  ".ljust(HELP_COLUMN)
-        start = f"  {name}\n{indent}" if len(start) > HELP_COLUMN else start
+        start = f"  {lines[at]}  ".ljust(HELP_COLUMN)
+        start = f"  {lines[at]}\n{indent}" if len(start) > HELP_COLUMN else start
         body = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
         lines[at] = start + body[HELP_COLUMN:]
     return "\n".join(lines).rstrip()

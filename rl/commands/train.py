@@ -47,15 +47,7 @@ def train(
             raise UserError("--resume uses the saved configuration: omit all other options but --json")
         trainer = Trainer.resume(resume, quiet=as_json)
     else:
-        chosen = config_module.load(config) if config is not None else RunConfig()
-        chosen = config_module.override(chosen, overrides)
-        if name is not None:
-            chosen = replace(chosen, name=name)
-        if seed is not None:
-            chosen = replace(chosen, seed=seed)
-        # Absolute paths, because the run may be resumed from another folder.
-        files = tuple(str(Path(f).absolute()) for f in chosen.theorems.files)
-        chosen = replace(chosen, theorems=replace(chosen.theorems, files=files))
+        chosen = configuration(config, overrides, name, seed)
         planned = plan(chosen)
         if dry_run:
             print(dumps(planned) if as_json else explain(planned))
@@ -83,6 +75,19 @@ def train(
     if as_json:
         print(dumps(summary))
     return 0
+
+
+def configuration(
+    config: Path | RunConfig | None, settings: tuple[str, ...], name: str | None, seed: int | None
+) -> RunConfig:
+    """The configuration that the options describe. Raises UserError."""
+    chosen = config_module.load(config) if isinstance(config, Path) else config or RunConfig()
+    chosen = config_module.override(chosen, settings)
+    given = {"name": name, "seed": seed}
+    chosen = replace(chosen, **{key: value for key, value in given.items() if value is not None})
+    # Absolute paths, because the run may be resumed from another folder.
+    files = tuple(str(Path(f).absolute()) if Path(f).exists() else f for f in chosen.theorems.files)
+    return replace(chosen, theorems=replace(chosen.theorems, files=files))
 
 
 def _next_name(config: RunConfig) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from prover.commands.prove import _show
+from prover.commands.prove import Answer, _show
 from prover.console import plain
 from prover.errors import UserError
 from prover.files import write_whole
@@ -71,7 +71,8 @@ def test_a_retry_needs_results(tmp_path: Path) -> None:
 def test_the_table_says_why_a_proof_was_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     task = {"line": 1, "name": "t", "lean_calls": 1, "remarks": [], "proof": "simp", "reason": "axiom: x"}
     tasks = [{**task, "outcome": "rejected"}, {**task, "outcome": "proved", "proof": "rfl", "reason": ""}]
-    _show({"tasks": tasks, "proved": 1, "total": 2, "seconds": 1.0, "lean": "Lean"}, b"", Path("x"), False)
+    document = {"tasks": tasks, "proved": 1, "total": 2, "seconds": 1.0, "lean": "Lean"}
+    _show(Answer(document, b"", Path("x"), None), False)
     shown = capsys.readouterr().err
     assert "axiom: x" in shown and "rfl" in shown and "simp" not in shown
 
