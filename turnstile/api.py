@@ -88,6 +88,7 @@ def verify(
     against: PathLike | None = None,
     imports: Sequence[str] = (),
     kernel: Literal["lean", "nanoda"] = "lean",
+    all: bool = False,
 ) -> list[Verdict]:
     """Audit proofs from their source in fresh Lean processes.
 
@@ -97,6 +98,7 @@ def verify(
         against: the original of a file or project, with `sorry` in place of the proofs.
         imports: modules to import for files that import none.
         kernel: `nanoda` requires a second, independent kernel to accept too.
+        all: whether to list accepted declarations that Lean generated.
 
     Returns:
         A verdict for each declaration, or for each proof.
@@ -120,7 +122,8 @@ def verify(
             if path.is_dir() and not is_project(path):
                 return [v async for v in judged(auditor, run_proofs(path))]
             files = judged_files(auditor, path, None if against is None else Path(against), imports)
-            return [v async for judgement in files for v in judgement.verdicts]
+            found = [v async for judgement in files for v in judgement.verdicts]
+            return [v for v in found if all or not v.generated or v.verdict != "proved"]
 
     return asyncio.run(verdicts())
 
