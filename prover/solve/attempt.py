@@ -25,6 +25,7 @@ from prover.solve.saved_searches import pack, unpack
 from prover.solve.whole_proof import Seeded, write_proofs
 
 if TYPE_CHECKING:
+    from prover.models.loading import LoadingModel
     from prover.premises.retrieve import PremiseSource
 
 Premises = Callable[[ProofState], Sequence[str]] | None
@@ -43,6 +44,8 @@ class Prover:
     """The premise source that the policy was trained with. None: the shared one."""
     writer: Any = None
     """Writes whole proofs (whole_proof.Writer) before the search, which reuses their valid steps."""
+    loading: LoadingModel | None = None
+    """The policy's model, if that loads in a thread."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from prover.errors import UserError
+from prover.models.loading import LoadingModel
 from prover.models.manifest import Manifest, find_checkpoint, read_manifest
 from prover.search import SearchConfig
 from prover.solve.attempt import Prover
@@ -49,10 +50,11 @@ def _prover(name: str, seed: int) -> Prover:
             f"--policy {name}: unknown policy; use portfolio, explorer, a run or checkpoint folder, vllm:, hf: or openai:…"
         )
     manifest = read_manifest(find_checkpoint(folder))
-    model = _model(manifest)
-    value = model if hasattr(model, "evaluate") and manifest.value else None
+    model = LoadingModel(lambda: _model(manifest))
     config = SearchConfig(in_flight=4, suggestions=16, seed=seed)
-    return Prover(name, _with_explorer(model, manifest.ranker_file, seed), config, value, True, _source(manifest))
+    policy = _with_explorer(model, manifest.ranker_file, seed)
+    value = model if manifest.value else None
+    return Prover(name, policy, config, value, True, _source(manifest), loading=model)
 
 
 def _source(manifest: Manifest) -> PremiseSource | None:
@@ -164,6 +166,7 @@ def _model(manifest: Manifest) -> Any:
     try:
         if manifest.template:  # trained from a pretrained model
             return open_backend(manifest.folder, ServeConfig(template=manifest.template))
-        return LanguageModelPolicy.load(manifest.folder)
+        # One thread: more of them wait for each other whenever Lean has a core.
+        return LanguageModelPolicy.load(manifest.folder, threads=1)
     except ValueError as error:
         raise UserError(f"--policy {error}") from None
