@@ -16,7 +16,7 @@ from typing import Any
 
 from prover.console import answer, one_line
 from prover.errors import UserError
-from prover.files import cache_dir
+from prover.files import cache_dir, existing
 
 
 @dataclass(frozen=True)
@@ -205,13 +205,10 @@ def _dependencies() -> dict[str, str]:
 def _cache() -> list[Check]:
     folder = cache_dir()
     size = _size(folder)
-    ok = os.access(_existing(folder), os.W_OK)
-    todo = "" if ok else "set TURNSTILE_CACHE to a writable folder"
-    return [Check("cache", ok, f"{folder}, {size >> 20} MiB", todo)]
-
-
-def _existing(folder: Path) -> Path:
-    return next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
+    if os.access(existing(folder), os.W_OK):
+        return [Check("cache", True, f"{folder}, {size >> 20} MiB")]
+    todo = "what it lacks cannot be added: set TURNSTILE_CACHE to a folder of your own if a command asks for it"
+    return [Check("cache", folder.exists(), f"{folder}, {size >> 20} MiB, not writable", todo)]
 
 
 def _size(folder: Path) -> int:
@@ -226,7 +223,7 @@ def _size(folder: Path) -> int:
 
 
 def _disk() -> list[Check]:
-    free = shutil.disk_usage(_existing(cache_dir())).free
+    free = shutil.disk_usage(existing(cache_dir())).free
     ok = free > 2 * 2**30
     return [Check("disk", ok, f"{free / 2**30:.1f} GiB free", "" if ok else "free some space: 2 GiB are needed")]
 

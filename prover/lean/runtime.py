@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from prover.errors import UserError
+from prover.files import making, write_whole
 from prover.lean.embedded import install, snapshot
 from prover.lean.embedded.patch import PATCH_VERSION
 from prover.lean.sandbox.seal import Layer, Seal, layers
@@ -71,10 +72,8 @@ def server_file() -> Path:
     folder = install.cache_dir() / "server" / hashlib.sha256(source.encode()).hexdigest()[:16]
     target = folder / "Server.lean"
     if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = folder / f".{os.getpid()}.tmp"
-        scratch.write_text(source, encoding="utf-8")
-        os.replace(scratch, target)
+        with making(target):
+            write_whole(target, source.encode())
     return target
 
 

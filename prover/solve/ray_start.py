@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
+
+from prover.files import existing
 
 ACTOR_LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 """Exceptions that Ray raises when an actor or its machine dies or runs out of memory."""
@@ -25,6 +29,10 @@ def start_ray(address: str, **local: Any) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray lowers the priority of workers by default
+    token = Path.home() / ".ray" / "auth_token"
+    if address == "local" and not token.exists() and not os.access(existing(token), os.W_OK):
+        # Ray would save the token of the new cluster in the home folder.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)

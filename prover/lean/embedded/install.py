@@ -16,10 +16,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock
-
 from prover.errors import UserError
-from prover.files import cache_dir
+from prover.files import cache_dir, making
 from prover.lean.embedded.patch import PATCH_VERSION, PatchError, names, patch_lean_js
 from prover.lean.embedded.wasm import TrimError, trim
 
@@ -106,8 +104,7 @@ def install(tarball: Path | None = None) -> Path:
     if (target / "complete").exists():
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(target) + ".lock"):
+        with making(target):
             if (target / "complete").exists():
                 return target
             if (free := shutil.disk_usage(target.parent).free) < NEEDED_BYTES:
