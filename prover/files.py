@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
-
 from prover.errors import UserError
 
 MAX_LINE_BYTES = 64 * 2**20
@@ -46,6 +44,8 @@ def making(target: Path) -> Iterator[None]:
 
     Raises UserError if the cache lacks it and cannot be written to.
     """
+    from filelock import FileLock  # here, because `turnstile doctor` works without it
+
     umask = os.umask(0)
     os.umask(umask)
     # The lock's mode follows the umask, so that the users of one group can share a cache.

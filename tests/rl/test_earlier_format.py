@@ -6,6 +6,7 @@ Its configuration lacks later settings, its theorems lack later fields, and its 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +25,18 @@ __all__ = ["turnstile"]
 EARLIER = Path(__file__).parent / "earlier"
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    make_checkpoint(folder)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs/earlier"
-    make_checkpoint(folder)
+    shutil.copytree(trained, folder)
     for file in folder.glob("ledger.sqlite*"):
         file.unlink()
     with sqlite3.connect(folder / "ledger.sqlite") as db:
