@@ -14,8 +14,10 @@ import inspect
 import io
 import os
 import re
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
@@ -25,6 +27,8 @@ from prover.console import one_line, say
 from prover.errors import UserError
 
 COMMANDS = "turnstile.commands"
+HELP_COLUMN = 24
+"""Column of the options' texts on a help page."""
 LOG_HELP = "--log-level debug|info|warning|error and --log-json work with every command."
 
 
@@ -113,16 +117,21 @@ def typed(function: Callable[..., int], name: str, args: list[str]) -> int:
 
 def parsed(function: Callable[..., int], name: str, args: list[str]) -> Callable[[], int] | None:
     """The call that a command line asks for; None after showing help. Parse errors become a UserError of one line."""
-    import tyro
-
+    try:
+        import tyro
+    except ModuleNotFoundError:
+        if set(args) <= {"--json"}:  # so that `turnstile doctor` can say what is missing
+            return functools.partial(function, json=bool(args))
+        raise UserError("the Python module tyro is not installed: run `turnstile doctor`") from None
+    style = (tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
     options = get_type_hints(function).get("options")
     errors, shown = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(shown):
-            call = tyro.cli(options or _deferred(function), prog=f"turnstile {name}", args=args)
+            call = tyro.cli(options or _deferred(function), prog=f"turnstile {name}", args=args, config=style)
     except SystemExit as end:
         if end.code in (0, None):
-            print(shown.getvalue(), end="")
+            print(_help_page(shown.getvalue()))
             return None
         raise UserError(_parse_error(errors.getvalue() or shown.getvalue(), name)) from None
     return functools.partial(function, call) if options else call
@@ -136,6 +145,32 @@ def _deferred(function: Callable[..., int]) -> Callable[..., Callable[[], int]]:
         return lambda: function(*args, **kwargs)
 
     return remember
+
+
+def _help_page(page: str) -> str:
+    """tyro's help page with one paragraph for each option, and without defaults that say nothing."""
+    width = shutil.get_terminal_size().columns
+    lines: list[str] = []
+    options: dict[int, str] = {}
+    """Index of an option's line -> its text."""
+    page = re.sub(r"\x1b\[[0-9;]*m", "", page)
+    page = re.sub(r"\[(\w+) \[\1 \.\.\.\]\]", r"\1 …", page)
+    for line in page.splitlines():
+        if option := re.match(r"  (\S+(?: \S+)*)(?: {2,}(.*))?", line):
+            options[len(lines)] = option[2] or ""
+            lines.append(option[1])
+        elif options and line.startswith("   ") and line.strip():
+            options[len(lines) - 1] += f" {line.strip()}"
+        elif set(line.strip()) != {"-"}:
+            lines.append(line.strip() + ":" * line.startswith(" ") if line.strip() else "")
+    for at, text in options.items():
+        text = " ".join(re.sub(r"\(default:\s*(None|True|False|'')?\s*\)", "", text).split())
+        indent = " " * HELP_COLUMN
+        start = f"  {lines[at]}  ".ljust(HELP_COLUMN)
+        start = f"  {lines[at]}\n{indent}" if len(start) > HELP_COLUMN else start
+        body = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+        lines[at] = start + body[HELP_COLUMN:]
+    return "\n".join(lines).rstrip()
 
 
 def _parse_error(page: str, name: str) -> str:

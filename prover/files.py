@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +24,44 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+def cache_dir() -> Path:
+    """The folder for downloads: $TURNSTILE_CACHE, else the XDG cache folder."""
+    if custom := os.environ.get("TURNSTILE_CACHE"):
+        return Path(custom)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnstile"
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next((p for p in (path, *path.parents) if p.exists()), Path("/"))
+
+
+@contextmanager
+def making(target: Path) -> Iterator[None]:
+    """Holds the lock of a file or folder of the cache that is being made, and makes the folder around it.
+
+    Raises UserError if the cache lacks it and cannot be written to.
+    """
+    from filelock import FileLock  # here, because `turnstile doctor` works without it
+
+    umask = os.umask(0)
+    os.umask(umask)
+    # The lock's mode follows the umask, so that the users of one group can share a cache.
+    lock = FileLock(f"{target}.lock", mode=0o666 & ~umask)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as e:
+        raise UserError(
+            f"{e.filename or target}: {e.strerror or e}: the cache lacks {target.name}; let its owner run the same command once, or set "
+            "TURNSTILE_CACHE to a folder of your own"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def open_file(path: Path) -> BinaryIO:

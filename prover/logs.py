@@ -109,7 +109,7 @@ def to_file(path: Path, settings: LogSettings | None = None) -> None:
 def fault(error: BaseException) -> Path | None:
     """Log an internal error with its traceback. Returns the log file, or None if it is not writable."""
     if _file is None:
-        from prover.lean.embedded.install import cache_dir
+        from prover.files import cache_dir
 
         to_file(cache_dir() / "logs" / f"turnstile-{os.getpid()}.log")
     logging.getLogger(_FAULTS).error("internal error", exc_info=error)

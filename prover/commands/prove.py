@@ -7,14 +7,14 @@ import hashlib
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import tyro
+from typing import Any
 
 from prover import plugins
-from prover.commands.prove_output import Form, show
+from prover.commands.prove_options import ProveOptions
+from prover.commands.prove_output import show
 from prover.console import say
 from prover.errors import UserError
 from prover.files import check_writable, read_file, write_whole
@@ -22,12 +22,10 @@ from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
 from prover.lean.text import MAX_BYTES, LeanText, parse, read
 from prover.lean.theorem import Theorem
 from prover.lean.toolchain import obey
-from prover.search import Budget
 from prover.solve.batch import executor_for, prove_theorems
 from prover.solve.changed import changed_files, working_project
 from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
 from prover.solve.lean_file import prove_file, sorry_count, write_over
-from prover.solve.policies import provers_named
 from prover.solve.results import Results
 from prover.solve.session import Settings
 from prover.solve.statements import theorem_of
@@ -41,142 +39,56 @@ _LINE = re.compile(r"(.+\.lean):(\d+)")
 
 
 @dataclass(frozen=True)
-class ProveOptions:
-    """Find proofs and audit each of them in its context."""
+class Answer:
+    """What a command found."""
 
-    target: tyro.conf.Positional[str | None] = None
-    """FILE.lean (every `sorry` is a task), FILE.lean:LINE, - (Lean source on standard input), the folder of a Lake project, a data
-    set (FILE.jsonl, FILE.json, FILE.parquet, or a folder of these), FILE.json of LeanDojo Benchmark with --sources, library:MODULE
-    (also with *), or set:NAME (see `turnstile sets`)."""
-    statement: str | None = None
-    """One statement, as written after `theorem NAME`: binders, colon, type."""
-    name: str = "statement"
-    """Name of the statement."""
-    imports: tuple[str, ...] = ()
-    """Modules to import for statements that specify none."""
-    fields: tuple[str, ...] = ()
-    """PART=FIELD …: the fields of a data set that contain the theorem's parts (statement, name, header, imports), as in
-    `--fields statement=autoformalization`. Those of public benchmarks need none."""
-    policy: str = "portfolio"
-    """portfolio, explorer, the folder of a run or checkpoint, or http://…. Several, separated by commas, are tried in turn."""
-    rule: str = ""
-    """Selection rule of the search (docs/search.md). Default: that of the run, or puct."""
-    budget: int = 64
-    """Lean calls for each theorem. With --total-budget, the limit of a theorem's last and largest try."""
-    seconds: float | None = None
-    """Wall time for each theorem (with --total-budget, for each try). Time limits make results machine-dependent."""
-    tokens: int | None = None
-    """Model tokens, read and written, for each theorem."""
-    out: Path | None = None
-    """Write the filled file, or the proofs for other inputs, to this path. Default: standard output."""
-    in_place: bool = False
-    """Overwrite FILE.lean, or the project's files, with the filled ones."""
-    results: Path | None = None
-    """Append a JSON line for each task to this file. `turnstile report` renders it as a page."""
-    resume: bool = False
-    """Continue from the results file. Default without --results: results.jsonl beside the output."""
-    retry: bool = False
-    """Like --resume, but first try the tasks without a proof again, with the budget and policy of this command."""
-    workers: int = 0
-    """Lean processes. 0: as many as cores and memory allow."""
-    total_budget: int | None = None
-    """Lean calls for all theorems together: a few for each first, then more where they solve the most."""
-    disprove: float = 0.0
-    """Share of the Lean calls spent on the negation. In a .lean file, only for sorries that are a theorem's whole proof."""
-    sources: Path | None = None
-    """Checkout of the repository that a LeanDojo Benchmark file describes."""
-    look: bool = True
-    """Flag statements with contradictory hypotheses, and goals that one tactic closes."""
-    ray: str | None = None
-    """Address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here)."""
-    tree: Path | None = None
-    """Write the search as an HTML page; for several tasks, a folder of pages."""
-    limit: int | None = None
-    """Maximum number of tasks."""
-    only: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Try only the tasks with this name: a declaration, or one `sorry` in it (NAME#2). Repeatable, or separated by commas."""
-    mark_failed: bool = False
-    """Add a comment after each remaining `sorry` in the filled file."""
-    seed: int = 0
-    """Random seed."""
-    changed: bool = False
-    """Only the files of the project that git reports as changed or new. Without a target: the project of the working folder."""
-    base: str | None = None
-    """With --changed: count changes since the branch left this one, as in `--base origin/main`."""
-    format: Literal["text", "json", "github", "lsp"] = "text"
-    """github: an annotation for each task, as GitHub Actions reads them. lsp: the diagnostics of each file, as editors do."""
-    json: bool = False
-    """Print one JSON document: --format json."""
+    document: dict[str, Any]
+    """The answer as for `--json`, without the filled source."""
+    filled: bytes
+    """The filled file, or the proofs as Lean source. Empty for a project."""
+    destination: Path | None
+    """The file or project that was written."""
+    failure: Exception | None
+    """What ended the batch early."""
 
-    def check(self) -> None:
-        """Raise UserError for options out of range and for conflicting options."""
-        numbers = {"budget": self.budget, "limit": self.limit, "total-budget": self.total_budget, "tokens": self.tokens}
-        for name, number in numbers.items():
-            if number is not None and number < 1:
-                raise UserError(f"--{name} {number}: must be at least 1")
-        if self.seconds is not None and not self.seconds > 0:
-            raise UserError(f"--seconds {self.seconds:g}: must be more than 0")
-        if self.workers < 0:
-            raise UserError(f"--workers {self.workers}: must be at least 0")
-        if not 0.0 <= self.disprove <= 1.0:
-            raise UserError(f"--disprove {self.disprove:g}: must be between 0 and 1")
-        if self.base is not None and not self.changed:
-            raise UserError("--base goes with --changed")
-        if self.changed and (
-            self.statement is not None or (self.target is not None and not Path(self.target).is_dir())
-        ):
-            raise UserError("--changed is for a Lake project: name its folder, or leave the target out")
-        if (self.target is None) == (self.statement is None):
-            raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
-        fields_of(self.fields)
-        if self.name != "statement" and self.statement is None:
-            raise UserError("--name goes with --statement")
-        if self.in_place and self.out is not None:
-            raise UserError("--in-place and --out exclude each other")
-        if self.ray is not None:
-            from prover.solve.ray_start import check_cluster
-
-            check_cluster(self.ray, "--ray")
-        _distinct(self.target, self.out, self.results, self.tree)
-
-    def settings(self) -> Settings:
-        return Settings(
-            provers_named(self.policy, self.seed, self.rule),
-            self.budget,
-            self.workers,
-            self.disprove,
-            self.tree,
-            self.limit,
-            self.seed,
-            self.policy,
-            self.total_budget,
-            self.look,
-            self.ray,
-            Budget(model_tokens=self.tokens, seconds=self.seconds),
-            self.mark_failed,
-            rule=self.rule,
-            only=tuple(name.strip() for names in self.only for name in names.split(",") if name.strip()),
-        )
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The document, with the filled source unless that is in a file."""
+        return self.document if self.destination is not None else {**self.document, "source": self.filled.decode()}
 
 
 def prove(options: ProveOptions) -> int:
     """Run the command and return its exit code."""
+    found = answered(options)
+    document = found.document
+    show(document, found.filled, found.destination, "json" if options.json else options.format)
+    if found.failure is not None:
+        raise found.failure
+    if document["interrupted"]:
+        return 130
+    skipped = any(f["reason"] for f in document.get("files", ()))
+    wrong = document.get("errors") or any(left["used"] for left in document.get("unreached", ()))
+    return 0 if document["proved"] == document["total"] and not skipped and not wrong else 1
+
+
+def answered(options: ProveOptions, theorems: Sequence[Theorem] | None = None) -> Answer:
+    """Do the work of the command, files included. `theorems`: try these instead of the target. Raises UserError."""
     if options.changed and options.target is None:
         options = replace(options, target=str(working_project()))
     options.check()
     settings = options.settings()
-    options = replace(
-        options, resume=options.resume or options.retry, format="json" if options.json else options.format
-    )
-    if options.target is not None and _names_project(Path(options.target)):
-        obey([Path(options.target)])
-        return _project(Path(options.target), options, replace(settings, project=True))
-    if options.target is not None and (at := _LINE.fullmatch(options.target)) and not os.path.lexists(options.target):
-        options, settings = replace(options, target=at[1]), replace(settings, line=int(at[2]))
-    obey(_pinned_by(options))
-    if options.fields and not (options.target is not None and is_data_set(Path(options.target))):
-        raise UserError(f"--fields is for data sets ({', '.join(SUFFIXES)})")
-    text, theorems = _input(options)
+    options = replace(options, resume=options.resume or options.retry)
+    text: LeanText | None = None
+    if theorems is None:
+        if options.target is not None and _names_project(Path(options.target)):
+            obey([Path(options.target)])
+            return _project(Path(options.target), options, replace(settings, project=True))
+        if options.target is not None and (at := _LINE.fullmatch(options.target)) and not os.path.lexists(at[0]):
+            options, settings = replace(options, target=at[1]), replace(settings, line=int(at[2]))
+        obey(_pinned_by(options))
+        if options.fields and not (options.target is not None and is_data_set(Path(options.target))):
+            raise UserError(f"--fields is for data sets ({', '.join(SUFFIXES)})")
+        text, theorems = _input(options)
     if text is not None and options.imports:
         first = options.imports[0]
         raise UserError(f"--imports is not for .lean files: write `import {first}` at the top of {text.path}")
@@ -195,7 +107,7 @@ def prove(options: ProveOptions) -> int:
         if text is not None:
             document, filled = asyncio.run(_file(text, settings, log))
         else:
-            document, filled = asyncio.run(prove_theorems(theorems, settings, log))
+            document, filled = asyncio.run(prove_theorems(list(theorems), settings, log))
     finally:
         log.close()
     if text is not None and options.in_place:
@@ -207,7 +119,7 @@ def prove(options: ProveOptions) -> int:
             destination = write_over(text, filled)
     elif destination is not None:
         write_whole(destination, filled)
-    return _finish(document, options.target or options.name, settings, filled, destination, options.format)
+    return _answer(document, options.target or options.name, settings, filled, destination)
 
 
 def _pinned_by(options: ProveOptions) -> list[Path]:
@@ -240,40 +152,11 @@ async def _file(text: LeanText, settings: Settings, log: Results) -> tuple[dict[
     return document, filled
 
 
-def _finish(
-    document: dict[str, Any], name: str, settings: Settings, filled: bytes, destination: Path | None, form: Form
-) -> int:
-    """Show the answer and return the exit code."""
+def _answer(document: dict[str, Any], name: str, settings: Settings, filled: bytes, destination: Path | None) -> Answer:
     failure = document.pop("failure")
-    project = settings.project
-    out = destination if destination is not None and not project else None
-    document = {
-        "input": name,
-        "policy": settings.policy,
-        "budget": settings.budget,
-        "out": str(out) if out else None,
-        **document,
-    }
-    show(document, filled, destination, form)
-    if failure is not None:
-        raise failure
-    if document["interrupted"]:
-        return 130
-    skipped = any(f["reason"] for f in document.get("files", ()))
-    wrong = document.get("errors") or any(left["used"] for left in document.get("unreached", ()))
-    return 0 if document["proved"] == document["total"] and not skipped and not wrong else 1
-
-
-def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
-    """Raise UserError if two outputs, or an output and the input, are the same file. --out may name the input .lean file."""
-    taken = {os.path.realpath(target): "the input"} if target is not None else {}
-    if target is not None and target.endswith(".lean") and out is not None and os.path.realpath(out) in taken:
-        taken = {}
-    for option, path in (("--out", out), ("--results", results), ("--tree", tree)):
-        if path is None:
-            continue
-        if (other := taken.setdefault(os.path.realpath(path), option)) != option:
-            raise UserError(f"{option} {path}: is the same file as {other}; name another file")
+    out = str(destination) if destination is not None and not settings.project else None
+    asked = {"input": name, "policy": settings.policy, "budget": settings.budget, "out": out}
+    return Answer({**asked, **document}, filled, destination, failure)
 
 
 def _check_outputs(tree: Path | None, *files: Path | None) -> None:
@@ -288,7 +171,7 @@ def _names_project(path: Path) -> bool:
     return path.is_dir() and (is_project(path) or not is_data_set(path))
 
 
-def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
+def _project(folder: Path, options: ProveOptions, settings: Settings) -> Answer:
     from prover.solve.project import project_files, prove_project
 
     out, results = options.out, options.results
@@ -308,7 +191,8 @@ def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
     own = Project(folder, changed_files(folder, options.base) if options.changed else None)
     if own.chosen is not None and not project_files(own):
         say(f"turnstile: {folder}: no changed .lean file has a `sorry`")
-        return 0
+        empty = {"tasks": [], "proved": 0, "total": 0, "interrupted": False, "lean": "", "seconds": 0.0}
+        return _answer({**empty, "failure": None}, str(folder), settings, b"", folder)
     project_files(own)  # raises if there is nothing to do
     log = Results(results, _asked(_project_fingerprint(own), settings), options.resume, options.retry)
     try:
@@ -316,7 +200,7 @@ def _project(folder: Path, options: ProveOptions, settings: Settings) -> int:
     finally:
         log.close()
     document["out"] = str(out) if out else None
-    return _finish(document, str(folder), settings, b"", folder, options.format)
+    return _answer(document, str(folder), settings, b"", folder)
 
 
 def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:
@@ -354,7 +238,7 @@ def _by_type(found: LeanText | list[Theorem]) -> tuple[LeanText | None, list[The
     return (None, found) if isinstance(found, list) else (found, [])
 
 
-def _fingerprint(text: LeanText | None, theorems: list[Theorem]) -> str:
+def _fingerprint(text: LeanText | None, theorems: Sequence[Theorem]) -> str:
     """Hash of the input: a file and its source imports, or the theorems."""
     if text is not None:
         what = "\0".join([text.text, *(own.text.text for own in imports_of(text).own)])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
 from prover.errors import UserError
+from prover.files import making, write_whole
 from prover.lean.embedded import install
 
 PINNED = "4.28.0"
@@ -103,10 +103,8 @@ def server_file(version: str) -> Path:
     folder = install.cache_dir() / "server" / digest(source)
     target = folder / "Server.lean"
     if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = folder / f".{os.getpid()}.tmp"
-        scratch.write_text(source, encoding="utf-8")
-        os.replace(scratch, target)
+        with making(target):
+            write_whole(target, source.encode())
     return target
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from prover.models.base import Query, Sampled, Suggestion
+from prover.models.manifest import SETTINGS
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.templates import Template, template_named, template_names
 from prover.models.tokenizer import TextCodec
-
-SETTINGS = "turnstile.json"
 
 Messages = list[dict[str, str]]
 """Turns of a chat: `role` and `content`."""

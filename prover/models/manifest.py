@@ -16,8 +16,8 @@ from typing import Any
 from prover.errors import UserError
 from prover.files import MAX_SETTINGS_BYTES, holds_model, read_file
 from prover.models.elementary import Actions
-from prover.models.formats import SETTINGS
 
+SETTINGS = "turnstile.json"
 LEDGER = "ledger.sqlite"
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+if TYPE_CHECKING:  # takes a second to import
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 N_BINS = 16
 """Value bins: steps-to-go 1 .. N_BINS-1, of which the last also stands for more, and `not provable`."""
@@ -41,6 +44,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1536) -> PreTrainedT
     Every string of Unicode scalar values round-trips exactly. The result saves as a Hugging Face tokenizer folder. Raises
     ValueError for a vocabulary that is too small for the bytes and the special tokens.
     """
+    from transformers import PreTrainedTokenizerFast
+
     if vocab_size < MIN_VOCAB:
         raise ValueError(f"vocab_size={vocab_size}: bytes and special tokens need at least {MIN_VOCAB}")
     tokenizer = Tokenizer(models.BPE())
@@ -76,6 +81,8 @@ class TextCodec:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        from transformers import PreTrainedTokenizerFast
+
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
             raise TypeError("the tokenizer must be a fast one (tokenizer.json), not a Python one")
         self.tokenizer = tokenizer

@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.beam import DecodeConfig, beam_search
@@ -199,6 +200,7 @@ class LanguageModelPolicy:
         for name in ("config.json", "model.safetensors", "tokenizer.json", SETTINGS):
             if not (path / name).is_file():
                 raise ModelFolderError(f"{path}: no {name}; give a checkpoint folder that Turnstile wrote")
+        logging.disable_progress_bar()
         try:
             settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
             prompt, version = PromptConfig(**settings["prompt"]), int(settings["version"])

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from filelock import FileLock
 
 from prover.errors import UserError
-from prover.files import write_whole
-from prover.lean.embedded.install import cache_dir
+from prover.files import cache_dir, making, write_whole
 from prover.lean.project import SHIPPED
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanError, LeanServer, Limits
@@ -59,9 +57,7 @@ def environment_index(imports: Sequence[str] = WHOLE_LIBRARY, runtime: LeanRunti
         async with LeanServer(runtime, Limits(open_seconds=600)) as server:
             return await build(server, imports)
 
-    path = _path(*wanted)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):  # the others wait for the first
+    with making(_path(*wanted)):  # the others wait for the first
         try:
             return load_cached(*wanted) or asyncio.run(make())
         except LeanError as e:

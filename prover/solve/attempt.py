@@ -27,6 +27,7 @@ from prover.solve.saved_searches import pack, unpack
 from prover.solve.whole_proof import Seeded, write_proofs
 
 if TYPE_CHECKING:
+    from prover.models.loading import LoadingModel
     from prover.premises.retrieve import PremiseSource
 
 Premises = Callable[[ProofState], Sequence[str]] | None
@@ -47,6 +48,9 @@ class Prover:
     """Writes whole proofs (whole_proof.Writer) before the search, which reuses their valid steps."""
     actions: Actions = "full"
     """Bounds what the prover may ask Lean (prover.search.actions)."""
+
+    loading: LoadingModel | None = None
+    """The policy's model, if that loads in a thread."""
 
     def bounded(self, env: Environment) -> Environment:
         """The environment without moves outside the actions."""

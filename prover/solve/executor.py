@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -66,7 +67,12 @@ class LocalExecutor:
         return len(self.pool.servers) * IN_TURN
 
     async def __aenter__(self) -> LocalExecutor:
-        await self.pool.start()
+        loading = [p.loading for p in self.provers if p.loading is not None]
+        try:
+            await asyncio.gather(self.pool.start(), *(asyncio.to_thread(model.wait) for model in loading))
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:

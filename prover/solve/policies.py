@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from prover.errors import UserError
 from prover.models.elementary import Actions
+from prover.models.loading import LoadingModel
 from prover.models.manifest import Manifest, find_checkpoint, read_manifest
 from prover.search import SearchConfig
 from prover.search.select import rule_named
@@ -59,12 +60,12 @@ def _prover(name: str, seed: int) -> Prover:
             f"--policy {name}: unknown policy; use portfolio, explorer, a run or checkpoint folder, vllm:, hf: or openai:…"
         )
     manifest = read_manifest(find_checkpoint(folder))
-    model = _model(manifest)
-    value = model if hasattr(model, "evaluate") and manifest.value else None
+    model = LoadingModel(lambda: _model(manifest))
     config = SearchConfig(manifest.rule, in_flight=4, suggestions=16, seed=seed)
     policy = _with_explorer(model, manifest, seed)
+    value = model if manifest.value else None
     bound: Actions = manifest.actions if manifest.strict else "full"
-    return Prover(name, policy, config, value, True, _source(manifest), actions=bound)
+    return Prover(name, policy, config, value, True, _source(manifest), actions=bound, loading=model)
 
 
 def _actions(name: str, options: dict[str, str]) -> Actions:
@@ -187,6 +188,7 @@ def _model(manifest: Manifest) -> Any:
     try:
         if manifest.template:  # trained from a pretrained model
             return open_backend(manifest.folder, ServeConfig(template=manifest.template))
-        return LanguageModelPolicy.load(manifest.folder)
+        # One thread: more of them wait for each other whenever Lean has a core.
+        return LanguageModelPolicy.load(manifest.folder, threads=1)
     except ValueError as error:
         raise UserError(f"--policy {error}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, Ray
 
 from prover.console import one_line
 from prover.errors import UserError
+from prover.files import existing
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +88,10 @@ def start_ray(address: str, **local: Any) -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray lowers the priority of workers by default
     if address != "local":
         _environment()
+    token = Path.home() / ".ray" / "auth_token"
+    if address == "local" and not token.exists() and not os.access(existing(token), os.W_OK):
+        # Ray would save the token of the new cluster in the home folder.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)

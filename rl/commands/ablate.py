@@ -25,7 +25,7 @@ def ablate(
     """Train the same configuration with one part changed at a time, and compare held-out solve rates.
 
     Args:
-        config: a TOML file, e.g. curricula/stages/ablation.toml.
+        config: a TOML file, or the name of a stage, e.g. ablation.
         variants: names of variants (see rl/ablate.py). Default: all.
         seeds: number of seeds per variant.
         runs: a folder for the runs. Finished runs in it are not repeated.

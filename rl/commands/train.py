@@ -29,7 +29,7 @@ def train(
     """Train a prover. Writes a run folder. Ctrl-C stops cleanly and `--resume` continues.
 
     Args:
-        config: a TOML file, e.g. curricula/stages/demonstration.toml. Default: the defaults of rl/config.py.
+        config: a TOML file, or the name of a stage, e.g. demonstration. Default: the defaults of rl/config.py.
         name: the run's name, and its folder runs/NAME.
         resume: a run folder to continue, with the configuration saved there. `--set` changes how long it goes on and where it works,
             e.g. learn.rounds=5 prover.provers=4 ray.address=HOST:PORT.
@@ -39,7 +39,6 @@ def train(
             is missing.
         json: print the summary (or the plan) as one JSON document.
     """
-    from curricula.worlds.spec import PREFIX as WORLD
     from prover.premises.index import library_index
     from rl.loop import Trainer
     from rl.plan import explain, needs, plan
@@ -52,15 +51,7 @@ def train(
         settings = (*overrides, *([f"seed={seed}"] if seed is not None else []))
         trainer = Trainer.resume(resume, as_json, settings)
     else:
-        chosen = config_module.load(config) if config is not None else RunConfig()
-        chosen = config_module.override(chosen, overrides)
-        if name is not None:
-            chosen = replace(chosen, name=name)
-        if seed is not None:
-            chosen = replace(chosen, seed=seed)
-        # Absolute paths, because the run may be resumed from another folder.
-        files = tuple(f if f.startswith(WORLD) else str(Path(f).absolute()) for f in chosen.theorems.files)
-        chosen = replace(chosen, theorems=replace(chosen.theorems, files=files))
+        chosen = configuration(config, overrides, name, seed)
         planned = plan(chosen)
         if dry_run:
             planned |= needs(chosen, theorems_of(chosen.theorems, library_index(), chosen.eval.validation))
@@ -88,6 +79,19 @@ def train(
     if as_json:
         print(dumps(summary))
     return 0
+
+
+def configuration(
+    config: Path | RunConfig | None, settings: tuple[str, ...], name: str | None, seed: int | None
+) -> RunConfig:
+    """The configuration that the options describe. Raises UserError."""
+    chosen = config_module.load(config) if isinstance(config, Path) else config or RunConfig()
+    chosen = config_module.override(chosen, settings)
+    given = {"name": name, "seed": seed}
+    chosen = replace(chosen, **{key: value for key, value in given.items() if value is not None})
+    # Absolute paths, because the run may be resumed from another folder.
+    files = tuple(str(Path(f).absolute()) if Path(f).exists() else f for f in chosen.theorems.files)
+    return replace(chosen, theorems=replace(chosen.theorems, files=files))
 
 
 def _next_name(config: RunConfig) -> str:

@@ -28,6 +28,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from prover.files import existing
 from rl.config import RunConfig
 from rl.metrics.alerts import Alert
 from rl.metrics.compute import BY_CALLS, undocumented
@@ -82,6 +83,8 @@ class Tracker:
         os.environ.setdefault("WANDB_SILENT", "true")
         if "WANDB_MODE" not in os.environ and not _logged_in():
             os.environ["WANDB_MODE"] = "offline"
+        if not os.access(existing(Path.home() / ".cache"), os.W_OK):
+            os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "wandb" / "cache"))
         earlier = list(folder.glob("wandb/offline-run-*/*.wandb"))
         import wandb
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import PHONE, fits
+from tests.browser.conftest import DESK, PHONE, fits
 from tests.cli.conftest import turnstile as turnstile
 from tests.search.test_search_tree_page import page as search_page
 
@@ -48,6 +48,38 @@ def test_on_a_phone(opened: Callable[..., Any], tmp_path: Path) -> None:
     chart, side = page.locator("#chart").bounding_box(), page.locator("#panel").bounding_box()
     assert chart["width"] > 300 and chart["height"] > 250
     assert side["y"] >= chart["y"] + chart["height"] - 1
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_long_messages_stay_on_the_page(size: dict[str, int], opened: Callable[..., Any], tmp_path: Path) -> None:
+    text, _ = search_page(30)
+    path = tmp_path / "tree.html"
+    message = "unsolved_goal_" * 200
+    assert "no & " in text
+    path.write_text(text.replace("no & ", message).replace("t &lt;1&gt;", "Long.name_" * 60))
+    page = opened(path, size)
+    assert message in panel(page)
+    assert fits(page)
+    assert page.evaluate("(p => p.scrollWidth <= p.clientWidth)(document.getElementById('panel'))")
+    page.shot(f"tree-long-{size['width']}")
+
+
+def test_up_and_down(opened: Callable[..., Any], tmp_path: Path) -> None:
+    text, _ = search_page(200)
+    path = tmp_path / "tree.html"
+    path.write_text(text)
+    page = opened(path)
+    root = page.locator("#chart .slice").first.inner_text()
+    page.locator("#chart .slice").nth(1).click()
+    assert page.locator("#head").inner_text().startswith("tactic")
+    assert page.locator("#chart .slice").first.inner_text() == page.locator("#text").inner_text()
+    assert page.locator("#path button").all_inner_texts() == [root]
+    page.locator("#chart .slice").first.click()  # the topmost slice leads up
+    assert page.locator("#chart .slice").first.inner_text() == root
+    assert page.locator("#path button").count() == 0
+    page.set_viewport_size({"width": 800, "height": 700})
+    right = max(box["x"] + box["width"] for s in page.locator("#chart .slice").all() if (box := s.bounding_box()))
+    assert right <= page.locator("#panel").bounding_box()["x"] + 1
 
 
 @pytest.mark.lean

@@ -16,9 +16,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock
-
 from prover.errors import UserError
+from prover.files import cache_dir, making
 from prover.lean.embedded.patch import PATCH_VERSION, PatchError, names, patch_lean_js
 from prover.lean.embedded.wasm import TrimError, trim
 
@@ -28,13 +27,6 @@ LEAN_VERSION = "4.28.0-pre"
 SHA512 = "fwsXryqKhZjiebUFqqXghk2kDgZynYYB2KyEr3HJ1p5Z2y7iq7QKzOkKVGY5UKqqHb3jjBs0j69HdC657ORfCQ=="
 """Base64 of the tarball's SHA-512, as npm writes it."""
 NEEDED_BYTES = 900 * 2**20
-
-
-def cache_dir() -> Path:
-    """The folder for downloads: $TURNSTILE_CACHE, else the XDG cache folder."""
-    if custom := os.environ.get("TURNSTILE_CACHE"):
-        return Path(custom)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnstile"
 
 
 def embedded_dir() -> Path:
@@ -112,8 +104,7 @@ def install(tarball: Path | None = None) -> Path:
     if (target / "complete").exists():
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(target) + ".lock"):
+        with making(target):
             if (target / "complete").exists():
                 return target
             if (free := shutil.disk_usage(target.parent).free) < NEEDED_BYTES:

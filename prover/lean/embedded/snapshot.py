@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from filelock import FileLock
-
+from prover.errors import UserError
+from prover.files import making
 from prover.lean.sandbox.seal import Seal, Sealing
 
 UNUSED_S = 24 * 3600
@@ -73,7 +73,7 @@ def make(command: tuple[str, ...], env: dict[str, str], seal: Seal, folder: Path
             os.utime(folder)
         return True
     try:
-        with FileLock(str(folder) + ".lock"):
+        with making(folder):
             if complete(folder):
                 return True
             with tempfile.TemporaryDirectory(prefix="snapshot-", dir=folder.parent) as scratch:
@@ -86,7 +86,7 @@ def make(command: tuple[str, ...], env: dict[str, str], seal: Seal, folder: Path
                     return False
                 shutil.rmtree(folder, ignore_errors=True)
                 os.replace(fresh, folder)
-    except (OSError, subprocess.SubprocessError) as e:
+    except (OSError, UserError, subprocess.SubprocessError) as e:
         _log.warning("no snapshot of the Lean server, it will start slowly: %s", e)
         return False
     for old in folder.parent.parent.glob("*/snapshot-m*"):

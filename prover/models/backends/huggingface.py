@@ -36,10 +36,13 @@ class HuggingFacePolicy:
         Raises UserError if transformers cannot load the folder or the template does not fit it.
         """
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers.utils import logging
 
         try:
             self.format = TemplateFormat(template_named(template))
             check_folder(folder)
+            if Path(folder).is_dir():  # a download keeps its progress bar
+                logging.disable_progress_bar()
             both = bool(AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
             kind = "seq2seq" if both else "causal"
             if kind != self.format.template.kind:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from prover.models.formats import folder_version
 from prover.models.manifest import read_manifest
 
 
@@ -53,7 +52,7 @@ def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, seed
             from prover.models.backends.huggingface import HuggingFacePolicy
 
             policy = HuggingFacePolicy(folder, template, device=_device(), dtype=config.dtype, seed=seed)
-            policy.version = folder_version(folder)
+            policy.version = read_manifest(Path(folder)).version
             return policy
         from prover.models.transformer import LanguageModelPolicy
 

@@ -1,0 +1,147 @@
+"""The options of `turnstile prove`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from prover.errors import UserError
+from prover.search import Budget
+from prover.solve.policies import provers_named
+from prover.solve.session import Settings
+from prover.solve.theorem_rows import fields_of
+
+
+@dataclass(frozen=True)
+class ProveOptions:
+    """Find proofs and audit each of them in its context."""
+
+    target: tyro.conf.Positional[str | None] = None
+    """FILE.lean (every `sorry` is a task), FILE.lean:LINE, - (Lean source on standard input), the folder of a Lake project, a data
+    set (FILE.jsonl, FILE.json, FILE.parquet, or a folder of these), FILE.json of LeanDojo Benchmark with --sources, library:MODULE
+    (also with *), or set:NAME (see `turnstile sets`)."""
+    statement: str | None = None
+    """One statement, as written after `theorem NAME`: binders, colon, type."""
+    name: str = "statement"
+    """Name of the statement."""
+    imports: tuple[str, ...] = ()
+    """Modules to import for statements that specify none."""
+    fields: tuple[str, ...] = ()
+    """PART=FIELD …: the fields of a data set that contain the theorem's parts (statement, name, header, imports), as in
+    `--fields statement=autoformalization`. Those of public benchmarks need none."""
+    policy: str = "portfolio"
+    """portfolio, explorer, the folder of a run or checkpoint, or http://…. Several, separated by commas, are tried in turn."""
+    rule: str = ""
+    """Selection rule of the search (docs/search.md). Default: that of the run, or puct."""
+    budget: int = 64
+    """Lean calls for each theorem. With --total-budget, the limit of a theorem's last and largest try."""
+    seconds: float | None = None
+    """Wall time for each theorem (with --total-budget, for each try). Time limits make results machine-dependent."""
+    tokens: int | None = None
+    """Model tokens, read and written, for each theorem."""
+    out: Path | None = None
+    """Write the filled file, or the proofs for other inputs, to this path. Default: standard output."""
+    in_place: bool = False
+    """Overwrite FILE.lean, or the project's files, with the filled ones."""
+    results: Path | None = None
+    """Append a JSON line for each task to this file. `turnstile report` renders it as a page."""
+    resume: bool = False
+    """Continue from the results file. Default without --results: results.jsonl beside the output."""
+    retry: bool = False
+    """Like --resume, but first try the tasks without a proof again, with the budget and policy of this command."""
+    workers: int = 0
+    """Lean processes. 0: as many as cores and memory allow."""
+    total_budget: int | None = None
+    """Lean calls for all theorems together: a few for each first, then more where they solve the most."""
+    disprove: float = 0.0
+    """Share of the Lean calls spent on the negation. In a .lean file, only for sorries that are a theorem's whole proof."""
+    sources: Path | None = None
+    """Checkout of the repository that a LeanDojo Benchmark file describes."""
+    look: bool = True
+    """Do not flag statements with contradictory hypotheses and goals that one tactic closes."""
+    ray: str | None = None
+    """Address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here)."""
+    tree: Path | None = None
+    """Write the search as an HTML page; for several tasks, a folder of pages."""
+    limit: int | None = None
+    """Maximum number of tasks."""
+    only: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Try only the tasks with this name: a declaration, or one `sorry` in it (NAME#2). Repeatable, or separated by commas."""
+    mark_failed: bool = False
+    """Add a comment after each remaining `sorry` in the filled file."""
+    seed: int = 0
+    """Random seed."""
+    changed: bool = False
+    """Only the files of the project that git reports as changed or new. Without a target: the project of the working folder."""
+    base: str | None = None
+    """With --changed: count changes since the branch left this one, as in `--base origin/main`."""
+    format: Literal["text", "json", "github", "lsp"] = "text"
+    """github: an annotation for each task, as GitHub Actions reads them. lsp: the diagnostics of each file, as editors do."""
+    json: bool = False
+    """Print one JSON document: --format json."""
+
+    def check(self) -> None:
+        """Raise UserError for options out of range and for conflicting options."""
+        numbers = {"budget": self.budget, "limit": self.limit, "total-budget": self.total_budget, "tokens": self.tokens}
+        for name, number in numbers.items():
+            if number is not None and number < 1:
+                raise UserError(f"--{name} {number}: must be at least 1")
+        if self.seconds is not None and not self.seconds > 0:
+            raise UserError(f"--seconds {self.seconds:g}: must be more than 0")
+        if self.workers < 0:
+            raise UserError(f"--workers {self.workers}: must be at least 0")
+        if not 0.0 <= self.disprove <= 1.0:
+            raise UserError(f"--disprove {self.disprove:g}: must be between 0 and 1")
+        if self.base is not None and not self.changed:
+            raise UserError("--base goes with --changed")
+        if self.changed and (
+            self.statement is not None or (self.target is not None and not Path(self.target).is_dir())
+        ):
+            raise UserError("--changed is for a Lake project: name its folder, or leave the target out")
+        if (self.target is None) == (self.statement is None):
+            raise UserError("give one of: FILE.lean, FILE.jsonl, library:MODULE, set:NAME, or --statement")
+        fields_of(self.fields)
+        if self.name != "statement" and self.statement is None:
+            raise UserError("--name goes with --statement")
+        if self.in_place and self.out is not None:
+            raise UserError("--in-place and --out exclude each other")
+        if self.ray is not None:
+            from prover.solve.ray_start import check_cluster
+
+            check_cluster(self.ray, "--ray")
+        _distinct(self.target, self.out, self.results, self.tree)
+
+    def settings(self) -> Settings:
+        return Settings(
+            provers_named(self.policy, self.seed, self.rule),
+            self.budget,
+            self.workers,
+            self.disprove,
+            self.tree,
+            self.limit,
+            self.seed,
+            self.policy,
+            self.total_budget,
+            self.look,
+            self.ray,
+            Budget(model_tokens=self.tokens, seconds=self.seconds),
+            self.mark_failed,
+            rule=self.rule,
+            only=tuple(name.strip() for names in self.only for name in names.split(",") if name.strip()),
+        )
+
+
+def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
+    """Raise UserError if two outputs, or an output and the input, are the same file. --out may name the input .lean file."""
+    taken = {os.path.realpath(target): "the input"} if target is not None else {}
+    if target is not None and target.endswith(".lean") and out is not None and os.path.realpath(out) in taken:
+        taken = {}
+    for option, path in (("--out", out), ("--results", results), ("--tree", tree)):
+        if path is None:
+            continue
+        if (other := taken.setdefault(os.path.realpath(path), option)) != option:
+            raise UserError(f"{option} {path}: is the same file as {other}; name another file")

@@ -1,0 +1,117 @@
+"""An evaluation as users ask for it: a prover and a theorem set by name, and the run whose ledger stores the results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from curricula.sets import load_set, open_set
+from prover.console import say
+from prover.errors import UserError
+from prover.lean.runtime import find_runtime
+from prover.lean.server import Limits
+from prover.lean.theorem import Theorem
+from prover.models.fresh_names import FreshNamesPolicy
+from prover.models.manifest import read_manifest
+from prover.premises.index import library_index
+from prover.solve.ledger import Attempt, Ledger
+from prover.solve.ray_start import check_cluster
+from rl import candidate as c
+from rl import config as config_module
+from rl import evaluate as e
+from rl.config import ProverConfig
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A prover, a test, and the ledger that stores the attempts."""
+
+    candidate: c.Candidate
+    test: e.Test
+    theorems: Sequence[Theorem]
+    ledger: Ledger
+    seeds: Sequence[int]
+    processes: int
+    ray: str | None
+    loaded: Any
+    """The model; None for a baseline, and on Ray."""
+    wrap: e.Wrap | None
+
+    @classmethod
+    def prepare(
+        cls,
+        prover: str,
+        theorems: str,
+        *,
+        budget: int = 64,
+        seeds: int = 1,
+        limit: int | None = None,
+        fields: tuple[str, ...] = (),
+        run: Path | None = None,
+        processes: int = 2,
+        ray: str | None = None,
+        fresh_names: bool = False,
+        settings: tuple[str, ...] = (),
+    ) -> Evaluation:
+        """Check the options of `turnstile eval`, and open the theorems, the model and the ledger. Raises UserError."""
+        for name, number in {"budget": budget, "seeds": seeds, "limit": limit, "processes": processes}.items():
+            if number is not None and number < 1:
+                raise UserError(f"--{name} must be at least 1, not {number}")
+        if ray is not None:
+            check_cluster(ray, "--ray")
+        candidate = _changed(c.candidate(prover), settings)
+        described = load_set(theorems, fields)
+        chosen = open_set(described)[:limit]
+        fresh = fresh_names or described.fresh_names
+        if fresh and ray is not None:
+            raise UserError("--fresh-names (which the set library-new implies) does not work with --ray")
+        loaded = c.load(candidate) if ray is None else None
+        wrap = _fresh_names(loaded) if fresh else None
+        standard = ProverConfig()
+        limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
+        wrapper = "fresh names" if wrap else ""
+        test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper)
+        folder = run or (candidate.checkpoint and read_manifest(Path(candidate.checkpoint)).run) or Path("runs/eval")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: {error.strerror}: name a run folder with --run") from None
+        return cls(
+            candidate, test, chosen, Ledger(folder / "ledger.sqlite"), range(seeds), processes, ray, loaded, wrap
+        )
+
+    def earlier(self) -> list[Attempt]:
+        """The attempts of this test that the ledger already has."""
+        phases = {e.phase_of(self.test, self.candidate, seed) for seed in self.seeds}
+        return [a for a in self.ledger.attempts() if a.phase in phases]
+
+    def run(self, progress: Callable[[Attempt], None] = lambda attempt: None) -> dict[str, Any]:
+        """Make the remaining attempts. Returns the figures of `rl.evaluate.summary`."""
+        where = (self.candidate, self.test, self.theorems, self.ledger, self.seeds)
+        more: dict[str, Any] = {"processes": self.processes, "progress": progress}
+        if self.ray is not None:
+            return e.evaluate_on_ray(*where, self.ray, say=say, **more)
+        candidate, test, theorems, ledger, seeds = where
+        index = library_index()
+        return asyncio.run(
+            e.evaluate(candidate, self.loaded, test, theorems, index, ledger, seeds, wrap=self.wrap, **more)
+        )
+
+
+def _changed(candidate: c.Candidate, settings: tuple[str, ...]) -> c.Candidate:
+    """The candidate with these settings of `prover`, named by them. Raises UserError for others."""
+    if not settings:
+        return candidate
+    if other := next((s for s in settings if not s.startswith("prover.")), None):
+        raise UserError(f"--set {other}: an evaluation takes the settings of the table `prover` only")
+    config = config_module.check(config_module.override(config_module.RunConfig(prover=candidate.config), settings))
+    return replace(candidate, config=config.prover, name=" ".join([candidate.name, *settings]))
+
+
+def _fresh_names(model: Any) -> e.Wrap:
+    # Templates of pretrained models show premises by name only.
+    return partial(FreshNamesPolicy, types=hasattr(model, "prompter") and model.prompter.config.show_types)

@@ -1,0 +1,69 @@
+"""A command starts quickly and quietly: heavy packages load only for a model, and the model loads while Lean starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from prover.errors import UserError
+from prover.models.base import Query, Suggestion
+from prover.models.loading import LoadingModel
+from prover.models.manifest import read_manifest
+from prover.solve.policies import provers_named
+from tests.rl.test_evaluate import make_checkpoint
+
+HEAVY = ("torch", "transformers", "ray", "vllm", "plotly", "openai", "wandb")
+
+
+@pytest.mark.parametrize("policy", ["portfolio", "explorer"])
+def test_policies_without_a_model_load_no_heavy_package(policy: str) -> None:
+    code = f"""
+import sys
+import prover.commands.prove
+from prover.solve.policies import provers_named
+provers_named({policy!r})
+print([m for m in {HEAVY!r} if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_model_loads_in_the_background() -> None:
+    go = threading.Event()
+
+    class Model:
+        def suggest(self, queries: list[Query], n: int) -> list[list[Suggestion]]:
+            return [[Suggestion("simp", 0.0)] * n for _ in queries]
+
+    def load() -> Model:
+        assert go.wait(60)
+        return Model()
+
+    model = LoadingModel(load)  # returns before the model is loaded
+    go.set()
+    assert [s.tactic for s in model.suggest([Query("⊢ True")], 2)[0]] == ["simp", "simp"]
+
+
+def test_what_stops_the_load_is_raised_by_every_method() -> None:
+    def load() -> None:
+        raise UserError("no weights")
+
+    model = LoadingModel(load)
+    for call in (model.wait, lambda: model.suggest([], 1), lambda: model.evaluate([])):
+        with pytest.raises(UserError, match="no weights"):
+            call()
+
+
+def test_a_checkpoint_loads_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = make_checkpoint(tmp_path / "run")
+    capfd.readouterr()
+    (prover,) = provers_named(str(folder))
+    assert prover.loading is not None and prover.loading.wait().version == read_manifest(folder).version == 1
+    assert capfd.readouterr() == ("", "")
+    import torch
+
+    assert torch.get_num_threads() == 1  # with two, each waits for the other whenever Lean has a core
