@@ -98,6 +98,7 @@ def test_its_proofs_are_verified_and_its_prover_proves(run: Path, turnstile: Cal
 
 @pytest.mark.lean
 @pytest.mark.ray
+@pytest.mark.timeout(1200)
 def test_it_is_resumed(run: Path, turnstile: Callable) -> None:
     text = (run / "config.toml").read_text()
     tiny = {
