@@ -28,6 +28,7 @@ def run(code: str, folder: Path, timeout: float) -> subprocess.CompletedProcess[
 
 @pytest.mark.lean
 @pytest.mark.ray
+@pytest.mark.timeout(1800)
 def test_examples_run(tmp_path: Path) -> None:
     blocks = BLOCK.findall(PAGE.read_text())
     for _, title, text in blocks:
@@ -35,7 +36,7 @@ def test_examples_run(tmp_path: Path) -> None:
             (tmp_path / title).write_text(text)
     code = "\n".join(text for language, title, text in blocks if language == "python" and not title)
     assert code.count("assert ") >= 7
-    done = run(code, tmp_path, 500)
+    done = run(code, tmp_path, 1500)
     assert done.returncode == 0, done.stderr[-3000:]
     filled = done.stdout.partition("theorem swap")[2]
     assert "add_zero_right" in filled and "sorry" not in filled

@@ -18,8 +18,8 @@ INSERT INTO "attempts" VALUES(11,'held-out model','held_add_zero''','{"name": "h
 INSERT INTO "attempts" VALUES(12,'held-out model','held_wrong','{"name": "held_wrong", "statement": "(n : Nat) : n = n + 1", "library": null, "imports": ["Init"], "context": "", "source": ""}','exhausted',7,NULL,0.5,NULL,'','[]','[]',0,'Lean 4.28.0-pre (embedded)','{}',1.79588031559816551207e+09);
 CREATE TABLE examples (
   id integer primary key, attempt integer not null references attempts (id), kind text not null, data text not null);
-INSERT INTO "examples" VALUES(1,7,'tactic','{"state": "n : Nat\n⊢ n + 0 = n", "tactic": "simp", "premises": [], "weight": 1.0, "round": 1}');
-INSERT INTO "examples" VALUES(2,8,'tactic','{"state": "n : Nat\n⊢ n + 0 = n", "tactic": "simp", "premises": [], "weight": 1.0, "round": 1}');
+INSERT INTO "examples" VALUES(1,7,'policy','{"state": "n : Nat\n⊢ n + 0 = n", "tactics": [["simp", 1.0]], "premises": [], "round": 1}');
+INSERT INTO "examples" VALUES(2,8,'policy','{"state": "n : Nat\n⊢ n + 0 = n", "tactics": [["simp", 1.0]], "premises": [], "round": 1}');
 CREATE TABLE measurements (id integer primary key, phase text not null, name text not null, value real,
   at real not null);
 CREATE TABLE meta (key text primary key, value text not null);
