@@ -63,7 +63,7 @@ class Evaluation:
                 raise UserError(f"--{name} must be at least 1, not {number}")
         if ray is not None:
             check_cluster(ray, "--ray")
-        candidate = _changed(c.candidate(prover), settings)
+        candidate = with_settings(c.candidate(prover), settings)
         described = load_set(theorems, fields)
         chosen = open_set(described)[:limit]
         fresh = fresh_names or described.fresh_names
@@ -102,7 +102,7 @@ class Evaluation:
         )
 
 
-def _changed(candidate: c.Candidate, settings: tuple[str, ...]) -> c.Candidate:
+def with_settings(candidate: c.Candidate, settings: tuple[str, ...]) -> c.Candidate:
     """The candidate with these settings of `prover`, named by them. Raises UserError for others."""
     if not settings:
         return candidate
