@@ -12,11 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from prover.commands.project_checks import Check, project_checks
+from prover.commands.checks import Check
 from prover.console import answer, one_line
 from prover.errors import UserError
 from prover.files import cache_dir, existing
@@ -34,16 +32,13 @@ PURPOSES = {
 """Packages that most proofs can do without. The other dependencies are needed by every command."""
 
 
-def doctor(project: Annotated[Path | None, tyro.conf.Positional] = None, json: bool = False) -> int:
+def doctor(project: Path | None = None, /, *, json: bool = False) -> int:
     """Show which Lean runs here, its protection, and the other installed parts.
 
     Args:
         project: a folder of a Lake project: also show what it pins, its packages and whether they are built.
         json: print one JSON document instead of a table.
     """
-    from prover.lean.toolchain import obey
-
-    obey([] if project is None else [project])
     fields: dict[str, Any] = {"kind": None, "version": None, "installed": False}
 
     def lean() -> list[Check]:
@@ -52,7 +47,7 @@ def doctor(project: Annotated[Path | None, tyro.conf.Positional] = None, json: b
         return [check]
 
     parts: dict[str, Callable[[], list[Check]]] = {
-        "project": lambda: [] if project is None else project_checks(project),
+        "project": lambda: [] if project is None else _project(project),
         "Lean": lean,
         "kernel": lambda: kernel(fields["version"]),
         "nanoda": _nanoda,
@@ -72,6 +67,14 @@ def doctor(project: Annotated[Path | None, tyro.conf.Positional] = None, json: b
     else:
         _table(checks, fields)
     return 0 if well else 2
+
+
+def _project(folder: Path) -> list[Check]:
+    from prover.commands.project_checks import project_checks
+    from prover.lean.toolchain import obey
+
+    obey([folder])
+    return project_checks(folder)
 
 
 def _made(name: str, part: Callable[[], list[Check]]) -> list[Check]:

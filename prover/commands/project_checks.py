@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prover.commands.checks import Check
 from prover.errors import UserError
 from prover.files import read_file
 from prover.lean.project import is_project
@@ -14,19 +14,6 @@ from prover.lean.toolchain import pin_of
 
 MANIFEST = "lake-manifest.json"
 _MAX_BYTES = 4 << 20
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report."""
-
-    name: str
-    ok: bool
-    found: str
-    todo: str = ""
-    """What to do if it is missing or could be better."""
-    needed: bool = True
-    """Whether Turnstile fails without it."""
 
 
 def project_checks(folder: Path) -> list[Check]:
