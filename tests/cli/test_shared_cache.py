@@ -98,7 +98,7 @@ def test_proving_with_another_users_cache(home: Path, tmp_path: Path) -> None:
     if find_runtime().kind != "embedded":
         pytest.skip("native Lean is not in the cache")
     cache = tmp_path / "cache"
-    server = server_file().parent
+    server = server_file(find_runtime().version).parent
     for folder in (install.embedded_dir(), server):
         shutil.copytree(folder, cache / folder.relative_to(install.cache_dir()), copy_function=os.link)
     seal(cache)
