@@ -64,6 +64,8 @@ def test_a_run_learns_on_a_file_and_disproves_what_is_false(tmp_path):
     rows |= {false[0]: ": 3 < 2", false[1]: ": 2 + 2 = 5"}
     jsonl(tmp_path / "mine.jsonl", rows)
     table, rest = TINY.split('modules = ["Init.Data.Option.Lemmas"]\n')
+    # A theorem that failed is tried again with twice as many calls: the round has room for both false ones.
+    rest = rest.replace("\ncalls = 8\nharvest", "\ncalls = 24\nharvest")
     rest += "[matchmaker]\nresist = 1\ndisprove = 1.0\n"
     (tmp_path / "tiny.toml").write_text(f'{table}files = ["mine.jsonl"]\n{rest}')
     done = train(tmp_path, "tiny.toml", "--json")
