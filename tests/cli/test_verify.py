@@ -75,7 +75,7 @@ def test_one_verdict_a_line(turnstile: Callable, tmp_path: Path) -> None:
     assert done.code == 1
     assert [v["verdict"] for v in done.lines] == ["proved", "rejected", "rejected", "proved", "rejected", "rejected"]
     assert [v["name"] for v in done.lines] == [r["name"] for r in rows]  # as they were given, whatever Lean calls them
-    assert set(done.lines[0]) == {"name", "verdict", "reason", "axioms", "line", "lean"}
+    assert set(done.lines[0]) == {"name", "verdict", "reason", "axioms", "line", "lean", "open_reports"}
     assert done.lines[2]["reason"].startswith("sorry")
     assert all((v["reason"] == "") == (v["verdict"] == "proved") for v in done.lines)
 
