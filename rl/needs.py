@@ -110,9 +110,11 @@ def room_for(folder: Path, bytes: int, what: str) -> Iterator[None]:
         raise
 
 
-def short_of_gpus(config: RunConfig, wanted: float) -> str:
-    """A line about missing GPUs, or the empty string. Asks a cluster, which it joins for a moment, or this machine. An elastic run
-    waits for them. Raises UserError if the cluster does not answer."""
+def short_of_gpus(config: RunConfig) -> str:
+    """A line about GPUs that the run will ask Ray for and that are missing, or the empty string. Asks a cluster, which it joins for a
+    moment, or this machine. An elastic run waits for them. Raises UserError if the cluster does not answer."""
+    r = config.ray
+    wanted = r.model_servers * r.server_gpus + r.learner_gpus * config.learn.ranks
     check_cluster(config.ray.address, "ray.address")
     if not wanted or config.ray.elastic:
         return ""

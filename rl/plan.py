@@ -257,7 +257,7 @@ def needs(config: RunConfig, theorems: Theorems) -> dict[str, Any]:
     parameters = _size(config)["parameters"]
     fetched = config.serve.start and not Path(config.serve.start).is_dir() and not _cached(config.serve.start)
     space = needed.spaces(config, parameters, 2 * parameters * bool(fetched), needed.attempts(config, *sizes))
-    missing = needed.short_of_disk(space), needed.short_of_gpus(config, _gpus(config))
+    missing = needed.short_of_disk(space), needed.short_of_gpus(config)
     return {
         "theorems": dict(zip(("train", "held_out", "validation"), sizes, strict=True)),
         "minutes": round(needed.minutes(config, *sizes)),
