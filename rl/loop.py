@@ -6,10 +6,8 @@ depends only on the seed and the position in the run.
 
 from __future__ import annotations
 
-import json
 import random
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +25,7 @@ from prover.premises.index import library_index
 from prover.solve.ledger import Attempt, Ledger
 from prover.solve.negation import negation
 from rl import config as config_module
-from rl import rewards, training_examples
+from rl import rewards, run_summary, training_examples
 from rl.actors.dispatch import Finished, attempt_of, judge
 from rl.actors.fleet import Fleet
 from rl.algorithms.gradient_settings import PRESETS, settings_of
@@ -35,9 +33,8 @@ from rl.attempt import Task
 from rl.candidate import BASELINES
 from rl.changes import changed
 from rl.config import RunConfig
-from rl.files import proofs_source
 from rl.learning import Learning
-from rl.metrics import compute, curves, plot, rounds
+from rl.metrics import compute, rounds
 from rl.metrics.alerts import alerts
 from rl.metrics.round_metrics import RoundMetrics, row_of
 from rl.metrics.tracking import Tracker
@@ -148,7 +145,7 @@ class Trainer:
             self._measure("model", "trained prover")
             if c.eval.rollouts:
                 self._sample()
-            return self._finish()
+            return run_summary.finish(c, self.ledger, self.tracker, len(self.held_out), self.elapsed, self.runtime.name)
         finally:
             self.ledger.set("seconds", self.elapsed)
             self.fleet.close()
@@ -201,18 +198,17 @@ class Trainer:
         if not settings_of(c.learn.algorithm, c.gradient).dynamic_sampling:
             return
         phase = f"round {r}"
-        tried = list(self.ledger.attempts(phase))
-        budget = c.learn.calls * len(self.train_set) - sum(a.lean_calls for a in tried)
-        while (missing := groups - sum(a.stats.get("signal", False) for a in tried)) > 0 and budget > 0:
+        while True:
+            tried = list(self.ledger.attempts(phase))
+            missing = groups - sum(a.stats.get("signal", False) for a in tried)
             names = {a.theorem.name for a in tried}
             rest = [t for t in self.train_set if t.name not in names]
-            chosen = random.Random(f"{c.seed}/{r}/{len(tried)}").sample(rest, min(missing, len(rest)))
-            if not chosen:
+            left = c.learn.calls * len(self.train_set) - sum(a.lean_calls for a in tried)
+            if missing <= 0 or left <= 0 or not rest:
                 return
+            chosen = random.Random(f"{c.seed}/{r}/{len(tried)}").sample(rest, min(missing, len(rest)))
             tasks = [self._task(r, Assignment(t, c.learn.calls, "prove", 0.5), "model") for t in chosen]
             self._attempts(phase, f"round {r}: {len(chosen)} theorems in place of groups of equal rewards", tasks, r)
-            tried = list(self.ledger.attempts(phase))
-            budget = c.learn.calls * len(self.train_set) - sum(a.lean_calls for a in tried)
 
     def _assignments(self, r: int) -> list[Assignment]:
         """The assignments of a round: all theorems in the first round, later those that the sampler plans from earlier rounds."""
@@ -297,15 +293,10 @@ class Trainer:
         self._log_pass_rates("rollouts held-out", "held-out", c.eval.rollouts, self.ledger.learned())
 
     def _log_pass_rates(self, phase: str, name: str, rollouts: int, r: int) -> None:
-        rates = self._pass_rates(phase, name, rollouts)
+        rates = run_summary.pass_rates(self.ledger, phase, name, rollouts)
         self._log(f"{phase} after round {r}", r, rates)
         said = ", ".join(f"{key.rsplit('/', 1)[-1]} {100 * rate:.1f} %" for key, rate in rates.items())
         self.tracker.say(f"{phase}: {said}")
-
-    def _pass_rates(self, phase: str, name: str, rollouts: int) -> dict[str, float]:
-        # A theorem that could not be opened counts as not proved.
-        counts = [(rollouts, a.stats.get("correct", 0)) for a in self.ledger.attempts(phase)]
-        return compute.pass_rates(counts, name)
 
     def _keep_earlier_measurements(self) -> None:
         """Rename the final measurements of an earlier end of this run, if rounds were added since."""
@@ -320,22 +311,20 @@ class Trainer:
         c = self.config
         tasks = [self._evaluation(t, policy, c.eval.calls) for t in self.held_out]
         self._attempts(f"held-out {policy}", label, tasks)
-        summary = self._summary(policy)
+        summary = run_summary.held_out(self.ledger, policy, c, len(self.held_out))
         r, name = (self.ledger.learned(), "trained") if policy == "model" else (0, policy)
         row = {f"held_out/{name}": summary["solved"] / summary["total"]}
         if policy == "model":
             row |= compute.solve_rates(self.ledger.attempts("held-out model"), "held-out")
             # The baselines again, so that their curves reach as far as the trained prover's.
-            measured = {b: self._summary(b) for b in BASELINES if self.ledger.done(f"held-out {b}")}
-            row |= {f"held_out/{b}": found["solved"] / found["total"] for b, found in measured.items()}
+            for b in BASELINES:
+                if self.ledger.done(f"held-out {b}"):
+                    found = run_summary.held_out(self.ledger, b, c, len(self.held_out))
+                    row[f"held_out/{b}"] = found["solved"] / found["total"]
         self._log(f"held-out {name} after round {r}", r, row)
         for calls, solved in summary["curve"].items():
             row = {compute.BY_CALLS: int(calls), f"held_out_by_calls/{name}": solved / summary["total"]}
             self._log(f"held-out {name} after round {r}, {calls} calls", r, row)
-
-    def _summary(self, policy: str) -> dict[str, Any]:
-        attempts = list(self.ledger.attempts(f"held-out {policy}"))
-        return curves.summarise(attempts, self.config.eval.calls, len(self.held_out))
 
     # -- attempts ----------------------------------------------------------------------------------------------------
 
@@ -402,73 +391,3 @@ class Trainer:
         self.ledger.record(attempt, [(kind, {**data, "round": r}) for kind, data in rows])
         self.ledger.set("seconds", self.elapsed)
         return attempt
-
-    def _paired(self) -> dict[str, dict[str, float]]:
-        """Paired comparison of the trained prover with the explorer, by Lean calls. Also reports it."""
-        found: dict[str, dict[str, float]] = {}
-        trained, explorer = (list(self.ledger.attempts(f"held-out {p}")) for p in ("model", "explorer"))
-        for calls in curves.budgets(self.config.eval.calls):
-            only, other, p = curves.paired(trained, explorer, calls)
-            found[str(calls)] = {"only_trained": only, "only_explorer": other, "p": round(p, 5)}
-        said = "; ".join(
-            f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b} Lean calls (p = {f['p']:.2g})"
-            for b, f in found.items()
-        )
-        self.tracker.say(
-            f"Theorems solved only by the trained prover and only by the explorer, with the p-value of the paired "
-            f"(McNemar) test: {said}."
-        )
-        return found
-
-    def _draw(self, summary: dict[str, Any]) -> None:
-        """Write `learning.png`, if the run has validation theorems."""
-        c = self.config.eval
-        found = plot.points(self.ledger, c.validation_calls, self.config.learn.rounds)
-        if not found:
-            return
-        shown = {"portfolio": "automation", "explorer": "untrained search", "trained": "trained"}
-        budget = str(c.validation_calls)
-        held_out = {
-            name: (summary[label]["curve"][budget], summary[label]["total"])
-            for label, name in shown.items()
-            if budget in summary.get(label, {}).get("curve", {})
-        }
-        plot.learning_curve(
-            self.folder / "learning.png", found, c.validation_calls, held_out, f"run {self.config.name}"
-        )
-        self.tracker.say(f"{self.folder}/learning.png shows the solve rate over training.")
-
-    def _finish(self) -> dict[str, Any]:
-        """Write the summary and the proofs, and report the result and the next steps."""
-        names = [*((b, b) for b in BASELINES), ("trained", "model")]
-        summary: dict[str, Any] = {
-            label: self._summary(policy) for label, policy in names if self.ledger.done(f"held-out {policy}")
-        }
-        summary["seconds"] = round(self.elapsed, 1)
-        summary["lean"] = self.runtime.name
-        summary["name"] = self.config.name
-        claimed = Counter(a.outcome for a in self.ledger.attempts() if a.script is not None)
-        summary["rejected"], summary["unjudged"] = claimed["rejected"], claimed["error"]
-        if self.config.eval.rollouts:
-            summary["pass_at_k"] = {
-                name.rsplit("/", 1)[-1]: rate
-                for name, rate in self._pass_rates("rollouts held-out", "held-out", self.config.eval.rollouts).items()
-            }
-        proofs = list(self.ledger.proofs())
-        write_whole(self.folder / "proofs.lean", proofs_source(proofs, self.runtime.name).encode())
-        self.tracker.table(curves.table([(label, summary[label]) for label, _ in names if label in summary]))
-        measured = [
-            (label, list(self.ledger.attempts(f"held-out {policy}"))) for label, policy in names if label in summary
-        ]
-        self.tracker.table(curves.seconds_table(measured))
-        summary["by_seconds"] = {label: curves.by_seconds(attempts) for label, attempts in measured}
-        if "explorer" in summary and "trained" in summary:
-            summary["paired"] = self._paired()
-        self._draw(summary)
-        write_whole(self.folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
-        self.tracker.say(
-            f"{len(proofs)} theorems proved and audited in {self.elapsed / 60:.1f} minutes; the audit rejected {claimed['rejected']} "
-            f"and could not judge {claimed['error']}.\nNext: [bold]turnstile verify {self.folder}[/bold] audits every proof again; "
-            f"{self.folder}/proofs.lean contains the proofs, {self.folder}/wandb the curves."
-        )
-        return summary

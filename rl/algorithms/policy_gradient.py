@@ -12,6 +12,7 @@ update, μ the engine that sampled, π_ref the reference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -143,15 +144,13 @@ def loss(
             "approx_kl": (own.exp() - 1 - own).sum().item(),
             "reference_kl": kl.sum().item(),
             "importance": importance.sum().item(),
-            "importance_truncated": (gap > _log_cap(s)).float().sum().item(),
+            "importance_truncated": (gap > math.log(s.importance_cap)).float().sum().item()
+            if s.importance_cap
+            else 0.0,
             "sampler_gap": gap.abs().sum().item(),
             "advantage": a.abs().sum().item(),
         }
     return (total * weights[tokens.owner]).sum(), sums
-
-
-def _log_cap(settings: PolicyGradient) -> float:
-    return torch.tensor(settings.importance_cap).log().item() if settings.importance_cap else float("inf")
 
 
 METRICS = {

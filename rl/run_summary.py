@@ -1,0 +1,95 @@
+"""The end of a run: its summary, proofs and plot, and what it prints."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from prover.files import write_whole
+from prover.solve.ledger import Ledger
+from rl.candidate import BASELINES
+from rl.config import RunConfig
+from rl.files import proofs_source
+from rl.metrics import compute, curves, plot
+from rl.metrics.tracking import Tracker
+
+NAMES = [*((b, b) for b in BASELINES), ("trained", "model")]
+"""Label in the summary and policy, in the order of the tables."""
+
+
+def held_out(ledger: Ledger, policy: str, config: RunConfig, total: int) -> dict[str, Any]:
+    """Solved held-out theorems of a policy, by Lean calls. `total`: number of held-out theorems."""
+    return curves.summarise(list(ledger.attempts(f"held-out {policy}")), config.eval.calls, total)
+
+
+def pass_rates(ledger: Ledger, phase: str, name: str, rollouts: int) -> dict[str, float]:
+    """pass@k of a phase of rollouts. A theorem that could not be opened counts as not proved."""
+    return compute.pass_rates([(rollouts, a.stats.get("correct", 0)) for a in ledger.attempts(phase)], name)
+
+
+def finish(
+    config: RunConfig, ledger: Ledger, tracker: Tracker, total: int, elapsed: float, lean: str
+) -> dict[str, Any]:
+    """Write `summary.json`, `proofs.lean` and `learning.png`, and report the result and the next steps. Returns the summary."""
+    folder, rollouts = config.folder, config.eval.rollouts
+    summary: dict[str, Any] = {
+        label: held_out(ledger, policy, config, total) for label, policy in NAMES if ledger.done(f"held-out {policy}")
+    }
+    claimed = Counter(a.outcome for a in ledger.attempts() if a.script is not None)
+    measured = [(label, list(ledger.attempts(f"held-out {policy}"))) for label, policy in NAMES if label in summary]
+    tracker.table(curves.table([(label, summary[label]) for label, _ in NAMES if label in summary]))
+    tracker.table(curves.seconds_table(measured))
+    summary |= {"seconds": round(elapsed, 1), "lean": lean, "name": config.name}
+    summary |= {"rejected": claimed["rejected"], "unjudged": claimed["error"]}
+    if rollouts:
+        rates = pass_rates(ledger, "rollouts held-out", "held-out", rollouts)
+        summary["pass_at_k"] = {name.rsplit("/", 1)[-1]: rate for name, rate in rates.items()}
+    summary["by_seconds"] = {label: curves.by_seconds(attempts) for label, attempts in measured}
+    if "explorer" in summary and "trained" in summary:
+        summary["paired"] = _paired(ledger, config, tracker)
+    _draw(ledger, config, tracker, summary)
+    proofs = list(ledger.proofs())
+    write_whole(folder / "proofs.lean", proofs_source(proofs, lean).encode())
+    write_whole(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+    tracker.say(
+        f"{len(proofs)} theorems proved and audited in {elapsed / 60:.1f} minutes; the audit rejected {claimed['rejected']} "
+        f"and could not judge {claimed['error']}.\nNext: [bold]turnstile verify {folder}[/bold] audits every proof again; "
+        f"{folder}/proofs.lean contains the proofs, {folder}/wandb the curves."
+    )
+    return summary
+
+
+def _paired(ledger: Ledger, config: RunConfig, tracker: Tracker) -> dict[str, dict[str, float]]:
+    """Paired comparison of the trained prover with the explorer, by Lean calls. Also reports it."""
+    found: dict[str, dict[str, float]] = {}
+    trained, explorer = (list(ledger.attempts(f"held-out {p}")) for p in ("model", "explorer"))
+    for calls in curves.budgets(config.eval.calls):
+        only, other, p = curves.paired(trained, explorer, calls)
+        found[str(calls)] = {"only_trained": only, "only_explorer": other, "p": round(p, 5)}
+    said = "; ".join(
+        f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b} Lean calls (p = {f['p']:.2g})"
+        for b, f in found.items()
+    )
+    tracker.say(
+        "Theorems solved only by the trained prover and only by the explorer, with the p-value of the paired (McNemar) test: "
+        f"{said}."
+    )
+    return found
+
+
+def _draw(ledger: Ledger, config: RunConfig, tracker: Tracker, summary: dict[str, Any]) -> None:
+    """Write `learning.png`, if the run has validation theorems."""
+    calls, target = config.eval.validation_calls, Path(config.folder) / "learning.png"
+    found = plot.points(ledger, calls, config.learn.rounds)
+    if not found:
+        return
+    shown = {"portfolio": "automation", "explorer": "untrained search", "trained": "trained"}
+    held = {
+        name: (summary[label]["curve"][str(calls)], summary[label]["total"])
+        for label, name in shown.items()
+        if str(calls) in summary.get(label, {}).get("curve", {})
+    }
+    plot.learning_curve(target, found, calls, held, f"run {config.name}")
+    tracker.say(f"{target} shows the solve rate over training.")
