@@ -242,10 +242,11 @@ def gradient_run(folder: Path, settings: str) -> Ledger:
     assert done.returncode == 0, done.stderr[-3000:]
     ledger = Ledger.open(folder / "runs/pg", readonly=True)
     found = {(phase, name): value for phase, name, value, _ in ledger.measurements()}
-    for r in (1, 2):
-        at = f"round {r}"
-        assert found[at, "steps"] > 0 and found[at, "trajectories"] > 6, found
-        assert found[at, "sampler_gap"] < 1e-3 and found[at, "importance"] == pytest.approx(1, abs=1e-2)
+    assert found["round 1", "trajectories"] > 6, found
+    for at in ("round 1", "round 2"):  # a model that proves everything leaves the second one without a signal
+        assert (found[at, "steps"] > 0) == (found[at, "trajectories"] > 0)
+        if found[at, "steps"]:
+            assert found[at, "sampler_gap"] < 1e-3 and found[at, "importance"] == pytest.approx(1, abs=1e-2)
     assert {r: {a.model_version for a in ledger.attempts(f"round {r}")} for r in (1, 2)} == {1: {0}, 2: {1}}
     assert len(list(ledger.attempts("validation round 0"))) == 2
     for row in ledger.example_rows("rollouts", "round 2"):
