@@ -155,9 +155,11 @@ def train_ranker(
                     sum_failed = failed[torch.tensor([g.tried[j].skeleton for j in revealed.tolist()])].sum(0)
                     score = (score + vectors @ sum_failed).index_fill(0, revealed, -1e9)
                 lost = torch.logsumexp(score, 0) - torch.logsumexp(score[worked], 0)
-                progress = levels == PROGRESS
-                if progress.any() and not (worked | progress).all():
-                    rest = torch.logsumexp(score[~worked], 0) - torch.logsumexp(score[progress], 0)
+                shown = ~worked
+                shown[revealed] = False
+                progress = shown & (levels == PROGRESS)
+                if progress.any():  # else nothing would bound the scores of errors from below
+                    rest = torch.logsumexp(score[shown], 0) - torch.logsumexp(score[progress], 0)
                     lost = lost + PROGRESS_SHARE * rest
                 loss = loss + chosen[i].weight * lost
             optimizer.zero_grad()
