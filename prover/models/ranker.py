@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ import numpy as np
 from prover.arrays import load_arrays, save_arrays
 from prover.lean.theorem import Goal
 from prover.models.prompt import IDENTIFIER
+from prover.models.type_shape import Shape, shape_of
 from prover.premises.index import Premise
 from prover.premises.symbols import is_plumbing
 
@@ -32,7 +34,6 @@ WIDTH = 32
 FORMAT = 1
 
 _RELATIONS = ("↔", " = ", " ≠ ", " ≤ ", " < ", " ∈ ", "∃ ", "¬", " ∧ ", " ∨ ", " → ", "∀ ", " ∣ ", " ⊆ ")
-_HEAD = re.compile(r"[^\W\d][\w.']*")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LIST = re.compile(r"⟨([pd])⟩(?:, ⟨\1⟩)+")
 _ALTERNATIVES = re.compile(r"(\([^()]*\))(?: \| \1)+")
@@ -59,33 +60,71 @@ def _of_text(text: str) -> tuple[int, ...]:
     return tuple(map(_hash, [f"text {text}", *(f"word {w}" for w in dict.fromkeys(_WORD.findall(text)))]))
 
 
-def _head(type_: str) -> str:
-    found = _HEAD.match(type_)
-    return found[0] if found else type_[:1]
-
-
 def _parts(name: str) -> list[str]:
     return [p.lower() for p in _PART.findall(name)]
 
 
+def _mentions(text: str, part: str) -> bool:
+    """Whether a part occurs in a text as whole words."""
+    return part in text and _whole(part).search(text) is not None
+
+
+@lru_cache(1 << 12)
+def _whole(part: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.'✝]){re.escape(part)}(?![\w'✝])")
+
+
+class _Facts:
+    """What the hypotheses of a goal state and conclude, for features."""
+
+    def __init__(self, goal: Goal) -> None:
+        self.shapes = {name: shape_of(type_) for name, type_ in goal.hypotheses}
+        self.target = shape_of(goal.target)
+        self.known = {s.conclusion for s in self.shapes.values() if not s.premises and not s.binders}
+        self.concluded = {s.conclusion for s in self.shapes.values() if s.premises}
+
+    def kind(self, shape: Shape) -> str:
+        """Its outermost symbol. Local variables are all alike, because their names mean nothing."""
+        return "⟨local⟩" if shape.outermost in self.shapes else shape.outermost
+
+    def state(self, text: str) -> str:
+        """How near a proposition is."""
+        if text == self.target.conclusion and not self.target.premises:
+            return "target"
+        if text in self.known:
+            return "known"
+        if text in self.concluded:
+            return "concluded"
+        return "with known" if any(_mentions(text, k) for k in self.known) else "open"
+
+    def arguments(self, shape: Shape) -> list[str]:
+        """Kind and state of the first two arguments."""
+        return [
+            f"argument {i} {what}"
+            for i, a in enumerate(shape.arguments[:2])
+            for what in (self.kind(shape_of(a)), self.state(a))
+        ]
+
+
 def goal_features(goal: Goal) -> tuple[int, ...]:
-    """Hashed features of a goal: relations, head, constants, hypotheses, sizes."""
-    target = goal.target
-    relations = [r.strip() for r in _RELATIONS if r in target]
+    """Hashed features of a goal: structure of its target, constants, hypotheses, sizes."""
+    facts = _Facts(goal)
+    target = facts.target
     found = [
-        f"outer {relations[0] if relations else _head(target)}",
-        f"head {_head(target)}",
-        *(f"says {r}" for r in relations),
+        f"outer {facts.kind(target)}",
+        f"head {'⟨local⟩' if target.head in facts.shapes else target.head}",
+        f"target known {target.conclusion in facts.known}",
+        f"target concluded {target.conclusion in facts.concluded}",
+        *facts.arguments(target),
+        *(f"says {r.strip()}" for r in _RELATIONS if r in goal.target),
     ]
     for c in dict.fromkeys(goal.constants):
         if not is_plumbing(c):
             found.append(f"constant {c}")
             found += [f"part {p}" for p in _parts(c.rsplit(".", 1)[-1])]
-    heads: dict[str, int] = {}
-    for _, type_ in goal.hypotheses:
-        heads[_head(type_)] = heads.get(_head(type_), 0) + 1
-    found += [f"has {h}" for h in heads] + [f"has {min(n, 3)} {h}" for h, n in heads.items()]
-    found += [f"hypotheses {min(len(goal.hypotheses), 9)}", f"long {min(len(target) // 20, 8)}"]
+    kinds = Counter(facts.kind(s) for s in facts.shapes.values())
+    found += [f"has {k}" for k in kinds] + [f"has {min(n, 3)} {k}" for k, n in kinds.items()]
+    found += [f"hypotheses {min(len(goal.hypotheses), 9)}", f"long {min(len(goal.target) // 20, 8)}"]
     return tuple(dict.fromkeys(map(_hash, found)))
 
 
@@ -95,6 +134,7 @@ class Reader:
     def __init__(self, goal: Goal, premises: Sequence[str], known: Mapping[str, Premise]) -> None:
         """`known`: the library's theorems. If empty, a premise with `_` in its last component counts as one."""
         self.goal = goal
+        self._facts = _Facts(goal)
         self._types = dict(goal.hypotheses)
         self._place = {n: len(self._types) - i for i, n in enumerate(self._types)}
         self._rank = {n: i for i, n in enumerate(premises)}
@@ -124,16 +164,9 @@ class Reader:
         text = _ALTERNATIVES.sub(r"\1…", _LIST.sub(r"⟨\1s⟩", text))
         found: list[str] = []
         for i, name in enumerate(dict.fromkeys(hypotheses[:2])):
-            head = _head(self._types[name])
-            relation = self._relation(self._types[name])
-            found += [
-                f"{i} {relation} target",
-                f"{text} {relation} target",
-                f"{i} of {head}",
-                f"{text} of {head}",
-                f"place {min(self._place[name], 6)}",
-                f"said {name in self.goal.target}",
-            ]
+            said = self._hypothesis(name)
+            found += [f"{i} {x}" for x in said] + [f"{text} {x}" for x in said]
+            found += [f"place {min(self._place[name], 6)}", f"said {name in self.goal.target}"]
         lemmas, functions = list(dict.fromkeys(lemmas)), list(dict.fromkeys(functions))
         found += [
             f"lemmas {min(len(lemmas), 5)}",
@@ -145,12 +178,33 @@ class Reader:
         own = _of_text(text)
         return Candidate(own[0], tuple(dict.fromkeys((*own, *map(_hash, found)))))
 
-    def _relation(self, type_: str) -> str:
+    def _hypothesis(self, name: str) -> list[str]:
+        """A hypothesis by itself, and how it relates to the target and to the other hypotheses."""
+        facts = self._facts
+        shape = facts.shapes[name]
+        found = [
+            f"is {facts.kind(shape)}",
+            f"{self._relation(self._types[name], shape)} target",
+            *facts.arguments(shape),
+        ]
+        if shape.premises:
+            conclusion = shape_of(shape.conclusion)
+            first = shape.premises[0]
+            found += [
+                f"premises {min(len(shape.premises), 4)}",
+                f"first premise {facts.kind(shape_of(first))}",
+                f"first premise {facts.state(first)}",
+                f"gives {facts.kind(conclusion)}",
+                f"gives {facts.state(shape.conclusion)}",
+            ]
+        return found
+
+    def _relation(self, type_: str, shape: Shape) -> str:
         """How a hypothesis relates to the target: is it, concludes it, or mentions it."""
         target = self.goal.target
         if type_ == target:
             return "is"
-        if type_.endswith(f"→ {target}"):
+        if shape.premises and (type_.endswith(f"→ {target}") or shape.conclusion == self._facts.target.conclusion):
             return "concludes"
         return "mentions" if target in type_ else "without"
 

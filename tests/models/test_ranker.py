@@ -132,6 +132,58 @@ def test_progress_comes_before_errors():
     assert found[0].startswith("induction") and set(found[1:3]) == {"simp", "cases zs <;> simp"}
 
 
+def test_a_tactic_that_often_fails_is_first_where_it_works():
+    """Goals whose open ends were all tried first must not push the errors' scores down without end."""
+    known = [f"{h} : {p}\n⊢ {p}" for h, p in zip("abcdefghij", "PQRSTPQRST", strict=True)]
+    common = {"constants": [], "premises": []}
+    closed = [
+        {**common, "state": s, "tried": ["assumption", "intro x", "skip"], "worked": ["assumption"], "errors": ["skip"]}
+        for s in known
+    ]
+    opened = [
+        {
+            **common,
+            "state": f"{s.split()[0]} : {s[-1]}\n⊢ {s[-1]} → Z{i}",
+            "tried": ["intro x", "skip", "assumption"],
+            "worked": ["intro x"],
+            "errors": ["assumption"],
+        }
+        for i, s in enumerate(known)
+    ]
+    learned, metrics = train_ranker([*closed, *opened], {}, RankingConfig(seconds=20.0, epochs=40))
+    assert learned is not None and metrics["loss"] < 1.0
+    said = ["skip", "assumption", "intro x"]
+    for text, best in (("w : U\n⊢ U", "assumption"), ("w : U\n⊢ U → V", "intro x")):
+        goal = first_goal(text, ())
+        assert said[learned.rank(goal, [Reader(goal, [], {}).read(t) for t in said], 3)[0][0]] == best
+
+
+def test_structure_of_unseen_hypotheses():
+    """What is learned of implications and of own connectives holds for hypotheses and propositions never seen."""
+    data = []
+    for p, q, r in ("PQR", "QRP", "RPS", "STP", "TSQ", "PRT"):
+        context = f"h0 : Both {p} {r}\nh1 : {r} → {q}\nh2 : {q} → {p}\nh3 : {p}"
+        said = ["apply h1", "apply h2", "cases h0", "exact h3"]
+        for target, worked in ((q, "apply h1"), (p, "exact h3"), (r, "cases h0")):
+            data.append(
+                {
+                    "state": f"{context}\n⊢ {target}",
+                    "constants": ["Both"],
+                    "premises": [],
+                    "tried": said,
+                    "worked": [worked],
+                }
+            )
+    learned, _ = train_ranker(data, {}, RankingConfig(seconds=20.0, epochs=40))
+    assert learned is not None
+    context = "u : V → W\nv : X → V\nw : W\nx : Both W X"
+    said = ["apply u", "apply v", "cases x", "exact w"]
+    for target, best in (("V", "apply v"), ("W", "exact w"), ("X", "cases x")):
+        goal = first_goal(f"{context}\n⊢ {target}", ("Both",))
+        ranked = learned.rank(goal, [Reader(goal, [], {}).read(t) for t in said], 4)
+        assert said[ranked[0][0]] == best
+
+
 def test_the_replays_priorities_reach_the_ranker():
     """Of two goals that look alike and contradict each other, the one with the higher priority decides."""
     state = {"state": "x : Nat\n⊢ x = 1", "constants": ["Nat"], "premises": [], "tried": ["simp", "omega"]}
