@@ -280,7 +280,9 @@ def test_a_model_server_uses_a_gpu_only_if_ray_reserved_one(local_ray, monkeypat
 
 
 def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path):
-    """A fake prover, since every machine of a test has the same Lean."""
+    """A fake prover, since every machine of a test has the same Lean. The other prover waits until the run has noticed."""
+    noticed = tmp_path / "noticed"
+    said: list[str] = []
 
     @ray.remote
     class Lame(quiet()):
@@ -293,6 +295,8 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path)
             return "simulated"
 
         async def attempt(self, task):
+            while not noticed.exists():
+                await asyncio.sleep(0.05)
             return Found(task.theorem, "exhausted", 3, None, 0.0)
 
     class Provers(ProverConfig):
@@ -301,17 +305,24 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path)
     class NoLean(ProverConfig):
         lame = (0, 1)
 
-    for provers, elastic in ((Provers, True), (Provers, False), (NoLean, True)):
-        said: list[str] = []
+    def say(text: str) -> None:
+        said.append(text)
+        if "Lean could not start" in text:
+            noticed.touch()
+
+    def fleet_of(provers: type[ProverConfig], elastic: bool):
         chosen = replace(config(ranks=0, elastic=elastic), prover=provers(provers=2, concurrent=2))
-        with started(chosen, tmp_path, said.append, prover=Lame) as fleet:
-            if provers is Provers and elastic:
-                assert len(list(fleet.run(TASKS))) == len(TASKS) and len(list(fleet.run(TASKS))) == len(TASKS)
-                assert fleet.replaced["prover"] == 0 and len(fleet.members) == 2
-                assert len([s for s in said if "Lean could not start" in s]) == 1
-            else:
-                with pytest.raises(UserError, match="Lean could not start"):
-                    list(fleet.run(TASKS))
+        return started(chosen, tmp_path, say, prover=Lame)
+
+    for provers, elastic in ((Provers, False), (NoLean, True)):
+        with fleet_of(provers, elastic) as fleet, pytest.raises(UserError, match="Lean could not start"):
+            list(fleet.run(TASKS))
+    noticed.unlink(missing_ok=True)  # of two provers without Lean, the first is noticed
+    said.clear()
+    with fleet_of(Provers, True) as fleet:
+        assert len(list(fleet.run(TASKS))) == len(TASKS) and len(list(fleet.run(TASKS))) == len(TASKS)
+        assert fleet.replaced["prover"] == 0 and len(fleet.members) == 2
+        assert len([s for s in said if "Lean could not start" in s]) == 1
 
 
 def test_replacements_have_as_long_to_start_as_the_first_prover(local_ray, tmp_path, monkeypatch):
