@@ -1,7 +1,8 @@
 """Asynchronous access to a model: queries that arrive during a call are batched into the next one.
 
 A search puts one client in front of its own policy and value. Processes that run many searches on one model share a
-second client between them.
+second client between them. A model server batches the queries of many such processes; their clients do not wait for one call before
+the next.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ _Pending = list[tuple[Query, "asyncio.Future[Any]"]]
 
 
 class InferenceClient:
-    """Policy and Value over `call`, of which one is under way at a time. An exception of the model reaches every caller
-    whose query was in the batch, as does a ValueError for answers that are malformed."""
+    """Policy and Value over `call`. An exception of the model reaches every caller whose query was in the batch, as does a ValueError
+    for answers that are malformed. A call is cancelled when all its callers are."""
 
-    def __init__(self, call: Call, n: int, max_batch: int | None = None) -> None:
-        """`n`: suggestions per policy query. `max_batch`: most queries of each kind in one call; None: no limit."""
+    def __init__(self, call: Call, n: int, max_batch: int | None = None, parallel: int = 1) -> None:
+        """`n`: suggestions per policy query. `max_batch`: most queries of each kind in one call; None: no limit. `parallel`: most calls
+        under way at once."""
         self.n = n
+        self.parallel = parallel
         self.calls = 0
         self.version = 0
         """Version of the weights that gave the last answer."""
@@ -39,6 +42,7 @@ class InferenceClient:
         self._policy_queue: _Pending = []
         self._value_queue: _Pending = []
         self._runner: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         """`self.n` suggestions for each query. `n` is ignored, because one call may serve searches with different `n`."""
@@ -73,7 +77,18 @@ class InferenceClient:
     async def _run(self) -> None:
         while self.waiting:
             await asyncio.sleep(0)  # tasks that are ready to ask join this call
-            await self._answer(self._take(self._policy_queue), self._take(self._value_queue))
+            if self.parallel == 1:
+                await self._answer(self._take(self._policy_queue), self._take(self._value_queue))
+                continue
+            while len(self._under_way) >= self.parallel:
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+            batch = self._take(self._policy_queue), self._take(self._value_queue)
+            call = asyncio.get_running_loop().create_task(self._answer(*batch))
+            self._under_way.add(call)
+            call.add_done_callback(self._under_way.discard)
+            futures = [future for queue in batch for _, future in queue]
+            for future in futures:
+                future.add_done_callback(lambda _, c=call, fs=futures: c.cancel() if all(map(_cancelled, fs)) else None)
 
     def _take(self, queue: _Pending) -> _Pending:
         batch = queue[: self._max_batch]
@@ -101,6 +116,10 @@ class InferenceClient:
             for future, answer in zip(futures, (*suggestions, *estimates), strict=True):
                 if not future.done():
                     future.set_result(answer)
+
+
+def _cancelled(future: asyncio.Future[Any]) -> bool:
+    return future.cancelled()
 
 
 def _check(

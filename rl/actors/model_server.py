@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import tempfile
 import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ import ray
 from prover.logs import ActorLog
 from prover.models.backends.serve import ServeConfig, open_backend
 from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.inference_client import Answers, InferenceClient
 from rl.whole_proofs import Draft
 
 
@@ -35,7 +40,10 @@ _log = logging.getLogger(__name__)
 
 @ray.remote
 class ModelServer:
-    """Serves one version at a time. Calls run in sequence, so no answer mixes versions."""
+    """Serves one version at a time, and computes the calls of many provers together.
+
+    `load` waits for the answers under way, and later ones wait for it, so that no answer mixes versions.
+    """
 
     def __init__(self, threads: int, serve: ServeConfig, log: ActorLog | None = None) -> None:
         if log is not None:
@@ -47,12 +55,78 @@ class ModelServer:
         self.queries = 0
         self.seconds = 0.0
         self.engines = 0
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._writers = ThreadPoolExecutor(64, "write")
+        """Threads that wait for a concurrent back end."""
+        self._clients: dict[int, InferenceClient] = {}
+        """By number of suggestions, for back ends that answer one call at a time."""
+        self._answering, self._began = 0, 0.0
+        self._idle, self._open = asyncio.Event(), asyncio.Event()
+        self._loading = asyncio.Lock()
+        self._idle.set()
+        self._open.set()
 
-    def load(self, published: Published) -> int:
+    async def load(self, published: Published) -> int:
         """Serve this version and return its number. Replaces only the weights if the architecture is unchanged.
 
         Raises StaleWeights if one of vLLM's workers serves other weights.
         """
+        return await self._alone(self._load, published)
+
+    async def open(self, folder: str) -> int:
+        """Serve the checkpoint in a folder on this machine. Returns its version."""
+        return await self._alone(self._load_folder, folder)
+
+    async def answer(
+        self, suggest: list[Query], evaluate: list[Query], n: int
+    ) -> tuple[Sequence[list[Suggestion]], Sequence[ValueEstimate], int]:
+        """Returns (suggestions, values, version of the weights). Cancelling the call frees the engine of it."""
+        async with self._counted(len(suggest) + len(evaluate)):
+            if getattr(self.policy, "concurrent", False):
+                suggestions, values = await self.policy.answer(suggest, evaluate, n)
+            else:
+                client = self._clients.setdefault(n, InferenceClient(self._compute, n))
+                suggestions, values = await asyncio.gather(client.suggest(suggest, n), client.evaluate(evaluate))
+            return suggestions, values, self.policy.version
+
+    async def write(self, requests: list[tuple[dict[str, Any], int]]) -> tuple[list[list[Draft]], int]:
+        """Whole proofs. `requests`: (values of the template, number of samples). Returns (the drafts of each request, version)."""
+        async with self._counted(len(requests)):
+            thread = self._writers if getattr(self.policy, "concurrent", False) else self._thread
+            drafts = await asyncio.get_running_loop().run_in_executor(thread, self._write, requests)
+            return drafts, self.policy.version
+
+    @asynccontextmanager
+    async def _counted(self, queries: int) -> AsyncIterator[None]:
+        """A call under way. `seconds` counts the time in which there is any."""
+        if self.policy is None:
+            raise RuntimeError("no model is loaded yet")
+        while not self._open.is_set():
+            await self._open.wait()
+        if not self._answering:
+            self._began = time.monotonic()
+            self._idle.clear()
+        self._answering += 1
+        try:
+            yield
+        finally:
+            self.queries += queries
+            self._answering -= 1
+            if not self._answering:
+                self.seconds += time.monotonic() - self._began
+                self._idle.set()
+
+    async def _alone(self, function: Callable[..., int], *arguments: Any) -> int:
+        """Call a function while no answer is under way."""
+        async with self._loading:
+            self._open.clear()
+            try:
+                await self._idle.wait()
+                return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+            finally:
+                self._open.set()
+
+    def _load(self, published: Published) -> int:
         same = {k: v for k, v in published.files.items() if k != "turnstile.json"}  # contains the version
         if self.policy is not None and same == self.files:
             if self.serve.across:
@@ -72,31 +146,23 @@ class ModelServer:
         self.files = same
         return self.policy.version
 
-    def open(self, folder: str) -> int:
-        """Serve the checkpoint in a folder on this machine. Returns its version."""
+    def _load_folder(self, folder: str) -> int:
         self.policy = open_backend(folder, self.serve, self.threads)
         self.engines += 1
         _log.info("serve version %d from %s", self.policy.version, folder)
         return self.policy.version
 
-    def answer(
-        self, suggest: list[Query], evaluate: list[Query], n: int
-    ) -> tuple[list[list[Suggestion]], list[ValueEstimate], int]:
-        """Returns (suggestions, values, version of the weights)."""
-        if self.policy is None:
-            raise RuntimeError("no model is loaded yet")
-        began = time.monotonic()
-        suggestions = self.policy.suggest(suggest, n) if suggest else []
-        values = self.policy.evaluate(evaluate) if evaluate else []
-        self.queries += len(suggest) + len(evaluate)
-        self.seconds += time.monotonic() - began
-        return suggestions, values, self.policy.version
+    async def _compute(self, suggest: list[Query], evaluate: list[Query], n: int) -> Answers:
+        """One call of a back end that answers one at a time."""
 
-    def write(self, requests: list[tuple[dict[str, Any], int]]) -> tuple[list[list[Draft]], int]:
-        """Whole proofs. `requests`: (values of the template, number of samples). Returns (the drafts of each request, version)."""
-        if self.policy is None:
-            raise RuntimeError("no model is loaded yet")
-        began = time.monotonic()
+        def compute() -> Answers:
+            suggestions = self.policy.suggest(suggest, n) if suggest else []
+            values = self.policy.evaluate(evaluate) if evaluate else []
+            return suggestions, values, self.policy.version
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, compute)
+
+    def _write(self, requests: list[tuple[dict[str, Any], int]]) -> list[list[Draft]]:
         template = self.policy.format.template
         found: dict[int, list[Draft]] = {}
         for n in sorted({n for _, n in requests}):
@@ -104,11 +170,9 @@ class ModelServer:
             answers = self.policy.draw([template.render(requests[i][0]) for i in some], n)
             for i, row in zip(some, answers, strict=True):
                 found[i] = [Draft(template.answer(a.text) if a.finished else None, a.sampled) for a in row]
-        self.queries += len(requests)
-        self.seconds += time.monotonic() - began
-        return [found[i] for i in range(len(requests))], self.policy.version
+        return [found[i] for i in range(len(requests))]
 
-    def counters(self) -> dict[str, float]:
+    async def counters(self) -> dict[str, float]:
         """Queries answered, seconds spent on them, version served (0: none), engines started."""
         return {
             "queries": self.queries,

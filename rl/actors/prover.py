@@ -13,7 +13,8 @@ from prover.lean.pool import LeanPool
 from prover.lean.server import Limits
 from prover.lean.theorem import Theorem, Verdict
 from prover.logs import ActorLog
-from prover.models.inference_client import InferenceClient
+from prover.models.base import Query
+from prover.models.inference_client import Answers, InferenceClient
 from prover.models.ranker import TacticRanker
 from prover.models.tactic_templates import Explorer
 from prover.premises.dense import DenseWeights
@@ -43,15 +44,22 @@ class ProverBody:
         self.config = config
         self.pool = self._make_pool()
         self.server = model_server
-        self.model, self.sampler = (
-            InferenceClient(lambda s, e, n: self.server.answer.remote(s, e, n), n) for n in (config.suggestions, 1)
-        )
+        parallel = 2 * config.concurrent  # the server batches the calls of all provers
+        self.model, self.sampler = (InferenceClient(self._ask, n, parallel=parallel) for n in (config.suggestions, 1))
         self.writer = WriterClient(lambda requests: self.server.write.remote(requests))
         self.seed = seed
         self.ranker = ranker
         self.retriever = retriever
         self._started = False
         self._lock = asyncio.Lock()
+
+    async def _ask(self, suggest: list[Query], evaluate: list[Query], n: int) -> Answers:
+        asked = self.server.answer.remote(suggest, evaluate, n)
+        try:
+            return await asked
+        except asyncio.CancelledError:
+            ray.cancel(asked)
+            raise
 
     def _make_pool(self) -> Any:
         limits = Limits(heartbeats=self.config.heartbeats, seconds=self.config.step_seconds)

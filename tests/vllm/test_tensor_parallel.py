@@ -21,7 +21,7 @@ def test_two_workers_serve_what_one_does(folder: Path, reference: Any) -> None:
         assert compared > 20 and worst < 1e-2
         assert value_difference(reference, QUERIES, split) < 1e-2
         # Each worker takes its part of new weights, and says so.
-        assert len(split.thread.submit(split.llm.collective_rpc, "served_weights").result()) == 2
+        assert len(split.engine.alone(lambda: split.llm.collective_rpc("served_weights"))) == 2
         weights = {k: 1.05 * w for k, w in reference.model.state_dict().items()}
         before = split.evaluate(QUERIES)
         split.load_weights(weights, 2)

@@ -54,7 +54,7 @@ def test_a_prompt_is_remembered_until_the_weights_change(served: Any, reference:
     def remembered() -> int:
         """Tokens of a prompt that the engine did not compute. It remembers whole blocks, of 128 tokens on a CPU."""
         prompt = {"prompt_token_ids": [20 + i for i in range(140)]}
-        [output] = served.generate([prompt], SamplingParams(max_tokens=1, temperature=0.0))
+        [output] = served.engine.generate([prompt], SamplingParams(max_tokens=1, temperature=0.0))
         return output.num_cached_tokens
 
     assert remembered() == 0

