@@ -45,15 +45,15 @@ def turnstile(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     return run
 
 
+def fingerprint_of(folder: Path) -> dict[str, str]:
+    """Every file of a folder with its hash."""
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
 @pytest.fixture
 def fingerprint() -> Callable[[Path], dict[str, str]]:
-    """Every file of a folder with its hash."""
-
-    def of(folder: Path) -> dict[str, str]:
-        return {
-            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(folder.rglob("*"))
-            if p.is_file()
-        }
-
-    return of
+    return fingerprint_of

@@ -16,6 +16,7 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean.pool import LeanPool
+from prover.lean.process import LeanProcess
 from prover.lean.runtime import LeanRuntime
 from prover.lean.sandbox.seal import Seal
 from prover.lean.server import LeanDied, LeanServer, Limits
@@ -155,8 +156,8 @@ def test_a_cancelled_open_frees_its_states(loop, monkeypatch, moment):
     async def go() -> None:
         async with fake_server() as server:
             sent: list[dict] = []
-            write = server._process.write
-            monkeypatch.setattr(server._process, "write", lambda message: (sent.append(message), write(message)))
+            write = LeanProcess.write
+            monkeypatch.setattr(LeanProcess, "write", lambda self, m: (sent.append(m), write(self, m)))
             opening = asyncio.create_task(server.open(T))
             while not any(m["cmd"] == "load" for m in sent):
                 await asyncio.sleep(0)
