@@ -15,7 +15,7 @@ help:
 	@echo "make train      train a small prover on real Lean in minutes; the results are in runs/worlds"
 	@echo "make test       the tests, against real Lean; WORKERS=4 in four processes, WORKERS=0 in one"
 	@echo "make test-again the tests that failed in the last make test"
-	@echo "make test-fast  the tests that need no Lean, in under a minute"
+	@echo "make test-fast  the tests that need no Lean, in about two minutes"
 	@echo "make test-slow  the long versions of tests"
 	@echo "make test-vllm  the tests of vLLM on the CPU, in .venv-vllm"
 	@echo "make test-gpu   the learner on a GPU: tests and figures, in under 8 minutes"
@@ -81,7 +81,7 @@ test-again: lean
 	@$(BIN)/python -X faulthandler -m pytest -q --last-failed --last-failed-no-failures all
 
 test-fast: $(VENV)/.done
-	@$(BIN)/python -m pytest -q -m "not lean and not ray and not slow"
+	@$(BIN)/python -m pytest -q -m "not lean and not ray and not slow" --numprocesses $(WORKERS) --dist loadfile
 
 test-slow: lean
 	@$(BIN)/python -m pytest -q -m slow

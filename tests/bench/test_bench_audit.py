@@ -17,6 +17,7 @@ RATES = (
 
 
 @pytest.mark.lean
+@pytest.mark.slow
 def test_quick_figures() -> None:
     figures = bench_audit(quick=True)
     assert all(figures[key] > 0 for key in RATES)

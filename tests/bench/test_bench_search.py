@@ -182,6 +182,7 @@ def test_a_comparison_is_kept_and_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.lean
+@pytest.mark.slow
 def test_how_busy_lean_is(tmp_path: Path) -> None:
     index = library_index()
     c = Comparison(

@@ -32,8 +32,9 @@ class Done:
 
 
 @pytest.fixture
-def turnstile(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Run `turnstile ARGS`."""
+def turnstile(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Run `turnstile ARGS`. Heartbeats alone limit a step of a search, so that a busy machine finds the same."""
+    monkeypatch.setattr("prover.solve.executor.SEARCH_SECONDS", 60.0)
 
     def run(*args: object) -> Done:
         capfd.readouterr()
@@ -45,15 +46,15 @@ def turnstile(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     return run
 
 
+def fingerprint_of(folder: Path) -> dict[str, str]:
+    """Every file of a folder with its hash."""
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
 @pytest.fixture
 def fingerprint() -> Callable[[Path], dict[str, str]]:
-    """Every file of a folder with its hash."""
-
-    def of(folder: Path) -> dict[str, str]:
-        return {
-            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(folder.rglob("*"))
-            if p.is_file()
-        }
-
-    return of
+    return fingerprint_of

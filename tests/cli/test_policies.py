@@ -34,7 +34,9 @@ def test_a_server_for_the_rest(theorems: Path, turnstile: Callable) -> None:
     )
     policy = f"openai:{server.address}?template=bfs-prover"
     try:
-        document = turnstile("prove", theorems, "--json", "--workers", 1, "--policy", f"portfolio,{policy}").document
+        document = turnstile(
+            "prove", theorems, "--no-look", "--json", "--workers", 1, "--policy", f"portfolio,{policy}"
+        ).document
     finally:
         server.shutdown()
         server.server_close()
@@ -57,7 +59,7 @@ def test_a_prompt_that_is_too_long_ends_its_theorem_and_no_other(
     )
     try:
         policy = f"openai:{server.address}?template=bfs-prover{others}"
-        done = turnstile("prove", theorems, "--json", "--workers", 1, "--policy", policy)
+        done = turnstile("prove", theorems, "--no-look", "--json", "--workers", 1, "--policy", policy)
     finally:
         server.shutdown()
         server.server_close()
@@ -79,7 +81,7 @@ def test_whole_proofs_of_a_server_and_leans_word_on_them(turnstile: Callable, tm
     path.write_text(json.dumps({"name": "swap", "statement": "(p q : Prop) (h : p ∧ q) : q ∧ p"}))
     policy = f"openai:{server.address}?template=deepseek-prover-v1.5&retries=0&timeout=60"
     try:
-        document = turnstile("prove", path, "--json", "--workers", 1, "--policy", policy).document
+        document = turnstile("prove", path, "--no-look", "--json", "--workers", 1, "--policy", policy).document
     finally:
         server.shutdown()
         server.server_close()
@@ -106,7 +108,7 @@ def test_a_checkpoint_for_the_rest(theorems: Path, turnstile: Callable, tmp_path
     LanguageModelPolicy(learner.model.eval(), tokenizer, prompt).save(tmp_path / "run/checkpoints/0001")
     run = tmp_path / "run"
     document = turnstile(
-        "prove", theorems, "--json", "--workers", 1, "--policy", f"portfolio,{run}", "--limit", 2
+        "prove", theorems, "--no-look", "--json", "--workers", 1, "--policy", f"portfolio,{run}", "--limit", 2
     ).document
     easy, hard = document["tasks"]
     assert [t["outcome"] for t in (easy, hard)] == ["proved", "proved"], document["tasks"]

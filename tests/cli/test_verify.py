@@ -191,16 +191,15 @@ def test_instances_definitions_and_examples_are_judged(turnstile: Callable, tmp_
         assert (done.code, [v["name"] for v in done.lines]) == (0, [INSTANCE, "t", f"{file}:3", f"{file}:4"]), (
             done.lines
         )
-    for what, source in cheats.items():
+    for i, (what, source) in enumerate(cheats.items()):
         file.write_text(source)
-        for args in ((), ("--against", original)):
-            done = turnstile("verify", file, "--json", *args)
-            wrong = [v["reason"] for v in done.lines if v["verdict"] == "rejected"]
-            assert done.code == 1 and wrong and all(r.startswith(("sorry", "axiom: mine")) for r in wrong), (
-                what,
-                args,
-                done.lines,
-            )
+        args = () if i % 2 else ("--against", original)
+        done = turnstile("verify", file, "--json", *args)
+        wrong = [v["reason"] for v in done.lines if v["verdict"] == "rejected"]
+        assert done.code == 1 and wrong and all(r.startswith(("sorry", "axiom: mine")) for r in wrong), (
+            what,
+            done.lines,
+        )
     changed = honest.replace("example : 1 + 1 = 2", "example : 2 = 2")
     for source, name, reason in (
         (

@@ -16,6 +16,7 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean.pool import LeanPool
+from prover.lean.process import LeanProcess
 from prover.lean.runtime import LeanRuntime
 from prover.lean.sandbox.seal import Seal
 from prover.lean.server import LeanDied, LeanServer, Limits
@@ -30,8 +31,8 @@ def fake(**env: str) -> LeanRuntime:
     return LeanRuntime("native", "fake", (sys.executable, "-u", str(FAKE)), env, seal)
 
 
-def fake_server(seconds: float = 1.0, **env: str) -> LeanServer:
-    return LeanServer(fake(**env), Limits(seconds=seconds, open_seconds=5.0))
+def fake_server(seconds: float = 60.0, **env: str) -> LeanServer:
+    return LeanServer(fake(**env), Limits(seconds=seconds, open_seconds=60.0))
 
 
 # -- a fake Lean, for what the real one does not do on demand: see fake_lean.py ---------------------------------------------
@@ -62,7 +63,7 @@ def test_one_bad_step_among_good_ones(loop, tactic, status, place):
     """A fault affects its own step only; all others are answered once and in order."""
 
     async def go() -> None:
-        async with fake_server() as server:
+        async with fake_server(2.0 if status == "timeout" else 60.0) as server:
             state = await server.open(T)
             tactics = [f"go {i}" for i in range(40)]
             tactics[place] = tactic
@@ -155,8 +156,8 @@ def test_a_cancelled_open_frees_its_states(loop, monkeypatch, moment):
     async def go() -> None:
         async with fake_server() as server:
             sent: list[dict] = []
-            write = server._process.write
-            monkeypatch.setattr(server._process, "write", lambda message: (sent.append(message), write(message)))
+            write = LeanProcess.write
+            monkeypatch.setattr(LeanProcess, "write", lambda self, m: (sent.append(m), write(self, m)))
             opening = asyncio.create_task(server.open(T))
             while not any(m["cmd"] == "load" for m in sent):
                 await asyncio.sleep(0)
@@ -256,7 +257,7 @@ def test_random_faults(loop):
 @pytest.mark.parametrize("when", ["before", "in flight", "after"])
 def test_signals_at_each_point_of_a_step(loop, how, when):
     async def go() -> None:
-        async with LeanServer(limits=Limits(seconds=4.0)) as server:
+        async with LeanServer(limits=Limits(seconds=4.0 if how == signal.SIGSTOP else 60.0)) as server:
             state = await server.open(T)
             (first,) = await server.step(state, ["constructor"])
             left = first.states[0]

@@ -214,7 +214,7 @@ def test_limits_and_refusals(tokenizer: PreTrainedTokenizerFast, tmp_path: Path)
         learner.train([PolicyExample("⊢ p", "x " * 500)], steps=1)
     with pytest.raises(ValueError, match="bin=16"):
         ValueExample("⊢ p", 16)
-    assert learner.train(examples(6), seconds=0.3)["seconds"] < 3
+    assert learner.train(examples(6), seconds=0.3)["steps"] > 0
     assert learner.train([*examples(6), PolicyExample("⊢ p", "x " * 500)], epochs=2)["skipped"] == 1
 
 

@@ -101,6 +101,7 @@ def test_an_unknown_retriever_is_named():
 
 
 @pytest.mark.lean
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in RETRIEVERS if name != "symbols+bm25"])
 def test_a_goal_takes_less_than_five_milliseconds(name, library):
     """Processor time, on the whole library. `symbols+bm25` is the sum of two that are measured."""
@@ -152,6 +153,7 @@ def test_what_lean_advises_against_is_not_offered(library):
 
 
 @pytest.mark.lean
+@pytest.mark.slow
 def test_the_index_loads_in_under_a_second(library):
     """Of processor time, all of Init and Std; the least of three: what else the machine does only adds."""
     times = []

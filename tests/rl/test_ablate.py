@@ -96,9 +96,9 @@ def test_the_training_run_ends_with_the_command(tmp_path):
     children = psutil.Process(process.pid).children(recursive=True)
     assert any("train" in p.cmdline() for p in children)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate()
     assert process.returncode == 130 and "interrupted" in said and len(said.splitlines()) == 2, said
-    _, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=300)
     assert not alive, [p.cmdline()[:4] for p in alive if p.is_running()]
     ledger = Ledger.open(tmp_path / "runs/ablations/full-0", readonly=True)
     assert ledger.done("held-out portfolio"), "the run can go on"

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -199,11 +200,12 @@ def test_an_object_whose_owner_died_costs_a_prover_and_no_task(local_ray, tmp_pa
         async def lost(self, flag):
             if not flag.exists():
                 flag.touch()
-                owner = Owner.remote()
-                (ref,) = await owner.put.remote()
-                ray.kill(owner)
-                await asyncio.sleep(2)  # until Ray has noticed
-                await ref
+                while True:  # until Ray has noticed in time that the owner died
+                    owner = Owner.remote()
+                    (ref,) = await owner.put.remote()
+                    ray.kill(owner)
+                    await asyncio.sleep(1)
+                    await ref
 
         async def ready(self):
             await self.lost(met[0])
@@ -326,27 +328,38 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path)
 
 
 def test_replacements_have_as_long_to_start_as_the_first_prover(local_ray, tmp_path, monkeypatch):
-    """A fake prover, so that the test sets the times: the first dies when no prover may still be starting."""
+    """A fake prover and a clock that the test sets: the first prover dies when no prover may still be starting."""
+    working, late = tmp_path / "working", tmp_path / "late"
 
     @ray.remote
     class Slow(quiet()):
         def __init__(self, config, seed, server, ranker, retriever, log=None):
-            self.first, self.seconds = seed == 0, (0, 5, 120)[min(seed, 2)]
+            self.seed = seed
 
         async def ready(self):
-            time.sleep(self.seconds)
+            if self.seed == 2:
+                await asyncio.sleep(1000)
             return "simulated"
 
         async def attempt(self, task):
-            if self.first:
-                time.sleep(10)
+            if self.seed == 0:
+                working.touch()
+                while not late.exists():
+                    await asyncio.sleep(0.05)
                 raise OutOfMemoryError("this node ran low on memory")
             return Found(task.theorem, "exhausted", 3, None, 0.0)
 
+    def monotonic() -> float:
+        if not working.exists():
+            return 0.0
+        late.touch()
+        return 1000.0
+
     one = replace(config(ranks=0), prover=ProverConfig(provers=1, concurrent=1))
     with started(one, tmp_path, prover=Slow) as fleet:
-        monkeypatch.setattr("rl.actors.dispatch.START_LIMIT", 10.0)
+        monkeypatch.setattr("rl.actors.dispatch.time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
         assert len(list(fleet.run(TASKS[:2]))) == 2 and fleet.replaced["prover"] == 1
+        monkeypatch.setattr("rl.actors.dispatch.time", time)
         monkeypatch.setattr("rl.actors.dispatch.START_LIMIT", 1.0)
         ray.kill(next(iter(fleet.members.values())).actor)
         with pytest.raises(UserError, match="no prover was ready within 1 s"):

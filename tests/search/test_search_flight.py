@@ -11,7 +11,7 @@ import pytest
 
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.search import Budget, Search, SearchConfig
-from tests.search.synthetic import Knows, Problem, Tactics, World, chain, started
+from tests.search.synthetic import Knows, Problem, Tactics, World, chain, started, virtually
 
 
 def test_model_questions_are_gathered_and_lean_runs_meanwhile() -> None:
@@ -66,7 +66,7 @@ def test_parallel_search_does_not_widen_early() -> None:
         return result.lean_calls_to_solve, max(g.expansions for g in search.graph.nodes.values())
 
     for in_flight in (1, 8):
-        calls, expansions = asyncio.run(run(in_flight))
+        calls, expansions = virtually(run(in_flight))
         assert expansions == 1 and calls <= 3 * length
 
 
@@ -80,9 +80,9 @@ def test_calls_in_flight_at_the_proof_are_not_counted_to_solve() -> None:
         await search.close()
         return result.outcome, result.lean_calls, result.lean_calls_to_solve
 
-    assert asyncio.run(run(8)) == ("proved", 8, 3)
-    assert asyncio.run(run(3)) == ("proved", 3, 3)
-    assert asyncio.run(run(2)) == ("budget", 2, None)
+    assert virtually(run(8)) == ("proved", 8, 3)
+    assert virtually(run(3)) == ("proved", 3, 3)
+    assert virtually(run(2)) == ("budget", 2, None)
 
 
 def test_what_an_expansion_offers_goes_to_idle_workers_at_once() -> None:
@@ -93,7 +93,7 @@ def test_what_an_expansion_offers_goes_to_idle_workers_at_once() -> None:
         assert (await search.run(Budget(lean_calls=8))).outcome == "proved"
         await search.close()
 
-    asyncio.run(run())
+    virtually(run())
     assert world.most_in_flight == 8
 
 
@@ -128,8 +128,8 @@ def test_walks_in_flight_take_the_calls_of_one(in_flight: int) -> None:
         await search.close()
         return result.lean_calls_to_solve
 
-    alone = asyncio.run(calls(1))
-    assert alone is not None and asyncio.run(calls(in_flight)) == alone
+    alone = virtually(calls(1))
+    assert alone is not None and virtually(calls(in_flight)) == alone
 
 
 def test_walks_in_flight_work_on_different_subgoals() -> None:
@@ -143,5 +143,5 @@ def test_walks_in_flight_work_on_different_subgoals() -> None:
         assert (await search.run()).lean_calls == n + 1
         await search.close()
 
-    asyncio.run(run())
+    virtually(run())
     assert world.most_in_flight == n

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,12 @@ def alone(selection: str = "puct", seed: int = 0) -> SearchConfig:
     return SearchConfig(selection=selection, in_flight=1, model_thread=False, seed=seed)
 
 
-@pytest.mark.parametrize("selection", RULES)
+def often(*rules: str, of: Iterable[str] = RULES) -> list[Any]:
+    """Selection rules as parameters; those that are not named are slow."""
+    return [pytest.param(rule, marks=() if rule in rules else pytest.mark.slow) for rule in of]
+
+
+@pytest.mark.parametrize("selection", often("puct", "best_first", "rollout"))
 def test_one_worker_repeats_itself(loop, server, selection):
     async def once(seed: int):
         env = Watched(server)
@@ -89,7 +95,7 @@ def test_one_worker_repeats_itself(loop, server, selection):
 
 
 @pytest.mark.parametrize("theorem", [PARTLY, SWAP])
-@pytest.mark.parametrize("selection", ["puct", "best_first", "rmax"])
+@pytest.mark.parametrize("selection", often("puct", of=("puct", "best_first", "rmax")))
 def test_a_saved_search_continues_as_if_never_interrupted(loop, server, selection, theorem):
     async def whole():
         env = Watched(server)
@@ -168,7 +174,7 @@ async def held_by_lean(server: LeanServer, first: int, last: int) -> list[int]:
     return alive
 
 
-@pytest.mark.parametrize("selection", ["puct", "best_first", "rollout"])
+@pytest.mark.parametrize("selection", often("puct", "rollout", of=("puct", "best_first", "rollout")))
 def test_dead_subtrees_are_freed_and_in_the_end_all(loop, server, selection):
     async def run():
         before = len(server.handles)
