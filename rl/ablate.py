@@ -16,6 +16,7 @@ from prover.files import write_whole
 from prover.solve.ledger import Ledger
 from rl import config as config_module
 from rl.candidate import BASELINES
+from rl.changes import difference
 from rl.metrics.intervals import percent, wilson_over_seeds
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -108,7 +109,7 @@ def _check_same(base: config_module.RunConfig, variant: str, seed: int, folder: 
     if not (folder / "config.toml").exists():
         return
     wanted = replace(config_module.override(base, _settings(variant, base, folder)), seed=seed)
-    if (other := config_module.difference(config_module.load(folder / "config.toml"), wanted)) is not None:
+    if (other := difference(config_module.load(folder / "config.toml"), wanted)) is not None:
         raise UserError(
             f"{folder} was trained with other settings ({other}): choose another --runs folder, or remove this one"
         )

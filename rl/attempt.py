@@ -86,7 +86,7 @@ class Found:
     """Input of the metrics (rl/metrics/compute.py)."""
     model_version: int = 0
     rollouts: list[dict[str, Any]] = field(default_factory=list)
-    """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `calls` of (prompt,
+    """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `steps` as in Rollout, `calls` of (prompt,
     answer, logprobs) as in Sampled, `ended`, `closed`, and for whole proofs `size` (tactics)."""
 
 
@@ -239,6 +239,7 @@ async def _rollouts(task: Task, bench: Workbench, env: Any, root: ProofState, be
         {
             "script": script,
             "decisions": [(d.state, d.premises, d.tactic, d.logprob) for d in r.decisions if d.tactic],
+            "steps": [n for d, n in zip(r.decisions, r.steps, strict=True) if d.tactic],
             "calls": [(d.sampled.prompt, d.sampled.answer, d.sampled.logprobs) for d in r.decisions if d.sampled],
             "ended": r.ended,
             "closed": r.closed,

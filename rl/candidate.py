@@ -70,7 +70,7 @@ def candidate(searcher: str) -> Candidate:
     if searcher in BASELINES:
         return Candidate(searcher, ProverConfig())
     path = find_checkpoint(Path(searcher), "eval:")
-    weights = digest(sorted(path.glob("*.safetensors")))
+    weights = digest(sorted(path.rglob("*.safetensors")))  # with a value head
     manifest = read_manifest(path)
     config = replace(_config_of(manifest.run).prover, use_value=manifest.value)
     name = "/".join(path.resolve().parts[-3:]) if manifest.run else path.name

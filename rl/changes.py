@@ -1,9 +1,11 @@
-"""The settings of a run that may change when it is resumed, and the reasons why others may not."""
+"""Differences between configurations: the settings of a run that may change when it is resumed, and why others may not."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from prover.errors import UserError
-from rl.config import RunConfig, differences
+from rl.config import RunConfig, named_settings
 
 MAY_CHANGE = (
     "max_minutes",
@@ -47,3 +49,15 @@ def changed(saved: RunConfig, wanted: RunConfig, learned: int) -> list[str]:
     if wanted.learn.rounds < learned:
         raise UserError(f"learn.rounds={wanted.learn.rounds}: the run has already trained {learned} rounds")
     return changes
+
+
+def difference(saved: RunConfig, wanted: RunConfig) -> str | None:
+    """The first setting in which two configurations differ, as `learn.rounds=3, not 10`; None if only their folders differ."""
+    found = [d for d in differences(saved, wanted) if d[0] not in ("name", "runs")]
+    return f"{found[0][0]}={found[0][1]}, not {found[0][2]}" if found else None
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[tuple[str, Any, Any]]:
+    """(name, value in `one`, value in `other`) of every setting in which they differ."""
+    both = zip(named_settings(one), named_settings(other), strict=True)
+    return [(name, there, here) for (name, there), (_, here) in both if there != here]

@@ -23,6 +23,7 @@ from prover.models.elementary import Actions
 from prover.models.mixture import EXPLORER_WEIGHT
 from prover.search.select import rule_named
 from prover.solve.ledger import FORMAT
+from rl.algorithms.dpo_settings import DPOConfig
 from rl.algorithms.gradient_settings import PRESETS, GradientConfig, settings_of
 from rl.rewards import REWARDS
 from rl.rewards import check as check_rewards
@@ -37,7 +38,8 @@ MOST_PREMISES = 16
 
 ALGORITHMS = "turnstile.algorithms"
 """Entry-point group of functions from (rows, round) to policy examples; see docs/extending.md."""
-OWN_ALGORITHMS = ("expert_iteration", *PRESETS)
+DPO = "dpo"
+OWN_ALGORITHMS = ("expert_iteration", DPO, *PRESETS)
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -129,7 +131,8 @@ class LearnConfig:
     """Rounds of collecting and learning."""
 
     algorithm: str = "expert_iteration"
-    """Policy learning: `expert_iteration`, a preset of the policy gradient, or an entry point of `turnstile.algorithms`. The presets
+    """Policy learning: `expert_iteration`, a preset of the policy gradient, `dpo` on pairs of tactics that worked and failed on one goal
+    (for a pretrained model), or an entry point of `turnstile.algorithms`. The presets
     (`grpo`, `dr_grpo`, `dapo`, `gspo`, `cispo`, `reinforce++`) are for a pretrained model (`serve.start`) and need `collect = "rollouts"`. The model from scratch supports `grpo`, from the second round
     on: its first round is expert iteration on the explorer's proofs."""
     value: Literal["monte_carlo", "td_lambda", "none"] = "monte_carlo"
@@ -141,6 +144,9 @@ class LearnConfig:
     """Policy targets of expert iteration: the tactics that start a proof, or the search's visit counts on proved goals."""
     rounds: Positive = 3
     """Rounds of collecting and learning."""
+    retrain_every: NonNegative = 0
+    """Expert iteration: after every so many rounds, the weights go back to those of the start, and the next round trains on the examples
+    of all rounds alike (periodic retraining, BFS-Prover-V2; Xin et al. 2025). 0: weights are always trained further."""
     first_calls: Positive = 20
     """Lean calls per theorem in the first round, which uses the explorer alone unless there is a pretrained model."""
     calls: Positive = 16
@@ -158,7 +164,7 @@ class LearnConfig:
     seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
     """Training time per round. On a CPU this is processor time, so that a busy machine takes longer and learns the same."""
     max_epochs: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
-    """Maximum number of passes over a round's examples. 0: limited by time only; for a pretrained model three, and one with a policy
+    """Maximum number of passes over a round's examples. 0: limited by time only; for a pretrained model three, and one with `dpo` or a policy
     gradient, whose gradient is clipped more, the further the policy moves from the one that was sampled."""
     learning_rate: float = 1e-3
     warmup: int = 20
@@ -261,6 +267,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
     gradient: GradientConfig = field(default_factory=GradientConfig)
+    dpo: DPOConfig = field(default_factory=DPOConfig)
     matchmaker: MatchConfig = field(default_factory=MatchConfig)
     rewards: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Weights of the rewards by round, e.g. `progress = [0, 0, 0.2]` (see rl/rewards.py). Those that are not named have weight 0, and
@@ -276,6 +283,16 @@ class RunConfig:
             n: w for n, w in self.rewards.items() if n not in REWARDS or w != ((1.0,) if n == "proved" else (0.0,))
         }
         object.__setattr__(self, "rewards", stated)
+
+    def retrains(self, r: int) -> bool:
+        """Whether round `r` trains the weights of the start again (`learn.retrain_every`)."""
+        k = self.learn.retrain_every
+        return k > 0 and r > 1 and (r - 1) % k == 0
+
+    @property
+    def learns_value(self) -> bool:
+        """Whether the run learns a value. Whole proofs have no search that could use one."""
+        return self.prover.use_value and self.learn.value != "none" and self.learn.collect != "proofs"
 
     @property
     def folder(self) -> Path:
@@ -329,11 +346,12 @@ def check(config: RunConfig) -> RunConfig:
         settings_of(c.algorithm, config.gradient)
         if c.targets == "visits":
             raise UserError('learn.targets="visits" requires learn.algorithm="expert_iteration"')
-        if not config.serve.start and (c.algorithm != "grpo" or config.gradient != GradientConfig()):
-            raise UserError(
-                f'learn.algorithm="{c.algorithm}" and the table [gradient] are for a pretrained model (serve.start); the model from '
-                'scratch supports "grpo" and its own settings (learn.kl)'
-            )
+    gradient = c.algorithm in (DPO, *PRESETS) and (c.algorithm != "grpo" or config.gradient != GradientConfig())
+    if gradient and not config.serve.start:
+        raise UserError(
+            f'learn.algorithm="{c.algorithm}" and the table [gradient] are for a pretrained model (serve.start); the model from scratch '
+            'supports "grpo" and its own settings (learn.kl)'
+        )
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
     path = Path(config.name)
@@ -343,24 +361,12 @@ def check(config: RunConfig) -> RunConfig:
         )
     if path.is_absolute():
         raise UserError(f"name={config.name!r} is an absolute path: set runs={str(path.parent)!r} and a plain name")
-    for name, value in _settings(config):
+    for name, value in named_settings(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} must be a finite number, not {value}")
     if m.hidden % m.heads or m.hidden // m.heads % 2:
         raise UserError(f"model.hidden={m.hidden} must be an even multiple of model.heads={m.heads}")
     return config
-
-
-def difference(saved: RunConfig, wanted: RunConfig) -> str | None:
-    """The first setting in which two configurations differ, as `learn.rounds=3, not 10`; None if only their folders differ."""
-    found = [d for d in differences(saved, wanted) if d[0] not in ("name", "runs")]
-    return f"{found[0][0]}={found[0][1]}, not {found[0][2]}" if found else None
-
-
-def differences(one: RunConfig, other: RunConfig) -> list[tuple[str, Any, Any]]:
-    """(name, value in `one`, value in `other`) of every setting in which they differ."""
-    both = zip(_settings(one), _settings(other), strict=True)
-    return [(name, there, here) for (name, there), (_, here) in both if there != here]
 
 
 def dump(config: RunConfig) -> str:
@@ -382,11 +388,11 @@ def dump(config: RunConfig) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def named_settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(name, value) of every setting, named as `override` expects."""
     for f in fields(table):
         value = getattr(table, f.name)
         if is_dataclass(value):
-            yield from _settings(value, f"{prefix}{f.name}.")
+            yield from named_settings(value, f"{prefix}{f.name}.")
         else:
             yield prefix + f.name, value

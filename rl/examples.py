@@ -40,4 +40,15 @@ class ValueExample:
             raise ValueError(f"bin={self.bin}: must be from 0 to {N_BINS - 1}")
 
 
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two tactics tried on one goal, of which one started its proof and the other failed."""
+
+    state: str
+    worked: str
+    failed: str
+    premises: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
 Example = PolicyExample | ValueExample

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,14 +20,17 @@ from prover.solve.ledger import Ledger
 from rl import buffer
 from rl.actors.fleet import Fleet
 from rl.algorithms import expert_iteration, grpo, td_lambda
+from rl.algorithms.dpo import preference_pairs
 from rl.algorithms.gradient_settings import PRESETS
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
-from rl.config import ALGORITHMS, OWN_ALGORITHMS, RunConfig
+from rl.config import ALGORITHMS, DPO, OWN_ALGORITHMS, RunConfig
+from rl.examples import PreferencePair, ValueExample
 from rl.extracted import extracted_examples
 from rl.trajectory import Trajectory, from_rows
 
 T = TypeVar("T")
+_KINDS = {Trajectory: "trajectories", PreferencePair: "pairs of tactics"}
 
 
 class Learning:
@@ -54,8 +59,8 @@ class Learning:
 
     @property
     def value(self) -> bool:
-        """Whether the run learns a value and searches with it."""
-        return self.config.prover.use_value and self.config.learn.value != "none" and not self.config.serve.start
+        """Whether searches use the value: from the second round on."""
+        return self.config.learns_value and self.ledger.learned() > 0
 
     @property
     def _samples_trajectories(self) -> bool:
@@ -75,8 +80,10 @@ class Learning:
             if self._samples_trajectories:
                 raise UserError(f"round {r}: no trajectory was sampled; see {self.folder}/logs")
             raise UserError("the explorer proved no training theorem; raise learn.first_calls")
-        kind = "trajectories" if isinstance(policy[0], Trajectory) else "(goal, tactic) pairs"
+        kind = _KINDS.get(type(policy[0]), "(goal, tactic) pairs")
         self.say(f"round {r}: training on {len(policy)} {kind} and {len(value)} values for {c.seconds:.0f} s …")
+        if self.config.retrains(r):
+            self.say(f"round {r}: starts again from the weights of the start (learn.retrain_every)")
         began = time.monotonic()
         learned = {f"ranker_{k}": v for k, v in self._learn_ranker(r).items()}
         learned |= {f"retriever_{k}": v for k, v in self._learn_retriever(r).items()}
@@ -100,7 +107,10 @@ class Learning:
         return self.folder / kind / f"{r:06d}.npz"
 
     def _draw(self, kind: str, r: int) -> list[dict[str, Any]]:
-        return buffer.draw(self.ledger, kind, self.config.replay, r - 1, self.config.seed)
+        replay = self.config.replay
+        if self.config.retrains(r):  # the new weights have seen none of the examples
+            replay = replace(replay, half_life=math.inf)
+        return buffer.draw(self.ledger, kind, replay, r - 1, self.config.seed)
 
     def _learn_ranker(self, r: int) -> dict[str, float]:
         """Train the ranker from scratch on all tactics tried on the goals of audited proofs."""
@@ -139,21 +149,26 @@ class Learning:
         c = self.config.learn
         policy: list[Any] = []
         if self._samples_trajectories:
-            return self._trajectories(r), []
+            return self._trajectories(r), self._values(r)
         if c.algorithm == "grpo" and r > 1:
             policy = grpo.search_examples(_of_round(self._draw("group", r), r)) if c.collect == "search" else []
             policy += grpo.rollout_examples(_of_round(self._draw("rollouts", r), r))
+        elif c.algorithm == DPO:
+            policy = list(preference_pairs(self._draw("tried", r), self.config.dpo.pairs, self.config.seed))
         elif c.algorithm not in OWN_ALGORITHMS and r > 1:
             policy = list(plugins.load(ALGORITHMS, c.algorithm)(lambda kind: self._draw(kind, r), r))
         if not policy:
             policy = list(expert_iteration.policy_examples(self._draw("policy", r), c.targets))
         if r == 1:
             policy += self.human
-        if not self.value:
-            return policy, []
-        if c.value == "td_lambda":
-            return policy, td_lambda.value_examples(self._draw("td", r), SearchConfig().discount)
-        return policy, list(expert_iteration.value_examples(self._draw("value", r)))
+        return policy, self._values(r)
+
+    def _values(self, r: int) -> list[ValueExample]:
+        if not self.config.learns_value:
+            return []
+        if self.config.learn.value == "td_lambda":
+            return td_lambda.value_examples(self._draw("td", r), SearchConfig().discount)
+        return expert_iteration.value_examples(self._draw("value", r))
 
 
 def _of_round(rows: Sequence[dict[str, Any]], r: int) -> list[dict[str, Any]]:

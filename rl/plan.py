@@ -10,7 +10,7 @@ from typing import Any
 from prover.errors import UserError
 from rl import needs as needed
 from rl.algorithms.gradient_settings import PRESETS, settings_of
-from rl.config import LearnConfig, RunConfig, ServeConfig, check
+from rl.config import DPO, LearnConfig, RunConfig, ServeConfig, check
 from rl.theorem_splits import Theorems
 
 _TRAINED_BYTES = 16
@@ -91,6 +91,11 @@ def _check(config: RunConfig) -> None:
         raise UserError(
             f"ray.learner_gpus={r.learner_gpus:g}: a learner process uses one GPU; for more, set learn.ranks and learn.shard=true"
         )
+    if config.learn.retrain_every and config.learn.algorithm in PRESETS:
+        raise UserError(
+            "learn.retrain_every trains on the examples of earlier rounds, and a policy gradient learns from the newest policy alone: "
+            "set it to 0"
+        )
     parts = s.tensor_parallel * s.pipeline_parallel
     shares_one = parts == 1 and 0 < r.server_gpus <= 1 and (r.server_gpus == 1 or s.memory <= r.server_gpus)
     if s.backend == "vllm" and r.server_gpus != parts and not shares_one:
@@ -119,9 +124,24 @@ def _check_learning(config: RunConfig) -> None:
             )
         if c.shard and settings_of(c.algorithm, config.gradient).kl_weight:
             raise UserError("gradient.kl_weight: the reference of the KL does not fit a sharded learner; set it to 0")
-    if c.value == "td_lambda":
-        raise UserError('serve.start: a pretrained model has no value: omit learn.value or set it to "none"')
-    for name in ("kl", "ema", "warmup", "batch_tokens", "value_weight"):
+    if c.algorithm == DPO:
+        if c.extracted:
+            raise UserError(
+                'learn.extracted: human proofs have no failed tactics, which learn.algorithm="dpo" needs: omit it'
+            )
+        if c.shard:
+            raise UserError(
+                'learn.algorithm="dpo": its reference does not fit a sharded learner; set learn.shard=false'
+            )
+        if c.collect != "search":
+            raise UserError(
+                'learn.algorithm="dpo" learns from the tactics that a search tried: set learn.collect="search"'
+            )
+    if c.value == "td_lambda" and c.collect != "search":
+        raise UserError(
+            'learn.value="td_lambda" learns from search trees: set learn.collect="search", or learn.value="monte_carlo"'
+        )
+    for name in ("kl", "ema", "warmup", "batch_tokens"):
         if getattr(c, name) != getattr(LearnConfig(), name):
             raise UserError(
                 f"learn.{name} is for the model from scratch and has no effect on a pretrained one (serve.start): omit it"

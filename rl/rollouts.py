@@ -33,6 +33,8 @@ class Rollout:
     """One sampled attempt."""
 
     decisions: tuple[Decision, ...]
+    steps: tuple[int | None, ...]
+    """Of each decision's state: the tactics that proved it; None if it stayed open."""
     proof: ProofNode | None
     """Not audited."""
     ended: str
@@ -74,6 +76,7 @@ async def _one(
     attempt: int,
 ) -> Rollout:
     decisions: list[Decision] = []
+    steps: list[int | None] = []
     met, closed = 1, 0
     ended = "proved"
 
@@ -89,6 +92,8 @@ async def _one(
             ended = "silent"
             return None
         drawn = suggestions[0]
+        at = len(decisions)
+        steps.append(None)
         decisions.append(Decision(state.text, offered, drawn.tactic, drawn.logprob, drawn.sampled))
         if not drawn.tactic:
             ended = "unfinished"
@@ -105,7 +110,8 @@ async def _one(
                 return None
             children.append(node)
         closed += 1
+        steps[at] = len(decisions) - at  # its tactics and those below it, depth first
         return ProofNode(drawn.tactic, tuple(children), result.order, len(state.goals), renamed_in(state))
 
     proof = await prove(root)
-    return Rollout(tuple(decisions), proof, ended, closed / met)
+    return Rollout(tuple(decisions), tuple(steps), proof, ended, closed / met)

@@ -9,6 +9,7 @@ from prover.errors import UserError
 from prover.solve.ledger import Attempt, Ledger, theorem_json
 from rl import config as config_module
 from rl.candidate import BASELINES
+from rl.changes import differences
 from rl.metrics import charts, curves, rounds
 from rl.metrics.intervals import percent, wilson
 from rl.run_report import Drawing, escaped, head, table_of
@@ -62,9 +63,7 @@ def compare(one: Run, other: Run) -> dict[str, Any]:
     return {
         "runs": [one.name, other.name],
         "settings": [
-            [name, a, b]
-            for name, a, b in config_module.differences(one.config, other.config)
-            if name not in ("name", "runs")
+            [name, a, b] for name, a, b in differences(one.config, other.config) if name not in ("name", "runs")
         ],
         "versions": [row for row in versions if row[1] != row[2]],
         "seconds": [round(one.seconds), round(other.seconds)],

@@ -52,7 +52,8 @@ def rollout_rows(
 ) -> tuple[list[Row], dict[str, float]]:
     """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: the audit's verdict by script.
 
-    Successful rollouts also become policy examples, so that expert iteration can learn without search. Raises HeldOutLeak for a
+    Successful rollouts also become policy examples, so that expert iteration can learn without search, and states become value
+    examples. Raises HeldOutLeak for a
     theorem outside the training split.
     """
     assert_for_training(found.theorem.name)
@@ -60,12 +61,14 @@ def rollout_rows(
     group: list[dict[str, Any]] = []
     sums: dict[str, float] = {}
     unjudged = 0
+    usable: list[Mapping[str, Any]] = []
     for r in found.rollouts:
         verdict = audited.get(r["script"]) if r["script"] is not None else None
         proved = verdict == "proved"
         if r["script"] is not None and not proved:
             unjudged += verdict != "rejected"
             continue  # a proof that the audit rejected or could not judge is neither a good nor a bad example
+        usable.append(r)
         size = size_of(r)
         parts = score(AttemptResult(proved, size, best_size, size, budget, r["closed"]), weights)
         for name, x in parts.items():
@@ -80,7 +83,7 @@ def rollout_rows(
                 ("policy", {"state": s, "premises": p, "tactics": [(t, 1.0)], "depth": i, "reward": reward})
                 for i, (s, p, t, _) in enumerate(r["decisions"])
             ]
-    out.append(("rollouts", {"rollouts": group}))
+    out += [("rollouts", {"rollouts": group}), *expert_iteration.rollout_values(usable)]
     # Rejected rollouts count as reward 0; those that could not be judged do not count.
     return out, {name: x / max(1, len(found.rollouts) - unjudged) for name, x in sums.items()}
 

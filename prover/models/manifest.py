@@ -18,6 +18,8 @@ from prover.files import MAX_SETTINGS_BYTES, holds_model, read_file
 from prover.models.elementary import Actions
 
 SETTINGS = "turnstile.json"
+VALUE_HEAD = "value/head.safetensors"
+"""Weights of a pretrained model's value, in the checkpoint folder."""
 LEDGER = "ledger.sqlite"
 
 
@@ -77,13 +79,14 @@ def read_manifest(folder: Path) -> Manifest:
     configuration = run_configuration(above)
     serve, prover = configuration.get("serve", {}), said.get("prover") or configuration.get("prover", {})
     template = serve.get("template") or template
-    # A run that starts from a pretrained model learns no value.
     value = prover.get("use_value", True) and configuration.get("learn", {}).get("value") != "none"
+    # A template has no value tokens: such a model has a value only in a head.
+    has_value = not template or (folder / VALUE_HEAD).is_file()
     return Manifest(
         folder,
         version,
         template,
-        value and not serve.get("start") and not template,
+        value and has_value,
         prover.get("rule", "puct"),
         prover.get("retriever", ""),
         prover.get("premises", 0),

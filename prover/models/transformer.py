@@ -32,6 +32,7 @@ from prover.models.formats import SETTINGS, Answer, SlotFormat, suggestions
 from prover.models.llama import LlamaRunner
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.tokenizer import TextCodec
+from prover.models.value_head import split_weights, write_head
 
 
 class ModelFolderError(ValueError):
@@ -218,13 +219,17 @@ def save_folder(
     settings: dict[str, object],
     weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write a Hugging Face folder with a `turnstile.json`, atomically. `weights`: to save instead of the model's own."""
+    """Write a Hugging Face folder with a `turnstile.json`, atomically. `weights`: to save instead of the model's own, perhaps with
+    those of a value head."""
+    weights, head = (None, None) if weights is None else split_weights(weights)
     path = Path(folder).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         model.save_pretrained(fresh, state_dict=weights)
         tokenizer.save_pretrained(fresh)
+        if head is not None:
+            write_head(fresh, head)
         (fresh / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         fresh.chmod(0o755)
         if path.exists():

@@ -150,7 +150,8 @@ def _language_model(name: str, seed: int) -> Prover:
     local = options.get("folder", place)
     # The settings of a run apply however its model is served.
     manifest = read_manifest(Path(_folder(local))) if kind != "hf" and Path(local).is_dir() else None
-    value = policy if policy.format.bins and (manifest is None or manifest.value) else None
+    has_value = getattr(policy, "has_value", bool(policy.format.bins))
+    value = policy if has_value and (manifest is None or manifest.value) else None
     source = _source(manifest) if manifest else None
     return Prover(name, policy, config, value, wants_premises=True, source=source, actions=actions)
 

@@ -159,15 +159,17 @@ class LearnerActor:
         return metrics
 
     def _train(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
+        if self.config.retrains(version):
+            self._start_again()
         if self.pretrained is not None:
-            metrics = self.pretrained.train(policy, seconds)
+            metrics = self.pretrained.train(policy, value, seconds)
             self.version = version
             self._save()
             return metrics
         if self.learner is None:
             self._new_model([e.state for e in policy] + [e.tactic for e in policy] * 3)
         assert self.learner is not None
-        if self.config.learn.kl and self.version:
+        if self.config.learn.kl and self.version and not self.config.retrains(version):
             self.learner.reference = copy.deepcopy(self.learner.model).eval()
         asked = [e for e in policy if e.old_logprob is not None and math.isnan(e.old_logprob)]
         if asked:
@@ -175,12 +177,24 @@ class LearnerActor:
             policy = [replace(e, old_logprob=known[id(e)]) if id(e) in known else e for e in policy]
             policy = [e for e in policy if e.old_logprob is None or not math.isnan(e.old_logprob)]
         c = self.config.learn
-        part = ((version - 1) / c.rounds, version / c.rounds)  # the rate falls over the run, and never jumps back
+        # The rate falls over the run, or until the weights go back to the start, and never jumps back in between.
+        cycle = c.retrain_every or c.rounds
+        done = (version - 1) % cycle
+        part = (done / cycle, (done + 1) / cycle)
         metrics = self.learner.train([*policy, *value], seconds=seconds, epochs=c.max_epochs or None, part=part)
         self.version = version
         if self.rank == 0:
             self._save()
         return metrics
+
+    def _start_again(self) -> None:
+        """Go back to the weights of the start, with a new optimizer."""
+        if self.config.serve.start:
+            from rl.learner.pretrained import Pretrained
+
+            self.pretrained = Pretrained(self.config, self.config.serve.start, self._device())
+        else:
+            self.learner = None  # `_train` makes a new one
 
     def _complete(self) -> list[Path]:
         """Complete checkpoints, oldest first."""

@@ -186,10 +186,15 @@ def _write(published: Published, folder: Path) -> None:
     """Write a published model as a checkpoint folder."""
     from safetensors.torch import save_file
 
+    from prover.models.value_head import split_weights, write_head
+
+    weights, head = split_weights(published.weights)
+    if head is not None:
+        write_head(folder, head)
     for name, data in published.files.items():
         (folder / name).write_bytes(data)
     kept: dict[int, str] = {}
-    for name, w in published.weights.items():  # tied weights are written once
+    for name, w in weights.items():  # tied weights are written once
         kept.setdefault(w.data_ptr(), name)
-    unique = {name: published.weights[name].contiguous() for name in kept.values()}
+    unique = {name: weights[name].contiguous() for name in kept.values()}
     save_file(unique, str(folder / "model.safetensors"), metadata={"format": "pt"})

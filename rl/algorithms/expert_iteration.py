@@ -7,7 +7,8 @@ examples are the steps-to-go of solved goals and, as negatives, the goals of any
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prover.models.prompt import steps_bin
@@ -36,6 +37,24 @@ def collect_examples(examples: Iterable[Example], proved: bool) -> Iterator[tupl
             yield "value", {**place, "steps": e.steps}
         elif e.total_visits >= NEGATIVE_VISITS:
             yield "value", {**place, "steps": None}
+
+
+def rollout_values(rollouts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, data) of value examples for the ledger, from the rollouts of one theorem (Monte Carlo). A state that no rollout closed is
+    a negative after as many Lean calls below it as in a search."""
+    best: dict[str, int] = {}
+    calls: Counter[str] = Counter()
+    premises: dict[str, Any] = {}
+    for r in rollouts:
+        for i, ((state, offered, *_), steps) in enumerate(zip(r["decisions"], r.get("steps", ()), strict=False)):
+            premises[state] = offered
+            if steps is None:
+                calls[state] += len(r["decisions"]) - i  # a rollout ends at its first failure
+            else:
+                best[state] = min(steps, best.get(state, steps))
+    for state, offered in premises.items():
+        if state in best or calls[state] >= NEGATIVE_VISITS:
+            yield "value", {"state": state, "premises": offered, "steps": best.get(state)}
 
 
 def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> list[PolicyExample]:

@@ -194,8 +194,8 @@ def _sample_failures(score: Any, worked: Any, count: int, generator: Any) -> Any
     return failed[(score[failed] + gumbel).topk(count).indices]
 
 
-def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], disguises: int) -> list[_Row]:
-    """One row per goal, with all tactics tried on it and the best level that each reached."""
+def levels_by_goal(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], dict[str, int]]]:
+    """For each goal, its first row, and the best level (ERROR, PROGRESS or WORKED) that each tactic tried on it reached."""
     merged: dict[str, tuple[Mapping[str, Any], dict[str, int]]] = {}
     for row in rows:
         _, tried = merged.setdefault(row["state"], (row, {}))
@@ -203,8 +203,13 @@ def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], di
         levels |= dict.fromkeys(row["worked"], WORKED)
         for t, level in levels.items():
             tried[t] = max(level, tried.get(t, ERROR))
+    return list(merged.values())
+
+
+def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], disguises: int) -> list[_Row]:
+    """One row per goal that has both tactics that worked and others."""
     found = []
-    for i, (row, tried) in enumerate(merged.values()):
+    for i, (row, tried) in enumerate(levels_by_goal(rows)):
         if min(tried.values()) < WORKED:
             goal = first_goal(row["state"], row["constants"])
             query = Query(ProofState(0, "", (goal,)), tuple(row["premises"]))

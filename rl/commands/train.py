@@ -12,6 +12,7 @@ import tyro
 
 from prover.errors import UserError
 from rl import config as config_module
+from rl.changes import difference
 from rl.config import RunConfig
 
 
@@ -63,7 +64,7 @@ def train(
             chosen = replace(chosen, name=_next_name(chosen))
         elif (chosen.folder / "ledger.sqlite").exists():
             saved = config_module.load(chosen.folder / "config.toml")
-            if (other := config_module.difference(saved, chosen)) is not None:
+            if (other := difference(saved, chosen)) is not None:
                 raise UserError(
                     f"{chosen.folder} is an unfinished run with {other}: continue it with `turnstile train --resume "
                     f"{chosen.folder}` (and --set for changes), or choose another folder with --name"

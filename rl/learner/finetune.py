@@ -2,7 +2,7 @@
 
 Supports any causal or sequence-to-sequence model folder. `train` is supervised learning on tactics, and
 rl/learner/policy_gradient.py adds reinforcement learning on trajectories. For Llama models made by Turnstile, from_scratch.py is
-faster (it computes a prompt once for all of its answers) and also learns values. Saved folders have all weights merged, so that
+faster (it computes a prompt once for all of its answers). value.py adds a value. Saved folders have all weights merged, so that
 transformers and vLLM load them without peft. Under `accelerate launch` each process holds the whole model and gradients are
 averaged, or with `shard` each holds a part of it (sharded.py).
 """
@@ -23,11 +23,16 @@ from torch import Tensor
 from prover.errors import UserError
 from prover.models.base import Query
 from prover.models.formats import SlotFormat, check_folder, folder_version, format_of, render_prompt
-from rl.examples import PolicyExample
+from prover.models.value_head import ValueHead, read_head
+from rl.examples import PolicyExample, ValueExample
 from rl.learner import sharded
+from rl.learner.adapters import with_adapters
 from rl.learner.packing import Row, micro_batches, supports_packing, target_logprobs
+from rl.learner.value import ValueBatches
 
 T = TypeVar("T")
+_Example = tuple[list[int], list[int], float]
+"""Prompt, target and weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class TuneConfig:
     warmup: float = 0.05
     """Share of the steps with a rising learning rate. After it the rate follows a cosine to a tenth of the peak."""
     clip_norm: float = 1.0
+    value_weight: float = 1.0
+    """A value example counts as this many tactic tokens, times its own weight."""
     weight_decay: float = 0.0
     seed: int = 0
 
@@ -87,6 +94,9 @@ class Tuner:
             maker: Any = AutoModelForSeq2SeqLM if self.seq2seq else AutoModelForCausalLM
             model = maker.from_pretrained(folder, dtype="auto" if c.shard else frozen, trust_remote_code=False)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            self.head: ValueHead | None = read_head(folder)
+            """The value head, from the first value examples on (value.py)."""
+            self.head_optimizer: Any = None
         except (OSError, ValueError, TypeError, KeyError) as e:
             raise UserError(f"{folder}: cannot load this model for training: {e}") from None
         first: dict[int, str] = {}
@@ -100,7 +110,7 @@ class Tuner:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             model.config.use_cache = False
         if c.lora_rank:
-            model = _with_adapters(model, c, self.seq2seq)
+            model = with_adapters(model, c, self.seq2seq)
         # Without `cpu=True`, processes on a machine without GPUs would not form a group.
         self.accelerator = Accelerator(cpu=device == "cpu" or not torch.accelerator.is_available())
         if c.shard:
@@ -114,6 +124,7 @@ class Tuner:
         self.optimizer = self.accelerator.prepare(optimizer)
         self._micro_tokens = c.micro_tokens or (512 if self.accelerator.device.type == "cpu" else 8192)
         self.step = 0
+        self.rate = c.learning_rate
         self.packs = not self.seq2seq and supports_packing(
             self.model, self.accelerator.device, len(self.tokenizer), 1e-3 if c.dtype == "float32" else 0.05
         )
@@ -121,43 +132,81 @@ class Tuner:
 
     def encode(self, example: PolicyExample) -> tuple[list[int], list[int]]:
         """Token ids of the prompt, and of the tactic with <eos>."""
-        from prover.lean.theorem import Goal, ProofState
-
-        goals = tuple(Goal(text) for text in example.state.split("\n\n"))
-        query = Query(ProofState(0, example.state, goals), example.premises)
         if isinstance(self.format, SlotFormat):
             target = self.format.prompter.target(example.tactic, example.premises)
-            return self.format.prompt(query), target or []
-        prompt = self.format.prompt(query)
-        text = render_prompt(prompt, self.tokenizer)  # pyright: ignore[reportArgumentType]
-        ids = self.tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"]
-        if not self.seq2seq and ids and ids[-1] == self.tokenizer.eos_token_id:
-            ids = ids[:-1]
+            return self.format.prompt(_query(example)), target or []
+        ids = self.prompt(example)
         # As in generation, an answer ends with the format's stop string, then <eos>.
         stop = self.format.stop[0] if self.format.stop and not self.seq2seq else ""
         target = self.tokenizer(example.tactic + stop, add_special_tokens=False)["input_ids"]
         return ids, [*target, self.tokenizer.eos_token_id]
 
-    def train(
-        self, examples: Sequence[PolicyExample], *, epochs: float | None = None, seconds: float | None = None
-    ) -> dict[str, float]:
-        """Minimise the weighted cross-entropy of tactics for `epochs` or `seconds`, whichever ends first.
+    def prompt(self, example: PolicyExample | ValueExample) -> list[int]:
+        """Token ids of the prompt whose next token is the answer's first, or for a model with value tokens the value."""
+        query = _query(example)
+        if isinstance(self.format, SlotFormat):
+            return self.format.value_prompt(query)
+        prompt = self.format.prompt(query)
+        text = render_prompt(prompt, self.tokenizer)  # pyright: ignore[reportArgumentType]
+        ids = self.tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"]
+        return ids[:-1] if not self.seq2seq and ids and ids[-1] == self.tokenizer.eos_token_id else ids
 
-        Returns metrics: loss (nats per target token, mean over all steps), first_loss and last_loss (over the first and last tenth),
+    def train(
+        self,
+        examples: Sequence[PolicyExample],
+        values: Sequence[ValueExample] = (),
+        *,
+        epochs: float | None = None,
+        seconds: float | None = None,
+    ) -> dict[str, float]:
+        """Minimise the weighted cross-entropy of tactics for `epochs` or `seconds`, whichever ends first. Every update also learns from
+        a share of the value examples.
+
+        Returns metrics: those of the value (ValueBatches.metrics), loss (nats per target token, mean over all steps), first_loss and last_loss (over the first and last tenth),
         steps, examples, skipped, tokens_per_second, seconds. Raises ValueError if all examples are too long, and FloatingPointError if
         the loss is not finite.
         """
-        c, acc = self.config, self.accelerator
+        c = self.config
         rows = [(*self.encode(e), e.weight) for e in examples]
         kept = [(p[-(c.max_length - len(t)) :], t, w) for p, t, w in rows if p and t and len(t) < c.max_length]
         if not kept:
             raise ValueError(f"no usable examples: all {len(examples)} are longer than max_length={c.max_length}")
-        updates = max(1, round((c.epochs if epochs is None else epochs) * len(kept) / c.batch_size))
+
+        def nats(part: Sequence[_Example], batch: Sequence[_Example]) -> Tensor:
+            weights = [w for _, t, w in part for _ in t]
+            logprobs = self.logprobs([(p, t) for p, t, _ in part])
+            return -(logprobs * torch.tensor(weights, device=logprobs.device)).sum() / mass(batch)
+
+        def mass(batch: Sequence[_Example]) -> float:
+            return sum(len(t) * abs(w) for _, t, w in batch)
+
+        metrics = self.fit(kept, lambda e: len(e[0]) + len(e[1]), nats, mass, values, epochs, seconds)
+        return {**metrics, "examples": float(len(kept)), "skipped": float(len(examples) - len(kept))}
+
+    def fit(
+        self,
+        items: Sequence[T],
+        size: Callable[[T], int],
+        loss: Callable[[Sequence[T], Sequence[T]], Tensor],
+        mass: Callable[[Sequence[T]], float],
+        values: Sequence[ValueExample] = (),
+        epochs: float | None = None,
+        seconds: float | None = None,
+    ) -> dict[str, float]:
+        """Minimise a loss over items in random batches, with a cosine of the learning rate. Every process must call it alike.
+
+        `size`: tokens of an item. `loss`: of a part of a batch, given the part and the batch; those of the parts add up to that of the
+        batch. `mass`: of a batch; a value example counts as `value_weight` of it. Returns metrics: loss, first_loss, last_loss, steps,
+        tokens_per_second, seconds, and those of the value. Raises FloatingPointError if the loss is not finite.
+        """
+        c, acc = self.config, self.accelerator
+        updates = max(1, round((c.epochs if epochs is None else epochs) * len(items) / c.batch_size))
         rng = random.Random(c.seed * 7919 + self.step)
-        order: list[int] = []
+        order: list[T] = []
         losses: list[float] = []
         tokens = 0
         began = time.monotonic()
+        valued = ValueBatches(self, values, c.batch_size / len(items), c.batch_size)
         self.model.train()
         for done in range(updates):
             progress = done / updates
@@ -167,36 +216,39 @@ class Tuner:
                 if done and progress >= 1.0:
                     break
             while len(order) < c.batch_size:
-                order += rng.sample(range(len(kept)), len(kept))
+                order += rng.sample(items, len(items))
             batch, order = order[: c.batch_size], order[c.batch_size :]
-            total = sum(len(kept[i][1]) * abs(kept[i][2]) for i in batch)
             self._rate(min(1.0, progress))
 
-            def nats(part: Sequence[int], total: float = total) -> Tensor:
-                weights = [kept[i][2] for i in part for _ in kept[i][1]]
-                logprobs = self.logprobs([kept[i][:2] for i in part])
-                return -(logprobs * torch.tensor(weights, device=logprobs.device)).sum() / total
+            def part_loss(part: Sequence[T], batch: Sequence[T] = batch) -> Tensor:
+                return loss(part, batch)
 
-            losses.append(self.update(batch, lambda i: len(kept[i][0]) + len(kept[i][1]), nats))
-            tokens += sum(len(kept[i][0]) + len(kept[i][1]) for i in batch)
-        seconds = time.monotonic() - began
+            losses.append(self.update(batch, size, part_loss, valued, mass(batch)))
+            tokens += sum(map(size, batch))
+        spent_seconds = time.monotonic() - began
         tenth = max(1, len(losses) // 10)
         return {
             "loss": sum(losses) / len(losses),
             "first_loss": sum(losses[:tenth]) / tenth,
             "last_loss": sum(losses[-tenth:]) / tenth,
             "steps": float(len(losses)),
-            "examples": float(len(kept)),
-            "skipped": float(len(examples) - len(kept)),
-            "tokens_per_second": tokens / seconds,
-            "seconds": seconds,
+            "tokens_per_second": tokens / spent_seconds,
+            "seconds": spent_seconds,
+            **valued.metrics(),
         }
 
-    def update(self, batch: Sequence[T], size: Callable[[T], int], loss: Callable[[Sequence[T]], Tensor]) -> float:
-        """One optimizer step on a batch. Every process must call it with the same batch. Returns the loss.
+    def update(
+        self,
+        batch: Sequence[T],
+        size: Callable[[T], int],
+        loss: Callable[[Sequence[T]], Tensor],
+        values: ValueBatches | None = None,
+        tokens: float = 1.0,
+    ) -> float:
+        """One optimizer step on a batch. Every process must call it with the same batch. Returns the loss without the value's.
 
-        `size`: tokens of an item. `loss`: of a part of the batch; the losses of the parts add up to that of the batch. Raises
-        FloatingPointError if the loss is not finite.
+        `size`: tokens of an item. `loss`: of a part of the batch; the losses of the parts add up to that of the batch. `values`: adds a
+        batch of value examples, whose weight is relative to the target `tokens`. Raises FloatingPointError if the loss is not finite.
         """
         acc = self.accelerator
         found = 0.0
@@ -204,6 +256,8 @@ class Tuner:
             share = loss(part) * scale
             acc.backward(share * acc.num_processes)  # DDP and FSDP average over processes
             found += share.item()
+        if values is not None:
+            values.learn(tokens)
         norm: Any = acc.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.grad_norm = float(norm)
         self.optimizer.step()
@@ -225,6 +279,21 @@ class Tuner:
         mine = [([shares[acc.process_index][i] for i in part], 1.0) for part in split[acc.process_index]]
         return mine + [([items[0]], 0.0)] * (max(map(len, split)) - len(mine))
 
+    @torch.no_grad()
+    def measure(self, items: Sequence[Sequence[Row]], model: Any = None) -> list[Tensor]:
+        """For each item, the log-probabilities of the target tokens of its rows, on the CPU, under `model` or the trained model.
+        Every process must call it with the same items."""
+        from accelerate.utils import gather_object
+
+        (self.model if model is None else model).eval()
+        found: list[tuple[int, Tensor]] = []
+        for part, scale in self.parts(list(enumerate(items)), lambda x: sum(len(p) + len(t) for p, t in x[1])):
+            logprobs = self.logprobs([row for _, rows in part for row in rows], model).cpu()
+            if scale:
+                lengths = [sum(len(t) for _, t in rows) for _, rows in part]
+                found += zip((i for i, _ in part), logprobs.split(lengths), strict=True)
+        return [logprobs for _, logprobs in sorted(gather_object(found), key=lambda x: x[0])]
+
     def _rate(self, progress: float) -> None:
         c = self.config
         up = min(1.0, (progress + 1e-3) / c.warmup) if c.warmup else 1.0
@@ -232,6 +301,7 @@ class Tuner:
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the next update."""
+        self.rate = rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
@@ -259,24 +329,26 @@ class Tuner:
         return logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0][inside]
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights on the CPU with adapters merged, named as in the folder. Every process must call it. For a sharded model, all
-        processes but the first get {}."""
+        """All weights on the CPU with adapters merged, named as in the folder, with those of the value head (value_head.py). Every
+        process must call it. For a sharded model, all processes but the first get {}."""
+        head = self.head.state() if self.head is not None else {}
         if self.config.shard:
-            return self._with_tied(sharded.whole_weights(self.model))
+            whole = sharded.whole_weights(self.model)
+            return self._with_tied(whole) | head if whole else {}
         model = self.accelerator.unwrap_model(self.model)
         if not self.config.lora_rank:
             state: Any = self.accelerator.get_state_dict(self.model)
-            return {k: v.detach().cpu() for k, v in state.items()}
+            return {k: v.detach().cpu() for k, v in state.items()} | head
         # Not peft's in-place merge: undoing it rounds, so bfloat16 weights would drift with every save.
         state = {k: v.detach().cpu() for k, v in model.state_dict().items()}
-        return self._with_tied(sharded.merged(model, state))
+        return self._with_tied(sharded.merged(model, state)) | head
 
     def written(self, folder: str | Path) -> dict[str, Tensor]:
         """The weights that `save` wrote to a folder, named as in `weights`. For a single process of a sharded model."""
         from safetensors.torch import load_file
 
         return self._with_tied(
-            {k: w for p in sorted(Path(folder).glob("*.safetensors")) for k, w in load_file(p).items()}
+            {k: w for p in sorted(Path(folder).rglob("*.safetensors")) for k, w in load_file(p).items()}
         )
 
     def _with_tied(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -300,20 +372,8 @@ class Tuner:
         self.accelerator.wait_for_everyone()
 
 
-def _with_adapters(model: Any, config: TuneConfig, seq2seq: bool) -> Any:
-    from peft import LoraConfig, get_peft_model
+def _query(example: PolicyExample | ValueExample) -> Query:
+    from prover.lean.theorem import Goal, ProofState
 
-    targets = config.lora_targets if config.lora_targets == "all-linear" else config.lora_targets.split(",")
-    kind = "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"
-    lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=targets, task_type=kind)
-    try:
-        adapted = get_peft_model(model, lora)
-    except ValueError as e:
-        raise UserError(f"lora_targets={config.lora_targets}: {e}") from None
-    if any("lora_embedding" in name for name, _ in adapted.named_parameters()):
-        raise UserError(
-            f"lora_targets={config.lora_targets}: adapters are for linear layers; remove embeddings from the list"
-        )
-    if config.gradient_checkpointing:
-        adapted.enable_input_require_grads()
-    return adapted
+    goals = tuple(Goal(text) for text in example.state.split("\n\n"))
+    return Query(ProofState(0, example.state, goals), example.premises)

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from rl.algorithms.gradient_settings import PolicyGradient
 from rl.algorithms.policy_gradient import METRICS, Tokens, advantages, batch_advantages, loss, token_weights
+from rl.examples import ValueExample
 from rl.learner.finetune import Tuner
 from rl.learner.packing import Row
+from rl.learner.value import ValueBatches
 from rl.trajectory import Trajectory
 
 WARMUP = 10
@@ -43,6 +45,7 @@ def train(
     tuner: Tuner,
     trajectories: Sequence[Trajectory],
     settings: PolicyGradient,
+    values: Sequence[ValueExample] = (),
     *,
     batch: int = 64,
     epochs: float = 1.0,
@@ -51,18 +54,20 @@ def train(
 ) -> dict[str, float]:
     """Train on groups of trajectories for `epochs` or `seconds`, whichever ends first. All processes must call it alike.
 
-    `batch`: trajectories per update. `reference`: the model of the KL penalty. Returns metrics: loss, steps, trajectories (with a
+    `values`: every update also learns from a share of them. `batch`: trajectories per update. `reference`: the model of the KL penalty. Returns metrics: loss, steps, trajectories (with a
     signal), groups, dropped_groups (of equal rewards), overlong, skipped (too long for `max_length`), grad_norm, tokens_per_second,
-    seconds, and those in METRICS. Without a trajectory that has a signal, it trains nothing and `steps` is 0.
+    seconds, those of the value (ValueBatches.metrics), and those in METRICS. Without a trajectory that has a signal, it trains nothing and `steps` is 0.
     """
     began = time.monotonic()
     items, counts = _items(tuner, trajectories, settings)
     metrics = {**counts, "steps": 0.0, "loss": 0.0, "trajectories": float(len(items))}
     if not items:
         return {**metrics, "seconds": time.monotonic() - began}
-    _measure(tuner, items, "old", tuner.model)
+    for item, logprobs in zip(items, tuner.measure([x.rows for x in items]), strict=True):
+        item.old = logprobs
     if reference is not None and settings.kl_weight:
-        _measure(tuner, items, "reference", reference)
+        for item, logprobs in zip(items, tuner.measure([x.rows for x in items], reference), strict=True):
+            item.reference = logprobs
     for item, a in zip(items, _split(batch_advantages(_tokens(items), settings), items), strict=True):
         item.advantage = a
     updates = max(1, round(epochs * len(items) / batch))
@@ -71,6 +76,7 @@ def train(
     sums: dict[str, float] = {}
     losses: list[float] = []
     tokens = 0
+    valued = ValueBatches(tuner, values, batch / len(items), batch)
     tuner.model.train()
     for done in range(updates):
         if seconds is not None and done and _spent(tuner, began) >= seconds:
@@ -90,7 +96,7 @@ def train(
             return found
 
         tuner.set_rate(tuner.config.learning_rate * min(1.0, (tuner.step + 1) / WARMUP))
-        losses.append(tuner.update(chosen, lambda x: x.size, part_loss))
+        losses.append(tuner.update(chosen, lambda x: x.size, part_loss, valued, float(lengths.sum())))
         sums["grad_norm"] = sums.get("grad_norm", 0.0) + tuner.grad_norm
         tokens += sum(x.size for x in chosen)
     spent = time.monotonic() - began
@@ -98,6 +104,7 @@ def train(
     return {
         **metrics,
         **means,
+        **valued.metrics(),
         "loss": sum(losses) / len(losses),
         "steps": float(len(losses)),
         "grad_norm": sums["grad_norm"] / len(losses),
@@ -130,22 +137,6 @@ def _items(
                 sampled = torch.tensor([x for c in calls for x in c.logprobs])
                 found.append(_Item([(c.prompt, c.answer) for c in calls], torch.full_like(sampled, a), sampled))
     return found, counts
-
-
-@torch.no_grad()
-def _measure(tuner: Tuner, items: Sequence[_Item], name: str, model: Any) -> None:
-    """Set `old` or `reference` of the items to the log-probabilities under a model."""
-    from accelerate.utils import gather_object
-
-    model.eval()
-    found: list[tuple[int, Tensor]] = []
-    numbered = list(enumerate(items))
-    for part, scale in tuner.parts(numbered, lambda x: x[1].size):
-        logprobs = tuner.logprobs([row for _, x in part for row in x.rows], model).cpu()
-        if scale:
-            found += zip((i for i, _ in part), _split(logprobs, [x for _, x in part]), strict=True)
-    for i, logprobs in gather_object(found):
-        setattr(items[i], name, logprobs)
 
 
 def _tokens(items: Sequence[_Item]) -> Tokens:

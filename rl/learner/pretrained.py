@@ -1,7 +1,7 @@
 """The learner of runs that start from a pretrained model: a Tuner, checkpointed like the small model's learner.
 
-Such models have no value tokens, so their runs search without a value. A checkpoint is a model folder with merged adapters; a
-resumed run starts new adapters and a new optimizer from the merged weights.
+A checkpoint is a model folder with merged adapters and the value head; a resumed run starts new adapters and a new optimizer from the
+merged weights.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import RunConfig
-from rl.examples import PolicyExample
-from rl.learner import policy_gradient
+from rl.examples import PolicyExample, PreferencePair, ValueExample
+from rl.learner import policy_gradient, preferences
 from rl.learner.finetune import TuneConfig, Tuner
+from rl.learner.value import add_head
 from rl.trajectory import Trajectory
 
 EPOCHS = 3.0
@@ -35,6 +36,7 @@ class Pretrained:
             dtype=c.dtype,
             gradient_checkpointing=s.gradient_checkpointing,
             clip_norm=c.clip_norm,
+            value_weight=c.value_weight,
             max_length=s.max_model_len or 2048,
             shard=c.shard,
             seed=config.seed,
@@ -44,19 +46,37 @@ class Pretrained:
         self.config = config
         self._reference: Any = None
 
-    def train(self, policy: Sequence[PolicyExample] | Sequence[Trajectory], seconds: float) -> dict[str, float]:
-        """Expert iteration on weighted tactics, or a policy gradient on trajectories. Returns the metrics of either, with `policy_loss`
-        as in rl/metrics/compute.py."""
+    def train(
+        self,
+        policy: Sequence[PolicyExample] | Sequence[Trajectory] | Sequence[PreferencePair],
+        value: Sequence[ValueExample],
+        seconds: float,
+    ) -> dict[str, float]:
+        """Expert iteration on weighted tactics, a policy gradient on trajectories, or DPO on pairs, and the value jointly. Returns the
+        metrics of the algorithm, with `policy_loss` as in rl/metrics/compute.py."""
         c = self.config
-        if c.learn.algorithm not in PRESETS:
+        if c.learns_value:
+            add_head(self.tuner)  # searches ask for a value even before the first examples
+        if pairs := [e for e in policy if isinstance(e, PreferencePair)]:
+            metrics = preferences.train(
+                self.tuner,
+                pairs,
+                c.dpo,
+                value,
+                reference=self._reference_model(),
+                epochs=c.learn.max_epochs or 1.0,
+                seconds=seconds,
+            )
+        elif c.learn.algorithm not in PRESETS:
             tactics = [e for e in policy if isinstance(e, PolicyExample) and e.weight > 0]
-            metrics = self.tuner.train(tactics, seconds=seconds)
+            metrics = self.tuner.train(tactics, value, seconds=seconds)
         else:
             settings = settings_of(c.learn.algorithm, c.gradient)
             metrics = policy_gradient.train(
                 self.tuner,
                 [t for t in policy if isinstance(t, Trajectory)],
                 settings,
+                value,
                 batch=c.gradient.trajectories,
                 epochs=c.learn.max_epochs or 1.0,
                 seconds=seconds,

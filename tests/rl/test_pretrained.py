@@ -71,7 +71,7 @@ def test_a_run_from_a_pretrained_model(tmp_path, turnstile, monkeypatch):
         assert done.code in (0, 1), done.err[-3000:]
         figures = done.document
         assert sum(figures["all"]["outcomes"].values()) == 4 and "error" not in figures["all"]["outcomes"], figures
-        assert figures["prover"]["template"] == "names" and not figures["prover"]["config"]["use_value"]
+        assert figures["prover"]["template"] == "names" and figures["prover"]["config"]["use_value"]
     (tmp_path / "one.jsonl").write_text('{"name": "one", "statement": "(n : Nat) : n + 0 = n"}\n')
     done = turnstile("prove", "one.jsonl", "--policy", "runs/moved,portfolio", "--budget", 32, "--workers", 1, "--json")
     assert done.code == 0, done.err[-3000:]
@@ -92,7 +92,7 @@ def test_passes_over_a_round(tmp_path):
     examples = [PolicyExample(f"o : Option α\n⊢ o = {k}", "simp") for k in range(32)]
     for asked, passes in ((0.0, EPOCHS), (1.0, 1.0)):
         learner = Pretrained(RunConfig(learn=LearnConfig(max_epochs=asked), serve=serve), serve.start, "cpu")
-        assert learner.train(examples, 100.0)["steps"] == passes * len(examples) / learner.tuner.config.batch_size
+        assert learner.train(examples, [], 100.0)["steps"] == passes * len(examples) / learner.tuner.config.batch_size
 
 
 def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_its_template(tmp_path):

@@ -34,7 +34,7 @@ def test_an_answer_ends_before_a_stop_string(stranger: Any) -> None:
     assert any(stranger.suggest(QUERIES, 8))
     texts = stranger.texts(stranger.format.prompt(QUERIES[0]), 8)
     assert texts and not any(s in t for s in STOP for t in texts)
-    with pytest.raises(ValueError, match="no value tokens"):
+    with pytest.raises(ValueError, match="has no value"):
         stranger.evaluate(QUERIES)
 
 

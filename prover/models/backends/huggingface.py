@@ -1,4 +1,4 @@
-"""Policy over any causal or sequence-to-sequence model, with `generate` of transformers and a prompt template.
+"""Policy over any causal or sequence-to-sequence model, with `generate` of transformers and a prompt template, and its value head.
 
 For models that vLLM does not serve (ReProver's ByT5) and machines without vLLM. Slower than the other back ends, because
 `generate` computes the prompt once per answer.
@@ -14,13 +14,16 @@ from typing import Any
 import torch
 
 from prover.errors import UserError
-from prover.models.base import Query, Sampled, Suggestion
+from prover.models.base import Query, Sampled, Suggestion, ValueEstimate
 from prover.models.formats import Answer, TemplateFormat, check_folder, render_prompt, suggestions
 from prover.models.templates import template_named
 from prover.models.token_counts import TokenCounts
+from prover.models.value_head import output_inputs, read_head, split_weights
 
 ROWS = 128
 """Answers sampled at once, over all goals: each needs a cache of keys and values."""
+VALUED = 32
+"""Goals valued at once."""
 SCORED = 8
 """Answers scored at once: each needs its tokens times the vocabulary in float32, 0.3 GB for 500 tokens of 150,000."""
 
@@ -52,6 +55,8 @@ class HuggingFacePolicy:
             maker: Any = AutoModelForSeq2SeqLM if both else AutoModelForCausalLM
             self.model: Any = maker.from_pretrained(folder, dtype=dtype, trust_remote_code=False).to(device).eval()
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            head = read_head(folder)
+            self.head = head.to(device) if head is not None else None
         # torch raises RuntimeError or AssertionError for a missing or too small device.
         except (
             OSError,
@@ -80,8 +85,9 @@ class HuggingFacePolicy:
         self._noise.manual_seed(seed)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
-        """Replace the weights by a state_dict, in which tied weights are optional. Raises ValueError, without a change, if it
-        does not fit."""
+        """Replace the weights by a state_dict, in which tied weights and a value head are optional. Raises ValueError, without a
+        change, if it does not fit."""
+        weights, head = split_weights(weights)
         own = self.model.state_dict()
         tied = {k for k, v in own.items() if any(v.data_ptr() == own[o].data_ptr() for o in weights if o in own)}
         wrong = [k for k in own if k not in weights and k not in tied]
@@ -89,7 +95,8 @@ class HuggingFacePolicy:
         if wrong:
             raise ValueError(f"weights of another model: {len(wrong)} tensors differ, {wrong[:1]} among them")
         with self._lock, torch.no_grad():
-            self.model.load_state_dict(dict(weights), strict=False)
+            self.model.load_state_dict(weights, strict=False)
+            self.head = head.to(self.model.device) if head is not None else None
             self.version = version
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
@@ -117,6 +124,39 @@ class HuggingFacePolicy:
         """Tokens of the last answers to `query`."""
         return self.token_counts.count(query, suggestions)
 
+    @property
+    def has_value(self) -> bool:
+        """Whether `evaluate` works."""
+        return self.head is not None
+
+    def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
+        """Distributions over steps-to-go, by the value head. Raises ValueError if the model has none."""
+        if self.head is None:
+            raise ValueError("the model has no value head; use it as policy only")
+        found: list[ValueEstimate] = []
+        for i in range(0, len(queries), VALUED):
+            some = queries[i : i + VALUED]
+            with self._lock:
+                given = self._given([self.format.prompt(q) for q in some])
+                found += [ValueEstimate(tuple(p)) for p in self._values(given).tolist()]
+            for q, mask in zip(some, given["attention_mask"], strict=True):
+                self.token_counts.record(q, int(mask.sum()))
+        return found
+
+    @torch.inference_mode()
+    def _values(self, given: Any) -> torch.Tensor:
+        """[rows, N_BINS], probabilities."""
+        assert self.head is not None
+        ids, mask = given["input_ids"], given["attention_mask"]
+        if self.seq2seq:
+            first = torch.full_like(ids[:, :1], self.model.config.decoder_start_token_id)
+            more: dict[str, Any] = {"decoder_input_ids": first}
+        else:
+            more = {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
+        with output_inputs(self.model, last=True) as seen:
+            self.model(input_ids=ids, attention_mask=mask, use_cache=False, **more)
+        return self.head(seen[0][:, 0]).softmax(-1)
+
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers, for whole proofs, without truncated ones."""
         with self._lock:
@@ -135,12 +175,7 @@ class HuggingFacePolicy:
         """n answers to each prompt, and the tokens of each prompt with its answers. Without `priors` log-probabilities are 0:
         scoring long answers takes more memory than sampling them. `tokens`: sample at temperature 1 and record the tokens."""
         f = self.format
-        texts = [render_prompt(p, self.tokenizer) for p in prompts]
-        chat = any(not isinstance(p, str) for p in prompts)
-        given = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not chat).to(
-            self.model.device
-        )
-        given.pop("token_type_ids", None)
+        given = self._given(prompts)
         how: dict[str, Any] = {"num_return_sequences": n, "max_new_tokens": f.max_new_tokens, "use_cache": True}
         if beam:
             how |= {"num_beams": n, "do_sample": False, "early_stopping": False, "length_penalty": 0.0}
@@ -171,6 +206,14 @@ class HuggingFacePolicy:
         written = lengths.view(-1, n).sum(-1).tolist()
         taken = [len(r) + w for r, w in zip(read, written, strict=True)]
         return [rows[i : i + n] for i in range(0, len(rows), n)], taken
+
+    def _given(self, prompts: Sequence[Any]) -> Any:
+        """The model's inputs for prompts of the format: `input_ids` and `attention_mask`, padded."""
+        texts = [render_prompt(p, self.tokenizer) for p in prompts]
+        chat = any(not isinstance(p, str) for p in prompts)
+        given = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not chat)
+        given.pop("token_type_ids", None)
+        return given.to(self.model.device)
 
     def _end(self, ids: torch.Tensor) -> tuple[int, bool]:
         """(length of an answer with its <eos> or stop string but without padding, whether it ended by itself)."""

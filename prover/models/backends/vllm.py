@@ -19,10 +19,12 @@ from typing import Any, Literal
 
 from prover.errors import PromptTooLong, UserError
 from prover.models.backends.vllm_engine import EngineLoop
-from prover.models.backends.vllm_worker import weights_digest
+from prover.models.backends.vllm_worker import BY_HEAD, weights_digest
 from prover.models.base import Query, Sampled, Suggestion, ValueEstimate
 from prover.models.formats import Answer, Format, check_folder, folder_version, format_of, render_prompt, suggestions
+from prover.models.manifest import VALUE_HEAD
 from prover.models.token_counts import TokenCounts
+from prover.models.tokenizer import N_BINS
 
 
 class StaleWeights(RuntimeError):
@@ -60,7 +62,7 @@ class VLLMConfig:
 
 
 class VLLMPolicy:
-    """Policy, and Value if the format has value tokens. Thread-safe: the requests of concurrent calls are computed together."""
+    """Policy, and Value if the format has value tokens or the folder a value head. Thread-safe: the requests of concurrent calls are computed together."""
 
     concurrent = True
     """`answer` may be called again before it has returned."""
@@ -89,6 +91,16 @@ class VLLMPolicy:
         self.token_counts = TokenCounts()
         self.version = folder_version(folder)
         self._digest = ""
+        self._head = self._read_head(folder)
+
+    def _read_head(self, folder: str | Path) -> bool:
+        """Whether the folder has a value head, which every worker then has loaded."""
+        return any(self.engine.alone(lambda: self.llm.collective_rpc("load_head", args=(str(folder),))))
+
+    @property
+    def has_value(self) -> bool:
+        """Whether `evaluate` works."""
+        return bool(self.format.bins) or self._head
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         """Up to `n` distinct sampled tactics for each query, most probable first."""
@@ -161,7 +173,8 @@ class VLLMPolicy:
         return Answer(output.text, ids, output.cumulative_logprob, output.finish_reason == "stop", sampled)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
-        """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
+        """Distributions over steps-to-go: the softmax over the value tokens alone, or that of the value head. Raises ValueError if the
+        model has neither."""
         outputs = self.engine.generate(*self._value_requests(queries))
         return [self._estimate(q, o) for q, o in zip(queries, outputs, strict=True)]
 
@@ -169,21 +182,29 @@ class VLLMPolicy:
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
         from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
 
-        if queries and not self.format.bins:
-            raise ValueError("the model has no value tokens; use it as policy only")
+        if queries and not self.has_value:
+            raise ValueError("the model has no value; use it as policy only")
+        f = self.format
         params = SamplingParams(
             max_tokens=1,
             temperature=0.0,
-            logprob_token_ids=list(self.format.bins),
+            logprob_token_ids=self._bins,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            extra_args=None if f.bins else {BY_HEAD: True},
         )
-        return [{"prompt_token_ids": self.format.value_prompt(q)} for q in queries], [params] * len(queries)
+        prompts = [self.prompt_input(f.value_prompt(q) if f.bins else f.prompt(q)) for q in queries]
+        return prompts, [params] * len(queries)
+
+    @property
+    def _bins(self) -> list[int]:
+        """Tokens whose log-probabilities are those of the value's bins."""
+        return list(self.format.bins or range(N_BINS))
 
     def _estimate(self, query: Query, output: Any) -> ValueEstimate:
         self.token_counts.record(query, len(output.prompt_token_ids) + 1)
         found = output.outputs[0].logprobs[0]
-        return ValueEstimate(softmax([found[t].logprob for t in self.format.bins]))
+        return ValueEstimate(softmax([found[t].logprob for t in self._bins]))
 
     def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
         """n answers to each prompt, sampled at temperature 1, with their tokens."""
@@ -244,6 +265,7 @@ class VLLMPolicy:
             served = self.llm.collective_rpc("serve_weights", args=(folder, version, digest))
         finally:
             self.llm.reset_prefix_cache()
+        self._head = (Path(folder) / VALUE_HEAD).is_file()
         self._digest, self.version = digest, version
         return served
 
@@ -251,6 +273,9 @@ class VLLMPolicy:
         """Serve a state_dict, through memory-backed files. On a cluster use `load_folder` with a shared folder."""
         from safetensors.torch import save_file
 
+        from prover.models.value_head import split_weights, write_head
+
+        weights, head = split_weights(weights)
         shared = Path("/dev/shm")
         with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
             # The format has no shared tensors: write tied ones once.
@@ -261,6 +286,8 @@ class VLLMPolicy:
                     tensors[name] = w.contiguous()
                 seen.add(w.data_ptr())
             save_file(tensors, Path(folder) / "model.safetensors")
+            if head is not None:
+                write_head(Path(folder), head)
             self.load_folder(folder, version)
 
     def check_version(self, version: int) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from prover.models.backends.vllm_worker import BY_HEAD
+
 Job = tuple[Future[Any], Any]
 """A future and what to do for it: a function to call, or a request's (prompt, parameters)."""
 
@@ -92,9 +94,9 @@ class EngineLoop:
 
     def _begin(self, engine: Any, future: Future[Any], job: Any) -> None:
         if not callable(job):
-            name = str(next(self._names))
+            prompt, params = job
+            name = f"{BY_HEAD if BY_HEAD in (params.extra_args or {}) else ''}{next(self._names)}"
             try:
-                prompt, params = job
                 engine.add_request(name, {"type": "token", **prompt}, params)
             except Exception as error:  # the engine still works
                 _fail(future, ValueError(f"vLLM rejects the request: {error}"))

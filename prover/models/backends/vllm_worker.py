@@ -1,4 +1,4 @@
-"""Extension of vLLM's workers: replaces the weights and reports their version.
+"""Extension of vLLM's workers: replaces the weights and reports their version, and answers with a value head.
 
 vLLM imports it in each worker process (`worker_extension_cls`); `collective_rpc` calls its methods.
 """
@@ -6,9 +6,14 @@ vLLM imports it in each worker process (`worker_extension_cls`); `collective_rpc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from prover.models.manifest import VALUE_HEAD
+
+BY_HEAD = "value"
+"""Begins the name of a request that the value head answers."""
 
 
 class ServedWeights:
@@ -16,6 +21,7 @@ class ServedWeights:
 
     turnstile_version: int
     turnstile_digest: str
+    turnstile_head: Any
 
     def serve_weights(self, folder: str, version: int, digest: str) -> list[Any]:
         """Load every weight from a folder in place and return [version, digest of the weights].
@@ -27,12 +33,57 @@ class ServedWeights:
             raise ValueError(f"{folder}: this worker reads weights {read}, but {digest} were written")
         tied = bool(getattr(self.model_config.hf_config, "tie_word_embeddings", False))  # type: ignore[attr-defined]
         self.reload_weights(weights_iterator=_tensors(folder, tied))  # type: ignore[attr-defined]
+        self.load_head(folder)
         self.turnstile_version, self.turnstile_digest = version, read
         return [version, read]
 
     def served_weights(self) -> list[Any]:
         """[version, digest]; [-1, ""] before the first update."""
         return [getattr(self, "turnstile_version", -1), getattr(self, "turnstile_digest", "")]
+
+    def load_head(self, folder: str) -> bool:
+        """Load the value head of a folder. Returns whether it has one."""
+        from prover.models.value_head import read_head
+
+        head = read_head(folder)
+        self.turnstile_head = head.to(self.device) if head is not None else None  # type: ignore[attr-defined]
+        model = self.get_model()  # type: ignore[attr-defined]
+        if head is not None and "compute_logits" not in model.__dict__:
+            model.__dict__["compute_logits"] = self._with_values(model.compute_logits)
+        return head is not None
+
+    def _with_values(self, compute: Any) -> Any:
+        """The model's `compute_logits`, but for value requests the logits are those of the head's bins, at the first token ids, and -inf
+        elsewhere. vLLM returns no hidden states of a model that generates. This way values use its scheduler, prefix cache and
+        parallelism."""
+        names = _scheduled(self.model_runner)  # type: ignore[attr-defined]
+
+        def compute_logits(states: Any, *args: Any, **more: Any) -> Any:
+            logits = compute(states, *args, **more)
+            rows = [i for i, name in enumerate(names()[: len(states)]) if name.startswith(BY_HEAD)]
+            if rows and logits is not None:  # None where another worker samples
+                bins = self.turnstile_head(states[rows])
+                logits[rows] = float("-inf")
+                logits[rows, : bins.shape[1]] = bins.to(logits.dtype)
+            return logits
+
+        return compute_logits
+
+
+def _scheduled(runner: Any) -> Callable[[], list[str]]:
+    """A function that returns the names of the requests in the current batch, a row of logits each."""
+    if hasattr(runner, "input_batch"):
+        return lambda: runner.input_batch.req_ids
+    # The second version of the runner passes its batch to `sample`, which computes the logits.
+    names: list[str] = []
+    sample = runner.sample
+
+    def noted(states: Any, batch: Any, *args: Any, **more: Any) -> Any:
+        names[:] = batch.req_ids
+        return sample(states, batch, *args, **more)
+
+    runner.sample = noted
+    return lambda: names
 
 
 def _tensors(folder: str, tied: bool) -> Iterator[tuple[str, Any]]:
@@ -54,9 +105,10 @@ def _tensors(folder: str, tied: bool) -> Iterator[tuple[str, Any]]:
 
 
 def weights_digest(folder: str | Path) -> str:
-    """A digest of the safetensors files of a folder."""
+    """A digest of the safetensors files of a folder, with the value head's."""
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(Path(folder).glob("*.safetensors")):
+    head = Path(folder) / VALUE_HEAD
+    for path in [*sorted(Path(folder).glob("*.safetensors")), *([head] if head.is_file() else [])]:
         with path.open("rb") as f:
             while block := f.read(1 << 22):
                 digest.update(block)

@@ -1,0 +1,132 @@
+"""A run on real Ray and Lean in which a pretrained model learns a value, and the search uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from prover.lean import LeanPool, Theorem
+from prover.lean.theorem import Goal, ProofState
+from prover.models.backends.huggingface import HuggingFacePolicy
+from prover.models.base import Query
+from prover.models.manifest import VALUE_HEAD, read_manifest
+from prover.search import Budget, Search, SearchConfig
+from prover.solve.ledger import Ledger
+from rl.metrics.calibration import auc
+from tests.rl.test_pretrained import teach
+from tests.rl.test_training import command, env
+
+pytestmark = [pytest.mark.lean, pytest.mark.ray]
+
+SETTINGS = """
+name = "valued"
+theorems.files = ["set.jsonl"]
+[prover]
+provers = 1
+concurrent = 4
+premises = 0
+suggestions = 12
+explorer_weight = 0.0
+eval_explorer_weight = 0.0
+use_ranker = false
+[learn]
+rounds = 2
+first_calls = 32
+calls = 24
+harvest = 0
+seconds = 600.0
+max_epochs = 20.0
+learning_rate = 2e-3
+value_weight = 2.0
+[matchmaker]
+disprove = 0.0
+[eval]
+calls = 8
+baselines = false
+[serve]
+start = "model"
+"""
+FAILING = ("rfl", "exact n", "exact m", "decide", "assumption", "contradiction", "trivial", "exact h", "exact n.succ")
+
+
+def true_goal(k: int, x: str = "n") -> str:
+    return f"{x} + {k} = {k} + {x}"
+
+
+def false_goal(k: int, x: str = "n") -> str:
+    return f"{x} * {k} < {'m' if x == 'n' else 'n'}"
+
+
+def shown(statement: str) -> str:
+    return f"n m : Nat\n⊢ {statement}"
+
+
+SEEN, HELD_BACK = range(10, 22), range(22, 40)
+
+
+def answers() -> list[tuple[str, str]]:
+    """What the model is taught: to split conjunctions and disjunctions, and tactics of which one or none closes a goal."""
+    pairs: list[tuple[str, str]] = []
+    for k in [*SEEN, *HELD_BACK[::6]]:
+        for goal in (true_goal, false_goal):
+            pairs += [(shown(f"{goal(k)} ∧ {goal(k, 'm')}"), t) for t in ("constructor", "constructor", "rfl")]
+            for x in ("n", "m"):
+                pairs += [(shown(goal(k, x)), t) for t in ("omega", "omega", *FAILING)]
+        pairs += [(shown(f"{false_goal(k)} ∨ {true_goal(k)}"), t) for t in ("left", "right")]
+    return [(f"{goal}:::", f"{tactic}:::") for goal, tactic in pairs]
+
+
+def test_a_pretrained_model_learns_a_value_that_guides_the_search(tmp_path: Path) -> None:
+    rows = [
+        {"name": f"{name}_{k}", "statement": f"(n m : Nat) : {goal(k)} ∧ {goal(k, 'm')}"}
+        for k in SEEN
+        for name, goal in (("true", true_goal), ("false", false_goal))
+    ]
+    (tmp_path / "set.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (tmp_path / "run.toml").write_text(SETTINGS)
+    teach(tmp_path, answers(), "bfs-prover")
+    done = subprocess.run(
+        command("train", "run.toml", "--json"), cwd=tmp_path, text=True, capture_output=True, timeout=900, env=env()
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    run = tmp_path / "runs/valued"
+    ledger = Ledger.open(run, readonly=True)
+    measured = {(phase, name): value for phase, name, value, _ in ledger.measurements()}
+    assert not [a.reason for a in ledger.attempts() if a.outcome == "error"]
+    # The first round has no value yet; the second searches with the one that the first learned.
+    guided = {r: [a for a in ledger.attempts(f"round {r}") if "values" in a.stats] for r in (1, 2)}
+    assert not guided[1] and guided[2] and any(a.stats["values"] for a in guided[2])
+    assert measured["round 2", "value/predictions"] > 0
+    assert measured["round 2", "value_loss"] < measured["round 1", "value_loss"]
+    assert not (run / "checkpoints/000000" / VALUE_HEAD).exists() and read_manifest(run / "checkpoints/000002").value
+    policy = HuggingFacePolicy(run / "checkpoints/000002", "bfs-prover", dtype="float32")
+    values = {
+        goal: [policy.evaluate([_query(shown(goal(k)))])[0].value(0.95) for k in HELD_BACK]
+        for goal in (true_goal, false_goal)
+    }
+    assert auc(values[true_goal], values[false_goal]) > 0.9
+    asyncio.run(_search(policy))
+
+
+def _query(text: str) -> Query:
+    return Query(ProofState(0, text, (Goal(text),)))
+
+
+async def _search(policy: HuggingFacePolicy) -> None:
+    """PUCT goes on with the provable side of a held-back disjunction: its value is the model's, and the higher one."""
+    k = HELD_BACK[0]
+    config = SearchConfig(suggestions=8, in_flight=1)
+    async with LeanPool(1) as pool:
+        root = await pool.open(Theorem("or", f"(n m : Nat) : {false_goal(k)} ∨ {true_goal(k)}"))
+        search = Search(root, pool, policy, policy, config=config)
+        result = await search.run(Budget(lean_calls=40))
+        nodes = {n.state.text: n for n in search.graph.nodes.values()}
+        await search.close()
+    wrong, right = nodes[shown(false_goal(k))], nodes[shown(true_goal(k))]
+    assert right.initial > wrong.initial and result.outcome == "proved"
+    expected = policy.evaluate([_query(right.state.text)])[0].value(config.discount)
+    assert right.initial == pytest.approx(expected, abs=1e-4)
