@@ -151,7 +151,7 @@ LINES = {
 UNPROVED = {14, 21}
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize("newline", ["\n", pytest.param("\r\n", marks=pytest.mark.slow)], ids=["lf", "crlf"])
 def test_every_sorry_and_only_those(newline: str, turnstile: Callable, tmp_path: Path) -> None:
     original = AWKWARD.replace("\n", newline).encode()
     file, out, log = tmp_path / "awkward.lean", tmp_path / "out.lean", tmp_path / "results.jsonl"
@@ -385,12 +385,14 @@ def test_ctrl_c_leaves_a_usable_file(tmp_path: Path, turnstile: Callable) -> Non
 
 
 def test_an_example_may_be_data(turnstile: Callable, tmp_path: Path) -> None:
-    """An example may define data, although it gets a name while it is judged."""
+    """An example may define data, although it gets a name while it is judged. Lines keep their ends."""
     file, out = tmp_path / "e.lean", tmp_path / "out.lean"
-    file.write_text(
+    text = (
         "example : {n : Nat // n = 2} := ⟨2, by sorry⟩\nexample : 1 + 1 = 2 := by sorry\nexample := (sorry : 3 = 3)\n"
     )
+    file.write_bytes(text.replace("\n", "\r\n").encode())
     done = turnstile("prove", file, "--out", out, "--json", "--workers", 1)
     assert (done.code, [t["outcome"] for t in done.document["tasks"]]) == (0, ["proved"] * 3), done.document["tasks"]
+    assert out.read_bytes().count(b"\r\n") == out.read_bytes().count(b"\n") >= 3
     judged = turnstile("verify", out, "--against", file, "--json")
     assert (judged.code, len(judged.lines)) == (0, 3), judged.lines
