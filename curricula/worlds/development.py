@@ -110,6 +110,17 @@ class Development:
         context = self.context(before, self._available(rng, before, words), swapped)
         return world_theorem(self.name, key, rename(statement), rename(context), rename(proof), steps, distance)
 
+    def definitions(self) -> str:
+        """The types, the functions with their defining equations, and the predicates, as Lean source without a lemma."""
+        return self.context((), (), ())
+
+    def derived(self, rng: random.Random, difficulty: tuple[int, int]) -> str | None:
+        """A statement over the definitions alone, whose known proofs need lemmas. None if nothing came of the attempt."""
+        if (found := self._derived(rng, difficulty)) is None:
+            return None
+        left, right = found[0], found[1][-1].result
+        return f"{self._binders(('=', left, right))} : {show(left)} = {show(right)}"
+
     def _derived(self, rng: random.Random, difficulty: tuple[int, int]) -> tuple[Term, list[Step]] | None:
         """A left side, and a chain of rewrites from it that needs a lemma."""
         sort = rng.choice(sorted({result for args, result in self.operations.values() if args}))

@@ -15,7 +15,7 @@ from typing import Any
 from prover import plugins
 from prover.commands.prove_options import ProveOptions
 from prover.commands.prove_output import show
-from prover.console import say
+from prover.console import plain, say
 from prover.errors import UserError
 from prover.files import check_writable, read_file, write_whole
 from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
@@ -26,10 +26,12 @@ from prover.solve.batch import executor_for, prove_theorems
 from prover.solve.changed import changed_files, working_project
 from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
 from prover.solve.lean_file import prove_file, sorry_count, write_over
+from prover.solve.lemmas import Lemma, read_lemmas
 from prover.solve.results import Results
 from prover.solve.session import Settings
 from prover.solve.statements import theorem_of
 from prover.solve.theorem_rows import fields_of
+from prover.solve.with_lemmas import prove_with_lemmas
 
 THEOREMS = "turnstile.theorems"
 """Entry-point group of functions from (text after the prefix or path, --sources) to a LeanText or a list of theorems."""
@@ -99,13 +101,14 @@ def answered(options: ProveOptions, theorems: Sequence[Theorem] | None = None) -
         raise UserError("--in-place cannot change standard input: leave it out to print the filled text")
     destination = Path(text.path) if text is not None and options.in_place else options.out
     _check_outputs(options.tree, destination, options.results)
+    lemmas = read_lemmas(read(options.lemmas)) if options.lemmas is not None else []
     results = options.results
     if options.resume and results is None:
         results = (destination or Path("x")).with_name("results.jsonl")
-    log = Results(results, _asked(_fingerprint(text, theorems), settings), options.resume, options.retry)
+    log = Results(results, _asked(_fingerprint(text, theorems, lemmas), settings), options.resume, options.retry)
     try:
         if text is not None:
-            document, filled = asyncio.run(_file(text, settings, log))
+            document, filled = asyncio.run(_file(text, settings, log, lemmas))
         else:
             document, filled = asyncio.run(prove_theorems(list(theorems), settings, log))
     finally:
@@ -146,10 +149,25 @@ def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
     }
 
 
-async def _file(text: LeanText, settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
+async def _file(
+    text: LeanText, settings: Settings, log: Results, lemmas: Sequence[Lemma]
+) -> tuple[dict[str, Any], bytes]:
     async with executor_for(settings, sorry_count(text)) as executor:
+        if lemmas:
+            document, filled = await prove_with_lemmas(text, lemmas, settings, log, executor)
+            _say_lemmas(document["lemmas"], text.path)
+            return document, filled
         document, filled, _ = await prove_file(text, settings, log, executor)
     return document, filled
+
+
+def _say_lemmas(lemmas: Sequence[dict[str, Any]], path: str) -> None:
+    if lemmas:
+        names = ", ".join(plain(lemma["name"]) for lemma in lemmas)
+        where = f"before line {lemmas[0]['line'] + 1} of {plain(path)}"
+        say(f"turnstile: {len(lemmas)} lemmas help and stand {where} in the filled file: {names}")
+    else:
+        say(f"turnstile: no proof of {plain(path)} uses a lemma of the library")
 
 
 def _answer(document: dict[str, Any], name: str, settings: Settings, filled: bytes, destination: Path | None) -> Answer:
@@ -238,10 +256,11 @@ def _by_type(found: LeanText | list[Theorem]) -> tuple[LeanText | None, list[The
     return (None, found) if isinstance(found, list) else (found, [])
 
 
-def _fingerprint(text: LeanText | None, theorems: Sequence[Theorem]) -> str:
-    """Hash of the input: a file and its source imports, or the theorems."""
+def _fingerprint(text: LeanText | None, theorems: Sequence[Theorem], lemmas: Sequence[Lemma] = ()) -> str:
+    """Hash of the input: a file, its source imports and the lemmas for it, or the theorems."""
     if text is not None:
-        what = "\0".join([text.text, *(own.text.text for own in imports_of(text).own)])
+        own = (own.text.text for own in imports_of(text).own)
+        what = "\0".join([text.text, *own, *(lemma.source for lemma in lemmas)])
     else:
         what = repr([(t.name, t.statement, t.library, t.imports, t.context, *t.before) for t in theorems])
     return hashlib.sha256(what.encode()).hexdigest()[:16]

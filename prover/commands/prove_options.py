@@ -63,6 +63,9 @@ class ProveOptions:
     """Checkout of the repository that a LeanDojo Benchmark file describes."""
     look: bool = True
     """Do not flag statements with contradictory hypotheses and goals that one tactic closes."""
+    lemmas: Path | None = None
+    """A library that `turnstile conjecture` wrote. Its lemmas are offered to the proofs of FILE.lean; the filled file contains those
+    that are used."""
     ray: str | None = None
     """Address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here)."""
     tree: Path | None = None
@@ -113,7 +116,14 @@ class ProveOptions:
             from prover.solve.ray_start import check_cluster
 
             check_cluster(self.ray, "--ray")
+        if self.lemmas is not None and self._other_target:
+            raise UserError("--lemmas is for one .lean file, without --changed, --statement and --mark-failed")
         _distinct(self.target, self.out, self.results, self.tree)
+
+    @property
+    def _other_target(self) -> bool:
+        """Whether the target is something else than one whole .lean file."""
+        return self.target is None or not self.target.endswith(".lean") or self.mark_failed
 
     def settings(self) -> Settings:
         return Settings(

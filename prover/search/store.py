@@ -207,3 +207,16 @@ def _rebuild_supports(graph: Graph, nodes: list[Node]) -> None:
             if all(c.support is not None for c in e.children):
                 p.support = e
                 found.append(p)
+
+
+def open_goals(data: bytes) -> list[tuple[int, Goal]]:
+    """(visits, goal) of the goals of a serialised search that have no proof, besides the root, most visited first.
+
+    Raises ValueError as `load` does.
+    """
+    try:
+        document = msgspec.msgpack.decode(data, type=_Search)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a search saved by this version: {error}") from error
+    found = [(n.visits, n.goals[0]) for n in document.nodes[1:] if n.status != SOLVED and len(n.goals) == 1]
+    return sorted(found, key=lambda x: -x[0])

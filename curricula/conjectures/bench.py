@@ -1,0 +1,240 @@
+"""What the conjecturer asks Lean, and how many Lean calls each question costs.
+
+A Lean call is a tactic, as in a search, or the elaboration of one statement.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from curricula.conjectures.expressions import Const, Constant, Expr, NotExpressible, constants_of, source_of, spine
+from curricula.conjectures.signature import Signature, known_from, level_free
+from curricula.conjectures.statements import Statement
+from prover.lean.declared import NameParts, Report, declared
+from prover.lean.project import SourceModule
+from prover.lean.server import LeanDied, LeanError
+from prover.lean.text import LeanText, parse
+from prover.lean.theorem import ProofState, StepResult
+from prover.solve.executor import LocalExecutor
+from prover.solve.job import SourceFile
+from prover.solve.lemmas import Lemma, joined
+from prover.solve.negation import split_statement
+
+MAX_STATEMENT = 400
+"""Nodes of a statement that is changed or compared."""
+_HEARTBEATS = 400_000_000
+_NUMERAL = re.compile(r"\((\d+) : [^()]*\)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where lemmas go: the modules and the text before them."""
+
+    path: str
+    context: str
+    """Whole commands without a header; scopes may be open."""
+    imports: tuple[str, ...] = ("Init",)
+    before: tuple[SourceModule, ...] = ()
+
+    def text(self, more: str) -> LeanText:
+        """The context and more commands as a file without a header."""
+        return replace(parse(f"{self.context}\n\n{more}\n".encode(), self.path), imports=self.imports)
+
+
+@dataclass
+class Bench:
+    """Asks one Lean about the place. `calls`: Lean calls by purpose."""
+
+    executor: LocalExecutor
+    place: Place
+    calls: Counter[str] = field(default_factory=Counter)
+    _state: tuple[str, ProofState, Callable[[], None]] | None = None
+
+    @property
+    def spent(self) -> int:
+        return self.calls.total()
+
+    # -- declarations ------------------------------------------------------------------------------------------------
+
+    async def report(self, source: str, context: str = "") -> Report:
+        """Lean's report on source text. Raises LeanError for an answer of another form."""
+        answer = await self.executor.pool.servers[0].command(
+            "declare",
+            imports=list(self.place.imports),
+            before=[module.message() for module in self.place.before],
+            context=context,
+            source=source,
+            file=self.place.path,
+            heartbeats=_HEARTBEATS,
+            ms=60_000,
+            types=True,
+            trees=True,
+            skip=[],
+            tell=False,
+        )
+        try:
+            return msgspec.convert(answer, Report)
+        except msgspec.ValidationError:
+            raise LeanError(f"{self.place.path}: Lean answered nonsense") from None
+
+    async def signature(self, text: LeanText) -> tuple[Signature, list[Constant]]:
+        """The signature of a whole file, and its examples. Raises LeanError."""
+        report = await self.report(text.body)
+        if report.errors:
+            raise LeanError(str(report.errors[0]))
+        constants = _constants(report)
+        names = [d.name for d in declared(report) if not d.example]
+        signature = Signature(level_free(known_from(constants, names, MAX_STATEMENT)), constants)
+        signature.library = await self._library_types(signature.foreign)
+        return signature, [constants[d.name] for d in declared(report) if d.example and d.name in constants]
+
+    async def _library_types(self, constants: Sequence[Const]) -> dict[Const, Expr]:
+        """Types as data: `@c = @c` is an equation in the type of `c`."""
+        lines: list[tuple[Const, str]] = []
+        for constant in constants:
+            try:
+                term = source_of(constant)
+            except NotExpressible:
+                continue
+            if not any(level[0] == "p" for level in constant.levels):
+                lines.append((constant, f"theorem t{len(lines)} : {term} = {term} := rfl"))
+        if not lines:
+            return {}
+        # A namespace of its own: the file cannot have declared these names.
+        found = _constants(await self.report("\n".join(line for _, line in lines)))
+        types: dict[Const, Expr] = {}
+        for i, (constant, _) in enumerate(lines):
+            if (theorem := found.get((f"t{i}",))) is not None:
+                _, arguments = spine(theorem.type)
+                if arguments:
+                    types[constant] = arguments[0]
+        return types
+
+    async def written(self, statements: Sequence[Statement]) -> list[str | None]:
+        """Each statement as a person would write it after a theorem's name; None for those that Lean refuses, and those whose text
+        means something else."""
+        texts = await self._printed(statements)
+        found: list[str | None] = [None] * len(statements)
+        for shorten in (True, False):
+            left = [i for i, text in enumerate(texts) if text and found[i] is None and (shorten or "(" in text)]
+            tries = [_statement_of(_NUMERAL.sub(r"\1", texts[i]) if shorten else texts[i]) for i in left]
+            for i, text, type_ in zip(left, tries, await self.types_of(tries), strict=True):
+                if type_ == statements[i].expr:
+                    found[i] = text
+        return found
+
+    async def _printed(self, statements: Sequence[Statement]) -> list[str]:
+        sources: list[str] = []
+        for statement in statements:
+            try:
+                sources.append(f": {source_of(statement.expr)}")
+            except NotExpressible:
+                sources.append("")
+        return await self._elaborated(sources, lambda report, name: _type_text(report, name) or "")
+
+    async def types_of(self, statements: Sequence[str]) -> list[Expr | None]:
+        constants: dict[int, dict[NameParts, Constant]] = {}
+
+        def type_(report: Report, name: NameParts) -> Expr | None:
+            if id(report) not in constants:
+                constants[id(report)] = _constants(report)
+            return found.type if (found := constants[id(report)].get(name)) is not None else None
+
+        return await self._elaborated(statements, type_)
+
+    async def _elaborated(self, statements: Sequence[str], read: Callable[[Report, NameParts], Any]) -> list[Any]:
+        """Declares each statement that is not empty, and reads the result; None for those with errors."""
+        lines = [f"theorem conjecture_{i} {s} := sorry" for i, s in enumerate(statements) if s]
+        self.calls["typed"] += len(lines)
+        if not lines:
+            return [None] * len(statements)
+        try:
+            report = await self.report("\n\n".join(lines), self.place.context)
+        except LeanDied:
+            return [None] * len(statements)
+        names = {n[-1]: n for c in report.commands if not c.errors and not c.stopped for n in c.new if n}
+        return [
+            read(report, names[f"conjecture_{i}"]) if s and f"conjecture_{i}" in names else None
+            for i, s in enumerate(statements)
+        ]
+
+    # -- tactics -----------------------------------------------------------------------------------------------------
+
+    async def step(self, purpose: str, tactic: str) -> StepResult:
+        """A tactic on the goal `True` at the place. Its states are freed; their keys remain."""
+        if self._state is None or self._state[0] != self.place.context:
+            self.close()
+            file = self.place.text("example : True := by sorry")
+            states, release = await self.executor.pool.open_sorry(file, self.place.imports, self.place.before, 0)
+            self._state = (self.place.context, states[0], release)
+        self.calls[purpose] += 1
+        (result,) = await self.executor.pool.step(self._state[1], (tactic,))
+        await self.executor.pool.free(result.states)
+        return result
+
+    async def solves(self, purpose: str, file: SourceFile, number: int, tactic: str) -> bool:
+        """Whether a tactic closes a `sorry` of a file. Raises LeanError."""
+        pool = self.executor.pool
+        states, release = await pool.open_sorry(file.text, file.imports, file.before, number)
+        try:
+            self.calls[purpose] += 1
+            (result,) = await pool.step(states[0], (tactic,))
+            await pool.free(result.states)
+            return result.solved
+        finally:
+            release()
+
+    async def free_name(self, name: str, statement: str) -> str | None:
+        """The name, or one with a number, that the place allows for a theorem; None if Lean accepts none."""
+        for candidate in (name, *(f"{name}_{i}" for i in range(2, 6))):
+            self.calls["typed"] += 1
+            report = await self.report(f"theorem {candidate} {statement} := sorry", self.place.context)
+            if not report.errors and report.commands and not any(c.errors or c.stopped for c in report.commands):
+                return candidate
+        return None
+
+    def extend(self, lemma: Lemma) -> None:
+        """Add a lemma to the place."""
+        self.close()
+        self.place = replace(self.place, context=joined(self.place.context, [lemma]))
+
+    def close(self) -> None:
+        if self._state is not None:
+            self._state[2]()
+            self._state = None
+
+
+def _constants(report: Report) -> dict[NameParts, Constant]:
+    try:
+        return constants_of(report.entries)
+    except ValueError as error:
+        raise LeanError(str(error)) from None
+
+
+def _type_text(report: Report, name: NameParts) -> str:
+    for command in report.commands:
+        if name in command.written:
+            return " ".join(command.type_of(name).split())
+    return ""
+
+
+def _statement_of(type_: str) -> str:
+    """A printed type as a statement: `∀ (a b : N), a = b` as `(a b : N) : a = b`."""
+    at = 2
+    if not type_.startswith("∀ "):
+        return f": {type_}"
+    depth = 0
+    for at in range(2, len(type_)):
+        depth += (type_[at] in "([{⦃") - (type_[at] in ")]}⦄")
+        if depth == 0 and type_[at] == ",":
+            break
+        if depth == 0 and type_[at] not in ")]}⦄ ":
+            return f": {type_}"  # binders without brackets
+    statement = f"{type_[2:at]} : {type_[at + 1 :].strip()}"
+    return statement if split_statement(statement) is not None else f": {type_}"

@@ -1,0 +1,73 @@
+"""Filters for conjectures, in rising cost: new, not an instance, well-typed, not false on small instances, not closed by one tactic."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+from curricula.conjectures.bench import Bench
+from curricula.conjectures.expressions import Expr, Free, NotExpressible, closed, free, source_of, substituted
+from curricula.conjectures.samples import Samples
+from curricula.conjectures.statements import Rules, Statement, instance_of
+
+INSTANCES = 8
+"""Small instances of a statement that are tried against it, in one Lean call."""
+_TRUE = "first | rfl | decide | trivial | omega"
+_ABSURD = "first | (cases k; done) | (revert k; decide) | omega"
+"""Not `nofun`: it reports its failure in a way that `first` takes for success."""
+AT_ONCE = ("rfl", "(simp; done)", "omega", "decide", "(simp_all; done)", "grind")
+MOST_LEMMAS = 12
+"""Known theorems that the one tactic may use."""
+
+
+class Novelty:
+    """What is known: statements that may be used, and statements that are not to be stated again."""
+
+    def __init__(self, usable: Iterable[Statement], stated: Iterable[Statement] = ()) -> None:
+        self.usable: list[Statement] = []
+        self.rules = Rules(())
+        self.forms = {s.form for s in stated}
+        for statement in usable:
+            self.add(statement)
+
+    def add(self, statement: Statement) -> None:
+        self.usable.append(statement)
+        self.rules.add(statement)
+        self.forms.add(statement.form)
+
+    def new(self, statement: Statement) -> bool:
+        """Whether it is none of the known statements up to renaming and symmetry, and none of their instances."""
+        if statement.sides is not None and statement.sides[0] == statement.sides[1]:
+            return False
+        if statement.conclusion in {h.type for h in statement.hypotheses} or statement.form in self.forms:
+            return False
+        return not self.rules.join(statement) and not any(instance_of(statement, known) for known in self.usable)
+
+
+async def false(bench: Bench, samples: Samples, statement: Statement, rng: random.Random) -> bool:
+    """Whether Lean proves that a small instance is false. One Lean call, or none if a type has no sample values."""
+    data = [v for v in statement.variables if v not in set(statement.hypotheses)]
+    cases: list[str] = []
+    for values in samples.valuations(data, INSTANCES, rng):
+        try:
+            cases.append(_refuted(statement, values))
+        except NotExpressible:
+            return False
+    if not cases:
+        return False
+    return (await bench.step("refuted", "first\n" + "\n".join(f"| {case}" for case in cases))).ok
+
+
+def _refuted(statement: Statement, values: dict[Free, Expr]) -> str:
+    hypotheses = [free(f"h_{i}", substituted(h.type, values)) for i, h in enumerate(statement.hypotheses)]
+    claim = source_of(closed(hypotheses, substituted(statement.conclusion, values)))
+    fact = "h" + f" (by {_TRUE})" * len(hypotheses)
+    return f"(have t : ¬ {claim} := by (intro h; have k := {fact}; {_ABSURD}))"
+
+
+def at_once(lemmas: Sequence[str]) -> str:
+    """A tactic that fails if no single tactic closes the goal, with these theorems at hand."""
+    named = ", ".join(lemmas[-MOST_LEMMAS:])
+    tries = [*AT_ONCE, *((f"(simp [{named}]; done)", f"grind [{named}]") if named else ())]
+    uses = [f"exact {name} .. | exact ({name} ..).symm" for name in lemmas]
+    return "intros\nfirst | " + " | ".join([*uses, *tries])

@@ -1,0 +1,189 @@
+"""Proposes statements by changing known ones: as expressions, so that every proposal has the file's own types and instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations, product
+
+from curricula.conjectures.expressions import (
+    App,
+    Const,
+    Expr,
+    Free,
+    apply,
+    free,
+    frees_of,
+    parts_of,
+    rebuilt,
+    spine,
+    substituted,
+)
+from curricula.conjectures.signature import Operation, Signature
+from curricula.conjectures.statements import Statement, matches, sides_of, stated
+
+MOST_WAYS = 40
+"""Ways to exchange the operations of one statement."""
+MOST_PARTS = 30
+"""Parts of a statement that are abstracted or rewritten."""
+
+
+def mutations(signature: Signature, known: Sequence[Statement]) -> Iterator[tuple[str, Statement]]:
+    """(the kind of change, statement) for every change of every statement, and the injectivity of every operation."""
+    for statement in known:
+        for kind, change in (
+            ("swapped arguments", swapped_arguments),
+            ("abstracted", abstracted),
+            ("other operations", other_operations),
+        ):
+            for new in change(signature, statement):
+                yield kind, new
+        for new in fewer_hypotheses(statement):
+            yield "fewer hypotheses", new
+        for new in converse(statement):
+            yield "converse", new
+    for first, second in product(known, known):
+        for new in composed(first, second):
+            yield "composed", new
+    for new in injective(signature):
+        yield "injective", new
+
+
+def _with(statement: Statement, conclusion: Expr, hypotheses: Sequence[Expr] | None = None) -> Statement:
+    kept = [h.type for h in statement.hypotheses] if hypotheses is None else hypotheses
+    return stated(conclusion, kept, statement.variables)
+
+
+def _data_of(signature: Signature, expr: Expr) -> list[tuple[Expr, Operation]]:
+    """The parts of an expression that are operations on data, with the operation."""
+    found = {p: o for p in signature.data_parts(expr) if (o := signature.operation_of(p)) is not None}
+    return list(found.items())[:MOST_PARTS]
+
+
+def _replaced(expr: Expr, old: Expr, new: Expr) -> Expr:
+    return rebuilt(expr, lambda part, _: new if part == old else None)
+
+
+def swapped_arguments(signature: Signature, statement: Statement) -> Iterator[Statement]:
+    """With the two arguments of an operation exchanged, in one place: `0 + n = n` from `n + 0 = n`."""
+    for part, operation in _data_of(signature, statement.conclusion):
+        if len(operation.arguments) == 2 and operation.arguments[0] == operation.arguments[1]:
+            first, second = operation.data_of(part)
+            yield _with(statement, _replaced(statement.conclusion, part, operation(second, first)))
+
+
+def abstracted(signature: Signature, statement: Statement) -> Iterator[Statement]:
+    """With a variable for a part, a constant for instance: `n + m = m + n` from `n + 1 = 1 + n`."""
+    whole = [statement.conclusion, *(h.type for h in statement.hypotheses)]
+    for part, operation in _data_of(signature, statement.conclusion):
+        variable = free("x" if operation.arguments else "k", operation.result)
+        new = [_replaced(e, part, variable) for e in whole]
+        if new[0] != variable:
+            yield _with(statement, new[0], new[1:])
+
+
+def fewer_hypotheses(statement: Statement) -> Iterator[Statement]:
+    for dropped in statement.hypotheses:
+        yield _with(statement, statement.conclusion, [h.type for h in statement.hypotheses if h != dropped])
+
+
+def converse(statement: Statement) -> Iterator[Statement]:
+    if len(statement.hypotheses) == 1:
+        yield _with(statement, statement.hypotheses[0].type, [statement.conclusion])
+
+
+def other_operations(signature: Signature, statement: Statement) -> Iterator[Statement]:
+    """With other operations of the same or of another type, consistently: multiplication for addition, lists for numbers."""
+    used = list(
+        {
+            o.key: o
+            for e in (statement.conclusion, *(h.type for h in statement.hypotheses))
+            for _, o in _data_of(signature, e)
+        }.values()
+    )
+    if not 0 < len(used) <= 4 or any(o.variables for o in used):
+        return
+    choices = [
+        [o for o in signature.operations if not o.variables and len(o.arguments) == len(u.arguments)] for u in used
+    ]
+    ways = 0
+    for chosen in product(*choices):
+        types = _types_for(used, chosen)
+        if types is None or list(chosen) == used or len({c.key for c in chosen}) < len(chosen):
+            continue
+        ways += 1
+        if ways > MOST_WAYS:
+            return
+        exchange = dict(zip([u.key for u in used], chosen, strict=True))
+        variables: dict[Free, Expr] = {
+            v: free(v.name, types.get(v.type, v.type)) for v in statement.variables if v not in statement.hypotheses
+        }
+        parts = [
+            _exchanged(signature, e, exchange, variables, types)
+            for e in (statement.conclusion, *(h.type for h in statement.hypotheses))
+        ]
+        if all(p is not None for p in parts):
+            yield stated(parts[0], parts[1:])  # type: ignore[arg-type]
+
+
+def _types_for(old: Sequence[Operation], new: Sequence[Operation]) -> dict[Expr, Expr] | None:
+    """The new type for each old one; None if one would have two."""
+    types: dict[Expr, Expr] = {}
+    for a, b in zip(old, new, strict=True):
+        for before, after in zip((*a.arguments, a.result), (*b.arguments, b.result), strict=True):
+            if types.setdefault(before, after) != after:
+                return None
+    return types
+
+
+def _exchanged(
+    signature: Signature,
+    expr: Expr,
+    operations: Mapping[tuple[object, ...], Operation],
+    variables: dict[Free, Expr],
+    types: dict[Expr, Expr],
+) -> Expr | None:
+    if isinstance(expr, Free):
+        return variables.get(expr)
+    if (operation := signature.operation_of(expr)) is not None and operation.key in operations:
+        data = [_exchanged(signature, d, operations, variables, types) for d in operation.data_of(expr)]
+        return None if any(d is None for d in data) else operations[operation.key](*data)  # type: ignore[arg-type]
+    if (sides := sides_of(expr)) is not None:
+        head, given = spine(expr)
+        both = [_exchanged(signature, s, operations, variables, types) for s in sides]
+        if head == Const(("Eq",), (("s", ("z",)),)) and None not in both:
+            return apply(head, types.get(given[0], given[0]), *both)  # type: ignore[arg-type]
+    return None
+
+
+def composed(first: Statement, second: Statement) -> Iterator[Statement]:
+    """A side of `first` rewritten by `second`, in a part that is not a variable."""
+    if first.sides is None or second.sides is None or first.hypotheses or second.hypotheses:
+        return
+    head, given = spine(first.conclusion)
+    for left, right in permutations(first.sides):
+        for part in list(parts_of(left))[:MOST_PARTS]:
+            if not isinstance(part, App):
+                continue
+            for pattern, result in permutations(second.sides):
+                values: dict[Free, Expr] = {}
+                if isinstance(pattern, Free) or not matches(pattern, part, frozenset(second.variables), values):
+                    continue
+                if not set(frees_of(result)) <= set(values):
+                    continue
+                new = _replaced(left, part, substituted(result, values))
+                yield stated(apply(head, *given[:-2], new, right), (), first.variables)
+
+
+def injective(signature: Signature) -> Iterator[Statement]:
+    """`f x = f y → x = y`, for each argument of each operation."""
+    equal = Const(("Eq",), (("s", ("z",)),))
+    for operation in signature.operations:
+        for place, type_ in enumerate(operation.arguments):
+            names = "abcdefg"
+            data: list[Expr] = [free(names[i % 7], t) for i, t in enumerate(operation.arguments)]
+            other = [*data]
+            other[place] = free(f"{names[place % 7]}'", type_)
+            yield stated(
+                apply(equal, type_, data[place], other[place]),
+                [apply(equal, operation.result, operation(*data), operation(*other))],
+            )

@@ -1,0 +1,135 @@
+"""Small values of the types of a file, as terms without variables."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+from curricula.conjectures.expressions import (
+    DEFAULT,
+    Binder,
+    Const,
+    Expr,
+    Free,
+    Number,
+    Sort,
+    Var,
+    apply,
+    frees_of,
+    instantiate,
+    spine,
+    substituted,
+)
+from curricula.conjectures.signature import PROP, Signature
+from prover.lean.declared import NameParts
+
+NAT = Const(("Nat",))
+MOST = 12
+"""Values of a type."""
+MOST_DEPTH = 3
+"""Constructors inside each other."""
+_LIBRARY: dict[NameParts, tuple[tuple[str, tuple[int | None, ...]], ...]] = {
+    ("Bool",): (("false", ()), ("true", ())),
+    ("List",): (("nil", ()), ("cons", (0, None))),
+    ("Option",): (("none", ()), ("some", (0,))),
+    ("Prod",): (("mk", (0, 1)),),
+}
+"""Constructors of the library's types: which parameter each argument has as its type; None for the type itself."""
+
+
+class Samples:
+    """Sample values. Type variables stand for `Nat`."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self._known: dict[tuple[Expr, int], tuple[Expr, ...]] = {}
+
+    def valuations(self, variables: Sequence[Free], count: int, rng: random.Random) -> list[dict[Free, Expr]]:
+        """Values for all variables, small ones first; none if a type has no known values."""
+        found: list[dict[Free, Expr]] = []
+        for number in range(count):
+            values: dict[Free, Expr] = {}
+            drawn: dict[Expr, list[Expr]] = {}
+            for place, variable in enumerate(variables):
+                type_ = substituted(variable.type, values)
+                choices = (NAT,) if isinstance(type_, Sort) and type_ != PROP else self.of(type_)
+                if not choices:
+                    return []
+                if number < 3:
+                    values[variable] = choices[(0, 1, place)[number] % len(choices)]
+                    continue
+                rest = drawn.setdefault(type_, [])
+                if not rest:  # distinct values for the variables of one type, as long as there are some
+                    rest += rng.sample(choices, len(choices))
+                values[variable] = rest.pop()
+            if values not in found:
+                found.append(values)
+        return found
+
+    def of(self, type_: Expr, depth: int = MOST_DEPTH) -> tuple[Expr, ...]:
+        """Values of a type without variables, the smallest first; empty if none are known."""
+        if frees_of(type_):
+            return ()
+        if (type_, depth) not in self._known:
+            self._known[type_, depth] = ()  # while its values are made
+            self._known[type_, depth] = self._made(type_, depth)
+        return self._known[type_, depth]
+
+    def _made(self, type_: Expr, depth: int) -> tuple[Expr, ...]:
+        if type_ == NAT:
+            return tuple(Number(n) for n in range(5))
+        if isinstance(type_, Binder):
+            return self._functions(type_)
+        made: list[Expr] = []
+        for constructor, fields in self._constructors(type_):
+            if depth == 0 and fields:
+                continue
+            values = [self.of(f, depth - 1 if f == type_ else min(depth, 1)) for f in fields]
+            limit = {0: 1, 1: 4, 2: 3}.get(len(fields), 2)
+            made += [apply(constructor, *chosen) for chosen in product(*(v[:limit] for v in values))]
+        return tuple(sorted(made, key=_size)[:MOST])
+
+    def _constructors(self, type_: Expr) -> Iterator[tuple[Expr, list[Expr]]]:
+        """(the constructor with the type's parameters, types of its arguments)."""
+        head, parameters = spine(type_)
+        if not isinstance(head, Const):
+            return
+        for name, places in _LIBRARY.get(head.name, ()):
+            fields = [type_ if place is None else parameters[place] for place in places]
+            yield apply(Const((*head.name, name), head.levels), *parameters), fields
+        for constant in self.signature.constants.values():
+            if constant.kind != "constructor" or constant.name[:-1] != head.name:
+                continue
+            term: Expr = Const(constant.name, head.levels)
+            rest = constant.type_at(head.levels)
+            for parameter in parameters:
+                if not isinstance(rest, Binder):
+                    return
+                term, rest = apply(term, parameter), instantiate(rest.body, parameter)
+            fields = []
+            while isinstance(rest, Binder):
+                fields.append(rest.type)
+                rest = instantiate(rest.body, Const(("dependent",)))
+            if rest == type_:
+                yield term, fields
+
+    def _functions(self, type_: Binder) -> tuple[Expr, ...]:
+        codomain = instantiate(type_.body, Const(("dependent",)))
+        results = self.of(codomain, 1)
+        if type_.lam or not results or (isinstance(type_.type, Sort)):
+            return ()
+
+        def function(body: Expr) -> Expr:
+            return Binder(True, "x", DEFAULT, type_.type, body)
+
+        found: list[Expr] = []
+        if type_.type == codomain:
+            found += [function(apply(Const(("Nat", "succ")), Var(0)))] if codomain == NAT else [function(Var(0))]
+        found += [function(v) for v in results[:2]]
+        return tuple(found)
+
+
+def _size(expr: Expr) -> int:
+    head, arguments = spine(expr)
+    return 1 + sum(map(_size, arguments)) + (head.value if isinstance(head, Number) else 0)

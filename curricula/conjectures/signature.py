@@ -1,0 +1,292 @@
+"""What a file is about: its statements, the types of its constants, and the operations that its terms are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from curricula.conjectures.expressions import (
+    INSTANCE,
+    App,
+    Binder,
+    Const,
+    Constant,
+    Expr,
+    Free,
+    Number,
+    Sort,
+    Var,
+    apply,
+    free,
+    frees_of,
+    instantiate,
+    parts_of,
+    rebuilt,
+    spine,
+    substituted,
+    with_levels,
+)
+from curricula.conjectures.statements import Statement, opened
+from prover.lean.declared import NameParts
+
+PROP = Sort(("z",))
+TYPE = Sort(("s", ("z",)))
+
+
+@dataclass(frozen=True)
+class Known:
+    """A theorem that a file states."""
+
+    name: NameParts
+    statement: Statement
+    open: bool
+    """Whether its proof is a `sorry`."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A constant with its types and instances, applied to `len(arguments)` pieces of data."""
+
+    head: Const
+    fixed: tuple[Expr | None, ...]
+    """All its arguments; None for data."""
+    arguments: tuple[Expr, ...]
+    """Types of the data."""
+    result: Expr
+
+    def __call__(self, *data: Expr) -> Expr:
+        given = iter(data)
+        return apply(self.head, *(next(given) if f is None else f for f in self.fixed))
+
+    def at(self, values: Mapping[Free, Expr]) -> Operation:
+        """With values for its type variables."""
+        fixed = tuple(None if f is None else substituted(f, values) for f in self.fixed)
+        return Operation(
+            self.head, fixed, tuple(substituted(a, values) for a in self.arguments), substituted(self.result, values)
+        )
+
+    def data_of(self, term: Expr) -> tuple[Expr, ...]:
+        """The data in a term with this operation at its head."""
+        return tuple(a for a, f in zip(spine(term)[1], self.fixed, strict=True) if f is None)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for operations equal up to type variables."""
+        values = {v: Const((f"type {i}",)) for i, v in enumerate(self.variables)}
+        return self.head, self.at(values).fixed
+
+    @property
+    def variables(self) -> list[Free]:
+        """Its type variables."""
+        types = (*(f for f in self.fixed if f is not None), *self.arguments, self.result)
+        return list(dict.fromkeys(v for t in types for v in frees_of(t)))
+
+
+@dataclass
+class Signature:
+    """Statements and constants of a file."""
+
+    known: list[Known]
+    constants: Mapping[NameParts, Constant]
+    """The file's own."""
+    library: dict[Const, Expr] = field(default_factory=dict)
+    """Types of the library's constants, with their universes."""
+
+    @cached_property
+    def foreign(self) -> list[Const]:
+        """The library's constants in the statements, and in the types of the file's constants."""
+        types = [k.statement.expr for k in self.known]
+        types += [c.type for c in self.constants.values() if c.kind in ("def", "constructor", "inductive")]
+        found = {p for t in types for p in parts_of(t) if isinstance(p, Const) and p.name not in self.constants}
+        return sorted(found, key=repr)
+
+    def type_of(self, constant: Const) -> Expr | None:
+        own = self.constants.get(constant.name)
+        return own.type_at(constant.levels) if own is not None else self.library.get(constant)
+
+    def infer(self, expr: Expr) -> Expr | None:
+        """The type of a term without loose bound variables; None if it is not known."""
+        match expr:
+            case Free(type=type_):
+                return type_
+            case Const():
+                return self.type_of(expr)
+            case App(function, argument):
+                type_ = self.infer(function)
+                return instantiate(type_.body, argument) if isinstance(type_, Binder) and not type_.lam else None
+            case Number():
+                return Const(("Nat",))
+            case Sort(level):
+                return Sort(("s", level))
+            case Binder(True, name, info, type_, body):
+                variable = free(name, type_, info)
+                inner = self.infer(instantiate(body, variable))
+                if inner is None:
+                    return None
+                return Binder(False, name, info, type_, _bound(inner, variable))
+            case Binder(False, name, info, type_, body):
+                return self.infer(instantiate(body, free(name, type_, info)))
+            case _:
+                return None
+
+    def is_proposition(self, expr: Expr) -> bool:
+        return self.infer(expr) == PROP
+
+    @cached_property
+    def operations(self) -> list[Operation]:
+        """Those in the statements, then other functions and constructors of the file, which no instance stands for."""
+        found: dict[tuple[object, ...], Operation] = {}
+        for known in self.known:
+            for statement_part in (known.statement.conclusion, *(h.type for h in known.statement.hypotheses)):
+                for part in self.data_parts(statement_part):
+                    operation = self.operation_of(part)
+                    if operation is not None:
+                        found.setdefault(operation.key, operation)
+        hidden = self._behind_instances()
+        for constant in self.constants.values():
+            if constant.kind not in ("def", "constructor") or constant.name in hidden or not _written(constant.name):
+                continue
+            operation = self.operation_of(self._applied(constant))
+            if operation is not None and all(operation.head.name != o.head.name for o in found.values()):
+                found.setdefault(operation.key, operation)
+        return list(found.values())
+
+    def data_parts(self, expr: Expr) -> Iterator[Expr]:
+        """The expression and its parts, without the types and instances that operations take."""
+        yield expr
+        if isinstance(expr, Binder):
+            yield from self.data_parts(expr.type)
+            yield from self.data_parts(expr.body)
+        elif isinstance(expr, App):
+            head, given = spine(expr)
+            type_ = self.type_of(head) if isinstance(head, Const) else None
+            for argument in given:
+                binder = type_ if isinstance(type_, Binder) and not type_.lam else None
+                if binder is None or not (binder.info == INSTANCE or isinstance(binder.type, Sort)):
+                    yield from self.data_parts(argument)
+                type_ = instantiate(binder.body, argument) if binder is not None else None
+
+    def _applied(self, constant: Constant) -> Expr:
+        """The constant on new variables."""
+        term: Expr = Const(constant.name, tuple(("p", u) for u in constant.universes))
+        type_ = constant.type
+        while isinstance(type_, Binder) and not type_.lam:
+            variable = free(type_.name, type_.type, type_.info)
+            term, type_ = App(term, variable), instantiate(type_.body, variable)
+        return term
+
+    def _behind_instances(self) -> set[NameParts]:
+        """Constants for which an instance provides notation, e.g. `N.add` in `instance : Add N := ⟨N.add⟩`."""
+        found: set[NameParts] = set()
+        for constant in self.constants.values():
+            value = constant.value
+            while isinstance(value, Binder) and value.lam:
+                value = value.body
+            if constant.kind != "def" or value is None:
+                continue
+            head, arguments = spine(value)
+            if isinstance(head, Const) and head.name[-1:] == ("mk",) and head.name not in self.constants and arguments:
+                last, given = spine(arguments[-1])
+                if isinstance(last, Const) and all(isinstance(g, Var) for g in given):
+                    found.add(last.name)
+        return found
+
+    def operation_of(self, part: Expr) -> Operation | None:
+        """The operation at the head of a term; None for propositions, types, and what depends on data."""
+        head, given = spine(part)
+        if not isinstance(head, Const) or (type_ := self.type_of(head)) is None:
+            return None
+        fixed: list[Expr | None] = []
+        arguments: list[Expr] = []
+        for argument in given:
+            if not isinstance(type_, Binder) or type_.lam or any(isinstance(p, Var) for p in parts_of(argument)):
+                return None
+            if self._is_data(type_):
+                fixed.append(None)
+                arguments.append(type_.type)
+            else:
+                fixed.append(argument)
+            type_ = instantiate(type_.body, argument)
+        if isinstance(type_, Binder | Sort) or (not given and isinstance(type_, Binder)):
+            return None
+        operation = Operation(head, tuple(fixed), tuple(arguments), type_)
+        if any(not isinstance(v.type, Sort) for v in operation.variables) or self.infer(type_) in (PROP, None):
+            return None
+        return operation
+
+    def _is_data(self, binder: Binder) -> bool:
+        """Whether an argument is data that no type depends on."""
+        if binder.info == INSTANCE or isinstance(binder.type, Sort) or _uses_bound(binder.body):
+            return False
+        sort = self.infer(binder.type)
+        return sort is not None and sort != PROP
+
+
+def _bound(expr: Expr, variable: Free) -> Expr:
+    return rebuilt(expr, lambda part, depth: Var(depth) if part == variable else None)
+
+
+def _uses_bound(body: Expr) -> bool:
+    found = False
+
+    def look(part: Expr, depth: int) -> Expr | None:
+        nonlocal found
+        found = found or (isinstance(part, Var) and part.index == depth)
+        return None
+
+    rebuilt(body, look)
+    return found
+
+
+def _written(name: NameParts) -> bool:
+    """Whether a person may have written the name: Lean's own helpers have `_` or numbers in theirs."""
+    helpers = (
+        "rec",
+        "recOn",
+        "casesOn",
+        "below",
+        "brecOn",
+        "noConfusion",
+        "noConfusionType",
+        "ctorIdx",
+        "ctorElim",
+        "elim",
+        "ctorElimType",
+    )
+    parts = [p for p in name if not isinstance(p, str) or p.startswith(("_", "match_", "inst")) or p in helpers]
+    return not parts and name[0] != "_private"
+
+
+def known_from(constants: Mapping[NameParts, Constant], names: Iterable[NameParts], most: int) -> list[Known]:
+    """The theorems among the names whose statements have at most `most` nodes."""
+    found = []
+    for name in names:
+        constant = constants.get(name)
+        if constant is not None and constant.kind in ("theorem", "axiom"):
+            statement = opened(constant.type)
+            if statement.size <= most:
+                found.append(Known(name, statement, constant.open))
+    return found
+
+
+def level_free(known: Sequence[Known]) -> list[Known]:
+    """Those without universe parameters, after setting these to 0."""
+    out = []
+    for k in known:
+        names = {level[1] for p in parts_of(k.statement.expr) for level in _levels(p)}
+        if not names:
+            out.append(k)
+            continue
+        zero = {n: ("z",) for n in names}
+        out.append(Known(k.name, opened(with_levels(k.statement.expr, zero)), k.open))
+    return out
+
+
+def _levels(part: Expr) -> list[tuple[str, str]]:
+    def of(level: tuple) -> list[tuple[str, str]]:
+        return [level] if level[0] == "p" else [x for inner in level[1:] for x in of(inner)]
+
+    if isinstance(part, Const):
+        return [x for level in part.levels for x in of(level)]
+    return of(part.level) if isinstance(part, Sort) else []

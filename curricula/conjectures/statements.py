@@ -1,0 +1,272 @@
+"""Statements with their variables opened: their form up to names, order and symmetry, and whether one is an instance of another."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from curricula.conjectures.expressions import (
+    App,
+    Binder,
+    Const,
+    Expr,
+    Free,
+    closed,
+    free,
+    frees_of,
+    fresh_name,
+    instantiate,
+    parts_of,
+    rebuilt,
+    spine,
+    substituted,
+)
+
+SYMMETRIC = (("Eq",), ("Iff",))
+MAX_ORDERS = 24
+"""Orders of the hypotheses that are compared for the form of a statement."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """`∀ variables, conclusion`. Hypotheses are variables whose type is a proposition."""
+
+    variables: tuple[Free, ...]
+    conclusion: Expr
+
+    @cached_property
+    def expr(self) -> Expr:
+        return closed(self.variables, self.conclusion)
+
+    @cached_property
+    def size(self) -> int:
+        """Nodes of the conclusion and the hypotheses, types and instances included."""
+        return sum(1 for e in (self.conclusion, *(h.type for h in self.hypotheses)) for _ in parts_of(e))
+
+    @cached_property
+    def hypotheses(self) -> tuple[Free, ...]:
+        """The variables that nothing mentions: proofs, in a statement without idle variables."""
+        used = _mentioned(self.variables, self.conclusion)
+        return tuple(v for v in self.variables if v not in used)
+
+    @cached_property
+    def sides(self) -> tuple[Expr, Expr] | None:
+        """The sides of an equation or equivalence."""
+        return sides_of(self.conclusion)
+
+    @cached_property
+    def form(self) -> str:
+        """Equal for statements equal up to names, order of variables and hypotheses, and the sides of equations."""
+        hypotheses = [h.type for h in self.hypotheses]
+        orders = itertools.islice(itertools.permutations(hypotheses), MAX_ORDERS)
+        return min(_numbered([*order, conclusion]) for order in orders for conclusion in _both(self.conclusion))
+
+
+def sides_of(proposition: Expr) -> tuple[Expr, Expr] | None:
+    head, arguments = spine(proposition)
+    if isinstance(head, Const) and head.name in SYMMETRIC and len(arguments) >= 2:
+        return arguments[-2], arguments[-1]
+    return None
+
+
+def swapped(proposition: Expr) -> Expr:
+    """An equation or equivalence with its sides exchanged."""
+    assert isinstance(proposition, App) and isinstance(proposition.function, App)
+    first = proposition.function
+    return App(App(first.function, proposition.argument), first.argument)
+
+
+def opened(type_: Expr) -> Statement:
+    """The statement that a type is, with new variables under distinct names."""
+    variables: list[Free] = []
+    while isinstance(type_, Binder) and not type_.lam:
+        name = fresh_name(type_.name, [v.name for v in variables])
+        variables.append(free(name, type_.type, type_.info))
+        type_ = instantiate(type_.body, variables[-1])
+    return Statement(tuple(variables), type_)
+
+
+def stated(conclusion: Expr, hypotheses: Sequence[Expr] = (), kept: Sequence[Free] = ()) -> Statement:
+    """The statement about all free variables of its parts, in the order of `kept`, with what their types mention before them."""
+    needed: dict[Free, None] = {}
+
+    def need(expr: Expr) -> None:
+        for variable in frees_of(expr):
+            if variable not in needed:
+                need(variable.type)
+                needed[variable] = None
+
+    for expr in (*hypotheses, conclusion):
+        need(expr)
+    place = {v: i for i, v in enumerate(kept)}
+    variables = sorted(needed, key=lambda v: place.get(v, len(place)))  # stable
+    variables = _after_their_types(variables)
+    names: list[str] = []
+    renamed: dict[Free, Expr] = {}
+    new: list[Free] = []
+    for v in variables:
+        names.append(fresh_name(v.name, names))
+        new.append(free(names[-1], substituted(v.type, renamed), v.info))
+        renamed[v] = new[-1]
+    for h in hypotheses:
+        names.append(fresh_name("h", names))
+        new.append(free(names[-1], substituted(h, renamed)))
+    return Statement(tuple(new), substituted(conclusion, renamed))
+
+
+def _after_their_types(variables: Sequence[Free]) -> list[Free]:
+    out: dict[Free, None] = {}
+
+    def put(variable: Free) -> None:
+        for other in frees_of(variable.type):
+            put(other)
+        out[variable] = None
+
+    for variable in variables:
+        put(variable)
+    return list(out)
+
+
+def instance_of(statement: Statement, known: Statement) -> bool:
+    """Whether the statement follows from `known` by values for its variables, perhaps with the sides exchanged and with weaker
+    hypotheses."""
+    hypotheses = {h.type for h in statement.hypotheses}
+    for conclusion in _both(known.conclusion):
+        values: dict[Free, Expr] = {}
+        fits = matches(conclusion, statement.conclusion, frozenset(known.variables), values)
+        if fits and all(substituted(h.type, values) in hypotheses for h in known.hypotheses):
+            return True
+    return False
+
+
+def matches(pattern: Expr, expr: Expr, variables: frozenset[Free], values: dict[Free, Expr]) -> bool:
+    """Whether values for the variables make `pattern` the expression. Adds them to `values`."""
+    if isinstance(pattern, Free) and pattern in variables:
+        if pattern in values:
+            return values[pattern] == expr
+        if _loose(expr):
+            return False
+        values[pattern] = expr
+        return True
+    if isinstance(pattern, App) and isinstance(expr, App):
+        return matches(pattern.function, expr.function, variables, values) and matches(
+            pattern.argument, expr.argument, variables, values
+        )
+    if isinstance(pattern, Binder) and isinstance(expr, Binder):
+        return (
+            pattern.lam == expr.lam
+            and matches(pattern.type, expr.type, variables, values)
+            and matches(pattern.body, expr.body, variables, values)
+        )
+    return pattern == expr
+
+
+def _loose(expr: Expr) -> bool:
+    """Whether a bound variable occurs whose binder is outside of the expression."""
+    found = False
+
+    def look(part: Expr, depth: int) -> Expr | None:
+        nonlocal found
+        found = found or (type(part).__name__ == "Var" and part.index >= depth)  # type: ignore[union-attr]
+        return None
+
+    rebuilt(expr, look)
+    return found
+
+
+def _both(proposition: Expr) -> list[Expr]:
+    return [proposition] if sides_of(proposition) is None else [proposition, swapped(proposition)]
+
+
+def _mentioned(variables: Sequence[Free], conclusion: Expr) -> set[Free]:
+    return {f for e in (conclusion, *(v.type for v in variables)) for f in frees_of(e)}
+
+
+def _numbered(parts: Sequence[Expr]) -> str:
+    """The parts as text, with variables numbered by first occurrence, and the types of these."""
+    numbers: dict[Free, int] = {}
+    out: list[str] = []
+
+    def show(expr: Expr) -> None:
+        match expr:
+            case Free():
+                out.append(f"x{numbers.setdefault(expr, len(numbers))} ")
+            case App(function, argument):
+                out.append("(")
+                show(function)
+                show(argument)
+                out.append(")")
+            case Binder(lam, _, _, type_, body):
+                out.append("λ" if lam else "Π")
+                show(type_)
+                show(body)
+            case Const(name, levels):
+                out.append(f"{name}{levels or ''} ")
+            case _:
+                out.append(f"{expr} ")
+
+    for part in parts:
+        show(part)
+        out.append(";")
+    for variable in numbers.copy():
+        show(variable.type)
+        out.append(",")
+    return "".join(out)
+
+
+class Rules:
+    """Equations as rules towards smaller terms, in a fixed total order of terms."""
+
+    def __init__(self, known: Sequence[Statement]) -> None:
+        self._rules: list[tuple[Expr, Expr, frozenset[Free]]] = []
+        for statement in known:
+            self.add(statement)
+
+    def add(self, statement: Statement) -> None:
+        """Ignores statements with hypotheses, and those that are no equations."""
+        if statement.sides is None or statement.hypotheses:
+            return
+        for left, right in (statement.sides, statement.sides[::-1]):
+            if not isinstance(left, Free) and set(frees_of(right)) <= set(frees_of(left)):
+                self._rules.append((left, right, frozenset(statement.variables)))
+
+    def reduce(self, term: Expr) -> bool:
+        """Whether a rule takes a part of the term to a smaller one."""
+        return self._step(term) is not None
+
+    def normal(self, term: Expr, most: int = 100) -> Expr:
+        """The term after at most `most` steps."""
+        for _ in range(most):
+            new = self._step(term)
+            if new is None:
+                break
+            term = new
+        return term
+
+    def join(self, statement: Statement) -> bool:
+        """Whether the sides of an equation reduce to the same term."""
+        return statement.sides is not None and self.normal(statement.sides[0]) == self.normal(statement.sides[1])
+
+    def _step(self, term: Expr) -> Expr | None:
+        for pattern, result, variables in self._rules:
+            values: dict[Free, Expr] = {}
+            if matches(pattern, term, variables, values):
+                new = substituted(result, values)
+                if _order(new) < _order(term):
+                    return new
+        if isinstance(term, App):
+            if (new := self._step(term.function)) is not None:
+                return App(new, term.argument)
+            if (new := self._step(term.argument)) is not None:
+                return App(term.function, new)
+        return None
+
+
+def _order(term: Expr) -> tuple[int, str]:
+    return weight(term), str(term)
+
+
+def weight(expr: Expr) -> int:
+    return sum(1 for _ in parts_of(expr))

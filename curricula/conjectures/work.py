@@ -1,0 +1,182 @@
+"""One file's conjectures from end to end: its goals, the search for lemmas, what they save, and the library that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from curricula.conjectures.bench import Bench, Place
+from curricula.conjectures.discover import Discovery, Limits
+from curricula.conjectures.expressions import Constant
+from curricula.conjectures.goals import goals_met
+from curricula.conjectures.measure import Costs, GoalSet, Measured, costs, measured
+from curricula.conjectures.statements import Statement, opened
+from prover.console import one_line, say
+from prover.errors import UserError
+from prover.lean.project import Project, explain_import, imports_of
+from prover.lean.server import LeanDied, LeanError
+from prover.lean.text import LeanText
+from prover.solve.declarations import declared_names, scope_ends
+from prover.solve.executor import LocalExecutor
+from prover.solve.job import SourceFile
+from prover.solve.lemmas import Lemma, block, place_of, without_unused
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to spend on one file."""
+
+    limits: Limits
+    seed: int = 0
+    goals: int = 8
+    """Goals on which savings are measured; 0: none."""
+    goal_calls: int = 64
+    searches: tuple[bytes, ...] = ()
+    """Searches of earlier runs, whose open goals are generalised."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The lemmas of a file."""
+
+    document: dict[str, Any]
+    """The fields for `--json`."""
+    library: str
+    """The definitions before the goals, and the kept lemmas with proofs, as a file."""
+
+
+async def conjectured(
+    executor: LocalExecutor, text: LeanText, plan: Plan, earlier: Sequence[Lemma] = (), project: Project | None = None
+) -> Outcome:
+    """Find lemmas for a file. `earlier`: a library to start from; those lemmas are audited again.
+
+    Raises UserError if the file has an error before its first `sorry`, or if Lean cannot read it.
+    """
+    imports = imports_of(text, project)
+    before = tuple(imports.sources())
+    try:
+        every = await executor.sorries(SourceFile(text, imports.shipped, before))
+        if every.errors:
+            raise UserError(f"{one_line(str(every.errors[0]), 200)}; correct the errors first")
+        at = place_of(text, every.holes)
+        bench = Bench(executor, Place(text.path, text.body[:at].strip(), imports.shipped, before))
+        numbers = tuple(i for i, hole in enumerate(every.holes) if hole.proposition)[: plan.goals]
+        goals = GoalSet(text, imports.shipped, before, at, numbers, plan.goal_calls)
+        without = await costs(executor, goals, save=True)
+        return await _found(bench, text, at, plan, earlier, goals, without)
+    except LeanError as error:
+        raise UserError(explain_import(one_line(str(error)), text.path)) from None
+    except LeanDied as error:
+        raise UserError(f"{text.path}: Lean stopped: {one_line(str(error))}") from None
+
+
+async def _found(
+    bench: Bench, text: LeanText, at: int, plan: Plan, earlier: Sequence[Lemma], goals: GoalSet, without: Costs
+) -> Outcome:
+    signature, examples = await bench.signature(text)
+    met = goals_met([*plan.searches, *(f.saved for f in without.found if f.saved)])
+    taken = declared_names(text.body)
+    discovery = Discovery(bench, signature, plan.limits, plan.seed, met, _statements(examples), taken)
+    for lemma in earlier:
+        await discovery.start_with(lemma)
+    try:
+        lemmas = await discovery.run()
+    finally:
+        bench.close()
+    found = await measured(bench.executor, goals, lemmas, without) if goals.numbers else None
+    kept = _kept(lemmas, found)
+    library = _library(text, at, kept, found)
+    await _check(bench, library, text.path)
+    document = {
+        "lemmas": [_row(x, found) for x in kept],
+        "retired": [_row(x, found) for x in lemmas if x not in kept],
+        "conjectures": discovery.counts,
+        "calls": {"finding": bench.spent, "by_step": dict(bench.calls), "measuring": found.calls if found else 0},
+        "goals": _goals(goals, found),
+    }
+    return Outcome(document, library)
+
+
+def _statements(examples: Sequence[Constant]) -> list[Statement]:
+    return [opened(e.type) for e in examples]
+
+
+def _kept(lemmas: Sequence[Lemma], found: Measured | None) -> list[Lemma]:
+    """The lemmas that save something, and those that their proofs need. All of them if nothing was measured."""
+    if found is None:
+        return list(lemmas)
+    return without_unused(lemmas, [name for name, worth in found.worths.items() if worth.pays])
+
+
+def _row(lemma: Lemma, found: Measured | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": lemma.name,
+        "statement": lemma.statement,
+        "proof": lemma.script,
+        "origin": lemma.origin,
+        "calls": lemma.calls,
+    }
+    if found is not None:
+        w = found.worths[lemma.name]
+        row |= {"saves_alone": w.alone, "saves_last": w.last, "redundancy": round(w.redundancy, 3), "uses": w.uses}
+        row["worth"] = round(w.worth, 1)
+    return row
+
+
+def _goals(goals: GoalSet, found: Measured | None) -> dict[str, Any]:
+    if found is None:
+        return {"total": 0}
+    return {
+        "total": len(goals.numbers),
+        "budget": goals.budget,
+        "solved_without": found.without.solved,
+        "solved_with": found.together.solved,
+        "calls_without": sum(found.without.calls),
+        "calls_with": sum(found.together.calls),
+    }
+
+
+def _library(text: LeanText, at: int, lemmas: Sequence[Lemma], found: Measured | None) -> str:
+    """The file up to the goals, the lemmas, and the ends of open scopes."""
+    if not lemmas:
+        return ""
+    noted = [replace(x, origin=_provenance(x, found)) for x in lemmas]
+    above = text.text[:at].rstrip()
+    return "\n\n".join([above, block(noted), *scope_ends(text.body[:at])]).lstrip("\n") + "\n"
+
+
+def _provenance(lemma: Lemma, found: Measured | None) -> str:
+    about = f"Conjectured ({lemma.origin}) and proved in {lemma.calls} Lean calls."
+    if found is None:
+        return about
+    w, goals = found.worths[lemma.name], len(found.without.found)
+    if not w.pays:
+        return f"{about} Other lemmas need it."
+    return f"{about} Saves {max(w.alone, w.last)} calls on {goals} goals; {w.uses} of their proofs use it."
+
+
+async def _check(bench: Bench, library: str, path: str) -> None:
+    """Audit the library as a file. Raises UserError if the audit refuses any of it: no file is then written."""
+    if not library:
+        return
+    from prover.lean.text import parse
+
+    text = parse(library.encode(), path)
+    place = bench.place
+    verdicts = await bench.executor.auditor.audit_source(text.body, place.imports, file=path, before=place.before)
+    bad = next((v for v in verdicts if v.verdict != "proved"), None)
+    if bad is not None:
+        raise UserError(f"{path}: the audit refuses {bad.name} of the file with its lemmas: {one_line(bad.reason)}")
+
+
+def files_of(project: Project) -> list[Path]:
+    """The project's files with a `sorry`. Raises UserError if there is none."""
+    from prover.lean.text import code_words, read
+
+    found = [p for p in project.files() if any(word == "sorry" for word, _ in code_words(read(p).body))]
+    if not found:
+        raise UserError(f"{project.folder}: no .lean file has a `sorry`")
+    say(f"turnstile: {len(found)} files with a `sorry`")
+    return found

@@ -1,0 +1,57 @@
+"""A signature made by hand: numbers with addition, and a statement syntax for tests."""
+
+from __future__ import annotations
+
+from curricula.conjectures.expressions import DEFAULT, Binder, Const, Constant, Expr, Free, Sort, apply, free
+from curricula.conjectures.signature import TYPE, Known, Signature
+from curricula.conjectures.statements import Statement, stated
+
+N = Const(("N",))
+ZERO = Const(("N", "zero"))
+EQ = Const(("Eq",), (("s", ("z",)),))
+PROP = Sort(("z",))
+
+
+def arrow(*types: Expr) -> Expr:
+    result = types[-1]
+    for type_ in reversed(types[:-1]):
+        result = Binder(False, "x", DEFAULT, type_, result)
+    return result
+
+
+def add(a: Expr, b: Expr) -> Expr:
+    return apply(Const(("N", "add")), a, b)
+
+
+def mul(a: Expr, b: Expr) -> Expr:
+    return apply(Const(("N", "mul")), a, b)
+
+
+def succ(a: Expr) -> Expr:
+    return apply(Const(("N", "succ")), a)
+
+
+def equal(a: Expr, b: Expr) -> Expr:
+    return apply(EQ, N, a, b)
+
+
+def numbers(names: str) -> list[Free]:
+    return [free(name, N) for name in names.split()]
+
+
+def law(left: Expr, right: Expr, *hypotheses: Expr) -> Statement:
+    return stated(equal(left, right), hypotheses)
+
+
+def signature(*known: Statement) -> Signature:
+    constants = [
+        Constant(("N",), "inductive", (), TYPE),
+        Constant(("N", "zero"), "constructor", (), N),
+        Constant(("N", "succ"), "constructor", (), arrow(N, N)),
+        Constant(("N", "add"), "def", (), arrow(N, N, N)),
+        Constant(("N", "mul"), "def", (), arrow(N, N, N)),
+    ]
+    found = Signature([Known((f"t{i}",), s, False) for i, s in enumerate(known)], {c.name: c for c in constants})
+    found.library[EQ] = arrow(N, N, PROP)  # enough for Eq at N, whose first argument is a type
+    found.library[EQ] = Binder(False, "α", 1, TYPE, arrow(N, N, PROP))
+    return found

@@ -1,0 +1,94 @@
+"""What a lemma is worth, and the library as a file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from curricula.conjectures.compression import compression, lemma_worth, redundancy, savings, worth
+from curricula.conjectures.measure import Costs, Worth
+from curricula.conjectures.worlds import textbook, world_file
+from prover import plugins
+from prover.errors import UserError
+from prover.lean.text import parse
+from prover.solve.job import Found
+from prover.solve.lemmas import Lemma, block, inserted, joined, read_lemmas, without_unused
+from rl.rewards import AttemptResult
+
+FIRST = Lemma(
+    "zero_add", "(n : N) : 0 + n = n", "induction n with\n| zero => rfl\n| succ n ih => rw [add_succ, ih]", "Found."
+)
+SECOND = Lemma("use", "(n : N) : 0 + n = n", "exact zero_add n")
+
+
+def test_savings_are_calls_without_less_calls_with() -> None:
+    assert savings([64, 10, 64], [5, 12, 64]) == 57
+    assert savings([3], [9]) == -6
+    with pytest.raises(ValueError):
+        savings([1], [1, 2])
+
+
+def test_a_lemma_that_the_others_replace_is_redundant() -> None:
+    assert redundancy(100, 100) == 0
+    assert redundancy(100, 25) == 0.75
+    assert redundancy(100, -5) == 1
+    assert redundancy(0, 0) == 0
+    assert worth(100, 30, 0.5) == 20
+    assert lemma_worth(alone=100, last=0, own=30) == -30
+    assert lemma_worth(alone=0, last=80, own=30) == 50  # helps only together with others
+
+
+def test_only_an_audited_lemma_is_rewarded() -> None:
+    assert compression(AttemptResult(True, saved=0.4)) == 0.4
+    assert compression(AttemptResult(False, saved=0.4)) == 0
+    assert compression(AttemptResult(True, saved=-1)) == 0
+    points = tomllib.loads(Path("pyproject.toml").read_text())["project"]["entry-points"]["turnstile.rewards"]
+    assert points["compression"] == f"{compression.__module__}:{compression.__name__}"
+    assert plugins.chosen("turnstile.rewards", {"compression": compression}, "compression") is compression
+
+
+def test_a_goal_without_a_proof_costs_its_budget() -> None:
+    costs = Costs(
+        (Found("found", "simp [foo]", 3), Found("budget", lean_calls=70), Found("exhausted", lean_calls=9)), 64
+    )
+    assert costs.calls == [3, 64, 64] and costs.solved == 1 and costs.uses("foo") == 1 and costs.uses("fo") == 0
+
+
+def test_a_lemma_pays_if_a_proof_uses_it_and_it_saves_calls() -> None:
+    assert Worth(alone=10, last=0, own=500, uses=1).pays
+    assert not Worth(alone=10, last=0, own=500, uses=0).pays
+    assert not Worth(alone=-3, last=0, own=1, uses=2).pays
+
+
+def test_a_library_is_read_as_it_was_written() -> None:
+    text = parse(joined("inductive N", []).encode() + block([FIRST, SECOND]).encode(), "lib.lean")
+    assert read_lemmas(text) == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("source", ["", "theorem a : True := trivial", block([FIRST]).partition("induction")[0]])
+def test_another_file_is_no_library(source: str) -> None:
+    with pytest.raises(UserError, match=r"lib\.lean"):
+        read_lemmas(parse(source.encode(), "lib.lean"))
+
+
+def test_lemmas_are_inserted_before_the_goals() -> None:
+    text = parse(b"import Init\n\ndef x := 1\n\ntheorem t : True := by\n  sorry\n", "f.lean")
+    new = inserted(text, text.body.index("\n\ntheorem"), [FIRST])
+    assert new.imports == text.imports
+    assert new.text.index("def x") < new.text.index("theorem zero_add") < new.text.index("theorem t")
+
+
+def test_the_library_is_minimal() -> None:
+    third = Lemma("idle", ": True", "trivial")
+    assert without_unused([FIRST, third, SECOND], ["use"]) == [FIRST, SECOND]
+
+
+def test_a_world_is_a_file_of_definitions_and_goals() -> None:
+    text = world_file("peano", 3, 1)
+    assert text == world_file("peano", 3, 1) != world_file("peano", 3, 2)
+    assert text.text.count("sorry") == 3 and "theorem add_comm" not in text.text and "theorem add_succ" in text.text
+    assert "theorem add_comm" in textbook("peano")
+    with pytest.raises(UserError, match="choose one of peano, sequences"):
+        world_file("logic", 1, 0)
