@@ -42,7 +42,8 @@ class Pretrained:
             seed=config.seed,
         )
         self.tuner = Tuner(folder, settings, template=(s.template or None) if first else None, device=device)
-
+        if config.learns_value and not first:
+            add_head(self.tuner)  # for checkpoints of versions of Turnstile that had none
         self.config = config
         self._reference: Any = None
 

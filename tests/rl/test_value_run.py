@@ -61,8 +61,9 @@ def false_goal(k: int, x: str = "n") -> str:
     return f"{x} * {k} < {'m' if x == 'n' else 'n'}"
 
 
-def shown(statement: str) -> str:
-    return f"n m : Nat\n⊢ {statement}"
+def shown(statement: str, case: str = "") -> str:
+    """A goal as Lean prints it. `case`: its name after a tactic that leaves it."""
+    return f"{f'case {case}{chr(10)}' if case else ''}n m : Nat\n⊢ {statement}"
 
 
 SEEN, HELD_BACK = range(10, 22), range(22, 40)
@@ -74,8 +75,8 @@ def answers() -> list[tuple[str, str]]:
     for k in [*SEEN, *HELD_BACK[::6]]:
         for goal in (true_goal, false_goal):
             pairs += [(shown(f"{goal(k)} ∧ {goal(k, 'm')}"), t) for t in ("constructor", "constructor", "rfl")]
-            for x in ("n", "m"):
-                pairs += [(shown(goal(k, x)), t) for t in ("omega", "omega", *FAILING)]
+            for x, case in (("n", "left"), ("m", "right"), ("n", "h")):
+                pairs += [(shown(goal(k, x), case), t) for t in ("omega", "omega", *FAILING)]
         pairs += [(shown(f"{false_goal(k)} ∨ {true_goal(k)}"), t) for t in ("left", "right")]
     return [(f"{goal}:::", f"{tactic}:::") for goal, tactic in pairs]
 
@@ -105,7 +106,7 @@ def test_a_pretrained_model_learns_a_value_that_guides_the_search(tmp_path: Path
     assert not (run / "checkpoints/000000" / VALUE_HEAD).exists() and read_manifest(run / "checkpoints/000002").value
     policy = HuggingFacePolicy(run / "checkpoints/000002", "bfs-prover", dtype="float32")
     values = {
-        goal: [policy.evaluate([_query(shown(goal(k)))])[0].value(0.95) for k in HELD_BACK]
+        goal: [policy.evaluate([_query(shown(goal(k), "left"))])[0].value(0.95) for k in HELD_BACK]
         for goal in (true_goal, false_goal)
     }
     assert auc(values[true_goal], values[false_goal]) > 0.9
@@ -124,9 +125,9 @@ async def _search(policy: HuggingFacePolicy) -> None:
         root = await pool.open(Theorem("or", f"(n m : Nat) : {false_goal(k)} ∨ {true_goal(k)}"))
         search = Search(root, pool, policy, policy, config=config)
         result = await search.run(Budget(lean_calls=40))
-        nodes = {n.state.text: n for n in search.graph.nodes.values()}
+        nodes = {n.state.text.rpartition("⊢ ")[2]: n for n in search.graph.nodes.values()}
         await search.close()
-    wrong, right = nodes[shown(false_goal(k))], nodes[shown(true_goal(k))]
+    wrong, right = nodes[false_goal(k)], nodes[true_goal(k)]
     assert right.initial > wrong.initial and result.outcome == "proved"
     expected = policy.evaluate([_query(right.state.text)])[0].value(config.discount)
     assert right.initial == pytest.approx(expected, abs=1e-4)
