@@ -80,9 +80,16 @@ def _words(signature: Signature, expr: Expr) -> list[str]:
     operation = signature.operation_of(expr)
     data = operation.data_of(expr) if operation is not None else given
     parts = [_words(signature, d) for d in data]
-    infix = head.name[-1] in _NOTATION and len(parts) == 2
+    infix = len(parts) == 2 and (head.name[-1] in _NOTATION or _constructed(signature, data[0]))
     own = [_word(head)]
     return [*parts[0], *own, *parts[1]] if infix else own + [w for p in parts for w in p]
+
+
+def _constructed(signature: Signature, expr: Expr) -> bool:
+    """Whether a constructor of the file is at its head: `zero_add` for `add zero n`."""
+    head, _ = spine(expr)
+    constant = signature.constants.get(head.name) if isinstance(head, Const) else None
+    return constant is not None and constant.kind == "constructor"
 
 
 def _word(head: Const) -> str:

@@ -102,6 +102,8 @@ def test_names_follow_the_library() -> None:
     assert name_for(own, law(add(a, b), add(b, a)), ()) == "add_comm"
     assert name_for(own, law(add(add(a, b), c), add(a, add(b, c))), ()) == "add_assoc"
     assert name_for(own, law(add(a, b), add(b, a)), {"add_comm"}) == "add_comm_2"
+    assert name_for(own, law(add(ZERO, a), a), ()) == "zero_add"
+    assert name_for(own, law(add(a, ZERO), a), ()) == "add_zero"
     assert name_for(own, law(succ(add(a, b)), add(succ(a), b)), ()).startswith("succ_add")
 
 
