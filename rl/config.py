@@ -141,6 +141,9 @@ class LearnConfig:
     """Policy targets of expert iteration: the tactics that start a proof, or the search's visit counts on proved goals."""
     rounds: Positive = 3
     """Rounds of collecting and learning."""
+    max_staleness: NonNegative = 0
+    """Versions that learning may be ahead of the attempts that it learns from. 0: collecting waits for each version. 1: the next round
+    is collected while a version is trained."""
     first_calls: Positive = 20
     """Lean calls per theorem in the first round, which uses the explorer alone unless there is a pretrained model."""
     calls: Positive = 16
@@ -276,6 +279,11 @@ class RunConfig:
             n: w for n, w in self.rewards.items() if n not in REWARDS or w != ((1.0,) if n == "proved" else (0.0,))
         }
         object.__setattr__(self, "rewards", stated)
+
+    @property
+    def learns_value(self) -> bool:
+        """Whether the run learns a value and searches with it."""
+        return self.prover.use_value and self.learn.value != "none" and not self.serve.start
 
     @property
     def folder(self) -> Path:

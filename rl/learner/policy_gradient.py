@@ -52,7 +52,7 @@ def train(
     """Train on groups of trajectories for `epochs` or `seconds`, whichever ends first. All processes must call it alike.
 
     `batch`: trajectories per update. `reference`: the model of the KL penalty. Returns metrics: loss, steps, trajectories (with a
-    signal), groups, dropped_groups (of equal rewards), overlong, skipped (too long for `max_length`), grad_norm, tokens_per_second,
+    signal), groups, dropped_groups (of equal rewards), overlong, skipped (too long for `max_length`), importance_max (before truncation), grad_norm, tokens_per_second,
     seconds, and those in METRICS. Without a trajectory that has a signal, it trains nothing and `steps` is 0.
     """
     began = time.monotonic()
@@ -61,6 +61,8 @@ def train(
     if not items:
         return {**metrics, "seconds": time.monotonic() - began}
     _measure(tuner, items, "old", tuner.model)
+    gap = torch.cat([x.old - x.sampled for x in items if x.old is not None])
+    metrics["importance_max"] = gap.max().clamp(-20, 20).exp().item()
     if reference is not None and settings.kl_weight:
         _measure(tuner, items, "reference", reference)
     for item, a in zip(items, _split(batch_advantages(_tokens(items), settings), items), strict=True):
