@@ -133,11 +133,9 @@ class Trainer:
             if c.eval.validation:
                 self._validate(0)
             last = learned
-            self._finished = max(0, learned - 1)
-            self._finish_rounds()
+            self._finished = max((int(row["round"]) for row in self.ledger.rounds()), default=0)
             for r in range(learned + 1, c.learn.rounds + 1):
                 self.pipeline.wait(self.pipeline.needed(r), self._finish_rounds)
-                self._finish_rounds()
                 begun = self.ledger.done(f"round {r}")
                 if r > 1 and self.elapsed > 60 * c.max_minutes and not begun:
                     self.tracker.say(
@@ -191,9 +189,10 @@ class Trainer:
 
     def _finish_rounds(self) -> None:
         """Validate the served version and log its round, and serve the next one if it is trained."""
-        while self.pipeline.learned > self._finished:
-            self._finished = r = self.pipeline.learned
-            self._validate(r)
+        while self._finished < self.pipeline.learned:
+            self._finished = r = self._finished + 1
+            if r == self.pipeline.learned:  # of several, without validation
+                self._validate(r)
             if self._log(f"round {r}", r, row_of(r, self.ledger)):
                 for alert in alerts(rounds.history(rounds.of_rows(self.ledger.rounds()))):
                     self.tracker.alert(alert)

@@ -52,12 +52,11 @@ class Pipeline:
         return max(first, r - 1 - self.config.learn.max_staleness)
 
     def wait(self, version: int, served: Callable[[], None]) -> None:
-        """Return once `version` is served. `served` is called after each new version."""
+        """Return once `version` is served. `served` is called first, and after each new version."""
+        served()
         while self.learned < version:
             before = self.learned
-            self.serve()
-            if self.learned == before:
-                self.fleet.events.take(LOOK_EVERY)
+            self.fleet.events.take(LOOK_EVERY)
             if self.learned > before:
                 served()
 

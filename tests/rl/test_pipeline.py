@@ -133,6 +133,7 @@ def test_a_version_is_not_served_while_the_one_before_is_measured(tmp_path):
         measured.append(p.learned)
         p.held = False
 
-    validate()
+        p.serve()
+
     p.wait(2, validate)
-    assert p.learned == 2 and measured == [1, 2] and fleet.published == 2
+    assert p.learned == 2 and measured == [1] and p.held and fleet.published == 2
