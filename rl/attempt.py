@@ -8,13 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from curricula.library import assert_for_training
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import ProofState, Theorem
-from prover.models.base import Query, Suggestion
+from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.inference_client import InferenceClient
 from prover.models.mixture import EXPLORER_WEIGHT, mix_with_explorer
 from prover.models.tactic_templates import Portfolio
@@ -28,8 +28,9 @@ from prover.search.script import checked_script
 from prover.solve.ray_start import LOST
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
-from rl.whole_proofs import WriterClient, whole_proofs
+from rl.whole_proofs import Draft, WriterClient, whole_proofs
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 OPENINGS = 3
 """Tries to open a theorem when the Lean process dies."""
@@ -85,9 +86,28 @@ class Found:
     stats: dict[str, Any] = field(default_factory=dict)
     """Input of the metrics (rl/metrics/compute.py)."""
     model_version: int = 0
+    """Version of the oldest weights that it used; 0: none."""
     rollouts: list[dict[str, Any]] = field(default_factory=list)
     """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `steps` as in Rollout, `calls` of (prompt,
     answer, logprobs) as in Sampled, `ended`, `closed`, and for whole proofs `size` (tactics)."""
+
+
+Examples = tuple[list[Any], list[dict[str, Any]]]
+"""`examples` and `rollouts` of a Found."""
+
+
+def split(found: Found, learn: bool) -> tuple[Found, Examples | None]:
+    """(the result without its examples, the examples; None without `learn`). Of rollouts, what the audit needs stays."""
+    kept = [
+        {"script": r["script"], "ended": r["ended"], "closed": r["closed"], "size": r.get("size", len(r["decisions"]))}
+        for r in found.rollouts
+    ]
+    return replace(found, examples=[], rollouts=kept), (found.examples, found.rollouts) if learn else None
+
+
+def join(found: Found, examples: Examples | None) -> Found:
+    """The result with its examples."""
+    return found if examples is None else replace(found, examples=examples[0], rollouts=examples[1])
 
 
 @dataclass
@@ -115,10 +135,38 @@ class Workbench:
         return bounded(self.pool, c.actions, c.strict and (task.learn or task.policy != "portfolio"))
 
 
+class Asked:
+    """A shared model as one attempt asks it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._oldest: int | None = None
+
+    @property
+    def version(self) -> int:
+        """Version of the oldest weights that answered; 0 if none did."""
+        return self._oldest or 0
+
+    async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        return self._noted(await self._client.suggest(queries, n))
+
+    async def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
+        return self._noted(await self._client.evaluate(queries))
+
+    async def write(self, values: dict[str, Any], n: int) -> list[Draft]:
+        return self._noted(await self._client.write(values, n))
+
+    def _noted(self, answer: T) -> T:
+        # The client resumes its callers before it makes its next call.
+        version = self._client.version
+        self._oldest = version if self._oldest is None else min(version, self._oldest)
+        return answer
+
+
 class ModelWithExplorer:
     """Mixes the suggestions of a shared model with those of a local explorer."""
 
-    def __init__(self, model: InferenceClient, explorer: Any, weight: float) -> None:
+    def __init__(self, model: Asked, explorer: Any, weight: float) -> None:
         self.model, self.explorer, self.weight = model, explorer, weight
 
     async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
@@ -153,6 +201,7 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     if task.rollouts:
         return await _rollouts(task, bench, env, root, began)
     value: Any = None
+    asked = Asked(bench.model)
     in_flight = bench.config.in_flight
     if task.policy == "portfolio":
         policy: Any = bench.portfolio
@@ -163,9 +212,9 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     else:
         if bench.model is None:
             raise ValueError("policy `model` needs a model, but none is loaded")
-        policy = ModelWithExplorer(bench.model, bench.trained_explorer.reseeded(task.draw), task.explorer_weight)
+        policy = ModelWithExplorer(asked, bench.trained_explorer.reseeded(task.draw), task.explorer_weight)
         suggestions, expansions = bench.config.suggestions, 4
-        value = bench.model if task.value else None  # its coroutines are awaited by the search
+        value = asked if task.value else None  # its coroutines are awaited by the search
     c = bench.config
     config = SearchConfig(
         selection=c.rule,
@@ -220,17 +269,18 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         result.message or "",
         examples,
         recorded,
-        bench.model.version if task.policy == "model" and bench.model is not None else 0,
+        asked.version,
     )
 
 
 async def _rollouts(task: Task, bench: Workbench, env: Any, root: ProofState, began: float) -> Found:
     if bench.sampler is None:
         raise ValueError("rollouts need a model, but none is loaded")
+    asked = Asked(bench.sampler)
     first = 1 + task.draw * task.rollouts
     try:
         premises = bench.premises.for_theorem(task.theorem.imports)
-        found, calls = await rollouts(root, env, bench.sampler, premises, task.rollouts, task.max_tactics, first)
+        found, calls = await rollouts(root, env, asked, premises, task.rollouts, task.max_tactics, first)
         check = checker(env, root)
         written_out = [await checked_script(r.proof, check) if r.proof is not None else None for r in found]
     finally:
@@ -246,17 +296,18 @@ async def _rollouts(task: Task, bench: Workbench, env: Any, root: ProofState, be
         }
         for r, script in zip(found, written_out, strict=True)
     ]
-    return _of_rollouts(task, root, rows, calls, calls, bench.sampler.version, began)
+    return _of_rollouts(task, root, rows, calls, calls, asked.version, began)
 
 
 async def _whole_proofs(task: Task, bench: Workbench, env: Any, root: ProofState, began: float) -> Found:
     if bench.writer is None:
         raise ValueError("whole proofs need a model, but none is loaded")
+    asked = Asked(bench.writer)
     try:
-        rows, calls, first = await whole_proofs(task.theorem, root, env, bench.writer, task.rollouts, task.turns)
+        rows, calls, first = await whole_proofs(task.theorem, root, env, asked, task.rollouts, task.turns)
     finally:
         await bench.pool.free([root])
-    return _of_rollouts(task, root, rows, calls, first, bench.writer.version, began)
+    return _of_rollouts(task, root, rows, calls, first, asked.version, began)
 
 
 def _of_rollouts(

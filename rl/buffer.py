@@ -23,12 +23,18 @@ LIGHTEST, HEAVIEST = 0.25, 4.0
 
 
 def draw(
-    ledger: Ledger, kind: str, config: ReplayConfig | None = None, version: int = 0, seed: int = 0
+    ledger: Ledger,
+    kind: str,
+    config: ReplayConfig | None = None,
+    version: int = 0,
+    seed: int = 0,
+    last: int | None = None,
 ) -> list[dict[str, Any]]:
     """Up to `capacity` examples of a kind, oldest first, each with a `weight` (mean 1).
 
     With `prioritised`, the sample is drawn without replacement in proportion to priority ** exponent (Efraimidis & Spirakis 2006)
-    and weighted in the same proportion, so that priorities also matter if everything fits. Otherwise both are uniform. Raises
+    and weighted in the same proportion, so that priorities also matter if everything fits. Otherwise both are uniform. `last`: the
+    last round, if later ones are under way. Raises
     HeldOutLeak for an example of a theorem outside the training split.
     """
     config = config or ReplayConfig()
@@ -36,7 +42,7 @@ def draw(
     siblings = ledger.example_counts(kind)
     kept: list[tuple[float, int, float, dict[str, Any]]] = []
     for i, row in enumerate(ledger.example_rows(kind)):
-        if row.outcome == "rejected":
+        if row.outcome == "rejected" or (last is not None and row.data.get("round", 0) > last):
             continue
         assert_for_training(row.theorem)
         p = priority(row, siblings[row.theorem], version, config) ** config.exponent if config.prioritised else 1.0

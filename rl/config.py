@@ -147,6 +147,9 @@ class LearnConfig:
     retrain_every: NonNegative = 0
     """Expert iteration: after every so many rounds, the weights go back to those of the start, and the next round trains on the examples
     of all rounds alike (periodic retraining, BFS-Prover-V2; Xin et al. 2025). 0: weights are always trained further."""
+    max_staleness: NonNegative = 0
+    """Versions that learning may be ahead of the attempts that it learns from. 0: collecting waits for each version. 1: the next round
+    is collected while a version is trained."""
     first_calls: Positive = 20
     """Lean calls per theorem in the first round, which uses the explorer alone unless there is a pretrained model."""
     calls: Positive = 16

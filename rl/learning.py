@@ -1,4 +1,4 @@
-"""One round of learning: trains the model, the ranker and the retriever on the ledger's examples."""
+"""What a round learns from: draws the model's examples from the ledger, and trains the ranker and the retriever on theirs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from prover.premises.index import LibraryIndex
 from prover.search import SearchConfig
 from prover.solve.ledger import Ledger
 from rl import buffer
-from rl.actors.fleet import Fleet
 from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.dpo import preference_pairs
 from rl.algorithms.gradient_settings import PRESETS
@@ -27,53 +26,35 @@ from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.config import ALGORITHMS, DPO, OWN_ALGORITHMS, RunConfig
 from rl.examples import PreferencePair, ValueExample
 from rl.extracted import extracted_examples
-from rl.trajectory import Trajectory, from_rows
+from rl.trajectory import Trajectory, from_rows, staleness
 
 T = TypeVar("T")
 _KINDS = {Trajectory: "trajectories", PreferencePair: "pairs of tactics"}
 
 
 class Learning:
-    """Trains the models of a run: the language model on the fleet's learners, the ranker and the retriever here."""
+    """Prepares the rounds of a run. Has the newest ranker and retriever, if there are any."""
 
     def __init__(
-        self,
-        config: RunConfig,
-        folder: Path,
-        ledger: Ledger,
-        index: LibraryIndex,
-        fleet: Fleet,
-        say: Callable[[str], None],
+        self, config: RunConfig, folder: Path, ledger: Ledger, index: LibraryIndex, say: Callable[[str], None]
     ) -> None:
-        self.config, self.folder, self.ledger, self.index, self.fleet, self.say = (
-            config,
-            folder,
-            ledger,
-            index,
-            fleet,
-            say,
-        )
-
-        self.human = extracted_examples(Path(config.learn.extracted)) if config.learn.extracted else []
-        """Policy examples of the first round, besides its own."""
+        self.config, self.folder, self.ledger, self.index, self.say = config, folder, ledger, index, say
+        self.ranker = self._newest("rankers", TacticRanker.load)
+        self.retriever = self._newest("retrievers", DenseWeights.load)
 
     @property
-    def value(self) -> bool:
-        """Whether searches use the value: from the second round on."""
-        return self.config.learns_value and self.ledger.learned() > 0
+    def human(self) -> list[Any]:
+        """Policy examples of the first round, besides its own."""
+        return extracted_examples(Path(self.config.learn.extracted)) if self.config.learn.extracted else []
 
     @property
     def _samples_trajectories(self) -> bool:
         """Whether the policy learns from trajectories, by a policy gradient."""
         return bool(self.config.serve.start) and self.config.learn.algorithm in PRESETS
 
-    def restore(self) -> None:
-        """Load the newest ranker and retriever into the fleet."""
-        self.fleet.ranker = self._newest("rankers", TacticRanker.load)
-        self.fleet.retriever = self._newest("retrievers", DenseWeights.load)
-
-    def learn(self, r: int) -> dict[str, float]:
-        """Train on the examples up to round `r` and serve the new weights. Returns metrics. Raises UserError without examples."""
+    def prepare(self, r: int) -> tuple[list[Any], list[Any], dict[str, float]]:
+        """Train ranker and retriever on the examples up to round `r`. Returns (policy examples, value examples, metrics). Raises
+        UserError without examples."""
         c = self.config.learn
         policy, value = self._examples(r)
         if not policy:
@@ -87,15 +68,9 @@ class Learning:
         began = time.monotonic()
         learned = {f"ranker_{k}": v for k, v in self._learn_ranker(r).items()}
         learned |= {f"retriever_{k}": v for k, v in self._learn_retriever(r).items()}
-        small_models = time.monotonic() - began
-        metrics = self.fleet.learn(policy, value, c.seconds, r)
-        buffer.trim(self.ledger, self.config.replay, r)
-        self.say(
-            f"round {r}: loss {metrics.get('policy_loss', 0):.2f} nats per tactic token, "
-            f"{metrics.get('epochs', 0):.1f} epochs, {metrics.get('tokens_per_second', 0):.0f} tokens/s"
-        )
-        training = small_models + metrics.get("seconds", 0.0)
-        return {"pairs": float(len(policy)), **metrics, **learned, "training_seconds": training}
+        if isinstance(policy[0], Trajectory):
+            learned |= staleness(policy, r - 1)
+        return policy, value, {"pairs": float(len(policy)), **learned, "training_seconds": time.monotonic() - began}
 
     def _newest(self, kind: str, load: Callable[[Path], T]) -> T | None:
         rounds = range(1, self.config.learn.rounds + 1)
@@ -110,7 +85,7 @@ class Learning:
         replay = self.config.replay
         if self.config.retrains(r):  # the new weights have seen none of the examples
             replay = replace(replay, half_life=math.inf)
-        return buffer.draw(self.ledger, kind, replay, r - 1, self.config.seed)
+        return buffer.draw(self.ledger, kind, replay, r - 1, self.config.seed, r)
 
     def _learn_ranker(self, r: int) -> dict[str, float]:
         """Train the ranker from scratch on all tactics tried on the goals of audited proofs."""
@@ -122,7 +97,7 @@ class Learning:
         )
         ranker, metrics = train_ranker(self._draw("tried", r), self.index.by_name(), config)
         if ranker is not None:
-            self.fleet.ranker = ranker
+            self.ranker = ranker
             ranker.save(self._file("rankers", r))
         return metrics
 
@@ -133,7 +108,7 @@ class Learning:
         config = SelectionConfig(seconds=self.config.learn.retriever_seconds, seed=self.config.seed)
         weights, metrics = train_retriever(self._draw("premises", r), self.index, config)
         if metrics["examples"]:
-            self.fleet.retriever = weights
+            self.retriever = weights
             weights.save(self._file("retrievers", r))
         return metrics
 

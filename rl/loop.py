@@ -1,4 +1,4 @@
-"""The training loop: evaluate baselines, search and train in rounds, evaluate the trained prover.
+"""The training loop: evaluate baselines, search and train in rounds (pipeline.py), evaluate the trained prover.
 
 Each step is a phase, and each attempt is recorded in the ledger at once. A resumed run skips the recorded attempts. Randomness
 depends only on the seed and the position in the run.
@@ -6,7 +6,6 @@ depends only on the seed and the position in the run.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,29 +14,28 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from curricula.sampler import Assignment, CurriculumSampler, Try
 from prover import logs
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem
 from prover.premises.index import library_index
-from prover.solve.ledger import Attempt, Ledger
-from prover.solve.negation import negation
+from prover.solve.ledger import Ledger
 from rl import config as config_module
-from rl import rewards, run_summary, training_examples
-from rl.actors.dispatch import Finished, attempt_of, judge
+from rl import run_summary
 from rl.actors.fleet import Fleet
-from rl.algorithms.gradient_settings import PRESETS, settings_of
+from rl.actors.preparation import newest_models, start_preparation
+from rl.actors.recorder import start_recorder
 from rl.attempt import Task
 from rl.candidate import BASELINES
 from rl.changes import changed
 from rl.config import RunConfig
-from rl.learning import Learning
+from rl.curriculum import Curriculum, whole_proofs
 from rl.metrics import compute, rounds
 from rl.metrics.alerts import alerts
 from rl.metrics.round_metrics import RoundMetrics, row_of
 from rl.metrics.tracking import Tracker
+from rl.pipeline import Pipeline
 from rl.plan import needs
 from rl.theorem_splits import theorems_of
 from rl.versions import versions
@@ -76,12 +74,12 @@ class Trainer:
         self.ledger.set("versions", self.versions)
         self.tracker = Tracker(self.folder, config, self.versions, self.ledger.logged(), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
-        self.learning = Learning(config, self.folder, self.ledger, self.index, self.fleet, self.tracker.say)
-        self.best: dict[str, int] = {}
+        self.best = self.ledger.best_sizes()
         """Tactics in the shortest audited proof of each theorem."""
-        for a in self.ledger.attempts():
-            if a.outcome == "proved" and "steps" in a.stats and not a.phase.startswith("eval "):
-                self.best[a.theorem.name] = min(a.stats["steps"], self.best.get(a.theorem.name, a.stats["steps"]))
+        self._training_calls = self.ledger.training_calls()
+        self.curriculum = Curriculum(config, self.train_set, self.ledger)
+        self._finished = 0
+        """The newest version that is validated and logged."""
         self.began = time.monotonic() - (self.ledger.get("seconds") or 0.0)
 
     @classmethod
@@ -118,10 +116,11 @@ class Trainer:
                 f"{self._near_copies} theorems that nearly repeat an evaluated one are left out of training"
             )
         try:
-            self.fleet.start()
-            self.learning.restore()
+            self._start()
             learned = self.ledger.learned()
-            if (version := self.fleet.resume()) < learned:
+            # With validation, a trained version that is not served yet is trained again: the served one is still being measured.
+            limit = learned if c.learn.max_staleness and c.eval.validation else None
+            if (version := self.fleet.resume(limit)) < learned:
                 raise UserError(
                     f"{self.folder}/checkpoints: the newest checkpoint is of round {version}, but the run has trained {learned} "
                     "rounds; restore the folder, and on a cluster store it where every machine can read it"
@@ -133,14 +132,19 @@ class Trainer:
                     self._measure(baseline, f"baseline: {what}")
             if c.eval.validation:
                 self._validate(0)
-            for r in range(1, c.learn.rounds + 1):
-                begun = self.ledger.done(f"round {r}") or self.ledger.get(f"learned {r}") is not None
+            last = learned
+            self._finished = max((int(row["round"]) for row in self.ledger.rounds()), default=0)
+            for r in range(learned + 1, c.learn.rounds + 1):
+                self.pipeline.wait(self.pipeline.needed(r), self._finish_rounds)
+                begun = self.ledger.done(f"round {r}")
                 if r > 1 and self.elapsed > 60 * c.max_minutes and not begun:
                     self.tracker.say(
                         f"round {r} skipped: the time limit max_minutes is reached ({self.elapsed / 60:.0f} min)"
                     )
                     break
-                self._round(r)
+                self._collect(r)
+                last = r
+            self.pipeline.wait(last, self._finish_rounds)
             self._keep_earlier_measurements()
             self._measure("model", "trained prover")
             if c.eval.rollouts:
@@ -152,121 +156,72 @@ class Trainer:
             self.tracker.close()
             self._lock.release()
 
+    def _start(self) -> None:
+        """Start the actors."""
+        self.fleet.start()
+        ledger = self.folder / "ledger.sqlite"
+        self.recorder = start_recorder(self.config, ledger, self.runtime.name, logs.for_actor(self.folder, "recorder"))
+        preparation = start_preparation(self.config, ledger, logs.for_actor(self.folder, "preparation"))
+        self.fleet.beside += [self.recorder, preparation]
+        self.fleet.ranker, self.fleet.retriever = newest_models(preparation)
+        self.pipeline = Pipeline(self.config, self.ledger, self.fleet, preparation, self.tracker.say)
+
     @property
     def elapsed(self) -> float:
         """Seconds of work on this run, summed over its starts."""
         return time.monotonic() - self.began
 
-    def _round(self, r: int) -> None:
-        if self.ledger.get(f"learned {r}") is None:
-            self._collect_and_learn(r)
-        self._validate(r)
-        if self._log(f"round {r}", r, row_of(r, self.ledger)):
-            for alert in alerts(rounds.history(rounds.figures(self.ledger))):
-                self.tracker.alert(alert)
+    @property
+    def _value(self) -> bool:
+        """Whether searches use the value: once a version that has learned one is served."""
+        return self.config.learns_value and self.pipeline.learned > 0
+
+    def _collect(self, r: int) -> None:
+        """Collect round `r` and hand it to the pipeline."""
+        c = self.config
+        self.curriculum.read(r)
+        measured = RoundMetrics(r, self.fleet, self.ledger, self.curriculum.known)
+        first = r == 1 and not c.serve.start
+        policy = "explorer" if first else "model"
+        by = policy if first or c.learn.collect == "search" else "model rollouts"
+        tasks = self.curriculum.tasks(r, policy, self.best, self._value)
+        self._attempts(f"round {r}", f"round {r} of {c.learn.rounds}: {by}", tasks, r)
+        while more := self.curriculum.in_place_of_equal_groups(r, len(tasks), self.best, self._value):
+            label = f"round {r}: {len(more)} theorems in place of groups of equal rewards"
+            self._attempts(f"round {r}", label, more, r)
+        measured.collected()
+        self.pipeline.add(r, measured)
+
+    def _finish_rounds(self) -> None:
+        """Validate the served version and log its round, and serve the next one if it is trained."""
+        while self._finished < self.pipeline.learned:
+            self._finished = r = self._finished + 1
+            if r == self.pipeline.learned:  # of several, without validation
+                self._validate(r)
+            if self._log(f"round {r}", r, row_of(r, self.ledger)):
+                for alert in alerts(rounds.history(rounds.of_rows(self.ledger.rounds()))):
+                    self.tracker.alert(alert)
+            self.pipeline.held = False
+            self.pipeline.serve()
 
     def _log(self, key: str, r: int, row: dict[str, float]) -> bool:
         """Log a row of round `r` in the ledger and the tracker, unless there is a row of this key. Returns whether it was new."""
-        place = {"round": r, "seconds": round(self.elapsed, 1), "lean_calls": self.ledger.training_calls()}
+        place = {"round": r, "seconds": round(self.elapsed, 1), "lean_calls": self._training_calls}
         step = self.ledger.log(key, place | row)
         if step is not None:
             self.tracker.log(place | row, step)
         return step is not None
 
-    def _collect_and_learn(self, r: int) -> None:
-        c = self.config.learn
-        known = {
-            a.theorem.name for e in range(1, r) for a in self.ledger.attempts(f"round {e}") if a.outcome == "proved"
-        }
-        measured = RoundMetrics(r, self.fleet, self.ledger, known)
-        first = r == 1 and not self.config.serve.start
-        policy = "explorer" if first else "model"
-        by = policy if first or c.collect == "search" else "model rollouts"
-        tasks = [self._task(r, m, policy) for m in self._assignments(r)]
-        self._attempts(f"round {r}", f"round {r} of {c.rounds}: {by}", tasks, r)
-        self._replace_equal_groups(r, len(tasks))
-        measured.collected()
-        measured.learned(self.learning.learn(r))
-        self.ledger.set(f"learned {r}", {"version": r})
-
-    def _replace_equal_groups(self, r: int, groups: int) -> None:
-        """Dynamic sampling (DAPO; Yu et al. 2025, section 3.2): sample further theorems while fewer than `groups` groups have unequal
-        rewards, the round's Lean calls last, and there are theorems that the round did not try."""
-        c = self.config
-        if not c.serve.start or c.learn.algorithm not in PRESETS:
-            return
-        if not settings_of(c.learn.algorithm, c.gradient).dynamic_sampling:
-            return
-        phase = f"round {r}"
-        while True:
-            tried = list(self.ledger.attempts(phase))
-            missing = groups - sum(a.stats.get("signal", False) for a in tried)
-            names = {a.theorem.name for a in tried}
-            rest = [t for t in self.train_set if t.name not in names]
-            left = c.learn.calls * len(self.train_set) - sum(a.lean_calls for a in tried)
-            if missing <= 0 or left <= 0 or not rest:
-                return
-            chosen = random.Random(f"{c.seed}/{r}/{len(tried)}").sample(rest, min(missing, len(rest)))
-            tasks = [self._task(r, Assignment(t, c.learn.calls, "prove", 0.5), "model") for t in chosen]
-            self._attempts(phase, f"round {r}: {len(chosen)} theorems in place of groups of equal rewards", tasks, r)
-
-    def _assignments(self, r: int) -> list[Assignment]:
-        """The assignments of a round: all theorems in the first round, later those that the sampler plans from earlier rounds."""
-        c = self.config
-        if r == 1:
-            return [Assignment(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
-        sampler = CurriculumSampler(self.train_set, c.matchmaker, c.seed)
-        for earlier in range(1, r):
-            sampler.observe(
-                Try(
-                    a.theorem.name,
-                    earlier,
-                    a.outcome,
-                    a.calls_to_solve,
-                    a.stats.get("side", "prove"),
-                    a.stats.get("calls_allowed", 0),
-                )
-                for a in self.ledger.attempts(f"round {earlier}")
-            )
-        return sampler.plan(r, c.learn.calls * len(self.train_set))
-
-    def _task(self, r: int, assignment: Assignment, policy: str) -> Task:
-        c = self.config
-        sampled = c.learn.collect != "search" and policy == "model"
-        rollouts = c.learn.group if sampled else 0
-        against = negation(assignment.theorem) if assignment.side == "disprove" else None
-        # Once per theorem, because Lean would answer the same again.
-        harvest = 0 if assignment.theorem.name in self.best else c.learn.harvest
-        return Task(
-            assignment.theorem,
-            policy,
-            assignment.lean_calls,
-            c.prover.explorer_weight,
-            harvest,
-            learn=True,
-            value=self.learning.value,
-            rollouts=0 if against else rollouts,
-            max_tactics=c.learn.max_tactics,
-            turns=0 if against else self._turns,
-            draw=r - 1,
-            negated=against,
-        )
-
-    @property
-    def _turns(self) -> int:
-        """Whole proofs in a conversation; 0 if the model says tactics."""
-        return self.config.learn.turns if self.config.learn.collect == "proofs" else 0
-
     def _evaluation(self, theorem: Theorem, policy: str, calls: int, rollouts: int = 0, draw: int = 0) -> Task:
         """An attempt to measure a policy. `rollouts`: 0 for a search, or for as many whole proofs as Lean calls."""
         c = self.config
-        turns = self._turns if policy == "model" else 0
+        turns = whole_proofs(c) if policy == "model" else 0
         return Task(
             theorem,
             policy,
             calls,
             c.prover.eval_explorer_weight,
-            value=self.learning.value,
+            value=self._value,
             rollouts=rollouts or (calls if turns else 0),
             max_tactics=c.learn.max_tactics,
             turns=turns,
@@ -334,60 +289,21 @@ class Trainer:
         todo = [t for t in tasks if t.theorem.name not in done]
         # Sorted by imports, so that each Lean process loads few environments.
         todo.sort(key=lambda t: t.theorem.imports)
-        solved = sum(a.outcome == "proved" for a in self.ledger.attempts(phase))
+        solved = sum(outcome == "proved" for _, outcome, *_ in self.ledger.tries(phase))
         if not todo:
             return
         with self.tracker.progress() as progress:
             bar = progress.add_task(label, total=len(todo) + len(done), completed=len(done), solved=solved)
-            for finished in self.fleet.run(todo):
-                attempt = self.record(phase, finished, r)
-                solved += attempt.outcome == "proved"
+            saved = 0.0
+            for finished in self.fleet.run(
+                todo, lambda f, examples: self.recorder.record.remote(phase, r, f, examples)
+            ):
+                name, recorded = finished.task.theorem.name, finished.recorded
+                solved += recorded.outcome == "proved"
+                self._training_calls += finished.found.lean_calls if phase.startswith("round ") else 0
+                if recorded.size is not None:
+                    self.best[name] = min(recorded.size, self.best.get(name, recorded.size))
                 progress.update(bar, advance=1, solved=solved)
+                if self.elapsed > saved + 1.0:
+                    self.ledger.set("seconds", saved := self.elapsed)
         self.tracker.say(f"{label}: solved {solved} of {len(todo) + len(done)}")
-
-    def record(self, phase: str, finished: Finished, r: int) -> Attempt:
-        """Record a finished task in the ledger, with its outcome, rewards and examples."""
-        task, found = finished.task, finished.found
-        outcome, _, script, verdict = judge(finished)
-        proved = outcome == "proved"
-        size = found.stats.get("steps")
-        if found.rollouts and proved:
-            size = min(training_examples.size_of(row) for row in found.rollouts if row["script"] == script)
-        weights = rewards.weights(self.config.rewards, r)
-        best = self.best.get(task.theorem.name)
-        rows: list[training_examples.Row] = []
-        if found.rollouts and task.learn:
-            audited = {s: v.verdict for s, v in finished.verdicts.items()}
-            rows, parts = training_examples.rollout_rows(found, audited, weights, task.lean_calls, best)
-        elif outcome == "error":
-            parts = {}  # neither a success nor a failure
-        else:
-            calls = found.calls_to_solve if proved and found.calls_to_solve else found.lean_calls
-            parts = rewards.score(
-                rewards.AttemptResult(
-                    proved, size, best, calls, max(1, task.lean_calls), found.stats.get("closed", 0.0)
-                ),
-                weights,
-            )
-            if task.learn and outcome != "rejected" and task.negated is None:
-                rows = training_examples.rows(
-                    found,
-                    proved,
-                    sum(parts.values()) / weights["proved"],
-                    self.config.learn,
-                    verdict.premises if verdict else (),
-                )
-        if proved and size is not None:
-            self.best[task.theorem.name] = min(size, best or size)
-        stats = {**found.stats, "calls_allowed": task.lean_calls} | ({"steps": size} if size is not None else {})
-        stats |= {"rewards": {n: round(x / weights[n], 4) for n, x in parts.items()}} if task.learn else {}
-        if found.rollouts:
-            accepted = {s for s, v in finished.verdicts.items() if v.verdict == "proved"}
-            stats |= {"correct": sum(row["script"] in accepted for row in found.rollouts)}
-            if task.learn:
-                stats |= {"signal": training_examples.has_signal(rows)}
-        stats |= {"side": "disprove"} if task.negated is not None else {}
-        attempt = attempt_of(phase, finished, self.runtime.name, stats)
-        self.ledger.record(attempt, [(kind, {**data, "round": r}) for kind, data in rows])
-        self.ledger.set("seconds", self.elapsed)
-        return attempt

@@ -31,6 +31,12 @@ class Trajectory:
         return sum(len(c.answer) for c in self.calls)
 
 
+def staleness(trajectories: Iterable[Trajectory], version: int) -> dict[str, float]:
+    """Versions between sampling and learning that starts from `version`: mean and max over trajectories."""
+    behind = [version - t.version for t in trajectories]
+    return {"staleness_mean": sum(behind) / len(behind), "staleness_max": float(max(behind))} if behind else {}
+
+
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
     """The trajectories in the ledger's rows of kind `rollouts`, a group for each row. Leaves out rollouts without recorded tokens."""
     found: list[Trajectory] = []

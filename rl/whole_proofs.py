@@ -59,9 +59,9 @@ class WriterClient:
 
 
 async def whole_proofs(
-    theorem: Theorem, root: ProofState, env: Environment, writer: WriterClient, n: int, turns: int
+    theorem: Theorem, root: ProofState, env: Environment, writer: Any, n: int, turns: int
 ) -> tuple[list[dict[str, Any]], int, int | None]:
-    """`n` conversations about a theorem, each of at most `turns` proofs. `root` stays open.
+    """`n` conversations about a theorem, each of at most `turns` proofs. `root` stays open. `writer`: a WriterClient or the like.
 
     Returns (rows as in rl.attempt.Found.rollouts with `size`, Lean calls, the number of the first call that proved it). A retry's
     prompt holds the failed proof and Lean's error, which are not the model's tokens and are not trained on.

@@ -30,6 +30,8 @@ create table if not exists attempts (
   at real not null, unique (phase, theorem));
 create table if not exists examples (
   id integer primary key, attempt integer not null references attempts (id), kind text not null, data text not null);
+create index if not exists examples_of_attempt on examples (attempt, kind);
+create index if not exists examples_of_kind on examples (kind, attempt);
 create table if not exists logged (step integer primary key, key text not null unique, data text not null);
 create table if not exists measurements (id integer primary key, phase text not null, name text not null, value real,
   at real not null);
@@ -197,6 +199,14 @@ class Ledger:
                 json.loads(r[12]),
             )
 
+    def tries(self, phase: str) -> Iterator[tuple[str, str, int | None, Any, int]]:
+        """(theorem, outcome, Lean calls to the proof, `prove` or `disprove`, Lean calls allowed) of a phase, oldest first."""
+        sql = (
+            "select theorem, outcome, calls_to_solve, coalesce(json_extract(stats, '$.side'), 'prove'),"
+            " coalesce(json_extract(stats, '$.calls_allowed'), 0) from attempts where phase = ? order by id"
+        )
+        yield from self._db.execute(sql, (phase,))
+
     def rename(self, phase: str, to: str) -> None:
         """Rename a phase. `to`: a phase without attempts."""
         with self._db:
@@ -215,6 +225,14 @@ class Ledger:
                 if known is None or len(a.script) < len(known.script or ""):
                     best[key] = a
         yield from best.values()
+
+    def best_sizes(self) -> dict[str, int]:
+        """Tactics in the shortest audited proof of each theorem, outside evaluations."""
+        sql = (
+            "select theorem, min(json_extract(stats, '$.steps')) from attempts where outcome = 'proved'"
+            " and json_extract(stats, '$.steps') is not null and phase not glob 'eval *' group by 1"
+        )
+        return dict(self._db.execute(sql))
 
     def claims(self) -> Iterator[tuple[Theorem, str]]:
         """All distinct accepted (theorem, script) pairs, oldest first."""
@@ -276,11 +294,17 @@ class Ledger:
         """(step, row) of the run's curves, oldest first."""
         return [(s, json.loads(d)) for s, d in self._db.execute("select step, data from logged order by step")]
 
+    def rounds(self) -> list[dict[str, float]]:
+        """The rows of the run's curves that describe a whole round, oldest first."""
+        sql = "select data from logged where key glob 'round [0-9]*' order by step"
+        return [json.loads(data) for (data,) in self._db.execute(sql)]
+
     def training_calls(self) -> int:
         """Lean calls of all rounds."""
         sql = "select sum(lean_calls) from attempts where phase glob 'round [0-9]*'"
         return self._db.execute(sql).fetchone()[0] or 0
 
-    def measurements(self) -> list[tuple[str, str, float, float]]:
-        """(phase, name, value, time), oldest first."""
-        return list(self._db.execute("select phase, name, value, at from measurements order by id"))
+    def measurements(self, phase: str | None = None) -> list[tuple[str, str, float, float]]:
+        """(phase, name, value, time) of a phase (all, if None), oldest first."""
+        where, values = (" where phase = ?", (phase,)) if phase is not None else ("", ())
+        return list(self._db.execute(f"select phase, name, value, at from measurements{where} order by id", values))

@@ -1,24 +1,25 @@
-"""Distributes tasks to the provers of a fleet, and their proofs to the auditor.
+"""Distributes tasks to the provers of a fleet, their proofs to the auditors, and their results to the recorder.
 
-Tasks of an actor that died are distributed again. Queues are bounded: a prover has at most `concurrent` tasks, and no search
-starts while `ray.audits` proofs wait for the audit.
+Tasks of an actor that died are distributed again. Everything is bounded: a prover has at most `concurrent` tasks, and no search
+starts while `ray.audits` proofs wait for each auditor, or as many results for the recorder as there may be searches.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import ray
 from ray.exceptions import RayError
 
 from prover.errors import UserError
 from prover.lean.theorem import Verdict
 from prover.solve.ledger import Attempt
 from prover.solve.ray_start import LOST
+from rl.actors.queues import TaskQueues
 from rl.attempt import Found, Task
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ START_LIMIT = 600.0
 
 @dataclass
 class Member:
-    """A prover actor and its queue of tasks."""
+    """A prover actor."""
 
     actor: Any
     ready: Any
@@ -43,7 +44,6 @@ class Member:
     broken: bool = False
     """Its Lean could not start. The member is kept, so that no replacement starts on that machine."""
     busy: int = 0
-    queue: deque[Task] = field(default_factory=deque)
 
 
 @dataclass(frozen=True)
@@ -52,161 +52,168 @@ class Finished:
 
     task: Task
     found: Found
+    """Without its examples."""
     verdicts: dict[str, Verdict]
     """Script -> verdict, for every claimed proof."""
+    recorded: Any = None
+    """What the recorder answered; None without a recorder."""
+
+
+Record = Callable[[Finished, Any], Any]
+"""Returns a reference to the recorder's answer, for a finished task and a reference to its examples."""
 
 
 @dataclass
-class _Claim:
-    """The result of a search while its proofs are audited."""
+class _Search:
+    """A search and what follows it."""
 
     task: Task
-    found: Found
-    outstanding: int
+    examples: Any
+    """Reference to them. The driver does not read them."""
+    found: Found | None = None
+    outstanding: int = 0
+    """Audits without a verdict."""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
 
 
 class Dispatch:
     """One batch of tasks on a started fleet."""
 
-    def __init__(self, fleet: Fleet, tasks: Sequence[Task]) -> None:
+    def __init__(self, fleet: Fleet, tasks: Sequence[Task], record: Record | None = None) -> None:
         """`tasks`: sorted by imports, because consecutive tasks go to the same prover."""
         self.fleet = fleet
-        self.longest_audit_queue = 0
-        self._searches: dict[Any, tuple[int, Task]] = {}
-        """Reference -> (member, task)."""
-        self._audits: dict[Any, tuple[_Claim, str]] = {}
-        """Reference -> (claim, audited script)."""
+        self.queues = TaskQueues(tasks, fleet.members)
+        self._record = record
+        self._recording = 0
+        self._left = len(tasks)
+        """Tasks that are not finished."""
+        self._done: list[Finished] = []
         self._errors: Counter[str] = Counter()
         """Theorem -> number of errors."""
-        members = fleet.members.values()
-        share = -(-len(tasks) // max(1, len(members)))
-        for k, m in enumerate(members):
-            m.queue = deque(tasks[k * share : (k + 1) * share])
+        self._free: dict[int, None] = {}
+        """Provers that can take a task, longest waiting first."""
+        for i, m in fleet.members.items():
             m.busy = 0
-        fleet.unassigned.clear()
-        if not members:  # an elastic run before its machines join
-            fleet.unassigned.extend(tasks)
+            self.offer(i)
+
+    def offer(self, i: int) -> None:
+        """Let a prover take tasks, if it is ready and has room."""
+        m = self.fleet.members.get(i)
+        if m is not None and m.up and m.busy < self.fleet.config.prover.concurrent:
+            self._free[i] = None
 
     def finished(self) -> Iterator[Finished]:
-        """Yields each task once it is finished. Raises UserError if no prover becomes ready."""
+        """Yields each task once it is finished and recorded. Raises UserError if no prover becomes ready."""
         fleet = self.fleet
         began = time.monotonic()
-        while True:
+        while self._left:
             fleet.look()
             self._assign()
-            starting = {m.ready: i for i, m in fleet.members.items() if not m.up and not m.broken}
-            if not self._searches and not self._audits and not self._tasks_left():
-                return
             if any(m.up for m in fleet.members.values()):
                 began = time.monotonic()  # if all die, their replacements get the same time
             elif time.monotonic() - began > START_LIMIT:
                 raise UserError(f"no prover was ready within {START_LIMIT:.0f} s; run `turnstile doctor` to check Lean")
-            refs = [*self._searches, *self._audits, *starting]
-            if not refs:
-                time.sleep(0.2)
-                continue
-            ready, _ = ray.wait(refs, num_returns=1, timeout=LOOK_EVERY)
-            for ref in ready:
-                if ref in starting:
-                    self._prover_started(starting[ref], ref)
-                else:
-                    done = self._search_ended(ref) if ref in self._searches else self._audit_ended(ref)
-                    if done is not None:
-                        yield done
+            fleet.events.take(LOOK_EVERY if fleet.members else 0.2)
+            done, self._done = self._done, []
+            self._left -= len(done)
+            yield from done
 
     def _assign(self) -> None:
-        config = self.fleet.config
-        for i, m in self.fleet.members.items():
-            while m.up and m.busy < config.prover.concurrent and len(self._audits) < config.ray.audits:
-                task = self._next_task(m)
-                if task is None:
-                    break
-                m.busy += 1
-                self._searches[m.actor.attempt.remote(task)] = (i, task)
+        c = self.fleet.config.prover
+        limit = c.concurrent * max(1, len(self.fleet.members))
+        while self._free and self.queues and not self.fleet.auditors.full and self._recording < limit:
+            i = next(iter(self._free))
+            del self._free[i]
+            m = self.fleet.members.get(i)
+            task = self.queues.next(i) if m is not None and m.up else None
+            if m is None or task is None:
+                continue
+            m.busy += 1
+            self.offer(i)
+            found, examples = m.actor.attempt.options(num_returns=2).remote(task)
+            self._watch(found, self._search_ended, i, _Search(task, examples))
 
-    def _next_task(self, member: Member) -> Task | None:
-        """The next task of a prover. An idle prover takes the last task of the longest queue."""
-        if self.fleet.unassigned:
-            return self.fleet.unassigned.popleft()
-        if member.queue:
-            return member.queue.popleft()
-        longest = max((m.queue for m in self.fleet.members.values()), key=len)
-        return longest.pop() if longest else None
+    def _watch(self, ref: Any, handler: Callable[..., None], *arguments: Any) -> None:
+        self.fleet.events.watch(ref, self._mine(handler, *arguments))
 
-    def _tasks_left(self) -> bool:
-        return bool(self.fleet.unassigned) or any(m.queue for m in self.fleet.members.values())
+    def _mine(self, handler: Callable[..., None], *arguments: Any) -> Callable[[Future[Any]], None]:
+        """`handler`, unless the batch was abandoned meanwhile."""
 
-    def _prover_started(self, i: int, ref: Any) -> None:
-        try:
-            ray.get(ref)
-            self.fleet.members[i].up = True
-        except LOST:
-            self.fleet.lose(i)
-        except UserError as e:  # that machine has no Lean, which is fatal only if no other has one
-            self.fleet.members[i].broken = True
-            if not self.fleet.config.ray.elastic or all(m.broken for m in self.fleet.members.values()):
-                raise
-            self.fleet.say(f"a prover could not start; the others continue without it: {e}")
-            self.fleet.pass_on(self.fleet.members[i])
+        def handle(future: Future[Any]) -> None:
+            if self.fleet.dispatch is self:
+                handler(*arguments, future)
 
-    def _search_ended(self, ref: Any) -> Finished | None:
-        """Handle the end of a search: finish the task, send its proofs to the audit, or retry after an error."""
-        i, task = self._searches.pop(ref)
+        return handle
+
+    def _search_ended(self, i: int, search: _Search, future: Future[Any]) -> None:
+        """Handle the end of a search: send its proofs to the audit, or retry after an error."""
+        task = search.task
         if i in self.fleet.members:
             self.fleet.members[i].busy -= 1
+            self.offer(i)
         try:
-            found: Found = ray.get(ref)
+            found: Found = future.result()
         except RayError as e:
             self.fleet.lose(i)
             found = Found(task.theorem, "error", 0, None, 0.0, reason=f"crash: prover died: {type(e).__name__}")
+        search.found = found
         if found.outcome == "error":
             if found.reason.startswith("crash"):
                 self.fleet.check_servers()
-            return self._retry(task, found)
+            self._retry(search)
+            return
         scripts: set[str] = {r["script"] for r in found.rollouts if r["script"]}
         if found.script is not None:
             scripts.add(found.script)
-        if not scripts:
-            return Finished(task, found, {})
-        claim = _Claim(task, found, len(scripts))
+        search.outstanding = len(scripts)
         for script in sorted(scripts):
-            self._audits[self._audit(task, script)] = (claim, script)
-        self.longest_audit_queue = max(self.longest_audit_queue, len(self._audits))
-        return None
+            self.fleet.auditors.audit(
+                task.negated or task.theorem, script, self._mine(self._audit_ended, search, script)
+            )
+        if not scripts:
+            self._judged(search)
 
-    def _retry(self, task: Task, found: Found) -> Finished | None:
+    def _retry(self, search: _Search) -> None:
         """Queue a failed task again, or finish it after `CHANCES` errors."""
-        self._errors[task.theorem.name] += 1
-        if found.reason.startswith("open") or self._errors[task.theorem.name] >= CHANCES:
-            return Finished(task, found, {})
-        self.fleet.unassigned.append(task)
-        return None
+        name = search.task.theorem.name
+        self._errors[name] += 1
+        assert search.found is not None
+        if search.found.reason.startswith("open") or self._errors[name] >= CHANCES:
+            self._judged(search)
+        else:
+            self.queues.again(search.task)
 
-    def _audit_ended(self, ref: Any) -> Finished | None:
-        """Record the verdict on one proof. The last one finishes the task."""
-        claim, script = self._audits.pop(ref)
+    def _audit_ended(self, search: _Search, script: str, future: Future[Any]) -> None:
+        """Note the verdict on one proof. The last one finishes the task."""
         try:
-            verdict: Verdict = ray.get(ref)
+            verdict: Verdict = future.result()
         except RayError as e:
-            verdict = self._audit_again(claim.task, script, e)
-        claim.verdicts[script] = verdict
-        claim.outstanding -= 1
-        return None if claim.outstanding else Finished(claim.task, claim.found, claim.verdicts)
+            reason = f"crash: the auditor died repeatedly: {type(e).__name__}"
+            verdict = Verdict(search.task.theorem.name, "error", reason)
+        search.verdicts[script] = verdict
+        search.outstanding -= 1
+        if not search.outstanding:
+            self._judged(search)
 
-    def _audit(self, task: Task, script: str) -> Any:
-        return self.fleet.auditor.audit.remote(task.negated or task.theorem, script)
+    def _judged(self, search: _Search) -> None:
+        assert search.found is not None
+        finished = Finished(search.task, search.found, search.verdicts)
+        if self._record is None:
+            self._done.append(finished)
+            return
+        self._recording += 1
+        self._watch(self._record(finished, search.examples), self._recorded, search, finished)
 
-    def _audit_again(self, task: Task, script: str, error: Exception) -> Verdict:
-        """Audit a proof again after the auditor died. The verdict is `error` if the second one dies too."""
-        for chance in (1, 2):
-            try:
-                return ray.get(self._audit(task, script))
-            except RayError as e:
-                error = e
-                if chance == 1:  # the dead auditor may not be replaced yet
-                    self.fleet.replace_auditor()
-        return Verdict(task.theorem.name, "error", f"crash: the audit died twice: {type(error).__name__}")
+    def _recorded(self, search: _Search, finished: Finished, future: Future[Any]) -> None:
+        self._recording -= 1
+        try:
+            self._done.append(replace(finished, recorded=future.result()))
+        except LOST as e:  # the examples, with the prover's machine
+            if self._errors[search.task.theorem.name] >= CHANCES:
+                raise
+            search.found = replace(finished.found, outcome="error", reason=f"crash: examples lost: {type(e).__name__}")
+            search.verdicts, search.examples = {}, None
+            self._retry(search)
 
 
 def judge(finished: Finished) -> tuple[str, str, str | None, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
@@ -19,7 +19,9 @@ from prover.errors import UserError
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
 from prover.solve.ray_start import LOST, start_ray
-from rl.actors.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member
+from rl.actors.auditors import Auditors
+from rl.actors.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member, Record
+from rl.actors.events import Events
 from rl.actors.learner import LearnerActor
 from rl.actors.model_server import ModelServer
 from rl.actors.prover import AuditActor, Prover
@@ -27,19 +29,23 @@ from rl.attempt import Task
 from rl.config import RunConfig
 from rl.metrics.actor_counters import Counters, answered, counted
 
-T = TypeVar("T")
-
 LOAD_SECONDS = 120.0
 """Seconds after which a slow model load is reported."""
 
 
 class Fleet:
-    """Provers, auditor, model servers and learners. Call `start` first and `close` at the end."""
+    """Provers, auditors, model servers and learners. Call `start` first and `close` at the end."""
 
     def __init__(
-        self, config: RunConfig, folder: Path, say: Callable[[str], None], prover: Any = Prover, learns: bool = True
+        self,
+        config: RunConfig,
+        folder: Path,
+        say: Callable[[str], None],
+        prover: Any = Prover,
+        auditor: Any = AuditActor,
+        learns: bool = True,
     ) -> None:
-        """`prover`: the actor class; benchmarks pass one without Lean. `learns`: start learners; without them all provers use
+        """`prover`, `auditor`: the actor classes; benchmarks pass some without Lean. `learns`: start learners; without them all provers use
         the same seed, as evaluation requires."""
         self.config = config
         self.prover = prover
@@ -49,9 +55,12 @@ class Fleet:
         self.members: dict[int, Member] = {}
         self.ranker: TacticRanker | None = None
         self.retriever: DenseWeights | None = None
-        self.replaced: dict[str, int] = {"prover": 0, "auditor": 0, "model server": 0, "learner": 0}
+        self.replaced: dict[str, int] = {"prover": 0, "model server": 0, "learner": 0}
         """Number of replaced actors by kind."""
-        self._dispatch: Dispatch | None = None
+        self.events = Events()
+        self.dispatch: Dispatch | None = None
+        """The batch under way."""
+        self.auditors = Auditors(lambda k: self._auditor(auditor, k), self.events, config.ray.audits)
         self._next = 0
         self._looked = 0.0
         self._own_ray = False
@@ -59,14 +68,13 @@ class Fleet:
         self.groups: dict[int, Any] = {}
         """Placement groups of the model servers that span machines."""
         self.learners: list[Any] = []
-        self.auditor: Any = None
-        self.unassigned: deque[Task] = deque()
-        """Tasks without a prover."""
+        self.beside: list[Any] = []
+        """Further actors, which end with the fleet."""
 
     # -- lifecycle ---------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start Ray if it is not running, and the actors. Does not wait for them. Raises UserError."""
+    def connect(self) -> None:
+        """Start Ray, or join the configured cluster, if it is not running here. Raises UserError."""
         c = self.config
         if not ray.is_initialized():
             local = {"num_cpus": max(4, os.cpu_count() or 1), "resources": {"prover": float(c.prover.provers)}}
@@ -79,14 +87,19 @@ class Fleet:
                     f"ray.address {c.ray.address}: cannot join the cluster: {one_line(str(e), 300)}"
                 ) from None
             self._own_ray = True
+
+    def start(self) -> None:
+        """Start the actors, and Ray if it is not running. Does not wait for them. Raises UserError."""
+        self.connect()
+        c = self.config
         self.servers = [self.server(k) for k in range(c.ray.model_servers)]
         self.learners = self._learners() if self.learns else []
-        self.auditor = self._auditor()
         self.look(force=True)
 
-    def resume(self) -> int:
-        """Load and publish the newest checkpoint, the ranker and the retriever. Returns its version, 0 if there is none."""
-        versions = ray.get([learner.resume.remote() for learner in self.learners])
+    def resume(self, limit: int | None = None) -> int:
+        """Load and publish the newest checkpoint (none after version `limit`), the ranker and the retriever. Returns its version, 0 if
+        there is none."""
+        versions = ray.get([learner.resume.remote(limit) for learner in self.learners])
         if versions[0] or self.config.serve.start:
             self.publish()
         return versions[0]
@@ -95,11 +108,11 @@ class Fleet:
         """Stop the actors, and Ray if `start` started it."""
         if not ray.is_initialized():
             return
-        lean = [m.actor for m in self.members.values()] + ([self.auditor] if self.auditor is not None else [])
+        lean = [m.actor for m in self.members.values()] + self.auditors.actors
         closing = [actor.close.remote() for actor in lean]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=10)
-        for actor in [*lean, *self.servers, *self.learners]:
+        for actor in [*lean, *self.servers, *self.learners, *self.beside]:
             ray.kill(actor)
         for group in self.groups.values():
             ray.util.remove_placement_group(group)
@@ -125,10 +138,14 @@ class Fleet:
             1, c.serve, logs.for_actor(self.folder, f"model-server-{k}")
         )
 
-    def _auditor(self) -> Any:
-        return AuditActor.options(num_cpus=0, max_concurrency=self.config.ray.audits + 4).remote(
-            logs.for_actor(self.folder, "auditor")
-        )
+    def _auditor(self, kind: Any, k: int) -> Any:
+        return kind.options(
+            num_cpus=0,
+            max_concurrency=self.config.ray.audits + 4,
+            max_restarts=-1,
+            max_task_retries=CHANCES - 1,
+            scheduling_strategy="SPREAD",
+        ).remote(logs.for_actor(self.folder, f"auditor-{k}"))
 
     def _learners(self) -> list[Any]:
         c = self.config
@@ -142,11 +159,6 @@ class Fleet:
             address = ray.get(learners[0].address.remote())
             ray.get([learner.join.remote(address) for learner in learners])
         return learners
-
-    def replace_auditor(self) -> None:
-        """Start a new auditor after the old one died."""
-        self.replaced["auditor"] += 1
-        self.auditor = self._auditor()
 
     def _add_prover(self) -> None:
         c = self.config
@@ -163,6 +175,26 @@ class Fleet:
             logs.for_actor(self.folder, f"prover-{i}"),
         )
         self.members[i] = Member(actor, actor.ready.remote())
+        self.events.watch(self.members[i].ready, lambda future: self._prover_started(i, future))
+        self.auditors.grow(len(self.members))
+
+    def _prover_started(self, i: int, future: Future[Any]) -> None:
+        member = self.members.get(i)
+        if member is None:
+            return
+        try:
+            future.result()
+        except LOST:
+            self.lose(i)
+        except UserError as e:  # that machine has no Lean, which is fatal only if no other has one
+            member.broken = True
+            if not self.config.ray.elastic or all(m.broken for m in self.members.values()):
+                raise
+            self.say(f"a prover could not start; the others continue without it: {e}")
+        else:
+            member.up = True
+            if self.dispatch is not None:
+                self.dispatch.offer(i)
 
     def look(self, force: bool = False) -> None:
         """Adjust the number of provers to the configuration, or to the cluster's capacity if elastic."""
@@ -179,24 +211,15 @@ class Fleet:
             for i in [i for i, m in self.members.items() if not m.up and not m.busy][
                 : len(self.members) - max(wanted, 1)
             ]:
-                ray.kill(self.members[i].actor)
-                self.pass_on(self.members.pop(i))
+                ray.kill(self.members.pop(i).actor)
 
     def lose(self, i: int) -> None:
-        """Handle the death of a prover: reassign its queue and start a replacement if there is room."""
+        """Handle the death of a prover: start a replacement if there is room. The others take its tasks."""
         member = self.members.pop(i, None)
         if member is not None:
             self.replaced["prover"] += 1
             self.say("a prover died; its theorems are reassigned")
-            self.pass_on(member)
             self.look(force=True)
-
-    def pass_on(self, member: Member) -> None:
-        """Move the queue of a prover to another one."""
-        heirs = [m for m in self.members.values() if m is not member and not m.broken]
-        queue = min((m.queue for m in heirs), key=len, default=self.unassigned)
-        queue.extend(member.queue)
-        member.queue.clear()
 
     def check_servers(self) -> None:
         """Replace model servers that died, and publish the current model to them."""
@@ -219,51 +242,64 @@ class Fleet:
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
-        """Yields each task once it is finished. `tasks`: sorted by imports, because consecutive ones go to the same prover."""
-        self._dispatch = Dispatch(self, tasks)
-        yield from self._dispatch.finished()
-
-    @property
-    def longest_audit_queue(self) -> int:
-        """Maximum number of proofs that waited for the audit in the last `run`."""
-        return self._dispatch.longest_audit_queue if self._dispatch is not None else 0
+    def run(self, tasks: Sequence[Task], record: Record | None = None) -> Iterator[Finished]:
+        """Yields each task once it is finished, and recorded if there is a recorder. `tasks`: sorted by imports, because consecutive
+        ones go to the same prover."""
+        self.auditors.longest = 0
+        self.dispatch = Dispatch(self, tasks, record)
+        try:
+            yield from self.dispatch.finished()
+        finally:
+            self.dispatch = None
 
     # -- learning ----------------------------------------------------------------------------------------------------
 
-    def learn(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
-        """Train until checkpoint `version` is written, restarting dead learners, then serve it. Returns metrics."""
+    def train(
+        self,
+        policy: Any,
+        value: Any,
+        seconds: float,
+        version: int,
+        done: Callable[[dict[str, float]], None],
+        chance: int = 1,
+    ) -> None:
+        """Start training until checkpoint `version` is written, and restart dead learners. `done` gets the metrics when the fleet takes
+        its events. `policy`, `value`: examples, or references to them. Publishes nothing."""
+        found: dict[int, dict[str, float]] = {}
+        failed = False
 
-        def train() -> dict[str, float]:
-            shared = ray.put(policy), ray.put(value)
-            waiting = refs = [learner.learn.remote(*shared, seconds, version) for learner in self.learners]
-            while waiting:  # all at once: if a rank dies, the others may wait for it forever
-                ready, waiting = ray.wait(waiting)
-                ray.get(ready)
-            return ray.get(refs[0])
-
-        found = self._with_learners(train)
-        self.publish()
-        return found
-
-    def _with_learners(self, work: Callable[[], T]) -> T:
-        """Returns `work()`. If a learner dies, restarts all from the last checkpoint and repeats it."""
-        for chance in range(CHANCES):
+        def ended(rank: int, future: Future[Any]) -> None:
+            nonlocal failed
+            if failed:  # of a pair of which one died, the other may wait for it forever
+                return
             try:
-                return work()
-            except RayError as e:
-                if isinstance(getattr(e, "cause", None), UserError):
-                    raise e.cause from None  # pyright: ignore[reportAttributeAccessIssue]
-                # Another rank or the object store may report the death as another error.
-                if chance == CHANCES - 1 or not (isinstance(e, LOST) or self._a_learner_died()):
-                    raise
-            self.replaced["learner"] += 1
-            self.say("the learner died; a new one continues from the last checkpoint")
-            for learner in self.learners:
-                ray.kill(learner)
-            self.learners = self._learners()
-            ray.get([learner.resume.remote() for learner in self.learners])
-        raise AssertionError("unreachable")
+                found[rank] = future.result()
+            except RayError as error:
+                failed = True
+                self._restart_learners(error, chance)
+                self.train(policy, value, seconds, version, done, chance + 1)
+                return
+            if len(found) == len(self.learners):
+                done(found[0])
+
+        policy, value = (x if isinstance(x, ray.ObjectRef) else ray.put(x) for x in (policy, value))
+        for rank, learner in enumerate(self.learners):
+            ref = learner.learn.remote(policy, value, seconds, version)
+            self.events.watch(ref, lambda future, rank=rank: ended(rank, future))
+
+    def _restart_learners(self, error: RayError, chance: int) -> None:
+        """Restart all learners from the last checkpoint if one of them died, else raise its error."""
+        if isinstance(getattr(error, "cause", None), UserError):
+            raise error.cause from None  # pyright: ignore[reportAttributeAccessIssue]
+        # Another rank or the object store may report the death as another error.
+        if chance >= CHANCES or not (isinstance(error, LOST) or self._a_learner_died()):
+            raise error
+        self.replaced["learner"] += 1
+        self.say("the learner died; a new one continues from the last checkpoint")
+        for learner in self.learners:
+            ray.kill(learner)
+        self.learners = self._learners()
+        ray.get([learner.resume.remote() for learner in self.learners])
 
     def _a_learner_died(self) -> bool:
         asked = [learner.alive.remote() for learner in self.learners]
@@ -272,7 +308,12 @@ class Fleet:
 
     def publish(self) -> None:
         """Send the newest weights to every model server, and the ranker and retriever to every prover."""
-        self._with_learners(self._serve_newest)
+        for chance in range(1, CHANCES + 1):
+            try:
+                self._serve_newest()
+                break
+            except RayError as error:
+                self._restart_learners(error, chance)
         self._send_models()
 
     def serve(self, checkpoint: Path) -> None:
@@ -307,6 +348,10 @@ class Fleet:
                 f"a model server has not loaded the model for {LOAD_SECONDS:.0f} s; check with `ray status` that it has its GPUs"
             )
         return ray.get(ref)
+
+    def server_counters(self) -> dict[int, dict[str, float]]:
+        """The counters of the model servers that answer within seconds."""
+        return counted({}, self.servers).servers
 
     def counters(self) -> Counters:
         """Counters of all actors that answer within seconds."""

@@ -116,14 +116,14 @@ class LearnerActor:
         )
         self.learner = Learner(model, tokenizer, prompt, self._learner_config(), device=self._device())
 
-    def resume(self) -> int:
-        """Load the newest complete checkpoint. Returns its version, 0 if there is none."""
+    def resume(self, limit: int | None = None) -> int:
+        """Load the newest complete checkpoint, or the newest up to version `limit`. Returns its version, 0 if there is none."""
         import torch
 
         from prover.models.transformer import LanguageModelPolicy
         from rl.learner.from_scratch import Learner
 
-        folders = self._complete()
+        folders = [p for p in self._complete() if limit is None or int(p.name) <= limit]
         if self.config.serve.start:
             from rl.learner.pretrained import Pretrained
 

@@ -20,7 +20,7 @@ from prover.models.tactic_templates import Explorer
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, library_index
 from prover.solve.executor import audited
-from rl.attempt import Found, Task, Workbench, attempt, premise_source
+from rl.attempt import Found, Task, Workbench, attempt, premise_source, split
 from rl.config import ProverConfig
 from rl.whole_proofs import WriterClient
 
@@ -102,13 +102,13 @@ class ProverBody:
             c = self.config
             self.bench.trained_explorer = Explorer(self.index, self.seed, c.premises, ranker, actions=c.actions)
 
-    async def attempt(self, task: Task) -> Found:
-        """As rl.attempt.attempt."""
+    async def attempt(self, task: Task) -> tuple[Found, Any]:
+        """As rl.attempt.attempt. Returns (the result without its examples, the examples), which are two objects of Ray."""
         await self._start()
         found = await attempt(task, self.bench)
         level = logging.WARNING if found.outcome == "error" else logging.DEBUG
         _log.log(level, "%s: %s, %d Lean calls %s", task.theorem.name, found.outcome, found.lean_calls, found.reason)
-        return found
+        return split(found, task.learn)
 
     async def counters(self) -> dict[str, float]:
         """Steps, seconds in Lean, restarts, memory, and the longest model queue since the last call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -268,12 +269,43 @@ def _learner(
     return _print(bench_learner(device, chosen, groups), out, json)
 
 
-def _fleet(*, quick: Quick = False, out: Out = None, json: Json = False) -> int:
-    """The training system without Lean: scaling of 1, 2 and 4 provers with simulated steps."""
+def _fleet(
+    *,
+    quick: Quick = False,
+    provers: int = 1000,
+    searches: int = 8,
+    calls: int = 256,
+    seconds: int = 60,
+    stored: int = 1_000_000,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """The training system without Lean: scaling of 1, 2 and 4 provers, one driver for many, a round after many stored attempts.
+
+    --quick uses 40 provers and 20,000 stored attempts.
+
+    Args:
+        provers: simulated provers of one driver. 0: none.
+        searches: searches at once of each.
+        calls: Lean calls of a search, each with latencies of the demonstration run.
+        seconds: measured time in the steady state.
+        stored: attempts in the ledger before the measured round. 0: none.
+    """
+    from rl.bench.bookkeeping import bench_bookkeeping
+    from rl.bench.driver import bench_driver
     from rl.bench.fleet import bench_fleet
 
+    if min(provers, stored) < 0 or min(searches, calls, seconds) < 1:
+        raise UserError("--provers and --stored must be at least 0, --searches, --calls and --seconds at least 1")
     _check_writable(out)
-    return _print(bench_fleet(quick), out, json)
+    figures = {}
+    if stored:
+        with tempfile.TemporaryDirectory() as folder:
+            figures["bookkeeping"] = bench_bookkeeping(Path(folder), 20_000 if quick else stored)
+    figures |= bench_fleet(quick)
+    if provers:
+        figures["driver"] = bench_driver(*((40, 4, 16, 10) if quick else (provers, searches, calls, seconds)))
+    return _print(figures, out, json)
 
 
 BENCHES: dict[str, Callable[..., int]] = {

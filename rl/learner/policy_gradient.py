@@ -54,9 +54,10 @@ def train(
 ) -> dict[str, float]:
     """Train on groups of trajectories for `epochs` or `seconds`, whichever ends first. All processes must call it alike.
 
-    `values`: every update also learns from a share of them. `batch`: trajectories per update. `reference`: the model of the KL penalty. Returns metrics: loss, steps, trajectories (with a
-    signal), groups, dropped_groups (of equal rewards), overlong, skipped (too long for `max_length`), grad_norm, tokens_per_second,
-    seconds, those of the value (ValueBatches.metrics), and those in METRICS. Without a trajectory that has a signal, it trains nothing and `steps` is 0.
+    `values`: every update also learns from a share of them. `batch`: trajectories per update. `reference`: the model of the KL penalty.
+    Returns metrics: loss, steps, trajectories (with a signal), groups, dropped_groups (of equal rewards), overlong, skipped (too long for
+    `max_length`), importance_max (before truncation), grad_norm, tokens_per_second, seconds, those of the value (ValueBatches.metrics), and
+    those in METRICS. Without a trajectory that has a signal, it trains nothing and `steps` is 0.
     """
     began = time.monotonic()
     items, counts = _items(tuner, trajectories, settings)
@@ -65,6 +66,8 @@ def train(
         return {**metrics, "seconds": time.monotonic() - began}
     for item, logprobs in zip(items, tuner.measure([x.rows for x in items]), strict=True):
         item.old = logprobs
+    gap = torch.cat([x.old - x.sampled for x in items if x.old is not None])
+    metrics["importance_max"] = gap.max().clamp(-20, 20).exp().item()
     if reference is not None and settings.kl_weight:
         for item, logprobs in zip(items, tuner.measure([x.rows for x in items], reference), strict=True):
             item.reference = logprobs

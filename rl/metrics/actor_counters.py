@@ -34,8 +34,9 @@ def answered(refs: Mapping[K, Any]) -> dict[K, Any]:
     """The values that `refs` resolve to within five seconds, without failures."""
     ready, _ = ray.wait(list(refs.values()), num_returns=len(refs), timeout=5) if refs else ([], [])
     found: dict[K, Any] = {}
+    known = set(ready)
     for key, ref in refs.items():
-        if ref in ready:
+        if ref in known:
             try:
                 found[key] = ray.get(ref)
             except RayError:

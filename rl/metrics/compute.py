@@ -47,8 +47,11 @@ METRICS: dict[str, str] = {
     "search/idle_share": "share of attempts' time in which neither Lean nor the model worked for them",
     "system/share": "share of a round's wall time outside Lean, the model and training: the idle time of searches, and the learning phase "
     "without training",
-    "staleness/mean": "model versions between the weights used by an attempt and the newest ones, mean over attempts",
+    "staleness/mean": "versions between the oldest weights that an attempt used and those that learning from it starts with, mean over "
+    "attempts; 0 if `learn.max_staleness` is",
     "staleness/max": "the same, maximum",
+    "idle/engines": "share of the wall time since the version before in which a model server did not compute, mean over servers",
+    "idle/learner": "share of the same time in which nothing was trained",
     "queue/{queue}": "maximum queue length in the round: audits (proofs under audit), model (pending queries of one prover)",
     "audit/rejected": "proofs that the audit rejected",
     "audit/rejection_rate": "rejected proofs as a share of those judged",
@@ -223,6 +226,19 @@ def system(collecting: float, idle_share: float, learning: float, training: floa
     """`system/...` of a round: seconds of collecting with its `search/idle_share`, and of learning with its seconds of training."""
     whole = collecting + learning
     return {"system/share": (collecting * idle_share + max(0.0, learning - training)) / whole} if whole > 0 else {}
+
+
+def idle(
+    before: Mapping[int, Mapping[str, float]], after: Mapping[int, Mapping[str, float]], seconds: float, training: float
+) -> dict[str, float]:
+    """`idle/...` between two learned versions: counters of the model servers before and after, seconds of wall time between them,
+    and the seconds of training in them."""
+    if seconds <= 0:
+        return {}
+    out = {"idle/learner": max(0.0, 1 - training / seconds)}
+    if after:
+        out["idle/engines"] = max(0.0, 1 - _grown("seconds", before, after) / (seconds * len(after)))
+    return out
 
 
 def queues(lengths: Mapping[str, int]) -> dict[str, float]:

@@ -42,7 +42,7 @@ class RoundMetrics:
         found |= compute.of_model(self.before.servers, after.servers, seconds)
         found |= compute.staleness(attempts, self.r - 1)
         longest = max((p["longest_queue"] for p in after.provers.values()), default=0)
-        found |= compute.queues({"audits": self.fleet.longest_audit_queue, "model": round(longest)})
+        found |= compute.queues({"audits": self.fleet.auditors.longest, "model": round(longest)})
         found |= compute.rewards(mean_rewards(a.stats.get("rewards", {}) for a in attempts))
         found |= compute.pass_rates(
             [(a.stats["rollouts"], a.stats["correct"]) for a in attempts if a.stats.get("rollouts")], "train"
@@ -50,10 +50,10 @@ class RoundMetrics:
         found |= calibration.metrics(calibration.predictions(attempts))
         self.found = found
 
-    def learned(self, metrics: Mapping[str, float]) -> None:
-        """Add the learner's metrics and write all of the round's to the ledger."""
+    def learned(self, metrics: Mapping[str, float], learning: float) -> None:
+        """Add the learner's metrics and write all of the round's to the ledger. `learning`: seconds from the examples to the served
+        version."""
         learned = {k: v for k, v in metrics.items() if v == v}  # nan: not measured
-        learning = time.monotonic() - self.began - self.seconds
         if (idle := self.found.get("search/idle_share")) is not None:
             training = learned.get("training_seconds", 0.0)
             self.found |= compute.system(self.seconds, idle, learning, training)
@@ -64,8 +64,8 @@ def row_of(r: int, ledger: Ledger) -> dict[str, float]:
     """All metrics of round `r`, with its validation."""
     found = {
         name if "/" in name else f"learner/{name}": value
-        for phase, name, value, _ in ledger.measurements()
-        if phase == f"round {r}" and value is not None
+        for _, name, value, _ in ledger.measurements(f"round {r}")
+        if value is not None
     }
     return found | compute.solve_rates(ledger.attempts(f"validation round {r}"), "validation")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prover.solve.ledger import Attempt, Ledger
 from rl.metrics import calibration, compute
@@ -55,6 +55,11 @@ def figures(ledger: Ledger) -> Figures:
         if r is not None and value is not None:
             out.setdefault(r, {})[name if "/" in name else f"learner/{name}"] = value
     return dict(sorted(out.items()))
+
+
+def of_rows(rows: Iterable[Mapping[str, float]]) -> Figures:
+    """The same from the rounds' rows in the curves, whatever the number of attempts."""
+    return {int(row["round"]): dict(row) for row in rows}
 
 
 def history(found: Mapping[int, Mapping[str, float]]) -> list[RoundFigures]:

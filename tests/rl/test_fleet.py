@@ -96,6 +96,16 @@ def started(config: RunConfig, folder: Path, say=print, **options) -> Iterator[F
         fleet.close()
 
 
+def learn(fleet: Fleet, policy: list, value: list, seconds: float, version: int) -> dict[str, float]:
+    """Train a version and serve it."""
+    found: list[dict[str, float]] = []
+    fleet.train(policy, value, seconds, version, found.append)
+    while not found:
+        fleet.events.take(5.0)
+    fleet.publish()
+    return found[0]
+
+
 def kill_in(seconds: float, pid: int) -> None:
     subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep({seconds}); os.kill({pid}, 9)"])
 
@@ -118,7 +128,7 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     assert fleet.replaced["prover"] == 1 and len(fleet.members) == 2
     # The learner dies in the middle of learning: the checkpoint is made all the same, and the model served.
     kill_in(1.5, workers("LearnerActor")[0].pid)
-    metrics = fleet.learn(PAIRS, VALUES, 4.0, 1)
+    metrics = learn(fleet, PAIRS, VALUES, 4.0, 1)
     assert metrics["steps"] > 0 and (fleet.folder / "checkpoints/000001/learner.pt").exists()
     assert fleet.replaced["learner"] == 1
     assert fleet.counters().servers[0]["queries"] == 0
@@ -132,13 +142,13 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     # It dies again while nobody asks it anything, and is found dead when it shall load what was learned.
     os.kill(workers("ModelServer")[0].pid, signal.SIGKILL)
     # Weights move through the object store, in place, and carry their version.
-    fleet.learn(PAIRS, VALUES, 1.0, 2)
+    learn(fleet, PAIRS, VALUES, 1.0, 2)
     assert fleet.replaced["model server"] == 2 and fleet.replaced["learner"] == 1
     assert {f.found.model_version for f in fleet.run(with_model[:2])} == {2}
     # A machine dies that had the learner and the model server both.
     for actor in ("LearnerActor", "ModelServer"):
         os.kill(workers(actor)[0].pid, signal.SIGKILL)
-    assert fleet.learn(PAIRS, VALUES, 1.0, 3)["steps"] > 0
+    assert learn(fleet, PAIRS, VALUES, 1.0, 3)["steps"] > 0
     assert {f.found.model_version for f in fleet.run(with_model[:2])} == {3}
     assert fleet.replaced["learner"] == 2 and fleet.replaced["model server"] == 3
 
@@ -175,7 +185,7 @@ def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(local_ray, tmp_pa
             if self.first:
                 met.touch()
                 raise OutOfMemoryError("this node ran low on memory")
-            return Found(task.theorem, "exhausted", 3, None, 0.0)
+            return Found(task.theorem, "exhausted", 3, None, 0.0), None
 
     with started(config(ranks=0), tmp_path, prover=Short) as fleet:
         finished = list(fleet.run(TASKS))
@@ -213,7 +223,7 @@ def test_an_object_whose_owner_died_costs_a_prover_and_no_task(local_ray, tmp_pa
 
         async def attempt(self, task):
             await self.lost(met[1])
-            return Found(task.theorem, "exhausted", 3, None, 0.0)
+            return Found(task.theorem, "exhausted", 3, None, 0.0), None
 
     with started(config(ranks=0), tmp_path, prover=Reader) as fleet:
         finished = list(fleet.run(TASKS))
@@ -299,7 +309,7 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path)
         async def attempt(self, task):
             while not noticed.exists():
                 await asyncio.sleep(0.05)
-            return Found(task.theorem, "exhausted", 3, None, 0.0)
+            return Found(task.theorem, "exhausted", 3, None, 0.0), None
 
     class Provers(ProverConfig):
         lame = (0,)
@@ -347,7 +357,7 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(local_ray, tmp_p
                 while not late.exists():
                     await asyncio.sleep(0.05)
                 raise OutOfMemoryError("this node ran low on memory")
-            return Found(task.theorem, "exhausted", 3, None, 0.0)
+            return Found(task.theorem, "exhausted", 3, None, 0.0), None
 
     def monotonic() -> float:
         if not working.exists():
@@ -369,11 +379,11 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(local_ray, tmp_p
 def test_passes_over_a_round_are_bounded_and_a_version_is_learned_once(local_ray, tmp_path):
     c = config()
     with started(replace(c, learn=replace(c.learn, max_epochs=2.0, keep=2)), tmp_path) as fleet:
-        assert fleet.learn(PAIRS, VALUES, 120.0, 1)["epochs"] == pytest.approx(2.0, abs=0.5)
-        assert fleet.learn(PAIRS, VALUES, 120.0, 1) == {}
+        assert learn(fleet, PAIRS, VALUES, 120.0, 1)["epochs"] == pytest.approx(2.0, abs=0.5)
+        assert learn(fleet, PAIRS, VALUES, 120.0, 1) == {}
         assert fleet.resume() == 1
         for version in (2, 3):
-            fleet.learn(PAIRS, VALUES, 120.0, version)
+            learn(fleet, PAIRS, VALUES, 120.0, version)
         assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["000002", "000003"], (
             "the newest two are kept"
         )
@@ -383,12 +393,12 @@ def test_gradients_of_several_learners_are_averaged(local_ray, tmp_path):
     import torch
 
     with started(config(ranks=2), tmp_path) as fleet:
-        assert fleet.learn(PAIRS, VALUES, 1.0, 1)["steps"] > 0
+        assert learn(fleet, PAIRS, VALUES, 1.0, 1)["steps"] > 0
         weights = [ray.get(ray.get(learner.publish.remote())[0]).weights for learner in fleet.learners]
         assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0]), "ranks drifted apart"
         # One of them dies while they learn: all begin again from the last checkpoint, and the next is made.
         kill_in(1.5, workers("LearnerActor")[1].pid)
-        assert fleet.learn(PAIRS, VALUES, 4.0, 2)["steps"] > 0
+        assert learn(fleet, PAIRS, VALUES, 4.0, 2)["steps"] > 0
         assert fleet.replaced["learner"] == 1 and (tmp_path / "checkpoints/000002/learner.pt").exists()
 
 

@@ -177,7 +177,14 @@ def test_nothing_held_out_was_learned_from(run):
 
 def test_every_actor_has_a_log(run):
     logs = {p.name: p.read_text() for p in (run / "logs").glob("*.log")}
-    assert {"driver.log", "auditor.log", "learner-0.log", "model-server-0.log", "prover-0.log"} <= set(logs)
+    assert {
+        "driver.log",
+        "auditor-0.log",
+        "recorder.log",
+        "learner-0.log",
+        "model-server-0.log",
+        "prover-0.log",
+    } <= set(logs)
     assert "train on" in logs["driver.log"] and "is ready" in logs["prover-0.log"]
     assert "policy_loss" in logs["learner-0.log"]
 

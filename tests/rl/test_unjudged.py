@@ -25,9 +25,9 @@ from prover.solve.ledger import Attempt, Ledger
 from rl import run_report as report
 from rl import training_examples
 from rl.actors.dispatch import Finished, judge
+from rl.actors.recorder import RecorderBody
 from rl.attempt import Found, Task
 from rl.config import RunConfig
-from rl.loop import Trainer
 from rl.metrics import calibration, compute, rounds
 
 TIME = "time: it took over its limit"
@@ -108,16 +108,16 @@ def test_a_rollout_that_was_not_judged_is_left_out_of_the_mean() -> None:
 
 
 def recorded(tmp_path: Path, finished: Finished) -> tuple[Attempt, Ledger]:
-    """The trainer's record of an attempt, without the rest of a trainer."""
-    ledger = Ledger(tmp_path / "ledger.sqlite")
-    trainer: Any = SimpleNamespace(
-        config=RunConfig(), best={}, ledger=ledger, elapsed=0.0, runtime=SimpleNamespace(name="Lean")
-    )
-    return Trainer.record(trainer, "round 1", finished, 1), ledger
+    """The recorder's record of an attempt."""
+    recorder = RecorderBody(RunConfig(), str(tmp_path / "ledger.sqlite"), "Lean")
+    outcome = recorder.record("round 1", 1, finished).outcome
+    (attempt,) = recorder.ledger.attempts()
+    assert attempt.outcome == outcome
+    return attempt, recorder.ledger
 
 
 @pytest.mark.parametrize("kind", ["error", "rejected", "proved"])
-def test_the_trainers_record_of_a_verdict(tmp_path: Path, kind: str) -> None:
+def test_the_record_of_a_verdict(tmp_path: Path, kind: str) -> None:
     found = Found(THEOREM, "proved", 8, 8, 1.0, "trivial", stats={"closed": 1.0, "steps": 1, "values": [(0.9, 1)]})
     attempt, ledger = recorded(
         tmp_path, Finished(Task(THEOREM, "model", 8, learn=True), found, {"trivial": verdict(kind)})

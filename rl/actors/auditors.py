@@ -1,0 +1,60 @@
+"""The auditors of a fleet, spread over its machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import ray
+
+from prover.lean.theorem import Theorem
+from rl.actors.events import Events, Handler
+
+PROVERS_PER_AUDITOR = 8
+
+
+class Auditors:
+    """Gives a proof to the auditor that has the fewest. Ray restarts those that die and repeats their audits."""
+
+    def __init__(self, start: Callable[[int], Any], events: Events, each: int) -> None:
+        """`start`: starts the auditor of this number. `each`: proofs that may wait for one auditor."""
+        self.waiting = 0
+        self.longest = 0
+        """Most proofs that waited at once since it was last set to 0."""
+        self._start, self._events, self._each = start, events, each
+        self._actors: list[Any] = []
+        self._open: list[int] = []
+
+    def grow(self, provers: int) -> None:
+        """Have one auditor for every `PROVERS_PER_AUDITOR` provers, and at least one."""
+        for k in range(len(self._actors), max(1, -(-provers // PROVERS_PER_AUDITOR))):
+            self._actors.append(self._start(k))
+            self._open.append(0)
+
+    @property
+    def full(self) -> bool:
+        """Whether so many proofs wait that no search should start."""
+        return self.waiting >= self._each * len(self._actors)
+
+    def audit(self, theorem: Theorem, script: str, handler: Handler) -> None:
+        """Have a proof audited. `handler` receives the verdict, or Ray's error after repeated deaths of the auditor."""
+        k = min(range(len(self._actors)), key=self._open.__getitem__)
+
+        def done(future: Future[Any]) -> None:
+            self._open[k] -= 1
+            self.waiting -= 1
+            handler(future)
+
+        self._open[k] += 1
+        self.waiting += 1
+        self.longest = max(self.longest, self.waiting)
+        self._events.watch(self._actors[k].audit.remote(theorem, script), done)
+
+    @property
+    def actors(self) -> list[Any]:
+        return list(self._actors)
+
+    def kill(self) -> None:
+        for actor in self._actors:
+            ray.kill(actor)

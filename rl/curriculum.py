@@ -1,0 +1,89 @@
+"""What the rounds of a run try. Reads each round's attempts from the ledger once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from curricula.sampler import Assignment, CurriculumSampler, Try
+from prover.lean.theorem import Theorem
+from prover.solve.ledger import Ledger
+from prover.solve.negation import negation
+from rl.algorithms.gradient_settings import PRESETS, settings_of
+from rl.attempt import Task
+from rl.config import RunConfig
+
+
+class Curriculum:
+    """The tasks of each round, a function of the seed and the attempts of the rounds before."""
+
+    def __init__(self, config: RunConfig, train_set: Sequence[Theorem], ledger: Ledger) -> None:
+        self.config, self.train_set, self.ledger = config, train_set, ledger
+        self.sampler = CurriculumSampler(train_set, config.matchmaker, config.seed)
+        self.known: set[str] = set()
+        """Theorems proved in the rounds that were read."""
+        self._read = 0
+
+    def read(self, r: int) -> None:
+        """Read the rounds before `r` that were not read yet."""
+        for earlier in range(self._read + 1, r):
+            tries = [Try(t, earlier, o, calls, s, n) for t, o, calls, s, n in self.ledger.tries(f"round {earlier}")]
+            self.sampler.observe(tries)
+            self.known |= {t.theorem for t in tries if t.outcome == "proved"}
+            self._read = earlier
+
+    def tasks(self, r: int, policy: str, best: Any, value: bool) -> list[Task]:
+        """All theorems in the first round, later those that the sampler plans. `best`: theorems that were proved before. `value`:
+        whether searches use the model's value."""
+        c = self.config
+        self.read(r)
+        if r == 1:
+            chosen = [Assignment(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
+        else:
+            chosen = self.sampler.plan(r, c.learn.calls * len(self.train_set))
+        return [self._task(r, a, policy, best, value) for a in chosen]
+
+    def in_place_of_equal_groups(self, r: int, groups: int, best: Any, value: bool) -> list[Task]:
+        """Dynamic sampling (DAPO; Yu et al. 2025, section 3.2): further theorems while fewer than `groups` groups have unequal rewards,
+        the round's Lean calls last, and there are theorems that the round did not try."""
+        c = self.config
+        if not c.serve.start or c.learn.algorithm not in PRESETS:
+            return []
+        if not settings_of(c.learn.algorithm, c.gradient).dynamic_sampling:
+            return []
+        tried = list(self.ledger.attempts(f"round {r}"))
+        missing = groups - sum(a.stats.get("signal", False) for a in tried)
+        names = {a.theorem.name for a in tried}
+        rest = [t for t in self.train_set if t.name not in names]
+        left = c.learn.calls * len(self.train_set) - sum(a.lean_calls for a in tried)
+        if missing <= 0 or left <= 0 or not rest:
+            return []
+        chosen = random.Random(f"{c.seed}/{r}/{len(tried)}").sample(rest, min(missing, len(rest)))
+        return [self._task(r, Assignment(t, c.learn.calls, "prove", 0.5), "model", best, value) for t in chosen]
+
+    def _task(self, r: int, assignment: Assignment, policy: str, best: Any, value: bool) -> Task:
+        c = self.config
+        sampled = c.learn.collect != "search" and policy == "model"
+        against = negation(assignment.theorem) if assignment.side == "disprove" else None
+        # Once per theorem, because Lean would answer the same again.
+        harvest = 0 if assignment.theorem.name in best else c.learn.harvest
+        return Task(
+            assignment.theorem,
+            policy,
+            assignment.lean_calls,
+            c.prover.explorer_weight,
+            harvest,
+            learn=True,
+            value=value,
+            rollouts=c.learn.group if sampled and not against else 0,
+            max_tactics=c.learn.max_tactics,
+            turns=0 if against else whole_proofs(c),
+            draw=r - 1,
+            negated=against,
+        )
+
+
+def whole_proofs(config: RunConfig) -> int:
+    """Whole proofs in a conversation; 0 if the model says tactics."""
+    return config.learn.turns if config.learn.collect == "proofs" else 0

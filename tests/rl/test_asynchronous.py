@@ -1,0 +1,60 @@
+"""A run with `learn.max_staleness = 1` on real Ray and real Lean: rounds are learned while later ones are collected, also after a
+kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from prover.errors import UserError
+from prover.solve.ledger import Ledger
+from tests.rl.test_training import TINY, command, env, recorded
+
+pytestmark = [pytest.mark.lean, pytest.mark.ray]
+
+SETTINGS = ("learn.rounds=4", "learn.max_staleness=1", "learn.seconds=8.0", "eval.baselines=false")
+
+
+def started(folder: Path, *args: str) -> subprocess.Popen[str]:
+    log = (folder / "log").open("w")
+    return subprocess.Popen(
+        command("train", *args), cwd=folder, env=env(), stdout=log, stderr=log, start_new_session=True, text=True
+    )
+
+
+def test_an_asynchronous_run(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    process = started(tmp_path, "tiny.toml", "--set", *SETTINGS)
+    ledger = tmp_path / "runs/tiny/ledger.sqlite"
+    deadline = time.monotonic() + 900
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if ledger.exists() and Ledger.open(ledger, readonly=True).done("round 3"):
+                break
+        except UserError:
+            pass  # being made just now
+        time.sleep(0.2)
+    assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = recorded(tmp_path)
+    learned = Ledger.open(ledger, readonly=True).learned()
+    assert learned >= 1, "round 3 began before version 1 was there"
+    process = started(tmp_path, "--resume", "runs/tiny")
+    assert process.wait(900) == 0, (tmp_path / "log").read_text()[-3000:]
+    after = recorded(tmp_path)
+    assert {k: after[k] for k in before} == before, "a recorded attempt changed or was made again"
+    run = Ledger.open(ledger, readonly=True)
+    assert run.learned() == 4 and [int(row["round"]) for row in run.rounds()] == [1, 2, 3, 4]
+    versions = {r: {a.model_version for a in run.attempts(f"round {r}") if a.outcome != "error"} for r in range(2, 5)}
+    assert all(r - 2 <= v <= r - 1 for r, found in versions.items() for v in found), versions
+    assert 1 in versions[3] or 2 in versions[4], "each round waited for the version before it"
+    for row in run.rounds():
+        assert row.get("staleness/max", 0.0) <= 1.0 and 0.0 <= row["idle/learner"] <= 1.0
+        assert 0.0 <= row["idle/engines"] <= 1.0
+    assert {a.model_version for a in run.attempts("held-out model")} == {4}

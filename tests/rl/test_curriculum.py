@@ -1,0 +1,53 @@
+"""A round's bookkeeping: each attempt of earlier rounds is read once, and the result is that of reading all of them again."""
+
+from __future__ import annotations
+
+from curricula.sampler import CurriculumSampler, Try
+from prover.solve.ledger import Ledger
+from rl.bench.bookkeeping import bench_bookkeeping, store
+from rl.config import RunConfig
+from rl.curriculum import Curriculum
+
+
+class Counted(Ledger):
+    """Counts the phases that are read."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.read: list[str | None] = []
+
+    def attempts(self, phase=None):
+        self.read.append(phase)
+        return super().attempts(phase)
+
+    def tries(self, phase):
+        self.read.append(phase)
+        return super().tries(phase)
+
+
+def test_a_round_does_not_read_the_rounds_before_again(tmp_path):
+    theorems = store(tmp_path / "ledger.sqlite", 30, 6)
+    ledger = Counted(tmp_path / "ledger.sqlite")
+    curriculum = Curriculum(RunConfig(), theorems, ledger)
+    plans = {r: curriculum.tasks(r, "model", {}, True) for r in range(2, 8)}
+    assert ledger.read == [f"round {r}" for r in range(1, 7)]
+    # A run that is resumed before the last round plans the same.
+    resumed = Curriculum(RunConfig(), theorems, ledger)
+    assert resumed.tasks(7, "model", {}, True) == plans[7] and resumed.known == curriculum.known
+    sampler = CurriculumSampler(theorems, RunConfig().matchmaker, 0)
+    for r in range(1, 7):
+        sampler.observe(
+            Try(a.theorem.name, r, a.outcome, a.calls_to_solve, calls=a.stats["calls_allowed"])
+            for a in Ledger.attempts(ledger, f"round {r}")
+        )
+    planned = [(a.theorem.name, a.lean_calls) for a in sampler.plan(7, RunConfig().learn.calls * len(theorems))]
+    assert [(t.theorem.name, t.lean_calls) for t in plans[7]] == planned
+
+
+def test_the_bookkeeping_of_a_round_among_many(tmp_path):
+    """`turnstile bench fleet` does the same with a million, and quotes seconds, which a test must not depend on."""
+    found = bench_bookkeeping(tmp_path, 50_000)
+    assert found["stored"] == 50_000 and 0 < found["attempts_of_the_round"] <= 500
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    assert len(ledger.rounds()) == 101 and ledger.rounds()[-1]["solve/train/all/of"] == found["attempts_of_the_round"]
+    assert ledger.training_calls() > 64 * 50_000
