@@ -84,7 +84,10 @@ _WORD = re.compile(r"[^\s()\[\]{}⟨⟩,;:←|.]+")
 
 
 def _with_names(tree: ProofNode) -> ProofNode:
-    """The tree with `rename_i` where a later tactic uses a hypothesis with an inaccessible name."""
+    """The tree with `rename_i` where a later tactic uses a hypothesis with an inaccessible name.
+
+    `rename_i` counts from the newest inaccessible name. Where it is used, all inaccessible names that came before get theirs too.
+    """
     if not any(map(any, (n.renamed for n in _nodes(tree)))):
         return tree
     # By occurrence, not by node: the renamings of a proof that is used twice depend on the path to it.
@@ -97,13 +100,15 @@ def _with_names(tree: ProofNode) -> ProofNode:
         words = set(_WORD.findall(node.tactic)).union(*place.words)
         tactic = node.tactic
         mine = place.names[0] if place.names else ()
-        if not words.isdisjoint(mine):
+        if mine and (place.renames or not words.isdisjoint(mine)):
             tactic = f"rename_i {' '.join(mine)}\n{tactic}"
+            place.renames = True
         done = replace(node, tactic=tactic, children=tuple(reversed(place.children)), renamed=())
         if place.parent is None:
             return done
         place.parent.children.append(done)
         place.parent.words.append(words)
+        place.parent.renames |= place.renames
     raise AssertionError("the root comes last")
 
 
@@ -119,6 +124,8 @@ class _Unnamed:
     """With names, in reverse order."""
     words: list[set[str]] = field(default_factory=list[set[str]])
     """Words of each child's script."""
+    renames: bool = False
+    """Whether `rename_i` comes here or later."""
 
 
 def _names_left(place: _Unnamed, c: int) -> tuple[tuple[str, ...], ...]:

@@ -289,6 +289,32 @@ def test_a_goal_that_waited_in_its_group_is_named_when_it_comes_first(loop, serv
     assert verdict.verdict == "proved", (script, verdict)
 
 
+def test_names_that_were_not_needed_before_do_not_shift_later_ones(loop, server, auditor):
+    """`intro h1` hides a hypothesis that is older than those that `cases left` left without names. `rename_i` counts these too."""
+    theorem = Theorem("hidden", "(a q d : Prop) (h0 : (a ∧ q) ∧ q) (h1 : q → d) : a → d")
+
+    async def run() -> ProofNode | None:
+        root = await server.open(theorem)
+        graph = Graph(root, alone())
+        node = graph.root
+        for tactic in ("cases h0", "cases left", "intro h1", "have h2 := h1_1 right", "exact h2"):
+            graph.add_tactics(node, [Suggestion(tactic, -1.0)])
+            edge = next(e for e in node.edges if e.tactic == tactic)
+            graph.claim(edge)
+            (result,) = await server.step(node.state, (tactic,))
+            assert result.ok, result.message
+            graph.apply(edge, result)
+            node = edge.children[0] if edge.children else node
+        return proof_tree(graph)
+
+    tree = loop.run(run())
+    assert tree is not None and tree.size == 5
+    script = to_script(tree)
+    assert script.count("rename_i") == 3, script
+    verdict = loop.run(auditor.audit(theorem, script))
+    assert verdict.verdict == "proved", (script, verdict)
+
+
 def test_a_script_has_no_bullets_before_the_library_defines_them(loop, server, auditor):
     imports = ("Init.SimpLemmas", "Init.Data.NeZero")
     theorem = Theorem("Nat.instNeZeroSucc", library="Nat.instNeZeroSucc", imports=imports)
