@@ -66,7 +66,7 @@ def shown(statement: str, case: str = "") -> str:
     return f"{f'case {case}{chr(10)}' if case else ''}n m : Nat\n⊢ {statement}"
 
 
-SEEN, HELD_BACK = range(10, 22), range(22, 40)
+SEEN, HELD_BACK = range(10, 20), range(22, 40)
 
 
 def answers() -> list[tuple[str, str]]:
@@ -75,7 +75,7 @@ def answers() -> list[tuple[str, str]]:
     for k in [*SEEN, *HELD_BACK[::6]]:
         for goal in (true_goal, false_goal):
             pairs += [(shown(f"{goal(k)} ∧ {goal(k, 'm')}"), t) for t in ("constructor", "constructor", "rfl")]
-            for x, case in (("n", "left"), ("m", "right"), ("n", "h")):
+            for x, case in (("n", "left"), ("m", "right")) if k in SEEN else (("n", "h"),):
                 pairs += [(shown(goal(k, x), case), t) for t in ("omega", "omega", *FAILING)]
         pairs += [(shown(f"{false_goal(k)} ∨ {true_goal(k)}"), t) for t in ("left", "right")]
     return [(f"{goal}:::", f"{tactic}:::") for goal, tactic in pairs]
@@ -91,7 +91,7 @@ def test_a_pretrained_model_learns_a_value_that_guides_the_search(tmp_path: Path
     (tmp_path / "run.toml").write_text(SETTINGS)
     teach(tmp_path, answers(), "bfs-prover")
     done = subprocess.run(
-        command("train", "run.toml", "--json"), cwd=tmp_path, text=True, capture_output=True, timeout=900, env=env()
+        command("train", "run.toml", "--json"), cwd=tmp_path, text=True, capture_output=True, timeout=1500, env=env()
     )
     assert done.returncode == 0, done.stderr[-3000:]
     run = tmp_path / "runs/valued"
