@@ -162,9 +162,9 @@ class Tuner:
         """Minimise the weighted cross-entropy of tactics for `epochs` or `seconds`, whichever ends first. Every update also learns from
         a share of the value examples.
 
-        Returns metrics: those of the value (ValueBatches.metrics), loss (nats per target token, mean over all steps), first_loss and last_loss (over the first and last tenth),
-        steps, examples, skipped, tokens_per_second, seconds. Raises ValueError if all examples are too long, and FloatingPointError if
-        the loss is not finite.
+        Returns metrics: loss (nats per target token, mean over all steps), first_loss and last_loss (over the first and last tenth),
+        steps, examples, skipped, tokens_per_second, seconds, and those of the value (ValueBatches.metrics). Raises ValueError if all
+        examples are too long, and FloatingPointError if the loss is not finite.
         """
         c = self.config
         rows = [(*self.encode(e), e.weight) for e in examples]

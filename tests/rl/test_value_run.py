@@ -77,7 +77,7 @@ def answers() -> list[tuple[str, str]]:
             pairs += [(shown(f"{goal(k)} ∧ {goal(k, 'm')}"), t) for t in ("constructor", "constructor", "rfl")]
             for x, case in (("n", "left"), ("m", "right")) if k in SEEN else (("n", "h"),):
                 pairs += [(shown(goal(k, x), case), t) for t in ("omega", "omega", *FAILING)]
-        pairs += [(shown(f"{false_goal(k)} ∨ {true_goal(k)}"), t) for t in ("left", "right")]
+        pairs += [(shown(f"{false_goal(k)} ∨ {true_goal(k)}"), t) for t in ("left", "left", "left", "right")]
     return [(f"{goal}:::", f"{tactic}:::") for goal, tactic in pairs]
 
 
@@ -118,7 +118,7 @@ def _query(text: str) -> Query:
 
 
 async def _search(policy: HuggingFacePolicy) -> None:
-    """PUCT goes on with the provable side of a held-back disjunction: its value is the model's, and the higher one."""
+    """PUCT leaves the side of a held-back disjunction that the policy prefers, because the value of the other one is higher."""
     k = HELD_BACK[0]
     config = SearchConfig(suggestions=8, in_flight=1)
     async with LeanPool(1) as pool:
