@@ -289,8 +289,7 @@ class RunConfig:
 
     def retrains(self, r: int) -> bool:
         """Whether round `r` trains the weights of the start again (`learn.retrain_every`)."""
-        k = self.learn.retrain_every
-        return k > 0 and r > 1 and (r - 1) % k == 0
+        return r > 1 and self.learn.retrain_every > 0 and (r - 1) % self.learn.retrain_every == 0
 
     @property
     def learns_value(self) -> bool:
