@@ -21,7 +21,7 @@ from tests.cli.conftest import turnstile
 from tests.rl.test_training import TINY, command, env
 
 __all__ = ["turnstile"]
-SMALL = TINY
+SMALL = TINY.replace("[learn]", '[learn]\nvalue = "td_lambda"')
 
 
 def test_every_variant_is_a_valid_configuration():
@@ -29,8 +29,6 @@ def test_every_variant_is_a_valid_configuration():
         check(override(RunConfig(), settings))
 
 
-@pytest.mark.lean
-@pytest.mark.ray
 def test_round_1_alone_has_the_calls_and_the_time_of_all_rounds() -> None:
     base = RunConfig(learn=LearnConfig(rounds=4, first_calls=50, calls=10, seconds=20.0, ranker_seconds=5.0))
     one = override(base, variant_settings("round 1 alone", base)).learn
@@ -45,11 +43,11 @@ def test_variants_are_trained_compared_and_written(turnstile, tmp_path, monkeypa
     (tmp_path / "tiny.toml").write_text(SMALL)
     for name in {name for name in os.environ if name.startswith("WANDB")}:  # of this process, not of the runs
         monkeypatch.delenv(name)
-    args = ("tiny.toml", "--variants", "full", "GRPO from rollouts", "TD(λ) value", "--json")
+    args = ("tiny.toml", "--variants", "full", "GRPO from rollouts", "--json")
     done = turnstile("ablate", *args)
     assert done.code == 0, done.err[-3000:]
     found = done.document
-    assert set(found["variants"]) == {"full", "GRPO from rollouts", "TD(λ) value"}
+    assert set(found["variants"]) == {"full", "GRPO from rollouts"}
     for variant in found["variants"].values():
         curve = [variant["trained"][b] for b in ("1", "2", "4", "8")]
         assert all(0 <= c["low"] <= c["solved"] / c["of"] <= c["high"] <= 1 and c["of"] == 5 for c in curve)
@@ -66,7 +64,7 @@ def test_variants_are_trained_compared_and_written(turnstile, tmp_path, monkeypa
     # Rollouts of a theorem are draws, not one of them repeated, and what they teach is a difference between them.
     drawn = [Counter(json.dumps(r["decisions"]) for r in data["rollouts"]) for _, data in rows]
     assert sum(len(c) > 1 for c in drawn) > len(drawn) / 2, drawn
-    targets = list(Ledger.open(tmp_path / "runs/ablations/td-value-0", readonly=True).examples("td"))
+    targets = list(Ledger.open(tmp_path / "runs/ablations/full-0", readonly=True).examples("td"))
     assert targets and all(0 <= data["td"] <= 1 for _, data in targets)
     # Finished runs are not run again.
     trained = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("learner.pt")}
@@ -74,7 +72,7 @@ def test_variants_are_trained_compared_and_written(turnstile, tmp_path, monkeypa
     assert again.code == 0 and again.document == found
     assert len(trained) >= 3 and {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("learner.pt")} == trained
     # The command on the page is one that a shell takes back.
-    assert shlex.split(page.split("`")[1])[-3:] == ["full", "GRPO from rollouts", "TD(λ) value"]
+    assert shlex.split(page.split("`")[1])[-2:] == ["full", "GRPO from rollouts"]
     # Figures of other settings never stand among these.
     (tmp_path / "other.toml").write_text(SMALL.replace("calls = 8\nharvest", "calls = 9\nharvest"))
     other = turnstile("ablate", "other.toml", *args[1:])

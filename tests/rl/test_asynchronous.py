@@ -1,5 +1,5 @@
-"""A run with `learn.max_staleness = 1` on real Ray and real Lean: rounds are learned while later ones are collected, also after a
-kill."""
+"""A run with `learn.max_staleness = 1` on real Ray and real Lean, also after a kill: no round is older than that. Whether a round is
+learned while the next one is collected depends on which takes longer; test_pipeline.py decides that itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.rl.test_training import TINY, command, env, recorded
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 
-SETTINGS = ("learn.rounds=4", "learn.max_staleness=1", "learn.seconds=8.0", "eval.baselines=false")
+SETTINGS = ("learn.rounds=4", "learn.max_staleness=1", "eval.baselines=false")
 
 
 def started(folder: Path, *args: str) -> subprocess.Popen[str]:
@@ -53,7 +53,6 @@ def test_an_asynchronous_run(tmp_path):
     assert run.learned() == 4 and [int(row["round"]) for row in run.rounds()] == [1, 2, 3, 4]
     versions = {r: {a.model_version for a in run.attempts(f"round {r}") if a.outcome != "error"} for r in range(2, 5)}
     assert all(r - 2 <= v <= r - 1 for r, found in versions.items() for v in found), versions
-    assert 1 in versions[3] or 2 in versions[4], "each round waited for the version before it"
     for row in run.rounds():
         assert row.get("staleness/max", 0.0) <= 1.0 and 0.0 <= row["idle/learner"] <= 1.0
         assert 0.0 <= row["idle/engines"] <= 1.0

@@ -42,7 +42,7 @@ def test_a_run_from_a_pretrained_model(tmp_path, turnstile, monkeypatch):
     make_model(tmp_path / "model")
     (tmp_path / "run.toml").write_text(TINY.replace('name = "tiny"', 'name = "from"') + SERVE)
     done = subprocess.run(
-        command("train", "run.toml", "--set", "eval.baselines=false", "--json"),
+        command("train", "run.toml", "--set", "eval.baselines=false", "learn.max_epochs=3.0", "--json"),
         cwd=tmp_path,
         text=True,
         capture_output=True,
