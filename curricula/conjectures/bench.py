@@ -103,14 +103,13 @@ class Bench:
             except NotExpressible:
                 continue
             if not any(level[0] == "p" for level in constant.levels):
-                lines.append((constant, f"theorem t{len(lines)} : {term} = {term} := rfl"))
+                lines.append((constant, f"theorem turnstile_type_{len(lines)} : {term} = {term} := rfl"))
         if not lines:
             return {}
-        # A namespace of its own: the file cannot have declared these names.
         found = _constants(await self.report("\n".join(line for _, line in lines)))
         types: dict[Const, Expr] = {}
         for i, (constant, _) in enumerate(lines):
-            if (theorem := found.get((f"t{i}",))) is not None:
+            if (theorem := found.get((f"turnstile_type_{i}",))) is not None:
                 _, arguments = spine(theorem.type)
                 if arguments:
                     types[constant] = arguments[0]

@@ -24,6 +24,8 @@ from prover.solve.lemmas import Lemma
 
 MOST_ADMITTED = 40
 """Proposals of one round that Lean is asked about: the smallest ones."""
+CALLS_EACH = 4
+"""Lean calls that the filters take for one statement, at most."""
 MOST_WEIGHT = 26
 """Data in a statement."""
 CHUNK = 8
@@ -114,7 +116,7 @@ class Discovery:
     async def run(self) -> list[Lemma]:
         """Find lemmas until the calls are spent or nothing is left to try."""
         known = [k.statement for k in self.signature.known]
-        proposals = await generalisations(self.bench, self.signature, self.goals)
+        proposals = await generalisations(self.bench, self.signature, self.goals[: self.limits.total // 20])
         terms = Terms(self.signature, self.seed)
         usable = [k.statement for k in self.signature.known if not k.open]
         most = int(self.limits.total * self.limits.terms)
@@ -150,7 +152,8 @@ class Discovery:
                 self._waiting.append((weight, statement.form, kind, statement))
         self._waiting.sort(key=lambda x: x[:2])
         now = []
-        while self._waiting and len(now) < MOST_ADMITTED:
+        room = min(MOST_ADMITTED, (self.limits.total - self.spent) // CALLS_EACH)
+        while self._waiting and len(now) < room:
             weight, _, kind, statement = self._waiting.pop(0)
             if self._counted("new", self.novelty.new(statement)):
                 now.append((weight, kind, statement))

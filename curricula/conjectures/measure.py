@@ -22,7 +22,7 @@ class GoalSet:
     imports: tuple[str, ...]
     before: tuple[SourceModule, ...]
     at: int
-    """Index in the body at which lemmas are inserted: before every one of the goals."""
+    """Offset in UTF-8 bytes at which lemmas are inserted: before every one of the goals."""
     numbers: tuple[int, ...]
     """The goals, by their index in source order."""
     budget: int

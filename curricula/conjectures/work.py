@@ -17,7 +17,7 @@ from prover.console import one_line, say
 from prover.errors import UserError
 from prover.lean.project import Project, explain_import, imports_of
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import LeanText
+from prover.lean.text import LeanText, code_words, parse, read
 from prover.solve.declarations import declared_names, scope_ends
 from prover.solve.executor import LocalExecutor
 from prover.solve.job import SourceFile
@@ -61,7 +61,7 @@ async def conjectured(
         if every.errors:
             raise UserError(f"{one_line(str(every.errors[0]), 200)}; correct the errors first")
         at = place_of(text, every.holes)
-        bench = Bench(executor, Place(text.path, text.body[:at].strip(), imports.shipped, before))
+        bench = Bench(executor, Place(text.path, _up_to(text.body, at).strip(), imports.shipped, before))
         numbers = tuple(i for i, hole in enumerate(every.holes) if hole.proposition)[: plan.goals]
         goals = GoalSet(text, imports.shipped, before, at, numbers, plan.goal_calls)
         without = await costs(executor, goals, save=True)
@@ -143,8 +143,13 @@ def _library(text: LeanText, at: int, lemmas: Sequence[Lemma], found: Measured |
     if not lemmas:
         return ""
     noted = [replace(x, origin=_provenance(x, found)) for x in lemmas]
-    above = text.text[:at].rstrip()
-    return "\n\n".join([above, block(noted), *scope_ends(text.body[:at])]).lstrip("\n") + "\n"
+    parts = [_up_to(text.text, at).rstrip(), block(noted), *scope_ends(_up_to(text.body, at))]
+    return "\n\n".join(parts).lstrip("\n") + "\n"
+
+
+def _up_to(text: str, offset: int) -> str:
+    """The text before an offset in UTF-8 bytes."""
+    return text.encode()[:offset].decode()
 
 
 def _provenance(lemma: Lemma, found: Measured | None) -> str:
@@ -161,8 +166,6 @@ async def _check(bench: Bench, library: str, path: str) -> None:
     """Audit the library as a file. Raises UserError if the audit refuses any of it: no file is then written."""
     if not library:
         return
-    from prover.lean.text import parse
-
     text = parse(library.encode(), path)
     place = bench.place
     verdicts = await bench.executor.auditor.audit_source(text.body, place.imports, file=path, before=place.before)
@@ -173,8 +176,6 @@ async def _check(bench: Bench, library: str, path: str) -> None:
 
 def files_of(project: Project) -> list[Path]:
     """The project's files with a `sorry`. Raises UserError if there is none."""
-    from prover.lean.text import code_words, read
-
     found = [p for p in project.files() if any(word == "sorry" for word, _ in code_words(read(p).body))]
     if not found:
         raise UserError(f"{project.folder}: no .lean file has a `sorry`")

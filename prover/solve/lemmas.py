@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from prover.errors import UserError
 from prover.lean.sorries import Hole
@@ -78,22 +78,32 @@ def read_lemmas(text: LeanText) -> list[Lemma]:
 
 
 def place_of(text: LeanText, holes: Sequence[Hole]) -> int:
-    """Index in the text's body after the last command before the first declaration with a `sorry`; the end if there is none."""
+    """Offset in UTF-8 bytes after the last command before the first declaration with a `sorry`; the end if there is none."""
+    data = text.body.encode()
     if not holes:
-        return len(text.body)
-    at = len(text.body.encode()[: holes[0].start].decode())
+        return len(data)
+    at = len(data[: holes[0].start].decode())
     source = Declarations(text.body)
     starts = [i for i in source.starts(KEYWORDS) if i < at and source.begins_line(i)]
-    return source.begin(starts[-1])[0] if starts else 0
+    end = source.begin(starts[-1])[0] if starts else 0
+    return max(text.header_bytes, len(text.body[:end].encode()))
 
 
 def inserted(text: LeanText, at: int, lemmas: Sequence[Lemma]) -> LeanText:
-    """The file with the lemmas at an index of its body."""
+    """The file with the lemmas at an offset in UTF-8 bytes. Its lines end in `\\n`."""
     if not lemmas:
         return text
-    head, tail = text.text[:at].rstrip(), text.text[at:].lstrip("\n")
-    new = parse(f"{head}\n\n{block(lemmas)}\n\n{tail}".lstrip("\n").encode(), text.path)
-    return replace(new, crlf=frozenset())
+    data = text.text.encode()
+    return parse(data[:at] + _lead(lemmas).encode() + data[at:], text.path)
+
+
+def with_only(filled: str, lemmas: Sequence[Lemma], kept: Sequence[Lemma]) -> str:
+    """A file into which `lemmas` were inserted, with those of `kept` in their place."""
+    return filled.replace(_lead(lemmas), _lead(kept), 1)
+
+
+def _lead(lemmas: Sequence[Lemma]) -> str:
+    return f"\n\n{block(lemmas)}" if lemmas else ""
 
 
 def without_unused(lemmas: Sequence[Lemma], wanted: Iterable[str]) -> list[Lemma]:

@@ -14,7 +14,7 @@ from prover import plugins
 from prover.errors import UserError
 from prover.lean.text import parse
 from prover.solve.job import Found
-from prover.solve.lemmas import Lemma, block, inserted, joined, read_lemmas, without_unused
+from prover.solve.lemmas import Lemma, block, inserted, joined, read_lemmas, with_only, without_unused
 from rl.rewards import AttemptResult
 
 FIRST = Lemma(
@@ -74,9 +74,10 @@ def test_another_file_is_no_library(source: str) -> None:
 
 
 def test_lemmas_are_inserted_before_the_goals() -> None:
-    text = parse(b"import Init\n\ndef x := 1\n\ntheorem t : True := by\n  sorry\n", "f.lean")
-    new = inserted(text, text.body.index("\n\ntheorem"), [FIRST])
+    text = parse("import Init\n-- ⊢\n\ndef x := 1\n\ntheorem t : True := by\n  sorry\n".encode(), "f.lean")
+    new = inserted(text, text.text.encode().index(b"\n\ntheorem"), [FIRST])
     assert new.imports == text.imports
+    assert with_only(new.text, [FIRST], []) == text.text
     assert new.text.index("def x") < new.text.index("theorem zero_add") < new.text.index("theorem t")
 
 
