@@ -157,7 +157,7 @@ class Asked:
         return self._noted(await self._client.write(values, n))
 
     def _noted(self, answer: T) -> T:
-        # The client resumes its callers before it makes its next call.
+        # Of calls that end at once while the version changes, all may count as the newer one.
         version = self._client.version
         self._oldest = version if self._oldest is None else min(version, self._oldest)
         return answer

@@ -233,7 +233,7 @@ class RayConfig:
     learner_gpus: float = 0.0
     """GPUs of a learner process."""
     audits: int = 32
-    """Maximum number of proofs waiting for the audit. No new search starts beyond it."""
+    """Maximum number of proofs waiting for each auditor, of which there is one for 8 provers. No new search starts beyond it."""
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,15 @@ class Watched:
         """The likeliest value of each goal, as each server answers: by version and server."""
         self.counters: list[dict[str, float]] = []
         fleet = self.trainer.fleet
-        self._learn, self._publish, self._close = fleet.learn, fleet.publish, fleet.close
-        fleet.learn, fleet.publish, fleet.close = self.learn, self.publish, self.close  # type: ignore[method-assign]
+        self._train, self._publish, self._close = fleet.train, fleet.publish, fleet.close
+        fleet.train, fleet.publish, fleet.close = self.train, self.publish, self.close  # type: ignore[method-assign]
 
-    def learn(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
-        return self._learn(policy, [*value, *taught(version)], seconds, version)
+    def train(self, policy: Any, value: Any, seconds: float, version: int, done: Any, chance: int = 1) -> None:
+        import ray
+
+        if chance == 1:
+            value = [*ray.get(value), *taught(version)]
+        self._train(policy, value, seconds, version, done, chance)
 
     def publish(self) -> None:
         import ray
