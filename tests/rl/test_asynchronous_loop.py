@@ -166,6 +166,7 @@ def trainer(folder: Path, world: World, monkeypatch: pytest.MonkeyPatch, stalene
             self.trim = Called(lambda r: 0)
 
     monkeypatch.setattr(loop, "theorems_of", theorems)
+    monkeypatch.setattr(loop.run_summary, "finish", lambda *arguments: {})  # draws for seconds
     monkeypatch.setattr(loop, "Tracker", lambda *arguments: MagicMock())
     monkeypatch.setattr(loop, "Fleet", lambda config, folder, say: Fleet(world, config))
     monkeypatch.setattr(loop, "start_recorder", lambda config, path, lean, log: Actor(path))
