@@ -81,9 +81,7 @@ class Host:
             f'--resources={{"prover": {provers}}}',
         ]
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", *where, *filter(None, settings)]
-        done = subprocess.run(
-            self.command(*ray), env=self.environment(), capture_output=True, text=True, timeout=180
-        )
+        done = subprocess.run(self.command(*ray), env=self.environment(), capture_output=True, text=True, timeout=180)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
     def connect(self, to: bool) -> None:
@@ -151,7 +149,9 @@ def test_hosts_are_lost_and_cut_off_during_a_run(hosts: Callable[[int], Host], t
     def wait(until: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + 600
         while not until():
-            assert run.poll() is None and time.monotonic() < deadline, f"{what}\n" + (tmp_path / "log").read_text()[-3000:]
+            assert run.poll() is None and time.monotonic() < deadline, (
+                f"{what}\n" + (tmp_path / "log").read_text()[-3000:]
+            )
             time.sleep(0.5)
 
     try:
