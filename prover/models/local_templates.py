@@ -19,7 +19,6 @@ _OPERATORS = {c: f"H{c}.h{c}" for c in ("Add", "Sub", "Mul", "Div", "Mod", "Appe
 """Classes whose notation stands for a heterogeneous operation."""
 _FADE = 0.85
 _LOGIC = ("Eq", "Iff", "And", "Or", "Exists", "Not", "False", "True", "∀", "")
-_SMALL_NUMBERS = range(13)
 
 
 def _joined(names: Sequence[str]) -> str:
@@ -220,7 +219,7 @@ def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, 
 
 
 def _witnesses(names: GoalNames, context: LocalContext, closers: Sequence[str]) -> Weighted:
-    """Proofs of an existential statement: own terms, and small numbers, as witnesses in one call each."""
+    """Proofs of an existential statement: own terms as witnesses in one call each."""
     data = names.variables[:5]
     own = [m for m, arguments in context.makers if arguments == 0]
     own += [f"({m} {x})" for m, arguments in context.makers if arguments == 1 for x in data]
@@ -228,8 +227,6 @@ def _witnesses(names: GoalNames, context: LocalContext, closers: Sequence[str]) 
     for i, closer in enumerate(closers):
         tries = " | ".join(f"(refine ⟨{w}, ?_⟩ <;> {closer})" for w in terms)
         yield f"first | {tries}", 3.0 * _FADE**i
-    numbers = " | ".join(f"exact ⟨{n}, by first | rfl | decide | simp⟩" for n in _SMALL_NUMBERS)
-    yield f"first | exact ⟨_, rfl⟩ | {numbers}", 2.0
     yield from ((f"refine ⟨{w}, ?_⟩", 0.8 * _FADE**i) for i, w in enumerate(terms))
     yield "refine ⟨_, ?_⟩", 0.4
 

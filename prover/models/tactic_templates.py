@@ -69,6 +69,9 @@ _GENERAL = (
     ("simp; rfl", 0.3),
     ("infer_instance", 0.2),
 )
+_SMALL_WITNESS = "first | exact ⟨_, rfl⟩ | " + " | ".join(
+    f"(refine ⟨{n}, ?_⟩; first | rfl | decide | (simp; done))" for n in range(17)
+)
 _INDUCTION = (
     ("induction {h} <;> simp_all", 1.3),
     ("induction {h} <;> simp_all <;> omega", 0.5),
@@ -279,6 +282,8 @@ class Explorer:
             yield "intros", 3.0
             yield "intro h", 0.8
         yield from _GENERAL
+        if at_hand.shape == "Exists":
+            yield _SMALL_WITNESS, 2.0
         if own:
             yield from local_tactics(goal, at_hand, local_context(goal, state.surroundings))
         yield from _fill(_VARIABLE, h=at_hand.variables)

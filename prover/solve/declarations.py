@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 from prover.lean.text import code_words, masked
@@ -139,6 +141,26 @@ def context_before(source: Declarations, at: int) -> str:
     """The text before the declaration at `at`, as whole commands. Before the last declaration, `open X in` is `open X`."""
     end, commands = source.begin(at)
     return "\n".join([source.text[:end], *commands]).strip("\n ")
+
+
+_COMMAND_LINE = re.compile(
+    r"^(?:variable|universe|namespace|section|end|open|export|attribute|set_option|local|scoped|notation|macro|syntax|infix[lr]?|prefix"
+    r"|postfix|elab)\b",
+    re.MULTILINE,
+)
+
+
+def without_lines(source: Declarations, lines: Collection[int]) -> str:
+    """The text with blanks in place of the declarations that these lines (from 1) are in. Lines and columns stay."""
+    begins = {source.begin(at)[0] for at in source.starts(KEYWORDS) if source.begins_line(at)}
+    commands = {m.start() for m in _COMMAND_LINE.finditer(source.code)}
+    text = source.text
+    for begin, stop in pairwise(sorted({0, *begins, *commands, len(text)})):
+        part = text[begin:stop]
+        first = text.count("\n", 0, stop - len(part.lstrip())) + 1
+        if begin in begins and any(first <= n <= first + part.strip().count("\n") for n in lines):
+            text = text[:begin] + re.sub(r"[^\n]", " ", part) + text[stop:]
+    return text
 
 
 def declared_names(text: str) -> set[str]:

@@ -66,7 +66,8 @@ async def prove_file(
         skipped = await _skipped(every, numbers, filler)
         # Relative to the project, because a resumed command may spell the path differently.
         place = Path(text.path).relative_to(project.folder).as_posix() if project is not None else Path(text.path).name
-        tasks = {i: _task(place, file, i, every.holes[i], settings) for i in numbers}
+        broken = {e.line for e in every.errors}
+        tasks = {i: _task(place, file, i, every.holes[i], broken, settings) for i in numbers}
         for i, found in skipped.items():
             if (tasks[i].key, 0) not in log.rows:
                 log.add(row_of(tasks[i], found))
@@ -146,10 +147,10 @@ async def _attempted(
     return rows | {i: row_of(tasks[i], f) for i, f in skipped.items()}, figures, filled, failure, interrupted
 
 
-def _task(place: str, file: SourceFile, number: int, hole: Hole, settings: Settings) -> Task:
+def _task(place: str, file: SourceFile, number: int, hole: Hole, broken: set[int], settings: Settings) -> Task:
     where = f"{hole.name} at {hole.line}:{hole.column}"
     theorem = Theorem(hole.name, "", context=file.text.path, imports=file.imports)
-    stated = theorem_at(file.text, hole.start) if settings.disprove and not file.before else None
+    stated = theorem_at(file.text, hole.start, broken) if settings.disprove and not file.before else None
     page = f"{place.removesuffix('.lean')}-{hole.name}" if settings.project else ""
     return Task(
         f"{place}: {where}",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from prover.errors import UserError
 from prover.lean.text import LeanText, code_words, masked
 from prover.lean.theorem import Theorem
-from prover.solve.declarations import Declarations, context_before
+from prover.solve.declarations import Declarations, context_before, without_lines
 from prover.solve.negation import split_statement
 
 
@@ -119,14 +119,19 @@ _STATED = re.compile(
 )
 
 
-def theorem_at(text: LeanText, start: int) -> Theorem | None:
-    """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; else None."""
+def theorem_at(text: LeanText, start: int, errors: Collection[int] = ()) -> Theorem | None:
+    """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; else None. `errors`: lines
+    with errors, whose declarations the context omits."""
     at = len(text.body.encode()[:start].decode())
     words = [i for word, i in code_words(text.body[:at]) if word in ("theorem", "lemma")]
     if not words or (match := _STATED.fullmatch(text.body, words[-1], at)) is None:
         return None
     # A context is elaborated alone, too, so it ends with a whole command.
-    context = context_before(Declarations(text.body[:at]), words[-1]) + "\n"
+    before = Declarations(text.body[:at])
+    if errors:
+        begin = text.body.count("\n", 0, before.begin(words[-1])[0]) + 1
+        before = Declarations(without_lines(before, [n for n in errors if n <= begin]))
+    context = context_before(before, words[-1]) + "\n"
     if universes := re.findall(r"[^\s,]+", match["universes"] or ""):
         context += f"\nuniverse {' '.join(universes)}\n"
     return Theorem(match["name"], match["statement"].strip(), imports=text.imports, context=context, source=text.path)
