@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from ray.exceptions import OutOfMemoryError
 
 from prover import logs
+from prover.console import one_line
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
@@ -150,6 +152,11 @@ class Trainer:
             if c.eval.rollouts:
                 self._sample()
             return run_summary.finish(c, self.ledger, self.tracker, len(self.held_out), self.elapsed, self.runtime.name)
+        except OutOfMemoryError as error:  # beside those that a replacement made good
+            raise UserError(
+                f"Ray ended a part of the run for want of memory ({one_line(str(error), 200)}); lower prover.provers or the model's size, "
+                f"and continue with `turnstile train --resume {self.folder}`"
+            ) from error
         finally:
             self.ledger.set("seconds", self.elapsed)
             self.fleet.close()

@@ -100,3 +100,19 @@ exit $code"""
     said = [line for line in done.stderr.splitlines() if line.startswith("turnstile: ")]
     assert "no space" in said[0] or "No space left" in said[0], said
     assert os.fspath(here / "runs") in said[0] or "ledger" in said[0], said
+
+
+@pytest.mark.lean
+def test_too_little_memory_is_one_line(here, turnstile, monkeypatch):
+    """Ray's error stands in for a machine that is really full."""
+    from ray.exceptions import OutOfMemoryError
+
+    from rl.loop import Trainer
+
+    def start(trainer):
+        raise OutOfMemoryError("2 worker(s) were killed due to the node running low on memory.\nMemory on the node …")
+
+    monkeypatch.setattr(Trainer, "_start", start)
+    done = turnstile("train", "tiny.toml")
+    assert done.code == 2 and "for want of memory (2 worker(s) were killed" in done.err, done.err
+    assert "turnstile train --resume runs/tiny" in done.err
