@@ -241,7 +241,7 @@ def _workbench(
             obfuscator = wrapped.obfuscator
             source = source.renamed(obfuscator.translation.name)
         model = InferenceClient(LocalModel(wrapped, wrapped, version=policy.version), prover.config.suggestions)
-        value = prover.config.use_value and getattr(policy, "has_value", hasattr(policy, "evaluate"))
+        value = prover.config.use_value and hasattr(wrapped, "evaluate") and getattr(policy, "has_value", True)
     ranker = TacticRanker.load(Path(prover.ranker)) if prover.ranker else None
     actions = prover.config.actions
     explorer = Explorer(index, seed, k, actions=actions)

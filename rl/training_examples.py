@@ -53,8 +53,7 @@ def rollout_rows(
     """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: the audit's verdict by script.
 
     Successful rollouts also become policy examples, so that expert iteration can learn without search, and states become value
-    examples. Raises HeldOutLeak for a
-    theorem outside the training split.
+    examples. Raises HeldOutLeak for a theorem outside the training split.
     """
     assert_for_training(found.theorem.name)
     out: list[Row] = []
@@ -90,7 +89,7 @@ def rollout_rows(
 
 def size_of(rollout: Mapping[str, Any]) -> int:
     """Tactics of a rollout: its decisions, or those of a whole proof."""
-    return rollout.get("size", len(rollout["decisions"]))
+    return rollout["size"] if "size" in rollout else len(rollout["decisions"])
 
 
 def has_signal(rows: Sequence[Row]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,8 @@ class _File:
     imports: tuple[str, ...] = ()
     before: tuple[SourceModule, ...] = ()
     lenient: bool = False
+    line: int = 0
+    """The line after which the lemmas go."""
 
     async def place(self, executor: Executor) -> int:
         """Where the lemmas go. Raises UserError if Lean cannot read the file."""
@@ -70,7 +73,9 @@ class _File:
         except (LeanError, LeanDied) as error:
             raise UserError(f"{self.text.path}: {one_line(str(error), 300)}") from None
         self.lenient = bool(every.errors)
-        return place_of(self.text, every.holes)
+        at = place_of(self.text, every.holes)
+        self.line = self.text.line(at)
+        return at
 
     async def trouble(self, candidate: LeanText) -> str | None:
         """Why the audit does not accept a version of the file with lemmas in it, apart from what is not proved yet."""
@@ -78,11 +83,16 @@ class _File:
         try:
             async with Auditor() as auditor:
                 wanted = Source(self.text.body, *where)
-                verdicts = (await auditor.judge(Source(candidate.body, *where), wanted, self.lenient)).verdicts
+                judgement = await auditor.judge(Source(candidate.body, *where), wanted, self.lenient)
         except (LeanError, LeanDied) as error:
             return one_line(str(error), 300)
         names = {lemma.name for lemma in self.lemmas}
-        for verdict in verdicts:
+        added = candidate.text.count("\n") - self.text.text.count("\n")
+        for note in judgement.notes:  # of axioms and unsafe declarations
+            line = re.match(r":(\d+): ", note.removeprefix(self.text.path))
+            if line is None or self.line < int(line[1]) <= self.line + added:
+                return one_line(note, 300)
+        for verdict in judgement.verdicts:
             own = verdict.name in names or any(verdict.name.endswith(f".{name}") for name in names)
             if verdict.verdict != "proved" and (own or not verdict.reason.startswith("sorry")):
                 return f"{verdict.name}: {one_line(verdict.reason, 300)}"

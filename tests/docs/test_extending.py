@@ -84,7 +84,7 @@ SETTINGS = ("learn.algorithm=best_tactic_only", "prover.rule=depth_first", "rewa
 
 def test_names_that_no_package_adds_are_refused_with_the_known_ones(installed: Path) -> None:
     for setting, known in (
-        ("learn.algorithm=best", "expert_iteration, grpo"),
+        ("learn.algorithm=best", "expert_iteration, dpo, grpo"),
         ("prover.rule=depth", "puct, best_first"),
         ("rewards.small=[0.2]", "proved, shorter"),
     ):

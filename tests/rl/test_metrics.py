@@ -58,6 +58,7 @@ def everything() -> dict[str, float]:
         **compute.of_lean({0: {"steps": 100.0, "lean_s": 3.0, "restarts": 0.0, "rss_mb": 400.0}}, after, 10.0),
         **compute.of_model({0: {"queries": 5.0, "seconds": 1.0}}, {0: {"queries": 55.0, "seconds": 3.0}}, 10.0),
         **compute.system(90.0, 0.05, 10.0, 8.0),
+        **compute.idle({0: {"seconds": 1.0}}, {0: {"seconds": 3.0}}, 10.0, 4.0),
         **compute.queues({"audits": 3}),
         **compute.rewards({"progress": 0.5}),
         **calibration.metrics(calibration.predictions(ROUND)),
