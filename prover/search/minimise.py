@@ -123,36 +123,47 @@ def _merge(first: str, second: str) -> str | None:
 
 
 def _simpler(tactic: str) -> Iterator[str]:
-    """Shorter forms of a tactic: half of the alternatives of a `first`, without one part of `A; B`, without the last
+    """Shorter forms of a tactic: without some alternatives of a `first`, without one part of `A; B`, without the last
     `<;>`, or without some entries of a list of lemmas."""
+    lines = tactic.split("\n")
+    if len(lines) > 1:
+        for i, line in enumerate(lines):
+            bare = line.lstrip()
+            for shorter in _simpler(bare):
+                yield "\n".join([*lines[:i], line[: len(line) - len(bare)] + shorter, *lines[i + 1 :]])
+        return
     for start, end, alternatives in _firsts(tactic):
-        # Bisection finds the successful one of sixteen alternatives in about six checks.
-        middle = (len(alternatives) + 1) // 2
-        for half in (alternatives[:middle], alternatives[middle:]):
-            if half and len(half) <= max(1, len(alternatives) - 1):
-                yield tactic[:start] + _first(half, alone=end - start == len(tactic)) + tactic[end:]
+        # Halves first: they find the only successful one of sixteen alternatives in about six checks.
+        for left in _fewer(alternatives) if len(alternatives) > 1 else [alternatives]:
+            yield tactic[:start] + _first(left, alone=end - start == len(tactic)) + tactic[end:]
     parts = tactic.split("; ")
-    if len(parts) > 1 and not set(tactic) & {*_DEPTH, "|", "\n"}:
+    if len(parts) > 1 and not set(tactic) & {*_DEPTH, "|"}:
         yield from ("; ".join([*parts[:i], *parts[i + 1 :]]) for i in range(len(parts)))
-    if " <;> " in tactic and "\n" not in tactic:
+    if " <;> " in tactic:
         yield tactic.rsplit(" <;> ", 1)[0]
     for match in _LIST.finditer(tactic):
         yield from _shorter_lists(tactic, match)
 
 
 def _shorter_lists(tactic: str, match: re.Match[str]) -> Iterator[str]:
-    """The tactic without a list of lemmas, or without a half, a quarter, … or one of its entries (Zeller 1999, ddmin)."""
+    """The tactic without a list of lemmas, or without some of its entries."""
     entries, end = _entries(tactic, match.end())
     if end < 0:
         return
     optional = match["name"] not in _NEEDS_LIST and not match["options"].endswith("only")
     if optional:
         yield tactic[: match.end("head")] + tactic[end:]
+    for left in _fewer(entries):
+        yield f"{tactic[: match.end()]}{', '.join(left)}]{tactic[end:]}"
+
+
+def _fewer(entries: list[str]) -> Iterator[list[str]]:
+    """The entries without a half, a quarter, … or one of them (Zeller 1999, ddmin)."""
     size = (len(entries) + 1) // 2
     while len(entries) > 1:
-        for i in range(0, len(entries), size):
-            left = [*entries[:i], *entries[i + size :]]
-            yield f"{tactic[: match.end()]}{', '.join(left)}]{tactic[end:]}"
+        # From the end: without the second half comes first.
+        for i in reversed(range(0, len(entries), size)):
+            yield [*entries[:i], *entries[i + size :]]
         if size == 1:
             return
         size = (size + 1) // 2
@@ -175,10 +186,8 @@ def _entries(text: str, start: int) -> tuple[list[str], int]:
 
 
 def _firsts(tactic: str) -> Iterator[tuple[int, int, list[str]]]:
-    """(start, end, alternatives) of each `first | A | B …` on one line. It ends with its enclosing bracket, and text
+    """(start, end, alternatives) of each `first | A | B …` in a line. It ends with its enclosing bracket, and text
     inside brackets belongs to one alternative."""
-    if "\n" in tactic:
-        return
     for match in _FIRST.finditer(tactic):
         alternatives = [""]
         outside = ""  # the current alternative without bracketed text

@@ -84,6 +84,19 @@ def test_of_alternatives_the_one_that_does_it_stays() -> None:
     assert needs("(simp; rfl)", "intro h <;> first | (simp; rfl) | (exact a)")[0] == "intro h <;> (simp; rfl)"
     assert needs("exact a", "intro h <;> first | (simp; rfl) | (exact a)")[0] == "intro h <;> exact a"
     assert needs("rcases h with (a | b)", "first | rcases h with (a | b) | simp")[0] == "rcases h with (a | b)"
+    assert (
+        needs("cases h <;> (simp; done)", "intro h\ncases h <;> first | rfl | omega | (simp; done)")[0]
+        == "cases h <;> (simp; done)"
+    )
+
+
+def test_of_alternatives_those_that_several_goals_need_stay() -> None:
+    async def check(script: str) -> bool:
+        return {"rfl", "omega", "decide"} <= set(script.split())
+
+    tactic = "intro h\n  cases h <;> first | rfl | assumption | exact a | omega | exact b | decide | (simp_all; done)"
+    proof = asyncio.run(minimise(THEOREM, chain(tactic), check))
+    assert proof.script == "intro h\n  cases h <;> first | rfl | omega | decide"
 
 
 def test_lemmas_that_a_proof_does_not_need_leave_its_lists() -> None:
