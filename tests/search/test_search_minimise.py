@@ -84,10 +84,8 @@ def test_of_alternatives_the_one_that_does_it_stays() -> None:
     assert needs("(simp; rfl)", "intro h <;> first | (simp; rfl) | (exact a)")[0] == "intro h <;> (simp; rfl)"
     assert needs("exact a", "intro h <;> first | (simp; rfl) | (exact a)")[0] == "intro h <;> exact a"
     assert needs("rcases h with (a | b)", "first | rcases h with (a | b) | simp")[0] == "rcases h with (a | b)"
-    assert (
-        needs("cases h <;> (simp; done)", "intro h\ncases h <;> first | rfl | omega | (simp; done)")[0]
-        == "cases h <;> (simp; done)"
-    )
+    lines = "intro h\ncases h <;> first | rfl | omega | (simp; done)"
+    assert needs("cases h <;> (simp; done)", lines)[0] == "intro h\ncases h <;> (simp; done)"
 
 
 def test_of_alternatives_those_that_several_goals_need_stay() -> None:
