@@ -29,8 +29,6 @@ class AttemptResult:
     """Lean calls allowed."""
     closed: float = 0.0
     """Share of the visited goals that were closed, in [0, 1]. Reported by the search and not audited."""
-    saved: float = 0.0
-    """Share of the Lean calls on a sample of goals that the theorem saves as a lemma (curricula.conjectures.compression)."""
 
 
 Reward = Callable[[AttemptResult], float]

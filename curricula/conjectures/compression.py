@@ -1,4 +1,4 @@
-"""The reward for conjectures: what a lemma saves when other theorems are proved.
+"""What a lemma is worth: what it saves when other theorems are proved.
 
 Costs are in Lean calls. A goal that is not proved costs its whole budget. These are pure functions.
 """
@@ -6,16 +6,6 @@ Costs are in Lean calls. A goal that is not proved costs its whole budget. These
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-
-class Result(Protocol):
-    """The fields of rl.rewards.AttemptResult that the reward reads."""
-
-    @property
-    def proved(self) -> bool: ...
-    @property
-    def saved(self) -> float: ...
 
 
 def savings(without: Sequence[int], with_lemma: Sequence[int]) -> int:
@@ -48,8 +38,3 @@ def lemma_worth(alone: float, last: float, own: float) -> float:
     A lemma that only helps together with others saves nothing alone; it counts with what it saves as the last one.
     """
     return worth(max(alone, last), own, redundancy(max(alone, last), last))
-
-
-def compression(result: Result) -> float:
-    """For an audited proof: the share of the Lean calls on a sample of goals that the theorem saves as a lemma."""
-    return min(1.0, max(0.0, result.saved)) if result.proved else 0.0

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-
 import pytest
 
-from curricula.conjectures.compression import compression, lemma_worth, redundancy, savings, worth
+from curricula.conjectures.compression import lemma_worth, redundancy, savings, worth
 from curricula.conjectures.measure import Costs, Worth
 from curricula.conjectures.worlds import textbook, world_file
-from prover import plugins
 from prover.errors import UserError
 from prover.lean.text import parse
 from prover.solve.job import Found
 from prover.solve.lemmas import Lemma, block, inserted, joined, read_lemmas, with_only, without_unused
-from rl.rewards import AttemptResult
 
 FIRST = Lemma(
     "zero_add", "(n : N) : 0 + n = n", "induction n with\n| zero => rfl\n| succ n ih => rw [add_succ, ih]", "Found."
@@ -38,15 +33,6 @@ def test_a_lemma_that_the_others_replace_is_redundant() -> None:
     assert worth(100, 30, 0.5) == 20
     assert lemma_worth(alone=100, last=0, own=30) == -30
     assert lemma_worth(alone=0, last=80, own=30) == 50  # helps only together with others
-
-
-def test_only_an_audited_lemma_is_rewarded() -> None:
-    assert compression(AttemptResult(True, saved=0.4)) == 0.4
-    assert compression(AttemptResult(False, saved=0.4)) == 0
-    assert compression(AttemptResult(True, saved=-1)) == 0
-    points = tomllib.loads(Path("pyproject.toml").read_text())["project"]["entry-points"]["turnstile.rewards"]
-    assert points["compression"] == f"{compression.__module__}:{compression.__name__}"
-    assert plugins.chosen("turnstile.rewards", {"compression": compression}, "compression") is compression
 
 
 def test_a_goal_without_a_proof_costs_its_budget() -> None:
