@@ -143,11 +143,12 @@ def context_before(source: Declarations, at: int) -> str:
     return "\n".join([source.text[:end], *commands]).strip("\n ")
 
 
-_COMMAND_LINE = re.compile(
-    r"^(?:variable|universe|namespace|section|end|open|export|attribute|set_option|local|scoped|notation|macro|syntax|infix[lr]?|prefix"
-    r"|postfix|elab)\b",
-    re.MULTILINE,
+OTHER_COMMANDS = (
+    r"(?:variable|universe|namespace|section|end|open|export|attribute|set_option|local|scoped|notation|macro|syntax|infix[lr]?|prefix"
+    r"|postfix|elab)\b"
 )
+"""Regular expression for the first word of a command that declares nothing."""
+_COMMAND_LINE = re.compile(f"^{OTHER_COMMANDS}", re.MULTILINE)
 
 
 def without_lines(source: Declarations, lines: Collection[int]) -> str:

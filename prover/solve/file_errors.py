@@ -13,14 +13,11 @@ from itertools import pairwise
 from prover.lean.declared import LeanMessage
 from prover.lean.text import LeanText, code_words, masked
 from prover.lean.theorem import Verdict
-from prover.solve.declarations import DEFINITIONS, THEOREMS, Declarations
+from prover.solve.declarations import DEFINITIONS, OTHER_COMMANDS, THEOREMS, Declarations
 from prover.solve.fill import Filler
 from prover.solve.negation import split_statement
 
-_NO_DECLARATION = re.compile(
-    r"(?:variable|universe|namespace|section|end|open|export|attribute|set_option|local|scoped|notation|macro|syntax|infix[lr]?|prefix"
-    r"|postfix|elab)\b|#|@\["
-)
+_NO_DECLARATION = re.compile(rf"{OTHER_COMMANDS}|#|@\[")
 """The first line of another command, or of the attributes of the next declaration."""
 _BINDERS = re.compile(r"[({\[⦃]([^:()\[\]{}⦃⦄]+)")
 _OPENS = {"namespace", "open", "export"}
