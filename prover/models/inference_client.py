@@ -36,7 +36,8 @@ class InferenceClient:
         self.version = 0
         """Version of the weights that gave the last answer."""
         self.longest_queue = 0
-        """Most queries that waited at once since the last `pop_longest_queue`."""
+        """Most unanswered queries at once since the last `pop_longest_queue`."""
+        self._unanswered = 0
         self._call = call
         self._max_batch = max_batch
         self._policy_queue: _Pending = []
@@ -62,14 +63,15 @@ class InferenceClient:
 
     def pop_longest_queue(self) -> int:
         """Return `longest_queue` and reset it."""
-        longest, self.longest_queue = self.longest_queue, self.waiting
+        longest, self.longest_queue = self.longest_queue, self._unanswered
         return longest
 
     def _submit(self, queue: _Pending, queries: Sequence[Query]) -> list[asyncio.Future[Any]]:
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in queries]
         queue.extend(zip(queries, futures, strict=True))
-        self.longest_queue = max(self.longest_queue, self.waiting)
+        self._unanswered += len(futures)
+        self.longest_queue = max(self.longest_queue, self._unanswered)
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run())
         return futures
@@ -88,7 +90,9 @@ class InferenceClient:
             call.add_done_callback(self._under_way.discard)
             futures = [future for queue in batch for _, future in queue]
             for future in futures:
-                future.add_done_callback(lambda _, c=call, fs=futures: c.cancel() if all(map(_cancelled, fs)) else None)
+                future.add_done_callback(
+                    lambda _, c=call, fs=futures: c.cancel() if all(f.cancelled() for f in fs) else None
+                )
 
     def _take(self, queue: _Pending) -> _Pending:
         batch = queue[: self._max_batch]
@@ -116,10 +120,8 @@ class InferenceClient:
             for future, answer in zip(futures, (*suggestions, *estimates), strict=True):
                 if not future.done():
                     future.set_result(answer)
-
-
-def _cancelled(future: asyncio.Future[Any]) -> bool:
-    return future.cancelled()
+        finally:
+            self._unanswered -= len(futures)
 
 
 def _check(
