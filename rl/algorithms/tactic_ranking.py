@@ -149,19 +149,11 @@ def train_ranker(
                 vectors = joint[begin:end, :WIDTH]
                 score = vectors @ goals[i] + joint[begin:end, WIDTH]
                 levels = torch.tensor(chosen[i].levels)
-                worked = levels == WORKED
-                revealed = _sample_failures(score.detach(), worked, rng.choice(_FAILURE_COUNTS), generator)
+                revealed = _sample_failures(score.detach(), levels == WORKED, rng.choice(_FAILURE_COUNTS), generator)
                 if len(revealed):
                     sum_failed = failed[torch.tensor([g.tried[j].skeleton for j in revealed.tolist()])].sum(0)
                     score = (score + vectors @ sum_failed).index_fill(0, revealed, -1e9)
-                lost = torch.logsumexp(score, 0) - torch.logsumexp(score[worked], 0)
-                shown = ~worked
-                shown[revealed] = False
-                progress = shown & (levels == PROGRESS)
-                if progress.any():  # else nothing would bound the scores of errors from below
-                    rest = torch.logsumexp(score[shown], 0) - torch.logsumexp(score[progress], 0)
-                    lost = lost + PROGRESS_SHARE * rest
-                loss = loss + chosen[i].weight * lost
+                loss = loss + chosen[i].weight * _listwise_loss(score, levels, revealed)
             optimizer.zero_grad()
             (loss / len(batch)).backward()
             for group in optimizer.param_groups:
@@ -180,6 +172,20 @@ def train_ranker(
         for p in (goal * used, tactic * used, (bias * used)[:, 0], failed * used)
     )
     return TacticRanker(*learned), metrics
+
+
+def _listwise_loss(score: Any, levels: Any, revealed: Any) -> Any:
+    """The loss of a goal's ranking, in nats. `score`, `levels`: [tactics]. `revealed`: indices of tactics removed as failed."""
+    import torch
+
+    worked = levels == WORKED
+    loss = torch.logsumexp(score, 0) - torch.logsumexp(score[worked], 0)
+    shown = ~worked
+    shown[revealed] = False
+    progress = shown & (levels == PROGRESS)
+    if progress.any():  # else nothing would bound the scores of errors from below
+        loss = loss + PROGRESS_SHARE * (torch.logsumexp(score[shown], 0) - torch.logsumexp(score[progress], 0))
+    return loss
 
 
 def _sample_failures(score: Any, worked: Any, count: int, generator: Any) -> Any:
