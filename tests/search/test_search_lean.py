@@ -262,26 +262,27 @@ def test_a_goal_met_by_two_ways_is_named_as_its_proof_needs(loop, server, audito
     assert verdict.verdict == "proved", (to_script(tree), verdict)
 
 
+async def found_by(server: LeanServer, theorem: Theorem, tactics: tuple[str, ...]) -> ProofNode | None:
+    """The proof that a search finds if it tries these tactics, each on the first goal that the one before left."""
+    graph = Graph(await server.open(theorem), alone())
+    node = graph.root
+    for tactic in tactics:
+        graph.add_tactics(node, [Suggestion(tactic, -1.0)])
+        edge = next(e for e in node.edges if e.tactic == tactic)
+        graph.claim(edge)
+        (result,) = await server.step(node.state, (tactic,))
+        assert result.ok, result.message
+        graph.apply(edge, result)
+        node = edge.children[0] if edge.children else node
+    return proof_tree(graph)
+
+
 def test_a_goal_that_waited_in_its_group_is_named_when_it_comes_first(loop, server, auditor):
     """`apply Nat.le_trans` leaves a group of three goals, with the names that `intros` did not give: those of the second goal are
     told with the group, and said when its turn comes."""
     theorem = Theorem("waits", ": ∀ n k : Nat, n + 1 ≤ k → n + 1 ≤ k")
 
-    async def run() -> ProofNode | None:
-        root = await server.open(theorem)
-        graph = Graph(root, alone())
-        node = graph.root
-        for tactic in ("intros; apply Nat.le_trans", "exact Nat.le_refl _", "exact a"):
-            graph.add_tactics(node, [Suggestion(tactic, -1.0)])
-            edge = next(e for e in node.edges if e.tactic == tactic)
-            graph.claim(edge)
-            (result,) = await server.step(node.state, (tactic,))
-            assert result.ok, result.message
-            graph.apply(edge, result)
-            node = edge.children[0] if edge.children else node
-        return proof_tree(graph)
-
-    tree = loop.run(run())
+    tree = loop.run(found_by(server, theorem, ("intros; apply Nat.le_trans", "exact Nat.le_refl _", "exact a")))
     assert tree is not None and tree.size == 3
     script = to_script(tree)
     assert "rename_i" in script
@@ -293,21 +294,9 @@ def test_names_that_were_not_needed_before_do_not_shift_later_ones(loop, server,
     """`intro h1` hides a hypothesis that is older than those that `cases left` left without names. `rename_i` counts these too."""
     theorem = Theorem("hidden", "(a q d : Prop) (h0 : (a ∧ q) ∧ q) (h1 : q → d) : a → d")
 
-    async def run() -> ProofNode | None:
-        root = await server.open(theorem)
-        graph = Graph(root, alone())
-        node = graph.root
-        for tactic in ("cases h0", "cases left", "intro h1", "have h2 := h1_1 right", "exact h2"):
-            graph.add_tactics(node, [Suggestion(tactic, -1.0)])
-            edge = next(e for e in node.edges if e.tactic == tactic)
-            graph.claim(edge)
-            (result,) = await server.step(node.state, (tactic,))
-            assert result.ok, result.message
-            graph.apply(edge, result)
-            node = edge.children[0] if edge.children else node
-        return proof_tree(graph)
-
-    tree = loop.run(run())
+    tree = loop.run(
+        found_by(server, theorem, ("cases h0", "cases left", "intro h1", "have h2 := h1_1 right", "exact h2"))
+    )
     assert tree is not None and tree.size == 5
     script = to_script(tree)
     assert script.count("rename_i") == 3, script
