@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import ray
+from ray.exceptions import ActorUnavailableError
 
 from prover.lean.theorem import Theorem
 from rl.actors.events import Events, Handler
 
 PROVERS_PER_AUDITOR = 8
+PAUSE = 5.0
+"""Seconds until an auditor that is not reachable is asked again."""
+PAUSES = 60
+"""How often. Before that, Ray gives up a machine that is cut off, and starts its auditor on another one."""
 
 
 class Auditors:
@@ -40,8 +46,19 @@ class Auditors:
     def audit(self, theorem: Theorem, script: str, handler: Handler) -> None:
         """Have a proof audited. `handler` receives the verdict, or Ray's error after repeated deaths of the auditor."""
         k = min(range(len(self._actors)), key=self._open.__getitem__)
+        pauses = 0
+
+        def ask() -> None:
+            self._events.watch(self._actors[k].audit.remote(theorem, script), done)
 
         def done(future: Future[Any]) -> None:
+            nonlocal pauses
+            if isinstance(future.exception(), ActorUnavailableError) and pauses < PAUSES:
+                pauses += 1
+                again = threading.Timer(PAUSE, ask)
+                again.daemon = True
+                again.start()
+                return
             self._open[k] -= 1
             self.waiting -= 1
             handler(future)
@@ -49,7 +66,7 @@ class Auditors:
         self._open[k] += 1
         self.waiting += 1
         self.longest = max(self.longest, self.waiting)
-        self._events.watch(self._actors[k].audit.remote(theorem, script), done)
+        ask()
 
     @property
     def actors(self) -> list[Any]:
