@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from prover import logs
 from prover.console import one_line
@@ -149,8 +149,10 @@ class Fleet:
 
     def _learners(self) -> list[Any]:
         c = self.config
+        # Checkpoints go into the run's folder, which other machines may not see. A GPU may be on one of these.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=c.ray.learner_gpus > 0)
         learners = [
-            LearnerActor.options(num_cpus=0, num_gpus=c.ray.learner_gpus).remote(
+            LearnerActor.options(num_cpus=0, num_gpus=c.ray.learner_gpus, scheduling_strategy=here).remote(
                 c, str(self.folder.absolute() / "checkpoints"), rank, logs.for_actor(self.folder, f"learner-{rank}")
             )
             for rank in range(c.learn.ranks)
