@@ -322,13 +322,13 @@ def elaborateContext (m : Manner) (context file : String) (state : IO.Ref Fronte
 /-- Move `state` after the context of a request; returns its errors. The last context is cached for the next request. -/
 def behindContext (s : Server) (j : Json) (m : Manner) (file : String) (state : IO.Ref Frontend.State) : IO (List Json) := do
   let key := Json.arr #[jarr (listField j "imports"), jarr (listField j "before"), Json.str (strField j "context"),
-    Json.bool (boolField j "trees")]
+    Json.bool (boolField j "trees"), Json.bool (boolField j "inertContext")]
   match ← s.context.get with
   | some (k, known) => if k == key.compress then do state.set known; return [] else elaborated key.compress
   | none => elaborated key.compress
 where
   elaborated (key : String) : IO (List Json) := do
-    let errors ← elaborateContext { m with inertOnly := false, skip := [], announce := fun _ => return () } (strField j "context") file state
+    let errors ← elaborateContext { m with kinds? := if boolField j "inertContext" then some inertContextSet else none, skip := [], announce := fun _ => return () } (strField j "context") file state
     match errors with
     | [] => s.context.set (some (key, ← state.get))
     | _ => s.context.set none
@@ -351,7 +351,7 @@ def declare (s : Server) (j : Json) : IO (List (String × Json)) := do
   | .ok before =>
     let state ← startOf before heartbeats (boolField j "trees")
     let m : Manner := {
-      clock? := some s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip"), inertOnly := boolField j "inert"
+      clock? := some s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip"), kinds? := if boolField j "inert" then some inertSet else none
       announce := announcer s j }
     match ← if (strField j "context").isEmpty then pure [] else behindContext s j m file state with
     | e :: es => return failed (e :: es)

@@ -90,17 +90,30 @@ def inertKinds : List String :=
    "«term_∣_» ¦ «term_∧_» ¦ «term_∨_» ¦ «term_≈_» ¦ «term_≠_» ¦ «term_≤_» ¦ «term_≥_» ¦ «term{_:_//_}» ¦ «term{_}» ¦ ",
    "«term~~~_» ¦ «term¬_» ¦ «termΣ_,_» ¦ «term‹_›» ¦ «term∃_,_» ¦ "]
 
+/-- Further kinds in what stands before a theorem: scopes and inductive types, for which Lean generates and compiles only code of its
+own, and no definitions, whose compiled code `Lean.reduceBool` would run. -/
+def contextKinds : List String :=
+  ["Lean.Parser.Command.classTk ¦ Lean.Parser.Command.ctor ¦ Lean.Parser.Command.end ¦ Lean.Parser.Command.extends ¦ ",
+   "Lean.Parser.Command.inductive ¦ Lean.Parser.Command.namespace ¦ Lean.Parser.Command.open ¦ Lean.Parser.Command.openHiding ¦ ",
+   "Lean.Parser.Command.openOnly ¦ Lean.Parser.Command.optDeclSig ¦ Lean.Parser.Command.optDeriving ¦ ",
+   "Lean.Parser.Command.section ¦ Lean.Parser.Command.sectionHeader ¦ Lean.Parser.Command.structCtor ¦ ",
+   "Lean.Parser.Command.structExplicitBinder ¦ Lean.Parser.Command.structFields ¦ Lean.Parser.Command.structImplicitBinder ¦ ",
+   "Lean.Parser.Command.structParent ¦ Lean.Parser.Command.structSimpleBinder ¦ Lean.Parser.Command.structure ¦ ",
+   "Lean.Parser.Command.structureTk ¦ Lean.Parser.Command.universe ¦ Lean.Parser.Command.variable ¦ "]
+
 def setOf (ks : List String) (acc : NameSet) : NameSet :=
   match ks with
   | [] => acc
   | k :: rest => setOf rest (if k.isEmpty then acc else acc.insert k.toName)
 
-def inertSet : NameSet := lines inertKinds {}
-where
-  lines (ls : List String) (acc : NameSet) : NameSet :=
-    match ls with
-    | [] => acc
-    | l :: rest => lines rest (setOf (l.splitOn " ¦ ") acc)
+def linesOf (ls : List String) (acc : NameSet) : NameSet :=
+  match ls with
+  | [] => acc
+  | l :: rest => linesOf rest (setOf (l.splitOn " ¦ ") acc)
+
+def inertSet : NameSet := linesOf inertKinds {}
+
+def inertContextSet : NameSet := linesOf contextKinds inertSet
 
 /-- Whether a switch like `+native` makes Lean run compiled code. -/
 def compiles (args : List Syntax) : Bool := anyOf (fun a => a.getId == `native) args

@@ -59,8 +59,8 @@ structure Manner where
   ms : Nat := 0
   /-- Numbers of commands to skip, because they killed an earlier process. -/
   skip : List Nat := []
-  /-- Stop before the first command that may run code of its own. -/
-  inertOnly : Bool := false
+  /-- Stop before the first command that has syntax of another kind. -/
+  kinds? : Option NameSet := none
   /-- Called with the number of each command before it begins. -/
   announce : Nat → IO Unit := fun _ => return ()
 
@@ -101,6 +101,11 @@ def behindBlanks (ictx : Parser.InputContext) (s : Frontend.State) : Parser.Modu
   | some _ => s.parserState -- an unclosed comment, which the parser reports
   | none => { s.parserState with pos := p.pos }
 
+def hasOther (kinds? : Option NameSet) (stx : Syntax) : Bool :=
+  match kinds? with
+  | none => false
+  | some kinds => !isNil (otherKinds kinds stx [])
+
 /-- Elaborate all remaining commands and call `each` on every result. Lean's own loop drops the parser's messages and the environment
 before each command. -/
 partial def commands (m : Manner) (ictx : Parser.InputContext) (state : IO.Ref Frontend.State) (number : Nat)
@@ -112,14 +117,16 @@ partial def commands (m : Manner) (ictx : Parser.InputContext) (state : IO.Ref F
   let s := { s with parserState := ps, cmdPos := s.parserState.pos }
   state.set s
   m.announce number
-  let r ← if m.inertOnly && !isNil (notInert stx) then pure (.error "not inert")
+  let r ← if hasOther m.kinds? stx then pure (.error "not inert")
     else if anyOf (fun n => n == number) m.skip then pure (.error "left out")
     else elabWatched m number ictx s stx
   let parse := persistentList parsed.unreported
   match r with
   | .error why =>
     each { number, stx, before, after := before, trees := [], messages := parse, stopped := why }
-    if m.inertOnly then return ()
+    match m.kinds? with
+    | some _ => return ()
+    | none => pure ()
   | .ok cs =>
     let messages := append parse (persistentList cs.messages.unreported)
     state.set { s with commandState := { cs with messages := {}, infoState := { cs.infoState with trees := {} } } }

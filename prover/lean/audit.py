@@ -123,9 +123,10 @@ class Auditor:
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
         place = Place(theorem.imports, theorem.before, _LAST_DOC.sub("", theorem.context))
         bare = replace(theorem, context="")
-        reference, root = await self._asked(place, bare, theorem.source or theorem.name)
-        source = statement_source(bare, script)
-        candidate = await self.judges.proof(place, source=source, file=theorem.name, roots=[root])
+        async with self.judges.turn(place):
+            reference, root = await self._asked(place, bare, theorem.source or theorem.name)
+            source = statement_source(bare, script)
+            candidate = await self.judges.proof(place, source=source, file=theorem.name, roots=[root])
         if (why := _trouble(candidate, theorem.name)) is not None:
             return self._verdicts.refused(theorem.name, why[0], error=why[1])
         asked = {"asked": root, "offered": [root]}

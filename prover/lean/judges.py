@@ -1,7 +1,8 @@
 """The processes of the audit: which texts each may read, and when it is replaced.
 
-- A process that reports on a text has read no text of another author. Texts with a context, files and projects get a process
-  each. Bare statements and scripts whose syntax shows that they run no code (`Turnstile/Inert.lean`) share one.
+- A process that reports on a text has read no text of another author, except such whose syntax shows that it runs no code
+  (`Turnstile/Inert.lean`). Statements share a process if neither they nor their contexts run any, and so do scripts. Files, projects and
+  other texts get a process each.
 - The checker reads no text, only constants as data.
 
 A command or declaration that kills its process is skipped in the next attempt, so that it only fails itself.
@@ -29,6 +30,11 @@ MAX_SKIPPED = 20
 REPLACE_MB = 1600
 """Memory in MiB at which a process is replaced before its next command."""
 
+PLACES = 1000
+"""Number of places of which it is known whether their texts share processes."""
+NOT_INERT = "not inert"
+"""Why Lean stops before a command that may run code."""
+
 T = TypeVar("T")
 
 
@@ -38,11 +44,6 @@ class Place(msgspec.Struct, frozen=True):
     imports: tuple[str, ...] = ("Init",)
     before: tuple[SourceModule, ...] = ()
     context: str = ""
-
-    @property
-    def bare(self) -> bool:
-        """Whether there is no text before it."""
-        return not self.before and not self.context.strip()
 
     def fields(self) -> dict[str, Any]:
         return {"imports": self.imports, "before": [m.message() for m in self.before], "context": self.context}
@@ -60,6 +61,9 @@ class Judges:
         self._uses: dict[str, int] = {}
         self._context: Place | None = None
         """The place whose context the process `context` has read."""
+        self._shares: dict[Place, bool] = {}
+        """Whether the texts of a place may share a process with those of others."""
+        self._turn = asyncio.Lock()
         self._locks = {role: asyncio.Lock() for role in ("statements", "proofs", "context", "checker")}
         self._fresh = asyncio.Semaphore(2)
 
@@ -74,9 +78,18 @@ class Judges:
 
     # -- reading texts -----------------------------------------------------------------------------------------------
 
+    @asynccontextmanager
+    async def turn(self, place: Place) -> AsyncGenerator[None]:
+        """For a statement and its proof. If they need a process of their own, only one pair at a time has its turn, so that both use it."""
+        if await self.may_share(place):
+            yield
+        else:
+            async with self._turn:
+                yield
+
     async def statement(self, place: Place, **text: Any) -> Report:
-        """Report of a statement, from a process that has read no proof and no text of another author."""
-        if place.bare and (report := await self._shared("statements", place, text)) is not None:
+        """Report of a statement, from a process that has read no proof, and no text of another author that may run code."""
+        if await self.may_share(place) and (report := await self._shared("statements", place, text)) is not None:
             return report
         async with self._locks["context"]:
             await self._stop("context")
@@ -87,7 +100,7 @@ class Judges:
 
     async def proof(self, place: Place, **text: Any) -> Report:
         """Report of a proof's text. Proofs of one place that run no code share a process."""
-        if place.bare:
+        if await self.may_share(place):
             report = await self._shared("proofs", place, text)
         else:
             async with self._locks["context"]:
@@ -118,7 +131,7 @@ class Judges:
             try:
                 return await server.command("prove_library", script=script, inert=True, **self._bounds, **fields)
             except LeanError as e:
-                if str(e) != "not inert":
+                if str(e) != NOT_INERT:
                     raise
         async with self.fresh() as server:
             return await server.command("prove_library", script=script, **self._bounds, **fields)
@@ -174,11 +187,24 @@ class Judges:
         self._uses[role] += role != "checker"
         return self._kept[role]
 
+    async def may_share(self, place: Place) -> bool:
+        """Whether the syntax of what stands before a text shows that it runs no code."""
+        if not place.before and not place.context.strip():
+            return True
+        if place not in self._shares:
+            while len(self._shares) >= PLACES:
+                del self._shares[next(iter(self._shares))]
+            self._shares[place] = False
+            if not place.before:
+                report = await self._shared("statements", place, {"source": "", "file": "context"})
+                self._shares[place] = report is not None and all(e.m != NOT_INERT for e in report.errors)
+        return self._shares[place]
+
     async def _shared(self, role: str, place: Place, text: dict[str, Any]) -> Report | None:
         """Report from the shared process of a role, or None if the text may run code; then it elaborated nothing."""
         async with self._locks[role]:
             server = await self._server_of(role, place.imports)
-            return _inert(await self.declare(server, place, {**text, "inert": True}))
+            return _inert(await self.declare(server, place, {**text, "inert": True, "inertContext": True}))
 
     async def declare(self, server: LeanServer, place: Place, text: dict[str, Any]) -> Report:
         fields = {
@@ -206,7 +232,7 @@ class Judges:
 
 
 def _inert(report: Report) -> Report | None:
-    return None if any(c.stopped == "not inert" for c in report.commands) else report
+    return None if any(c.stopped == NOT_INERT for c in report.commands) else report
 
 
 async def _skip_fatal_parts(ask: Callable[[Sequence[int]], Any]) -> tuple[Any, dict[int, str]]:
