@@ -85,7 +85,7 @@ def _held_out(one: Run, other: Run, label: str) -> dict[str, Any] | None:
         "lean_calls": calls,
         "curves": [curves.summarise(xs, calls, len(common))["curve"] for xs in both],
         "only": [only, only_other],
-        "p": round(p, 5),
+        "p": float(f"{p:.3g}"),
         "only_names": [sorted(solved[0] - solved[1]), sorted(solved[1] - solved[0])],
     }
 

@@ -67,7 +67,7 @@ def _paired(ledger: Ledger, config: RunConfig, tracker: Tracker) -> dict[str, di
     trained, explorer = (list(ledger.attempts(f"held-out {p}")) for p in ("model", "explorer"))
     for calls in curves.budgets(config.eval.calls):
         only, other, p = curves.paired(trained, explorer, calls)
-        found[str(calls)] = {"only_trained": only, "only_explorer": other, "p": round(p, 5)}
+        found[str(calls)] = {"only_trained": only, "only_explorer": other, "p": float(f"{p:.3g}")}
     said = "; ".join(
         f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b} Lean calls (p = {f['p']:.2g})"
         for b, f in found.items()
