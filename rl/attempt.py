@@ -28,7 +28,7 @@ from prover.search.script import checked_script
 from prover.solve.ray_start import LOST
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
-from rl.whole_proofs import Draft, WriterClient, whole_proofs
+from rl.whole_proofs import Draft, Writer, whole_proofs
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Workbench:
     model: InferenceClient | None = None
     sampler: InferenceClient | None = None
     """The same model for rollouts. Samples one tactic per query, because a beam would repeat in every rollout."""
-    writer: WriterClient | None = None
+    writer: Writer | None = None
     """The same model for whole proofs."""
     portfolio: Any = field(default_factory=Portfolio)
 

@@ -20,48 +20,28 @@ class Draft(NamedTuple):
     sampled: Sampled
 
 
-Call = Callable[[list[tuple[dict[str, Any], int]]], Awaitable[tuple[list[list[Draft]], int]]]
-"""Answers (values of the template, number of samples) with the drafts of each, and the version of the weights."""
+Call = Callable[[dict[str, Any], int], Awaitable[tuple[list[Draft], int]]]
+"""(values of the template, number of samples) -> (the drafts, version of the weights)."""
 
 
-class WriterClient:
-    """Collects the requests of concurrent attempts: those that arrive during a call go into the next one."""
+class Writer:
+    """A model that writes whole proofs."""
 
     def __init__(self, call: Call) -> None:
         self.version = 0
         """Version of the weights that gave the last answer."""
         self._call = call
-        self._queue: list[tuple[tuple[dict[str, Any], int], asyncio.Future[list[Draft]]]] = []
-        self._runner: asyncio.Task[None] | None = None
 
     async def write(self, values: dict[str, Any], n: int) -> list[Draft]:
         """n drafts. Raises what the model raises."""
-        future: asyncio.Future[list[Draft]] = asyncio.get_running_loop().create_future()
-        self._queue.append(((values, n), future))
-        if self._runner is None or self._runner.done():
-            self._runner = asyncio.get_running_loop().create_task(self._run())
-        return await future
-
-    async def _run(self) -> None:
-        while self._queue:
-            await asyncio.sleep(0)  # tasks that are ready to ask join this call
-            batch, self._queue = self._queue, []
-            waiting = [future for _, future in batch if not future.done()]
-            try:
-                answers, self.version = await self._call([request for request, _ in batch])
-            except Exception as error:
-                for future in waiting:
-                    future.set_exception(error)
-                continue
-            for (_, future), drafts in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(drafts)
+        drafts, self.version = await self._call(values, n)
+        return drafts
 
 
 async def whole_proofs(
     theorem: Theorem, root: ProofState, env: Environment, writer: Any, n: int, turns: int
 ) -> tuple[list[dict[str, Any]], int, int | None]:
-    """`n` conversations about a theorem, each of at most `turns` proofs. `root` stays open. `writer`: a WriterClient or the like.
+    """`n` conversations about a theorem, each of at most `turns` proofs. `root` stays open. `writer`: a Writer or the like.
 
     Returns (rows as in rl.attempt.Found.rollouts with `size`, Lean calls, the number of the first call that proved it). A retry's
     prompt holds the failed proof and Lean's error, which are not the model's tokens and are not trained on.

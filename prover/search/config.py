@@ -61,16 +61,14 @@ class SearchConfig:
     questions: str = ""
     """Lean queries (`lean_queries.KNOWN`, comma-separated) tried beside the policy's tactics, one call each. Off by default:
     a library search takes seconds and did not pay at equal calls (docs/search.md)."""
-    max_batch: int = 256
-    """Most queries in one model call."""
     model_thread: bool = True
     """Call models in a thread, so that Lean works meanwhile. Turn off for models that answer in microseconds."""
     seed: int = 0
     """Random seed of the `rollout` rule; the other rules are deterministic."""
 
     def __post_init__(self) -> None:
-        if self.in_flight < 1 or self.suggestions < 1 or self.max_expansions < 1 or self.max_batch < 1:
-            raise ValueError("in_flight, suggestions, max_expansions and max_batch must be at least 1")
+        if self.in_flight < 1 or self.suggestions < 1 or self.max_expansions < 1:
+            raise ValueError("in_flight, suggestions and max_expansions must be at least 1")
         parse_questions(self.questions)
         if not 0.0 < self.discount <= 1.0:
             raise ValueError(f"discount must be in (0, 1], not {self.discount}")

@@ -61,7 +61,7 @@ class Expander:
         config = graph.config
         self.premises = premises
         self.recorder = recorder
-        self.models = InferenceClient(self._call_models, config.suggestions, config.max_batch)
+        self.models = InferenceClient(self._call_models, config.suggestions)
         self.states = StateManager(graph, self._step, env.free, recorder.counts)
         self.limit: int | None = None
         """Total Lean calls that the current run may reach."""

@@ -18,6 +18,7 @@ import ray
 from prover.logs import ActorLog
 from prover.models.backends.serve import ServeConfig, open_backend
 from prover.models.base import Query, Suggestion, ValueEstimate
+from prover.models.batcher import Batcher
 from prover.models.inference_client import Answers, InferenceClient
 from rl.whole_proofs import Draft
 
@@ -60,6 +61,7 @@ class ModelServer:
         """Threads that wait for a concurrent back end."""
         self._clients: dict[int, InferenceClient] = {}
         """By number of suggestions, for back ends that answer one call at a time."""
+        self._written: Batcher[tuple[dict[str, Any], int], list[Draft]] = Batcher(self._write_together)
         self._answering, self._began = 0, 0.0
         self._idle, self._open = asyncio.Event(), asyncio.Event()
         self._loading = asyncio.Lock()
@@ -89,11 +91,14 @@ class ModelServer:
                 suggestions, values = await asyncio.gather(client.suggest(suggest, n), client.evaluate(evaluate))
             return suggestions, values, self.policy.version
 
-    async def write(self, requests: list[tuple[dict[str, Any], int]]) -> tuple[list[list[Draft]], int]:
-        """Whole proofs. `requests`: (values of the template, number of samples). Returns (the drafts of each request, version)."""
-        async with self._counted(len(requests)):
-            thread = self._writers if getattr(self.policy, "concurrent", False) else self._thread
-            drafts = await asyncio.get_running_loop().run_in_executor(thread, self._write, requests)
+    async def write(self, values: dict[str, Any], n: int) -> tuple[list[Draft], int]:
+        """Whole proofs. `values`: of the template. Returns (n drafts, version)."""
+        async with self._counted(1):
+            if getattr(self.policy, "concurrent", False):
+                loop = asyncio.get_running_loop()
+                (drafts,) = await loop.run_in_executor(self._writers, self._write, [(values, n)])
+            else:
+                (drafts,) = await self._written.ask([(values, n)])
             return drafts, self.policy.version
 
     @asynccontextmanager
@@ -162,7 +167,11 @@ class ModelServer:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, compute)
 
+    async def _write_together(self, requests: list[tuple[dict[str, Any], int]]) -> list[list[Draft]]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, requests)
+
     def _write(self, requests: list[tuple[dict[str, Any], int]]) -> list[list[Draft]]:
+        """The drafts of each request (values, number of samples)."""
         template = self.policy.format.template
         found: dict[int, list[Draft]] = {}
         for n in sorted({n for _, n in requests}):

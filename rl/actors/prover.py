@@ -22,7 +22,7 @@ from prover.premises.index import LibraryIndex, library_index
 from prover.solve.executor import audited
 from rl.attempt import Found, Task, Workbench, attempt, premise_source, split
 from rl.config import ProverConfig
-from rl.whole_proofs import WriterClient
+from rl.whole_proofs import Writer
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class ProverBody:
         self.server = model_server
         parallel = 2 * config.concurrent  # the server batches the calls of all provers
         self.model, self.sampler = (InferenceClient(self._ask, n, parallel=parallel) for n in (config.suggestions, 1))
-        self.writer = WriterClient(lambda requests: self.server.write.remote(requests))
+        self.writer = Writer(lambda values, n: self.server.write.remote(values, n))
         self.seed = seed
         self.ranker = ranker
         self.retriever = retriever
