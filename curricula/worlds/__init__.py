@@ -1,4 +1,4 @@
-"""Worlds: generators of true theorems with a dial for difficulty. `logic`, `rewriting`, `peano`, `sequences` and `programs`."""
+"""Worlds: generators of true theorems with a dial for difficulty. `logic`, `first_order`, `rewriting`, `peano`, `sequences` and `programs`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prover.errors import UserError
 
 __all__ = ["WORLDS", "WorldSplit", "WorldTheorem", "in_split", "world"]
 
-WORLDS = ("logic", "rewriting", "peano", "sequences", "programs")
+WORLDS = ("logic", "first_order", "rewriting", "peano", "sequences", "programs")
 WorldSplit = Literal[Split, "easier", "harder"]
 """A split by hash of the statement up to names, or the theorems up to or above the world's HARDER."""
 SPLITS: tuple[str, ...] = get_args(WorldSplit)

@@ -41,13 +41,17 @@ class Derivation:
 
 def prove(hypotheses: tuple[Formula, ...], goal: Formula, most_sequents: int = 3000) -> Derivation | None:
     """A short derivation, or None if there is none. Raises TooHard."""
-    return _Search(most_sequents).sequent(frozenset(hypotheses), goal)
+    return Search(most_sequents).sequent(frozenset(hypotheses), goal)
 
 
 Sequent = tuple[frozenset[Formula], Formula]
+Step = tuple[str, Formula, list[Sequent]]
+"""A rule, its principal formula, and its premises."""
 
 
-class _Search:
+class Search:
+    """A depth-first search for the shortest derivation, with a table of sequents."""
+
     def __init__(self, most: int) -> None:
         self.most = most
         self.known: dict[Sequent, Derivation | None] = {}
@@ -65,17 +69,26 @@ class _Search:
             return Derivation("exact", goal)
         if FALSE in left:
             return Derivation("absurd", FALSE)
-        if (sure := simplification(left, goal)) is not None:
+        if (sure := self.sure(left, goal)) is not None:
             return self._all(*sure)
-        splits = list(branchings(left, goal))
+        options, invertible = self.options(left, goal)
         best = None
-        for rule, formula, premises in splits or choices(left, goal):
+        for rule, formula, premises in options:
             found = self._all(rule, formula, premises)
-            if found is None and splits:
-                return None  # these rules are invertible
+            if found is None and invertible:
+                return None
             if found is not None and (best is None or found.size < best.size):
                 best = found
         return best
+
+    def sure(self, left: frozenset[Formula], goal: Formula) -> Step | None:
+        """A rule that loses nothing, if there is one."""
+        return simplification(left, goal)
+
+    def options(self, left: frozenset[Formula], goal: Formula) -> tuple[list[Step], bool]:
+        """The rules to try, and whether they are invertible."""
+        splits = list(branchings(left, goal))
+        return splits or list(choices(left, goal)), bool(splits)
 
     def _all(self, rule: str, formula: Formula, premises: list[Sequent]) -> Derivation | None:
         found = []
@@ -86,11 +99,11 @@ class _Search:
         return Derivation(rule, formula, tuple(found))
 
 
-def simplification(left: frozenset[Formula], goal: Formula) -> tuple[str, Formula, list[Sequent]] | None:
+def simplification(left: frozenset[Formula], goal: Formula) -> Step | None:
     """An invertible rule with one premise, with the premise."""
     if goal[0] == "imp":
         return "intro", goal, [(left | {goal[1]}, goal[2])]
-    for f in _compound(left):
+    for f in compound(left):
         rest = left - {f}
         if f[0] == "and":
             return "cases_and", f, [(rest | {f[1], f[2]}, goal)]
@@ -107,27 +120,27 @@ def simplification(left: frozenset[Formula], goal: Formula) -> tuple[str, Formul
     return None
 
 
-def branchings(left: frozenset[Formula], goal: Formula) -> Iterator[tuple[str, Formula, list[Sequent]]]:
+def branchings(left: frozenset[Formula], goal: Formula) -> Iterator[Step]:
     """The invertible rules with two premises. All lead to a derivation if there is one, but not to equally short ones."""
     if goal[0] == "and":
         yield "both", goal, [(left, goal[1]), (left, goal[2])]
-    for f in _compound(left):
+    for f in compound(left):
         if f[0] == "or":
             yield "cases_or", f, [(left - {f} | {f[1]}, goal), (left - {f} | {f[2]}, goal)]
 
 
-def choices(left: frozenset[Formula], goal: Formula) -> Iterator[tuple[str, Formula, list[Sequent]]]:
+def choices(left: frozenset[Formula], goal: Formula) -> Iterator[Step]:
     """The rules that are not invertible."""
     if goal[0] == "or":
         yield "left", goal, [(left, goal[1])]
         yield "right", goal, [(left, goal[2])]
-    for f in _compound(left):
+    for f in compound(left):
         if f[0] == "imp" and f[1][0] == "imp":
             rest = left - {f}
             yield "nested", f, [(rest | {("imp", f[1][2], f[2])}, f[1]), (rest | {f[2]}, goal)]
 
 
-def _compound(left: frozenset[Formula]) -> list[Formula]:
+def compound(left: frozenset[Formula]) -> list[Formula]:
     """The formulas other than variables, in a fixed order."""
     return sorted((f for f in left if not isinstance(f, str)), key=repr)
 
@@ -176,6 +189,10 @@ class Script:
     def __init__(self, named: int) -> None:
         self._count = named
 
+    def show(self, f: Formula) -> str:
+        """A formula as Lean source."""
+        return show(f)
+
     def lines(self, d: Derivation, names: dict[Formula, str], goal: Formula) -> list[str]:
         """`names`: the hypothesis that proves each formula on the left."""
         f = d.formula
@@ -185,7 +202,7 @@ class Script:
             case "absurd":
                 return [f"cases {names[f]}"]
             case "intro":
-                name, more = self._named(names, f[1])
+                name, more = self.named(names, f[1])
                 return [f"intro {name}", *self.lines(d.premises[0], more, f[2])]
             case "both":
                 parts = [self.lines(p, names, g) for p, g in zip(d.premises, f[1:], strict=True)]
@@ -194,12 +211,12 @@ class Script:
                 side = f[1] if d.rule == "left" else f[2]
                 return [f"apply Either.{d.rule}", *self.lines(d.premises[0], names, side)]
             case "cases_and":
-                a, more = self._named(names, f[1])
-                b, more = self._named(more, f[2])
+                a, more = self.named(names, f[1])
+                b, more = self.named(more, f[2])
                 return [f"obtain ⟨{a}, {b}⟩ := {names[f]}", *self.lines(d.premises[0], more, goal)]
             case "cases_or":
-                x, with_left = self._named(names, f[1])
-                y, with_right = self._named(names, f[2])
+                x, with_left = self.named(names, f[1])
+                y, with_right = self.named(names, f[2])
                 cases = zip(d.premises, (with_left, with_right), strict=True)
                 return [f"rcases {names[f]} with {x} | {y}", *_bullets([self.lines(p, n, goal) for p, n in cases])]
             case "drop":
@@ -219,24 +236,32 @@ class Script:
         else:
             sides = ("left", "right")
             proofs = {("imp", f[1][i + 1], f[2]): f"fun a => {h} (Either.{s} a)" for i, s in enumerate(sides)}
-        return {g: self._have(g, proof) for g, proof in proofs.items()}
+        return {g: self.have(g, proof) for g, proof in proofs.items()}
 
     def _nested(self, d: Derivation, names: dict[Formula, str], goal: Formula) -> list[str]:
         f = d.formula
         shorter: Formula = ("imp", f[1][2], f[2])
-        name, line = self._have(shorter, f"fun b => {names[f]} (fun _ => b)")
+        name, line = self.have(shorter, f"fun b => {names[f]} (fun _ => b)")
         inner = self.lines(d.premises[0], names | {shorter: name}, f[1])
+        return self._applied(d, names, goal, [line, *inner])
+
+    def first(self, d: Derivation, names: dict[Formula, str], goal: Formula) -> list[str]:
+        """The lines of a rule that proves the premise of an implication, and uses it."""
+        return self._applied(d, names, goal, self.lines(d.premises[0], names, d.formula[1]))
+
+    def _applied(self, d: Derivation, names: dict[Formula, str], goal: Formula, inner: list[str]) -> list[str]:
+        f = d.formula
         self._count += 1
         step = f"h{self._count}"
-        result, apply = self._have(f[2], f"{names[f]} {step}")
-        have = [f"have {step} : {show(f[1])} := by", *(f"  {text}" for text in [line, *inner])]
+        result, apply = self.have(f[2], f"{names[f]} {step}")
+        have = [f"have {step} : {self.show(f[1])} := by", *(f"  {text}" for text in inner)]
         return [*have, apply, *self.lines(d.premises[1], names | {f[2]: result}, goal)]
 
-    def _have(self, f: Formula, proof: str) -> tuple[str, str]:
+    def have(self, f: Formula, proof: str) -> tuple[str, str]:
         self._count += 1
-        return f"h{self._count}", f"have h{self._count} : {show(f)} := {proof}"
+        return f"h{self._count}", f"have h{self._count} : {self.show(f)} := {proof}"
 
-    def _named(self, names: dict[Formula, str], f: Formula) -> tuple[str, dict[Formula, str]]:
+    def named(self, names: dict[Formula, str], f: Formula) -> tuple[str, dict[Formula, str]]:
         self._count += 1
         return f"h{self._count}", names | {f: f"h{self._count}"}
 

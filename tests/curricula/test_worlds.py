@@ -13,7 +13,18 @@ import pytest
 
 from curricula import sets, sources
 from curricula.library import split_of
-from curricula.worlds import WORLDS, in_split, logic, peano, programs, rewriting, sequences, world
+from curricula.worlds import (
+    WORLDS,
+    first_order,
+    in_split,
+    logic,
+    peano,
+    programs,
+    quantified,
+    rewriting,
+    sequences,
+    world,
+)
 from curricula.worlds.chains import RADIUS, canonical, replay, scramble, shortest
 from curricula.worlds.intuitionistic import FALSE, Formula, TooHard, prove
 from curricula.worlds.spec import world_of
@@ -46,7 +57,7 @@ def test_worlds_are_deterministic_and_without_duplicates(name: str) -> None:
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_splits(name: str) -> None:
-    low, high = {"logic": (5, 12)}.get(name, (3, 6))
+    low, high = {"logic": (5, 12), "first_order": (5, 12)}.get(name, (3, 6))
     for split in ("train", "validation", "held-out"):
         assert {split_of(t.theorem.name) for t in world(name, 3, 8, split=split)} == {split}
     easier, harder = (world(name, 3, 12, (low, high), split) for split in ("easier", "harder"))
@@ -185,6 +196,31 @@ def test_the_search_for_a_derivation_is_bounded() -> None:
         prove(hard, "p", most_sequents=200)
 
 
+# -- first-order logic -------------------------------------------------------------------------------------------------
+
+
+def test_known_first_order_statements() -> None:
+    all_p, some_p, some_not = ("all", "x", "P x"), ("some", "x", "P x"), ("some", "x", ("imp", "P x", FALSE))
+    each = ("all", "x", ("imp", "P x", "Q c"))
+    assert quantified.prove((all_p,), "P c") is not None
+    assert quantified.prove((("imp", some_p, "Q c"),), each) is not None
+    assert quantified.prove((each, some_p), "Q c") is not None
+    assert quantified.prove((some_not, all_p), FALSE) is not None
+    only_classical = (_not(all_p),), some_not
+    assert quantified.classically_valid(*only_classical, "P", "") and quantified.prove(*only_classical) is None
+    assert quantified.prove((all_p,), some_p) is None  # there may be no element
+    assert not quantified.classically_valid((some_p,), all_p, "P", "")
+
+
+def test_first_order_theorems_need_their_hypotheses_and_quantifiers() -> None:
+    for t in world("first_order", 4, 40):
+        assert ("∀" in t.key or "Exist" in t.key) and t.difficulty == t.distance >= 3
+        assert t.theorem.statement is not None and "t1" not in t.theorem.statement
+    hypotheses = (("all", "x", ("imp", "Q x", "P d")), ("some", "x", "Q x"))
+    renamed = (("some", "x", "R x"), ("all", "x", ("imp", "R x", "Q c")))
+    assert first_order.canonical(hypotheses, "P d") == first_order.canonical(renamed, "Q c")
+
+
 # -- rewriting ---------------------------------------------------------------------------------------------------------
 
 
@@ -270,7 +306,7 @@ async def elaborates(server: LeanServer, text: str, name: str) -> None:
 @pytest.mark.lean
 def test_no_name_is_taken_by_lean(loop: Loop, server: LeanServer) -> None:
     """A name that Lean's library has too would be ambiguous, or could not be declared."""
-    every = [rewriting.NAMES, logic.NAMES, *(d.names for d in DEVELOPMENTS.values())]
+    every = [rewriting.NAMES, logic.NAMES, first_order.NAMES, *(d.names for d in DEVELOPMENTS.values())]
     names = {name for each in every for old, news in each.items() for name in (old, *news)}
     names |= {op for d in DEVELOPMENTS.values() for op in (*d.operations, *d.types)} | {
         s.name for s in rewriting.STRUCTURES
@@ -298,7 +334,7 @@ def test_lean_accepts_every_lemma_in_every_orientation(loop: Loop, server: LeanS
 @pytest.mark.lean
 @pytest.mark.parametrize("seed", [7, pytest.param(8, marks=pytest.mark.slow), pytest.param(9, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("name", "count"), [("logic", 24), ("rewriting", 12), ("peano", 4), ("sequences", 4), ("programs", 4)]
+    ("name", "count"), [("logic", 24), ("first_order", 24), ("rewriting", 12), ("peano", 4), ("sequences", 4), ("programs", 4)]
 )
 def test_lean_opens_every_statement_and_accepts_its_proof(
     loop: Loop, server: LeanServer, name: str, count: int, seed: int
