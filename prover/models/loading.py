@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
 from prover.models.base import Query, Suggestion, ValueEstimate, count_tokens
+
+T = TypeVar("T")
+_ONE = Lock()
+
+
+def one_at_a_time(load: Callable[[], T]) -> T:
+    """What `load` returns. While one thread imports transformers, another one may see half of it."""
+    with _ONE:
+        return load()
 
 
 class LoadingModel:
@@ -15,7 +25,7 @@ class LoadingModel:
     def __init__(self, load: Callable[[], Any]) -> None:
         """`load`: returns the model, or raises UserError. Starts at once."""
         thread = ThreadPoolExecutor(1)
-        self._model = thread.submit(load)
+        self._model = thread.submit(one_at_a_time, load)
         thread.shutdown(wait=False)
 
     def wait(self) -> Any:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from prover.errors import UserError
 from prover.models.elementary import Actions
-from prover.models.loading import LoadingModel
+from prover.models.loading import LoadingModel, one_at_a_time
 from prover.models.manifest import Manifest, find_checkpoint, read_manifest
 from prover.search import SearchConfig
 from prover.search.select import rule_named
@@ -132,11 +132,9 @@ def _language_model(name: str, seed: int) -> Prover:
         settings = replace(_settings(name, VLLMConfig, options), seed=seed)
         policy = VLLMPolicy(_folder(place), settings, template=options.get("template"))
     elif kind == "hf":
-        from prover.models.backends.huggingface import HuggingFacePolicy
-
         if "template" not in options:
             raise UserError(f"--policy {name}: no template; write hf:{place}?template=NAME")
-        policy = HuggingFacePolicy(place, **options, seed=seed)
+        policy = one_at_a_time(lambda: _hugging_face(place, options, seed))
     else:
         folder = str(_folder(options["folder"])) if "folder" in options else None
         server = _settings(name, ServerConfig, options)
@@ -154,6 +152,12 @@ def _language_model(name: str, seed: int) -> Prover:
     value = policy if has_value and (manifest is None or manifest.value) else None
     source = _source(manifest) if manifest else None
     return Prover(name, policy, config, value, wants_premises=True, source=source, actions=actions)
+
+
+def _hugging_face(place: str, options: dict[str, str], seed: int) -> Any:
+    from prover.models.backends.huggingface import HuggingFacePolicy
+
+    return HuggingFacePolicy(place, **options, seed=seed)
 
 
 def _fields(config: type[Any], apart: str) -> set[str]:
