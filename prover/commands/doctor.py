@@ -51,6 +51,7 @@ def doctor(project: Path | None = None, /, *, json: bool = False) -> int:
         "Lean": lean,
         "kernel": lambda: kernel(fields["version"]),
         "nanoda": _nanoda,
+        "Mathlib": mathlib,
         "Python": _python,
         "Node": _node,
         "packages": _packages,
@@ -159,6 +160,23 @@ def _nanoda() -> list[Check]:
         found, _, todo = str(error).partition(": ")
         purpose = "a second kernel for `turnstile verify --kernel nanoda`; optional"
         return [Check("nanoda", False, f"{found}: {purpose}", todo, needed=False)]
+
+
+def mathlib() -> list[Check]:
+    """The projects that `turnstile setup mathlib` made."""
+    from prover.lean.mathlib import projects
+
+    checks = []
+    for project in projects():
+        found = f"{project.tag} ({project.folder})"
+        todo = f"run `turnstile setup mathlib --lean {project.version}`, which continues"
+        checks.append(
+            Check("Mathlib", True, found, needed=False)
+            if project.complete
+            else Check("Mathlib", False, f"{found}: not finished", todo, needed=False)
+        )
+    absent = "not set up: for statements outside of Lake projects; optional"
+    return checks or [Check("Mathlib", False, absent, "turnstile setup mathlib (about 7 GB)", needed=False)]
 
 
 def _python() -> list[Check]:

@@ -18,6 +18,7 @@ from prover.commands.prove_output import show
 from prover.console import plain, say
 from prover.errors import UserError
 from prover.files import check_writable, read_file, write_whole
+from prover.lean.mathlib import use_mathlib
 from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
 from prover.lean.text import MAX_BYTES, LeanText, parse, read
 from prover.lean.theorem import Theorem
@@ -91,6 +92,8 @@ def answered(options: ProveOptions, theorems: Sequence[Theorem] | None = None) -
         if options.fields and not (options.target is not None and is_data_set(Path(options.target))):
             raise UserError(f"--fields is for data sets ({', '.join(SUFFIXES)})")
         text, theorems = _input(options)
+    used = text.imports if text is not None else {module for theorem in theorems for module in theorem.imports}
+    use_mathlib(used, Path(options.target) if options.target is not None else None)
     if text is not None and options.imports:
         first = options.imports[0]
         raise UserError(f"--imports is not for .lean files: write `import {first}` at the top of {text.path}")

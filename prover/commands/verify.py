@@ -14,7 +14,9 @@ from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.checkers.known_holes import kernel_todo, open_reports
 from prover.lean.checkers.nanoda import Nanoda, find_nanoda
+from prover.lean.mathlib import use_mathlib
 from prover.lean.project import is_project
+from prover.lean.text import read
 from prover.lean.theorem import Verdict
 from prover.lean.toolchain import obey
 from prover.solve.judge import Claim, jsonl_proofs, judged, judged_files, run_proofs
@@ -57,6 +59,8 @@ def verify(
         raise UserError("--statement and --proof must be given together")
     obey(path for path in (target and Path(target), against, jsonl) if path and path.exists())
     second = find_nanoda() if kernel == "nanoda" else None
+    if target is not None and not Path(target).is_dir():
+        use_mathlib((*read(Path(target)).imports, *imports), Path(target))
     if target is not None and (not Path(target).is_dir() or is_project(Path(target))):
         return asyncio.run(_files(Path(target), against, imports, json, all, second))
     if against is not None:
@@ -69,6 +73,8 @@ def verify(
     else:
         assert jsonl is not None
         claims = list(jsonl_proofs(jsonl, imports))
+    if isinstance(claims, list):  # those of a run are not kept in memory
+        use_mathlib({module for claim in claims for module in claim.theorem.imports}, jsonl)
     return asyncio.run(_proofs(claims, json, second))
 
 

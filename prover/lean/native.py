@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-from collections import deque
 from pathlib import Path
 
 from filelock import FileLock
 
-from prover.console import plain, say
+from prover.console import say
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.embedded.install import cache_dir
+from prover.lean.lake import ToolFailed, run_tool
 from prover.lean.source import digest, server_source
 from prover.lean.toolchain import NativeLean
 
@@ -56,38 +54,10 @@ def executable(lean: NativeLean) -> Path:
 
 
 def _build(lean: NativeLean, folder: Path) -> None:
-    """Run `lake build`, with its progress on standard error and its whole output in build.log."""
     say(f"turnstile: building the proof server for Lean {lean.version} (once; a few minutes)")
-    # Not the project's: the server is built from Lean's own modules only.
-    env = {k: v for k, v in os.environ.items() if k not in ("LEAN_PATH", "LEAN_SRC_PATH", "LEAN_SYSROOT", "LAKE_HOME")}
-    last: deque[str] = deque(maxlen=200)
     log = folder / "build.log"
     try:
-        with (
-            log.open("w") as kept,
-            subprocess.Popen(
-                [*lean.lake, "build"],
-                cwd=folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            ) as process,
-        ):
-            assert process.stdout
-            for line in process.stdout:
-                kept.write(line)
-                last.append(line)
-                if line.startswith(("✔", "ℹ", "⚠", "✖", "[", "Build")):
-                    say(f"turnstile: {plain(line)}")
-    except OSError as error:
-        raise UserError(
-            f"`{' '.join(lean.lake)} build` did not start: {error.strerror}: install Lean with elan"
-        ) from None
-    if process.returncode:
-        why = next((line for line in last if "error" in line), last[-1] if last else "no output")
-        with contextlib.suppress(OSError):
-            (folder / "complete").unlink()
-        raise UserError(f"the proof server does not build with Lean {lean.version}: {plain(why)} (all of it: {log})")
+        run_tool([*lean.lake, "build"], folder, log)
+    except ToolFailed as why:
+        (folder / "complete").unlink(missing_ok=True)
+        raise UserError(f"the proof server does not build with Lean {lean.version}: {why} (all of it: {log})") from None

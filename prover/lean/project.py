@@ -219,7 +219,9 @@ def explain_import(message: str, path: Path | str) -> str:
     for sign in ("unknown module prefix", "object file", "unknown package"):
         if sign in message:
             return f"{path}: {message}: this Lean has only Init, Std, Lean and Lake" + (
-                "" if "Mathlib" not in message else "; Mathlib needs native Lean in a Lake project"
+                ""
+                if "Mathlib" not in message
+                else "; for Mathlib, run `turnstile setup mathlib`, or prove in a Lake project that requires it"
             )
     if "Unknown constant `_private." in message:
         return f"{message}: a file that it imports has a private declaration of the same name, which only native Lean keeps apart"

@@ -56,7 +56,7 @@ class Pin:
     @property
     def version(self) -> str:
         """The Lean version in the name; empty for names such as `stable` and `leanprover/lean4:nightly-2026-01-01`."""
-        return _version_in(self.name)
+        return version_in(self.name)
 
 
 def asked(command: Iterable[str], cwd: Path | None = None) -> str:
@@ -68,14 +68,15 @@ def asked(command: Iterable[str], cwd: Path | None = None) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def _version_in(name: str) -> str:
+def version_in(name: str) -> str:
+    """The Lean version in the name of a toolchain or release; empty if it has none."""
     m = re.fullmatch(r"(?:leanprover/lean4:)?v?(\d+\.\d+\.\d+(?:-rc\d+)?)", name)
     return m[1] if m else ""
 
 
 def full_name(name: str) -> str:
     """elan's full name of a toolchain."""
-    if version := _version_in(name):
+    if version := version_in(name):
         return f"leanprover/lean4:v{version}"
     return f"leanprover/lean4:{name}" if re.fullmatch(r"stable|beta|nightly(-\d{4}-\d\d-\d\d)?", name) else name
 
@@ -116,14 +117,15 @@ def obeyed() -> Pin | None:
     return read_pin(Path(file)) if file else None
 
 
-def _elan() -> str | None:
+def find_elan() -> str | None:
+    """The program elan, on PATH or in its home."""
     home = os.environ.get("ELAN_HOME") or str(Path.home() / ".elan")
     return shutil.which("elan") or shutil.which("elan", path=os.path.join(home, "bin"))
 
 
 def _is_elans(program: str) -> bool:
     """Whether it is one of elan's proxies, which are links to elan or copies beside it."""
-    elan = _elan()
+    elan = find_elan()
     return elan is not None and os.path.dirname(os.path.realpath(program)) == os.path.dirname(os.path.realpath(elan))
 
 
@@ -136,14 +138,14 @@ def _asked_version(lean: tuple[str, ...]) -> tuple[str, str]:
 
 def elan_toolchains() -> list[tuple[str, bool]]:
     """(name, whether it is the default) of elan's installed toolchains."""
-    elan = _elan()
+    elan = find_elan()
     lines = asked([elan, "toolchain", "list"]).splitlines() if elan else []
     return [(line.split()[0], "default" in line) for line in lines if line.strip() and not line.startswith("no ")]
 
 
 def _of_elan(name: str) -> NativeLean | None:
     """An installed toolchain of elan."""
-    elan = _elan()
+    elan = find_elan()
     assert elan is not None
     tools = [shutil.which(tool, path=os.path.dirname(elan)) or shutil.which(tool) for tool in ("lean", "lake")]
     if None in tools:
@@ -165,7 +167,7 @@ def plain_lean() -> NativeLean | None:
 
 def versions_installed() -> list[str]:
     """The versions of all native Leans, as far as their names tell them."""
-    found = [version for name, _ in elan_toolchains() if (version := _version_in(name))]
+    found = [version for name, _ in elan_toolchains() if (version := version_in(name))]
     plain = plain_lean()
     return list(dict.fromkeys([*found, *([plain.version] if plain else [])]))
 
@@ -179,7 +181,7 @@ def best_installed() -> NativeLean | None:
         (
             ((release_of(version) == release_of(PINNED), default, release_of(version) or (0, 0)), name)
             for name, default in elan_toolchains()
-            if (version := _version_in(name)) and supported(version)
+            if (version := version_in(name)) and supported(version)
         ),
         reverse=True,
     )
@@ -214,5 +216,5 @@ def _check_supported(pin: Pin, version: str) -> None:
 
 def how_to_install(pin: Pin) -> str:
     """The command that installs what a project pins."""
-    elan = "" if _elan() else "install elan (https://github.com/leanprover/elan) and "
+    elan = "" if find_elan() else "install elan (https://github.com/leanprover/elan) and "
     return f"{elan}run `elan toolchain install {pin.name}`"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any
 from prover.console import one_line, say
 from prover.errors import UserError
 from prover.files import read_file, write_whole
+from prover.lean.lake import lake_path
 from prover.lean.project import PROJECT_FILES, Project, imports_of
 from prover.lean.runtime import native_lean
 from prover.lean.server import LeanDied, LeanError
@@ -39,15 +39,7 @@ def use_project(folder: Path) -> bool:
     """Point native Lean to the project's compiled modules and packages. False if native Lean is not used."""
     if os.environ.get("TURNSTILE_LEAN") == "embedded" or (lean := native_lean()) is None:
         return False
-    command = [*lean.lake, "env", "printenv", "LEAN_PATH"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise UserError(f"`{lean.lake[0]}` did not start: {error.strerror}: reinstall Lean {lean.version}") from None
-    if done.returncode or not done.stdout.strip():
-        last = (done.stderr.strip().splitlines() or ["no LEAN_PATH"])[-1]
-        raise UserError(f"{folder}: `lake env` failed: {last}; run `lake build` there first")
-    os.environ["LEAN_PATH"] = done.stdout.strip()
+    os.environ["LEAN_PATH"] = lake_path(lean, folder)
     return True
 
 

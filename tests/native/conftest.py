@@ -31,11 +31,22 @@ class Machine:
         for proxy in ("lean", "lake"):
             (self.elan / "bin" / proxy).symlink_to("elan")
 
-    def install(self, version: str, build: str = "ok", name: str = "", default: bool = False) -> str:
-        """A toolchain. Its library is the embedded Lean's, whatever its version."""
+    def install(
+        self,
+        version: str,
+        build: str = "ok",
+        name: str = "",
+        default: bool = False,
+        offered: bool = False,
+        **steps: str,
+    ) -> str:
+        """A toolchain. Its library is the embedded Lean's, whatever its version. `offered`: elan can install it. `steps`: how `update`
+        and `cache` go."""
         name = name or f"leanprover/lean4:v{version}"
-        place = self.elan / "toolchains" / name.replace("/", "--").replace(":", "---")
-        place.mkdir()
+        place = self.place(name, "offered" if offered else "toolchains")
+        place.mkdir(parents=True)
+        for step, how in steps.items():
+            (place / step).write_text(how)
         (place / "version").write_text(version)
         (place / "build").write_text(build)
         (place / "bin").symlink_to(install.node_path().parent)
@@ -43,6 +54,10 @@ class Machine:
         if default:
             (self.elan / "default").write_text(name)
         return name
+
+    def place(self, name: str, folder: str = "toolchains") -> Path:
+        """The folder of a toolchain."""
+        return self.elan / folder / name.replace("/", "--").replace(":", "---")
 
     def embed(self) -> None:
         """Let built servers be the embedded Lean, which is installed first."""
@@ -92,3 +107,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     runtime._found.cache_clear()
     yield made
     runtime._found.cache_clear()
+
+
+@pytest.fixture
+def ready(machine: Machine) -> Machine:
+    """As `machine`, where built servers need not run."""
+    (machine.elan / "embedded.json").write_text(json.dumps({"env": {}, "program": ""}))
+    return machine

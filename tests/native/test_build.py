@@ -24,13 +24,6 @@ from prover.lean.toolchain import obey
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def ready(machine, monkeypatch):
-    """As `machine`, where built servers need not run."""
-    (machine.elan / "embedded.json").write_text(json.dumps({"env": {}, "program": ""}))
-    return machine
-
-
 def builds(machine) -> int:
     return sum(call.startswith("lake") and call.endswith(" build") for call in machine.calls)
 

@@ -15,7 +15,7 @@ Results have the types of the real package (lean-dojo 4.20), which also parses t
 - `run_cmd` is not supported.
 - ProofFinished means, as in LeanDojo, that Lean has no goals left. `Dojo.verify` audits the proof.
 
-environment.py uses LeanDojo itself, for traced repositories.
+docs/mathlib.md says why LeanDojo itself is no environment here.
 """
 
 from __future__ import annotations
