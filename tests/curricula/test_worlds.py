@@ -334,7 +334,8 @@ def test_lean_accepts_every_lemma_in_every_orientation(loop: Loop, server: LeanS
 @pytest.mark.lean
 @pytest.mark.parametrize("seed", [7, pytest.param(8, marks=pytest.mark.slow), pytest.param(9, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("name", "count"), [("logic", 24), ("first_order", 24), ("rewriting", 12), ("peano", 4), ("sequences", 4), ("programs", 4)]
+    ("name", "count"),
+    [("logic", 24), ("first_order", 24), ("rewriting", 12), ("peano", 4), ("sequences", 4), ("programs", 4)],
 )
 def test_lean_opens_every_statement_and_accepts_its_proof(
     loop: Loop, server: LeanServer, name: str, count: int, seed: int
