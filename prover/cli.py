@@ -33,7 +33,7 @@ LOG_HELP = "--log-level debug|info|warning|error and --log-json work with every 
 
 
 def usage() -> str:
-    rows = [f"  {name:<8} {plugins.summary(point)}" for name, point in plugins.registered(COMMANDS).items()]
+    rows = [f"  {name:<10} {plugins.summary(point)}" for name, point in plugins.registered(COMMANDS).items()]
     return "\n".join(
         [
             "usage: turnstile COMMAND …",
