@@ -89,15 +89,16 @@ where
     | [] => bannedList all
     | x :: rest => if plain x then configured rest all else some "a computed configuration"
 
-def parseTactic (env : Environment) (t : Thm) (text : String) : Except String Syntax :=
+def parseTacticIn (pmctx : Parser.ParserModuleContext) (text : String) : Except String Syntax :=
   let ictx := inputOf text "<tactic>"
-  let pmctx : Parser.ParserModuleContext :=
-    { env, options := t.options, currNamespace := t.currNamespace, openDecls := t.openDecls }
   let p := Parser.andthenFn Parser.whitespace Parser.Tactic.tacticSeq.fn
-  let s := p.run ictx pmctx (Parser.getTokenTable env) (Parser.mkParserState text)
+  let s := p.run ictx pmctx (Parser.getTokenTable pmctx.env) (Parser.mkParserState text)
   if s.allErrors.size > 0 then .error (s.toErrorMsg ictx)
   else if ictx.atEnd s.pos then .ok s.stxStack.back
   else .error ((s.mkError "end of input").toErrorMsg ictx)
+
+def parseTactic (env : Environment) (t : Thm) (text : String) : Except String Syntax :=
+  parseTacticIn { env, options := t.options, currNamespace := t.currNamespace, openDecls := t.openDecls } text
 
 def coreContext (t : Thm) (heartbeats : Nat) : IO Core.Context := do
   let start ← IO.getNumHeartbeats

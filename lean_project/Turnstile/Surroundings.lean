@@ -109,18 +109,50 @@ def declaredBetween (before after : Environment) : IO (List Json) := do
   | .ok js => return js
   | .error _ => return []
 
-/-- `[number of the command, declarations]` of each part of a file that declares something. -/
+/-- The symbol of a syntax that is nothing but a symbol, as `macro "crunch" : tactic => …` declares one. -/
+def symbolOf (env : Environment) (n : Name) : Option String :=
+  match env.find? n with
+  | some (.defnInfo v) =>
+    match v.value.getAppFn, argumentsOf v.value [] with
+    | .const `Lean.ParserDescr.node _, [_, _, p] =>
+      match p.getAppFn, argumentsOf p [] with
+      | .const `Lean.ParserDescr.nonReservedSymbol _, .lit (.strVal s) :: _ => some s
+      | .const `Lean.ParserDescr.symbol _, .lit (.strVal s) :: _ => some s
+      | _, _ => none
+    | _, _ => none
+  | _ => none
+
+def isTactic (env : Environment) (text : String) : Bool :=
+  match parseTacticIn { env, options := {} } text with
+  | .ok _ => true
+  | .error _ => false
+
+/-- The tactics of one word that are declared between two environments. -/
+def tacticsBetween (before after : Environment) : List String := go (newIn before.toKernelEnv after.toKernelEnv) []
+where
+  go (ns : List Name) (acc : List String) : List String :=
+    match ns with
+    | [] => acc
+    | n :: rest =>
+      match symbolOf after n with
+      | some s => go rest (if isTactic after s then s :: acc else acc)
+      | none => go rest acc
+
+/-- `[number of the command, declarations, tactics]` of each part of a file that declares something. -/
 def partsJson (ps : List Part) (acc : List Json) : IO (List Json) :=
   match ps with
   | [] => return revOnto acc []
   | p :: rest => do
-    match ← declaredBetween p.before p.after with
-    | [] => partsJson rest acc
-    | js => partsJson rest (jarr [jnat p.number, jarr js] :: acc)
+    let tactics := mapList Json.str (tacticsBetween p.before p.after)
+    match ← declaredBetween p.before p.after, tactics with
+    | [], [] => partsJson rest acc
+    | js, _ => partsJson rest (jarr [jnat p.number, jarr js, jarr tactics] :: acc)
 
-/-- The surroundings of a file's `sorry`s: its sources' declarations as part 0, then those of its own commands, counted from 1. -/
-def surroundingsJson (base before : Environment) (l : Loaded) : IO Json := do
+/-- The surroundings of a file's `sorry`s: its sources' declarations as part 0, with those of `tactics` that exist there, then those of
+its own commands, counted from 1. -/
+def surroundingsJson (base before : Environment) (l : Loaded) (tactics : List String) : IO Json := do
   let above : Part := { number := 0, before := base, after := before }
-  return jarr (← partsJson (above :: l.parts) [])
+  let known := jarr [jnat 0, jarr [], jarr (mapList Json.str (keep (isTactic before) tactics))]
+  return jarr (known :: (← partsJson (above :: l.parts) []))
 
 end Turnstile

@@ -57,11 +57,34 @@ class Declaration(msgspec.Struct, frozen=True, array_like=True):
         return self.head in ("Eq", "Iff")
 
 
+LIBRARY_TACTICS = (
+    "abel",
+    "aesop",
+    "bound",
+    "field_simp",
+    "fun_prop",
+    "gcongr",
+    "group",
+    "linarith",
+    "nlinarith",
+    "noncomm_ring",
+    "norm_num",
+    "positivity",
+    "push_neg",
+    "ring",
+    "ring_nf",
+    "tauto",
+)
+"""Tactics of one word that libraries such as Mathlib add. Lean says which of them exist where a theorem stands."""
+
+
 class Surroundings:
     """Declarations in the order of their file. Pickles as empty, because only policies beside Lean read it."""
 
-    def __init__(self, declarations: tuple[Declaration, ...] = ()) -> None:
+    def __init__(self, declarations: tuple[Declaration, ...] = (), tactics: tuple[str, ...] = ()) -> None:
+        """`tactics`: those of LIBRARY_TACTICS that exist here, and the file's own tactics of one word."""
         self.declarations = declarations
+        self.tactics = tactics
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Surroundings, ()
@@ -85,12 +108,14 @@ class FileDeclarations:
     """The declarations of a loaded file by command, as the `load` command answers."""
 
     def __init__(self, answer: Any = ()) -> None:
-        self._parts = msgspec.convert(answer, list[tuple[int, list[Declaration]]])
+        self._parts = msgspec.convert(answer, list[tuple[int, list[Declaration], list[str]]])
         self._before: dict[int, Surroundings] = {}
 
     def before(self, part: int) -> Surroundings:
         """What stands before command number `part`."""
         if part not in self._before:
-            earlier = [d for number, here in self._parts if number < part for d in here]
-            self._before[part] = Surroundings(tuple(earlier)) if earlier else NOTHING
+            earlier = [p for p in self._parts if p[0] < part]
+            declarations = tuple(d for _, here, _ in earlier for d in here)
+            tactics = tuple(dict.fromkeys(t for *_, here in earlier for t in here))
+            self._before[part] = Surroundings(declarations, tactics) if declarations or tactics else NOTHING
         return self._before[part]

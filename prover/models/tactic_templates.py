@@ -13,6 +13,7 @@ from prover.models.base import Query, Suggestion
 from prover.models.elementary import Actions, elementary_tactics
 from prover.models.fresh_names import NameObfuscator
 from prover.models.goal_names import GoalNames, names_of
+from prover.models.library_templates import further_tactics
 from prover.models.local_templates import local_context, local_tactics
 from prover.models.ranker import Reader, TacticRanker
 from prover.premises.index import LibraryIndex, Premise
@@ -286,6 +287,7 @@ class Explorer:
             yield _SMALL_WITNESS, 2.0
         if own:
             yield from local_tactics(goal, at_hand, local_context(goal, state.surroundings))
+        yield from further_tactics(state.surroundings.tactics, at_hand)
         yield from _fill(_VARIABLE, h=at_hand.variables)
         yield from _fill(_INDUCTION, h=at_hand.recursive)
         yield from _fill(_PROPOSITION, h=at_hand.propositions)

@@ -154,3 +154,24 @@ def test_without_constants_there_are_none(loop) -> None:
 
     state = loop.run(load())
     assert not state.surroundings and state.goals[0].kinds == ()
+
+
+def test_the_tactics_that_exist_are_asked_of_lean(loop, lean: LeanServer) -> None:
+    """Library tactics that a text has, and its own of one word: not syntax of other categories, and not what stands after."""
+    text = """
+theorem before : True := by
+  sorry
+macro "linarith" : tactic => `(tactic| omega)
+macro "crunch" : tactic => `(tactic| simp_all)
+macro "one!" : term => `(1)
+syntax "with_arguments" term : tactic
+theorem after : True := by
+  sorry
+"""
+    (_, first), (_, second) = loop.run(lean.load(text))
+    assert first.surroundings.tactics == ()
+    assert sorted(second.surroundings.tactics) == ["crunch", "linarith"]
+    source = SourceModule("Own", "Own.lean", 'macro "positivity" : tactic => `(tactic| decide)\n')
+    ((_, state),) = loop.run(lean.load("theorem t : True := by\n  sorry\n", before=(source,)))
+    assert state.surroundings.tactics == ("positivity",)
+    loop.run(lean.free([first, second, state]))

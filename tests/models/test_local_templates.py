@@ -110,3 +110,21 @@ def test_without_surroundings_nothing_is_added():
     goal = Goal("⊢", (("a", ""),), "", PLUS, kinds=(A, HypothesisKind("⊢", "target", "Eq", "Eq")))
     (found,) = Explorer().suggest([Query(ProofState(1, "k", (goal,)))], 2000)
     assert not any("T.plus" in s.tactic for s in found)
+
+
+def test_tactics_that_exist_are_filled_and_others_are_not_offered():
+    """`linarith` as a library has it, and `crunch` as the file declares it."""
+    kinds = (A, HypothesisKind("b", "data", "T", "T"), HypothesisKind("h", "proof", "T.le", "T.le"))
+    goal = Goal("⊢", (), "", PLUS, kinds=(*kinds, HypothesisKind("⊢", "target", "T.le", "T.le")))
+    state = ProofState(1, "k", (goal,), Surroundings((), ("linarith", "nlinarith", "crunch")))
+    (found,) = Explorer().suggest([Query(state)], 2000)
+    offered = {s.tactic for s in found}
+    assert {
+        "linarith",
+        "nlinarith [sq_nonneg (a - b), sq_nonneg (a + b)]",
+        "crunch",
+        "induction a <;> crunch",
+    } <= offered
+    assert not any("{" in t or "positivity" in t or "mul_pos" in t for t in offered)  # one fact makes no product
+    (elementary,) = Explorer(actions="elementary").suggest([Query(state)], 2000)
+    assert not any("crunch" in s.tactic or "linarith" in s.tactic for s in elementary)
