@@ -40,9 +40,10 @@ def elementary_tactics(
     yield from (f"unfold {f}" for f in dict.fromkeys([*context.functions, *functions]))
     for x in names.recursive:
         yield f"induction {x}"
+        yield from (f"induction {x} using {p}" for p in context.recursors)
         yield from (f"induction {x} generalizing {y}" for y in names.variables[:4] if y != x)
     yield from (f"cases {x}" for x in names.variables[:4])
-    if names.shape == "Exists":
+    if names.shape == "Exists" or len(context.rules) == 1:
         yield from (f"refine ⟨{x}, ?_⟩" for x in names.variables)
 
 
@@ -85,6 +86,8 @@ def _hypotheses(goal: Goal, names: GoalNames, fresh: str) -> Iterator[str]:
             if said.startswith((f"{types.get(g, '')} → ", f"({types.get(g, '')}) → "))
         )
         yield f"have {fresh} := {f} ?_"
+        if said.startswith("∀ "):
+            yield from (f"have {fresh} := {f} {x}" for x in names.variables[:4])
 
 
 def _equations(goal: Goal, names: GoalNames, lemmas: Sequence[str]) -> Iterator[str]:

@@ -18,6 +18,7 @@ Weighted = Iterator[tuple[str, float]]
 _OPERATORS = {c: f"H{c}.h{c}" for c in ("Add", "Sub", "Mul", "Div", "Mod", "Append")}
 """Classes whose notation stands for a heterogeneous operation."""
 _FADE = 0.85
+_RECURSORS = 2
 _LOGIC = ("Eq", "Iff", "And", "Or", "Exists", "Not", "False", "True", "∀", "")
 
 
@@ -52,6 +53,8 @@ class LocalContext:
     """Lemmas about one explicit argument."""
     extensional: list[str]
     """Tactics that reduce an equation of an own type, or of functions, to its values."""
+    recursors: list[str]
+    """Own induction principles: theorems that conclude an application of a variable, as in `motive n`."""
     makers: list[tuple[str, int]]
     """Constructors of own types with their numbers of explicit arguments."""
 
@@ -123,6 +126,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
         unmatched=frozenset(p for p in conditional if known[p].sides[0] == "[anonymous]"),
         unary=[p for p in lemmas if known[p].explicit == 1 and not known[p].conditional],
         extensional=_extensional(goal, surroundings, seen),
+        recursors=[d.name for d in reversed(surroundings.theorems) if not d.head and d.explicit][:_RECURSORS],
         makers=[(d.name, d.explicit) for d in surroundings.declarations if d.kind == "constructor" and d.head in types],
     )
 
@@ -194,6 +198,8 @@ def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, 
     data = 2.5 if names.derivations else 3.5
     for j, x in enumerate(names.recursive[:4]):
         yield f"induction {x} <;> {closer}", data * fade * _FADE**j
+        for p in context.recursors:
+            yield f"induction {x} using {p} <;> {closer}", 2.0 * fade * _FADE**j
         others = [g for g in names.variables if g != x]
         if others:
             yield f"induction {x} generalizing {' '.join(others)} <;> {closer}", 2.0 * fade * _FADE**j

@@ -8,8 +8,10 @@ import pytest
 
 from curricula.worlds import world
 from prover.lean.pool import LeanPool
+from prover.lean.surroundings import Declaration, Surroundings
 from prover.lean.theorem import Goal, HypothesisKind, ProofState
-from prover.models.elementary import fresh_name
+from prover.models.elementary import elementary_tactics, fresh_name
+from prover.models.goal_names import names_of
 from prover.models.tactic_templates import Explorer
 from prover.search import Budget, Search, SearchConfig, to_script
 from prover.search.actions import bounded, permitted
@@ -40,6 +42,22 @@ def test_all_steps_have_the_same_weight() -> None:
     assert weights == {1.0}
 
 
+def test_own_induction_principles_and_instances_of_universal_hypotheses() -> None:
+    n, h = HypothesisKind("n", "recursive", "N", "N"), HypothesisKind("h", "proof", "N.Even", "∀")
+    goal = Goal(
+        "n : N\nh : ∀ x, N.Even x\n⊢ N.Even n",
+        (("n", "N"), ("h", "∀ x, N.Even x")),
+        "N.Even n",
+        ("N.Even", "N"),
+        kinds=(n, h, HypothesisKind("⊢", "target", "N.Even", "N.Even")),
+    )
+    fields = {"sides": ("", ""), "constants": (), "value": (), "conditional": True, "fields": (), "number": None}
+    principle = Declaration(name="N.ind", kind="theorem", head="", explicit=3, **fields)
+    steps = list(elementary_tactics(goal, names_of(goal), (), (), Surroundings((principle,))))
+    assert {"induction n using N.ind", "have h1 := h n"} <= set(steps)
+    assert all(permitted(s, "elementary") for s in steps)
+
+
 def test_new_names_are_new() -> None:
     assert fresh_name(GOAL) == "h4" and fresh_name(Goal("⊢ p", target="p")) == "h1"
 
@@ -49,7 +67,11 @@ def test_easy_theorems_of_worlds_are_proved_by_hand() -> None:
     async def run() -> list[str]:
         scripts = []
         async with LeanPool(1, constants=True) as pool:
-            for t in [*world("logic", 3, 3, (3, 4)), *world("rewriting", 3, 1, (1, 1))]:
+            for t in [
+                *world("logic", 3, 3, (3, 4)),
+                *world("first_order", 5, 3, (3, 4)),
+                *world("rewriting", 3, 1, (1, 1)),
+            ]:
                 root = await pool.open(t.theorem)
                 env = bounded(pool, "elementary", strict=True)
                 config = SearchConfig(in_flight=1, model_thread=False, suggestions=64)
