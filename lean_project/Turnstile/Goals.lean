@@ -94,20 +94,28 @@ def instantiateDecls (ds : List LocalDecl) (acc : List LocalDecl) : MetaM (List 
   | .ldecl i f n t v nd k :: rest => do
     instantiateDecls rest (LocalDecl.ldecl i f n (← inst t) (← inst v) nd k :: acc)
 
-def contextOf (ds : List LocalDecl) (lctx : LocalContext) : LocalContext :=
-  match ds with
-  | [] => lctx
-  | d :: rest => contextOf rest (lctx.addDecl d)
-
 def variables (ds : List LocalDecl) (acc : Array Expr) : Array Expr :=
   match ds with
   | [] => acc
   | d :: rest => variables rest (acc.push (.fvar d.fvarId))
 
+/-- Bind hypotheses, the last one first, in a term whose loose variables they are. `xs`: their free variables, in order.
+`LocalContext.mkLambda` leaves out unused `let`s before Lean 4.23. -/
+def bound (backwards : List LocalDecl) (xs : Array Expr) (e : Expr) : Expr :=
+  match backwards with
+  | [] => e
+  | .cdecl _ _ n t b _ :: rest =>
+    let before := xs.pop
+    bound rest before (.lam n (t.abstract before) e b)
+  | .ldecl _ _ n t v nd _ :: rest =>
+    let before := xs.pop
+    bound rest before (.letE n (t.abstract before) (v.abstract before) e nd)
+
 /-- The goal as a closed term: hypotheses abstracted in order, metavariables kept. A mark before the target separates it from the
 hypotheses, since a target may bind variables too. -/
-def closedForm (lctx : LocalContext) (ds : List LocalDecl) (target : Expr) : Expr :=
-  lctx.mkLambda (variables ds #[]) (.app (.lit (.natVal 0)) target) (usedLetOnly := false)
+def closedForm (ds : List LocalDecl) (target : Expr) : Expr :=
+  let xs := variables ds #[]
+  bound (revOnto ds []) xs (Expr.abstract (.app (.lit (.natVal 0)) target) xs)
 
 /-- The goals that assigned metavariables wait for: `?f` in `fun x => ?d x`, where Lean assigns `?d` when `?f` is solved. -/
 partial def awaited (ms : List MVarId) (seen : List MVarId) : MetaM (List MVarId) :=
@@ -125,9 +133,8 @@ def view (g : MVarId) : MetaM View := do
   let decl ← declOf g
   let target ← inst decl.type
   let ds := visible (localDecls decl.lctx)
-  let open_ := hasMVarIn ds
-  let decls ← if open_ then instantiateDecls ds [] else pure ds
-  let form := closedForm (if open_ then contextOf decls {} else decl.lctx) decls target
+  let decls ← if hasMVarIn ds then instantiateDecls ds [] else pure ds
+  let form := closedForm decls target
   let mvars ← if form.hasExprMVar then awaited (form.collectMVars {}).result.toList [] else pure []
   return { goal := g, decls, target, form, mvars }
 

@@ -124,7 +124,7 @@ def sayings (ms : List Message) : IO (List String) :=
     match m.severity with
     | .information =>
       let text ← m.data.toString
-      return if text.startsWith "Try this" then text :: more else more
+      return if text.startsWith "Try this" || text.startsWith "Try these" then text :: more else more
     | _ => return more
 
 /-- Index of `form` among the forms seen with its hash; one past the end if it is new. -/

@@ -72,6 +72,9 @@ def test_different(loop, server, one, other):
         ("(p q : Prop) : p → q → p", "intro a b", "intro a", False),
         ("(n : Nat) : n = n", "cases n", "induction n", False),
         ("(n : Nat) : 0 + n = n", "skip", "show 0 + n = n", True),
+        ("(n : Nat) : n = n", "let k := n + 1", "let j := n + 1", True),  # a `let` that nothing uses
+        ("(n : Nat) : n = n", "let k := n + 1", "let k := n + 2", False),
+        ("(n : Nat) : n = n", "let k := n + 1", "skip", False),
     ],
 )
 def test_after_tactics(loop, server, statement, one, other, equal):

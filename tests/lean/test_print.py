@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prover.lean.theorem import Theorem
+from prover.search.lean_queries import answers
 
 pytestmark = pytest.mark.lean
 
@@ -103,3 +104,13 @@ def test_names_alike_with_other_types(loop, server):
         return texts
 
     assert len(set(loop.run(go()))) >= 3
+
+
+@pytest.mark.parametrize(("question", "head"), [("exact?", "Try this"), ("try?", "Try these")])
+def test_suggestions_of_lean(loop, server, question, head):
+    """One message has one suggestion, or several."""
+    state = loop.run(server.open(Theorem("t", "(p q : Prop) (a : p) (b : q) : p ∧ q")))
+    (result,) = loop.run(server.step(state, [question]))
+    assert [text.startswith(head) for text in result.said] == [True], result
+    assert (len(answers(result.said)) > 1) == (head == "Try these")
+    loop.run(server.free([state]))
