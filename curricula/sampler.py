@@ -10,7 +10,7 @@ The sampler is a function of the seed and the tries so far, so replaying a run's
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -156,20 +156,22 @@ class CurriculumSampler:
             for name, r in self.records.items()
         }
 
-    def plan(self, round: int, lean_calls: int) -> list[Assignment]:
+    def plan(self, round: int, lean_calls: int, always: Collection[str] = ()) -> list[Assignment]:
         """Assignments with an expected cost of about `lean_calls`, deterministic in the tries, seed and round.
 
         Draws theorems without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006) until the expected cost is reached. Never
-        draws disproved theorems. A theorem has at most one assignment.
+        draws disproved theorems. A theorem has at most one assignment. Theorems named in `always` are tried first, and their cost comes on top.
         """
         c = self.config
         rng = random.Random(f"matchmaker/{self.seed}/{round}")
         estimates = self.estimates()
-        alive = [t for t in self.theorems if not self.records[t.name].disproved]
+        first = [
+            Assignment(t, self.budget(t.name), "prove", estimates[t.name]) for t in self.theorems if t.name in always
+        ]
+        alive = [t for t in self.theorems if not self.records[t.name].disproved and t.name not in always]
         if not c.adaptive:
-            return [Assignment(t, c.base_calls, "prove", estimates[t.name]) for t in rng.sample(alive, len(alive))][
-                : max(1, lean_calls // c.base_calls)
-            ]
+            drawn = rng.sample(alive, len(alive))[: max(1, lean_calls // c.base_calls)]
+            return first + [Assignment(t, c.base_calls, "prove", estimates[t.name]) for t in drawn]
         retired = [t for t in alive if self.retired(t.name)]
         keyed = []
         for t in alive:
@@ -192,7 +194,7 @@ class CurriculumSampler:
             side: Side = "disprove" if resists and rng.random() < c.disprove else "prove"
             assignments.append(Assignment(t, self.budget(t.name), side, estimates[t.name]))
             spent += self.cost(t.name, estimates[t.name])
-        return assignments
+        return first + assignments
 
     def cost(self, name: str, p: float) -> float:
         """Expected Lean calls of a try: those of the last proof (or half the budget) with probability p, else the whole budget."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -67,3 +69,31 @@ def _explain(error: str, data: Any, hint: Any) -> str:
         return f"{place} must be {_TYPES.get(expected[1], expected[1])}{bound}, not {data!r}"
     choices = [c for h in (hint, *get_args(hint)) for c in get_args(h) if isinstance(c, str)]
     return f"{place} must be one of {', '.join(choices)}, not {data!r}" if choices else f"{place}: {message}"
+
+
+def toml_lines(data: dict[str, Any]) -> list[str]:
+    """Plain data, with tables one level deep, as the lines of a TOML file. None is left out."""
+
+    def assignments(table: dict[str, Any]) -> list[str]:
+        # Strings, numbers, booleans and lists are written alike in JSON and TOML.
+        return [
+            f"{k} = {json.dumps(v, ensure_ascii=False)}"
+            for k, v in table.items()
+            if v is not None and not isinstance(v, dict)
+        ]
+
+    lines = assignments(data)
+    for name, table in data.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{name}]", *assignments(table)]
+    return lines
+
+
+def named_settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, value) of every setting, named as `override` expects."""
+    for f in fields(table):
+        value = getattr(table, f.name)
+        if is_dataclass(value):
+            yield from named_settings(value, f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, value

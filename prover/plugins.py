@@ -1,23 +1,39 @@
-"""Extension points: commands, theorem sources, rewards, algorithms and search rules that packages register as entry points."""
+"""Extension points: commands, theorem sources, rewards, algorithms, search rules and learners that packages register as entry points."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prover.errors import UserError
 
 T = TypeVar("T")
+NAME = "turnstile-prover"
+"""The project's own distribution."""
 
 
 @cache
 def added(group: str) -> Mapping[str, metadata.EntryPoint]:
     """The entry points of `group`, by name; empty if no package has any."""
-    return {p.name: p for p in sorted(metadata.entry_points(group=group), key=lambda p: p.name)}
+    own = _of_checkout()
+    points = [p for p in metadata.entry_points(group=group) if own is None or p.dist is None or p.dist.name != NAME]
+    points += [metadata.EntryPoint(name, value, group) for name, value in (own or {}).get(group, {}).items()]
+    return {p.name: p for p in sorted(points, key=lambda p: p.name)}
+
+
+@cache
+def _of_checkout() -> Mapping[str, Mapping[str, str]] | None:
+    """The project's entry points by group, from the pyproject.toml of its checkout; None if this is none. The metadata of an editable
+    installation has those of the day it was made."""
+    path = Path(__file__).parent.parent / "pyproject.toml"
+    project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {}) if path.is_file() else {}
+    return project["entry-points"] if project.get("name") == NAME else None
 
 
 def registered(group: str) -> Mapping[str, metadata.EntryPoint]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from curricula.settings import named_settings
 from prover.errors import UserError
-from rl.config import RunConfig, named_settings
+from rl.config import RunConfig
 
 MAY_CHANGE = (
     "max_minutes",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -14,7 +12,7 @@ import msgspec
 
 import curricula
 from curricula.sampler import MatchConfig
-from curricula.settings import convert, read_toml
+from curricula.settings import convert, named_settings, read_toml, toml_lines
 from prover import plugins
 from prover.errors import UserError
 from prover.lean.steps import SEARCH_HEARTBEATS
@@ -55,6 +53,9 @@ class TheoremsConfig:
     files: tuple[str, ...] = ()
     """Data sets (`.jsonl`, `.json`, `.parquet`, or folders of these), and `.lean` files whose theorems end in `sorry`. A hash of the
     theorem's name decides its split: 70 % training, 20 % held out, 10 % validation."""
+    targets: tuple[str, ...] = ()
+    """Names of training theorems that every round tries until they are proved, each time with more Lean calls. The run ends when all are
+    proved, or at `max_minutes` in the middle of a round."""
     fields: tuple[str, ...] = ()
     """`PART=FIELD`: the fields of the data sets that contain the theorems' parts, as in `turnstile prove --fields`."""
     per_module: Positive = 40
@@ -113,6 +114,8 @@ class ProverConfig:
 class ModelConfig:
     """The model trained from scratch."""
 
+    start: str = ""
+    """Folder of a run or checkpoint with such a model, whose weights, ranker and retriever the run begins with. Empty: none."""
     hidden: Positive = 192
     layers: Positive = 4
     heads: Positive = 6
@@ -215,6 +218,8 @@ class ReplayConfig:
     """Exponent of the priorities. 0 is uniform (Schaul et al. 2016)."""
     half_life: Annotated[float, msgspec.Meta(gt=0.0)] = 4.0
     """Model versions after which an example's priority halves."""
+    start_share: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
+    """Share of the examples that each round draws from the run of `model.start`, against forgetting."""
 
 
 @dataclass(frozen=True)
@@ -292,6 +297,11 @@ class RunConfig:
         return r > 1 and self.learn.retrain_every > 0 and (r - 1) % self.learn.retrain_every == 0
 
     @property
+    def has_model(self) -> bool:
+        """Whether there is a model before the first round."""
+        return bool(self.serve.start or self.model.start)
+
+    @property
     def learns_value(self) -> bool:
         """Whether the run learns a value. Whole proofs have no search that could use one."""
         return self.prover.use_value and self.learn.value != "none" and self.learn.collect != "proofs"
@@ -354,6 +364,10 @@ def check(config: RunConfig) -> RunConfig:
             f'learn.algorithm="{c.algorithm}" and the table [gradient] are for a pretrained model (serve.start); the model from scratch '
             'supports "grpo" and its own settings (learn.kl)'
         )
+    if config.model.start and config.serve.start:
+        raise UserError("model.start is for a model from scratch and serve.start for a pretrained one: set one of them")
+    if config.replay.start_share and not config.model.start:
+        raise UserError("replay.start_share is a share of the examples of model.start, which is not set")
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
     path = Path(config.name)
@@ -373,28 +387,4 @@ def check(config: RunConfig) -> RunConfig:
 
 def dump(config: RunConfig) -> str:
     """The effective configuration as TOML."""
-
-    def assignments(table: dict[str, Any]) -> list[str]:
-        # Strings, numbers, booleans and lists are written alike in JSON and TOML.
-        return [
-            f"{k} = {json.dumps(v, ensure_ascii=False)}"
-            for k, v in table.items()
-            if v is not None and not isinstance(v, dict)
-        ]
-
-    data = asdict(config)
-    lines = [f"format = {FORMAT}", *assignments(data)]
-    for name, table in data.items():
-        if isinstance(table, dict):
-            lines += ["", f"[{name}]", *assignments(table)]
-    return "\n".join(lines) + "\n"
-
-
-def named_settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, value) of every setting, named as `override` expects."""
-    for f in fields(table):
-        value = getattr(table, f.name)
-        if is_dataclass(value):
-            yield from named_settings(value, f"{prefix}{f.name}.")
-        else:
-            yield prefix + f.name, value
+    return "\n".join([f"format = {FORMAT}", *toml_lines(asdict(config))]) + "\n"

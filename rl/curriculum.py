@@ -41,7 +41,8 @@ class Curriculum:
         if r == 1:
             chosen = [Assignment(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
         else:
-            chosen = self.sampler.plan(r, c.learn.calls * len(self.train_set))
+            targets = [name for name in c.theorems.targets if name not in best]
+            chosen = self.sampler.plan(r, c.learn.calls * len(self.train_set), targets)
         return [self._task(r, a, policy, best, value) for a in chosen]
 
     def in_place_of_equal_groups(self, r: int, groups: int, best: Any, value: bool) -> list[Task]:

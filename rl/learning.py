@@ -26,6 +26,7 @@ from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.config import ALGORITHMS, DPO, OWN_ALGORITHMS, RunConfig
 from rl.examples import PreferencePair, ValueExample
 from rl.extracted import extracted_examples
+from rl.start import start_of
 from rl.trajectory import Trajectory, from_rows, staleness
 
 T = TypeVar("T")
@@ -39,8 +40,13 @@ class Learning:
         self, config: RunConfig, folder: Path, ledger: Ledger, index: LibraryIndex, say: Callable[[str], None]
     ) -> None:
         self.config, self.folder, self.ledger, self.index, self.say = config, folder, ledger, index, say
-        self.ranker = self._newest("rankers", TacticRanker.load)
-        self.retriever = self._newest("retrievers", DenseWeights.load)
+        start = start_of(config)
+        self.earlier = (
+            Ledger.open(start.run, readonly=True) if start and start.run and config.replay.start_share else None
+        )
+        """The ledger of the run that this one starts from."""
+        self.ranker = self._newest("rankers", TacticRanker.load, start and start.ranker_file)
+        self.retriever = self._newest("retrievers", DenseWeights.load, start and start.retriever_file)
 
     @property
     def human(self) -> list[Any]:
@@ -72,11 +78,13 @@ class Learning:
             learned |= staleness(policy, r - 1)
         return policy, value, {"pairs": float(len(policy)), **learned, "training_seconds": time.monotonic() - began}
 
-    def _newest(self, kind: str, load: Callable[[Path], T]) -> T | None:
+    def _newest(self, kind: str, load: Callable[[Path], T], start: Path | None) -> T | None:
+        """The newest of this run, or else that of its start."""
         rounds = range(1, self.config.learn.rounds + 1)
         found = [self._file(kind, r) for r in rounds if self.ledger.get(f"learned {r}") is not None]
         found = [p for p in found if p.exists()]
-        return load(found[-1]) if found else None
+        newest = found[-1] if found else start
+        return load(newest) if newest is not None else None
 
     def _file(self, kind: str, r: int) -> Path:
         return self.folder / kind / f"{r:06d}.npz"
@@ -85,7 +93,15 @@ class Learning:
         replay = self.config.replay
         if self.config.retrains(r):  # the new weights have seen none of the examples
             replay = replace(replay, half_life=math.inf)
-        return buffer.draw(self.ledger, kind, replay, r - 1, self.config.seed, r)
+        own = buffer.draw(self.ledger, kind, replay, r - 1, self.config.seed, r)
+        if self.earlier is None:
+            return own
+        # With none of its own, a round still has those of the start.
+        wanted = round(max(1, len(own)) * replay.start_share / (1 - replay.start_share))
+        return [
+            *buffer.draw(self.earlier, kind, replace(replay, capacity=max(1, wanted)), 0, self.config.seed + r),
+            *own,
+        ]
 
     def _learn_ranker(self, r: int) -> dict[str, float]:
         """Train the ranker from scratch on all tactics tried on the goals of audited proofs."""

@@ -39,6 +39,7 @@ from rl.metrics.round_metrics import RoundMetrics, row_of
 from rl.metrics.tracking import Tracker
 from rl.pipeline import Pipeline
 from rl.plan import needs
+from rl.start import start_of
 from rl.theorem_splits import theorems_of
 from rl.versions import versions
 
@@ -56,6 +57,7 @@ class Trainer:
         self.index = library_index()
         theorems = theorems_of(config.theorems, self.index, config.eval.validation)
         self.train_set, self.held_out, self.validation = theorems.train, theorems.held_out, theorems.validation
+        start_of(config)
         if missing := needs(config, theorems)["missing"]:
             raise UserError(missing[0])
         self._near_copies = theorems.near_copies
@@ -138,13 +140,17 @@ class Trainer:
             self._finished = max((int(row["round"]) for row in self.ledger.rounds()), default=0)
             for r in range(learned + 1, c.learn.rounds + 1):
                 self.pipeline.wait(self.pipeline.needed(r), self._finish_rounds)
+                if self._end:
+                    break
                 begun = self.ledger.done(f"round {r}")
                 if r > 1 and self.elapsed > 60 * c.max_minutes and not begun:
                     self.tracker.say(
                         f"round {r} skipped: the time limit max_minutes is reached ({self.elapsed / 60:.0f} min)"
                     )
                     break
-                self._collect(r)
+                if not self._collect(r):
+                    self.tracker.say(f"the run ends in round {r}: {self._end}")
+                    break
                 last = r
             self.pipeline.wait(last, self._finish_rounds)
             self._keep_earlier_measurements()
@@ -181,23 +187,38 @@ class Trainer:
     @property
     def _value(self) -> bool:
         """Whether searches use the value: once a version that has learned one is served."""
-        return self.config.learns_value and self.pipeline.learned > 0
+        return self.config.learns_value and (self.pipeline.learned > 0 or bool(self.config.model.start))
 
-    def _collect(self, r: int) -> None:
-        """Collect round `r` and hand it to the pipeline."""
+    @property
+    def _end(self) -> str:
+        """Why a run for targets (`theorems.targets`) ends now, or the empty string."""
+        targets = self.config.theorems.targets
+        if targets and all(name in self.best for name in targets):
+            return "all targets are proved"
+        return (
+            "the time limit max_minutes is reached" if targets and self.elapsed > 60 * self.config.max_minutes else ""
+        )
+
+    def _collect(self, r: int) -> bool:
+        """Collect round `r` and hand it to the pipeline. False, without learning from it, if the run ends here."""
         c = self.config
         self.curriculum.read(r)
         measured = RoundMetrics(r, self.fleet, self.ledger, self.curriculum.known)
-        first = r == 1 and not c.serve.start
+        first = r == 1 and not c.has_model
         policy = "explorer" if first else "model"
         by = policy if first or c.learn.collect == "search" else "model rollouts"
         tasks = self.curriculum.tasks(r, policy, self.best, self._value)
         self._attempts(f"round {r}", f"round {r} of {c.learn.rounds}: {by}", tasks, r)
-        while more := self.curriculum.in_place_of_equal_groups(r, len(tasks), self.best, self._value):
+        while not self._end and (
+            more := self.curriculum.in_place_of_equal_groups(r, len(tasks), self.best, self._value)
+        ):
             label = f"round {r}: {len(more)} theorems in place of groups of equal rewards"
             self._attempts(f"round {r}", label, more, r)
+        if self._end:
+            return False
         measured.collected()
         self.pipeline.add(r, measured)
+        return True
 
     def _finish_rounds(self) -> None:
         """Validate the served version and log its round, and serve the next one if it is trained."""
@@ -239,7 +260,7 @@ class Trainer:
         """Evaluate the model of round `r` on the validation theorems; in round 0 what the run starts with."""
         c = self.config
         n = c.eval.validation_rollouts
-        policy = "model" if r or c.serve.start else "explorer"
+        policy = "model" if r or c.has_model else "explorer"
         calls = c.eval.validation_calls
         tasks = [self._evaluation(t, policy, calls, n if policy == "model" else 0, draw=r) for t in self.validation]
         phase = f"validation round {r}"
@@ -313,4 +334,6 @@ class Trainer:
                 progress.update(bar, advance=1, solved=solved)
                 if self.elapsed > saved + 1.0:
                     self.ledger.set("seconds", saved := self.elapsed)
+                if self._end:
+                    break
         self.tracker.say(f"{label}: solved {solved} of {len(todo) + len(done)}")

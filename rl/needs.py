@@ -150,7 +150,7 @@ def minutes(config: RunConfig, train: int, held_out: int, validation: int) -> fl
     c, e = config.learn, config.eval
     test = SPENT * held_out * e.calls
     explorer, model = 2 * test * e.baselines, test + held_out * e.rollouts * c.max_tactics
-    if config.serve.start:
+    if config.has_model:
         model += train * c.first_calls
     else:
         explorer += train * c.first_calls

@@ -48,7 +48,7 @@ class Pipeline:
 
     def needed(self, r: int) -> int:
         """The version that must be served before round `r` is collected."""
-        first = 0 if r == 1 or self.config.serve.start else 1  # the model from scratch is made by the first round
+        first = 0 if r == 1 or self.config.has_model else 1  # the model from scratch is made by the first round
         return max(first, r - 1 - self.config.learn.max_staleness)
 
     def wait(self, version: int, served: Callable[[], None]) -> None:

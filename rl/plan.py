@@ -11,6 +11,7 @@ from prover.errors import UserError
 from rl import needs as needed
 from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import DPO, LearnConfig, RunConfig, ServeConfig, check
+from rl.start import start_of
 from rl.theorem_splits import Theorems
 
 _TRAINED_BYTES = 16
@@ -27,7 +28,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
     gpus_each = _gpus_each(config)
     weights = parameters * bytes_each / max(1, gpus_each)
     found: dict[str, Any] = {
-        "model": s.start or "a small model from scratch",
+        "model": s.start or config.model.start or "a small model from scratch",
         "parameters": parameters,
         "parameters_from": size["from"],
         "download": _download(s.start, parameters),
@@ -81,6 +82,7 @@ def _gpus(config: RunConfig) -> float:
 
 def _check(config: RunConfig) -> None:
     s, r = check(config).serve, config.ray
+    start_of(config)
     if s.start:
         _check_learning(config)
     if min(s.tensor_parallel, s.pipeline_parallel, r.model_servers) < 1 or not 0 < s.memory <= 1:

@@ -52,6 +52,8 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
     if len(set(every)) < len(every):
         twice = next(n for i, n in enumerate(every) if n in every[:i])
         raise UserError(f"{twice}: two theorems of this run have this name; rename one of them")
+    if unknown := sorted(set(config.targets) - {t.name for t in found.train}):
+        raise UserError(f"theorems.targets: {unknown[0]} is not one of the training theorems")
     if not found.train:
         raise UserError("theorems: the training split, 70 % of the names by hash, is empty; add theorems")
     return _apart(found, index)

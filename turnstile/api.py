@@ -69,7 +69,7 @@ def prove(target: PathLike | Theorem | Iterable[Theorem], **options: Any) -> dic
     from prover.commands.prove import answered
     from prover.commands.prove_options import ProveOptions
 
-    paths = ("out", "results", "sources", "tree")
+    paths = ("out", "results", "sources", "tree", "lemmas", "learn_out", "learn_settings")
     options = {k: Path(v) if k in paths and v is not None else v for k, v in options.items()}
     given = None
     if not isinstance(target, PathLike):

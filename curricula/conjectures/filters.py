@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 from curricula.conjectures.bench import Bench
-from curricula.conjectures.expressions import Expr, Free, NotExpressible, closed, free, source_of, substituted
-from curricula.conjectures.samples import Samples
+from curricula.conjectures.expressions import (
+    Binder,
+    Const,
+    Expr,
+    Free,
+    NotExpressible,
+    closed,
+    free,
+    frees_of,
+    instantiate,
+    source_of,
+    spine,
+    substituted,
+)
+from curricula.conjectures.samples import FALSE, TRUE, Samples
+from curricula.conjectures.signature import PROP
 from curricula.conjectures.statements import Rules, Statement, instance_of
 
 INSTANCES = 8
 """Small instances of a statement that are tried against it, in one Lean call."""
+MOST_PROPOSITIONS = 6
+"""Variables of a statement whose truth values are tried."""
+MOST_CONNECTIVES = 200
+"""Parts of a statement that are evaluated."""
 _TRUE = "first | rfl | decide | trivial | omega"
 _ABSURD = "first | (cases k; done) | (revert k; decide) | omega"
 """Not `nofun`: it reports its failure in a way that `first` takes for success."""
@@ -56,6 +75,59 @@ async def false(bench: Bench, samples: Samples, statement: Statement, rng: rando
     if not cases:
         return False
     return (await bench.step("refuted", "first\n" + "\n".join(f"| {case}" for case in cases))).ok
+
+
+def false_for_truth_values(samples: Samples, statement: Statement) -> bool:
+    """Whether a propositional statement, also over the file's own connectives, is false for some truth values of its variables: then
+    it has no proof, in classical logic neither. Needs no Lean call."""
+    data = [v for v in statement.variables if v not in set(statement.hypotheses)]
+    if len(data) > MOST_PROPOSITIONS or any(v.type != PROP for v in data):
+        return False
+    parts = [*(h.type for h in statement.hypotheses), statement.conclusion]
+    for values in product((True, False), repeat=len(data)):
+        truth = _Truth(samples, dict(zip(data, values, strict=True)))
+        *given, claim = [truth.of(part) for part in parts]
+        if all(given) and claim is False:
+            return True
+    return False
+
+
+class _Truth:
+    """Truth values of propositions; None for those that are not known."""
+
+    def __init__(self, samples: Samples, values: dict[Free, bool]) -> None:
+        self.samples, self.values, self.left = samples, values, MOST_CONNECTIVES
+
+    def of(self, proposition: Expr) -> bool | None:
+        self.left -= 1
+        if self.left < 0:  # a recursive connective
+            return None
+        if isinstance(proposition, Free):
+            return self.values.get(proposition)
+        if proposition in (TRUE, FALSE):
+            return proposition == TRUE
+        if isinstance(proposition, Binder):
+            dummy = free("h", proposition.type)
+            result = instantiate(proposition.body, dummy)
+            return None if proposition.lam or dummy in frees_of(result) else self._implies(proposition.type, result)
+        head, parts = spine(proposition)
+        if head == Const(("Not",)):
+            return self._implies(parts[0], FALSE)
+        if head == Const(("Iff",)):
+            return self._all([self._implies(*parts), self._implies(*reversed(parts))])
+        cases = self.samples.cases(proposition)
+        if cases is None:
+            return None
+        holds = [self._all([self.of(field) for field in fields]) for fields in cases]
+        return True if True in holds else None if None in holds else False
+
+    def _implies(self, premise: Expr, result: Expr) -> bool | None:
+        before, after = self.of(premise), self.of(result)
+        return True if before is False or after is True else False if before and after is False else None
+
+    @staticmethod
+    def _all(values: Sequence[bool | None]) -> bool | None:
+        return False if False in values else None if None in values else True
 
 
 def _refuted(statement: Statement, values: dict[Free, Expr]) -> str:

@@ -48,9 +48,10 @@ def mutations(signature: Signature, known: Sequence[Statement]) -> Iterator[tupl
         yield "injective", new
 
 
-def _with(statement: Statement, conclusion: Expr, hypotheses: Sequence[Expr] | None = None) -> Statement:
+def restated(statement: Statement, conclusion: Expr, hypotheses: Sequence[Expr] | None = None) -> Statement:
+    """The statement with another conclusion, and other hypotheses unless they are None."""
     kept = [h.type for h in statement.hypotheses] if hypotheses is None else hypotheses
-    return stated(conclusion, kept, statement.variables)
+    return stated(conclusion, list(dict.fromkeys(kept)), statement.variables)
 
 
 def _data_of(signature: Signature, expr: Expr) -> list[tuple[Expr, Operation]]:
@@ -59,7 +60,8 @@ def _data_of(signature: Signature, expr: Expr) -> list[tuple[Expr, Operation]]:
     return list(found.items())[:MOST_PARTS]
 
 
-def _replaced(expr: Expr, old: Expr, new: Expr) -> Expr:
+def replaced(expr: Expr, old: Expr, new: Expr) -> Expr:
+    """The expression with `new` for every part that equals `old`."""
     return rebuilt(expr, lambda part, _: new if part == old else None)
 
 
@@ -68,7 +70,7 @@ def swapped_arguments(signature: Signature, statement: Statement) -> Iterator[St
     for part, operation in _data_of(signature, statement.conclusion):
         if len(operation.arguments) == 2 and operation.arguments[0] == operation.arguments[1]:
             first, second = operation.data_of(part)
-            yield _with(statement, _replaced(statement.conclusion, part, operation(second, first)))
+            yield restated(statement, replaced(statement.conclusion, part, operation(second, first)))
 
 
 def abstracted(signature: Signature, statement: Statement) -> Iterator[Statement]:
@@ -76,19 +78,19 @@ def abstracted(signature: Signature, statement: Statement) -> Iterator[Statement
     whole = [statement.conclusion, *(h.type for h in statement.hypotheses)]
     for part, operation in _data_of(signature, statement.conclusion):
         variable = free("x" if operation.arguments else "k", operation.result)
-        new = [_replaced(e, part, variable) for e in whole]
+        new = [replaced(e, part, variable) for e in whole]
         if new[0] != variable:
-            yield _with(statement, new[0], new[1:])
+            yield restated(statement, new[0], new[1:])
 
 
 def fewer_hypotheses(statement: Statement) -> Iterator[Statement]:
     for dropped in statement.hypotheses:
-        yield _with(statement, statement.conclusion, [h.type for h in statement.hypotheses if h != dropped])
+        yield restated(statement, statement.conclusion, [h.type for h in statement.hypotheses if h != dropped])
 
 
 def converse(statement: Statement) -> Iterator[Statement]:
     if len(statement.hypotheses) == 1:
-        yield _with(statement, statement.hypotheses[0].type, [statement.conclusion])
+        yield restated(statement, statement.hypotheses[0].type, [statement.conclusion])
 
 
 def other_operations(signature: Signature, statement: Statement) -> Iterator[Statement]:
@@ -170,7 +172,7 @@ def composed(first: Statement, second: Statement) -> Iterator[Statement]:
                     continue
                 if not set(frees_of(result)) <= set(values):
                     continue
-                new = _replaced(left, part, substituted(result, values))
+                new = replaced(left, part, substituted(result, values))
                 yield stated(apply(head, *given[:-2], new, right), (), first.variables)
 
 

@@ -18,6 +18,7 @@ from curricula.conjectures.expressions import (
     apply,
     frees_of,
     instantiate,
+    parts_of,
     spine,
     substituted,
 )
@@ -25,6 +26,9 @@ from curricula.conjectures.signature import PROP, Signature
 from prover.lean.declared import NameParts
 
 NAT = Const(("Nat",))
+TRUE, FALSE = Const(("True",)), Const(("False",))
+_DEPENDENT = Const(("dependent",))
+"""Stands for a value that a type depends on."""
 MOST = 12
 """Values of a type."""
 MOST_DEPTH = 3
@@ -34,6 +38,8 @@ _LIBRARY: dict[NameParts, tuple[tuple[str, tuple[int | None, ...]], ...]] = {
     ("List",): (("nil", ()), ("cons", (0, None))),
     ("Option",): (("none", ()), ("some", (0,))),
     ("Prod",): (("mk", (0, 1)),),
+    ("And",): (("intro", (0, 1)),),
+    ("Or",): (("inl", (0,)), ("inr", (1,))),
 }
 """Constructors of the library's types: which parameter each argument has as its type; None for the type itself."""
 
@@ -44,6 +50,7 @@ class Samples:
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self._known: dict[tuple[Expr, int], tuple[Expr, ...]] = {}
+        self._cases: dict[Expr, list[list[Expr]] | None] = {}
 
     def valuations(self, variables: Sequence[Free], count: int, rng: random.Random) -> list[dict[Free, Expr]]:
         """Values for all variables, small ones first; none if a type has no known values."""
@@ -79,10 +86,12 @@ class Samples:
     def _made(self, type_: Expr, depth: int) -> tuple[Expr, ...]:
         if type_ == NAT:
             return tuple(Number(n) for n in range(5))
+        if type_ == PROP:
+            return TRUE, FALSE
         if isinstance(type_, Binder):
             return self._functions(type_)
         made: list[Expr] = []
-        for constructor, fields in self._constructors(type_):
+        for constructor, fields in self.constructors(type_):
             if depth == 0 and fields:
                 continue
             values = [self.of(f, depth - 1 if f == type_ else min(depth, 1)) for f in fields]
@@ -90,8 +99,8 @@ class Samples:
             made += [apply(constructor, *chosen) for chosen in product(*(v[:limit] for v in values))]
         return tuple(sorted(made, key=_size)[:MOST])
 
-    def _constructors(self, type_: Expr) -> Iterator[tuple[Expr, list[Expr]]]:
-        """(the constructor with the type's parameters, types of its arguments)."""
+    def constructors(self, type_: Expr) -> Iterator[tuple[Expr, list[Expr]]]:
+        """(the constructor with the type's parameters, types of its arguments), where these do not depend on each other."""
         head, parameters = spine(type_)
         if not isinstance(head, Const):
             return
@@ -110,12 +119,29 @@ class Samples:
             fields = []
             while isinstance(rest, Binder):
                 fields.append(rest.type)
-                rest = instantiate(rest.body, Const(("dependent",)))
-            if rest == type_:
+                rest = instantiate(rest.body, _DEPENDENT)
+            if rest == type_ and not any(part == _DEPENDENT for f in fields for part in parts_of(f)):
                 yield term, fields
 
+    def cases(self, proposition: Expr) -> list[list[Expr]] | None:
+        """What each constructor of an inductive proposition needs; None if it is no such proposition, or a part depends on another."""
+        if proposition not in self._cases:
+            self._cases[proposition] = self._cases_of(proposition)
+        return self._cases[proposition]
+
+    def _cases_of(self, proposition: Expr) -> list[list[Expr]] | None:
+        head, _ = spine(proposition)
+        if not isinstance(head, Const):
+            return None
+        own = self.signature.constants.get(head.name)
+        count = sum(c.kind == "constructor" and c.name[:-1] == head.name for c in self.signature.constants.values())
+        if (own is None or own.kind != "inductive") and head.name not in _LIBRARY:
+            return None
+        found = [fields for _, fields in self.constructors(proposition)]
+        return found if head.name in _LIBRARY or len(found) == count else None
+
     def _functions(self, type_: Binder) -> tuple[Expr, ...]:
-        codomain = instantiate(type_.body, Const(("dependent",)))
+        codomain = instantiate(type_.body, _DEPENDENT)
         results = self.of(codomain, 1)
         if type_.lam or not results or (isinstance(type_.type, Sort)):
             return ()

@@ -146,7 +146,7 @@ def matches(pattern: Expr, expr: Expr, variables: frozenset[Free], values: dict[
     if isinstance(pattern, Free) and pattern in variables:
         if pattern in values:
             return values[pattern] == expr
-        if _loose(expr):
+        if is_loose(expr):
             return False
         values[pattern] = expr
         return True
@@ -163,7 +163,7 @@ def matches(pattern: Expr, expr: Expr, variables: frozenset[Free], values: dict[
     return pattern == expr
 
 
-def _loose(expr: Expr) -> bool:
+def is_loose(expr: Expr) -> bool:
     """Whether a bound variable occurs whose binder is outside of the expression."""
     found = False
 

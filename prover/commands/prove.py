@@ -27,6 +27,7 @@ from prover.solve.batch import executor_for, prove_theorems
 from prover.solve.changed import changed_files, working_project
 from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
 from prover.solve.lean_file import prove_file, sorry_count, write_over
+from prover.solve.learning import Learner, LearnOptions, Searched, learner_for, with_learning
 from prover.solve.lemmas import Lemma, read_lemmas
 from prover.solve.results import Results
 from prover.solve.session import Settings
@@ -79,11 +80,14 @@ def answered(options: ProveOptions, theorems: Sequence[Theorem] | None = None) -
     if options.changed and options.target is None:
         options = replace(options, target=str(working_project()))
     options.check()
-    settings = options.settings()
     options = replace(options, resume=options.resume or options.retry)
+    learner = _learner(options)  # before the policy's model is loaded
+    settings = options.settings()
     text: LeanText | None = None
     if theorems is None:
         if options.target is not None and _names_project(Path(options.target)):
+            if learner is not None:
+                raise UserError(f"{options.target}: --learn is not for projects; name one FILE.lean of it")
             obey([Path(options.target)])
             return _project(Path(options.target), options, replace(settings, project=True))
         if options.target is not None and (at := _LINE.fullmatch(options.target)) and not os.path.lexists(at[0]):
@@ -105,15 +109,18 @@ def answered(options: ProveOptions, theorems: Sequence[Theorem] | None = None) -
     destination = Path(text.path) if text is not None and options.in_place else options.out
     _check_outputs(options.tree, destination, options.results)
     lemmas = read_lemmas(read(options.lemmas)) if options.lemmas is not None else []
-    results = options.results
-    if options.resume and results is None:
-        results = (destination or Path("x")).with_name("results.jsonl")
+    if learner is not None and (library := next((t.name for t in theorems if t.statement is None), None)):
+        raise UserError(f"--learn: {library} is a theorem of the library, and its statement is not given as source")
+    results = _results(options, destination)
     log = Results(results, _asked(_fingerprint(text, theorems, lemmas), settings), options.resume, options.retry)
-    try:
+
+    def search() -> Searched:
         if text is not None:
-            document, filled = asyncio.run(_file(text, settings, log, lemmas))
-        else:
-            document, filled = asyncio.run(prove_theorems(list(theorems), settings, log))
+            return asyncio.run(_file(text, settings, log, lemmas))
+        return asyncio.run(prove_theorems(list(theorems), settings, log))
+
+    try:
+        document, filled = search() if learner is None else with_learning(learner, search, log)
     finally:
         log.close()
     if text is not None and options.in_place:
@@ -126,6 +133,37 @@ def answered(options: ProveOptions, theorems: Sequence[Theorem] | None = None) -
     elif destination is not None:
         write_whole(destination, filled)
     return _answer(document, options.target or options.name, settings, filled, destination)
+
+
+def _results(options: ProveOptions, destination: Path | None) -> Path | None:
+    """The results file. `destination`: the file that will be written."""
+    if options.resume and options.results is None:
+        return (destination or Path("x")).with_name("results.jsonl")
+    return options.results
+
+
+def _learner(options: ProveOptions) -> Learner | None:
+    """What --learn asks for. Raises UserError."""
+    if options.learn is None:
+        return None
+    in_place = Path(options.target) if options.in_place and options.target is not None else None
+    results = _results(options, in_place or options.out)
+    out = options.learn_out or (results.with_name(f"{results.name}.learned") if results is not None else None)
+    return learner_for(
+        LearnOptions(
+            options.learn,
+            options.policy,
+            out,
+            options.resume,
+            options.learn_settings,
+            options.learn_variants,
+            options.budget,
+            options.rule,
+            options.workers,
+            options.ray,
+            options.seed,
+        )
+    )
 
 
 def _pinned_by(options: ProveOptions) -> list[Path]:
@@ -175,6 +213,7 @@ def _say_lemmas(lemmas: Sequence[dict[str, Any]], path: str) -> None:
 
 def _answer(document: dict[str, Any], name: str, settings: Settings, filled: bytes, destination: Path | None) -> Answer:
     failure = document.pop("failure")
+    document.pop("open", None)
     out = str(destination) if destination is not None and not settings.project else None
     asked = {"input": name, "policy": settings.policy, "budget": settings.budget, "out": out}
     return Answer({**asked, **document}, filled, destination, failure)

@@ -66,6 +66,14 @@ class ProveOptions:
     lemmas: Path | None = None
     """A library that `turnstile conjecture` wrote. Its lemmas are offered to the proofs of FILE.lean; the filled file contains those
     that are used."""
+    learn: float | None = None
+    """Minutes of learning on the theorems that the search leaves open and on variants of them. Stops as soon as all are proved."""
+    learn_out: Path | None = None
+    """The folder for what is learned, a training run. Default: RESULTS.learned beside the results file, or a folder in the cache."""
+    learn_settings: Path | None = None
+    """The configuration of that run if --policy names no run: a TOML file or a stage of `turnstile train`, e.g. worlds."""
+    learn_variants: int = 0
+    """The most variants of each theorem. 0: 15 a minute for all together, at most 400 and at least 10 of each."""
     ray: str | None = None
     """Address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here)."""
     tree: Path | None = None
@@ -95,6 +103,13 @@ class ProveOptions:
                 raise UserError(f"--{name} {number}: must be at least 1")
         if self.seconds is not None and not self.seconds > 0:
             raise UserError(f"--seconds {self.seconds:g}: must be more than 0")
+        if self.learn is not None and not 0 < self.learn < float("inf"):
+            raise UserError(f"--learn {self.learn:g}: must be more than 0 minutes")
+        of_learning = {"out": self.learn_out, "settings": self.learn_settings, "variants": self.learn_variants or None}
+        if self.learn is None and (given := [name for name, value in of_learning.items() if value is not None]):
+            raise UserError(f"--learn-{given[0]} goes with --learn")
+        if self.learn_variants < 0:
+            raise UserError(f"--learn-variants {self.learn_variants}: must be at least 0")
         if self.workers < 0:
             raise UserError(f"--workers {self.workers}: must be at least 0")
         if not 0.0 <= self.disprove <= 1.0:
@@ -141,6 +156,7 @@ class ProveOptions:
             Budget(model_tokens=self.tokens, seconds=self.seconds),
             self.mark_failed,
             rule=self.rule,
+            learn=self.learn is not None,
             only=tuple(name.strip() for names in self.only for name in names.split(",") if name.strip()),
         )
 

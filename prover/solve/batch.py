@@ -35,6 +35,10 @@ NOT_SHOWN = ("key", "outline", "used_up", "try", "lean", "goal", "unjudged")
 """Fields of the results file that are omitted from the answer."""
 
 
+LEFT_OPEN = ("budget", "exhausted", "rejected")
+"""Outcomes of tasks that a learner may still prove."""
+
+
 @dataclass(frozen=True)
 class Task:
     """A theorem, or a `sorry` of a file, to prove."""
@@ -52,6 +56,22 @@ class Task:
     """Name of the search page. Empty: the theorem's name."""
     earlier_key: str = ""
     """The key in results files of earlier versions."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A task that the search left open."""
+
+    task: Task
+    number: int
+    """Index of its last try."""
+    searched: bytes = b""
+    """Its last search, packed; empty if it was not kept."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where its last row is in the results."""
+        return self.task.key, self.number
 
 
 def task_of(number: int, theorem: Theorem) -> Task:
@@ -84,7 +104,7 @@ async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Resul
     duplicates(tasks)
     for task in tasks:
         task.pop("statement_hash", None)
-    answer = {**document(tasks, began, interrupted, lean), **figures, "failure": failure}
+    answer = {**document(tasks, began, interrupted, lean), **figures, "failure": failure, "open": batch.open()}
     return answer, proofs_source(theorems, tasks).encode()
 
 
@@ -126,6 +146,16 @@ class Batch:
             calls = self._calls.get(i, 0) + self._earlier(task).lean_calls
             out.append({**row, "lean_calls": calls, "name": task.theorem.name})
         return out
+
+    def open(self) -> list[Target]:
+        """The tasks that were tried and have no proof, if a learner is to have them."""
+        if not self.settings.learn:
+            return []
+        tried = {i: row for i, row in self.last.items() if row["outcome"] in LEFT_OPEN}
+        return [
+            Target(self.tasks[i], row.get("try", 0), self._searches.get(self.tasks[i].key))
+            for i, row in sorted(tried.items())
+        ]
 
     async def prove(
         self, executor: Executor, stop: asyncio.Event, noun: str
@@ -185,7 +215,7 @@ class Batch:
             s.within,
             sorry=task.sorry,
             stated=task.stated,
-            saved=saved if s.total is not None or self.log.path is not None else None,
+            saved=saved if s.total is not None or s.learn or self.log.path is not None else None,
         )
 
     async def _attempt(self, executor: Executor, grant: Grant) -> Found:
@@ -203,6 +233,7 @@ class Batch:
                 goal=known["goal"],
                 statement_hash=known["statement_hash"],
                 remarks=remarks_from(known["remarks"]),
+                learned=known.get("learned", {}),
             )
         job = self._job(grant)
         found = await executor.attempt(job)
@@ -293,6 +324,7 @@ def row_of(task: Task, found: Found, number: int = 0, lean: str = "") -> dict[st
         "used_up": list(found.used_up),
         "lean": lean,
         "outline": found.outline,
+        **({"learned": found.learned} if found.learned else {}),
     }
 
 

@@ -35,7 +35,7 @@ def load_theorems(path: Path, imports: Sequence[str] = (), fields: Mapping[str, 
         alike.append(theorem)
         n = max(2, len(alike))
         while theorem.name in taken:
-            theorem, n = replace(theorem, name=_numbered(alike[0].name, n)), n + 1
+            theorem, n = replace(theorem, name=numbered(alike[0].name, n)), n + 1
         taken.add(theorem.name)
         theorems.append(theorem)
     if not theorems:
@@ -43,7 +43,8 @@ def load_theorems(path: Path, imports: Sequence[str] = (), fields: Mapping[str, 
     return theorems
 
 
-def _numbered(name: str, n: int) -> str:
+def numbered(name: str, n: int) -> str:
+    """`NAME_n`, also for a name in « »."""
     return f"{name[:-1]}_{n}»" if name.endswith("»") else f"{name}_{n}"
 
 

@@ -86,6 +86,8 @@ class Found:
     remarks: tuple[Remark, ...] = ()
     saved: bytes = b""
     """The search, if it ended at its budget and the job asks for it."""
+    learned: dict[str, Any] = field(default_factory=dict)
+    """How a learner found the script (see prover.solve.learning.Learned)."""
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ async def _attempted(
     executor: Executor,
     filler: Filler,
 ) -> tuple[dict[int, dict[str, Any]], dict[str, Any], Filled, Exception | None, bool]:
-    """(number -> row, resource figures, the proofs that the file accepts, the exception that ended it early, interrupted)."""
+    """(number -> row, further fields of the answer, the proofs that the file accepts, the exception that ended it early, interrupted)."""
     numbers = [i for i in tasks if i not in skipped]
     batch = Batch([tasks[i] for i in numbers], settings, log)
     figures: dict[str, Any] = {}
@@ -144,6 +144,9 @@ async def _attempted(
             if judged["outcome"] != "error":  # the audit's fault and not the proof's: a resumed command audits it again
                 row = {k: v for k, v in judged.items() if k != "outline"}
                 log.add({**row, "lean_calls": batch.last[n]["lean_calls"]})  # of this try, not of all
+    for n in batch.last:
+        batch.last[n] = {**batch.last[n], "outcome": rows[numbers[n]]["outcome"]}
+    figures["open"] = batch.open()
     return rows | {i: row_of(tasks[i], f) for i, f in skipped.items()}, figures, filled, failure, interrupted
 
 

@@ -51,6 +51,8 @@ class Settings:
     """Names of the tasks to try. Empty: all."""
     rule: str = ""
     """The value of --rule."""
+    learn: bool = False
+    """Whether a learner is to have the tasks that stay open."""
     line: int | None = None
     """Line of the `sorry`s to try, or of their declaration."""
 

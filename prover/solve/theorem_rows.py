@@ -129,7 +129,7 @@ def _declared(header: str, body: str, name: str) -> Theorem | None:
     at = (named or starts)[-1]
     head, stop = source.head(at), source.value(at)
     statement = source.text[head.end : stop].strip()
-    context = _with_core_keywords(_without_open_lemmas(context_before(source, at), statement))
+    context = _with_core_keywords(without_open_lemmas(context_before(source, at), statement))
     # `foo.{u, v}`: the universes move to the context, so that the name is plain.
     known = {u for line in re.findall(r"^[ \t]*universe (.*)$", context, re.M) for u in line.split()}
     universes = " ".join(u for u in head.universes if u not in known)
@@ -154,7 +154,7 @@ def _without_proof(text: str) -> str:
     return statement_of(text[: Declarations(text).value(0)]) or ""
 
 
-def _without_open_lemmas(context: str, statement: str) -> str:
+def without_open_lemmas(context: str, statement: str) -> str:
     """The context without its lemmas whose proof is `sorry`, as far as nothing else names them: no proof may use them."""
     source = Declarations(context)
     words = Counter(word for word, _ in [*source.words, *code_words(statement)])

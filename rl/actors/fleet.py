@@ -100,7 +100,7 @@ class Fleet:
         """Load and publish the newest checkpoint (none after version `limit`), the ranker and the retriever. Returns its version, 0 if
         there is none."""
         versions = ray.get([learner.resume.remote(limit) for learner in self.learners])
-        if versions[0] or self.config.serve.start:
+        if versions[0] or self.config.has_model:
             self.publish()
         return versions[0]
 

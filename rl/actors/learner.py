@@ -16,7 +16,7 @@ import ray
 from prover.files import write_whole
 from prover.logs import ActorLog
 from prover.models.formats import SETTINGS
-from prover.models.manifest import search_settings
+from prover.models.manifest import find_checkpoint, search_settings
 from rl.actors.model_server import Published
 from rl.config import RunConfig
 from rl.needs import checkpoint_bytes, room_for
@@ -120,9 +120,6 @@ class LearnerActor:
         """Load the newest complete checkpoint, or the newest up to version `limit`. Returns its version, 0 if there is none."""
         import torch
 
-        from prover.models.transformer import LanguageModelPolicy
-        from rl.learner.from_scratch import Learner
-
         folders = [p for p in self._complete() if limit is None or int(p.name) <= limit]
         if self.config.serve.start:
             from rl.learner.pretrained import Pretrained
@@ -134,17 +131,27 @@ class LearnerActor:
             if not folders:
                 self._save()
         elif folders:
-            policy = LanguageModelPolicy.load(folders[-1])
-            self.learner = Learner(
-                policy.model.train(),
-                policy.tokenizer,
-                policy.prompter.config,
-                self._learner_config(),
-                device=self._device(),
-            )
+            self._load(folders[-1])
             self.learner.load_state_dict(torch.load(folders[-1] / "learner.pt", weights_only=True))
             self.version = int(folders[-1].name)
+        elif self.config.model.start:
+            self._load(find_checkpoint(Path(self.config.model.start), "model.start"))
+            self._save()
         return self.version
+
+    def _load(self, folder: Path) -> None:
+        """Take the small model of a checkpoint, with a new optimizer."""
+        from prover.models.transformer import LanguageModelPolicy
+        from rl.learner.from_scratch import Learner
+
+        policy = LanguageModelPolicy.load(folder)
+        self.learner = Learner(
+            policy.model.train(),
+            policy.tokenizer,
+            policy.prompter.config,
+            self._learner_config(),
+            device=self._device(),
+        )
 
     def learn(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
         """Train and save checkpoint `version`. Returns metrics, or {} if that version exists already.
@@ -169,7 +176,7 @@ class LearnerActor:
         if self.learner is None:
             self._new_model([e.state for e in policy] + [e.tactic for e in policy] * 3)
         assert self.learner is not None
-        if self.config.learn.kl and self.version and not self.config.retrains(version):
+        if self.config.learn.kl and (self.version or self.config.model.start) and not self.config.retrains(version):
             self.learner.reference = copy.deepcopy(self.learner.model).eval()
         asked = [e for e in policy if e.old_logprob is not None and math.isnan(e.old_logprob)]
         if asked:
@@ -193,6 +200,8 @@ class LearnerActor:
             from rl.learner.pretrained import Pretrained
 
             self.pretrained = Pretrained(self.config, self.config.serve.start, self._device())
+        elif self.config.model.start:
+            self._load(find_checkpoint(Path(self.config.model.start), "model.start"))
         else:
             self.learner = None  # `_train` makes a new one
 
@@ -236,7 +245,8 @@ class LearnerActor:
 
     def publish(self) -> list[Any]:
         """Put the newest checkpoint into the object store. Returns [reference to a Published], or [] if there is none."""
-        if not self.version and self.pretrained is None:
+        trained: Any = self.learner if self.pretrained is None else self.pretrained
+        if trained is None:
             return []
         folder = self.folder / f"{self.version:06d}"
         files = {
@@ -247,5 +257,5 @@ class LearnerActor:
             and p.suffix not in (".safetensors", ".pt")
             and not p.name.endswith(".safetensors.index.json")
         }
-        weights = self.pretrained.weights(folder) if self.pretrained is not None else self.learner.weights()
+        weights = trained.weights(folder) if self.pretrained is not None else trained.weights()
         return [ray.put(Published(self.version, files, weights, str(folder.absolute())))]

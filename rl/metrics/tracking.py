@@ -150,7 +150,7 @@ class Tracker:
 
 def tags(config: RunConfig, versions: Mapping[str, str]) -> list[str]:
     """What runs are looked for by: algorithm, source of attempts, model, Lean."""
-    start = config.serve.start.rstrip("/").rpartition("/")[2] or "from scratch"
+    start = (config.serve.start or config.model.start).rstrip("/").rpartition("/")[2] or "from scratch"
     return [config.learn.algorithm, config.learn.collect, start[:64], versions["lean"][:64]]
 
 

@@ -29,6 +29,14 @@ def test_budgets_start_low_and_a_retry_gets_more_than_what_failed():
     assert m.budget("t0") == 16
 
 
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_some_are_tried_in_any_case(adaptive: bool):
+    m = maker(MatchConfig(adaptive=adaptive, base_calls=16), [Try("t3", 1, "budget", calls=40)])
+    plan = m.plan(2, 64, always=("t3", "t4"))
+    assert [(x.theorem.name, x.lean_calls) for x in plan[:2]] == [("t3", 80), ("t4", 16)]
+    assert len({x.theorem.name for x in plan}) == len(plan) > 2
+
+
 def test_easy_theorems_are_retired_and_revisited():
     m = maker(MatchConfig(trust=2, revisit=0.1), [Try(f"t{i}", r, "proved", 1) for r in (1, 2) for i in range(20)])
     assert [m.retired(f"t{i}") for i in (0, 19, 20)] == [True, True, False]

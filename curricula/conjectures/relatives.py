@@ -1,0 +1,185 @@
+"""Proposes statements beside one that is hard to prove: its special cases, its parts, simpler ones, and ones with a further hypothesis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from curricula.conjectures.expressions import (
+    Binder,
+    Const,
+    Expr,
+    Free,
+    Number,
+    apply,
+    free,
+    frees_of,
+    instantiate,
+    parts_of,
+    spine,
+    substituted,
+)
+from curricula.conjectures.mutations import (
+    abstracted,
+    composed,
+    converse,
+    fewer_hypotheses,
+    other_operations,
+    replaced,
+    restated,
+    swapped_arguments,
+)
+from curricula.conjectures.samples import FALSE, NAT, TRUE, Samples
+from curricula.conjectures.signature import PROP, Signature
+from curricula.conjectures.statements import Statement, is_loose, stated
+
+_ZERO = (("z",),)
+_NUMERAL_0, _NUMERAL_1 = (
+    apply(Const(("OfNat", "ofNat"), _ZERO), NAT, Number(n), apply(Const(("instOfNatNat",)), Number(n))) for n in (0, 1)
+)
+
+
+def relatives(
+    signature: Signature, statement: Statement, usable: Sequence[Statement]
+) -> dict[str, Iterator[Statement]]:
+    """Statements by the kind of change. `usable`: known theorems, with which the statement is rewritten.
+
+    Only special cases, cases of hypotheses and further hypotheses of a true statement are sure to be true.
+    """
+    samples = Samples(signature)
+    return {
+        "special case": special_cases(samples, statement),
+        "induction step": induction_steps(samples, statement),
+        "case of a hypothesis": hypothesis_cases(signature, samples, statement),
+        "part of the conclusion": conclusion_parts(signature, samples, statement),
+        "further hypothesis": further_hypotheses(signature, statement),
+        "simplified": simplified(signature, statement),
+        "fewer hypotheses": fewer_hypotheses(statement),
+        "converse": converse(statement),
+        "swapped arguments": swapped_arguments(signature, statement),
+        "abstracted": abstracted(signature, statement),
+        "other operations": other_operations(signature, statement),
+        "rewritten": (new for known in usable for new in composed(statement, known)),
+    }
+
+
+def _data(statement: Statement) -> list[Free]:
+    """The variables that are no hypotheses, and that no other variable's type mentions."""
+    facts = set(statement.hypotheses)
+    data = [v for v in statement.variables if v not in facts]
+    return [v for v in data if not any(v in frees_of(w.type) for w in data)]
+
+
+def _at(statement: Statement, variable: Free, value: Expr) -> Statement:
+    """The statement with a value for a variable."""
+    at = {variable: value}
+    return restated(
+        statement, substituted(statement.conclusion, at), [substituted(h.type, at) for h in statement.hypotheses]
+    )
+
+
+def special_cases(samples: Samples, statement: Statement) -> Iterator[Statement]:
+    """With two variables made one, and with each constructor of a variable's type in place of the variable."""
+    data = _data(statement)
+    for i, variable in enumerate(data):
+        for other in data[:i]:
+            if other.type == variable.type:
+                yield _at(statement, variable, other)
+        for value, _ in _values(samples, variable):
+            yield _at(statement, variable, value)
+
+
+def _values(samples: Samples, variable: Free) -> Iterator[tuple[Expr, list[Free]]]:
+    """(a constructor applied to new variables, those of them that have the same type as the whole)."""
+    if variable.type == PROP:
+        yield from ((value, []) for value in (TRUE, FALSE))
+    elif variable.type == NAT:  # as people write numbers
+        smaller = free(variable.name, NAT)
+        plus = apply(Const(("HAdd", "hAdd"), _ZERO * 3), NAT, NAT, NAT)
+        instance = apply(Const(("instHAdd",), _ZERO), NAT, Const(("instAddNat",)))
+        yield _NUMERAL_0, []
+        yield apply(plus, instance, smaller, _NUMERAL_1), [smaller]
+    else:
+        for constructor, types in samples.constructors(variable.type):
+            fields = [free(variable.name if t == variable.type else "x", t) for t in types]
+            yield apply(constructor, *fields), [f for f in fields if f.type == variable.type]
+
+
+def induction_steps(samples: Samples, statement: Statement) -> Iterator[Statement]:
+    """For a constructor of a variable's type that contains smaller values: the statement about it, if it holds for these."""
+    hypotheses = [h.type for h in statement.hypotheses]
+    for variable in _data(statement):
+        if any(variable in frees_of(h) for h in hypotheses):
+            continue
+        for value, smaller in _values(samples, variable):
+            if smaller:
+                known = [substituted(statement.conclusion, {variable: x}) for x in smaller]
+                new = substituted(statement.conclusion, {variable: value})
+                yield restated(statement, new, [*hypotheses, *known])
+
+
+def _implication(signature: Signature, proposition: Expr) -> tuple[Expr, Expr] | None:
+    """(premise, result) of `premise → result`."""
+    if not isinstance(proposition, Binder) or proposition.lam or not signature.is_proposition(proposition.type):
+        return None
+    proof = free("h", proposition.type)
+    result = instantiate(proposition.body, proof)
+    return None if proof in frees_of(result) else (proposition.type, result)
+
+
+def hypothesis_cases(signature: Signature, samples: Samples, statement: Statement) -> Iterator[Statement]:
+    """With the parts of each case of a hypothesis in its place, or with the result of a hypothesis that is an implication."""
+    hypotheses = [h.type for h in statement.hypotheses]
+    for i, hypothesis in enumerate(hypotheses):
+        rest = [*hypotheses[:i], *hypotheses[i + 1 :]]
+        for parts in samples.cases(hypothesis) or ():
+            yield restated(statement, statement.conclusion, [*rest, *parts])
+        if (implication := _implication(signature, hypothesis)) is not None:
+            yield restated(statement, statement.conclusion, [*rest, implication[1]])
+
+
+def conclusion_parts(signature: Signature, samples: Samples, statement: Statement) -> Iterator[Statement]:
+    """With a part of the conclusion as the conclusion, or the premise of a hypothesis, which an application would leave to prove."""
+    hypotheses = [h.type for h in statement.hypotheses]
+    for parts in samples.cases(statement.conclusion) or ():
+        for part in parts:
+            yield restated(statement, part, hypotheses)
+    for hypothesis in hypotheses:
+        if (implication := _implication(signature, hypothesis)) is not None:
+            yield restated(statement, implication[0], hypotheses)
+
+
+def _propositions(signature: Signature, statement: Statement) -> list[Expr]:
+    """The propositions in the statement that mention no bound variable."""
+    whole = [statement.conclusion, *(h.type for h in statement.hypotheses)]
+    parts = dict.fromkeys(p for e in whole for p in parts_of(e))
+    return [p for p in parts if not is_loose(p) and signature.is_proposition(p)]
+
+
+def _components(signature: Signature, proposition: Expr) -> list[Expr]:
+    """The propositions that a proposition is made of."""
+    if (implication := _implication(signature, proposition)) is not None:
+        return list(implication)
+    return [a for a in spine(proposition)[1] if signature.is_proposition(a)]
+
+
+def simplified(signature: Signature, statement: Statement) -> Iterator[Statement]:
+    """With one of its components in place of a proposition, everywhere."""
+    for proposition in _propositions(signature, statement):
+        for component in _components(signature, proposition):
+
+            def change(expr: Expr, old: Expr = proposition, new: Expr = component) -> Expr:
+                return replaced(expr, old, new)
+
+            yield _changed(statement, change)
+
+
+def _changed(statement: Statement, change: Callable[[Expr], Expr]) -> Statement:
+    return restated(statement, change(statement.conclusion), [change(h.type) for h in statement.hypotheses])
+
+
+def further_hypotheses(signature: Signature, statement: Statement) -> Iterator[Statement]:
+    """With a part of the statement as a further hypothesis."""
+    hypotheses = [h.type for h in statement.hypotheses]
+    for proposition in _propositions(signature, statement):
+        if proposition != statement.conclusion and proposition not in hypotheses:
+            yield stated(statement.conclusion, [*hypotheses, proposition], statement.variables)
