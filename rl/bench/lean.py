@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import psutil
+
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanServer
 from prover.lean.theorem import ProofState, Theorem
@@ -102,15 +104,32 @@ async def _started(starts: int) -> list[float]:
     return seconds[1:]
 
 
-async def _throughput(processes: int, steps: int) -> tuple[float, LeanPool]:
-    """Steps per second with `processes` processes, each working on all statements."""
+def _cpu_s(pids: Sequence[int]) -> tuple[float, float]:
+    """Processor seconds of processes: of their first threads, which run Lean, and of all others."""
+    first, others = 0.0, 0.0
+    for pid in pids:
+        for thread in psutil.Process(pid).threads():
+            seconds = thread.user_time + thread.system_time
+            first, others = (first + seconds, others) if thread.id == pid else (first, others + seconds)
+    return first, others
+
+
+async def _throughput(processes: int, steps: int) -> tuple[float, dict[str, float], LeanPool]:
+    """Steps per second with `processes` processes, each working on all statements, and processor milliseconds a step."""
     async with LeanPool(processes) as pool:
         workers = [_Worker(server, await _open_all(server)) for server in pool.servers]
         for worker in workers:
             await worker.batches(2 * len(worker.work))  # warm-up
+        pids = [server.pid for server in pool.servers if server.pid is not None]
+        before = (time.process_time(), *_cpu_s(pids))
         began = time.perf_counter()
         await asyncio.gather(*(worker.stream(steps // processes, BATCH) for worker in workers))
-        return steps / (time.perf_counter() - began), pool
+        rate = steps / (time.perf_counter() - began)
+        spent = [now - then for now, then in zip((time.process_time(), *_cpu_s(pids)), before, strict=True)]
+        cpu = {
+            part: round(1000 * s / steps, 3) for part, s in zip(("client", "lean", "lean_threads"), spent, strict=True)
+        }
+        return rate, cpu, pool
 
 
 async def _overhead_and_growth(steps: int, long_run: int) -> dict[str, Any]:
@@ -175,11 +194,12 @@ async def _kill_cost(batches: int) -> dict[str, Any]:
 async def _measure(quick: bool, processes: Sequence[int]) -> dict[str, Any]:
     steps = 320 if quick else 4000
     figures: dict[str, Any] = {"ready_s": round(statistics.median(await _started(1 if quick else 3)), 3)}
-    rates = {}
+    rates, cpu = {}, {}
     for n in processes:
-        rates[n], pool = await _throughput(n, steps * n)
+        rates[n], cpu[str(n)], pool = await _throughput(n, steps * n)
         figures["lean"] = pool.runtime.name
     figures["steps_per_s"] = {str(n): round(rate, 2) for n, rate in rates.items()}
+    figures["cpu_ms_a_step"] = cpu
     if 1 in rates and 2 in rates:
         figures["scaling_2"] = round(rates[2] / rates[1], 3)
     figures |= await _overhead_and_growth(steps, 1_000 if quick else 50_000)
@@ -207,7 +227,8 @@ def expected(figures: dict[str, Any]) -> dict[str, str]:
 def bench_lean(quick: bool = False, processes: Sequence[int] = (1, 2)) -> dict[str, Any]:
     """Figures of the Lean environment on this machine, by key.
 
-    `steps_per_s`: by number of processes. `scaling_2`: rate of two processes over that of one. `overhead_ratio`: client time over
+    `steps_per_s`: by number of processes. `cpu_ms_a_step`: processor time of the client, of Lean's first threads and of its other
+    threads, where the embedded Lean's WebAssembly is compiled, by number of processes. `scaling_2`: rate of two processes over that of one. `overhead_ratio`: client time over
     Lean time, on batches of 16. `ready_s`: median start-up seconds with a warm file cache. `rss_mb`: resident MiB of a ready process;
     also `rss_mb_after_first_environment` and `rss_mb_after_steps`. `rss_growth`: relative growth to the peak during `growth_steps`
     steps; `restarts` in these. `kill_cost_s`: cost of SIGKILL in a batch of 32; `answers_lost`: its missing or different answers.

@@ -24,6 +24,8 @@ def test_quick_figures() -> None:
         "answers_lost",
     } <= figures.keys()
     assert set(figures["steps_per_s"]) == {"1", "2"} and all(rate > 0 for rate in figures["steps_per_s"].values())
+    for parts in figures["cpu_ms_a_step"].values():
+        assert set(parts) == {"client", "lean", "lean_threads"} and 0 < parts["client"] < parts["lean"]
     assert figures["overhead_ratio"] >= 1.0  # Lean's seconds are a part of the client's
     assert figures["answers_lost"] == 0
     assert 0 < figures["rss_mb"] <= figures["rss_mb_after_first_environment"] * 1.1
