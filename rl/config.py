@@ -56,6 +56,8 @@ class TheoremsConfig:
     targets: tuple[str, ...] = ()
     """Names of training theorems that every round tries until they are proved, each time with more Lean calls. The run ends when all are
     proved, or at `max_minutes` in the middle of a round."""
+    target_calls: NonNegative = 0
+    """Lean calls of a target's first try. 0: `learn.first_calls`."""
     fields: tuple[str, ...] = ()
     """`PART=FIELD`: the fields of the data sets that contain the theorems' parts, as in `turnstile prove --fields`."""
     per_module: Positive = 40

@@ -39,7 +39,8 @@ class Curriculum:
         c = self.config
         self.read(r)
         if r == 1:
-            chosen = [Assignment(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
+            first = dict.fromkeys(c.theorems.targets, c.theorems.target_calls or c.learn.first_calls)
+            chosen = [Assignment(t, first.get(t.name, c.learn.first_calls), "prove", 0.5) for t in self.train_set]
         else:
             targets = [name for name in c.theorems.targets if name not in best]
             chosen = self.sampler.plan(r, c.learn.calls * len(self.train_set), targets)

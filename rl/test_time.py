@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -55,7 +55,7 @@ MODELS = ("vllm:", "hf:", "openai:", "http://", "https://")
 
 def learner(options: LearnOptions) -> Learner:
     """The learner of `turnstile prove --learn`. Raises UserError for options that do not describe one."""
-    return TestTime(options)
+    return TargetLearner(options)
 
 
 def learn_to_prove(
@@ -105,23 +105,13 @@ def learn_to_prove(
         raise UserError(
             f"minutes={minutes:g}: must be more than 0" if theorems else "theorems: there are none to prove"
         )
-    test_time = TestTime(options, own if isinstance(own, RunConfig) else None)
-    learned = test_time.learn([Target(task_of(i, t), 0) for i, t in enumerate(theorems)])
+    own_learner = TargetLearner(options, own if isinstance(own, RunConfig) else None)
+    learned = own_learner.learn([Target(task_of(i, t), 0) for i, t in enumerate(theorems)])
     return {**learned.document, "interrupted": learned.interrupted}
 
 
-@dataclass(frozen=True)
-class Start:
-    """What a run for targets is made from."""
-
-    config: RunConfig
-    """The settings, but for the theorems and limits."""
-    earlier: bool
-    """Whether they are those of an earlier run, whose model is the start."""
-
-
-def start_from(policy: str, settings: RunConfig | None) -> Start:
-    """What a policy stands for. Raises UserError for a policy that cannot learn."""
+def start_from(policy: str, settings: RunConfig | None) -> RunConfig:
+    """The settings of a run that learns from a policy, but for the theorems and limits. Raises UserError for one that cannot learn."""
     names = [name.strip() for name in policy.split(",") if name.strip()]
     if served := next((n for n in names if n.startswith(MODELS)), None):
         raise UserError(
@@ -134,7 +124,7 @@ def start_from(policy: str, settings: RunConfig | None) -> Start:
         actions: Actions = "elementary" if any("actions=elementary" in n for n in names) else "full"
         plainly = RunConfig()
         bounded = replace(plainly.prover, actions=actions, strict=actions == "elementary")
-        return Start(settings or replace(plainly, prover=bounded), False)
+        return settings or replace(plainly, prover=bounded)
     if settings is not None:
         raise UserError(f"--learn-settings: the settings of {runs[0]} are used: leave it out")
     manifest = read_manifest(find_checkpoint(Path(runs[0])))
@@ -145,9 +135,9 @@ def start_from(policy: str, settings: RunConfig | None) -> Start:
     config, checkpoint = config_module.load(manifest.run / "config.toml"), str(manifest.folder.absolute())
     if manifest.template:
         serve = replace(config.serve, start=checkpoint, template=manifest.template)
-        return Start(replace(config, serve=serve), True)
+        return replace(config, serve=serve)
     model = replace(config.model, **sizes_of(manifest.folder), start=checkpoint)
-    return Start(replace(config, model=model, replay=replace(config.replay, start_share=EARLIER)), True)
+    return replace(config, model=model, replay=replace(config.replay, start_share=EARLIER))
 
 
 def run_config(
@@ -155,7 +145,7 @@ def run_config(
 ) -> RunConfig:
     """The configuration of a run in `folder`, whose theorems are in THEOREMS there."""
     learn, match, ray = base.learn, base.matchmaker, base.ray
-    most = 60 * minutes / CYCLES
+    most = max(1.0, 60 * minutes / CYCLES)
     address = options.ray if options.ray is not None and options.ray != "local" else ""
     provers = options.workers or (base.prover.provers if address else workers_for(0, 16))
     return replace(
@@ -164,14 +154,17 @@ def run_config(
         runs=str(folder.parent),
         seed=options.seed,
         max_minutes=minutes,
-        theorems=TheoremsConfig(files=(str(folder / THEOREMS),), targets=tuple(targets)),
+        theorems=TheoremsConfig(
+            files=(str(folder / THEOREMS),), targets=tuple(targets), target_calls=2 * options.budget
+        ),
         prover=replace(base.prover, provers=provers, rule=options.rule or base.prover.rule),
         learn=replace(
             learn,
             rounds=ROUNDS,
             keep=2,
             extracted="",
-            first_calls=max(learn.first_calls, options.budget),
+            # The explorer needs more calls for what it is to learn from than a model that has learned.
+            first_calls=learn.calls if base.has_model else max(learn.first_calls, options.budget),
             seconds=min(learn.seconds, most),
             ranker_seconds=min(learn.ranker_seconds, most / 2),
         ),
@@ -181,10 +174,8 @@ def run_config(
     )
 
 
-class TestTime:
+class TargetLearner:
     """Learns in a folder, which is a run's."""
-
-    __test__ = False  # for pytest
 
     def __init__(self, options: LearnOptions, settings: RunConfig | None = None) -> None:
         """`settings`: in place of those that `options.settings` names. Raises UserError."""
@@ -245,7 +236,7 @@ class TestTime:
             ledger.close()
             trainer = Trainer.resume(folder, settings=(f"max_minutes={spent + minutes}",))
         else:
-            config = run_config(self.start.config, folder, names, max(0.0, minutes), self.options)
+            config = run_config(self.start, folder, names, max(0.0, minutes), self.options)
             plan(config)
             trainer = Trainer(config)
         trainer.run()

@@ -31,7 +31,7 @@ from rl.examples import PolicyExample
 from rl.learning import Learning
 from rl.plan import plan
 from rl.start import start_of
-from rl.test_time import THEOREMS, TestTime, run_config, start_from
+from rl.test_time import THEOREMS, TargetLearner, run_config, start_from
 from rl.theorem_splits import theorems_of
 
 Actor: Any = LearnerActor.__ray_metadata__.modified_class  # type: ignore[attr-defined]
@@ -119,7 +119,7 @@ def test_replay_draws_a_share_from_the_run_that_it_starts_from(run: Path, tmp_pa
 def test_targets_are_tried_in_every_round_until_they_are_proved(tmp_path: Path) -> None:
     theorems = [Theorem(n, ": True") for n in NAMES]
     target, other = NAMES[0], NAMES[1]
-    config = RunConfig(learn=LearnConfig(calls=1), theorems=TheoremsConfig(targets=(target, other)))
+    config = RunConfig(learn=LearnConfig(calls=1), theorems=TheoremsConfig(targets=(target, other), target_calls=30))
     ledger = Ledger(tmp_path / "ledger.sqlite")
     curriculum = Curriculum(config, theorems, ledger)
     calls = []
@@ -130,7 +130,7 @@ def test_targets_are_tried_in_every_round_until_they_are_proved(tmp_path: Path) 
         assert r > 2 or other in tasks
         stats = {"calls_allowed": tasks[target].lean_calls}
         ledger.record(Attempt(f"round {r}", theorems[0], "budget", 1, None, 0.1, stats=stats))
-    assert calls[1:] == [2 * c for c in calls[:-1]]
+    assert calls == [30, 60, 120, 240]
 
 
 def test_a_target_must_be_a_training_theorem(tmp_path: Path) -> None:
@@ -145,14 +145,14 @@ def test_a_target_must_be_a_training_theorem(tmp_path: Path) -> None:
 
 def test_a_policy_without_a_model_learns_from_nothing() -> None:
     start = start_from("portfolio,explorer?actions=elementary", None)
-    assert not start.config.has_model and start.config.prover.strict and start.config.prover.actions == "elementary"
+    assert not start.has_model and start.prover.strict and start.prover.actions == "elementary"
     mine = RunConfig(model=SMALL)
-    assert start_from("explorer", mine).config is mine
+    assert start_from("explorer", mine) is mine
 
 
 def test_the_policy_of_a_run_learns_from_its_model_with_its_settings(run: Path) -> None:
     for policy in (str(run), str(run / "checkpoints/000001")):
-        found = start_from(policy, None).config
+        found = start_from(policy, None)
         assert found.model == replace(SMALL, start=str(run / "checkpoints/000001")) and found.learn.fresh_names == 0.0
         assert found.replay.start_share > 0
         check(found)
@@ -179,7 +179,8 @@ def test_the_run_is_limited_by_time_and_targets_and_evaluates_nothing(tmp_path: 
     found = run_config(base, tmp_path / "out", [NAMES[0]], 6.0, LearnOptions(6.0, budget=100, workers=3))
     check(found)
     assert found.folder == tmp_path / "out" and found.max_minutes == 6.0 and found.prover.provers == 3
-    assert found.theorems == TheoremsConfig(files=(str(tmp_path / "out" / THEOREMS),), targets=(NAMES[0],))
+    file = str(tmp_path / "out" / THEOREMS)
+    assert found.theorems == TheoremsConfig(files=(file,), targets=(NAMES[0],), target_calls=200)
     assert not found.eval.baselines and not found.eval.validation
     assert found.learn.seconds <= 30 and found.learn.first_calls == 100 and found.matchmaker.max_calls == 1600
     assert found.prover.temperature == base.prover.temperature and found.model == base.model
@@ -197,8 +198,8 @@ def test_folders_that_are_in_the_way(tmp_path: Path) -> None:
         ("other", True, "another run"),
     ):
         with pytest.raises(UserError, match=message):
-            TestTime(LearnOptions(1.0, out=tmp_path / name, resume=resume))
-    TestTime(LearnOptions(1.0, out=tmp_path / "new", resume=True))
+            TargetLearner(LearnOptions(1.0, out=tmp_path / name, resume=resume))
+    TargetLearner(LearnOptions(1.0, out=tmp_path / "new", resume=True))
 
 
 def test_the_learner_is_found_without_a_new_installation() -> None:
