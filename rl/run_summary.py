@@ -39,8 +39,9 @@ def finish(
     }
     claimed = Counter(a.outcome for a in ledger.attempts() if a.script is not None)
     measured = [(label, list(ledger.attempts(f"held-out {policy}"))) for label, policy in NAMES if label in summary]
-    tracker.table(curves.table([(label, summary[label]) for label, _ in NAMES if label in summary]))
-    tracker.table(curves.seconds_table(measured))
+    if measured:
+        tracker.table(curves.table([(label, summary[label]) for label, _ in NAMES if label in summary]))
+        tracker.table(curves.seconds_table(measured))
     summary |= {"seconds": round(elapsed, 1), "lean": lean, "name": config.name}
     summary |= {"rejected": claimed["rejected"], "unjudged": claimed["error"]}
     if rollouts:

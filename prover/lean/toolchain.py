@@ -112,9 +112,11 @@ def obey(paths: Iterable[Path]) -> Pin | None:
 
 
 def obeyed() -> Pin | None:
-    """The pin of the last `obey`, in this process or in the one that started it."""
-    file = os.environ.get(PIN_VARIABLE)
-    return read_pin(Path(file)) if file else None
+    """The pin of the last `obey`, in this process or in the one that started it; else that of the project of `lake env`."""
+    if file := os.environ.get(PIN_VARIABLE):
+        return read_pin(Path(file))
+    # `lake env` set LEAN_PATH, whose modules only the Lean of its project can read.
+    return pin_of(Path.cwd()) if os.environ.get("LEAN_PATH") else None
 
 
 def find_elan() -> str | None:

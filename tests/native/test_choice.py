@@ -193,6 +193,17 @@ def test_a_project_is_asked_with_its_own_lake(machine, monkeypatch):
     assert not use_project(project)
 
 
+def test_under_lake_env_the_working_folder_decides_for_inputs_that_pin_nothing(machine, monkeypatch):
+    """LEAN_PATH has modules that only the project's Lean can read."""
+    machine.install("4.28.0", default=True)
+    machine.install("4.30.0")
+    monkeypatch.chdir(machine.project("leanprover/lean4:v4.30.0"))
+    for path, version in (("", "4.28.0"), ("/modules", "4.30.0")):
+        monkeypatch.setenv("LEAN_PATH", path)
+        obey([machine.folder / "elsewhere.jsonl"])
+        assert native_lean().version == version
+
+
 def test_a_workspace_with_several_roots(machine):
     """Each package of a repository obeys its own file, or else that of the repository."""
     machine.install("4.28.0")
