@@ -44,6 +44,7 @@ RUN pip install --no-cache-dir ./src
 
 # Builds the proof server. A volume takes over the owner of an existing folder.
 RUN if [ "$MATHLIB" = 1 ]; then turnstile setup mathlib --lean "$LEAN"; else python -m prover.lean.setup; fi \
+ && rm -rf .cache/mathlib \
  && mkdir work
 
 WORKDIR /home/turnstile/work

@@ -219,7 +219,7 @@ class ReplayConfig:
     half_life: Annotated[float, msgspec.Meta(gt=0.0)] = 4.0
     """Model versions after which an example's priority halves."""
     start_share: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
-    """Share of the examples that each round draws from the run of `model.start`, against forgetting."""
+    """Share of the examples that each round draws from the run of `model.start`, against forgetting; at least 2,000 of each kind."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ from rl.start import start_of
 from rl.trajectory import Trajectory, from_rows, staleness
 
 T = TypeVar("T")
+START_LEAST = 2000
+"""Examples of each kind that a round draws from the run that it starts from, if there are so many: the first rounds have few of their
+own, and the ranker is trained from nothing each time."""
 _KINDS = {Trajectory: "trajectories", PreferencePair: "pairs of tactics"}
 
 
@@ -96,12 +99,8 @@ class Learning:
         own = buffer.draw(self.ledger, kind, replay, r - 1, self.config.seed, r)
         if self.earlier is None:
             return own
-        # With none of its own, a round still has those of the start.
-        wanted = round(max(1, len(own)) * replay.start_share / (1 - replay.start_share))
-        return [
-            *buffer.draw(self.earlier, kind, replace(replay, capacity=max(1, wanted)), 0, self.config.seed + r),
-            *own,
-        ]
+        wanted = max(START_LEAST, round(len(own) * replay.start_share / (1 - replay.start_share)))
+        return [*buffer.draw(self.earlier, kind, replace(replay, capacity=wanted), 0, self.config.seed + r), *own]
 
     def _learn_ranker(self, r: int) -> dict[str, float]:
         """Train the ranker from scratch on all tactics tried on the goals of audited proofs."""

@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from curricula.variants import TARGET, Variant, made
-from prover.console import plain, say
+from prover.console import one_line, plain, say
 from prover.errors import UserError
 from prover.files import cache_dir, write_whole
 from prover.jsonl import jsonl_rows
@@ -84,7 +84,7 @@ def learn_to_prove(
         seed: random seed.
 
     Returns:
-        `folder`, `rounds`, `lean_calls`, `variants`, `variants_proved`, `interrupted`, and `targets`, each with `name`, `proved` (an audited
+        `folder`, `rounds`, `lean_calls`, `variants`, `variants_proved`, `interrupted`, `reason` (of an early end, or empty), and `targets`, each with `name`, `proved` (an audited
         proof, or None), `round`, `left_out` (why it was not learned on, or empty) and `variants_proved`: `name`, `kind`, `parent`, `statement`
         and `proof` of each.
 
@@ -101,8 +101,10 @@ def learn_to_prove(
         budget,
         seed=seed,
     )
-    if not minutes > 0:
-        raise UserError(f"minutes={minutes:g}: must be more than 0")
+    if not minutes > 0 or not theorems:
+        raise UserError(
+            f"minutes={minutes:g}: must be more than 0" if theorems else "theorems: there are none to prove"
+        )
     test_time = TestTime(options, own if isinstance(own, RunConfig) else None)
     learned = test_time.learn([Target(task_of(i, t), 0) for i, t in enumerate(theorems)])
     return {**learned.document, "interrupted": learned.interrupted}
@@ -207,7 +209,7 @@ class TestTime:
         began = time.monotonic()
         folder = self._folder()
         run = _Targets(folder)
-        interrupted = False
+        interrupted, reason = False, ""
         try:
             if not self.resumed:
                 run.make(targets, self.options)
@@ -216,8 +218,11 @@ class TestTime:
         except KeyboardInterrupt:
             interrupted = True
         except UserError as error:
-            say(f"turnstile: learning ended: {error}")
-        return run.learned(targets, interrupted)
+            reason = one_line(str(error))
+            say(f"turnstile: learning ended: {reason}")
+        learned = run.learned(targets, interrupted)
+        learned.document["reason"] = reason
+        return learned
 
     def _folder(self) -> Path:
         if (folder := self.options.out) is None:
@@ -335,8 +340,8 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 def _fingerprint(target: Target) -> str:
     """Identifies a task and what it states."""
     task = target.task
-    place = task.sorry.file.text.body if task.sorry is not None else ""
-    return hashlib.sha256(repr((task.key, task.theorem, place)).encode()).hexdigest()[:16]
+    states = task.sorry.file.text.body if task.sorry is not None else replace(task.theorem, source="")
+    return hashlib.sha256(repr((task.key, states)).encode()).hexdigest()[:16]
 
 
 def _reads_back(row: dict[str, Any], theorem: Theorem) -> bool:

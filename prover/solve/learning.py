@@ -85,7 +85,10 @@ def with_learning(learner: Learner, search: Callable[[], Searched], log: Results
     if document["interrupted"] or not targets:
         return document, source
     say(f"turnstile: learning on {len(targets)} theorems that the search left open")
-    learned = learner.learn(targets)
+    try:
+        learned = learner.learn(targets)
+    except Exception as error:  # reported once the answer of the search is written
+        return {**document, "failure": error}, source
     for target in targets:
         if (found := learned.proofs.get(target.task.key)) is not None:
             script, about = found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def test_a_start_that_is_none_is_refused(tmp_path: Path, run: Path) -> None:
 def test_replay_draws_a_share_from_the_run_that_it_starts_from(run: Path, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     learner = Learning(starting(run), tmp_path, ledger, None, print)  # type: ignore[arg-type]
-    assert len(learner._draw("policy", 1)) == 1, "a round without examples of its own still has one"
+    assert len(learner._draw("policy", 1)) == 2, "a round without examples of its own still has those"
     for i, name in enumerate(NAMES[2:4]):
         attempt = Attempt("round 1", Theorem(name, ": True"), "proved", 1, 1, 0.1, "trivial")
         ledger.record(attempt, [("policy", example(f"⊢ own {i}", 1))])
@@ -215,7 +215,7 @@ class Fake:
         self.proofs, self.interrupted = proofs, interrupted
         self.seen: list[str] = []
 
-    def learn(self, targets: list[Target]) -> Learned:
+    def learn(self, targets: Sequence[Target]) -> Learned:
         self.seen = [t.task.key for t in targets]
         about = {"folder": "f", "round": 2, "variants": 9, "variants_proved": 4, "lean_calls": 100}
         found = {t.task.key: ("trivial", about) for t in targets if self.proofs(t)}
@@ -267,6 +267,16 @@ def test_nothing_is_learned_after_an_interruption_or_without_open_targets(tmp_pa
     learner.seen = []
     with_learning(learner, searching(log), log)
     assert not learner.seen
+
+
+def test_a_fault_of_the_learner_keeps_the_answer_of_the_search() -> None:
+    class Broken:
+        def learn(self, targets: Sequence[Target]) -> Learned:
+            raise RuntimeError("Ray did not start")
+
+    log = Results(None, {}, False)
+    document, _ = with_learning(Broken(), searching(log), log)
+    assert str(document["failure"]) == "Ray did not start" and document["tasks"][0]["outcome"] == "proved"
 
 
 def test_an_interruption_keeps_what_was_found(tmp_path: Path) -> None:
