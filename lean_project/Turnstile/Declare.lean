@@ -314,7 +314,7 @@ def elaborateContext (m : Manner) (context file : String) (state : IO.Ref Fronte
     if !d.stopped.isEmpty then
       let line := (input.fileMap.toPosition ⟨startByte d.stx⟩).line
       stopped.set (Json.mkObj [("file", Json.str file), ("line", jnat line), ("column", jnat 0),
-        ("m", Json.str d.stopped)] :: (← stopped.get))
+        ("m", Json.str d.stopped), ("stopped", Json.bool true)] :: (← stopped.get))
   let s ← state.get
   state.set { s with parserState := {}, cmdPos := 0 }
   return append (revOnto (← stopped.get) []) (← errorsJson (revOnto (← messages.get) []))

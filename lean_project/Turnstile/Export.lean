@@ -34,10 +34,11 @@ def findLevel (b : List (UInt64 × (Level × Nat))) (n : Level) : Option Nat :=
   | [] => none
   | (_, (m, i)) :: rest => if m == n then some i else findLevel rest n
 
+/-- By `Expr.equal`, because `==` takes terms for equal that differ in the kinds of their binders. -/
 def findExpr (b : List (UInt64 × (Expr × Nat))) (h : UInt64) (n : Expr) : Option Nat :=
   match b with
   | [] => none
-  | (k, (m, i)) :: rest => if k == h && m == n then some i else findExpr rest h n
+  | (k, (m, i)) :: rest => if k == h && m.equal n then some i else findExpr rest h n
 
 def nameParts (n : Name) (acc : List Json) : List Json :=
   match n with

@@ -91,14 +91,14 @@ def inertKinds : List String :=
    "«term~~~_» ¦ «term¬_» ¦ «termΣ_,_» ¦ «term‹_›» ¦ «term∃_,_» ¦ "]
 
 /-- Further kinds in what stands before a theorem: scopes and inductive types, for which Lean generates and compiles only code of its
-own, and no definitions, whose compiled code `Lean.reduceBool` would run. -/
+own, and no definitions, whose compiled code `Lean.reduceBool` would run. A parent of a structure would make definitions of its defaults. -/
 def contextKinds : List String :=
-  ["Lean.Parser.Command.classTk ¦ Lean.Parser.Command.ctor ¦ Lean.Parser.Command.end ¦ Lean.Parser.Command.extends ¦ ",
+  ["Lean.Parser.Command.classTk ¦ Lean.Parser.Command.ctor ¦ Lean.Parser.Command.end ¦ ",
    "Lean.Parser.Command.inductive ¦ Lean.Parser.Command.namespace ¦ Lean.Parser.Command.open ¦ Lean.Parser.Command.openHiding ¦ ",
    "Lean.Parser.Command.openOnly ¦ Lean.Parser.Command.optDeclSig ¦ Lean.Parser.Command.optDeriving ¦ ",
    "Lean.Parser.Command.section ¦ Lean.Parser.Command.sectionHeader ¦ Lean.Parser.Command.structCtor ¦ ",
    "Lean.Parser.Command.structExplicitBinder ¦ Lean.Parser.Command.structFields ¦ Lean.Parser.Command.structImplicitBinder ¦ ",
-   "Lean.Parser.Command.structParent ¦ Lean.Parser.Command.structSimpleBinder ¦ Lean.Parser.Command.structure ¦ ",
+   "Lean.Parser.Command.structSimpleBinder ¦ Lean.Parser.Command.structure ¦ ",
    "Lean.Parser.Command.structureTk ¦ Lean.Parser.Command.universe ¦ Lean.Parser.Command.variable ¦ "]
 
 def setOf (ks : List String) (acc : NameSet) : NameSet :=

@@ -24,7 +24,7 @@ from prover.lean.project import SourceModule
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, Limits, statement_source
 from prover.lean.theorem import Theorem, Verdict
-from prover.lean.verdicts import Judgement, JudgementBuilder, Verdicts, command_trouble, one_line, said
+from prover.lean.verdicts import Judgement, JudgementBuilder, Verdicts, command_trouble, one_line, trouble
 
 __all__ = ["STANDARD_AXIOMS", "Auditor", "Judgement", "Source"]
 
@@ -52,6 +52,10 @@ class Source:
 
     def fields(self) -> dict[str, Any]:
         return {"source": self.text, "file": self.file, "trees": True, "header": self.header is not None}
+
+
+class NotJudged(LeanError):
+    """A statement was not judged, because of a limit."""
 
 
 class Auditor:
@@ -106,7 +110,7 @@ class Auditor:
                 return await self._library(theorem, script)
             return await self._statement(theorem, script)
         except LeanError as e:
-            return self._verdicts.refused(theorem.name, one_line(str(e)))
+            return self._verdicts.refused(theorem.name, one_line(str(e)), error=isinstance(e, NotJudged))
         except LeanDied as e:
             return self._verdicts.refused(theorem.name, died(e), error=True)
 
@@ -146,7 +150,10 @@ class Auditor:
             self._references[key] = await self.judges.statement(place, source=source, file=file)
         report = self._references[key]
         if (why := _trouble(report, file)) is not None:
-            raise LeanError(why[0] if why[1] else f"statement: {why[0].removeprefix('elaboration: ')}")
+            if why[1]:
+                self._references.pop(key, None)  # another time it may be judged
+                raise NotJudged(why[0])
+            raise LeanError(f"statement: {why[0].removeprefix('elaboration: ')}")
         heads = [head for command in report.commands for head in command.heads]
         value = len(source.encode()) - len(b":= by\n  sorry\n")
         if len(report.commands) != 1 or len(heads) != 1 or heads[0].value != value or report.unread is not None:
@@ -185,7 +192,8 @@ class Auditor:
         self, candidate: Source, report: Report, wanted: Report | None, original: str, server: LeanServer
     ) -> Judgement:
         if report.errors:
-            return Judgement([self._verdicts.refused(candidate.file, said(report.errors[0], candidate.file))])
+            why, unjudged = trouble(report.errors[0], candidate.file)
+            return Judgement([self._verdicts.refused(candidate.file, why, error=unjudged)])
         header = tuple(dict.fromkeys(name.replace("«", "").replace("»", "") for name in report.header))
         if candidate.header is not None and header != candidate.header:
             reason = f"elaboration: line 1: Lean reads the imports {', '.join(header)} here"
@@ -247,7 +255,7 @@ class Auditor:
 def _trouble(report: Report, file: str, lenient: bool = False) -> tuple[str, bool] | None:
     """(why the text as a whole fails, whether that is an error and no judgement), or None. `lenient`: commands may have errors."""
     if report.errors:
-        return said(report.errors[0], file), False
+        return trouble(report.errors[0], file)
     commands = [c for c in report.commands if not (lenient and c.errors)]
     return next((why for c in commands if (why := command_trouble(c, file)) is not None), None)
 

@@ -29,6 +29,8 @@ class LeanMessage(msgspec.Struct, frozen=True):
     line: int
     column: int
     m: str
+    stopped: bool = False
+    """Whether Lean did not finish, for a limit, and found no error."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.m.strip()}"

@@ -61,8 +61,8 @@ class Judges:
         self._uses: dict[str, int] = {}
         self._context: Place | None = None
         """The place whose context the process `context` has read."""
-        self._shares: dict[Place, bool] = {}
-        """Whether the texts of a place may share a process with those of others."""
+        self._shares: dict[Place, asyncio.Task[bool | None]] = {}
+        """Whether the texts of a place may share a process with those of others. None: not found out."""
         self._turn = asyncio.Lock()
         self._locks = {role: asyncio.Lock() for role in ("statements", "proofs", "context", "checker")}
         self._fresh = asyncio.Semaphore(2)
@@ -194,11 +194,22 @@ class Judges:
         if place not in self._shares:
             while len(self._shares) >= PLACES:
                 del self._shares[next(iter(self._shares))]
-            self._shares[place] = False
-            if not place.before:
-                report = await self._shared("statements", place, {"source": "", "file": "context"})
-                self._shares[place] = report is not None and all(e.m != NOT_INERT for e in report.errors)
-        return self._shares[place]
+            self._shares[place] = asyncio.create_task(self._runs_no_code(place))
+        found = await asyncio.shield(self._shares[place])
+        if found is None:
+            self._shares.pop(place, None)
+        return bool(found)
+
+    async def _runs_no_code(self, place: Place) -> bool | None:
+        if place.before:
+            return False
+        try:
+            report = await self._shared("statements", place, {"source": "", "file": "context"})
+        except LeanDied:
+            return None
+        if report is None or any(e.m == NOT_INERT for e in report.errors):
+            return False
+        return None if any(e.stopped for e in report.errors) else True
 
     async def _shared(self, role: str, place: Place, text: dict[str, Any]) -> Report | None:
         """Report from the shared process of a role, or None if the text may run code; then it elaborated nothing."""

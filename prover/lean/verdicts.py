@@ -225,6 +225,11 @@ def _ends_in(name: NameParts, written: NameParts) -> bool:
     return bool(written) and name[-len(written) :] == written
 
 
+def trouble(error: LeanMessage, file: str) -> tuple[str, bool]:
+    """(why a text fails, whether that is a limit and no judgement)."""
+    return (f"{error.m} (line {error.line})", True) if error.stopped else (said(error, file), False)
+
+
 def command_trouble(command: Command, file: str) -> tuple[str, bool] | None:
     if command.errors:
         return said(command.errors[0], file), False

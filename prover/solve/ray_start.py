@@ -99,9 +99,21 @@ def start_ray(address: str, **local: Any) -> None:
     try:
         with _stderr_in_log():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **settings)
+        _messages_in_log()
     finally:
         if threading.current_thread() is threading.main_thread() and handler is not None:
             signal.signal(signal.SIGTERM, handler)
+
+
+def _messages_in_log() -> None:
+    """Ray prints messages, such as that of an actor that ended with calls under way, on standard output, where a command's answer is."""
+    from ray._private import worker
+
+    def log(data: dict[str, Any], **_: Any) -> None:
+        for line in data.get("lines", ()):
+            _log.info("ray: %s", line)
+
+    worker.print_to_stdstream = log
 
 
 @contextlib.contextmanager

@@ -134,6 +134,29 @@ def test_names_in_their_namespaces(loop, auditor, context, name):
     assert verdict.verdict == "proved", verdict
 
 
+IMPLICIT = "theorem aux {x y : Nat} (h : x + 1 = y + 1) : x = y := by omega"
+
+
+@pytest.mark.parametrize(
+    ("context", "statement", "script"),
+    [
+        (IMPLICIT, "(x y : Nat) (h : x + 1 = y + 1) : x = y", "exact aux h"),
+        ("inductive T where\n  | a\n  | b (n : Nat)", "(x y : Nat) (h : T.b x = T.b y) : x = y", "exact T.b.inj h"),
+    ],
+)
+def test_a_lemma_of_the_same_type_but_for_binders(loop, auditor, context, statement, script):
+    verdict = loop.run(auditor.audit(Theorem("t", statement, context=context), script))
+    assert verdict.verdict == "proved", verdict
+
+
+def test_kinds_of_binders_belong_to_a_statement(loop, auditor):
+    """Also beside a lemma that has the other kinds."""
+    wanted = f"{IMPLICIT}\ntheorem t (x y : Nat) (h : x + 1 = y + 1) : x = y := by\n  sorry"
+    given = f"{IMPLICIT}\ntheorem t {{x y : Nat}} (h : x + 1 = y + 1) : x = y := by\n  omega"
+    verdicts = loop.run(auditor.audit_source(given, reference=wanted))
+    assert {v.name: v.verdict for v in verdicts} == {"aux": "proved", "t": "rejected"}, verdicts
+
+
 def test_a_library_theorem_from_below(loop, auditor):
     theorem = Theorem("Nat.lt_irrefl'", library="Option.map_id'", imports=("Init.Data.Option.Basic",))
     verdict = loop.run(auditor.audit(theorem, "sorry"))

@@ -24,13 +24,15 @@ inductive Both (p q : Prop) : Prop where
 structure Pair (α : Type u) where
   first : α
   second : α
-class Op (α : Type u) extends Add α where
+class Op (α : Type u) where
   op : α → α
 theorem both (h : Both p q) : p := by
   cases h
   assumption
 end
 """
+
+MANY = "inductive T where\n" + "\n".join(f"  | c{i} (t : T)" for i in range(500))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,7 @@ def test_what_runs_no_code_shares_a_process(loop, judges, context):
         "unsafe inductive T where | a (f : T → T)",
         "structure S where\n  x : Nat := by exact 1",
         "variable (x : Nat := by exact 1)",
+        "structure S extends Lean.Meta.Simp.Config",
         "set_option maxRecDepth 100",
         "attribute [simp] Nat.add_comm",
         "@[simp] theorem a (n : Nat) : n + 0 = n := rfl",
@@ -84,3 +87,15 @@ def test_proofs_in_their_contexts(loop):
             return await asyncio.gather(*(auditor.audit(t, "intro h\ncases h\nassumption") for t in theorems))
 
     assert [v.verdict for v in loop.run(audited())] == ["proved"] * len(theorems)
+
+
+@pytest.mark.parametrize("context", [MANY, f"def x := 1\n{MANY}"], ids=["shared", "apart"])
+def test_a_context_over_its_time_is_no_judgement(loop, context):
+    """A proof is not rejected because its context took too long, and is not held to that."""
+
+    async def audited():
+        async with Auditor(seconds=0.2) as auditor:
+            theorem = Theorem("t", ": True", context=context)
+            return [await auditor.audit(theorem, "trivial") for _ in range(2)]
+
+    assert [v.verdict for v in loop.run(audited(), 300)] == ["error", "error"]

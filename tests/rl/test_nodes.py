@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -20,13 +21,38 @@ from prover.solve.ray_start import start_ray
 from rl.actors.dispatch import Finished
 from rl.actors.fleet import Fleet
 from rl.attempt import Task
-from tests.rl.test_fleet import TASKS, check, config, no_ray_afterwards
+from tests.rl.test_fleet import TASKS, check, config, local_ray, no_ray_afterwards
 
-__all__ = ["no_ray_afterwards"]
+__all__ = ["local_ray", "no_ray_afterwards"]
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_messages_of_ray_are_logged_and_not_printed(local_ray, caplog, capfd):
+    """An actor that ends with a call under way makes one, on standard output as Ray has it."""
+
+    @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=2)
+    class Waiting:
+        def ready(self) -> bool:
+            return True
+
+        def wait(self) -> None:
+            time.sleep(600)
+
+    actor = Waiting.remote()
+    assert ray.get(actor.ready.remote())
+    with caplog.at_level(logging.INFO, logger="prover.solve.ray_start"):
+        under_way = actor.wait.remote()
+        deadline = time.monotonic() + 60
+        while "Waiting.wait" not in caplog.text and time.monotonic() < deadline:
+            ray.kill(actor, no_restart=False)
+            time.sleep(0.5)
+    assert "Waiting.wait" in caplog.text
+    assert "Waiting" not in capfd.readouterr().out
+    ray.kill(actor)
+    del under_way
 
 
 def nodes_of(port: int, name: str = "raylet") -> set[int]:
