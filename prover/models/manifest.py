@@ -35,6 +35,10 @@ class Manifest:
     """Whether searches use the model's value, where the model has one."""
     rule: str = "puct"
     """Selection rule of its searches."""
+    temperature: float | None = None
+    """Temperature of the priors in its searches; None where that is unknown."""
+    root_breadth: float | None = None
+    """Breadth of its searches at the root; None where that is unknown."""
     retriever: str = ""
     """Name of the retriever that its searches used; empty where that is unknown."""
     premises: int = 0
@@ -88,6 +92,8 @@ def read_manifest(folder: Path) -> Manifest:
         template,
         value and has_value,
         prover.get("rule", "puct"),
+        _positive(folder, prover, "temperature"),
+        _positive(folder, prover, "root_breadth"),
         prover.get("retriever", ""),
         prover.get("premises", 0),
         prover.get("actions", "full"),
@@ -97,6 +103,14 @@ def read_manifest(folder: Path) -> Manifest:
         above if (above / LEDGER).exists() else None,
         configuration,
     )
+
+
+def _positive(folder: Path, prover: Mapping[str, Any], name: str) -> float | None:
+    """A number among the search settings, or None. Raises UserError if it is not positive."""
+    value = prover.get(name)
+    if value is not None and not (isinstance(value, float | int) and value > 0):
+        raise UserError(f"{folder}: its setting {name}={value!r} is not a positive number")
+    return value
 
 
 def search_settings(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,7 +112,9 @@ def _tell(document: dict[str, Any]) -> None:
                 f"{about['variants']} variants proved, in {about['lean_calls']} Lean calls"
             )
     if folder := document["learned"].get("folder"):
-        say(f"turnstile: what was learned is in {plain(folder)}")
+        rounds = document["learned"].get("rounds", 0)
+        trained = f"what was learned is in {plain(folder)}"
+        say(f"turnstile: {trained if rounds else f'nothing was trained yet; the run is in {plain(folder)}'}")
 
 
 @dataclass(frozen=True)

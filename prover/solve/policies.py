@@ -61,11 +61,18 @@ def _prover(name: str, seed: int) -> Prover:
         )
     manifest = read_manifest(find_checkpoint(folder))
     model = LoadingModel(lambda: _model(manifest))
-    config = SearchConfig(manifest.rule, in_flight=4, suggestions=16, seed=seed)
+    config = _search_config(manifest, seed)
     policy = _with_explorer(model, manifest, seed)
     value = model if manifest.value else None
     bound: Actions = manifest.actions if manifest.strict else "full"
     return Prover(name, policy, config, value, True, _source(manifest), actions=bound, loading=model)
+
+
+def _search_config(manifest: Manifest, seed: int) -> SearchConfig:
+    """The search of a run's checkpoint, with its rule, temperature and breadth."""
+    tuned = {"temperature": manifest.temperature, "root_breadth": manifest.root_breadth}
+    known = {name: value for name, value in tuned.items() if value is not None}
+    return replace(SearchConfig(manifest.rule, in_flight=4, suggestions=16, seed=seed), **known)
 
 
 def _actions(name: str, options: dict[str, str]) -> Actions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -67,3 +68,15 @@ def test_a_checkpoint_loads_without_a_word(tmp_path: Path, capfd: pytest.Capture
     import torch
 
     assert torch.get_num_threads() == 1  # with two, each waits for the other whenever Lean has a core
+
+
+def test_a_checkpoint_searches_with_the_settings_of_its_run(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "run")
+    settings = folder / "turnstile.json"
+    said = json.loads(settings.read_text())
+    settings.write_text(json.dumps({**said, "prover": {"rule": "puct", "temperature": 1.0, "root_breadth": 1e9}}))
+    (prover,) = provers_named(str(folder))
+    assert (prover.config.temperature, prover.config.root_breadth) == (1.0, 1e9)
+    settings.write_text(json.dumps({**said, "prover": {"temperature": "hot"}}))
+    with pytest.raises(UserError, match="temperature='hot' is not a positive number"):
+        provers_named(str(folder))
