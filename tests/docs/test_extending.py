@@ -74,7 +74,7 @@ def python(files: Path, *args: str, code: int = 0) -> subprocess.CompletedProces
 
 def test_an_installed_package_adds_a_command_and_a_theorem_source(installed: Path) -> None:
     assert python(installed, "-m", "prover.cli", "hello", "--name", "Rocq").stdout == "hello, Rocq\n"
-    assert "hello    Greet somebody." in python(installed, "-m", "prover.cli", "--help").stdout
+    assert "hello      Greet somebody." in python(installed, "-m", "prover.cli", "--help").stdout
     code = "from prover.plugins import load; print(load('turnstile.theorems', 'sums')('2', None)[1].statement)"
     assert python(installed, "-c", code).stdout == ": (List.range 2).sum = 1\n"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from prover.solve.ledger import Ledger
-from tests.rl.test_fleet import nodes_of, stop_cluster
+from tests.rl.test_nodes import nodes_of, stop_cluster
 from tests.rl.test_training import TINY
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray, pytest.mark.timeout(1500)]

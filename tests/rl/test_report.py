@@ -225,7 +225,7 @@ def test_two_runs_are_compared(tmp_path, turnstile):
     assert found["settings"] == [["learn.calls", 16, 13], ["serve.template", "", "<b>"]]
     assert found["versions"] == [["turnstile", "1.1", "1.3"]]
     trained_prover = found["held_out"]["trained"]
-    assert (trained_prover["theorems"], trained_prover["only"]) == (10, [1, 7]) and trained_prover["p"] == 0.07031
+    assert (trained_prover["theorems"], trained_prover["only"]) == (10, [1, 7]) and trained_prover["p"] == 0.0703
     assert trained_prover["only_names"][0] == ["h0"] and trained_prover["curves"][1]["8"] == 8
     page = Page(Path(found["page"]).read_text())
     assert found["page"].startswith(str(one)) and "h0" in page.text and "learn.calls1613" in page.text
