@@ -19,7 +19,8 @@ from curricula.worlds.quantified import (
     substituted,
     terms_of,
 )
-from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
+from curricula.worlds.sequents import needed, representative, stated
+from curricula.worlds.theorems import WorldTheorem
 
 DIFFICULTIES = (3, 20)
 HARDER = 8
@@ -27,6 +28,8 @@ HARDER = 8
 SAMPLES = 30_000
 """Samples without a new theorem after which the world counts as exhausted."""
 MOST_SEQUENTS = 400
+DEEPEST_NESTING = 2
+"""Quantifiers in each other's scope."""
 PREDICATES, CONSTANTS = "PQR", "cd"
 NAMES = {"P": ("A", "F"), "Q": ("B", "G"), "R": ("C", "H"), "T": ("Thing", "U"), "c": ("a", "m"), "d": ("b", "n")}
 NAMES |= {"Both": ("Pair", "Conj"), "Either": ("Choice", "Disj"), "Never": ("Absurd", "Nope"), "Exist": ("Some", "Ex")}
@@ -41,49 +44,33 @@ def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | No
     given = [_formula(rng, predicates, constants, rng.randint(1, 2 + aim // 5)) for _ in range(count)]
     while goal[0] == "imp":
         given, goal = [*given, goal[1]], goal[2]
-    hypotheses = tuple(dict.fromkeys(given))
+
+    def provable(some: tuple[Formula, ...]) -> bool:
+        valid = classically_valid(some, goal, predicates, constants)
+        return valid and prove(some, goal, MOST_SEQUENTS) is not None
+
     try:
-        needed = _needed(hypotheses, goal, predicates, constants)
-        if needed is None or (goal != FALSE and prove(needed, FALSE, MOST_SEQUENTS) is not None):
+        hypotheses = needed(tuple(dict.fromkeys(given)), provable)
+        if hypotheses is None or (goal != FALSE and prove(hypotheses, FALSE, MOST_SEQUENTS) is not None):
             return None
-        key, needed, goal = canonical(needed, goal)
-        derivation = prove(needed, goal, MOST_SEQUENTS)
+        key, hypotheses, target = canonical(hypotheses, goal)
+        derivation = prove(hypotheses, target, MOST_SEQUENTS)
     except TooHard:
         return None
     if derivation is None or derivation.size < DIFFICULTIES[0] or not any(" " in rule for rule in _rules(derivation)):
         return None
-    return _stated(rng, key, needed, goal, derivation)
+    ps, cs = _names((*hypotheses, target))
+    types = ["(T : Type)", f"({' '.join(ps)} : T → Prop)", *([f"({' '.join(cs)} : T)"] * bool(cs))]
+    sequent = hypotheses, target
+    return stated(
+        rng, "first_order", key, sequent, derivation, QuantifiedScript, types, CONTEXT_WITH_QUANTIFIERS, NAMES
+    )
 
 
 def _rules(d: Derivation) -> Iterator[str]:
     yield d.rule
     for p in d.premises:
         yield from _rules(p)
-
-
-def _stated(
-    rng: random.Random, key: str, hypotheses: tuple[Formula, ...], goal: Formula, derivation: Derivation
-) -> WorldTheorem:
-    every = (*hypotheses, goal)
-    predicates = sorted(set().union(*map(_predicates, every)))
-    constants = sorted(set().union(*map(terms_of, every)))
-    named = rng.random() < 0.5
-    binders = [f"(h{i} : {show(h)})" for i, h in enumerate(hypotheses)] if named else []
-    premises = [] if named else [show(h, not isinstance(h, str) and h[0] in ("imp", *QUANTIFIERS)) for h in hypotheses]
-    names = {h: f"h{i}" for i, h in enumerate(hypotheses)}
-    lines = QuantifiedScript(len(hypotheses)).lines(derivation, names, goal)
-    if hypotheses and not named:
-        lines.insert(0, f"intro {' '.join(names.values())}")
-    types = [
-        "(T : Type)",
-        f"({' '.join(predicates)} : T → Prop)",
-        *([f"({' '.join(constants)} : T)"] * bool(constants)),
-    ]
-    statement = " ".join([*types, *binders, ":", " → ".join([*premises, show(goal)])])
-    rename = renaming(rng, NAMES)
-    size = derivation.size
-    proof = rename("\n".join(lines))
-    return world_theorem("first_order", key, rename(statement), rename(CONTEXT_WITH_QUANTIFIERS), proof, size, size)
 
 
 def _formula(rng: random.Random, predicates: str, terms: str, symbols: int) -> Formula:
@@ -103,36 +90,26 @@ def _quantified(rng: random.Random, predicates: str, terms: str, symbols: int) -
     variable = next(c for c in "123456789" if c not in terms)
     while variable not in terms_of(body := _formula(rng, predicates, terms + variable, symbols)):
         pass
-    bound = BOUND[height(body)] if height(body) < 2 else None
-    if bound is None:  # deeper than anything wanted
+    if height(body) >= DEEPEST_NESTING:
         return _quantified(rng, predicates, terms, symbols)
+    bound = BOUND[height(body)]
     return (rng.choice(QUANTIFIERS), bound, substituted(body, variable, bound))
 
 
-def _needed(given: tuple[Formula, ...], goal: Formula, predicates: str, constants: str) -> tuple[Formula, ...] | None:
-    """A part of the hypotheses without which no derivation is found; None if none is found with all of them."""
-    if not classically_valid(given, goal, predicates, constants) or prove(given, goal, MOST_SEQUENTS) is None:
-        return None
-    for h in given:
-        fewer = tuple(g for g in given if g != h)
-        if classically_valid(fewer, goal, predicates, constants) and prove(fewer, goal, MOST_SEQUENTS) is not None:
-            given = fewer
-    return given
-
-
 def canonical(hypotheses: tuple[Formula, ...], goal: Formula) -> tuple[str, tuple[Formula, ...], Formula]:
-    """The representative of a theorem up to names and order of hypotheses, with its text. The goal is no implication."""
-    every = (*hypotheses, goal)
-    predicates = sorted(set().union(*map(_predicates, every)))
-    constants = sorted(set().union(*map(terms_of, every)))
-    found = []
-    for ps in itertools.permutations(PREDICATES[: len(predicates)]):
-        for cs in itertools.permutations(CONSTANTS[: len(constants)]):
-            names = dict(zip([*predicates, *constants], [*ps, *cs], strict=True))
-            renamed = tuple(sorted({_renamed(h, names) for h in hypotheses}, key=repr))
-            target = _renamed(goal, names)
-            found.append((f"{', '.join(map(show, renamed))} ⊢ {show(target)}", renamed, target))
-    return min(found, key=lambda f: f[0])
+    """The representative of a theorem up to names and order of hypotheses, with its text."""
+    predicates, constants = _names((*hypotheses, goal))
+    renamings = [
+        dict(zip([*predicates, *constants], [*ps, *cs], strict=True))
+        for ps in itertools.permutations(PREDICATES[: len(predicates)])
+        for cs in itertools.permutations(CONSTANTS[: len(constants)])
+    ]
+    return representative(hypotheses, goal, [lambda f, names=names: _renamed(f, names) for names in renamings], show)
+
+
+def _names(formulas: tuple[Formula, ...]) -> tuple[list[str], list[str]]:
+    """The predicates and the constants of formulas."""
+    return sorted(set().union(*map(_predicates, formulas))), sorted(set().union(*map(terms_of, formulas)))
 
 
 def _predicates(f: Formula) -> set[str]:

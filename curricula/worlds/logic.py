@@ -5,18 +5,9 @@ from __future__ import annotations
 import itertools
 import random
 
-from curricula.worlds.intuitionistic import (
-    CONTEXT,
-    FALSE,
-    Derivation,
-    Formula,
-    Script,
-    TooHard,
-    classically_valid,
-    prove,
-    show,
-)
-from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
+from curricula.worlds.intuitionistic import CONTEXT, FALSE, Formula, Script, TooHard, classically_valid, prove, show
+from curricula.worlds.sequents import needed, representative, stated
+from curricula.worlds.theorems import WorldTheorem
 
 DIFFICULTIES = (3, 20)
 HARDER = 8
@@ -37,7 +28,10 @@ def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | No
     while goal[0] == "imp":
         given, goal = [*given, goal[1]], goal[2]
     try:
-        hypotheses = _needed(tuple(dict.fromkeys(given)), goal, variables)
+        every = tuple(dict.fromkeys(given))
+        if not classically_valid(every, goal, variables):
+            return None
+        hypotheses = needed(every, lambda some: prove(some, goal) is not None)
         if hypotheses is None or (goal != FALSE and prove(hypotheses, FALSE) is not None):
             return None
         key, hypotheses, goal = canonical(hypotheses, goal)
@@ -45,24 +39,11 @@ def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | No
     except TooHard:
         return None
     assert derivation is not None, "renaming variables keeps a theorem provable"
-    steps = derivation.size
-    return _stated(rng, key, hypotheses, goal, derivation) if steps >= DIFFICULTIES[0] else None
-
-
-def _stated(
-    rng: random.Random, key: str, hypotheses: tuple[Formula, ...], goal: Formula, derivation: Derivation
-) -> WorldTheorem:
+    if derivation.size < DIFFICULTIES[0]:
+        return None
     used = [v for v in VARIABLES if any(v in _variables(f) for f in (*hypotheses, goal))]
-    binders = [f"(h{i} : {show(h)})" for i, h in enumerate(hypotheses)] if rng.random() < 0.5 else []
-    target = show(goal) if binders else " → ".join([*(show(h, h[0] == "imp") for h in hypotheses), show(goal)])
-    names = {h: f"h{i}" for i, h in enumerate(hypotheses)}
-    lines = Script(len(hypotheses)).lines(derivation, names, goal)
-    if hypotheses and not binders:
-        lines.insert(0, f"intro {' '.join(names.values())}")
-    rename = renaming(rng, NAMES)
-    statement = rename(" ".join([f"({' '.join(used)} : Prop)", *binders, ":", target]))
-    size = derivation.size
-    return world_theorem("logic", key, statement, rename(CONTEXT), rename("\n".join(lines)), size, size)
+    types = [f"({' '.join(used)} : Prop)"]
+    return stated(rng, "logic", key, (hypotheses, goal), derivation, Script, types, CONTEXT, NAMES)
 
 
 def _formula(rng: random.Random, variables: tuple[str, ...], symbols: int) -> Formula:
@@ -76,27 +57,13 @@ def _formula(rng: random.Random, variables: tuple[str, ...], symbols: int) -> Fo
     return a if a == b else (rng.choice(("imp", "imp", "and", "or")), a, b)
 
 
-def _needed(given: tuple[Formula, ...], goal: Formula, variables: tuple[str, ...]) -> tuple[Formula, ...] | None:
-    """A part of the hypotheses without which the goal is not provable; None if all together do not prove it."""
-    if not classically_valid(given, goal, variables) or prove(given, goal) is None:
-        return None
-    for h in given:
-        fewer = tuple(g for g in given if g != h)
-        if prove(fewer, goal) is not None:
-            given = fewer
-    return given
-
-
 def canonical(hypotheses: tuple[Formula, ...], goal: Formula) -> tuple[str, tuple[Formula, ...], Formula]:
-    """The representative of a theorem up to names of variables and order of hypotheses, with its text. The goal is no implication."""
-    found = []
+    """The representative of a theorem up to names of variables and order of hypotheses, with its text."""
     used = sorted({v for f in (*hypotheses, goal) for v in _variables(f)})
-    for names in itertools.permutations(VARIABLES[: len(used)]):
-        rename = dict[str, str](zip(used, names, strict=True))
-        renamed = tuple(sorted({_renamed(h, rename) for h in hypotheses}, key=repr))
-        text = f"{', '.join(map(show, renamed))} ⊢ {show(_renamed(goal, rename))}"
-        found.append((text, renamed, _renamed(goal, rename)))
-    return min(found, key=lambda f: f[0])
+    renamings = [
+        dict[str, str](zip(used, names, strict=True)) for names in itertools.permutations(VARIABLES[: len(used)])
+    ]
+    return representative(hypotheses, goal, [lambda f, names=names: _renamed(f, names) for names in renamings], show)
 
 
 def _variables(f: Formula) -> set[str]:

@@ -32,10 +32,9 @@ inductive Exist {{T : Type}} (p : T → Prop) : Prop where
 BOUND = ("x", "y", "z", "u", "v", "w")
 """The variable of a quantifier, by the number of quantifiers nested in its scope. So formulas that differ in names of bound variables are equal."""
 QUANTIFIERS = ("all", "some")
+"""An atom is a predicate and a term, as in `"P x"`. A quantified formula is `("all", "x", body)` or `("some", "x", body)`."""
 MOST_TERMS = 4
 """With more terms than these, a sequent uses no further universal statement, which might make new ones forever."""
-"""An atom is a predicate and a term, as in `"P x"`. A quantified formula is `("all", "x", body)` or `("some", "x", body)`."""
-
 DEEPEST = 80
 """Rules above each other, well below Python's limit on recursion."""
 
