@@ -61,6 +61,8 @@ class Try:
     side: Side = "prove"
     calls: int = 0
     """Lean calls that it was allowed."""
+    share: float = 1.0
+    """If it is proved: the share of its rollouts that proved it."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,11 @@ class CurriculumSampler:
                 continue
             fade = c.memory ** max(0, t.round - r.round) if r.tried else 1.0
             proved = t.outcome == "proved"
-            r.tries, r.proofs = r.tries * fade + 1, r.proofs * fade + proved
+            r.tries, r.proofs = r.tries * fade + 1, r.proofs * fade + t.share * proved
             r.round, r.tried = t.round, r.tried + 1
             r.failures = 0 if proved else r.failures + 1
             r.failed = 0 if proved else max(r.failed, t.calls)
-            easy = proved and t.calls_to_solve is not None and t.calls_to_solve <= c.easy_calls
+            easy = proved and t.share == 1 and t.calls_to_solve is not None and t.calls_to_solve <= c.easy_calls
             r.easy = r.easy + 1 if easy else 0
             if proved:
                 r.typical = t.calls_to_solve
@@ -156,8 +158,9 @@ class CurriculumSampler:
             for name, r in self.records.items()
         }
 
-    def plan(self, round: int, lean_calls: int, always: Collection[str] = ()) -> list[Assignment]:
-        """Assignments with an expected cost of about `lean_calls`, deterministic in the tries, seed and round.
+    def plan(self, round: int, lean_calls: int, always: Collection[str] = (), theorems: int = 0) -> list[Assignment]:
+        """Assignments with an expected cost of about `lean_calls`, or to this number of theorems if it is given. Deterministic in the tries,
+        seed and round.
 
         Draws theorems without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006) until the expected cost is reached. Never
         draws disproved theorems. A theorem has at most one assignment. Theorems named in `always` are tried first, and their cost comes on top.
@@ -170,7 +173,7 @@ class CurriculumSampler:
         ]
         alive = [t for t in self.theorems if not self.records[t.name].disproved and t.name not in always]
         if not c.adaptive:
-            drawn = rng.sample(alive, len(alive))[: max(1, lean_calls // c.base_calls)]
+            drawn = rng.sample(alive, len(alive))[: theorems or max(1, lean_calls // c.base_calls)]
             return first + [Assignment(t, c.base_calls, "prove", estimates[t.name]) for t in drawn]
         retired = [t for t in alive if self.retired(t.name)]
         keyed = []
@@ -180,20 +183,24 @@ class CurriculumSampler:
                 keyed.append((rng.random() ** (1 / max(p * (1 - p), 1e-3)), t))
         keyed.sort(key=lambda kt: -kt[0])
         assignments: list[Assignment] = []
-        spent = 0.0
+        limit, spent = theorems or lean_calls, 0.0
+
+        def cost(name: str) -> float:
+            return 1.0 if theorems else self.cost(name, estimates[name])
+
         rng.shuffle(retired)
         for t in sorted(retired, key=lambda t: self.records[t.name].round):
-            if spent >= c.revisit * lean_calls:
+            if spent >= c.revisit * limit:
                 break
             assignments.append(Assignment(t, c.base_calls, "prove", estimates[t.name]))
-            spent += self.cost(t.name, estimates[t.name])
+            spent += cost(t.name)
         for _, t in keyed:
-            if spent >= lean_calls:
+            if spent >= limit:
                 break
             resists = self.records[t.name].failures >= c.resist and t.statement is not None
             side: Side = "disprove" if resists and rng.random() < c.disprove else "prove"
             assignments.append(Assignment(t, self.budget(t.name), side, estimates[t.name]))
-            spent += self.cost(t.name, estimates[t.name])
+            spent += cost(t.name)
         return first + assignments
 
     def cost(self, name: str, p: float) -> float:

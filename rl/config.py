@@ -159,6 +159,8 @@ class LearnConfig:
     """Lean calls per theorem in the first round, which uses the explorer alone unless there is a pretrained model."""
     calls: Positive = 16
     """Lean calls per theorem in later rounds. The matchmaker distributes this times the number of theorems."""
+    theorems: NonNegative = 0
+    """Theorems of a round, the first included. 0: all of them in the first round, later as many as the Lean calls allow."""
     group: int = 8
     """Rollouts of one theorem, with `collect = "rollouts"` or `"proofs"`."""
     max_tactics: int = 12

@@ -28,23 +28,34 @@ class Curriculum:
     def read(self, r: int) -> None:
         """Read the rounds before `r` that were not read yet."""
         for earlier in range(self._read + 1, r):
-            tries = [Try(t, earlier, o, calls, s, n) for t, o, calls, s, n in self.ledger.tries(f"round {earlier}")]
+            tries = [
+                Try(t, earlier, o, calls, s, n, share)
+                for t, o, calls, s, n, share in self.ledger.tries(f"round {earlier}")
+            ]
             self.sampler.observe(tries)
             self.known |= {t.theorem for t in tries if t.outcome == "proved"}
             self._read = earlier
 
     def tasks(self, r: int, policy: str, best: Any, value: bool) -> list[Task]:
-        """All theorems in the first round, later those that the sampler plans. `best`: theorems that were proved before. `value`:
-        whether searches use the model's value."""
+        """All theorems in the first round unless `learn.theorems` bounds it, later those that the sampler plans. `best`: theorems that were
+        proved before. `value`: whether searches use the model's value."""
         c = self.config
         self.read(r)
-        if r == 1:
-            first = dict.fromkeys(c.theorems.targets, c.theorems.target_calls or c.learn.first_calls)
-            chosen = [Assignment(t, first.get(t.name, c.learn.first_calls), "prove", 0.5) for t in self.train_set]
+        targets = [name for name in c.theorems.targets if name not in best]
+        if r > 1:
+            chosen = self.sampler.plan(r, self._calls, targets, c.learn.theorems)
         else:
-            targets = [name for name in c.theorems.targets if name not in best]
-            chosen = self.sampler.plan(r, c.learn.calls * len(self.train_set), targets)
+            some = [a.theorem for a in self.sampler.plan(r, 0, targets, c.learn.theorems)] if c.learn.theorems else None
+            first = dict.fromkeys(c.theorems.targets, c.theorems.target_calls or c.learn.first_calls)
+            chosen = [
+                Assignment(t, first.get(t.name, c.learn.first_calls), "prove", 0.5) for t in some or self.train_set
+            ]
         return [self._task(r, a, policy, best, value) for a in chosen]
+
+    @property
+    def _calls(self) -> int:
+        """Lean calls of a round after the first."""
+        return self.config.learn.calls * (self.config.learn.theorems or len(self.train_set))
 
     def in_place_of_equal_groups(self, r: int, groups: int, best: Any, value: bool) -> list[Task]:
         """Dynamic sampling (DAPO; Yu et al. 2025, section 3.2): further theorems while fewer than `groups` groups have unequal rewards,
@@ -58,7 +69,7 @@ class Curriculum:
         missing = groups - sum(a.stats.get("signal", False) for a in tried)
         names = {a.theorem.name for a in tried}
         rest = [t for t in self.train_set if t.name not in names]
-        left = c.learn.calls * len(self.train_set) - sum(a.lean_calls for a in tried)
+        left = self._calls - sum(a.lean_calls for a in tried)
         if missing <= 0 or left <= 0 or not rest:
             return []
         chosen = random.Random(f"{c.seed}/{r}/{len(tried)}").sample(rest, min(missing, len(rest)))

@@ -34,8 +34,9 @@ from rl.actors.fleet import Fleet
 from rl.attempt import Found, Task, Workbench, attempt, premise_source
 from rl.candidate import Candidate, digest, run_config
 from rl.config import ProverConfig
-from rl.metrics import curves
-from rl.metrics.intervals import wilson_over_seeds
+from rl.curriculum import whole_proofs
+from rl.metrics import compute, curves
+from rl.metrics.intervals import wilson_of_rates, wilson_over_seeds
 
 CHANCES = 2
 """Attempts at a theorem before an error is accepted as its result."""
@@ -60,10 +61,18 @@ class Test:
     step_seconds: float
     lean: str
     wrapper: str = ""
+    rollouts: int = 0
+    """Samples of each theorem without search, for pass@k. 0: one search of `lean_calls`."""
 
 
 def make_test(
-    label: str, theorems: Sequence[Theorem], lean_calls: int, limits: Limits, lean: str, wrapper: str = ""
+    label: str,
+    theorems: Sequence[Theorem],
+    lean_calls: int,
+    limits: Limits,
+    lean: str,
+    wrapper: str = "",
+    rollouts: int = 0,
 ) -> Test:
     """The test on these theorems. Raises UserError for an empty set, repeated names or no Lean calls."""
     if not theorems:
@@ -73,7 +82,8 @@ def make_test(
     rows = sorted(repr((t.name, t.statement, t.library, t.imports, t.context, *t.before)) for t in theorems)
     if len({t.name for t in theorems}) < len(theorems):
         raise UserError(f"{label}: two theorems have the same name; rename one, because results are stored by name")
-    return Test(label, _hash(rows), len(theorems), lean_calls, limits.heartbeats, float(limits.seconds), lean, wrapper)
+    seconds = float(limits.seconds)
+    return Test(label, _hash(rows), len(theorems), lean_calls, limits.heartbeats, seconds, lean, wrapper, rollouts)
 
 
 def _hash(data: Any) -> str:
@@ -97,12 +107,16 @@ def key_of(test: Test, prover: Candidate) -> str:
     # Settings without effect on results, or set by the test.
     for field in ("provers", "concurrent", "heartbeats", "step_seconds", "explorer_weight"):
         search.pop(field, None)
-    return _hash([asdict(test), prover.kind, settings, asdict(SearchConfig())])
+    conditions = asdict(test)
+    if not test.rollouts:
+        del conditions["rollouts"]  # keeps the keys of results from before this field existed
+    return _hash([conditions, prover.kind, settings, asdict(SearchConfig())])
 
 
 def phase_of(test: Test, prover: Candidate, seed: int) -> str:
     """The phase in the ledger. Its last word is the key."""
-    return f"eval {test.set}, {prover.kind}, {test.lean_calls} calls, seed {seed}, {key_of(test, prover)}"
+    spent = f"{test.rollouts} rollouts" if test.rollouts else f"{test.lean_calls} calls"
+    return f"eval {test.set}, {prover.kind}, {spent}, seed {seed}, {key_of(test, prover)}"
 
 
 async def evaluate(
@@ -185,7 +199,12 @@ def _remaining(
         # Sorted by imports, so that each Lean process loads few environments.
         todo = sorted((t for t in theorems if t.name not in done), key=lambda t: t.imports)
         if todo:
-            yield seed, [Task(t, prover.kind, test.lean_calls, weight) for t in todo]
+            tasks = [Task(t, prover.kind, test.lean_calls, weight) for t in todo]
+            if test.rollouts:
+                config = run_config(prover)
+                sampling = {"max_tactics": config.learn.max_tactics, "turns": whole_proofs(config), "draw": seed}
+                tasks = [replace(task, rollouts=test.rollouts, **sampling) for task in tasks]
+            yield seed, tasks
 
 
 async def _attempt_all(
@@ -271,13 +290,28 @@ async def _audited_attempt(phase: str, task: Task, bench: Workbench, auditor: Au
 def summary(ledger: Ledger, test: Test, prover: Candidate, seeds: Sequence[int]) -> dict[str, Any]:
     """Figures of an evaluation from the ledger: per seed as in `curves.summarise`, and over all seeds as in `together`."""
     by_seed = {s: list(ledger.attempts(phase_of(test, prover, s))) for s in seeds}
-    return {
+    figures = {
         "key": key_of(test, prover),
         "prover": asdict(prover),
         "test": asdict(test),
         "by_seed": {str(s): curves.summarise(a, test.lean_calls, test.count) for s, a in by_seed.items()},
         "all": together(list(by_seed.values()), test),
     }
+    return figures | ({"pass_at_k": sampled(list(by_seed.values()), test)} if test.rollouts else {})
+
+
+def sampled(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, dict[str, float]]:
+    """pass@k over all seeds: k -> `rate`, `low`, `high` (over the theorems)."""
+    correct: dict[str, int] = {}
+    for a in (a for attempts in by_seed for a in attempts):
+        correct[a.theorem.name] = correct.get(a.theorem.name, 0) + int(a.stats.get("correct", 0))
+    n = test.rollouts * len(by_seed)
+    found = {}
+    for k in curves.budgets(test.rollouts):
+        rates = [compute.pass_at_k(n, c, k) for c in correct.values()]
+        low, high = wilson_of_rates(rates, n // k)
+        found[str(k)] = {"rate": sum(rates) / len(rates), "low": low, "high": high}
+    return found
 
 
 def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]:
@@ -311,7 +345,7 @@ def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]
 
 
 def results(ledger: Ledger) -> list[dict[str, Any]]:
-    """Every evaluation in a ledger over its complete seeds, oldest first: `key`, `name`, `test`, `all`."""
+    """Every evaluation in a ledger over its complete seeds, oldest first: `key`, `name`, `test`, `all`, and `pass_at_k` of rollouts."""
     phases: dict[str, dict[str, list[Attempt]]] = {}
     for a in ledger.attempts():
         if a.phase.startswith("eval "):
@@ -325,18 +359,20 @@ def results(ledger: Ledger) -> list[dict[str, Any]]:
         complete = [attempts for attempts in by_phase.values() if len(attempts) == test.count]
         if complete:
             name = described["prover"]["name"]
-            found.append({"key": key, "name": name, "test": described["test"], "all": together(complete, test)})
+            rates = {"pass_at_k": sampled(complete, test)} if test.rollouts else {}
+            found.append({"key": key, "name": name, "test": test, "all": together(complete, test), **rates})
     return found
 
 
 def comparison(test: Test, found: Iterable[dict[str, Any]]) -> list[list[str]]:
-    """Table of the results of a test: a header with Lean calls, then `percent [low, high]` for each prover."""
-    budgets = [str(b) for b in curves.budgets(test.lean_calls)]
-    rows = [["% solved, by Lean calls", *budgets]]
+    """Table of the results of a test: a header with Lean calls, or with k for rollouts, then `percent [low, high]` for each prover."""
+    budgets = [str(b) for b in curves.budgets(test.rollouts or test.lean_calls)]
+    rows = [["% solved, pass@k" if test.rollouts else "% solved, by Lean calls", *budgets]]
     for r in found:
-        if r["test"] != asdict(test):
+        if r["test"] != test:
             continue
-        cells = [r["all"]["curve"][b] for b in budgets]
+        curve = r["pass_at_k"] if test.rollouts else r["all"]["curve"]
+        cells = [curve[b] for b in budgets]
         seeds = f", {r['all']['seeds']} seeds" if r["all"]["seeds"] > 1 else ""
         rows.append(
             [

@@ -48,6 +48,7 @@ class Evaluation:
         theorems: str,
         *,
         budget: int = 64,
+        rollouts: int = 0,
         seeds: int = 1,
         limit: int | None = None,
         fields: tuple[str, ...] = (),
@@ -61,9 +62,13 @@ class Evaluation:
         for name, number in {"budget": budget, "seeds": seeds, "limit": limit, "processes": processes}.items():
             if number is not None and number < 1:
                 raise UserError(f"--{name} must be at least 1, not {number}")
+        candidate = with_settings(c.candidate(prover), settings)
+        if rollouts < 0 or (rollouts and not candidate.checkpoint):
+            raise UserError(f"--rollouts {rollouts}: must be at least 1, for a checkpoint: baselines do not sample")
+        if rollouts:  # the fleet samples, as in training
+            ray = ray or "local"
         if ray is not None:
             check_cluster(ray, "--ray")
-        candidate = with_settings(c.candidate(prover), settings)
         described = load_set(theorems, fields)
         chosen = open_set(described)[:limit]
         fresh = fresh_names or described.fresh_names
@@ -74,7 +79,7 @@ class Evaluation:
         standard = ProverConfig()
         limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
         wrapper = "fresh names" if wrap else ""
-        test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper)
+        test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper, rollouts)
         folder = run or (candidate.checkpoint and read_manifest(Path(candidate.checkpoint)).run) or Path("runs/eval")
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -142,12 +142,17 @@ def short_of_gpus(config: RunConfig) -> str:
 def attempts(config: RunConfig, train: int, held_out: int, validation: int) -> int:
     """Number of attempts of a whole run."""
     measured = held_out * (1 + len(BASELINES) * config.eval.baselines + bool(config.eval.rollouts))
-    return config.learn.rounds * (train + validation) + measured
+    return config.learn.rounds * (_of_a_round(config, train) + validation) + measured
+
+
+def _of_a_round(config: RunConfig, train: int) -> int:
+    return min(train, config.learn.theorems or train)
 
 
 def minutes(config: RunConfig, train: int, held_out: int, validation: int) -> float:
     """Rough duration, at the speed of the small model: Lean calls and training."""
     c, e = config.learn, config.eval
+    train = _of_a_round(config, train)
     test = SPENT * held_out * e.calls
     explorer, model = 2 * test * e.baselines, test + held_out * e.rollouts * c.max_tactics
     if config.has_model:

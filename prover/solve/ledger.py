@@ -199,11 +199,14 @@ class Ledger:
                 json.loads(r[12]),
             )
 
-    def tries(self, phase: str) -> Iterator[tuple[str, str, int | None, Any, int]]:
-        """(theorem, outcome, Lean calls to the proof, `prove` or `disprove`, Lean calls allowed) of a phase, oldest first."""
+    def tries(self, phase: str) -> Iterator[tuple[str, str, int | None, Any, int, float]]:
+        """(theorem, outcome, Lean calls to the proof, `prove` or `disprove`, Lean calls allowed, share of the rollouts that proved it) of a
+        phase, oldest first. The share of a search is 1."""
         sql = (
             "select theorem, outcome, calls_to_solve, coalesce(json_extract(stats, '$.side'), 'prove'),"
-            " coalesce(json_extract(stats, '$.calls_allowed'), 0) from attempts where phase = ? order by id"
+            " coalesce(json_extract(stats, '$.calls_allowed'), 0),"
+            " coalesce(1.0 * json_extract(stats, '$.correct') / json_extract(stats, '$.rollouts'), 1.0)"
+            " from attempts where phase = ? order by id"
         )
         yield from self._db.execute(sql, (phase,))
 

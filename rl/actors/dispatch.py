@@ -231,9 +231,14 @@ def judge(finished: Finished) -> tuple[str, str, str | None, Any]:
 
 
 def attempt_of(phase: str, finished: Finished, lean: str, stats: Mapping[str, Any] | None = None) -> Attempt:
-    """The ledger record of a finished task. `lean`: used if no verdict names one. `stats`: replaces those of the search."""
+    """The ledger record of a finished task. `lean`: used if no verdict names one. `stats`: replaces those of the search. Of rollouts,
+    `correct` in the record's stats is the number of audited proofs."""
     outcome, reason, script, verdict = judge(finished)
     found = finished.found
+    measured = dict(found.stats if stats is None else stats)
+    if found.rollouts:
+        accepted = {s for s, v in finished.verdicts.items() if v.verdict == "proved"}
+        measured["correct"] = sum(row["script"] in accepted for row in found.rollouts)
     return Attempt(
         phase,
         finished.task.theorem,
@@ -247,5 +252,5 @@ def attempt_of(phase: str, finished: Finished, lean: str, stats: Mapping[str, An
         verdict.premises if verdict else (),
         found.model_version,
         (verdict.lean if verdict else "") or lean,
-        dict(found.stats if stats is None else stats),
+        measured,
     )

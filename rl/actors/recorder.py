@@ -79,11 +79,8 @@ class RecorderBody:
             self.best[task.theorem.name] = min(size, best or size)
         stats = {**found.stats, "calls_allowed": task.lean_calls} | ({"steps": size} if size is not None else {})
         stats |= {"rewards": {n: round(x / weights[n], 4) for n, x in parts.items()}} if task.learn else {}
-        if found.rollouts:
-            accepted = {s for s, v in finished.verdicts.items() if v.verdict == "proved"}
-            stats |= {"correct": sum(row["script"] in accepted for row in found.rollouts)}
-            if task.learn:
-                stats |= {"signal": training_examples.has_signal(rows)}
+        if found.rollouts and task.learn:
+            stats |= {"signal": training_examples.has_signal(rows)}
         stats |= {"side": "disprove"} if task.negated is not None else {}
         attempt = attempt_of(phase, finished, self.lean, stats)
         self.ledger.record(attempt, [(kind, {**data, "round": r}) for kind, data in rows])

@@ -22,6 +22,7 @@ def evaluate(
     /,
     *,
     budget: int = 64,
+    rollouts: int = 0,
     seeds: int = 1,
     limit: int | None = None,
     fields: tuple[str, ...] = (),
@@ -39,6 +40,7 @@ def evaluate(
         prover: `portfolio`, `shuffled`, `explorer`, a checkpoint's folder, or a run's (its newest checkpoint).
         theorems: a set's name (see `turnstile sets`), or the path of its .toml file or of a data set.
         budget: Lean calls per theorem.
+        rollouts: sample so many proofs of each theorem without search instead, for pass@k.
         seeds: number of seeds, from 0.
         limit: maximum number of theorems.
         fields: PART=FIELD …: the fields of a data set, as in `turnstile prove --fields`.
@@ -60,6 +62,7 @@ def evaluate(
         prover,
         theorems,
         budget=budget,
+        rollouts=rollouts,
         seeds=seeds,
         limit=limit,
         fields=fields,

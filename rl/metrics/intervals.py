@@ -23,13 +23,18 @@ def wilson_over_seeds(solved: Sequence[int], seeds: int, z: float = 1.96) -> tup
     Kish 1965) given by the variance between theorems, clamped between the numbers of theorems and of attempts. It covers other
     theorems like these, not only other seeds. With one seed it equals `wilson`.
     """
-    n = len(solved)
-    if n == 0 or seeds < 1:
+    return wilson_of_rates([s / seeds for s in solved], seeds, z) if seeds >= 1 else (0.0, 1.0)
+
+
+def wilson_of_rates(rates: Sequence[float], samples: int, z: float = 1.96) -> tuple[float, float]:
+    """As `wilson_over_seeds`, from the rate of each theorem, which `samples` independent samples estimate."""
+    n = len(rates)
+    if n == 0:
         return 0.0, 1.0
-    p = sum(solved) / (n * seeds)
-    between = sum((s / seeds - p) ** 2 for s in solved) / n
-    effective = n * p * (1 - p) / between if between > 0 else (n if p in (0.0, 1.0) else n * seeds)
-    effective = min(max(effective, n), n * seeds)
+    p = sum(rates) / n
+    between = sum((r - p) ** 2 for r in rates) / n
+    effective = n * p * (1 - p) / between if between > 0 else (n if p in (0.0, 1.0) else n * samples)
+    effective = min(max(effective, n), n * max(1, samples))
     return wilson(p * effective, effective, z)
 
 
