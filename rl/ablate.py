@@ -15,8 +15,10 @@ from prover.errors import UserError
 from prover.files import write_whole
 from prover.solve.ledger import Ledger
 from rl import config as config_module
+from rl.algorithms.gradient_settings import PRESETS
 from rl.candidate import BASELINES
 from rl.changes import difference
+from rl.metrics import curves
 from rl.metrics.intervals import percent, wilson_over_seeds
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -37,8 +39,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "uniform replay": ("replay.prioritised=false",),
     "model alone": ("prover.explorer_weight=0.0", "prover.eval_explorer_weight=0.0"),
     "round 1 alone": ("learn.rounds=1",),
+    "expert iteration from rollouts": ('learn.algorithm="expert_iteration"', 'learn.collect="rollouts"'),
+    **{name: (f'learn.algorithm="{name}"', 'learn.collect="rollouts"') for name in PRESETS},
 }
-"""Settings on top of the configuration, by variant. `model alone` uses no explorer after the first round. `round 1 alone` is supervised
+"""Settings on top of the configuration, by variant. Presets of the policy gradient need `serve.start`. `model alone` uses no explorer after the first round. `round 1 alone` is supervised
 learning on one round that has the Lean calls and the learning time of all: see `variant_settings`."""
 
 
@@ -144,6 +148,7 @@ def _figures(folder: Path) -> dict[str, Any]:
     ledger = Ledger.open(folder, readonly=True)
     try:
         rounds = [a for a in ledger.attempts() if a.phase.startswith("round")]
+        sampled = list(ledger.attempts("rollouts held-out"))
         solved_at = {
             label: {
                 a.theorem.name: a.calls_to_solve for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"
@@ -155,6 +160,7 @@ def _figures(folder: Path) -> dict[str, Any]:
     return {
         **summary,
         "solved_at": solved_at,
+        "sampled": sampled,
         "training_calls": sum(a.lean_calls for a in rounds),
         "training_proved": len({a.theorem.name for a in rounds if a.outcome == "proved"}),
     }
@@ -184,6 +190,8 @@ def _together(settings: Sequence[str], found: Sequence[dict[str, Any]]) -> dict[
     for baseline in BASELINES:
         if baseline in found[0]:
             out[baseline] = curve(baseline)
+    if rollouts := found[0]["sampled"] and found[0]["sampled"][0].stats.get("rollouts", 0):
+        out["pass_at_k"] = curves.sampled([f["sampled"] for f in found], rollouts)
     return out
 
 
@@ -210,6 +218,13 @@ def markdown(results: dict[str, Any], command: str) -> str:
         cells = [percent(c["solved"] / c["of"], c["low"], c["high"]) for c in (curve[b] for b in budgets)]
         training = [str(variants.get(name, {}).get(f"training_{x}", "")) for x in ("proved", "calls")]
         lines.append("| " + " | ".join([name, *cells, *training]) + " |")
+    if any("pass_at_k" in v for v in variants.values()):
+        ks = list(next(v["pass_at_k"] for v in variants.values() if "pass_at_k" in v))
+        lines += ["", "Without search: pass@k of held-out theorems.", ""]
+        lines += ["| variant | " + " | ".join(f"pass@{k}" for k in ks) + " |", "|---|" + "---|" * len(ks)]
+        for name, v in variants.items():
+            if rates := v.get("pass_at_k"):
+                lines.append("| " + " | ".join([name, *(percent(**rates[k]) for k in ks)]) + " |")
     lines += ["", "Settings of each variant on top of the configuration below:", ""]
     lines += [f"- {name}: {', '.join(f'`{s}`' for s in v['settings']) or 'none'}" for name, v in variants.items()]
     return "\n".join([*lines, "", "```toml", results["config"].strip(), "```", ""])

@@ -35,8 +35,8 @@ from rl.attempt import Found, Task, Workbench, attempt, premise_source
 from rl.candidate import Candidate, digest, run_config
 from rl.config import ProverConfig
 from rl.curriculum import whole_proofs
-from rl.metrics import compute, curves
-from rl.metrics.intervals import wilson_of_rates, wilson_over_seeds
+from rl.metrics import curves
+from rl.metrics.intervals import wilson_over_seeds
 
 CHANCES = 2
 """Attempts at a theorem before an error is accepted as its result."""
@@ -297,21 +297,7 @@ def summary(ledger: Ledger, test: Test, prover: Candidate, seeds: Sequence[int])
         "by_seed": {str(s): curves.summarise(a, test.lean_calls, test.count) for s, a in by_seed.items()},
         "all": together(list(by_seed.values()), test),
     }
-    return figures | ({"pass_at_k": sampled(list(by_seed.values()), test)} if test.rollouts else {})
-
-
-def sampled(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, dict[str, float]]:
-    """pass@k over all seeds: k -> `rate`, `low`, `high` (over the theorems)."""
-    correct: dict[str, int] = {}
-    for a in (a for attempts in by_seed for a in attempts):
-        correct[a.theorem.name] = correct.get(a.theorem.name, 0) + int(a.stats.get("correct", 0))
-    n = test.rollouts * len(by_seed)
-    found = {}
-    for k in curves.budgets(test.rollouts):
-        rates = [compute.pass_at_k(n, c, k) for c in correct.values()]
-        low, high = wilson_of_rates(rates, n // k)
-        found[str(k)] = {"rate": sum(rates) / len(rates), "low": low, "high": high}
-    return found
+    return figures | ({"pass_at_k": curves.sampled(list(by_seed.values()), test.rollouts)} if test.rollouts else {})
 
 
 def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]:
@@ -359,7 +345,7 @@ def results(ledger: Ledger) -> list[dict[str, Any]]:
         complete = [attempts for attempts in by_phase.values() if len(attempts) == test.count]
         if complete:
             name = described["prover"]["name"]
-            rates = {"pass_at_k": sampled(complete, test)} if test.rollouts else {}
+            rates = {"pass_at_k": curves.sampled(complete, test.rollouts)} if test.rollouts else {}
             found.append({"key": key, "name": name, "test": test, "all": together(complete, test), **rates})
     return found
 

@@ -55,7 +55,7 @@ def train(
     """Train on groups of trajectories for `epochs` or `seconds`, whichever ends first. All processes must call it alike.
 
     `values`: every update also learns from a share of them. `batch`: trajectories per update. `reference`: the model of the KL penalty.
-    Returns metrics: loss, steps, trajectories (with a signal), groups, dropped_groups (of equal rewards), overlong, skipped (too long for
+    Returns metrics: loss, steps, epochs, trajectories (with a signal), groups, dropped_groups (of equal rewards), overlong, skipped (too long for
     `max_length`), importance_max (before truncation), grad_norm, tokens_per_second, seconds, those of the value (ValueBatches.metrics), and
     those in METRICS. Without a trajectory that has a signal, it trains nothing and `steps` is 0.
     """
@@ -109,6 +109,7 @@ def train(
         **means,
         **valued.metrics(),
         "loss": sum(losses) / len(losses),
+        "epochs": len(losses) * min(batch, len(items)) / len(items),
         "steps": float(len(losses)),
         "grad_norm": sums["grad_norm"] / len(losses),
         "tokens_per_second": tokens / spent,

@@ -7,7 +7,8 @@ from math import comb
 from typing import Any
 
 from prover.solve.ledger import Attempt
-from rl.metrics.intervals import percent, wilson
+from rl.metrics.compute import pass_at_k
+from rl.metrics.intervals import percent, wilson, wilson_of_rates
 
 
 def budgets(limit: int) -> list[int]:
@@ -27,6 +28,21 @@ def summarise(attempts: Iterable[Attempt], limit: int, total: int) -> dict[str, 
     solved = curve[str(limit)]
     low, high = wilson(solved, total)
     return {"solved": solved, "total": total, "low": round(low, 4), "high": round(high, 4), "curve": curve}
+
+
+def sampled(by_seed: Sequence[Sequence[Attempt]], rollouts: int) -> dict[str, dict[str, float]]:
+    """pass@k of attempts that sampled `rollouts` proofs each: k -> `rate`, `low`, `high`. Seeds are further samples of the same theorems,
+    and the interval is over theorems."""
+    correct: dict[str, int] = {}
+    for a in (a for attempts in by_seed for a in attempts):
+        correct[a.theorem.name] = correct.get(a.theorem.name, 0) + int(a.stats.get("correct", 0))
+    n = rollouts * len(by_seed)
+    found = {}
+    for k in budgets(rollouts):
+        rates = [pass_at_k(n, c, k) for c in correct.values()]
+        low, high = wilson_of_rates(rates, n // k)
+        found[str(k)] = {"rate": sum(rates) / max(1, len(rates)), "low": low, "high": high}
+    return found
 
 
 def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> tuple[int, int, float]:

@@ -99,6 +99,20 @@ def test_informative_theorems_are_drawn_most():
     assert drawn.count("t1") > 1.5 * max(drawn.count("t0"), drawn.count("t2"))
 
 
+def test_rollouts_count_by_the_share_that_proved():
+    one, most = (maker(tries=[Try("t0", 1, "proved", 9, share=share)]).estimates()["t0"] for share in (1 / 8, 7 / 8))
+    assert one < 0.5 < most
+    easy = [Try("t0", 1, "proved", 1, share=share) for share in (7 / 8, 1.0)]
+    assert [maker(tries=[t]).retired("t0") for t in easy] == [False, True]
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_a_round_may_have_a_number_of_theorems(adaptive: bool):
+    m = maker(MatchConfig(adaptive=adaptive), [Try("t0", 1, "budget", calls=100)])
+    assert len(m.plan(2, 1, theorems=7)) == 7
+    assert len(m.plan(2, 1, ("t1",), 7)) == 8
+
+
 def test_the_baseline_is_uniform():
     m = maker(MatchConfig(adaptive=False), [Try("t0", 1, "proved", 1)])
     plan = m.plan(2, 10_000)

@@ -14,8 +14,10 @@ import psutil
 import pytest
 
 from curricula.library import split_of
+from prover.models.backends.serve import ServeConfig
 from prover.solve.ledger import Ledger
 from rl.ablate import VARIANTS, variant_settings
+from rl.algorithms.gradient_settings import PRESETS
 from rl.config import LearnConfig, RunConfig, check, override
 from tests.cli.conftest import turnstile
 from tests.rl.test_training import TINY, command, env
@@ -25,8 +27,9 @@ SMALL = TINY.replace("[learn]", '[learn]\nvalue = "td_lambda"')
 
 
 def test_every_variant_is_a_valid_configuration():
-    for settings in VARIANTS.values():
-        check(override(RunConfig(), settings))
+    for name, settings in VARIANTS.items():
+        start = ServeConfig(start="model" if name in PRESETS else "")
+        check(override(RunConfig(serve=start), settings))
 
 
 def test_round_1_alone_has_the_calls_and_the_time_of_all_rounds() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from curricula.sampler import CurriculumSampler, Try
 from prover.solve.ledger import Ledger
 from rl.bench.bookkeeping import bench_bookkeeping, store
-from rl.config import RunConfig
+from rl.config import LearnConfig, RunConfig
 from rl.curriculum import Curriculum
 
 
@@ -42,6 +44,16 @@ def test_a_round_does_not_read_the_rounds_before_again(tmp_path):
         )
     planned = [(a.theorem.name, a.lean_calls) for a in sampler.plan(7, RunConfig().learn.calls * len(theorems))]
     assert [(t.theorem.name, t.lean_calls) for t in plans[7]] == planned
+
+
+def test_rounds_of_a_number_of_theorems(tmp_path):
+    """Not all of a large set in the first round."""
+    theorems = store(tmp_path / "ledger.sqlite", 30, 6)
+    some = replace(RunConfig(), learn=LearnConfig(theorems=4, first_calls=5))
+    curriculum = Curriculum(some, theorems, Ledger(tmp_path / "ledger.sqlite"))
+    rounds = [curriculum.tasks(r, "model", {}, True) for r in (1, 2)]
+    assert [len(tasks) for tasks in rounds] == [4, 4] and {t.lean_calls for t in rounds[0]} == {5}
+    assert len(Curriculum(RunConfig(), theorems, Ledger(tmp_path / "new.sqlite")).tasks(1, "model", {}, True)) == 30
 
 
 def test_the_bookkeeping_of_a_round_among_many(tmp_path):

@@ -266,6 +266,15 @@ def test_a_policy_gradient_from_sampled_tokens(tmp_path):
     teach(tmp_path, [(g, t + ":::") for g in goals for t in ("omega", "rfl", "exact n.succ", "omega")], "bfs-prover")
     ledger = gradient_run(tmp_path, GRADIENT)
     assert any(len(r["calls"]) >= 1 for row in ledger.example_rows("rollouts") for r in row.data["rollouts"])
+    evaluate = command("eval", "runs/pg", "set.jsonl", "--limit", "4", "--rollouts", "8", "--json")
+    done = subprocess.run(evaluate, cwd=tmp_path, text=True, capture_output=True, timeout=500, env=env())
+    rates = json.loads(done.stdout)["pass_at_k"]
+    assert list(rates) == ["1", "2", "4", "8"] and all(
+        0 <= x["low"] <= x["rate"] <= x["high"] <= 1 for x in rates.values()
+    )
+    (phase,) = {a.phase for a in ledger.attempts() if a.phase.startswith("eval ")}
+    correct = [a.stats["correct"] for a in ledger.attempts(phase)]
+    assert len(correct) == 4 and 0 < sum(correct) == round(32 * rates["1"]["rate"])
 
 
 @pytest.mark.lean
