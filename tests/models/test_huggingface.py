@@ -133,6 +133,31 @@ def test_causal_sampling_with_stop_strings(llama: Path) -> None:
     assert checked > 0
 
 
+def test_equal_prompts_are_computed_once_with_the_untempered_models_logprobs(llama: Path) -> None:
+    policy = HuggingFacePolicy(llama, "names", dtype="float32")
+    policy.format.max_new_tokens = 12
+    policy.format.sampling = {**policy.format.sampling, "temperature": 1.7, "top_p": 0.9}
+    plain = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
+    prompts = [policy.format.prompt(q) for q in (QUERIES[0], QUERIES[1], QUERIES[0], QUERIES[2])]
+    rows: list[tuple[int, ...]] = []
+    hook = policy.model.get_input_embeddings().register_forward_hook(lambda _, given, out: rows.append(out.shape[:2]))
+    for tokens in (False, True):
+        rows.clear()
+        answers, _ = policy.generate(prompts, 5, beam=False, tokens=tokens)
+        longest = max(len(policy.tokenizer(p)["input_ids"]) for p in prompts)
+        assert rows[0] == (3, longest - 1) and set(rows[1:]) == {(20, 1)}
+        assert len({a.text for mine in answers for a in mine}) > 10
+        for prompt, mine in zip(prompts, answers, strict=True):
+            read = policy.tokenizer(prompt)["input_ids"]
+            for a in mine:
+                with torch.no_grad():
+                    steps = plain(torch.tensor([[*read, *a.ids]])).logits[0].log_softmax(-1)
+                expected = sum(steps[len(read) - 1 + i, t].item() for i, t in enumerate(a.ids))
+                assert a.logprob == pytest.approx(expected, abs=1e-3)
+                assert not tokens or (a.sampled is not None and list(a.sampled.prompt) == read)
+    hook.remove()
+
+
 def test_a_template_for_another_kind_of_model_is_refused(byt5: Path, llama: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="seq2seq model and template bfs-prover"):
         HuggingFacePolicy(byt5, "bfs-prover")

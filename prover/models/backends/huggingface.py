@@ -1,7 +1,6 @@
 """Policy over any causal or sequence-to-sequence model, with `generate` of transformers and a prompt template, and its value head.
 
-For models that vLLM does not serve (ReProver's ByT5) and machines without vLLM. Slower than the other back ends, because
-`generate` computes the prompt once per answer.
+For models that vLLM does not serve (ReProver's ByT5) and machines without vLLM.
 """
 
 from __future__ import annotations
@@ -176,7 +175,13 @@ class HuggingFacePolicy:
         scoring long answers takes more memory than sampling them. `tokens`: sample at temperature 1 and record the tokens."""
         f = self.format
         given = self._given(prompts)
-        how: dict[str, Any] = {"num_return_sequences": n, "max_new_tokens": f.max_new_tokens, "use_cache": True}
+        how: dict[str, Any] = {"max_new_tokens": f.max_new_tokens, "use_cache": True}
+        recorder = None if beam or not priors else _LogProbabilities()
+        inputs = given if self.seq2seq or beam else self._with_cache(given, n)
+        if inputs is given:
+            how["num_return_sequences"] = n
+        if recorder is not None:
+            how["logits_processor"] = [recorder]
         if beam:
             how |= {"num_beams": n, "do_sample": False, "early_stopping": False, "length_penalty": 0.0}
         else:
@@ -187,13 +192,16 @@ class HuggingFacePolicy:
             how |= {"stop_strings": list(f.stop), "tokenizer": self.tokenizer}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(1 << 31, (1,), generator=self._noise)))
-            out = self.model.generate(**given, **how, pad_token_id=self.tokenizer.pad_token_id)
+            out = self.model.generate(**inputs, **how, pad_token_id=self.tokenizer.pad_token_id)
         # The output starts with the start token (encoder-decoder) or the prompt (causal).
         skip = 1 if self.seq2seq else given["input_ids"].shape[1]
         answers = out[:, skip:]
         ends = [self._end(ids) for ids in answers]
         lengths = torch.tensor([k for k, _ in ends], device=out.device)
-        logprobs = self._score(given, out, skip, lengths, n) if priors else torch.zeros(answers.shape)
+        if recorder is not None:
+            logprobs = recorder.of(answers)
+        else:
+            logprobs = self._score(given, out, skip, lengths, n) if priors else torch.zeros(answers.shape)
         read = [ids[m.bool()].tolist() for ids, m in zip(given["input_ids"], given["attention_mask"], strict=True)]
         self.generated_tokens += int(lengths.sum())
         rows = []
@@ -215,6 +223,24 @@ class HuggingFacePolicy:
         given.pop("token_type_ids", None)
         return given.to(self.model.device)
 
+    def _with_cache(self, given: Any, n: int) -> Any:
+        """The inputs for n answers to each prompt, with the keys and values of the prompts, of which equal ones are computed once.
+        `generate` would compute a prompt once per answer. Returns `given` if that saves nothing."""
+        both = torch.cat([given["input_ids"], given["attention_mask"]], 1)
+        distinct, rows = both.unique(dim=0, return_inverse=True)
+        rows = rows.repeat_interleave(n)
+        ids, mask = distinct.chunk(2, 1)
+        if len(distinct) == len(rows) or ids.shape[1] < 2:
+            return given
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        begun, seen, at = ids[:, :-1], mask[:, :-1], positions[:, :-1]
+        made = self.model.base_model(input_ids=begun, attention_mask=seen, position_ids=at, use_cache=True)
+        cache: Any = getattr(made, "past_key_values", None)
+        if not hasattr(cache, "batch_select_indices"):  # a recurrent model's
+            return given
+        cache.batch_select_indices(rows)
+        return {"input_ids": ids[rows], "attention_mask": mask[rows], "past_key_values": cache}
+
     def _end(self, ids: torch.Tensor) -> tuple[int, bool]:
         """(length of an answer with its <eos> or stop string but without padding, whether it ended by itself)."""
         eos = torch.as_tensor(self.model.generation_config.eos_token_id, device=ids.device).reshape(-1)
@@ -228,8 +254,8 @@ class HuggingFacePolicy:
         return length, len(found) > 0
 
     def _score(self, given: Any, out: torch.Tensor, skip: int, lengths: torch.Tensor, n: int) -> torch.Tensor:
-        """Log-probabilities [rows, tokens] of answers of these lengths, 0 after their ends. By one forward pass, because `generate`
-        reports tempered scores, and for beams scores with penalties."""
+        """Log-probabilities [rows, tokens] of a beam search's answers of these lengths, 0 after their ends. By one forward pass, because
+        the scores of `generate` have penalties."""
         answers = out[:, skip:]
         inside = torch.arange(answers.shape[1], device=out.device) < lengths[:, None]
         mask = given["attention_mask"].repeat_interleave(n, 0)
@@ -249,3 +275,29 @@ class HuggingFacePolicy:
             steps = logits.float().log_softmax(-1).gather(-1, answers[some][..., None])[..., 0]
             found.append(steps * inside[some])
         return torch.cat(found)
+
+
+class _LogProbabilities:
+    """Records the untempered model's log-probability of each sampled token. `generate` calls it before temperature and top-p."""
+
+    def __init__(self) -> None:
+        self._steps: list[torch.Tensor] = []
+        """[rows] of each token but the last."""
+        self._last: torch.Tensor | None = None
+        """[rows, words] of the next token."""
+
+    def __call__(self, ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """`ids`: [rows, tokens], with what was sampled so far."""
+        self._take(ids[:, -1])
+        self._last = logits.float().log_softmax(-1)
+        return logits
+
+    def _take(self, sampled: torch.Tensor) -> None:
+        if self._last is not None:
+            self._steps.append(self._last.gather(-1, sampled[:, None])[:, 0])
+
+    def of(self, answers: torch.Tensor) -> torch.Tensor:
+        """[rows, tokens], for the answers [rows, tokens]. Meaningless after an answer's end."""
+        if len(self._steps) < answers.shape[1]:
+            self._take(answers[:, -1])
+        return torch.stack(self._steps[: answers.shape[1]], 1)
