@@ -40,6 +40,8 @@ from rl.metrics.intervals import wilson_over_seeds
 
 CHANCES = 2
 """Attempts at a theorem before an error is accepted as its result."""
+ROLLOUT_TACTICS = 32
+"""Maximum length of a rollout, the same for every prover."""
 
 Wrap = Callable[[Any], Any]
 """Wraps a checkpoint's policy to transform queries and answers, e.g. with fresh names. The value is used only if the wrapper has
@@ -201,9 +203,9 @@ def _remaining(
         if todo:
             tasks = [Task(t, prover.kind, test.lean_calls, weight) for t in todo]
             if test.rollouts:
-                config = run_config(prover)
-                sampling = {"max_tactics": config.learn.max_tactics, "turns": whole_proofs(config), "draw": seed}
-                tasks = [replace(task, rollouts=test.rollouts, **sampling) for task in tasks]
+                turns = whole_proofs(run_config(prover))
+                sampling = {"rollouts": test.rollouts, "max_tactics": ROLLOUT_TACTICS, "turns": turns, "draw": seed}
+                tasks = [replace(task, **sampling) for task in tasks]
             yield seed, tasks
 
 
