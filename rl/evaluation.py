@@ -63,8 +63,10 @@ class Evaluation:
             if number is not None and number < 1:
                 raise UserError(f"--{name} must be at least 1, not {number}")
         candidate = with_settings(c.candidate(prover), settings)
-        if rollouts < 0 or (rollouts and not candidate.checkpoint):
-            raise UserError(f"--rollouts {rollouts}: must be at least 1, for a checkpoint: baselines do not sample")
+        if rollouts < 0:
+            raise UserError(f"--rollouts {rollouts}: must be the number of proofs to sample of each theorem")
+        if rollouts and not candidate.checkpoint:
+            raise UserError(f"--rollouts samples from a model: name a checkpoint or a run instead of {prover}")
         if rollouts:  # the fleet samples, as in training
             ray = ray or "local"
         if ray is not None:
