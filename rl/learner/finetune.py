@@ -27,7 +27,7 @@ from prover.models.value_head import ValueHead, read_head
 from rl.examples import PolicyExample, ValueExample
 from rl.learner import sharded
 from rl.learner.adapters import with_adapters
-from rl.learner.packing import Row, micro_batches, supports_packing, target_logprobs
+from rl.learner.packing import Row, distinct_rows, micro_batches, supports_packing, target_logprobs
 from rl.learner.value import ValueBatches
 
 T = TypeVar("T")
@@ -122,7 +122,8 @@ class Tuner:
         # A sharded model must not be wrapped for data parallelism as well.
         self.model: Any = model if c.shard else self.accelerator.prepare(model)
         self.optimizer = self.accelerator.prepare(optimizer)
-        self._micro_tokens = c.micro_tokens or (512 if self.accelerator.device.type == "cpu" else 8192)
+        self.micro_tokens = c.micro_tokens or (512 if self.accelerator.device.type == "cpu" else 8192)
+        """Tokens of a forward pass."""
         self.step = 0
         self.rate = c.learning_rate
         self.packs = not self.seq2seq and supports_packing(
@@ -275,7 +276,7 @@ class Tuner:
         """
         acc = self.accelerator
         shares = [items[p :: acc.num_processes] for p in range(acc.num_processes)]
-        split = [micro_batches([size(x) for x in share], self._micro_tokens) for share in shares]
+        split = [micro_batches([size(x) for x in share], self.micro_tokens) for share in shares]
         mine = [([shares[acc.process_index][i] for i in part], 1.0) for part in split[acc.process_index]]
         return mine + [([items[0]], 0.0)] * (max(map(len, split)) - len(mine))
 
@@ -286,13 +287,15 @@ class Tuner:
         from accelerate.utils import gather_object
 
         (self.model if model is None else model).eval()
+        distinct, which = distinct_rows([row for rows in items for row in rows])
         found: list[tuple[int, Tensor]] = []
-        for part, scale in self.parts(list(enumerate(items)), lambda x: sum(len(p) + len(t) for p, t in x[1])):
-            logprobs = self.logprobs([row for _, rows in part for row in rows], model).cpu()
+        for part, scale in self.parts(list(enumerate(distinct)), lambda x: len(x[1][0]) + len(x[1][1])):
+            logprobs = self.logprobs([row for _, row in part], model).cpu()
             if scale:
-                lengths = [sum(len(t) for _, t in rows) for _, rows in part]
-                found += zip((i for i, _ in part), logprobs.split(lengths), strict=True)
-        return [logprobs for _, logprobs in sorted(gather_object(found), key=lambda x: x[0])]
+                found += zip((i for i, _ in part), logprobs.split([len(t) for _, (_, t) in part]), strict=True)
+        known = dict(gather_object(found))
+        each = iter(which)
+        return [torch.cat([known[next(each)] for _ in rows]) for rows in items]
 
     def _rate(self, progress: float) -> None:
         c = self.config
@@ -306,14 +309,21 @@ class Tuner:
             group["lr"] = rate
 
     def logprobs(self, rows: Sequence[Row], model: Any = None) -> Tensor:
-        """[N], log-probability of every target token of the rows, in order. `model`: another one than the trained model."""
+        """[N], log-probability of every target token of the rows, in order. Equal rows are computed once. `model`: another one than the
+        trained model."""
         device = self.accelerator.device
         model = self.model if model is None else model
+        distinct, which = distinct_rows(rows)
         # Not accelerate's autocast, whose precision is fixed once per process.
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
             if self.seq2seq:
-                return self._seq2seq_logprobs(model, rows)
-            return target_logprobs(model, rows, device, self.packs)
+                found = self._seq2seq_logprobs(model, distinct)
+            else:
+                found = target_logprobs(model, distinct, device, self.packs)
+        if len(distinct) == len(rows):
+            return found
+        each = found.split([len(target) for _, target in distinct])
+        return torch.cat([each[k] for k in which])
 
     def _seq2seq_logprobs(self, model: Any, rows: Sequence[Row]) -> Tensor:
         device = self.accelerator.device

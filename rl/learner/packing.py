@@ -32,6 +32,13 @@ def micro_batches(sizes: Sequence[int], tokens: int) -> list[list[int]]:
     return parts
 
 
+def distinct_rows(rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
+    """(the rows without repetitions, the index of each row among them)."""
+    index: dict[Row, int] = {}
+    which = [index.setdefault((tuple(prompt), tuple(target)), len(index)) for prompt, target in rows]
+    return list(index), which
+
+
 def target_logprobs(model: Any, rows: Sequence[Row], device: Any, packed: bool = True) -> Tensor:
     """[N], log-probability of every target token of the rows, in order, in float32. The model must be causal.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ WARMUP = 10
 class _Item:
     """A trajectory with what stays fixed during the updates."""
 
+    group: int
     rows: list[Row]
     advantage: Tensor
     """[tokens]; first the trajectory's advantage, then with the terms of the batch."""
@@ -38,7 +39,24 @@ class _Item:
     @property
     def size(self) -> int:
         """Tokens with prompts."""
-        return sum(len(p) + len(a) for p, a in self.rows)
+        return _tokens_of(self.rows)
+
+
+@dataclass
+class _Unit:
+    """Trajectories of one group that are computed together, since they share calls: all begin at the same goal, for example."""
+
+    items: list[_Item]
+    rows: set[Row]
+    """Without repetitions."""
+
+    @property
+    def size(self) -> int:
+        return _tokens_of(self.rows)
+
+
+def _tokens_of(rows: Iterable[Row]) -> int:
+    return sum(len(p) + len(a) for p, a in rows)
 
 
 def train(
@@ -54,7 +72,8 @@ def train(
 ) -> dict[str, float]:
     """Train on groups of trajectories for `epochs` or `seconds`, whichever ends first. All processes must call it alike.
 
-    `values`: every update also learns from a share of them. `batch`: trajectories per update. `reference`: the model of the KL penalty.
+    `values`: every update also learns from a share of them. `batch`: trajectories per update, at least: those of a group
+    stay together. `reference`: the model of the KL penalty.
     Returns metrics: loss, steps, epochs, trajectories (with a signal), groups, dropped_groups (of equal rewards), overlong, skipped (too long for
     `max_length`), importance_max (before truncation), grad_norm, tokens_per_second, seconds, those of the value (ValueBatches.metrics), and
     those in METRICS. Without a trajectory that has a signal, it trains nothing and `steps` is 0.
@@ -75,7 +94,8 @@ def train(
         item.advantage = a
     updates = max(1, round(epochs * len(items) / batch))
     rng = random.Random(tuner.config.seed * 7919 + tuner.step)
-    order: list[_Item] = []
+    units = _units(items, tuner.micro_tokens)
+    order: list[_Unit] = []
     sums: dict[str, float] = {}
     losses: list[float] = []
     tokens = 0
@@ -84,24 +104,28 @@ def train(
     for done in range(updates):
         if seconds is not None and done and _spent(tuner, began) >= seconds:
             break
-        while len(order) < min(batch, len(items)):
-            order += rng.sample(items, len(items))
-        chosen, order = order[:batch], order[batch:]
-        lengths = torch.tensor([len(x.sampled) for x in chosen], device=tuner.accelerator.device)
-        weights = dict(zip(map(id, chosen), token_weights(lengths, settings), strict=True))
+        chosen: list[_Unit] = []
+        while sum(len(unit.items) for unit in chosen) < min(batch, len(items)):
+            if not order:
+                order = _shuffled(units, rng)
+            chosen.append(order.pop())
+        batched = [x for unit in chosen for x in unit.items]
+        lengths = torch.tensor([len(x.sampled) for x in batched], device=tuner.accelerator.device)
+        weights = dict(zip(map(id, batched), token_weights(lengths, settings), strict=True))
 
-        def part_loss(part: Sequence[_Item], weights: dict[int, Tensor] = weights) -> Tensor:
-            logprobs = tuner.logprobs([row for x in part for row in x.rows])
-            each = torch.stack([weights[id(x)] for x in part])
-            found, measured = loss(logprobs, _tokens(part).to(logprobs.device), each, settings)
+        def part_loss(part: Sequence[_Unit], weights: dict[int, Tensor] = weights) -> Tensor:
+            together = [x for unit in part for x in unit.items]
+            logprobs = tuner.logprobs([row for x in together for row in x.rows])
+            each = torch.stack([weights[id(x)] for x in together])
+            found, measured = loss(logprobs, _tokens(together).to(logprobs.device), each, settings)
             for name, x in measured.items():
                 sums[name] = sums.get(name, 0.0) + x
             return found
 
         tuner.set_rate(tuner.config.learning_rate * min(1.0, (tuner.step + 1) / WARMUP))
-        losses.append(tuner.update(chosen, lambda x: x.size, part_loss, valued, float(lengths.sum())))
+        losses.append(tuner.update(chosen, lambda unit: unit.size, part_loss, valued, float(lengths.sum())))
         sums["grad_norm"] = sums.get("grad_norm", 0.0) + tuner.grad_norm
-        tokens += sum(x.size for x in chosen)
+        tokens += sum(x.size for x in batched)
     spent = time.monotonic() - began
     means = {name: sums[name] / max(1.0, sums["tokens"]) for name in METRICS}
     return {
@@ -139,8 +163,31 @@ def _items(
             else:
                 calls = [c for c in t.calls if c.answer]
                 sampled = torch.tensor([x for c in calls for x in c.logprobs])
-                found.append(_Item([(c.prompt, c.answer) for c in calls], torch.full_like(sampled, a), sampled))
+                found.append(
+                    _Item(t.group, [(c.prompt, c.answer) for c in calls], torch.full_like(sampled, a), sampled)
+                )
     return found, counts
+
+
+def _units(items: Sequence[_Item], tokens: int) -> list[_Unit]:
+    """The items by groups, of which each is split into units of at most so many distinct tokens."""
+    units: list[_Unit] = []
+    for item in sorted(items, key=lambda x: x.group):
+        last = units[-1] if units and units[-1].items[0].group == item.group else None
+        if last is not None and _tokens_of(last.rows.union(item.rows)) <= tokens:
+            last.items.append(item)
+            last.rows.update(item.rows)
+        else:
+            units.append(_Unit([item], set(item.rows)))
+    return units
+
+
+def _shuffled(units: Sequence[_Unit], rng: random.Random) -> list[_Unit]:
+    """In random order of the groups."""
+    by_group: dict[int, list[_Unit]] = {}
+    for unit in units:
+        by_group.setdefault(unit.items[0].group, []).append(unit)
+    return [unit for group in rng.sample(list(by_group.values()), len(by_group)) for unit in group]
 
 
 def _tokens(items: Sequence[_Item]) -> Tokens:
