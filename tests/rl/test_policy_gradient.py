@@ -215,12 +215,13 @@ def sampled(model: torch.nn.Module, prompt: tuple[int, ...], answer: tuple[int, 
 
 
 def trajectories(model: torch.nn.Module) -> list[Trajectory]:
-    """Groups of 4; answers with token 45 are rewarded, and one group has no signal."""
+    """Groups of 4; answers with token 45 are rewarded, and one group has no signal. The second and the third of a group begin alike."""
     found = []
     for group in range(6):
         for k in range(4):
             calls = tuple(
-                sampled(model, (41, 42 + group, 50 + c), (45 if k == 0 else 46 + k, 60)) for c in range(1 + k % 2)
+                sampled(model, (41, 42 + group, 50 + c), (45 if k == 0 else 46 + (k if c else max(k, 2)), 60))
+                for c in range(1 + k % 2)
             )
             found.append(Trajectory(calls, float(k == 0 and group != 5), group))
     return found
@@ -263,6 +264,20 @@ def test_two_steps_equal_a_plain_implementation(folder: Path, name: str) -> None
         optimizer.step()
     for (key, own), other in zip(tuner.model.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(own, other, atol=1e-5, rtol=0, msg=lambda m, key=key: f"{key}: {m}")
+
+
+def test_what_trajectories_of_a_group_share_is_computed_once(folder: Path) -> None:
+    tuner = Tuner(folder, TuneConfig(), template="names", device="cpu")
+    data = trajectories(tuner.model)
+    rows = {(c.prompt, c.answer) for t in data if t.group != 5 for c in t.calls}
+    assert len(rows) < sum(len(t.calls) for t in data if t.group != 5)
+    tokens: list[int] = []
+    embeddings = tuner.model.get_input_embeddings()
+    hook = embeddings.register_forward_hook(lambda _, given, out: tokens.append(out.shape[:2].numel()))
+    settings = replace(gs.PRESETS["dapo"], dynamic_sampling=False)
+    learner.train(tuner, data, settings, batch=20)
+    hook.remove()
+    assert sum(tokens) == 2 * 5 * len(rows), "once for the log-probabilities before the update, once in it"
 
 
 @pytest.mark.parametrize("name", list(gs.PRESETS))
