@@ -9,6 +9,7 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean.embedded.install import node_path
+from prover.lean.embedded.patch import front
 from prover.lean.embedded.wasm import Reader, TrimError, signed, trim, unsigned
 
 
@@ -87,3 +88,7 @@ def test_trimmed_module_runs() -> None:
 def test_another_module_is_refused() -> None:
     with pytest.raises(TrimError):
         trim(module(space="GOT.mem"), set())
+
+
+def test_an_installation_finds_the_javascript_that_it_puts_in_front() -> None:
+    assert "turnstileStart = " in front() and "function turnstileRestore()" in front()

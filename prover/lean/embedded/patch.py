@@ -190,10 +190,12 @@ def patch_lean_js(text: str) -> str:
     for old, new in (*_REPLACEMENTS, *SEALED):
         text = _replace_once(text, old, new)
     refuse_code(text)
-    return (
-        "".join(Path(__file__).with_name(front).read_text(encoding="utf-8") for front in ("seal.js", "snapshot.js"))
-        + text
-    )
+    return front() + text
+
+
+def front() -> str:
+    """The JavaScript that runs before the package's own."""
+    return "".join(Path(__file__).with_name(part).read_text(encoding="utf-8") for part in ("seal.js", "snapshot.js"))
 
 
 def refuse_code(text: str) -> None:
