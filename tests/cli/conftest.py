@@ -54,10 +54,13 @@ def _warm() -> Iterator[WarmLean]:
     warm.close()
 
 
-@pytest.fixture
-def warm_lean(_warm: WarmLean) -> Iterator[None]:
-    """Commands of the module share the processes that serve more than one text. Ask for it by `pytest.mark.usefixtures`."""
-    with _warm.patches():
+@pytest.fixture(autouse=True)
+def warm_lean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Commands of a module share the Lean processes that serve more than one text."""
+    if request.node.get_closest_marker("lean") is None:
+        yield
+        return
+    with request.getfixturevalue("_warm").patches():
         yield
 
 

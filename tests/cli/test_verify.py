@@ -12,8 +12,6 @@ from prover.commands.verify import Tally, show
 from prover.lean.theorem import Verdict
 from prover.solve.statements import lean_name, script_of
 
-pytestmark = pytest.mark.usefixtures("warm_lean")
-
 PROOFS = [
     ("simp", "simp"),
     ("by simp", "simp"),
