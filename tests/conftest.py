@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,35 @@ ROOT = Path(__file__).resolve().parents[1]
 # Before torch is loaded: its threads wait for each other whenever another process has a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+_TEST = re.compile(r"^((?:@.*\n(?:[ )\]].*\n)*)*)(?:async )?def (test_\w+)", re.MULTILINE)
+"""A test function with its decorators."""
+
 
 @cache
-def starts_ray(file: str) -> bool:
-    return "pytest.mark.ray" in (ROOT / file).read_text(encoding="utf-8")
+def text(file: str) -> str:
+    return (ROOT / file).read_text(encoding="utf-8")
+
+
+@cache
+def ray_tests(file: str) -> frozenset[str]:
+    """Names of the tests in the file that start Ray."""
+    every = _TEST.findall(text(file))
+    whole = re.search(r"^pytestmark = .*pytest\.mark\.ray\b", text(file), re.MULTILINE)
+    return frozenset(name for decorators, name in every if whole or "pytest.mark.ray" in decorators)
+
+
+def starts_ray(nodeid: str) -> bool:
+    file, _, test = nodeid.partition("::")
+    return test.partition("[")[0] in ray_tests(file)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start Ray come first: they take longest, and one process runs all of them."""
-    items.sort(key=lambda item: not starts_ray(item.nodeid.split("::")[0]))
+    """Tests that start Ray come first: they take longest, and one process runs all of them. Files without Lean come last: they are
+    short, so that the processes end together."""
+    items.sort(
+        key=lambda item: (not starts_ray(item.nodeid), "pytest.mark.lean" not in text(item.nodeid.partition("::")[0]))
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -34,7 +54,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduler(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            return "Ray" if starts_ray(file) else file
+            return "Ray" if starts_ray(nodeid) else super()._split_scope(nodeid)
 
     return Scheduler(config, log) if config.getoption("dist") == "loadfile" else None

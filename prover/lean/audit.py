@@ -30,6 +30,8 @@ __all__ = ["STANDARD_AXIOMS", "Auditor", "Judgement", "Source"]
 
 _LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
 """A context may end in the theorem's doc comment, which cannot be elaborated alone."""
+FILES_KEPT = 2
+"""Number of references whose reports are kept: a file with `sorry`, and with an axiom in place of each."""
 STANDARD_AXIOMS = ("propext", "Classical.choice", "Quot.sound")
 
 
@@ -84,6 +86,8 @@ class Auditor:
         self.judged = 0
         self.judges = Judges(self.runtime, self.limits, fresh_every)
         self._references: dict[tuple[Place, str], Report] = {}
+        self._files: dict[Source, Report] = {}
+        """Reports on the last references of `judge`, the least recently used first."""
 
     async def __aenter__(self) -> Auditor:
         return self
@@ -181,7 +185,13 @@ class Auditor:
             return Judgement([self._verdicts.refused(candidate.file, died(e), error=True)])
 
     async def _reference_report(self, reference: Source, lenient: bool) -> Report:
-        report = await self.judges.text(reference.place, types=True, **reference.fields())
+        """Kept for the next candidate: a file is audited again for every proof that is removed from it."""
+        if (report := self._files.pop(reference, None)) is None:
+            report = await self.judges.text(reference.place, types=True, **reference.fields())
+        if not any(part.stopped for part in (*report.errors, *report.commands)):  # another time the limit may suffice
+            self._files[reference] = report
+        while len(self._files) > FILES_KEPT:
+            del self._files[next(iter(self._files))]
         if nothing := next((c for c in report.commands if c.nothing), None):
             raise LeanError(f"statement: {reference.file}:{nothing.line}: this declaration leaves nothing behind")
         if (why := _trouble(report, reference.file, lenient)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from prover import cli
+from tests.cli.warm_lean import WarmLean
 
 
 @dataclass
@@ -44,6 +45,23 @@ def turnstile(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         return Done(int(end.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def _warm() -> Iterator[WarmLean]:
+    warm = WarmLean()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(autouse=True)
+def warm_lean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Commands of a module share the Lean processes that serve more than one text."""
+    if request.node.get_closest_marker("lean") is None:
+        yield
+        return
+    with request.getfixturevalue("_warm").patches():
+        yield
 
 
 def fingerprint_of(folder: Path) -> dict[str, str]:

@@ -54,6 +54,24 @@ def test_a_file_with_definitions_of_many_kinds(loop, auditor):
     assert "«a name.with dots»" in {v.name for v in against}
 
 
+def test_a_reference_is_elaborated_once(loop, auditor, monkeypatch):
+    """However often its file is judged, and between judgements against another one."""
+    elaborated, text = [], auditor.judges.text
+
+    async def counted(place, **fields):
+        elaborated.append(fields["source"])
+        return await text(place, **fields)
+
+    monkeypatch.setattr(auditor.judges, "text", counted)
+    one, two = "theorem t : 1 = 1 := by sorry", "theorem t : 2 = 2 := by sorry"
+    verdicts = [
+        loop.run(auditor.audit_source(reference.replace("sorry", proof), reference=reference))[0].verdict
+        for proof in ("rfl", "omega", "skip")
+        for reference in (one, two)
+    ]
+    assert (elaborated, verdicts) == ([one, two], ["proved"] * 4 + ["rejected"] * 2)
+
+
 def test_proofs_asked_for_inside_definitions(loop, auditor):
     reference = "def s : { n : Nat // n < 9 } := ⟨2, by sorry⟩\ntheorem t : s.1 = 2 := by sorry\n"
     honest = "def s : { n : Nat // n < 9 } := ⟨2, by decide⟩\ntheorem t : s.1 = 2 := by rfl\n"

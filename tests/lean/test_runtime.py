@@ -1,7 +1,9 @@
-"""A process of another version than asked for, and bubblewrap. tests/native has the choice of a Lean."""
+"""A process of another version than asked for, its huge pages, and bubblewrap. tests/native has the choice of a Lean."""
 
 from __future__ import annotations
 
+import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean.process import LeanProcess
-from prover.lean.runtime import LeanRuntime
+from prover.lean.runtime import HUGE_PAGES, LeanRuntime
 from prover.lean.sandbox.bubblewrap import working, wrapped
 
 FAKE = Path(__file__).with_name("fake_lean.py")
@@ -21,6 +23,28 @@ def test_a_process_of_another_version_is_refused(loop):
     with pytest.raises(UserError, match="was expected, but Lean fake answered"):
         loop.run(process.start(20))
     assert process.pid is None
+
+
+def grants_huge_pages() -> bool:
+    library, version = platform.libc_ver()
+    setting = Path(HUGE_PAGES) / "enabled"
+    new = library == "glibc" and tuple(map(int, version.split("."))) >= (2, 35)
+    return new and setting.exists() and "[never]" not in setting.read_text()
+
+
+@pytest.mark.lean
+@pytest.mark.skipif(not grants_huge_pages(), reason="needs huge pages and glibc 2.35")
+def test_the_embedded_lean_asks_for_huge_pages(server):
+    """`hg` marks memory for which a process asked for them: here the module, of 116 MB."""
+    if server.runtime.kind != "embedded":
+        pytest.skip("native Lean has an allocator of its own")
+    maps = Path(f"/proc/{server.pid}/smaps").read_text()
+    sizes = [
+        int(size)
+        for size, flags in re.findall(r"^Size: +(\d+) kB.*?^VmFlags:(.*?)$", maps, re.S | re.M)
+        if " hg" in flags
+    ]
+    assert max(sizes, default=0) > 100_000, sizes
 
 
 @pytest.fixture
