@@ -25,15 +25,22 @@ partial def isGenerated (env : Environment) (n : Name) : Bool :=
 
 def isWritten (env : Environment) (n : Name) : Bool :=
   let u := userName n
-  !u.isInternal && !u.hasMacroScopes && !isGenerated env n
+  -- Lean may generate a private equation for a public function.
+  !u.isInternal && !u.hasMacroScopes && !isGenerated env n && !isGenerated env u
 
-/-- What a declaration is to a proof: `rule` for a constructor of a predicate, `theorem` for what else has a proposition as its type. -/
+/-- What a declaration is to a proof: `rule` for a constructor of a predicate, `theorem` for what else has a proposition as its type,
+`opaque` for what nothing unfolds. -/
 def localKind (env : Environment) (c : ConstantInfo) : MetaM String := do
   let proof ← Meta.isProp c.type
   match c with
   | .ctorInfo _ => return if proof then "rule" else "constructor"
   | .inductInfo v => return if v.isRec || v.isNested then "recursive" else "inductive"
-  | _ => if proof then return "theorem" else return if isClass env (headName (conclusion c.type)) then "instance" else "definition"
+  | _ =>
+    if proof then return "theorem"
+    if isClass env (headName (conclusion c.type)) then return "instance"
+    return match c with
+      | .defnInfo _ => "definition"
+      | _ => "opaque"
 
 /-- For an instance of a number, as in `instance : OfNat T 0 := ⟨zero⟩`: the number, its value, and whether that is a constant. -/
 def literalOf (env : Environment) (c : ConstantInfo) : MetaM Json := do

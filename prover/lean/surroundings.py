@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["theorem", "rule", "definition", "constructor", "recursive", "inductive", "instance"]
+Kind = Literal["theorem", "rule", "definition", "constructor", "recursive", "inductive", "instance", "opaque"]
 """`theorem`: anything whose type is a proposition, such as an axiom of a class. `rule`: a constructor of a predicate. `recursive` and
-`inductive` are types, with and without recursion."""
+`inductive` are types, with and without recursion. `opaque`: what nothing unfolds, such as a recursor."""
 
 
 class Number(msgspec.Struct, frozen=True, array_like=True):

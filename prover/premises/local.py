@@ -65,7 +65,7 @@ class LocalPremises:
 
     def _unfolds(self, name: str) -> bool:
         known = self._known.get(name)
-        if known is None or known.kind != "definition" or not known.value or known.head == "Sort":
+        if known is None or known.kind != "definition" or known.head == "Sort":
             return False
         owner, _, last = name.rpartition(".")
         return owner not in self._known or last not in self._known[owner].fields  # projections are not unfolded

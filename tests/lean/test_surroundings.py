@@ -11,6 +11,7 @@ from prover.lean.project import SourceModule
 from prover.lean.server import LeanServer, Limits
 from prover.lean.surroundings import Surroundings
 from prover.lean.theorem import ProofState, Theorem
+from prover.premises.local import local_premises
 
 pytestmark = pytest.mark.lean
 
@@ -145,6 +146,32 @@ def test_a_theorem_with_a_context_has_surroundings(lean: LeanServer, loop) -> No
     context = "def double (n : Nat) := n + n\ntheorem double_zero : double 0 = 0 := rfl"
     state = loop.run(lean.open(Theorem("t", "(n : Nat) : double n = n + n", context=context)))
     assert kinds(state.surroundings) == {"double": "definition", "double_zero": "theorem"}
+
+
+def test_what_lean_generates_privately_is_left_out(lean: LeanServer, loop) -> None:
+    """`simp` makes a private equation for the `match` of a public function."""
+    context = """
+def chain : List Nat → List Nat → List Nat
+  | [], m => m
+  | a :: l, m => a :: chain l m
+theorem chain_nil (l : List Nat) : chain l [] = l := by
+  induction l with
+  | nil => rfl
+  | cons a l ih => rw [chain, ih]
+"""
+    state = loop.run(lean.open(Theorem("t", "(l : List Nat) : chain [] l = l", context=context)))
+    assert kinds(state.surroundings) == {"chain": "definition", "chain_nil": "theorem"}
+    loop.run(lean.free([state]))
+
+
+def test_what_nothing_unfolds_is_opaque(lean: LeanServer, loop) -> None:
+    context = "def twice (f : α → α) (x : α) := f (f x)\nopaque secret : Nat → Nat"
+    state = loop.run(lean.open(Theorem("t", "(n : Nat) : twice secret n = n", context=context)))
+    assert kinds(state.surroundings) == {"twice": "definition", "secret": "opaque"}
+    assert local_premises(state.surroundings).functions(state.goals[0].constants) == ["twice"], (
+        "though its value is a λ"
+    )
+    loop.run(lean.free([state]))
 
 
 def test_without_constants_there_are_none(loop) -> None:
