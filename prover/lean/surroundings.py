@@ -81,10 +81,14 @@ LIBRARY_TACTICS = (
 class Surroundings:
     """Declarations in the order of their file. Pickles as empty, because only policies beside Lean read it."""
 
-    def __init__(self, declarations: tuple[Declaration, ...] = (), tactics: tuple[str, ...] = ()) -> None:
-        """`tactics`: those of LIBRARY_TACTICS that exist here, and the file's own tactics of one word."""
+    def __init__(
+        self, declarations: tuple[Declaration, ...] = (), tactics: tuple[str, ...] = (), imported: int = 0
+    ) -> None:
+        """`tactics`: those of LIBRARY_TACTICS that exist here, and the file's own tactics of one word. `imported`: number of the first
+        declarations, which are of other files."""
         self.declarations = declarations
         self.tactics = tactics
+        self.imported = imported
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Surroundings, ()
@@ -117,5 +121,6 @@ class FileDeclarations:
             earlier = [p for p in self._parts if p[0] < part]
             declarations = tuple(d for _, here, _ in earlier for d in here)
             tactics = tuple(dict.fromkeys(t for *_, here in earlier for t in here))
-            self._before[part] = Surroundings(declarations, tactics) if declarations or tactics else NOTHING
+            imported = sum(len(here) for number, here, _ in earlier if number == 0)
+            self._before[part] = Surroundings(declarations, tactics, imported) if declarations or tactics else NOTHING
         return self._before[part]

@@ -162,7 +162,7 @@ class PremiseSearches:
             in_flight=1, suggestions=32 if v.model else 64, max_expansions=8, model_thread=False, questions=v.questions
         )
         value = model if v.model and self.value else None
-        premises = self.sources[v.name].for_theorem(theorem.imports)
+        premises = self.sources[v.name].for_theorem(theorem.imports, name=theorem.library or theorem.name)
         search = Search(root, shared, policy, value, config=config, premises=premises)
         try:
             result = await search.run(Budget(lean_calls=self.calls))
