@@ -173,12 +173,16 @@ def local_tactics(goal: Goal, names: GoalNames, context: LocalContext) -> Weight
     if binds:
         # `intros` stops at a definition, as in `Injective f`.
         yield "intros" if goal.target.startswith("∀") or " → " in goal.target else "repeat intro _", 6.0
-    opened, _ = opening(goal, names)
+    opened, found = opening(goal, names)
     for i, closer in enumerate(closers):
         fade = _FADE**i
         yield from _closing(names, context, closer, binds, fade)
         if opened:
             yield f"{opened}\n{closer}", 2.5 * fade
+            if names.shape != "Exists":
+                yield from (
+                    (f"{opened}\ncases {x} <;> {closer}", 1.8 * fade * _FADE**j) for j, x in enumerate(found[:2])
+                )
     equations = [*context.equations[:12], *context.functions]
     if names.shape == "Exists":
         yield from existential(goal, names, context.makers, equations, context.lemmas[:6], closers)
@@ -230,6 +234,8 @@ def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, 
         others = [g for g in names.variables if g != x]
         if others:
             yield f"induction {x} generalizing {' '.join(others)} <;> {closer}", 2.0 * fade * _FADE**j
+        for y in [g for g in names.recursive[:2] if g != x and j < 2]:
+            yield f"induction {x} generalizing {y} <;> cases {y} <;> {closer}", 2.2 * fade * _FADE**j
     for j, x in enumerate([v for v in names.variables if names.types.get(v)][:4]):
         yield f"cases {x} <;> {closer}", 1.5 * fade * _FADE**j
     for j, h in enumerate(names.derivations[:3]):

@@ -91,6 +91,9 @@ def comp (g : β → γ) (f : α → β) : α → γ := fun x => g (f x)
 theorem has_cons (a b : α) (l : Row α) : Has a l → Has a (cons b l) := by
   sorry
 
+theorem not_has_nil (a : α) : ¬ Has a nil := by
+  sorry
+
 theorem has_left (a : α) (l m : Row α) (h : Has a l) : Has a (app l m) := by
   sorry
 
@@ -110,7 +113,7 @@ end Row
 def test_witnesses_come_from_hypotheses(turnstile: Callable, tmp_path: Path) -> None:
     source = tmp_path / "Row.lean"
     source.write_text(EXISTENTIAL)
-    done = turnstile("prove", source, "--policy", "explorer", "--budget", 24, "--json", "--out", tmp_path / "Out.lean")
+    done = turnstile("prove", source, "--policy", "explorer", "--budget", 48, "--json", "--out", tmp_path / "Out.lean")
     assert {t["name"].split(".")[-1]: t["outcome"] for t in done.document["tasks"]} == dict.fromkeys(
-        ["has_cons", "has_left", "prefix_trans", "divides_product", "onto_comp"], "proved"
+        ["has_cons", "not_has_nil", "has_left", "prefix_trans", "divides_product", "onto_comp"], "proved"
     )

@@ -104,6 +104,13 @@ def test_a_witness_comes_from_a_hypothesis_or_from_unification():
     assert "apply Exists.intro" in found and not any("⟨x1, ?_⟩" in t for t in set(found) - set(opened))
 
 
+def test_two_variables_are_taken_apart_together_and_so_is_an_opened_witness():
+    b = HypothesisKind("b", "recursive", "T", "T")
+    found = tactics(HypothesisKind("⊢", "target", "Or", "Or"), A, b, HypothesisKind("h", "proof", "T.le", "Exists"))
+    assert any(t.startswith("induction a generalizing b <;> cases b <;> first | rfl") for t in found)
+    assert any("obtain ⟨x1, rfl⟩ := h" in t and "\ncases x1 <;> first | rfl" in t for t in found)
+
+
 def test_small_witnesses_come_first_and_those_of_hypotheses_before_others():
     makers = [("zero", 0), ("succ", 1), ("add", 2)]
     terms = witness_terms(["x1"], ["a"], makers)
