@@ -1,8 +1,11 @@
-"""The declarations that stand before a theorem: those of its file, and of the sources that the file imports."""
+"""The declarations that stand before a theorem: those of its file, and of the files of its project that it imports."""
 
 from __future__ import annotations
 
+import functools
+import os
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -106,6 +109,18 @@ class Surroundings:
 
 
 NOTHING = Surroundings()
+
+
+@functools.lru_cache(maxsize=8)
+def own_modules(lean_path: str) -> tuple[str, ...]:
+    """Compiled modules in the folders of LEAN_PATH, without those of packages that Lake downloaded: their theorems are library premises."""
+    folders = [Path(f) for f in lean_path.split(os.pathsep) if f]
+    own = [f for f in folders if not {"packages", "lake-packages"} & set(f.parts)]
+    return tuple(
+        ".".join(file.relative_to(folder).with_suffix("").parts)
+        for folder in own
+        for file in sorted(folder.rglob("*.olean"))
+    )
 
 
 class FileDeclarations:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanServer, Limits
-from prover.lean.surroundings import Surroundings
+from prover.lean.surroundings import Surroundings, own_modules
 from prover.lean.theorem import ProofState, Theorem
 from prover.premises.local import local_premises
 
@@ -140,6 +142,32 @@ def test_sources_come_first(lean: LeanServer, loop) -> None:
     ((_, state),) = loop.run(lean.load(source, before=[module]))
     names = [d.name for d in state.surroundings.declarations]
     assert sorted(names[:2]) == ["base", "more"] and names[2:] == ["here"]
+
+
+def test_compiled_modules_of_the_project_come_first(loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of Lean stands in for one that `lake build` compiled, which the embedded Lean cannot import."""
+    monkeypatch.setattr("prover.lean.server.own_modules", lambda path: ("Init.Control.Id", "Not.Imported"))
+    source = SourceModule("Own.Base", "Own/Base.lean", "theorem base : 1 + 1 = 2 := rfl\n")
+
+    async def load() -> ProofState:
+        async with LeanServer(constants=True) as server:
+            ((_, state),) = await server.load("theorem t : True := by\n  sorry\n", before=[source])
+            return state
+
+    found = loop.run(load()).surroundings
+    names = [d.name for d in found.declarations]
+    assert "Id.run" in names and names[-1] == "base" and found.imported == len(names) < 60
+    assert found.by_name["Id.run"].kind == "definition"
+
+
+def test_the_projects_own_modules_are_those_outside_of_packages(tmp_path: Path) -> None:
+    own, package = tmp_path / ".lake/build/lib/lean", tmp_path / ".lake/packages/batteries/.lake/build/lib/lean"
+    for file in (own / "Own.olean", own / "Own/Basic.olean", package / "Batteries.olean"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (own / "Own.ilean").touch()
+    assert sorted(own_modules(f"{own}{os.pathsep}{package}")) == ["Own", "Own.Basic"]
+    assert own_modules("") == ()
 
 
 def test_a_theorem_with_a_context_has_surroundings(lean: LeanServer, loop) -> None:
