@@ -40,16 +40,25 @@ def theorems_in_place(target: str, split: Split | None = None, by: SplitBy = "na
     `by`: a hash of the name, a hash of the file's path, or LeanDojo's split by premises. Skips files of a project that cannot be
     elaborated, with a line on standard error. Raises UserError if none can.
     """
-    inputs, skipped = inputs_of(target)
-    placed = _placed(tuple(inputs), by == "novel_premises" and split is not None)
-    for file, why in skipped.items():
-        say(f"turnstile: skipped: {file}: {why}")
+    placed = placed_in(target, by == "novel_premises" and split is not None)
     if split is None:
         return [p.theorem for p in placed]
     if by == "novel_premises":
         splits = novel_premises({p.theorem.name: p.premises for p in placed})
         return [p.theorem for p in placed if splits[p.theorem.name] == split]
     return [p.theorem for p in placed if split_of(p.theorem.name if by == "name" else p.file) == split]
+
+
+def placed_in(target: str, premises: bool = True) -> list[Placed]:
+    """The theorems of a `.lean` file or Lake project, in order, with the constants that their proofs name if `premises`.
+
+    Skips files as theorems_in_place does. Raises UserError.
+    """
+    inputs, skipped = inputs_of(target)
+    placed = _placed(tuple(inputs), premises)
+    for file, why in skipped.items():
+        say(f"turnstile: skipped: {file}: {why}")
+    return placed
 
 
 @functools.lru_cache(maxsize=16)

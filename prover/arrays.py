@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,17 @@ def save_arrays(path: Path, version: int, arrays: Mapping[str, np.ndarray | floa
     write_whole(path, data.getvalue())
 
 
-def load_arrays(path: Path, version: int, what: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Read arrays of these shapes as float32. Raises UserError for a file that is not `what`, e.g. `a tactic ranker`."""
+def load_arrays(
+    path: Path, version: int, what: str, shapes: Mapping[str, tuple[int, ...]], later: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+    """Read arrays of these shapes as float32. Raises UserError for a file that is not `what`, e.g. `a tactic ranker`.
+
+    `later`: those that earlier files lack, which are then left out.
+    """
     try:
         with np.load(path, allow_pickle=False) as data:
-            found = {name: data[name].astype(np.float32) for name in shapes}
-            right = int(data["format"]) == version and all(found[n].shape == s for n, s in shapes.items())
+            found = {name: data[name].astype(np.float32) for name in shapes if name in data or name not in later}
+            right = int(data["format"]) == version and all(a.shape == shapes[n] for n, a in found.items())
     except OSError as e:
         raise UserError(f"{path}: {e.strerror or e}") from None
     except Exception as e:  # numpy and zipfile raise many things for a broken file

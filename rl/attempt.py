@@ -226,7 +226,14 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         model_thread=False,
         seed=bench.seed,
     )
-    search = Search(root, env, policy, value, config=config, premises=bench.premises.for_theorem(task.theorem.imports))
+    search = Search(
+        root,
+        env,
+        policy,
+        value,
+        config=config,
+        premises=bench.premises.for_theorem(task.theorem.imports, name=task.theorem.library or task.theorem.name),
+    )
     try:
         result = await search.run(Budget(lean_calls=task.lean_calls))
         script = await checked_script(result.proof, checker(env, root)) if result.proof is not None else None
@@ -279,7 +286,7 @@ async def _rollouts(task: Task, bench: Workbench, env: Any, root: ProofState, be
     asked = Asked(bench.sampler)
     first = 1 + task.draw * task.rollouts
     try:
-        premises = bench.premises.for_theorem(task.theorem.imports)
+        premises = bench.premises.for_theorem(task.theorem.imports, name=task.theorem.library or task.theorem.name)
         found, calls = await rollouts(root, env, asked, premises, task.rollouts, task.max_tactics, first)
         check = checker(env, root)
         written_out = [await checked_script(r.proof, check) if r.proof is not None else None for r in found]
@@ -346,7 +353,9 @@ async def _try_more_tactics(
     """Try further tactics on the first goal and add those that close it. Returns (examples, Lean calls)."""
     first = examples[0]
     known = {t for t, _ in first.best} | {t for t, _ in first.errors}
-    query = Query(root, bench.premises.for_theorem(task.theorem.imports)(root))
+    query = Query(
+        root, bench.premises.for_theorem(task.theorem.imports, name=task.theorem.library or task.theorem.name)(root)
+    )
     tactics = [s.tactic for s in bench.portfolio.suggest([query], 16)[0]]
     tactics += [s.tactic for s in bench.explorer.suggest([query], 3 * task.harvest)[0]]
     actions = bench.config.actions if bench.config.strict else "full"

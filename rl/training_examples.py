@@ -41,7 +41,7 @@ def rows(found: Found, proved: bool, reward: float, config: LearnConfig, used: S
                     ("td", {"state": e.text, "constants": e.constants, "premises": e.premises, "td": round(g, 4)})
                 )
     out += collect_tried(found.examples, proved)
-    out += collect_premises(found.examples, proved, found.theorem.imports, used)
+    out += collect_premises(found.examples, proved, found.theorem, used)
     if config.algorithm == "grpo":
         out += [("group", row) for row in grpo.from_search(found.examples, proved, discount)]
     return out

@@ -90,7 +90,8 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
       let base := [("ok", Json.bool true), ("errors", jarr l.errors), ("holes", jarr hs)]
       if !withConstants then return base
       let imported ← environment s (strings (listField j "imports"))
-      return ("surroundings", ← surroundingsJson imported env l (strings (listField j "tactics"))) :: base
+      let (tactics, own) := (strings (listField j "tactics"), toNames (strings (listField j "own")))
+      return ("surroundings", ← surroundingsJson imported env l tactics own) :: base
   | "library" =>
     let whole ← environment s (strings (listField j "whole"))
     let env ← environment s (strings (listField j "imports"))

@@ -25,15 +25,22 @@ partial def isGenerated (env : Environment) (n : Name) : Bool :=
 
 def isWritten (env : Environment) (n : Name) : Bool :=
   let u := userName n
-  !u.isInternal && !u.hasMacroScopes && !isGenerated env n
+  -- Lean may generate a private equation for a public function.
+  !u.isInternal && !u.hasMacroScopes && !isGenerated env n && !isGenerated env u
 
-/-- What a declaration is to a proof: `rule` for a constructor of a predicate, `theorem` for what else has a proposition as its type. -/
+/-- What a declaration is to a proof: `rule` for a constructor of a predicate, `theorem` for what else has a proposition as its type,
+`opaque` for what nothing unfolds. -/
 def localKind (env : Environment) (c : ConstantInfo) : MetaM String := do
   let proof ← Meta.isProp c.type
   match c with
   | .ctorInfo _ => return if proof then "rule" else "constructor"
   | .inductInfo v => return if v.isRec || v.isNested then "recursive" else "inductive"
-  | _ => if proof then return "theorem" else return if isClass env (headName (conclusion c.type)) then "instance" else "definition"
+  | _ =>
+    if proof then return "theorem"
+    if isClass env (headName (conclusion c.type)) then return "instance"
+    return match c with
+      | .defnInfo _ => "definition"
+      | _ => "opaque"
 
 /-- For an instance of a number, as in `instance : OfNat T 0 := ⟨zero⟩`: the number, its value, and whether that is a constant. -/
 def literalOf (env : Environment) (c : ConstantInfo) : MetaM Json := do
@@ -109,6 +116,23 @@ def declaredBetween (before after : Environment) : IO (List Json) := do
   | .ok js => return js
   | .error _ => return []
 
+/-- The constants of those imported modules that are among `own`, the modules of the project, in the order of imports. -/
+def compiledConstants (env : Environment) (own : List Name) : List Name :=
+  match own with
+  | [] => []
+  | _ => go env.allImportedModuleNames.toList env.header.moduleData.toList []
+where
+  go (ns : List Name) (ds : List ModuleData) (acc : List Name) : List Name :=
+    match ns, ds with
+    | n :: ns, d :: ds => go ns ds (if hasName n own then revOnto (keep (isWritten env) d.constNames.toList) acc else acc)
+    | _, _ => revOnto acc []
+
+/-- The declarations of the project's compiled modules; empty if they cannot be printed. -/
+def compiledDeclarations (env : Environment) (own : List Name) : IO (List Json) := do
+  match ← onEnvironment env {} (localDeclarations env (compiledConstants env own) []) with
+  | .ok js => return js
+  | .error _ => return []
+
 /-- The symbol of a syntax that is nothing but a symbol, as `macro "crunch" : tactic => …` declares one. -/
 def symbolOf (env : Environment) (n : Name) : Option String :=
   match env.find? n with
@@ -148,11 +172,11 @@ def partsJson (ps : List Part) (acc : List Json) : IO (List Json) :=
     | [], [] => partsJson rest acc
     | js, _ => partsJson rest (jarr [jnat p.number, jarr js, jarr tactics] :: acc)
 
-/-- The surroundings of a file's `sorry`s: its sources' declarations as part 0, with those of `tactics` that exist there, then those of
-its own commands, counted from 1. -/
-def surroundingsJson (base before : Environment) (l : Loaded) (tactics : List String) : IO Json := do
+/-- The surroundings of a file's `sorry`s: the declarations of compiled modules among `own` and of sources as part 0, with those of
+`tactics` that exist there, then those of its own commands, counted from 1. -/
+def surroundingsJson (base before : Environment) (l : Loaded) (tactics : List String) (own : List Name) : IO Json := do
   let above : Part := { number := 0, before := base, after := before }
-  let known := jarr [jnat 0, jarr [], jarr (mapList Json.str (keep (isTactic before) tactics))]
+  let known := jarr [jnat 0, jarr (← compiledDeclarations base own), jarr (mapList Json.str (keep (isTactic before) tactics))]
   return jarr (known :: (← partsJson (above :: l.parts) []))
 
 end Turnstile

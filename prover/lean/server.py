@@ -20,7 +20,7 @@ from prover.lean.project import SourceModule
 from prover.lean.replay import Handles, Origin
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.steps import REPLAY_PATIENCE, Counters, LeanDied, LeanError, Limits, Resend, Step
-from prover.lean.surroundings import LIBRARY_TACTICS, FileDeclarations
+from prover.lean.surroundings import LIBRARY_TACTICS, FileDeclarations, own_modules
 from prover.lean.theorem import ProofState, StepResult, Theorem
 
 __all__ = ["WHOLE_LIBRARY", "Counters", "LeanDied", "LeanError", "LeanServer", "Limits", "statement_source"]
@@ -111,6 +111,8 @@ class LeanServer(LeanConnection):
         request: dict[str, Any] = {"cmd": "load", "source": source, "imports": list(imports), "file": file}
         if self.constants:
             request["tactics"] = LIBRARY_TACTICS
+            if own := own_modules(self.runtime.env.get("LEAN_PATH", "")):
+                request["own"] = own
         if before:
             request["before"] = [module.message() for module in before]
         answer = await self.command(**request, constants=self.constants)

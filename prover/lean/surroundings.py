@@ -1,15 +1,18 @@
-"""The declarations that stand before a theorem: those of its file, and of the sources that the file imports."""
+"""The declarations that stand before a theorem: those of its file, and of the files of its project that it imports."""
 
 from __future__ import annotations
 
+import functools
+import os
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["theorem", "rule", "definition", "constructor", "recursive", "inductive", "instance"]
+Kind = Literal["theorem", "rule", "definition", "constructor", "recursive", "inductive", "instance", "opaque"]
 """`theorem`: anything whose type is a proposition, such as an axiom of a class. `rule`: a constructor of a predicate. `recursive` and
-`inductive` are types, with and without recursion."""
+`inductive` are types, with and without recursion. `opaque`: what nothing unfolds, such as a recursor."""
 
 
 class Number(msgspec.Struct, frozen=True, array_like=True):
@@ -81,10 +84,14 @@ LIBRARY_TACTICS = (
 class Surroundings:
     """Declarations in the order of their file. Pickles as empty, because only policies beside Lean read it."""
 
-    def __init__(self, declarations: tuple[Declaration, ...] = (), tactics: tuple[str, ...] = ()) -> None:
-        """`tactics`: those of LIBRARY_TACTICS that exist here, and the file's own tactics of one word."""
+    def __init__(
+        self, declarations: tuple[Declaration, ...] = (), tactics: tuple[str, ...] = (), imported: int = 0
+    ) -> None:
+        """`tactics`: those of LIBRARY_TACTICS that exist here, and the file's own tactics of one word. `imported`: number of the first
+        declarations, which are of other files."""
         self.declarations = declarations
         self.tactics = tactics
+        self.imported = imported
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Surroundings, ()
@@ -104,6 +111,18 @@ class Surroundings:
 NOTHING = Surroundings()
 
 
+@functools.lru_cache(maxsize=8)
+def own_modules(lean_path: str) -> tuple[str, ...]:
+    """Compiled modules in the folders of LEAN_PATH, without those of packages that Lake downloaded: their theorems are library premises."""
+    folders = [Path(f) for f in lean_path.split(os.pathsep) if f]
+    own = [f for f in folders if not {"packages", "lake-packages"} & set(f.parts)]
+    return tuple(
+        ".".join(file.relative_to(folder).with_suffix("").parts)
+        for folder in own
+        for file in sorted(folder.rglob("*.olean"))
+    )
+
+
 class FileDeclarations:
     """The declarations of a loaded file by command, as the `load` command answers."""
 
@@ -117,5 +136,6 @@ class FileDeclarations:
             earlier = [p for p in self._parts if p[0] < part]
             declarations = tuple(d for _, here, _ in earlier for d in here)
             tactics = tuple(dict.fromkeys(t for *_, here in earlier for t in here))
-            self._before[part] = Surroundings(declarations, tactics) if declarations or tactics else NOTHING
+            imported = sum(len(here) for number, here, _ in earlier if number == 0)
+            self._before[part] = Surroundings(declarations, tactics, imported) if declarations or tactics else NOTHING
         return self._before[part]

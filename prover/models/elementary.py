@@ -14,6 +14,7 @@ from prover.lean.surroundings import Surroundings
 from prover.lean.theorem import Goal
 from prover.models.goal_names import GoalNames
 from prover.models.local_templates import LocalContext, local_context
+from prover.models.witness_templates import witness_terms
 
 Actions = Literal["full", "elementary"]
 """The moves of the template policy: `full` has automation such as `simp` and `grind`."""
@@ -21,6 +22,7 @@ Actions = Literal["full", "elementary"]
 _LEMMAS = 12
 _TERMS = 6
 """Terms at which a lemma is instantiated."""
+_WITNESSES = 12
 _GROUP = re.compile(r"\([^():]*\)|\((?:[^():]|\([^():]*\))*\)")
 _CONNECTIVES = ("And", "Iff")
 
@@ -43,7 +45,11 @@ def elementary_tactics(
         yield from (f"induction {x} using {p}" for p in context.recursors)
         yield from (f"induction {x} generalizing {y}" for y in names.variables[:4] if y != x)
     yield from (f"cases {x}" for x in names.variables[:4])
-    if names.shape == "Exists" or len(context.rules) == 1:
+    if names.shape == "Exists":
+        terms = witness_terms((), names.variables, context.makers, names.functions)
+        yield from (f"refine ⟨{x}, ?_⟩" for x in terms[:_WITNESSES])
+        yield "apply Exists.intro"
+    elif len(context.rules) == 1:
         yield from (f"refine ⟨{x}, ?_⟩" for x in names.variables)
 
 

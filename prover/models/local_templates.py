@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from prover.lean.surroundings import Declaration, Surroundings
 from prover.lean.theorem import Goal
 from prover.models.goal_names import GoalNames
+from prover.models.witness_templates import existential, from_rules, opening
 from prover.premises.local import local_premises
 
 Weighted = Iterator[tuple[str, float]]
@@ -18,7 +19,9 @@ Weighted = Iterator[tuple[str, float]]
 _OPERATORS = {c: f"H{c}.h{c}" for c in ("Add", "Sub", "Mul", "Div", "Mod", "Append")}
 """Classes whose notation stands for a heterogeneous operation."""
 _FADE = 0.85
+_LEMMAS = 16
 _RECURSORS = 2
+_MAKERS = ("constructor", "definition")
 _LOGIC = ("Eq", "Iff", "And", "Or", "Exists", "Not", "False", "True", "∀", "")
 
 
@@ -56,7 +59,11 @@ class LocalContext:
     recursors: list[str]
     """Own induction principles: theorems that conclude an application of a variable, as in `motive n`."""
     makers: list[tuple[str, int]]
-    """Constructors of own types with their numbers of explicit arguments."""
+    """Constructors of own types, and functions to them, with their numbers of explicit arguments."""
+    equations: list[str]
+    """Lemmas to rewrite with."""
+    total: list[str]
+    """Hypotheses that give a witness for every argument, as `∀ x, ∃ y, …`."""
 
     def closers(self, arithmetic: bool) -> list[str]:
         """Closers for any goal, the most promising first."""
@@ -102,13 +109,17 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
     known = surroundings.by_name
     local = local_premises(surroundings)
     seen = [known[c] for c in local.visible(goal.constants) if c in known]
-    lemmas = local.lemmas(goal.constants, 16)
+    shown = local.functions(goal.constants)
+    predicates = [known[f] for f in shown if known[f].head == "Prop"]
+    hidden = [c for d in predicates for c in local.visible(d.value)]
+    direct = local.lemmas(goal.constants, _LEMMAS)
+    # A statement about `a ≤ b := ∃ c, b = a + c` is one about `+`.
+    lemmas = list(dict.fromkeys([*direct[: _LEMMAS // 2], *local.lemmas(hidden, _LEMMAS // 2), *direct]))[:_LEMMAS]
     instances = [d for d in seen if d.kind == "instance" and d.number is None]
     projections = [
         n for d in instances for n in (_OPERATORS.get(d.head, ""), *(f"{d.head}.{f}" for f in d.fields)) if n
     ]
-    shown = local.functions(goal.constants)
-    types = {d.name for d in seen}
+    types = {d.name for d in seen} | set(hidden)
     numbers = [d.number for d in surroundings.declarations if d.number is not None and d.number.type_name in types]
     head = goal.kinds[-1].head if goal.kinds else ""
     by_head = [d for d in reversed(surroundings.declarations) if d.head == head and head not in _LOGIC]
@@ -127,7 +138,17 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
         unary=[p for p in lemmas if known[p].explicit == 1 and not known[p].conditional],
         extensional=_extensional(goal, surroundings, seen),
         recursors=[d.name for d in reversed(surroundings.theorems) if not d.head and d.explicit][:_RECURSORS],
-        makers=[(d.name, d.explicit) for d in surroundings.declarations if d.kind == "constructor" and d.head in types],
+        makers=sorted(
+            [(d.name, d.explicit) for d in surroundings.declarations if d.kind in _MAKERS and d.head in types],
+            key=lambda m: m[1],
+        ),
+        equations=[p for p in lemmas if known[p].rewrites and known[p].sides[0] != "[anonymous]"],
+        total=[
+            h.name
+            for h in goal.kinds
+            if (h.kind, h.shape) == ("proof", "∀")
+            and (h.head == "Exists" or (h.head in known and "Exists" in known[h.head].value))
+        ],
     )
 
 
@@ -150,16 +171,26 @@ def local_tactics(goal: Goal, names: GoalNames, context: LocalContext) -> Weight
     closers = context.closers(arithmetic)
     binds = names.shape == "∀"
     if binds:
-        yield "intros", 6.0
+        # `intros` stops at a definition, as in `Injective f`.
+        yield "intros" if goal.target.startswith("∀") or " → " in goal.target else "repeat intro _", 6.0
+    opened, found = opening(goal, names)
     for i, closer in enumerate(closers):
         fade = _FADE**i
         yield from _closing(names, context, closer, binds, fade)
+        if opened:
+            yield f"{opened}\n{closer}", 2.5 * fade
+            if names.shape != "Exists":
+                yield from (
+                    (f"{opened}\ncases {x} <;> {closer}", 1.8 * fade * _FADE**j) for j, x in enumerate(found[:2])
+                )
+    equations = [*context.equations[:12], *context.functions]
     if names.shape == "Exists":
-        yield from _witnesses(names, context, closers)
+        yield from existential(goal, names, context.makers, equations, context.lemmas[:6], closers)
     if names.shape in ("And", "Iff"):
         for i, c in enumerate(closers):
             yield f"constructor <;> intros <;> {c}", 2.0 * _FADE**i
             yield f"constructor <;> intro h <;> induction h <;> {c}", 1.0 * _FADE**i
+    yield from from_rules(goal, names, context.total, equations, context.lemmas[:6], closers[0])
     yield from _predicates(names, context, closers)
     yield from _equations(names, context, closers)
     for f in context.functions:
@@ -203,6 +234,8 @@ def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, 
         others = [g for g in names.variables if g != x]
         if others:
             yield f"induction {x} generalizing {' '.join(others)} <;> {closer}", 2.0 * fade * _FADE**j
+        for y in [g for g in names.recursive[:2] if g != x and j < 2]:
+            yield f"induction {x} generalizing {y} <;> cases {y} <;> {closer}", 2.2 * fade * _FADE**j
     for j, x in enumerate([v for v in names.variables if names.types.get(v)][:4]):
         yield f"cases {x} <;> {closer}", 1.5 * fade * _FADE**j
     for j, h in enumerate(names.derivations[:3]):
@@ -215,26 +248,13 @@ def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, 
         yield f"fun_induction {f} <;> {closer}", 2.0 * fade * _FADE**j
         yield f"fun_cases {f} <;> {closer}", 1.0 * fade * _FADE**j
     for h, shape in names.structured.items():
-        yield (
-            (f"rcases {h} with h | h <;> {closer}" if shape == "Or" else f"obtain ⟨x, hx⟩ := {h}\n{closer}"),
-            1.5 * fade,
-        )
+        if shape == "Or":
+            yield f"rcases {h} with h | h <;> {closer}", 1.5 * fade
+        elif shape != "Exists":
+            yield f"obtain ⟨x, hx⟩ := {h}\n{closer}", 1.5 * fade
     if names.shape == "∀":
         yield f"intro h\ncases h <;> {closer}", 1.5 * fade
         yield f"intro x h\ninduction h <;> {closer}", 0.8 * fade
-
-
-def _witnesses(names: GoalNames, context: LocalContext, closers: Sequence[str]) -> Weighted:
-    """Proofs of an existential statement: own terms as witnesses in one call each."""
-    data = names.variables[:5]
-    own = [m for m, arguments in context.makers if arguments == 0]
-    own += [f"({m} {x})" for m, arguments in context.makers if arguments == 1 for x in data]
-    terms = [*data, "0", "1", *own, *(f"({x} + {y})" for x in data for y in data if x < y)]
-    for i, closer in enumerate(closers):
-        tries = " | ".join(f"(refine ⟨{w}, ?_⟩ <;> {closer})" for w in terms)
-        yield f"first | {tries}", 3.0 * _FADE**i
-    yield from ((f"refine ⟨{w}, ?_⟩", 0.8 * _FADE**i) for i, w in enumerate(terms))
-    yield "refine ⟨_, ?_⟩", 0.4
 
 
 def _predicates(names: GoalNames, context: LocalContext, closers: Sequence[str]) -> Weighted:

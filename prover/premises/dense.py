@@ -9,6 +9,7 @@ Needs numpy only.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import re
@@ -22,6 +23,8 @@ import numpy as np
 from prover.arrays import load_arrays, save_arrays
 from prover.premises.columns import offsets_of, places
 from prover.premises.library import LibraryIndex, Premises
+from prover.premises.local import LocalPremises
+from prover.premises.locality import FEATURES, Place, locality
 from prover.premises.premise import Premise
 from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
 
@@ -48,6 +51,8 @@ class DenseWeights:
     """Factor of the inner product of unit vectors."""
     symbolic: float
     """Factor of the symbolic score, for the hybrid retriever only."""
+    locality: np.ndarray | None = None
+    """[FEATURES] factors of the features of prover.premises.locality; None if they were not learned."""
 
     @staticmethod
     def initial(seed: int = 0) -> DenseWeights:
@@ -58,12 +63,10 @@ class DenseWeights:
 
     def save(self, path: Path) -> None:
         """Write the file, atomically."""
-        numbers = {"scale": self.scale, "symbolic": self.symbolic}
-        save_arrays(
-            path,
-            FORMAT,
-            {"table": self.table.astype(np.float16), "goal": self.goal, "premise": self.premise, **numbers},
-        )
+        arrays = {"table": self.table.astype(np.float16), "goal": self.goal, "premise": self.premise}
+        if self.locality is not None:
+            arrays["locality"] = self.locality
+        save_arrays(path, FORMAT, {**arrays, "scale": self.scale, "symbolic": self.symbolic})
 
     @staticmethod
     def load(path: Path) -> DenseWeights:
@@ -74,11 +77,11 @@ class DenseWeights:
             "premise": (WIDTH, WIDTH),
             "scale": (),
             "symbolic": (),
+            "locality": (len(FEATURES),),
         }
-        found = load_arrays(path, FORMAT, "a retriever's weights", shapes)
-        return DenseWeights(
-            found["table"], found["goal"], found["premise"], float(found["scale"]), float(found["symbolic"])
-        )
+        found = load_arrays(path, FORMAT, "a retriever's weights", shapes, later=("locality",))
+        scale, symbolic = float(found["scale"]), float(found["symbolic"])
+        return DenseWeights(found["table"], found["goal"], found["premise"], scale, symbolic, found.get("locality"))
 
 
 def _bucket(feature: str) -> int:
@@ -230,13 +233,42 @@ class DenseRetriever(Retriever):
         self._table = weights.table * rarity(premises, features)[:, None]
         """[BUCKETS, WIDTH] embeddings weighted by rarity."""
         self._vectors = _vectors(premises, names, features, self._table, weights.premise)
+        self._place = Place()
+        self._bias: np.ndarray | float = 0.0
+        self._own_vectors = functools.lru_cache(maxsize=16)(self._vectors_of)
+
+    def placed(self, place: Place) -> DenseRetriever:
+        """The same retriever for theorems in a place; itself if the weights ignore places."""
+        if self.weights.locality is None:
+            return self
+        other = copy.copy(self)
+        other._place = place
+        other._bias = locality(self.premises, place) @ self.weights.locality
+        return other
 
     def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         w = self.weights
-        said = symbol_features(_read(constants, self._read))
-        query = np.array(list(said.values()), dtype=np.float32) @ self._table[list(said)]
-        # Not `@`: BLAS would wake one thread per core for a millisecond of work, which is slow under load.
-        score = w.scale * np.einsum("ij,j->i", self._vectors, _unit(query @ w.goal))
+        score = self._similarity(self._vectors, constants) + self._bias
         if self._symbols is not None:
             score += w.symbolic * self._symbols.score(constants)
         return self.premises.rows, score
+
+    def own_scores(self, local: LocalPremises, constants: Sequence[str]) -> np.ndarray:
+        """[theorems] scores of a theorem's own surroundings, comparable with those of the library. Needs weights for places."""
+        w = self.weights
+        assert w.locality is not None
+        score = self._similarity(self._own_vectors(local), constants)
+        if self._symbols is not None:
+            score += w.symbolic * local.similarity(constants)
+        return score + local.features(self._place) @ w.locality
+
+    def _similarity(self, vectors: np.ndarray, constants: Sequence[str]) -> np.ndarray:
+        """[vectors] the learned scores of premises."""
+        said = symbol_features(_read(constants, self._read))
+        query = np.array(list(said.values()), dtype=np.float32) @ self._table[list(said)]
+        # Not `@`: BLAS would wake one thread per core for a millisecond of work, which is slow under load.
+        return self.weights.scale * np.einsum("ij,j->i", vectors, _unit(query @ self.weights.goal))
+
+    def _vectors_of(self, local: LocalPremises) -> np.ndarray:
+        names = _read(local.premises.library.symbols, self._read)
+        return _vectors(local.premises, names, _Features(names), self._table, self.weights.premise)

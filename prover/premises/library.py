@@ -87,6 +87,14 @@ class LibraryIndex:
             return row
         return None
 
+    def module(self, row: int) -> str:
+        """The module of a declaration."""
+        return self._module_names[int(np.searchsorted(self._starts, row, "right")) - 1]
+
+    def module_numbers(self) -> np.ndarray:
+        """[rows] number of each declaration's module, in the order of `modules`."""
+        return np.repeat(np.arange(len(self._module_names)), np.diff(self._starts))
+
     def symbol(self, name: str) -> int | None:
         """The number of a constant that some declaration mentions, or None."""
         at = self.symbols.place(name)
@@ -102,7 +110,7 @@ class LibraryIndex:
             flags = int(self._flags[row])
             yield Premise(
                 self.names[row],
-                self._module_names[int(np.searchsorted(self._starts, row, "right")) - 1],
+                self.module(row),
                 head,
                 (left, right),
                 int(self.explicit[row]),

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+import msgspec
 import numpy as np
 
 from prover.lean.surroundings import Surroundings
 from prover.premises.library import LibraryIndex, ModuleInfo
+from prover.premises.locality import Place, namespace_of, near, shared
 from prover.premises.premise import Premise
 from prover.premises.symbols import SymbolRetriever
 
 RECENCY = 0.5
 """Factor that the last lemma before the theorem gains over the first."""
+
+
+CANDIDATES = 24
+"""Theorems of the surroundings that a training example of a retriever has, besides those that its tactics name."""
+
+
+class LocalCandidate(msgspec.Struct, frozen=True, array_like=True):
+    """A theorem of the surroundings of a goal, as a training example."""
+
+    premise: Premise
+    symbolic: float
+    """Its symbolic score."""
+    features: tuple[float, ...]
+    """As LocalPremises.features, without a namespace."""
 
 
 class LocalPremises:
@@ -30,9 +46,11 @@ class LocalPremises:
         seen = [
             Premise(d.name, "", d.head, d.sides, d.explicit, False, self.visible(d.constants)) for d in self.theorems
         ]
-        index = LibraryIndex("", {"": ModuleInfo((), seen)})
-        self._symbols = SymbolRetriever(index.select(), smooth=True)
+        self.premises = LibraryIndex("", {"": ModuleInfo((), seen)}).select()
+        """The theorems, in their order."""
+        self._symbols = SymbolRetriever(self.premises, smooth=True)
         self._recency = 1.0 + RECENCY * np.arange(1, len(seen) + 1) / max(1, len(seen))
+        self._imported = sum(d.kind == "theorem" for d in surroundings.declarations[: surroundings.imported])
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
@@ -55,9 +73,33 @@ class LocalPremises:
         """At most `k` theorems that share a symbol with these constants of a goal, best first."""
         if not self.theorems or k < 1:
             return []
-        score = self._symbols.score(self.visible(constants)) * self._recency
+        score = self.similarity(constants) * self._recency
         order = np.argsort(-score, kind="stable")[:k]
         return [self.theorems[int(i)].name for i in order if score[i] > 0.0]
+
+    def similarity(self, constants: Sequence[str]) -> np.ndarray:
+        """[theorems] symbolic scores, wherever they stand."""
+        return self._symbols.score(self.visible(constants))
+
+    def features(self, place: Place) -> np.ndarray:
+        """[theorems, locality.FEATURES] for a theorem in a place. What an imported file of the project declares is of half its module."""
+        count = len(self.theorems)
+        own = (np.arange(count) >= self._imported).astype(np.float32)
+        spaces = [shared(place.namespace, namespace_of(d.name)) for d in self.theorems]
+        return np.stack([own, near(count), np.array(spaces, dtype=np.float32), (1.0 + own) / 2], axis=1)
+
+    def candidates(self, constants: Sequence[str], named: Collection[str]) -> tuple[LocalCandidate, ...]:
+        """The theorems that share most with a goal, and those of `named`."""
+        if not self.theorems:
+            return ()
+        score = self.similarity(constants)
+        features = self.features(Place())
+        best = set(np.argsort(-score, kind="stable")[:CANDIDATES].tolist())
+        chosen = [i for i, d in enumerate(self.theorems) if i in best or d.name in named]
+        return tuple(
+            LocalCandidate(self.premises[i], round(float(score[i]), 4), tuple(features[i].round(4).tolist()))
+            for i in chosen
+        )
 
     def functions(self, constants: Iterable[str]) -> list[str]:
         """Own definitions among the constants, or hidden behind instances among them."""
@@ -65,7 +107,7 @@ class LocalPremises:
 
     def _unfolds(self, name: str) -> bool:
         known = self._known.get(name)
-        if known is None or known.kind != "definition" or not known.value or known.head == "Sort":
+        if known is None or known.kind != "definition" or known.head == "Sort":
             return False
         owner, _, last = name.rpartition(".")
         return owner not in self._known or last not in self._known[owner].fields  # projections are not unfolded

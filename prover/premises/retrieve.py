@@ -13,7 +13,8 @@ from prover.lean.theorem import ProofState
 from prover.premises.bm25 import Bm25Retriever
 from prover.premises.dense import DenseRetriever, DenseWeights
 from prover.premises.library import LibraryIndex, Premise
-from prover.premises.local import local_premises
+from prover.premises.local import LocalPremises, local_premises
+from prover.premises.locality import Place
 from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
 
 RETRIEVERS = ("symbols", "bm25", "symbols+bm25", "dense", "hybrid")
@@ -63,15 +64,31 @@ def make_retriever(
 
 def top_premises(retriever: Retriever, constants: Sequence[str], k: int) -> list[Premise]:
     """At most `k` premises with a positive score, best first."""
+    rows, _ = _top(retriever, constants, k)
+    return list(retriever.library.premises(rows))
+
+
+def _top(retriever: Retriever, constants: Sequence[str], k: int) -> tuple[list[int], list[float]]:
+    """Rows and scores of at most `k` premises with a positive score, best first."""
     if k < 1:
-        return []
+        return [], []
     rows, scores = retriever.matches(constants, k)
     if k < len(scores):
         # A few more if several have the k-th score, so that the order of rows decides.
         enough = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
         rows, scores = rows[enough], scores[enough]
     best = np.argsort(-scores, kind="stable")[:k]
-    return list(retriever.library.premises(rows[best[scores[best] > 0.0]].tolist()))
+    best = best[scores[best] > 0.0]
+    return rows[best].tolist(), scores[best].tolist()
+
+
+def local_and_library(retriever: DenseRetriever, local: LocalPremises, constants: Sequence[str], k: int) -> list[str]:
+    """Names of at most `k` premises of the surroundings and of the library, ranked together. Needs weights for places."""
+    own = retriever.own_scores(local, constants)
+    rows, scores = _top(retriever, constants, k)
+    found = [(-float(s), d.name) for s, d in zip(own, local.theorems, strict=True)]
+    found += [(-s, retriever.library.names[row]) for row, s in zip(rows, scores, strict=True)]
+    return [name for _, name in sorted(found, key=lambda one: one[0])][:k]
 
 
 class PremiseSource:
@@ -116,13 +133,16 @@ class PremiseSource:
         return self._retrievers[imports]
 
     def for_theorem(
-        self, imports: tuple[str, ...], forbidden: frozenset[str] = frozenset()
+        self, imports: tuple[str, ...], forbidden: frozenset[str] = frozenset(), name: str = ""
     ) -> Callable[[ProofState], tuple[str, ...]]:
-        """A function from a state to the names of its best premises, without `forbidden` ones.
+        """A function from a state of theorem `name` to the names of its best premises, without `forbidden` ones.
 
         Lemmas and functions of the theorem's own surroundings come before the library's, and leave a quarter of the names to it.
+        A retriever that has learned where useful premises stand ranks own lemmas and the library's together.
         """
         retriever = self.retriever(imports) if self.k else None
+        if isinstance(retriever, DenseRetriever):
+            retriever = retriever.placed(Place.of(name, self.library))
 
         def premises(state: ProofState) -> tuple[str, ...]:
             if retriever is None:
@@ -131,11 +151,14 @@ class PremiseSource:
             local = local_premises(state.surroundings)
             functions = [*local.functions(constants), *(d for d in definitions(constants) if d not in local)]
             functions = [d for d in functions if d not in forbidden][: self.definitions]
-            own = [p for p in local.lemmas(constants, self.k) if p not in forbidden]
-            own = own[: max(0, self.k - len(functions) - self.k // 4)]
-            found = top_premises(retriever, constants, self.k + len(forbidden))
-            library = [p.name for p in found if p.name not in forbidden]
-            lemmas = [*own, *library][: self.k - len(functions)]
+            many = self.k + len(forbidden)
+            if isinstance(retriever, DenseRetriever) and retriever.weights.locality is not None:
+                found = local_and_library(retriever, local, constants, many)
+            else:
+                own = [p for p in local.lemmas(constants, self.k) if p not in forbidden]
+                own = own[: max(0, self.k - len(functions) - self.k // 4)]
+                found = [*own, *(p.name for p in top_premises(retriever, constants, many))]
+            lemmas = [p for p in found if p not in forbidden][: self.k - len(functions)]
             mixed = lemmas[:]
             for i, f in enumerate(functions):
                 mixed.insert(min(3 * i + 2, len(mixed)), f)

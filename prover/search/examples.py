@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prover.search.graph import FAILED, RUNNING, SOLVED, UNTRIED, Edge, Graph
+from prover.lean.names import IDENTIFIER
+from prover.premises.local import LocalCandidate, local_premises
+from prover.search.graph import FAILED, RUNNING, SOLVED, UNTRIED, Edge, Graph, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Example:
     """Constants in the goal, by which premises are retrieved."""
     tried: tuple[str, ...] = ()
     """Every tactic sent to Lean."""
+    local: tuple[LocalCandidate, ...] = ()
+    """For a solved goal, theorems of its surroundings that its retriever may learn from."""
 
 
 def examples(graph: Graph) -> list[Example]:
@@ -52,6 +57,7 @@ def examples(graph: Graph) -> list[Example]:
         effects = [(e, e.twin or e) for e in node.edges]
         solving = sorted(((e.tactic, int(t.steps)) for e, t in effects if t.status == SOLVED), key=lambda p: p[1])
         visits = node.visits
+        constants = tuple(dict.fromkeys(c for g in node.state.goals for c in g.constants))
         leading = node.best or max(node.live, key=lambda e: e.visits, default=None)
         found.append(
             Example(
@@ -69,11 +75,17 @@ def examples(graph: Graph) -> list[Example]:
                 depth=node.depth,
                 initial=node.initial,
                 next=tuple(c.key for c in leading.children) if leading is not None else (),
-                constants=tuple(dict.fromkeys(c for g in node.state.goals for c in g.constants)),
+                constants=constants,
                 tried=tuple(e.tactic for e in node.edges if _tried(e)),
+                local=_local(node, constants, [t for t, _ in solving]) if node.status == SOLVED else (),
             )
         )
     return found
+
+
+def _local(node: Node, constants: Sequence[str], solving: Sequence[str]) -> tuple[LocalCandidate, ...]:
+    named = {m[0] for tactic in solving for m in IDENTIFIER.finditer(tactic)}
+    return local_premises(node.state.surroundings).candidates(constants, named | set(node.premises))
 
 
 def _tried(edge: Edge) -> bool:

@@ -92,7 +92,7 @@ class LocalExecutor:
                 opened.append(await twice(lambda: self.pool.open(job.theorem)))
                 roots = opened[:]
             negated = await self._negated(job, roots, opened)
-            premises = premises_for(self.wants_premises, job.theorem.imports)
+            premises = premises_for(self.wants_premises, job.theorem)
             found = await attempt_all(
                 job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
             )
@@ -232,8 +232,8 @@ async def twice(call: Callable[[], Awaitable[Any]]) -> Any:
 _sources: dict[str, Any] = {}
 
 
-def premises_for(wanted: bool, imports: tuple[str, ...]) -> Any:
-    """Premises for searches with these imports; None if not wanted or if there is no index."""
+def premises_for(wanted: bool, theorem: Theorem) -> Any:
+    """Premises for searches of a theorem; None if not wanted or if there is no index."""
     if not wanted:
         return None
     from prover.premises.index import load_cached
@@ -243,4 +243,5 @@ def premises_for(wanted: bool, imports: tuple[str, ...]) -> Any:
     if lean not in _sources:
         index = load_cached(lean)
         _sources[lean] = PremiseSource(index) if index is not None else None
-    return _sources[lean].for_theorem(imports) if _sources[lean] is not None else None
+    source = _sources[lean]
+    return source.for_theorem(theorem.imports, name=theorem.library or theorem.name) if source is not None else None

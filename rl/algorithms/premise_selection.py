@@ -11,14 +11,19 @@ import random
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from prover.lean.names import IDENTIFIER
+from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseRetriever, DenseWeights, bags, premise_features, rarity, symbol_features
 from prover.premises.index import LibraryIndex
+from prover.premises.library import Premises
+from prover.premises.local import LocalCandidate
+from prover.premises.locality import FEATURES, INITIAL, Place, locality, namespace_of, shared
 from prover.premises.symbols import SymbolRetriever
 from prover.search.examples import Example
 
@@ -27,7 +32,7 @@ KIND = "premises"
 
 
 def collect_premises(
-    examples: Iterable[Example], proved: bool, imports: Sequence[str], used: Sequence[str] = ()
+    examples: Iterable[Example], proved: bool, theorem: Theorem, used: Sequence[str] = ()
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(kind, data) for the ledger, from a training theorem's search. `used`: premises in the audited proof's term, credited to its
     first goal. Nothing without a proof, because a premise that failed on an open goal may still be the right one."""
@@ -38,7 +43,11 @@ def collect_premises(
             continue
         good, bad = credit(e, used if i == 0 else ())
         if good:
-            yield KIND, {"constants": e.constants, "imports": list(imports), "good": good, "bad": bad}
+            row: dict[str, Any] = {"constants": e.constants, "imports": list(theorem.imports), "good": good, "bad": bad}
+            row["theorem"] = theorem.library or theorem.name
+            if e.local:
+                row["local"] = msgspec.to_builtins(e.local)
+            yield KIND, row
 
 
 def credit(e: Example, used: Sequence[str] = ()) -> tuple[list[str], list[str]]:
@@ -50,7 +59,7 @@ def credit(e: Example, used: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     for tactic in worked:
         names = [n for n in _names(tactic) if n in offered]
         # If a tactic names several premises, only the proof's term (`used`) shows which one was needed.
-        if len(names) == 1 and without(tactic, names[0]) not in worked:
+        if len(names) == 1 and without(tactic, names[0]) not in worked - {tactic}:
             good.add(names[0])
     failed = {n for t, _ in e.errors for n in _names(t) if n in offered}
     return sorted(good), sorted(failed - good - named_in_proof)
@@ -109,6 +118,8 @@ def train_retriever(
     goal = torch.nn.Parameter(torch.from_numpy(first.goal.copy()))
     premise = torch.nn.Parameter(torch.from_numpy(first.premise.copy()))
     scales = torch.nn.Parameter(torch.tensor([first.scale, first.symbolic]).log())
+    locality_ = torch.tensor(INITIAL) if first.locality is None else torch.from_numpy(first.locality.copy())
+    places = torch.nn.Parameter(locality_)
     began = [goal.detach().clone(), premise.detach().clone()]
     optimizer = torch.optim.Adam(
         [
@@ -117,6 +128,7 @@ def train_retriever(
             {"params": [parts], "lr": c.learning_rate},
             {"params": [goal, premise], "lr": c.learning_rate * 0.3},
             {"params": [scales], "lr": c.learning_rate * 3},
+            {"params": [places], "lr": c.learning_rate * 30},
         ]
     )
 
@@ -135,7 +147,7 @@ def train_retriever(
         candidates = embed(premise, [(f[b], e.idf) for e, b in zip(batch, blind, strict=True) for f in e.premises])
         scale, symbolic = scales.exp()
         distance = sum(((m - b) ** 2).sum() for m, b in zip((goal, premise), began, strict=True))
-        return _softmax_loss(batch, queries @ candidates.T * scale, symbolic) + c.stay * distance
+        return _softmax_loss(batch, queries @ candidates.T * scale, symbolic, places) + c.stay * distance
 
     deadline = time.thread_time() + c.seconds
     losses: list[float] = []
@@ -157,15 +169,16 @@ def train_retriever(
         premise.detach().numpy().copy(),
         scale,
         symbolic,
+        places.detach().numpy().copy(),
     )
     metrics |= {"loss": sum(losses) / max(len(losses), 1), "epochs": epoch, "scale": scale, "symbolic": symbolic}
     return trained, metrics
 
 
-def _softmax_loss(batch: Sequence[_Prepared], products: Any, symbolic: Any) -> Any:
+def _softmax_loss(batch: Sequence[_Prepared], products: Any, symbolic: Any, places: Any) -> Any:
     """Mean over goals of -log of the softmax mass of the premises that helped.
 
-    `products`: [goals, all candidates of the batch]; `symbolic`: weight of the symbolic score.
+    `products`: [goals, all candidates of the batch]; `symbolic`: weight of the symbolic score; `places`: [FEATURES] weights.
     """
     import torch
 
@@ -175,7 +188,7 @@ def _softmax_loss(batch: Sequence[_Prepared], products: Any, symbolic: Any) -> A
     end = 0
     for i, e in enumerate(batch):
         begin, end = end, end + len(e.names)
-        own = products[i, begin:end] + symbolic * torch.from_numpy(e.symbolic)
+        own = products[i, begin:end] + symbolic * torch.from_numpy(e.symbolic) + torch.from_numpy(e.places) @ places
         # Another goal's premise is a negative only if this goal could use it and it is not among its candidates.
         mine = set(e.names)
         free = torch.tensor([n in e.reachable and n not in mine for n in names]) & helped
@@ -195,43 +208,78 @@ class _Prepared:
     good: list[bool]
     symbolic: np.ndarray
     """[candidates], the symbolic score, which the hybrid adds."""
+    places: np.ndarray
+    """[candidates, FEATURES] of prover.premises.locality."""
     idf: np.ndarray
     reachable: frozenset[str]
 
 
 def _prepare(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, c: SelectionConfig) -> list[_Prepared]:
-    places: dict[tuple[str, ...], tuple[SymbolRetriever, dict[str, int], np.ndarray, frozenset[str]]] = {}
-    merged: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[set[str], set[str]]] = {}
+    reach: dict[tuple[str, ...], _Reach] = {}
+    merged: dict[tuple[Any, ...], _Goal] = {}
     for row in rows:
-        good, bad = merged.setdefault((tuple(row["imports"]), tuple(row["constants"])), (set(), set()))
-        good.update(row["good"])
-        bad.update(row["bad"])
-    found = []
-    for (imports, constants), (good, bad) in merged.items():
-        if imports not in places:
-            premises = index.select(index.reachable(imports))
-            at = {name: i for i, name in enumerate(premises.names())}
-            places[imports] = (SymbolRetriever(premises), at, rarity(premises), frozenset(at))
-        symbols, at, idf, reachable = places[imports]
-        score = symbols.score(constants)
-        offered = [int(i) for i in np.argsort(-score, kind="stable")[: c.offered]]
-        yes = [at[n] for n in sorted(good) if n in at]
-        no = [at[n] for n in sorted(bad - good) if n in at][: c.offered]
-        if not yes:
-            continue
-        chosen = list(dict.fromkeys([*yes, *no, *offered]))
-        found.append(
-            _Prepared(
-                (symbol_features(constants), symbol_features(constants, 0.0)),
-                [symbols.premises[i].name for i in chosen],
-                [(premise_features(symbols.premises[i]), premise_features(symbols.premises[i], 0.0)) for i in chosen],
-                [i in yes for i in chosen],
-                score[chosen].astype(np.float32),
-                idf,
-                reachable,
-            )
-        )
+        # Rows of earlier runs have no theorem.
+        key = (tuple(row["imports"]), tuple(row["constants"]), row.get("theorem", ""))
+        goal = merged.setdefault(key, _Goal())
+        goal.good.update(row["good"])
+        goal.bad.update(row["bad"])
+        goal.local.update({x.premise.name: x for x in msgspec.convert(row.get("local", ()), list[LocalCandidate])})
+    found: list[_Prepared] = []
+    for (imports, constants, theorem), goal in merged.items():
+        if imports not in reach:
+            reach[imports] = _Reach(index.select(index.reachable(imports)))
+        if (one := _prepared(reach[imports], constants, Place.of(theorem, index), goal, c)) is not None:
+            found.append(one)
     return found
+
+
+@dataclass
+class _Goal:
+    """What is known of a goal: names of premises, and theorems of its surroundings by name."""
+
+    good: set[str] = field(default_factory=set[str])
+    bad: set[str] = field(default_factory=set[str])
+    local: dict[str, LocalCandidate] = field(default_factory=dict[str, LocalCandidate])
+
+
+class _Reach:
+    """The library's premises that some imports reach."""
+
+    def __init__(self, premises: Premises) -> None:
+        self.premises = premises
+        self.symbols = SymbolRetriever(premises)
+        self.at = {name: i for i, name in enumerate(premises.names())}
+        self.idf = rarity(premises)
+        self.names = frozenset(self.at)
+
+
+def _prepared(
+    reach: _Reach, constants: tuple[str, ...], place: Place, goal: _Goal, c: SelectionConfig
+) -> _Prepared | None:
+    """A goal with candidates of the library and of its surroundings; None if none of them helped."""
+    score = reach.symbols.score(constants)
+    offered = [int(i) for i in np.argsort(-score, kind="stable")[: c.offered]]
+    yes = [reach.at[n] for n in sorted(goal.good) if n in reach.at and n not in goal.local]
+    no = [reach.at[n] for n in sorted(goal.bad - goal.good) if n in reach.at][: c.offered]
+    chosen = list(dict.fromkeys([*yes, *no, *offered]))
+    local = list(goal.local.values())
+    good = [*(i in yes for i in chosen), *(x.premise.name in goal.good for x in local)]
+    if not any(good):
+        return None
+    some = Premises(reach.premises.library, reach.premises.rows[chosen])
+    premises = [*some, *(x.premise for x in local)]
+    where = np.array([x.features for x in local], dtype=np.float32).reshape(len(local), len(FEATURES))
+    where[:, FEATURES.index("namespace")] = [shared(place.namespace, namespace_of(x.premise.name)) for x in local]
+    return _Prepared(
+        (symbol_features(constants), symbol_features(constants, 0.0)),
+        [p.name for p in premises],
+        [(premise_features(p), premise_features(p, 0.0)) for p in premises],
+        good,
+        np.array([*score[chosen], *(x.symbolic for x in local)], dtype=np.float32),
+        np.concatenate([locality(some, place), where]),
+        reach.idf,
+        reach.names,
+    )
 
 
 def recall(

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.theorem import Theorem, Verdict
+from prover.lean.surroundings import NOTHING
+from prover.lean.theorem import ProofState, Theorem, Verdict
+from prover.models.base import Query, Suggestion
 from prover.models.fresh_names import FreshNamesPolicy, NameObfuscator
 from prover.models.manifest import read_manifest
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
@@ -162,7 +164,11 @@ class PremiseSearches:
             in_flight=1, suggestions=32 if v.model else 64, max_expansions=8, model_thread=False, questions=v.questions
         )
         value = model if v.model and self.value else None
-        premises = self.sources[v.name].for_theorem(theorem.imports)
+        if not v.local:
+            policy = _Unaware(policy)
+        premises = self.sources[v.name].for_theorem(theorem.imports, name=theorem.library or theorem.name)
+        if not v.local:
+            offered, premises = premises, lambda state: offered(without_surroundings(state))
         search = Search(root, shared, policy, value, config=config, premises=premises)
         try:
             result = await search.run(Budget(lean_calls=self.calls))
@@ -170,6 +176,21 @@ class PremiseSearches:
         finally:
             await search.close()
         return PremiseResult(theorem.name, v.name, result.lean_calls_to_solve, result.lean_calls, script)
+
+
+def without_surroundings(state: ProofState) -> ProofState:
+    """The state as if nothing stood before its theorem."""
+    return replace(state, surroundings=NOTHING)
+
+
+class _Unaware:
+    """A policy that sees no surroundings."""
+
+    def __init__(self, policy: Any) -> None:
+        self.policy = policy
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        return self.policy.suggest([replace(q, state=without_surroundings(q.state)) for q in queries], n)
 
 
 def _add_verdict(result: PremiseResult, found: Verdict) -> None:

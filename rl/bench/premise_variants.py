@@ -22,6 +22,8 @@ class PremiseVariant:
     """Whether the model sees made-up names for the library's names."""
     questions: str = ""
     """Questions to Lean, as in SearchConfig."""
+    local: bool = True
+    """Whether the search sees the theorem's surroundings."""
 
 
 FRESH = ", fresh names"

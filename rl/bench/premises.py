@@ -151,6 +151,15 @@ def _recall(
     return out
 
 
+def learned_weights(run: Path | None) -> DenseWeights | None:
+    """The newest retriever of a run, given by its folder or a checkpoint. Raises UserError if there is none."""
+    if run is None:
+        return None
+    if (path := _retriever(run)) is None:
+        raise UserError(f"{run}: has no retrievers/; give a run with a learned retriever, or no --checkpoint")
+    return DenseWeights.load(path)
+
+
 def _learned(run: Path | None) -> Learned:
     """The newest model and retriever of a run, given by its folder or a checkpoint, with hashes of their files."""
     if run is None:

@@ -154,6 +154,7 @@ def _premises(
     checkpoint: Path | None = None,
     theorems: int = 300,
     split: Literal["held-out", "validation", "train"] = "held-out",
+    set: Path | None = None,
     only: str = "",
     questions: str = "",
     budgets: str = "16,64,256",
@@ -171,6 +172,7 @@ def _premises(
         checkpoint: a run's folder, whose model and retriever are evaluated too.
         theorems: number of theorems of the split. Half as many are added from modules that no stage trains on.
         split: split of the theorems. Tune on validation, report held-out.
+        set: a .lean file or Lake project with proofs, whose theorems are proved in place, with and without their surroundings.
         only: variants by name or part of a name, separated by `;`, e.g. `no premises;explorer, symbols`.
         questions: add a variant that asks Lean itself: some of exact?, apply?, rw?, simp?, simp_all?, grind?.
         budgets: Lean calls, comma-separated.
@@ -178,9 +180,11 @@ def _premises(
         record: a .jsonl file with one row per theorem and variant. Default: beside --out.
         minutes: start no theorem later than this. The figures cover the finished ones.
     """
+    from curricula.in_place import has_theorems
     from curricula.library import library_set
     from prover.premises.index import library_index
-    from rl.bench.premises import bench_premises, unseen_modules
+    from rl.bench.local_premises import bench_local_premises
+    from rl.bench.premises import bench_premises, learned_weights, unseen_modules
 
     calls = _calls(budgets, quick)
     if theorems < 1 or processes < 1:
@@ -191,6 +195,12 @@ def _premises(
     _check_writable(out, record)
     index = library_index()
     n = 12 if quick else theorems
+    if set is not None:
+        if not has_theorems(set):
+            raise UserError(f"--set {set}: must be a .lean file or a Lake project")
+        weights = learned_weights(checkpoint)
+        figures = bench_local_premises(index, set, weights, calls, record, minutes, n, processes)
+        return _print({"set": str(set), **figures}, out, json)
     named = tuple(x.strip() for x in only.split(";") if x.strip())
     figures = bench_premises(
         index,

@@ -13,10 +13,11 @@ from prover.errors import UserError
 from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise, library_index
+from rl.bench.local_premises import bench_local_premises
 from rl.bench.premise_figures import compared, gains
 from rl.bench.premise_searches import first_results
 from rl.bench.premise_variants import variants
-from rl.bench.premises import HELD_OUT_MODULES, _learned, bench_premises, unseen_modules
+from rl.bench.premises import HELD_OUT_MODULES, _learned, bench_premises, learned_weights, unseen_modules
 from rl.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from rl.bench.records import PremiseResult, append, read
 from rl.metrics.intervals import paired_difference
@@ -225,3 +226,35 @@ def test_a_record_is_read_once_a_result_and_without_its_torn_end(tmp_path):
     record.write_bytes(b"mine\n")
     with pytest.raises(UserError, match=":1: not a result"):
         read(record, PremiseResult)
+
+
+IN_PLACE = """
+def turn (b : Bool × Nat) : Bool × Nat := (!b.1, b.2 + 0)
+
+theorem turn_turn (b : Bool × Nat) : turn (turn b) = b := by
+  cases b; simp [turn]
+
+theorem turn_three (b : Bool × Nat) : turn (turn (turn b)) = turn b := by
+  rw [turn_turn]
+
+theorem add_twice (m n : Nat) : m + n = n + m := by
+  exact Nat.add_comm m n
+"""
+
+
+@pytest.mark.lean
+def test_theorems_in_place_with_and_without_their_surroundings(tmp_path):
+    file = tmp_path / "Turn.lean"
+    file.write_text(IN_PLACE)
+    figures = bench_local_premises(library_index(), file, budgets=(4, 16), record=tmp_path / "r.jsonl")
+    assert (figures["theorems"], figures["with_wanted"], figures["local_share"]) == (3, 2, 0.5)
+    recall = figures["recall_local"]
+    assert recall["symbols, with local"] == {"1": 1.0, "8": 1.0, "32": 1.0, "of": 1}
+    assert recall["symbols, library only"]["32"] == 0.0
+    solved = {v: counts["16"]["solved"] for v, counts in figures["solved"].items()}
+    assert solved["explorer, symbols, with local"] == 3 > solved["explorer, symbols, library only"] >= 1
+
+
+def test_a_run_without_a_retriever_is_bad_input(tmp_path):
+    with pytest.raises(UserError, match="no retrievers"):
+        learned_weights(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from prover.lean.project import Project, imports_of
+from prover.lean.server import LeanServer
 from prover.lean.text import read
+from prover.premises.library import LibraryIndex
+from prover.premises.retrieve import PremiseSource
 
 LAKEFILE = 'name = "own"\nsrcDir = "src"\n\n[[lean_lib]]\nname = "Own"\n'
 
@@ -129,6 +133,25 @@ def test_a_whole_project(project: Path, turnstile: Callable, fingerprint: Callab
     reasons = {v["name"]: v["reason"] for v in lines}
     assert reasons["uses_twice"].startswith("statement: Own.twice has another value"), lines
     assert reasons["name_free"] == "", "what does not mention it means what it meant"
+
+
+@pytest.mark.lean
+def test_lemmas_of_imported_files_are_premises(project: Path) -> None:
+    """Of an indirect import too, and after those of the file itself only where they fit less."""
+    text = read(project / "src/Own.lean")
+    imports = imports_of(text)
+
+    async def offered() -> dict[str, tuple[str, ...]]:
+        async with LeanServer(constants=True) as lean:
+            holes = await lean.load(text.body, imports.shipped, text.path, imports.sources())
+            source = PremiseSource(LibraryIndex("", {}), 16)
+            return {
+                hole["decl"]: source.for_theorem(imports.shipped, name=hole["decl"])(state) for hole, state in holes
+            }
+
+    found = asyncio.run(offered())
+    assert {"Own.slow_eq", "Own.slow"} <= set(found["uses_slow"])
+    assert {"Own.twice_zero", "Own.twice_one", "extra", "mine", "Own.twice"} <= set(found["uses_twice"])
 
 
 @pytest.mark.lean

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanServer, Limits
-from prover.lean.surroundings import Surroundings
+from prover.lean.surroundings import Surroundings, own_modules
 from prover.lean.theorem import ProofState, Theorem
+from prover.premises.local import local_premises
 
 pytestmark = pytest.mark.lean
 
@@ -141,10 +144,62 @@ def test_sources_come_first(lean: LeanServer, loop) -> None:
     assert sorted(names[:2]) == ["base", "more"] and names[2:] == ["here"]
 
 
+def test_compiled_modules_of_the_project_come_first(loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of Lean stands in for one that `lake build` compiled, which the embedded Lean cannot import."""
+    monkeypatch.setattr("prover.lean.server.own_modules", lambda path: ("Init.Control.Id", "Not.Imported"))
+    source = SourceModule("Own.Base", "Own/Base.lean", "theorem base : 1 + 1 = 2 := rfl\n")
+
+    async def load() -> ProofState:
+        async with LeanServer(constants=True) as server:
+            ((_, state),) = await server.load("theorem t : True := by\n  sorry\n", before=[source])
+            return state
+
+    found = loop.run(load()).surroundings
+    names = [d.name for d in found.declarations]
+    assert "Id.run" in names and names[-1] == "base" and found.imported == len(names) < 60
+    assert found.by_name["Id.run"].kind == "definition"
+
+
+def test_the_projects_own_modules_are_those_outside_of_packages(tmp_path: Path) -> None:
+    own, package = tmp_path / ".lake/build/lib/lean", tmp_path / ".lake/packages/batteries/.lake/build/lib/lean"
+    for file in (own / "Own.olean", own / "Own/Basic.olean", package / "Batteries.olean"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (own / "Own.ilean").touch()
+    assert sorted(own_modules(f"{own}{os.pathsep}{package}")) == ["Own", "Own.Basic"]
+    assert own_modules("") == ()
+
+
 def test_a_theorem_with_a_context_has_surroundings(lean: LeanServer, loop) -> None:
     context = "def double (n : Nat) := n + n\ntheorem double_zero : double 0 = 0 := rfl"
     state = loop.run(lean.open(Theorem("t", "(n : Nat) : double n = n + n", context=context)))
     assert kinds(state.surroundings) == {"double": "definition", "double_zero": "theorem"}
+
+
+def test_what_lean_generates_privately_is_left_out(lean: LeanServer, loop) -> None:
+    """`simp` makes a private equation for the `match` of a public function."""
+    context = """
+def chain : List Nat → List Nat → List Nat
+  | [], m => m
+  | a :: l, m => a :: chain l m
+theorem chain_nil (l : List Nat) : chain l [] = l := by
+  induction l with
+  | nil => rfl
+  | cons a l ih => rw [chain, ih]
+"""
+    state = loop.run(lean.open(Theorem("t", "(l : List Nat) : chain [] l = l", context=context)))
+    assert kinds(state.surroundings) == {"chain": "definition", "chain_nil": "theorem"}
+    loop.run(lean.free([state]))
+
+
+def test_what_nothing_unfolds_is_opaque(lean: LeanServer, loop) -> None:
+    context = "def twice (f : α → α) (x : α) := f (f x)\nopaque secret : Nat → Nat"
+    state = loop.run(lean.open(Theorem("t", "(n : Nat) : twice secret n = n", context=context)))
+    assert kinds(state.surroundings) == {"twice": "definition", "secret": "opaque"}
+    assert local_premises(state.surroundings).functions(state.goals[0].constants) == ["twice"], (
+        "though its value is a λ"
+    )
+    loop.run(lean.free([state]))
 
 
 def test_without_constants_there_are_none(loop) -> None:

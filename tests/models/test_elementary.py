@@ -9,7 +9,7 @@ import pytest
 from curricula.worlds import world
 from prover.lean.pool import LeanPool
 from prover.lean.surroundings import Declaration, Surroundings
-from prover.lean.theorem import Goal, HypothesisKind, ProofState
+from prover.lean.theorem import Goal, HypothesisKind, ProofState, Theorem
 from prover.models.elementary import elementary_tactics, fresh_name
 from prover.models.goal_names import names_of
 from prover.models.tactic_templates import Explorer
@@ -56,6 +56,33 @@ def test_own_induction_principles_and_instances_of_universal_hypotheses() -> Non
     steps = list(elementary_tactics(goal, names_of(goal), (), (), Surroundings((principle,))))
     assert {"induction n using N.ind", "have h1 := h n"} <= set(steps)
     assert all(permitted(s, "elementary") for s in steps)
+
+
+WITNESSES = """
+inductive N where
+  | zero : N
+  | succ (n : N) : N
+def N.add : N → N → N
+  | m, .zero => m
+  | m, .succ n => .succ (add m n)
+def N.le (a b : N) : Prop := ∃ c, b = N.add a c
+"""
+
+
+@pytest.mark.lean
+def test_a_witness_is_built_by_hand_from_that_of_a_hypothesis() -> None:
+    async def run() -> None:
+        async with LeanPool(1, constants=True) as pool:
+            state = await pool.open(Theorem("t", "(a b : N) (h : N.le a b) : N.le a (.succ b)", context=WITNESSES))
+            for step in ("cases h", "refine ⟨(N.succ w), ?_⟩", "cases h", "rfl"):
+                offered = [t for t, _ in Explorer(None, actions="elementary").instances(state, ())]
+                assert step in offered and permitted(step, "elementary")
+                (result,) = await pool.step(state, [step])
+                assert result.ok, result
+                state = result.states[0] if result.states else state
+            assert result.solved
+
+    asyncio.run(run())
 
 
 def test_new_names_are_new() -> None:

@@ -6,7 +6,9 @@ from prover.lean.surroundings import Declaration, Number, Surroundings
 from prover.lean.theorem import Goal, HypothesisKind, ProofState
 from prover.models.base import Query
 from prover.models.goal_names import names_of
+from prover.models.local_templates import local_context
 from prover.models.tactic_templates import Explorer
+from prover.models.witness_templates import witness_terms
 from prover.premises.local import local_premises
 
 NONE = ("[anonymous]", "[anonymous]")
@@ -90,6 +92,49 @@ def test_a_structured_hypothesis_is_opened():
         HypothesisKind("k", "proof", "Or", "Or"),
     )
     assert "obtain ⟨x, hx⟩ := h" in found and "rcases k with h | h" in found
+
+
+def test_a_witness_comes_from_a_hypothesis_or_from_unification():
+    h, k = (HypothesisKind(name, "proof", "T.le", "Exists") for name in "hk")
+    found = tactics(HypothesisKind("⊢", "target", "T.le", "Exists"), A, h, k)
+    opened = [t for t in found if "obtain ⟨x1, rfl⟩ := k" in t and "obtain ⟨x2, rfl⟩ := h" in t]
+    (unified,) = (t for t in opened if "\nrepeat apply Exists.intro\n" in t)
+    assert "rw [← T.plus_comm]" in unified
+    assert any("⟨(T.plus x1), ?_⟩" in t and "⟨x1, ?_⟩" in t for t in opened)
+    assert "apply Exists.intro" in found and not any("⟨x1, ?_⟩" in t for t in set(found) - set(opened))
+
+
+def test_two_variables_are_taken_apart_together_and_so_is_an_opened_witness():
+    b = HypothesisKind("b", "recursive", "T", "T")
+    found = tactics(HypothesisKind("⊢", "target", "Or", "Or"), A, b, HypothesisKind("h", "proof", "T.le", "Exists"))
+    assert any(t.startswith("induction a generalizing b <;> cases b <;> first | rfl") for t in found)
+    assert any("obtain ⟨x1, rfl⟩ := h" in t and "\ncases x1 <;> first | rfl" in t for t in found)
+
+
+def test_small_witnesses_come_first_and_those_of_hypotheses_before_others():
+    makers = [("zero", 0), ("succ", 1), ("add", 2)]
+    terms = witness_terms(["x1"], ["a"], makers)
+    assert terms[:2] == ["x1", "a"] and terms.index("(succ x1)") < terms.index("(add x1 a)")
+    assert "(succ zero)" in terms and "(succ a)" not in terms
+    assert "(x1 * a)" in witness_terms(["x1"], ["a"], [], arithmetic=True) and "(x1 * a)" not in terms
+
+
+def test_a_hypothesis_that_gives_witnesses_is_used_at_variables():
+    onto = declared("T.onto", "definition", "Prop", ("T",), value=("T", "Exists", "Eq"))
+    h, g = (HypothesisKind(name, "proof", "T.onto", "∀") for name in "hg")
+    goal = Goal("⊢", (), "", ("T",), kinds=(A, h, g, HypothesisKind("⊢", "target", "Eq", "Eq")))
+    state = ProofState(1, "k", (goal,), Surroundings((*FILE.declarations, onto)))
+    (found,) = Explorer().suggest([Query(state)], 2000)
+    said = [s.tactic for s in found]
+    assert any(t.startswith("(first | obtain ⟨x1, rfl⟩ := h a") for t in said)
+    assert any("obtain ⟨x1, rfl⟩ := h a" in t and "obtain ⟨x2, rfl⟩ := g x1" in t for t in said)
+
+
+def test_lemmas_about_what_a_predicate_hides_are_offered():
+    below = declared("T.below", "definition", "Prop", ("T",), value=("Exists", "Bool"))
+    surroundings = Surroundings((*FILE.declarations, below))
+    goal = Goal("⊢", (), "", ("T.below", "T"), kinds=(HypothesisKind("⊢", "target", "T.below", "Exists"),))
+    assert "T.unrelated" in local_context(goal, surroundings).lemmas, "it is about Bool"
 
 
 def test_kinds_decide_and_not_the_text_of_a_type():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from prover.errors import UserError
+from prover.lean.theorem import Theorem
 from prover.models.fresh_names import NameObfuscator
 from prover.premises.dense import BUCKETS, WIDTH, DenseRetriever, DenseWeights
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise
@@ -94,6 +97,16 @@ def test_weights_come_back_from_their_file(tmp_path):
         np.allclose(w.table, back.table, atol=1e-3) and back.scale == w.scale and back.table.shape == (BUCKETS, WIDTH)
     )
     assert [p.name for p in tmp_path.iterdir()] == ["retriever.npz"]
+    replace(w, locality=np.array([1, 2, 3, 4], np.float32)).save(tmp_path / "placed.npz")
+    placed = DenseWeights.load(tmp_path / "placed.npz").locality
+    assert back.locality is None and placed is not None and placed.tolist() == [1, 2, 3, 4]
+
+
+def test_an_earlier_file_has_no_weights_for_places(tmp_path):
+    w = DenseWeights.initial(5)
+    path = tmp_path / "earlier.npz"
+    np.savez_compressed(path, format=1, table=w.table, goal=w.goal, premise=w.premise, scale=10.0, symbolic=10.0)
+    assert DenseWeights.load(path).locality is None
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really", None])
@@ -134,6 +147,7 @@ def test_credit_goes_to_what_did_the_work():
     good, bad = credit(e)
     assert good == ["A.b", "A.c"], "simp_all does without A.d"
     assert bad == ["A.e", "A.f"]
+    assert credit(example(["exact A.b ..", "apply A.c"], [], ("A.b", "A.c"))) == (["A.b", "A.c"], [])
     assert without("rw [← A.c]", "A.c") == "rw" and without("simp [A.b, x]", "A.b") == "simp [A.b, x]"
 
 
@@ -145,6 +159,8 @@ def test_of_many_premises_the_proof_term_says_which_helped():
 
 def test_only_audited_proofs_teach():
     e = example(["rw [A.c]"], [], ("A.c",))
-    assert not list(collect_premises([e], False, ["A"]))
-    ((kind, data),) = collect_premises([e, example([], ["rw [A.c]"], ("A.c",), solved=False)], True, ["A"])
-    assert kind == KIND and data == {"constants": ("T1", "T1.size"), "imports": ["A"], "good": ["A.c"], "bad": []}
+    theorem = Theorem("N.t", "True", imports=("A",))
+    assert not list(collect_premises([e], False, theorem))
+    ((kind, data),) = collect_premises([e, example([], ["rw [A.c]"], ("A.c",), solved=False)], True, theorem)
+    wanted = {"constants": ("T1", "T1.size"), "imports": ["A"], "good": ["A.c"], "bad": [], "theorem": "N.t"}
+    assert kind == KIND and data == wanted

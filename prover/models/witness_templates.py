@@ -1,0 +1,150 @@
+"""Templates for existential statements: hypotheses are opened, and witnesses come from unification or from the terms at hand."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+from prover.lean.theorem import Goal
+from prover.models.goal_names import GoalNames
+
+_TERMS = 24
+"""Witnesses that are tried."""
+_GROUP = 8
+"""Witnesses that one tactic tries."""
+_VARIABLES = 5
+_OPENED = 3
+"""Hypotheses that one tactic opens."""
+_FADE = 0.85
+_RING = "first | omega | grind (splits := 0)"
+
+
+def witness_terms(
+    found: Sequence[str],
+    variables: Sequence[str],
+    makers: Sequence[tuple[str, int]],
+    functions: Sequence[str] = (),
+    arithmetic: bool = False,
+) -> list[str]:
+    """Terms that may be witnesses: small ones first, and those made of other witnesses before those made of other variables.
+
+    `found`: witnesses of opened hypotheses. `makers`: constants with their numbers of explicit arguments. `functions`: those among
+    the hypotheses. `arithmetic`: with numbers, sums and products.
+    """
+    others = [x for x in variables if x not in found][:_VARIABLES]
+    data = [*found, *others]
+    cost = {x: 1 + (bool(found) and x in others) for x in data}
+    cost |= {m: 2 for m, arguments in makers if arguments == 0}
+    terms = [(size, x) for x, size in cost.items()]
+    terms += [(2, n) for n in ("0", "1") if arithmetic]
+    unary = [f"({m} {{}})" for m, arguments in makers if arguments == 1] + [f"({f} {{}})" for f in functions[:2]]
+    unary += ["({} + 1)", "(-{})"] if arithmetic else []
+    terms += [(1 + cost[x], form.format(x)) for form in unary for x in cost if not found or x not in others]
+    for x, y in itertools.combinations(data, 2):
+        size = 1 + cost[x] + cost[y]
+        forms = ["({0} + {1})", "({0} * {1})"] if arithmetic else []
+        forms += [f"({m} {{{i}}} {{{1 - i}}})" for m, arguments in makers if arguments == 2 for i in (0, 1)]
+        terms += [(size, form.format(x, y)) for form in forms]
+    return list(dict.fromkeys(t for _, t in sorted(terms, key=lambda term: term[0])))[:_TERMS]
+
+
+def opening(goal: Goal, names: GoalNames) -> tuple[str, list[str]]:
+    """A tactic that opens existential hypotheses and the conjunctions beside them, and the names of the witnesses; empty without any."""
+    hypotheses = [h for h, shape in names.structured.items() if shape == "Exists"][:_OPENED]
+    fresh = _fresh_names(goal)
+    new = [tuple(itertools.islice(fresh, 3)) for _ in hypotheses]
+    steps = [_open(h, *three) for h, three in zip(hypotheses, new, strict=True)]
+    steps += [f"cases {h}" for h, shape in names.structured.items() if shape == "And" and steps]
+    return "\n".join(steps), [x for x, _, _ in new]
+
+
+def chains(goal: Goal, names: GoalNames, rules: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Tactics that open one of `rules`, hypotheses `∀ x, ∃ y, …`, at a variable; and those that open another one at the witness, with
+    its name."""
+    terms = names.variables[:_VARIABLES]
+    fresh = _fresh_names(goal)
+    first, second = (tuple(itertools.islice(fresh, 3)) for _ in "ab")
+    single = [_open(f"{h} {v}", *first) for h in rules[:2] for v in terms]
+    both = [
+        (f"{_open(f'{h} {v}', *first)}\n{_open(f'{g} {first[0]}', *second)}", second[0])
+        for h, g in itertools.permutations(rules[:2], 2)
+        for v in terms[:2]
+    ]
+    return single, both
+
+
+def from_rules(
+    goal: Goal, names: GoalNames, rules: Sequence[str], equations: Sequence[str], lemmas: Sequence[str], closer: str
+) -> Iterator[tuple[str, float]]:
+    """(tactic, weight) with the witnesses of `rules`, hypotheses `∀ x, ∃ y, …`."""
+    single, double = chains(goal, names, rules)
+    unified = f"(repeat apply Exists.intro)\n{by_unification(equations, lemmas)}"
+    end = unified if names.shape == "Exists" else closer
+    for i, step in enumerate(single):
+        yield f"{step}\n{end}", 2.5 * _FADE**i
+        yield step, 1.5 * _FADE**i
+    for i, (steps, witness) in enumerate(double):
+        yield f"{steps}\nrefine ⟨{witness}, ?_⟩\n{unified}", 2.5 * _FADE**i
+        yield f"{steps}\n{closer}", 2.0 * _FADE**i
+
+
+def _fresh_names(goal: Goal) -> Iterator[str]:
+    used = set(re.findall(r"\w+", goal.text))
+    return (n for i in itertools.count(1) for letter in "xyz" if (n := f"{letter}{i}") not in used)
+
+
+def _open(h: str, x: str, y: str, z: str) -> str:
+    """Opens an existential proof `h`, substituting an equation. Only Lean sees through the definitions in it."""
+    return (
+        f"(first | obtain ⟨{x}, rfl⟩ := {h} | obtain ⟨{x}, {y}, rfl⟩ := {h} | obtain ⟨{x}, {y}, {z}⟩ : ∃ _ _, _ := {h}"
+        f" | obtain ⟨{x}, {y}, {z}⟩ : ∃ _, _ ∧ _ := {h} | obtain ⟨{x}, {y}⟩ := {h})"
+    )
+
+
+def by_unification(equations: Sequence[str], lemmas: Sequence[str]) -> str:
+    """A closer after `apply Exists.intro`, which leaves the witness to Lean's unifier: an equation may determine it.
+
+    `equations`: lemmas that are equations, to rewrite with. `lemmas`: any.
+    """
+    tries = ["rfl", "assumption"]
+    tries += [t for p in lemmas for t in (f"exact {p} ..", f"exact ({p} ..).symm")]
+    tries += [f"({t}; done)" for p in equations for t in (f"rw [{p}]", f"rw [← {p}]")]
+    if equations:
+        tries.append(f"(simp only [{', '.join(equations)}]; rfl)")
+    tries.append("((repeat first | assumption | rfl | constructor); done)")
+    return " | ".join(["first", *tries])
+
+
+def existential(
+    goal: Goal,
+    names: GoalNames,
+    makers: Sequence[tuple[str, int]],
+    equations: Sequence[str],
+    lemmas: Sequence[str],
+    closers: Sequence[str],
+) -> Iterator[tuple[str, float]]:
+    """(tactic, weight) for an existential target."""
+    opened, found = opening(goal, names)
+    lead = f"{opened}\n" if opened else ""
+    closer = by_unification(equations, lemmas)
+    arithmetic = any(c in ("Nat", "Int") for c in goal.constants)
+    yield f"{lead}repeat apply Exists.intro\n{closer}", 4.5
+    terms = witness_terms(found, names.variables, makers, names.functions, arithmetic)
+    groups = [terms[i : i + _GROUP] for i in range(0, len(terms), _GROUP)]
+    for i, group in enumerate(groups):
+        if arithmetic:
+            yield f"{lead}{_each(group, '; ' + _RING)}", 4.0 * _FADE**i
+        # A witness may be the first of two, so the unifier has a chance at the second one.
+        yield f"{lead}{_each(group, f'; (repeat apply Exists.intro); {closer}')}", 3.5 * _FADE**i
+    for i, c in enumerate(closers):
+        yield f"{lead}{_each(terms, f' <;> {c}')}", 3.0 * _FADE**i
+    own = witness_terms((), names.variables, makers, names.functions, arithmetic)
+    yield from ((f"refine ⟨{w}, ?_⟩", 0.8 * _FADE**i) for i, w in enumerate(own))
+    yield "apply Exists.intro", 0.6
+    yield "refine ⟨_, ?_⟩", 0.4
+
+
+def _each(terms: Sequence[str], closer: str) -> str:
+    """A tactic that tries each term as the witness."""
+    return " | ".join(["first", *(f"(refine ⟨{w}, ?_⟩{closer})" for w in terms)])

@@ -1,0 +1,105 @@
+"""The benefit of a theorem's surroundings: `turnstile bench premises --set FILE.lean` or a Lake project.
+
+The theorems are proved anew in their places. Wanted are the theorems that their own proofs name, of the file, of files that it imports
+and of the library. Recall at k is the share of the wanted ones among the k that are offered for a theorem's first goal, with the
+surroundings and without them. The searches without surroundings get the library's premises only, also in their templates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from curricula.in_place import Placed, placed_in
+from prover.errors import UserError
+from prover.lean.pool import LeanPool
+from prover.lean.server import LeanDied, LeanError
+from prover.lean.theorem import ProofState, Theorem
+from prover.premises.dense import DenseWeights
+from prover.premises.index import LibraryIndex
+from prover.premises.local import local_premises
+from prover.premises.retrieve import PremiseSource
+from rl.bench.premise_figures import curve
+from rl.bench.premise_searches import Learned, PremiseSearches, without_surroundings
+from rl.bench.premise_variants import PremiseVariant
+from rl.bench.recall import CUTS, LIMITS, recall_at
+
+LIBRARY_ONLY, WITH_LOCAL = "library only", "with local"
+
+
+def bench_local_premises(
+    index: LibraryIndex,
+    target: Path,
+    weights: DenseWeights | None = None,
+    budgets: Sequence[int] = (16, 64),
+    record: Path | None = None,
+    minutes: float | None = None,
+    limit: int | None = None,
+    processes: int = 1,
+) -> dict[str, Any]:
+    """Run the benchmark on a `.lean` file or Lake project with proofs. `weights`: of a learned retriever, which is then measured too.
+    `limit`: number of theorems. Others as in bench_premises.
+
+    Keys: `theorems`, `with_wanted` (those whose proofs name a theorem), `local_share` (of the wanted), `recall` and `recall_local` (of
+    all wanted and of those of the surroundings; variant → cut → share, `of` this many), `solved` (variant → budget → {solved, total,
+    low, high}), `lean`. Raises UserError for a target without theorems.
+    """
+    placed = placed_in(str(target))[:limit]
+    if not placed:
+        raise UserError(f"{target}: has no theorems")
+    retrievers = ("symbols", "hybrid") if weights is not None else ("symbols",)
+    offered, wanted, local = asyncio.run(_offered(index, placed, weights, retrievers))
+    chosen = [
+        PremiseVariant(f"explorer, {r}, {what}", r, r == "hybrid", local=what == WITH_LOCAL)
+        for r in retrievers
+        for what in (LIBRARY_ONLY, WITH_LOCAL)
+    ]
+    theorems = [p.theorem for p in placed]
+    bench = PremiseSearches(index, Learned(weights=weights), chosen, theorems, max(budgets), record, minutes, processes)
+    asyncio.run(bench.run())
+    names = {t.name for t in theorems if not bench.missing(t.name)}
+    results = list(bench.results.values())
+    number = sum(map(len, wanted.values()))
+    return {
+        "theorems": len(theorems),
+        "with_wanted": sum(map(bool, wanted.values())),
+        "local_share": round(sum(map(len, local.values())) / number, 4) if number else None,
+        "recall": recall_at(offered, wanted),
+        "recall_local": recall_at(offered, local),
+        "solved": {v.name: curve([r for r in results if r.variant == v.name], names, budgets) for v in chosen},
+        "lean": bench.lean,
+    }
+
+
+async def _offered(
+    index: LibraryIndex, placed: Sequence[Placed], weights: DenseWeights | None, retrievers: Sequence[str]
+) -> tuple[dict[str, dict[str, list[str]]], dict[str, set[str]], dict[str, set[str]]]:
+    """(the premises offered by variant and theorem, best first; the wanted ones by theorem; those of them in the surroundings)."""
+    sources = {r: PremiseSource(index, max(CUTS), r, weights, definitions=0) for r in retrievers}
+    offered: dict[str, dict[str, list[str]]] = {f"{r}, {w}": {} for r in retrievers for w in (LIBRARY_ONLY, WITH_LOCAL)}
+    wanted: dict[str, set[str]] = {}
+    local: dict[str, set[str]] = {}
+    library = index.by_name()
+    async with LeanPool(1, limits=LIMITS, constants=True) as pool:
+        for theorem, named in ((p.theorem, p.premises) for p in placed):
+            try:
+                root = await pool.open(theorem)
+            except (LeanError, LeanDied):
+                continue
+            own = {d.name for d in local_premises(root.surroundings).theorems}
+            local[theorem.name] = own & set(named)
+            wanted[theorem.name] = local[theorem.name] | {n for n in named if n in library}
+            for r, source in sources.items():
+                _add(offered, r, source, theorem, root)
+            await pool.free([root])
+    return offered, wanted, local
+
+
+def _add(
+    offered: dict[str, dict[str, list[str]]], name: str, source: PremiseSource, theorem: Theorem, root: ProofState
+) -> None:
+    premises = source.for_theorem(theorem.imports, name=theorem.name)
+    for what, state in ((WITH_LOCAL, root), (LIBRARY_ONLY, without_surroundings(root))):
+        offered[f"{name}, {what}"][theorem.name] = list(premises(state))
