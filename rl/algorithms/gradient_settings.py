@@ -7,19 +7,14 @@ from typing import Any, Literal
 
 from prover.errors import UserError
 
-Advantage = Literal["mean", "normalised", "leave_one_out", "batch", "tree"]
-
 
 @dataclass(frozen=True)
 class PolicyGradient:
     """Settings of the loss."""
 
-    advantage: Advantage = "normalised"
+    advantage: Literal["mean", "normalised", "leave_one_out", "batch"] = "normalised"
     """The baseline of a reward: the mean of its group; the same, divided by the group's standard deviation; the mean of the others of
-    the group (RLOO; Ahmadian et al. 2024); mean and standard deviation over all tokens of the batch; or the mean of the others that
-    met the same goal, which gives each call an advantage of its own (`tree`; see tree_advantages)."""
-    lambda_: float = 0.7
-    """λ of `advantage = "tree"`: 1 credits every call with the end of its trajectory, 0 only with the next goal."""
+    the group (RLOO; Ahmadian et al. 2024); mean and standard deviation over all tokens of the batch."""
     ratio: Literal["token", "sequence"] = "token"
     clip: Literal["ppo", "cispo"] = "ppo"
     clip_low: float = 0.2
@@ -67,7 +62,6 @@ def check(settings: PolicyGradient, name: str) -> PolicyGradient:
         ("clip_high", s.clip_high, "at least 0", s.clip_high < 0),
         ("kl_weight", s.kl_weight, "at least 0", s.kl_weight < 0),
         ("importance_cap", s.importance_cap, "0, or at least 1", s.importance_cap != 0 and s.importance_cap < 1),
-        ("lambda_", s.lambda_, "from 0 to 1", not 0 <= s.lambda_ <= 1),
         ("length", s.length, "at least 1", s.length < 1),
         ("kl", s.kl, "k1 or k3 where kl_weight is above 0", s.kl == "none" and s.kl_weight > 0),
     )
@@ -77,6 +71,9 @@ def check(settings: PolicyGradient, name: str) -> PolicyGradient:
     return s
 
 
+Advantage = Literal["mean", "normalised", "leave_one_out", "batch"]
+
+
 @dataclass(frozen=True)
 class GradientConfig:
     """Changes to the preset that `learn.algorithm` names, for a pretrained model (`serve.start`). See PolicyGradient."""
@@ -84,7 +81,6 @@ class GradientConfig:
     trajectories: int = 64
     """Trajectories of an update."""
     advantage: Advantage | None = None
-    lambda_: float | None = None
     ratio: Literal["token", "sequence"] | None = None
     clip: Literal["ppo", "cispo"] | None = None
     clip_low: float | None = None

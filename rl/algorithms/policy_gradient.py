@@ -13,9 +13,8 @@ update, μ the engine that sampled, π_ref the reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,35 +32,6 @@ def advantages(groups: Sequence[Sequence[float]], settings: PolicyGradient) -> l
     a signal there.
     """
     return [_group(list(g), settings.advantage) for g in groups]
-
-
-def tree_advantages(group: Sequence[tuple[Sequence[Hashable], float]], lambda_: float) -> list[list[float]]:
-    """The advantage of each call of a group's trajectories, of which each is given by the states of its calls, in order, and its reward.
-
-    Generalised advantage estimation (Schulman et al. 2016, eq. 16; no discount). The value of a state is the mean reward of the *other*
-    trajectories through it and of one more that has the value of the state before, so that it does not depend on the call. The
-    trajectories of a group form a tree: where they part, the calls that made the difference get the credit.
-    """
-    rewards: dict[Hashable, float] = {}
-    visits: dict[Hashable, int] = {}
-    for states, reward in group:
-        for state in set(states):
-            rewards[state] = rewards.get(state, 0.0) + reward
-            visits[state] = visits.get(state, 0) + 1
-    total = sum(reward for _, reward in group)
-    found = []
-    for states, reward in group:
-        value = (total - reward) / max(1, len(group) - 1)
-        values = []
-        for state in states:
-            value = (rewards[state] - reward + value) / visits[state]
-            values.append(value)
-        advantage, reverse = 0.0, []
-        for now, after in reversed(list(pairwise([*values, reward]))):
-            advantage = after - now + lambda_ * advantage
-            reverse.append(advantage)
-        found.append(reverse[::-1])
-    return found
 
 
 def _group(rewards: list[float], kind: str) -> list[float] | None:

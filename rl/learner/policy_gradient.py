@@ -12,15 +12,7 @@ import torch
 from torch import Tensor
 
 from rl.algorithms.gradient_settings import PolicyGradient
-from rl.algorithms.policy_gradient import (
-    METRICS,
-    Tokens,
-    advantages,
-    batch_advantages,
-    loss,
-    token_weights,
-    tree_advantages,
-)
+from rl.algorithms.policy_gradient import METRICS, Tokens, advantages, batch_advantages, loss, token_weights
 from rl.examples import ValueExample
 from rl.learner.finetune import Tuner
 from rl.learner.packing import Row
@@ -163,24 +155,18 @@ def _items(
         if signal is None:
             counts["dropped_groups"] += 1
             continue
-        for t, each in zip(group, _by_call(group, signal, settings), strict=True):
+        for t, a in zip(group, signal, strict=True):
             if t.overlong and settings.mask_overlong:
                 counts["overlong"] += 1
             elif any(not c.prompt or len(c.prompt) + len(c.answer) > tuner.config.max_length for c in t.calls):
                 counts["skipped"] += 1
             else:
-                calls = [(c, a) for c, a in zip(t.calls, each, strict=True) if c.answer]
-                sampled = torch.tensor([x for c, _ in calls for x in c.logprobs])
-                advantage = torch.tensor([a for c, a in calls for _ in c.answer])
-                found.append(_Item(t.group, [(c.prompt, c.answer) for c, _ in calls], advantage, sampled))
+                calls = [c for c in t.calls if c.answer]
+                sampled = torch.tensor([x for c in calls for x in c.logprobs])
+                found.append(
+                    _Item(t.group, [(c.prompt, c.answer) for c in calls], torch.full_like(sampled, a), sampled)
+                )
     return found, counts
-
-
-def _by_call(group: Sequence[Trajectory], signal: Sequence[float], settings: PolicyGradient) -> list[list[float]]:
-    """The advantages of each trajectory's calls. `signal`: those of the trajectories."""
-    if settings.advantage == "tree":
-        return tree_advantages([([c.prompt for c in t.calls], t.reward) for t in group], settings.lambda_)
-    return [[a] * len(t.calls) for t, a in zip(group, signal, strict=True)]
 
 
 def _units(items: Sequence[_Item], tokens: int) -> list[_Unit]:
