@@ -68,6 +68,8 @@ class Fleet:
         self.groups: dict[int, Any] = {}
         """Placement groups of the model servers that span machines."""
         self.learners: list[Any] = []
+        self._served: Path | None = None
+        """The checkpoint that all model servers serve, without learners."""
         self.beside: list[Any] = []
         """Further actors, which end with the fleet."""
 
@@ -235,7 +237,7 @@ class Fleet:
             except GetTimeoutError:
                 pass  # busy
         if dead:
-            self.publish()
+            self.serve(self._served) if self._served is not None else self.publish()
 
     def _replace_server(self, k: int) -> None:
         self.replaced["model server"] += 1
@@ -320,6 +322,7 @@ class Fleet:
 
     def serve(self, checkpoint: Path) -> None:
         """Open a checkpoint on every model server. Their machines must be able to read the folder."""
+        self._served = checkpoint
         for ref in [server.open.remote(str(checkpoint.absolute())) for server in self.servers]:
             self._loaded(ref)
         self._send_models()
