@@ -348,7 +348,7 @@ def results(ledger: Ledger) -> list[dict[str, Any]]:
         if complete:
             name = described["prover"]["name"]
             rates = {"pass_at_k": curves.sampled(complete, test.rollouts)} if test.rollouts else {}
-            found.append({"key": key, "name": name, "test": test, "all": together(complete, test), **rates})
+            found.append({"key": key, "name": name, "test": asdict(test), "all": together(complete, test), **rates})
     return found
 
 
@@ -357,7 +357,7 @@ def comparison(test: Test, found: Iterable[dict[str, Any]]) -> list[list[str]]:
     budgets = [str(b) for b in curves.budgets(test.rollouts or test.lean_calls)]
     rows = [["% solved, pass@k" if test.rollouts else "% solved, by Lean calls", *budgets]]
     for r in found:
-        if r["test"] != test:
+        if r["test"] != asdict(test):
             continue
         curve = r["pass_at_k"] if test.rollouts else r["all"]["curve"]
         cells = [curve[b] for b in budgets]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -115,7 +116,7 @@ NOTHING = Surroundings()
 def own_modules(lean_path: str) -> tuple[str, ...]:
     """Compiled modules in the folders of LEAN_PATH, without those of packages that Lake downloaded: their theorems are library premises."""
     folders = [Path(f) for f in lean_path.split(os.pathsep) if f]
-    own = [f for f in folders if not {"packages", "lake-packages"} & set(f.parts)]
+    own = [f for f in folders if not re.search(r"/(\.lake/|lake-)packages/", f.as_posix())]
     return tuple(
         ".".join(file.relative_to(folder).with_suffix("").parts)
         for folder in own

@@ -35,18 +35,23 @@ def witness_terms(
     others = [x for x in variables if x not in found][:_VARIABLES]
     data = [*found, *others]
     cost = {x: 1 + (bool(found) and x in others) for x in data}
-    cost |= {m: 2 for m, arguments in makers if arguments == 0}
+    cost |= {m: 2 for m in _taking(0, makers)}
     terms = [(size, x) for x, size in cost.items()]
     terms += [(2, n) for n in ("0", "1") if arithmetic]
-    unary = [f"({m} {{}})" for m, arguments in makers if arguments == 1] + [f"({f} {{}})" for f in functions[:2]]
-    unary += ["({} + 1)", "(-{})"] if arithmetic else []
-    terms += [(1 + cost[x], form.format(x)) for form in unary for x in cost if not found or x not in others]
+    seeds = [(1 + c, x) for x, c in cost.items() if not found or x not in others]
+    terms += [(c, f"({f} {x})") for f in (*_taking(1, makers), *functions[:2]) for c, x in seeds]
+    if arithmetic:
+        terms += [(c, f"({x} + 1)") for c, x in seeds] + [(c, f"(-{x})") for c, x in seeds]
     for x, y in itertools.combinations(data, 2):
-        size = 1 + cost[x] + cost[y]
-        forms = ["({0} + {1})", "({0} * {1})"] if arithmetic else []
-        forms += [f"({m} {{{i}}} {{{1 - i}}})" for m, arguments in makers if arguments == 2 for i in (0, 1)]
-        terms += [(size, form.format(x, y)) for form in forms]
+        forms = [f"({x} + {y})", f"({x} * {y})"] if arithmetic else []
+        forms += [f"({m} {a} {b})" for m in _taking(2, makers) for a, b in ((x, y), (y, x))]
+        terms += [(1 + cost[x] + cost[y], form) for form in forms]
     return list(dict.fromkeys(t for _, t in sorted(terms, key=lambda term: term[0])))[:_TERMS]
+
+
+def _taking(arguments: int, makers: Sequence[tuple[str, int]]) -> list[str]:
+    """Those with that many arguments, as many as can make a difference."""
+    return [m for m, n in makers if n == arguments][:_TERMS]
 
 
 def opening(goal: Goal, names: GoalNames) -> tuple[str, list[str]]:

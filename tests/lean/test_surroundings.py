@@ -160,8 +160,9 @@ def test_compiled_modules_of_the_project_come_first(loop, monkeypatch: pytest.Mo
     assert found.by_name["Id.run"].kind == "definition"
 
 
-def test_the_projects_own_modules_are_those_outside_of_packages(tmp_path: Path) -> None:
-    own, package = tmp_path / ".lake/build/lib/lean", tmp_path / ".lake/packages/batteries/.lake/build/lib/lean"
+def test_the_projects_own_modules_are_those_outside_of_lakes_packages(tmp_path: Path) -> None:
+    project = tmp_path / "packages/own"
+    own, package = project / ".lake/build/lib/lean", project / ".lake/packages/batteries/.lake/build/lib/lean"
     for file in (own / "Own.olean", own / "Own/Basic.olean", package / "Batteries.olean"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()

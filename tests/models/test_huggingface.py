@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     ByT5Tokenizer,
+    JambaConfig,
+    JambaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -156,6 +160,51 @@ def test_equal_prompts_are_computed_once_with_the_untempered_models_logprobs(lla
                 assert a.logprob == pytest.approx(expected, abs=1e-3)
                 assert not tokens or (a.sampled is not None and list(a.sampled.prompt) == read)
     hook.remove()
+
+
+@pytest.mark.parametrize("own", [{"repetition_penalty": 1.5}, {"num_beams": 4}, {"cache_implementation": "static"}])
+def test_a_models_own_settings_for_generation_change_nothing(llama: Path, tmp_path: Path, own: dict[str, object]):
+    folder = shutil.copytree(llama, tmp_path / "model")
+    settings = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(settings | own))
+    drawn = [HuggingFacePolicy(f, "names", dtype="float32").draw(["1 + 1", "a"], 4) for f in (llama, folder)]
+    assert drawn[0] == drawn[1] and len({a.ids for mine in drawn[0] for a in mine}) > 2
+
+
+def test_a_model_with_recurrent_layers_samples_equal_prompts(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    torch.manual_seed(4)
+    model = JambaForCausalLM(
+        JambaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            num_experts=2,
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            mamba_d_state=8,
+            use_mamba_kernels=False,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=0,
+        )
+    ).eval()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    policy = HuggingFacePolicy(tmp_path, "names", dtype="float32")
+    policy.format.max_new_tokens = 6
+    for mine in policy.draw(["1 + 1", "a"], 3):
+        for a in mine:
+            assert a.sampled is not None
+            read = list(a.sampled.prompt)
+            with torch.no_grad():
+                steps = model(torch.tensor([[*read, *a.ids]])).logits[0].log_softmax(-1)
+            expected = [steps[len(read) - 1 + i, t].item() for i, t in enumerate(a.ids)]
+            assert a.sampled.logprobs == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_template_for_another_kind_of_model_is_refused(byt5: Path, llama: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from prover.lean.surroundings import Declaration, Number, Surroundings
 from prover.lean.theorem import Goal, HypothesisKind, ProofState
 from prover.models.base import Query
@@ -117,6 +119,21 @@ def test_small_witnesses_come_first_and_those_of_hypotheses_before_others():
     assert terms[:2] == ["x1", "a"] and terms.index("(succ x1)") < terms.index("(add x1 a)")
     assert "(succ zero)" in terms and "(succ a)" not in terms
     assert "(x1 * a)" in witness_terms(["x1"], ["a"], [], arithmetic=True) and "(x1 * a)" not in terms
+
+
+def test_a_name_with_braces_is_a_witness_as_it_stands():
+    makers = [("T.«{}»", 0), ("T.«{0:>99}»", 1), ("T.«a{1}»", 2)]
+    terms = witness_terms([], ["a", "b"], makers, ["f"])
+    assert {"T.«{}»", "(T.«{0:>99}» a)", "(T.«a{1}» b a)", "(f a)"} <= set(terms)
+
+
+def test_many_constructors_cost_no_more_than_the_witnesses_that_are_tried():
+    makers = [(f"T.c{i}", i % 3) for i in range(1500)]
+    tracemalloc.start()
+    found = witness_terms(["x1"], ["a"], makers)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == witness_terms(["x1"], ["a"], makers[:90]) and peak < 5e6
 
 
 def test_a_hypothesis_that_gives_witnesses_is_used_at_variables():

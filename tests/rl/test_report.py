@@ -7,15 +7,18 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from prover.errors import UserError
+from prover.lean.server import Limits
 from prover.lean.theorem import Theorem
 from prover.solve.ledger import Attempt, Ledger
-from rl import config
+from rl import candidate as rl_candidate
+from rl import config, evaluate
 from rl.metrics import rounds
 from rl.run_report import report_page
 from tests.cli.conftest import turnstile
@@ -232,6 +235,23 @@ def test_two_runs_are_compared(tmp_path, turnstile):
     assert not {"img", "b"} & {tag for tag, _ in page.tags}
     shown = turnstile("report", one, other).out
     assert "learn.calls" in shown and "80.0 [49, 94]" in shown
+
+
+@pytest.mark.parametrize("rollouts", [0, 2])
+def test_the_report_shows_the_runs_evaluations(run: Path, turnstile, rollouts: int):
+    theorem, prover = Theorem("held", ": True"), rl_candidate.candidate("explorer")
+    test = evaluate.make_test("a set", [theorem], 4, Limits(), "Lean", rollouts=rollouts)
+    ledger = Ledger(run / "ledger.sqlite")
+    ledger.set(f"eval {evaluate.key_of(test, prover)}", {"test": asdict(test), "prover": {"name": "the explorer"}})
+    ledger.record(
+        Attempt(evaluate.phase_of(test, prover, 0), theorem, "proved", 4, 3, 0.1, "trivial", stats={"correct": 1})
+    )
+    ledger.close()
+    shown, written = turnstile("report", run), turnstile("report", run, "--json")
+    assert shown.code == written.code == 0, shown.err + written.err
+    assert "a set, Lean\n" in shown.out and "the explorer" in shown.out and ("pass@k" in shown.out) == bool(rollouts)
+    assert written.document["evaluations"][0]["test"] == asdict(test)
+    assert "the explorer on a set" in (run / "report.html").read_text()
 
 
 def test_a_folder_that_is_no_training_run_cannot_be_compared(run, tmp_path, turnstile):

@@ -25,6 +25,8 @@ VALUED = 32
 """Goals valued at once."""
 SCORED = 8
 """Answers scored at once: each needs its tokens times the vocabulary in float32, 0.3 GB for 500 tokens of 150,000."""
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+"""What remains of a model's own settings for generation."""
 
 
 class HuggingFacePolicy:
@@ -37,7 +39,13 @@ class HuggingFacePolicy:
 
         Raises UserError if transformers cannot load the folder or the template does not fit it.
         """
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers import (
+            AutoConfig,
+            AutoModelForCausalLM,
+            AutoModelForSeq2SeqLM,
+            AutoTokenizer,
+            GenerationConfig,
+        )
         from transformers.utils import logging
 
         try:
@@ -53,6 +61,9 @@ class HuggingFacePolicy:
                 )
             maker: Any = AutoModelForSeq2SeqLM if both else AutoModelForCausalLM
             self.model: Any = maker.from_pretrained(folder, dtype=dtype, trust_remote_code=False).to(device).eval()
+            # The template says how to sample. A folder may ask for penalties or beams, which change the log-probabilities.
+            own = self.model.generation_config
+            self.model.generation_config = GenerationConfig(**{name: getattr(own, name) for name in _TOKENS})
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             head = read_head(folder)
             self.head = head.to(device) if head is not None else None
@@ -230,13 +241,14 @@ class HuggingFacePolicy:
         distinct, rows = both.unique(dim=0, return_inverse=True)
         rows = rows.repeat_interleave(n)
         ids, mask = distinct.chunk(2, 1)
-        if len(distinct) == len(rows) or ids.shape[1] < 2:
+        # The state of a recurrent layer cannot be copied to several rows.
+        if len(distinct) == len(rows) or ids.shape[1] < 2 or getattr(self.model, "_is_stateful", False):
             return given
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         begun, seen, at = ids[:, :-1], mask[:, :-1], positions[:, :-1]
         made = self.model.base_model(input_ids=begun, attention_mask=seen, position_ids=at, use_cache=True)
         cache: Any = getattr(made, "past_key_values", None)
-        if not hasattr(cache, "batch_select_indices"):  # a recurrent model's
+        if not hasattr(cache, "batch_select_indices"):  # as XLNet's
             return given
         cache.batch_select_indices(rows)
         return {"input_ids": ids[rows], "attention_mask": mask[rows], "past_key_values": cache}
