@@ -182,6 +182,8 @@ class CurriculumSampler:
                 p = estimates[t.name]
                 keyed.append((rng.random() ** (1 / max(p * (1 - p), 1e-3)), t))
         keyed.sort(key=lambda kt: -kt[0])
+        # Retired theorems fill a round of a number of theorems if too few others are left.
+        again = max(self.config.revisit * theorems, theorems - len(keyed)) if theorems else c.revisit * lean_calls
         assignments: list[Assignment] = []
         limit, spent = theorems or lean_calls, 0.0
 
@@ -190,7 +192,7 @@ class CurriculumSampler:
 
         rng.shuffle(retired)
         for t in sorted(retired, key=lambda t: self.records[t.name].round):
-            if spent >= c.revisit * limit:
+            if spent >= again:
                 break
             assignments.append(Assignment(t, c.base_calls, "prove", estimates[t.name]))
             spent += cost(t.name)

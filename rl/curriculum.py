@@ -55,7 +55,8 @@ class Curriculum:
     @property
     def _calls(self) -> int:
         """Lean calls of a round after the first."""
-        return self.config.learn.calls * (self.config.learn.theorems or len(self.train_set))
+        n = len(self.train_set)
+        return self.config.learn.calls * min(n, self.config.learn.theorems or n)
 
     def in_place_of_equal_groups(self, r: int, groups: int, best: Any, value: bool) -> list[Task]:
         """Dynamic sampling (DAPO; Yu et al. 2025, section 3.2): further theorems while fewer than `groups` groups have unequal rewards,

@@ -116,16 +116,24 @@ def declaredBetween (before after : Environment) : IO (List Json) := do
   | .ok js => return js
   | .error _ => return []
 
-/-- The constants of those imported modules that are among `own`, the modules of the project, in the order of imports. -/
+/-- Constants of compiled modules, generated ones included, after which no further module is read: a load prints them all. -/
+def mostCompiled : Nat := 5000
+
+/-- The constants of those imported modules that are among `own`, the modules of the project, in the order of imports. Of a large project,
+those of the modules that are imported last, which build on the others. -/
 def compiledConstants (env : Environment) (own : List Name) : List Name :=
   match own with
   | [] => []
-  | _ => go env.allImportedModuleNames.toList env.header.moduleData.toList []
+  | _ => go (revOnto env.allImportedModuleNames.toList []) (revOnto env.header.moduleData.toList []) mostCompiled []
 where
-  go (ns : List Name) (ds : List ModuleData) (acc : List Name) : List Name :=
+  go (ns : List Name) (ds : List ModuleData) (left : Nat) (acc : List Name) : List Name :=
     match ns, ds with
-    | n :: ns, d :: ds => go ns ds (if hasName n own then revOnto (keep (isWritten env) d.constNames.toList) acc else acc)
-    | _, _ => revOnto acc []
+    | n :: ns, d :: ds =>
+      if left == 0 then acc
+      else if hasName n own then
+        go ns ds (left - d.constNames.size) (revOnto (revOnto (keep (isWritten env) d.constNames.toList) []) acc)
+      else go ns ds left acc
+    | _, _ => acc
 
 /-- The declarations of the project's compiled modules; empty if they cannot be printed. -/
 def compiledDeclarations (env : Environment) (own : List Name) : IO (List Json) := do

@@ -98,7 +98,7 @@ def train(
     order: list[_Unit] = []
     sums: dict[str, float] = {}
     losses: list[float] = []
-    tokens = 0
+    tokens = seen = 0
     valued = ValueBatches(tuner, values, batch / len(items), batch)
     tuner.model.train()
     for done in range(updates):
@@ -126,6 +126,7 @@ def train(
         losses.append(tuner.update(chosen, lambda unit: unit.size, part_loss, valued, float(lengths.sum())))
         sums["grad_norm"] = sums.get("grad_norm", 0.0) + tuner.grad_norm
         tokens += sum(x.size for x in batched)
+        seen += len(batched)
     spent = time.monotonic() - began
     means = {name: sums[name] / max(1.0, sums["tokens"]) for name in METRICS}
     return {
@@ -133,7 +134,7 @@ def train(
         **means,
         **valued.metrics(),
         "loss": sum(losses) / len(losses),
-        "epochs": len(losses) * min(batch, len(items)) / len(items),
+        "epochs": seen / len(items),
         "steps": float(len(losses)),
         "grad_norm": sums["grad_norm"] / len(losses),
         "tokens_per_second": tokens / spent,

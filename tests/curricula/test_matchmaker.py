@@ -111,6 +111,8 @@ def test_a_round_may_have_a_number_of_theorems(adaptive: bool):
     m = maker(MatchConfig(adaptive=adaptive), [Try("t0", 1, "budget", calls=100)])
     assert len(m.plan(2, 1, theorems=7)) == 7
     assert len(m.plan(2, 1, ("t1",), 7)) == 8
+    easy = maker(MatchConfig(adaptive=adaptive), [Try(t.name, 1, "proved", 1) for t in THEOREMS[:-2]])
+    assert len(easy.plan(2, 1, theorems=7)) == 7, "also if most are retired"
 
 
 def test_the_baseline_is_uniform():

@@ -160,6 +160,21 @@ def test_compiled_modules_of_the_project_come_first(loop, monkeypatch: pytest.Mo
     assert found.by_name["Id.run"].kind == "definition"
 
 
+def test_of_many_compiled_modules_the_last_ones_are_read(loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them would take a minute at every load."""
+
+    async def load() -> Surroundings:
+        async with LeanServer(constants=True) as server:
+            root = Path(server.runtime.env["TURNSTILE_LEAN_LIB"])
+            files = [f.relative_to(root).with_suffix("") for f in (root / "Init").rglob("*.olean")]
+            monkeypatch.setattr("prover.lean.server.own_modules", lambda path: tuple(".".join(f.parts) for f in files))
+            ((_, state),) = await server.load("theorem t : True := by\n  sorry\n")
+            return state.surroundings
+
+    found = loop.run(load())
+    assert 100 < found.imported < 2000 and "Nat.add" not in found.by_name
+
+
 def test_the_projects_own_modules_are_those_outside_of_lakes_packages(tmp_path: Path) -> None:
     project = tmp_path / "packages/own"
     own, package = project / ".lake/build/lib/lean", project / ".lake/packages/batteries/.lake/build/lib/lean"
