@@ -19,6 +19,7 @@ from prover.models.formats import SlotFormat
 from prover.models.value_head import ValueHead, output_inputs, output_layer
 from rl.examples import ValueExample
 from rl.learner.data_parallel import average_gradients
+from rl.learner.packing import distinct_rows
 
 if TYPE_CHECKING:
     from rl.learner.finetune import Tuner
@@ -98,18 +99,19 @@ def add_head(tuner: Tuner) -> None:
 def value_logits(tuner: Tuner, prompts: Sequence[list[int]]) -> Tensor:
     """[prompts, N_BINS], logits of the value."""
     model: Any = tuner.accelerator.unwrap_model(tuner.model)
+    # Any target will do: the state is that from which its first token is predicted.
+    rows, which = distinct_rows([(p, (0,)) for p in prompts])
     with output_inputs(model) as seen:
-        # Any target will do: the state is that from which its first token is predicted.
-        unused = tuner.logprobs([(p, (0,)) for p in prompts])
+        unused = tuner.logprobs(rows)
     states = seen[0]
     if tuner.packs:
         states = states[0]
     elif tuner.seq2seq:
         states = states[:, 0]
     else:
-        states = states[range(len(prompts)), [len(p) - 1 for p in prompts]]
+        states = states[range(len(rows)), [len(p) - 1 for p, _ in rows]]
     if tuner.head is None:
         logits = F.linear(states.float(), output_layer(model).weight[list(tuner.format.bins)].float())
     else:
         logits = tuner.head(states)
-    return logits + 0.0 * unused[:, None]  # data parallelism expects a gradient of every weight
+    return (logits + 0.0 * unused[:, None])[which]  # data parallelism expects a gradient of every weight
