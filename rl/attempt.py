@@ -21,7 +21,7 @@ from prover.models.tactic_templates import Portfolio
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource, trained_source
-from prover.search import Budget, Search, SearchConfig, checker
+from prover.search import Budget, Search, SearchConfig, SearchResult, checker
 from prover.search.actions import bounded, permitted
 from prover.search.graph import SOLVED, Graph
 from prover.search.script import checked_script
@@ -226,14 +226,7 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         model_thread=False,
         seed=bench.seed,
     )
-    search = Search(
-        root,
-        env,
-        policy,
-        value,
-        config=config,
-        premises=bench.premises.for_theorem(task.theorem.imports, name=task.theorem.library or task.theorem.name),
-    )
+    search = Search(root, env, policy, value, config=config, premises=bench.premises.for_theorem(task.theorem))
     try:
         result = await search.run(Budget(lean_calls=task.lean_calls))
         script = await checked_script(result.proof, checker(env, root)) if result.proof is not None else None
@@ -243,29 +236,9 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     finally:
         await search.close()
         await bench.pool.free([root])
-    stats = result.stats
-    bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
-    recorded: dict[str, Any] = {
-        "nodes": stats.nodes,
-        "edges": stats.edges,
-        "errors": dict(stats.errors),
-        "lean_s": round(stats.lean_s, 4),
-        "model_s": round(stats.model_s, 4),
-        "own_s": round(stats.own_s, 4),
-        "neither_s": round(stats.neither_s, 4),
-        "model_tokens": stats.model_tokens,
-        "bound": bound,
-    }
+    recorded = _search_stats(task, root, search, result, value is not None)
     if harvested:
         recorded["harvested"] = harvested
-    expanded = [n for n in search.graph.nodes.values() if n.expansions]
-    recorded["closed"] = round(sum(n.status == SOLVED for n in expanded) / max(1, len(expanded)), 4)
-    if result.proof is not None:
-        recorded["steps"] = result.proof.size
-    if task.policy == "model":
-        recorded["entropy"] = entropy(search.graph)
-    if value is not None:
-        recorded["values"] = predictions(search.graph)
     return Found(
         task.theorem,
         result.outcome,
@@ -280,13 +253,39 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
     )
 
 
+def _search_stats(task: Task, root: ProofState, search: Search, result: SearchResult, valued: bool) -> dict[str, Any]:
+    """Input of the metrics. `valued`: whether the search had a value."""
+    stats = result.stats
+    bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
+    expanded = [n for n in search.graph.nodes.values() if n.expansions]
+    recorded: dict[str, Any] = {
+        "nodes": stats.nodes,
+        "edges": stats.edges,
+        "errors": dict(stats.errors),
+        "lean_s": round(stats.lean_s, 4),
+        "model_s": round(stats.model_s, 4),
+        "own_s": round(stats.own_s, 4),
+        "neither_s": round(stats.neither_s, 4),
+        "model_tokens": stats.model_tokens,
+        "bound": bound,
+        "closed": round(sum(n.status == SOLVED for n in expanded) / max(1, len(expanded)), 4),
+    }
+    if result.proof is not None:
+        recorded["steps"] = result.proof.size
+    if task.policy == "model":
+        recorded["entropy"] = entropy(search.graph)
+    if valued:
+        recorded["values"] = predictions(search.graph)
+    return recorded
+
+
 async def _rollouts(task: Task, bench: Workbench, env: Any, root: ProofState, began: float) -> Found:
     if bench.sampler is None:
         raise ValueError("rollouts need a model, but none is loaded")
     asked = Asked(bench.sampler)
     first = 1 + task.draw * task.rollouts
     try:
-        premises = bench.premises.for_theorem(task.theorem.imports, name=task.theorem.library or task.theorem.name)
+        premises = bench.premises.for_theorem(task.theorem)
         found, calls = await rollouts(root, env, asked, premises, task.rollouts, task.max_tactics, first)
         check = checker(env, root)
         written_out = [await checked_script(r.proof, check) if r.proof is not None else None for r in found]
@@ -353,9 +352,7 @@ async def _try_more_tactics(
     """Try further tactics on the first goal and add those that close it. Returns (examples, Lean calls)."""
     first = examples[0]
     known = {t for t, _ in first.best} | {t for t, _ in first.errors}
-    query = Query(
-        root, bench.premises.for_theorem(task.theorem.imports, name=task.theorem.library or task.theorem.name)(root)
-    )
+    query = Query(root, bench.premises.for_theorem(task.theorem)(root))
     tactics = [s.tactic for s in bench.portfolio.suggest([query], 16)[0]]
     tactics += [s.tactic for s in bench.explorer.suggest([query], 3 * task.harvest)[0]]
     actions = bench.config.actions if bench.config.strict else "full"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from curricula.sampler import Assignment, CurriculumSampler, Try
@@ -42,14 +43,13 @@ class Curriculum:
         c = self.config
         self.read(r)
         targets = [name for name in c.theorems.targets if name not in best]
-        if r > 1:
+        if r > 1 or c.learn.theorems:
             chosen = self.sampler.plan(r, self._calls, targets, c.learn.theorems)
         else:
-            some = [a.theorem for a in self.sampler.plan(r, 0, targets, c.learn.theorems)] if c.learn.theorems else None
-            first = dict.fromkeys(c.theorems.targets, c.theorems.target_calls or c.learn.first_calls)
-            chosen = [
-                Assignment(t, first.get(t.name, c.learn.first_calls), "prove", 0.5) for t in some or self.train_set
-            ]
+            chosen = [Assignment(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
+        if r == 1:
+            calls = dict.fromkeys(c.theorems.targets, c.theorems.target_calls or c.learn.first_calls)
+            chosen = [replace(a, lean_calls=calls.get(a.theorem.name, c.learn.first_calls)) for a in chosen]
         return [self._task(r, a, policy, best, value) for a in chosen]
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from prover.lean.theorem import ProofState
+from prover.lean.theorem import ProofState, Theorem
 from prover.premises.bm25 import Bm25Retriever
 from prover.premises.dense import DenseRetriever, DenseWeights
 from prover.premises.library import LibraryIndex, Premise
@@ -132,7 +132,11 @@ class PremiseSource:
             self._retrievers[imports] = make_retriever(self.name, self.library, reachable, self.weights, self._read)
         return self._retrievers[imports]
 
-    def for_theorem(
+    def for_theorem(self, theorem: Theorem) -> Callable[[ProofState], tuple[str, ...]]:
+        """As `at`, for a theorem in its place."""
+        return self.at(theorem.imports, name=theorem.library or theorem.name)
+
+    def at(
         self, imports: tuple[str, ...], forbidden: frozenset[str] = frozenset(), name: str = ""
     ) -> Callable[[ProofState], tuple[str, ...]]:
         """A function from a state of theorem `name` to the names of its best premises, without `forbidden` ones.

@@ -287,7 +287,7 @@ def _premises_of(prover: Prover, theorem: Theorem, premises: Premises) -> Premis
         return None
     if prover.source is None:
         return premises
-    return prover.source.for_theorem(theorem.imports, name=theorem.library or theorem.name)
+    return prover.source.for_theorem(theorem)
 
 
 async def _run_within(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:

@@ -244,4 +244,4 @@ def premises_for(wanted: bool, theorem: Theorem) -> Any:
         index = load_cached(lean)
         _sources[lean] = PremiseSource(index) if index is not None else None
     source = _sources[lean]
-    return source.for_theorem(theorem.imports, name=theorem.library or theorem.name) if source is not None else None
+    return source.for_theorem(theorem) if source is not None else None

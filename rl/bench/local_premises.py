@@ -100,6 +100,6 @@ async def _offered(
 def _add(
     offered: dict[str, dict[str, list[str]]], name: str, source: PremiseSource, theorem: Theorem, root: ProofState
 ) -> None:
-    premises = source.for_theorem(theorem.imports, name=theorem.name)
+    premises = source.for_theorem(theorem)
     for what, state in ((WITH_LOCAL, root), (LIBRARY_ONLY, without_surroundings(root))):
         offered[f"{name}, {what}"][theorem.name] = list(premises(state))

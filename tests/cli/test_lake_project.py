@@ -145,9 +145,7 @@ def test_lemmas_of_imported_files_are_premises(project: Path) -> None:
         async with LeanServer(constants=True) as lean:
             holes = await lean.load(text.body, imports.shipped, text.path, imports.sources())
             source = PremiseSource(LibraryIndex("", {}), 16)
-            return {
-                hole["decl"]: source.for_theorem(imports.shipped, name=hole["decl"])(state) for hole, state in holes
-            }
+            return {hole["decl"]: source.at(imports.shipped, name=hole["decl"])(state) for hole, state in holes}
 
     found = asyncio.run(offered())
     assert {"Own.slow_eq", "Own.slow"} <= set(found["uses_slow"])

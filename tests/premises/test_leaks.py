@@ -43,12 +43,12 @@ def test_retrieval_offers_no_leak(library, retriever):
     assert ITSELF in leaks and "Array.size_map" in leaks and len(leaks) > 1000
     # The theorem's own symbols: nothing fits this goal better than the theorem itself.
     goal = ProofState(1, "k", (Goal("⊢ p", (), "p", own.constants),))
-    offered = PremiseSource(library, 64, retriever, definitions=0).for_theorem(imports)(goal)
+    offered = PremiseSource(library, 64, retriever, definitions=0).at(imports)(goal)
     assert len(offered) > 10 and not leaks & set(offered)
     # With everything imported it stands near the top: the test would see a leak.
     everything = PremiseSource(library, 64, retriever, definitions=0)
-    assert ITSELF in everything.for_theorem(("Init",))(goal)
-    forbidden = everything.for_theorem(("Init",), frozenset({ITSELF}))(goal)
+    assert ITSELF in everything.at(("Init",))(goal)
+    forbidden = everything.at(("Init",), frozenset({ITSELF}))(goal)
     assert len(forbidden) == 64 and ITSELF not in forbidden
 
 

@@ -78,7 +78,7 @@ def rows(goals: dict[str, tuple[Theorem, ProofState]], words: tuple[str, ...], w
 def first(goals: dict[str, tuple[Theorem, ProofState]], word: str, weights: DenseWeights, retriever: str) -> str:
     theorem, state = goals[word]
     source = PremiseSource(LIBRARY, LEMMAS, retriever, weights, definitions=0)
-    return source.for_theorem(theorem.imports, name=theorem.name)(state)[0]
+    return source.for_theorem(theorem)(state)[0]
 
 
 @pytest.mark.lean
@@ -95,9 +95,7 @@ def test_training_shows_whether_near_lemmas_help(goals, which: int, retriever: s
 @pytest.mark.lean
 def test_weights_without_places_rank_as_before(goals) -> None:
     theorem, state = goals["oak"]
-    offered = PremiseSource(LIBRARY, LEMMAS, "hybrid", DenseWeights.initial(), definitions=0).for_theorem(
-        theorem.imports
-    )(state)
+    offered = PremiseSource(LIBRARY, LEMMAS, "hybrid", DenseWeights.initial(), definitions=0).at(theorem.imports)(state)
     assert list(offered[:5]) == local_premises(state.surroundings).lemmas(state.goals[0].constants, 5)
 
 

@@ -67,9 +67,9 @@ def test_planted_leaks_are_refused_at_retrieval(retriever):
     """The theorem itself (`own`), an alias beside it (`both`) and a consequence (`later`) are all out of reach."""
     source = PremiseSource(index(), k=10, retriever=retriever, definitions=0)
     goal = ProofState(1, "k", (Goal("⊢ x", (), "x", ("Foo.bar", "Foo.baz")),))
-    said = source.for_theorem(("A",))(goal)
+    said = source.at(("A",))(goal)
     assert said[0] == "rare" and not {"own", "both", "later"} & set(said)
-    offered = source.for_theorem(("B",), forbidden=frozenset({"own"}))(goal)
+    offered = source.at(("B",), forbidden=frozenset({"own"}))(goal)
     assert "own" not in offered and "later" not in offered and "both" in offered
 
 
@@ -87,9 +87,9 @@ def test_an_empty_library_offers_nothing(name):
 def test_functions_of_the_goal_stand_among_the_lemmas():
     source = PremiseSource(index(), k=6)
     goal = ProofState(1, "k", (Goal("⊢ x", (), "x", ("Nat", "HAdd.hAdd", "Foo.bar", "instFoo", "Foo.baz", "Foo.qux")),))
-    said = source.for_theorem(("B",))(goal)
+    said = source.at(("B",))(goal)
     assert said[2] == "Foo.bar" and said[5] == "Foo.baz" and len(said) == 6
-    assert PremiseSource(index(), k=0).for_theorem(("B",))(goal) == ()
+    assert PremiseSource(index(), k=0).at(("B",))(goal) == ()
     assert definitions(["Nat", "List.map", "List", "Nat.add", "List.map"]) == ["List.map", "Nat.add"]
 
 

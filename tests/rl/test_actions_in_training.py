@@ -39,7 +39,7 @@ class Lean:
 
 
 class NoPremises:
-    def for_theorem(self, imports: tuple[str, ...], **_: Any) -> Any:
+    def for_theorem(self, theorem: Theorem) -> Any:
         return lambda state: ()
 
 
