@@ -28,7 +28,6 @@ from rl.actors.fleet import Fleet
 from rl.attempt import Found, Task
 from rl.config import LearnConfig, ModelConfig, ProverConfig, RayConfig, RunConfig
 from rl.examples import PolicyExample, ValueExample
-from tests.rl.test_evaluate import make_checkpoint
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 
@@ -268,18 +267,6 @@ def test_a_batch_on_ray_tries_again_what_was_lost(local_ray, tmp_path, monkeypat
 async def _ask(executor, theorems, job):
     found = [await executor.attempt(job(t, 8)) for t in theorems]
     return [f.outcome for f in found], [f.reason for f in found], [await executor.audit(t, "x") for t in theorems]
-
-
-def test_an_evaluation_survives_its_model_server(local_ray, tmp_path):
-    """There is no learner that could publish the checkpoint again."""
-    fleet = Fleet(config(), tmp_path, print, learns=False)
-    fleet.servers = [fleet.server(0)]
-    fleet.serve(make_checkpoint(tmp_path / "run"))
-    ray.kill(fleet.servers[0])
-    fleet.check_servers()
-    assert fleet.replaced["model server"] == 1
-    assert ray.get(fleet.servers[0].counters.remote())["version"] == 1
-    ray.kill(fleet.servers[0])
 
 
 def test_a_model_server_uses_a_gpu_only_if_ray_reserved_one(local_ray, monkeypatch):

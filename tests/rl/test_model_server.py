@@ -6,11 +6,15 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import ray
 
 from prover.lean.theorem import Goal, ProofState
 from prover.models.backends.serve import ServeConfig
 from prover.models.base import Query
+from rl.actors.fleet import Fleet
 from rl.actors.model_server import ModelServer, Published
+from rl.config import RunConfig
+from tests.rl.test_evaluate import make_checkpoint
 
 torch = pytest.importorskip("torch")
 
@@ -86,3 +90,19 @@ def test_an_answer_is_of_one_version(published):
 def test_no_model_yet():
     with pytest.raises(RuntimeError, match="no model is loaded yet"):
         asyncio.run(server().answer(QUERIES[:1], [], 2))
+
+
+@pytest.mark.ray
+def test_an_evaluation_survives_its_model_server(tmp_path: Path) -> None:
+    """There is no learner that could publish the checkpoint again."""
+    fleet = Fleet(RunConfig(), tmp_path, print, learns=False)
+    fleet.connect()
+    try:
+        fleet.servers = [fleet.server(0)]
+        fleet.serve(make_checkpoint(tmp_path / "run"))
+        ray.kill(fleet.servers[0])
+        fleet.check_servers()
+        assert fleet.replaced["model server"] == 1
+        assert ray.get(fleet.servers[0].counters.remote())["version"] == 1
+    finally:
+        fleet.close()
