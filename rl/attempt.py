@@ -1,9 +1,8 @@
-"""One attempt at one theorem, before the audit. Training and evaluation share it."""
+"""Attempts with a trace, before the audit. Training and evaluation share them."""
 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from curricula.library import assert_for_training
 from prover.lean.pool import LeanPool
-from prover.lean.server import LeanDied, LeanError
+from prover.lean.server import LeanError
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.inference_client import InferenceClient
@@ -21,23 +20,20 @@ from prover.models.tactic_templates import Portfolio
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource, trained_source
-from prover.search import Budget, Search, SearchConfig, SearchResult, checker
+from prover.search import Search, SearchConfig, SearchResult, checker
 from prover.search.actions import bounded, permitted
-from prover.search.graph import SOLVED, Graph
 from prover.search.script import checked_script
+from prover.solve.attempt import Prover, attempt
+from prover.solve.executor import twice
+from prover.solve.job import Found, Trace
 from prover.solve.ray_start import LOST
 from rl.config import ProverConfig
 from rl.rollouts import rollouts
+from rl.search_stats import entropy, predictions, search_stats
 from rl.whole_proofs import Draft, Writer, whole_proofs
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-OPENINGS = 3
-"""Tries to open a theorem when the Lean process dies."""
-PREDICTIONS_KEPT = 32
-"""Maximum number of value predictions recorded per search, for calibration."""
-ENOUGH_VISITS = 8
-"""Visits after which an open goal counts as not provable, for calibration."""
 
 
 @dataclass(frozen=True)
@@ -70,44 +66,26 @@ class Task:
             assert_for_training(self.theorem.name)
 
 
-@dataclass(frozen=True)
-class Found:
-    """Result of a task, before the audit."""
-
-    theorem: Theorem
-    outcome: str
-    lean_calls: int
-    """Lean calls of the search and of the tactics tried after a proof."""
-    calls_to_solve: int | None
-    seconds: float
-    script: str | None = None
-    reason: str = ""
-    examples: list[Any] = field(default_factory=list)
-    stats: dict[str, Any] = field(default_factory=dict)
-    """Input of the metrics (rl/metrics/compute.py)."""
-    model_version: int = 0
-    """Version of the oldest weights that it used; 0: none."""
-    rollouts: list[dict[str, Any]] = field(default_factory=list)
-    """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `steps` as in Rollout, `calls` of (prompt,
-    answer, logprobs) as in Sampled, `ended`, `closed`, and for whole proofs `size` (tactics)."""
-
-
 Examples = tuple[list[Any], list[dict[str, Any]]]
-"""`examples` and `rollouts` of a Found."""
+"""`examples` and `rollouts` of a Trace."""
 
 
 def split(found: Found, learn: bool) -> tuple[Found, Examples | None]:
     """(the result without its examples, the examples; None without `learn`). Of rollouts, what the audit needs stays."""
     kept = [
         {"script": r["script"], "ended": r["ended"], "closed": r["closed"], "size": r.get("size", len(r["decisions"]))}
-        for r in found.rollouts
+        for r in found.trace.rollouts
     ]
-    return replace(found, examples=[], rollouts=kept), (found.examples, found.rollouts) if learn else None
+    full = found.trace
+    small = replace(found, trace=replace(full, examples=[], rollouts=kept))
+    return small, (full.examples, full.rollouts) if learn else None
 
 
 def join(found: Found, examples: Examples | None) -> Found:
     """The result with its examples."""
-    return found if examples is None else replace(found, examples=examples[0], rollouts=examples[1])
+    if examples is None:
+        return found
+    return replace(found, trace=replace(found.trace, examples=examples[0], rollouts=examples[1]))
 
 
 @dataclass
@@ -179,43 +157,47 @@ def premise_source(index: LibraryIndex, config: ProverConfig, learned: DenseWeig
     return trained_source(index, config.premises, config.retriever, learned)
 
 
-async def attempt(task: Task, bench: Workbench) -> Found:
-    """Search for a proof. Never raises: faults of Lean or the model give the outcome `error`, with the reason `crash: …` if an actor or
-    an object of Ray was lost."""
+async def collect(task: Task, bench: Workbench) -> Found:
+    """Attempt a theorem, with a trace. Never raises: faults of Lean or the model give the outcome `error`, with the reason `crash: …` if an
+    actor or an object of Ray was lost."""
     began = time.monotonic()
     try:
-        return await _attempt(task, bench, began)
+        found = await _collect(task, bench)
     except LeanError as e:
-        return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=f"open: {e}")
+        found = Found("error", reason=f"open: {e}")
     except Exception as e:  # must not end the run; the task is retried
         _log.exception("%s: the attempt failed", task.theorem.name)
-        reason = f"{'crash: ' * isinstance(e, LOST)}{type(e).__name__}: {e}"
-        return Found(task.theorem, "error", 0, None, time.monotonic() - began, reason=reason)
+        found = Found("error", reason=f"{'crash: ' * isinstance(e, LOST)}{type(e).__name__}: {e}")
+    return replace(found, seconds=time.monotonic() - began)
 
 
-async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
-    root = await _open(task.negated or task.theorem, bench.pool)
-    env = bench.environment(task)
-    if task.turns:
-        return await _whole_proofs(task, bench, env, root, began)
-    if task.rollouts:
-        return await _rollouts(task, bench, env, root, began)
+async def _collect(task: Task, bench: Workbench) -> Found:
+    root = await twice(lambda: bench.pool.open(task.negated or task.theorem))
+    try:
+        if task.turns:
+            return await _whole_proofs(task, bench, root)
+        if task.rollouts:
+            return await _rollouts(task, bench, root)
+        return await _search(task, bench, root)
+    finally:
+        await bench.pool.free([root])
+
+
+def _prover(task: Task, bench: Workbench, asked: Asked) -> Prover:
+    """How the task searches."""
+    c = bench.config
     value: Any = None
-    asked = Asked(bench.model)
-    in_flight = bench.config.in_flight
+    in_flight, suggestions, expansions = c.in_flight, c.suggestions, 4
     if task.policy == "portfolio":
         policy: Any = bench.portfolio
-        suggestions, in_flight, expansions = 16, 1, 1
+        in_flight, suggestions, expansions = 1, 16, 1
     elif task.policy in ("explorer", "shuffled"):
-        policy = bench.explorer if task.policy == "explorer" else bench.explorer.unweighted()
-        suggestions, expansions = 64, 4
+        policy, suggestions = bench.explorer if task.policy == "explorer" else bench.explorer.unweighted(), 64
     else:
         if bench.model is None:
             raise ValueError("policy `model` needs a model, but none is loaded")
         policy = ModelWithExplorer(asked, bench.trained_explorer.reseeded(task.draw), task.explorer_weight)
-        suggestions, expansions = bench.config.suggestions, 4
         value = asked if task.value else None  # its coroutines are awaited by the search
-    c = bench.config
     config = SearchConfig(
         selection=c.rule,
         in_flight=in_flight,
@@ -226,124 +208,79 @@ async def _attempt(task: Task, bench: Workbench, began: float) -> Found:
         model_thread=False,
         seed=bench.seed,
     )
-    search = Search(root, env, policy, value, config=config, premises=bench.premises.for_theorem(task.theorem))
-    try:
-        result = await search.run(Budget(lean_calls=task.lean_calls))
-        script = await checked_script(result.proof, checker(env, root)) if result.proof is not None else None
-        examples, harvested = search.examples() if task.learn else [], 0
-        if script is not None and task.harvest and examples:
-            examples, harvested = await _try_more_tactics(task, bench, env, root, examples)
-    finally:
-        await search.close()
-        await bench.pool.free([root])
-    recorded = _search_stats(task, root, search, result, value is not None)
-    if harvested:
-        recorded["harvested"] = harvested
-    return Found(
-        task.theorem,
-        result.outcome,
-        result.lean_calls + harvested,
-        result.lean_calls_to_solve,
-        time.monotonic() - began,
-        script,
-        result.message or "",
-        examples,
-        recorded,
-        asked.version,
-    )
+    return Prover(task.policy, policy, config, value, wants_premises=True, source=bench.premises)
 
 
-def _search_stats(task: Task, root: ProofState, search: Search, result: SearchResult, valued: bool) -> dict[str, Any]:
-    """Input of the metrics. `valued`: whether the search had a value."""
-    stats = result.stats
-    bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
-    expanded = [n for n in search.graph.nodes.values() if n.expansions]
-    recorded: dict[str, Any] = {
-        "nodes": stats.nodes,
-        "edges": stats.edges,
-        "errors": dict(stats.errors),
-        "lean_s": round(stats.lean_s, 4),
-        "model_s": round(stats.model_s, 4),
-        "own_s": round(stats.own_s, 4),
-        "neither_s": round(stats.neither_s, 4),
-        "model_tokens": stats.model_tokens,
-        "bound": bound,
-        "closed": round(sum(n.status == SOLVED for n in expanded) / max(1, len(expanded)), 4),
-    }
-    if result.proof is not None:
-        recorded["steps"] = result.proof.size
-    if task.policy == "model":
-        recorded["entropy"] = entropy(search.graph)
-    if valued:
-        recorded["values"] = predictions(search.graph)
-    return recorded
+async def _search(task: Task, bench: Workbench, root: ProofState) -> Found:
+    env = bench.environment(task)
+    asked = Asked(bench.model)
+    prover = _prover(task, bench, asked)
+    trace = Trace()
+
+    def observe(search: Search, result: SearchResult) -> None:
+        nonlocal trace
+        examples = search.examples() if task.learn else []
+        stats = search_stats(search, result) | {"bound": _bound(task, root)}
+        if task.policy == "model":
+            stats["entropy"] = entropy(search.graph)
+        if prover.value is not None:
+            stats["values"] = predictions(search.graph)
+        trace = Trace(result.lean_calls_to_solve, stats, examples)
+
+    found = await attempt(task.theorem, root, env, [prover], task.lean_calls, checks=0, observe=observe)
+    if found.outcome == "found" and task.harvest and trace.examples:
+        examples, harvested = await _try_more_tactics(task, bench, env, root, trace.examples)
+        trace = replace(trace, examples=examples, stats={**trace.stats, "harvested": harvested})
+        found = replace(found, lean_calls=found.lean_calls + harvested)
+    return replace(found, trace=replace(trace, model_version=asked.version))
 
 
-async def _rollouts(task: Task, bench: Workbench, env: Any, root: ProofState, began: float) -> Found:
+def _bound(task: Task, root: ProofState) -> list[str]:
+    """Names that the statement of a library theorem binds."""
+    return [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
+
+
+async def _rollouts(task: Task, bench: Workbench, root: ProofState) -> Found:
     if bench.sampler is None:
         raise ValueError("rollouts need a model, but none is loaded")
-    asked = Asked(bench.sampler)
+    asked, env = Asked(bench.sampler), bench.environment(task)
     first = 1 + task.draw * task.rollouts
-    try:
-        premises = bench.premises.for_theorem(task.theorem)
-        found, calls = await rollouts(root, env, asked, premises, task.rollouts, task.max_tactics, first)
-        check = checker(env, root)
-        written_out = [await checked_script(r.proof, check) if r.proof is not None else None for r in found]
-    finally:
-        await bench.pool.free([root])
+    premises = bench.premises.for_theorem(task.theorem)
+    found, calls = await rollouts(root, env, asked, premises, task.rollouts, task.max_tactics, first)
+    check = checker(env, root)
     rows = [
         {
-            "script": script,
+            "script": await checked_script(r.proof, check) if r.proof is not None else None,
             "decisions": [(d.state, d.premises, d.tactic, d.logprob) for d in r.decisions if d.tactic],
             "steps": [n for d, n in zip(r.decisions, r.steps, strict=True) if d.tactic],
             "calls": [(d.sampled.prompt, d.sampled.answer, d.sampled.logprobs) for d in r.decisions if d.sampled],
             "ended": r.ended,
             "closed": r.closed,
         }
-        for r, script in zip(found, written_out, strict=True)
+        for r in found
     ]
-    return _of_rollouts(task, root, rows, calls, calls, asked.version, began)
+    return _of_rollouts(task, root, rows, calls, calls, asked.version)
 
 
-async def _whole_proofs(task: Task, bench: Workbench, env: Any, root: ProofState, began: float) -> Found:
+async def _whole_proofs(task: Task, bench: Workbench, root: ProofState) -> Found:
     if bench.writer is None:
         raise ValueError("whole proofs need a model, but none is loaded")
     asked = Asked(bench.writer)
-    try:
-        rows, calls, first = await whole_proofs(task.theorem, root, env, asked, task.rollouts, task.turns)
-    finally:
-        await bench.pool.free([root])
-    return _of_rollouts(task, root, rows, calls, first, asked.version, began)
+    env = bench.environment(task)
+    rows, calls, first = await whole_proofs(task.theorem, root, env, asked, task.rollouts, task.turns)
+    return _of_rollouts(task, root, rows, calls, first, asked.version)
 
 
 def _of_rollouts(
-    task: Task, root: ProofState, rows: list[dict[str, Any]], calls: int, first: int | None, version: int, began: float
+    task: Task, root: ProofState, rows: list[dict[str, Any]], calls: int, first: int | None, version: int
 ) -> Found:
     """The result of a group of rollouts. `first`: Lean calls until the first proof."""
-    bound = [name for g in root.goals for name, _ in g.hypotheses] if task.theorem.library is not None else []
     scripts = [r["script"] for r in rows if r["script"] is not None]
     ended = Counter(r["ended"] for r in rows)
-    return Found(
-        task.theorem,
-        "proved" if scripts else "exhausted",
-        calls,
-        first if scripts else None,
-        time.monotonic() - began,
-        min(scripts, key=len, default=None),
-        stats={"rollouts": len(rows), "ended": dict(ended), "claimed": len(scripts), "bound": bound},
-        model_version=version,
-        rollouts=rows,
-    )
-
-
-async def _open(theorem: Theorem, pool: LeanPool) -> ProofState:
-    for chance in range(1, OPENINGS + 1):
-        try:
-            return await pool.open(theorem)
-        except LeanDied:
-            if chance == OPENINGS:
-                raise
-    raise AssertionError("unreachable")
+    stats = {"rollouts": len(rows), "ended": dict(ended), "claimed": len(scripts), "bound": _bound(task, root)}
+    trace = Trace(first if scripts else None, stats, rollouts=rows, model_version=version)
+    script = min(scripts, key=len, default="")
+    return Found("found" if scripts else "exhausted", script, calls, trace=trace)
 
 
 async def _try_more_tactics(
@@ -362,34 +299,3 @@ async def _try_more_tactics(
     await bench.pool.free([s for r in results for s in r.states])
     best = tuple(sorted([*first.best, *closing], key=lambda p: p[1]))
     return [replace(first, best=best, steps=best[0][1], tried=(*first.tried, *fresh)), *examples[1:]], len(fresh)
-
-
-def entropy(graph: Graph) -> float | None:
-    """Mean entropy, in nats, of the policy over the model's suggestions at the expanded goals.
-
-    Uses the mixture's probabilities, renormalised without the explorer's tactics. None if the model suggested nothing.
-    """
-    found = []
-    for node in graph.nodes.values():
-        said = [math.exp(e.logprob) for e in node.edges if e.source == "model"]  # priors are flattened
-        if said and (total := sum(said)) > 0:
-            found.append(-sum(p / total * math.log(p / total) for p in said if p > 0))
-    return round(sum(found) / len(found), 4) if found else None
-
-
-def predictions(graph: Graph) -> list[tuple[float, int | None]]:
-    """(predicted value in [0, 1], tactics in the shortest proof found; None if open after `ENOUGH_VISITS` visits) per goal.
-
-    Skips other open goals, and the root, for which the search requests no value.
-    """
-    found: list[tuple[float, int | None]] = []
-    for node in graph.nodes.values():
-        if node is graph.root or node.initial == graph.config.unknown_value:
-            continue
-        if node.status == SOLVED:
-            found.append((round(node.initial, 4), int(node.steps)))
-        elif node.visits >= ENOUGH_VISITS:
-            found.append((round(node.initial, 4), None))
-        if len(found) == PREDICTIONS_KEPT:
-            break
-    return found

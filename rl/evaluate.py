@@ -28,10 +28,11 @@ from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource
 from prover.search import SearchConfig
 from prover.solve.executor import audited
+from prover.solve.job import Found
 from prover.solve.ledger import Attempt, Ledger
 from rl.actors.dispatch import Finished, attempt_of
 from rl.actors.fleet import Fleet
-from rl.attempt import Found, Task, Workbench, attempt, premise_source
+from rl.attempt import Task, Workbench, collect, premise_source
 from rl.candidate import Candidate, digest, run_config
 from rl.config import ProverConfig
 from rl.curriculum import whole_proofs
@@ -272,13 +273,13 @@ def _workbench(
 
 async def _audited_attempt(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:
     """An audited attempt. Retries after an error, unless the theorem itself cannot be opened."""
-    found = Found(task.theorem, "error", 0, None, 0.0, reason="not attempted")
+    found = Found("error", reason="not attempted")
     for _ in range(CHANCES):
-        found = await attempt(task, bench)
+        found = await collect(task, bench)
         if found.outcome != "error" or found.reason.startswith("open"):
             break
     verdicts: dict[str, Verdict] = {}
-    if found.script is not None:
+    if found.script:
         try:
             verdicts[found.script] = await audited(auditor, task.theorem, found.script)
         except (LeanError, LeanDied) as e:

@@ -11,57 +11,65 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curricula.library import assert_for_training
+from prover.lean.theorem import Theorem
 from prover.search import SearchConfig
+from prover.solve.job import Trace
 from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.premise_selection import collect_premises
 from rl.algorithms.tactic_ranking import collect_tried
-from rl.attempt import Found
 from rl.config import LearnConfig
 from rl.rewards import AttemptResult, score
 
 Row = tuple[str, dict[str, Any]]
 
 
-def rows(found: Found, proved: bool, reward: float, config: LearnConfig, used: Sequence[str] = ()) -> list[Row]:
+def rows(
+    theorem: Theorem, trace: Trace, proved: bool, reward: float, config: LearnConfig, used: Sequence[str] = ()
+) -> list[Row]:
     """Ledger rows of a search. Raises HeldOutLeak for a theorem outside the training split.
 
     `proved`: whether the audit accepted the proof. `reward`: the attempt's reward, where a plain proof counts 1. `used`: library
     theorems in the audited proof's term.
     """
-    assert_for_training(found.theorem.name)
+    assert_for_training(theorem.name)
     discount = SearchConfig().discount
     out = [
         (kind, {**data, "reward": round(reward, 4)} if kind == "policy" else data)
-        for kind, data in expert_iteration.collect_examples(found.examples, proved)
+        for kind, data in expert_iteration.collect_examples(trace.examples, proved)
     ]
     if config.value == "td_lambda":
-        for e, g in zip(found.examples, td_lambda.targets(found.examples, config.lambda_, discount), strict=True):
+        for e, g in zip(trace.examples, td_lambda.targets(trace.examples, config.lambda_, discount), strict=True):
             if g is not None and (proved or not e.solved):
                 out.append(
                     ("td", {"state": e.text, "constants": e.constants, "premises": e.premises, "td": round(g, 4)})
                 )
-    out += collect_tried(found.examples, proved)
-    out += collect_premises(found.examples, proved, found.theorem, used)
+    out += collect_tried(trace.examples, proved)
+    out += collect_premises(trace.examples, proved, theorem, used)
     if config.algorithm == "grpo":
-        out += [("group", row) for row in grpo.from_search(found.examples, proved, discount)]
+        out += [("group", row) for row in grpo.from_search(trace.examples, proved, discount)]
     return out
 
 
 def rollout_rows(
-    found: Found, audited: Mapping[str, str], weights: Mapping[str, float], budget: int, best_size: int | None
+    theorem: Theorem,
+    trace: Trace,
+    audited: Mapping[str, str],
+    weights: Mapping[str, float],
+    budget: int,
+    best_size: int | None,
 ) -> tuple[list[Row], dict[str, float]]:
     """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: the audit's verdict by script.
 
     Successful rollouts also become policy examples, so that expert iteration can learn without search, and states become value
     examples. Raises HeldOutLeak for a theorem outside the training split.
     """
-    assert_for_training(found.theorem.name)
+    assert_for_training(theorem.name)
     out: list[Row] = []
     group: list[dict[str, Any]] = []
     sums: dict[str, float] = {}
     unjudged = 0
     usable: list[Mapping[str, Any]] = []
-    for r in found.rollouts:
+    for r in trace.rollouts:
         verdict = audited.get(r["script"]) if r["script"] is not None else None
         proved = verdict == "proved"
         if r["script"] is not None and not proved:
@@ -73,7 +81,7 @@ def rollout_rows(
         for name, x in parts.items():
             sums[name] = sums.get(name, 0.0) + x
         total = sum(parts.values())
-        row: dict[str, Any] = {"reward": round(total, 4), "ended": r["ended"], "version": found.model_version}
+        row: dict[str, Any] = {"reward": round(total, 4), "ended": r["ended"], "version": trace.model_version}
         # The tokens say all that the decisions say.
         group.append({**row, **({"calls": r["calls"]} if r.get("calls") else {"decisions": r["decisions"]})})
         if proved:
@@ -84,7 +92,7 @@ def rollout_rows(
             ]
     out += [("rollouts", {"rollouts": group}), *expert_iteration.rollout_values(usable)]
     # Rejected rollouts count as reward 0; those that could not be judged do not count.
-    return out, {name: x / max(1, len(found.rollouts) - unjudged) for name, x in sums.items()}
+    return out, {name: x / max(1, len(trace.rollouts) - unjudged) for name, x in sums.items()}
 
 
 def size_of(rollout: Mapping[str, Any]) -> int:

@@ -43,7 +43,7 @@ async def whole_proofs(
 ) -> tuple[list[dict[str, Any]], int, int | None]:
     """`n` conversations about a theorem, each of at most `turns` proofs. `root` stays open. `writer`: a Writer or the like.
 
-    Returns (rows as in rl.attempt.Found.rollouts with `size`, Lean calls, the number of the first call that proved it). A retry's
+    Returns (rows as in prover.solve.job.Trace.rollouts with `size`, Lean calls, the number of the first call that proved it). A retry's
     prompt holds the failed proof and Lean's error, which are not the model's tokens and are not trained on.
     """
     checked: dict[str, str | None] = {}

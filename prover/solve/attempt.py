@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from prover.premises.retrieve import PremiseSource
 
 Premises = Callable[[ProofState], Sequence[str]] | None
+Observe = Callable[[Search, SearchResult], None]
+"""Called with each search of the theorem that ended, while its states are open."""
+CHECKS = 32
+"""Lean calls for minimising a proof."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +82,16 @@ async def attempt(
     skip: Collection[str] = (),
     within: Budget = NO_LIMIT,
     saved: bytes | None = None,
+    checks: int = CHECKS,
+    observe: Observe | None = None,
 ) -> Found:
     """Search for a proof of `root` with at most `budget` Lean calls, spent on the provers in turn.
 
     `within`: further limits on wall time (minimising included) and model tokens. `negated`: the negation, searched on the same
-    budget. `skip`: names of provers to skip. `saved`: as in Job. Roots stay open. Minimising makes up to 32 more Lean calls. The outcome is
-    `error` if Lean has died.
+    budget. `skip`: names of provers to skip. `saved`: as in Job. Roots stay open. Minimising makes up to `checks` more Lean calls. The outcome
+    is `error` if Lean has died. With `observe`, the result has no outline.
     """
-    run = _Attempt(theorem, root, env, budget, premises, page, negated, within, list(skip), saved)
+    run = _Attempt(theorem, root, env, budget, premises, page, negated, within, list(skip), saved, checks, observe)
     if (found := await run.refute()) is not None:
         return found
     for prover in provers:
@@ -137,6 +143,8 @@ class _Attempt:
     within: Budget
     used_up: list[str]
     saved: bytes | None
+    checks: int
+    observe: Observe | None
     costly: CostlyTactics = field(default_factory=CostlyTactics)
     began: float = field(default_factory=perf_counter)
     calls: int = 0
@@ -230,6 +238,8 @@ class _Attempt:
         seconds = longest if left.seconds is None else min(longest, left.seconds)
         limit = replace(left, lean_calls=self.budget - self.calls, seconds=seconds)
         results = await _run_within(searches, limit, self.negated.rate if self.negated else 0.0)
+        if self.observe is not None:
+            self.observe(searches[0], results[0])
         self.calls += sum(r.lean_calls for r in results) - earlier["lean_calls"]
         self.tokens += sum(r.stats.model_tokens for r in results) - earlier["model_tokens"]
         self.crashed = self.crashed or any("crash" in r.stats.errors for r in results)
@@ -239,13 +249,13 @@ class _Attempt:
         proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
         shown = searches[proved or 0].graph
         self.html = tree_page(shown, self.theorem.name) if self.page else ""
-        self.summary = tree_summary(shown)
+        self.summary = tree_summary(shown) if self.observe is None else {}
         if proved is not None:
             refuted = self.negated if proved > 0 else None
             target, state = (refuted.theorem, refuted.root) if refuted else (self.theorem, self.root)
             left = self.within.remaining(self.calls, self.tokens, self.seconds)
             env = prover.bounded(self.env)
-            script = await _minimised(target, state, env, results[proved].proof, left.seconds)
+            script = await _minimised(target, state, env, results[proved].proof, self.checks, left.seconds)
             return self._found("refuted" if refuted else "found", script, prover.name)
         if all(r.outcome == "exhausted" for r in results):
             self.used_up.append(prover.name)
@@ -296,8 +306,8 @@ async def _run_within(searches: Sequence[Search], limit: Budget, rate: float) ->
     return await search_both(searches[0], searches[1], limit, rate, slice_calls=16)
 
 
-async def _minimised(theorem: Theorem, root: ProofState, env: Environment, tree: Any, seconds: float | None) -> str:
-    proof = await minimise(
-        theorem, tree, checker(env, root), max_checks=32, seconds=math.inf if seconds is None else seconds
-    )
-    return proof.script
+async def _minimised(
+    theorem: Theorem, root: ProofState, env: Environment, tree: Any, checks: int, seconds: float | None
+) -> str:
+    until = math.inf if seconds is None else seconds
+    return (await minimise(theorem, tree, checker(env, root), max_checks=checks, seconds=until)).script

@@ -62,6 +62,23 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Trace:
+    """What a learner reads of an attempt. Only training and evaluation record one (rl.attempt)."""
+
+    calls_to_solve: int | None = None
+    """Lean calls until the first proof."""
+    stats: dict[str, Any] = field(default_factory=dict)
+    """Input of the metrics (rl.metrics.compute)."""
+    examples: list[Any] = field(default_factory=list)
+    """Training examples of the search (prover.search.examples)."""
+    rollouts: list[dict[str, Any]] = field(default_factory=list)
+    """Rows with `script` (None without a claimed proof), `decisions` of (state, premises, tactic, logprob), `steps` as in rl.rollouts.Rollout,
+    `calls` of (prompt, answer, logprobs) as in Sampled, `ended`, `closed`, and for whole proofs `size` (tactics)."""
+    model_version: int = 0
+    """Version of the oldest weights that it used; 0: none."""
+
+
+@dataclass(frozen=True)
 class Found:
     """How an attempt ended, before the audit."""
 
@@ -88,6 +105,7 @@ class Found:
     """The search, if it ended at its budget and the job asks for it."""
     learned: dict[str, Any] = field(default_factory=dict)
     """How a learner found the script (see prover.solve.learning.Learned)."""
+    trace: Trace = field(default_factory=Trace)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from ray.exceptions import RayError
 
 from prover.errors import UserError
 from prover.lean.theorem import Verdict
+from prover.solve.job import Found
 from prover.solve.ledger import Attempt
 from prover.solve.ray_start import LOST
 from rl.actors.queues import TaskQueues
-from rl.attempt import Found, Task
+from rl.attempt import Task
 
 if TYPE_CHECKING:
     from rl.actors.fleet import Fleet
@@ -155,16 +156,14 @@ class Dispatch:
             found: Found = future.result()
         except RayError as e:
             self.fleet.lose(i)
-            found = Found(task.theorem, "error", 0, None, 0.0, reason=f"crash: prover died: {type(e).__name__}")
+            found = Found("error", reason=f"crash: prover died: {type(e).__name__}")
         search.found = found
         if found.outcome == "error":
             if found.reason.startswith("crash"):
                 self.fleet.check_servers()
             self._retry(search)
             return
-        scripts: set[str] = {r["script"] for r in found.rollouts if r["script"]}
-        if found.script is not None:
-            scripts.add(found.script)
+        scripts: set[str] = {s for s in (found.script, *(r["script"] for r in found.trace.rollouts)) if s}
         search.outstanding = len(scripts)
         for script in sorted(scripts):
             self.fleet.auditors.audit(
@@ -235,22 +234,22 @@ def attempt_of(phase: str, finished: Finished, lean: str, stats: Mapping[str, An
     `correct` in the record's stats is the number of audited proofs."""
     outcome, reason, script, verdict = judge(finished)
     found = finished.found
-    measured = dict(found.stats if stats is None else stats)
-    if found.rollouts:
+    measured = dict(found.trace.stats if stats is None else stats)
+    if found.trace.rollouts:
         accepted = {s for s, v in finished.verdicts.items() if v.verdict == "proved"}
-        measured["correct"] = sum(row["script"] in accepted for row in found.rollouts)
+        measured["correct"] = sum(row["script"] in accepted for row in found.trace.rollouts)
     return Attempt(
         phase,
         finished.task.theorem,
         outcome,
         found.lean_calls,
-        found.calls_to_solve if outcome in ("proved", "disproved") else None,
+        found.trace.calls_to_solve if outcome in ("proved", "disproved") else None,
         found.seconds,
         script,
         reason,
         verdict.axioms if verdict else (),
         verdict.premises if verdict else (),
-        found.model_version,
+        found.trace.model_version,
         (verdict.lean if verdict else "") or lean,
         measured,
     )

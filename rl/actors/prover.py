@@ -20,7 +20,8 @@ from prover.models.tactic_templates import Explorer
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, library_index
 from prover.solve.executor import audited
-from rl.attempt import Found, Task, Workbench, attempt, premise_source, split
+from prover.solve.job import Found
+from rl.attempt import Task, Workbench, collect, premise_source, split
 from rl.config import ProverConfig
 from rl.whole_proofs import Writer
 
@@ -103,9 +104,9 @@ class ProverBody:
             self.bench.trained_explorer = Explorer(self.index, self.seed, c.premises, ranker, actions=c.actions)
 
     async def attempt(self, task: Task) -> tuple[Found, Any]:
-        """As rl.attempt.attempt. Returns (the result without its examples, the examples), which are two objects of Ray."""
+        """As rl.attempt.collect. Returns (the result without its examples, the examples), which are two objects of Ray."""
         await self._start()
-        found = await attempt(task, self.bench)
+        found = await collect(task, self.bench)
         level = logging.WARNING if found.outcome == "error" else logging.DEBUG
         _log.log(level, "%s: %s, %d Lean calls %s", task.theorem.name, found.outcome, found.lean_calls, found.reason)
         return split(found, task.learn)

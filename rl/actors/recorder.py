@@ -45,31 +45,32 @@ class RecorderBody:
     def record(self, phase: str, r: int, finished: Finished, examples: Examples | None = None) -> Recorded:
         """Record a finished task of round `r`, with its outcome, rewards and examples."""
         task, found = finished.task, join(finished.found, examples)
-        finished = replace(finished, found=found)
+        finished, trace = replace(finished, found=found), found.trace
         outcome, _, script, verdict = judge(finished)
         proved = outcome == "proved"
-        size = found.stats.get("steps")
-        if found.rollouts and proved:
-            size = min(training_examples.size_of(row) for row in found.rollouts if row["script"] == script)
+        size = trace.stats.get("steps")
+        if trace.rollouts and proved:
+            size = min(training_examples.size_of(row) for row in trace.rollouts if row["script"] == script)
         weights = rewards.weights(self.config.rewards, r)
         best = self.best.get(task.theorem.name)
         rows: list[training_examples.Row] = []
-        if found.rollouts and task.learn:
+        if trace.rollouts and task.learn:
             audited = {s: v.verdict for s, v in finished.verdicts.items()}
-            rows, parts = training_examples.rollout_rows(found, audited, weights, task.lean_calls, best)
+            rows, parts = training_examples.rollout_rows(task.theorem, trace, audited, weights, task.lean_calls, best)
         elif outcome == "error":
             parts = {}  # neither a success nor a failure
         else:
-            calls = found.calls_to_solve if proved and found.calls_to_solve else found.lean_calls
+            calls = trace.calls_to_solve if proved and trace.calls_to_solve else found.lean_calls
             parts = rewards.score(
                 rewards.AttemptResult(
-                    proved, size, best, calls, max(1, task.lean_calls), found.stats.get("closed", 0.0)
+                    proved, size, best, calls, max(1, task.lean_calls), trace.stats.get("closed", 0.0)
                 ),
                 weights,
             )
             if task.learn and outcome != "rejected" and task.negated is None:
                 rows = training_examples.rows(
-                    found,
+                    task.theorem,
+                    trace,
                     proved,
                     sum(parts.values()) / weights["proved"],
                     self.config.learn,
@@ -77,9 +78,9 @@ class RecorderBody:
                 )
         if proved and size is not None:
             self.best[task.theorem.name] = min(size, best or size)
-        stats = {**found.stats, "calls_allowed": task.lean_calls} | ({"steps": size} if size is not None else {})
+        stats = {**trace.stats, "calls_allowed": task.lean_calls} | ({"steps": size} if size is not None else {})
         stats |= {"rewards": {n: round(x / weights[n], 4) for n, x in parts.items()}} if task.learn else {}
-        if found.rollouts and task.learn:
+        if trace.rollouts and task.learn:
             stats |= {"signal": training_examples.has_signal(rows)}
         stats |= {"side": "disprove"} if task.negated is not None else {}
         attempt = attempt_of(phase, finished, self.lean, stats)

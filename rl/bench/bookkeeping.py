@@ -15,10 +15,10 @@ from typing import Any
 
 from curricula.library import split_of
 from prover.lean.theorem import Theorem
+from prover.solve.job import Found, Trace
 from prover.solve.ledger import Ledger, theorem_json
 from rl.actors.dispatch import Finished
 from rl.actors.recorder import RecorderBody
-from rl.attempt import Found
 from rl.config import RunConfig
 from rl.curriculum import Curriculum
 from rl.metrics import rounds as of_rounds
@@ -116,7 +116,7 @@ def bench_bookkeeping(folder: Path, attempts: int, rounds: int = 100) -> dict[st
     planned, planned_cpu = time.monotonic() - began, time.process_time() - cpu
     recorder = RecorderBody(config, str(path), "simulated")
     for task in tasks:
-        found = Found(task.theorem, "budget", task.lean_calls, None, 4.0, stats=STATS)
+        found = Found("budget", "", task.lean_calls, 4.0, trace=Trace(stats=STATS))
         recorder.record(f"round {r}", r, Finished(task, found, {}))
     began, cpu = time.monotonic(), time.process_time()
     measured.collected()

@@ -20,9 +20,10 @@ import ray
 from curricula.library import split_of
 from prover.lean.theorem import Theorem, Verdict
 from prover.search.examples import Example
+from prover.solve.job import Found, Trace
 from rl.actors.fleet import Fleet
 from rl.actors.recorder import start_recorder
-from rl.attempt import Found, Task, split
+from rl.attempt import Task, split
 from rl.config import LearnConfig, ProverConfig, RunConfig
 
 LEAN = (0.001, 0.026, 0.047, 0.063, 0.080, 0.096, 0.131, 0.172, 0.234, 0.324, 1.004)
@@ -70,8 +71,8 @@ class _Process:
         await asyncio.sleep(seconds)
         proved = self.rng.random() < PROVED
         stats = {"nodes": 40, "edges": 160, "errors": {"error": 90}, "lean_s": seconds, "closed": 0.3, "steps": 2}
-        outcome, script = ("proved", "omega") if proved else ("budget", None)
-        found = Found(task.theorem, outcome, task.lean_calls, 9, seconds, script, examples=self.examples, stats=stats)
+        outcome, script = ("found", "omega") if proved else ("budget", "")
+        found = Found(outcome, script, task.lean_calls, seconds, trace=Trace(9, stats, self.examples))
         return split(found, task.learn)
 
     async def audit(self, i: int, theorem: Theorem, script: str) -> Verdict:

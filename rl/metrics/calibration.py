@@ -1,7 +1,7 @@
 """Calibration of the value: predicted against observed steps-to-go of goals.
 
 A prediction is a pair (value, steps): the value used by the search, discount ** expected steps, and the tactics in the shortest
-proof that the search then found, None for a goal that stayed open after much search (rl/attempt.py). Such a goal is worth 0, as
+proof that the search then found, None for a goal that stayed open after much search (rl/search_stats.py). Such a goal is worth 0, as
 the model's bin `not provable`. Limits: the shortest proof found is only an upper bound, and goals that the search did not expand, perhaps because of their value, have no
 outcome and are missing.
 """

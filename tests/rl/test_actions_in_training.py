@@ -13,7 +13,8 @@ from prover.lean.theorem import Goal, HypothesisKind, ProofState, StepResult, Th
 from prover.models.base import Query, Suggestion
 from prover.models.tactic_templates import Explorer
 from prover.search.actions import permitted
-from rl.attempt import Found, Task, Workbench, attempt
+from prover.solve.job import Found
+from rl.attempt import Task, Workbench, collect
 from rl.config import LearnConfig, ProverConfig
 from rl.training_examples import rollout_rows, rows
 
@@ -61,7 +62,7 @@ def tried(task: Task, strict: bool) -> tuple[Lean, Found]:
     bench = Workbench(lean, NoPremises(), config, 0, explorer, explorer, model, model)  # type: ignore[arg-type]
     if task.policy == "explorer":  # a template policy with automation, as an old checkpoint's
         bench.explorer = automatic
-    return lean, asyncio.run(attempt(task, bench))
+    return lean, asyncio.run(collect(task, bench))
 
 
 SOURCES = [
@@ -77,9 +78,11 @@ def test_no_source_reaches_lean_or_the_examples_with_automation(task: Task) -> N
     lean, found = tried(task, strict=True)
     assert all(permitted(t, "elementary") for t in lean.asked)
     if task.rollouts:
-        made = rollout_rows(found, {r["script"]: "proved" for r in found.rollouts}, {"proved": 1.0}, 8, None)[0]
+        made = rollout_rows(
+            task.theorem, found.trace, {r["script"]: "proved" for r in found.trace.rollouts}, {"proved": 1.0}, 8, None
+        )[0]
     else:
-        made = rows(found, found.outcome == "proved", 1.0, LearnConfig())
+        made = rows(task.theorem, found.trace, found.outcome == "found", 1.0, LearnConfig())
     taught = [t for kind, row in made if kind == "policy" for t, _ in row["tactics"]]
     taught += [t for kind, row in made if kind == "tried" for t in row["worked"]]
     assert all(permitted(t, "elementary") for t in taught)
@@ -88,10 +91,10 @@ def test_no_source_reaches_lean_or_the_examples_with_automation(task: Task) -> N
 @pytest.mark.parametrize("task", SOURCES, ids=["model", "templates", "portfolio", "rollouts"])
 def test_without_strict_each_of_these_sources_does(task: Task) -> None:
     lean, found = tried(task, strict=False)
-    assert found.outcome == "proved" and not all(permitted(t, "elementary") for t in lean.asked)
+    assert found.outcome == "found" and not all(permitted(t, "elementary") for t in lean.asked)
 
 
 def test_the_portfolio_stays_a_baseline() -> None:
     lean, found = tried(Task(Theorem(NAME, ": a → a"), "portfolio", 8), strict=True)
-    assert found.outcome == "proved" and lean.asked == ["rfl"]
-    assert tried(Task(Theorem(NAME, ": a → a"), "portfolio", 8), strict=True)[1].examples == []
+    assert found.outcome == "found" and lean.asked == ["rfl"]
+    assert tried(Task(Theorem(NAME, ": a → a"), "portfolio", 8), strict=True)[1].trace.examples == []

@@ -11,12 +11,12 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from prover.solve.job import Found, Trace
 from prover.solve.ledger import Ledger
 from rl import loop
 from rl.actors.dispatch import Dispatch
 from rl.actors.preparation import Prepared
 from rl.actors.recorder import RecorderBody
-from rl.attempt import Found
 from rl.bench.bookkeeping import STATS
 from rl.config import EvalConfig, LearnConfig, ProverConfig, RunConfig, TheoremsConfig
 from rl.metrics.actor_counters import Counters
@@ -61,13 +61,10 @@ class Fleet(Simulated):
             used = self.version if task.policy == "model" else 0
             ref.set_result(
                 Found(
-                    task.theorem,
                     "budget",
-                    task.lean_calls,
-                    None,
-                    0.1,
-                    stats={**STATS, "values": []},
-                    model_version=used,
+                    lean_calls=task.lean_calls,
+                    seconds=0.1,
+                    trace=Trace(stats={**STATS, "values": []}, model_version=used),
                 )
             )
 

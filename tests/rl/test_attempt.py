@@ -10,7 +10,7 @@ from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Suggestion
 from prover.search import SearchConfig
 from prover.search.graph import Graph
-from rl.attempt import entropy
+from rl.search_stats import entropy
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, math.inf])

@@ -11,10 +11,11 @@ from typing import Any
 from ray.exceptions import ObjectLostError, RayActorError
 
 from prover.lean.theorem import Theorem, Verdict
+from prover.solve.job import Found
 from rl.actors.auditors import Auditors
 from rl.actors.dispatch import Dispatch, Finished, Member
 from rl.actors.events import Events
-from rl.attempt import Found, Task
+from rl.attempt import Task
 from rl.config import ProverConfig, RunConfig
 
 TASKS = [Task(Theorem(f"t{i}", ": True"), "explorer", 8) for i in range(60)]
@@ -62,8 +63,8 @@ class Fleet:
 
     def look(self) -> None:
         """Called in every turn: end what is under way, oldest first, half of it."""
-        for ref, (task,) in self.take(self.searches):
-            ref.set_result(Found(task.theorem, "proved", 3, 2, 0.1, "trivial"))
+        for ref, _ in self.take(self.searches):
+            ref.set_result(Found("found", "trivial", 3))
         for queue in self.audits:
             for ref, (theorem, _) in self.take(queue):
                 ref.set_result(Verdict(theorem.name, "proved"))
@@ -111,8 +112,8 @@ def test_no_search_starts_while_too_many_proofs_wait():
 
         def look(self) -> None:
             """Ends all searches, and one audit only if nothing else can happen."""
-            for ref, (task,) in self.searches:
-                ref.set_result(Found(task.theorem, "proved", 3, 2, 0.1, "trivial"))
+            for ref, _ in self.searches:
+                ref.set_result(Found("found", "trivial", 3))
             if not self.searches:
                 for queue in self.audits:
                     for ref, (theorem, _) in queue[:1]:
@@ -171,7 +172,7 @@ def test_an_error_is_accepted_after_some_tries():
             for ref, (task,) in self.take(self.searches):
                 self.tried[task.theorem.name] += 1
                 reason = "open: no such name" if task.theorem.name == "t1" else "RuntimeError: broken"
-                ref.set_result(Found(task.theorem, "error", 0, None, 0.0, reason=reason))
+                ref.set_result(Found("error", reason=reason))
 
     fleet = Failing(2)
     finished = fleet.run([replace(t, lean_calls=4) for t in TASKS[:3]])

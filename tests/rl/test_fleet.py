@@ -22,10 +22,11 @@ from ray.exceptions import OutOfMemoryError, OwnerDiedError
 
 from prover.errors import UserError
 from prover.lean.theorem import Theorem, Verdict
+from prover.solve.job import Found
 from prover.solve.ray_start import start_ray
 from rl.actors.dispatch import Finished
 from rl.actors.fleet import Fleet
-from rl.attempt import Found, Task
+from rl.attempt import Task
 from rl.config import LearnConfig, ModelConfig, ProverConfig, RayConfig, RunConfig
 from rl.examples import PolicyExample, ValueExample
 
@@ -134,20 +135,20 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     os.kill(workers("ModelServer")[0].pid, signal.SIGKILL)
     with_model = [Task(t.theorem, "model", 8) for t in TASKS[:6]]
     found = list(fleet.run(with_model))
-    assert {f.found.outcome for f in found} <= {"proved", "budget", "exhausted"}, [f.found.reason for f in found]
-    assert {f.found.model_version for f in found} == {1}
+    assert {f.found.outcome for f in found} <= {"found", "budget", "exhausted"}, [f.found.reason for f in found]
+    assert {f.found.trace.model_version for f in found} == {1}
     assert fleet.replaced["model server"] == 1
     # It dies again while nobody asks it anything, and is found dead when it shall load what was learned.
     os.kill(workers("ModelServer")[0].pid, signal.SIGKILL)
     # Weights move through the object store, in place, and carry their version.
     learn(fleet, PAIRS, VALUES, 1.0, 2)
     assert fleet.replaced["model server"] == 2 and fleet.replaced["learner"] == 1
-    assert {f.found.model_version for f in fleet.run(with_model[:2])} == {2}
+    assert {f.found.trace.model_version for f in fleet.run(with_model[:2])} == {2}
     # A machine dies that had the learner and the model server both.
     for actor in ("LearnerActor", "ModelServer"):
         os.kill(workers(actor)[0].pid, signal.SIGKILL)
     assert learn(fleet, PAIRS, VALUES, 1.0, 3)["steps"] > 0
-    assert {f.found.model_version for f in fleet.run(with_model[:2])} == {3}
+    assert {f.found.trace.model_version for f in fleet.run(with_model[:2])} == {3}
     assert fleet.replaced["learner"] == 2 and fleet.replaced["model server"] == 3
 
 
@@ -183,7 +184,7 @@ def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(local_ray, tmp_pa
             if self.first:
                 met.touch()
                 raise OutOfMemoryError("this node ran low on memory")
-            return Found(task.theorem, "exhausted", 3, None, 0.0), None
+            return Found("exhausted", lean_calls=3), None
 
     with started(config(ranks=0), tmp_path, prover=Short) as fleet:
         finished = list(fleet.run(TASKS))
@@ -221,7 +222,7 @@ def test_an_object_whose_owner_died_costs_a_prover_and_no_task(local_ray, tmp_pa
 
         async def attempt(self, task):
             await self.lost(met[1])
-            return Found(task.theorem, "exhausted", 3, None, 0.0), None
+            return Found("exhausted", lean_calls=3), None
 
     with started(config(ranks=0), tmp_path, prover=Reader) as fleet:
         finished = list(fleet.run(TASKS))
@@ -232,7 +233,6 @@ def test_an_object_whose_owner_died_costs_a_prover_and_no_task(local_ray, tmp_pa
 def test_a_batch_on_ray_tries_again_what_was_lost(local_ray, tmp_path, monkeypatch):
     """Fake actors, which lose what they wait for as often as the test says."""
     from prover.solve import ray_executor
-    from prover.solve.job import Found as BatchFound
     from prover.solve.job import Job
 
     class Loses:
@@ -249,7 +249,7 @@ def test_a_batch_on_ray_tries_again_what_was_lost(local_ray, tmp_path, monkeypat
 
         async def attempt(self, job):
             self._count(job.theorem)
-            return BatchFound("exhausted")
+            return Found("exhausted")
 
         async def audit(self, theorem, script):
             self._count(theorem)
@@ -307,7 +307,7 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path)
         async def attempt(self, task):
             while not noticed.exists():
                 await asyncio.sleep(0.05)
-            return Found(task.theorem, "exhausted", 3, None, 0.0), None
+            return Found("exhausted", lean_calls=3), None
 
     class Provers(ProverConfig):
         lame = (0,)
@@ -355,7 +355,7 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(local_ray, tmp_p
                 while not late.exists():
                     await asyncio.sleep(0.05)
                 raise OutOfMemoryError("this node ran low on memory")
-            return Found(task.theorem, "exhausted", 3, None, 0.0), None
+            return Found("exhausted", lean_calls=3), None
 
     def monotonic() -> float:
         if not working.exists():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from curricula.library import HeldOutLeak, split_of
 from prover.lean.theorem import Theorem
 from prover.search.examples import Example
+from prover.solve.job import Trace
 from prover.solve.ledger import Attempt, Ledger
 from rl import buffer
 from rl import training_examples as making
@@ -19,7 +18,7 @@ from rl.algorithms.expert_iteration import (
     policy_examples,
     value_examples,
 )
-from rl.attempt import Found, Task
+from rl.attempt import Task
 from rl.config import LearnConfig, ReplayConfig
 
 
@@ -125,18 +124,18 @@ def test_a_held_out_theorem_cannot_enter(tmp_path, split):
 @pytest.mark.parametrize("split", ["held-out", "validation"])
 def test_no_example_of_a_held_out_theorem_is_even_made(split):
     name = named(split)
-    found = Found(Theorem(name, library=name), "proved", 3, 3, 0.1, "trivial", examples=[example()])
+    theorem, trace = Theorem(name, library=name), Trace(3, examples=[example()])
     for make in (
-        lambda: Task(found.theorem, "explorer", 8, learn=True),
-        lambda: making.rows(found, True, 1.0, LearnConfig()),
-        lambda: making.rollout_rows(found, {}, {"proved": 1.0}, 8, None),
+        lambda: Task(theorem, "explorer", 8, learn=True),
+        lambda: making.rows(theorem, trace, True, 1.0, LearnConfig()),
+        lambda: making.rollout_rows(theorem, trace, {}, {"proved": 1.0}, 8, None),
     ):
         with pytest.raises(HeldOutLeak, match=name):
             make()
     # Measuring it is no learning; and a training theorem gives examples.
-    assert not Task(found.theorem, "explorer", 8).learn
+    assert not Task(theorem, "explorer", 8).learn
     name = named("train")
-    assert making.rows(replace(found, theorem=Theorem(name, library=name)), True, 1.0, LearnConfig())
+    assert making.rows(Theorem(name, library=name), trace, True, 1.0, LearnConfig())
 
 
 def test_a_rejected_proof_leaves_no_example(tmp_path):

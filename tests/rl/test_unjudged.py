@@ -19,14 +19,13 @@ from prover.lean.text import parse
 from prover.lean.theorem import Theorem, Verdict
 from prover.solve.executor import audited, settled
 from prover.solve.fill import Filler
-from prover.solve.job import Found as Searched
-from prover.solve.job import Job
+from prover.solve.job import Found, Job, Trace
 from prover.solve.ledger import Attempt, Ledger
 from rl import run_report as report
 from rl import training_examples
 from rl.actors.dispatch import Finished, judge
 from rl.actors.recorder import RecorderBody
-from rl.attempt import Found, Task
+from rl.attempt import Task
 from rl.config import RunConfig
 from rl.metrics import calibration, compute, rounds
 
@@ -66,7 +65,7 @@ def test_an_unjudged_proof_is_judged_once_more(kinds: list[str], last: str) -> N
 
 def test_an_unjudged_proof_is_an_error_in_a_batch() -> None:
     executor: Any = Auditor("error")
-    done = asyncio.run(settled(executor, Job(THEOREM, 8), Searched("found", "trivial")))
+    done = asyncio.run(settled(executor, Job(THEOREM, 8), Found("found", "trivial")))
     assert (done.outcome, done.reason) == ("error", TIME)
 
 
@@ -83,7 +82,7 @@ def rollout(script: str | None, closed: float = 0.5) -> dict[str, Any]:
 
 
 def test_a_rejection_outranks_an_unjudged_proof() -> None:
-    found = Found(THEOREM, "proved", 8, 8, 1.0, "a")
+    found = Found("found", "a", 8)
     task = Task(THEOREM, "model", 8)
     both = {"a": verdict("error"), "b": verdict("rejected", "sorry: x")}
     for verdicts in (both, dict(reversed(both.items()))):
@@ -93,11 +92,11 @@ def test_a_rejection_outranks_an_unjudged_proof() -> None:
 
 
 def test_a_rollout_that_was_not_judged_is_left_out_of_the_mean() -> None:
-    found = Found(THEOREM, "proved", 8, 8, 1.0, rollouts=[rollout("a"), rollout("b"), rollout(None)])
+    trace = Trace(8, rollouts=[rollout("a"), rollout("b"), rollout(None)])
     weights = {"proved": 1.0, "progress": 0.2}
 
     def means(a: str, b: str) -> tuple[list[Any], dict[str, float]]:
-        return training_examples.rollout_rows(found, {"a": a, "b": b}, weights, 8, None)
+        return training_examples.rollout_rows(THEOREM, trace, {"a": a, "b": b}, weights, 8, None)
 
     rows, parts = means("proved", "error")
     assert parts["proved"] == pytest.approx(1 / 2) and len(rows[-1][1]["rollouts"]) == 2
@@ -118,7 +117,7 @@ def recorded(tmp_path: Path, finished: Finished) -> tuple[Attempt, Ledger]:
 
 @pytest.mark.parametrize("kind", ["error", "rejected", "proved"])
 def test_the_record_of_a_verdict(tmp_path: Path, kind: str) -> None:
-    found = Found(THEOREM, "proved", 8, 8, 1.0, "trivial", stats={"closed": 1.0, "steps": 1, "values": [(0.9, 1)]})
+    found = Found("found", "trivial", 8, trace=Trace(8, {"closed": 1.0, "steps": 1, "values": [(0.9, 1)]}))
     attempt, ledger = recorded(
         tmp_path, Finished(Task(THEOREM, "model", 8, learn=True), found, {"trivial": verdict(kind)})
     )
