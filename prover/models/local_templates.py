@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from prover.lean.surroundings import Declaration, Surroundings
 from prover.lean.theorem import Goal
 from prover.models.goal_names import GoalNames
-from prover.models.witness_templates import existential, from_rules, opening
+from prover.models.witness_templates import disjunctive, existential, from_rules, opening
 from prover.premises.local import local_premises
 
 Weighted = Iterator[tuple[str, float]]
@@ -64,6 +64,8 @@ class LocalContext:
     """Lemmas to rewrite with."""
     total: list[str]
     """Hypotheses that give a witness for every argument, as `∀ x, ∃ y, …`."""
+    existential: bool
+    """Whether the goal mentions `∃`, also behind a definition."""
 
     def closers(self, arithmetic: bool) -> list[str]:
         """Closers for any goal, the most promising first."""
@@ -78,7 +80,7 @@ class LocalContext:
         simple = [f"(simp_all [{s}]; done)" for s in sets] or ["(simp_all; done)"]
         exact = [t for p in lemmas[:4] for t in (f"exact {p} ..", f"exact ({p} ..).symm")]
         found = [" | ".join(["first | rfl | assumption", *self._by_rules(), *exact, *simple])]
-        found += [f"grind [{all_}]"] if all_ else []
+        found.append(f"grind [{all_}]" if all_ else "grind")
         if split:
             found.append(f"simp_all [{split}] <;> grind")
             found += [f"grind [{few}]"] if few != all_ else []
@@ -149,6 +151,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
             if (h.kind, h.shape) == ("proof", "∀")
             and (h.head == "Exists" or (h.head in known and "Exists" in known[h.head].value))
         ],
+        existential=any(c == "Exists" or (c in known and "Exists" in known[c].value) for c in goal.constants),
     )
 
 
@@ -186,6 +189,8 @@ def local_tactics(goal: Goal, names: GoalNames, context: LocalContext) -> Weight
     equations = [*context.equations[:12], *context.functions]
     if names.shape == "Exists":
         yield from existential(goal, names, context.makers, equations, context.lemmas[:6], closers)
+    if context.existential:
+        yield from disjunctive(goal, names, context.makers, equations, context.lemmas[:6])
     if names.shape in ("And", "Iff"):
         for i, c in enumerate(closers):
             yield f"constructor <;> intros <;> {c}", 2.0 * _FADE**i

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from prover.lean.theorem import Goal
 from prover.models.goal_names import GoalNames
@@ -25,27 +25,28 @@ def witness_terms(
     variables: Sequence[str],
     makers: Sequence[tuple[str, int]],
     functions: Sequence[str] = (),
-    arithmetic: bool = False,
+    numbers: Collection[str] = (),
 ) -> list[str]:
     """Terms that may be witnesses: small ones first, and those made of other witnesses before those made of other variables.
 
     `found`: witnesses of opened hypotheses. `makers`: constants with their numbers of explicit arguments. `functions`: those among
-    the hypotheses. `arithmetic`: with numbers, sums and products.
+    the hypotheses. `numbers`: `Nat`, `Int` or both for terms with numerals, sums and products.
     """
     others = [x for x in variables if x not in found][:_VARIABLES]
     data = [*found, *others]
     cost = {x: 1 + (bool(found) and x in others) for x in data}
     cost |= {m: 2 for m in _taking(0, makers)}
     terms = [(size, x) for x, size in cost.items()]
-    terms += [(2, n) for n in ("0", "1") if arithmetic]
+    terms += [(2, n) for n in ("0", "1") if numbers]
     seeds = [(1 + c, x) for x, c in cost.items() if not found or x not in others]
     terms += [(c, f"({f} {x})") for f in (*_taking(1, makers), *functions[:2]) for c, x in seeds]
-    if arithmetic:
-        terms += [(c, f"({x} + 1)") for c, x in seeds] + [(c, f"(-{x})") for c, x in seeds]
+    terms += [(c, f"({x} + 1)") for c, x in seeds if numbers]
+    terms += [(c, f"(-{x})") for c, x in seeds if "Int" in numbers]
     for x, y in itertools.combinations(data, 2):
-        forms = [f"({x} + {y})", f"({x} * {y})"] if arithmetic else []
+        forms = [f"({x} + {y})", f"({x} * {y})"] if numbers else []
         forms += [f"({m} {a} {b})" for m in _taking(2, makers) for a, b in ((x, y), (y, x))]
         terms += [(1 + cost[x] + cost[y], form) for form in forms]
+        terms += [(2 + cost[x] + cost[y], f"({x} + {y} + 1)")] if numbers else []
     return list(dict.fromkeys(t for _, t in sorted(terms, key=lambda term: term[0])))[:_TERMS]
 
 
@@ -133,21 +134,46 @@ def existential(
     opened, found = opening(goal, names)
     lead = f"{opened}\n" if opened else ""
     closer = by_unification(equations, lemmas)
-    arithmetic = any(c in ("Nat", "Int") for c in goal.constants)
+    numbers = _numbers(goal)
     yield f"{lead}repeat apply Exists.intro\n{closer}", 4.5
-    terms = witness_terms(found, names.variables, makers, names.functions, arithmetic)
+    terms = witness_terms(found, names.variables, makers, names.functions, numbers)
     groups = [terms[i : i + _GROUP] for i in range(0, len(terms), _GROUP)]
     for i, group in enumerate(groups):
-        if arithmetic:
+        if numbers:
             yield f"{lead}{_each(group, '; ' + _RING)}", 4.0 * _FADE**i
         # A witness may be the first of two, so the unifier has a chance at the second one.
         yield f"{lead}{_each(group, f'; (repeat apply Exists.intro); {closer}')}", 3.5 * _FADE**i
     for i, c in enumerate(closers):
         yield f"{lead}{_each(terms, f' <;> {c}')}", 3.0 * _FADE**i
-    own = witness_terms((), names.variables, makers, names.functions, arithmetic)
+    own = witness_terms((), names.variables, makers, names.functions, numbers)
     yield from ((f"refine ⟨{w}, ?_⟩", 0.8 * _FADE**i) for i, w in enumerate(own))
     yield "apply Exists.intro", 0.6
     yield "refine ⟨_, ?_⟩", 0.4
+
+
+def disjunctive(
+    goal: Goal, names: GoalNames, makers: Sequence[tuple[str, int]], equations: Sequence[str], lemmas: Sequence[str]
+) -> Iterator[tuple[str, float]]:
+    """(tactic, weight) where the target, a hypothesis or both are disjunctions of existential statements."""
+    x, y = itertools.islice(_fresh_names(goal), 2)
+    numbers = _numbers(goal)
+    ends = (
+        ("omega", "grind (splits := 0)")
+        if numbers
+        else (f"(repeat apply Exists.intro); {by_unification(equations, lemmas)}",)
+    )
+    hypotheses = [h for h, shape in names.structured.items() if shape == "Or"][:_OPENED]
+    for h in [*hypotheses, *([""] if names.shape == "Or" else [])]:
+        terms = witness_terms([x] if h else [], names.variables, makers, names.functions, numbers)[: 3 * _GROUP // 2]
+        for i, end in enumerate(ends):
+            tactic = _each(terms, f"; {end}")
+            if names.shape == "Or":
+                tactic = f"first | (left; {tactic}) | (right; {tactic})"
+            yield f"rcases {h} with ⟨{x}, {y}⟩ | ⟨{x}, {y}⟩ <;> ({tactic})" if h else tactic, 4.5 * _FADE**i
+
+
+def _numbers(goal: Goal) -> list[str]:
+    return [c for c in ("Nat", "Int") if c in goal.constants]
 
 
 def _each(terms: Sequence[str], closer: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 from prover.lean.surroundings import Declaration, Number, Surroundings
 from prover.lean.theorem import Goal, HypothesisKind, ProofState
@@ -118,7 +119,7 @@ def test_small_witnesses_come_first_and_those_of_hypotheses_before_others():
     terms = witness_terms(["x1"], ["a"], makers)
     assert terms[:2] == ["x1", "a"] and terms.index("(succ x1)") < terms.index("(add x1 a)")
     assert "(succ zero)" in terms and "(succ a)" not in terms
-    assert "(x1 * a)" in witness_terms(["x1"], ["a"], [], arithmetic=True) and "(x1 * a)" not in terms
+    assert "(x1 * a)" in witness_terms(["x1"], ["a"], [], numbers=["Nat"]) and "(x1 * a)" not in terms
 
 
 def test_a_name_with_braces_is_a_witness_as_it_stands():
@@ -190,3 +191,26 @@ def test_tactics_that_exist_are_filled_and_others_are_not_offered():
     assert not any("{" in t or "positivity" in t or "mul_pos" in t for t in offered)  # one fact makes no product
     (elementary,) = Explorer(actions="elementary").suggest([Query(state)], 2000)
     assert not any("crunch" in s.tactic or "linarith" in s.tactic for s in elementary)
+
+
+def test_disjunctions_of_existential_statements_are_opened_and_proved_on_either_side():
+    even = declared("T.even", "definition", "Prop", ("Nat",), value=("Exists", "Eq", "Nat"))
+    surroundings = Surroundings((*FILE.declarations, even))
+    n = HypothesisKind("n", "recursive", "Nat", "Nat")
+    kinds = (n, HypothesisKind("h", "proof", "Or", "Or"), HypothesisKind("⊢", "target", "Or", "Or"))
+    goal = Goal("⊢", (("n", "Nat"),), "", ("Nat", "Or", "T.even"), kinds=kinds)
+    (found,) = Explorer().suggest([Query(ProofState(1, "k", (goal,), surroundings))], 2000)
+    opened = [s.tactic for s in found if s.tactic.startswith("rcases h with ⟨x1, y1⟩ | ⟨x1, y1⟩ <;>")]
+    assert opened and all("(left; first | (refine ⟨x1, ?_⟩;" in t and "(right; first |" in t for t in opened)
+    plain = replace(goal, constants=("Nat", "Or"))
+    (found,) = Explorer().suggest([Query(ProofState(1, "k", (plain,), surroundings))], 2000)
+    assert not any("⟨x1, y1⟩ | ⟨x1, y1⟩" in s.tactic for s in found), "nothing there is existential"
+
+
+def test_grind_is_a_closer_without_lemmas_or_definitions():
+    """As for an induction on a derivation whose hypotheses close every case."""
+    kinds = (A, HypothesisKind("h", "proof", "T.Rel", "T.Rel"), HypothesisKind("⊢", "target", "", ""))
+    goal = Goal("⊢", (("a", "T"),), "", ("T",), kinds=kinds)
+    bare = Surroundings(tuple(d for d in FILE.declarations if d.kind != "theorem"))
+    (found,) = Explorer().suggest([Query(ProofState(1, "k", (goal,), bare))], 2000)
+    assert any(s.tactic.startswith("induction h <;> grind") for s in found)
