@@ -61,24 +61,11 @@ class Declaration(msgspec.Struct, frozen=True, array_like=True):
         return self.head in ("Eq", "Iff")
 
 
-LIBRARY_TACTICS = (
-    "abel",
-    "aesop",
-    "bound",
-    "field_simp",
-    "fun_prop",
-    "gcongr",
-    "group",
-    "linarith",
-    "nlinarith",
-    "noncomm_ring",
-    "norm_num",
-    "positivity",
-    "push_neg",
-    "ring",
-    "ring_nf",
-    "tauto",
-)
+_TACTICS = """
+abel aesop bound field_simp fun_prop gcongr group linarith nlinarith noncomm_ring norm_num positivity push_neg ring
+ring_nf tauto
+"""
+LIBRARY_TACTICS = tuple(_TACTICS.split())
 """Tactics of one word that libraries such as Mathlib add. Lean says which of them exist where a theorem stands."""
 
 

@@ -27,103 +27,15 @@ _TEMPLATE_NAMES = frozenset({"eq_comm"})
 """Names in the explorer's templates, which stay as they are."""
 _WORD = re.compile(r"[^\W\d_]+")
 # Words of the language itself, which stay as they are although they also occur in names.
-_KEPT = frozenset(
-    [
-        "fun",
-        "if",
-        "then",
-        "else",
-        "match",
-        "with",
-        "let",
-        "in",
-        "have",
-        "show",
-        "from",
-        "by",
-        "at",
-        "using",
-        "only",
-        "do",
-        "return",
-        "where",
-        "forall",
-        "exists",
-        "true",
-        "false",
-        "Prop",
-        "Type",
-        "Sort",
-        "True",
-        "False",
-        "intro",
-        "intros",
-        "cases",
-        "induction",
-        "generalizing",
-        "simp",
-        "all",
-        "omega",
-        "rfl",
-        "rw",
-        "exact",
-        "apply",
-        "refine",
-        "constructor",
-        "ext",
-        "funext",
-        "split",
-        "left",
-        "right",
-        "symm",
-        "trivial",
-        "decide",
-        "grind",
-        "assumption",
-        "contradiction",
-        "exfalso",
-        "subst",
-        "unfold",
-        "first",
-        "done",
-        "repeat",
-        "try",
-        "any_goals",
-        "rcases",
-        "obtain",
-        "rintro",
-        "arith",
-        "this",
-        "inst",
-        "h",
-        "ih",
-    ]
-)
-_ONSETS = [
-    "b",
-    "c",
-    "d",
-    "f",
-    "g",
-    "h",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "t",
-    "v",
-    "w",
-    "z",
-    "br",
-    "cl",
-    "dr",
-    "gr",
-    "pl",
-    "tr",
-]
+_KEPT_WORDS = """
+fun if then else match with let in have show from by at using only do return where forall exists true false Prop Type
+Sort True False intro intros cases induction generalizing simp all omega rfl rw exact apply refine constructor ext
+funext split left right symm trivial decide grind assumption contradiction exfalso subst unfold first done repeat try
+any_goals rcases obtain rintro arith this inst h ih
+"""
+_KEPT = frozenset(_KEPT_WORDS.split())
+_CONSONANTS = "b c d f g h k l m n p r s t v w z br cl dr gr pl tr"
+_ONSETS = _CONSONANTS.split()
 _VOWELS = ["a", "e", "i", "o", "u", "ai", "ou"]
 
 

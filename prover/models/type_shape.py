@@ -7,29 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _OPEN, _CLOSE = "([{⟨⦃", ")]}⟩⦄"
-_CONNECTIVES = (
-    "↔",
-    "∨",
-    "∧",
-    "=",
-    "≠",
-    "≤",
-    "<",
-    "≥",
-    ">",
-    "∈",
-    "∉",
-    "⊆",
-    "∣",
-    "::",
-    "++",
-    "+",
-    "-",
-    "*",
-    "/",
-    "%",
-    "^",
-)
+_INFIX = "↔ ∨ ∧ = ≠ ≤ < ≥ > ∈ ∉ ⊆ ∣ :: ++ + - * / % ^"
+_CONNECTIVES = tuple(_INFIX.split())
 """Infix notation, loosest first."""
 _IDENTIFIER = re.compile(r"[^\W\d][\w.'!?]*")
 

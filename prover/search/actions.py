@@ -14,58 +14,12 @@ from typing import Any
 from prover.lean.theorem import ProofState, StepResult
 from prover.models.elementary import Actions
 
-ELEMENTARY = frozenset(
-    [
-        "apply",
-        "assumption",
-        "by_cases",
-        "case",
-        "cases",
-        "change",
-        "clear",
-        "congr",
-        "constructor",
-        "contradiction",
-        "delta",
-        "done",
-        "exact",
-        "exfalso",
-        "exists",
-        "focus",
-        "funext",
-        "generalize",
-        "have",
-        "induction",
-        "injection",
-        "intro",
-        "intros",
-        "left",
-        "let",
-        "next",
-        "nofun",
-        "nomatch",
-        "obtain",
-        "rcases",
-        "refine",
-        "rename_i",
-        "revert",
-        "rfl",
-        "right",
-        "rintro",
-        "rotate_left",
-        "rotate_right",
-        "rw",
-        "rwa",
-        "show",
-        "skip",
-        "specialize",
-        "split",
-        "subst",
-        "suffices",
-        "symm",
-        "unfold",
-    ]
-)
+_ELEMENTARY = """
+apply assumption by_cases case cases change clear congr constructor contradiction delta done exact exfalso exists
+focus funext generalize have induction injection intro intros left let next nofun nomatch obtain rcases refine
+rename_i revert rfl right rintro rotate_left rotate_right rw rwa show skip specialize split subst suffices symm unfold
+"""
+ELEMENTARY = frozenset(_ELEMENTARY.split())
 """The words that may begin a step: what a textbook does by hand."""
 
 _HEAD = re.compile(r"[^\W\d][\w'.!?]*")

@@ -10,21 +10,8 @@ from prover.lean.sorries import FileSorries, Hole
 from prover.lean.text import LeanText, code_words, line_at
 from prover.solve.declarations import KEYWORDS
 
-_MACROS = tuple(
-    [
-        "macro",
-        "macro_rules",
-        "notation",
-        "elab",
-        "elab_rules",
-        "syntax",
-        "infix",
-        "infixl",
-        "infixr",
-        "prefix",
-        "postfix",
-    ]
-)
+_MACRO_WORDS = "macro macro_rules notation elab elab_rules syntax infix infixl infixr prefix postfix"
+_MACROS = tuple(_MACRO_WORDS.split())
 _LISTED = 12
 """Most names or lines in a message."""
 
