@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from prover.lean.brackets import closing
 from prover.lean.theorem import ProofState, StepResult
 from prover.models.elementary import Actions
 
@@ -83,7 +84,7 @@ def _step(step: str) -> bool:
     if flat is None:
         return False
     if step[0] == "(":
-        return set(flat) == {"("} and step.count("(") > 0 and _closes_last(step) and _block(step[1:-1])
+        return set(flat) == {"("} and step.count("(") > 0 and closing(step) == len(step) - 1 and _block(step[1:-1])
     if step[0] == "|":
         return _alternative(step)
     head = _HEAD.match(step)
@@ -104,16 +105,6 @@ def _step(step: str) -> bool:
     if "|" in rest:
         return head[0] in _PATTERNS and "=>" not in rest
     return True
-
-
-def _closes_last(step: str) -> bool:
-    """Whether the bracket that begins the step is closed by its last character."""
-    depth = 0
-    for i, c in enumerate(step):
-        depth += (c in _OPEN) - (c in _CLOSE)
-        if depth == 0:
-            return i == len(step) - 1
-    return False
 
 
 def _alternative(text: str) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from prover.lean.brackets import PAIRS
 from prover.lean.text import code_words, masked
 from prover.lean.theorem import Theorem
 
 _LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
-_PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
 
 
 def negation(theorem: Theorem) -> Theorem | None:
@@ -51,8 +51,8 @@ def split_statement(statement: str) -> tuple[str, str] | None:
     closing: list[str] = []
     code = masked(statement)
     for i, c in enumerate(code):
-        if c in _PAIRS:
-            closing.append(_PAIRS[c])
+        if c in PAIRS:
+            closing.append(PAIRS[c])
         elif closing and c == closing[-1]:
             closing.pop()
         elif c == ":" and not closing and not code.startswith(":=", i):
