@@ -226,14 +226,10 @@ class Auditor:
         reference: str | None = None,
         file: str = "<source>",
         before: Sequence[SourceModule] = (),
-        reference_before: Sequence[SourceModule] | None = None,
     ) -> list[Verdict]:
         """As `judge`, for text without a header. Returns no verdicts on generated declarations that are proved."""
         candidate = Source(source, tuple(imports), file, tuple(before))
-        wanted = None
-        if reference is not None:
-            there = before if reference_before is None else reference_before
-            wanted = Source(reference, tuple(imports), file, tuple(there))
+        wanted = None if reference is None else replace(candidate, text=reference)
         return [v for v in (await self.judge(candidate, wanted)).verdicts if not v.generated or v.verdict != "proved"]
 
     # -- the checker -------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def own_modules(lean_path: str) -> tuple[str, ...]:
 class FileDeclarations:
     """The declarations of a loaded file by command, as the `load` command answers."""
 
-    def __init__(self, answer: Any = ()) -> None:
+    def __init__(self, answer: Any) -> None:
         self._parts = msgspec.convert(answer, list[tuple[int, list[Declaration], list[str]]])
         self._before: dict[int, Surroundings] = {}
 

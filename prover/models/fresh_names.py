@@ -13,12 +13,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from msgspec import structs
 
 from prover.lean.names import ATOM, IDENTIFIER
 from prover.lean.theorem import Goal, ProofState
-from prover.models.base import Policy, Query, Suggestion, Value, ValueEstimate
+from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.premises.index import Premise, library_premises
 
 _NAME = re.compile(rf"""(?P<field>(?<=[)\]}}⟩?!"'\d])(?:\.{ATOM})+)|{IDENTIFIER.pattern}""")
@@ -181,10 +182,9 @@ class NameObfuscator:
 class FreshNamesPolicy:
     """Wraps `policy` so that it sees made-up names only. Also a Value, if the policy is one."""
 
-    def __init__(self, policy: Policy, seed: int = 0, value: Value | None = None, types: bool = False) -> None:
+    def __init__(self, policy: Any, types: bool = False) -> None:
         self.policy = policy
-        self.value = value
-        self.obfuscator = NameObfuscator(seed, types)
+        self.obfuscator = NameObfuscator(types=types)
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         answers = self.policy.suggest([self.obfuscator.obfuscate(q) for q in queries], n)
@@ -195,8 +195,7 @@ class FreshNamesPolicy:
         return out
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
-        value = self.value if self.value is not None else self.policy
-        return value.evaluate([self.obfuscator.obfuscate(q) for q in queries])  # type: ignore[attr-defined]
+        return self.policy.evaluate([self.obfuscator.obfuscate(q) for q in queries])
 
 
 def _local(state: ProofState) -> frozenset[str]:

@@ -10,12 +10,12 @@ from prover.lean.theorem import ProofNode, Theorem, renamed_in
 from prover.search.graph import SOLVED, Graph, Node
 
 
-def proof_tree(graph: Graph, root: Node | None = None) -> ProofNode | None:
-    """The shortest proof (fewest tactics) of `root`, by default the graph's root; None if unsolved.
+def proof_tree(graph: Graph) -> ProofNode | None:
+    """The shortest proof (fewest tactics) of the graph's root; None if unsolved.
 
     Sizes strictly shrink along best edges (see `status`), so this ends. A goal that is needed twice appears twice.
     """
-    start = graph.root if root is None else root
+    start = graph.root
     if start.status != SOLVED:
         return None
     done: dict[Node, ProofNode] = {}

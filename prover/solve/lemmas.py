@@ -39,9 +39,9 @@ class Lemma:
         """Whether the proof mentions a name."""
         return other in {word for word, _ in code_words(self.script)}
 
-    def theorem(self, context: str, imports: tuple[str, ...], earlier: Iterable[Lemma] = ()) -> Theorem:
-        """The lemma after its context and earlier lemmas."""
-        return Theorem(self.name, self.statement, imports=imports, context=joined(context, earlier))
+    def theorem(self, context: str, imports: tuple[str, ...]) -> Theorem:
+        """The lemma after its context."""
+        return Theorem(self.name, self.statement, imports=imports, context=joined(context, ()))
 
 
 def joined(context: str, lemmas: Iterable[Lemma]) -> str:
