@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from prover.lean.theorem import ProofNode, Theorem, renamed_in
+from prover.lean.theorem import ProofNode, renamed_in
 from prover.search.graph import SOLVED, Graph, Node
 
 
@@ -146,16 +146,6 @@ def _nodes(tree: ProofNode) -> Iterator[ProofNode]:
     while stack:
         yield (node := stack.pop())
         stack.extend(node.children)
-
-
-def to_source(theorem: Theorem, tree: ProofNode) -> str:
-    """`theorem NAME STATEMENT := by` and the script, indented by two. ValueError for a theorem without a statement."""
-    if theorem.statement is None:
-        raise ValueError(
-            f"theorem {theorem.name!r} is a library theorem without a statement; use to_script for its proof"
-        )
-    body = "\n".join("  " + line if line else line for line in to_script(tree).split("\n"))
-    return f"theorem {theorem.name} {theorem.statement} := by\n{body}"
 
 
 def _write(places: list[_Place], indent: str, lead: str, lines: list[str], bullets: bool) -> None:
