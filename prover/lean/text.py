@@ -27,6 +27,10 @@ _TOKEN = re.compile(
 _COMMENT_DELIMITER = re.compile(r"/-|-/")
 
 
+Edit = tuple[int, int, str]
+"""A range [start, stop) of UTF-8 bytes, and its replacement."""
+
+
 @dataclass(frozen=True)
 class LeanText:
     """A source file, read once.
@@ -49,8 +53,8 @@ class LeanText:
         """1-based line of a byte offset in `text`."""
         return self.text.encode().count(b"\n", 0, offset) + 1
 
-    def to_bytes(self, edits: Sequence[tuple[int, int, str]]) -> bytes:
-        """The file's bytes after edits `(start, stop, new text)`, with byte offsets in `text`.
+    def to_bytes(self, edits: Sequence[Edit]) -> bytes:
+        """The file's bytes after edits of `text`.
 
         Inserted lines get the line end that most of the file's lines have. Raises ValueError if edits overlap.
         """
@@ -74,6 +78,11 @@ class LeanText:
 def line_at(text: str, index: int) -> int:
     """1-based line of a character index."""
     return text.count("\n", 0, index) + 1
+
+
+def index_at(text: str, offset: int) -> int:
+    """Character index of a UTF-8 byte offset."""
+    return len(text.encode()[:offset].decode())
 
 
 def read(path: Path) -> LeanText:
