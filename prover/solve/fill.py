@@ -183,29 +183,16 @@ class Filler:
                 pending.append(i)
             else:
                 bad[i] = self._failure(verdict)
-        if bad:
-            return self._to_remove(bad)
-        if pending:
-            await self._judge_open(texts, pending, axioms, bad)
+        if pending and not bad:  # with an axiom in place of each remaining `sorry`
+            verdicts = await self._audit(texts, assume=True)
+            for i in pending:
+                if verdicts[i].verdict == "proved":
+                    axioms[i] = tuple(a for a in verdicts[i].axioms if a != self._assumed)
+                else:
+                    bad[i] = self._failure(verdicts[i])
         if not bad:
             self._conditional = frozenset(pending)
         return self._to_remove(bad)
-
-    async def _judge_open(
-        self,
-        texts: Mapping[int, str],
-        pending: Sequence[int],
-        axioms: dict[int, tuple[str, ...]],
-        bad: dict[int, _Failure],
-    ) -> None:
-        """Judge the places whose declarations rest on a remaining `sorry`, with an axiom in its place."""
-        verdicts = await self._audit(texts, assume=True)
-        for i in pending:
-            verdict = verdicts[i]
-            if verdict.verdict == "proved":
-                axioms[i] = tuple(a for a in verdict.axioms if a != self._assumed)
-            else:
-                bad[i] = self._failure(verdict)
 
     def _failure(self, verdict: Verdict) -> _Failure:
         """Whether a proof causes its declaration's verdict. A changed constant is reported for every declaration that mentions

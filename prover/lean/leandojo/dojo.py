@@ -43,22 +43,10 @@ from prover.lean.theorem import ProofState, StepResult, Theorem, Verdict
 
 __all__ = ["Dojo", "check_proof", "close_servers", "package"]
 
-_FROM_THE_PACKAGE = (
-    "CommandState",
-    "TacticState",
-    "ProofFinished",
-    "ProofGivenUp",
-    "LeanError",
-    "TacticResult",
-    "DojoCrashError",
-    "DojoTacticTimeoutError",
-    "DojoInitError",
-    "Declaration",
-    "Goal",
-    "parse_goals",
-    "LeanGitRepo",
-    "Pos",
-)
+_FROM_THE_PACKAGE = """
+CommandState TacticState ProofFinished ProofGivenUp LeanError TacticResult DojoCrashError DojoTacticTimeoutError DojoInitError
+Declaration Goal parse_goals LeanGitRepo Pos
+"""
 
 
 @functools.cache
@@ -80,7 +68,7 @@ def package() -> ModuleType:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FROM_THE_PACKAGE:
+    if name in _FROM_THE_PACKAGE.split():
         return getattr(package(), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
