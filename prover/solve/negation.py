@@ -6,10 +6,8 @@ import re
 from dataclasses import replace
 
 from prover.lean.brackets import PAIRS
-from prover.lean.text import code_words, masked
+from prover.lean.text import LAST_DOC, code_words, masked
 from prover.lean.theorem import Theorem
-
-_LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
 
 
 def negation(theorem: Theorem) -> Theorem | None:
@@ -34,7 +32,7 @@ def negation(theorem: Theorem) -> Theorem | None:
     closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
     # An auto-bound name would stand outside of the negation. Over an empty type, a true statement's negation is then true as well.
     # Universes may stand outside.
-    context = f"{_LAST_DOC.sub('', theorem.context).rstrip()}\n{_universes(theorem)}set_option autoImplicit false\n"
+    context = f"{LAST_DOC.sub('', theorem.context).rstrip()}\n{_universes(theorem)}set_option autoImplicit false\n"
     return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context)
 
 
