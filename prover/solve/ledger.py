@@ -180,8 +180,9 @@ class Ledger:
         )
         rows = self._db.execute(sql + (" where phase = ?" if phase else "") + " order by id", (phase,) if phase else ())
         for of, spec, *plain, axioms, used, version, lean, stats in rows:
-            names = tuple(json.loads(axioms)), tuple(json.loads(used))
-            yield Attempt(of, theorem_from_json(spec), *plain, *names, version, lean, json.loads(stats))
+            lists: tuple[Any, ...] = (tuple(json.loads(axioms)), tuple(json.loads(used)))
+            fields = (of, theorem_from_json(spec), *plain, *lists, version, lean, json.loads(stats))
+            yield Attempt(*fields)
 
     def tries(self, phase: str) -> Iterator[tuple[str, str, int | None, Any, int, float]]:
         """(theorem, outcome, Lean calls to the proof, `prove` or `disprove`, Lean calls allowed, share of the rollouts that proved it) of a

@@ -181,7 +181,7 @@ class _Writer:
         names, exprs = self._names, self._exprs
         match parts:
             case ["axiom", n, ls, t, bool(stands_in)]:
-                (self.stand_ins if stands_in else self.axioms).append(self._parts[n])
+                self._axiom(n, self.stand_ins if stands_in else self.axioms)
                 self._write("axiom", self._constant(n, ls, t, isUnsafe=False))
             case ["theorem", n, ls, t, v]:
                 self._write("thm", self._constant(n, ls, t, value=exprs[v], all=[names[n]]))
@@ -201,6 +201,9 @@ class _Writer:
                 self._write("inductive", family)
             case _:
                 raise ValueError(f"not a declaration of an export: {str(parts)[:100]}")
+
+    def _axiom(self, n: int, known: list[NameParts]) -> None:
+        known.append(self._parts[n])
 
     def _write(self, kind: str, fields: dict[str, Any]) -> None:
         self.lines.append(msgspec.json.encode({kind: fields}))
