@@ -26,12 +26,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def table_console(stderr: bool = False) -> Console:
-    """A console for tables. Where no terminal limits the width, no column is cut or wrapped."""
+def table_console() -> Console:
+    """A console for tables on standard error. Where no terminal limits the width, no column is cut or wrapped."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 10_000)
+    return Console(stderr=True, width=None if sys.stderr.isatty() else 10_000)
 
 
 def answer(document: Any, indent: int | None = 2) -> None:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 LEVELS = ("debug", "info", "warning", "error")
 PACKAGES = ("prover", "rl", "curricula")
@@ -71,14 +72,20 @@ def configure(settings: LogSettings, explicit: bool) -> None:
     shown.addFilter(lambda record: record.name != _FAULTS)  # the command reports these in one line
     shown.setLevel(settings.level.upper() if explicit else logging.WARNING)
     shown.setFormatter(_formatter(settings))
+    _install(shown, settings, _Console | RotatingFileHandler)
+    for name in PACKAGES:
+        logging.getLogger(name).propagate = False
+
+
+def _install(handler: logging.Handler, settings: LogSettings, instead_of: Any) -> None:
+    """Give the packages a handler instead of those of a type."""
     for name in PACKAGES:
         logger = logging.getLogger(name)
         logger.setLevel(settings.level.upper())
-        for old in [h for h in logger.handlers if isinstance(h, _Console | RotatingFileHandler)]:
+        for old in [h for h in logger.handlers if isinstance(h, instead_of)]:
             logger.removeHandler(old)
             old.close()
-        logger.addHandler(shown)
-        logger.propagate = False
+        logger.addHandler(handler)
 
 
 def for_actor(folder: Path, name: str) -> ActorLog:
@@ -96,13 +103,7 @@ def to_file(path: Path, settings: LogSettings | None = None) -> None:
     except OSError:
         return
     handler.setFormatter(_formatter(chosen))
-    for name in PACKAGES:
-        logger = logging.getLogger(name)
-        logger.setLevel(chosen.level.upper())
-        for old in [h for h in logger.handlers if isinstance(h, RotatingFileHandler)]:
-            logger.removeHandler(old)
-            old.close()
-        logger.addHandler(handler)
+    _install(handler, chosen, RotatingFileHandler)
     _file = path
 
 

@@ -46,7 +46,7 @@ def show(document: dict[str, Any], filled: bytes, destination: Path | None, form
             Text(last[:100]),
             Text(plain("; ".join(r["text"] for r in task["remarks"]))),
         )
-    table_console(stderr=True).print(table)
+    table_console().print(table)
     for left in document.get("unreached", ()):
         line = f"line {left['line']}" if left["line"] else ""
         where = ": ".join(part for part in (left.get("file", ""), line, left["name"]) if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -91,30 +92,24 @@ def verdict_line(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-class Tally:
-    """Counts verdicts by kind."""
+Tally = Counter[str]
+"""Number of verdicts of each kind."""
 
-    def __init__(self) -> None:
-        self.counts = {"proved": 0, "rejected": 0, "error": 0}
 
-    @property
-    def judged(self) -> int:
-        return sum(self.counts.values())
-
-    def finish(self, json: bool, lean: str) -> int:
-        """Report the totals and return the exit code."""
-        if not json:
-            errors = f", {self.counts['error']} could not be judged" if self.counts["error"] else ""
-            say(f"{self.counts['proved']} proved, {self.counts['rejected']} rejected{errors} by {lean}")
-        return 0 if self.counts["proved"] == self.judged > 0 else 1
+def _finish(tally: Tally, json: bool, lean: str) -> int:
+    """Report the totals and return the exit code."""
+    if not json:
+        errors = f", {tally['error']} could not be judged" if tally["error"] else ""
+        say(f"{tally['proved']} proved, {tally['rejected']} rejected{errors} by {lean}")
+    return 0 if tally["proved"] == tally.total() > 0 else 1
 
 
 async def _proofs(claims: Iterable[Claim], json: bool, second: Nanoda | None) -> int:
-    tally = Tally()
+    tally: Tally = Counter()
     async with Auditor(kernel=second) as auditor:
         async for verdict in judged(auditor, claims):
             show(verdict, json, tally)
-    return tally.finish(json, _judges(auditor))
+    return _finish(tally, json, _judges(auditor))
 
 
 def _judges(auditor: Auditor) -> str:
@@ -131,7 +126,7 @@ def _judges(auditor: Auditor) -> str:
 async def _files(
     target: Path, against: Path | None, imports: Sequence[str], json: bool, every: bool, second: Nanoda | None
 ) -> int:
-    tally = Tally()
+    tally: Tally = Counter()
     async with Auditor(kernel=second) as auditor:
         async for judgement in judged_files(auditor, target, against, imports):
             for verdict in judgement.verdicts:
@@ -139,13 +134,13 @@ async def _files(
                     show(verdict, json, tally)
             for note in judgement.notes:
                 say(f"note: {plain(note)}")
-    if not tally.judged:
+    if not tally:
         raise UserError(f"{target}: declares nothing to verify; name a file with theorems")
-    return tally.finish(json, _judges(auditor))
+    return _finish(tally, json, _judges(auditor))
 
 
 def show(verdict: Verdict, json: bool, tally: Tally) -> None:
-    tally.counts[verdict.verdict] += 1
+    tally[verdict.verdict] += 1
     if json:
         answer(verdict_line(verdict), indent=None)
     else:

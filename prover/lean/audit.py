@@ -12,7 +12,6 @@ The audit does not parse text to find declarations: Lean reports what each comma
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,13 +22,12 @@ from prover.lean.judges import Judges, Place, died
 from prover.lean.project import SourceModule
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import WHOLE_LIBRARY, LeanDied, LeanError, LeanServer, Limits, statement_source
+from prover.lean.text import LAST_DOC
 from prover.lean.theorem import Theorem, Verdict
 from prover.lean.verdicts import Judgement, JudgementBuilder, Verdicts, command_trouble, one_line, trouble
 
 __all__ = ["STANDARD_AXIOMS", "Auditor", "Judgement", "Source"]
 
-_LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
-"""A context may end in the theorem's doc comment, which cannot be elaborated alone."""
 FILES_KEPT = 2
 """Number of references whose reports are kept: a file with `sorry`, and with an axiom in place of each."""
 STANDARD_AXIOMS = ("propext", "Classical.choice", "Quot.sound")
@@ -129,7 +127,7 @@ class Auditor:
         return self._verdicts.judged(theorem.name, checked["verdict"])
 
     async def _statement(self, theorem: Theorem, script: str) -> Verdict:
-        place = Place(theorem.imports, theorem.before, _LAST_DOC.sub("", theorem.context))
+        place = Place(theorem.imports, theorem.before, LAST_DOC.sub("", theorem.context))
         bare = replace(theorem, context="")
         async with self.judges.turn(place):
             reference, root = await self._asked(place, bare, theorem.source or theorem.name)
@@ -226,14 +224,10 @@ class Auditor:
         reference: str | None = None,
         file: str = "<source>",
         before: Sequence[SourceModule] = (),
-        reference_before: Sequence[SourceModule] | None = None,
     ) -> list[Verdict]:
         """As `judge`, for text without a header. Returns no verdicts on generated declarations that are proved."""
         candidate = Source(source, tuple(imports), file, tuple(before))
-        wanted = None
-        if reference is not None:
-            there = before if reference_before is None else reference_before
-            wanted = Source(reference, tuple(imports), file, tuple(there))
+        wanted = None if reference is None else replace(candidate, text=reference)
         return [v for v in (await self.judge(candidate, wanted)).verdicts if not v.generated or v.verdict != "proved"]
 
     # -- the checker -------------------------------------------------------------------------------------------------

@@ -26,23 +26,44 @@ _THEOREM = ("Lean.Parser.Command.theorem", "group")
 _COMMAND = "Lean.Parser.Command."
 
 
-class _Item(msgspec.Struct, frozen=True):
+class Declaration(msgspec.Struct, frozen=True):
+    """A declaration of a file."""
+
     kind: str
-    name: NameParts
+    """Its keyword: `theorem` (also for `lemma`), `definition`, `instance`, `structure` …"""
+    parts: NameParts = msgspec.field(name="name")
+    """As written; empty if it has none."""
     whole: Span
-    name_span: Span | None
+    """With its doc comment and modifiers, without `open … in` before it."""
+    declared_name: Span | None = msgspec.field(name="name_span")
+    """With universes."""
     signature: Span | None
     value: Span | None
+    """From `:=` or the first `|` on."""
     body: Span | None
+    """The term after `:=`. None without one, as in a definition by equations."""
     tactics: bool
+    """Whether the body is `by …`."""
     suffix: bool
+    """Whether something follows the body, such as `where` or `termination_by`."""
     sorry: bool
+    """Whether the word `sorry` stands in its value."""
     settings: tuple[Span, ...]
+    """The commands before `in`, such as `open Nat`, the outermost first."""
     inside: bool
+    """Whether it is part of a larger command, such as `mutual`."""
+    full_name: str = ""
+    """`example at line 3` without a name."""
+    name: str = msgspec.field(default="", name="written")
+    """As written, without universes; empty if it has none."""
+
+    @property
+    def is_theorem(self) -> bool:
+        return self.kind == "theorem" and self.signature is not None and bool(self.name)
 
 
 class _Command(msgspec.Struct, frozen=True):
-    items: tuple[_Item, ...]
+    items: tuple[Declaration, ...]
     new: tuple[NameParts, ...]
 
 
@@ -64,41 +85,6 @@ class _Answer(msgspec.Struct, frozen=True):
     commands: tuple[_Command, ...]
     holes: tuple[_Hole, ...]
     premises: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """A declaration of a file."""
-
-    full_name: str
-    """`example at line 3` without a name."""
-    kind: str
-    """Its keyword: `theorem` (also for `lemma`), `definition`, `instance`, `structure` …"""
-    name: str
-    """As written, without universes; empty if it has none."""
-    whole: Span
-    """With its doc comment and modifiers, without `open … in` before it."""
-    declared_name: Span | None
-    """With universes."""
-    signature: Span | None
-    value: Span | None
-    """From `:=` or the first `|` on."""
-    body: Span | None
-    """The term after `:=`. None without one, as in a definition by equations."""
-    tactics: bool
-    """Whether the body is `by …`."""
-    suffix: bool
-    """Whether something follows the body, such as `where` or `termination_by`."""
-    sorry: bool
-    """Whether the word `sorry` stands in its value."""
-    settings: tuple[Span, ...]
-    """The commands before `in`, such as `open Nat`, the outermost first."""
-    inside: bool
-    """Whether it is part of a larger command, such as `mutual`."""
-
-    @property
-    def is_theorem(self) -> bool:
-        return self.kind == "theorem" and self.signature is not None and bool(self.name)
 
 
 @dataclass(frozen=True)
@@ -176,30 +162,15 @@ def _declarations(command: _Command, text: LeanText) -> list[Declaration]:
     found: list[Declaration] = []
     data = text.text.encode()
     left = list(command.new)
-    for item in sorted(command.items, key=lambda i: -len(i.name)):
+    for item in sorted(command.items, key=lambda i: -len(i.parts)):
         kind = "theorem" if item.kind in _THEOREM else item.kind.removeprefix(_COMMAND)
-        name = name_of(Head(item.kind, item.name, 0), left) if item.name else None
+        name = name_of(Head(item.kind, item.parts, 0), left) if item.parts else None
         if name is not None:
             left.remove(name)
         full_name = shown(name) if name is not None else f"{kind} at line {text.line(item.whole[0])}"
-        written = data[item.name_span[0] : item.name_span[1]].decode() if item.name_span else ""
-        found.append(
-            Declaration(
-                full_name,
-                kind,
-                written.partition(".{")[0].strip(),
-                item.whole,
-                item.name_span,
-                item.signature,
-                item.value,
-                item.body,
-                item.tactics,
-                item.suffix,
-                item.sorry,
-                item.settings,
-                item.inside,
-            )
-        )
+        span = item.declared_name or (0, 0)
+        written = data[span[0] : span[1]].decode().partition(".{")[0].strip()
+        found.append(msgspec.structs.replace(item, kind=kind, full_name=full_name, name=written))
     return sorted(found, key=lambda d: d.whole)
 
 

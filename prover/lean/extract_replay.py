@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from prover.lean.extract import Step
-from prover.lean.leandojo.goals import CASE, EACH, Refused, Slot, after_tactic, permuted
+from prover.lean.leandojo.goals import EACH, Refused, Slot, case_first, on_each, on_goal, permuted
 from prover.lean.server import LeanServer
-from prover.lean.theorem import Goal, ProofState
+from prover.lean.theorem import Goal, ProofState, StepResult
 
 SAME = "same"
 """The result of a step that leads to the recorded state."""
@@ -64,39 +64,20 @@ class _Run:
         if (moved := permuted(slots, self.tactic)) is not None:
             return moved
         if len(slots) > 1 and (m := EACH.fullmatch(self.tactic)) is not None:
-            return await self._each(slots, m[2], m[1] == "any_goals")
-        if (m := CASE.match(self.tactic)) is not None:
-            named = [k for k, s in enumerate(slots) if s.tag == m[1]]
-            named = named or [k for k, s in enumerate(slots) if m[1] in s.tag.split(".")]
-            if named:
-                slots = (slots[named[0]], *(s for k, s in enumerate(slots) if k != named[0]))
+            return await on_each(slots, m[2], m[1] == "any_goals", self._step)
+        slots = case_first(slots, self.tactic)
         try:
-            return (await self._at(slots, 0, self.tactic))[0]
+            return (await on_goal(slots, 0, self.tactic, self._step))[0]
         except Refused:
-            first = next(iter(slots))
+            first = slots[0]
             if not first.renamed:
                 raise
             self.ran = unnamed_again(first.group.goals[first.place]) + self.tactic
-            return (await self._at(slots, 0, self.ran))[0]
+            return (await on_goal(slots, 0, self.ran, self._step))[0]
 
-    async def _each(self, slots: Sequence[Slot], tactic: str, any_: bool) -> Sequence[Slot]:
-        now, k = list(slots), 0
-        while k < len(now):
-            try:
-                now, made = await self._at(now, k, tactic)
-            except Refused:
-                if not any_:
-                    raise
-                made = 1
-            k += made
-        return now
-
-    async def _at(self, slots: Sequence[Slot], k: int, tactic: str) -> tuple[list[Slot], int]:
-        slot = slots[k]
-        if slot.place != 0:
-            raise Refused("this goal shares metavariables with an earlier one: prove that one first")
-        [result] = await self.server.step(slot.group, [tactic])
+    async def _step(self, group: ProofState, tactic: str) -> StepResult:
+        [result] = await self.server.step(group, [tactic])
         if not result.ok:
             raise Refused(result.message if result.status == "error" else f"{result.status}: {result.message}")
         self.opened += result.states
-        return after_tactic(slots, k, result)
+        return result

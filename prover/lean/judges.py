@@ -21,10 +21,8 @@ from prover.lean.declared import Report
 from prover.lean.project import SourceModule
 from prover.lean.runtime import LeanRuntime
 from prover.lean.server import LeanDied, LeanError, LeanServer, Limits
+from prover.lean.steps import ENVIRONMENTS
 
-ENVIRONMENTS = 12
-"""Number of environments after which a process is replaced. Lean never releases one, and 32-bit memory holds about 20 of Init's
-size."""
 MAX_SKIPPED = 20
 """Number of commands of one text that may kill a process. With more, the text cannot be judged."""
 REPLACE_MB = 1600

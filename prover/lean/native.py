@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from filelock import FileLock
-
 from prover.console import say
 from prover.errors import UserError
-from prover.files import write_whole
+from prover.files import making, write_whole
 from prover.lean.embedded.install import cache_dir
 from prover.lean.lake import ToolFailed, run_tool
 from prover.lean.source import digest, server_source
@@ -39,8 +37,8 @@ def executable(lean: NativeLean) -> Path:
     complete = folder / "complete"
     if complete.exists() and os.access(program, os.X_OK):
         return program
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(folder) + ".lock"):
+    with making(folder):
+        folder.mkdir(exist_ok=True)
         if not (complete.exists() and os.access(program, os.X_OK)):
             write_whole(folder / "Server.lean", server_source(lean.version, embedded=False).encode())
             write_whole(folder / "lakefile.toml", _LAKEFILE.encode())

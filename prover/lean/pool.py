@@ -8,9 +8,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from prover.lean.project import SourceModule
-from prover.lean.runtime import LeanRuntime, find_runtime
+from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanServer, Limits
 from prover.lean.sorries import load_file
+from prover.lean.steps import ENVIRONMENTS
 from prover.lean.text import LeanText
 from prover.lean.theorem import ProofState, StepResult, Theorem
 
@@ -42,23 +43,16 @@ class LeanPool:
     """
 
     def __init__(
-        self,
-        size: int = 2,
-        runtime: LeanRuntime | None = None,
-        limits: Limits | None = None,
-        constants: bool = False,
-        terse: bool = False,
-        recycle_after_environments: int = 12,
+        self, size: int = 2, limits: Limits | None = None, constants: bool = False, terse: bool = False
     ) -> None:
         if size < 1:
             raise ValueError("a pool needs at least one process")
-        self.runtime = runtime or find_runtime()
+        self.runtime = find_runtime()
         self.servers = [LeanServer(self.runtime, limits, constants, terse) for _ in range(size)]
         self._home: dict[int, LeanServer] = {}
         self._open: dict[int, int] = {id(s): 0 for s in self.servers}
         self._imports: dict[int, set[tuple[str, ...]]] = {id(s): set() for s in self.servers}
         self._roots: set[int] = set()
-        self._recycle_after = recycle_after_environments
         self._files: dict[int, _Files] = defaultdict(_Files)
 
     async def __aenter__(self) -> LeanPool:
@@ -136,14 +130,11 @@ class LeanPool:
             await server.free(states)
 
     async def _make_room(self, server: LeanServer, imports: tuple[str, ...]) -> None:
-        """Restart a process that has imported many environments, before it imports another.
-
-        Lean never releases an environment, and 32-bit memory holds about 20 of Init's size.
-        """
+        """Restart a process that has imported many environments, before it imports another."""
         known = self._imports[id(server)]
         if imports in known:
             return
-        crowded = len(known) >= self._recycle_after or server.own_mb() > server.limits.memory_mb
+        crowded = len(known) >= ENVIRONMENTS or server.own_mb() > server.limits.memory_mb
         known.add(imports)
         if crowded:
             known.clear()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from prover.lean.declared import LeanMessage
 from prover.lean.project import SourceModule
-from prover.lean.steps import LeanError
-from prover.lean.text import LeanText, code_words, line_at
-from prover.lean.theorem import ProofState, StepResult
+from prover.lean.server import LeanError, LeanServer
+from prover.lean.text import LeanText, code_words, index_at, line_at
+from prover.lean.theorem import ProofState
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,8 @@ class FileSorries:
     """Names of declarations with a `sorry` that no proof can replace, because a macro such as `admit` stands for it."""
 
 
-class Server(Protocol):
-    """The part of LeanServer that `load_file` needs."""
-
-    async def load_with_errors(
-        self, source: str, imports: Sequence[str], file: str, before: Sequence[SourceModule]
-    ) -> tuple[list[tuple[dict[str, Any], ProofState]], list[LeanMessage]]: ...
-
-    async def step(self, state: ProofState, tactics: tuple[str, ...]) -> list[StepResult]: ...
-
-    async def free(self, states: list[ProofState]) -> None: ...
-
-
 async def load_file(
-    server: Server, text: LeanText, imports: Sequence[str] | None = None, before: Sequence[SourceModule] = ()
+    server: LeanServer, text: LeanText, imports: Sequence[str] | None = None, before: Sequence[SourceModule] = ()
 ) -> tuple[FileSorries, list[list[ProofState]]]:
     """Every `sorry` of a file in source order, and its states on the server.
 
@@ -98,7 +86,7 @@ async def load_file(
 
 
 async def _hole(
-    server: Server,
+    server: LeanServer,
     text: LeanText,
     start: int,
     stop: int,
@@ -130,26 +118,12 @@ def _shown_decl(text: LeanText, start: int, decl: str) -> str:
     """The declaration around a byte offset, for display."""
     decl = "" if decl == "[anonymous]" else decl
     if decl.split(".")[-1] == "_example":
-        return f"example at line {_keyword_line(text, start)}"
+        at = index_at(text.text, start)
+        last = [i for word, i in code_words(text.text) if i < at and word == "example"][-1:] or [at]
+        return f"example at line {line_at(text.text, last[0])}"
     return public(decl) or f"line {text.line(start)}"
 
 
 def public(decl: str) -> str:
     """`_private.Module.0.name` without its prefix."""
     return decl.split(".0.", 1)[1] if decl.startswith("_private.") and ".0." in decl else decl
-
-
-def _keyword_line(text: LeanText, start: int) -> int:
-    at = keyword_before(text.text, len(text.text.encode()[:start].decode()), "example")
-    return line_at(text.text, at)
-
-
-def keyword_before(text: str, at: int, keyword: str) -> int:
-    """Index of the last such word of code before `at`, or `at`."""
-    last = at
-    for word, i in code_words(text):
-        if i >= at:
-            break
-        if word == keyword:
-            last = i
-    return last

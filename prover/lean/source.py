@@ -16,24 +16,8 @@ OLDEST, NEWEST = (4, 22), (4, 34)
 """Supported releases. lean_project/SUPPORTED.md says what was read for each."""
 
 BEFORE = ("Basic",)
-AFTER = (
-    *(
-        "Goals",
-        "Kinds",
-        "Print",
-        "Step",
-        "Inert",
-        "Text",
-        "Load",
-        "Modules",
-        "Export",
-        "Added",
-        "Declare",
-        "Guard",
-        "Replay",
-    ),
-    *("Compare", "Check", "Everything"),
-)
+_AFTER = "Goals Kinds Print Step Inert Text Load Modules Export Added Declare Guard Replay Compare Check Everything"
+AFTER = tuple(_AFTER.split())
 LAST = ("Library", "Surroundings", "Extract", "Main")
 """The server's modules in order. Parts of Compat/ come between them."""
 _SINCE = ((4, 28), (4, 22))

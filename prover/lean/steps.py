@@ -34,6 +34,9 @@ SEARCH_HEARTBEATS = 2000
 """Heartbeats of a step in searches, in units of `Limits.heartbeats`; see docs/search.md."""
 SEARCH_SECONDS = 5.0
 """Wall-clock seconds of a step in the searches of `turnstile prove`. Heartbeats do not count the time of big-number arithmetic."""
+ENVIRONMENTS = 12
+"""Number of environments after which a process is replaced. Lean never releases one, and 32-bit memory holds about 20 of Init's
+size."""
 GRACE_S = 1.0
 """Seconds that an interrupted step may take to stop. The watch thread polls every 50 ms."""
 

@@ -61,24 +61,11 @@ class Declaration(msgspec.Struct, frozen=True, array_like=True):
         return self.head in ("Eq", "Iff")
 
 
-LIBRARY_TACTICS = (
-    "abel",
-    "aesop",
-    "bound",
-    "field_simp",
-    "fun_prop",
-    "gcongr",
-    "group",
-    "linarith",
-    "nlinarith",
-    "noncomm_ring",
-    "norm_num",
-    "positivity",
-    "push_neg",
-    "ring",
-    "ring_nf",
-    "tauto",
-)
+_TACTICS = """
+abel aesop bound field_simp fun_prop gcongr group linarith nlinarith noncomm_ring norm_num positivity push_neg ring
+ring_nf tauto
+"""
+LIBRARY_TACTICS = tuple(_TACTICS.split())
 """Tactics of one word that libraries such as Mathlib add. Lean says which of them exist where a theorem stands."""
 
 
@@ -127,7 +114,7 @@ def own_modules(lean_path: str) -> tuple[str, ...]:
 class FileDeclarations:
     """The declarations of a loaded file by command, as the `load` command answers."""
 
-    def __init__(self, answer: Any = ()) -> None:
+    def __init__(self, answer: Any) -> None:
         self._parts = msgspec.convert(answer, list[tuple[int, list[Declaration], list[str]]])
         self._before: dict[int, Surroundings] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_DELIMITER = re.compile(r"/-|-/")
+
+
+Edit = tuple[int, int, str]
+"""A range [start, stop), and the text in its place."""
+LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
+"""A doc comment at the end of a text, which cannot be elaborated alone."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,8 @@ class LeanText:
         """1-based line of a byte offset in `text`."""
         return self.text.encode().count(b"\n", 0, offset) + 1
 
-    def to_bytes(self, edits: Sequence[tuple[int, int, str]]) -> bytes:
-        """The file's bytes after edits `(start, stop, new text)`, with byte offsets in `text`.
+    def to_bytes(self, edits: Sequence[Edit]) -> bytes:
+        """The file's bytes after edits of bytes of `text`.
 
         Inserted lines get the line end that most of the file's lines have. Raises ValueError if edits overlap.
         """
@@ -74,6 +80,21 @@ class LeanText:
 def line_at(text: str, index: int) -> int:
     """1-based line of a character index."""
     return text.count("\n", 0, index) + 1
+
+
+def edited(text: str, edits: Iterable[Edit]) -> str:
+    """The text after edits of characters in separate ranges."""
+    parts: list[str] = []
+    at = 0
+    for start, stop, new in sorted(edits):
+        parts += [text[at:start], new]
+        at = stop
+    return "".join([*parts, text[at:]])
+
+
+def index_at(text: str, offset: int) -> int:
+    """Character index of a UTF-8 byte offset."""
+    return len(text.encode()[:offset].decode())
 
 
 def read(path: Path) -> LeanText:

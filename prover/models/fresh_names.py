@@ -13,12 +13,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from msgspec import structs
 
 from prover.lean.names import ATOM, IDENTIFIER
 from prover.lean.theorem import Goal, ProofState
-from prover.models.base import Policy, Query, Suggestion, Value, ValueEstimate
+from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.premises.index import Premise, library_premises
 
 _NAME = re.compile(rf"""(?P<field>(?<=[)\]}}⟩?!"'\d])(?:\.{ATOM})+)|{IDENTIFIER.pattern}""")
@@ -27,103 +28,15 @@ _TEMPLATE_NAMES = frozenset({"eq_comm"})
 """Names in the explorer's templates, which stay as they are."""
 _WORD = re.compile(r"[^\W\d_]+")
 # Words of the language itself, which stay as they are although they also occur in names.
-_KEPT = frozenset(
-    [
-        "fun",
-        "if",
-        "then",
-        "else",
-        "match",
-        "with",
-        "let",
-        "in",
-        "have",
-        "show",
-        "from",
-        "by",
-        "at",
-        "using",
-        "only",
-        "do",
-        "return",
-        "where",
-        "forall",
-        "exists",
-        "true",
-        "false",
-        "Prop",
-        "Type",
-        "Sort",
-        "True",
-        "False",
-        "intro",
-        "intros",
-        "cases",
-        "induction",
-        "generalizing",
-        "simp",
-        "all",
-        "omega",
-        "rfl",
-        "rw",
-        "exact",
-        "apply",
-        "refine",
-        "constructor",
-        "ext",
-        "funext",
-        "split",
-        "left",
-        "right",
-        "symm",
-        "trivial",
-        "decide",
-        "grind",
-        "assumption",
-        "contradiction",
-        "exfalso",
-        "subst",
-        "unfold",
-        "first",
-        "done",
-        "repeat",
-        "try",
-        "any_goals",
-        "rcases",
-        "obtain",
-        "rintro",
-        "arith",
-        "this",
-        "inst",
-        "h",
-        "ih",
-    ]
-)
-_ONSETS = [
-    "b",
-    "c",
-    "d",
-    "f",
-    "g",
-    "h",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "t",
-    "v",
-    "w",
-    "z",
-    "br",
-    "cl",
-    "dr",
-    "gr",
-    "pl",
-    "tr",
-]
+_KEPT_WORDS = """
+fun if then else match with let in have show from by at using only do return where forall exists true false Prop Type
+Sort True False intro intros cases induction generalizing simp all omega rfl rw exact apply refine constructor ext
+funext split left right symm trivial decide grind assumption contradiction exfalso subst unfold first done repeat try
+any_goals rcases obtain rintro arith this inst h ih
+"""
+_KEPT = frozenset(_KEPT_WORDS.split())
+_CONSONANTS = "b c d f g h k l m n p r s t v w z br cl dr gr pl tr"
+_ONSETS = _CONSONANTS.split()
 _VOWELS = ["a", "e", "i", "o", "u", "ai", "ou"]
 
 
@@ -269,10 +182,9 @@ class NameObfuscator:
 class FreshNamesPolicy:
     """Wraps `policy` so that it sees made-up names only. Also a Value, if the policy is one."""
 
-    def __init__(self, policy: Policy, seed: int = 0, value: Value | None = None, types: bool = False) -> None:
+    def __init__(self, policy: Any, types: bool = False) -> None:
         self.policy = policy
-        self.value = value
-        self.obfuscator = NameObfuscator(seed, types)
+        self.obfuscator = NameObfuscator(types=types)
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         answers = self.policy.suggest([self.obfuscator.obfuscate(q) for q in queries], n)
@@ -283,8 +195,7 @@ class FreshNamesPolicy:
         return out
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
-        value = self.value if self.value is not None else self.policy
-        return value.evaluate([self.obfuscator.obfuscate(q) for q in queries])  # type: ignore[attr-defined]
+        return self.policy.evaluate([self.obfuscator.obfuscate(q) for q in queries])
 
 
 def _local(state: ProofState) -> frozenset[str]:

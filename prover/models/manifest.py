@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,6 @@ class Manifest:
     """Weights of the retriever that was learned with it."""
     run: Path | None = None
     """The run's folder, if the checkpoint lies in one."""
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-    """The run's configuration as it was written; empty where there is none."""
 
 
 def find_checkpoint(folder: Path, option: str = "--policy") -> Path:
@@ -101,7 +99,6 @@ def read_manifest(folder: Path) -> Manifest:
         _learned(folder, "rankers"),
         _learned(folder, "retrievers"),
         above if (above / LEDGER).exists() else None,
-        configuration,
     )
 
 

@@ -30,9 +30,6 @@ def _binds(target: str) -> bool:
 class Portfolio:
     """A fixed list of closing tactics in a fixed order."""
 
-    def __init__(self, tactics: Sequence[str] = PORTFOLIO) -> None:
-        self.tactics = tuple(tactics)
-
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         return [self._one(q)[:n] for q in queries]
 
@@ -40,8 +37,8 @@ class Portfolio:
         if query.attempt or not query.state.goals:
             return []
         lead = "intros; " if _binds(query.state.goals[0].target) else ""
-        total = sum(0.9**i for i in range(len(self.tactics)))
-        return [Suggestion(lead + t, math.log(0.9**i / total), "portfolio") for i, t in enumerate(self.tactics)]
+        total = sum(0.9**i for i in range(len(PORTFOLIO)))
+        return [Suggestion(lead + t, math.log(0.9**i / total), "portfolio") for i, t in enumerate(PORTFOLIO)]
 
 
 # Templates with weights: roughly how often each closed an applicable goal, on training theorems that the portfolio leaves open.
@@ -153,6 +150,7 @@ _ALTERNATIVES = (
 
 FLOOR = 0.3
 """Share of the templates' own weights in a mixture with a ranker's probabilities."""
+SHARPNESS = 3.0
 _FADE = 0.85
 """Factor on a template's weight from one premise or hypothesis to the next."""
 
@@ -160,7 +158,7 @@ _FADE = 0.85
 class Explorer:
     """Tactic templates filled with hypotheses, lemmas and definitions.
 
-    The order is sampled without replacement in proportion to weight ** `sharpness`. A tactic's probability is its share of
+    The order is sampled without replacement in proportion to weight ** SHARPNESS. A tactic's probability is its share of
     the plain weights, which is flatter and keeps a search broad. Both depend only on the seed and the state: a search
     is reproducible, and a further expansion continues the same order. Without learning, the explorer finds the first proofs
     and keeps a trained policy exploring.
@@ -176,7 +174,6 @@ class Explorer:
         seed: int = 0,
         premises: int = 8,
         ranker: TacticRanker | None = None,
-        sharpness: float = 3.0,
         obfuscator: NameObfuscator | None = None,
         floor: float = FLOOR,
         actions: Actions = "full",
@@ -188,7 +185,6 @@ class Explorer:
         self.actions: Actions = actions
         self.ranker = ranker
         self.obfuscator = obfuscator
-        self.sharpness = sharpness
         self._known: Mapping[str, Premise] = index.by_name() if index is not None else {}
 
     def reseeded(self, draw: int) -> Explorer:
@@ -257,9 +253,9 @@ class Explorer:
         weighted = self._weighted(query)
         rng = random.Random(f"{self.seed} {query.state.key}")
         total = sum(weighted.values())
-        # Gumbel-top-k: a sample without replacement in proportion to weight ** sharpness (Vieira 2014).
+        # Gumbel-top-k: a sample without replacement in proportion to weight ** SHARPNESS (Vieira 2014).
         noise = {t: -math.log(-math.log(rng.random())) for t in weighted}
-        order = sorted(weighted, key=lambda t: self.sharpness * math.log(weighted[t]) + noise[t], reverse=True)
+        order = sorted(weighted, key=lambda t: SHARPNESS * math.log(weighted[t]) + noise[t], reverse=True)
         chosen = order[query.attempt * n : (query.attempt + 1) * n]
         return [Suggestion(t, math.log(weighted[t] / total), "explorer") for t in chosen]
 

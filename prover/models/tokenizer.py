@@ -32,9 +32,9 @@ def slot_token(i: int) -> str:
     return f"⟨p{i}⟩"
 
 
-def special_tokens(n_bins: int = N_BINS, n_slots: int = N_SLOTS) -> list[str]:
+def special_tokens() -> list[str]:
     """All special tokens in the order of their ids (<pad> is 0)."""
-    values, slots = [bin_token(i) for i in range(n_bins)], [slot_token(i) for i in range(n_slots)]
+    values, slots = [bin_token(i) for i in range(N_BINS)], [slot_token(i) for i in range(N_SLOTS)]
     return [PAD, BOS, EOS, TACTIC, VALUE, *values, *slots]
 
 

@@ -79,7 +79,6 @@ class LanguageModelPolicy:
         decode: DecodeConfig | None = None,
         *,
         version: int = 0,
-        device: str = "cpu",
         threads: int | None = None,
     ) -> None:
         """`threads`: argument of torch.set_num_threads, which affects the whole process; more threads than free cores are many
@@ -92,7 +91,7 @@ class LanguageModelPolicy:
         self._format = SlotFormat(self.prompter)
         self.decode = decode or DecodeConfig()
         self.version = version
-        self.model = model.to(device).eval()  # pyright: ignore[reportArgumentType]
+        self.model = model.eval()
         rows = model.config.vocab_size
         self._rows = codec.vocab_size
         if rows < codec.vocab_size:
@@ -194,7 +193,7 @@ class LanguageModelPolicy:
 
     @classmethod
     def load(
-        cls, folder: str | Path, decode: DecodeConfig | None = None, *, device: str = "cpu", threads: int | None = None
+        cls, folder: str | Path, decode: DecodeConfig | None = None, *, threads: int | None = None
     ) -> LanguageModelPolicy:
         """Load a folder written by `save`. Raises ModelFolderError."""
         path = Path(folder)
@@ -209,7 +208,7 @@ class LanguageModelPolicy:
             model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)  # no pickles
         except Exception as e:  # a broken file can raise anything
             raise ModelFolderError(f"{path}: cannot be read as a model ({type(e).__name__}: {e})") from e
-        return cls(model, tokenizer, prompt, decode, version=version, device=device, threads=threads)
+        return cls(model, tokenizer, prompt, decode, version=version, threads=threads)
 
 
 def save_folder(

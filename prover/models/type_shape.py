@@ -6,30 +6,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-_OPEN, _CLOSE = "([{⟨⦃", ")]}⟩⦄"
-_CONNECTIVES = (
-    "↔",
-    "∨",
-    "∧",
-    "=",
-    "≠",
-    "≤",
-    "<",
-    "≥",
-    ">",
-    "∈",
-    "∉",
-    "⊆",
-    "∣",
-    "::",
-    "++",
-    "+",
-    "-",
-    "*",
-    "/",
-    "%",
-    "^",
-)
+from prover.lean.brackets import bare, cut
+
+_INFIX = "↔ ∨ ∧ = ≠ ≤ < ≥ > ∈ ∉ ⊆ ∣ :: ++ + - * / % ^"
+_CONNECTIVES = tuple(_INFIX.split())
 """Infix notation, loosest first."""
 _IDENTIFIER = re.compile(r"[^\W\d][\w.'!?]*")
 
@@ -55,62 +35,32 @@ class Shape:
 def shape_of(type_: str) -> Shape:
     """The structure of a type as Lean prints it. Notation that is not known is part of its surroundings."""
     binders, premises = 0, list[str]()
-    rest = _bare(" ".join(type_.split()))
+    rest = bare(" ".join(type_.split()))
     while True:
         if rest.startswith("∀"):
-            _, _, body = _cut(rest, ", ")
+            _, _, body = cut(rest, ", ")
             if body:
-                binders, rest = binders + 1, _bare(body)
+                binders, rest = binders + 1, bare(body)
                 continue
-        before, arrow, after = _cut(rest, " → ")
+        before, arrow, after = cut(rest, " → ")
         if not arrow:
             break
-        premises.append(_bare(before))
-        rest = _bare(after)
+        premises.append(bare(before))
+        rest = bare(after)
     return Shape(binders, tuple(premises), rest, *_head(rest))
 
 
 def _head(text: str) -> tuple[str, tuple[str, ...]]:
     if text.startswith(("∃", "¬")):
-        return text[0], (_bare(text[1:].strip()),)
+        return text[0], (bare(text[1:]),)
     for symbol in _CONNECTIVES:
-        left, found, right = _cut(text, f" {symbol} ")
+        left, found, right = cut(text, f" {symbol} ")
         if found:
-            return symbol, (_bare(left), _bare(right))
-    first, _, rest = _cut(text, " ")
+            return symbol, (bare(left), bare(right))
+    first, _, rest = cut(text, " ")
     found = _IDENTIFIER.match(first)
     arguments = list[str]()
     while rest:
-        argument, _, rest = _cut(rest, " ")
-        arguments.append(_bare(argument))
+        argument, _, rest = cut(rest, " ")
+        arguments.append(bare(argument))
     return found[0] if found else text[:1], tuple(arguments)
-
-
-def _cut(text: str, separator: str) -> tuple[str, str, str]:
-    """`text.partition(separator)` at the first separator outside brackets."""
-    depth = 0
-    for i, c in enumerate(text):
-        if c in _OPEN:
-            depth += 1
-        elif c in _CLOSE:
-            depth -= 1
-        elif not depth and c == separator[0] and text.startswith(separator, i):
-            return text[:i], separator, text[i + len(separator) :]
-    return text, "", ""
-
-
-def _bare(text: str) -> str:
-    """The text without brackets around all of it."""
-    while text.startswith("(") and _closing(text) == len(text) - 1:
-        text = text[1:-1]
-    return text
-
-
-def _closing(text: str) -> int:
-    """Index of the bracket that closes the first one, or -1."""
-    depth = 0
-    for i, c in enumerate(text):
-        depth += (c in _OPEN) - (c in _CLOSE)
-        if not depth:
-            return i
-    return -1

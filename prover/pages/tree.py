@@ -38,7 +38,7 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
     for node in shown:
         if node.origin is not None:
             first_met.setdefault(node.origin, []).append(node)
-    sizes = _sizes(graph, shown, first_met)
+    sizes = _sizes(shown, first_met)
     proof_nodes = {e.parent for e in proof}
     for node in shown:
         origin = node.origin
@@ -47,9 +47,7 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
         label = _label("⊢ " + (target or node.state.text.split("⊢")[-1].strip()))
         slices.append((f"g{node.id}", above, label, _goal_kind(node, proof_nodes), sizes[node]))
         panel[f"g{node.id}"] = _goal_panel(node)
-        for i, edge in enumerate(node.edges):
-            if edge.status not in (OPEN, SOLVED, FAILED) or edge.error is not None:
-                continue
+        for i, edge in _drawn(node):
             kind = "proof" if edge in proof else STATUS_NAMES[edge.status]
             size = 1 + sum(sizes[c] for c in first_met.get(edge, ()))
             slices.append((f"t{node.id}.{i}", f"g{node.id}", _label(edge.tactic), kind, size))
@@ -98,12 +96,16 @@ def _most_useful(graph: Graph, proof: set[Edge], limit: int) -> dict[Node, None]
     return dict.fromkeys(nodes)
 
 
-def _sizes(graph: Graph, shown: dict[Node, None], first_met: dict[Edge, list[Node]]) -> dict[Node, int]:
+def _drawn(node: Node) -> list[tuple[int, Edge]]:
+    """The tactics in the chart, with their numbers."""
+    return [(i, e) for i, e in enumerate(node.edges) if e.status in (OPEN, SOLVED, FAILED) and e.error is None]
+
+
+def _sizes(shown: dict[Node, None], first_met: dict[Edge, list[Node]]) -> dict[Node, int]:
     """Width of a goal in the chart: itself and the tactics drawn at and below it. Parents precede children in `shown`."""
     sizes: dict[Node, int] = {}
     for node in reversed(shown):
-        drawn = [e for e in node.edges if e.status in (OPEN, SOLVED, FAILED) and e.error is None]
-        sizes[node] = 1 + sum(1 + sum(sizes[c] for c in first_met.get(e, ())) for e in drawn)
+        sizes[node] = 1 + sum(1 + sum(sizes[c] for c in first_met.get(e, ())) for _, e in _drawn(node))
     return sizes
 
 

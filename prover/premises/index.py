@@ -43,12 +43,12 @@ def load_cached(lean: str, imports: Sequence[str] = WHOLE_LIBRARY, folders: Sequ
     return index if fresh else None
 
 
-def environment_index(imports: Sequence[str] = WHOLE_LIBRARY, runtime: LeanRuntime | None = None) -> LibraryIndex:
+def environment_index(imports: Sequence[str] = WHOLE_LIBRARY) -> LibraryIndex:
     """The index of all modules that `imports` reach: from the cache, or exported by a Lean process of its own.
 
     Raises UserError if Lean cannot import them.
     """
-    runtime = runtime or find_runtime()
+    runtime = find_runtime()
     wanted = (runtime.name, tuple(imports), _outside(runtime, imports))
     if (index := load_cached(*wanted)) is not None:
         return index

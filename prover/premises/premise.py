@@ -6,6 +6,8 @@ import re
 
 import msgspec
 
+from prover.lean.brackets import closing
+
 KINDS = ("theorem", "definition", "constructor", "instance")
 """`definition` includes types and definitions whose bodies the embedded library leaves out."""
 ATTRIBUTES = ("simp", "grind", "ext", "defeq", "deprecated")
@@ -51,7 +53,7 @@ class Premise(msgspec.Struct, frozen=True, array_like=True):
         kept: list[str] = []
         at = 2
         while at < len(text) and text[at] in "{[(⦃":
-            end = _closing(text, at)
+            end = closing(text, at) + 1 or len(text)
             if text[at] == "(":
                 kept.append(text[at:end])
             at = end + (text[end : end + 1] == " ")
@@ -64,16 +66,6 @@ class Premise(msgspec.Struct, frozen=True, array_like=True):
     @property
     def rewrites(self) -> bool:
         return self.head in ("Eq", "Iff")
-
-
-def _closing(text: str, at: int) -> int:
-    """The position after the bracket that closes the one at `at`."""
-    depth = 0
-    for i in range(at, len(text)):
-        depth += (text[i] in "{[(⦃") - (text[i] in "}])⦄")
-        if depth == 0:
-            return i + 1
-    return len(text)
 
 
 def is_generated(name: str, kind: str = "theorem") -> bool:

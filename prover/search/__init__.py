@@ -4,7 +4,7 @@ from prover.search.budget import Budget
 from prover.search.config import SearchConfig
 from prover.search.examples import Example
 from prover.search.expansion import Environment
-from prover.search.extract import proof_tree, to_script, to_source
+from prover.search.extract import proof_tree, to_script
 from prover.search.interleave import search_both
 from prover.search.minimise import minimise
 from prover.search.script import checked_script, checker
@@ -27,5 +27,4 @@ __all__ = [
     "proof_tree",
     "search_both",
     "to_script",
-    "to_source",
 ]

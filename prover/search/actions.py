@@ -11,61 +11,16 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from prover.lean.brackets import closing
 from prover.lean.theorem import ProofState, StepResult
 from prover.models.elementary import Actions
 
-ELEMENTARY = frozenset(
-    [
-        "apply",
-        "assumption",
-        "by_cases",
-        "case",
-        "cases",
-        "change",
-        "clear",
-        "congr",
-        "constructor",
-        "contradiction",
-        "delta",
-        "done",
-        "exact",
-        "exfalso",
-        "exists",
-        "focus",
-        "funext",
-        "generalize",
-        "have",
-        "induction",
-        "injection",
-        "intro",
-        "intros",
-        "left",
-        "let",
-        "next",
-        "nofun",
-        "nomatch",
-        "obtain",
-        "rcases",
-        "refine",
-        "rename_i",
-        "revert",
-        "rfl",
-        "right",
-        "rintro",
-        "rotate_left",
-        "rotate_right",
-        "rw",
-        "rwa",
-        "show",
-        "skip",
-        "specialize",
-        "split",
-        "subst",
-        "suffices",
-        "symm",
-        "unfold",
-    ]
-)
+_ELEMENTARY = """
+apply assumption by_cases case cases change clear congr constructor contradiction delta done exact exfalso exists
+focus funext generalize have induction injection intro intros left let next nofun nomatch obtain rcases refine
+rename_i revert rfl right rintro rotate_left rotate_right rw rwa show skip specialize split subst suffices symm unfold
+"""
+ELEMENTARY = frozenset(_ELEMENTARY.split())
 """The words that may begin a step: what a textbook does by hand."""
 
 _HEAD = re.compile(r"[^\W\d][\w'.!?]*")
@@ -129,7 +84,7 @@ def _step(step: str) -> bool:
     if flat is None:
         return False
     if step[0] == "(":
-        return set(flat) == {"("} and step.count("(") > 0 and _closes_last(step) and _block(step[1:-1])
+        return set(flat) == {"("} and step.count("(") > 0 and closing(step) == len(step) - 1 and _block(step[1:-1])
     if step[0] == "|":
         return _alternative(step)
     head = _HEAD.match(step)
@@ -150,16 +105,6 @@ def _step(step: str) -> bool:
     if "|" in rest:
         return head[0] in _PATTERNS and "=>" not in rest
     return True
-
-
-def _closes_last(step: str) -> bool:
-    """Whether the bracket that begins the step is closed by its last character."""
-    depth = 0
-    for i, c in enumerate(step):
-        depth += (c in _OPEN) - (c in _CLOSE)
-        if depth == 0:
-            return i == len(step) - 1
-    return False
 
 
 def _alternative(text: str) -> bool:

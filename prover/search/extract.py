@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from prover.lean.theorem import ProofNode, Theorem, renamed_in
+from prover.lean.theorem import ProofNode, renamed_in
 from prover.search.graph import SOLVED, Graph, Node
 
 
-def proof_tree(graph: Graph, root: Node | None = None) -> ProofNode | None:
-    """The shortest proof (fewest tactics) of `root`, by default the graph's root; None if unsolved.
+def proof_tree(graph: Graph) -> ProofNode | None:
+    """The shortest proof (fewest tactics) of the graph's root; None if unsolved.
 
     Sizes strictly shrink along best edges (see `status`), so this ends. A goal that is needed twice appears twice.
     """
-    start = graph.root if root is None else root
+    start = graph.root
     if start.status != SOLVED:
         return None
     done: dict[Node, ProofNode] = {}
@@ -146,16 +146,6 @@ def _nodes(tree: ProofNode) -> Iterator[ProofNode]:
     while stack:
         yield (node := stack.pop())
         stack.extend(node.children)
-
-
-def to_source(theorem: Theorem, tree: ProofNode) -> str:
-    """`theorem NAME STATEMENT := by` and the script, indented by two. ValueError for a theorem without a statement."""
-    if theorem.statement is None:
-        raise ValueError(
-            f"theorem {theorem.name!r} is a library theorem without a statement; use to_script for its proof"
-        )
-    body = "\n".join("  " + line if line else line for line in to_script(tree).split("\n"))
-    return f"theorem {theorem.name} {theorem.statement} := by\n{body}"
 
 
 def _write(places: list[_Place], indent: str, lead: str, lines: list[str], bullets: bool) -> None:

@@ -31,7 +31,7 @@ class StateManager:
         self._free = free
         self._counts = counts
         self._replays: dict[Node, asyncio.Task[bool]] = {}
-        self._frees: set[asyncio.Task[None]] = set()
+        self._frees: set[asyncio.Future[None]] = set()
 
     def free_unused(self, at_least: int = FREE_AT_ONCE) -> None:
         """Free irrelevant states, once more than `at_least` have gathered. Skips states that Lean is working on."""
@@ -50,12 +50,9 @@ class StateManager:
         graph.dropped = busy
         if states:
             self._counts["freed"] += len(states)
-            task = asyncio.get_running_loop().create_task(self._freeing(states))
+            task = asyncio.ensure_future(self._free(states))
             self._frees.add(task)
             task.add_done_callback(self._frees.discard)
-
-    async def _freeing(self, states: Sequence[ProofState]) -> None:
-        await self._free(states)
 
     async def flush(self) -> None:
         """Free all irrelevant states and wait for completion."""

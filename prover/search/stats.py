@@ -13,13 +13,12 @@ SearchOutcome = Literal["proved", "exhausted", "budget", "error"]
 
 
 class BusyTimer:
-    """Context manager that measures overlapping activities: wall time with at least one under way, and summed time."""
+    """Context manager that measures the wall time in which at least one of several overlapping activities is under way."""
 
-    __slots__ = ("busy_s", "summed_s", "_active", "_since")
+    __slots__ = ("busy_s", "_active", "_since")
 
     def __init__(self) -> None:
         self.busy_s = 0.0
-        self.summed_s = 0.0
         self._active = 0
         self._since = 0.0
 
@@ -33,7 +32,6 @@ class BusyTimer:
         now = perf_counter()
         if self._active:
             self.busy_s += now - self._since
-            self.summed_s += (now - self._since) * self._active
         self._since = now
         self._active += by
 
@@ -70,7 +68,6 @@ class StatsRecorder:
             model_s=self.model.busy_s,
             own_s=self.own_s,
             neither_s=max(0.0, seconds - self.either.busy_s),
-            lean_in_flight=self.lean.summed_s / seconds if seconds else 0.0,
         )
 
 
@@ -99,17 +96,6 @@ class SearchStats:
     """The search's own work (selection, graph, backup). Lean and model calls in flight may overlap it."""
     neither_s: float = 0.0
     """With neither a Lean call nor a model call under way."""
-    lean_in_flight: float = 0.0
-    """Average number of Lean calls under way."""
-
-    @property
-    def lean_utilisation(self) -> float:
-        return self.lean_s / self.seconds if self.seconds else 0.0
-
-    @property
-    def orchestration_share(self) -> float:
-        """Own work as a share of wall time: an upper bound on its cost, because it overlaps with Lean."""
-        return self.own_s / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)

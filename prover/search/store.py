@@ -15,7 +15,7 @@ from prover.search.graph import OPEN, SOLVED, Edge, Graph, Node
 if TYPE_CHECKING:
     from prover.search.search import Search
 
-VERSION = 4
+VERSION = 5
 
 
 class _Edge(msgspec.Struct, array_like=True):
@@ -71,19 +71,15 @@ class _Search(msgspec.Struct):
     errors: dict[str, int]
     seconds: float
     own_s: float
-    busy_s: tuple[float, float, float, float]
-    """Lean, Lean summed over calls, models, either."""
+    busy_s: tuple[float, float, float]
+    """Lean, models, either."""
     lean_calls_to_solve: int | None
 
 
-_NODE_FIELDS = (
-    *("status", "depth", "logprob", "visits", "expansions", "exhausted", "initial", "value"),
-    *("premises", "try_reward", "try_weight", "mass"),
-)
-_EDGE_FIELDS = (
-    *("tactic", "logprob", "prior", "source", "status", "call", "order", "renamed", "visits", "value"),
-    *("error", "message", "reward", "weight"),
-)
+_NODE_LINKS = ("key", "goals", "origin", "steps", "best", "exhausted_within", "untried", "live", "parents")
+_EDGE_LINKS = ("parent", "children", "twin")
+_NODE_FIELDS = tuple(f for f in _Node.__struct_fields__ if f not in _NODE_LINKS)
+_EDGE_FIELDS = tuple(f for f in _Edge.__struct_fields__ if f not in _EDGE_LINKS)
 """Attributes that are saved as they are."""
 
 
@@ -124,10 +120,21 @@ def dump(search: Search) -> bytes:
         dict(recorder.errors),
         recorder.seconds,
         recorder.own_s,
-        (recorder.lean.busy_s, recorder.lean.summed_s, recorder.model.busy_s, recorder.either.busy_s),
+        (recorder.lean.busy_s, recorder.model.busy_s, recorder.either.busy_s),
         recorder.lean_calls_to_solve,
     )
     return msgspec.msgpack.encode(document)
+
+
+def _decoded(data: bytes) -> _Search:
+    """Raises ValueError if the bytes are no search of this format."""
+    try:
+        document = msgspec.msgpack.decode(data, type=_Search)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a search saved by this version: {error}") from error
+    if document.version != VERSION:
+        raise ValueError(f"the search has format {document.version}; this version reads format {VERSION}")
+    return document
 
 
 def load(data: bytes, root: ProofState) -> tuple[SearchConfig, Callable[[Search], None]]:
@@ -135,12 +142,7 @@ def load(data: bytes, root: ProofState) -> tuple[SearchConfig, Callable[[Search]
 
     Raises ValueError if the bytes are no search of this format, or a search of another theorem.
     """
-    try:
-        document = msgspec.msgpack.decode(data, type=_Search)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"not a search saved by this version: {error}") from error
-    if document.version != VERSION:
-        raise ValueError(f"the search has format {document.version}; this version reads format {VERSION}")
+    document = _decoded(data)
     first = document.nodes[0]
     if ProofState(-1, first.key, first.goals).shared != root.shared:  # including names, which tactics refer to
         raise ValueError("the search belongs to another theorem: the root's key or the names of its hypotheses differ")
@@ -152,7 +154,7 @@ def load(data: bytes, root: ProofState) -> tuple[SearchConfig, Callable[[Search]
         search.expander.models.calls = recorder.counts.pop("model_calls", 0)
         recorder.errors.update(document.errors)
         recorder.seconds, recorder.own_s = document.seconds, document.own_s
-        recorder.lean.busy_s, recorder.lean.summed_s, recorder.model.busy_s, recorder.either.busy_s = document.busy_s
+        recorder.lean.busy_s, recorder.model.busy_s, recorder.either.busy_s = document.busy_s
         recorder.lean_calls_to_solve = document.lean_calls_to_solve
 
     return document.config, restore
@@ -214,9 +216,6 @@ def open_goals(data: bytes) -> list[tuple[int, Goal]]:
 
     Raises ValueError as `load` does.
     """
-    try:
-        document = msgspec.msgpack.decode(data, type=_Search)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"not a search saved by this version: {error}") from error
+    document = _decoded(data)
     found = [(n.visits, n.goals[0]) for n in document.nodes[1:] if n.status != SOLVED and len(n.goals) == 1]
     return sorted(found, key=lambda x: -x[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prover.console import one_line
 from prover.errors import UserError
-from prover.lean.project import is_project
+from prover.lean.project import project_of
 
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 """A repository's own settings may name programs to run."""
@@ -17,10 +17,9 @@ _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 def working_project() -> Path:
     """The Lake project that the working folder is in, relative if it is the folder itself. Raises UserError if there is none."""
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if is_project(folder):
-            return Path() if folder == here else folder
-    raise UserError(f"{here}: is in no Lake project; name one as the target")
+    if (found := project_of(here / "file")) is None:
+        raise UserError(f"{here}: is in no Lake project; name one as the target")
+    return Path() if found.folder == here else found.folder
 
 
 def changed_files(folder: Path, base: str | None = None) -> frozenset[Path]:

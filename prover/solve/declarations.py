@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
+from prover.lean.brackets import PAIRS
 from prover.lean.text import code_words, masked
 
 THEOREMS = ("theorem", "lemma", "example")
@@ -21,7 +22,6 @@ _HEAD = re.compile(r"\w+\s*(?P<name>(?:«[^»]*»|[^\s({\[⦃:.«]|\.(?!\{))+)?(
 _SORRY = re.compile(r":=\s*(?:by\s+)?sorry(?![\w.'!?])")
 _SCOPE_NAME = re.compile(r"[ \t]+((?:«[^»\n]*»|[^\W\d][\w'!?]*)(?:\.(?:«[^»\n]*»|[^\W\d][\w'!?]*))*)")
 _COMMANDS = frozenset((*KEYWORDS, *_MODIFIERS, "open", "set_option", "variable", "omit", "include", "universe"))
-_PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
 
 MAX_ATTRIBUTES = 10_000
 """Limit on an attribute list, in characters."""
@@ -79,8 +79,8 @@ class Declarations:
             c = self.code[i]
             if i in self._stops and i > at:  # also inside a bracket, which is then never closed
                 return None
-            if c in _PAIRS:
-                closing.append(_PAIRS[c])
+            if c in PAIRS:
+                closing.append(PAIRS[c])
             elif closing and c == closing[-1]:
                 closing.pop()
             elif closing:

@@ -7,28 +7,16 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from prover.lean.audit import STANDARD_AXIOMS, Auditor, Source
 from prover.lean.judges import died
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import LeanText
+from prover.lean.sorries import Hole
+from prover.lean.text import Edit, LeanText, index_at
 from prover.lean.theorem import Verdict
 from prover.solve.proof_layout import layouts
-
-
-class Place(Protocol):
-    """A `sorry` in the file (see prover.lean.sorries.Hole)."""
-
-    @property
-    def decl(self) -> str: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def stop(self) -> int: ...
-    @property
-    def tactic(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -37,13 +25,13 @@ class Standing:
 
     module: str
     text: LeanText
-    places: Sequence[Place] = ()
+    places: Sequence[Hole] = ()
     texts: Mapping[int, str] = field(default_factory=dict)
     """Place number -> the inserted proof."""
 
     def source(self, proved: bool, assumed: str | None = None) -> SourceModule:
         """`proved`: with its proofs, else with `sorry`. `assumed`: an axiom that replaces the remaining `sorry`s."""
-        edits: list[_Edit] = []
+        edits: list[Edit] = []
         for i, place in enumerate(self.places):
             if i in self.texts:
                 edits += [(place.start, place.stop, self.texts[i])] if proved else []
@@ -68,9 +56,6 @@ class Filled:
     audits: int = 0
 
 
-_Edit = tuple[int, int, str]
-
-
 class _Failure(NamedTuple):
     reason: str
     layout: bool
@@ -79,7 +64,7 @@ class _Failure(NamedTuple):
     unjudged: bool = False
 
 
-def _edited(body: str, edits: Sequence[_Edit]) -> str:
+def _edited(body: str, edits: Sequence[Edit]) -> str:
     data = body.encode()
     out, at = [], 0
     for start, stop, new in sorted(edits):
@@ -92,7 +77,7 @@ def _axiom(name: str) -> str:
     return f"axiom {name}.{{u}} (place : Nat) (α : Sort u) : α\n"
 
 
-def _assumption(axiom: str, path: str, place: Place) -> str:
+def _assumption(axiom: str, path: str, place: Hole) -> str:
     # A distinct number for each place: like two `sorry`s, two open values are not equal.
     number = int.from_bytes(hashlib.sha256(f"{path}:{place.start}".encode()).digest()[:8], "big")
     term = f"(_root_.{axiom} (nat_lit {number}) _)"
@@ -115,7 +100,7 @@ class Filler:
     def __init__(
         self,
         text: LeanText,
-        places: Sequence[Place],
+        places: Sequence[Hole],
         imports: Sequence[str] | None = None,
         before: Sequence[Standing] = (),
         lenient: bool = False,
@@ -140,12 +125,10 @@ class Filler:
     async def settle(self, scripts: Mapping[int, str]) -> Filled:
         """Insert these proofs (place number -> script), and remove those that fail until the file passes the audit."""
         body = self.text.body
-        raw = body.encode()
         options: dict[int, list[str]] = {}
         for i, script in scripts.items():
             p = self.places[i]
-            at = len(raw[: p.start].decode())
-            options[i] = layouts(body, at, p.stop - p.start, p.tactic, script)
+            options[i] = layouts(body, index_at(body, p.start), p.stop - p.start, p.tactic, script)
         chosen = dict.fromkeys(options, 0)
         refused: dict[int, str] = {}
         unjudged: set[int] = set()
@@ -181,7 +164,7 @@ class Filler:
         """The verdicts on the file without proofs, as if each `sorry` were proved. Raises LeanError or LeanDied."""
         return (await self.auditor.judge(self._source({}, {}, assume=True, proved=True))).verdicts
 
-    def edits(self, filled: Filled) -> list[_Edit]:
+    def edits(self, filled: Filled) -> list[Edit]:
         """The edits of the file, for LeanText.to_bytes."""
         return [(self.places[i].start, self.places[i].stop, text) for i, text in filled.texts.items()]
 
@@ -200,29 +183,16 @@ class Filler:
                 pending.append(i)
             else:
                 bad[i] = self._failure(verdict)
-        if bad:
-            return self._to_remove(bad)
-        if pending:
-            await self._judge_open(texts, pending, axioms, bad)
+        if pending and not bad:  # with an axiom in place of each remaining `sorry`
+            verdicts = await self._audit(texts, assume=True)
+            for i in pending:
+                if verdicts[i].verdict == "proved":
+                    axioms[i] = tuple(a for a in verdicts[i].axioms if a != self._assumed)
+                else:
+                    bad[i] = self._failure(verdicts[i])
         if not bad:
             self._conditional = frozenset(pending)
         return self._to_remove(bad)
-
-    async def _judge_open(
-        self,
-        texts: Mapping[int, str],
-        pending: Sequence[int],
-        axioms: dict[int, tuple[str, ...]],
-        bad: dict[int, _Failure],
-    ) -> None:
-        """Judge the places whose declarations rest on a remaining `sorry`, with an axiom in its place."""
-        verdicts = await self._audit(texts, assume=True)
-        for i in pending:
-            verdict = verdicts[i]
-            if verdict.verdict == "proved":
-                axioms[i] = tuple(a for a in verdict.axioms if a != self._assumed)
-            else:
-                bad[i] = self._failure(verdict)
 
     def _failure(self, verdict: Verdict) -> _Failure:
         """Whether a proof causes its declaration's verdict. A changed constant is reported for every declaration that mentions
@@ -281,7 +251,7 @@ class Filler:
 
     def _source(self, texts: Mapping[int, str], keep: Mapping[int, str], assume: bool, proved: bool) -> Source:
         """The file with `texts` inserted. `assume`: replace the remaining `sorry`s by the axiom, except at the places in `keep`."""
-        edits: list[_Edit] = []
+        edits: list[Edit] = []
         for i, place in enumerate(self.places):
             if i in texts:
                 edits.append((place.start, place.stop, texts[i]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, count, islice, repeat
 
 from prover.lean.theorem import Goal, ProofState, Theorem
-from prover.search import Environment
+from prover.search import Environment, checker
 from prover.solve.sample_values import MAX_TYPE, SampleValues
 
 NAME = "instances"
@@ -58,17 +58,18 @@ async def refute(
         "Mathlib" in theorem.imports
     )
     lead = _INTRO_ANSWER if theorem.answer == "proposition" else _INTRO
+    check = checker(env, negated)
     for chunk in _chunks(goal, theorem.context):
         if calls >= most_calls or not chunk:
             break
         calls += 1
-        if await _proves(chunk, negated, env, lead, closing):
+        if await check(_script(chunk, lead, closing)):
             while len(chunk) > 1:  # find the instance, so that the proof names it
                 half = chunk[: len(chunk) // 2]
                 calls += 1
-                chunk = half if await _proves(half, negated, env, lead, closing) else chunk[len(half) :]
+                chunk = half if await check(_script(half, lead, closing)) else chunk[len(half) :]
             calls += 1
-            plain = await _proves(chunk, negated, env, lead, "decide")
+            plain = await check(_script(chunk, lead, "decide"))
             script = _script(chunk, lead, "decide" if plain else closing)
             return Refutation(script, calls, f"its negation is proved: false for {chunk[0]}")
     return Refutation(None, calls)
@@ -80,12 +81,6 @@ async def _introduced(root: ProofState, env: Environment) -> tuple[int, Goal | N
     await env.free(result.states)
     states = result.states if result.ok else (root,)
     return 1, states[0].goals[0] if states and states[0].goals else None
-
-
-async def _proves(chunk: Sequence[Instance], negated: ProofState, env: Environment, lead: str, closing: str) -> bool:
-    (result,) = await env.step(negated, (_script(chunk, lead, closing),))
-    await env.free(result.states)
-    return result.solved
 
 
 def _script(chunk: Sequence[Instance], lead: str, closing: str) -> str:

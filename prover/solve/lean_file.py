@@ -205,7 +205,7 @@ async def _before(executor: Executor, imports: Imports, done: Mapping[str, Stand
     for own in imports.own:
         if (known := done.get(own.text.path)) is not None:
             found.append(replace(known, module=own.module))
-        elif all(word != "sorry" for word, _ in code_words(own.text.body)):
+        elif not sorry_count(own.text):
             found.append(Standing(own.module, own.text))
         else:
             sources = tuple(b.source(proved=True) for b in found)

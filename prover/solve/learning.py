@@ -16,7 +16,7 @@ from prover.console import one_line, plain, say
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import Hole
-from prover.lean.text import LeanText
+from prover.lean.text import LeanText, index_at
 from prover.lean.theorem import Goal, Theorem
 from prover.solve.batch import Target, Task
 from prover.solve.declarations import KEYWORDS, Declarations, context_before
@@ -159,7 +159,7 @@ def _candidates(text: LeanText, hole: Hole, goal: Goal) -> list[Theorem]:
     """The theorem around a `sorry` that is its whole proof, and the goal of the `sorry` as a theorem."""
     found = theorem_at(text, hole.start)
     theorems = [] if found is None else [found]
-    before = text.body[: len(text.body.encode()[: hole.start].decode())]
+    before = text.body[: index_at(text.body, hole.start)]
     source = Declarations(before)
     if starts := [i for i in source.starts(KEYWORDS) if source.begins_line(i)]:
         binders = " ".join(f"({name} : {type_})" for name, type_ in goal.hypotheses)

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from prover.errors import UserError
 from prover.files import check_regular
-from prover.lean.project import SourceModule
 from prover.lean.theorem import Theorem
 
 FORMAT = 1
@@ -76,11 +77,7 @@ def theorem_json(theorem: Theorem) -> str:
 
 
 def theorem_from_json(text: str) -> Theorem:
-    data = json.loads(text)
-    data["imports"] = tuple(data["imports"])
-    data["before"] = tuple(SourceModule(**module) for module in data.get("before", ()))
-    data["if_false"] = tuple(data["if_false"]) if data.get("if_false") else None
-    return Theorem(**data)
+    return msgspec.json.decode(text, type=Theorem)
 
 
 class Ledger:
@@ -182,22 +179,10 @@ class Ledger:
             " model_version, lean, stats from attempts"
         )
         rows = self._db.execute(sql + (" where phase = ?" if phase else "") + " order by id", (phase,) if phase else ())
-        for r in rows:
-            yield Attempt(
-                r[0],
-                theorem_from_json(r[1]),
-                r[2],
-                r[3],
-                r[4],
-                r[5],
-                r[6],
-                r[7],
-                tuple(json.loads(r[8])),
-                tuple(json.loads(r[9])),
-                r[10],
-                r[11],
-                json.loads(r[12]),
-            )
+        for of, spec, *plain, axioms, used, version, lean, stats in rows:
+            lists: tuple[Any, ...] = (tuple(json.loads(axioms)), tuple(json.loads(used)))
+            fields = (of, theorem_from_json(spec), *plain, *lists, version, lean, json.loads(stats))
+            yield Attempt(*fields)
 
     def tries(self, phase: str) -> Iterator[tuple[str, str, int | None, Any, int, float]]:
         """(theorem, outcome, Lean calls to the proof, `prove` or `disprove`, Lean calls allowed, share of the rollouts that proved it) of a

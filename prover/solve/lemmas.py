@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from prover.errors import UserError
 from prover.lean.sorries import Hole
-from prover.lean.text import LeanText, code_words, parse
+from prover.lean.text import LeanText, code_words, index_at, parse
 from prover.lean.theorem import Theorem
 from prover.solve.declarations import KEYWORDS, Declarations
 
@@ -39,9 +39,9 @@ class Lemma:
         """Whether the proof mentions a name."""
         return other in {word for word, _ in code_words(self.script)}
 
-    def theorem(self, context: str, imports: tuple[str, ...], earlier: Iterable[Lemma] = ()) -> Theorem:
-        """The lemma after its context and earlier lemmas."""
-        return Theorem(self.name, self.statement, imports=imports, context=joined(context, earlier))
+    def theorem(self, context: str, imports: tuple[str, ...]) -> Theorem:
+        """The lemma after its context."""
+        return Theorem(self.name, self.statement, imports=imports, context=joined(context, ()))
 
 
 def joined(context: str, lemmas: Iterable[Lemma]) -> str:
@@ -82,7 +82,7 @@ def place_of(text: LeanText, holes: Sequence[Hole]) -> int:
     data = text.body.encode()
     if not holes:
         return len(data)
-    at = len(data[: holes[0].start].decode())
+    at = index_at(text.body, holes[0].start)
     source = Declarations(text.body)
     starts = [i for i in source.starts(KEYWORDS) if i < at and source.begins_line(i)]
     end = source.begin(starts[-1])[0] if starts else 0

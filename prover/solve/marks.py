@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from prover.lean.text import LeanText
+from prover.lean.text import Edit, LeanText
 
 _MARK = re.compile(rb" /- not proved by Turnstile: [^\n]*? -/")
-
-Edit = tuple[int, int, str]
-"""For LeanText.to_bytes: a byte range [start, stop) and its replacement."""
 
 
 def mark(text: LeanText, start: int, stop: int, outcome: str, lean_calls: int) -> Edit | None:

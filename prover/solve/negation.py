@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from prover.lean.text import code_words, masked
+from prover.lean.brackets import PAIRS
+from prover.lean.text import LAST_DOC, code_words, masked
 from prover.lean.theorem import Theorem
-
-_LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
-_PAIRS = {"(": ")", "{": "}", "[": "]", "⦃": "⦄", "⟨": "⟩"}
 
 
 def negation(theorem: Theorem) -> Theorem | None:
@@ -34,7 +32,7 @@ def negation(theorem: Theorem) -> Theorem | None:
     closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
     # An auto-bound name would stand outside of the negation. Over an empty type, a true statement's negation is then true as well.
     # Universes may stand outside.
-    context = f"{_LAST_DOC.sub('', theorem.context).rstrip()}\n{_universes(theorem)}set_option autoImplicit false\n"
+    context = f"{LAST_DOC.sub('', theorem.context).rstrip()}\n{_universes(theorem)}set_option autoImplicit false\n"
     return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context)
 
 
@@ -51,8 +49,8 @@ def split_statement(statement: str) -> tuple[str, str] | None:
     closing: list[str] = []
     code = masked(statement)
     for i, c in enumerate(code):
-        if c in _PAIRS:
-            closing.append(_PAIRS[c])
+        if c in PAIRS:
+            closing.append(PAIRS[c])
         elif closing and c == closing[-1]:
             closing.pop()
         elif c == ":" and not closing and not code.startswith(":=", i):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count, islice
 
-from prover.lean.text import code_words, masked
+from prover.lean.text import code_words, edited, masked
 from prover.lean.theorem import Theorem
 from prover.solve.declarations import DEFINITIONS, Declarations
 from prover.solve.negation import split_statement
@@ -41,11 +41,7 @@ def with_open_answers(theorem: Theorem) -> Theorem:
 
 
 def _without_marks(statement: str) -> str:
-    parts, end = [], 0
-    for mark in _GIVEN.finditer(masked(statement)):
-        parts.append(statement[end : mark.start()])
-        end = mark.end() - 1
-    return "".join([*parts, statement[end:]])
+    return edited(statement, ((mark.start(), mark.end() - 1, "") for mark in _GIVEN.finditer(masked(statement))))
 
 
 def _answers_in_context(theorem: Theorem) -> Theorem:
@@ -109,9 +105,7 @@ def _answers_in_statement(theorem: Theorem) -> Theorem:
 
 def _with(statement: str, spans: Sequence[tuple[int, int]], texts: Sequence[str]) -> str:
     """The statement with these texts at these places."""
-    for (start, stop), text in reversed([*zip(spans, texts, strict=True)]):
-        statement = statement[:start] + text + statement[stop:]
-    return statement
+    return edited(statement, ((*span, text) for span, text in zip(spans, texts, strict=True)))
 
 
 def _new_names(number: int, source: str) -> list[str]:

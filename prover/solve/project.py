@@ -16,7 +16,7 @@ from prover.lean.lake import lake_path
 from prover.lean.project import PROJECT_FILES, Project, imports_of
 from prover.lean.runtime import native_lean
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import MAX_BYTES, LeanText, code_words, read
+from prover.lean.text import MAX_BYTES, LeanText, read
 from prover.solve.batch import executor_for
 from prover.solve.executor import Executor
 from prover.solve.fill import Standing
@@ -29,7 +29,7 @@ def project_files(project: Project) -> list[LeanText]:
     """The chosen files with a `sorry`, by path. Raises UserError if one is not Lean source, or all were chosen and none has a `sorry`."""
     chosen = project.chosen
     texts = [read(path) for path in project.files() if chosen is None or path.resolve() in chosen]
-    found = [text for text in texts if any(word == "sorry" for word, _ in code_words(text.body))]
+    found = [text for text in texts if sorry_count(text)]
     if not found and chosen is None:
         raise UserError(f"{project.folder}: no .lean file of this project has a `sorry`")
     return found

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from prover.lean.text import code_words
 from prover.lean.theorem import Goal, ProofState, Theorem
-from prover.search import Environment
+from prover.search import Environment, checker
 
 AT_ONCE = ("rfl", "simp", "omega", "decide", "grind")
 CONTRADICTIONS = ("contradiction", "simp_all", "omega", "grind")
@@ -52,14 +52,13 @@ async def vacuous(root: ProofState, env: Environment) -> Remark | None:
     (introduced,) = await env.step(root, ("intros",))
     state = introduced.states[0] if introduced.ok and introduced.states else root
     goal = state.goals[0] if state.goals else None
-    await env.free([s for s in introduced.states])
+    await env.free(introduced.states)
     if goal is None or goal.target == "False" or not goal.hypotheses:
         return None
     lead = "intros\nexfalso\n" if introduced.ok else "exfalso\n"
+    check = checker(env, root)
     for tactic in CONTRADICTIONS:
-        (result,) = await env.step(root, (lead + tactic,))
-        await env.free([s for s in result.states])
-        if result.solved:
+        if await check(lead + tactic):
             return Remark("vacuous", tactic, lead + tactic)
     return None
 
@@ -71,10 +70,9 @@ async def at_once(root: ProofState, env: Environment, script: str) -> Remark | N
         return Remark("at once", bare)
     target = root.goals[0].target if root.goals else ""
     lead = "intros; " if target.startswith("∀ ") or " → " in target else ""
+    check = checker(env, root)
     for tactic in AT_ONCE:
-        (result,) = await env.step(root, (lead + tactic,))
-        await env.free([s for s in result.states])
-        if result.solved:
+        if await check(lead + tactic):
             return Remark("at once", tactic)
     return None
 

@@ -20,9 +20,10 @@ KEPT = 240
 class ResourceMonitor:
     """Samples the load of an executor periodically. Use as an async context manager, inside the executor's."""
 
-    def __init__(self, load: Callable[[], Awaitable[Load]], every_s: float = 1.0) -> None:
+    def __init__(self, load: Callable[[], Awaitable[Load]]) -> None:
         self._load = load
-        self._every = every_s
+        self._every = 1.0
+        """Seconds between two samples."""
         self._began = time.monotonic()
         self.samples: list[tuple[float, float, float]] = []
         """(seconds since the start, MiB of all Lean processes, MiB of this process) per sample."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from prover.lean.brackets import bare, cut
 from prover.lean.text import masked
 from prover.lean.theorem import Goal
 
@@ -37,7 +38,7 @@ class SampleValues:
         """Some values of a type, the smallest first, as terms in brackets. None for propositions, classes and other types."""
         if len(type_) > MAX_TYPE:
             return None
-        type_ = _unwrapped(type_)
+        type_ = bare(type_)
         if type_ in _SIMPLE:
             return [*_SIMPLE[type_]]
         if type_ in _NATURALS:
@@ -50,8 +51,9 @@ class SampleValues:
         if re.match(r"(Type|Sort)\b", type_):
             return [*(f"({u})" if " " in u else u for u in _UNIVERSES)]
         for arrow in ("→", "×"):
-            if (parts := _split(type_, arrow)) is not None:
-                return self._function(*parts) if arrow == "→" else self._pair(*parts)
+            left, found, right = cut(type_, arrow)
+            if found:
+                return self._function(left, right) if arrow == "→" else self._pair(left, right)
         head, _, rest = type_.partition(" ")
         if head in ("Fin", "BitVec") and rest.isdigit():
             return [str(n) for n in range(min(int(rest), 8))] if head == "Fin" else ["0", "1", "2", "3", "(-1)"]
@@ -64,12 +66,13 @@ class SampleValues:
         if inner is None or self.of(domain) is None:
             return None
         found = [f"(fun _ => {v})" for v in inner[:3]]
-        same = _unwrapped(domain) == _unwrapped(codomain)
+        domain, codomain = bare(domain), bare(codomain)
+        same = domain == codomain
         found[1:1] = ["(fun x => x)"] if same else []
-        numeric = _unwrapped(domain) in _NATURALS | _INTEGERS
+        numeric = domain in _NATURALS | _INTEGERS
         if same and numeric:
             found += ["(fun x => x + 1)", "(fun x => 2 * x)"]
-        if numeric and _unwrapped(codomain) in ("Prop", "Bool"):
+        if numeric and codomain in ("Prop", "Bool"):
             found += ["(fun x => x = 0)", "(fun x => x ≠ 0)", "(fun x => x % 2 = 0)"]
         return found
 
@@ -109,30 +112,3 @@ def _constructors(context: str) -> dict[str, list[str]]:
         name: [f".{c}" for c in re.findall(r"\|\s*(\w+)", body)][:12]
         for name, body in zip(parts[1::2], parts[2::2], strict=True)
     }
-
-
-def _unwrapped(type_: str) -> str:
-    type_ = type_.strip()
-    while type_.startswith("(") and _closes(type_) == len(type_) - 1:
-        type_ = type_[1:-1].strip()
-    return type_
-
-
-def _closes(text: str) -> int:
-    """Index of the bracket that closes the first one."""
-    depth = 0
-    for i, c in enumerate(text):
-        depth += (c in "([{") - (c in ")]}")
-        if depth == 0:
-            return i
-    return -1
-
-
-def _split(type_: str, arrow: str) -> tuple[str, str] | None:
-    """The two sides of the first `arrow` outside brackets."""
-    depth = 0
-    for i, c in enumerate(type_):
-        depth += (c in "([{") - (c in ")]}")
-        if depth == 0 and c == arrow:
-            return type_[:i], type_[i + 1 :]
-    return None

@@ -7,24 +7,11 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.lean.sorries import FileSorries, Hole
-from prover.lean.text import LeanText, code_words, line_at
+from prover.lean.text import LeanText, code_words, index_at, line_at
 from prover.solve.declarations import KEYWORDS
 
-_MACROS = tuple(
-    [
-        "macro",
-        "macro_rules",
-        "notation",
-        "elab",
-        "elab_rules",
-        "syntax",
-        "infix",
-        "infixl",
-        "infixr",
-        "prefix",
-        "postfix",
-    ]
-)
+_MACRO_WORDS = "macro macro_rules notation elab elab_rules syntax infix infixl infixr prefix postfix"
+_MACROS = tuple(_MACRO_WORDS.split())
 _LISTED = 12
 """Most names or lines in a message."""
 
@@ -62,7 +49,7 @@ def _declared(hole: Hole) -> str:
 
 def _declaration_line(text: LeanText, hole: Hole) -> int:
     """Line of the last keyword of a declaration before a `sorry`."""
-    at = len(text.text.encode()[: hole.start].decode())
+    at = index_at(text.text, hole.start)
     starts = [i for word, i in code_words(text.text) if i < at and word in KEYWORDS]
     return line_at(text.text, starts[-1]) if starts else hole.line
 

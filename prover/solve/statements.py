@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from prover.errors import UserError
-from prover.lean.text import LeanText, code_words, masked
+from prover.lean.text import LeanText, code_words, index_at, masked
 from prover.lean.theorem import Theorem
 from prover.solve.declarations import Declarations, context_before, without_lines
 from prover.solve.negation import split_statement
@@ -122,7 +122,7 @@ _STATED = re.compile(
 def theorem_at(text: LeanText, start: int, errors: Collection[int] = ()) -> Theorem | None:
     """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; else None. `errors`: lines
     with errors, whose declarations the context omits."""
-    at = len(text.body.encode()[:start].decode())
+    at = index_at(text.body, start)
     words = [i for word, i in code_words(text.body[:at]) if word in ("theorem", "lemma")]
     if not words or (match := _STATED.fullmatch(text.body, words[-1], at)) is None:
         return None

@@ -25,7 +25,7 @@ from typing import Any
 
 from prover.console import plain
 from prover.errors import UserError
-from prover.lean.text import code_words, parse
+from prover.lean.text import code_words, edited, parse
 from prover.lean.theorem import Theorem
 from prover.solve.declarations import THEOREMS, Declarations, context_before
 from prover.solve.negation import split_statement
@@ -141,12 +141,8 @@ def _declared(header: str, body: str, name: str) -> Theorem | None:
 def _with_core_keywords(context: str) -> str:
     """The context with `theorem` for Mathlib's `lemma`, which means the same."""
     source = Declarations(context)
-    kept, end = [], 0
-    for at in source.starts(("lemma",)):
-        if source.begins_line(at):
-            kept.append(context[end:at])
-            end = at + len("lemma")
-    return "theorem".join([*kept, context[end:]])
+    lemmas = [at for at in source.starts(("lemma",)) if source.begins_line(at)]
+    return edited(context, ((at, at + len("lemma"), "theorem") for at in lemmas))
 
 
 def _without_proof(text: str) -> str:
@@ -158,10 +154,6 @@ def without_open_lemmas(context: str, statement: str) -> str:
     """The context without its lemmas whose proof is `sorry`, as far as nothing else names them: no proof may use them."""
     source = Declarations(context)
     words = Counter(word for word, _ in [*source.words, *code_words(statement)])
-    kept, end = [], 0
-    for at in source.starts(THEOREMS):
-        stop = source.end_of_sorry(at)
-        if stop is not None and words[source.head(at).name] <= 1:
-            kept.append(context[end : source.begin(at)[0]])
-            end = stop
-    return "".join([*kept, context[end:]])
+    unused = [at for at in source.starts(THEOREMS) if words[source.head(at).name] <= 1]
+    open_ = ((source.begin(at)[0], stop, "") for at in unused if (stop := source.end_of_sorry(at)) is not None)
+    return edited(context, open_)

@@ -126,12 +126,15 @@ async def _replay(script: str, root: ProofState, env: Environment, found: WholeP
     return taken, message
 
 
+SEEDED = 0.5
+"""The probability share of the seeds in states that have some."""
+
+
 class Seeded:
     """A policy that also suggests the valid steps of whole proofs."""
 
-    def __init__(self, seeds: dict[str, list[str]], policy: Policy, weight: float = 0.5) -> None:
-        """`weight`: the probability share of the seeds in states that have some."""
-        self.seeds, self.policy, self.weight = seeds, policy, weight
+    def __init__(self, seeds: dict[str, list[str]], policy: Policy) -> None:
+        self.seeds, self.policy = seeds, policy
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         answers = self.policy.suggest(queries, n)
@@ -139,7 +142,7 @@ class Seeded:
         for query, own in zip(queries, answers, strict=True):
             tactics = self.seeds.get(query.state.shared, []) if query.attempt == 0 else []
             seeded = [Suggestion(t, -math.log(len(tactics)), "proof") for t in tactics]
-            mixed += mix([([seeded], self.weight), ([own], 1 - self.weight)], n) if seeded else [own]
+            mixed += mix([([seeded], SEEDED), ([own], 1 - SEEDED)], n) if seeded else [own]
         return mixed
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from curricula.in_place import theorems_in_place
 from curricula.sets import load_set, open_set, plain_theorems, read_set
@@ -153,9 +154,11 @@ def test_only_a_file_of_sorries_is_plain() -> None:
 
 def test_a_theorem_needs_a_place() -> None:
     text = parse(b"theorem t : 1 = 1 := rfl\n")
-    d = Declaration("t", "theorem", "t", (0, 24), (8, 9), (10, 17), (18, 24), (21, 24), False, False, False, (), False)
+    d = Declaration(
+        "theorem", ("t",), (0, 24), (8, 9), (10, 17), (18, 24), (21, 24), False, False, False, (), False, "t", "t"
+    )
     found = theorem_of(text, d, imports_of(text))
     assert found is not None and (found.name, found.statement, found.context) == ("t", ": 1 = 1", "")
     assert proof_in_place(text, d) == "exact (\n" + " " * 21 + "rfl)"
-    assert theorem_of(text, replace(d, inside=True), imports_of(text)) is None
-    assert proof_in_place(text, replace(d, suffix=True)) is None
+    assert theorem_of(text, structs.replace(d, inside=True), imports_of(text)) is None
+    assert proof_in_place(text, structs.replace(d, suffix=True)) is None

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prover.lean.theorem import ProofNode, Theorem
-from prover.search import to_script, to_source
+from prover.lean.theorem import ProofNode
+from prover.search import to_script
 
 EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "60"))
 
@@ -169,16 +169,6 @@ def test_shared_metavariables_are_worked_on_with_focus() -> None:
 def test_a_goal_between_two_of_a_group_comes_first() -> None:
     tree = ProofNode("apply f", (ProofNode("exact a", goals=2), leaf("exact b")), ((0, 0), (1, 0), (0, 1)))
     assert to_script(tree) == "apply f\nrotate_left\n· exact b\nrotate_left\nfocus exact a"
-
-
-def test_source_names_the_theorem() -> None:
-    theorem = Theorem("and_swap", "(p q : Prop) (h : p ∧ q) : q ∧ p")
-    tree = ProofNode("constructor", (leaf("exact h.2"), leaf("exact h.1")), ((0, 0), (1, 0)))
-    assert to_source(theorem, tree) == (
-        "theorem and_swap (p q : Prop) (h : p ∧ q) : q ∧ p := by\n  constructor\n  · exact h.2\n  · exact h.1"
-    )
-    with pytest.raises(ValueError, match="library theorem"):
-        to_source(Theorem("Nat.add_comm", library="Nat.add_comm"), tree)
 
 
 def test_a_long_proof_needs_no_deep_stack() -> None:

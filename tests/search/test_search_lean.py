@@ -8,23 +8,12 @@ from typing import Any
 
 import pytest
 
-from prover.lean.server import LeanServer, Limits
+from prover.lean.server import LeanServer, Limits, statement_source
 from prover.lean.steps import Step
 from prover.lean.theorem import ProofNode, ProofState, StepResult, Theorem
 from prover.models.base import Query, Suggestion
 from prover.models.tactic_templates import Explorer, Portfolio
-from prover.search import (
-    RULES,
-    Budget,
-    Search,
-    SearchConfig,
-    checker,
-    minimise,
-    proof_tree,
-    search_both,
-    to_script,
-    to_source,
-)
+from prover.search import RULES, Budget, Search, SearchConfig, checker, minimise, proof_tree, search_both, to_script
 from prover.search.graph import Edge, Graph, Node
 from prover.search.script import checked_script
 from tests.lean.test_limits import ARITHMETIC
@@ -215,8 +204,7 @@ def test_found_proofs_are_structured_and_lean_reads_them_back(loop, server, audi
     script = to_script(result.proof)
     assert "· " in script
     assert loop.run(auditor.audit(SWAP, script)).verdict == "proved"
-    assert "theorem swap" in to_source(SWAP, result.proof)
-    source = to_source(SWAP, result.proof)
+    source = statement_source(SWAP, script)
     (verdict,) = loop.run(auditor.audit_source(source))
     assert verdict.verdict == "proved", (source, verdict)
 

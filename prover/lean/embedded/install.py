@@ -50,11 +50,11 @@ def integrity(path: Path) -> str:
         return base64.b64encode(hashlib.file_digest(f, "sha512").digest()).decode()
 
 
-def check_integrity(path: Path, expected: str = SHA512) -> None:
-    """Raise UserError if the file's SHA-512 differs from `expected`."""
-    if (found := integrity(path)) != expected:
+def check_integrity(path: Path) -> None:
+    """Raise UserError if the file's SHA-512 differs from SHA512."""
+    if (found := integrity(path)) != SHA512:
         raise UserError(
-            f"{path.name}: SHA-512 is {found[:16]}…, expected {expected[:16]}…; "
+            f"{path.name}: SHA-512 is {found[:16]}…, expected {SHA512[:16]}…; "
             "the download is damaged or not the pinned package: nothing was installed"
         )
 

@@ -34,31 +34,19 @@ from typing import Any
 from prover.errors import UserError
 from prover.lean import server as lean
 from prover.lean.audit import Auditor
-from prover.lean.leandojo.goals import CASE, EACH, GoalList, Refused, Slot, after_tactic, permuted
+from prover.lean.leandojo.goals import EACH, GoalList, Refused, Slot, case_first, on_each, on_goal, permuted
 from prover.lean.leandojo.locate import Place, find_theorem
 from prover.lean.leandojo.servers import close_servers, shared
 from prover.lean.server import Limits, statement_source
 from prover.lean.text import parse
-from prover.lean.theorem import ProofState, Theorem, Verdict
+from prover.lean.theorem import ProofState, StepResult, Theorem, Verdict
 
 __all__ = ["Dojo", "check_proof", "close_servers", "package"]
 
-_FROM_THE_PACKAGE = (
-    "CommandState",
-    "TacticState",
-    "ProofFinished",
-    "ProofGivenUp",
-    "LeanError",
-    "TacticResult",
-    "DojoCrashError",
-    "DojoTacticTimeoutError",
-    "DojoInitError",
-    "Declaration",
-    "Goal",
-    "parse_goals",
-    "LeanGitRepo",
-    "Pos",
-)
+_FROM_THE_PACKAGE = """
+CommandState TacticState ProofFinished ProofGivenUp LeanError TacticResult DojoCrashError DojoTacticTimeoutError DojoInitError
+Declaration Goal parse_goals LeanGitRepo Pos
+"""
 
 
 @functools.cache
@@ -80,7 +68,7 @@ def package() -> ModuleType:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FROM_THE_PACKAGE:
+    if name in _FROM_THE_PACKAGE.split():
         return getattr(package(), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -198,9 +186,8 @@ class Dojo:
         self._opened.clear()
 
     def _keep(self, state: GoalList) -> Any:
-        shown = self._types.TacticState(
-            state.text, self._ids
-        )  # raises AssertionError if its parser does not understand a goal
+        # Raises AssertionError if its parser does not understand a goal.
+        shown = self._types.TacticState(state.text, self._ids)
         self._states[self._ids] = state
         self._ids += 1
         return shown
@@ -216,7 +203,7 @@ class Dojo:
         if before is None:
             raise self._types.DojoCrashError(f"[fatal] unknown tsid: {state.id}")
         try:
-            slots, renames = self._run(before.slots, tactic.strip())
+            slots, renames = shared().run(self._run(before.slots, tactic.strip()))
         except Refused as e:
             message = str(e).strip()
             if re.match(r"`(sorry|admit|sorryAx)` may not be used|the tactic leaves a `sorry`", message):
@@ -238,60 +225,32 @@ class Dojo:
         """Not supported."""
         raise RuntimeError(f"Attempting to run a command on an invalid state {state}.")
 
-    def _run(self, slots: tuple[Slot, ...], tactic: str) -> tuple[tuple[Slot, ...], list[str]]:
+    async def _run(self, slots: tuple[Slot, ...], tactic: str) -> tuple[tuple[Slot, ...], list[str]]:
         """The goal list after a tactic, and the `rename_i` that must precede it in a script. Raises Refused."""
         if (moved := permuted(slots, tactic)) is not None:
             if not tactic.startswith("rotate"):  # a tactic of Mathlib or Batteries: only if imported
-                [tried] = shared().run(self._server.step(slots[0].group, [tactic]))
+                [tried] = await self._server.step(slots[0].group, [tactic])
                 if "unknown tactic" in tried.message:
                     raise Refused(tried.message)
             return moved, []
-        several = len(slots) > 1
-        if several and (m := EACH.fullmatch(tactic)) is not None:
-            return self._run_on_each(slots, m[2], m[1] == "any_goals"), []
-        if (m := CASE.match(tactic)) is not None:
-            named = [k for k, s in enumerate(slots) if s.tag == m[1]]
-            named = named or [k for k, s in enumerate(slots) if m[1] in s.tag.split(".")]
-            if named:
-                slots = (slots[named[0]], *(s for k, s in enumerate(slots) if k != named[0]))
+        if len(slots) > 1 and (m := EACH.fullmatch(tactic)) is not None:
+            return await on_each(slots, m[2], m[1] == "any_goals", self._step), []
+        slots = case_first(slots, tactic)
         renames = [f"rename_i {' '.join(slots[0].renamed)}"] if slots[0].renamed else []
-        return tuple(self._run_at(slots, 0, tactic)[0]), renames
+        return tuple((await on_goal(slots, 0, tactic, self._step))[0]), renames
 
-    def _run_at(self, slots: Sequence[Slot], k: int, tactic: str) -> tuple[list[Slot], int]:
-        slot = slots[k]
-        if slot.place != 0:
-            raise Refused("this goal shares metavariables with an earlier one: prove that one first")
-        [result] = shared().run(self._server.step(slot.group, [tactic]))
+    async def _step(self, group: ProofState, tactic: str) -> StepResult:
+        [result] = await self._server.step(group, [tactic])
         if result.status == "timeout" and "heartbeat" not in result.message:
             self.has_timedout = True
             raise self._types.DojoTacticTimeoutError()
-        if result.status == "memory":
+        if result.status in ("memory", "crash"):
             self.is_crashed = True
-            raise self._types.DojoCrashError("OOM")
-        if result.status == "crash":
-            self.is_crashed = True
-            raise self._types.DojoCrashError(result.message)
+            raise self._types.DojoCrashError("OOM" if result.status == "memory" else result.message)
         if not result.ok:
             raise Refused(result.message)
         self._opened.extend(result.states)
-        return after_tactic(slots, k, result)
-
-    def _run_on_each(self, slots: Sequence[Slot], tactic: str, any_: bool) -> tuple[Slot, ...]:
-        """`all_goals` and `any_goals`: run the tactic on every goal of the list."""
-        now, k, succeeded, error = list(slots), 0, 0, ""
-        while k < len(now):  # the goals from k on were there at the start
-            try:
-                now, made = self._run_at(now, k, tactic)
-                succeeded += 1
-                k += made
-            except Refused as e:
-                if not any_:
-                    raise
-                error = str(e)
-                k += 1
-        if any_ and not succeeded:
-            raise Refused(error)
-        return tuple(now)
+        return result
 
     # -- proofs ------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from prover.lean.theorem import ProofState, StepResult
@@ -41,6 +41,10 @@ class GoalList:
 
 class Refused(Exception):
     """Lean refused a tactic; the message is Lean's error."""
+
+
+Run = Callable[[ProofState, str], Awaitable[StepResult]]
+"""Runs a tactic on a group of goals. Raises Refused."""
 
 
 def slots_of(result: StepResult) -> list[Slot]:
@@ -88,3 +92,38 @@ def permuted(slots: tuple[Slot, ...], tactic: str) -> tuple[Slot, ...] | None:
         return (slots[n - 1], *slots[: n - 1], *slots[n:])
     n = (n if m[1] == "rotate_left" else -n) % len(slots)
     return slots[n:] + slots[:n]
+
+
+def case_first(slots: tuple[Slot, ...], tactic: str) -> tuple[Slot, ...]:
+    """The goal list for a tactic, with the goal that its `case` names in front."""
+    if (m := CASE.match(tactic)) is None:
+        return slots
+    named = [k for k, s in enumerate(slots) if s.tag == m[1]]
+    named = named or [k for k, s in enumerate(slots) if m[1] in s.tag.split(".")]
+    return (slots[named[0]], *(s for k, s in enumerate(slots) if k != named[0])) if named else slots
+
+
+async def on_goal(slots: Sequence[Slot], k: int, tactic: str, run: Run) -> tuple[list[Slot], int]:
+    """As `after_tactic`, for a tactic that runs now. Raises Refused."""
+    slot = slots[k]
+    if slot.place != 0:
+        raise Refused("this goal shares metavariables with an earlier one: prove that one first")
+    return after_tactic(slots, k, await run(slot.group, tactic))
+
+
+async def on_each(slots: Sequence[Slot], tactic: str, any_: bool, run: Run) -> tuple[Slot, ...]:
+    """The goal list after `all_goals` or, with `any_`, `any_goals`. Raises Refused."""
+    now, k, succeeded, error = list(slots), 0, 0, ""
+    while k < len(now):  # the goals from k on were there at the start
+        try:
+            now, made = await on_goal(now, k, tactic, run)
+            succeeded += 1
+            k += made
+        except Refused as e:
+            if not any_:
+                raise
+            error = str(e)
+            k += 1
+    if any_ and not succeeded:
+        raise Refused(error)
+    return tuple(now)

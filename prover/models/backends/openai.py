@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +46,6 @@ class ServerConfig:
     """None: the environment variable OPENAI_API_KEY, if set."""
 
 
-_NO_API = (ValueError, AttributeError, TypeError)
-"""Exceptions of the client for responses that are not JSON or do not follow the API."""
-
-
-def _no_api(e: Exception) -> str:
-    return f"the server does not speak OpenAI's API; check that the address ends in /v1 ({type(e).__name__}: {e})"
-
-
 LONGEST = 2**20
 """Characters of an answer. A longer one counts as truncated."""
 
@@ -82,7 +75,7 @@ class ServerPolicy:
                 f"{address}: timeout must be above 0, retries at least 0, parallel and oversample at least 1"
             )
         self.address = address
-        try:
+        with self._faults():
             self.client = openai.OpenAI(
                 base_url=address,
                 timeout=c.timeout,
@@ -92,12 +85,6 @@ class ServerPolicy:
                 default_headers={"Accept-Encoding": "identity"},
             )
             self.model = model or self._only_model()
-        except openai.OpenAIError as e:
-            raise UserError(f"{address}: {_reason(e)}") from None
-        except ResponseLimitError as e:
-            raise UserError(f"{address}: {e}") from None
-        except _NO_API as e:
-            raise UserError(f"{address}: {_no_api(e)}") from None
         try:
             if folder is None and template is None:
                 raise ValueError("add ?template=NAME, or ?folder=PATH for a model that Turnstile trained")
@@ -180,7 +167,8 @@ class ServerPolicy:
         }
         if banned:
             sampling["logit_bias"] = {str(t): -100 for t in banned}
-        if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
+        chat = isinstance(prompt, list) and prompt and isinstance(prompt[0], dict)
+        if chat:
             answer = self._call(
                 self.client.chat.completions.create,
                 messages=prompt,
@@ -188,16 +176,11 @@ class ServerPolicy:
                 extra_body=extra or None,
                 **sampling,
             )
-            return self._read(lambda: [self._chat_choice(choice, priors) for choice in answer.choices]), _used(answer)
-        answer = self._complete(prompt=prompt, logprobs=1 if priors else None, extra_body=extra or None, **sampling)
-        return self._read(lambda: [self._text_choice(choice, priors) for choice in answer.choices]), _used(answer)
-
-    def _read(self, choices: Callable[[], list[Answer]]) -> list[Answer]:
-        """Convert a response, whose types the client does not check."""
-        try:
-            return choices()
-        except _NO_API as e:
-            raise UserError(f"{self.address}: {_no_api(e)}") from None
+        else:
+            answer = self._complete(prompt=prompt, logprobs=1 if priors else None, extra_body=extra or None, **sampling)
+        read = self._chat_choice if chat else self._text_choice
+        with self._faults():  # the client does not check the types of a response
+            return [read(choice, priors) for choice in answer.choices], _used(answer)
 
     def texts(self, prompt: Any, n: int) -> list[str]:
         """n sampled answers, for whole proofs, without truncated ones."""
@@ -207,19 +190,28 @@ class ServerPolicy:
         return self._call(self.client.completions.create, **fields)
 
     def _call(self, method: Any, **fields: Any) -> Any:
-        import openai
-
-        try:
+        with self._faults():
             answer = method(model=self.model, **{k: v for k, v in fields.items() if v is not None})
             list(answer.choices)  # a page of HTML is returned as a str
             return answer
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Raises UserError, with the address, for what the client and the server do wrong."""
+        import openai
+
+        try:
+            yield
         except openai.OpenAIError as e:
             kind = PromptTooLong if isinstance(e, openai.BadRequestError) and _TOO_LONG.search(str(e)) else UserError
             raise kind(f"{self.address}: {_reason(e)}") from None
         except ResponseLimitError as e:
             raise UserError(f"{self.address}: {e}") from None
-        except _NO_API as e:
-            raise UserError(f"{self.address}: {_no_api(e)}") from None
+        except (ValueError, AttributeError, TypeError) as e:  # of the client, for what is not JSON or not of the API
+            raise UserError(
+                f"{self.address}: the server does not speak OpenAI's API; check that the address ends in /v1 "
+                f"({type(e).__name__}: {e})"
+            ) from None
 
     def _text_choice(self, choice: Any, priors: bool) -> Answer:
         logprobs = getattr(choice.logprobs, "token_logprobs", None) if choice.logprobs else None

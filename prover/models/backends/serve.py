@@ -43,7 +43,7 @@ class ServeConfig:
         return self.backend == "vllm" and self.pipeline_parallel > 1
 
 
-def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, seed: int = 0) -> Any:
+def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1) -> Any:
     """Open a model folder as a policy, and as a value if its format has value tokens. Every back end has `suggest`,
     `load_weights` and `version`. Raises UserError or ModelFolderError."""
     if config.backend == "transformers":
@@ -51,7 +51,7 @@ def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, seed
         if template:
             from prover.models.backends.huggingface import HuggingFacePolicy
 
-            policy = HuggingFacePolicy(folder, template, device=_device(), dtype=config.dtype, seed=seed)
+            policy = HuggingFacePolicy(folder, template, device=_device(), dtype=config.dtype)
             policy.version = read_manifest(Path(folder)).version
             return policy
         from prover.models.transformer import LanguageModelPolicy
@@ -66,7 +66,6 @@ def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, seed
         memory=config.memory if config.memory != ServeConfig.memory else None,
         dtype=None if config.dtype == "auto" else config.dtype,
         max_model_len=config.max_model_len or None,
-        seed=seed,
     )
     return VLLMPolicy(folder, settings, template=config.template or None)
 
