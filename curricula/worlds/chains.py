@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from curricula.worlds.terms import Algebra, Step, Term, get, put, show, substitute, variables_of
 
@@ -92,17 +92,17 @@ def replay(left: Term, chain: Sequence[Step]) -> Term:
 def calc(
     left: Term,
     chain: Sequence[Step],
-    types: Mapping[str, str],
+    lean_type: Callable[[str], str],
     algebra: Algebra,
     shown: Callable[[Term], Term] = lambda term: term,
 ) -> str:
-    """The chain as a Lean proof. `types`: the Lean type of each sort. `shown`: applied to terms before they are printed."""
+    """The chain as a Lean proof. `lean_type`: of a sort. `shown`: applied to terms before they are printed."""
     lines, term = ["calc"], left
     for i, s in enumerate(chain):
         proof = " ".join([s.rule.name, *(show(shown(v), True) for v in s.values)])
         proof = proof if s.forward else f"({proof}).symm" if s.values else f"{proof}.symm"
         if s.position:
-            hole = f"hole : {types[algebra.sort_of(get(term, s.position))]}"
+            hole = f"hole : {lean_type(algebra.sort_of(get(term, s.position)))}"
             proof = f"congrArg (fun {hole} => {show(shown(put(term, s.position, 'hole')))}) ({proof})"
         lines.append(f"  {show(shown(left)) if i == 0 else '_'} = {show(shown(s.result))} := {proof}")
         term = s.result

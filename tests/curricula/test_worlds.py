@@ -280,9 +280,9 @@ def test_keys_of_equations_ignore_names_and_orientation() -> None:
 
 @pytest.mark.parametrize("name", DEVELOPMENTS)
 def test_new_names_are_distinct(name: str) -> None:
-    development = DEVELOPMENTS[name]
-    old = {*development.types, *development.operations} - {*development.names}
-    every = [*old, *development.names, *(new for news in development.names.values() for new in news)]
+    theory = DEVELOPMENTS[name].theory
+    old = {*theory.types, *theory.operations} - {*theory.names}
+    every = [*old, *theory.names, *(new for news in theory.names.values() for new in news)]
     assert len(set(every)) == len(every), sorted(n for n in every if every.count(n) > 1)
 
 
@@ -306,9 +306,9 @@ async def elaborates(server: LeanServer, text: str, name: str) -> None:
 @pytest.mark.lean
 def test_no_name_is_taken_by_lean(loop: Loop, server: LeanServer) -> None:
     """A name that Lean's library has too would be ambiguous, or could not be declared."""
-    every = [rewriting.NAMES, logic.NAMES, first_order.NAMES, *(d.names for d in DEVELOPMENTS.values())]
+    every = [rewriting.NAMES, logic.NAMES, first_order.NAMES, *(d.theory.names for d in DEVELOPMENTS.values())]
     names = {name for each in every for old, news in each.items() for name in (old, *news)}
-    names |= {op for d in DEVELOPMENTS.values() for op in (*d.operations, *d.types)} | {
+    names |= {op for d in DEVELOPMENTS.values() for op in (*d.theory.operations, *d.theory.types)} | {
         s.name for s in rewriting.STRUCTURES
     }
     text = "\n".join(f"theorem {name} : True := trivial" for name in sorted(names))
@@ -321,10 +321,11 @@ def test_no_name_is_taken_by_lean(loop: Loop, server: LeanServer) -> None:
 @pytest.mark.parametrize("index", [0, 1, pytest.param(2, marks=pytest.mark.slow)], ids=["none", "all", "half"])
 def test_lean_accepts_every_lemma_in_every_orientation(loop: Loop, server: LeanServer, name: str, index: int) -> None:
     development = DEVELOPMENTS[name]
-    every = {lemma.name for lemma in development.lemmas}
-    groups = development.swaps
+    theory = development.theory
+    every = {lemma.name for lemma in theory.lemmas}
+    groups = theory.swaps
     swapped = {op for group in ((), groups, groups[::2])[index] for op in group}
-    text = renaming(_Always(index), development.names)(development.context(development.lemmas, every, swapped))
+    text = renaming(_Always(index), theory.names)(development.context(theory.lemmas, every, swapped))
     loop.run(elaborates(server, text, name))
 
 
