@@ -13,20 +13,11 @@ import pytest
 
 from curricula import sets, sources
 from curricula.library import split_of
-from curricula.worlds import (
-    WORLDS,
-    first_order,
-    in_split,
-    logic,
-    peano,
-    programs,
-    quantified,
-    rewriting,
-    sequences,
-    world,
-)
+from curricula.worlds import WORLDS, first_order, in_split, logic, peano, programs, rewriting, sequences, world
 from curricula.worlds.chains import RADIUS, canonical, replay, scramble, shortest
-from curricula.worlds.intuitionistic import FALSE, Formula, TooHard, prove
+from curricula.worlds.derivations import TooHard, prove
+from curricula.worlds.formulas import FALSE, Formula, classically_valid
+from curricula.worlds.sequents import canonical as canonical_sequent
 from curricula.worlds.spec import world_of
 from curricula.worlds.terms import Term, parse, size, substitute, variables_of
 from curricula.worlds.theorems import renaming
@@ -158,7 +149,7 @@ def test_every_hypothesis_is_needed() -> None:
         names = dict(zip(logic.VARIABLES, rng.sample(logic.VARIABLES, 4), strict=True))
         renamed = [_renamed(h, names) for h in hypotheses]
         rng.shuffle(renamed)
-        assert logic.canonical(tuple(renamed), _renamed(goal, names))[0] == t.key
+        assert canonical_sequent(tuple(renamed), _renamed(goal, names), logic.VARIABLES)[0] == t.key
     assert checked > 60
 
 
@@ -202,14 +193,14 @@ def test_the_search_for_a_derivation_is_bounded() -> None:
 def test_known_first_order_statements() -> None:
     all_p, some_p, some_not = ("all", "x", "P x"), ("some", "x", "P x"), ("some", "x", ("imp", "P x", FALSE))
     each = ("all", "x", ("imp", "P x", "Q c"))
-    assert quantified.prove((all_p,), "P c") is not None
-    assert quantified.prove((("imp", some_p, "Q c"),), each) is not None
-    assert quantified.prove((each, some_p), "Q c") is not None
-    assert quantified.prove((some_not, all_p), FALSE) is not None
+    assert prove((all_p,), "P c") is not None
+    assert prove((("imp", some_p, "Q c"),), each) is not None
+    assert prove((each, some_p), "Q c") is not None
+    assert prove((some_not, all_p), FALSE) is not None
     only_classical = (_not(all_p),), some_not
-    assert quantified.classically_valid(*only_classical, "P", "") and quantified.prove(*only_classical) is None
-    assert quantified.prove((all_p,), some_p) is None  # there may be no element
-    assert not quantified.classically_valid((some_p,), all_p, "P", "")
+    assert classically_valid(*only_classical, "P", most_elements=2) and prove(*only_classical) is None
+    assert prove((all_p,), some_p) is None  # there may be no element
+    assert not classically_valid((some_p,), all_p, "P", most_elements=2)
 
 
 def test_first_order_theorems_need_their_hypotheses_and_quantifiers() -> None:
@@ -218,7 +209,8 @@ def test_first_order_theorems_need_their_hypotheses_and_quantifiers() -> None:
         assert t.theorem.statement is not None and "t1" not in t.theorem.statement
     hypotheses = (("all", "x", ("imp", "Q x", "P d")), ("some", "x", "Q x"))
     renamed = (("some", "x", "R x"), ("all", "x", ("imp", "R x", "Q c")))
-    assert first_order.canonical(hypotheses, "P d") == first_order.canonical(renamed, "Q c")
+    names = first_order.PREDICATES, first_order.CONSTANTS
+    assert canonical_sequent(hypotheses, "P d", *names) == canonical_sequent(renamed, "Q c", *names)
 
 
 # -- rewriting ---------------------------------------------------------------------------------------------------------
