@@ -77,18 +77,6 @@ def _bidirectional(algebra: Algebra, left: Term, right: Term, fill: Sequence[str
     return None
 
 
-def replay(left: Term, chain: Sequence[Step]) -> Term:
-    """The last term of a chain, computed from its rules alone. Raises ValueError if a step does not apply."""
-    term = left
-    for s in chain:
-        values = dict(zip(s.rule.variables, s.values, strict=True))
-        before, after = (s.rule.left, s.rule.right) if s.forward else (s.rule.right, s.rule.left)
-        if get(term, s.position) != substitute(before, values):
-            raise ValueError(f"{s.rule.name} does not apply to {show(term)}")
-        term = put(term, s.position, substitute(after, values))
-    return term
-
-
 def calc(
     left: Term,
     chain: Sequence[Step],

@@ -14,12 +14,12 @@ import pytest
 from curricula import sets, sources
 from curricula.library import split_of
 from curricula.worlds import WORLDS, first_order, in_split, logic, peano, programs, rewriting, sequences, world
-from curricula.worlds.chains import RADIUS, canonical, replay, scramble, shortest
+from curricula.worlds.chains import RADIUS, canonical, scramble, shortest
 from curricula.worlds.derivations import TooHard, prove
 from curricula.worlds.formulas import FALSE, Formula, classically_valid
 from curricula.worlds.sequents import canonical as canonical_sequent
 from curricula.worlds.spec import world_of
-from curricula.worlds.terms import Term, parse, size, substitute, variables_of
+from curricula.worlds.terms import Step, Term, get, parse, put, size, substitute, variables_of
 from curricula.worlds.theorems import renaming
 from prover.errors import UserError
 from prover.lean.audit import Auditor
@@ -214,6 +214,17 @@ def test_first_order_theorems_need_their_hypotheses_and_quantifiers() -> None:
 
 
 # -- rewriting ---------------------------------------------------------------------------------------------------------
+
+
+def replay(left: Term, chain: list[Step]) -> Term:
+    """The last term of a chain, computed from its rules alone."""
+    term = left
+    for s in chain:
+        values = dict(zip(s.rule.variables, s.values, strict=True))
+        before, after = (s.rule.left, s.rule.right) if s.forward else (s.rule.right, s.rule.left)
+        assert get(term, s.position) == substitute(before, values), s
+        term = put(term, s.position, substitute(after, values))
+    return term
 
 
 @pytest.mark.parametrize("name", [*rewriting.ALGEBRAS, *DEVELOPMENTS])
