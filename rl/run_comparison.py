@@ -8,7 +8,7 @@ from typing import Any
 from prover.errors import UserError
 from prover.solve.ledger import Attempt, Ledger, theorem_json
 from rl import config as config_module
-from rl.candidate import BASELINES
+from rl.candidate import MEASURED
 from rl.changes import differences
 from rl.metrics import charts, curves, rounds
 from rl.metrics.intervals import percent, wilson
@@ -49,7 +49,7 @@ class Run:
             self.training_calls = ledger.training_calls()
             self.held_out = {
                 label: {theorem_json(a.theorem): a for a in ledger.attempts(f"held-out {policy}")}
-                for label, policy in (*((b, b) for b in BASELINES), ("trained", "model"))
+                for label, policy in MEASURED.items()
             }
         finally:
             ledger.close()
