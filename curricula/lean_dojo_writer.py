@@ -8,7 +8,7 @@ types. The positions of library premises refer to these listings.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -119,9 +119,10 @@ def _library(
     """(corpus rows of library modules, each after its imports; the places of their declarations). Writes the listings."""
     rows: list[dict[str, Any]] = []
     places: dict[str, Place] = {}
-    for module in _sorted(index, modules):
+    known = [m for m in sorted(modules) if m in index.modules]
+    for module in _after_imports(known, lambda m: [i for i in index.modules[m].imports if i in index.modules]):
         info = index.modules[module]
-        path = f"{LIBRARY}/{module.replace('.', '/')}.lean"
+        path = _path(module)
         listing: list[str] = []
         premises: list[dict[str, Any]] = []
         for p in (*info.theorems, *info.others):
@@ -131,7 +132,7 @@ def _library(
             end = (len(listing), len(code[-1]) + 1)
             places[p.name] = (path, start, end)
             premises.append({"full_name": p.name, "code": "\n".join(code), "start": start, "end": end, "kind": p.kind})
-        imports = [f"{LIBRARY}/{m.replace('.', '/')}.lean" for m in info.imports if m in index.modules]
+        imports = [_path(m) for m in info.imports if m in index.modules]
         rows.append({"path": path, "imports": imports, "premises": premises})
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,19 +140,16 @@ def _library(
     return rows, places
 
 
-def _sorted(index: LibraryIndex, modules: Iterable[str]) -> list[str]:
-    """Modules, each after its imports."""
+def _after_imports(modules: Iterable[str], imports: Callable[[str], Sequence[str]]) -> list[str]:
+    """Modules and all that they import, each after its imports."""
     done: dict[str, None] = {}
-    for module in sorted(modules):
-        stack = [(module, False)]
-        while stack:
-            m, ready = stack.pop()
-            if m in done or m not in index.modules:
-                continue
-            if ready:
-                done[m] = None
-            else:
-                stack += [(m, True), *((i, False) for i in index.modules[m].imports)]
+    stack = [(m, False) for m in reversed(list(modules))]
+    while stack:
+        m, ready = stack.pop()
+        if ready:
+            done[m] = None
+        elif m not in done:
+            stack += [(m, True), *((i, False) for i in imports(m))]
     return list(done)
 
 
@@ -159,24 +157,20 @@ def _own(records: Sequence[FileRecord], library: Iterable[str]) -> list[dict[str
     """Corpus rows of the files, each after its imports."""
     by_module = {r.module: r for r in records}
     shipped = set(library)
-    rows: dict[str, dict[str, Any]] = {}
-
-    def add(record: FileRecord) -> None:
-        if record.module in rows:
-            return
-        own = [by_module[m] for m in record.imports if m in by_module]
-        for other in own:
-            add(other)
-        imports = [o.file for o in own] + [
-            f"{LIBRARY}/{m.replace('.', '/')}.lean" for m in record.imports if m in shipped
-        ]
+    rows: list[dict[str, Any]] = []
+    for module in _after_imports(by_module, lambda m: [i for i in by_module[m].imports if i in by_module][::-1]):
+        record = by_module[module]
+        imports = [by_module[m].file for m in record.imports if m in by_module]
+        imports += [_path(m) for m in record.imports if m in shipped]
         premises = [
             {"full_name": d.full_name, "code": d.code, "start": d.start, "end": d.end, "kind": d.kind}
             for d in record.declarations
             if " " not in d.full_name and d.code
         ]
-        rows[record.module] = {"path": record.file, "imports": imports, "premises": premises}
+        rows.append({"path": record.file, "imports": imports, "premises": premises})
+    return rows
 
-    for record in records:
-        add(record)
-    return list(rows.values())
+
+def _path(module: str) -> str:
+    """The listing of a library module."""
+    return f"{LIBRARY}/{module.replace('.', '/')}.lean"

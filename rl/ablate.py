@@ -16,7 +16,7 @@ from prover.files import write_whole
 from prover.solve.ledger import Ledger
 from rl import config as config_module
 from rl.algorithms.gradient_settings import PRESETS
-from rl.candidate import BASELINES
+from rl.candidate import BASELINES, MEASURED
 from rl.changes import difference
 from rl.metrics import curves
 from rl.metrics.intervals import percent, wilson_over_seeds
@@ -153,7 +153,7 @@ def _figures(folder: Path) -> dict[str, Any]:
             label: {
                 a.theorem.name: a.calls_to_solve for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"
             }
-            for label, policy in (*((b, b) for b in BASELINES), ("trained", "model"))
+            for label, policy in MEASURED.items()
         }
     finally:
         ledger.close()

@@ -23,6 +23,8 @@ BASELINES = {
 }
 """Provers without training. The explorer's template weights were set by hand from training theorems, so strictly `shuffled` is the
 uninformed search."""
+MEASURED = {**{name: name for name in BASELINES}, "trained": "model"}
+"""The provers that a run measures on held-out theorems, in the order of tables: label and policy."""
 
 
 @dataclass(frozen=True)

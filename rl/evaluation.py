@@ -24,6 +24,7 @@ from rl import candidate as c
 from rl import config as config_module
 from rl import evaluate as e
 from rl.config import ProverConfig
+from rl.eval_options import EvalOptions
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,11 @@ class Evaluation:
     wrap: e.Wrap | None
 
     @classmethod
-    def prepare(
-        cls,
-        prover: str,
-        theorems: str,
-        *,
-        budget: int = 64,
-        rollouts: int = 0,
-        seeds: int = 1,
-        limit: int | None = None,
-        fields: tuple[str, ...] = (),
-        run: Path | None = None,
-        processes: int = 2,
-        ray: str | None = None,
-        fresh_names: bool = False,
-        settings: tuple[str, ...] = (),
-    ) -> Evaluation:
-        """Check the options of `turnstile eval`, and open the theorems, the model and the ledger. Raises UserError."""
-        for name, number in {"budget": budget, "seeds": seeds, "limit": limit, "processes": processes}.items():
-            if number is not None and number < 1:
-                raise UserError(f"--{name} must be at least 1, not {number}")
-        candidate = with_settings(c.candidate(prover), settings)
+    def prepare(cls, options: EvalOptions) -> Evaluation:
+        """Open the theorems, the model and the ledger. Raises UserError for invalid options."""
+        options.check()
+        prover, rollouts, ray = options.prover, options.rollouts, options.ray
+        candidate = with_settings(c.candidate(prover), options.set)
         if rollouts < 0:
             raise UserError(f"--rollouts {rollouts}: must be the number of proofs to sample of each theorem")
         if rollouts and not candidate.checkpoint:
@@ -71,9 +56,9 @@ class Evaluation:
             ray = ray or "local"
         if ray is not None:
             check_cluster(ray, "--ray")
-        described = load_set(theorems, fields)
-        chosen = open_set(described)[:limit]
-        fresh = fresh_names or described.fresh_names
+        described = load_set(options.theorems, options.fields)
+        chosen = open_set(described)[: options.limit]
+        fresh = options.fresh_names or described.fresh_names
         if fresh and ray is not None:
             raise UserError("--fresh-names (which the set library-new implies) does not work with --ray")
         loaded = c.load(candidate) if ray is None else None
@@ -81,15 +66,16 @@ class Evaluation:
         standard = ProverConfig()
         limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
         wrapper = "fresh names" if wrap else ""
-        test = e.make_test(described.name, chosen, budget, limits, find_runtime().name, wrapper, rollouts)
-        folder = run or (candidate.checkpoint and read_manifest(Path(candidate.checkpoint)).run) or Path("runs/eval")
+        test = e.make_test(described.name, chosen, options.budget, limits, find_runtime().name, wrapper, rollouts)
+        folder = (
+            options.run or (candidate.checkpoint and read_manifest(Path(candidate.checkpoint)).run) or Path("runs/eval")
+        )
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{folder}: {error.strerror}: name a run folder with --run") from None
-        return cls(
-            candidate, test, chosen, Ledger(folder / "ledger.sqlite"), range(seeds), processes, ray, loaded, wrap
-        )
+        ledger, seeds = Ledger(folder / "ledger.sqlite"), range(options.seeds)
+        return cls(candidate, test, chosen, ledger, seeds, options.processes, ray, loaded, wrap)
 
     def earlier(self) -> list[Attempt]:
         """The attempts of this test that the ledger already has."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from math import prod
 from pathlib import Path
 from typing import Any
+
+from safetensors import safe_open
 
 from prover.errors import UserError
 from rl import needs as needed
@@ -214,11 +217,8 @@ def _size(config: RunConfig) -> dict[str, Any]:
 
 def _parameters(path: Path) -> int:
     """Number of parameters in a safetensors file, read from its header."""
-    from math import prod
-
-    with path.open("rb") as f:
-        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
-    return sum(prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
+    with safe_open(path, "np") as file:
+        return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def _download(start: str, parameters: int) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 from prover.errors import UserError
 from prover.solve.ledger import Attempt, Ledger, theorem_json
 from rl import config as config_module
-from rl.candidate import BASELINES
+from rl.candidate import MEASURED
 from rl.changes import differences
 from rl.metrics import charts, curves, rounds
 from rl.metrics.intervals import percent, wilson
-from rl.run_report import Drawing, escaped, head, table_of
+from rl.pages import render
 
 COMPARED = (
     "solve/train/all/rate",
@@ -49,7 +49,7 @@ class Run:
             self.training_calls = ledger.training_calls()
             self.held_out = {
                 label: {theorem_json(a.theorem): a for a in ledger.attempts(f"held-out {policy}")}
-                for label, policy in (*((b, b) for b in BASELINES), ("trained", "model"))
+                for label, policy in MEASURED.items()
             }
         finally:
             ledger.close()
@@ -103,40 +103,32 @@ def table(found: dict[str, Any]) -> list[list[str]]:
 
 def comparison_page(one: Run, other: Run) -> str:
     """The HTML page."""
-    found, drawing = compare(one, other), Drawing()
-    names = f"{one.name} and {other.name}"
+    found = compare(one, other)
     measured = {
         f"{run.name}, {label}": list(attempts.values())
         for run in (one, other)
         for label, attempts in run.held_out.items()
         if attempts
     }
-    lines = charts.side_by_side({one.name: one.figures, other.name: other.figures}, COMPARED)
-    drawn = "".join(f"<div><h3>{escaped(title)}</h3>{drawing(figure)}</div>" for title, figure in lines)
-    lists = "".join(
-        f"<details><summary>{escaped(label)}: {len(names)} only in {escaped(run)}</summary><pre>"
-        f"{escaped(chr(10).join(names[:LISTED]))}</pre></details>"
+    calls = max(one.config.eval.calls, other.config.eval.calls)
+    only = [
+        (label, run, names)
         for label, h in found["held_out"].items()
         for run, names in zip(found["runs"], h["only_names"], strict=True)
         if names
+    ]
+    return render(
+        "comparison.html",
+        title=f"{one.name} and {other.name}",
+        listed=LISTED,
+        differing=[["", one.name, other.name], *found["settings"], *found["versions"]],
+        totals=[
+            ["", one.name, other.name],
+            ["seconds", *found["seconds"]],
+            ["Lean calls of all rounds", *found["training_calls"]],
+        ],
+        held_out=table(found),
+        only=only,
+        by_calls=charts.by_calls(measured, calls, []) if measured else None,
+        over_rounds=charts.side_by_side({one.name: one.figures, other.name: other.figures}, COMPARED),
     )
-    differing = [[str(cell) for cell in row] for row in (*found["settings"], *found["versions"])]
-    totals = [["", one.name, other.name]]
-    totals += [
-        [what, *map(str, found[key])]
-        for what, key in (("seconds", "seconds"), ("Lean calls of all rounds", "training_calls"))
-    ]
-    parts = [
-        head(names),
-        table_of("Settings and versions that differ", [["", one.name, other.name], *differing])
-        or "<p class=facts>Equal settings and versions.",
-        table_of("Cost", totals),
-        table_of("Held-out theorems", table(found)),
-        lists,
-    ]
-    if measured:
-        calls = max(one.config.eval.calls, other.config.eval.calls)
-        parts.append("<h2>Solved by Lean calls</h2>" + drawing(charts.by_calls(measured, calls, [])))
-    if drawn:
-        parts.append(f"<h2>Over the rounds</h2><div class=grid>{drawn}</div>")
-    return "\n".join(parts)

@@ -9,14 +9,11 @@ from typing import Any
 
 from prover.files import write_whole
 from prover.solve.ledger import Ledger
-from rl.candidate import BASELINES
+from rl.candidate import MEASURED
 from rl.config import RunConfig
 from rl.files import proofs_source
 from rl.metrics import compute, curves, plot
 from rl.metrics.tracking import Tracker
-
-NAMES = [*((b, b) for b in BASELINES), ("trained", "model")]
-"""Label in the summary and policy, in the order of the tables."""
 
 
 def held_out(ledger: Ledger, policy: str, config: RunConfig, total: int) -> dict[str, Any]:
@@ -35,12 +32,16 @@ def finish(
     """Write `summary.json`, `proofs.lean` and `learning.png`, and report the result and the next steps. Returns the summary."""
     folder, rollouts = config.folder, config.eval.rollouts
     summary: dict[str, Any] = {
-        label: held_out(ledger, policy, config, total) for label, policy in NAMES if ledger.done(f"held-out {policy}")
+        label: held_out(ledger, policy, config, total)
+        for label, policy in MEASURED.items()
+        if ledger.done(f"held-out {policy}")
     }
     claimed = Counter(a.outcome for a in ledger.attempts() if a.script is not None)
-    measured = [(label, list(ledger.attempts(f"held-out {policy}"))) for label, policy in NAMES if label in summary]
+    measured = [
+        (label, list(ledger.attempts(f"held-out {policy}"))) for label, policy in MEASURED.items() if label in summary
+    ]
     if measured:
-        tracker.table(curves.table([(label, summary[label]) for label, _ in NAMES if label in summary]))
+        tracker.table(curves.table([(label, summary[label]) for label, _ in measured]))
         tracker.table(curves.seconds_table(measured))
     summary |= {"seconds": round(elapsed, 1), "lean": lean, "name": config.name}
     summary |= {"rejected": claimed["rejected"], "unjudged": claimed["error"]}

@@ -41,5 +41,5 @@ def textbook(name: str) -> str:
     """The definitions and the lemmas of the world as `sorry`s: what a textbook would have."""
     world = development(name)
     render = world.renderer(())
-    lemmas = [f"theorem {lemma.name} {render(lemma.statement)} := by\n  sorry" for lemma in world.lemmas]
+    lemmas = [f"theorem {lemma.name} {render(lemma.statement)} := by\n  sorry" for lemma in world.theory.lemmas]
     return "\n\n".join([world.definitions(), *lemmas]) + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from curricula.worlds.terms import Algebra, Step, Term, get, put, show, substitute, variables_of
 
@@ -77,32 +77,20 @@ def _bidirectional(algebra: Algebra, left: Term, right: Term, fill: Sequence[str
     return None
 
 
-def replay(left: Term, chain: Sequence[Step]) -> Term:
-    """The last term of a chain, computed from its rules alone. Raises ValueError if a step does not apply."""
-    term = left
-    for s in chain:
-        values = dict(zip(s.rule.variables, s.values, strict=True))
-        before, after = (s.rule.left, s.rule.right) if s.forward else (s.rule.right, s.rule.left)
-        if get(term, s.position) != substitute(before, values):
-            raise ValueError(f"{s.rule.name} does not apply to {show(term)}")
-        term = put(term, s.position, substitute(after, values))
-    return term
-
-
 def calc(
     left: Term,
     chain: Sequence[Step],
-    types: Mapping[str, str],
+    lean_type: Callable[[str], str],
     algebra: Algebra,
     shown: Callable[[Term], Term] = lambda term: term,
 ) -> str:
-    """The chain as a Lean proof. `types`: the Lean type of each sort. `shown`: applied to terms before they are printed."""
+    """The chain as a Lean proof. `lean_type`: of a sort. `shown`: applied to terms before they are printed."""
     lines, term = ["calc"], left
     for i, s in enumerate(chain):
         proof = " ".join([s.rule.name, *(show(shown(v), True) for v in s.values)])
         proof = proof if s.forward else f"({proof}).symm" if s.values else f"{proof}.symm"
         if s.position:
-            hole = f"hole : {types[algebra.sort_of(get(term, s.position))]}"
+            hole = f"hole : {lean_type(algebra.sort_of(get(term, s.position)))}"
             proof = f"congrArg (fun {hole} => {show(shown(put(term, s.position, 'hole')))}) ({proof})"
         lines.append(f"  {show(shown(left)) if i == 0 else '_'} = {show(shown(s.result))} := {proof}")
         term = s.result

@@ -8,59 +8,41 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 from curricula.worlds.chains import calc, canonical, same_but_one_argument, scramble, shortest
-from curricula.worlds.lemmas import Lemma
 from curricula.worlds.terms import Algebra, Rule, Step, Term, heads_of, parse, show, variables_of
 from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
+from curricula.worlds.theories import Function, Lemma, Theory
 
 _TERM = re.compile(r"[\w\s()]+")
 
 
 @dataclass(frozen=True)
 class Development:
-    """Types, functions and lemmas of a world, in their order."""
+    """A theory from which a world states theorems."""
 
     name: str
-    types: Mapping[str, Mapping[str, tuple[str, ...]]]
-    """Inductive types: constructors, with the sorts of their arguments."""
-    functions: tuple[str, ...]
-    """Each a line `NAME : TYPE`, then its equations, one per line."""
-    lemmas: tuple[Lemma, ...]
-    lean_types: Mapping[str, str]
-    """Lean type of each sort."""
-    own: Mapping[str, tuple[tuple[str, ...], str]]
-    """Its own operations of terms: sorts of the arguments and of the result."""
-    variables: Mapping[str, tuple[str, ...]]
-    """Variables of each sort."""
-    names: Mapping[str, tuple[str, ...]]
-    """Other names of identifiers."""
-    swaps: tuple[tuple[str, ...], ...] = ()
-    """Groups of operations whose two arguments can be swapped, together."""
-    borrowed: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
-    """Operations of other worlds. No theorem is stated about these alone, because the other world may hold it out."""
-    relations: str = ""
-    """Definitions of predicates, after the functions."""
+    """Of the world."""
+    theory: Theory
 
-    @cached_property
-    def operations(self) -> dict[str, tuple[tuple[str, ...], str]]:
-        return {**self.borrowed, **self.own}
+    def lean_type(self, sort: str) -> str:
+        """The Lean type of a sort."""
+        return self.theory.lean_types.get(sort, sort)
 
     @cached_property
     def equations(self) -> tuple[Lemma, ...]:
         """The defining equations of the functions, as lemmas whose proof is `rfl`."""
         found = []
-        for function in self.functions:
-            for line in function.splitlines()[1:]:
-                left = parse(line.partition(" = ")[0])
+        sorts = Algebra(self.theory.operations, self.theory.variables, ()).sorts
+        for function in self.theory.functions:
+            for equation in function.equations:
+                left = parse(equation.partition(" = ")[0])
                 heads = [head for t in left[1:] for head in heads_of(t)]
-                variables = variables_of(left)
-                sorts = Algebra(self.operations, self.variables, ()).sorts
-                binders = " ".join(f"({v} : {self.lean_types[sorts[v]]})" for v in variables)
-                found.append(Lemma("_".join([left[0], *heads]), f"{binders} : {line.strip()}".strip(), "rfl"))
+                binders = " ".join(f"({v} : {self.lean_type(sorts[v])})" for v in variables_of(left))
+                found.append(Lemma("_".join([left[0], *heads]), f"{binders} : {equation}".strip(), "rfl"))
         return tuple(found)
 
     @cached_property
@@ -68,34 +50,35 @@ class Development:
         """The lemmas and defining equations that are equations of terms, as rewrite rules."""
         rules = [
             Rule(lemma.name, lemma.variables, *sides)
-            for lemma in (*self.equations, *self.lemmas)
+            for lemma in (*self.equations, *self.theory.lemmas)
             if (sides := self.sides_of(lemma)) is not None
         ]
-        return Algebra(self.operations, self.variables, tuple(rules))
+        return Algebra(self.theory.operations, self.theory.variables, tuple(rules))
 
     @cached_property
     def _computation(self) -> Algebra:
         names = {e.name for e in self.equations}
         rules = tuple(r for r in self.algebra.rules if r.name in names)
-        return Algebra(self.operations, self.variables, rules, most_symbols=1000)
+        return Algebra(self.theory.operations, self.theory.variables, rules, most_symbols=1000)
 
     def sides_of(self, lemma: Lemma) -> tuple[Term, Term] | None:
         """The sides of a lemma that is an equation of terms without hypotheses."""
         left, _, right = lemma.type.partition(" = ")
-        known = {v for names in self.variables.values() for v in names}
+        known = {v for names in self.theory.variables.values() for v in names}
         if right and known.issuperset(lemma.variables) and self._is_term(left) and self._is_term(right):
             return parse(left), parse(right)
         return None
 
     def sample(self, rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | None:
         """One of the lemmas, or an equation derived from them, in a random variant; None if the equation came to nothing."""
-        swapped = {op for group in self.swaps if rng.random() < 0.5 for op in group}
-        rename = renaming(rng, self.names)
+        swapped = {op for group in self.theory.swaps if rng.random() < 0.5 for op in group}
+        rename = renaming(rng, self.theory.names)
         render = self.renderer(swapped)
         if rng.random() < 0.3:
-            at = rng.choice([i for i, each in enumerate(self.lemmas) if self._is_own(each.statement_words)])
-            lemma = self.lemmas[at]
-            before, statement, proof = self.lemmas[:at], render(lemma.statement), render(lemma.proof)
+            lemmas = self.theory.lemmas
+            at = rng.choice([i for i, each in enumerate(lemmas) if self._is_own(each.statement_words)])
+            lemma = lemmas[at]
+            before, statement, proof = lemmas[:at], render(lemma.statement), render(lemma.proof)
             key, steps, distance, words = self.key_of(lemma), lemma.steps, None, lemma.words
         else:
             if (found := self._derived(rng, difficulty)) is None:
@@ -104,8 +87,8 @@ class Development:
             right = chain[-1].result
             flip = partial(self._swap, swapped=swapped)
             statement = f"{self._binders(('=', left, right))} : {show(flip(left))} = {show(flip(right))}"
-            proof = calc(left, chain, self.lean_types, self.algebra, flip)
-            before, key, steps, distance = self.lemmas, canonical(left, right), len(chain), len(chain)
+            proof = calc(left, chain, self.lean_type, self.algebra, flip)
+            before, key, steps, distance = self.theory.lemmas, canonical(left, right), len(chain), len(chain)
             words = {s.rule.name for s in chain}
         context = self.context(before, self._available(rng, before, words), swapped)
         return world_theorem(self.name, key, rename(statement), rename(context), rename(proof), steps, distance)
@@ -123,7 +106,7 @@ class Development:
 
     def _derived(self, rng: random.Random, difficulty: tuple[int, int]) -> tuple[Term, list[Step]] | None:
         """A left side, and a chain of rewrites from it that needs a lemma."""
-        sort = rng.choice(sorted({result for args, result in self.operations.values() if args}))
+        sort = rng.choice(sorted({result for args, result in self.theory.operations.values() if args}))
         left = self.algebra.random_term(rng, sort, rng.randint(3, 8))
         chain = scramble(self.algebra, rng, left, rng.randint(*difficulty) + 1)
         right = chain[-1].result if chain else left
@@ -136,7 +119,8 @@ class Development:
         return (left, chain) if len(chain) > 1 else None
 
     def _is_own(self, words: Iterable[str]) -> bool:
-        return not self.borrowed or not self.own.keys().isdisjoint(words)
+        borrowed = self.theory.borrowed
+        return not borrowed or not (self.theory.operations.keys() - borrowed).isdisjoint(words)
 
     def _value(self, term: Term) -> Term:
         """The term after computing with the defining equations. Sides with equal values are equal by `rfl`."""
@@ -161,9 +145,9 @@ class Development:
     def context(self, lemmas: Iterable[Lemma], available: Collection[str], swapped: Collection[str]) -> str:
         """The types, the functions, and the available lemmas with their proofs, as Lean source."""
         render = self.renderer(swapped)
-        blocks = [self._inductive(name, swapped) for name in self.types]
-        blocks += [self._function(text, swapped) for text in self.functions]
-        blocks += [render(self.relations)] if self.relations else []
+        blocks = [self._inductive(sort, swapped) for sort in self.theory.types]
+        blocks += [self._function(f, swapped) for f in self.theory.functions]
+        blocks += [render(text) for text in self.theory.definitions]
         blocks.append("\n".join(f"theorem {e.name} {render(e.statement)} := rfl" for e in self.equations))
         for lemma in lemmas:
             if lemma.name in available:
@@ -173,29 +157,28 @@ class Development:
 
     # -- Lean source ---------------------------------------------------------------------------------------------------
 
-    def _inductive(self, name: str, swapped: Collection[str]) -> str:
-        lines = [f"inductive {name} where"]
-        for constructor, sorts in self.types[name].items():
-            arguments = [self.lean_types[s] for s in (reversed(sorts) if constructor in swapped else sorts)]
-            lines.append(f"  | {constructor} : {' → '.join([*arguments, self.lean_types[name]])}")
-        return "\n".join([*lines, f"open {name}"])
+    def _inductive(self, sort: str, swapped: Collection[str]) -> str:
+        lines = [f"inductive {self.lean_type(sort)} where"]
+        lines += [f"  | {c} : {self._arrows(c, swapped)}" for c in self.theory.types[sort]]
+        return "\n".join([*lines, f"open {self.lean_type(sort)}"])
 
-    def _function(self, text: str, swapped: Collection[str]) -> str:
-        head, *equations = text.splitlines()
-        name, _, type_ = head.partition(" : ")
-        if name in swapped:
-            first, second, result = type_.split(" → ")
-            type_ = f"{second} → {first} → {result}"
-        lines = [f"def {name} : {type_}"]
-        for line in equations:
-            left, right = (self._swap(parse(t), swapped) for t in line.split(" = "))
+    def _function(self, function: Function, swapped: Collection[str]) -> str:
+        lines = [f"def {function.name} : {self._arrows(function.name, swapped)}"]
+        for equation in function.equations:
+            left, right = (self._swap(parse(t), swapped) for t in equation.split(" = "))
             lines.append(f"  | {', '.join(map(show, left[1:]))} => {show(right)}")
         return "\n".join(lines)
+
+    def _arrows(self, operation: str, swapped: Collection[str]) -> str:
+        """The Lean type of an operation."""
+        args, result = self.theory.operations[operation]
+        types = [self.lean_type(s) for s in (reversed(args) if operation in swapped else args)]
+        return " → ".join([*(f"({t})" if "→" in t else t for t in types), self.lean_type(result)])
 
     def renderer(self, swapped: Collection[str]) -> Callable[[str], str]:
         """A function from sources with all parentheses to Lean source."""
 
-        functions = [v for names in self.variables.values() for v in names]
+        functions = [v for names in self.theory.variables.values() for v in names]
 
         def render(text: str) -> str:
             out, at = [], 0
@@ -221,11 +204,11 @@ class Development:
     def _is_term(self, text: str, heads: Collection[str] = ()) -> bool:
         """Whether a text is a term: a variable, or operations (or `heads`) in parentheses."""
         if not text.startswith("("):
-            return any(text in names for names in self.variables.values())
+            return any(text in names for names in self.theory.variables.values())
         if _TERM.fullmatch(text) is None or _closing(text, 0) != len(text) - 1:
             return False
         term = parse(text)
-        return term[0] in self.operations and {*self.operations, *heads}.issuperset(heads_of(term))
+        return term[0] in self.theory.operations and {*self.theory.operations, *heads}.issuperset(heads_of(term))
 
     def _swap(self, term: Term, swapped: Collection[str]) -> Term:
         if isinstance(term, str):
@@ -238,7 +221,7 @@ class Development:
         groups: dict[str, list[str]] = {}
         for v in variables_of(term):
             groups.setdefault(sorts[v], []).append(v)
-        return " ".join(f"({' '.join(vs)} : {self.lean_types[sort]})" for sort, vs in groups.items())
+        return " ".join(f"({' '.join(vs)} : {self.lean_type(sort)})" for sort, vs in groups.items())
 
 
 def _closing(text: str, at: int) -> int:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Iterator
 
-from curricula.worlds.intuitionistic import FALSE, Derivation, Formula, TooHard
-from curricula.worlds.quantified import (
+from curricula.worlds.derivations import TooHard, prove
+from curricula.worlds.formulas import (
     BOUND,
     CONTEXT_WITH_QUANTIFIERS,
+    FALSE,
     QUANTIFIERS,
-    QuantifiedScript,
+    Formula,
     classically_valid,
     height,
-    prove,
-    show,
-    substituted,
+    renamed,
     terms_of,
 )
-from curricula.worlds.sequents import needed, representative, stated
+from curricula.worlds.sequents import LEAST_DIFFICULTY, canonical, names_in, needed, random_formula, stated
 from curricula.worlds.theorems import WorldTheorem
 
-DIFFICULTIES = (3, 20)
-HARDER = 8
-"""`split=harder` begins above this."""
-SAMPLES = 30_000
-"""Samples without a new theorem after which the world counts as exhausted."""
 MOST_SEQUENTS = 400
 DEEPEST_NESTING = 2
 """Quantifiers in each other's scope."""
@@ -46,44 +38,34 @@ def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | No
         given, goal = [*given, goal[1]], goal[2]
 
     def provable(some: tuple[Formula, ...]) -> bool:
-        valid = classically_valid(some, goal, predicates, constants)
+        valid = classically_valid(some, goal, predicates, constants, most_elements=2)
         return valid and prove(some, goal, MOST_SEQUENTS) is not None
 
     try:
         hypotheses = needed(tuple(dict.fromkeys(given)), provable)
         if hypotheses is None or (goal != FALSE and prove(hypotheses, FALSE, MOST_SEQUENTS) is not None):
             return None
-        key, hypotheses, target = canonical(hypotheses, goal)
+        key, hypotheses, target = canonical(hypotheses, goal, PREDICATES, CONSTANTS)
         derivation = prove(hypotheses, target, MOST_SEQUENTS)
     except TooHard:
         return None
-    if derivation is None or derivation.size < DIFFICULTIES[0] or not any(" " in rule for rule in _rules(derivation)):
+    if derivation is None or derivation.size < LEAST_DIFFICULTY or not any(" " in rule for rule in derivation.rules):
         return None
-    ps, cs = _names((*hypotheses, target))
+    ps, cs = names_in((*hypotheses, target))
     types = ["(T : Type)", f"({' '.join(ps)} : T → Prop)", *([f"({' '.join(cs)} : T)"] * bool(cs))]
     sequent = hypotheses, target
-    return stated(
-        rng, "first_order", key, sequent, derivation, QuantifiedScript, types, CONTEXT_WITH_QUANTIFIERS, NAMES
-    )
-
-
-def _rules(d: Derivation) -> Iterator[str]:
-    yield d.rule
-    for p in d.premises:
-        yield from _rules(p)
+    return stated(rng, "first_order", key, sequent, derivation, types, CONTEXT_WITH_QUANTIFIERS, NAMES)
 
 
 def _formula(rng: random.Random, predicates: str, terms: str, symbols: int) -> Formula:
     """A random formula with about that many atoms. `terms`: constants, and variables of the quantifiers around it."""
-    if not terms or (len(terms) < 4 and rng.random() < 0.4):
-        return _quantified(rng, predicates, terms, symbols)
-    if symbols <= 1:
-        return f"{rng.choice(predicates)} {rng.choice(terms)}"
-    if rng.random() < 0.12:
-        return ("imp", _formula(rng, predicates, terms, symbols - 1), FALSE)
-    left = rng.randint(1, symbols - 1)
-    a, b = _formula(rng, predicates, terms, left), _formula(rng, predicates, terms, symbols - left)
-    return a if a == b else (rng.choice(("imp", "imp", "and", "or")), a, b)
+
+    def part(symbols: int) -> Formula | None:
+        if not terms or (len(terms) < 4 and rng.random() < 0.4):
+            return _quantified(rng, predicates, terms, symbols)
+        return f"{rng.choice(predicates)} {rng.choice(terms)}" if symbols <= 1 else None
+
+    return random_formula(rng, symbols, part)
 
 
 def _quantified(rng: random.Random, predicates: str, terms: str, symbols: int) -> Formula:
@@ -93,33 +75,4 @@ def _quantified(rng: random.Random, predicates: str, terms: str, symbols: int) -
     if height(body) >= DEEPEST_NESTING:
         return _quantified(rng, predicates, terms, symbols)
     bound = BOUND[height(body)]
-    return (rng.choice(QUANTIFIERS), bound, substituted(body, variable, bound))
-
-
-def canonical(hypotheses: tuple[Formula, ...], goal: Formula) -> tuple[str, tuple[Formula, ...], Formula]:
-    """The representative of a theorem up to names and order of hypotheses, with its text."""
-    predicates, constants = _names((*hypotheses, goal))
-    renamings = [
-        dict(zip([*predicates, *constants], [*ps, *cs], strict=True))
-        for ps in itertools.permutations(PREDICATES[: len(predicates)])
-        for cs in itertools.permutations(CONSTANTS[: len(constants)])
-    ]
-    return representative(hypotheses, goal, [lambda f, names=names: _renamed(f, names) for names in renamings], show)
-
-
-def _names(formulas: tuple[Formula, ...]) -> tuple[list[str], list[str]]:
-    """The predicates and the constants of formulas."""
-    return sorted(set().union(*map(_predicates, formulas))), sorted(set().union(*map(terms_of, formulas)))
-
-
-def _predicates(f: Formula) -> set[str]:
-    if isinstance(f, str):
-        return {f.split()[0]}
-    return set().union(*(_predicates(g) for g in f[1:] if g not in BOUND))
-
-
-def _renamed(f: Formula, names: dict[str, str]) -> Formula:
-    if isinstance(f, str):
-        predicate, term = f.split()
-        return f"{names[predicate]} {names.get(term, term)}"
-    return (f[0], *(g if g in BOUND else _renamed(g, names) for g in f[1:]))
+    return (rng.choice(QUANTIFIERS), bound, renamed(body, {variable: bound}))

@@ -1,19 +1,14 @@
-"""Small functional programs with specifications: a compiler, a queue by two lists, and insertion sort."""
+"""Small functional programs with specifications: a compiler for a stack machine, a queue by two lists, and insertion sort."""
 
 from __future__ import annotations
 
 import random
 
-from curricula.worlds import compiler, queues, sorting
-from curricula.worlds.chains import RADIUS
+from curricula.worlds.development import Development
 from curricula.worlds.theorems import WorldTheorem
+from curricula.worlds.theories import read_theory
 
-DIFFICULTIES = (2, 9)
-HARDER = 2 * RADIUS
-"""`split=harder` begins above this. The distance of an equation is exact up to here, so no statement is on both sides."""
-SAMPLES = 1000
-"""Samples without a new theorem after which the world counts as exhausted."""
-DEVELOPMENTS = (compiler.WORLD, queues.WORLD, sorting.WORLD)
+DEVELOPMENTS = tuple(Development("programs", read_theory(name)) for name in ("compiler", "queues", "sorting"))
 
 
 def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | None:

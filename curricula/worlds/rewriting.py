@@ -5,15 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from curricula.worlds.chains import RADIUS, calc, canonical, same_but_one_argument, scramble, shortest
+from curricula.worlds.chains import calc, canonical, same_but_one_argument, scramble, shortest
 from curricula.worlds.terms import Algebra, Rule, parse, show, variables_of
 from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
-
-DIFFICULTIES = (2, 9)
-HARDER = 2 * RADIUS
-"""`split=harder` begins above this. Up to here, the distance is exact, so no statement is on both sides."""
-SAMPLES = 1000
-"""Samples without a new theorem after which the world counts as exhausted."""
 
 TYPE = "Car"
 NAMES = {
@@ -122,7 +116,7 @@ def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | No
     statement = (
         f"{{{TYPE} : Type}} [{structure.name} {TYPE}] ({' '.join(variables)} : {TYPE}) : {show(left)} = {show(right)}"
     )
-    proof = calc(left, chain, {TYPE: TYPE}, algebra)
+    proof = calc(left, chain, str, algebra)
     key = f"{structure.name}: {canonical(left, right)}"
     context = context_of(structure)
     return world_theorem("rewriting", key, rename(statement), rename(context), rename(proof), len(chain), len(chain))

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
-from curricula.worlds.intuitionistic import Derivation, Formula, Script
+from curricula.worlds.derivation_scripts import script
+from curricula.worlds.derivations import Derivation
+from curricula.worlds.formulas import FALSE, Formula, heads_of, renamed, show, terms_of
 from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
 
+LEAST_DIFFICULTY = 3
 Hypotheses = tuple[Formula, ...]
+
+
+def random_formula(rng: random.Random, symbols: int, part: Callable[[int], Formula | None]) -> Formula:
+    """A random formula with about that many atoms, without silly parts such as `p ∧ p` and `p ∨ ⊥`. `part`: an atom or other formula of so
+    many, or None for a connective."""
+    if (found := part(symbols)) is not None:
+        return found
+    if rng.random() < 0.12:
+        return ("imp", random_formula(rng, symbols - 1, part), FALSE)
+    left = rng.randint(1, symbols - 1)
+    a, b = random_formula(rng, left, part), random_formula(rng, symbols - left, part)
+    return a if a == b else (rng.choice(("imp", "imp", "and", "or")), a, b)
 
 
 def needed(given: Hypotheses, provable: Callable[[Hypotheses], bool]) -> Hypotheses | None:
@@ -23,18 +39,25 @@ def needed(given: Hypotheses, provable: Callable[[Hypotheses], bool]) -> Hypothe
     return given
 
 
-def representative(
-    hypotheses: Hypotheses,
-    goal: Formula,
-    renamings: Iterable[Callable[[Formula], Formula]],
-    show: Callable[[Formula], str],
+def canonical(
+    hypotheses: Hypotheses, goal: Formula, heads: Sequence[str], constants: Sequence[str] = ""
 ) -> tuple[str, Hypotheses, Formula]:
-    """The first of the renamed theorems, whose hypotheses have a fixed order, with its text. The goal is no implication."""
+    """The representative of a theorem up to names and order of hypotheses, with its text. The goal is no implication. `heads`,
+    `constants`: the names to choose from."""
+    used, terms = names_in((*hypotheses, goal))
     found = []
-    for rename in renamings:
-        renamed, target = tuple(sorted(set(map(rename, hypotheses)), key=repr)), rename(goal)
-        found.append((f"{', '.join(map(show, renamed))} ⊢ {show(target)}", renamed, target))
+    for some in itertools.permutations(heads[: len(used)]):
+        for others in itertools.permutations(constants[: len(terms)]):
+            names = dict(zip([*used, *terms], [*some, *others], strict=True))
+            mine = tuple(sorted({renamed(h, names) for h in hypotheses}, key=repr))
+            target = renamed(goal, names)
+            found.append((f"{', '.join(map(show, mine))} ⊢ {show(target)}", mine, target))
     return min(found, key=lambda f: f[0])
+
+
+def names_in(formulas: Sequence[Formula]) -> tuple[list[str], list[str]]:
+    """The variables or predicates, and the constants of formulas."""
+    return sorted(set().union(*map(heads_of, formulas))), sorted(set().union(*map(terms_of, formulas)))
 
 
 def stated(
@@ -43,22 +66,19 @@ def stated(
     key: str,
     sequent: tuple[Hypotheses, Formula],
     derivation: Derivation,
-    script: type[Script],
     types: Sequence[str],
     context: str,
     names: Mapping[str, Sequence[str]],
 ) -> WorldTheorem:
     """A sequent as a theorem of a world, under random names. `types`: binders of its variables. Its hypotheses are binders or premises."""
     hypotheses, goal = sequent
-    written = script(len(hypotheses))
-    named = {h: f"h{i}" for i, h in enumerate(hypotheses)}
-    lines = written.lines(derivation, named, goal)
+    lines = script(derivation, hypotheses, goal)
     if rng.random() < 0.5:
-        binders = [f"({name} : {written.show(h)})" for h, name in named.items()]
+        binders = [f"(h{i} : {show(h)})" for i, h in enumerate(hypotheses)]
     else:
         binders, goal = [], reduce(lambda result, h: ("imp", h, result), reversed(hypotheses), goal)
-        lines = [f"intro {' '.join(named.values())}"] * bool(hypotheses) + lines
+        lines = [f"intro {' '.join(f'h{i}' for i in range(len(hypotheses)))}"] * bool(hypotheses) + lines
     rename = renaming(rng, names)
-    statement = " ".join([*types, *binders, ":", written.show(goal)])
+    statement = " ".join([*types, *binders, ":", show(goal)])
     size = derivation.size
     return world_theorem(world, key, rename(statement), rename(context), rename("\n".join(lines)), size, size)

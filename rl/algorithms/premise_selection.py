@@ -19,7 +19,7 @@ import numpy as np
 
 from prover.lean.names import IDENTIFIER
 from prover.lean.theorem import Theorem
-from prover.premises.dense import DenseRetriever, DenseWeights, bags, premise_features, rarity, symbol_features
+from prover.premises.dense import DenseWeights, bags, premise_features, rarity, symbol_features
 from prover.premises.index import LibraryIndex
 from prover.premises.library import Premises
 from prover.premises.local import LocalCandidate
@@ -280,22 +280,3 @@ def _prepared(
         reach.idf,
         reach.names,
     )
-
-
-def recall(
-    rows: Iterable[Mapping[str, Any]], index: LibraryIndex, weights: DenseWeights, k: int = 8, symbols: bool = True
-) -> float:
-    """Recall at `k`: share of the premises that helped among the hybrid's `k` best, or with `symbols=False` the dense retriever's."""
-    made: dict[tuple[str, ...], DenseRetriever] = {}
-    hits = total = 0
-    for row in rows:
-        imports = tuple(row["imports"])
-        if imports not in made:
-            premises = index.select(index.reachable(imports))
-            made[imports] = DenseRetriever(premises, weights, SymbolRetriever(premises) if symbols else None)
-        retriever = made[imports]
-        best = np.argsort(-retriever.score(row["constants"]), kind="stable")[:k]
-        names = {retriever.premises[int(i)].name for i in best}
-        hits += len(names & set(row["good"]))
-        total += len(row["good"])
-    return hits / total if total else 0.0

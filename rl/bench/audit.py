@@ -1,7 +1,7 @@
 """Speed and correctness of the audit: `turnstile bench audit`.
 
 Measures four kinds of input, which share processes differently. Scripts for bare statements (as in training) and library theorems
-share processes; statements with a context and files get processes of their own. All inputs are in this file.
+share processes; statements with a context and files get processes of their own. All inputs are in audit.toml.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import os
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from curricula.settings import read_toml
 from prover.lean.audit import Auditor, Source
 from prover.lean.judges import Judges, Place
 from prover.lean.runtime import LeanRuntime, find_runtime
@@ -25,87 +27,11 @@ AT_ONCE = 4
 
 Claim = tuple[Theorem, str]
 
-SCRIPTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("(a b : Nat) (h : a < b) : a + {k} < b + {k}", ("omega", "exact Nat.add_lt_add_right h {k}", "simp\nexact h")),
-    (
-        "(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ {k} = {k}",
-        ("exact ⟨⟨h.2, h.1⟩, rfl⟩", "constructor\n· exact And.symm h\n· rfl"),
-    ),
-    ("(xs : List Nat) : (xs ++ [{k}]).length = xs.length + 1", ("simp", "rw [List.length_append]\nrfl")),
-    ("(n : Nat) : {k} * n + n = ({k} + 1) * n", ("exact (Nat.succ_mul {k} n).symm", "grind")),
-    ("(p q : Prop) : p ∨ (q ∧ {k} = {k}) → q ∨ p", ("rintro (h | h)\n· exact Or.inr h\n· exact Or.inl h.1",)),
-    (
-        "{{α : Type}} (xs : List α) (h : 0 + {k} = {k}) : xs ++ [] = xs",
-        ("induction xs with\n| nil => rfl\n| cons x xs ih => simp",),
-    ),
-    ("(x y : Nat) (h : x = y + {k}) : y + {k} = x", ("omega", "exact h.symm", "subst h\nrfl")),
-    ("(f : Nat → Nat) (h : ∀ x, f x = x) : f (f {k}) = {k}", ("rw [h, h]", "simp [h]")),
-)
-"""Statements with a number `k`, and proofs of each."""
-
-LIBRARY: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    (
-        "Int.lt_iff_add_one_le",
-        ("Init.Data.Int.Lemmas", "Init.ByCases", "Init.Data.Order.Factories", "Init.Data.Order.Lemmas"),
-        "rfl",
-    ),
-    ("Fin.add_def", ("Init.Data.Nat.Lemmas", "Init.Ext", "Init.Data.Order.Lemmas"), "rfl"),
-    (
-        "Option.some_ne_none",
-        ("Init.Data.Option.BasicAux", "Init.Data.Option.Instances", "Init.Data.BEq", "Init.Classical", "Init.Ext"),
-        "simp",
-    ),
-)
-"""Library theorems, the modules that a proof may use, and a script."""
-
-CONTEXT = "namespace Row{k}\ndef shift (n : Nat) : Nat := n + {k}\nvariable (n : Nat)\n"
-
-FILE = """namespace F{k}
-inductive Tree | leaf | node (l r : Tree)
-def Tree.size : Tree → Nat
-  | .leaf => {k}
-  | .node l r => l.size + r.size
-theorem Tree.size_leaf : Tree.leaf.size = {k} := {rfl}
-theorem Tree.size_node (l r : Tree) : (Tree.node l r).size = l.size + r.size := {rfl}
-theorem lt (a b : Nat) (h : a < b) : a + {k} < b + {k} := {omega}
-example (xs : List Nat) : (xs ++ [{k}]).length = xs.length + 1 := {simp}
-end F{k}
-"""
-
-ATTACKS: tuple[tuple[str, str], ...] = (
-    ("theorem t : 1 = 2 := sorry", "theorem t : 1 = 2 := by\n  exact sorry"),
-    ("theorem t : 1 = 2 := sorry", "axiom cheat : 1 = 2\ntheorem t : 1 = 2 := cheat"),
-    ("theorem t : 1 = 2 := sorry", "theorem t : 1 = 1 := rfl"),
-    ("theorem t : 1 = 2 := sorry", "namespace A\ntheorem t : 1 = 1 := rfl\nend A"),
-    ("theorem t : 1 = 2 := sorry", "/- theorem t : 1 = 2 := rfl -/"),
-    ("theorem t : 1 = 2 := sorry", "#exit\ntheorem t : 1 = 2 := rfl"),
-    ("def f (n : Nat) := n\ntheorem t : f 1 = 2 := sorry", "def f (n : Nat) := n + 1\ntheorem t : f 1 = 2 := rfl"),
-    ("theorem t (n : Nat) : n < 2 := sorry", "theorem t (n : Nat) (h : n < 2) : n < 2 := h"),
-    ("example : 1 = 2 := sorry", "example : 1 = 1 := rfl"),
-    ("theorem t : 1 = 2 := sorry", 'local notation "1" => 2\ntheorem t : 1 = 2 := rfl'),
-    ("theorem t : 1 = 2 := sorry", "instance (n : Nat) : OfNat Nat n := ⟨2⟩\ntheorem t : 1 = 2 := rfl"),
-    ("theorem t : 1 = 2 := sorry", "unsafe def f : 1 = 2 := f\n@[implemented_by f] opaque t : 1 = 2"),
-)
-"""(reference, candidate) pairs that must be rejected."""
-
-HONEST: tuple[tuple[str, str], ...] = (
-    ("theorem t : 1 + 1 = 2 := sorry", "theorem t : 1 + 1 = 2 := rfl"),
-    (
-        "theorem t : 1 + 1 = 2 := sorry",
-        "-- sorry\nprivate theorem aux : True := trivial\n\ntheorem t : 1 + 1 = 2 := by decide",
-    ),
-    ("theorem t (p q : Prop) (h : p ∧ q) : q := sorry", "theorem t (a b : Prop) (h : a ∧ b) : b := h.2"),
-    (
-        "def f : {n : Nat // n < 9} := ⟨2, by sorry⟩\ntheorem t : f.1 = 2 := sorry",
-        "def f : {n : Nat // n < 9} := ⟨2, by decide⟩\ntheorem t : f.1 = 2 := rfl",
-    ),
-    (
-        "structure P where\n  x : Nat\ninstance : Add P := ⟨fun a b => ⟨a.x + b.x⟩⟩\nexample (a b : P) : (a + b).x = a.x + b.x := sorry",
-        "structure P where\n  x : Nat\ninstance : Add P := ⟨fun a b => ⟨a.x + b.x⟩⟩\nexample (a b : P) : (a + b).x = a.x + b.x := rfl",
-    ),
-    ("theorem t (p : Prop) : p ∨ ¬p := sorry", "theorem t (p : Prop) : p ∨ ¬p := Classical.em p"),
-)
-"""(reference, candidate): all must be accepted."""
+_TEXTS = read_toml(Path(__file__).with_name("audit.toml"))
+SCRIPTS = [(x["statement"], x["proofs"]) for x in _TEXTS["scripts"]]
+LIBRARY = [(x["name"], tuple(x["modules"]), x["script"]) for x in _TEXTS["library"]]
+CONTEXT, FILE = _TEXTS["context"], _TEXTS["file"]
+ATTACKS, HONEST = ([(x["reference"], x["candidate"]) for x in _TEXTS[kind]] for kind in ("attacks", "honest"))
 
 
 def scripts(n: int) -> list[Claim]:

@@ -15,6 +15,20 @@ from typing import Literal
 
 from rl.metrics.intervals import wilson
 
+WINDOW = 6
+"""Rounds that the last round is compared with. Rewards are compared between the two halves of the window."""
+ENTROPY_SHARE = 0.4
+"""Alert if entropy is below this share of the median of earlier rounds."""
+ENTROPY_FLOOR = 0.05
+"""Alert if entropy is below this, in nats: the policy is nearly deterministic."""
+REJECTION_RATE = 0.05
+"""Minimum rejection rate of an alert."""
+REWARD_RISE = 0.1
+"""Minimum rise of a shaped reward: the difference of its means over the halves, as a share of its size."""
+REWARD_TREND = 0.6
+"""Minimum Kendall's tau between a rising reward and the round."""
+CERTAINTY = 1.64
+"""Standard errors added to the relative growth of the solve rate before it is compared with the reward's. 1.64: 95 %, one-sided."""
 _Z99 = 2.576
 
 
@@ -38,26 +52,6 @@ class RoundFigures:
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """Alert thresholds."""
-
-    window: int = 6
-    """Rounds that the last round is compared with. Rewards are compared between the two halves of the window."""
-    entropy_share: float = 0.4
-    """Alert if entropy is below this share of the median of earlier rounds."""
-    entropy_floor: float = 0.05
-    """Alert if entropy is below this, in nats: the policy is nearly deterministic."""
-    rejection_rate: float = 0.05
-    """Minimum rejection rate of an alert."""
-    reward_rise: float = 0.1
-    """Minimum rise of a shaped reward: the difference of its means over the halves, as a share of its size."""
-    reward_trend: float = 0.6
-    """Minimum Kendall's tau between a rising reward and the round."""
-    certainty: float = 1.64
-    """Standard errors added to the relative growth of the solve rate before it is compared with the reward's. 1.64: 95 %, one-sided."""
-
-
-@dataclass(frozen=True)
 class Alert:
     """An alert. `title` has at most 64 characters, wandb's limit."""
 
@@ -66,21 +60,20 @@ class Alert:
     text: str
 
 
-def alerts(history: Sequence[RoundFigures], thresholds: Thresholds | None = None) -> list[Alert]:
+def alerts(history: Sequence[RoundFigures]) -> list[Alert]:
     """Alerts about the last round of `history` (oldest first)."""
-    t = thresholds or Thresholds()
     if not history:
         return []
-    return [*_entropy(history, t), *_solve_rate(history, t), *_rejections(history, t), *_hacking(history, t)]
+    return [*_entropy(history), *_solve_rate(history), *_rejections(history), *_hacking(history)]
 
 
-def _entropy(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
+def _entropy(history: Sequence[RoundFigures]) -> list[Alert]:
     now = history[-1].entropy
     if now is None:
         return []
-    before = [h.entropy for h in history[:-1] if h.entropy is not None][-t.window :]
+    before = [h.entropy for h in history[:-1] if h.entropy is not None][-WINDOW:]
     usual = median(before) if len(before) >= 2 else None
-    if now >= t.entropy_floor and (usual is None or now >= t.entropy_share * usual):
+    if now >= ENTROPY_FLOOR and (usual is None or now >= ENTROPY_SHARE * usual):
         return []
     was = f", down from {usual:.2f}" if usual is not None else ""
     text = (
@@ -90,10 +83,10 @@ def _entropy(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
     return [Alert("entropy", "The policy's entropy collapses", text)]
 
 
-def _solve_rate(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
+def _solve_rate(history: Sequence[RoundFigures]) -> list[Alert]:
     """The 99 % intervals of the last round and of the best earlier round do not overlap. 99 %, because a maximum is biased upwards."""
     now = history[-1]
-    measured = [h for h in history[:-1] if h.attempted][-t.window :]
+    measured = [h for h in history[:-1] if h.attempted][-WINDOW:]
     if not now.attempted or not measured:
         return []
     best = max(measured, key=lambda h: wilson(h.solved, h.attempted, _Z99)[0])
@@ -106,14 +99,14 @@ def _solve_rate(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
     return [Alert("solve_rate", "The solve rate falls", text)]
 
 
-def _rejections(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
-    """The rejection rate exceeds `rejection_rate` and, significantly, that of earlier rounds."""
+def _rejections(history: Sequence[RoundFigures]) -> list[Alert]:
+    """The rejection rate exceeds REJECTION_RATE and, significantly, that of earlier rounds."""
     now = history[-1]
-    if not now.judged or now.rejected / now.judged <= t.rejection_rate:
+    if not now.judged or now.rejected / now.judged <= REJECTION_RATE:
         return []
-    before = history[:-1][-t.window :]
+    before = history[:-1][-WINDOW:]
     rejected, judged = sum(h.rejected for h in before), sum(h.judged for h in before)
-    usual = wilson(rejected, judged)[1] if judged else t.rejection_rate
+    usual = wilson(rejected, judged)[1] if judged else REJECTION_RATE
     if wilson(now.rejected, now.judged)[0] <= usual:
         return []
     text = (
@@ -123,10 +116,10 @@ def _rejections(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
     return [Alert("rejections", "The audit rejects more proofs", text)]
 
 
-def _hacking(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
+def _hacking(history: Sequence[RoundFigures]) -> list[Alert]:
     """A shaped reward rises while verified solves do not."""
-    recent = [h for h in history[-t.window :] if h.attempted]
-    if len(recent) < t.window:
+    recent = [h for h in history[-WINDOW:] if h.attempted]
+    if len(recent) < WINDOW:
         return []
     half = len(recent) // 2
     first, second = recent[:half], recent[-half:]
@@ -134,7 +127,7 @@ def _hacking(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
     was, now = sum(h.solved for h in first) / n, sum(h.solved for h in second) / m
     error = math.sqrt(was * (1 - was) / n + now * (1 - now) / m)
 
-    growth = (now - was + t.certainty * error) / was if was else (math.inf if now else 0.0)
+    growth = (now - was + CERTAINTY * error) / was if was else (math.inf if now else 0.0)
     found = []
     for name in recent[-1].rewards:
         series = [h.rewards[name] for h in recent if name in h.rewards]
@@ -142,7 +135,7 @@ def _hacking(history: Sequence[RoundFigures], t: Thresholds) -> list[Alert]:
             continue  # switched on or off within the window
         size = mean(abs(x) for x in series)
         rise = mean(series[-half:]) - mean(series[:half])
-        if size > 0 and rise >= max(t.reward_rise, growth) * size and kendall(series) >= t.reward_trend:
+        if size > 0 and rise >= max(REWARD_RISE, growth) * size and kendall(series) >= REWARD_TREND:
             text = (
                 f"Rounds {recent[0].round} to {recent[-1].round}: the reward {name!r} rose from {mean(series[:half]):.3g} to "
                 f"{mean(series[-half:]):.3g} while verified solves went from {100 * was:.1f} % to {100 * now:.1f} %. "

@@ -55,14 +55,14 @@ def predictions(attempts: Iterable[Attempt]) -> list[Prediction]:
     return [(v, s) for a in attempts if a.outcome not in ("rejected", "error") for v, s in a.stats.get("values", ())]
 
 
-def reliability(found: Sequence[Prediction], discount: float = DISCOUNT, bins: int = BINS) -> list[Bin]:
+def reliability(found: Sequence[Prediction]) -> list[Bin]:
     """Non-empty bins of equal width, lowest first (reliability diagram: DeGroot & Fienberg 1983)."""
     rows: dict[int, list[tuple[float, float]]] = {}
     for value, steps in found:
-        outcome = discount ** min(steps, N_BINS - 1) if steps is not None else 0.0
-        rows.setdefault(min(int(value * bins), bins - 1), []).append((value, outcome))
+        outcome = DISCOUNT ** min(steps, N_BINS - 1) if steps is not None else 0.0
+        rows.setdefault(min(int(value * BINS), BINS - 1), []).append((value, outcome))
     return [
-        Bin(i / bins, (i + 1) / bins, len(r), sum(v for v, _ in r) / len(r), sum(o for _, o in r) / len(r))
+        Bin(i / BINS, (i + 1) / BINS, len(r), sum(v for v, _ in r) / len(r), sum(o for _, o in r) / len(r))
         for i, r in sorted(rows.items())
     ]
 
@@ -73,23 +73,23 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(b.count * abs(b.predicted - b.observed) for b in bins) / total if total else math.nan
 
 
-def error_by_steps(found: Sequence[Prediction], discount: float = DISCOUNT) -> list[StepsError]:
+def error_by_steps(found: Sequence[Prediction]) -> list[StepsError]:
     """Errors on proved goals by the number of tactics in the proof, fewest first."""
     rows: dict[int, list[float]] = {}
     for value, steps in found:
         if steps is not None:
-            predicted = math.log(max(value, 1e-6)) / math.log(discount)
+            predicted = math.log(max(value, 1e-6)) / math.log(DISCOUNT)
             rows.setdefault(min(steps, STEPS_SHOWN), []).append(predicted - min(steps, N_BINS - 1))
     return [StepsError(k, len(r), sum(r) / len(r), sum(abs(e) for e in r) / len(r)) for k, r in sorted(rows.items())]
 
 
-def metrics(found: Sequence[Prediction], discount: float = DISCOUNT) -> dict[str, float]:
+def metrics(found: Sequence[Prediction]) -> dict[str, float]:
     """The metrics `value/…` of docs/metrics.md. Empty without predictions."""
     if not found:
         return {}
-    bins = reliability(found, discount)
+    bins = reliability(found)
     out = {"value/predictions": float(len(found)), "value/calibration_error": calibration_error(bins)}
-    for e in error_by_steps(found, discount):
+    for e in error_by_steps(found):
         out[f"value/bias/{e.steps}"] = e.bias
         out[f"value/error/{e.steps}"] = e.absolute
     # A constant value can be calibrated and useless, so discrimination is measured too.

@@ -50,15 +50,8 @@ def over_rounds(figures: Mapping[int, Mapping[str, float]]) -> list[tuple[str, g
             figure = _solved(figures, [n.removesuffix("/rate") for n in drawn if n.endswith("/all/rate")])
         else:
             figure = go.Figure()
-            for i, name in enumerate(drawn):
-                points = [(r, f[name]) for r, f in figures.items() if name in f]
-                figure.add_scatter(
-                    x=[r for r, _ in points],
-                    y=[y for _, y in points],
-                    name=_label(name),
-                    mode="lines+markers",
-                    line={"color": _INK[i % len(_INK)]},
-                )
+            for name in drawn:
+                _add_line(figure, name, [(r, f[name]) for r, f in figures.items() if name in f])
         if figure.data:
             whole = {"tickmode": "array", "tickvals": list(figures)} if len(figures) <= 8 else {"tickformat": "d"}
             out.append((title, _laid_out(figure, "round").update_xaxes(whole)))
@@ -72,11 +65,9 @@ def side_by_side(
     out = []
     for metric in names:
         figure = go.Figure()
-        for i, (name, figures) in enumerate(runs.items()):
-            points = [(r, f[metric]) for r, f in figures.items() if metric in f]
-            if points:
-                x, y = zip(*points, strict=True)
-                figure.add_scatter(x=x, y=y, name=_label(name), mode="lines+markers", line={"color": _INK[i]})
+        for name, figures in runs.items():
+            if points := [(r, f[metric]) for r, f in figures.items() if metric in f]:
+                _add_line(figure, name, points)
         if len(figure.data) == len(runs):  # pyright: ignore[reportArgumentType]
             out.append((metric, _laid_out(figure, "round").update_xaxes({"tickformat": "d"})))
     return out
@@ -84,38 +75,25 @@ def side_by_side(
 
 def _solved(figures: Mapping[int, Mapping[str, float]], series: Sequence[str]) -> go.Figure:
     figure = go.Figure()
-    for i, name in enumerate(series):
-        rows = [(r, f) for r, f in figures.items() if all(f"{name}/{x}" in f for x in ("rate", "low", "high"))]
-        figure.add_scatter(
-            x=[r for r, _ in rows],
-            y=[100 * f[f"{name}/rate"] for _, f in rows],
-            mode="lines+markers",
-            name=_label(name.split("/")[1]),
-            line={"color": _INK[i % len(_INK)]},
-            error_y=_bars([(f[f"{name}/rate"], f[f"{name}/low"], f[f"{name}/high"]) for _, f in rows]),
-        )
+    for name in series:
+        keys = [f"{name}/{x}" for x in ("rate", "low", "high")]
+        rates = {r: tuple(f[key] for key in keys) for r, f in figures.items() if all(key in f for key in keys)}
+        _add_rates(figure, name.split("/")[1], rates)
     return figure
 
 
 def by_calls(phases: Mapping[str, Sequence[Attempt]], calls: int, results: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Solve rate by Lean calls, from the run's own measurements on held-out theorems and from its evaluations."""
     figure = go.Figure()
-    by_label: dict[str, list[tuple[int, tuple[float, float, float]]]] = {}
+    by_label: dict[str, dict[int, tuple[float, ...]]] = {}
     for phase, attempts in phases.items():
         s = curves.summarise(attempts, calls, len(attempts))
-        by_label[phase] = [(int(b), (n / s["total"], *wilson(n, s["total"]))) for b, n in s["curve"].items()]
+        by_label[phase] = {int(b): (n / s["total"], *wilson(n, s["total"])) for b, n in s["curve"].items()}
     for r in results:
         label = f"{r['name']} on {r['test']['set']}"
-        by_label[label] = [(int(b), (c["rate"], c["low"], c["high"])) for b, c in r["all"]["curve"].items()]
-    for i, (label, points) in enumerate(by_label.items()):
-        figure.add_scatter(
-            x=[b for b, _ in points],
-            y=[100 * p[0] for _, p in points],
-            name=_label(label),
-            mode="lines+markers",
-            line={"color": _INK[i % len(_INK)]},
-            error_y=_bars([p for _, p in points]),
-        )
+        by_label[label] = {int(b): (c["rate"], c["low"], c["high"]) for b, c in r["all"]["curve"].items()}
+    for label, rates in by_label.items():
+        _add_rates(figure, label, rates)
     figure = _laid_out(figure, "Lean calls per theorem", "solved, %")
     # On a narrow screen the legend has one line per curve.
     height = HEIGHT + 20 * len(by_label)
@@ -161,15 +139,28 @@ def to_html(figure: go.Figure, number: int) -> str:
     return f"<div style='height:{figure.layout.height or HEIGHT}px'>{chart}</div>"  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _bars(points: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
-    """Error bars, in percent, of (rate, low, high)."""
-    return {
+def _add_line(figure: go.Figure, name: str, points: Sequence[tuple[float, float]], **more: Any) -> None:
+    """Add a line through points, in the next colour."""
+    figure.add_scatter(
+        x=[x for x, _ in points],
+        y=[y for _, y in points],
+        name=_label(name),
+        mode="lines+markers",
+        line={"color": _INK[len(figure.data) % len(_INK)]},  # pyright: ignore[reportArgumentType]
+        **more,
+    )
+
+
+def _add_rates(figure: go.Figure, name: str, rates: Mapping[int, tuple[float, ...]]) -> None:
+    """Add a line in percent with error bars. `rates`: x → (rate, low, high)."""
+    bars = {
         "type": "data",
         "symmetric": False,
         "thickness": 1,
-        "array": [100 * (high - rate) for rate, _, high in points],
-        "arrayminus": [100 * (rate - low) for rate, low, _ in points],
+        "array": [100 * (high - rate) for rate, _, high in rates.values()],
+        "arrayminus": [100 * (rate - low) for rate, low, _ in rates.values()],
     }
+    _add_line(figure, name, [(x, 100 * rate) for x, (rate, _, _) in rates.items()], error_y=bars)
 
 
 def _laid_out(figure: go.Figure, x: str, y: str = "") -> go.Figure:

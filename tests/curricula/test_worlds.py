@@ -13,22 +13,13 @@ import pytest
 
 from curricula import sets, sources
 from curricula.library import split_of
-from curricula.worlds import (
-    WORLDS,
-    first_order,
-    in_split,
-    logic,
-    peano,
-    programs,
-    quantified,
-    rewriting,
-    sequences,
-    world,
-)
-from curricula.worlds.chains import RADIUS, canonical, replay, scramble, shortest
-from curricula.worlds.intuitionistic import FALSE, Formula, TooHard, prove
+from curricula.worlds import WORLDS, first_order, in_split, logic, peano, programs, rewriting, sequences, world
+from curricula.worlds.chains import RADIUS, canonical, scramble, shortest
+from curricula.worlds.derivations import TooHard, prove
+from curricula.worlds.formulas import FALSE, Formula, classically_valid
+from curricula.worlds.sequents import canonical as canonical_sequent
 from curricula.worlds.spec import world_of
-from curricula.worlds.terms import Term, parse, size, substitute, variables_of
+from curricula.worlds.terms import Step, Term, get, parse, put, size, substitute, variables_of
 from curricula.worlds.theorems import renaming
 from prover.errors import UserError
 from prover.lean.audit import Auditor
@@ -158,7 +149,7 @@ def test_every_hypothesis_is_needed() -> None:
         names = dict(zip(logic.VARIABLES, rng.sample(logic.VARIABLES, 4), strict=True))
         renamed = [_renamed(h, names) for h in hypotheses]
         rng.shuffle(renamed)
-        assert logic.canonical(tuple(renamed), _renamed(goal, names))[0] == t.key
+        assert canonical_sequent(tuple(renamed), _renamed(goal, names), logic.VARIABLES)[0] == t.key
     assert checked > 60
 
 
@@ -202,14 +193,14 @@ def test_the_search_for_a_derivation_is_bounded() -> None:
 def test_known_first_order_statements() -> None:
     all_p, some_p, some_not = ("all", "x", "P x"), ("some", "x", "P x"), ("some", "x", ("imp", "P x", FALSE))
     each = ("all", "x", ("imp", "P x", "Q c"))
-    assert quantified.prove((all_p,), "P c") is not None
-    assert quantified.prove((("imp", some_p, "Q c"),), each) is not None
-    assert quantified.prove((each, some_p), "Q c") is not None
-    assert quantified.prove((some_not, all_p), FALSE) is not None
+    assert prove((all_p,), "P c") is not None
+    assert prove((("imp", some_p, "Q c"),), each) is not None
+    assert prove((each, some_p), "Q c") is not None
+    assert prove((some_not, all_p), FALSE) is not None
     only_classical = (_not(all_p),), some_not
-    assert quantified.classically_valid(*only_classical, "P", "") and quantified.prove(*only_classical) is None
-    assert quantified.prove((all_p,), some_p) is None  # there may be no element
-    assert not quantified.classically_valid((some_p,), all_p, "P", "")
+    assert classically_valid(*only_classical, "P", most_elements=2) and prove(*only_classical) is None
+    assert prove((all_p,), some_p) is None  # there may be no element
+    assert not classically_valid((some_p,), all_p, "P", most_elements=2)
 
 
 def test_first_order_theorems_need_their_hypotheses_and_quantifiers() -> None:
@@ -218,10 +209,22 @@ def test_first_order_theorems_need_their_hypotheses_and_quantifiers() -> None:
         assert t.theorem.statement is not None and "t1" not in t.theorem.statement
     hypotheses = (("all", "x", ("imp", "Q x", "P d")), ("some", "x", "Q x"))
     renamed = (("some", "x", "R x"), ("all", "x", ("imp", "R x", "Q c")))
-    assert first_order.canonical(hypotheses, "P d") == first_order.canonical(renamed, "Q c")
+    names = first_order.PREDICATES, first_order.CONSTANTS
+    assert canonical_sequent(hypotheses, "P d", *names) == canonical_sequent(renamed, "Q c", *names)
 
 
 # -- rewriting ---------------------------------------------------------------------------------------------------------
+
+
+def replay(left: Term, chain: list[Step]) -> Term:
+    """The last term of a chain, computed from its rules alone."""
+    term = left
+    for s in chain:
+        values = dict(zip(s.rule.variables, s.values, strict=True))
+        before, after = (s.rule.left, s.rule.right) if s.forward else (s.rule.right, s.rule.left)
+        assert get(term, s.position) == substitute(before, values), s
+        term = put(term, s.position, substitute(after, values))
+    return term
 
 
 @pytest.mark.parametrize("name", [*rewriting.ALGEBRAS, *DEVELOPMENTS])
@@ -280,9 +283,9 @@ def test_keys_of_equations_ignore_names_and_orientation() -> None:
 
 @pytest.mark.parametrize("name", DEVELOPMENTS)
 def test_new_names_are_distinct(name: str) -> None:
-    development = DEVELOPMENTS[name]
-    old = {*development.types, *development.operations} - {*development.names}
-    every = [*old, *development.names, *(new for news in development.names.values() for new in news)]
+    theory = DEVELOPMENTS[name].theory
+    old = {*theory.types, *theory.operations} - {*theory.names}
+    every = [*old, *theory.names, *(new for news in theory.names.values() for new in news)]
     assert len(set(every)) == len(every), sorted(n for n in every if every.count(n) > 1)
 
 
@@ -306,9 +309,9 @@ async def elaborates(server: LeanServer, text: str, name: str) -> None:
 @pytest.mark.lean
 def test_no_name_is_taken_by_lean(loop: Loop, server: LeanServer) -> None:
     """A name that Lean's library has too would be ambiguous, or could not be declared."""
-    every = [rewriting.NAMES, logic.NAMES, first_order.NAMES, *(d.names for d in DEVELOPMENTS.values())]
+    every = [rewriting.NAMES, logic.NAMES, first_order.NAMES, *(d.theory.names for d in DEVELOPMENTS.values())]
     names = {name for each in every for old, news in each.items() for name in (old, *news)}
-    names |= {op for d in DEVELOPMENTS.values() for op in (*d.operations, *d.types)} | {
+    names |= {op for d in DEVELOPMENTS.values() for op in (*d.theory.operations, *d.theory.types)} | {
         s.name for s in rewriting.STRUCTURES
     }
     text = "\n".join(f"theorem {name} : True := trivial" for name in sorted(names))
@@ -321,10 +324,11 @@ def test_no_name_is_taken_by_lean(loop: Loop, server: LeanServer) -> None:
 @pytest.mark.parametrize("index", [0, 1, pytest.param(2, marks=pytest.mark.slow)], ids=["none", "all", "half"])
 def test_lean_accepts_every_lemma_in_every_orientation(loop: Loop, server: LeanServer, name: str, index: int) -> None:
     development = DEVELOPMENTS[name]
-    every = {lemma.name for lemma in development.lemmas}
-    groups = development.swaps
+    theory = development.theory
+    every = {lemma.name for lemma in theory.lemmas}
+    groups = theory.swaps
     swapped = {op for group in ((), groups, groups[::2])[index] for op in group}
-    text = renaming(_Always(index), development.names)(development.context(development.lemmas, every, swapped))
+    text = renaming(_Always(index), theory.names)(development.context(theory.lemmas, every, swapped))
     loop.run(elaborates(server, text, name))
 
 

@@ -1,0 +1,28 @@
+"""HTML pages about runs, from the templates in this folder. Each is self-contained and readable on a phone.
+
+Statements, proofs and messages are untrusted text, so all of it is escaped.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from rl.metrics import charts
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+
+def render(template: str, **values: Any) -> str:
+    """A page. `draw` in the template converts a figure to HTML; the first one includes plotly.js."""
+    numbers = itertools.count()
+    return _TEMPLATES.get_template(template).render(values, draw=lambda figure: charts.to_html(figure, next(numbers)))
