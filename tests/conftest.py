@@ -1,14 +1,18 @@
-"""How `make test` shares the tests between processes."""
+"""How `make test` shares the tests between processes, and the Lean processes that its files share."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.warm_lean import WarmLean
 
 # Before torch is loaded: its threads wait for each other whenever another process has a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -62,3 +66,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "Ray" if nodeid in self.ray else super()._split_scope(nodeid)
 
     return Scheduler(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session")
+def _lean_processes() -> Iterator[WarmLean]:
+    from tests.warm_lean import WarmLean
+
+    processes = WarmLean()
+    yield processes
+    processes.close()
+
+
+@pytest.fixture(scope="module")
+def warm(_lean_processes: WarmLean) -> Iterator[WarmLean]:
+    """Lean processes that files share."""
+    yield _lean_processes
+    _lean_processes.thin()
