@@ -7,7 +7,7 @@ DOCS   := .venv-docs
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-again test-vllm test-gpu bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup docs clean
+.PHONY: train test test-again test-vllm test-gpu bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup environments docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -66,6 +66,8 @@ lean: $(VENV)/.done
 	@$(BIN)/python -m prover.lean.setup
 
 setup: lean
+
+environments: $(VENV)/.done $(VLLM)/.done
 
 train: lean
 	@$(BIN)/turnstile train curricula/stages/worlds.toml

@@ -1,49 +1,50 @@
-"""How `make test` shares the tests between processes."""
+"""How `make test` shares the tests between processes, and the Lean processes that its files share."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
-from functools import cache
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+if TYPE_CHECKING:
+    from tests.warm_lean import WarmLean
 
 # Before torch is loaded: its threads wait for each other whenever another process has a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-_TEST = re.compile(r"^((?:@.*\n(?:[ )\]].*\n)*)*)(?:async )?def (test_\w+)", re.MULTILINE)
-"""A test function with its decorators."""
 
-
-@cache
-def text(file: str) -> str:
-    return (ROOT / file).read_text(encoding="utf-8")
-
-
-@cache
-def ray_tests(file: str) -> frozenset[str]:
-    """Names of the tests in the file that start Ray."""
-    every = _TEST.findall(text(file))
-    whole = re.search(r"^pytestmark = .*pytest\.mark\.ray\b", text(file), re.MULTILINE)
-    return frozenset(name for decorators, name in every if whole or "pytest.mark.ray" in decorators)
-
-
-def starts_ray(nodeid: str) -> bool:
-    file, _, test = nodeid.partition("::")
-    return test.partition("[")[0] in ray_tests(file)
+def starts_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("ray") is not None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that start Ray come first: they take longest, and one process runs all of them. Files without Lean come last: they are
     short, so that the processes end together."""
-    items.sort(
-        key=lambda item: (not starts_ray(item.nodeid), "pytest.mark.lean" not in text(item.nodeid.partition("::")[0]))
-    )
+    lean = {item.path for item in items if item.get_closest_marker("lean")}
+    items.sort(key=lambda item: (not starts_ray(item), item.path not in lean))
+
+
+def ray_tests() -> Path:
+    """The file in which xdist's workers name the tests that start Ray: its scheduler, which has this process, is told of no markers."""
+    return Path(tempfile.gettempdir()) / f"turnstile-ray-tests-{os.getpid()}.json"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["ray tests"] = str(ray_tests())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if workerinput := getattr(session.config, "workerinput", None):
+        names = [item.nodeid for item in session.items if starts_ray(item)]
+        Path(workerinput["ray tests"]).write_text(json.dumps(names))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -53,7 +54,31 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduler(LoadFileScheduling):
+        ray: frozenset[str] = frozenset()
+
+        def schedule(self) -> None:
+            if self.collection is None:  # all workers have collected
+                self.ray = frozenset(json.loads(ray_tests().read_text()))
+                ray_tests().unlink()
+            super().schedule()
+
         def _split_scope(self, nodeid: str) -> str:
-            return "Ray" if starts_ray(nodeid) else super()._split_scope(nodeid)
+            return "Ray" if nodeid in self.ray else super()._split_scope(nodeid)
 
     return Scheduler(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session")
+def _lean_processes() -> Iterator[WarmLean]:
+    from tests.warm_lean import WarmLean
+
+    processes = WarmLean()
+    yield processes
+    processes.close()
+
+
+@pytest.fixture(scope="module")
+def warm(_lean_processes: WarmLean) -> Iterator[WarmLean]:
+    """Lean processes that files share."""
+    yield _lean_processes
+    _lean_processes.thin()

@@ -11,13 +11,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from itertools import product
-from typing import Any
-
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from rl.algorithms.tactic_ranking import ERROR, WORKED, levels_by_goal
 from rl.examples import PreferencePair
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def preference_pairs(rows: Iterable[Mapping[str, Any]], most: int, seed: int = 0) -> list[PreferencePair]:
@@ -36,5 +36,7 @@ def preference_pairs(rows: Iterable[Mapping[str, Any]], most: int, seed: int = 0
 def loss(worked: Tensor, failed: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """(loss, margin) of each pair. `worked`, `failed`: [pairs], log π - log π_ref of the whole tactic. The margin is the difference of
     the implicit rewards β (log π - log π_ref)."""
+    import torch.nn.functional as F
+
     margin = beta * (worked - failed)
     return -F.logsigmoid(margin), margin

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from prover import cli
-from tests.cli.warm_lean import WarmLean
+from tests.warm_lean import WarmLean
 
 
 @dataclass
@@ -47,20 +47,14 @@ def turnstile(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     return run
 
 
-@pytest.fixture(scope="module")
-def _warm() -> Iterator[WarmLean]:
-    warm = WarmLean()
-    yield warm
-    warm.close()
-
-
 @pytest.fixture(autouse=True)
 def warm_lean(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Commands of a module share the Lean processes that serve more than one text."""
+    """Commands share the Lean processes that serve more than one text."""
     if request.node.get_closest_marker("lean") is None:
         yield
         return
-    with request.getfixturevalue("_warm").patches():
+    warm: WarmLean = request.getfixturevalue("warm")
+    with warm.patches():
         yield
 
 

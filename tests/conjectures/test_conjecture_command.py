@@ -13,9 +13,9 @@ from prover.cli import typed
 from prover.errors import UserError
 from prover.lean.text import read
 from prover.solve.lemmas import Lemma, block, read_lemmas
-from tests.cli.conftest import Done, _warm, turnstile, warm_lean
+from tests.cli.conftest import Done, turnstile, warm_lean
 
-__all__ = ["_warm", "turnstile", "warm_lean"]
+__all__ = ["turnstile", "warm_lean"]
 
 DEFINITIONS = """inductive M where
   | none : M

@@ -10,6 +10,7 @@ import pytest
 
 from prover.lean.audit import Auditor
 from prover.lean.server import LeanServer, Limits
+from tests.warm_lean import WarmLean
 
 T = TypeVar("T")
 
@@ -17,23 +18,17 @@ T = TypeVar("T")
 class Loop:
     """An event loop for all tests of a file, so that they can share processes."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
 
     def run(self, what: Coroutine[Any, Any, T], seconds: float = 300.0) -> T:
         """The result of `what`. Fails after `seconds`."""
         return self._loop.run_until_complete(asyncio.wait_for(what, seconds))
 
-    def close(self) -> None:
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
-
 
 @pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
+def loop(warm: WarmLean) -> Loop:
+    return Loop(warm.loop)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,8 @@ def server(loop: Loop) -> Iterator[LeanServer]:
 
 
 @pytest.fixture(scope="module")
-def auditor(loop: Loop) -> Iterator[Auditor]:
-    auditor = Auditor()
+def auditor(loop: Loop, warm: WarmLean) -> Iterator[Auditor]:
+    """Its processes have served other files, as those of a long run have."""
+    auditor = warm.auditor()
     yield auditor
     loop.run(auditor.close())

@@ -33,6 +33,12 @@ print([m for m in {HEAVY!r} if m in sys.modules])
     assert done.stdout == "[]\n"
 
 
+def test_the_driver_of_a_run_loads_no_torch() -> None:
+    code = "import sys, rl.loop, rl.commands.train; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_model_loads_in_the_background() -> None:
     go = threading.Event()
 

@@ -25,9 +25,9 @@ from rl import evaluate as e
 from rl.algorithms.tactic_ranking import train_ranker
 from rl.config import ProverConfig
 from rl.metrics.intervals import wilson_over_seeds
-from tests.cli.conftest import _warm, turnstile, warm_lean
+from tests.cli.conftest import turnstile, warm_lean
 
-__all__ = ["_warm", "turnstile", "warm_lean"]
+__all__ = ["turnstile", "warm_lean"]
 
 THEOREMS = """
 theorem swap (p q : Prop) (h : p ∧ q) : q ∧ p := by sorry

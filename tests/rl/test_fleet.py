@@ -23,7 +23,6 @@ from ray.exceptions import OutOfMemoryError, OwnerDiedError
 from prover.errors import UserError
 from prover.lean.theorem import Theorem, Verdict
 from prover.solve.job import Found
-from prover.solve.ray_start import start_ray
 from rl.actors.dispatch import Finished
 from rl.actors.fleet import Fleet
 from rl.attempt import Task
@@ -70,19 +69,6 @@ def check(finished: list[Finished]) -> None:
     for f in finished:
         solvable = int(f.task.theorem.name[1:]) % 3 != 0
         assert ([v.verdict for v in f.verdicts.values()] == ["proved"]) is solvable, (f.task.theorem, f.found.reason)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_ray_afterwards():
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture
-def local_ray():
-    """One Ray for all tests that do not start a cluster of their own: a fleet uses what runs."""
-    if not ray.is_initialized():
-        start_ray("local", num_cpus=max(4, os.cpu_count() or 1), num_gpus=1, resources={"prover": 2.0})
 
 
 @contextmanager

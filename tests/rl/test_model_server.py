@@ -93,7 +93,7 @@ def test_no_model_yet():
 
 
 @pytest.mark.ray
-def test_an_evaluation_survives_its_model_server(tmp_path: Path) -> None:
+def test_an_evaluation_survives_its_model_server(local_ray: None, tmp_path: Path) -> None:
     """There is no learner that could publish the checkpoint again."""
     fleet = Fleet(RunConfig(), tmp_path, print, learns=False)
     fleet.connect()

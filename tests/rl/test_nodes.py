@@ -21,9 +21,7 @@ from prover.solve.ray_start import start_ray
 from rl.actors.dispatch import Finished
 from rl.actors.fleet import Fleet
 from rl.attempt import Task
-from tests.rl.test_fleet import TASKS, check, config, local_ray, no_ray_afterwards
-
-__all__ = ["local_ray", "no_ray_afterwards"]
+from tests.rl.test_fleet import TASKS, check, config
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 

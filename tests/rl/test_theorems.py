@@ -14,7 +14,10 @@ from prover.premises.index import LibraryIndex
 from prover.solve.ledger import Ledger
 from rl.config import TheoremsConfig
 from rl.theorem_splits import file_theorems, theorems_of
-from tests.rl.test_training import TINY, train
+from tests.cli.conftest import turnstile
+from tests.rl.test_training import TINY
+
+__all__ = ["turnstile"]
 
 
 def named(split: str, n: int, stem: str = "t") -> list[str]:
@@ -58,7 +61,7 @@ def test_files_that_make_no_run_are_refused(tmp_path):
 
 @pytest.mark.lean
 @pytest.mark.ray
-def test_a_run_learns_on_a_file_and_disproves_what_is_false(tmp_path):
+def test_a_run_learns_on_a_file_and_disproves_what_is_false(turnstile, local_ray, tmp_path, monkeypatch):
     true, false, held = named("train", 6), named("train", 2, "false"), named("held-out", 2)
     rows = {name: f"(a b : Nat) (h : a = b + {i}) : b + {i} = a" for i, name in enumerate([*true, *held])}
     rows |= {false[0]: ": 3 < 2", false[1]: ": 2 + 2 = 5"}
@@ -68,9 +71,10 @@ def test_a_run_learns_on_a_file_and_disproves_what_is_false(tmp_path):
     rest = rest.replace("\ncalls = 8\nharvest", "\ncalls = 24\nharvest")
     rest += "[matchmaker]\nresist = 1\ndisprove = 1.0\n"
     (tmp_path / "tiny.toml").write_text(f'{table}files = ["mine.jsonl"]\n{rest}')
-    done = train(tmp_path, "tiny.toml", "--json")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["trained"]["total"] == len(held)
+    monkeypatch.chdir(tmp_path)
+    done = turnstile("train", "tiny.toml", "--json")
+    assert done.code == 0, done.err[-3000:]
+    assert done.document["trained"]["total"] == len(held)
     ledger = Ledger.open(tmp_path / "runs/tiny", readonly=True)
     last = {a.theorem.name: a.outcome for a in ledger.attempts("round 2")}
     assert {last[name] for name in false} == {"disproved"} and {
