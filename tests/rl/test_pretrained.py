@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from prover.solve.ledger import Ledger
-from tests.cli.conftest import turnstile
-from tests.rl.test_training import TINY, command, env
+from tests.cli.conftest import Done, turnstile
+from tests.rl.test_training import TINY
 
 __all__ = ["turnstile"]
 
 SERVE = """
 [serve]
 backend = "transformers"
-start = "model"
+start = "{folder}/model"
 template = "names"
 train = "lora"
 lora_rank = 4
@@ -37,21 +37,14 @@ def make_model(folder: Path) -> None:
 
 @pytest.mark.lean
 @pytest.mark.ray
-def test_a_run_from_a_pretrained_model(tmp_path, turnstile, monkeypatch):
+def test_a_run_from_a_pretrained_model(tmp_path, turnstile, local_ray, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_model(tmp_path / "model")
-    (tmp_path / "run.toml").write_text(TINY.replace('name = "tiny"', 'name = "from"') + SERVE)
-    done = subprocess.run(
-        command("train", "run.toml", "--set", "eval.baselines=false", "learn.max_epochs=3.0", "--json"),
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-        timeout=500,
-        env=env(),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    (tmp_path / "run.toml").write_text(TINY.replace('name = "tiny"', 'name = "from"') + SERVE.format(folder=tmp_path))
+    done = turnstile("train", "run.toml", "--set", "eval.baselines=false", "learn.max_epochs=3.0", "--json")
+    assert done.code == 0, done.err[-3000:]
     run = tmp_path / "runs/from"
-    assert json.loads(done.stdout)["trained"]["total"] == 5
+    assert done.document["trained"]["total"] == 5
     ledger = Ledger.open(run, readonly=True)
     # Every round searched with the weights that the round before had learned, the first with the model as it came.
     versions = {r: {a.model_version for a in ledger.attempts(f"round {r}") if a.outcome != "error"} for r in (1, 2)}
@@ -124,14 +117,14 @@ def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_i
 
 def test_an_unusable_template_is_one_line(tmp_path, turnstile, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "run.toml").write_text(TINY + SERVE.replace('template = "names"', 'template = "nonsense"'))
+    (tmp_path / "run.toml").write_text(TINY + SERVE.format(folder=tmp_path).replace('"names"', '"nonsense"'))
     done = turnstile("train", "run.toml")
     assert done.code == 2 and len(done.err.strip().splitlines()) == 1 and "nonsense" in done.err
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.ray
-def test_a_sharded_learner_is_served_whole_and_resumes(tmp_path, monkeypatch):
+def test_a_sharded_learner_is_served_whole_and_resumes(local_ray, tmp_path):
     """Two learner processes with a part of the model each; another two go on from what they wrote."""
     import ray
     from safetensors.torch import load_file
@@ -146,33 +139,26 @@ def test_a_sharded_learner_is_served_whole_and_resumes(tmp_path, monkeypatch):
     serve = ServeConfig(start=str(tmp_path / "model"), template="names", train="lora", lora_rank=4)
     config = check(RunConfig(learn=LearnConfig(ranks=2, shard=True, learning_rate=1e-2), serve=serve))
     examples = [PolicyExample(f"o : Option α\n⊢ o = {x}", "simp") for x in "abcdefghijklmnopqrstuvwxyz"]
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    ray.init(address="local", include_dashboard=False, num_cpus=4, logging_level="ERROR", log_to_driver=False)
-    try:
-        server = ModelServer.options(num_cpus=0).remote(1, serve)
-        losses = []
-        for version in (1, 2):
-            learners = [
-                LearnerActor.options(num_cpus=0).remote(config, str(tmp_path / "checkpoints"), k) for k in range(2)
-            ]
-            address = ray.get(learners[0].address.remote())
-            ray.get([x.join.remote(address) for x in learners], timeout=300)
-            assert ray.get([x.resume.remote() for x in learners], timeout=300) == [version - 1] * 2
-            assert ray.get(server.load.remote(ray.get(learners[0].publish.remote())[0]), timeout=300) == version - 1
-            found = ray.get([x.learn.remote(examples, [], 60.0, version) for x in learners], timeout=300)
-            assert found[0]["loss"] == pytest.approx(found[1]["loss"])
-            losses.append(found[0]["loss"])
-            published = ray.get(learners[0].publish.remote())[0]
-            assert ray.get(server.load.remote(published), timeout=60) == version
-            written = load_file(tmp_path / f"checkpoints/{version:06d}/model.safetensors")
-            assert all((ray.get(published).weights[k] == w).all() for k, w in written.items())
-            for x in learners:
-                ray.kill(x)
-        assert losses[1] < losses[0], "the second pair did not go on from what the first wrote"
-        assert ray.get(server.counters.remote())["engines"] == 1
-    finally:
-        ray.shutdown()
+    server = ModelServer.options(num_cpus=0).remote(1, serve)
+    losses = []
+    for version in (1, 2):
+        learners = [LearnerActor.options(num_cpus=0).remote(config, str(tmp_path / "checkpoints"), k) for k in range(2)]
+        address = ray.get(learners[0].address.remote())
+        ray.get([x.join.remote(address) for x in learners], timeout=300)
+        assert ray.get([x.resume.remote() for x in learners], timeout=300) == [version - 1] * 2
+        assert ray.get(server.load.remote(ray.get(learners[0].publish.remote())[0]), timeout=300) == version - 1
+        found = ray.get([x.learn.remote(examples, [], 60.0, version) for x in learners], timeout=300)
+        assert found[0]["loss"] == pytest.approx(found[1]["loss"])
+        losses.append(found[0]["loss"])
+        published = ray.get(learners[0].publish.remote())[0]
+        assert ray.get(server.load.remote(published), timeout=60) == version
+        written = load_file(tmp_path / f"checkpoints/{version:06d}/model.safetensors")
+        assert all((ray.get(published).weights[k] == w).all() for k, w in written.items())
+        for x in learners:
+            ray.kill(x)
+    assert losses[1] < losses[0], "the second pair did not go on from what the first wrote"
+    assert ray.get(server.counters.remote())["engines"] == 1
+    ray.kill(server)
 
 
 def test_what_sharding_needs():
@@ -205,7 +191,7 @@ calls = 2
 validation = 2
 validation_rollouts = 4
 [serve]
-start = "model"
+start = "{folder}/model"
 """
 
 
@@ -231,15 +217,16 @@ def teach(folder: Path, pairs: list[tuple[str, str]], template: str) -> None:
     tuner.save(folder / "model", 0)
 
 
-def gradient_run(folder: Path, settings: str) -> Ledger:
+def gradient_run(turnstile: Callable[..., Done], folder: Path, settings: str) -> Ledger:
     """A run of two rounds whose metrics show that trajectories were learned from, and that engine and learner agree."""
     rows = [{"name": f"double_{k}", "statement": f"(n : Nat) : n + {k} = {k} + n"} for k in range(24)]
     (folder / "set.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    (folder / "run.toml").write_text('name = "pg"\ntheorems.files = ["set.jsonl"]\n' + settings)
-    done = subprocess.run(
-        command("train", "run.toml", "--json"), cwd=folder, text=True, capture_output=True, timeout=500, env=env()
+    settings = settings.replace("{folder}", str(folder))
+    (folder / "run.toml").write_text(
+        f'name = "pg"\nruns = "{folder}/runs"\ntheorems.files = ["{folder}/set.jsonl"]\n{settings}'
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = turnstile("train", folder / "run.toml", "--json")
+    assert done.code == 0, done.err[-3000:]
     ledger = Ledger.open(folder / "runs/pg", readonly=True)
     found = {(phase, name): value for phase, name, value, _ in ledger.measurements()}
     assert found["round 1", "trajectories"] > 6, found
@@ -260,15 +247,14 @@ def gradient_run(folder: Path, settings: str) -> Ledger:
 
 @pytest.mark.lean
 @pytest.mark.ray
-def test_a_policy_gradient_from_sampled_tokens(tmp_path):
+def test_a_policy_gradient_from_sampled_tokens(turnstile, local_ray, tmp_path):
     """A model that says the right tactic half of the time says it more often after a round."""
     goals = [f"n : Nat\n⊢ n + {k} = {k} + n:::" for k in range(24)]
     teach(tmp_path, [(g, t + ":::") for g in goals for t in ("omega", "rfl", "exact n.succ", "omega")], "bfs-prover")
-    ledger = gradient_run(tmp_path, GRADIENT)
+    ledger = gradient_run(turnstile, tmp_path, GRADIENT)
     assert any(len(r["calls"]) >= 1 for row in ledger.example_rows("rollouts") for r in row.data["rollouts"])
-    evaluate = command("eval", "runs/pg", "set.jsonl", "--limit", "4", "--rollouts", "8", "--json")
-    done = subprocess.run(evaluate, cwd=tmp_path, text=True, capture_output=True, timeout=500, env=env())
-    rates = json.loads(done.stdout)["pass_at_k"]
+    options = ("--limit", "4", "--rollouts", "8", "--processes", "1", "--json")
+    rates = turnstile("eval", tmp_path / "runs/pg", tmp_path / "set.jsonl", *options).document["pass_at_k"]
     assert list(rates) == ["1", "2", "4", "8"] and all(
         0 <= x["low"] <= x["rate"] <= x["high"] <= 1 for x in rates.values()
     )
@@ -279,7 +265,7 @@ def test_a_policy_gradient_from_sampled_tokens(tmp_path):
 
 @pytest.mark.lean
 @pytest.mark.ray
-def test_a_policy_gradient_from_whole_proofs_with_errors_as_feedback(tmp_path):
+def test_a_policy_gradient_from_whole_proofs_with_errors_as_feedback(turnstile, local_ray, tmp_path):
     """Whole proofs in conversations of two turns: Lean's error is in the second prompt and not among the learned tokens."""
     template = tmp_path / "whole.toml"
     template.write_text(
@@ -297,7 +283,7 @@ def test_a_policy_gradient_from_whole_proofs_with_errors_as_feedback(tmp_path):
     ]
     teach(tmp_path, pairs, str(template))
     whole = GRADIENT.replace('"rollouts"', '"proofs"\nturns = 2') + f'template = "{template}"\n'
-    ledger = gradient_run(tmp_path, whole)
+    ledger = gradient_run(turnstile, tmp_path, whole)
     conversations = [r for row in ledger.example_rows("rollouts") for r in row.data["rollouts"]]
     assert {len(r["calls"]) for r in conversations} == {1, 2}
     two = next(r for r in conversations if len(r["calls"]) == 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,10 @@ from prover.models.manifest import VALUE_HEAD, read_manifest
 from prover.search import Budget, Search, SearchConfig
 from prover.solve.ledger import Ledger
 from rl.metrics.calibration import auc
+from tests.cli.conftest import Done, turnstile
 from tests.rl.test_pretrained import teach
-from tests.rl.test_training import command, env
+
+__all__ = ["turnstile"]
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 
@@ -48,7 +50,7 @@ disprove = 0.0
 calls = 8
 baselines = false
 [serve]
-start = "model"
+start = "{folder}/model"
 """
 FAILING = ("rfl", "exact n", "exact m", "decide", "assumption", "contradiction", "trivial", "exact h", "exact n.succ")
 
@@ -81,19 +83,20 @@ def answers() -> list[tuple[str, str]]:
     return [(f"{goal}:::", f"{tactic}:::") for goal, tactic in pairs]
 
 
-def test_a_pretrained_model_learns_a_value_that_guides_the_search(tmp_path: Path) -> None:
+def test_a_pretrained_model_learns_a_value_that_guides_the_search(
+    turnstile: Callable[..., Done], local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [
         {"name": f"{name}_{k}", "statement": f"(n m : Nat) : {goal(k)} ∧ {goal(k, 'm')}"}
         for k in SEEN
         for name, goal in (("true", true_goal), ("false", false_goal))
     ]
     (tmp_path / "set.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    (tmp_path / "run.toml").write_text(SETTINGS)
+    (tmp_path / "run.toml").write_text(SETTINGS.replace("{folder}", str(tmp_path)))
     teach(tmp_path, answers(), "bfs-prover")
-    done = subprocess.run(
-        command("train", "run.toml", "--json"), cwd=tmp_path, text=True, capture_output=True, timeout=1500, env=env()
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    monkeypatch.chdir(tmp_path)
+    done = turnstile("train", "run.toml", "--json")
+    assert done.code == 0, done.err[-3000:]
     run = tmp_path / "runs/valued"
     ledger = Ledger.open(run, readonly=True)
     measured = {(phase, name): value for phase, name, value, _ in ledger.measurements()}
