@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from curricula.conjectures.bench import Bench
@@ -42,9 +42,15 @@ MOST_LEMMAS = 12
 class Novelty:
     """What is known: statements that may be used, and statements that are not to be stated again."""
 
-    def __init__(self, usable: Iterable[Statement], stated: Iterable[Statement] = ()) -> None:
+    def __init__(
+        self,
+        usable: Iterable[Statement],
+        stated: Iterable[Statement] = (),
+        less: Callable[[Expr, Expr], bool] | None = None,
+    ) -> None:
+        """`less`: an order of terms towards which equations rewrite."""
         self.usable: list[Statement] = []
-        self.rules = Rules(())
+        self.rules = Rules((), less)
         self.forms = {s.form for s in stated}
         for statement in usable:
             self.add(statement)
