@@ -53,6 +53,8 @@ class Place:
     """Whole commands without a header; scopes may be open."""
     imports: tuple[str, ...] = ("Init",)
     before: tuple[SourceModule, ...] = ()
+    holes: int = 0
+    """Proofs in the context that are left out."""
 
     def text(self, more: str) -> LeanText:
         """The context and more commands as a file without a header."""
@@ -161,7 +163,7 @@ class Bench:
         found: list[str | None] = [None] * len(statements)
         for shorten in (True, False):
             left = [i for i, text in enumerate(texts) if text and found[i] is None and (shorten or "(" in text)]
-            tries = [statement_of(texts[i], shorten) for i in left]
+            tries = [statement_of(texts[i], shorten=shorten) for i in left]
             for i, text, type_ in zip(left, tries, await self.types_of(tries), strict=True):
                 if type_ == statements[i].expr:
                     found[i] = text
@@ -210,7 +212,8 @@ class Bench:
         if self._state is None or self._state[0] != self.place.context:
             self.close()
             file = self.place.text("example : True := by sorry")
-            states, release = await self.executor.pool.open_sorry(file, self.place.imports, self.place.before, 0)
+            place = self.place
+            states, release = await self.executor.pool.open_sorry(file, place.imports, place.before, place.holes)
             self._state = (self.place.context, states[0], release)
         self.calls[purpose] += 1
         (result,) = await self.executor.pool.step(self._state[1], (tactic,))
@@ -247,9 +250,10 @@ class Bench:
         return Declared(constant.type, mentioned)
 
     def extend(self, lemma: Lemma) -> None:
-        """Add a lemma to the place."""
+        """Add a lemma to the place, without its proof: Lean reads the place again after every lemma."""
         self.close()
-        self.place = replace(self.place, context=joined(self.place.context, [lemma]))
+        context = joined(self.place.context, [replace(lemma, script="sorry")])
+        self.place = replace(self.place, context=context, holes=self.place.holes + 1)
 
     def close(self) -> None:
         if self._state is not None:
@@ -271,8 +275,13 @@ def _type_text(report: Report, name: NameParts) -> str:
     return ""
 
 
-def statement_of(type_: str, shorten: bool = True) -> str:
-    """A printed type as a statement: `∀ (a b : N), a = b` as `(a b : N) : a = b`. `shorten`: write numerals without their types."""
+def statement_of(type_: str, hypotheses: Sequence[str] = (), shorten: bool = True) -> str:
+    """A printed type as a statement: `∀ (a b : N), p a → a = b` as `(a b : N) (h : p a) : a = b`.
+
+    Args:
+        hypotheses: names of the hypotheses.
+        shorten: write numerals without their types.
+    """
     type_ = _NUMERAL.sub(r"\1", type_) if shorten else type_
     at = 2
     if not type_.startswith("∀ "):
@@ -284,5 +293,18 @@ def statement_of(type_: str, shorten: bool = True) -> str:
             break
         if depth == 0 and type_[at] not in ")]}⦄ ":
             return f": {type_}"  # binders without brackets
-    statement = f"{type_[2:at]} : {type_[at + 1 :].strip()}"
+    *given, claim = _parted(type_[at + 1 :].strip(), len(hypotheses))
+    named = [f" ({name} : {text})" for name, text in zip(hypotheses, given, strict=False)]
+    statement = f"{type_[2:at]}{''.join(named)} : {claim}"
     return statement if split_statement(statement) is not None else f": {type_}"
+
+
+def _parted(type_: str, most: int) -> list[str]:
+    """The premises of a printed implication, at most so many, and the rest."""
+    found, depth, begin = [], 0, 0
+    for at, char in enumerate(type_):
+        depth += (char in "([{⟨") - (char in ")]}⟩")
+        if char == "→" and depth == 0 and len(found) < most:
+            found.append(type_[begin:at].strip())
+            begin = at + 1
+    return [*found, type_[begin:].strip()]

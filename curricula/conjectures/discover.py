@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from curricula.conjectures.bench import Bench, statement_of
 from curricula.conjectures.expressions import NotExpressible, name_source
@@ -32,8 +33,12 @@ CHUNK = 8
 """Conjectures that one text states."""
 TRIES = 3
 """Attempts at one conjecture, each with a larger library."""
-_FIRST = {"met by a search": -4, "composed": 3, "fewer hypotheses": 2, "converse": 2}
+_FIRST = {"met by a search": -4}
 """Shifts the weight by which conjectures are tried, the smallest first."""
+TYPED = ("small terms", "injective", "constant result", "relation")
+"""Kinds of proposals that are well-typed by their making."""
+_AGAIN = 2
+"""What a try adds to the weight."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,14 @@ class Limits:
 
 @dataclass
 class Conjecture:
-    """A statement that is new, and not known to be false. `text`: as Lean prints it; empty if it was not asked yet."""
+    """A statement that may be tried."""
 
     kind: str
     statement: Statement
     weight: int
-    text: str = ""
     tries: int = 0
-    lemmas: int = -1
-    """Size of the library at the last try."""
+    names: Sequence[str] | None = None
+    """The theorems that the last try could use."""
     calls: int = 0
 
 
@@ -88,11 +92,9 @@ class Discovery:
         known = self.signature.known
         self.novelty = Novelty((k.statement for k in known), self.stated, path_order(self.signature))
         self._directed = path_order(self.signature, variables=False)
-        self.usable: list[str] = []
         self.related = Related(self.signature)
         for k in known:
             if not k.open and (name := _name(k.name)):
-                self.usable.append(name)
                 self.related.add(name, k.statement)
         self.pending: list[Conjecture] = []
         self.seen: set[str] = set()
@@ -121,19 +123,21 @@ class Discovery:
 
     async def run(self) -> list[Lemma]:
         """Find lemmas until the calls are spent or nothing is left to try."""
+        known = [k.statement for k in self.signature.known]
         usable = [k.statement for k in self.signature.known if not k.open]
         most = int(self.limits.total * self.limits.terms)
         terms = Terms(self.signature, self.seed)
         self._propose(await generalisations(self.bench, self.signature, self.goals[: self.limits.total // 20]))
         self._propose(("small terms", s) for s in await equations(self.bench, terms, usable, most, self.values))
         self._propose(laws(self.signature))
-        self._propose(mutations(self.signature, [k.statement for k in self.signature.known]))
-        while not self.done and (chunk := await self._chunk()):
-            new = await self._try(chunk)
-            if new is not None:
-                found = [*mutations(self.signature, [new])]
-                found += [m for m in mutations(self.signature, list(self.statements.values())) if m[0] == "composed"]
-                self._propose(found)
+        changed = 0
+        while not self.done:
+            if chunk := await self._chunk():
+                await self._try(chunk)
+            elif changed == (changed := len(known) + len(self.statements)):
+                break
+            else:  # nothing better is left
+                self._propose(mutations(self.signature, [*known, *self.statements.values()]))
         return self.lemmas
 
     # -- filters -----------------------------------------------------------------------------------------------------
@@ -156,29 +160,29 @@ class Discovery:
         return Statement(statement.variables, swapped(statement.conclusion))
 
     async def _chunk(self) -> list[Conjecture]:
-        """The next conjectures to try, the smallest first, each at most once for one library."""
-        ready = [c for c in self.pending if c.tries < TRIES and c.lemmas < len(self.lemmas)]
-        ready.sort(key=lambda c: (c.tries, c.weight, c.statement.form))
+        """The next conjectures to try, the smallest first; again only if there is a new lemma about the same functions."""
+        ready = [c for c in self.pending if c.tries < TRIES and c.names != self.related.names(c.statement)]
+        ready.sort(key=lambda c: (c.weight + _AGAIN * c.tries, c.statement.form))
         chunk: list[Conjecture] = []
         for conjecture in ready:
             if len(chunk) == CHUNK or self.done:
                 break
             if await self._may_hold(conjecture):
                 chunk.append(conjecture)
-        texts = await self.bench.printed([c.statement for c in chunk if not c.text])
-        for conjecture, text in zip([c for c in chunk if not c.text], texts, strict=True):
-            conjecture.text = text
+        unsure = [c for c in chunk if c.kind not in TYPED and not c.tries]
+        texts = await self.bench.printed([c.statement for c in unsure])
+        for conjecture, text in zip(unsure, texts, strict=True):
             conjecture.calls += 1
             if not text:
                 self._drop(conjecture, "not typed")
-        return [c for c in chunk if c.text]
+        return [c for c in chunk if c in self.pending]
 
     async def _may_hold(self, conjecture: Conjecture) -> bool:
         """Whether a conjecture is new, and not false for small values. One that is not is dropped."""
         if not self.novelty.new(conjecture.statement):
             self._drop(conjecture, "not new" if conjecture.tries == 0 else "follows from a lemma")
             return False
-        if conjecture.text:
+        if conjecture.tries:
             return True
         holds = self.values.holds(conjecture.statement)
         if holds is None:
@@ -189,14 +193,14 @@ class Discovery:
 
     # -- proofs ------------------------------------------------------------------------------------------------------
 
-    async def _try(self, chunk: Sequence[Conjecture]) -> Statement | None:
-        """Try conjectures until one is proved; returns its statement."""
+    async def _try(self, chunk: Sequence[Conjecture]) -> None:
+        """Try conjectures until one is proved."""
         place = self.bench.place
         examples = "\n\n".join(f"example {c.statement.source} := by\n  sorry" for c in chunk)
         file = SourceFile(place.text(examples), place.imports, place.before)
-        for number, conjecture in enumerate(chunk):
+        for number, conjecture in enumerate(chunk, place.holes):
             if self.done:
-                return None
+                break
             before = self.spent
             try:
                 lemma = await self._prove(conjecture, file, number)
@@ -207,8 +211,7 @@ class Discovery:
                 conjecture.calls += self.spent - before
             if lemma is not None:
                 self._accept(conjecture, replace(lemma, calls=conjecture.calls))
-                return conjecture.statement
-        return None
+                break
 
     def _drop(self, conjecture: Conjecture, why: str) -> None:
         self.pending.remove(conjecture)
@@ -216,40 +219,44 @@ class Discovery:
 
     async def _prove(self, conjecture: Conjecture, file: SourceFile, number: int) -> Lemma | None:
         conjecture.tries += 1
-        conjecture.lemmas = len(self.lemmas)
-        tactic = at_once([*self.usable, *(lemma.name for lemma in self.lemmas)])
-        if await self.bench.solves("one tactic", file, number, tactic):
+        conjecture.names = self.related.names(conjecture.statement)
+        if await self.bench.solves("one tactic", file, number, at_once(conjecture.names)):
             self._drop(conjecture, "closed by one tactic")
             return None
-        script = await self._by_induction(conjecture, file, number) or await self._by_search(conjecture, file, number)
-        if not script:
+        scripts = await self._by_induction(conjecture, file, number) or await self._by_search(file, number, conjecture)
+        if not scripts:
             self.counts["not proved"] = self.counts.get("not proved", 0) + 1
             return None
-        return await self._named(conjecture, script)
+        return await self._named(conjecture, scripts)
 
-    async def _by_induction(self, conjecture: Conjecture, file: SourceFile, number: int) -> str:
-        for tactic in self.related.inductions(conjecture.statement):
-            if not self.done and await self.bench.solves("inductions", file, number, tactic):
-                return tactic
-        return ""
+    async def _by_induction(self, conjecture: Conjecture, file: SourceFile, number: int) -> list[str]:
+        """Scripts of which one proves the conjecture."""
+        for tactics in self.related.inductions(conjecture.statement):
+            one = "first\n" + "\n".join(f"| ({t}; done)" for t in tactics)
+            if not self.done and await self.bench.solves("inductions", file, number, one):
+                return tactics
+        return []
 
-    async def _by_search(self, conjecture: Conjecture, file: SourceFile, number: int) -> str:
+    async def _by_search(self, file: SourceFile, number: int, conjecture: Conjecture) -> list[str]:
         """Search with a budget that grows from one try to the next, from nothing: most conjectures need another lemma first."""
         calls = self.limits.each * (conjecture.tries - 1) // (TRIES - 1)
         left = min(calls, self.limits.total - self.spent)
         if left <= 0:
-            return ""
+            return []
         job = Job(Theorem("conjecture", "", imports=file.imports), left, sorry=Sorry(file, number))
         found = await self.bench.executor.attempt(job)
         self.bench.calls["searches"] += found.lean_calls
-        return found.script if found.outcome == "found" else ""
+        return [found.script] if found.outcome == "found" else []
 
-    async def _named(self, conjecture: Conjecture, script: str) -> Lemma | None:
+    async def _named(self, conjecture: Conjecture, scripts: Sequence[str]) -> Lemma | None:
         """The lemma with a name, as a person would write it, and with a proof that names no lemma in vain."""
-        name = name_for(self.signature, conjecture.statement, self.taken)
-        for text in (statement_of(conjecture.text), conjecture.statement.source):
+        statement = conjecture.statement
+        name = name_for(self.signature, statement, self.taken)
+        (printed,) = await self.bench.printed([statement])
+        texts = [statement_of(printed, [h.name for h in statement.hypotheses])] if printed else []
+        for text, script in product([*texts, statement.source], scripts):
             declared = await self.bench.declared(name, text, script)
-            if declared is None or declared.type != conjecture.statement.expr:
+            if declared is None or declared.type != statement.expr:
                 continue
             shorter = self.related.without_idle(script, declared.mentioned)
             if shorter != script and await self.bench.declared(name, text, shorter) is not None:
