@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -32,7 +32,9 @@ MOST_WEIGHT = 26
 CHUNK = 8
 """Conjectures that one text states."""
 TRIES = 3
-"""Attempts at one conjecture, each with a larger library."""
+"""Attempts by induction at one conjecture, each with a larger library."""
+SEARCHES = 2
+"""Searches for one conjecture, when no induction proves any. The first has half of the calls."""
 _FIRST = {"met by a search": -4}
 """Shifts the weight by which conjectures are tried, the smallest first."""
 TYPED = ("small terms", "injective", "constant result", "relation")
@@ -47,7 +49,7 @@ class Limits:
 
     total: int
     each: int = 32
-    """For one attempt at a proof."""
+    """For one search for a proof."""
     terms: float = 0.25
     """Share of the total for the values of small terms."""
 
@@ -60,9 +62,13 @@ class Conjecture:
     statement: Statement
     weight: int
     tries: int = 0
+    searches: int = 0
     names: Sequence[str] | None = None
     """The theorems that the last try could use."""
     calls: int = 0
+
+
+Attempt = Callable[[Conjecture, SourceFile, int], Awaitable[Lemma | None]]
 
 
 @dataclass
@@ -133,7 +139,9 @@ class Discovery:
         changed = 0
         while not self.done:
             if chunk := await self._chunk():
-                await self._try(chunk)
+                await self._try(chunk, self._prove)
+            elif chunk := self._unsearched():
+                await self._try(chunk, self._searched)
             elif changed == (changed := len(known) + len(self.statements)):
                 break
             else:  # nothing better is left
@@ -193,7 +201,12 @@ class Discovery:
 
     # -- proofs ------------------------------------------------------------------------------------------------------
 
-    async def _try(self, chunk: Sequence[Conjecture]) -> None:
+    def _unsearched(self) -> list[Conjecture]:
+        """The smallest conjecture that no induction has proved, and that fewest searches have tried."""
+        left = [c for c in self.pending if c.searches < SEARCHES and c.tries and self.novelty.new(c.statement)]
+        return sorted(left, key=lambda c: (c.searches, c.weight, c.statement.form))[:1]
+
+    async def _try(self, chunk: Sequence[Conjecture], prove: Attempt) -> None:
         """Try conjectures until one is proved."""
         place = self.bench.place
         examples = "\n\n".join(f"example {c.statement.source} := by\n  sorry" for c in chunk)
@@ -203,7 +216,7 @@ class Discovery:
                 break
             before = self.spent
             try:
-                lemma = await self._prove(conjecture, file, number)
+                lemma = await prove(conjecture, file, number)
             except (LeanError, LeanDied):  # one statement, not the run
                 self._drop(conjecture, "error")
                 continue
@@ -223,30 +236,20 @@ class Discovery:
         if await self.bench.solves("one tactic", file, number, at_once(conjecture.names)):
             self._drop(conjecture, "closed by one tactic")
             return None
-        scripts = await self._by_induction(conjecture, file, number) or await self._by_search(file, number, conjecture)
-        if not scripts:
-            self.counts["not proved"] = self.counts.get("not proved", 0) + 1
-            return None
-        return await self._named(conjecture, scripts)
+        scripts = self.related.inductions(conjecture.statement)
+        one = "first\n" + "\n".join(f"| ({t}; done)" for t in scripts)
+        if scripts and not self.done and await self.bench.solves("inductions", file, number, one):
+            return await self._named(conjecture, scripts)
+        self.counts["not proved"] = self.counts.get("not proved", 0) + 1
+        return None
 
-    async def _by_induction(self, conjecture: Conjecture, file: SourceFile, number: int) -> list[str]:
-        """Scripts of which one proves the conjecture."""
-        for tactics in self.related.inductions(conjecture.statement):
-            one = "first\n" + "\n".join(f"| ({t}; done)" for t in tactics)
-            if not self.done and await self.bench.solves("inductions", file, number, one):
-                return tactics
-        return []
-
-    async def _by_search(self, file: SourceFile, number: int, conjecture: Conjecture) -> list[str]:
-        """Search with a budget that grows from one try to the next, from nothing: most conjectures need another lemma first."""
-        calls = self.limits.each * (conjecture.tries - 1) // (TRIES - 1)
-        left = min(calls, self.limits.total - self.spent)
-        if left <= 0:
-            return []
-        job = Job(Theorem("conjecture", "", imports=file.imports), left, sorry=Sorry(file, number))
+    async def _searched(self, conjecture: Conjecture, file: SourceFile, number: int) -> Lemma | None:
+        conjecture.searches += 1
+        calls = self.limits.each * conjecture.searches // SEARCHES
+        job = Job(Theorem("conjecture", "", imports=file.imports), max(1, calls), sorry=Sorry(file, number))
         found = await self.bench.executor.attempt(job)
         self.bench.calls["searches"] += found.lean_calls
-        return [found.script] if found.outcome == "found" else []
+        return await self._named(conjecture, [found.script]) if found.outcome == "found" else None
 
     async def _named(self, conjecture: Conjecture, scripts: Sequence[str]) -> Lemma | None:
         """The lemma with a name, as a person would write it, and with a proof that names no lemma in vain."""

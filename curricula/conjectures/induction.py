@@ -1,4 +1,4 @@
-"""Proofs by structural induction, with the lemmas and definitions that a statement is about: one Lean call each."""
+"""Proofs by structural induction, with the lemmas and definitions that a statement is about."""
 
 from __future__ import annotations
 
@@ -47,12 +47,11 @@ class Related:
         computed = [name_source(n).removeprefix("_root_.") for n in self.signature.equations if n in functions]
         return [*computed, *theorems[-MOST_LEMMAS:]]
 
-    def inductions(self, statement: Statement) -> list[list[str]]:
-        """Tactics that prove the statement by induction on one of its variables, those first that functions recurse on. Each list is to
-        be tried in one Lean call."""
+    def inductions(self, statement: Statement) -> list[str]:
+        """Tactics that may prove the statement by induction on one of its variables, those first that functions recurse on."""
         used = ", ".join(self.names(statement))
         variables = self._recursed(statement)[:MOST_VARIABLES]
-        return [[f"induction {v.name} <;> {f.format(used)}" for v in variables] for f in FINISH if variables]
+        return [f"induction {v.name} <;> {finish.format(used)}" for finish in FINISH for v in variables]
 
     def without_idle(self, script: str, mentioned: frozenset[str]) -> str:
         """The script with those names only in its lists of theorems that the finished proof mentions, and with all functions."""
