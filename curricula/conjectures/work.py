@@ -13,6 +13,7 @@ from curricula.conjectures.expressions import Constant
 from curricula.conjectures.goals import goals_met
 from curricula.conjectures.measure import Costs, GoalSet, Measured, costs, measured, resting_on
 from curricula.conjectures.statements import Statement, opened
+from curricula.conjectures.worlds import found_again, read_textbook
 from prover.console import one_line, say
 from prover.errors import UserError
 from prover.lean.project import Project, explain_import, imports_of
@@ -35,6 +36,8 @@ class Plan:
     goal_calls: int = 64
     searches: tuple[bytes, ...] = ()
     """Searches of earlier runs, whose open goals are generalised."""
+    world: str = ""
+    """A world whose textbook the lemmas are compared with."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,9 @@ async def _found(
         "calls": {"finding": bench.spent, "by_step": dict(bench.calls), "measuring": found.calls if found else 0},
         "goals": _goals(goals, found),
     }
+    if plan.world:
+        book, stated = await read_textbook(bench, plan.world)
+        document["textbook"] = found_again(book, stated, list(discovery.statements.values()))
     return Outcome(document, library)
 
 
