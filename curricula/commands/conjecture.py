@@ -41,7 +41,7 @@ def conjecture(
         target: FILE.lean, the folder of a Lake project, or a world (`peano`, `sequences`).
         out: the library to write; for a project, a folder.
         budget: Lean calls for finding lemmas. Measuring what they save comes on top.
-        each: Lean calls for one attempt at a conjecture.
+        each: Lean calls for one search for the proof of a conjecture, where no induction proves it.
         goals: how many of the target's goals to measure savings on. 0: keep all lemmas and measure nothing.
         goal_budget: Lean calls for each goal.
         searches: the folder RESULTS.jsonl.searches of `turnstile prove --results`, whose open goals are generalised.
