@@ -31,7 +31,7 @@ MOST_WEIGHT = 26
 """Data in a statement."""
 CHUNK = 8
 """Conjectures that one text states."""
-TRIES = 3
+TRIES = 4
 """Attempts by induction at one conjecture, each with a larger library."""
 SEARCHES = 2
 """Searches for one conjecture, when no induction proves any. The first has half of the calls."""
@@ -39,7 +39,7 @@ _FIRST = {"met by a search": -4, "injective": 4, "constant result": 4, "relation
 """Shifts the weight by which conjectures are tried, the smallest first: proofs by rewriting use equations most."""
 TYPED = ("small terms", "injective", "constant result", "relation")
 """Kinds of proposals that are well-typed by their making."""
-_AGAIN = 2
+_AGAIN = 4
 """What a try adds to the weight."""
 
 
