@@ -149,10 +149,11 @@ class Bench:
                     lines.append((function, f"theorem turnstile_equation_{len(lines)} : type_of% @{name} := @{name}"))
         if not lines:
             return {}
-        constants = _constants(await self.report("\n".join(line for _, line in lines), self.place.context))
+        report = await self.report("\n".join(line for _, line in lines), self.place.context)
+        constants = {name[-1]: c for name, c in _constants(report).items()}  # a namespace may be open
         found: dict[NameParts, list[Statement]] = {}
         for i, (function, _) in enumerate(lines):
-            if (theorem := constants.get((f"turnstile_equation_{i}",))) is not None:
+            if (theorem := constants.get(f"turnstile_equation_{i}")) is not None:
                 found.setdefault(function, []).append(opened(theorem.type))
         return found
 
