@@ -41,7 +41,7 @@ def conjecture(
         target: FILE.lean, the folder of a Lake project, or a world (`peano`, `sequences`).
         out: the library to write; for a project, a folder.
         budget: Lean calls for finding lemmas. Measuring what they save comes on top.
-        each: Lean calls for one attempt at a conjecture.
+        each: Lean calls for one search for the proof of a conjecture, where no induction proves it.
         goals: how many of the target's goals to measure savings on. 0: keep all lemmas and measure nothing.
         goal_budget: Lean calls for each goal.
         searches: the folder RESULTS.jsonl.searches of `turnstile prove --results`, whose open goals are generalised.
@@ -66,7 +66,9 @@ def conjecture(
             raise UserError(f"{out}: is a file; for a project, --out names a folder")
         documents = asyncio.run(_project(Project(Path(target)), out, plan, provers))
     else:
-        documents = [asyncio.run(_one(_text(target, goals, seed), out, plan, provers))]
+        text = _text(target, goals, seed)
+        plan = replace(plan, world="" if Path(target).exists() else text.path.removesuffix(".lean"))
+        documents = [asyncio.run(_one(text, out, plan, provers))]
     document = {"target": target, "out": str(out), "seed": seed, "budget": budget, "policy": policy, "files": documents}
     if json:
         answer(document)
@@ -143,6 +145,11 @@ def _show(document: dict[str, Any]) -> None:
         say(
             f"turnstile: goals solved at {goals['budget']} calls each: {goals['solved_without']} of {goals['total']} without the "
             f"lemmas in {goals['calls_without']} calls, {goals['solved_with']} with them in {goals['calls_with']} calls"
+        )
+    if (book := document.get("textbook")) is not None:
+        say(
+            f"turnstile: of {sum(map(len, book.values()))} lemmas of a textbook, {len(book['found'])} are found and "
+            f"{len(book['follows'])} follow by rewriting"
         )
     if document["out"]:
         say(f"turnstile: written to {plain(document['out'])}")

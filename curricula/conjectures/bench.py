@@ -8,14 +8,24 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from curricula.conjectures.expressions import Const, Constant, Expr, NotExpressible, constants_of, source_of, spine
+from curricula.conjectures.expressions import (
+    Const,
+    Constant,
+    Expr,
+    NotExpressible,
+    constants_of,
+    name_source,
+    source_of,
+    spine,
+)
 from curricula.conjectures.signature import Signature, known_from, level_free
-from curricula.conjectures.statements import Statement
+from curricula.conjectures.statements import Statement, opened
 from prover.lean.declared import NameParts, Report, declared
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanDied, LeanError
@@ -28,6 +38,8 @@ from prover.solve.negation import split_statement
 
 MAX_STATEMENT = 400
 """Nodes of a statement that is changed or compared."""
+MOST_EQUATIONS = 6
+"""Equations of a function that are read."""
 _HEARTBEATS = 400_000_000
 _NUMERAL = re.compile(r"\((\d+) : [^()]*\)")
 
@@ -41,10 +53,21 @@ class Place:
     """Whole commands without a header; scopes may be open."""
     imports: tuple[str, ...] = ("Init",)
     before: tuple[SourceModule, ...] = ()
+    holes: int = 0
+    """Proofs in the context that are left out."""
 
     def text(self, more: str) -> LeanText:
         """The context and more commands as a file without a header."""
         return replace(parse(f"{self.context}\n\n{more}\n".encode(), self.path), imports=self.imports)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A theorem that Lean accepted."""
+
+    type: Expr
+    mentioned: frozenset[str]
+    """Last parts of the names in its statement and proof."""
 
 
 @dataclass
@@ -92,6 +115,7 @@ class Bench:
         names = [d.name for d in declared(report) if not d.example]
         signature = Signature(level_free(known_from(constants, names, MAX_STATEMENT)), constants)
         signature.library = await self._library_types(signature.foreign)
+        signature.equations = await self._equations(signature.functions)
         return signature, [constants[d.name] for d in declared(report) if d.example and d.name in constants]
 
     async def _library_types(self, constants: Sequence[Const]) -> dict[Const, Expr]:
@@ -115,20 +139,39 @@ class Bench:
                     types[constant] = arguments[0]
         return types
 
+    async def _equations(self, functions: Sequence[NameParts]) -> dict[NameParts, list[Statement]]:
+        """The equations by which Lean computes functions: `f.eq_1`, `f.eq_2`, …"""
+        lines: list[tuple[NameParts, str]] = []
+        for function in functions:
+            with suppress(NotExpressible):
+                for number in range(1, MOST_EQUATIONS + 1):
+                    name = name_source((*function, f"eq_{number}"))
+                    lines.append((function, f"theorem turnstile_equation_{len(lines)} : type_of% @{name} := @{name}"))
+        if not lines:
+            return {}
+        report = await self.report("\n".join(line for _, line in lines), self.place.context)
+        constants = {name[-1]: c for name, c in _constants(report).items()}  # a namespace may be open
+        found: dict[NameParts, list[Statement]] = {}
+        for i, (function, _) in enumerate(lines):
+            if (theorem := constants.get(f"turnstile_equation_{i}")) is not None:
+                found.setdefault(function, []).append(opened(theorem.type))
+        return found
+
     async def written(self, statements: Sequence[Statement]) -> list[str | None]:
         """Each statement as a person would write it after a theorem's name; None for those that Lean refuses, and those whose text
         means something else."""
-        texts = await self._printed(statements)
+        texts = await self.printed(statements)
         found: list[str | None] = [None] * len(statements)
         for shorten in (True, False):
             left = [i for i, text in enumerate(texts) if text and found[i] is None and (shorten or "(" in text)]
-            tries = [_statement_of(_NUMERAL.sub(r"\1", texts[i]) if shorten else texts[i]) for i in left]
+            tries = [statement_of(texts[i], shorten=shorten) for i in left]
             for i, text, type_ in zip(left, tries, await self.types_of(tries), strict=True):
                 if type_ == statements[i].expr:
                     found[i] = text
         return found
 
-    async def _printed(self, statements: Sequence[Statement]) -> list[str]:
+    async def printed(self, statements: Sequence[Statement]) -> list[str]:
+        """The type of each statement as Lean prints it; empty for those that it refuses."""
         sources: list[str] = []
         for statement in statements:
             try:
@@ -170,7 +213,8 @@ class Bench:
         if self._state is None or self._state[0] != self.place.context:
             self.close()
             file = self.place.text("example : True := by sorry")
-            states, release = await self.executor.pool.open_sorry(file, self.place.imports, self.place.before, 0)
+            place = self.place
+            states, release = await self.executor.pool.open_sorry(file, place.imports, place.before, place.holes)
             self._state = (self.place.context, states[0], release)
         self.calls[purpose] += 1
         (result,) = await self.executor.pool.step(self._state[1], (tactic,))
@@ -189,19 +233,28 @@ class Bench:
         finally:
             release()
 
-    async def free_name(self, name: str, statement: str) -> str | None:
-        """The name, or one with a number, that the place allows for a theorem; None if Lean accepts none."""
-        for candidate in (name, *(f"{name}_{i}" for i in range(2, 6))):
-            self.calls["typed"] += 1
-            report = await self.report(f"theorem {candidate} {statement} := sorry", self.place.context)
-            if not report.errors and report.commands and not any(c.errors or c.stopped for c in report.commands):
-                return candidate
-        return None
+    async def declared(self, name: str, statement: str, script: str) -> Declared | None:
+        """A theorem with its proof, if Lean accepts it. One Lean call."""
+        self.calls["typed"] += 1
+        source = Lemma(name, statement, script).source
+        try:
+            report = await self.report(source, self.place.context)
+        except LeanDied:
+            return None
+        if not report.commands or any(c.errors or c.stopped for c in report.commands):
+            return None
+        written = [n for c in report.commands for n in c.new if n and n[-1] == name]
+        constant = _constants(report).get(written[0]) if written else None
+        if constant is None or constant.open:
+            return None
+        mentioned = frozenset(str(parts[-1]) for kind, *parts in report.entries if kind == "n" and parts)
+        return Declared(constant.type, mentioned)
 
     def extend(self, lemma: Lemma) -> None:
-        """Add a lemma to the place."""
+        """Add a lemma to the place, without its proof: Lean reads the place again after every lemma."""
         self.close()
-        self.place = replace(self.place, context=joined(self.place.context, [lemma]))
+        context = joined(self.place.context, [replace(lemma, script="sorry")])
+        self.place = replace(self.place, context=context, holes=self.place.holes + 1)
 
     def close(self) -> None:
         if self._state is not None:
@@ -223,8 +276,14 @@ def _type_text(report: Report, name: NameParts) -> str:
     return ""
 
 
-def _statement_of(type_: str) -> str:
-    """A printed type as a statement: `∀ (a b : N), a = b` as `(a b : N) : a = b`."""
+def statement_of(type_: str, hypotheses: Sequence[str] = (), shorten: bool = True) -> str:
+    """A printed type as a statement: `∀ (a b : N), p a → a = b` as `(a b : N) (h : p a) : a = b`.
+
+    Args:
+        hypotheses: names of the hypotheses.
+        shorten: write numerals without their types.
+    """
+    type_ = _NUMERAL.sub(r"\1", type_) if shorten else type_
     at = 2
     if not type_.startswith("∀ "):
         return f": {type_}"
@@ -235,5 +294,18 @@ def _statement_of(type_: str) -> str:
             break
         if depth == 0 and type_[at] not in ")]}⦄ ":
             return f": {type_}"  # binders without brackets
-    statement = f"{type_[2:at]} : {type_[at + 1 :].strip()}"
+    *given, claim = _parted(type_[at + 1 :].strip(), len(hypotheses))
+    named = [f" ({name} : {text})" for name, text in zip(hypotheses, given, strict=False)]
+    statement = f"{type_[2:at]}{''.join(named)} : {claim}"
     return statement if split_statement(statement) is not None else f": {type_}"
+
+
+def _parted(type_: str, most: int) -> list[str]:
+    """The premises of a printed implication, at most so many, and the rest."""
+    found, depth, begin = [], 0, 0
+    for at, char in enumerate(type_):
+        depth += (char in "([{⟨") - (char in ")]}⟩")
+        if char == "→" and depth == 0 and len(found) < most:
+            found.append(type_[begin:at].strip())
+            begin = at + 1
+    return [*found, type_[begin:].strip()]

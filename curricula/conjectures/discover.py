@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
-from curricula.conjectures.bench import Bench
+from curricula.conjectures.bench import Bench, statement_of
 from curricula.conjectures.expressions import NotExpressible, name_source
 from curricula.conjectures.filters import Novelty, at_once, false
 from curricula.conjectures.goals import generalisations
+from curricula.conjectures.induction import Related
+from curricula.conjectures.laws import laws
 from curricula.conjectures.mutations import mutations
 from curricula.conjectures.naming import name_for
+from curricula.conjectures.order import path_order
 from curricula.conjectures.samples import Samples
 from curricula.conjectures.signature import Signature
-from curricula.conjectures.statements import Statement, opened
+from curricula.conjectures.statements import Statement, opened, swapped
 from curricula.conjectures.terms import Terms, equations
+from curricula.conjectures.values import Values
 from prover.console import say
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import Goal, Theorem
-from prover.solve.job import Found, Job, Sorry, SourceFile
+from prover.solve.job import Job, Sorry, SourceFile
 from prover.solve.lemmas import Lemma
 
-MOST_ADMITTED = 40
-"""Proposals of one round that Lean is asked about: the smallest ones."""
-CALLS_EACH = 4
-"""Lean calls that the filters take for one statement, at most."""
 MOST_WEIGHT = 26
 """Data in a statement."""
 CHUNK = 8
 """Conjectures that one text states."""
-TRIES = 3
-"""Attempts at one conjecture, each with a larger library."""
-_FIRST = {"met by a search": -4, "composed": 3, "fewer hypotheses": 2, "converse": 2}
-"""Shifts the weight by which conjectures are tried, the smallest first."""
+TRIES = 4
+"""Attempts by induction at one conjecture, each with a larger library."""
+SEARCHES = 2
+"""Searches for one conjecture, when no induction proves any. The first has half of the calls."""
+_FIRST = {"met by a search": -4, "injective": 4, "constant result": 4, "relation": 4}
+"""Shifts the weight by which conjectures are tried, the smallest first: proofs by rewriting use equations most."""
+TYPED = ("small terms", "injective", "constant result", "relation")
+"""Kinds of proposals that are well-typed by their making."""
+_AGAIN = 4
+"""What a try adds to the weight."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +49,26 @@ class Limits:
 
     total: int
     each: int = 32
-    """For one attempt at a proof."""
+    """For one search for a proof."""
     terms: float = 0.25
     """Share of the total for the values of small terms."""
 
 
 @dataclass
 class Conjecture:
-    """A statement that passed the filters."""
+    """A statement that may be tried."""
 
     kind: str
     statement: Statement
-    text: str
     weight: int
     tries: int = 0
-    lemmas: int = -1
-    """Size of the library at the last try."""
+    searches: int = 0
+    names: Sequence[str] | None = None
+    """The theorems that the last try could use."""
     calls: int = 0
+
+
+Attempt = Callable[[Conjecture, SourceFile, int], Awaitable[Lemma | None]]
 
 
 @dataclass
@@ -84,12 +94,16 @@ class Discovery:
     def __post_init__(self) -> None:
         self.rng = random.Random(f"turnstile conjecture {self.seed}")
         self.samples = Samples(self.signature)
+        self.values = Values(self.samples)
         known = self.signature.known
-        self.novelty = Novelty((k.statement for k in known), self.stated)
-        self.usable = [n for k in known if not k.open and (n := _name(k.name))]
+        self.novelty = Novelty((k.statement for k in known), self.stated, path_order(self.signature))
+        self._directed = path_order(self.signature, variables=False)
+        self.related = Related(self.signature)
+        for k in known:
+            if not k.open and (name := _name(k.name)):
+                self.related.add(name, k.statement)
         self.pending: list[Conjecture] = []
         self.seen: set[str] = set()
-        self._waiting: list[tuple[int, str, str, Statement]] = []
 
     @property
     def spent(self) -> int:
@@ -116,26 +130,22 @@ class Discovery:
     async def run(self) -> list[Lemma]:
         """Find lemmas until the calls are spent or nothing is left to try."""
         known = [k.statement for k in self.signature.known]
-        proposals = await generalisations(self.bench, self.signature, self.goals[: self.limits.total // 20])
-        terms = Terms(self.signature, self.seed)
         usable = [k.statement for k in self.signature.known if not k.open]
         most = int(self.limits.total * self.limits.terms)
-        proposals += [("small terms", s) for s in await equations(self.bench, terms, usable, most)]
-        proposals += mutations(self.signature, known)
-        await self._admit(proposals)
+        terms = Terms(self.signature, self.seed)
+        self._propose(await generalisations(self.bench, self.signature, self.goals[: self.limits.total // 20]))
+        self._propose(("small terms", s) for s in await equations(self.bench, terms, usable, most, self.values))
+        self._propose(laws(self.signature))
+        changed = 0
         while not self.done:
-            ready = [c for c in self.pending if c.tries < TRIES and c.lemmas < len(self.lemmas)]
-            ready.sort(key=lambda c: (c.tries, c.weight, c.statement.form))
-            if not ready:
-                if not await self._admit([]):
-                    break
-                continue
-            new = await self._try(ready[:CHUNK])
-            if new is not None:
-                library = list(self.statements.values())
-                found = [m for m in mutations(self.signature, [new]) if m[0] != "injective"]
-                found += [m for m in mutations(self.signature, library) if m[0] == "composed"]
-                await self._admit(found)
+            if chunk := await self._chunk():
+                await self._try(chunk, self._prove)
+            elif chunk := self._unsearched():
+                await self._try(chunk, self._searched)
+            elif changed == (changed := len(known) + len(self.statements)):
+                break
+            else:  # nothing better is left
+                self._propose(mutations(self.signature, [*known, *self.statements.values()]))
         return self.lemmas
 
     # -- filters -----------------------------------------------------------------------------------------------------
@@ -144,51 +154,69 @@ class Discovery:
         parts = (statement.conclusion, *(h.type for h in statement.hypotheses))
         return sum(1 for p in parts for _ in self.signature.data_parts(p)) + _FIRST.get(kind, 0)
 
-    async def _admit(self, proposals: Iterable[tuple[str, Statement]]) -> bool:
-        """Filter the proposals, and those left over from earlier rounds. Returns whether any was looked at."""
+    def _propose(self, proposals: Iterable[tuple[str, Statement]]) -> None:
         for kind, statement in proposals:
             if statement.form not in self.seen and (weight := self._weight(kind, statement)) <= MOST_WEIGHT:
                 self.seen.add(statement.form)
-                self._waiting.append((weight, statement.form, kind, statement))
-        self._waiting.sort(key=lambda x: x[:2])
-        now = []
-        room = min(MOST_ADMITTED, (self.limits.total - self.spent) // CALLS_EACH)
-        while self._waiting and len(now) < room:
-            weight, _, kind, statement = self._waiting.pop(0)
-            if self._counted("new", self.novelty.new(statement)):
-                now.append((weight, kind, statement))
-        texts = await self.bench.written([s for *_, s in now])
-        for (weight, kind, statement), text in zip(now, texts, strict=True):
-            if self.done:
-                break
-            if not self._counted("typed", text is not None):
-                continue
-            assert text is not None
-            if self._counted("not false", not await false(self.bench, self.samples, statement, self.rng)):
-                self.pending.append(Conjecture(kind, statement, text, weight))
-        return bool(now)
+                self.pending.append(Conjecture(kind, self._towards_smaller(statement), weight))
 
-    def _counted(self, passed: str, holds: bool) -> bool:
-        name = passed if holds else f"not {passed}".replace("not not ", "")
-        self.counts[name] = self.counts.get(name, 0) + 1
+    def _towards_smaller(self, statement: Statement) -> Statement:
+        """An equation with the side first that it should rewrite."""
+        sides = statement.sides
+        if sides is None or not self._directed(*sides):
+            return statement
+        return Statement(statement.variables, swapped(statement.conclusion))
+
+    async def _chunk(self) -> list[Conjecture]:
+        """The next conjectures to try, the smallest first; again only if there is a new lemma about the same functions."""
+        ready = [c for c in self.pending if c.tries < TRIES and c.names != self.related.names(c.statement)]
+        ready.sort(key=lambda c: (c.weight + _AGAIN * c.tries, c.statement.form))
+        chunk: list[Conjecture] = []
+        for conjecture in ready:
+            if len(chunk) == CHUNK or self.done:
+                break
+            if await self._may_hold(conjecture):
+                chunk.append(conjecture)
+        unsure = [c for c in chunk if c.kind not in TYPED and not c.tries]
+        texts = await self.bench.printed([c.statement for c in unsure])
+        for conjecture, text in zip(unsure, texts, strict=True):
+            conjecture.calls += 1
+            if not text:
+                self._drop(conjecture, "not typed")
+        return [c for c in chunk if c in self.pending]
+
+    async def _may_hold(self, conjecture: Conjecture) -> bool:
+        """Whether a conjecture is new, and not false for small values. One that is not is dropped."""
+        if not self.novelty.new(conjecture.statement):
+            self._drop(conjecture, "not new" if conjecture.tries == 0 else "follows from a lemma")
+            return False
+        if conjecture.tries:
+            return True
+        holds = self.values.holds(conjecture.statement)
+        if holds is None:
+            holds = not await false(self.bench, self.samples, conjecture.statement, self.rng)
+        if not holds:
+            self._drop(conjecture, "false")
         return holds
 
     # -- proofs ------------------------------------------------------------------------------------------------------
 
-    async def _try(self, chunk: Sequence[Conjecture]) -> Statement | None:
-        """Try conjectures until one is proved; returns its statement."""
+    def _unsearched(self) -> list[Conjecture]:
+        """The smallest conjecture that no induction has proved, and that fewest searches have tried."""
+        left = [c for c in self.pending if c.searches < SEARCHES and c.tries and self.novelty.new(c.statement)]
+        return sorted(left, key=lambda c: (c.searches, c.weight, c.statement.form))[:1]
+
+    async def _try(self, chunk: Sequence[Conjecture], prove: Attempt) -> None:
+        """Try conjectures until one is proved."""
         place = self.bench.place
-        text = place.text("\n\n".join(f"example {c.text} := by\n  sorry" for c in chunk))
-        file = SourceFile(text, place.imports, place.before)
-        for number, conjecture in enumerate(chunk):
+        examples = "\n\n".join(f"example {c.statement.source} := by\n  sorry" for c in chunk)
+        file = SourceFile(place.text(examples), place.imports, place.before)
+        for number, conjecture in enumerate(chunk, place.holes):
             if self.done:
-                return None
-            if not self.novelty.new(conjecture.statement):
-                self._drop(conjecture, "follows from a lemma")
-                continue
+                break
             before = self.spent
             try:
-                lemma = await self._prove(conjecture, file, number)
+                lemma = await prove(conjecture, file, number)
             except (LeanError, LeanDied):  # one statement, not the run
                 self._drop(conjecture, "error")
                 continue
@@ -196,44 +224,49 @@ class Discovery:
                 conjecture.calls += self.spent - before
             if lemma is not None:
                 self._accept(conjecture, replace(lemma, calls=conjecture.calls))
-                return conjecture.statement
-        return None
+                break
 
     def _drop(self, conjecture: Conjecture, why: str) -> None:
         self.pending.remove(conjecture)
         self.counts[why] = self.counts.get(why, 0) + 1
 
     async def _prove(self, conjecture: Conjecture, file: SourceFile, number: int) -> Lemma | None:
-        first = conjecture.tries == 0
         conjecture.tries += 1
-        conjecture.lemmas = len(self.lemmas)
-        if first or self.lemmas:
-            tactic = at_once([*self.usable, *(lemma.name for lemma in self.lemmas)])
-            if await self.bench.solves("one tactic", file, number, tactic):
-                self._drop(conjecture, "closed by one tactic")
-                return None
-        found = await self._search(file, number)
-        if found.outcome != "found":
-            self.counts["not proved"] = self.counts.get("not proved", 0) + 1
+        conjecture.names = self.related.names(conjecture.statement)
+        if await self.bench.solves("one tactic", file, number, at_once(conjecture.names)):
+            self._drop(conjecture, "closed by one tactic")
             return None
-        name = await self.bench.free_name(name_for(self.signature, conjecture.statement, self.taken), conjecture.text)
-        if name is None:
-            self._drop(conjecture, "error")
-            return None
-        place = self.bench.place
-        lemma = Lemma(name, conjecture.text, found.script, conjecture.kind)
-        theorem = replace(lemma.theorem(place.context, place.imports), before=place.before)
-        if await self._verdict(theorem, found.script) != "proved":
-            self._drop(conjecture, "rejected by the audit")
-            return None
-        return lemma
+        scripts = self.related.inductions(conjecture.statement)
+        one = "first\n" + "\n".join(f"| ({t}; done)" for t in scripts)
+        if scripts and not self.done and await self.bench.solves("inductions", file, number, one):
+            return await self._named(conjecture, scripts)
+        self.counts["not proved"] = self.counts.get("not proved", 0) + 1
+        return None
 
-    async def _search(self, file: SourceFile, number: int) -> Found:
-        left = min(self.limits.each, self.limits.total - self.spent)
-        job = Job(Theorem("conjecture", "", imports=file.imports), max(1, left), sorry=Sorry(file, number))
+    async def _searched(self, conjecture: Conjecture, file: SourceFile, number: int) -> Lemma | None:
+        conjecture.searches += 1
+        calls = self.limits.each * conjecture.searches // SEARCHES
+        job = Job(Theorem("conjecture", "", imports=file.imports), max(1, calls), sorry=Sorry(file, number))
         found = await self.bench.executor.attempt(job)
-        self.bench.calls["proofs"] += found.lean_calls
-        return found
+        self.bench.calls["searches"] += found.lean_calls
+        return await self._named(conjecture, [found.script]) if found.outcome == "found" else None
+
+    async def _named(self, conjecture: Conjecture, scripts: Sequence[str]) -> Lemma | None:
+        """The lemma with a name, as a person would write it, and with a proof that names no lemma in vain."""
+        statement = conjecture.statement
+        name = name_for(self.signature, statement, self.taken)
+        (printed,) = await self.bench.printed([statement])
+        texts = [statement_of(printed, [h.name for h in statement.hypotheses])] if printed else []
+        for text, script in product([*texts, statement.source], scripts):
+            declared = await self.bench.declared(name, text, script)
+            if declared is None or declared.type != statement.expr:
+                continue
+            shorter = self.related.without_idle(script, declared.mentioned)
+            if shorter != script and await self.bench.declared(name, text, shorter) is not None:
+                script = shorter
+            return Lemma(name, text, script, conjecture.kind)
+        self._drop(conjecture, "error")
+        return None
 
     def _accept(self, conjecture: Conjecture, lemma: Lemma) -> None:
         self.pending.remove(conjecture)
@@ -246,11 +279,12 @@ class Discovery:
         self.statements[lemma.name] = statement
         self.taken.add(lemma.name)
         self.novelty.add(statement)
+        self.related.add(lemma.name, statement)
         self.bench.extend(lemma)
 
 
 def _name(parts: Sequence[str | int]) -> str | None:
     try:
-        return name_source(tuple(parts))
+        return name_source(tuple(parts)).removeprefix("_root_.")
     except NotExpressible:
         return None

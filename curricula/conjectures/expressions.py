@@ -192,6 +192,11 @@ def source_of(expr: Expr) -> str:
     return _Printer().term(expr, [])
 
 
+def binder_source(variable: Free) -> str:
+    opens, closes = _BRACKETS[variable.info]
+    return f"{opens}{variable.name} : {source_of(variable.type)}{closes}"
+
+
 def name_source(name: NameParts) -> str:
     """A full name as source. Raises NotExpressible."""
     if (

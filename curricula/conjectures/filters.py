@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from curricula.conjectures.bench import Bench
@@ -35,16 +35,20 @@ _TRUE = "first | rfl | decide | trivial | omega"
 _ABSURD = "first | (cases k; done) | (revert k; decide) | omega"
 """Not `nofun`: it reports its failure in a way that `first` takes for success."""
 AT_ONCE = ("rfl", "(simp; done)", "omega", "decide", "(simp_all; done)", "grind")
-MOST_LEMMAS = 12
-"""Known theorems that the one tactic may use."""
 
 
 class Novelty:
     """What is known: statements that may be used, and statements that are not to be stated again."""
 
-    def __init__(self, usable: Iterable[Statement], stated: Iterable[Statement] = ()) -> None:
+    def __init__(
+        self,
+        usable: Iterable[Statement],
+        stated: Iterable[Statement] = (),
+        less: Callable[[Expr, Expr], bool] | None = None,
+    ) -> None:
+        """`less`: an order of terms towards which equations rewrite."""
         self.usable: list[Statement] = []
-        self.rules = Rules(())
+        self.rules = Rules((), less)
         self.forms = {s.form for s in stated}
         for statement in usable:
             self.add(statement)
@@ -137,9 +141,9 @@ def _refuted(statement: Statement, values: dict[Free, Expr]) -> str:
     return f"(have t : ¬ {claim} := by (intro h; have k := {fact}; {_ABSURD}))"
 
 
-def at_once(lemmas: Sequence[str]) -> str:
-    """A tactic that fails if no single tactic closes the goal, with these theorems at hand."""
-    named = ", ".join(lemmas[-MOST_LEMMAS:])
-    tries = [*AT_ONCE, *((f"(simp [{named}]; done)", f"grind [{named}]") if named else ())]
-    uses = [f"exact {name} .. | exact ({name} ..).symm" for name in lemmas]
-    return "intros\nfirst | " + " | ".join([*uses, *tries])
+def at_once(names: Sequence[str]) -> str:
+    """A tactic that fails if no single tactic closes the goal, with these functions and theorems at hand."""
+    named = ", ".join(names)
+    return "intros\nfirst | " + " | ".join(
+        [*AT_ONCE, *((f"(simp_all [{named}]; done)", f"grind [{named}]") if named else ())]
+    )

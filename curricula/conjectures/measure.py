@@ -111,7 +111,7 @@ async def measured(executor: Executor, goals: GoalSet, lemmas: Sequence[Lemma], 
             worths[lemma.name] = Worth(0, 0, lemma.calls, 0)
             continue
         alone = await costs(executor, goals, without_unused(lemmas, {lemma.name}))
-        rest = await costs(executor, goals, [x for x in lemmas if x not in _resting_on(lemmas, lemma)])
+        rest = await costs(executor, goals, [x for x in lemmas if x not in resting_on(lemmas, lemma)])
         calls += sum(alone.calls) + sum(rest.calls)
         worths[lemma.name] = Worth(
             compression.savings(without.calls, alone.calls),
@@ -122,7 +122,7 @@ async def measured(executor: Executor, goals: GoalSet, lemmas: Sequence[Lemma], 
     return Measured(without, together, worths, calls)
 
 
-def _resting_on(lemmas: Sequence[Lemma], lemma: Lemma) -> list[Lemma]:
+def resting_on(lemmas: Sequence[Lemma], lemma: Lemma) -> list[Lemma]:
     """The lemma and those whose proofs need it."""
     gone = [lemma]
     for other in lemmas:

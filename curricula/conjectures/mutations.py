@@ -28,7 +28,7 @@ MOST_PARTS = 30
 
 
 def mutations(signature: Signature, known: Sequence[Statement]) -> Iterator[tuple[str, Statement]]:
-    """(the kind of change, statement) for every change of every statement, and the injectivity of every operation."""
+    """(the kind of change, statement) for every change of every statement."""
     for statement in known:
         for kind, change in (
             ("swapped arguments", swapped_arguments),
@@ -44,8 +44,6 @@ def mutations(signature: Signature, known: Sequence[Statement]) -> Iterator[tupl
     for first, second in product(known, known):
         for new in composed(first, second):
             yield "composed", new
-    for new in injective(signature):
-        yield "injective", new
 
 
 def restated(statement: Statement, conclusion: Expr, hypotheses: Sequence[Expr] | None = None) -> Statement:
@@ -174,18 +172,3 @@ def composed(first: Statement, second: Statement) -> Iterator[Statement]:
                     continue
                 new = replaced(left, part, substituted(result, values))
                 yield stated(apply(head, *given[:-2], new, right), (), first.variables)
-
-
-def injective(signature: Signature) -> Iterator[Statement]:
-    """`f x = f y → x = y`, for each argument of each operation."""
-    equal = Const(("Eq",), (("s", ("z",)),))
-    for operation in signature.operations:
-        for place, type_ in enumerate(operation.arguments):
-            names = "abcdefg"
-            data: list[Expr] = [free(names[i % 7], t) for i, t in enumerate(operation.arguments)]
-            other = [*data]
-            other[place] = free(f"{names[place % 7]}'", type_)
-            yield stated(
-                apply(equal, type_, data[place], other[place]),
-                [apply(equal, operation.result, operation(*data), operation(*other))],
-            )

@@ -26,7 +26,8 @@ def name_for(signature: Signature, statement: Statement, taken: Collection[str])
     """A name that is not taken."""
     base = _pattern(signature, statement) or "_".join(_words(signature, _main(statement))[:MOST_WORDS]) or "lemma"
     if statement.hypotheses:
-        base += "_of_" + ("_".join(_words(signature, statement.hypotheses[0].type)[:3]) or "eq")
+        about = "_".join(_words(signature, statement.hypotheses[0].type)[:3]) or "eq"
+        base = f"{about}_cancel" if base == "lemma" else f"{base}_of_{about}"
     name, number = base, 2
     while name in taken:
         name, number = f"{base}_{number}", number + 1

@@ -149,9 +149,12 @@ class Samples:
         def function(body: Expr) -> Expr:
             return Binder(True, "x", DEFAULT, type_.type, body)
 
-        found: list[Expr] = []
-        if type_.type == codomain:
-            found += [function(apply(Const(("Nat", "succ")), Var(0)))] if codomain == NAT else [function(Var(0))]
+        wrapped = [c for c, fields in self.constructors(codomain) if fields == [type_.type]]
+        if codomain == NAT == type_.type:
+            wrapped = [Const(("Nat", "succ"))]
+        found: list[Expr] = [function(apply(c, Var(0))) for c in wrapped[:2]]
+        if type_.type == codomain and not found:
+            found.append(function(Var(0)))
         found += [function(v) for v in results[:2]]
         return tuple(found)
 

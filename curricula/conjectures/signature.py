@@ -92,6 +92,13 @@ class Signature:
     """The file's own."""
     library: dict[Const, Expr] = field(default_factory=dict)
     """Types of the library's constants, with their universes."""
+    equations: dict[NameParts, list[Statement]] = field(default_factory=dict)
+    """The equations of the file's functions and predicates, as Lean derives them from the definitions."""
+
+    @cached_property
+    def functions(self) -> list[NameParts]:
+        """The file's own functions and predicates, as far as a person may have written them."""
+        return [c.name for c in self.constants.values() if c.kind == "def" and _written(c.name)]
 
     @cached_property
     def foreign(self) -> list[Const]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from curricula.conjectures.expressions import (
     Const,
     Expr,
     Free,
+    binder_source,
     closed,
     free,
     frees_of,
@@ -20,6 +21,7 @@ from curricula.conjectures.expressions import (
     instantiate,
     parts_of,
     rebuilt,
+    source_of,
     spine,
     substituted,
 )
@@ -39,6 +41,11 @@ class Statement:
     @cached_property
     def expr(self) -> Expr:
         return closed(self.variables, self.conclusion)
+
+    @property
+    def source(self) -> str:
+        """Its text after a theorem's name, with everything explicit. Raises NotExpressible."""
+        return " ".join([*map(binder_source, self.variables), f": {source_of(self.conclusion)}"])
 
     @cached_property
     def size(self) -> int:
@@ -219,8 +226,9 @@ def _numbered(parts: Sequence[Expr]) -> str:
 class Rules:
     """Equations as rules towards smaller terms, in a fixed total order of terms."""
 
-    def __init__(self, known: Sequence[Statement]) -> None:
-        self._rules: list[tuple[Expr, Expr, frozenset[Free]]] = []
+    def __init__(self, known: Sequence[Statement], less: Callable[[Expr, Expr], bool] | None = None) -> None:
+        self._rules: dict[Expr, list[tuple[Expr, Expr, frozenset[Free]]]] = {}
+        self._less = less or (lambda a, b: _order(a) < _order(b))
         for statement in known:
             self.add(statement)
 
@@ -230,7 +238,7 @@ class Rules:
             return
         for left, right in (statement.sides, statement.sides[::-1]):
             if not isinstance(left, Free) and set(frees_of(right)) <= set(frees_of(left)):
-                self._rules.append((left, right, frozenset(statement.variables)))
+                self._rules.setdefault(spine(left)[0], []).append((left, right, frozenset(statement.variables)))
 
     def reduce(self, term: Expr) -> bool:
         """Whether a rule takes a part of the term to a smaller one."""
@@ -250,11 +258,11 @@ class Rules:
         return statement.sides is not None and self.normal(statement.sides[0]) == self.normal(statement.sides[1])
 
     def _step(self, term: Expr) -> Expr | None:
-        for pattern, result, variables in self._rules:
+        for pattern, result, variables in self._rules.get(spine(term)[0], ()):
             values: dict[Free, Expr] = {}
             if matches(pattern, term, variables, values):
                 new = substituted(result, values)
-                if _order(new) < _order(term):
+                if self._less(new, term):
                     return new
         if isinstance(term, App):
             if (new := self._step(term.function)) is not None:

@@ -7,7 +7,7 @@ conjectured to equal the smallest one.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import product
 
 from curricula.conjectures.bench import Bench
@@ -24,17 +24,22 @@ from curricula.conjectures.expressions import (
     free,
     frees_of,
     source_of,
+    spine,
     substituted,
 )
 from curricula.conjectures.filters import false
+from curricula.conjectures.order import path_order
 from curricula.conjectures.samples import NAT, Samples
 from curricula.conjectures.signature import TYPE, Operation, Signature
-from curricula.conjectures.statements import Rules, Statement, stated
+from curricula.conjectures.statements import Rules, Statement, instance_of, stated
+from curricula.conjectures.values import Unknown, Values
 
 VALUATIONS = 5
 """Values of a term that are compared."""
 MOST_SIZE = 5
 """Operations and variables of a term."""
+LARGEST_BEFORE_LAWS = 3
+"""Size of the terms that are compared before the laws of distribution."""
 MOST_PER_SIZE = 4000
 """Terms of one size that are generated, before some are chosen."""
 
@@ -46,7 +51,8 @@ class Terms:
         self.signature = signature
         self.rng = random.Random(f"turnstile terms {seed}")
         self.types = [free(name, TYPE, IMPLICIT) for name in ("α", "β")]
-        self.operations = list(self._instances())
+        wanted = {a for o in signature.operations for a in o.arguments if isinstance(a, Binder)}
+        self.operations = [self._as_function(o, wanted) for o in self._instances()]
         self.samples = Samples(signature)
         self.variables = self._variables()
         self._by_size: dict[tuple[Expr, int], list[Expr]] = {}
@@ -62,13 +68,25 @@ class Terms:
             elif len(variables) == 2:
                 yield operation.at(dict(zip(variables, self.types, strict=True)))
 
+    def _as_function(self, operation: Operation, wanted: Container[Expr]) -> Operation:
+        """The operation without its last argument, if it is defined without cases and yields functions like those that others take."""
+        equations = self.signature.equations.get(operation.head.name, ())
+        if not operation.arguments or len(equations) != 1 or (sides := equations[0].sides) is None:
+            return operation
+        if not all(isinstance(p, Free) for p in spine(sides[0])[1]):
+            return operation
+        result = Binder(False, "x", DEFAULT, operation.arguments[-1], operation.result)
+        if result not in wanted:
+            return operation
+        return Operation(operation.head, operation.fixed[:-1], operation.arguments[:-1], result)
+
     def _variables(self) -> dict[Expr, list[Free]]:
         """Variables of each type that an operation takes: three where one takes two of them, else two; one function."""
         counts: dict[Expr, int] = {}
         for operation in self.operations:
             for type_ in operation.arguments:
                 many = 3 if operation.arguments.count(type_) > 1 else 2
-                counts[type_] = max(counts.get(type_, 0), 1 if isinstance(type_, Binder) else many)
+                counts[type_] = max(counts.get(type_, 0), min(many, 2) if isinstance(type_, Binder) else many)
         taken: list[str] = [t.name for t in self.types]
         found: dict[Expr, list[Free]] = {}
         for type_, count in counts.items():
@@ -108,44 +126,119 @@ class Terms:
             self._by_size[key] = found
         return self._by_size[key]
 
-    def all(self) -> Iterator[tuple[Expr, Expr]]:
-        """The terms with their types, the smallest first; of one size, those first whose variables come in order."""
+    def all(self, reducible: Callable[[Expr], bool]) -> Iterator[tuple[Expr, Expr, int]]:
+        """The terms with their types and sizes, the smallest first; of one size, those with most variables, and those whose variables come in
+        order. The parts of a term are irreducible."""
         types = list(dict.fromkeys(o.result for o in self.operations))
         order = {v: i for vs in self.variables.values() for i, v in enumerate(vs)}
         for size in range(1, MOST_SIZE + 1):
             here = [(t, type_) for type_ in types for t in self.of(type_, size)]
             self.rng.shuffle(here)
-            here.sort(key=lambda x: not _in_order(x[0], order))
-            yield from here
+            here.sort(key=lambda x: (-len(frees_of(x[0])), not _in_order(x[0], order)))
+            yield from ((t, type_, size) for t, type_ in here if not isinstance(type_, Binder))
+            for type_ in types:
+                self._by_size[type_, size] = [t for t in self.of(type_, size) if not reducible(t)]
+
+    def distributed(self) -> Iterator[Statement]:
+        """`f (g x y) = h (f x) (f y)` and `= h (f y) (f x)`, for each argument of each operation `f`."""
+        pairs = [o for o in self.operations if o.arguments == (o.result,) * 2 and not self._is_constructor(o)]
+        for outer in self.operations:
+            if self._is_constructor(outer):
+                continue
+            for place, type_ in enumerate(outer.arguments):
+                data: list[Expr] = [free(n, t) for n, t in zip("uvwxyz", outer.arguments, strict=False)]
+                x, y = free("a", type_), free("b", type_)
+                at = [outer(*data[:place], value, *data[place + 1 :]) for value in (x, y)]
+                for inner, above in product(pairs, pairs):
+                    if inner.result == type_ and above.result == outer.result:
+                        whole = outer(*data[:place], inner(x, y), *data[place + 1 :])
+                        yield _equation(outer.result, whole, above(*at))
+                        yield _equation(outer.result, whole, above(*reversed(at)))
+
+    def _is_constructor(self, operation: Operation) -> bool:
+        own = self.signature.constants.get(operation.head.name)
+        return own is not None and own.kind == "constructor"
 
 
-async def equations(bench: Bench, terms: Terms, known: Sequence[Statement], most_calls: int) -> list[Statement]:
-    """Equations between terms with equal values. Each term costs one Lean call.
+async def equations(
+    bench: Bench, terms: Terms, known: Sequence[Statement], most_calls: int, values: Values | None = None
+) -> list[Statement]:
+    """Equations between terms with equal values. A term whose value is not computed here costs one Lean call.
 
-    Terms that an equation, known or found, takes to a smaller term are left out.
+    Terms that an equation, known or found, takes to a smaller one are left out.
     """
-    groups: dict[tuple[Expr, str], Expr] = {}
-    found: list[Statement] = []
-    rules = Rules(known)
+    values = values or Values(terms.samples)
+    groups: dict[tuple[Expr, object], Expr] = {}
+    found = _Equations(terms, known)
     assignments = _assignments(terms)
-    left = most_calls
-    for term, type_ in terms.all():
-        if left == 0:
-            break
-        if rules.reduce(term) or any(v not in assignments[0] for v in frees_of(term)):
+    computed = _computed_assignments(values, assignments)
+    left, laws = most_calls, terms.distributed()
+    for term, type_, size in terms.all(found.rules.reduce):
+        if size > LARGEST_BEFORE_LAWS:  # these need the exchange of arguments, which small terms show
+            for law in laws:
+                if not found.follows(law) and values.holds(law):
+                    found.add(law)
+        if any(v not in assignments[0] for v in frees_of(term)) or found.oriented.reduce(term):
             continue
-        left -= 1
-        key = await _value(bench, term, type_, assignments)
+        key: object = _key(values, term, computed)
+        if key is None and left > 0 and not found.rules.reduce(term):
+            left -= 1
+            key = await _value(bench, term, type_, assignments)
         if key is None:
             continue
         smallest = groups.setdefault((type_, key), term)
-        if smallest is term or not frees_of(apply(smallest, term)):
-            continue
         equation = _equation(type_, term, smallest)
-        if not await false(bench, terms.samples, equation, terms.rng):  # with other values
-            found.append(equation)
-            rules.add(equation)
-    return found
+        if smallest is term or not equation.variables or found.follows(equation):
+            continue
+        holds = values.holds(equation)
+        if holds or (holds is None and not await false(bench, terms.samples, equation, terms.rng)):  # with other values
+            found.add(equation)
+    return found.equations
+
+
+class _Equations:
+    """The equations that were found, and what follows from them by rewriting."""
+
+    def __init__(self, terms: Terms, known: Sequence[Statement]) -> None:
+        order = path_order(terms.signature)
+        self._reduces = path_order(terms.signature, variables=False)
+        self.rules, self.oriented = Rules((), order), Rules((), order)
+        self.equations: list[Statement] = []
+        for statement in known:
+            self._use(statement)
+
+    def _use(self, statement: Statement) -> None:
+        self.rules.add(statement)
+        sides = statement.sides
+        if sides is not None and (self._reduces(*sides) or self._reduces(*reversed(sides))):
+            self.oriented.add(statement)
+
+    def add(self, equation: Statement) -> None:
+        self.equations.append(equation)
+        self._use(equation)
+
+    def follows(self, equation: Statement) -> bool:
+        """Whether it is an instance of an equation, or equations with a direction prove it. Those without one, such as commutativity,
+        are hard to prove and need others: what follows from them is kept."""
+        return self.oriented.join(equation) or any(instance_of(equation, e) for e in self.equations)
+
+
+def _computed_assignments(values: Values, assignments: Sequence[dict[Free, Expr]]) -> list[dict[Free, int]]:
+    try:
+        return [{v: values.of(e, {}) for v, e in a.items()} for a in assignments]
+    except Unknown:
+        return []
+
+
+def _key(values: Values, term: Expr, assignments: Sequence[dict[Free, int]]) -> tuple[int | None, ...] | None:
+    """The term's values, None for those that are too large; None if too few are known."""
+    found: list[int | None] = []
+    for env in assignments:
+        try:
+            found.append(values.of(term, env))
+        except Unknown:
+            found.append(None)
+    return tuple(found) if len(found) - found.count(None) >= VALUATIONS - 2 else None
 
 
 def _assignments(terms: Terms) -> list[dict[Free, Expr]]:

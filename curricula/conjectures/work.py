@@ -11,8 +11,9 @@ from curricula.conjectures.bench import Bench, Place
 from curricula.conjectures.discover import Discovery, Limits
 from curricula.conjectures.expressions import Constant
 from curricula.conjectures.goals import goals_met
-from curricula.conjectures.measure import Costs, GoalSet, Measured, costs, measured
+from curricula.conjectures.measure import Costs, GoalSet, Measured, costs, measured, resting_on
 from curricula.conjectures.statements import Statement, opened
+from curricula.conjectures.worlds import found_again, read_textbook
 from prover.console import one_line, say
 from prover.errors import UserError
 from prover.lean.project import Project, explain_import, imports_of
@@ -35,6 +36,8 @@ class Plan:
     goal_calls: int = 64
     searches: tuple[bytes, ...] = ()
     """Searches of earlier runs, whose open goals are generalised."""
+    world: str = ""
+    """A world whose textbook the lemmas are compared with."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,8 @@ async def _found(
     finally:
         bench.close()
     found = await measured(bench.executor, goals, lemmas, without) if goals.numbers else None
-    kept = _kept(lemmas, found)
+    kept = await _audited(bench, text, at, _kept(lemmas, found), found)
     library = _library(text, at, kept, found)
-    await _check(bench, library, text.path)
     document = {
         "lemmas": [_row(x, found) for x in kept],
         "retired": [_row(x, found) for x in lemmas if x not in kept],
@@ -96,6 +98,9 @@ async def _found(
         "calls": {"finding": bench.spent, "by_step": dict(bench.calls), "measuring": found.calls if found else 0},
         "goals": _goals(goals, found),
     }
+    if plan.world:
+        book, stated = await read_textbook(bench, plan.world)
+        document["textbook"] = found_again(book, stated, list(discovery.statements.values()))
     return Outcome(document, library)
 
 
@@ -162,16 +167,29 @@ def _provenance(lemma: Lemma, found: Measured | None) -> str:
     return f"{about} Saves {max(w.alone, w.last)} calls on {goals} goals; {w.uses} of their proofs use it."
 
 
-async def _check(bench: Bench, library: str, path: str) -> None:
-    """Audit the library as a file. Raises UserError if the audit refuses any of it: no file is then written."""
-    if not library:
-        return
-    text = parse(library.encode(), path)
-    place = bench.place
-    verdicts = await bench.executor.auditor.audit_source(text.body, place.imports, file=path, before=place.before)
-    bad = next((v for v in verdicts if v.verdict != "proved"), None)
-    if bad is not None:
-        raise UserError(f"{path}: the audit refuses {bad.name} of the file with its lemmas: {one_line(bad.reason)}")
+async def _audited(
+    bench: Bench, text: LeanText, at: int, lemmas: Sequence[Lemma], found: Measured | None
+) -> list[Lemma]:
+    """The lemmas that the audit accepts, with all those that their proofs use."""
+    kept = list(lemmas)
+    while kept:
+        source = parse(_library(text, at, kept, found).encode(), text.path)
+        place = bench.place
+        verdicts = await bench.executor.auditor.audit_source(
+            source.body, place.imports, file=text.path, before=place.before
+        )
+        refused = {v.name.split(".")[-1] for v in verdicts if v.verdict != "proved"}
+        rest = [x for x in kept if x.name not in refused]
+        if len(rest) == len(kept):
+            if refused:
+                raise UserError(f"{text.path}: the audit refuses {', '.join(sorted(refused))} of the file itself")
+            break
+        for lemma in kept:
+            if lemma.name in refused:
+                say(f"turnstile: {lemma.name} is left out: the audit refuses its proof")
+                rest = [x for x in rest if x not in resting_on(kept, lemma)]
+        kept = rest
+    return kept
 
 
 def files_of(project: Project) -> list[Path]:

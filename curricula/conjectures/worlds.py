@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import importlib
 import random
+from collections.abc import Sequence
 
+from curricula.conjectures.bench import Bench
+from curricula.conjectures.filters import Novelty
+from curricula.conjectures.order import path_order
+from curricula.conjectures.signature import Known, Signature
+from curricula.conjectures.statements import Statement
 from curricula.worlds.development import Development
 from prover.errors import UserError
 from prover.lean.text import LeanText, parse
@@ -43,3 +49,27 @@ def textbook(name: str) -> str:
     render = world.renderer(())
     lemmas = [f"theorem {lemma.name} {render(lemma.statement)} := by\n  sorry" for lemma in world.theory.lemmas]
     return "\n\n".join([world.definitions(), *lemmas]) + "\n"
+
+
+def found_again(signature: Signature, textbook: Sequence[Known], found: Sequence[Statement]) -> dict[str, list[str]]:
+    """The names of a textbook's lemmas by what a library has: the lemma itself up to names and symmetry, what it is an instance of or
+    follows from by rewriting, or nothing."""
+    forms = {s.form for s in found}
+    known = [k.statement for k in signature.known]
+    given = Novelty(known, less=path_order(signature))
+    library = Novelty([*known, *found], less=path_order(signature))
+    by: dict[str, list[str]] = {"found": [], "follows": [], "missing": []}
+    for lemma in textbook:
+        if not given.new(lemma.statement):
+            continue
+        kind = "found" if lemma.statement.form in forms else "missing" if library.new(lemma.statement) else "follows"
+        by[kind].append(str(lemma.name[-1]))
+    return by
+
+
+async def read_textbook(bench: Bench, name: str) -> tuple[Signature, list[Known]]:
+    """The signature of a world with its textbook, and the textbook's lemmas. Raises LeanError."""
+    signature, _ = await bench.signature(parse(textbook(name).encode(), f"{name}.lean"))
+    stated = [k for k in signature.known if k.open]
+    signature.known = [k for k in signature.known if not k.open]
+    return signature, stated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curricula.conjectures.expressions import DEFAULT, Binder, Const, Constant, Expr, Free, Sort, apply, free
+from curricula.conjectures.expressions import DEFAULT, Binder, Const, Constant, Expr, Free, Sort, apply, closed, free
 from curricula.conjectures.signature import TYPE, Known, Signature
 from curricula.conjectures.statements import Statement, stated
 
@@ -54,4 +54,24 @@ def signature(*known: Statement) -> Signature:
     found = Signature([Known((f"t{i}",), s, False) for i, s in enumerate(known)], {c.name: c for c in constants})
     found.library[EQ] = arrow(N, N, PROP)  # enough for Eq at N, whose first argument is a type
     found.library[EQ] = Binder(False, "α", 1, TYPE, arrow(N, N, PROP))
+    return found
+
+
+def le(a: Expr, b: Expr) -> Expr:
+    return apply(Const(("N", "le")), a, b)
+
+
+def with_equations(*known: Statement) -> Signature:
+    """The signature with the equations of its functions, and with `N.le a b` for `∃ c, a + c = b`."""
+    a, b, c = numbers("a b c")
+    found = signature(*known)
+    constants = dict(found.constants)
+    constants["N", "le"] = Constant(("N", "le"), "def", (), arrow(N, N, PROP))
+    found = Signature(found.known, constants, found.library)
+    exists = apply(Const(("Exists",), (("s", ("z",)),)), N, closed([c], equal(add(a, c), b), lam=True))
+    found.equations = {
+        ("N", "add"): [law(add(a, ZERO), a), law(add(a, succ(b)), succ(add(a, b)))],
+        ("N", "mul"): [law(mul(a, ZERO), ZERO), law(mul(a, succ(b)), add(mul(a, b), a))],
+        ("N", "le"): [stated(apply(EQ, PROP, le(a, b), exists))],
+    }
     return found

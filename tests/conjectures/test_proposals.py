@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterable
 
 from curricula.conjectures.filters import Novelty, at_once
+from curricula.conjectures.laws import constant_results, injective, laws
 from curricula.conjectures.mutations import (
     abstracted,
     composed,
     converse,
     fewer_hypotheses,
-    injective,
     mutations,
     other_operations,
     swapped_arguments,
 )
 from curricula.conjectures.naming import name_for
 from curricula.conjectures.samples import Samples
-from curricula.conjectures.statements import Statement
-from curricula.conjectures.terms import Terms
-from tests.conjectures.small import ZERO, N, add, equal, law, mul, numbers, signature, succ
+from curricula.conjectures.statements import Statement, instance_of, stated
+from curricula.conjectures.terms import Terms, equations
+from curricula.conjectures.values import Values
+from tests.conjectures.small import ZERO, N, add, equal, law, le, mul, numbers, signature, succ, with_equations
 
 a, b, c = numbers("a b c")
 ADD_ZERO = law(add(a, ZERO), a)
@@ -59,9 +61,24 @@ def test_one_equation_rewrites_another() -> None:
 
 
 def test_every_argument_of_an_operation_may_be_injective() -> None:
-    found = forms(injective(signature(ADD_ZERO)))
+    own = signature(ADD_ZERO)
+    found = forms(s for o in own.operations for s in injective(o))
     assert law(a, b, equal(add(c, a), add(c, b))).form in found
     assert law(a, b, equal(succ(a), succ(b))).form in found
+
+
+def test_a_constant_result_may_need_constant_arguments() -> None:
+    own = signature(ADD_ZERO)
+    found = forms(s for o in own.operations for s in constant_results(own, o))
+    assert {law(a, ZERO, equal(add(a, b), ZERO)).form, law(b, ZERO, equal(add(a, b), ZERO)).form} <= found
+
+
+def test_laws_of_an_own_relation() -> None:
+    own = with_equations()
+    found = forms(s for kind, s in laws(own) if kind == "relation")
+    assert {stated(le(a, a)).form, stated(le(ZERO, a)).form, stated(le(a, c), [le(a, b), le(b, c)]).form} <= found
+    assert stated(le(succ(a), succ(b)), [le(a, b)]).form in found
+    assert stated(le(add(c, a), add(c, b)), [le(a, b)]).form in found
 
 
 def test_equal_input_gives_equal_proposals() -> None:
@@ -87,7 +104,7 @@ def test_terms_are_well_typed_and_of_their_size() -> None:
     variables = len(terms.variables[N]) + 1  # and zero
     assert sizes == [variables, variables, variables + 2 * variables**2]
     assert all(own.infer(t) == N for t in terms.of(N, 3))
-    assert len({t for t, _ in terms.all()}) > 100
+    assert len({t for t, _, _ in terms.all(lambda _: False)}) > 100
 
 
 def test_sample_values_tell_variables_apart() -> None:
@@ -108,5 +125,25 @@ def test_names_follow_the_library() -> None:
 
 
 def test_one_tactic_may_use_what_is_known() -> None:
-    assert "exact foo .." in at_once(["foo"]) and "grind [foo]" in at_once(["foo"])
-    assert "exact" not in at_once([])
+    assert "simp_all [foo]" in at_once(["foo"]) and "grind [foo]" in at_once(["foo"])
+    assert "[" not in at_once([])
+
+
+def test_equations_are_found_without_lean_for_functions_with_equations() -> None:
+    own = with_equations()
+    found = forms(asyncio.run(equations(None, Terms(own, 0), [ADD_ZERO, ADD_SUCC], 0)))  # type: ignore[arg-type]
+    assert {
+        law(add(ZERO, a), a).form,
+        law(add(succ(a), b), succ(add(a, b))).form,
+        law(add(a, b), add(b, a)).form,
+    } <= found
+    assert {law(mul(a, b), mul(b, a)).form, law(mul(a, add(b, c)), add(mul(a, b), mul(a, c))).form} <= found
+    assert law(add(add(a, b), c), add(a, add(b, c))).form in found
+    values = Values(Samples(own))
+    assert all(values.holds(s) for s in asyncio.run(equations(None, Terms(own, 1), [], 0)))  # type: ignore[arg-type]
+
+
+def test_no_equation_is_an_instance_of_another() -> None:
+    found = asyncio.run(equations(None, Terms(with_equations(), 0), [], 0))  # type: ignore[arg-type]
+    for place, statement in enumerate(found):
+        assert not any(instance_of(statement, earlier) for earlier in found[:place])

@@ -6,11 +6,13 @@ import pytest
 
 from curricula.conjectures.compression import lemma_worth, redundancy, savings, worth
 from curricula.conjectures.measure import Costs, Worth
-from curricula.conjectures.worlds import textbook, world_file
+from curricula.conjectures.signature import Known
+from curricula.conjectures.worlds import found_again, textbook, world_file
 from prover.errors import UserError
 from prover.lean.text import parse
 from prover.solve.job import Found
 from prover.solve.lemmas import Lemma, block, inserted, joined, read_lemmas, with_only, without_unused
+from tests.conjectures.small import ZERO, add, law, mul, numbers, with_equations
 
 FIRST = Lemma(
     "zero_add", "(n : N) : 0 + n = n", "induction n with\n| zero => rfl\n| succ n ih => rw [add_succ, ih]", "Found."
@@ -79,3 +81,19 @@ def test_a_world_is_a_file_of_definitions_and_goals() -> None:
     assert "theorem add_comm" in textbook("peano")
     with pytest.raises(UserError, match="choose one of peano, sequences"):
         world_file("logic", 1, 0)
+
+
+def test_a_textbook_is_compared_with_a_library() -> None:
+    a, b, c = numbers("a b c")
+    own = with_equations(law(add(a, ZERO), a))
+    textbook = [
+        Known((name,), statement, True)
+        for name, statement in {
+            "given": law(add(b, ZERO), b),
+            "comm": law(add(a, b), add(b, a)),
+            "zero_add": law(add(ZERO, a), a),
+            "mul_comm": law(mul(a, b), mul(b, a)),
+        }.items()
+    ]
+    found = found_again(own, textbook, [law(add(c, b), add(b, c))])
+    assert found == {"found": ["comm"], "follows": ["zero_add"], "missing": ["mul_comm"]}

@@ -1,0 +1,79 @@
+"""Proofs by structural induction, with the lemmas and definitions that a statement is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from curricula.conjectures.expressions import Const, Expr, Free, name_source, parts_of, spine
+from curricula.conjectures.signature import Signature
+from curricula.conjectures.statements import Statement
+from prover.lean.declared import NameParts
+
+MOST_VARIABLES = 2
+MOST_LEMMAS = 30
+FINISH = ("simp_all [{}]", "grind [{}]")
+
+
+class Related:
+    """Which functions and theorems belong to a statement."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self.theorems: dict[str, frozenset[NameParts]] = {}
+        """The functions of each theorem that proofs may use."""
+
+    def add(self, name: str, statement: Statement) -> None:
+        self.theorems[name] = frozenset(self._functions(self._parts(statement)))
+
+    def _parts(self, statement: Statement) -> list[Expr]:
+        return [statement.conclusion, *(h.type for h in statement.hypotheses)]
+
+    def _functions(self, exprs: Iterable[Expr]) -> set[NameParts]:
+        own = self.signature.constants
+        found = {p.name for e in exprs for p in parts_of(e) if isinstance(p, Const)}
+        return {n for n in found if n not in own or own[n].kind == "def"}
+
+    def names(self, statement: Statement) -> list[str]:
+        """The functions of the statement and those that compute them, and the theorems about these only."""
+        functions = self._functions(self._parts(statement))
+        todo = list(functions)
+        while todo:
+            for equation in self.signature.equations.get(todo.pop(), ()):
+                new = self._functions(self._parts(equation)) - functions
+                functions |= new
+                todo += new
+        theorems = [name for name, about in self.theorems.items() if about <= functions]
+        computed = [name_source(n).removeprefix("_root_.") for n in self.signature.equations if n in functions]
+        return [*computed, *theorems[-MOST_LEMMAS:]]
+
+    def inductions(self, statement: Statement) -> list[str]:
+        """Tactics that may prove the statement by induction on one of its variables, those first that functions recurse on."""
+        used = ", ".join(self.names(statement))
+        variables = self._recursed(statement)[:MOST_VARIABLES]
+        return [f"induction {v.name} <;> {finish.format(used)}" for finish in FINISH for v in variables]
+
+    def without_idle(self, script: str, mentioned: frozenset[str]) -> str:
+        """The script with those names only in its lists of theorems that the finished proof mentions, and with all functions."""
+
+        def kept(found: re.Match[str]) -> str:
+            names = found[1].split(", ")
+            return f"[{', '.join(n for n in names if n not in self.theorems or n.split('.')[-1] in mentioned)}]"
+
+        return re.sub(r"(?<= )\[(.*?)\]", kept, script)
+
+    def _recursed(self, statement: Statement) -> list[Free]:
+        scores: dict[Free, int] = {}
+        for expr in self._parts(statement):
+            for part in parts_of(expr):
+                head, given = spine(part)
+                places = self._recursive_places(head.name) if isinstance(head, Const) else set()
+                for place, argument in enumerate(given):
+                    if isinstance(argument, Free) and place in places:
+                        scores[argument] = scores.get(argument, 0) + 1
+        return sorted(scores, key=lambda v: (-scores[v], statement.variables.index(v)))
+
+    def _recursive_places(self, function: NameParts) -> set[int]:
+        """The arguments that the function's equations take apart."""
+        lefts: Sequence[Expr] = [e.sides[0] for e in self.signature.equations.get(function, ()) if e.sides is not None]
+        return {i for left in lefts for i, p in enumerate(spine(left)[1]) if not isinstance(p, Free)}

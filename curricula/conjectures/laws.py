@@ -1,0 +1,89 @@
+"""Proposes the usual laws of operations and relations: injective, monotone, transitive, and others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from curricula.conjectures.expressions import Binder, Const, Expr, Free, apply, free
+from curricula.conjectures.signature import PROP, Operation, Signature
+from curricula.conjectures.statements import Statement, stated
+
+EQUAL = Const(("Eq",), (("s", ("z",)),))
+
+
+def laws(signature: Signature) -> Iterator[tuple[str, Statement]]:
+    for operation in signature.operations:
+        yield from (("injective", s) for s in injective(operation))
+        yield from (("constant result", s) for s in constant_results(signature, operation))
+    for relation, type_ in relations(signature):
+        yield from (("relation", s) for s in _order_laws(signature, relation, type_))
+        for operation in signature.operations:
+            yield from (("relation", s) for s in _monotone(relation, type_, operation))
+
+
+def _variables(operation: Operation) -> list[Free]:
+    return [free("abcdefg"[i % 7], t) for i, t in enumerate(operation.arguments)]
+
+
+def injective(operation: Operation) -> Iterator[Statement]:
+    """`f x = f y → x = y`, for each argument."""
+    for place, type_ in enumerate(operation.arguments):
+        data = _variables(operation)
+        other: list[Expr] = [*data]
+        other[place] = free(f"{data[place].name}'", type_)
+        yield stated(
+            apply(EQUAL, type_, data[place], other[place]),
+            [apply(EQUAL, operation.result, operation(*data), operation(*other))],
+        )
+
+
+def constant_results(signature: Signature, operation: Operation) -> Iterator[Statement]:
+    """`f x = c → x = c`, for each argument and constant of the same type."""
+    for constant in signature.operations:
+        if constant.arguments or constant.result != operation.result:
+            continue
+        for place, type_ in enumerate(operation.arguments):
+            if type_ == operation.result:
+                data = _variables(operation)
+                claim = apply(EQUAL, type_, data[place], constant())
+                yield stated(claim, [apply(EQUAL, type_, operation(*data), constant())])
+
+
+def relations(signature: Signature) -> Iterator[tuple[Const, Expr]]:
+    """The file's own relations between two values of one type."""
+    for name in signature.equations:
+        match signature.constants[name].type:
+            case Binder(type=first, body=Binder(type=second, body=result)) if first == second and result == PROP:
+                yield Const(name), first
+
+
+def _order_laws(signature: Signature, relation: Const, type_: Expr) -> Iterator[Statement]:
+    a, b, c = (free(n, type_) for n in "abc")
+    related = [apply(relation, x, y) for x, y in pairwise((a, b, c))]
+    yield stated(apply(relation, a, a))
+    yield stated(apply(relation, b, a), [related[0]])
+    yield stated(apply(relation, a, c), related)
+    yield stated(apply(EQUAL, type_, a, b), [related[0], apply(relation, b, a)])
+    for operation in signature.operations:
+        if not operation.arguments and operation.result == type_:
+            yield stated(apply(relation, operation(), a))
+            yield stated(apply(relation, a, operation()))
+
+
+def _monotone(relation: Const, type_: Expr, operation: Operation) -> Iterator[Statement]:
+    if operation.result != type_:
+        return
+    for place, argument in enumerate(operation.arguments):
+        if argument != type_:
+            continue
+        data = _variables(operation)
+        a, b = data[place], free("x", type_)
+        at = operation(*data[:place], b, *data[place + 1 :])
+        yield stated(apply(relation, a, operation(*data)))
+        yield stated(apply(relation, operation(*data), at), [apply(relation, a, b)])
+        if len(operation.arguments) == 1:
+            yield stated(apply(relation, b, operation(a)), [apply(relation, b, a)])
+    if operation.arguments == (type_, type_):
+        a, b, c, d = (free(n, type_) for n in "abcd")
+        yield stated(apply(relation, operation(a, c), operation(b, d)), [apply(relation, a, b), apply(relation, c, d)])

@@ -1,0 +1,51 @@
+"""A total order of terms in which the equations of a definition reduce: the lexicographic path order (Kamin, Lévy 1980).
+
+A function is above those that are defined before it, and above constructors. So `a * (b + c)` reduces to `a * b + a * c`, and
+`rev (l ++ r)` to `rev r ++ rev l`, although the results are longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from curricula.conjectures.expressions import Const, Expr, Free, spine
+from curricula.conjectures.signature import Signature
+
+Rank = tuple[int, int, str]
+
+
+def path_order(signature: Signature, variables: bool = True) -> Callable[[Expr, Expr], bool]:
+    """Whether the first term is less than the second. `variables`: whether variables are constants in an order of their own; else the
+    answer is that for all their values, and no two terms need to be comparable."""
+    places = {name: i for i, name in enumerate(signature.constants)}
+
+    def rank(head: Expr) -> Rank:
+        if isinstance(head, Free):
+            return 0, head.number, ""
+        if isinstance(head, Const):
+            own = signature.constants.get(head.name)
+            place = places.get(head.name, -1)
+            return (1 if own is not None and own.kind == "constructor" else 2), place, str(head)
+        return 1, -1, str(head)
+
+    def less(a: Expr, b: Expr) -> bool:
+        if a == b:
+            return False
+        head_a, given_a = spine(a)
+        head_b, given_b = spine(b)
+        if not variables and isinstance(head_b, Free):
+            return False
+        if any(a == part or less(a, part) for part in given_b):
+            return True
+        if not variables and isinstance(head_a, Free):
+            return False
+        if not all(less(part, b) for part in given_a):
+            return False
+        if head_a != head_b:
+            return rank(head_a) < rank(head_b)
+        for first, second in zip(given_a, given_b, strict=False):
+            if first != second:
+                return less(first, second)
+        return len(given_a) < len(given_b)
+
+    return less

@@ -1,0 +1,245 @@
+"""Computes values of terms with the equations of a file's functions, without Lean: cheap evidence for and against a statement.
+
+Values are numbers that stand for terms of constructors, equal for equal terms. Lean is asked where a function has no equations here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice, product
+from typing import Any
+
+from curricula.conjectures.expressions import Binder, Const, Expr, Free, Number, Sort, Var, frees_of, spine, substituted
+from curricula.conjectures.samples import FALSE, NAT, TRUE, Samples
+from curricula.conjectures.signature import PROP
+from curricula.conjectures.statements import Statement
+from prover.lean.declared import NameParts
+
+MOST_DEPTH = 60
+"""Calls inside each other."""
+MOST_SIZE = 300
+"""Constructors in a value."""
+VALUATIONS = 200
+"""Values of the variables of a statement that are tried."""
+WITNESS_DEPTH = 9
+"""Constructors inside each other in the witnesses of an existential statement."""
+Environment = Mapping[Free, int]
+
+
+class Unknown(Exception):
+    """A term whose value is not known: a function has no equations here, or the value is too large."""
+
+
+class Values:
+    """Values of a file's terms. Each is a node: a constructor or a function that waits for arguments, with its arguments."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+        self.signature = samples.signature
+        self._nodes: list[tuple[Any, ...]] = []
+        self._sizes: list[int] = []
+        self._numbers: dict[tuple[Any, ...], int] = {}
+        self._results: dict[tuple[Any, ...], int | bool | None] = {}
+        self._depth = 0
+
+    # -- values ------------------------------------------------------------------------------------------------------
+
+    def of(self, expr: Expr, env: Environment, stack: tuple[int, ...] = ()) -> int:
+        """The value of a term. `stack`: values of loose bound variables, the innermost last. Raises Unknown."""
+        if isinstance(expr, Free):
+            if expr not in env:
+                raise Unknown
+            return env[expr]
+        if isinstance(expr, Var):
+            return stack[-1 - expr.index]
+        if isinstance(expr, Number):
+            return self._node(("number", expr.value), 1)
+        if isinstance(expr, Binder) and expr.lam:
+            captured = tuple((v, env[v]) for v in frees_of(expr.body) if v in env)
+            return self._node(("fun", expr.body, captured, stack), 1)
+        head, given = spine(expr)
+        if head == Const(("OfNat", "ofNat"), (("z",),)) and isinstance(given[1], Number):
+            return self.of(given[1], env)
+        values = tuple(self.of(g, env, stack) for g in given)
+        if isinstance(head, Const):
+            return self._constant(head.name, values)
+        value = self.of(head, env, stack)
+        for argument in values:
+            value = self._applied(value, argument)
+        return value
+
+    def _constant(self, name: NameParts, given: tuple[int, ...]) -> int:
+        constant = self.signature.constants.get(name)
+        if name == ("Nat", "succ") and given and self._nodes[given[0]][0] == "number":
+            return self._node(("number", self._nodes[given[0]][1] + 1), 1)
+        if constant is None and name != NAT.name and name != ("Nat", "succ"):
+            raise Unknown
+        if constant is not None and constant.kind == "def":
+            result = self._computed(name, given)
+            assert not isinstance(result, bool)
+            return result
+        return self._node((name, *given), 1 + sum(self._sizes[g] for g in given))
+
+    def _applied(self, function: int, argument: int) -> int:
+        kind, *rest = self._nodes[function]
+        if kind == "fun":
+            body, captured, stack = rest
+            return self.of(body, dict(captured), (*stack, argument))
+        if kind == "number":
+            raise Unknown
+        return self._constant(kind, (*rest, argument))
+
+    def _computed(self, name: NameParts, given: tuple[int, ...], truth: bool = False) -> int | bool:
+        """The function's value, or its truth value, by its first equation that fits."""
+        key = (name, given)
+        if key not in self._results:
+            self._results[key] = None
+            self._depth += 1
+            try:
+                if self._depth <= MOST_DEPTH:
+                    self._results[key] = self._by_equations(name, given, truth)
+            except Unknown:
+                pass
+            finally:
+                self._depth -= 1
+        result = self._results[key]
+        if result is None:
+            raise Unknown
+        return result
+
+    def _by_equations(self, name: NameParts, given: tuple[int, ...], truth: bool) -> int | bool:
+        for equation in self.signature.equations.get(name, ()):
+            assert equation.sides is not None
+            left, right = equation.sides
+            patterns = spine(left)[1]
+            if len(patterns) > len(given):
+                return self._node((name, *given), 1)
+            env: dict[Free, int] = {}
+            if not all(self._fits(p, g, env) for p, g in zip(patterns, given, strict=False)):
+                continue
+            if not all(self.truth(h.type, env) for h in equation.hypotheses):
+                continue
+            if truth:
+                found = self.truth(right, env)
+                if found is None:
+                    raise Unknown
+                return found
+            value = self.of(right, env)
+            for argument in given[len(patterns) :]:
+                value = self._applied(value, argument)
+            return value
+        raise Unknown
+
+    def _fits(self, pattern: Expr, value: int, env: dict[Free, int]) -> bool:
+        if isinstance(pattern, Free):
+            return env.setdefault(pattern, value) == value
+        head, parts = spine(pattern)
+        kind, *given = self._nodes[value]
+        own = self.signature.constants.get(kind) if isinstance(kind, tuple) else None
+        if not isinstance(head, Const) or own is None or own.kind == "def":
+            raise Unknown
+        return head.name == kind and all(self._fits(p, g, env) for p, g in zip(parts, given, strict=True))
+
+    def _node(self, node: tuple[Any, ...], size: int) -> int:
+        if node not in self._numbers:
+            if size > MOST_SIZE:
+                raise Unknown
+            self._numbers[node] = len(self._nodes)
+            self._nodes.append(node)
+            self._sizes.append(size)
+        return self._numbers[node]
+
+    # -- statements --------------------------------------------------------------------------------------------------
+
+    def truth(self, proposition: Expr, env: Environment, stack: tuple[int, ...] = ()) -> bool | None:
+        """Whether a proposition holds; None if that is not known. A witness is looked for among small values only."""
+        if proposition in (TRUE, FALSE):
+            return proposition == TRUE
+        if isinstance(proposition, Binder):
+            if proposition.lam or self.signature.infer(proposition.type) != PROP:
+                return None
+            return self._implies(proposition.type, proposition.body, env, stack, (*stack, -1))
+        head, given = spine(proposition)
+        if not isinstance(head, Const):
+            return None
+        match head.name:
+            case ("Eq",):
+                return self._equal(given[1], given[2], env, stack)
+            case ("Not",):
+                return self._implies(given[0], FALSE, env, stack, stack)
+            case ("And",) | ("Or",):
+                both = [self.truth(g, env, stack) for g in given]
+                decides = head.name == ("Or",)
+                return decides if decides in both else None if None in both else not decides
+            case ("Exists",):
+                return self._witnessed(given[0], given[1], env, stack)
+            case name if name in self.signature.equations:
+                try:
+                    return bool(self._computed(name, tuple(self.of(g, env, stack) for g in given), truth=True))
+                except Unknown:
+                    return None
+        return None
+
+    def _equal(self, left: Expr, right: Expr, env: Environment, stack: tuple[int, ...]) -> bool | None:
+        try:
+            first, second = self.of(left, env, stack), self.of(right, env, stack)
+        except Unknown:
+            return None
+        own = [self.signature.constants.get(self._nodes[v][0]) for v in (first, second)]
+        functions = any(
+            self._nodes[v][0] == "fun" or (c is not None and c.kind == "def")
+            for v, c in zip((first, second), own, strict=True)
+        )
+        return True if first == second else None if functions else False
+
+    def _implies(
+        self, premise: Expr, result: Expr, env: Environment, stack: tuple[int, ...], inner: tuple[int, ...]
+    ) -> bool | None:
+        before, after = self.truth(premise, env, stack), self.truth(result, env, inner)
+        return True if before is False or after is True else False if before and after is False else None
+
+    def _witnessed(self, type_: Expr, predicate: Expr, env: Environment, stack: tuple[int, ...]) -> bool | None:
+        if not isinstance(predicate, Binder):
+            return None
+        try:
+            witnesses = [self.of(w, {}) for w in self.samples.of(type_, WITNESS_DEPTH)]
+        except Unknown:
+            return None
+        found = [self.truth(predicate.body, env, (*stack, w)) for w in witnesses]
+        return True if True in found else None if None in found or not found else False
+
+    def holds(self, statement: Statement) -> bool | None:
+        """Whether a statement holds for small values of its variables, and for some of them not by false hypotheses only; None if that is
+        not known."""
+        data = [v for v in statement.variables if v not in set(statement.hypotheses)]
+        seen = False
+        for env in self.valuations(data):
+            given = [self.truth(h.type, env) for h in statement.hypotheses]
+            if False in given:
+                continue
+            claim = self.truth(statement.conclusion, env)
+            if claim is False and None not in given:
+                return False
+            seen = seen or claim is not None
+        return True if seen else (None if not statement.hypotheses else self._vacuous(statement, data))
+
+    def _vacuous(self, statement: Statement, data: Sequence[Free]) -> bool | None:
+        """False if some hypothesis is known to be false for all values that were tried."""
+        every = [[self.truth(h.type, env) for h in statement.hypotheses] for env in self.valuations(data)]
+        return False if every and all(False in given for given in every) else None
+
+    def valuations(self, variables: Sequence[Free]) -> list[dict[Free, int]]:
+        """Small values for the variables in all combinations, as far as there are not too many; none if a type has no known values."""
+        choices: list[list[int]] = []
+        types: dict[Free, Expr] = {v: NAT for v in variables if isinstance(v.type, Sort) and v.type != PROP}
+        try:
+            for v in variables:
+                values = (NAT,) if v in types else self.samples.of(substituted(v.type, types))
+                choices.append([self.of(x, {}) for x in values])
+        except Unknown:
+            return []
+        if not choices or not all(choices):
+            return []
+        each = max(2, int(VALUATIONS ** (1 / len([c for c in choices if len(c) > 1] or [1]))))
+        drawn = islice(product(*(c[:each] for c in choices)), VALUATIONS)
+        return [dict(zip(variables, values, strict=True)) for values in drawn]
