@@ -75,6 +75,8 @@ class Maker:
         """Task key -> why there are no variants of it, or why it is no theorem to learn on."""
         self.targets: dict[str, tuple[str, Stated]] = {}
         """Task key -> (name in the run, the task as a theorem)."""
+        self.lean_calls: dict[str, int] = {}
+        """A target's name in the run -> Lean calls for its variants."""
 
     async def add(self, target: Target) -> None:
         """Add a target and its variants."""
@@ -119,6 +121,7 @@ class Maker:
                 await growth.grow(self.most, self.until)
             return growth.made
         finally:
+            self.lean_calls[theorem.name] = bench.spent
             bench.close()
 
 

@@ -263,6 +263,7 @@ class _Targets:
             row = _row(variant)
             if (target := tasks.get(variant.theorem.name)) is not None:
                 row |= {"task": _fingerprint(target), "first": maker.targets[target.task.key][1].before}
+                row["lean_calls"] = maker.lean_calls.get(row["name"], 0)
             if _reads_back(row, variant.theorem):
                 self.rows.append(row)
             elif target is not None:
@@ -286,11 +287,11 @@ class _Targets:
     def learned(self, targets: Sequence[Target], interrupted: bool) -> Learned:
         """The proofs of the targets in the run's ledger, and what else it proved."""
         attempts: list[Attempt] = []
-        lean_calls = learned = 0
+        lean_calls, learned = sum(row.get("lean_calls", 0) for row in self.rows), 0
         if (self.folder / "ledger.sqlite").exists():
             ledger = Ledger.open(self.folder, readonly=True)
             attempts = [a for a in ledger.attempts() if a.phase.startswith("round ")]
-            lean_calls, learned = ledger.training_calls(), ledger.learned()
+            lean_calls, learned = lean_calls + ledger.training_calls(), ledger.learned()
             ledger.close()
         proofs: dict[str, Attempt] = {}
         for attempt in attempts:

@@ -136,6 +136,7 @@ def test_variants_are_new_and_stand_where_their_theorem_does() -> None:
     assert len(by_target) == 2
     for kinds in by_target.values():
         assert kinds[0] == TARGET and kinds.count(TARGET) == 1 and 4 <= len(kinds) <= 13 and len(set(kinds)) > 2
+    assert maker.lean_calls.keys() == by_target.keys() and all(n >= 12 for n in maker.lean_calls.values())
     first = next(iter(by_target))
     assert "met by a search" in by_target[first]
     assert {v.theorem.context for v in maker.found if v.target == first} == {maker.found[0].theorem.context}
