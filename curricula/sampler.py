@@ -163,13 +163,17 @@ class CurriculumSampler:
         seed and round.
 
         Draws theorems without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006) until the expected cost is reached. Never
-        draws disproved theorems. A theorem has at most one assignment. Theorems named in `always` are tried first, and their cost comes on top.
+        draws disproved theorems. A theorem has at most one assignment. Theorems named in `always` are tried first, and their cost comes on
+        top: at most `lean_calls` for all of them together.
         """
         c = self.config
         rng = random.Random(f"matchmaker/{self.seed}/{round}")
         estimates = self.estimates()
+        most = self.share(lean_calls, len(always))
         first = [
-            Assignment(t, self.budget(t.name), "prove", estimates[t.name]) for t in self.theorems if t.name in always
+            Assignment(t, min(most, self.budget(t.name)), "prove", estimates[t.name])
+            for t in self.theorems
+            if t.name in always
         ]
         alive = [t for t in self.theorems if not self.records[t.name].disproved and t.name not in always]
         if not c.adaptive:
@@ -204,6 +208,11 @@ class CurriculumSampler:
             assignments.append(Assignment(t, self.budget(t.name), side, estimates[t.name]))
             spent += cost(t.name)
         return first + assignments
+
+    def share(self, lean_calls: int, theorems: int) -> int:
+        """The most Lean calls for each of so many theorems that a round always tries: together as many as for all others, so that many
+        of them do not leave the prover as it is for long."""
+        return max(self.config.base_calls, lean_calls // max(1, theorems))
 
     def cost(self, name: str, p: float) -> float:
         """Expected Lean calls of a try: those of the last proof (or half the budget) with probability p, else the whole budget."""

@@ -32,9 +32,10 @@ def test_budgets_start_low_and_a_retry_gets_more_than_what_failed():
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_some_are_tried_in_any_case(adaptive: bool):
     m = maker(MatchConfig(adaptive=adaptive, base_calls=16), [Try("t3", 1, "budget", calls=40)])
-    plan = m.plan(2, 64, always=("t3", "t4"))
+    plan = m.plan(2, 200, always=("t3", "t4"))
     assert [(x.theorem.name, x.lean_calls) for x in plan[:2]] == [("t3", 80), ("t4", 16)]
     assert len({x.theorem.name for x in plan}) == len(plan) > 2
+    assert [x.lean_calls for x in m.plan(2, 64, always=("t3", "t4"))[:2]] == [32, 16], "as many as for all others"
 
 
 def test_easy_theorems_are_retired_and_revisited():

@@ -119,7 +119,7 @@ def test_replay_draws_a_share_from_the_run_that_it_starts_from(run: Path, tmp_pa
 def test_targets_are_tried_in_every_round_until_they_are_proved(tmp_path: Path) -> None:
     theorems = [Theorem(n, ": True") for n in NAMES]
     target, other = NAMES[0], NAMES[1]
-    config = RunConfig(learn=LearnConfig(calls=1), theorems=TheoremsConfig(targets=(target, other), target_calls=30))
+    config = RunConfig(learn=LearnConfig(calls=100), theorems=TheoremsConfig(targets=(target, other), target_calls=30))
     ledger = Ledger(tmp_path / "ledger.sqlite")
     curriculum = Curriculum(config, theorems, ledger)
     calls = []
@@ -131,6 +131,20 @@ def test_targets_are_tried_in_every_round_until_they_are_proved(tmp_path: Path) 
         stats = {"calls_allowed": tasks[target].lean_calls}
         ledger.record(Attempt(f"round {r}", theorems[0], "budget", 1, None, 0.1, stats=stats))
     assert calls == [30, 60, 120, 240]
+
+
+def test_many_targets_take_as_many_lean_calls_of_a_round_as_the_rest(tmp_path: Path) -> None:
+    theorems = [Theorem(n, ": True") for n in NAMES]
+    config = RunConfig(learn=LearnConfig(calls=20), theorems=TheoremsConfig(targets=tuple(NAMES[:3]), target_calls=500))
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    curriculum = Curriculum(config, theorems, ledger)
+    for r in (1, 2):
+        calls = {t.theorem.name: t.lean_calls for t in curriculum.tasks(r, "model", {}, True)}
+        assert [calls[n] for n in NAMES[:3]] == [40, 40, 40], "a third of 6 × 20"
+        for t in theorems[:3]:
+            ledger.record(Attempt(f"round {r}", t, "budget", 40, None, 0.1, stats={"calls_allowed": 40}))
+    left = {t.theorem.name: t.lean_calls for t in curriculum.tasks(3, "model", {NAMES[1]: 2, NAMES[2]: 2}, True)}
+    assert left[NAMES[0]] == 80, "twice those that failed, of 120"
 
 
 def test_a_target_must_be_a_training_theorem(tmp_path: Path) -> None:
