@@ -33,6 +33,9 @@ ANSWERS_WITHIN_S = 10.0
 JOINS_WITHIN_S = 15.0
 """Time limit for the cluster's status. `ray.init` itself waits for many minutes, and writes twenty lines on standard error."""
 
+STARTS = 3
+"""Ray gives its own processes 30 seconds to start, which a busy machine can exceed."""
+
 
 def check_cluster(address: str, setting: str) -> None:
     """Raise UserError within 30 seconds if no Ray cluster answers at `HOST:PORT`, `ray://HOST:PORT` or `auto`, or if it refuses
@@ -97,8 +100,20 @@ def start_ray(address: str, **local: Any) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     settings = {"include_dashboard": False, **local} if address == "local" else {}
     try:
-        with _stderr_in_log():
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **settings)
+        for chance in range(1, STARTS + 1):
+            try:
+                with _stderr_in_log():
+                    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **settings)
+                break
+            except Exception as error:
+                if address != "local" or "timed out during startup" not in str(error):
+                    raise
+                _log.info("start %d of Ray: %s", chance, one_line(str(error)))
+                ray.shutdown()
+                if chance == STARTS:
+                    raise UserError(
+                        "Ray does not start in time on this machine: it is too busy; try again later"
+                    ) from None
         _messages_in_log()
     finally:
         if threading.current_thread() is threading.main_thread() and handler is not None:
