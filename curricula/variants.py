@@ -33,7 +33,10 @@ from prover.solve.executor import LocalExecutor
 from prover.solve.learning import Stated, stated
 
 CHUNK = 16
-"""Proposals that Lean is asked about at once."""
+"""The most proposals that Lean is asked about at once."""
+GENERATIONS = 8
+"""Chunks that the wanted variants are at least. Those of a chunk are made from the variants of earlier chunks, so that a few variants are not all
+made from the theorem itself, which leaves nearly all of them as hard."""
 MOST_LOOKED_AT = 5
 """Proposals for each variant that is wanted."""
 TARGET = "target"
@@ -150,9 +153,9 @@ class _Growth:
 
     async def grow(self, most: int, until: float) -> None:
         """Look at proposals until there are `most` variants, enough were looked at, none is left, or the time is over."""
-        looked_at = 0
+        looked_at, chunk_size = 0, min(CHUNK, max(1, most // GENERATIONS))
         while len(self.made) < most and looked_at < MOST_LOOKED_AT * most and time.monotonic() < until:
-            chunk = list(itertools.islice(self._draw(), min(CHUNK, most)))
+            chunk = list(itertools.islice(self._draw(), chunk_size))
             if not chunk:
                 return
             looked_at += len(chunk)
