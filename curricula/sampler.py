@@ -10,7 +10,7 @@ The sampler is a function of the seed and the tries so far, so replaying a run's
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -163,18 +163,13 @@ class CurriculumSampler:
         seed and round.
 
         Draws theorems without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006) until the expected cost is reached. Never
-        draws disproved theorems. A theorem has at most one assignment. Theorems named in `always` are tried first, and their cost comes on
-        top: at most `lean_calls` for all of them together.
+        draws disproved theorems. A theorem has at most one assignment. Theorems named in `always` come first, and their cost comes on top:
+        as many in turn as at most `lean_calls` allow, and at least one.
         """
         c = self.config
         rng = random.Random(f"matchmaker/{self.seed}/{round}")
         estimates = self.estimates()
-        most = self.share(lean_calls, len(always))
-        first = [
-            Assignment(t, min(most, self.budget(t.name)), "prove", estimates[t.name])
-            for t in self.theorems
-            if t.name in always
-        ]
+        first = self._always(always, lean_calls, estimates)
         alive = [t for t in self.theorems if not self.records[t.name].disproved and t.name not in always]
         if not c.adaptive:
             drawn = rng.sample(alive, len(alive))[: theorems or max(1, lean_calls // c.base_calls)]
@@ -209,10 +204,15 @@ class CurriculumSampler:
             spent += cost(t.name)
         return first + assignments
 
-    def share(self, lean_calls: int, theorems: int) -> int:
-        """The most Lean calls for each of so many theorems that a round always tries: together as many as for all others, so that many
-        of them do not leave the prover as it is for long."""
-        return max(self.config.base_calls, lean_calls // max(1, theorems))
+    def _always(self, names: Collection[str], lean_calls: int, estimates: Mapping[str, float]) -> list[Assignment]:
+        """Tries of those theorems whose turn it is, with their whole budgets: those tried the longest ago while they fit, and at least one."""
+        found: list[Assignment] = []
+        for t in sorted((t for t in self.theorems if t.name in names), key=lambda t: self.records[t.name].round):
+            lean_calls -= (calls := self.budget(t.name))
+            if found and lean_calls < 0:
+                break
+            found.append(Assignment(t, calls, "prove", estimates[t.name]))
+        return found
 
     def cost(self, name: str, p: float) -> float:
         """Expected Lean calls of a try: those of the last proof (or half the budget) with probability p, else the whole budget."""

@@ -54,8 +54,9 @@ class TheoremsConfig:
     """Data sets (`.jsonl`, `.json`, `.parquet`, or folders of these), and `.lean` files whose theorems end in `sorry`. A hash of the
     theorem's name decides its split: 70 % training, 20 % held out, 10 % validation."""
     targets: tuple[str, ...] = ()
-    """Names of training theorems that every round tries until they are proved, each time with more Lean calls, but with no more for all of
-    them than for the round's other theorems. The run ends when all are proved, or at `max_minutes` in the middle of a round."""
+    """Names of training theorems that rounds try until they are proved, each time with more Lean calls. A round tries as many in turn as take
+    at most the Lean calls of its other theorems, and at least one. The run ends when all are proved, or at `max_minutes` in the middle of a
+    round."""
     target_calls: NonNegative = 0
     """Lean calls of a target's first try, within the same bound. 0: `learn.first_calls`."""
     fields: tuple[str, ...] = ()

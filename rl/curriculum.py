@@ -48,7 +48,9 @@ class Curriculum:
         else:
             chosen = [Assignment(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
         if r == 1:
-            tried = min(c.theorems.target_calls, self.sampler.share(self._calls, len(targets))) or c.learn.first_calls
+            # Together as many as all others: the prover is still the one that left them open.
+            share = max(c.matchmaker.base_calls, self._calls // max(1, len(targets)))
+            tried = min(c.theorems.target_calls, share) or c.learn.first_calls
             calls = dict.fromkeys(c.theorems.targets, tried)
             chosen = [replace(a, lean_calls=calls.get(a.theorem.name, c.learn.first_calls)) for a in chosen]
         return [self._task(r, a, policy, best, value) for a in chosen]

@@ -33,9 +33,20 @@ def test_budgets_start_low_and_a_retry_gets_more_than_what_failed():
 def test_some_are_tried_in_any_case(adaptive: bool):
     m = maker(MatchConfig(adaptive=adaptive, base_calls=16), [Try("t3", 1, "budget", calls=40)])
     plan = m.plan(2, 200, always=("t3", "t4"))
-    assert [(x.theorem.name, x.lean_calls) for x in plan[:2]] == [("t3", 80), ("t4", 16)]
+    assert [(x.theorem.name, x.lean_calls) for x in plan[:2]] == [("t4", 16), ("t3", 80)]
     assert len({x.theorem.name for x in plan}) == len(plan) > 2
-    assert [x.lean_calls for x in m.plan(2, 64, always=("t3", "t4"))[:2]] == [32, 16], "as many as for all others"
+
+
+def test_those_that_are_always_tried_take_turns_with_whole_budgets():
+    tries = [Try("t3", 1, "budget", calls=40), Try("t4", 2, "budget", calls=100), Try("t5", 2, "budget", calls=20)]
+    m = maker(MatchConfig(base_calls=16, max_calls=1000), tries)
+
+    def first(calls: int) -> list[tuple[str, int]]:
+        names = ("t3", "t4", "t5")
+        return [(x.theorem.name, x.lean_calls) for x in m.plan(3, calls, always=names) if x.theorem.name in names]
+
+    assert first(1000) == [("t3", 80), ("t4", 200), ("t5", 40)], "the one that was tried the longest ago comes first"
+    assert first(280) == [("t3", 80), ("t4", 200)] and first(64) == [("t3", 80)], "at least one"
 
 
 def test_easy_theorems_are_retired_and_revisited():
