@@ -74,12 +74,10 @@ def test_lemmas_are_found_audited_and_written(tmp_path: Path, capsys: pytest.Cap
     code = typed(conjecture, "conjecture", [str(file), *arguments])
     document = json.loads(capsys.readouterr().out)["files"][0]
     assert document["calls"]["finding"] <= 150 + 12  # what is under way when the budget ends
-    assert document["conjectures"]["new"] > 0 and document["conjectures"]["typed"] > 0
+    assert document["conjectures"]["proved"] >= len(document["lemmas"]) > 0, "those that the audit refuses are left out"
     assert file.read_text() == DEFINITIONS + GOALS
-    assert code == (0 if document["lemmas"] else 1)
-    assert out.exists() == bool(document["lemmas"])
-    if out.exists():
-        assert [x.name for x in read_lemmas(read(out))] == [x["name"] for x in document["lemmas"]]
+    assert code == 0
+    assert [x.name for x in read_lemmas(read(out))] == [x["name"] for x in document["lemmas"]]
 
 
 @pytest.mark.lean
