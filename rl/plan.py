@@ -211,7 +211,9 @@ def _size(config: RunConfig) -> dict[str, Any]:
         raise UserError(f"serve.start={start}: no *.safetensors in this folder")
     named = re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)[bB](?![a-zA-Z])", start.replace("_", "-"))
     if not named:
-        raise UserError(f"serve.start={start}: no such folder, and the name does not say how large it is (like -7B)")
+        raise UserError(
+            f"serve.start={start}: no such folder; name one with a checkpoint, or a model of a hub whose name says how large it is (like -7B)"
+        )
     return {"parameters": round(float(named[-1]) * 1e9), "from": "the name: an estimate"}
 
 

@@ -67,7 +67,7 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (("serve.tensor_parallel=2",), "make them equal"),
         (('serve.template="nonsense"',), "serve.template: no template"),
         (('serve.template="reprover"',), "causal models only"),
-        (('serve.start="nobody/nothing"',), "does not say how large"),
+        (('serve.start="nobody/nothing"',), "no such folder; name one with a checkpoint"),
         (('serve.start="./nowhere"',), "no \\*.safetensors"),
         (('serve.start="x/y-70B"',), "raise serve.tensor_parallel"),
         (('serve.train="all"', "ray.learner_gpus=1.0"), "the learner needs about"),
