@@ -26,6 +26,7 @@ from curricula.conjectures.expressions import (
 )
 from curricula.conjectures.signature import Signature, known_from, level_free
 from curricula.conjectures.statements import Statement, opened
+from prover.lean.brackets import cut
 from prover.lean.declared import NameParts, Report, declared
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanDied, LeanError
@@ -302,10 +303,11 @@ def statement_of(type_: str, hypotheses: Sequence[str] = (), shorten: bool = Tru
 
 def _parted(type_: str, most: int) -> list[str]:
     """The premises of a printed implication, at most so many, and the rest."""
-    found, depth, begin = [], 0, 0
-    for at, char in enumerate(type_):
-        depth += (char in "([{⟨") - (char in ")]}⟩")
-        if char == "→" and depth == 0 and len(found) < most:
-            found.append(type_[begin:at].strip())
-            begin = at + 1
-    return [*found, type_[begin:].strip()]
+    found: list[str] = []
+    while len(found) < most:
+        before, arrow, after = cut(type_, "→")
+        if not arrow:
+            break
+        found.append(before.strip())
+        type_ = after
+    return [*found, type_.strip()]
