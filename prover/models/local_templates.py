@@ -126,6 +126,11 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
     head = goal.kinds[-1].head if goal.kinds else ""
     by_head = [d for d in reversed(surroundings.declarations) if d.head == head and head not in _LOGIC]
     conditional = [p for p in lemmas if known[p].rewrites and known[p].conditional]
+
+    def exists(constant: str) -> bool:
+        """Whether it is `∃`, or a definition by it."""
+        return constant == "Exists" or (constant in known and "Exists" in known[constant].value)
+
     return LocalContext(
         lemmas=lemmas,
         computing=[p for p in lemmas if not _permutes(known[p])],
@@ -145,13 +150,8 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
             key=lambda m: m[1],
         ),
         equations=[p for p in lemmas if known[p].rewrites and known[p].sides[0] != "[anonymous]"],
-        total=[
-            h.name
-            for h in goal.kinds
-            if (h.kind, h.shape) == ("proof", "∀")
-            and (h.head == "Exists" or (h.head in known and "Exists" in known[h.head].value))
-        ],
-        existential=any(c == "Exists" or (c in known and "Exists" in known[c].value) for c in goal.constants),
+        total=[h.name for h in goal.kinds if (h.kind, h.shape) == ("proof", "∀") and exists(h.head)],
+        existential=any(map(exists, goal.constants)),
     )
 
 

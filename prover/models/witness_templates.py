@@ -13,11 +13,14 @@ _TERMS = 24
 """Witnesses that are tried."""
 _GROUP = 8
 """Witnesses that one tactic tries."""
+_DISJUNCT = 12
+"""Witnesses that a tactic tries for one side of a disjunction."""
 _VARIABLES = 5
 _OPENED = 3
 """Hypotheses that one tactic opens."""
 _FADE = 0.85
-_RING = "first | omega | grind (splits := 0)"
+_ARITHMETIC = ("omega", "grind (splits := 0)")
+_RING = " | ".join(["first", *_ARITHMETIC])
 
 
 def witness_terms(
@@ -157,15 +160,11 @@ def disjunctive(
     """(tactic, weight) where the target, a hypothesis or both are disjunctions of existential statements."""
     x, y = itertools.islice(_fresh_names(goal), 2)
     numbers = _numbers(goal)
-    ends = (
-        ("omega", "grind (splits := 0)")
-        if numbers
-        else (f"(repeat apply Exists.intro); {by_unification(equations, lemmas)}",)
-    )
+    unified = f"(repeat apply Exists.intro); {by_unification(equations, lemmas)}"
     hypotheses = [h for h, shape in names.structured.items() if shape == "Or"][:_OPENED]
     for h in [*hypotheses, *([""] if names.shape == "Or" else [])]:
-        terms = witness_terms([x] if h else [], names.variables, makers, names.functions, numbers)[: 3 * _GROUP // 2]
-        for i, end in enumerate(ends):
+        terms = witness_terms([x] if h else [], names.variables, makers, names.functions, numbers)[:_DISJUNCT]
+        for i, end in enumerate(_ARITHMETIC if numbers else [unified]):
             tactic = _each(terms, f"; {end}")
             if names.shape == "Or":
                 tactic = f"first | (left; {tactic}) | (right; {tactic})"
@@ -173,6 +172,7 @@ def disjunctive(
 
 
 def _numbers(goal: Goal) -> list[str]:
+    """The types of numbers that the goal mentions."""
     return [c for c in ("Nat", "Int") if c in goal.constants]
 
 
