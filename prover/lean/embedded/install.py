@@ -29,7 +29,7 @@ SHA512 = "fwsXryqKhZjiebUFqqXghk2kDgZynYYB2KyEr3HJ1p5Z2y7iq7QKzOkKVGY5UKqqHb3jjB
 """Base64 of the tarball's SHA-512, as npm writes it."""
 NEEDED_BYTES = 900 * 2**20
 
-_SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+_UNPACKING: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 """Python before 3.11.4 has no filters for archives. The archive is one whose hash is known."""
 
 
@@ -83,7 +83,7 @@ def _download(into: Path) -> Path:
 def _layout(tarball: Path, root: Path) -> None:
     """Unpack and patch the package into `root`: lean.js, watch.js, lean.wasm, symbols, lib/."""
     with tarfile.open(tarball) as tar:
-        tar.extractall(root, **_SAFELY)
+        tar.extractall(root, **_UNPACKING)
     package = root / "package"
     try:
         text = patch_lean_js((package / "lean.js").read_text(encoding="utf-8"))
@@ -95,7 +95,7 @@ def _layout(tarball: Path, root: Path) -> None:
     (root / "lean.wasm").write_bytes(module)
     (root / "symbols").write_bytes(symbols)
     with tarfile.open(package / "lean-lib.tar.gz") as tar:
-        tar.extractall(root / "lib", **_SAFELY)
+        tar.extractall(root / "lib", **_UNPACKING)
     shutil.rmtree(package)
 
 
