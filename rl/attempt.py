@@ -230,7 +230,8 @@ async def _search(task: Task, bench: Workbench, root: ProofState) -> Found:
     found = await attempt(task.theorem, root, env, [prover], task.lean_calls, checks=0, observe=observe)
     if found.outcome == "found" and task.harvest and trace.examples:
         examples, harvested = await _try_more_tactics(task, bench, env, root, trace.examples)
-        trace = replace(trace, examples=examples, stats={**trace.stats, "harvested": harvested})
+        stats = trace.stats | ({"harvested": harvested} if harvested else {})
+        trace = replace(trace, examples=examples, stats=stats)
         found = replace(found, lean_calls=found.lean_calls + harvested)
     return replace(found, trace=replace(trace, model_version=asked.version))
 
