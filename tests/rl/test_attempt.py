@@ -1,16 +1,51 @@
-"""Statistics of an attempt."""
+"""Attempts of training: what they do not repeat, and their figures."""
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from prover.lean.theorem import Goal, ProofState
-from prover.models.base import Suggestion
+from prover.lean.theorem import Goal, ProofState, StepResult, Theorem
+from prover.models.base import Query, Suggestion
 from prover.search import SearchConfig
 from prover.search.graph import Graph
+from rl.attempt import Task, Workbench, collect
+from rl.config import ProverConfig
 from rl.search_stats import entropy
+from tests.rl.test_actions_in_training import Lean, NoPremises
+
+
+class Slow(Lean):
+    """Every tactic reaches the time limit."""
+
+    async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
+        self.asked += tactics
+        return [StepResult("timeout", message="over 5000 ms") for _ in tactics]
+
+
+class Listed:
+    """Suggests these tactics, in their order."""
+
+    def __init__(self, *tactics: str) -> None:
+        self.tactics = tactics
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        every = [Suggestion(t, -float(i), "listed") for i, t in enumerate(self.tactics)]
+        return [[] if q.attempt else every[:n] for q in queries]
+
+
+def test_training_does_not_repeat_what_costs_a_time_limit() -> None:
+    lean, policy = Slow(), Listed("simp_all [a]", "intro x; simp_all", "omega")
+    explorer: Any = policy
+    bench = Workbench(lean, NoPremises(), ProverConfig(in_flight=1), 0, explorer, explorer)  # type: ignore[arg-type]
+    found = asyncio.run(collect(Task(Theorem("t", ": a → a"), "explorer", 8), bench))
+    assert lean.asked == ["simp_all [a]", "omega"]
+    assert (found.outcome, found.lean_calls) == ("exhausted", 3)
+    assert found.trace.stats["errors"] == {"timeout": 3} and found.trace.calls_to_solve is None
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, math.inf])
