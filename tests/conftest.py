@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def ray_tests() -> Path:
-    """The file in which xdist's workers name the tests that start Ray: its scheduler, which has this process, is told of no markers."""
+    """The file in which xdist's workers name the tests that start Ray. The scheduler runs in this process and does not see markers."""
     return Path(tempfile.gettempdir()) / f"turnstile-ray-tests-{os.getpid()}.json"
 
 
