@@ -246,7 +246,7 @@ async def _rollouts(task: Task, bench: Workbench, root: ProofState) -> Found:
         raise ValueError("rollouts need a model, but none is loaded")
     asked, env = Asked(bench.sampler), bench.environment(task)
     first = 1 + task.draw * task.rollouts
-    premises = bench.premises.for_theorem(task.theorem)
+    premises = await bench.premises.for_theorem(task.theorem)
     found, calls = await rollouts(root, env, asked, premises, task.rollouts, task.max_tactics, first)
     check = checker(env, root)
     rows = [
@@ -290,7 +290,8 @@ async def _try_more_tactics(
     """Try further tactics on the first goal and add those that close it. Returns (examples, Lean calls)."""
     first = examples[0]
     known = {t for t, _ in first.best} | {t for t, _ in first.errors}
-    query = Query(root, bench.premises.for_theorem(task.theorem)(root))
+    premises = await bench.premises.for_theorem(task.theorem)
+    query = Query(root, premises(root))
     tactics = [s.tactic for s in bench.portfolio.suggest([query], 16)[0]]
     tactics += [s.tactic for s in bench.explorer.suggest([query], 3 * task.harvest)[0]]
     actions = bench.config.actions if bench.config.strict else "full"

@@ -14,6 +14,7 @@ from prover import plugins
 from prover.errors import UserError
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
+from prover.premises.imported import KnownTheorems, imported
 from prover.premises.index import LibraryIndex
 from prover.search import SearchConfig
 from prover.solve.ledger import Ledger
@@ -110,7 +111,9 @@ class Learning:
         config = RankingConfig(
             seconds=c.learn.ranker_seconds, threads=c.learn.threads, fresh_names=c.learn.fresh_names, seed=c.seed
         )
-        ranker, metrics = train_ranker(self._draw("tried", r), self.index.by_name(), config)
+        for imports in {a.theorem.imports for a in self.ledger.attempts(f"round {r}")}:
+            imported(imports, self.index)
+        ranker, metrics = train_ranker(self._draw("tried", r), KnownTheorems(self.index), config)
         if ranker is not None:
             self.ranker = ranker
             ranker.save(self._file("rankers", r))

@@ -64,6 +64,12 @@ def environment_index(imports: Sequence[str] = WHOLE_LIBRARY) -> LibraryIndex:
             raise UserError(f"the premises of {', '.join(imports)}: {e}") from None
 
 
+def is_cached(imports: Sequence[str]) -> bool:
+    """Whether `environment_index` needs no Lean for these imports."""
+    runtime = find_runtime()
+    return load_cached(runtime.name, tuple(imports), _outside(runtime, imports)) is not None
+
+
 def library_index() -> LibraryIndex:
     """The index of Init and Std. Exporting it takes some minutes."""
     return environment_index()
@@ -78,11 +84,11 @@ def library_premises() -> Mapping[str, Premise]:
 async def build(server: LeanServer, imports: Sequence[str] = WHOLE_LIBRARY) -> LibraryIndex:
     """Export the modules of an environment that are not cached, and cache the index. Raises LeanError or UserError."""
     lean, folders = server.runtime.name, _folders(server.runtime)
-    library = await _modules(server, WHOLE_LIBRARY)
+    library = await module_graph(server, WHOLE_LIBRARY)
     keys: dict[str, str] = {}
     files: dict[str, list[Any]] = {}
     modules: dict[str, ModuleInfo] = {}
-    for name, needs in (await _modules(server, imports)).items():
+    for name, needs in (await module_graph(server, imports)).items():
         digest = ""
         if (file := _compiled(name, folders)) is not None:
             files[name] = _stamp(file)
@@ -98,7 +104,7 @@ async def build(server: LeanServer, imports: Sequence[str] = WHOLE_LIBRARY) -> L
     return LibraryIndex.load(path)
 
 
-async def _modules(server: LeanServer, imports: Sequence[str]) -> dict[str, list[str]]:
+async def module_graph(server: LeanServer, imports: Sequence[str]) -> dict[str, list[str]]:
     """The imports of each module of an environment, each after those."""
     return dict((await server.command("modules", imports=list(imports)))["modules"])
 

@@ -5,6 +5,7 @@ Retrievers only contain premises of modules that the theorem's imports reach.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from prover.lean.theorem import ProofState, Theorem
 from prover.premises.bm25 import Bm25Retriever
 from prover.premises.dense import DenseRetriever, DenseWeights
+from prover.premises.imported import imported
 from prover.premises.library import LibraryIndex, Premise
 from prover.premises.local import LocalPremises, local_premises
 from prover.premises.locality import Place
@@ -115,7 +117,7 @@ class PremiseSource:
         self.definitions = k // 3 if definitions is None else definitions
         self.weights = weights
         self._read = read
-        self._retrievers: dict[tuple[str, ...], Retriever] = {}
+        self._retrievers: dict[tuple[str, ...], tuple[LibraryIndex, Retriever]] = {}
 
     def learned(self, weights: DenseWeights | None) -> None:
         """Use these weights from now on."""
@@ -126,14 +128,18 @@ class PremiseSource:
         """The same under other names, e.g. made-up ones: what it offers keeps its own."""
         return PremiseSource(self.library, self.k, self.name, self.weights, self.definitions, read)
 
-    def retriever(self, imports: tuple[str, ...]) -> Retriever:
+    def retriever(self, imports: tuple[str, ...]) -> tuple[LibraryIndex, Retriever]:
+        """The index with the modules that `imports` load, and a retriever over their theorems. See `imported`."""
         if imports not in self._retrievers:
-            reachable = self.library.reachable(imports)
-            self._retrievers[imports] = make_retriever(self.name, self.library, reachable, self.weights, self._read)
+            found = imported(imports, self.library)
+            made = make_retriever(self.name, found.index, found.modules, self.weights, self._read)
+            self._retrievers[imports] = found.index, made
         return self._retrievers[imports]
 
-    def for_theorem(self, theorem: Theorem) -> Callable[[ProofState], tuple[str, ...]]:
-        """As `at`, for a theorem in its place."""
+    async def for_theorem(self, theorem: Theorem) -> Callable[[ProofState], tuple[str, ...]]:
+        """As `at`, for a theorem in its place. The first theorem with some imports waits for their index."""
+        if self.k:
+            await asyncio.to_thread(imported, theorem.imports, self.library)
         return self.at(theorem.imports, name=theorem.library or theorem.name)
 
     def at(
@@ -144,9 +150,9 @@ class PremiseSource:
         Lemmas and functions of the theorem's own surroundings come before the library's, and leave a quarter of the names to it.
         A retriever that has learned where useful premises stand ranks own lemmas and the library's together.
         """
-        retriever = self.retriever(imports) if self.k else None
+        index, retriever = self.retriever(imports) if self.k else (self.library, None)
         if isinstance(retriever, DenseRetriever):
-            retriever = retriever.placed(Place.of(name, self.library))
+            retriever = retriever.placed(Place.of(name, index))
 
         def premises(state: ProofState) -> tuple[str, ...]:
             if retriever is None:

@@ -80,7 +80,7 @@ class SymbolRetriever(SharedSymbols):
         rarity = np.log((max(len(premises), 1) + 2 * smooth) / np.maximum(self.frequency, 1))
         self.weight = np.where(_plumbing(self.library) | (self.frequency == 0), 0.0, rarity).astype(np.float32)
         self._size = sums(self.weight[self.library.constants], self.library.constant_offsets).astype(np.float32)
-        self._simple = _simplicity(self.library)
+        self._short, self._internal = _shortness(self.library), _internal(self.library)
 
     def matches(self, constants: Sequence[str], k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         present, shared = self.shared(constants)
@@ -110,7 +110,10 @@ class SymbolRetriever(SharedSymbols):
         head, left, right = (in_goal[heads[rows]] for heads in self.library.heads)
         for which, factor in ((head | left | right, HEAD), (left, LEFT)):
             score *= 1.0 + np.float32(factor - 1.0) * which  # faster than by mask
-        return score * self._simple[rows]
+        about_internals = any(
+            s.startswith(INTERNAL) for s in map(self.library.symbols.__getitem__, np.flatnonzero(in_goal))
+        )
+        return score * self._short[rows] * (1.0 if about_internals else self._internal[rows])
 
 
 @functools.lru_cache(maxsize=4)
@@ -120,15 +123,21 @@ def _plumbing(library: LibraryIndex) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def _simplicity(library: LibraryIndex) -> np.ndarray:
-    """[rows] factor for the name: short names and names outside INTERNAL are preferred."""
-    factor = 1.0 / (1.0 + 0.02 * library.names.lengths())
+def _shortness(library: LibraryIndex) -> np.ndarray:
+    """[rows] factor for the name: short names are preferred."""
+    return (1.0 / (1.0 + 0.02 * library.names.lengths())).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _internal(library: LibraryIndex) -> np.ndarray:
+    """[rows] factor for names in INTERNAL, where the goal has no constant of these namespaces."""
+    factor = np.ones(len(library), dtype=np.float32)
     for space in INTERNAL:
         begin, end = (
             library.names.place(p, library.by_name_order) for p in (space, space[:-1] + chr(ord(space[-1]) + 1))
         )
-        factor[library.by_name_order[begin:end]] *= 0.5
-    return factor.astype(np.float32)
+        factor[library.by_name_order[begin:end]] = 0.5
+    return factor
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -200,7 +200,7 @@ class _Attempt:
             if self.calls >= self.budget:
                 self.stop = True
                 return None
-        offered = _premises_of(prover, self.theorem, self.premises)
+        offered = await _premises_of(prover, self.theorem, self.premises)
         searches = [self._search(prover, policy, offered)]
         earlier = searches[0].recorder.counts.copy()
         if self.negated is not None and self.negated.rate > 0:
@@ -292,12 +292,12 @@ async def _crash_message(root: ProofState, env: Environment) -> str:
     return result.message if result.status == "crash" else ""
 
 
-def _premises_of(prover: Prover, theorem: Theorem, premises: Premises) -> Premises:
+async def _premises_of(prover: Prover, theorem: Theorem, premises: Premises) -> Premises:
     if not prover.wants_premises:
         return None
     if prover.source is None:
         return premises
-    return prover.source.for_theorem(theorem)
+    return await prover.source.for_theorem(theorem)
 
 
 async def _run_within(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:

@@ -92,7 +92,7 @@ class LocalExecutor:
                 opened.append(await twice(lambda: self.pool.open(job.theorem)))
                 roots = opened[:]
             negated = await self._negated(job, roots, opened)
-            premises = premises_for(self.wants_premises, job.theorem)
+            premises = await premises_for(self.wants_premises, job.theorem)
             found = await attempt_all(
                 job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
             )
@@ -232,8 +232,8 @@ async def twice(call: Callable[[], Awaitable[Any]]) -> Any:
 _sources: dict[str, Any] = {}
 
 
-def premises_for(wanted: bool, theorem: Theorem) -> Any:
-    """Premises for searches of a theorem; None if not wanted or if there is no index."""
+async def premises_for(wanted: bool, theorem: Theorem) -> Any:
+    """Premises for searches of a theorem; None if not wanted or if there is no index. Waits for the index of the theorem's imports."""
     if not wanted:
         return None
     from prover.premises.index import load_cached
@@ -244,4 +244,4 @@ def premises_for(wanted: bool, theorem: Theorem) -> Any:
         index = load_cached(lean)
         _sources[lean] = PremiseSource(index) if index is not None else None
     source = _sources[lean]
-    return source.for_theorem(theorem) if source is not None else None
+    return await source.for_theorem(theorem) if source is not None else None

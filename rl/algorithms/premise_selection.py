@@ -20,6 +20,7 @@ import numpy as np
 from prover.lean.names import IDENTIFIER
 from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights, bags, premise_features, rarity, symbol_features
+from prover.premises.imported import imported
 from prover.premises.index import LibraryIndex
 from prover.premises.library import Premises
 from prover.premises.local import LocalCandidate
@@ -227,8 +228,10 @@ def _prepare(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, c: Selectio
     found: list[_Prepared] = []
     for (imports, constants, theorem), goal in merged.items():
         if imports not in reach:
-            reach[imports] = _Reach(index.select(index.reachable(imports)))
-        if (one := _prepared(reach[imports], constants, Place.of(theorem, index), goal, c)) is not None:
+            known = imported(imports, index)
+            reach[imports] = _Reach(known.index.select(known.modules))
+        place = Place.of(theorem, reach[imports].premises.library)
+        if (one := _prepared(reach[imports], constants, place, goal, c)) is not None:
             found.append(one)
     return found
 

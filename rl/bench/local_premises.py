@@ -92,14 +92,14 @@ async def _offered(
             local[theorem.name] = own & set(named)
             wanted[theorem.name] = local[theorem.name] | {n for n in named if n in library}
             for r, source in sources.items():
-                _add(offered, r, source, theorem, root)
+                await _add(offered, r, source, theorem, root)
             await pool.free([root])
     return offered, wanted, local
 
 
-def _add(
+async def _add(
     offered: dict[str, dict[str, list[str]]], name: str, source: PremiseSource, theorem: Theorem, root: ProofState
 ) -> None:
-    premises = source.for_theorem(theorem)
+    premises = await source.for_theorem(theorem)
     for what, state in ((WITH_LOCAL, root), (LIBRARY_ONLY, without_surroundings(root))):
         offered[f"{name}, {what}"][theorem.name] = list(premises(state))

@@ -72,7 +72,7 @@ async def _one(
             continue
         timed.append(TimedModel(models.policy(0, models.trained), models.value(v.value, models.trained)))
         config = replace(v.config, in_flight=IN_FLIGHT)
-        premises = source.for_theorem(theorem)
+        premises = await source.for_theorem(theorem)
         value = timed[-1] if v.value != "none" else None
         searches.append(Search(root, pool, timed[-1], value, config=config, premises=premises))
     if not searches:

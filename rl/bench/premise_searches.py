@@ -166,7 +166,7 @@ class PremiseSearches:
         value = model if v.model and self.value else None
         if not v.local:
             policy = _Unaware(policy)
-        premises = self.sources[v.name].for_theorem(theorem)
+        premises = await self.sources[v.name].for_theorem(theorem)
         if not v.local:
             offered, premises = premises, lambda state: offered(without_surroundings(state))
         search = Search(root, shared, policy, value, config=config, premises=premises)

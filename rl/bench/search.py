@@ -198,7 +198,7 @@ class _Run:
         results: list[SearchResult] = []
         fresh: list[SearchResult] = []
         answers = Answers(theorem, self.lean)
-        premises = cached_premises(self.source.for_theorem(theorem))
+        premises = cached_premises(await self.source.for_theorem(theorem))
         model = self.models.trained
         trained = CachedModel(model, answers, self.models.tag) if model is not None else None
         try:

@@ -78,7 +78,7 @@ def test_no_premise_is_the_theorem_or_comes_after_it(index):
     for module in DEMONSTRATION_MODULES:
         imports = module_theorems(index, module)[0].imports
         assert module not in index.reachable(imports)
-        offered = {p.module for p in source.retriever(imports).premises}
+        offered = {p.module for p in source.retriever(imports)[1].premises}
         assert module not in offered
         users = {m for m, i in index.modules.items() if module in index.reachable(i.imports)}
         assert not users & offered

@@ -78,7 +78,7 @@ def rows(goals: dict[str, tuple[Theorem, ProofState]], words: tuple[str, ...], w
 def first(goals: dict[str, tuple[Theorem, ProofState]], word: str, weights: DenseWeights, retriever: str) -> str:
     theorem, state = goals[word]
     source = PremiseSource(LIBRARY, LEMMAS, retriever, weights, definitions=0)
-    return source.for_theorem(theorem)(state)[0]
+    return source.at(theorem.imports, name=theorem.name)(state)[0]
 
 
 @pytest.mark.lean

@@ -43,7 +43,8 @@ def symbols(premises: Sequence[Premise], goal: Sequence[str]) -> list[float]:
         score = shared / (shared + 0.75 * foreign + 0.3 * (total - shared) + 1.0)
         score *= 1.2 if {p.head, *p.sides} & present else 1.0
         score *= 1.2 if p.sides[0] in present else 1.0
-        scores.append(score * (0.5 if p.name.startswith(INTERNAL) else 1.0) / (1.0 + 0.02 * len(p.name)))
+        internal = p.name.startswith(INTERNAL) and not any(c.startswith(INTERNAL) for c in present)
+        scores.append(score * (0.5 if internal else 1.0) / (1.0 + 0.02 * len(p.name)))
     return scores
 
 

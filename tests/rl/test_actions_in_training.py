@@ -40,7 +40,7 @@ class Lean:
 
 
 class NoPremises:
-    def for_theorem(self, theorem: Theorem) -> Any:
+    async def for_theorem(self, theorem: Theorem) -> Any:
         return lambda state: ()
 
 
