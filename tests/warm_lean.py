@@ -7,6 +7,7 @@ they serve thousands of texts, so several short commands may share them too. Pro
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import Coroutine, Hashable
 from contextlib import ExitStack
@@ -60,7 +61,11 @@ class WarmLean:
         return judges
 
     def run(self, main: Coroutine[Any, Any, T], **_: object) -> T:
-        """As asyncio.run, which ends what is left of `main`, except the kept processes' own tasks."""
+        """As asyncio.run, which ends what is left of `main`, except the kept processes' own tasks. A thread beside the command gets a
+        loop of its own."""
+        if threading.current_thread() is not threading.main_thread():
+            with asyncio.Runner() as runner:
+                return runner.run(main)
         before = asyncio.all_tasks(self.loop)
         try:
             return self.loop.run_until_complete(main)

@@ -69,7 +69,7 @@ def _open(imports: tuple[str, ...]) -> Imported:
     roots = tuple(sorted(roots))
     if not is_cached(roots):
         say(
-            f"turnstile: reading the declarations of {', '.join(roots)} for premises, once for this Lean; this takes minutes"
+            f"turnstile: reading the declarations of {', '.join(roots)} for premises, once for this Lean; a library takes minutes"
         )
     index = environment_index(roots)
     return Imported(index, index.reachable(imports) if modules is None else modules & index.modules.keys())

@@ -12,7 +12,7 @@ import pytest
 from prover.lean.project import Project, imports_of
 from prover.lean.server import LeanServer
 from prover.lean.text import read
-from prover.premises.library import LibraryIndex
+from prover.premises.library import LibraryIndex, ModuleInfo
 from prover.premises.retrieve import PremiseSource
 
 LAKEFILE = 'name = "own"\nsrcDir = "src"\n\n[[lean_lib]]\nname = "Own"\n'
@@ -144,7 +144,7 @@ def test_lemmas_of_imported_files_are_premises(project: Path) -> None:
     async def offered() -> dict[str, tuple[str, ...]]:
         async with LeanServer(constants=True) as lean:
             holes = await lean.load(text.body, imports.shipped, text.path, imports.sources())
-            source = PremiseSource(LibraryIndex("", {}), 16)
+            source = PremiseSource(LibraryIndex("", {m: ModuleInfo((), ()) for m in imports.shipped}), 16)
             return {hole["decl"]: source.at(imports.shipped, name=hole["decl"])(state) for hole, state in holes}
 
     found = asyncio.run(offered())
