@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 
 from prover.errors import UserError
 from prover.lean.runtime import LeanRuntime
+from prover.lean.surroundings import Declaration, Surroundings
 from prover.premises import index as premise_index
 from prover.premises.index import build, environment_index, library_index, load_cached
 from prover.premises.library import LibraryIndex, ModuleInfo
+from prover.premises.local import LocalPremises
 from prover.premises.premise import Premise
 from tests.premises.synthetic import DECLARATIONS, mathlib_sized
 
@@ -120,6 +123,7 @@ def test_a_module_must_be_where_lean_finds_it(project, tmp_path):
 MEASURE = """
 import json, os, statistics, sys, time
 from pathlib import Path
+from prover.lean.surroundings import Declaration, Surroundings
 from prover.premises.library import LibraryIndex
 from prover.premises.retrieve import make_retriever, top_premises
 
@@ -161,6 +165,22 @@ def test_the_size_of_mathlib_costs_little(mathlib):
     cost = measured(mathlib)
     assert cost["rows"] == DECLARATIONS
     assert cost["load_s"] < 2.0 and cost["mb"] < 1000 and cost["ms"] < 5.0, cost
+
+
+@pytest.mark.slow
+def test_a_file_of_a_thousand_theorems_is_added_at_once():
+    """Processor time of the ranking that each theorem of a long file gets of what stands before it."""
+    shapes = list(library_index().select())[:1000]
+    declared = tuple(
+        Declaration(f"own_{p.name}", "theorem", p.head, p.sides, p.explicit, p.constants, (), False, (), None)
+        for p in shapes
+    )
+    surroundings = [Surroundings(declared[:n]) for n in range(991, 1001)]
+    began = time.process_time()
+    found = [LocalPremises(s).lemmas(shapes[-1].constants, 16) for s in surroundings]
+    ms = 1000 * (time.process_time() - began) / len(surroundings)
+    print(f"{ms:.1f} ms of processor time")
+    assert f"own_{shapes[-1].name}" in found[-1] and ms < 50.0
 
 
 @pytest.mark.slow
