@@ -8,7 +8,7 @@ from pathlib import Path
 
 from curricula.in_place import has_theorems
 from curricula.library import DEMONSTRATION_MODULES, Split, library_set, split_of
-from curricula.near_copies import near_copies
+from curricula.near_copies import near_copies, shingles_up_to_names
 from curricula.sets import lean_theorems
 from curricula.worlds.spec import PREFIX as WORLD
 from curricula.worlds.spec import world_of
@@ -22,8 +22,8 @@ from rl.config import TheoremsConfig
 
 @dataclass(frozen=True)
 class Theorems:
-    """A run's theorems by split. Names are unique across splits, and no training theorem of the library nearly repeats one of
-    another split."""
+    """A run's theorems by split. Names are unique across splits, and no training theorem nearly repeats one of another split
+    (see curricula/near_copies.py): up to the names of bound variables, or, in the library, of all short names."""
 
     train: list[Theorem]
     held_out: list[Theorem]
@@ -56,19 +56,27 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
         raise UserError(f"theorems.targets: {unknown[0]} is not one of the training theorems")
     if not found.train:
         raise UserError("theorems: the training split, 70 % of the names by hash, is empty; add theorems")
-    return _apart(found, index)
+    apart = _apart(found, index)
+    if not apart.train:
+        raise UserError("theorems: every training theorem nearly repeats a held-out or validation one; add others")
+    if near := sorted(set(config.targets) - {t.name for t in apart.train}):
+        raise UserError(f"theorems.targets: {near[0]} nearly repeats a held-out or validation theorem; remove that one")
+    return apart
 
 
 def _apart(found: Theorems, index: LibraryIndex) -> Theorems:
-    """Without the library's training theorems that nearly repeat another split's."""
+    """Without the training theorems that nearly repeat one of another split."""
     known = index.by_name()
 
-    def statements(theorems: Sequence[Theorem]) -> dict[str, str]:
-        return {t.name: known[t.library].type for t in theorems if t.library and t.library in known}
+    def statements(theorems: Sequence[Theorem], library: bool) -> dict[str, str]:
+        types = {t.name: known[t.library].type for t in theorems if t.library and t.library in known}
+        return types if library else types | {t.name: t.statement for t in theorems if t.statement}
 
-    copies = near_copies(statements(found.train), statements([*found.held_out, *found.validation]))
+    evaluated = [*found.held_out, *found.validation]
+    copies = near_copies(statements(found.train, True), statements(evaluated, True))
+    copies |= near_copies(statements(found.train, False), statements(evaluated, False), shingles_up_to_names)
     left = [t for t in found.train if t.name not in copies]
-    return replace(found, train=left, near_copies=len(copies)) if left else found
+    return replace(found, train=left, near_copies=len(copies))
 
 
 def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None) -> list[Theorem]:
