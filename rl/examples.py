@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prover.models.tokenizer import N_BINS
@@ -49,6 +50,16 @@ class PreferencePair:
     failed: str
     premises: tuple[str, ...] = ()
     weight: float = 1.0
+
+
+def mean_one(weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights, scaled to the mean 1.
+
+    Replay priorities of solved and of open goals are scaled apart, because those of solved goals are larger, and a value learns how
+    often goals are proved from the ratio of the two.
+    """
+    mean = sum(weights.values()) / max(1, len(weights))
+    return {name: w / mean for name, w in weights.items()}
 
 
 Example = PolicyExample | ValueExample

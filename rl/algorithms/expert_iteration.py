@@ -13,12 +13,12 @@ from typing import Any
 
 from prover.models.prompt import steps_bin
 from prover.search.examples import Example
-from rl.examples import PolicyExample, ValueExample
+from rl.examples import PolicyExample, ValueExample, mean_one
 
 NEGATIVE_VISITS = 8
 """Lean calls below an open goal after which it counts as a negative value example."""
 HEAVIEST_OPEN = 8.0
-"""Maximum weight of such a negative. A proved goal has weight 1."""
+"""Maximum mean weight of such negatives. That of proved goals is 1."""
 
 
 def collect_examples(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -80,30 +80,31 @@ def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> 
 
 
 def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
-    """Training examples from ledger rows, using the best known result of each goal.
+    """Training examples from replay rows, using the best known result of each goal and the largest `weight` (replay priority) of its
+    rows. The mean of these is 1 among solved goals and among open ones.
 
     Open goals are subsampled to the number of proved ones and weighted by the inverse sampling rate, at most `HEAVIEST_OPEN`, so that
     the value predicts how often goals are proved (King & Zeng 2001).
     """
     best: dict[str, dict[str, Any]] = {}
+    heaviest: dict[str, float] = {}
     for row in rows:
+        heaviest[row["state"]] = max(row.get("weight", 1.0), heaviest.get(row["state"], 0.0))
         known = best.get(row["state"])
         if known is None or known["steps"] is None or (row["steps"] is not None and row["steps"] < known["steps"]):
             best[row["state"]] = row
-    solved = sum(row["steps"] is not None for row in best.values())
+    solved = [state for state, row in best.items() if row["steps"] is not None]
     # Most goals stay open, and as many negatives as positives carry most of the information. The sample is from all of them,
     # because the newest come from the hardest theorems and are not representative.
     open_ = [state for state, row in best.items() if row["steps"] is None]
-    kept = set(sorted(open_, key=lambda state: zlib.crc32(state.encode()))[: max(solved, 1)])
+    kept = sorted(open_, key=lambda state: zlib.crc32(state.encode()))[: max(len(solved), 1)]
     weight = min(HEAVIEST_OPEN, len(open_) / max(1, len(kept)))
+    weights = mean_one({state: heaviest[state] for state in solved})
+    weights |= {state: weight * w for state, w in mean_one({state: heaviest[state] for state in kept}).items()}
     return [
         ValueExample(
-            state,
-            steps_bin(row["steps"]),
-            tuple(row["premises"]),
-            1.0 if row["steps"] is not None else weight,
-            tuple(row.get("constants", ())),
+            state, steps_bin(row["steps"]), tuple(row["premises"]), weights[state], tuple(row.get("constants", ()))
         )
         for state, row in best.items()
-        if row["steps"] is not None or state in kept
+        if state in weights
     ]

@@ -99,7 +99,7 @@ def train_retriever(
     config: SelectionConfig | None = None,
     start: DenseWeights | None = None,
 ) -> tuple[DenseWeights, dict[str, float]]:
-    """Train on the ledger's examples of kind `premises`.
+    """Train on replay rows of kind `premises`, each goal times its largest `weight` (replay priority).
 
     Returns the weights, and metrics: `examples`, `loss` (nats per example in the last epoch), `epochs`, `scale`, `symbolic`. Without
     usable examples, returns `start` unchanged.
@@ -177,7 +177,7 @@ def train_retriever(
 
 
 def _softmax_loss(batch: Sequence[_Prepared], products: Any, symbolic: Any, places: Any) -> Any:
-    """Mean over goals of -log of the softmax mass of the premises that helped.
+    """Mean over goals, times their weights, of -log of the softmax mass of the premises that helped.
 
     `products`: [goals, all candidates of the batch]; `symbolic`: weight of the symbolic score; `places`: [FEATURES] weights.
     """
@@ -194,7 +194,7 @@ def _softmax_loss(batch: Sequence[_Prepared], products: Any, symbolic: Any, plac
         mine = set(e.names)
         free = torch.tensor([n in e.reachable and n not in mine for n in names]) & helped
         logits = torch.cat([own, products[i][free]])
-        loss = loss + torch.logsumexp(logits, 0) - torch.logsumexp(own[helped[begin:end]], 0)
+        loss = loss + e.weight * (torch.logsumexp(logits, 0) - torch.logsumexp(own[helped[begin:end]], 0))
     return loss / len(batch)
 
 
@@ -213,6 +213,8 @@ class _Prepared:
     """[candidates, FEATURES] of prover.premises.locality."""
     idf: np.ndarray
     reachable: frozenset[str]
+    weight: float
+    """Replay priority."""
 
 
 def _prepare(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, c: SelectionConfig) -> list[_Prepared]:
@@ -224,6 +226,7 @@ def _prepare(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, c: Selectio
         goal = merged.setdefault(key, _Goal())
         goal.good.update(row["good"])
         goal.bad.update(row["bad"])
+        goal.weight = max(goal.weight, row.get("weight", 1.0))
         goal.local.update({x.premise.name: x for x in msgspec.convert(row.get("local", ()), list[LocalCandidate])})
     found: list[_Prepared] = []
     for (imports, constants, theorem), goal in merged.items():
@@ -238,11 +241,12 @@ def _prepare(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, c: Selectio
 
 @dataclass
 class _Goal:
-    """What is known of a goal: names of premises, and theorems of its surroundings by name."""
+    """What is known of a goal: names of premises, theorems of its surroundings by name, and the largest replay priority."""
 
     good: set[str] = field(default_factory=set[str])
     bad: set[str] = field(default_factory=set[str])
     local: dict[str, LocalCandidate] = field(default_factory=dict[str, LocalCandidate])
+    weight: float = 0.0
 
 
 class _Reach:
@@ -282,4 +286,5 @@ def _prepared(
         np.concatenate([locality(some, place), where]),
         reach.idf,
         reach.names,
+        goal.weight,
     )

@@ -20,7 +20,7 @@ from prover.models.tokenizer import N_BINS
 from prover.search import SearchConfig
 from prover.search.examples import Example
 from rl.algorithms.expert_iteration import NEGATIVE_VISITS
-from rl.examples import ValueExample
+from rl.examples import ValueExample, mean_one
 
 
 def targets(examples: Sequence[Example], lambda_: float, discount: float) -> list[float | None]:
@@ -61,13 +61,19 @@ def targets(examples: Sequence[Example], lambda_: float, discount: float) -> lis
 
 def value_examples(rows: Sequence[Mapping[str, Any]], discount: float) -> list[ValueExample]:
     """Training examples from the newest row of each state, with the target split over the two neighbouring bins that have it as their
-    mean value (two-hot; Bellemare et al. 2017). Skips rows without a target."""
+    mean value (two-hot; Bellemare et al. 2017), times the row's `weight` (replay priority). The mean of these is 1 among targets of 0
+    and among others. Skips rows without a target."""
     newest = {r["state"]: r for r in rows if r.get("td") is not None}
+    weights: dict[str, float] = {}
+    for negative in (False, True):
+        weights |= mean_one({s: r.get("weight", 1.0) for s, r in newest.items() if (r["td"] == 0) == negative})
     out = []
     for state, r in newest.items():
         for b, w in two_hot(r["td"], discount):
             if w > 1e-3:
-                out.append(ValueExample(state, b, tuple(r["premises"]), w, tuple(r.get("constants", ()))))
+                out.append(
+                    ValueExample(state, b, tuple(r["premises"]), w * weights[state], tuple(r.get("constants", ())))
+                )
     return out
 
 

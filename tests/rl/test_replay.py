@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from curricula.library import HeldOutLeak, split_of
 from prover.lean.theorem import Theorem
+from prover.premises.dense import DenseRetriever
 from prover.search.examples import Example
 from prover.solve.job import Trace
 from prover.solve.ledger import Attempt, Ledger
 from rl import buffer
 from rl import training_examples as making
+from rl.algorithms import td_lambda
 from rl.algorithms.expert_iteration import (
     HEAVIEST_OPEN,
     NEGATIVE_VISITS,
@@ -18,8 +23,10 @@ from rl.algorithms.expert_iteration import (
     policy_examples,
     value_examples,
 )
+from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.attempt import Task
 from rl.config import LearnConfig, ReplayConfig
+from tests.premises.test_dense import library, row
 
 
 def example(solved: bool = True, visits: int = 5, text: str = "⊢ True") -> Example:
@@ -207,3 +214,37 @@ def test_hard_and_fresh_proofs_come_first_and_weigh_more(tmp_path):
 def test_replay_weights_reach_the_learner(tmp_path):
     rows = [{"state": s, "premises": [], "tactics": [["t", 1.0]], "weight": w} for s, w in (("a", 2.0), ("b", 0.5))]
     assert {e.state: e.weight for e in policy_examples(rows)} == {"a": 2.0, "b": 0.5}
+
+
+def test_replay_weights_reach_the_value_and_leave_the_share_of_solved_goals() -> None:
+    found = {"a": (2.0, 1), "b": (0.5, 3), "c": (3.0, None), "d": (1.0, None), "e": (0.5, None), "f": (0.5, None)}
+    rows = [{"state": s, "premises": [], "weight": w, "steps": n} for s, (w, n) in found.items()]
+    rows.append(
+        {"state": "b", "premises": [], "weight": 8.0, "steps": None}
+    )  # drawn again in a later search that failed
+    examples = {e.state: e.weight for e in value_examples(rows)}
+    assert examples["b"] == 4 * examples["a"] and examples["a"] + examples["b"] == 2
+    open_ = {s: w for s, w in examples.items() if s not in "ab"}
+    assert len(open_) == 2 and sum(open_.values()) == pytest.approx(4)
+    (s, w), (other, v) = open_.items()
+    assert w / v == pytest.approx(found[s][0] / found[other][0])
+    targets = [{**r, "td": 0.9 if r["steps"] else 0.0} for r in rows[:-1]]
+    sums = dict.fromkeys(found, 0.0)
+    for e in td_lambda.value_examples(targets, 0.95):
+        sums[e.state] += e.weight
+    assert {s: round(w, 6) for s, w in sums.items()} == {"a": 1.6, "b": 0.4, "c": 2.4, "d": 0.8, "e": 0.4, "f": 0.4}
+
+
+@pytest.mark.parametrize("heavy", ["bound", "zero"])
+def test_replay_weights_reach_the_retriever(heavy: str) -> None:
+    def known(i: int) -> dict[str, Any]:
+        good = "bound" if i % 2 else "zero"
+        names = {x: f"T{i}.size_{x}" for x in ("bound", "zero", "one")}
+        bad = [n for x, n in names.items() if x != good]
+        return {**row(i), "good": [names[good]], "bad": bad, "weight": 4.0 if good == heavy else 0.25}
+
+    trained, _ = train_retriever([known(i) for i in range(16)], library(), SelectionConfig(seconds=60, epochs=30))
+    premises = library().select()
+    retriever = DenseRetriever(premises, trained)
+    first = [premises[int(np.argmax(retriever.score(row(i)["constants"])))].name for i in range(16, 24)]
+    assert sum(name == f"T{i}.size_{heavy}" for i, name in enumerate(first, 16)) >= 7, first
