@@ -35,6 +35,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "learn.max_epochs=4.0",
     ),
     "visit targets": ('learn.targets="visits"',),
+    "no subgoals": ("learn.subgoals=0.0",),
     "no matchmaker": ("matchmaker.adaptive=false",),
     "uniform replay": ("replay.prioritised=false",),
     "model alone": ("prover.explorer_weight=0.0", "prover.eval_explorer_weight=0.0"),

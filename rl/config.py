@@ -148,6 +148,8 @@ class LearnConfig:
     pretrained model whose template answers with proofs. From a pretrained model, in the first round too."""
     targets: Literal["proofs", "visits"] = "proofs"
     """Policy targets of expert iteration: the tactics that start a proof, or the search's visit counts on proved goals."""
+    subgoals: Probability = 0.5
+    """Weight of the solved subgoals of theorems that were not proved, for the policy and the ranker. 0: they teach the value alone."""
     rounds: Positive = 3
     """Rounds of collecting and learning."""
     retrain_every: NonNegative = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prover.models.tokenizer import N_BINS
 
@@ -50,6 +51,11 @@ class PreferencePair:
     failed: str
     premises: tuple[str, ...] = ()
     weight: float = 1.0
+
+
+def row_weight(row: Mapping[str, Any]) -> float:
+    """Replay priority of a row, times `learn.subgoals` if the theorem was not proved."""
+    return row.get("weight", 1.0) * row.get("share", 1.0)
 
 
 def mean_one(weights: Mapping[str, float]) -> dict[str, float]:

@@ -104,7 +104,7 @@ class Learning:
         return [*buffer.draw(self.earlier, kind, replace(replay, capacity=wanted), 0, self.config.seed + r), *own]
 
     def _learn_ranker(self, r: int) -> dict[str, float]:
-        """Train the ranker from scratch on all tactics tried on the goals of audited proofs."""
+        """Train the ranker from scratch on all tactics tried on solved goals."""
         c = self.config
         if not c.prover.use_ranker:
             return {}

@@ -33,17 +33,22 @@ def rows(
     """
     assert_for_training(theorem.name)
     discount = SearchConfig().discount
-    out = [
-        (kind, {**data, "reward": round(reward, 4)} if kind == "policy" else data)
-        for kind, data in expert_iteration.collect_examples(trace.examples, proved)
-    ]
+    trusted = expert_iteration.trusts_solved(trace.examples, proved)
+    out: list[Row] = []
+    found = [*expert_iteration.collect_examples(trace.examples, proved), *collect_tried(trace.examples, proved)]
+    for kind, data in found:
+        if kind == "value":  # without a share: it learns how often goals are proved
+            out.append((kind, data))
+        elif proved:
+            out.append((kind, {**data, "reward": round(reward, 4)} if kind == "policy" else data))
+        elif config.subgoals:
+            out.append((kind, {**data, "share": config.subgoals}))
     if config.value == "td_lambda":
         for e, g in zip(trace.examples, td_lambda.targets(trace.examples, config.lambda_, discount), strict=True):
-            if g is not None and (proved or not e.solved):
+            if g is not None and (trusted or not e.solved):
                 out.append(
                     ("td", {"state": e.text, "constants": e.constants, "premises": e.premises, "td": round(g, 4)})
                 )
-    out += collect_tried(trace.examples, proved)
     out += collect_premises(trace.examples, proved, theorem, used)
     if config.algorithm == "grpo":
         out += [("group", row) for row in grpo.from_search(trace.examples, proved, discount)]

@@ -14,7 +14,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from rl.algorithms.tactic_ranking import ERROR, WORKED, levels_by_goal
-from rl.examples import PreferencePair
+from rl.examples import PreferencePair, row_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ def preference_pairs(rows: Iterable[Mapping[str, Any]], most: int, seed: int = 0
         pairs = list(product(worked, failed))
         if len(pairs) > most:
             pairs = random.Random(f"{seed}/{row['state']}").sample(pairs, most)
-        weight = row.get("weight", 1.0)
+        weight = row_weight(row)
         found += [PreferencePair(row["state"], w, f, tuple(row["premises"]), weight) for w, f in pairs]
     return found
 

@@ -1,19 +1,24 @@
 """Expert iteration (Anthony et al. 2017; Polu & Sutskever 2020): learn the tactics that the search found to work.
 
-Policy examples are the tactics that start a proof of a goal in a theorem with an audited proof; shorter proofs weigh more. Value
-examples are the steps-to-go of solved goals and, as negatives, the goals of any theorem that stayed open after much search.
+Policy examples are the tactics that start a proof of a goal; shorter proofs weigh more. Value examples are the steps-to-go of solved
+goals and, as negatives, the goals of any theorem that stayed open after much search.
+
+Subgoals that a search solved below a theorem that stayed open teach as well. No audit saw their proofs: Lean's elaborator accepted each
+step in the search's process, which refuses `sorry` and axioms, and no kernel checked the whole. That is enough for a label, because a
+label is no claim. It counts as no proof, earns no reward and is written to no file, and what the models learn of it is what to try
+next. A tactic that only deceives the elaborator makes searches waste calls: a proof that uses it is rejected, and teaches nothing.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prover.models.prompt import steps_bin
 from prover.search.examples import Example
-from rl.examples import PolicyExample, ValueExample, mean_one
+from rl.examples import PolicyExample, ValueExample, mean_one, row_weight
 
 NEGATIVE_VISITS = 8
 """Lean calls below an open goal after which it counts as a negative value example."""
@@ -21,12 +26,18 @@ HEAVIEST_OPEN = 8.0
 """Maximum mean weight of such negatives. That of proved goals is 1."""
 
 
-def collect_examples(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, data) for the ledger, from a search whose proof the audit did not reject. Policy examples need `proved`: the audit
-    accepted the theorem's proof."""
+def trusts_solved(examples: Iterable[Example], proved: bool) -> bool:
+    """Whether the solved goals of a search may teach tactics: its proof is audited (`proved`), or it claims none of the theorem."""
+    return proved or not any(e.solved and e.depth == 0 for e in examples)
+
+
+def collect_examples(examples: Sequence[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, data) for the ledger, from a search whose proof the audit did not reject. `proved`: the audit accepted the theorem's
+    proof. Without a proof, the solved subgoals give policy examples."""
+    trusted = trusts_solved(examples, proved)
     for e in examples:
         place = {"state": e.text, "constants": e.constants, "premises": e.premises}
-        if proved and e.solved and e.best:
+        if trusted and e.solved and e.best:
             least = e.best[0][1]
             good = [(t, 0.5 ** (s - least)) for t, s in e.best if s <= least + 2]
             # Visits that ended in an error must not teach their tactic.
@@ -60,15 +71,15 @@ def rollout_values(rollouts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str,
 def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> list[PolicyExample]:
     """Training examples from replay rows.
 
-    The weights of a goal's tactics sum to at most 2, times the row's `weight` (replay priority) and `reward` (the attempt's reward,
-    where a plain proof counts 1). `targets`: `proofs`, or `visits` for the search's visit distribution (AlphaZero; Silver et al.
+    The weights of a goal's tactics sum to at most 2, times the row's `weight` (replay priority), `share` (of a theorem that was not
+    proved) and `reward` (the attempt's reward, where a plain proof counts 1). `targets`: `proofs`, or `visits` for the search's visit distribution (AlphaZero; Silver et al.
     2018) if the row has one.
     """
     merged: dict[tuple[str, str], tuple[dict[str, Any], float]] = {}
     for row in rows:
         chosen = (row.get("visits") if targets == "visits" else None) or row["tactics"]
         total = sum(w for _, w in chosen)
-        scale = (min(1.0, 2.0 / total) if total else 0.0) * row.get("weight", 1.0) * row.get("reward", 1.0)
+        scale = (min(1.0, 2.0 / total) if total else 0.0) * row_weight(row) * row.get("reward", 1.0)
         for tactic, weight in chosen:
             key = (row["state"], tactic)
             known = merged.get(key, ({}, 0.0))[1]

@@ -1,9 +1,10 @@
 """Learns to rank tactics from every tactic tried, including failures.
 
-On the goals of audited proofs, tactics that start a proof should rank before those that only left open goals, and these before
+On solved goals, tactics that start a proof should rank before those that only left open goals, and these before
 errors. The loss is listwise (Cao et al. 2007): a softmax over the tried tactics of a goal, after some failures are revealed to the
 ranker and removed, so that it learns what to try first and what to try next. A second softmax, without the tactics that start a
-proof, orders the rest. Goals without a proof imply no order and are skipped.
+proof, orders the rest. Goals without a proof imply no order and are skipped. Solved subgoals of theorems that were not proved teach
+too, for the reason that expert_iteration.py gives.
 
 Some goals are shown with made-up library names, different for each goal. There the ranker can only learn what holds in any
 library, such as how a lemma's shape fits the goal's and where a lemma stands in the list.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +27,16 @@ from prover.models.fresh_names import NameObfuscator
 from prover.models.ranker import BUCKETS, WIDTH, Candidate, Reader, TacticRanker, goal_features
 from prover.premises.index import Premise
 from prover.search.examples import Example
+from rl.algorithms.expert_iteration import trusts_solved
+from rl.examples import row_weight
 
 KIND = "tried"
 """Kind of these examples in the ledger."""
 
 
-def collect_tried(examples: Iterable[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, data) for the ledger, from a training theorem's search. Nothing without an audited proof."""
-    for e in examples if proved else ():
+def collect_tried(examples: Sequence[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, data) for the ledger, from a training theorem's search. Nothing from a proof that is not audited (`proved`)."""
+    for e in examples if trusts_solved(examples, proved) else ():
         worked = [t for t, _ in e.best]
         if e.solved and worked and len(e.tried) > len(worked):
             yield (
@@ -84,7 +87,7 @@ class _Row:
     levels: list[int]
     """Of each tactic: ERROR, PROGRESS or WORKED."""
     weight: float
-    """Replay priority."""
+    """As in rl.examples.row_weight."""
 
 
 ERROR, PROGRESS, WORKED = 0, 1, 2
@@ -201,10 +204,11 @@ def _sample_failures(score: Any, worked: Any, count: int, generator: Any) -> Any
 
 
 def levels_by_goal(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], dict[str, int]]]:
-    """For each goal, its first row, and the best level (ERROR, PROGRESS or WORKED) that each tactic tried on it reached."""
+    """For each goal, its first row of the largest weight, and the best level (ERROR, PROGRESS or WORKED) that each tactic tried on it reached."""
     merged: dict[str, tuple[Mapping[str, Any], dict[str, int]]] = {}
     for row in rows:
-        _, tried = merged.setdefault(row["state"], (row, {}))
+        heaviest, tried = merged.get(row["state"], (row, {}))
+        merged[row["state"]] = (max(heaviest, row, key=row_weight), tried)
         levels = dict.fromkeys(row["tried"], PROGRESS) | dict.fromkeys(row.get("errors", row["tried"]), ERROR)
         levels |= dict.fromkeys(row["worked"], WORKED)
         for t, level in levels.items():
@@ -222,7 +226,7 @@ def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], di
             reader = Reader(goal, query.premises, known)
             plain = _Goal(goal_features(goal), [reader.read(t) for t in tried])
             made_up = (_disguised(query, tried, known, NameObfuscator(1 + i * disguises + j)) for j in range(disguises))
-            found.append(_Row(plain, tuple(made_up), list(tried.values()), row.get("weight", 1.0)))
+            found.append(_Row(plain, tuple(made_up), list(tried.values()), row_weight(row)))
     return found
 
 
