@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from prover.files import write_whole
@@ -12,8 +13,11 @@ from prover.solve.ledger import Ledger
 from rl.candidate import MEASURED
 from rl.config import RunConfig
 from rl.files import proofs_source
-from rl.metrics import compute, curves, plot
+from rl.metrics import compute, curves, plot, rounds
 from rl.metrics.tracking import Tracker
+
+PAIRED = {"explorer": "paired", "portfolio": "paired_portfolio"}
+"""Baselines that the trained prover is compared with theorem by theorem, and the summary's key."""
 
 
 def held_out(ledger: Ledger, policy: str, config: RunConfig, total: int) -> dict[str, Any]:
@@ -49,8 +53,11 @@ def finish(
         rates = pass_rates(ledger, "rollouts held-out", "held-out", rollouts)
         summary["pass_at_k"] = {name.rsplit("/", 1)[-1]: rate for name, rate in rates.items()}
     summary["by_seconds"] = {label: curves.by_seconds(attempts) for label, attempts in measured}
-    if "explorer" in summary and "trained" in summary:
-        summary["paired"] = _paired(ledger, config, tracker)
+    for baseline, key in PAIRED.items():
+        if baseline in summary and "trained" in summary:
+            summary[key] = _paired(ledger, config, tracker, baseline)
+    if at_work := _lean_at_work(ledger, tracker):
+        summary["lean_at_work"] = at_work
     _draw(ledger, config, tracker, summary)
     proofs = list(ledger.proofs())
     write_whole(folder / "proofs.lean", proofs_source(proofs, lean).encode())
@@ -63,22 +70,36 @@ def finish(
     return summary
 
 
-def _paired(ledger: Ledger, config: RunConfig, tracker: Tracker) -> dict[str, dict[str, float]]:
-    """Paired comparison of the trained prover with the explorer, by Lean calls. Also reports it."""
+def _paired(ledger: Ledger, config: RunConfig, tracker: Tracker, baseline: str) -> dict[str, dict[str, float]]:
+    """Paired comparison of the trained prover with a baseline, by Lean calls. Also reports it."""
     found: dict[str, dict[str, float]] = {}
-    trained, explorer = (list(ledger.attempts(f"held-out {p}")) for p in ("model", "explorer"))
+    trained, other = (list(ledger.attempts(f"held-out {p}")) for p in ("model", baseline))
     for calls in curves.budgets(config.eval.calls):
-        only, other, p = curves.paired(trained, explorer, calls)
-        found[str(calls)] = {"only_trained": only, "only_explorer": other, "p": float(f"{p:.3g}")}
+        only, only_other, p = curves.paired(trained, other, calls)
+        found[str(calls)] = {"only_trained": only, f"only_{baseline}": only_other, "p": float(f"{p:.3g}")}
     said = "; ".join(
-        f"{f['only_trained']:.0f} and {f['only_explorer']:.0f} at {b} Lean calls (p = {f['p']:.2g})"
+        f"{f['only_trained']:.0f} and {f[f'only_{baseline}']:.0f} at {b} Lean calls (p = {f['p']:.2g})"
         for b, f in found.items()
     )
     tracker.say(
-        "Theorems solved only by the trained prover and only by the explorer, with the p-value of the paired (McNemar) test: "
+        f"Theorems solved only by the trained prover and only by the {baseline}, with the p-value of the paired (McNemar) test: "
         f"{said}."
     )
     return found
+
+
+def _lean_at_work(ledger: Ledger, tracker: Tracker) -> dict[str, float]:
+    """Share of the Lean processes' time spent running tactics while rounds were collected: `mean`, `low` and `high` of the rounds. Also
+    reports it. Empty if nothing was measured."""
+    shares = [f["lean/utilisation"] for f in rounds.figures(ledger).values() if "lean/utilisation" in f]
+    if not shares:
+        return {}
+    mean, low, high = fmean(shares), min(shares), max(shares)
+    tracker.say(
+        f"Lean was at work for {100 * mean:.0f} % of the time of collecting (mean of {len(shares)} rounds, {100 * low:.0f} to "
+        f"{100 * high:.0f} %)."
+    )
+    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
 def _draw(ledger: Ledger, config: RunConfig, tracker: Tracker, summary: dict[str, Any]) -> None:
