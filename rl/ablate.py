@@ -24,6 +24,7 @@ from rl.metrics.intervals import percent, wilson_over_seeds
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
     "no value": ('learn.value="none"',),
+    "best-first": ('prover.rule="best_first"', 'learn.value="none"'),
     "no ranker": ("prover.use_ranker=false",),
     "TD(λ) value": ('learn.value="td_lambda"',),
     "no search in training": ('learn.collect="rollouts"',),
@@ -43,7 +44,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "expert iteration from rollouts": ('learn.algorithm="expert_iteration"', 'learn.collect="rollouts"'),
     **{name: (f'learn.algorithm="{name}"', 'learn.collect="rollouts"') for name in PRESETS},
 }
-"""Settings on top of the configuration, by variant. Presets of the policy gradient need `serve.start`. `model alone` uses no explorer after the first round. `round 1 alone` is supervised
+"""Settings on top of the configuration, by variant. Presets of the policy gradient need `serve.start`. `best-first` is to be
+compared with `no value`, which searches by PUCT. `model alone` uses no explorer after the first round. `round 1 alone` is supervised
 learning on one round that has the Lean calls and the learning time of all: see `variant_settings`."""
 
 

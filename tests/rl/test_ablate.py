@@ -18,6 +18,7 @@ from prover.models.backends.serve import ServeConfig
 from prover.solve.ledger import Ledger
 from rl.ablate import VARIANTS, variant_settings
 from rl.algorithms.gradient_settings import PRESETS
+from rl.changes import differences
 from rl.config import LearnConfig, RunConfig, check, override
 from tests.cli.conftest import turnstile
 from tests.rl.test_training import TINY, command, env
@@ -30,6 +31,12 @@ def test_every_variant_is_a_valid_configuration():
     for name, settings in VARIANTS.items():
         start = ServeConfig(start="model" if name in PRESETS else "")
         check(override(RunConfig(serve=start), settings))
+
+
+def test_best_first_differs_from_the_run_without_a_value_by_the_rule_alone() -> None:
+    best_first, puct = (override(RunConfig(), VARIANTS[v]) for v in ("best-first", "no value"))
+    assert (puct.prover.rule, best_first.prover.rule) == ("puct", "best_first")
+    assert differences(puct, best_first) == [("prover.rule", "puct", "best_first")] and not best_first.learns_value
 
 
 def test_round_1_alone_has_the_calls_and_the_time_of_all_rounds() -> None:
