@@ -23,12 +23,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 from curricula.in_place import SplitBy, has_theorems, theorems_in_place
-from curricula.library import Split, library_set, mentions_new_constants
+from curricula.library import Split, library_set, mentions_new_constants, split_of
 from curricula.settings import convert, read_toml
 from curricula.worlds.spec import PREFIX as WORLD
 from curricula.worlds.spec import world_of
@@ -138,6 +138,16 @@ def open_set(chosen: TheoremSet) -> list[Theorem]:
         return [w.theorem for f in chosen.files for w in world_of(f)][: chosen.limit]
     fields = fields_of(chosen.fields)
     return [t for f in chosen.files for t in load_theorems(chosen.path_of(f), chosen.imports, fields)][: chosen.limit]
+
+
+def open_splits(chosen: TheoremSet) -> list[tuple[Theorem, Split]]:
+    """The theorems of a set with their splits: the set's `split` if it names one, else by its `split_by`. `limit` is of each split."""
+    if chosen.kind == "lean" and chosen.split is None and chosen.split_by != "name":
+        splits: tuple[Split, ...] = get_args(Split)
+        return [(t, s) for s in splits for t in open_set(replace(chosen, split=s))]
+    if chosen.split is not None and chosen.kind in ("lean", "library"):
+        return [(t, chosen.split) for t in open_set(chosen)]
+    return [(t, split_of(t.name)) for t in open_set(chosen)]
 
 
 def _library(index: LibraryIndex, chosen: TheoremSet) -> list[Theorem]:

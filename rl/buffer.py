@@ -12,9 +12,10 @@ import heapq
 import json
 import math
 import random
+from collections.abc import Collection
 from typing import Any
 
-from curricula.library import assert_for_training
+from curricula.library import HeldOutLeak, assert_for_training
 from prover.solve.ledger import ExampleRow, Ledger
 from rl.config import ReplayConfig
 
@@ -29,22 +30,26 @@ def draw(
     version: int = 0,
     seed: int = 0,
     last: int | None = None,
+    without: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Up to `capacity` examples of a kind, oldest first, each with a `weight` (mean 1).
 
     With `prioritised`, the sample is drawn without replacement in proportion to priority ** exponent (Efraimidis & Spirakis 2006)
     and weighted in the same proportion, so that priorities also matter if everything fits. Otherwise both are uniform. `last`: the
-    last round, if later ones are under way. Raises
-    HeldOutLeak for an example of a theorem outside the training split.
+    last round, if later ones are under way. `without`: theorems whose examples are skipped. Raises HeldOutLeak for an example of a theorem
+    outside the training split, or that the run withholds.
     """
     config = config or ReplayConfig()
     rng = random.Random(f"replay/{seed}/{version}/{kind}")
     siblings = ledger.example_counts(kind)
+    held = withheld(ledger)
     kept: list[tuple[float, int, float, dict[str, Any]]] = []
     for i, row in enumerate(ledger.example_rows(kind)):
         if row.outcome == "rejected" or (last is not None and row.data.get("round", 0) > last):
             continue
-        assert_for_training(row.theorem)
+        if row.theorem in without:
+            continue
+        check_for_training(row.theorem, held)
         p = priority(row, siblings[row.theorem], version, config) ** config.exponent if config.prioritised else 1.0
         item = (math.log(max(rng.random(), 1e-12)) / p, i, p, row.data)
         if len(kept) < config.capacity:
@@ -54,6 +59,18 @@ def draw(
     kept.sort(key=lambda item: item[1])
     mean = sum(p for _, _, p, _ in kept) / len(kept) if kept else 1.0
     return [{**data, "weight": min(HEAVIEST, max(LIGHTEST, p / mean))} for _, _, p, data in kept]
+
+
+def withheld(ledger: Ledger) -> frozenset[str]:
+    """Names of the run's held-out and validation theorems that the hash of their names would allow (rl/theorem_splits.py)."""
+    return frozenset(ledger.get("withheld") or ())
+
+
+def check_for_training(name: str, held: Collection[str]) -> None:
+    """Raise HeldOutLeak for a theorem outside the training split, or among those withheld."""
+    assert_for_training(name)
+    if name in held:
+        raise HeldOutLeak(f"{name} is held out by its set and must not be used for training")
 
 
 def priority(row: ExampleRow, siblings: int, version: int, config: ReplayConfig) -> float:

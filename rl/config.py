@@ -51,8 +51,8 @@ class TheoremsConfig:
     modules: tuple[str, ...] = ()
     """Library modules. Empty: those of the demonstration (curricula/library.py), or none if `files` is given."""
     files: tuple[str, ...] = ()
-    """Data sets (`.jsonl`, `.json`, `.parquet`, or folders of these), and `.lean` files whose theorems end in `sorry`. A hash of the
-    theorem's name decides its split: 70 % training, 20 % held out, 10 % validation."""
+    """Data sets (`.jsonl`, `.json`, `.parquet`, or folders of these), `.lean` files, Lake projects, worlds, and theorem sets (`.toml`). A
+    hash of the theorem's name decides its split: 70 % training, 20 % held out, 10 % validation; a set may name another one."""
     targets: tuple[str, ...] = ()
     """Names of training theorems that rounds try until they are proved, each time with more Lean calls. A round tries as many in turn as take
     at most the Lean calls of its other theorems, and at least one. The run ends when all are proved, or at `max_minutes` in the middle of a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -30,8 +31,8 @@ class _Row(msgspec.Struct):
     steps: list[_Step]
 
 
-def extracted_examples(folder: Path) -> list[PolicyExample]:
-    """The steps of theorems of the training split, each with the first goal before it.
+def extracted_examples(folder: Path, withheld: Iterable[str] = ()) -> list[PolicyExample]:
+    """The steps of theorems of the training split that are not `withheld`, each with the first goal before it.
 
     Leaves out steps whose replay failed, if they were replayed (`--replay`). Raises UserError.
     """
@@ -40,13 +41,14 @@ def extracted_examples(folder: Path) -> list[PolicyExample]:
         raise UserError(
             f"learn.extracted: {folder} has no theorems.jsonl; write it with `turnstile extract … --out {folder}`"
         )
+    held = {name.removeprefix("_root_.") for name in withheld}
     found: dict[tuple[str, str], PolicyExample] = {}
     for raw, where in jsonl_rows(path):
         try:
             row = msgspec.convert(raw, _Row)
         except msgspec.ValidationError as e:
             raise UserError(f"{where}: not written by `turnstile extract`: {e}") from None
-        if row.sorry or split_of(row.full_name) != "train":
+        if row.sorry or split_of(row.full_name) != "train" or row.full_name in held:
             continue
         for step in row.steps:
             if step.replay in ("", "same") and not _OTHER_GOALS.match(step.text):

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from curricula.library import assert_for_training
 from prover import plugins
 from prover.errors import UserError
 from prover.models.ranker import TacticRanker
@@ -55,7 +54,8 @@ class Learning:
     @property
     def human(self) -> list[Any]:
         """Policy examples of the first round, besides its own."""
-        return extracted_examples(Path(self.config.learn.extracted)) if self.config.learn.extracted else []
+        folder = self.config.learn.extracted
+        return extracted_examples(Path(folder), buffer.withheld(self.ledger)) if folder else []
 
     @property
     def _samples_trajectories(self) -> bool:
@@ -101,7 +101,8 @@ class Learning:
         if self.earlier is None:
             return own
         wanted = max(START_LEAST, round(len(own) * replay.start_share / (1 - replay.start_share)))
-        return [*buffer.draw(self.earlier, kind, replace(replay, capacity=wanted), 0, self.config.seed + r), *own]
+        held, replay = buffer.withheld(self.ledger), replace(replay, capacity=wanted)
+        return [*buffer.draw(self.earlier, kind, replay, 0, self.config.seed + r, without=held), *own]
 
     def _learn_ranker(self, r: int) -> dict[str, float]:
         """Train the ranker from scratch on all tactics tried on solved goals."""
@@ -133,8 +134,9 @@ class Learning:
     def _trajectories(self, r: int) -> list[Trajectory]:
         """The trajectories sampled in round `r`. Raises HeldOutLeak for a theorem outside the training split."""
         rows = list(self.ledger.example_rows("rollouts", f"round {r}"))
+        held = buffer.withheld(self.ledger)
         for row in rows:
-            assert_for_training(row.theorem)
+            buffer.check_for_training(row.theorem, held)
         return from_rows(row.data for row in rows)
 
     def _examples(self, r: int) -> tuple[list[Any], list[Any]]:

@@ -60,7 +60,10 @@ class Trainer:
         start_of(config)
         if missing := needs(config, theorems)["missing"]:
             raise UserError(missing[0])
-        self._near_copies = theorems.near_copies
+        self._left_out = {
+            "that nearly repeat an evaluated one are left out of training": theorems.near_copies,
+            "of the sets' training splits are not used: the hash of their names keeps them out": theorems.unused,
+        }
         fresh = not (self.folder / "ledger.sqlite").exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
@@ -76,6 +79,7 @@ class Trainer:
         logs.to_file(self.folder / "logs" / "driver.log")
         self.versions = versions(self.runtime.name)
         self.ledger.set("versions", self.versions)
+        self.ledger.set("withheld", sorted(theorems.withheld))
         self.tracker = Tracker(self.folder, config, self.versions, self.ledger.logged(), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
         self.best = self.ledger.best_sizes()
@@ -115,10 +119,9 @@ class Trainer:
         )
         for change in self.changes:
             self.tracker.say(f"changed: {change}")
-        if self._near_copies:
-            self.tracker.say(
-                f"{self._near_copies} theorems that nearly repeat an evaluated one are left out of training"
-            )
+        for why, n in self._left_out.items():
+            if n:
+                self.tracker.say(f"{n} theorems {why}")
         try:
             self._start()
             learned = self.ledger.learned()

@@ -9,7 +9,7 @@ from pathlib import Path
 from curricula.in_place import has_theorems
 from curricula.library import DEMONSTRATION_MODULES, Split, library_set, split_of
 from curricula.near_copies import near_copies, shingles_up_to_names
-from curricula.sets import lean_theorems
+from curricula.sets import lean_theorems, open_splits, read_set
 from curricula.worlds.spec import PREFIX as WORLD
 from curricula.worlds.spec import world_of
 from prover.errors import UserError
@@ -30,23 +30,32 @@ class Theorems:
     validation: list[Theorem]
     near_copies: int = 0
     """Theorems left out of training because they nearly repeat a held-out or validation theorem."""
+    unused: int = 0
+    """Training theorems of sets with a split of their own that the hash of their names keeps out of training."""
+    withheld: frozenset[str] = frozenset()
+    """Held-out and validation theorems of such sets that the hash would allow."""
 
 
 def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) -> Theorems:
     """The configured theorems, with `validation` theorems of the validation split. Raises UserError for an unreadable file, for
     duplicate names and for an empty training split."""
-    mine = file_theorems(config.files, fields_of(config.fields))
+    mine = _split(config.files, fields_of(config.fields))
+    # Where a set has a split of its own, those train that are in both training splits: examples of others are refused everywhere.
+    unused = {t.name for t, split in mine if split == "train" and split_of(t.name) != "train"}
+    withheld = frozenset(t.name for t, split in mine if split != "train" and split_of(t.name) == "train")
     modules = config.modules or (() if mine else DEMONSTRATION_MODULES)
 
     def of(split: Split, per_module: int | None, limit: int | None) -> list[Theorem]:
         library = library_set(index, split, modules, per_module)
-        found = [*(t for t in mine if split_of(t.name) == split), *library]
+        found = [*(t for t, s in mine if s == split and t.name not in unused), *library]
         return found[:limit]
 
     found = Theorems(
         of("train", config.per_module, config.limit),
         of("held-out", config.held_out_per_module, config.held_out_limit),
         of("validation", None, validation) if validation else [],
+        unused=len(unused),
+        withheld=withheld,
     )
     every = [t.name for ts in (found.train, found.held_out, found.validation) for t in ts]
     if len(set(every)) < len(every):
@@ -80,17 +89,28 @@ def _apart(found: Theorems, index: LibraryIndex) -> Theorems:
 
 
 def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None) -> list[Theorem]:
-    """The theorems of data sets, `.lean` files, Lake projects and worlds (see curricula/sets.py). Raises UserError."""
-    found: list[Theorem] = []
+    """The theorems of data sets, `.lean` files, Lake projects, worlds and theorem sets as TOML (see curricula/sets.py). Raises
+    UserError."""
+    return [t for t, _ in _split(files, fields)]
+
+
+def _split(files: Sequence[str], fields: Mapping[str, str] | None) -> list[tuple[Theorem, Split]]:
+    found: list[tuple[Theorem, Split]] = []
     for file in files:
-        if file.startswith(WORLD):
-            found += [w.theorem for w in world_of(file)]
-            continue
         path = Path(file)
-        proofs = has_theorems(path)
-        if not proofs and not is_data_set(path):
+        if path.suffix == ".toml":
+            found += open_splits(read_set(path))
+            continue
+        if file.startswith(WORLD):
+            theorems = [w.theorem for w in world_of(file)]
+        elif has_theorems(path):
+            theorems = lean_theorems(path)
+        elif is_data_set(path):
+            theorems = load_theorems(path, fields=fields)
+        else:
             raise UserError(
-                f"theorems.files: {file} is neither a .lean file, nor a Lake project, nor world:NAME, nor a data set ({', '.join(SUFFIXES)})"
+                f"theorems.files: {file} is neither a .lean file, nor a Lake project, nor world:NAME, nor a data set "
+                f"({', '.join(SUFFIXES)}), nor a theorem set (.toml)"
             )
-        found += lean_theorems(path) if proofs else load_theorems(path, fields=fields)
+        found.extend((t, split_of(t.name)) for t in theorems)
     return found

@@ -13,6 +13,7 @@ from prover.errors import UserError
 from rl.extracted import extracted_examples
 
 TRAIN = next(f"t{i}" for i in range(99) if split_of(f"t{i}") == "train")
+OTHER = next(f"u{i}" for i in range(99) if split_of(f"u{i}") == "train")
 HELD_OUT = next(f"t{i}" for i in range(99) if split_of(f"t{i}") == "held-out")
 
 
@@ -51,3 +52,8 @@ def test_bad_folders(tmp_path: Path) -> None:
     (tmp_path / "theorems.jsonl").write_text('{"full_name": 3}\n')
     with pytest.raises(UserError, match=r"theorems\.jsonl:1: not written by"):
         extracted_examples(tmp_path)
+
+
+def test_a_theorem_that_a_set_holds_out_teaches_nothing(tmp_path: Path) -> None:
+    write(tmp_path, (TRAIN, [step("simp")]), (OTHER, [step("omega")]))
+    assert [e.tactic for e in extracted_examples(tmp_path, [f"_root_.{TRAIN}"])] == ["omega"]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from itertools import count
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from curricula.library import split_of
+from curricula.library import HeldOutLeak, Split, split_of
 from prover.errors import UserError
 from prover.premises.index import LibraryIndex
-from prover.solve.ledger import Ledger
-from rl import config
+from prover.solve.ledger import Attempt, Ledger
+from rl import buffer, config
 from rl.config import TheoremsConfig
 from rl.theorem_splits import file_theorems, theorems_of
 from tests.cli.conftest import turnstile
@@ -64,6 +65,45 @@ def test_training_leaves_out_what_nearly_repeats_an_evaluated_theorem_of_a_file(
     assert [t.name for t in without.train] == train[2:]
     with pytest.raises(UserError, match=f"{train[0]} nearly repeats a held-out"):
         theorems_of(TheoremsConfig(files=(file,), targets=(train[0],)), LibraryIndex("", {}), 1)
+
+
+SET = 'name = "own"\ntitle = "Own"\nkind = "lean"\nlean = "4.28.0"\nlicence = "MIT"\n'
+
+
+@pytest.mark.lean
+def test_a_set_as_toml_trains_with_its_own_split(tmp_path: Path) -> None:
+    folders = [next(f for f in (f"F{i}.lean" for i in count()) if split_of(f) == s) for s in get_args(Split)]
+    own: dict[str, list[str]] = {}
+    for k, file in enumerate(folders):
+        names = own[file] = [n for s in get_args(Split) for n in named(s, 2, f"x{k}_")]
+        lines = [f"theorem {n} : {10 * k + i} + {i} = {10 * k + 2 * i} := rfl" for i, n in enumerate(names)]
+        (tmp_path / file).write_text("\n".join(lines) + "\n")
+    file = tmp_path / "own.toml"
+    file.write_text(f'{SET}files = {folders}\nsplit_by = "file"\n')
+    config = TheoremsConfig(files=(str(file),))
+    found = theorems_of(config, LibraryIndex("", {}), validation=9)
+    plain = [[t.name.removeprefix("_root_.") for t in ts] for ts in (found.train, found.validation, found.held_out)]
+    trained = [n for n in own[folders[0]] if split_of(n) == "train"]
+    assert plain == [trained, *(own[f] for f in folders[1:])] and found.unused == 4
+    # What the hash of its name would allow is withheld, and its examples are refused.
+    assert {n.removeprefix("_root_.") for n in found.withheld} == {
+        n for f in folders[1:] for n in own[f] if split_of(n) == "train"
+    }
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.set("withheld", sorted(found.withheld))
+    held = next(t for t in found.held_out if t.name in found.withheld)
+    for theorem in (found.train[0], held):
+        ledger.record(Attempt("round 1", theorem, "proved", 1, 1, 0.1, "rfl"), [("policy", {"state": theorem.name})])
+    with pytest.raises(HeldOutLeak, match="held out by its set"):
+        buffer.draw(ledger, "policy")
+    assert [r["state"] for r in buffer.draw(ledger, "policy", without=found.withheld)] == [found.train[0].name]
+    # One split of a set.
+    file.write_text(f'{SET}files = {folders}\nsplit = "held-out"\nsplit_by = "file"\n')
+    with pytest.raises(UserError, match="training split"):
+        theorems_of(config, LibraryIndex("", {}), 0)
+    file.write_text('name = "a run"\n')
+    with pytest.raises(UserError, match=r"own\.toml"):
+        theorems_of(config, LibraryIndex("", {}), 0)
 
 
 def test_the_demonstrations_world_loses_no_theorem():
