@@ -1,4 +1,4 @@
-"""How `make test` shares the tests between processes, and the Lean processes that its files share."""
+"""How `make test` shares the tests between processes, the Lean processes that its files share, and on which Lean the tests ran."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import pytest
 if TYPE_CHECKING:
     from tests.warm_lean import WarmLean
 
+LEAN, NATIVE = "lean", "native"
+"""Markers of tests that need Lean, and of those that need native Lean."""
+
 # Before torch is loaded: its threads wait for each other whenever another process has a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -26,8 +29,44 @@ def starts_ray(item: pytest.Item) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that start Ray come first: they take longest, and one process runs all of them. Files without Lean come last: they are
     short, so that the processes end together."""
-    lean = {item.path for item in items if item.get_closest_marker("lean")}
+    for item in items:
+        if any(map(item.get_closest_marker, (LEAN, NATIVE))):
+            item.user_properties.append((LEAN, True))  # an xdist worker sends these with its reports, unlike markers
+    lean = {item.path for item in items if item.get_closest_marker(LEAN)}
     items.sort(key=lambda item: (not starts_ray(item), item.path not in lean))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips tests that are marked `native` on another Lean."""
+    if item.get_closest_marker(NATIVE):
+        from prover.lean.runtime import find_runtime
+
+        if find_runtime().kind != "native":
+            pytest.skip("needs native Lean: TURNSTILE_LEAN=native")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line that says on which Lean the tests marked `lean` or `native` ran, and how they ended."""
+    ended = {
+        outcome: {r.nodeid for kind in kinds for r in terminalreporter.stats.get(kind, ()) if _on_lean(r)}
+        for outcome, kinds in (("passed", ["passed"]), ("failed", ["failed", "error"]), ("skipped", ["skipped"]))
+    }
+    ended["passed"] -= ended["failed"]  # whose teardown failed
+    if not any(ended.values()):
+        return
+    from prover.errors import UserError
+    from prover.lean.runtime import find_runtime
+
+    try:
+        name = find_runtime().name
+    except UserError as e:
+        name = f"no Lean ({e})"
+    counts = ", ".join(f"{len(tests)} {outcome}" for outcome, tests in ended.items())
+    terminalreporter.write_line(f"Lean tests on {name}: {counts}")
+
+
+def _on_lean(report: Any) -> bool:
+    return any(name == LEAN for name, _ in getattr(report, "user_properties", ()))
 
 
 def ray_tests() -> Path:
