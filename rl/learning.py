@@ -70,7 +70,7 @@ class Learning:
         if not policy:
             if self._samples_trajectories:
                 raise UserError(f"round {r}: no trajectory was sampled; see {self.folder}/logs")
-            raise UserError("the explorer proved no training theorem; raise learn.first_calls")
+            raise UserError("the explorer proved no training theorem and no subgoal of one; raise learn.first_calls")
         kind = _KINDS.get(type(policy[0]), "(goal, tactic) pairs")
         self.say(f"round {r}: training on {len(policy)} {kind} and {len(value)} values for {c.seconds:.0f} s …")
         if self.config.retrains(r):
