@@ -38,7 +38,7 @@ class ProveOptions:
     rule: str = ""
     """Selection rule of the search (docs/search.md). Default: that of the run, or puct."""
     budget: int = 64
-    """Lean calls for each theorem. With --total-budget, the limit of a theorem's last and largest try."""
+    """Lean calls of the search for each theorem. With --total-budget, the limit of a theorem's last and largest try."""
     seconds: float | None = None
     """Wall time for each theorem (with --total-budget, for each try). Time limits make results machine-dependent."""
     tokens: int | None = None
@@ -58,11 +58,12 @@ class ProveOptions:
     total_budget: int | None = None
     """Lean calls for all theorems together: a few for each first, then more where they solve the most."""
     disprove: float = 0.0
-    """Share of the Lean calls spent on the negation. In a .lean file, only for sorries that are a theorem's whole proof."""
+    """Share of the Lean calls spent on a search for a proof of the negation. In a .lean file, only for sorries that are a theorem's whole
+    proof. Without it, small instances alone are tried against theorems left open, in at most 10 further Lean calls each."""
     sources: Path | None = None
     """Checkout of the repository that a LeanDojo Benchmark file describes."""
     look: bool = True
-    """Do not flag statements with contradictory hypotheses and goals that one tactic closes."""
+    """Do not flag statements with contradictory hypotheses and goals that one tactic closes, and do not try small instances."""
     lemmas: Path | None = None
     """A library that `turnstile conjecture` wrote. Its lemmas are offered to the proofs of FILE.lean; the filled file contains those
     that are used."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prover.console import answer, one_line, plain, say, table_console
+from prover.solve import instances
 
 Form = Literal["text", "json", "github", "lsp"]
 SEVERITIES = {"error": 1, "warning": 2, "notice": 3}
@@ -34,7 +35,9 @@ def show(document: dict[str, Any], filled: bytes, destination: Path | None, form
     for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "remarks"):
         table.add_column(title, overflow="fold")
     for task in document["tasks"]:
-        shown = task["reason"] if task["outcome"] == "rejected" else task["proof"] or task["reason"]
+        # The proof of a negation by an instance does not name it.
+        reason = task["outcome"] == "rejected" or (task["outcome"] == "disproved" and task["prover"] == instances.NAME)
+        shown = task["reason"] if reason else task["proof"] or task["reason"]
         last = plain(shown.replace("\n", " ↵ "))
         colour = {"proved": "green", "disproved": "magenta"}.get(task["outcome"], "yellow")
         place = [task["file"], task["line"]] if "file" in task else [task["line"]]
@@ -65,7 +68,8 @@ def _notes(document: dict[str, Any]) -> list[tuple[str, str, int, int, str, str]
     for task in document["tasks"]:
         severity, about = "warning", task["reason"]
         if task["outcome"] in ("proved", "disproved"):
-            severity, about = ("notice" if task["outcome"] == "proved" else "warning"), task["proof"] or ""
+            severity = "notice" if task["outcome"] == "proved" else "warning"
+            about = task["proof"] if task["outcome"] == "proved" else task["reason"]
         message = f"{task['outcome']} in {task['lean_calls']} Lean calls" + (f": {about}" if about else "")
         found.append((severity, task.get("file") or document["input"], task["line"] or 0, 0, task["name"], message))
     for left in document.get("unreached", ()):

@@ -6,20 +6,20 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from prover.errors import UserError
 from prover.lean.runtime import find_runtime
-from prover.lean.server import statement_source
 from prover.lean.theorem import Theorem
 from prover.progress import Report, progress
+from prover.solve import instances
 from prover.solve.budgets import BudgetScheduler, Grant
-from prover.solve.declarations import declared_names, scope_ends
 from prover.solve.executor import Executor, LocalExecutor, settled
 from prover.solve.job import Found, Job, Sorry
 from prover.solve.negation import negation
+from prover.solve.proofs_source import proofs_source
 from prover.solve.remarks import duplicates, remarks_from, remarks_to
 from prover.solve.resource_monitor import ResourceMonitor
 from prover.solve.results import Earlier, Results
@@ -35,6 +35,8 @@ NOT_SHOWN = ("key", "outline", "used_up", "try", "lean", "goal", "unjudged")
 """Fields of the results file that are omitted from the answer."""
 
 
+SEARCHED = ("budget", "exhausted")
+"""Outcomes of searches without a proof."""
 LEFT_OPEN = ("budget", "exhausted", "rejected")
 """Outcomes of tasks that a learner may still prove."""
 
@@ -50,8 +52,8 @@ class Task:
     """Module or file. Tasks of one area share a success rate (prover.solve.budgets)."""
     line: int | None = None
     sorry: Sorry | None = None
-    stated: Theorem | None = None
-    """See Job."""
+    stated: Callable[[], Theorem | None] = lambda: None
+    """Job.stated, which takes time to find."""
     page: str = ""
     """Name of the search page. Empty: the theorem's name."""
     earlier_key: str = ""
@@ -129,6 +131,8 @@ class Batch:
         """Task -> the audited row of its last try."""
         self._calls: dict[int, int] = {}
         self._searches = SavedSearches(log.path)
+        self._refuting = False
+        """Whether the rounds of the scheduler are over, and the current one tries instances."""
         self._round = self._next_round()
 
     def finished(self) -> bool:
@@ -214,7 +218,7 @@ class Batch:
             s.tree is not None,
             s.within,
             sorry=task.sorry,
-            stated=task.stated,
+            stated=task.stated() if s.disprove or self._refuting else None,
             saved=saved if s.total is not None or s.learn or self.log.path is not None else None,
         )
 
@@ -236,7 +240,7 @@ class Batch:
                 learned=known.get("learned", {}),
             )
         job = self._job(grant)
-        found = await executor.attempt(job)
+        found = await (self._refuted(executor, job, grant) if self._refuting else executor.attempt(job))
         if job.saved is not None:
             self._searches.put(self.tasks[grant.task].key, found.saved)
             found = replace(found, saved=b"")
@@ -246,13 +250,30 @@ class Batch:
         page_written(self.settings, found, task.page or task.theorem.name, grant.task, len(self.tasks))
         return found
 
+    async def _refuted(self, executor: Executor, job: Job, grant: Grant) -> Found:
+        """Try small instances against a task that the search left open. Without a false one, its outcome stays."""
+        before = self.last[grant.task]
+        provers = tuple(p.name for p in self.settings.provers)
+        found = await executor.attempt(
+            replace(job, lean_calls=instances.CALLS, disprove=1.0, skip=provers, look=False, page=False, saved=None)
+        )
+        if found.outcome != "refuted":
+            found = replace(found, outcome=before["outcome"], reason=before["reason"])
+        used_up = (*before["used_up"], instances.NAME)
+        return replace(found, goal=before["goal"], statement_hash=before["statement_hash"], used_up=used_up)
+
     async def _finish(
         self, executor: Executor, grant: Grant, found: Found, gate: asyncio.Semaphore, report: Report
     ) -> None:
         async with gate:
             claimed = found.outcome
             found = await settled(executor, self._job(grant), found)
+            before = self.last[grant.task] if self._refuting else {}
+            if before and claimed == "refuted" and found.outcome != "disproved":  # the theorem is as open as before
+                claimed = before["outcome"]
+                found = replace(found, outcome=claimed, script="", reason=before["reason"], prover="")
             row = self._row(grant.task, grant, found, executor.lean)
+            row["remarks"] += [r for r in before.get("remarks", []) if r not in row["remarks"]]
             if claimed in UNJUDGED or found.remarks:
                 row.pop("outline", None)  # already in the previous row
             if claimed in UNJUDGED and row["outcome"] == "error":
@@ -265,17 +286,42 @@ class Batch:
 
     def _next_round(self) -> list[Grant]:
         """The next grants without a final result."""
-        while grants := self.schedule.next_round():
-            todo = []
-            for grant in grants:
-                row = self._known(grant)
-                if row is None or row.get("unjudged") or self._audited_by_other_lean(grant, row):
-                    todo.append(grant)
-                else:
-                    self._record(grant, row)
-            if todo:
+        while not self._refuting and (grants := self.schedule.next_round()):
+            if todo := self._without_result(grants):
                 return todo
-        return []
+        self._refuting = True
+        return self._without_result(self._to_refute())
+
+    def _without_result(self, grants: Sequence[Grant]) -> list[Grant]:
+        """Records the known results, and returns the grants that have none."""
+        todo = []
+        for grant in grants:
+            row = self._known(grant)
+            if row is None or row.get("unjudged") or self._audited_by_other_lean(grant, row):
+                todo.append(grant)
+            else:
+                self._record(grant, row)
+        return todo
+
+    def _to_refute(self) -> list[Grant]:
+        """A further try, of instances alone, for each open task whose negation can be stated: the tasks that a search had all
+        its calls for, so that no proof is lost. With a total, as many as its rest allows."""
+        if not self.settings.look:
+            return []
+        within, total = self.settings.within, self.settings.total
+        found = [
+            Grant(i, row.get("try", 0) + 1, 0)
+            for i, row in sorted(self.last.items())
+            if row["outcome"] in SEARCHED and instances.NAME not in row.get("used_up", ())
+            if not within.exhausted(0, 0, row["seconds"]) and self._negatable(self.tasks[i])
+        ]
+        spare = None if total is None else max(0, total - sum(self._calls.values())) // instances.MOST_CALLS
+        return found[:spare]
+
+    @staticmethod
+    def _negatable(task: Task) -> bool:
+        stated = task.theorem if task.sorry is None else task.stated()
+        return stated is not None and negation(stated) is not None
 
     def _earlier(self, task: Task) -> Earlier:
         return self.log.earlier.get(task.key) or self.log.earlier.get(task.earlier_key) or Earlier()
@@ -301,7 +347,10 @@ class Batch:
         self.schedule.report(grant, row["lean_calls"], over, row["outcome"] in ("proved", "found"))
 
     def _row(self, number: int, grant: Grant, found: Found, lean: str = "") -> dict[str, Any]:
-        return row_of(self.tasks[number], found, grant.number, lean)
+        row = row_of(self.tasks[number], found, grant.number, lean)
+        if self._refuting:
+            del row["outline"]  # the search is in an earlier row
+        return row
 
 
 def row_of(task: Task, found: Found, number: int = 0, lean: str = "") -> dict[str, Any]:
@@ -326,34 +375,3 @@ def row_of(task: Task, found: Found, number: int = 0, lean: str = "") -> dict[st
         "outline": found.outline,
         **({"learned": found.learned} if found.learned else {}),
     }
-
-
-def proofs_source(theorems: Sequence[Theorem], tasks: Sequence[dict[str, Any]]) -> str:
-    """The proved theorems as Lean source, each with its context. Library theorems show only the script.
-
-    A context that declares a name again stands in a namespace of its own.
-    """
-    out: list[str] = []
-    declared: set[str] = set()
-    for number, (theorem, task) in enumerate(zip(theorems, tasks, strict=True), 1):
-        if task["outcome"] not in ("proved", "disproved"):
-            continue
-        shown = (negation(theorem) if task["outcome"] == "disproved" else theorem) or theorem
-        if shown.statement is None:
-            body = "\n".join("  " + x if x else "" for x in task["proof"].split("\n"))
-            out.append(f"-- {shown.library} (from below: imports {', '.join(shown.imports)})\nby\n{body}\n")
-            continue
-        needs = [m for m in shown.imports if m != "Init"]
-        head = f"-- needs: import {', '.join(needs)}\n" if needs else ""
-        names = declared_names(f"{shown.context}\ntheorem {shown.name} :")
-        again = bool(names & declared)
-        declared |= names
-        if again and shown.name.startswith("_root_."):
-            shown = replace(shown, name=f"_root_.Proof{number}.{shown.name.removeprefix('_root_.')}")
-        source = statement_source(replace(shown, context=""), task["proof"])
-        if shown.context.strip() or again:
-            begin, end = (f"namespace Proof{number}", f"end Proof{number}") if again else ("section", "end")
-            ends = "".join(f"{line}\n" for line in [*scope_ends(shown.context), end])
-            source = f"{begin}\n{shown.context.rstrip()}\n\n{source}\n{ends}"
-        out.append(head + source)
-    return "\n".join(out)

@@ -16,6 +16,10 @@ NAME = "instances"
 """Stands for this method among the names of provers."""
 CHUNKS = (8, 24, 32)
 """Instances of each Lean call. The last call has random ones."""
+CALLS = 1 + len(CHUNKS)
+"""Lean calls on a true statement: for its binders, and for all instances."""
+MOST_CALLS = 10
+"""Lean calls on a false statement."""
 MOST_BINDERS = 12
 _INTRO = "intro h"
 _INTRO_ANSWER = "first\n| refine ⟨False.elim, fun h => ?_⟩\n| refine ⟨fun h => ?_, False.elim⟩"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,12 @@ async def _attempted(
 def _task(place: str, file: SourceFile, number: int, hole: Hole, broken: set[int], settings: Settings) -> Task:
     where = f"{hole.name} at {hole.line}:{hole.column}"
     theorem = Theorem(hole.name, "", context=file.text.path, imports=file.imports)
-    stated = theorem_at(file.text, hole.start, broken) if settings.disprove and not file.before else None
+
+    @cache
+    def stated() -> Theorem | None:
+        found = theorem_at(file.text, hole.start, broken)
+        return found and replace(found, imports=file.imports, before=file.before)
+
     page = f"{place.removesuffix('.lean')}-{hole.name}" if settings.project else ""
     return Task(
         f"{place}: {where}",

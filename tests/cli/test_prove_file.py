@@ -349,13 +349,13 @@ def test_open_sorries_are_marked_on_request(turnstile: Callable, tmp_path: Path)
     assert "3 Lean calls" in out.read_text().split("theorem c")[0], "nobody asked"
     assert turnstile("prove", file, "--out", out, "--mark-failed").code == 1
     a, b, c, d = out.read_text().split("theorem ")[1:]
-    note = re.compile(r"sorry /- not proved by Turnstile: exhausted, \d+ Lean calls -/")
+    note = re.compile(r"sorry /- not proved by Turnstile: (?:disproved|exhausted), \d+ Lean calls -/")
     assert all(len(note.findall(part)) == part.count("/-") == 1 for part in (a, b, c)), "one note each, and the newest"
     assert d.startswith("d (n : Nat) : n = n := by ") and "sorry" not in d and "/-" not in d
     assert file.read_text() == MARKED.split("theorem e")[0]
     # What the notes are behind reads as before.
     again = turnstile("prove", out, "--json").document
-    assert [t["outcome"] for t in again["tasks"]] == ["exhausted"] * 3
+    assert [t["outcome"] for t in again["tasks"]] == ["disproved", "disproved", "exhausted"]
 
 
 def test_no_note_where_it_would_change_what_is_read() -> None:
