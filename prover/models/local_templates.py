@@ -21,6 +21,7 @@ _OPERATORS = {c: f"H{c}.h{c}" for c in ("Add", "Sub", "Mul", "Div", "Mod", "Appe
 _FADE = 0.85
 _LEMMAS = 16
 _RECURSORS = 2
+_BACKWARDS = 6
 _MAKERS = ("constructor", "definition")
 _LOGIC = ("Eq", "Iff", "And", "Or", "Exists", "Not", "False", "True", "∀", "")
 
@@ -62,6 +63,8 @@ class LocalContext:
     """Constructors of own types, and functions to them, with their numbers of explicit arguments."""
     equations: list[str]
     """Lemmas to rewrite with."""
+    backwards: list[str]
+    """Lemmas to rewrite with from right to left."""
     total: list[str]
     """Hypotheses that give a witness for every argument, as `∀ x, ∃ y, …`."""
     existential: bool
@@ -150,6 +153,9 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
             key=lambda m: m[1],
         ),
         equations=[p for p in lemmas if known[p].rewrites and known[p].sides[0] != "[anonymous]"],
+        backwards=[
+            p for p in lemmas if known[p].rewrites and known[p].sides[1] not in ("[anonymous]", known[p].sides[0])
+        ],
         total=[h.name for h in goal.kinds if (h.kind, h.shape) == ("proof", "∀") and exists(h.head)],
         existential=any(map(exists, goal.constants)),
     )
@@ -198,12 +204,16 @@ def local_tactics(goal: Goal, names: GoalNames, context: LocalContext) -> Weight
     yield from from_rules(goal, names, context.total, equations, context.lemmas[:6], closers[0])
     yield from _predicates(names, context, closers)
     yield from _equations(names, context, closers)
+    back = [f"simp only [← {p}] at *" for p in context.backwards[:_BACKWARDS]]
+    if back:  # `rw` does not rewrite under binders
+        yield " | ".join(["first", *(f"({b}; first | done | assumption)" for b in back)]), 1.6
     for f in context.functions:
         yield f"unfold {f}", 0.5
         yield f"fun_induction {f}", 0.6
         for h in names.equations[:2]:
             yield f"have := congrArg {f} {h}; simp_all [{_joined(context.lemmas[:12]) or f}]", 0.8
     if context.functions:
+        yield f"delta {' '.join(context.functions)}", 0.9
         yield f"simp only [{_joined([*context.projections, *context.functions])}] at *", 0.5
 
 

@@ -102,6 +102,7 @@ _HYPOTHESIS = (
     ("exact {h}.symm", 0.1),
     ("subst {h}", 0.2),
 )
+_HYPOTHESIS_CASTS = (("exact_mod_cast {h}", 2.0),)
 _DEFINITION = (
     ("simp [{d}]", 0.8),
     ("simp_all [{d}]", 0.4),
@@ -289,6 +290,8 @@ class Explorer:
         yield from _fill(_INDUCTION, h=at_hand.recursive)
         yield from _fill(_PROPOSITION, h=at_hand.propositions)
         yield from _fill(_HYPOTHESIS, h=at_hand.facts)
+        if "↑" in goal.text:
+            yield from _fill(_HYPOTHESIS_CASTS, h=at_hand.facts)
         for i, h in enumerate(at_hand.variables[:3]):
             others = [g for g in at_hand.variables[:3] if g != h]
             yield from _fill(

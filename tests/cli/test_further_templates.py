@@ -1,0 +1,32 @@
+"""Theorems that need a template which nothing else replaces: the explorer proves each of them within 64 Lean calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.lean
+
+FILE = """namespace Z
+opaque g : Nat → Nat
+opaque k : Nat → Nat
+theorem step (x : Nat) : k x = g (k (x + 1)) := by sorry
+theorem product (a b c : Nat) (h : (a : Rat) * b = c + 1) : a * b = c + 1 := by sorry
+theorem under (F : (Nat → Nat) → Nat) : F (fun x => g (k (x + 1))) = F k := by sorry
+theorem under_at (P : (Nat → Prop) → Prop) (h : P (fun x => g (k (x + 1)) = 0)) : P (fun x => k x = 0) := by sorry
+@[irreducible] def next (n : Nat) : Nat := n + 1
+theorem hidden (S : (Nat → Nat) → Prop) (h : S (fun n => n + 1)) : S next := by sorry
+end Z
+"""
+
+
+def test_casts_rewriting_backwards_under_binders_and_sealed_definitions(turnstile: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "F.lean"
+    file.write_text(FILE)
+    only = "product,under,under_at,hidden"
+    done = turnstile("prove", file, "--only", only, "--policy", "explorer", "--workers", 1, "--no-look", "--json")
+    proofs = {t["name"].removeprefix("Z."): t["proof"] for t in done.document["tasks"]}
+    assert all(proofs.values()), proofs
+    assert "cast" in proofs["product"] and "← Z.step" in proofs["under"] and "delta" in proofs["hidden"]
