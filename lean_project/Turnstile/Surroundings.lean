@@ -141,32 +141,50 @@ def compiledDeclarations (env : Environment) (own : List Name) : IO (List Json) 
   | .ok js => return js
   | .error _ => return []
 
-/-- The symbol of a syntax that is nothing but a symbol, as `macro "crunch" : tactic => …` declares one. -/
-def symbolOf (env : Environment) (n : Name) : Option String :=
+/-- Whether an expression is a quoted name of one component. -/
+def isQuoted (name : String) (e : Expr) : Bool :=
+  match argumentsOf e [] with
+  | [.lit (.strVal s)] => s == name
+  | [_, .lit (.strVal s)] => s == name
+  | _ => false
+
+/-- The text of a parser that is a sequence of symbols and identifiers. An identifier is `{h}`, for the name of a hypothesis. -/
+partial def parserText (p : Expr) : Option String :=
+  match p.getAppFn, argumentsOf p [] with
+  | .const `Lean.ParserDescr.nonReservedSymbol _, .lit (.strVal s) :: _ => some s
+  | .const `Lean.ParserDescr.symbol _, .lit (.strVal s) :: _ => some s
+  | .const `Lean.ParserDescr.const _, [n] => if isQuoted "ident" n then some "{h}" else none
+  | .const `Lean.ParserDescr.binary _, [n, p, q] =>
+    if isQuoted "andthen" n then
+      match parserText p, parserText q with
+      | some s, some t => some (s ++ " " ++ t)
+      | _, _ => none
+    else none
+  | _, _ => none
+
+/-- The text of a syntax without other arguments than identifiers, as `macro "crunch" : tactic => …` declares one. -/
+def textOf (env : Environment) (n : Name) : Option String :=
   match env.find? n with
   | some (.defnInfo v) =>
     match v.value.getAppFn, argumentsOf v.value [] with
-    | .const `Lean.ParserDescr.node _, [_, _, p] =>
-      match p.getAppFn, argumentsOf p [] with
-      | .const `Lean.ParserDescr.nonReservedSymbol _, .lit (.strVal s) :: _ => some s
-      | .const `Lean.ParserDescr.symbol _, .lit (.strVal s) :: _ => some s
-      | _, _ => none
+    | .const `Lean.ParserDescr.node _, [_, _, p] => parserText p
     | _, _ => none
   | _ => none
 
+/-- Whether a text, with `h` for `{h}`, is a tactic. -/
 def isTactic (env : Environment) (text : String) : Bool :=
-  match parseTacticIn { env, options := {} } text with
+  match parseTacticIn { env, options := {} } ("h".intercalate (text.splitOn "{h}")) with
   | .ok _ => true
   | .error _ => false
 
-/-- The tactics of one word that are declared between two environments. -/
+/-- The tactics without arguments other than identifiers that are declared between two environments. -/
 def tacticsBetween (before after : Environment) : List String := go (newIn before.toKernelEnv after.toKernelEnv) []
 where
   go (ns : List Name) (acc : List String) : List String :=
     match ns with
     | [] => acc
     | n :: rest =>
-      match symbolOf after n with
+      match textOf after n with
       | some s => go rest (if isTactic after s then s :: acc else acc)
       | none => go rest acc
 

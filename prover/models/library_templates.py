@@ -1,4 +1,4 @@
-"""Templates for the tactics of one word that exist where a theorem stands: those of libraries such as Mathlib, and the file's own."""
+"""Templates for the tactics that exist where a theorem stands: those of libraries such as Mathlib, and the file's own."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ _LIBRARY: dict[str, tuple[tuple[str, float], ...]] = {
 """{h}, {i}: hypotheses that are proofs; {x}, {y}: variables. A template is left out where there are too few of them."""
 _ANY = (("{t}", 0.8), ("intros; {t}", 0.4), ("constructor <;> {t}", 0.3))
 """For every other tactic."""
+_ARGUMENT = "{h}"
+"""Stands for a name in a tactic of the file, as in `crunch at {h}`."""
 _SOME = 3
 """Hypotheses and variables that are tried."""
 
@@ -47,12 +49,13 @@ def further_tactics(tactics: Sequence[str], at_hand: GoalNames) -> Iterator[tupl
     """(tactic, weight) of every template for `tactics` that fits the goal."""
     facts, variables = at_hand.facts[:_SOME], at_hand.variables[:_SOME]
     for tactic in tactics:
-        if tactic not in _LIBRARY:
+        if _ARGUMENT in tactic:
+            yield from ((tactic.replace(_ARGUMENT, h), 0.8) for h in [*facts, *variables])
+        elif tactic not in _LIBRARY:
             yield from ((template.format(t=tactic), weight) for template, weight in _ANY)
             yield from ((f"induction {h} <;> {tactic}", 0.4) for h in at_hand.recursive[:_SOME])
             yield from ((f"cases {h} <;> {tactic}", 0.3) for h in variables)
-            continue
-        for template, weight in _LIBRARY[tactic]:
+        for template, weight in _LIBRARY.get(tactic, ()):
             for h, i in _pairs(facts, "{i}" in template) if "{h}" in template else [("", "")]:
                 for x, y in _pairs(variables, "{y}" in template) if "{x}" in template else [("", "")]:
                     yield template.format(h=h, i=i, x=x, y=y), weight

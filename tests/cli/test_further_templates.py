@@ -30,3 +30,23 @@ def test_casts_rewriting_backwards_under_binders_and_sealed_definitions(turnstil
     proofs = {t["name"].removeprefix("Z."): t["proof"] for t in done.document["tasks"]}
     assert all(proofs.values()), proofs
     assert "cast" in proofs["product"] and "← Z.step" in proofs["under"] and "delta" in proofs["hidden"]
+
+
+TACTICS = """opaque Secret : Prop
+opaque Odd : Nat → Prop
+theorem key (a b c : Nat) (h : a * a * a + b * b * b = c * c * c + 1) (k : 1 < a ∧ a < b) : Secret := by sorry
+theorem lift {n : Nat} (a b : Nat) (h : a * a = 2 * b * b + 1 ∧ 10 < b) (o : Odd n) : Odd (n + 2) := by sorry
+macro "taxi" "cab" " now" : tactic => `(tactic| exact key 9 10 12 rfl (by decide))
+macro "climb" "at" x:ident : tactic => `(tactic| exact lift 17 12 (by decide) $x)
+macro "with_term" t:term : tactic => `(tactic| exact $t)
+theorem secret : Secret := by sorry
+theorem odd (n : Nat) (h : n = 3) (o : Odd n) : Odd (n + 2) := by sorry
+"""
+
+
+def test_tactics_of_a_file_may_have_several_words(turnstile: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "T.lean"
+    file.write_text(TACTICS)
+    only = "secret,odd"
+    done = turnstile("prove", file, "--only", only, "--policy", "explorer", "--workers", 1, "--no-look", "--json")
+    assert [" ".join(t["proof"].split()) for t in done.document["tasks"]] == ["taxi cab now", "climb at o"]
