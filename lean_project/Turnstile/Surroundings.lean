@@ -148,26 +148,27 @@ def isQuoted (name : String) (e : Expr) : Bool :=
   | [_, .lit (.strVal s)] => s == name
   | _ => false
 
-/-- The text of a parser that is a sequence of symbols and identifiers. An identifier is `{h}`, for the name of a hypothesis. -/
-partial def parserText (p : Expr) : Option String :=
-  match p.getAppFn, argumentsOf p [] with
-  | .const `Lean.ParserDescr.nonReservedSymbol _, .lit (.strVal s) :: _ => some s
-  | .const `Lean.ParserDescr.symbol _, .lit (.strVal s) :: _ => some s
-  | .const `Lean.ParserDescr.const _, [n] => if isQuoted "ident" n then some "{h}" else none
-  | .const `Lean.ParserDescr.binary _, [n, p, q] =>
+/-- The text of a parser that is a sequence of symbols and identifiers. An identifier is `{h}`, for the name of a hypothesis.
+A longer sequence than `depth` has no text: a hostile file could make one of any size from few shared parts. -/
+def parserText (depth : Nat) (p : Expr) : Option String :=
+  match depth, p.getAppFn, argumentsOf p [] with
+  | _, .const `Lean.ParserDescr.nonReservedSymbol _, .lit (.strVal s) :: _ => some s
+  | _, .const `Lean.ParserDescr.symbol _, .lit (.strVal s) :: _ => some s
+  | _, .const `Lean.ParserDescr.const _, [n] => if isQuoted "ident" n then some "{h}" else none
+  | depth + 1, .const `Lean.ParserDescr.binary _, [n, p, q] =>
     if isQuoted "andthen" n then
-      match parserText p, parserText q with
+      match parserText depth p, parserText depth q with
       | some s, some t => some (s ++ " " ++ t)
       | _, _ => none
     else none
-  | _, _ => none
+  | _, _, _ => none
 
 /-- The text of a syntax without other arguments than identifiers, as `macro "crunch" : tactic => …` declares one. -/
 def textOf (env : Environment) (n : Name) : Option String :=
   match env.find? n with
   | some (.defnInfo v) =>
     match v.value.getAppFn, argumentsOf v.value [] with
-    | .const `Lean.ParserDescr.node _, [_, _, p] => parserText p
+    | .const `Lean.ParserDescr.node _, [_, _, p] => parserText 8 p
     | _, _ => none
   | _ => none
 

@@ -228,7 +228,7 @@ def test_without_constants_there_are_none(loop) -> None:
 
 
 def test_the_tactics_that_exist_are_asked_of_lean(loop, lean: LeanServer) -> None:
-    """Library tactics that a text has, and its own of one word: not syntax of other categories, and not what stands after."""
+    """Library tactics that a text has, and its own: not syntax of other categories, and not what stands after."""
     text = """
 theorem before : True := by
   sorry
