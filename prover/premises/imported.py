@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +17,7 @@ from prover.console import one_line, say
 from prover.errors import UserError
 from prover.lean.project import SHIPPED
 from prover.lean.runtime import find_runtime
-from prover.lean.server import LeanError, LeanServer, Limits
+from prover.lean.server import LeanDied, LeanError, LeanServer, Limits
 from prover.lean.surroundings import own_modules
 from prover.premises.index import environment_index, is_cached, module_graph
 from prover.premises.library import LibraryIndex, Premise
@@ -38,7 +40,7 @@ class Imported:
 
 _opened: dict[tuple[str, ...], Imported] = {}
 """By imports that Init and Std do not have."""
-_lock = threading.Lock()
+_locks: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
 
 
 def imported(imports: tuple[str, ...], library: LibraryIndex) -> Imported:
@@ -49,14 +51,38 @@ def imported(imports: tuple[str, ...], library: LibraryIndex) -> Imported:
     """
     if all(m in library.modules for m in imports):
         return Imported(library, library.reachable(imports))
-    with _lock:
+    if (found := _opened.get(imports)) is not None:
+        return found
+    with _locks[imports]:
         if imports not in _opened:
             try:
                 _opened[imports] = _open(imports)
-            except (UserError, LeanError) as e:
+            except (UserError, LeanError, LeanDied) as e:
                 _log.warning("only Init and Std are searched for premises: %s", one_line(str(e)))
                 _opened[imports] = Imported(library, frozenset(library.modules))
         return _opened[imports]
+
+
+async def imported_soon(imports: tuple[str, ...], library: LibraryIndex) -> Imported:
+    """As `imported`, beside the event loop, in a thread that does not keep an interrupted process alive."""
+    if imports in _opened or all(m in library.modules for m in imports):
+        return imported(imports, library)
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    found: list[Imported | BaseException] = []
+
+    def work() -> None:
+        try:
+            found.append(imported(imports, library))
+        except BaseException as e:
+            found.append(e)
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=work, name="premises", daemon=True).start()
+    await done.wait()
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
 
 
 def _open(imports: tuple[str, ...]) -> Imported:

@@ -5,7 +5,6 @@ Retrievers only contain premises of modules that the theorem's imports reach.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from prover.lean.theorem import ProofState, Theorem
 from prover.premises.bm25 import Bm25Retriever
 from prover.premises.dense import DenseRetriever, DenseWeights
-from prover.premises.imported import imported
+from prover.premises.imported import imported, imported_soon
 from prover.premises.library import LibraryIndex, Premise
 from prover.premises.local import LocalPremises, local_premises
 from prover.premises.locality import Place
@@ -139,7 +138,7 @@ class PremiseSource:
     async def for_theorem(self, theorem: Theorem) -> Callable[[ProofState], tuple[str, ...]]:
         """As `at`, for a theorem in its place. The first theorem with some imports waits for their index."""
         if self.k:
-            await asyncio.to_thread(imported, theorem.imports, self.library)
+            await imported_soon(theorem.imports, self.library)
         return self.at(theorem.imports, name=theorem.library or theorem.name)
 
     def at(
