@@ -39,7 +39,7 @@ def shingles_up_to_names(statement: str) -> Shingles:
 
     def shown(token: str) -> str:
         head, dot, rest = token.partition(".")
-        return f"{places.setdefault(head, len(places))}{dot}{rest}" if head in bound else token
+        return f"_{places.setdefault(head, len(places))}{dot}{rest}" if head in bound else token
 
     return _in_threes([shown(t) for t in _SYMBOL.findall(statement.translate(_BINDER_SIGNS))])
 

@@ -29,6 +29,9 @@ def test_bound_names_are_exchanged_and_no_others() -> None:
     same = "(ys : Chain) : add ys.size (walk ys) = walk ys ∧ ∀ n ∈ ys, n = ys.last"
     near = near_copies({"same": same, "other": same.replace("add", "mul")}, kept, shingles_up_to_names)
     assert near == {"same": "k"}
+    assert (
+        near_copies({"other side": "(n : Nat) : n + 0 = n"}, {"k": "(n : Nat) : 0 + n = n"}, shingles_up_to_names) == {}
+    )
 
 
 def test_copies_are_those_that_comparing_all_pairs_finds() -> None:
