@@ -30,6 +30,7 @@ class Pace:
 
     def add(self, outcome: str, calls: int) -> None:
         self.done += 1
+        self.total = max(self.total, self.done)  # later rounds of a batch are not known at its beginning
         self.calls += calls
         self.outcomes[outcome] += 1
 

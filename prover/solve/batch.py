@@ -241,7 +241,7 @@ class Batch:
             )
         job = self._job(grant)
         found = await (self._refuted(executor, job, grant) if self._refuting else executor.attempt(job))
-        if job.saved is not None:
+        if job.saved is not None and not self._refuting:
             self._searches.put(self.tasks[grant.task].key, found.saved)
             found = replace(found, saved=b"")
         if found.outcome in UNJUDGED or found.remarks:
@@ -257,10 +257,15 @@ class Batch:
         found = await executor.attempt(
             replace(job, lean_calls=instances.CALLS, disprove=1.0, skip=provers, look=False, page=False, saved=None)
         )
+        used_up = tuple(before.get("used_up", ()))
+        if found.outcome != "error":  # after a fault of Lean, a later run tries again
+            used_up = (*used_up, instances.NAME)
         if found.outcome != "refuted":
             found = replace(found, outcome=before["outcome"], reason=before["reason"])
-        used_up = (*before["used_up"], instances.NAME)
-        return replace(found, goal=before["goal"], statement_hash=before["statement_hash"], used_up=used_up)
+        seconds = before["seconds"] + found.seconds
+        return replace(
+            found, seconds=seconds, goal=before["goal"], statement_hash=before["statement_hash"], used_up=used_up
+        )
 
     async def _finish(
         self, executor: Executor, grant: Grant, found: Found, gate: asyncio.Semaphore, report: Report
@@ -271,7 +276,10 @@ class Batch:
             before = self.last[grant.task] if self._refuting else {}
             if before and claimed == "refuted" and found.outcome != "disproved":  # the theorem is as open as before
                 claimed = before["outcome"]
-                found = replace(found, outcome=claimed, script="", reason=before["reason"], prover="")
+                used_up = before.get("used_up", ()) if found.outcome == "error" else found.used_up
+                found = replace(
+                    found, outcome=claimed, script="", reason=before["reason"], prover="", used_up=tuple(used_up)
+                )
             row = self._row(grant.task, grant, found, executor.lean)
             row["remarks"] += [r for r in before.get("remarks", []) if r not in row["remarks"]]
             if claimed in UNJUDGED or found.remarks:
@@ -305,18 +313,22 @@ class Batch:
 
     def _to_refute(self) -> list[Grant]:
         """A further try, of instances alone, for each open task whose negation can be stated: the tasks that a search had all
-        its calls for, so that no proof is lost. With a total, as many as its rest allows."""
-        if not self.settings.look:
-            return []
+        its calls for, so that no proof is lost. With a total, as many as its rest allows. Tries with a known result always count."""
         within, total = self.settings.within, self.settings.total
-        found = [
-            Grant(i, row.get("try", 0) + 1, 0)
+        tries = {
+            Grant(i, row.get("try", 0) + 1, 0): row
             for i, row in sorted(self.last.items())
-            if row["outcome"] in SEARCHED and instances.NAME not in row.get("used_up", ())
-            if not within.exhausted(0, 0, row["seconds"]) and self._negatable(self.tasks[i])
+            if row["outcome"] in SEARCHED
+        }
+        known = [grant for grant in tries if self._known(grant) is not None]
+        new = [
+            grant
+            for grant, row in tries.items()
+            if self.settings.look and grant not in known and instances.NAME not in row.get("used_up", ())
+            if not within.exhausted(0, 0, row["seconds"]) and self._negatable(self.tasks[grant.task])
         ]
         spare = None if total is None else max(0, total - sum(self._calls.values())) // instances.MOST_CALLS
-        return found[:spare]
+        return known + new[:spare]
 
     @staticmethod
     def _negatable(task: Task) -> bool:

@@ -80,3 +80,17 @@ def test_batches_resume_and_keep_their_total(turnstile: Callable, tmp_path: Path
         assert [t["outcome"] for t in tasks].count("disproved") == found, tasks
         assert tasks[2]["outcome"] == "proved"
         assert sum(t["lean_calls"] for t in tasks) <= total
+    assert [t["outcome"] for t in again["tasks"]] == ["disproved", "disproved", "proved"]
+    retried = turnstile(*arguments, "--results", results, "--retry", "--no-look").document
+    assert [t["outcome"] for t in retried["tasks"]] == ["disproved", "disproved", "proved"]
+
+
+def test_a_search_that_may_be_continued_is_kept(turnstile: Callable, tmp_path: Path) -> None:
+    file, results = tmp_path / "x.jsonl", tmp_path / "results.jsonl"
+    file.write_text(
+        json.dumps({"name": "squares", "statement": "(n : Nat) : ∃ a b c d, n = a * a + b * b + c * c + d * d"})
+    )
+    arguments = ["prove", file, "--workers", 1, "--policy", "explorer", "--budget", 12, "--results", results, "--json"]
+    (task,) = turnstile(*arguments).document["tasks"]
+    assert task["outcome"] == "budget" and task["lean_calls"] > 12
+    assert len(list(tmp_path.glob("results.jsonl.searches/*"))) == 1
