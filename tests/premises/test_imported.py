@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 import turnstile
 from prover.lean.runtime import LeanRuntime
+from prover.lean.server import LeanDied
 from prover.lean.theorem import Theorem
 from prover.premises import imported as module
 from prover.premises import index as premise_index
-from prover.premises.imported import KnownTheorems, imported, index_roots
+from prover.premises.imported import KnownTheorems, imported, imported_soon, index_roots
 from prover.premises.index import library_index
 from prover.premises.library import LibraryIndex, ModuleInfo
 from prover.premises.premise import Premise
@@ -50,6 +52,23 @@ def test_a_theorem_without_an_index_of_its_imports_gets_the_library(caplog: pyte
         found = imported(("Init", "No.Such.Module"), library)
     assert found.index is library and found.modules == library.modules.keys()
     assert "only Init and Std" in caplog.text and "No" in caplog.text
+
+
+def test_a_lean_that_dies_during_an_export_costs_no_attempt(monkeypatch: Any, caplog: pytest.LogCaptureFixture):
+    calls = 0
+
+    def dies(imports: tuple[str, ...]) -> LibraryIndex:
+        nonlocal calls
+        calls += 1
+        raise LeanDied("out of memory")
+
+    monkeypatch.setattr(module, "_opened", {})
+    monkeypatch.setattr(module, "is_cached", lambda imports: True)
+    monkeypatch.setattr(module, "environment_index", dies)
+    library = LibraryIndex("0", {"Init": ModuleInfo((), ())})
+    for _ in range(2):
+        assert asyncio.run(imported_soon(("Init", "Lean"), library)).index is library
+    assert calls == 1 and "out of memory" in caplog.text
 
 
 def test_files_of_a_project_share_the_index_of_a_package(tmp_path: Path):
