@@ -37,6 +37,8 @@ NOT_SHOWN = ("key", "outline", "used_up", "try", "lean", "goal", "unjudged")
 
 SEARCHED = ("budget", "exhausted")
 """Outcomes of searches without a proof."""
+JUDGED = ("proved", "disproved")
+"""Outcomes that the audit has accepted."""
 LEFT_OPEN = ("budget", "exhausted", "rejected")
 """Outcomes of tasks that a learner may still prove."""
 
@@ -143,11 +145,14 @@ class Batch:
         return len(self._round)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per task, with the Lean calls of all its tries."""
+        """One row per task, with the Lean calls of all its tries. A proof in the results file counts, even if a retry's total is used up
+        before its turn."""
+        judged = {key: r for (key, _), r in self.log.rows.items() if r["outcome"] in JUDGED and not r.get("unjudged")}
         out = []
         for i, task in enumerate(self.tasks):
-            row = self.last.get(i) or self._row(i, Grant(i, 0, 0), Found("budget", reason="interrupted"))
-            calls = self._calls.get(i, 0) + self._earlier(task).lean_calls
+            row = self.last.get(i) or judged.get(task.key)
+            row = row or self._row(i, Grant(i, 0, 0), Found("budget", reason="interrupted"))
+            calls = self._calls.get(i, row["lean_calls"]) + self._earlier(task).lean_calls
             out.append({**row, "lean_calls": calls, "name": task.theorem.name})
         return out
 

@@ -81,8 +81,9 @@ def test_batches_resume_and_keep_their_total(turnstile: Callable, tmp_path: Path
         assert tasks[2]["outcome"] == "proved"
         assert sum(t["lean_calls"] for t in tasks) <= total
     assert [t["outcome"] for t in again["tasks"]] == ["disproved", "disproved", "proved"]
-    retried = turnstile(*arguments, "--results", results, "--retry", "--no-look").document
-    assert [t["outcome"] for t in retried["tasks"]] == ["disproved", "disproved", "proved"]
+    for options in (["--no-look"], ["--total-budget", 12]):
+        retried = turnstile(*arguments, "--results", results, "--retry", *options).document
+        assert [t["outcome"] for t in retried["tasks"]] == ["disproved", "disproved", "proved"]
 
 
 def test_a_search_that_may_be_continued_is_kept(turnstile: Callable, tmp_path: Path) -> None:
