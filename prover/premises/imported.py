@@ -138,6 +138,9 @@ class KnownTheorems(Mapping[str, Premise]):
                 return premise
         raise KeyError(name)
 
+    def __bool__(self) -> bool:  # asked for every tactic, where __len__ would read all names
+        return bool(len(self._library)) or bool(_opened)
+
     def __iter__(self) -> Iterator[str]:
         return iter({name: None for known in self._all() for name in known})
 

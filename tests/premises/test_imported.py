@@ -17,7 +17,7 @@ from prover.premises import imported as module
 from prover.premises import index as premise_index
 from prover.premises.imported import KnownTheorems, imported, imported_soon, index_roots
 from prover.premises.index import library_index
-from prover.premises.library import LibraryIndex, ModuleInfo
+from prover.premises.library import LibraryIndex, ModuleInfo, Premises
 from prover.premises.premise import Premise
 from prover.premises.retrieve import PremiseSource
 
@@ -43,6 +43,13 @@ def test_the_index_has_exactly_what_the_imports_load():
     assert found.modules == library.reachable(("Init",)) | {"Lean.Elab.Tactic.Omega.MinNatAbs"}
     assert f"{MINIMUM}_le" in KnownTheorems(library) and f"{MINIMUM}_le" not in library.by_name()
     assert "Nat.add_comm" in KnownTheorems(library) and MINIMUM not in KnownTheorems(library)
+
+
+@pytest.mark.lean
+def test_looking_a_theorem_up_reads_no_list_of_names(monkeypatch: Any):
+    known = KnownTheorems(library_index())
+    monkeypatch.setattr(Premises, "names", None)
+    assert known and "Nat.add_comm" in known and "Nat.no_such_theorem" not in known
 
 
 @pytest.mark.lean
