@@ -13,7 +13,7 @@ from prover import plugins
 from prover.errors import UserError
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
-from prover.premises.imported import KnownTheorems, imported
+from prover.premises.imported import imported, known_theorems
 from prover.premises.index import LibraryIndex
 from prover.search import SearchConfig
 from prover.solve.ledger import Ledger
@@ -114,7 +114,7 @@ class Learning:
         )
         for imports in {a.theorem.imports for a in self.ledger.attempts(f"round {r}")}:
             imported(imports, self.index)
-        ranker, metrics = train_ranker(self._draw("tried", r), KnownTheorems(self.index), config)
+        ranker, metrics = train_ranker(self._draw("tried", r), known_theorems(self.index), config)
         if ranker is not None:
             self.ranker = ranker
             ranker.save(self._file("rankers", r))

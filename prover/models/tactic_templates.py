@@ -16,7 +16,7 @@ from prover.models.goal_names import GoalNames, names_of
 from prover.models.library_templates import further_tactics
 from prover.models.local_templates import local_context, local_tactics
 from prover.models.ranker import Reader, TacticRanker
-from prover.premises.imported import KnownTheorems
+from prover.premises.imported import known_theorems
 from prover.premises.index import LibraryIndex, Premise
 
 PORTFOLIO = ("rfl", "simp", "omega", "decide", "simp_all", "grind")
@@ -187,7 +187,7 @@ class Explorer:
         self.actions: Actions = actions
         self.ranker = ranker
         self.obfuscator = obfuscator
-        self._known: Mapping[str, Premise] = KnownTheorems(index) if index is not None else {}
+        self._known: Mapping[str, Premise] = known_theorems(index) if index is not None else {}
 
     def reseeded(self, draw: int) -> Explorer:
         """The same explorer with another random order; itself for 0."""

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import os
 import threading
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections import ChainMap, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 from prover.console import one_line, say
 from prover.errors import UserError
@@ -33,72 +33,79 @@ class Imported:
     modules: frozenset[str]
     """Modules of the index. Those of the user's own project are not in it: they are part of a theorem's surroundings."""
 
-    @cached_property
-    def theorems(self) -> Mapping[str, Premise]:
-        return self.index.by_name()
-
 
 _opened: dict[tuple[str, ...], Imported] = {}
 """By imports that Init and Std do not have."""
+_theorems: ChainMap[str, Premise] = ChainMap()
+"""Of every index in `_opened`."""
 _locks: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
 
 
 def imported(imports: tuple[str, ...], library: LibraryIndex) -> Imported:
     """What these imports load, in `library` (Init and Std) if it has them all, or else in the index of their environment.
 
-    The first call with imports of a package exports its modules, which takes minutes; call it in a thread. If Lean cannot export them,
-    this logs a warning and offers the whole library.
+    The first call with imports of a package exports its modules, which takes minutes; call `imported_soon` in an event loop. If Lean
+    cannot export them, this logs a warning and offers the whole library.
     """
-    if all(m in library.modules for m in imports):
-        return Imported(library, library.reachable(imports))
-    if (found := _opened.get(imports)) is not None:
+    if (found := _at_hand(imports, library)) is not None:
         return found
     with _locks[imports]:
         if imports not in _opened:
             try:
-                _opened[imports] = _open(imports)
+                found = _open(imports)
+                _theorems.maps.append(cast("Any", found.index.by_name()))
             except (UserError, LeanError, LeanDied) as e:
                 _log.warning("only Init and Std are searched for premises: %s", one_line(str(e)))
-                _opened[imports] = Imported(library, frozenset(library.modules))
+                found = Imported(library, frozenset(library.modules))
+            _opened[imports] = found
         return _opened[imports]
 
 
 async def imported_soon(imports: tuple[str, ...], library: LibraryIndex) -> Imported:
     """As `imported`, beside the event loop, in a thread that does not keep an interrupted process alive."""
-    if imports in _opened or all(m in library.modules for m in imports):
-        return imported(imports, library)
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-    found: list[Imported | BaseException] = []
+    if (found := _at_hand(imports, library)) is not None:
+        return found
+    result: Future[Imported] = Future()
+    result.set_running_or_notify_cancel()  # from here on it cannot be cancelled
 
     def work() -> None:
         try:
-            found.append(imported(imports, library))
+            result.set_result(imported(imports, library))
         except BaseException as e:
-            found.append(e)
-        with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(done.set)
+            result.set_exception(e)
 
     threading.Thread(target=work, name="premises", daemon=True).start()
-    await done.wait()
-    if isinstance(found[0], BaseException):
-        raise found[0]
-    return found[0]
+    return await asyncio.wrap_future(result)
+
+
+def known_theorems(library: LibraryIndex) -> Mapping[str, Premise]:
+    """The theorems of a library, and of every index that this process opens for other imports."""
+    return ChainMap(cast("Any", library.by_name()), _theorems)
+
+
+def _at_hand(imports: tuple[str, ...], library: LibraryIndex) -> Imported | None:
+    """What the imports load, unless an index has to be opened."""
+    if all(m in library.modules for m in imports):
+        return Imported(library, library.reachable(imports))
+    return _opened.get(imports)
 
 
 def _open(imports: tuple[str, ...]) -> Imported:
-    roots, modules = imports, None
-    if any(m.split(".")[0] not in SHIPPED for m in imports):
-        path = find_runtime().env.get("LEAN_PATH", "")
-        graph = asyncio.run(_graph(imports))
-        modules = frozenset(graph)
-        roots = index_roots(graph, own_modules(path), path.split(os.pathsep))
-    roots = tuple(sorted(roots))
+    if all(m.split(".")[0] in SHIPPED for m in imports):
+        index = _made(imports)
+        return Imported(index, index.reachable(imports))
+    path = find_runtime().env.get("LEAN_PATH", "")
+    graph = asyncio.run(_graph(imports))
+    index = _made(index_roots(graph, own_modules(path), path.split(os.pathsep)))
+    return Imported(index, frozenset(graph.keys() & index.modules.keys()))
+
+
+def _made(roots: Sequence[str]) -> LibraryIndex:
+    roots = sorted(roots)
     if not is_cached(roots):
-        say(
-            f"turnstile: reading the declarations of {', '.join(roots)} for premises, once for this Lean; a library takes minutes"
-        )
-    index = environment_index(roots)
-    return Imported(index, index.reachable(imports) if modules is None else modules & index.modules.keys())
+        names = ", ".join(roots)
+        say(f"turnstile: reading the declarations of {names} for premises, once for this Lean; a library takes minutes")
+    return environment_index(roots)
 
 
 async def _graph(imports: Sequence[str]) -> dict[str, list[str]]:
@@ -121,28 +128,3 @@ def index_roots(graph: Mapping[str, Sequence[str]], own: Collection[str], folder
         whole = package not in SHIPPED and any((Path(f) / f"{package}.olean").is_file() for f in folders if f)
         roots[package if whole and package not in skipped else m] = None
     return tuple(roots)
-
-
-class KnownTheorems(Mapping[str, Premise]):
-    """The theorems of a library, and of every index that this process has opened since for other imports."""
-
-    def __init__(self, library: LibraryIndex) -> None:
-        self._library = library.by_name()
-
-    def _all(self) -> list[Mapping[str, Premise]]:
-        return [self._library, *(found.theorems for found in list(_opened.values()))]
-
-    def __getitem__(self, name: str) -> Premise:
-        for known in self._all():
-            if (premise := known.get(name)) is not None:
-                return premise
-        raise KeyError(name)
-
-    def __bool__(self) -> bool:  # asked for every tactic, where __len__ would read all names
-        return bool(len(self._library)) or bool(_opened)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({name: None for known in self._all() for name in known})
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)

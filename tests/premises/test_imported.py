@@ -15,7 +15,7 @@ from prover.lean.server import LeanDied
 from prover.lean.theorem import Theorem
 from prover.premises import imported as module
 from prover.premises import index as premise_index
-from prover.premises.imported import KnownTheorems, imported, imported_soon, index_roots
+from prover.premises.imported import imported, imported_soon, index_roots, known_theorems
 from prover.premises.index import library_index
 from prover.premises.library import LibraryIndex, ModuleInfo, Premises
 from prover.premises.premise import Premise
@@ -41,13 +41,13 @@ def test_the_index_has_exactly_what_the_imports_load():
     assert imported(("Init",), library).index is library
     found = imported(BELOW.imports, library)
     assert found.modules == library.reachable(("Init",)) | {"Lean.Elab.Tactic.Omega.MinNatAbs"}
-    assert f"{MINIMUM}_le" in KnownTheorems(library) and f"{MINIMUM}_le" not in library.by_name()
-    assert "Nat.add_comm" in KnownTheorems(library) and MINIMUM not in KnownTheorems(library)
+    assert f"{MINIMUM}_le" in known_theorems(library) and f"{MINIMUM}_le" not in library.by_name()
+    assert "Nat.add_comm" in known_theorems(library) and MINIMUM not in known_theorems(library)
 
 
 @pytest.mark.lean
 def test_looking_a_theorem_up_reads_no_list_of_names(monkeypatch: Any):
-    known = KnownTheorems(library_index())
+    known = known_theorems(library_index())
     monkeypatch.setattr(Premises, "names", None)
     assert known and "Nat.add_comm" in known and "Nat.no_such_theorem" not in known
 
@@ -138,4 +138,4 @@ def test_a_package_is_searched_for_premises_and_the_project_itself_is_not(tmp_pa
     assert found.modules == {"Init", "Lib.A"} and list(found.index.modules) == ["Init", "Lib.A", "Lib.B", "Lib"]
     index, retriever = PremiseSource(library).retriever(("Mine",))
     assert index is found.index and [p.name for p in retriever.premises] == ["Init.t", "Lib.A.t"]
-    assert "Lib.A.t" in KnownTheorems(library)
+    assert "Lib.A.t" in known_theorems(library)
