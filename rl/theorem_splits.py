@@ -39,7 +39,7 @@ class Theorems:
 def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) -> Theorems:
     """The configured theorems, with `validation` theorems of the validation split. Raises UserError for an unreadable file, for
     duplicate names and for an empty training split."""
-    mine = _split(config.files, fields_of(config.fields))
+    mine = file_theorems(config.files, fields_of(config.fields))
     # Where a set has a split of its own, those train that are in both training splits: examples of others are refused everywhere.
     unused = {t.name for t, split in mine if split == "train" and split_of(t.name) != "train"}
     withheld = frozenset(t.name for t, split in mine if split != "train" and split_of(t.name) == "train")
@@ -88,13 +88,9 @@ def _apart(found: Theorems, index: LibraryIndex) -> Theorems:
     return replace(found, train=left, near_copies=len(copies))
 
 
-def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None) -> list[Theorem]:
-    """The theorems of data sets, `.lean` files, Lake projects, worlds and theorem sets as TOML (see curricula/sets.py). Raises
-    UserError."""
-    return [t for t, _ in _split(files, fields)]
-
-
-def _split(files: Sequence[str], fields: Mapping[str, str] | None) -> list[tuple[Theorem, Split]]:
+def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None) -> list[tuple[Theorem, Split]]:
+    """The theorems of data sets, `.lean` files, Lake projects, worlds and theorem sets as TOML (see curricula/sets.py), with their
+    splits. Raises UserError."""
     found: list[tuple[Theorem, Split]] = []
     for file in files:
         path = Path(file)

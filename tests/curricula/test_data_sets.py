@@ -106,6 +106,6 @@ def test_fields_for_sets_and_training(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--fields is for data sets"):
         sets.load_set(str(toml), fields)
     config = TheoremsConfig(files=(str(file),), fields=fields)
-    assert [t.name for t in file_theorems(config.files, dict(f.split("=") for f in config.fields))] == ["a"]
+    assert [t.name for t, _ in file_theorems(config.files, dict(f.split("=") for f in config.fields))] == ["a"]
     with pytest.raises(UserError, match="neither a .lean file, nor a Lake project, nor world:NAME, nor a data set"):
         file_theorems(["x.txt"])
