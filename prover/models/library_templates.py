@@ -51,11 +51,13 @@ def further_tactics(tactics: Sequence[str], at_hand: GoalNames) -> Iterator[tupl
     for tactic in tactics:
         if _ARGUMENT in tactic:
             yield from ((tactic.replace(_ARGUMENT, h), 0.8) for h in [*facts, *variables])
-        elif tactic not in _LIBRARY:
+            continue
+        if tactic not in _LIBRARY:
             yield from ((template.format(t=tactic), weight) for template, weight in _ANY)
             yield from ((f"induction {h} <;> {tactic}", 0.4) for h in at_hand.recursive[:_SOME])
             yield from ((f"cases {h} <;> {tactic}", 0.3) for h in variables)
-        for template, weight in _LIBRARY.get(tactic, ()):
+            continue
+        for template, weight in _LIBRARY[tactic]:
             for h, i in _pairs(facts, "{i}" in template) if "{h}" in template else [("", "")]:
                 for x, y in _pairs(variables, "{y}" in template) if "{x}" in template else [("", "")]:
                     yield template.format(h=h, i=i, x=x, y=y), weight
