@@ -39,7 +39,7 @@ SEARCHED = ("budget", "exhausted")
 """Outcomes of searches without a proof."""
 JUDGED = ("proved", "disproved")
 """Outcomes that the audit has accepted."""
-LEFT_OPEN = ("budget", "exhausted", "rejected")
+LEFT_OPEN = (*SEARCHED, "rejected")
 """Outcomes of tasks that a learner may still prove."""
 
 
@@ -152,7 +152,8 @@ class Batch:
         for i, task in enumerate(self.tasks):
             row = self.last.get(i) or judged.get(task.key)
             row = row or self._row(i, Grant(i, 0, 0), Found("budget", reason="interrupted"))
-            calls = self._calls.get(i, row["lean_calls"]) + self._earlier(task).lean_calls
+            calls: int = self._calls[i] if i in self._calls else row["lean_calls"]
+            calls += self._earlier(task).lean_calls
             out.append({**row, "lean_calls": calls, "name": task.theorem.name})
         return out
 
@@ -319,24 +320,22 @@ class Batch:
     def _to_refute(self) -> list[Grant]:
         """A further try, of instances alone, for each open task whose negation can be stated: the tasks that a search had all
         its calls for, so that no proof is lost. With a total, as many as its rest allows. Tries with a known result always count."""
-        within, total = self.settings.within, self.settings.total
+        total = self.settings.total
         tries = {
             Grant(i, row.get("try", 0) + 1, 0): row
             for i, row in sorted(self.last.items())
             if row["outcome"] in SEARCHED
         }
         known = [grant for grant in tries if self._known(grant) is not None]
-        new = [
-            grant
-            for grant, row in tries.items()
-            if self.settings.look and grant not in known and instances.NAME not in row.get("used_up", ())
-            if not within.exhausted(0, 0, row["seconds"]) and self._negatable(self.tasks[grant.task])
-        ]
+        new = [grant for grant, row in tries.items() if grant not in known and self._may_be_false(grant, row)]
         spare = None if total is None else max(0, total - sum(self._calls.values())) // instances.MOST_CALLS
         return known + new[:spare]
 
-    @staticmethod
-    def _negatable(task: Task) -> bool:
+    def _may_be_false(self, grant: Grant, row: dict[str, Any]) -> bool:
+        """Whether instances are to be tried on a task with this last row: there is time, and its negation can be stated."""
+        s, task = self.settings, self.tasks[grant.task]
+        if not s.look or instances.NAME in row.get("used_up", ()) or s.within.exhausted(0, 0, row["seconds"]):
+            return False
         stated = task.theorem if task.sorry is None else task.stated()
         return stated is not None and negation(stated) is not None
 
@@ -353,7 +352,7 @@ class Batch:
         """Whether another Lean accepted the proof. It is then audited again by this machine's Lean."""
         if self.settings.ray is not None or self.tasks[grant.task].sorry is not None:
             return False
-        if row["outcome"] not in ("proved", "disproved"):
+        if row["outcome"] not in JUDGED:
             return False
         return row.get("lean", "") not in ("", find_runtime().name)
 
