@@ -75,8 +75,8 @@ class Surroundings:
     def __init__(
         self, declarations: tuple[Declaration, ...] = (), tactics: tuple[str, ...] = (), imported: int = 0
     ) -> None:
-        """`tactics`: those of LIBRARY_TACTICS that exist here, and the file's own tactics, where `{h}` stands for a name. `imported`: number of the first
-        declarations, which are of other files."""
+        """`tactics`: those of LIBRARY_TACTICS that exist here, and the file's own tactics, where `{h}` stands for a name. `imported`: number
+        of the first declarations, which are of other files."""
         self.declarations = declarations
         self.tactics = tactics
         self.imported = imported

@@ -3,10 +3,10 @@
 Policy examples are the tactics that start a proof of a goal; shorter proofs weigh more. Value examples are the steps-to-go of solved
 goals and, as negatives, the goals of any theorem that stayed open after much search.
 
-Subgoals that a search solved below a theorem that stayed open teach as well. No audit saw their proofs: Lean's elaborator accepted each
-step in the search's process, which refuses `sorry` and axioms, and no kernel checked the whole. That is enough for a label, because a
-label is no claim. It counts as no proof, earns no reward and is written to no file, and what the models learn of it is what to try
-next. A tactic that only deceives the elaborator makes searches waste calls: a proof that uses it is rejected, and teaches nothing.
+Solved subgoals of theorems that stayed open teach as well. No audit checked their proofs: Lean's elaborator accepted each step in the
+search's process, which refuses `sorry` and axioms. That is enough for a training label, which counts as no proof, earns no reward and is
+written to no file. A tactic that only deceives the elaborator wastes Lean calls: the audit rejects a proof that uses it, and nothing of
+that search teaches.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> 
     """Training examples from replay rows.
 
     The weights of a goal's tactics sum to at most 2, times the row's `weight` (replay priority), `share` (of a theorem that was not
-    proved) and `reward` (the attempt's reward, where a plain proof counts 1). `targets`: `proofs`, or `visits` for the search's visit distribution (AlphaZero; Silver et al.
-    2018) if the row has one.
+    proved) and `reward` (the attempt's reward, where a plain proof counts 1). `targets`: `proofs`, or `visits` for the search's visit
+    distribution (AlphaZero; Silver et al. 2018) if the row has one.
     """
     merged: dict[tuple[str, str], tuple[dict[str, Any], float]] = {}
     for row in rows:

@@ -204,7 +204,8 @@ def _sample_failures(score: Any, worked: Any, count: int, generator: Any) -> Any
 
 
 def levels_by_goal(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], dict[str, int]]]:
-    """For each goal, its first row of the largest weight, and the best level (ERROR, PROGRESS or WORKED) that each tactic tried on it reached."""
+    """For each goal, its first row of the largest weight, and the best level (ERROR, PROGRESS or WORKED) that each tactic tried on it
+    reached."""
     merged: dict[str, tuple[Mapping[str, Any], dict[str, int]]] = {}
     for row in rows:
         heaviest, tried = merged.get(row["state"], (row, {}))
