@@ -23,6 +23,8 @@ from rl.bench.expectations import compare
 
 BATCH = 16
 """Concurrent steps."""
+WARM_UP = 3000
+"""Steps of a process before its speed is measured: by then V8 has compiled most of Lean (docs/experiments/2026-11-28-two-processes.md)."""
 
 WORK: tuple[tuple[str, str], ...] = (
     ("(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ r", "constructor | cases h | simp_all | exact h | tauto_"),
@@ -114,12 +116,12 @@ def _cpu_s(pids: Sequence[int]) -> tuple[float, float]:
     return first, others
 
 
-async def _throughput(processes: int, steps: int) -> tuple[float, dict[str, float], LeanPool]:
+async def _throughput(processes: int, steps: int, warm_up: int) -> tuple[float, dict[str, float], LeanPool]:
     """Steps per second with `processes` processes, each working on all statements, and processor milliseconds a step."""
     async with LeanPool(processes) as pool:
         workers = [_Worker(server, await _open_all(server)) for server in pool.servers]
         for worker in workers:
-            await worker.batches(2 * len(worker.work))  # warm-up
+            await worker.stream(warm_up, BATCH)
         pids = [server.pid for server in pool.servers if server.pid is not None]
         before = (time.process_time(), *_cpu_s(pids))
         began = time.perf_counter()
@@ -196,11 +198,11 @@ async def _measure(quick: bool, processes: Sequence[int]) -> dict[str, Any]:
     figures: dict[str, Any] = {"ready_s": round(statistics.median(await _started(1 if quick else 3)), 3)}
     rates, cpu = {}, {}
     for n in processes:
-        rates[n], cpu[str(n)], pool = await _throughput(n, steps * n)
+        rates[n], cpu[str(n)], pool = await _throughput(n, steps * n, 160 if quick else WARM_UP)
         figures["lean"] = pool.runtime.name
     figures["steps_per_s"] = {str(n): round(rate, 2) for n, rate in rates.items()}
     figures["cpu_ms_a_step"] = cpu
-    if 1 in rates and 2 in rates:
+    if 1 in rates and 2 in rates and not quick:
         figures["scaling_2"] = round(rates[2] / rates[1], 3)
     figures |= await _overhead_and_growth(steps, 1_000 if quick else 50_000)
     figures |= await _kill_cost(1 if quick else 5)
@@ -228,8 +230,9 @@ def bench_lean(quick: bool = False, processes: Sequence[int] = (1, 2)) -> dict[s
     """Figures of the Lean environment on this machine, by key.
 
     `steps_per_s`: by number of processes. `cpu_ms_a_step`: processor time of the client, of Lean's first threads and of its other
-    threads, where the embedded Lean's WebAssembly is compiled, by number of processes. `scaling_2`: rate of two processes over that of one. `overhead_ratio`: client time over
-    Lean time, on batches of 16. `ready_s`: median start-up seconds with a warm file cache. `rss_mb`: resident MiB of a ready process;
+    threads, where the embedded Lean's WebAssembly is compiled, by number of processes. `scaling_2`: rate of two processes over that of
+    one, after WARM_UP steps of each; absent with `quick`, whose processes are still compiling. `overhead_ratio`: client time over Lean
+    time, on batches of 16. `ready_s`: median start-up seconds with a warm file cache. `rss_mb`: resident MiB of a ready process;
     also `rss_mb_after_first_environment` and `rss_mb_after_steps`. `rss_growth`: relative growth to the peak during `growth_steps`
     steps; `restarts` in these. `kill_cost_s`: cost of SIGKILL in a batch of 32; `answers_lost`: its missing or different answers.
     `expected`: limits, and whether they are met.
