@@ -1,4 +1,4 @@
-"""Measure the parts: lean, audit, search, premises, batch, model, learner, fleet."""
+"""Measure the parts: lean, audit, search, premises, conjectures, batch, model, learner, fleet."""
 
 from __future__ import annotations
 
@@ -217,6 +217,43 @@ def _premises(
     return _print({"split": split, **figures}, out, json)
 
 
+def _conjectures(
+    *,
+    quick: Quick = False,
+    worlds: tuple[Literal["peano", "sequences"], ...] = ("peano", "sequences"),
+    seeds: int = 3,
+    goals: int = 8,
+    calls: int = 320,
+    each: int = 16,
+    record: Path | None = None,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """Goals of a world proved with conjectured lemmas and without them, at equal Lean calls in all.
+
+    --quick uses one seed of one world, 2 goals and 48 calls.
+
+    Args:
+        worlds: worlds with definitions and lemmas.
+        seeds: number of seeds, each with its own goals.
+        goals: goals of a world and seed.
+        calls: Lean calls for them all. With lemmas, half of the calls find the lemmas.
+        each: Lean calls for one search for the proof of a lemma.
+        record: a .jsonl file with one row per world and seed, from which a run resumes.
+    """
+    from rl.bench.conjectures import ConjectureBench, bench_conjectures
+
+    if min(seeds, goals, each) < 1 or calls < 2 * goals:
+        raise UserError("--seeds, --goals and --each must be at least 1, and --calls at least twice --goals")
+    if not worlds:
+        raise UserError("--worlds: name peano, sequences, or both")
+    _check_writable(out, record)
+    chosen = ConjectureBench(worlds, range(seeds), goals, calls, each, record)
+    if quick:
+        chosen = ConjectureBench(worlds[:1], range(1), 2, 48, each, record)
+    return _print(bench_conjectures(chosen), out, json)
+
+
 def _batch(
     *,
     quick: Quick = False,
@@ -323,6 +360,7 @@ BENCHES: dict[str, Callable[..., int]] = {
     "audit": _audit,
     "search": _search,
     "premises": _premises,
+    "conjectures": _conjectures,
     "batch": _batch,
     "model": _model,
     "learner": _learner,

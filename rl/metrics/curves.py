@@ -53,9 +53,13 @@ def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> t
         for xs in (first, second)
     )
     only_a, only_b = len(a - b), len(b - a)
-    n = only_a + only_b
-    p = 2 * sum(comb(n, i) for i in range(min(only_a, only_b) + 1)) / 2**n
-    return only_a, only_b, min(1.0, p)
+    return only_a, only_b, sign_test(only_a, only_b)
+
+
+def sign_test(only_first: int, only_second: int) -> float:
+    """The p-value of the exact McNemar test (two-sided sign test), from the theorems that only one of two provers solves."""
+    n = only_first + only_second
+    return min(1.0, 2 * sum(comb(n, i) for i in range(min(only_first, only_second) + 1)) / 2**n)
 
 
 SECONDS = (0.5, 1, 2, 4, 8, 16, 32)

@@ -1,0 +1,156 @@
+"""What conjectures bring: `turnstile bench conjectures`.
+
+Goals of a world that come with no lemma are searched twice, with the same Lean calls in all: without lemmas, and with lemmas that a part of
+the calls finds. The lemmas come from the world's definitions alone, without a look at the goals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from curricula.conjectures.bench import Bench, Place
+from curricula.conjectures.discover import Discovery, Limits
+from curricula.conjectures.measure import Costs, GoalSet, costs
+from curricula.conjectures.worlds import development, found_again, read_textbook, world_file
+from prover.console import say
+from prover.lean.text import LeanText, parse
+from prover.solve.declarations import declared_names
+from prover.solve.executor import LocalExecutor
+from prover.solve.job import SourceFile
+from prover.solve.lemmas import Lemma, place_of
+from prover.solve.policies import provers_named
+from rl.bench.records import append, read
+from rl.metrics.curves import sign_test
+
+
+class ConjectureResult(msgspec.Struct, frozen=True):
+    """One world and seed."""
+
+    world: str
+    seed: int
+    goals: int
+    calls: int
+    each: int
+    lean: str
+    without: list[bool]
+    """Goals proved without lemmas."""
+    with_lemmas: list[bool]
+    lemmas: list[str]
+    spent: dict[str, int]
+    """Lean calls: `without`, `finding` and `with_lemmas`."""
+    seconds: dict[str, float]
+    textbook: dict[str, int]
+    """Lemmas of a textbook that are found again, that follow by rewriting, and that are missing."""
+
+
+@dataclass(frozen=True)
+class ConjectureBench:
+    """Settings. `calls`: Lean calls for all goals of a world and seed; half of them find lemmas. `each`: for one search for a lemma's proof."""
+
+    worlds: Sequence[str]
+    seeds: Sequence[int]
+    goals: int
+    calls: int
+    each: int
+    record: Path | None = None
+
+    def key(self, world: str, seed: int, lean: str) -> tuple[Any, ...]:
+        return (world, seed, self.goals, self.calls, self.each, lean)
+
+
+def bench_conjectures(c: ConjectureBench) -> dict[str, Any]:
+    """Figures by world and in all: `goals`, those proved `without` and `with` lemmas, `only_with`, `only_without`, `p` of the exact sign test
+    on the same goals, Lean calls, seconds, and the share of a textbook's lemmas that is found. Results in `record` are not repeated."""
+    return figures(asyncio.run(_results(c)))
+
+
+async def _results(c: ConjectureBench) -> list[ConjectureResult]:
+    found: list[ConjectureResult] = []
+    async with LocalExecutor(provers_named("explorer", 0), 1) as executor:
+        known = {(r.world, r.seed, r.goals, r.calls, r.each, r.lean): r for r in read(c.record, ConjectureResult)}
+        for world in c.worlds:
+            for seed in c.seeds:
+                result = known.get(c.key(world, seed, executor.lean))
+                if result is None:
+                    result = await _measured(executor, c, world, seed)
+                    append(c.record, [result])
+                found.append(result)
+                say(f"{world}, seed {seed}: {sum(result.without)} without, {sum(result.with_lemmas)} with")
+    return found
+
+
+async def _measured(executor: LocalExecutor, c: ConjectureBench, world: str, seed: int) -> ConjectureResult:
+    text = world_file(world, c.goals, seed)
+    began = time.monotonic()
+    without = await _searched(executor, text, (), c.calls // c.goals)
+    halfway = time.monotonic()
+    lemmas, finding, textbook = await _found(executor, c, world, seed)
+    together = await _searched(executor, text, lemmas, max(1, (c.calls - finding) // c.goals))
+    ended = time.monotonic()
+    return ConjectureResult(
+        *c.key(world, seed, executor.lean),
+        [f.outcome == "found" for f in without.found],
+        [f.outcome == "found" for f in together.found],
+        [f"{x.name} {x.statement}" for x in lemmas],
+        {"without": sum(without.calls), "finding": finding, "with_lemmas": sum(together.calls)},
+        {"without": round(halfway - began, 1), "with_lemmas": round(ended - halfway, 1)},
+        textbook,
+    )
+
+
+async def _searched(executor: LocalExecutor, text: LeanText, lemmas: Sequence[Lemma], budget: int) -> Costs:
+    every = await executor.sorries(SourceFile(text, text.imports, ()))
+    goals = GoalSet(text, text.imports, (), place_of(text, every.holes), tuple(range(len(every.holes))), budget)
+    return await costs(executor, goals, lemmas)
+
+
+async def _found(
+    executor: LocalExecutor, c: ConjectureBench, world: str, seed: int
+) -> tuple[list[Lemma], int, dict[str, int]]:
+    """(lemmas from the definitions of a world, Lean calls, the textbook's lemmas by whether they are found)."""
+    text = parse(development(world).definitions().encode(), f"{world}.lean")
+    bench = Bench(executor, Place(text.path, text.body.strip(), text.imports))
+    signature, _ = await bench.signature(text)
+    limits = Limits(c.calls // 2, min(c.each, c.calls // 2))
+    discovery = Discovery(bench, signature, limits, seed, taken=declared_names(text.body))
+    try:
+        lemmas = await discovery.run()
+    finally:
+        bench.close()
+    spent = bench.spent
+    again = found_again(*await read_textbook(bench, world), list(discovery.statements.values()))
+    return list(lemmas), spent, {kind: len(names) for kind, names in again.items()}
+
+
+def figures(results: Sequence[ConjectureResult]) -> dict[str, Any]:
+    """Totals by world, and of all worlds."""
+    worlds = list(dict.fromkeys(r.world for r in results))
+    by = {world: _totals(r for r in results if r.world == world) for world in worlds}
+    return by | ({"all": _totals(results)} if len(worlds) > 1 else {})
+
+
+def _totals(results: Iterable[ConjectureResult]) -> dict[str, Any]:
+    rs = list(results)
+    pairs = [pair for r in rs for pair in zip(r.without, r.with_lemmas, strict=True)]
+    only_with, only_without = pairs.count((False, True)), pairs.count((True, False))
+    books = sum(sum(r.textbook.values()) for r in rs)
+    return {
+        "goals": len(pairs),
+        "without": sum(a for a, _ in pairs),
+        "with": sum(b for _, b in pairs),
+        "only_with": only_with,
+        "only_without": only_without,
+        "p": float(f"{sign_test(only_with, only_without):.2g}"),
+        "calls_without": sum(r.spent["without"] for r in rs),
+        "calls_with": sum(r.spent["finding"] + r.spent["with_lemmas"] for r in rs),
+        "seconds_without": round(sum(r.seconds["without"] for r in rs), 1),
+        "seconds_with": round(sum(r.seconds["with_lemmas"] for r in rs), 1),
+        "textbook": round(sum(r.textbook["found"] for r in rs) / books, 3) if books else None,
+    }

@@ -1,0 +1,53 @@
+"""`turnstile bench conjectures` on real Lean, and its totals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rl.bench.conjectures import ConjectureBench, ConjectureResult, bench_conjectures, figures
+
+RESULT = ConjectureResult(
+    "peano",
+    0,
+    4,
+    64,
+    16,
+    "Lean",
+    [True, False, False, False],
+    [True, True, True, False],
+    ["zero_add (m : N) : add N.zero m = m"],
+    {"without": 60, "finding": 32, "with_lemmas": 20},
+    {"without": 2.0, "with_lemmas": 3.0},
+    {"found": 1, "follows": 0, "missing": 3},
+)
+
+
+def test_totals_pair_the_goals() -> None:
+    other = msgspec.structs.replace(RESULT, seed=1, without=[False] * 4, with_lemmas=[False, True, True, True])
+    found = figures([RESULT, other])
+    assert found.keys() == {"peano"}
+    totals = found["peano"]
+    assert (totals["goals"], totals["without"], totals["with"]) == (8, 1, 6)
+    assert (totals["only_with"], totals["only_without"], totals["p"]) == (5, 0, 0.062)
+    assert (totals["calls_without"], totals["calls_with"], totals["textbook"]) == (120, 104, 0.25)
+    worlds = figures([RESULT, msgspec.structs.replace(RESULT, world="sequences", with_lemmas=[False] * 4)])
+    assert worlds.keys() == {"peano", "sequences", "all"}
+    assert (worlds["all"]["only_with"], worlds["all"]["only_without"], worlds["all"]["p"]) == (2, 1, 1.0)
+
+
+@pytest.mark.lean
+@pytest.mark.slow
+def test_both_sides_stay_within_the_calls_and_a_run_resumes(tmp_path: Path) -> None:
+    record = tmp_path / "rows.jsonl"
+    settings = ConjectureBench(("peano",), (0,), goals=2, calls=40, each=8, record=record)
+    totals = bench_conjectures(settings)["peano"]
+    (line,) = record.read_bytes().splitlines()
+    row = msgspec.json.decode(line, type=ConjectureResult)
+    assert row.lemmas  # the definitions give some within 20 calls
+    assert totals["goals"] == 2 and totals["calls_without"] <= 40
+    assert totals["calls_with"] <= 40 + 8  # a text states up to eight conjectures at once
+    assert bench_conjectures(settings)["peano"] == totals
+    assert len(record.read_bytes().splitlines()) == 1
