@@ -337,7 +337,7 @@ where
 /-- The modules in a text's own header, the end of the header, and its errors. -/
 def headerOf (ictx : Parser.InputContext) : IO (List Json × Parser.ModuleParserState × List Json) := do
   let (stx, ps, messages) ← Parser.parseHeader ictx
-  let imports := (headerToImports stx true).toList
+  let imports := (headerToImports stx).toList
   return (mapList (fun (i : Lean.Import) => Json.str (nameText i.module)) imports, ps,
     ← errorsJson (persistentList messages.unreported))
 

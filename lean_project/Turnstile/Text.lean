@@ -75,7 +75,10 @@ def elabCommand (ictx : Parser.InputContext) (s : Frontend.State) (stx : Syntax)
   let ref ← IO.mkRef s.commandState
   let ctx : Command.Context :=
     { fileName := ictx.fileName, fileMap := ictx.fileMap, cmdPos := s.cmdPos, snap? := none, cancelTk? := token? }
-  match ← (Command.elabCommandTopLevel stx ctx ref).toBaseIO with
+  -- From 4.32 it takes the commands before, for linters of whole modules.
+  match ← (by first
+      | exact Command.elabCommandTopLevel stx ctx ref
+      | exact Command.elabCommandTopLevel stx #[] ctx ref : EIO Exception Unit).toBaseIO with
   | .ok () => return .ok (← ref.get)
   | .error e => return .error (← e.toMessageData.toString)
 
