@@ -7,7 +7,7 @@ its weights are next to those of the model, under names that begin with PREFIX.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,18 +82,18 @@ def output_layer(model: Any) -> Any:
     """The model's output layer. Raises UserError for a model without one."""
     layer = model.get_output_embeddings()
     if layer is None:
-        raise UserError(f"{type(model).__name__}: the model has no output layer, so it cannot have a value")
+        raise UserError(f"{type(model).__name__}: the model has no output layer")
     return layer
 
 
 @contextmanager
-def output_inputs(model: Any, last: bool = False) -> Iterator[list[Tensor]]:
-    """The inputs [rows, tokens, hidden] of a model's output layer during the block. `last`: of the last token only, and the layer
+def output_inputs(model: Any, pick: Callable[[Tensor], Tensor]) -> Iterator[list[Tensor]]:
+    """The inputs [rows, tokens, hidden] of a model's output layer during the block, of which `pick` takes some, in that shape. The layer
     computes no other logits. Raises UserError for a model without an output layer."""
     seen: list[Tensor] = []
 
     def look(_: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        seen.append(given[0][:, -1:] if last else given[0])
+        seen.append(pick(given[0]))
         return (seen[-1], *given[1:])
 
     handle = output_layer(model).register_forward_pre_hook(look)

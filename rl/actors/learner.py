@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
-import math
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from prover.files import write_whole
 from prover.logs import ActorLog
-from prover.models.formats import SETTINGS
 from prover.models.manifest import find_checkpoint, search_settings
 from rl.actors.model_server import Published
-from rl.config import RunConfig
+from rl.config import DPO, RunConfig
 from rl.needs import checkpoint_bytes, room_for
 
 _log = logging.getLogger(__name__)
@@ -36,7 +32,7 @@ class LearnerActor:
         self.folder = Path(folder)
         self.rank = rank
         self.learner: Any = None
-        self.pretrained: Any = None
+        self._reference: Any = None
         self.version = 0
 
     def join(self, address: str) -> None:
@@ -72,35 +68,16 @@ class LearnerActor:
             s.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{s.getsockname()[1]}"
 
-    def _learner_config(self) -> Any:
-        from rl.learner.from_scratch import LearnerConfig
-
-        c = self.config.learn
-        return LearnerConfig(
-            learning_rate=c.learning_rate,
-            warmup=c.warmup,
-            clip_norm=c.clip_norm,
-            kl=c.kl,
-            ema=c.ema,
-            batch_tokens=c.batch_tokens,
-            value_weight=c.value_weight,
-            fresh_names=c.fresh_names,
-            threads=c.threads,
-            dtype=c.dtype,
-            seed=self.config.seed,
-        )
-
     def _device(self) -> str:
         import torch
 
         return "cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
 
-    def _new_model(self, texts: list[str]) -> None:
-        """Create a model from scratch, with a tokenizer trained on `texts`."""
+    def _new_model(self, examples: list[Any]) -> None:
+        """Create a model from nothing, with a tokenizer trained on `examples`."""
         from prover.models.prompt import PromptConfig
-        from prover.models.tokenizer import train_tokenizer
-        from prover.models.transformer import new_model
-        from rl.learner.from_scratch import Learner
+        from rl.learner.algorithms import learner_settings
+        from rl.learner.small_model import small_learner, small_model
 
         m = self.config.model
         prompt = PromptConfig(
@@ -109,101 +86,81 @@ class LearnerActor:
             premise_tokens=m.premise_tokens,
             show_types=m.premise_types,
         )
-        tokenizer = train_tokenizer(texts, m.vocabulary)
         positions = max(512, prompt.max_prompt + prompt.max_target + 8)
-        model = new_model(
-            len(tokenizer), m.hidden, m.layers, m.heads, m.intermediate, positions=positions, seed=self.config.seed
-        )
-        self.learner = Learner(model, tokenizer, prompt, self._learner_config(), device=self._device())
+        model, tokenizer = small_model(examples, m, positions, self.config.seed)
+        self.learner = small_learner(model, tokenizer, prompt, learner_settings(self.config), self._device())
 
     def resume(self, limit: int | None = None) -> int:
         """Load the newest complete checkpoint, or the newest up to version `limit`. Returns its version, 0 if there is none."""
         import torch
 
         folders = [p for p in self._complete() if limit is None or int(p.name) <= limit]
-        if self.config.serve.start:
-            from rl.learner.pretrained import Pretrained
-
-            self.pretrained = Pretrained(
-                self.config, folders[-1] if folders else self.config.serve.start, self._device()
-            )
-            self.version = int(folders[-1].name) if folders else 0
-            if not folders:
-                self._save()
-        elif folders:
-            self._load(folders[-1])
-            self.learner.load_state_dict(torch.load(folders[-1] / "learner.pt", weights_only=True))
+        if folders:
             self.version = int(folders[-1].name)
-        elif self.config.model.start:
-            self._load(find_checkpoint(Path(self.config.model.start), "model.start"))
+            self._load(folders[-1])
+            if not self.config.serve.start:
+                self.learner.load_state_dict(torch.load(folders[-1] / "learner.pt", weights_only=True))
+        elif self.config.has_model:
+            self._load(None)
             self._save()
         return self.version
 
-    def _load(self, folder: Path) -> None:
-        """Take the small model of a checkpoint, with a new optimizer."""
-        from prover.models.transformer import LanguageModelPolicy
-        from rl.learner.from_scratch import Learner
+    def _load(self, folder: Path | None) -> None:
+        """Take the model of a checkpoint, or of the start, with a new optimizer."""
+        from rl.learner.algorithms import learner_settings
+        from rl.learner.learner import Learner
+        from rl.learner.value import add_head
 
-        policy = LanguageModelPolicy.load(folder)
-        self.learner = Learner(
-            policy.model.train(),
-            policy.tokenizer,
-            policy.prompter.config,
-            self._learner_config(),
-            device=self._device(),
-        )
+        c = self.config
+        first = c.serve.start or (find_checkpoint(Path(c.model.start), "model.start") if c.model.start else "")
+        template = c.serve.template if c.serve.start and folder is None else None
+        settings = learner_settings(c)
+        self.learner = Learner.load(folder or first, settings, template=template or None, device=self._device())
+        if folder is not None and self.config.learns_value:
+            add_head(self.learner)  # for checkpoints of versions of Turnstile that had none
 
     def learn(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
-        """Train and save checkpoint `version`. Returns metrics, or {} if that version exists already.
+        """Train and save checkpoint `version`. Returns metrics, or {} if that version exists already."""
+        from rl.learner.algorithms import train
 
-        Policy examples with `old_logprob` nan get that of the current model. With `learn.kl` the current model is the
-        reference.
-        """
         if version <= self.version:
             return {}
-        metrics = self._train(policy, value, seconds, version)
-        _log.info("version %d: %s", version, {k: round(v, 4) for k, v in metrics.items()})
-        return metrics
-
-    def _train(self, policy: list[Any], value: list[Any], seconds: float, version: int) -> dict[str, float]:
-        if self.config.retrains(version):
-            self._start_again()
-        if self.pretrained is not None:
-            metrics = self.pretrained.train(policy, value, seconds)
-            self.version = version
-            self._save()
-            return metrics
+        if self.config.retrains(version):  # back to the weights of the start, with a new optimizer
+            self.learner = None
+            if self.config.has_model:
+                self._load(None)
         if self.learner is None:
-            self._new_model([e.state for e in policy] + [e.tactic for e in policy] * 3)
+            self._new_model(policy)
         assert self.learner is not None
-        if self.config.learn.kl and (self.version or self.config.model.start) and not self.config.retrains(version):
-            self.learner.reference = copy.deepcopy(self.learner.model).eval()
-        asked = [e for e in policy if e.old_logprob is not None and math.isnan(e.old_logprob)]
-        if asked:
-            known = dict(zip(map(id, asked), self.learner.logprobs(asked), strict=True))
-            policy = [replace(e, old_logprob=known[id(e)]) if id(e) in known else e for e in policy]
-            policy = [e for e in policy if e.old_logprob is None or not math.isnan(e.old_logprob)]
         c = self.config.learn
         # The rate falls over the run, or until the weights go back to the start, and never jumps back in between.
         cycle = c.retrain_every or c.rounds
         done = (version - 1) % cycle
         part = (done / cycle, (done + 1) / cycle)
-        metrics = self.learner.train([*policy, *value], seconds=seconds, epochs=c.max_epochs or None, part=part)
+        metrics = train(self.learner, self.config, policy, value, seconds, part, self._reference_model(version))
         self.version = version
-        if self.rank == 0:
-            self._save()
+        self._save()
+        _log.info("version %d: %s", version, {k: round(v, 4) for k, v in metrics.items()})
         return metrics
 
-    def _start_again(self) -> None:
-        """Go back to the weights of the start, with a new optimizer."""
-        if self.config.serve.start:
-            from rl.learner.pretrained import Pretrained
+    def _reference_model(self, version: int) -> Any:
+        """The frozen model that the policy is held to: the start of the run, or for a small model its own weights before the round. None
+        if the algorithm needs none."""
+        from rl.algorithms.gradient_settings import PRESETS, settings_of
 
-            self.pretrained = Pretrained(self.config, self.config.serve.start, self._device())
-        elif self.config.model.start:
-            self._load(find_checkpoint(Path(self.config.model.start), "model.start"))
-        else:
-            self.learner = None  # `_train` makes a new one
+        c = self.config
+        if not c.serve.start:
+            held = c.learn.kl and (self.version or c.model.start) and not c.retrains(version)
+            return copy.deepcopy(self.learner.accelerator.unwrap_model(self.learner.model)).eval() if held else None
+        algorithm = c.learn.algorithm
+        if algorithm != DPO and not (algorithm in PRESETS and settings_of(algorithm, c.gradient).kl_weight):
+            return None
+        if self._reference is None:
+            from transformers import AutoModelForCausalLM
+
+            model: Any = AutoModelForCausalLM.from_pretrained(c.serve.start, trust_remote_code=False)
+            self._reference = model.to(self.learner.accelerator.device).eval().requires_grad_(False)
+        return self._reference
 
     def _complete(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
@@ -211,42 +168,25 @@ class LearnerActor:
 
     def _save(self) -> None:
         """Write the checkpoint and remove old ones (`learn.keep`). Raises UserError if the disk is full."""
-        model = self.learner.model if self.pretrained is None else self.pretrained.tuner.model
-        size = checkpoint_bytes(self.config, sum(p.numel() for p in model.parameters()))
+        import torch
+
+        size = checkpoint_bytes(self.config, sum(p.numel() for p in self.learner.model.parameters()))
         with room_for(self.folder, size, f"checkpoint {self.version}"):
-            self._write()
+            target = self.folder / f"{self.version:06d}"
+            self.learner.save(target, self.version, {"prover": search_settings(asdict(self.config))})
+            if self.rank == 0:
+                # A resumed pretrained model has new adapters and a new optimizer.
+                torch.save({} if self.config.serve.start else self.learner.state_dict(), target / "learner.tmp")
+                (target / "learner.tmp").rename(target / "learner.pt")  # marks the checkpoint as complete
         if self.rank == 0 and self.config.learn.keep:
             kept = max(2, self.config.learn.keep)  # the previous one is served until this one is loaded
             for old in self._complete()[:-kept]:
                 (old / "learner.pt").unlink()  # first, so that a partly removed folder is not complete
                 shutil.rmtree(old)
 
-    def _write(self) -> None:
-        import torch
-
-        from prover.models.transformer import save_folder
-
-        target = self.folder / f"{self.version:06d}"
-        search = search_settings(asdict(self.config))
-        if self.pretrained is not None:
-            self.pretrained.save(target, self.version)
-            if self.rank == 0:
-                path = target / SETTINGS
-                write_whole(path, json.dumps({**json.loads(path.read_text()), "prover": search}, indent=1).encode())
-                (target / "learner.pt").touch()  # marks the checkpoint as complete
-            return
-        settings = {"version": self.version, "prompt": asdict(self.learner.prompter.config), "prover": search}
-        published = copy.deepcopy(self.learner.model)
-        published.load_state_dict(self.learner.weights())
-        save_folder(target, published, self.learner.tokenizer, settings)
-        scratch = target / "learner.tmp"
-        torch.save(self.learner.state_dict(), scratch)
-        scratch.rename(target / "learner.pt")
-
     def publish(self) -> list[Any]:
         """Put the newest checkpoint into the object store. Returns [reference to a Published], or [] if there is none."""
-        trained: Any = self.learner if self.pretrained is None else self.pretrained
-        if trained is None:
+        if self.learner is None:
             return []
         folder = self.folder / f"{self.version:06d}"
         files = {
@@ -257,5 +197,6 @@ class LearnerActor:
             and p.suffix not in (".safetensors", ".pt")
             and not p.name.endswith(".safetensors.index.json")
         }
-        weights = trained.weights(folder) if self.pretrained is not None else trained.weights()
+        # Those of a sharded model are read from the newest checkpoint, because this process has a part of them.
+        weights = self.learner.written(folder) if self.config.learn.shard else self.learner.weights()
         return [ray.put(Published(self.version, files, weights, str(folder.absolute())))]

@@ -44,7 +44,7 @@ def from_search(examples: Iterable[Example], proved: bool, discount: float = 0.9
 
 
 def search_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
-    """Training examples of goal groups. `old_logprob` is nan; the learner actor replaces it by the current model's."""
+    """Training examples of goal groups. `old_logprob` is nan; the learner replaces it by the current model's."""
     out = []
     for row in rows:
         found = advantages([r for _, r in row["rewards"]])

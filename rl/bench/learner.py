@@ -19,7 +19,8 @@ from prover.models.base import Sampled
 from prover.models.tokenizer import train_tokenizer
 from rl.algorithms.gradient_settings import PRESETS
 from rl.learner import policy_gradient
-from rl.learner.finetune import TuneConfig, Tuner
+from rl.learner.learner import Learner
+from rl.learner.settings import LearnerConfig
 from rl.trajectory import Trajectory
 
 SIZES: dict[str, dict[str, int]] = {
@@ -55,7 +56,7 @@ def _figures(size: str, device: str, name: str, groups: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="turnstile-bench-") as scratch:
         folder = Path(scratch) / "model"
         parameters = _write_model(folder, SIZES[size])
-        config = TuneConfig(
+        config = LearnerConfig(
             learning_rate=1e-6,
             dtype="bfloat16" if device == "cuda" else "float32",
             gradient_checkpointing=device == "cuda",
@@ -63,22 +64,22 @@ def _figures(size: str, device: str, name: str, groups: int) -> dict[str, Any]:
         )
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        tuner = Tuner(folder, config, template="bfs-prover", device=device)
+        learner = Learner.load(folder, config, template="bfs-prover", device=device)
         data = _trajectories(groups, SIZES[size]["vocab_size"])
-        first = policy_gradient.train(tuner, data, PRESETS["dapo"], batch=len(data))
+        first = policy_gradient.train(learner, data, PRESETS["dapo"], batch=len(data))
         began = time.perf_counter()
-        second = policy_gradient.train(tuner, data, PRESETS["dapo"], batch=len(data))
+        second = policy_gradient.train(learner, data, PRESETS["dapo"], batch=len(data))
         seconds = time.perf_counter() - began
         tokens = len(data) * (PROMPT + ANSWER)
         # A step computes the old log-probabilities (2 FLOPs a weight and token), and forward and backward passes (6).
         peak = next((flops for part, flops in PEAK_FLOPS.items() if part in name), None)
         flops = 8 * parameters * tokens / seconds
-        tuner.save(Path(scratch) / "saved")
-        again = Tuner(Path(scratch) / "saved", config, device=device)
+        learner.save(Path(scratch) / "saved")
+        again = Learner.load(Path(scratch) / "saved", config, device=device)
         resumed = policy_gradient.train(again, data, PRESETS["dapo"], batch=len(data))
         return {
             "parameters": parameters,
-            "packs": tuner.packs,
+            "packs": learner.batching == "trees",
             "tokens_per_step": tokens,
             "tokens_per_second": round(tokens / seconds, 1),
             "flops_utilisation": round(flops / peak, 4) if peak else None,

@@ -244,14 +244,15 @@ def _train_model(folder: Path, steps: int) -> Path:
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import new_model
     from rl.examples import PolicyExample, ValueExample
-    from rl.learner.from_scratch import Learner, LearnerConfig
+    from rl.learner.small_model import small_learner
+    from rl.learner.supervised import train
 
     pairs = _pairs(400)
     tokenizer = train_tokenizer([t for pair in pairs for t in pair], 1024)
     model = new_model(len(tokenizer), hidden=192, layers=4, heads=6, intermediate=512, positions=512)
     prompt = PromptConfig(max_prompt=160)
-    learner = Learner(model, tokenizer, prompt, LearnerConfig())
+    learner = small_learner(model, tokenizer, prompt, device="cpu")
     values = [ValueExample(goal, i % 4) for i, (goal, _) in enumerate(pairs)]
-    learner.train([*(PolicyExample(g, t) for g, t in pairs), *values], steps=steps)
+    train(learner, [*(PolicyExample(g, t) for g, t in pairs), *values], steps=steps)
     LanguageModelPolicy(learner.model, tokenizer, prompt).save(folder)
     return folder

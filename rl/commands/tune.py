@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -15,7 +14,8 @@ from prover.errors import UserError
 
 if TYPE_CHECKING:
     from rl.examples import PolicyExample
-    from rl.learner.finetune import TuneConfig
+    from rl.learner.learner import Learner
+    from rl.learner.settings import LearnerConfig
 
 
 def tune(
@@ -60,8 +60,8 @@ def tune(
         seed: random seed.
         json: print the figures as one JSON document.
     """
-    from rl.learner.finetune import TuneConfig
     from rl.learner.pairs import load_pairs
+    from rl.learner.settings import LearnerConfig
 
     if out.exists():
         raise UserError(f"--out {out}: already exists; name a new folder")
@@ -78,9 +78,10 @@ def tune(
     for name, number in numbers.items():
         if number is not None and not 0 < number < inf:
             raise UserError(f"--{name} {number}: must be positive")
-    config = TuneConfig(
+    examples = load_pairs(pairs)[:limit]
+    config = LearnerConfig(
         learning_rate=learning_rate or (1e-4 if lora_rank else 1e-5),
-        epochs=epochs,
+        warmup=round(0.05 * epochs * len(examples) / batch_size),
         batch_size=batch_size,
         micro_tokens=micro_tokens,
         lora_rank=lora_rank,
@@ -90,32 +91,40 @@ def tune(
         max_length=max_length,
         seed=seed,
     )
-    return _train(model, load_pairs(pairs)[:limit], config, template, out, json)
+    return _train(model, _learner(model, examples, config, template), examples, epochs, out, json)
 
 
-def _train(
-    model: str, examples: list[PolicyExample], config: TuneConfig, template: str | None, out: Path, json: bool
-) -> int:
+def _learner(model: str, examples: list[PolicyExample], config: LearnerConfig, template: str | None) -> Learner:
+    from prover.models.formats import TemplateFormat
+    from prover.models.templates import template_named
     from rl.config import ModelConfig
-    from rl.learner.finetune import Tuner
-    from rl.learner.small_model import NEW, write_small_model
+    from rl.learner.learner import Learner
+    from rl.learner.small_model import NEW, small_model
 
-    if model == NEW:
-        if template is None:
-            raise UserError("new: name the prompt template of the new model with --template")
-        with TemporaryDirectory(prefix="turnstile-new-") as scratch:
-            write_small_model(Path(scratch), examples, ModelConfig(), config.seed)
-            return _train(scratch, examples, config, template, out, json)
-    tuner = Tuner(model, config, template=template)
-    say(f"training {tuner.trained_parameters:,} weights on {len(examples)} pairs, on {tuner.accelerator.device}")
+    if model != NEW:
+        return Learner.load(model, config, template=template)
+    if template is None:
+        raise UserError("new: name the prompt template of the new model with --template")
     try:
-        metrics = tuner.train(examples)
+        form = TemplateFormat(template_named(template))
+    except ValueError as e:
+        raise UserError(f"--template: {e}") from None
+    return Learner(*small_model(examples, ModelConfig(), 1024, config.seed), form, config)
+
+
+def _train(model: str, learner: Learner, examples: list[PolicyExample], epochs: float, out: Path, json: bool) -> int:
+    from rl.learner.supervised import train
+
+    weights = sum(p.numel() for p in learner.trained.values())
+    say(f"training {weights:,} weights on {len(examples)} pairs, on {learner.accelerator.device}")
+    try:
+        metrics = train(learner, examples, epochs=epochs)
     except (ValueError, FloatingPointError) as e:
         raise UserError(str(e)) from None
-    tuner.save(out)
-    if tuner.accelerator.is_main_process:
+    learner.save(out)
+    if learner.accelerator.is_main_process:
         if json:
-            answer({"model": model, "out": str(out), "config": asdict(config), **metrics})
+            answer({"model": model, "out": str(out), "config": {**asdict(learner.config), "epochs": epochs}, **metrics})
         else:
             losses = f"{metrics['first_loss']:.3f} → {metrics['last_loss']:.3f}"
             say(f"loss {losses} in {metrics['seconds']:.0f} s; written to {out}")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from prover.errors import UserError
 
 if TYPE_CHECKING:
-    from rl.learner.finetune import TuneConfig
+    from rl.learner.settings import LearnerConfig
 
 
-def with_adapters(model: Any, config: TuneConfig, seq2seq: bool) -> Any:
+def with_adapters(model: Any, config: LearnerConfig, seq2seq: bool) -> Any:
     """The model with new adapters, which alone are trained. Raises UserError for modules that cannot have one."""
     from peft import LoraConfig, get_peft_model
 

@@ -1,20 +1,79 @@
-"""Sequence packing: several sequences in one row, without attention between them and without padding.
+"""Sequence packing: sequences that begin with the same prompt share it, and several prompts are in one pass without attention between
+them.
 
-Each sequence restarts its position ids, from which transformers derives the block-diagonal mask (and flash attention its sequence
-boundaries). The output layer runs at the targets only: the logits of 16,000 tokens over a vocabulary of 152,000 would take 10 GB.
+A tree is a prompt without its last token, and its branches: the last token of a prompt and the target after it. A token attends to
+its own branch and to the trunk. The output layer runs at the targets only: the logits of 16,000 tokens over a vocabulary of 152,000
+would take 10 GB.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from prover.models.value_head import output_inputs
+
 Tokens = Sequence[int]
 Row = tuple[Tokens, Tokens]
-"""Prompt and target of a sequence, as token ids."""
+"""Prompt and target of a sequence, as token ids. Neither is empty."""
+Batching = Literal["trees", "rows", "seq2seq"]
+"""`rows`: every sequence alone in a padded batch, for causal models that ignore a mask of trees. `seq2seq`: the prompt is encoded."""
+PADDING = 1.25
+"""Trees are one below the other, padded, where that takes at most so many times their tokens; otherwise all are in one line, whose
+attention costs more."""
+
+
+class _Tree:
+    """A trunk with its branches, one after the other."""
+
+    def __init__(self, trunk: Tokens) -> None:
+        self.ids, self.positions, self.branches = list(trunk), list(range(len(trunk))), [0] * len(trunk)
+        self.trunk = len(trunk)
+        self.starts: dict[tuple[int, ...], int] = {}
+
+    def place(self, branch: tuple[int, ...]) -> int:
+        """Index of the branch's first token. An equal branch is taken again."""
+        if branch not in self.starts:
+            self.starts[branch] = len(self.ids)
+            self.ids += branch
+            self.positions += range(self.trunk, self.trunk + len(branch))
+            self.branches += [len(self.starts)] * len(branch)
+        return self.starts[branch]
+
+
+def _trees(rows: Sequence[Row], share: bool = True) -> tuple[list[_Tree], list[tuple[int, int]]]:
+    """The trees of some rows, and (tree, index of the token that predicts the first target) of each row."""
+    trees: list[_Tree] = []
+    known: dict[Any, int] = {}
+    places: list[tuple[int, int]] = []
+    for prompt, target in rows:
+        trunk, branch = tuple(prompt[:-1]), (prompt[-1], *target[:-1])
+        k = known.setdefault(trunk if share else (trunk, branch), len(trees))
+        if k == len(trees):
+            trees.append(_Tree(trunk))
+        places.append((k, trees[k].place(branch)))
+    return trees, places
+
+
+def count_tokens(rows: Sequence[Row]) -> int:
+    """Tokens that the rows take as trees."""
+    return sum(len(tree.ids) for tree in _trees(rows)[0])
+
+
+def by_prompt(rows: Sequence[Row], tokens: int) -> list[list[Row]]:
+    """The rows without repetitions, in groups that share a prompt and take at most `tokens` tokens."""
+    groups: list[list[Row]] = []
+    last: dict[Tokens, list[Row]] = {}
+    for row in dict.fromkeys((tuple(prompt), tuple(target)) for prompt, target in rows):
+        found = last.get(row[0][:-1])
+        if found is None or count_tokens([*found, row]) > tokens:
+            found = last[row[0][:-1]] = []
+            groups.append(found)
+        found.append(row)
+    return groups
 
 
 def micro_batches(sizes: Sequence[int], tokens: int) -> list[list[int]]:
@@ -32,64 +91,84 @@ def micro_batches(sizes: Sequence[int], tokens: int) -> list[list[int]]:
     return parts
 
 
-def distinct_rows(rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
-    """(the rows without repetitions, the index of each row among them)."""
-    index: dict[Row, int] = {}
-    which = [index.setdefault((tuple(prompt), tuple(target)), len(index)) for prompt, target in rows]
-    return list(index), which
+def target_logprobs(model: Any, rows: Sequence[Row], device: Any, batching: Batching = "trees") -> Tensor:
+    """[N], log-probability of every target token of the rows, in order, in float32."""
+    return of_targets(outputs(model, rows, device, batching)[0], rows)
 
 
-def target_logprobs(model: Any, rows: Sequence[Row], device: Any, packed: bool = True) -> Tensor:
-    """[N], log-probability of every target token of the rows, in order, in float32. The model must be causal.
-
-    `packed`: False computes a padded batch instead, for models that do not support packing.
-    """
-    targets = torch.tensor([t for _, target in rows for t in target], device=device)
-    logits = (_packed if packed else _padded)(model, rows, device).float()
+def of_targets(logits: Tensor, rows: Sequence[Row]) -> Tensor:
+    """[N], the log-probabilities of the targets under logits [N, V]."""
+    targets = torch.tensor([t for _, target in rows for t in target], device=logits.device)
     return torch.gather(logits, 1, targets[:, None])[:, 0] - logits.logsumexp(-1)
 
 
-def _packed(model: Any, rows: Sequence[Row], device: Any) -> Tensor:
-    ids: list[int] = []
-    positions: list[int] = []
-    where: list[int] = []
-    for prompt, target in rows:
-        # The logits at a token predict the next one. An empty prompt would have no token to predict from.
-        where += range(len(ids) + len(prompt) - 1, len(ids) + len(prompt) + len(target) - 1)
-        ids += [*prompt, *target]
-        positions += range(len(prompt) + len(target))
-
-    def row(x: list[int]) -> Tensor:
-        return torch.tensor([x], device=device)
-
-    kept = torch.tensor(where, device=device)
-    # Without an attention mask: a given one would turn the detection of packed sequences off.
-    return model(input_ids=row(ids), position_ids=row(positions), use_cache=False, logits_to_keep=kept).logits[0]
+def outputs(model: Any, rows: Sequence[Row], device: Any, batching: Batching = "trees") -> tuple[Tensor, Tensor]:
+    """(logits [N, V] in float32, inputs of the output layer [N, hidden]) from which the N target tokens of the rows are predicted, in
+    order. Raises UserError for a model without an output layer."""
+    inputs, where = _seq2seq(model, rows, device) if batching == "seq2seq" else _causal(rows, device, batching)
+    with output_inputs(getattr(model, "module", model), lambda x: x.flatten(0, 1)[where][None]) as seen:
+        logits = model(**inputs, use_cache=False).logits[0].float()
+    return logits, seen[-1][0]
 
 
-def _padded(model: Any, rows: Sequence[Row], device: Any) -> Tensor:
-    size = max(len(p) + len(t) for p, t in rows)
-    lengths = torch.tensor([len(p) + len(t) for p, t in rows], device=device)
-    # Padding on the right is invisible to a causal model.
-    ids = torch.tensor([[*p, *t, *[0] * (size - len(p) - len(t))] for p, t in rows], device=device)
-    mask = (torch.arange(size, device=device)[None] < lengths[:, None]).long()
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    where = [(i, len(p) + k - 1) for i, (p, t) in enumerate(rows) for k in range(len(t))]
-    return logits[[i for i, _ in where], [k for _, k in where]]
+def _pad(lists: Sequence[Sequence[int]], filler: int, device: Any) -> Tensor:
+    size = max(map(len, lists))
+    return torch.tensor([[*x, *[filler] * (size - len(x))] for x in lists], device=device)
+
+
+def _causal(rows: Sequence[Row], device: Any, batching: Batching) -> tuple[dict[str, Tensor], Tensor]:
+    trees, places = _trees(rows, batching == "trees")
+    sizes = [len(tree.ids) for tree in trees]
+    wide = max(sizes)
+    padded = batching == "rows" or wide * len(trees) <= PADDING * sum(sizes)
+    offsets = [k * wide if padded else sum(sizes[:k]) for k in range(len(trees))]
+    where = [
+        offsets[k] + start + i for (k, start), (_, target) in zip(places, rows, strict=True) for i in range(len(target))
+    ]
+
+    def lines(lists: list[list[int]], filler: int) -> Tensor:
+        return _pad(lists if padded else [[x for part in lists for x in part]], filler, device)
+
+    inputs = {"input_ids": lines([tree.ids for tree in trees], 0)}
+    if batching == "rows":
+        # Padding on the right is invisible to a causal model.
+        inputs["attention_mask"] = (
+            torch.arange(wide, device=device) < torch.tensor(sizes, device=device)[:, None]
+        ).long()
+    else:
+        tree = lines([[k] * size for k, size in enumerate(sizes)], -1)
+        branch = lines([tree.branches for tree in trees], -1)
+        seen = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
+        seen &= tree[:, None, :] == tree[:, :, None]
+        inputs["attention_mask"] = seen.tril()[:, None]
+        inputs["position_ids"] = lines([tree.positions for tree in trees], 0)
+    return inputs, torch.tensor(where, device=device)
+
+
+def _seq2seq(model: Any, rows: Sequence[Row], device: Any) -> tuple[dict[str, Tensor], Tensor]:
+    labels = _pad([target for _, target in rows], -100, device)
+    shifted = getattr(model, "module", model).prepare_decoder_input_ids_from_labels(labels=labels)
+    inputs = {
+        "input_ids": _pad([prompt for prompt, _ in rows], 0, device),
+        "attention_mask": _pad([[1] * len(prompt) for prompt, _ in rows], 0, device),
+        "decoder_input_ids": shifted,
+    }
+    return inputs, (labels != -100).flatten().nonzero()[:, 0]
 
 
 @torch.no_grad()
-def supports_packing(model: Any, device: Any, vocabulary: int, tolerance: float = 1e-3) -> bool:
-    """Whether a sequence has the same log-probabilities in a packed row as alone. Runs the model on a few tokens.
+def supports_trees(model: Any, device: Any, vocabulary: int, tolerance: float = 1e-3) -> bool:
+    """Whether a sequence has the same log-probabilities in trees as alone. Runs the model on a few tokens.
 
     `tolerance`: largest difference in nats; about 0.05 for bfloat16.
     """
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(vocabulary, (3, 9), generator=generator).tolist()
     rows: list[Row] = [(x[:4], x[4:]) for x in ids]
+    rows += [(ids[0][:4], ids[1][5:]), (ids[2][:2], ids[1][:2])]
+    alone = target_logprobs(model, rows, device, "rows")
     try:
         together = target_logprobs(model, rows, device)
     except (TypeError, ValueError, RuntimeError, IndexError):
         return False
-    alone = target_logprobs(model, rows, device, packed=False)
     return bool((together - alone).abs().max() <= tolerance)

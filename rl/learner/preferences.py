@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,9 @@ from torch import Tensor
 from rl.algorithms.dpo import loss
 from rl.algorithms.dpo_settings import DPOConfig
 from rl.examples import PolicyExample, PreferencePair, ValueExample
-from rl.learner.finetune import Tuner
-from rl.learner.packing import Row
+from rl.learner.learner import Learner
+from rl.learner.packing import Row, count_tokens
+from rl.learner.rows import shuffled
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,12 @@ class _Item:
     weight: float
     reference: tuple[float, float]
     """Log-probabilities under the reference."""
-
-    @property
-    def size(self) -> int:
-        """Tokens with prompts."""
-        return sum(len(p) + len(t) for p, t in self.rows)
+    size: int
+    """Tokens with the prompt."""
 
 
 def train(
-    tuner: Tuner,
+    learner: Learner,
     pairs: Sequence[PreferencePair],
     settings: DPOConfig,
     values: Sequence[ValueExample] = (),
@@ -44,37 +43,42 @@ def train(
     """Train on pairs for `epochs` or `seconds`, whichever ends first. All processes must call it alike.
 
     `values`: every update also learns from a share of them, each worth as much as a pair times `value_weight`. `reference`: a frozen
-    model. Returns the metrics of Tuner.fit with `pairs`, `skipped` (too long for `max_length`), `preferred` (share of pairs in which
+    model. Returns the metrics of Learner.fit with `pairs`, `skipped` (too long for `max_length`), `preferred` (share of pairs in which
     the tactic that worked has the higher implicit reward) and `margin` (mean difference of these rewards), both during training.
     Raises ValueError if all pairs are too long.
     """
-    longest = tuner.config.max_length
+    longest = learner.config.max_length
     rows: list[tuple[Row, Row]] = []
     weights: list[float] = []
     for pair in pairs:
-        worked, failed = (tuner.encode(PolicyExample(pair.state, t, pair.premises)) for t in (pair.worked, pair.failed))
+        worked, failed = (
+            learner.encode(PolicyExample(pair.state, t, pair.premises)) for t in (pair.worked, pair.failed)
+        )
         if all(p and t and len(p) + len(t) <= longest for p, t in (worked, failed)):
             rows.append((worked, failed))
             weights.append(pair.weight)
     if not rows:
         raise ValueError(f"no usable pairs: all {len(pairs)} are longer than max_length={longest}")
-    known = tuner.measure(rows, reference)
+    known = learner.measure(rows, reference)
     items: list[_Item] = []
     for both, weight, logprobs in zip(rows, weights, known, strict=True):
         of_worked, of_failed = (x.sum().item() for x in logprobs.split([len(t) for _, t in both]))
-        items.append(_Item(both, weight, (of_worked, of_failed)))
+        items.append(_Item(both, weight, (of_worked, of_failed), count_tokens(both)))
     sums = torch.zeros(3)
 
-    def part_loss(part: Sequence[_Item], batch: Sequence[_Item]) -> Tensor:
+    def part_loss(part: Sequence[_Item], mass: float) -> Tensor:
         each = [row for x in part for row in x.rows]
-        logprobs = tuner.logprobs(each).split([len(t) for _, t in each])
+        logprobs = learner.logprobs(each).split([len(t) for _, t in each])
         gained = torch.stack([x.sum() for x in logprobs]).view(-1, 2)
         gained = gained - torch.tensor([x.reference for x in part], device=gained.device)
         nats, margin = loss(gained[:, 0], gained[:, 1], settings.beta)
         sums.add_(torch.tensor([float((margin > 0).sum()), float(margin.detach().sum()), float(len(part))]))
-        return (nats * torch.tensor([x.weight for x in part], device=nats.device)).sum() / len(batch)
+        return (nats * torch.tensor([x.weight for x in part], device=nats.device)).sum() / mass
 
-    metrics = tuner.fit(items, lambda x: x.size, part_loss, lambda batch: float(len(batch)), values, epochs, seconds)
+    def plan(rng: random.Random) -> list[list[_Item]]:
+        return shuffled(items, learner.config.batch_size, rng)
+
+    metrics = learner.fit(plan, part_loss, float(len(items)), values, epochs=epochs, seconds=seconds)
     preferred, margin = (sums[:2] / sums[2]).tolist()
     return {
         **metrics,

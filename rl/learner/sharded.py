@@ -35,13 +35,11 @@ def shard(model: Any, device: torch.device, frozen: torch.dtype, compute: torch.
 
 
 def whole_weights(model: Any) -> dict[str, Tensor]:
-    """The full state_dict on the CPU of the first process, with adapters merged; {} in the others. All must call it."""
+    """The full state_dict on the CPU of the first process; {} in the others. All must call it."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-    state: dict[str, Any] = get_model_state_dict(
-        model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
-    )
-    return merged(model, state) if state and hasattr(model, "peft_config") else state
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    return get_model_state_dict(model, options=options)  # pyright: ignore[reportReturnType]
 
 
 def merged(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:

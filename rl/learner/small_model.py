@@ -1,24 +1,49 @@
-"""A small model with random weights in Hugging Face format, for experiments where no pretrained model can be downloaded."""
+"""A small model made from nothing: a Llama with random weights, a tokenizer trained on examples, and the settings that suit it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
-from prover.models.tokenizer import train_tokenizer
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from prover.models.formats import SlotFormat
+from prover.models.prompt import PromptConfig, Prompter
+from prover.models.tokenizer import TextCodec, train_tokenizer
 from prover.models.transformer import new_model
 from rl.config import ModelConfig
 from rl.examples import PolicyExample
+from rl.learner.learner import Learner
+from rl.learner.settings import LearnerConfig
 
 NEW = "new"
 """The name that asks for it in place of a folder."""
+SMALL = LearnerConfig(
+    learning_rate=1e-3,
+    warmup=20,
+    final_rate=0.05,
+    weight_decay=0.05,
+    betas=(0.9, 0.98),
+    batch_tokens=256,  # on a CPU, many small steps learn far more than few large ones
+    rename=0.5,
+)
 
 
-def write_small_model(folder: Path, examples: Sequence[PolicyExample], config: ModelConfig, seed: int) -> None:
-    """Write a Llama of the given size, with a tokenizer trained on the examples."""
-    tokenizer = train_tokenizer([t for e in examples for t in (e.state, e.tactic, e.tactic)], config.vocabulary)
-    model = new_model(
-        len(tokenizer), config.hidden, config.layers, config.heads, config.intermediate, positions=1024, seed=seed
-    )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+def small_model(
+    examples: Iterable[PolicyExample], config: ModelConfig, positions: int, seed: int
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """A model of the given size and a tokenizer trained on the examples."""
+    tokenizer = train_tokenizer([t for e in examples for t in (e.state, *[e.tactic] * 3)], config.vocabulary)
+    size = (config.hidden, config.layers, config.heads, config.intermediate)
+    return new_model(len(tokenizer), *size, positions=positions, seed=seed), tokenizer
+
+
+def small_learner(
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    prompt: PromptConfig | None = None,
+    config: LearnerConfig = SMALL,
+    device: str | None = None,
+) -> Learner:
+    """A learner of a model whose prompts Turnstile makes, with value tokens."""
+    return Learner(model, tokenizer, SlotFormat(Prompter(TextCodec(tokenizer), prompt)), config, device=device)

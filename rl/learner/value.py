@@ -1,4 +1,4 @@
-"""Trains the value of a pretrained model jointly with its policy.
+"""Trains the value of a pretrained model jointly with its policy, from examples apart from those of the policy.
 
 The labels are those of the small model: the bins of rl/algorithms/expert_iteration.py or td_lambda.py. A model with a template gets a
 head on its hidden states (prover/models/value_head.py). A model that Turnstile made has value tokens. The gradient of the
@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from prover.models.formats import SlotFormat
-from prover.models.value_head import ValueHead, output_inputs, output_layer
+from prover.models.value_head import ValueHead, output_layer
 from rl.examples import ValueExample
-from rl.learner.data_parallel import average_gradients
-from rl.learner.packing import distinct_rows
 
 if TYPE_CHECKING:
-    from rl.learner.finetune import Tuner
+    from rl.learner.learner import Learner
 
 HEAD_RATE = 1e-2
 """Peak learning rate of the head, whose weights begin at zero. It follows the schedule of the model's."""
@@ -34,84 +32,72 @@ Row = tuple[list[int], int, float]
 class ValueBatches:
     """The value examples of a call of `train`, a share of them in every update."""
 
-    def __init__(self, tuner: Tuner, examples: Sequence[ValueExample], share: float, most: int) -> None:
+    def __init__(self, learner: Learner, examples: Sequence[ValueExample], share: float, most: int) -> None:
         """`share`: of the examples in an update, which has at most `most`. Adds a head to a model without a value."""
-        self.tuner = tuner
-        longest = tuner.config.max_length - 1
-        self.rows: list[Row] = [(tuner.prompt(e)[-longest:], e.bin, e.weight) for e in examples]
+        self.learner = learner
+        longest = learner.config.max_length - 1
+        self.rows: list[Row] = [(learner.prompt(e)[-longest:], e.bin, e.weight) for e in examples]
         self.rows = [row for row in self.rows if row[0]]
         self.size = min(most, max(1, round(share * len(self.rows))))
         self._order: list[Row] = []
-        self._random = random.Random(tuner.config.seed * 104729 + tuner.step)
+        self._random = random.Random(learner.config.seed * 104729 + learner.step)
         self._sums = torch.zeros(3)
         """Nats, correct bins and number of the examples so far."""
         if self.rows:
-            add_head(tuner)
+            add_head(learner)
 
     def learn(self, tokens: float) -> None:
         """Add the gradients of the next examples to those of the model, and update the head. `tokens`: target tokens of the policy in
         this update. Every process must call it."""
         if not self.rows:
             return
-        tuner, acc = self.tuner, self.tuner.accelerator
+        learner, acc = self.learner, self.learner.accelerator
         while len(self._order) < self.size:
             self._order += self._random.sample(self.rows, len(self.rows))
         batch, self._order = self._order[: self.size], self._order[self.size :]
-        for part, scale in tuner.parts(batch, lambda row: len(row[0]) + 1):
-            logits = value_logits(tuner, [prompt for prompt, _, _ in part])
+        for part, scale in learner.parts(batch, lambda row: len(row[0]) + 1):
+            logits = value_logits(learner, [prompt for prompt, _, _ in part])
             bins = torch.tensor([b for _, b, _ in part], device=logits.device)
             weights = torch.tensor([w for _, _, w in part], device=logits.device)
             nats = F.cross_entropy(logits, bins, reduction="none")
-            loss = tuner.config.value_weight * (weights * nats).sum() / tokens
+            loss = learner.config.value_weight * (weights * nats).sum() / tokens
             acc.backward(loss * scale * acc.num_processes)  # gradients are averaged over processes
             if scale:
                 right = (logits.argmax(-1) == bins).sum()
                 self._sums += torch.tensor([float(nats.detach().sum()), float(right), float(len(part))])
-        if tuner.head is not None:
-            average_gradients(tuner.head.parameters())
+        if learner.head is not None:
+            for p in learner.head.parameters():
+                p.grad = acc.reduce(p.grad, "mean")  # pyright: ignore[reportAttributeAccessIssue]
             # Apart from the model's, so that a new head does not shrink the steps of the policy.
-            torch.nn.utils.clip_grad_norm_(tuner.head.parameters(), tuner.config.clip_norm)
-            for group in tuner.head_optimizer.param_groups:
-                group["lr"] = HEAD_RATE * tuner.rate / tuner.config.learning_rate
-            tuner.head_optimizer.step()
-            tuner.head_optimizer.zero_grad(set_to_none=True)
+            torch.nn.utils.clip_grad_norm_(learner.head.parameters(), learner.config.clip_norm)
+            for group in learner.head_optimizer.param_groups:
+                group["lr"] = HEAD_RATE * learner.rate / learner.config.learning_rate
+            learner.head_optimizer.step()
+            learner.head_optimizer.zero_grad(set_to_none=True)
 
     def metrics(self) -> dict[str, float]:
         """`value_loss` (nats per example) and `value_accuracy` (of bins, by argmax), means over the call. Empty without examples. Every
         process must call it."""
-        acc: Any = self.tuner.accelerator
-        nats, right, count = acc.reduce(self._sums.to(acc.device), "sum").tolist()
+        nats, right, count = self.learner.total(self._sums)
         return {"value_loss": nats / count, "value_accuracy": right / count} if count else {}
 
 
-def add_head(tuner: Tuner) -> None:
+def add_head(learner: Learner) -> None:
     """Give the model a value head, if it has neither one nor value tokens. Raises UserError for a model without an output layer."""
-    if isinstance(tuner.format, SlotFormat):
+    if isinstance(learner.format, SlotFormat):
         return
-    if tuner.head is None:
-        layer = output_layer(tuner.accelerator.unwrap_model(tuner.model))
-        tuner.head = ValueHead(layer.weight.shape[1])
-    if tuner.head_optimizer is None:
-        tuner.head.to(tuner.accelerator.device)
-        tuner.head_optimizer = torch.optim.AdamW(tuner.head.parameters(), lr=HEAD_RATE, weight_decay=0.0)
+    if learner.head is None:
+        layer = output_layer(learner.accelerator.unwrap_model(learner.model))
+        learner.head = ValueHead(layer.weight.shape[1])
+    if learner.head_optimizer is None:
+        learner.head.to(learner.accelerator.device)
+        learner.head_optimizer = torch.optim.AdamW(learner.head.parameters(), lr=HEAD_RATE, weight_decay=0.0)
 
 
-def value_logits(tuner: Tuner, prompts: Sequence[list[int]]) -> Tensor:
+def value_logits(learner: Learner, prompts: Sequence[list[int]]) -> Tensor:
     """[prompts, N_BINS], logits of the value."""
-    model: Any = tuner.accelerator.unwrap_model(tuner.model)
     # Any target will do: the state is that from which its first token is predicted.
-    rows, which = distinct_rows([(p, (0,)) for p in prompts])
-    with output_inputs(model) as seen:
-        unused = tuner.logprobs(rows)
-    states = seen[0]
-    if tuner.packs:
-        states = states[0]
-    elif tuner.seq2seq:
-        states = states[:, 0]
-    else:
-        states = states[range(len(rows)), [len(p) - 1 for p, _ in rows]]
-    if tuner.head is None:
-        logits = F.linear(states.float(), output_layer(model).weight[list(tuner.format.bins)].float())
-    else:
-        logits = tuner.head(states)
-    return (logits + 0.0 * unused[:, None])[which]  # data parallelism expects a gradient of every weight
+    logits, states = learner.outputs([(p, (0,)) for p in prompts])
+    if learner.head is None:
+        return logits[:, list(learner.format.bins)]
+    return learner.head(states) + 0.0 * logits[:, :1]  # data parallelism expects a gradient of every weight

@@ -65,8 +65,8 @@ METRICS: dict[str, str] = {
     "value/auc": "probability that a proved goal had a higher value than one that stayed open; 0.5 is chance",
     "value/bias/{steps}": "predicted minus true steps-to-go of goals with this many tactics to go",
     "value/error/{steps}": "absolute error of the same",
-    "learner/{metric}": "metrics of the learner's last call: see Learner.train (rl/learner/from_scratch.py), Tuner.train "
-    "(rl/learner/finetune.py) or METRICS of the policy gradient (rl/algorithms/policy_gradient.py); `pairs`: (goal, tactic) pairs used; `ranker_…`, `retriever_…`: metrics of these; `training_seconds`: "
+    "learner/{metric}": "metrics of the learner's last call: see Learner.fit (rl/learner/learner.py), train in "
+    "rl/learner/supervised.py and METRICS of the policy gradient (rl/algorithms/policy_gradient.py); `pairs`: (goal, tactic) pairs used; `ranker_…`, `retriever_…`: metrics of these; `training_seconds`: "
     "total of all three",
 }
 """Name patterns and their meanings, in the order of docs/metrics.md."""

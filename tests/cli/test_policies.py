@@ -93,18 +93,21 @@ def test_whole_proofs_of_a_server_and_leans_word_on_them(turnstile: Callable, tm
 
 
 def test_a_checkpoint_for_the_rest(theorems: Path, turnstile: Callable, tmp_path: Path) -> None:
+    from dataclasses import replace
+
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import LanguageModelPolicy, new_model
     from rl.examples import PolicyExample
-    from rl.learner.from_scratch import Learner, LearnerConfig
+    from rl.learner.small_model import SMALL, small_learner
+    from rl.learner.supervised import train
 
     goal = "n : Nat\n⊢ slow n = n"
     tokenizer = train_tokenizer([goal, TACTIC, "rfl", "simp", "omega"] * 20, 512)
     model = new_model(len(tokenizer), hidden=64, layers=2, heads=4, intermediate=128, positions=160)
     prompt = PromptConfig(max_prompt=96)
-    learner = Learner(model, tokenizer, prompt, LearnerConfig(batch_tokens=512, warmup=5))
-    learner.train([PolicyExample(goal, TACTIC)] * 4, steps=80)
+    learner = small_learner(model, tokenizer, prompt, replace(SMALL, batch_tokens=512, warmup=5))
+    train(learner, [PolicyExample(goal, TACTIC)] * 4, steps=80)
     LanguageModelPolicy(learner.model.eval(), tokenizer, prompt).save(tmp_path / "run/checkpoints/0001")
     run = tmp_path / "run"
     document = turnstile(

@@ -10,7 +10,8 @@ import torch
 from rl.algorithms.gradient_settings import PRESETS
 from rl.bench.learner import bench_learner
 from rl.learner import policy_gradient
-from rl.learner.finetune import TuneConfig, Tuner
+from rl.learner.learner import Learner
+from rl.learner.settings import LearnerConfig
 from tests.rl.test_policy_gradient import ROWS, folder, trajectories
 
 __all__ = ["folder"]
@@ -18,8 +19,10 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 
 def test_the_gpu_computes_what_the_cpu_computes(folder: Path) -> None:
-    tuners = [Tuner(folder, TuneConfig(learning_rate=1e-3), template="names", device=d) for d in ("cpu", None)]
-    assert tuners[1].accelerator.device.type == "cuda" and tuners[1].packs
+    tuners = [
+        Learner.load(folder, LearnerConfig(learning_rate=1e-3), template="names", device=d) for d in ("cpu", None)
+    ]
+    assert tuners[1].accelerator.device.type == "cuda" and tuners[1].batching == "trees"
     rows = [tuple(tuple(x + 40 for x in part) for part in row) for row in ROWS]
     cpu, gpu = (t.logprobs(rows).cpu() for t in tuners)
     torch.testing.assert_close(cpu, gpu, atol=1e-4, rtol=1e-4)
@@ -31,9 +34,9 @@ def test_the_gpu_computes_what_the_cpu_computes(folder: Path) -> None:
 
 
 def test_bfloat16_with_adapters(folder: Path) -> None:
-    config = TuneConfig(learning_rate=1e-2, lora_rank=4, dtype="bfloat16", gradient_checkpointing=True)
-    tuner = Tuner(folder, config, template="names")
-    data = trajectories(Tuner(folder, template="names", device="cpu").model)
+    config = LearnerConfig(learning_rate=1e-2, lora_rank=4, dtype="bfloat16", gradient_checkpointing=True)
+    tuner = Learner.load(folder, config, template="names")
+    data = trajectories(Learner.load(folder, template="names", device="cpu").model)
     metrics = [policy_gradient.train(tuner, data, PRESETS["grpo"], batch=20) for _ in range(8)]
     assert metrics[-1]["steps"] == 1 and metrics[0]["sampler_gap"] < 0.1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 from sample_goals import make_pairs
@@ -12,7 +13,8 @@ from prover.models.prompt import PromptConfig
 from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import LanguageModelPolicy, new_model
 from rl.examples import PolicyExample
-from rl.learner.from_scratch import Learner, LearnerConfig
+from rl.learner.small_model import SMALL, small_learner
+from rl.learner.supervised import train
 
 PROMPT = PromptConfig(max_prompt=96)
 
@@ -26,8 +28,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def trained(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """A tiny model that has learned little more than to end its tactics."""
     model = new_model(len(tokenizer), hidden=64, layers=2, heads=4, intermediate=128, positions=160)
-    learner = Learner(model, tokenizer, PROMPT, LearnerConfig(batch_tokens=512, warmup=5))
-    learner.train([PolicyExample(g, t) for g, t in make_pairs(60)], steps=40)
+    learner = small_learner(model, tokenizer, PROMPT, replace(SMALL, batch_tokens=512, warmup=5))
+    train(learner, [PolicyExample(g, t) for g, t in make_pairs(60)], steps=40)
     return learner.model.eval()
 
 

@@ -21,8 +21,10 @@ from prover.errors import UserError
 from prover.models.backends.huggingface import HuggingFacePolicy
 from prover.models.transformer import LanguageModelPolicy, new_model
 from rl.examples import PolicyExample
-from rl.learner.finetune import TuneConfig, Tuner
+from rl.learner.learner import Learner
 from rl.learner.pairs import load_pairs
+from rl.learner.settings import LearnerConfig
+from rl.learner.supervised import train
 
 PAIRS = [PolicyExample(g, t) for g, t in make_pairs(36, seed=9)]
 
@@ -45,17 +47,17 @@ def logits(path: Path) -> torch.Tensor:
 @pytest.mark.parametrize(
     "config",
     [
-        TuneConfig(learning_rate=3e-3, epochs=6, batch_size=12),
-        TuneConfig(learning_rate=1e-2, epochs=6, batch_size=12, lora_rank=8, gradient_checkpointing=True),
-        TuneConfig(learning_rate=1e-2, epochs=6, batch_size=12, lora_rank=8, dtype="bfloat16"),
+        LearnerConfig(learning_rate=3e-3, batch_size=12),
+        LearnerConfig(learning_rate=1e-2, batch_size=12, lora_rank=8, gradient_checkpointing=True),
+        LearnerConfig(learning_rate=1e-2, batch_size=12, lora_rank=8, dtype="bfloat16"),
     ],
     ids=["all", "lora", "lora-bf16"],
 )
-def test_it_learns_and_saves_a_whole_model(folder: Path, tmp_path: Path, config: TuneConfig) -> None:
-    tuner = Tuner(folder, config, template="names", device="cpu")
+def test_it_learns_and_saves_a_whole_model(folder: Path, tmp_path: Path, config: LearnerConfig) -> None:
+    tuner = Learner.load(folder, config, template="names", device="cpu")
     everything = sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(folder).parameters())
-    assert (tuner.trained_parameters < everything) == bool(config.lora_rank)
-    metrics = tuner.train(PAIRS)
+    assert (sum(p.numel() for p in tuner.trained.values()) < everything) == bool(config.lora_rank)
+    metrics = train(tuner, PAIRS, epochs=6)
     assert metrics["last_loss"] < 0.7 * metrics["first_loss"] and metrics["skipped"] == 0
     tuner.save(tmp_path / "m")
     assert {p.name for p in (tmp_path / "m").iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
@@ -75,7 +77,7 @@ def test_it_learns_and_saves_a_whole_model(folder: Path, tmp_path: Path, config:
     torch.testing.assert_close(logits(tmp_path / "m"), computed, atol=tolerance, rtol=tolerance)
     assert not torch.allclose(logits(tmp_path / "m"), logits(folder), atol=0.1)
     # Merging for the save did not change what goes on being trained.
-    assert tuner.train(PAIRS, epochs=1)["first_loss"] < metrics["first_loss"]
+    assert train(tuner, PAIRS, epochs=1)["first_loss"] < metrics["first_loss"]
 
 
 def test_seq2seq(tmp_path: Path) -> None:
@@ -92,8 +94,10 @@ def test_seq2seq(tmp_path: Path) -> None:
     )
     T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
     ByT5Tokenizer(extra_ids=125).save_pretrained(tmp_path / "t5")
-    tuner = Tuner(tmp_path / "t5", TuneConfig(learning_rate=1e-2, batch_size=4), template="reprover", device="cpu")
-    metrics = tuner.train([PolicyExample("⊢ p", "simp"), PolicyExample("⊢ q", "omega")] * 8, epochs=24)
+    tuner = Learner.load(
+        tmp_path / "t5", LearnerConfig(learning_rate=1e-2, batch_size=4), template="reprover", device="cpu"
+    )
+    metrics = train(tuner, [PolicyExample("⊢ p", "simp"), PolicyExample("⊢ q", "omega")] * 8, epochs=24)
     assert metrics["last_loss"] < 0.3
     tuner.save(tmp_path / "out")
     policy = HuggingFacePolicy(tmp_path / "out", "reprover", dtype="float32")
@@ -104,8 +108,8 @@ def test_seq2seq(tmp_path: Path) -> None:
 def test_a_trained_folder_keeps_its_format(policy: LanguageModelPolicy, tmp_path: Path) -> None:
     policy.version = 3
     policy.save(tmp_path / "own")
-    tuner = Tuner(tmp_path / "own", TuneConfig(learning_rate=1e-3, batch_size=8), device="cpu")
-    tuner.train([PolicyExample(g, t) for g, t in make_pairs(16)])
+    tuner = Learner.load(tmp_path / "own", LearnerConfig(learning_rate=1e-3, batch_size=8), device="cpu")
+    train(tuner, [PolicyExample(g, t) for g, t in make_pairs(16)], epochs=1)
     tuner.save(tmp_path / "next")
     after = LanguageModelPolicy.load(tmp_path / "next")
     assert after.version == 4 and after.prompter.config == policy.prompter.config
@@ -136,8 +140,8 @@ def test_pairs(tmp_path: Path) -> None:
 
 def test_faults(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="template"):
-        Tuner(folder, device="cpu")
+        Learner.load(folder, device="cpu")
     with pytest.raises(UserError, match="lora_targets=nothing"):
-        Tuner(folder, TuneConfig(lora_rank=4, lora_targets="nothing"), template="names", device="cpu")
+        Learner.load(folder, LearnerConfig(lora_rank=4, lora_targets="nothing"), template="names", device="cpu")
     with pytest.raises(ValueError, match="are longer than max_length=3"):
-        Tuner(folder, TuneConfig(max_length=3), template="names", device="cpu").train(PAIRS)
+        train(Learner.load(folder, LearnerConfig(max_length=3), template="names", device="cpu"), PAIRS, epochs=1)

@@ -15,7 +15,8 @@ from rl.algorithms import dpo
 from rl.algorithms.dpo_settings import DPOConfig
 from rl.examples import PolicyExample, PreferencePair
 from rl.learner import preferences
-from rl.learner.finetune import TuneConfig, Tuner
+from rl.learner.learner import Learner
+from rl.learner.settings import LearnerConfig
 
 
 def test_the_loss_is_the_papers_formula() -> None:
@@ -66,8 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_step_equals_a_plain_implementation(folder: Path) -> None:
     """AdamW on eq. 7, tactic by tactic, without packing."""
-    config = TuneConfig(learning_rate=1e-3, warmup=0.0, batch_size=3, micro_tokens=64, clip_norm=1e9)
-    tuner = Tuner(folder, config, template="names", device="cpu")
+    config = LearnerConfig(learning_rate=1e-3, warmup=0, batch_size=3, micro_tokens=64, clip_norm=1e9)
+    tuner = Learner.load(folder, config, template="names", device="cpu")
     reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():
         for p in reference.parameters():
@@ -97,8 +98,8 @@ def test_a_step_equals_a_plain_implementation(folder: Path) -> None:
 
 @pytest.mark.parametrize("lora", [0, 4])
 def test_tactics_that_worked_become_likelier_than_failures(folder: Path, lora: int) -> None:
-    tuner = Tuner(
-        folder, TuneConfig(learning_rate=1e-2 if lora else 1e-3, lora_rank=lora), template="names", device="cpu"
+    tuner = Learner.load(
+        folder, LearnerConfig(learning_rate=1e-2 if lora else 1e-3, lora_rank=lora), template="names", device="cpu"
     )
     reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     pairs = [PreferencePair(g, "omega", "rfl") for g in GOALS[:8]]
@@ -112,7 +113,7 @@ def test_tactics_that_worked_become_likelier_than_failures(folder: Path, lora: i
 
 
 def test_pairs_that_are_too_long_are_skipped(folder: Path) -> None:
-    tuner = Tuner(folder, TuneConfig(max_length=64), template="names", device="cpu")
+    tuner = Learner.load(folder, LearnerConfig(max_length=64), template="names", device="cpu")
     reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     long = PreferencePair("x : Nat\n" * 60 + GOALS[0], "omega", "rfl")
     found = preferences.train(tuner, [long, PreferencePair(GOALS[0], "omega", "rfl")], DPOConfig(), reference=reference)

@@ -52,15 +52,16 @@ def make_checkpoint(folder: Path, seed: int = 0) -> Path:
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import new_model, save_folder
     from rl.examples import PolicyExample, ValueExample
-    from rl.learner.from_scratch import Learner, LearnerConfig
+    from rl.learner.small_model import SMALL, small_learner
+    from rl.learner.supervised import train
 
     goals = {"n : Nat\n⊢ n + 0 = n": "simp", "p q : Prop\nh : p ∧ q\n⊢ q ∧ p": "simp_all", "⊢ ∃ n, n = 2": "simp"}
     tokenizer = train_tokenizer([*goals, *goals.values()] * 3, 512)
     model = new_model(len(tokenizer), 48, 2, 4, 96, positions=512, seed=seed)
     prompt = PromptConfig(max_prompt=88, max_premises=4, premise_tokens=6)
-    learner = Learner(model, tokenizer, prompt, LearnerConfig(threads=1, seed=seed))
+    learner = small_learner(model, tokenizer, prompt, replace(SMALL, threads=1, seed=seed))
     examples = [PolicyExample(g, t) for g, t in goals.items()] + [ValueExample(g, 0) for g in goals]
-    learner.train(examples, steps=60)
+    train(learner, examples, steps=60)
     target = folder / "checkpoints/000001"
     save_folder(target, learner.model, tokenizer, {"version": 1, "prompt": asdict(prompt)})
     ledger = Ledger(folder / "ledger.sqlite")

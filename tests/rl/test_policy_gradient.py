@@ -18,8 +18,9 @@ from prover.models.transformer import new_model
 from rl.algorithms import gradient_settings as gs
 from rl.algorithms import policy_gradient as pg
 from rl.learner import policy_gradient as learner
-from rl.learner.finetune import TuneConfig, Tuner
-from rl.learner.packing import micro_batches, supports_packing, target_logprobs
+from rl.learner.learner import Learner
+from rl.learner.packing import count_tokens, micro_batches, supports_trees, target_logprobs
+from rl.learner.settings import LearnerConfig
 from rl.trajectory import Trajectory, from_rows
 
 # Two answers to one question: two tokens with reward 1, three with reward 0.
@@ -178,15 +179,26 @@ ROWS = [((1, 2, 3), (4, 5)), ((6, 7), (8, 9, 10, 11)), ((12, 13, 14, 15, 16), (1
 
 def test_packed_sequences_do_not_see_each_other() -> None:
     model = tiny()
-    alone = torch.cat([target_logprobs(model, [row], "cpu", packed=False) for row in ROWS])
-    torch.testing.assert_close(target_logprobs(model, ROWS, "cpu"), alone, atol=1e-5, rtol=1e-5)
-    assert supports_packing(model, "cpu", 40)
+    # Of one prompt, of prompts that differ in their last token, and an equal row.
+    related = [((1, 2, 3), (4, 6, 7)), ((1, 2, 9), (4,)), ROWS[0]]
+    # One below the other, and in one line where some are much longer.
+    for rows in (ROWS[:2], [*ROWS, *related], [*ROWS, *related, (tuple(range(30)), (31,))]):
+        alone = torch.cat([target_logprobs(model, [row], "cpu", "rows") for row in rows])
+        for batching in ("trees", "rows"):
+            torch.testing.assert_close(target_logprobs(model, rows, "cpu", batching), alone, atol=1e-5, rtol=1e-5)
+    assert count_tokens([ROWS[0], *related]) == 2 + 2 + 3 + 1
+    assert supports_trees(model, "cpu", 40)
 
-    def blind(**inputs: torch.Tensor) -> object:  # a model that ignores where sequences begin
-        inputs.pop("position_ids", None)
-        return model(**inputs)
+    class Blind(torch.nn.Module):
+        """A model that ignores where sequences begin."""
 
-    assert not supports_packing(blind, "cpu", 40)
+        def get_output_embeddings(self) -> torch.nn.Module:
+            return model.lm_head
+
+        def forward(self, **inputs: torch.Tensor) -> object:
+            return model(input_ids=inputs["input_ids"], use_cache=False)
+
+    assert not supports_trees(Blind(), "cpu", 40)
 
 
 def test_micro_batches_keep_to_their_size() -> None:
@@ -231,7 +243,7 @@ def trajectories(model: torch.nn.Module) -> list[Trajectory]:
 def test_two_steps_equal_a_plain_implementation(folder: Path, name: str) -> None:
     """AdamW on the whole loss, sequence by sequence, without packing, micro-batches or recorded log-probabilities of the learner."""
     settings = replace(gs.PRESETS[name], kl="none", kl_weight=0.0, dynamic_sampling=False)
-    tuner = Tuner(folder, TuneConfig(learning_rate=1e-3, micro_tokens=24), template="names", device="cpu")
+    tuner = Learner.load(folder, LearnerConfig(learning_rate=1e-3, micro_tokens=24), template="names", device="cpu")
     data = trajectories(tuner.model)
     kept = [t for t in data if t.group != 5]
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -242,7 +254,7 @@ def test_two_steps_equal_a_plain_implementation(folder: Path, name: str) -> None
     total = sum(t.tokens for t in kept)
     for step in range(2):
         for params in optimizer.param_groups:
-            params["lr"] = 1e-3 * (step + 1) / learner.WARMUP
+            params["lr"] = 1e-3 * (step + 1) / (tuner.config.warmup + 1)
         objective = torch.zeros(())
         for t in kept:
             a = sqrt(3) if t.reward else -1 / sqrt(3)
@@ -267,24 +279,24 @@ def test_two_steps_equal_a_plain_implementation(folder: Path, name: str) -> None
 
 
 def test_what_trajectories_of_a_group_share_is_computed_once(folder: Path) -> None:
-    tuner = Tuner(folder, TuneConfig(), template="names", device="cpu")
+    tuner = Learner.load(folder, LearnerConfig(), template="names", device="cpu")
     data = trajectories(tuner.model)
-    rows = {(c.prompt, c.answer) for t in data if t.group != 5 for c in t.calls}
-    assert len(rows) < sum(len(t.calls) for t in data if t.group != 5)
+    rows = [(c.prompt, c.answer) for t in data if t.group != 5 for c in t.calls]
+    assert count_tokens(rows) < sum(len(prompt) + len(answer) - 1 for prompt, answer in set(rows))
     tokens: list[int] = []
     embeddings = tuner.model.get_input_embeddings()
     hook = embeddings.register_forward_hook(lambda _, given, out: tokens.append(out.shape[:2].numel()))
     settings = replace(gs.PRESETS["dapo"], dynamic_sampling=False)
     learner.train(tuner, data, settings, batch=20)
     hook.remove()
-    assert sum(tokens) == 2 * 5 * len(rows), "once for the log-probabilities before the update, once in it"
+    assert sum(tokens) == 2 * count_tokens(rows), "once for the log-probabilities before the update, once in it"
 
 
 @pytest.mark.parametrize("name", list(gs.PRESETS))
 @pytest.mark.parametrize("lora", [0, 4])
 def test_it_makes_rewarded_answers_likelier(folder: Path, name: str, lora: int) -> None:
-    config = TuneConfig(learning_rate=1e-2 if lora else 2e-3, lora_rank=lora)
-    tuner = Tuner(folder, config, template="names", device="cpu")
+    config = LearnerConfig(learning_rate=1e-2 if lora else 2e-3, lora_rank=lora)
+    tuner = Learner.load(folder, config, template="names", device="cpu")
     reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     data = trajectories(reference)
 
@@ -302,7 +314,7 @@ def test_it_makes_rewarded_answers_likelier(folder: Path, name: str, lora: int) 
 
 
 def test_without_a_signal_nothing_is_trained(folder: Path) -> None:
-    tuner = Tuner(folder, TuneConfig(max_length=64), template="names", device="cpu")
+    tuner = Learner.load(folder, LearnerConfig(max_length=64), template="names", device="cpu")
     before = tuner.weights()
     same = [replace(t, reward=0.0) for t in trajectories(tuner.model)]
     metrics = learner.train(tuner, same, gs.PRESETS["grpo"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,14 +79,17 @@ def test_passes_over_a_round(tmp_path):
     from prover.models.backends.serve import ServeConfig
     from rl.config import LearnConfig, RunConfig
     from rl.examples import PolicyExample
-    from rl.learner.pretrained import EPOCHS, Pretrained
+    from rl.learner.algorithms import EPOCHS, learner_settings, train
+    from rl.learner.learner import Learner
 
     make_model(tmp_path / "model")
     serve = ServeConfig(start=str(tmp_path / "model"), template="names", train="lora", lora_rank=4)
     examples = [PolicyExample(f"o : Option α\n⊢ o = {k}", "simp") for k in range(32)]
     for asked, passes in ((0.0, EPOCHS), (1.0, 1.0)):
-        learner = Pretrained(RunConfig(learn=LearnConfig(max_epochs=asked), serve=serve), serve.start, "cpu")
-        assert learner.train(examples, [], 100.0)["steps"] == passes * len(examples) / learner.tuner.config.batch_size
+        config = RunConfig(learn=LearnConfig(max_epochs=asked), serve=serve)
+        learner = Learner.load(serve.start, learner_settings(config), template="names", device="cpu")
+        found = train(learner, config, examples, [], 100.0)
+        assert found["steps"] == passes * len(examples) / learner.config.batch_size
 
 
 def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_its_template(tmp_path):
@@ -95,11 +99,11 @@ def test_a_checkpoint_in_several_files_away_from_its_run_is_found_and_asked_by_i
     from prover.lean.theorem import Goal, ProofState
     from prover.models.base import Query
     from rl import candidate as c
-    from rl.learner.finetune import Tuner
+    from rl.learner.learner import Learner
 
     make_model(tmp_path / "model")
     target = tmp_path / "copied/checkpoints/000003"
-    Tuner(tmp_path / "model", template="names", device="cpu").save(target, 3)
+    Learner.load(tmp_path / "model", template="names", device="cpu").save(target, 3)
     one_file = c.candidate(str(target))
     assert one_file.template == "names" and not one_file.config.use_value
     model = AutoModelForCausalLM.from_pretrained(target)
@@ -199,21 +203,29 @@ def teach(folder: Path, pairs: list[tuple[str, str]], template: str) -> None:
     """A model that gives the answers to these prompts."""
     import torch
 
+    from prover.models.formats import TemplateFormat
+    from prover.models.templates import template_named
     from rl.config import ModelConfig
     from rl.examples import PolicyExample
-    from rl.learner.finetune import TuneConfig, Tuner
-    from rl.learner.small_model import write_small_model
+    from rl.learner.learner import Learner
+    from rl.learner.rows import shuffled
+    from rl.learner.settings import LearnerConfig
+    from rl.learner.small_model import small_model
 
     sizes = ModelConfig(hidden=48, layers=2, heads=4, intermediate=96, vocabulary=400)
-    write_small_model(folder / "new", [PolicyExample(p, a) for p, a in pairs], sizes, 0)
-    tuner = Tuner(folder / "new", TuneConfig(learning_rate=1e-2), template=template, device="cpu")
+    made = small_model([PolicyExample(p, a) for p, a in pairs], sizes, 1024, 0)
+    form = TemplateFormat(template_named(template))
+    tuner = Learner(*made, form, LearnerConfig(learning_rate=1e-2, final_rate=1.0), device="cpu")
     read = [[tuner.tokenizer(x, add_special_tokens=False)["input_ids"] for x in pair] for pair in pairs]
     rows = [(tuple(p), (*a, tuner.tokenizer.eos_token_id)) for p, a in read]
-    for step in range(12 * len(rows) // 24):
-        batch = [rows[(24 * step + k) * 7 % len(rows)] for k in range(24)]
-        tuner.set_rate(1e-2 * min(1, step / 10))
-        tuner.update(batch, lambda r: len(r[0]) + len(r[1]), lambda part: -tuner.logprobs(part).sum() / 120)
-    assert torch.isfinite(torch.tensor(tuner.grad_norm))
+    items = [SimpleNamespace(row=row, size=len(row[0]) + len(row[1])) for row in rows]
+    found = tuner.fit(
+        lambda rng: shuffled(items, 24, rng),
+        lambda part, _: -tuner.logprobs([x.row for x in part]).sum() / 120,
+        1.0,
+        epochs=12.0,
+    )
+    assert torch.isfinite(torch.tensor(found["last_loss"]))
     tuner.save(folder / "model", 0)
 
 

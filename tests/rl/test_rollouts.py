@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,9 @@ from prover.models.tactic_templates import Explorer
 from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import LanguageModelPolicy, new_model
 from rl.examples import PolicyExample
-from rl.learner.from_scratch import Learner, LearnerConfig
+from rl.learner.learner import Learner
+from rl.learner.small_model import SMALL, small_learner
+from rl.learner.supervised import train
 from rl.rollouts import Rollout, rollouts
 
 TACTICS = ("simp", "omega", "rfl", "intro h", "grind", "decide")
@@ -38,13 +41,17 @@ def learner() -> Learner:
     """A model that says the six tactics about alike."""
     tokenizer = train_tokenizer([GOAL, *TACTICS] * 20, 512)
     model = new_model(len(tokenizer), hidden=48, layers=2, heads=4, intermediate=96, positions=512)
-    learner = Learner(model, tokenizer, config=LearnerConfig(threads=1, rename=0.0, learning_rate=3e-3))
-    learner.train([PolicyExample(GOAL, t) for t in TACTICS], steps=150)
+    learner = small_learner(model, tokenizer, config=replace(SMALL, threads=1, rename=0.0, learning_rate=3e-3))
+    train(learner, [PolicyExample(GOAL, t) for t in TACTICS], steps=150)
     return learner
 
 
+def logprobs(learner: Learner, examples: list[PolicyExample]) -> list[float]:
+    return [x.sum().item() for x in learner.measure([[learner.encode(e)] for e in examples])]
+
+
 def drawn(learner: Learner, n: int, first: int = 1) -> list[Rollout]:
-    policy = LanguageModelPolicy(learner.model, learner.tokenizer, learner.prompter.config)
+    policy = LanguageModelPolicy(learner.model, learner.tokenizer, learner.format.prompter.config)
 
     async def answer(suggest, evaluate, n):
         return policy.suggest(suggest, n), [], 1
@@ -61,7 +68,7 @@ def first_tactics(found: list[Rollout]) -> list[str]:
 def test_rollouts_of_a_group_differ_as_the_model_says(learner):
     found = drawn(learner, 200)
     counts = Counter(first_tactics(found))
-    probabilities = learner.logprobs([PolicyExample(GOAL, t) for t in TACTICS])
+    probabilities = logprobs(learner, [PolicyExample(GOAL, t) for t in TACTICS])
     for tactic, logprob in zip(TACTICS, probabilities, strict=True):
         p = math.exp(logprob)
         assert counts[tactic] / 200 == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 200) + 0.01), (
@@ -74,7 +81,7 @@ def test_rollouts_of_a_group_differ_as_the_model_says(learner):
 def test_the_probability_of_a_decision_is_the_learners(learner):
     """Otherwise the first ratio of a policy gradient would not be 1."""
     decisions = [r.decisions[0] for r in drawn(learner, 8) if r.decisions]
-    own = learner.logprobs([PolicyExample(d.state, d.tactic, d.premises) for d in decisions])
+    own = logprobs(learner, [PolicyExample(d.state, d.tactic, d.premises) for d in decisions])
     assert [d.logprob for d in decisions] == pytest.approx(own, abs=1e-3)
 
 

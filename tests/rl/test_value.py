@@ -31,7 +31,9 @@ from rl.algorithms import expert_iteration
 from rl.algorithms.gradient_settings import PRESETS
 from rl.examples import PolicyExample, ValueExample
 from rl.learner import policy_gradient
-from rl.learner.finetune import TuneConfig, Tuner
+from rl.learner.learner import Learner
+from rl.learner.settings import LearnerConfig
+from rl.learner.supervised import train
 from rl.learner.value import HEAD_RATE, ValueBatches, value_logits
 from rl.metrics.calibration import auc
 from rl.trajectory import Trajectory
@@ -97,10 +99,10 @@ def test_trained_with_the_policy_it_ranks_held_back_goals(
     model: str, lora: int, template: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     folder = request.getfixturevalue(model)
-    config = TuneConfig(learning_rate=1e-2 if lora else 2e-3, lora_rank=lora)
-    tuner = Tuner(folder, config, template=template, device="cpu")
+    config = LearnerConfig(learning_rate=1e-2 if lora else 2e-3, lora_rank=lora)
+    tuner = Learner.load(folder, config, template=template, device="cpu")
     before = {k: w.clone() for k, w in tuner.weights().items()}
-    metrics = tuner.train(TACTICS, VALUES, epochs=60.0)
+    metrics = train(tuner, [*TACTICS, *VALUES], epochs=60.0)
     assert metrics["last_loss"] < 0.5 * metrics["first_loss"], "the policy learned too"
     assert 0 < metrics["value_loss"] < 2.7726 and metrics["value_accuracy"] > 0.4  # log 16
     tuner.save(tmp_path / "000001", 1)
@@ -122,7 +124,7 @@ def test_trained_with_the_policy_it_ranks_held_back_goals(
     for a, b in zip(plain.evaluate(some), served.evaluate(some), strict=True):
         assert a.probs == pytest.approx(b.probs, abs=1e-5)
     # A resumed learner goes on with the head. The model itself has learned: its weights are others than before.
-    again = Tuner(tmp_path / "000001", config, device="cpu")
+    again = Learner.load(tmp_path / "000001", config, device="cpu")
     assert again.head is not None and torch.equal(again.head.weight, tuner.head.weight)  # type: ignore[union-attr]
     assert any(not torch.equal(w, before[k]) for k, w in again.weights().items() if not k.startswith(PREFIX))
     assert {k for k in again.weights() if k.startswith(PREFIX)} == {PREFIX + "weight", PREFIX + "bias"}
@@ -130,8 +132,8 @@ def test_trained_with_the_policy_it_ranks_held_back_goals(
 
 def test_the_loss_is_the_cross_entropy_of_the_head_and_the_gradient_reaches_the_model(llama: Path) -> None:
     """One update of value and policy against a plain implementation, example by example."""
-    config = TuneConfig(learning_rate=1e-3, warmup=0.0, value_weight=2.0, clip_norm=1e9, micro_tokens=64, batch_size=4)
-    tuner = Tuner(llama, config, template="names", device="cpu")
+    config = LearnerConfig(learning_rate=1e-3, warmup=0, value_weight=2.0, clip_norm=1e9, micro_tokens=64, batch_size=4)
+    tuner = Learner.load(llama, config, template="names", device="cpu")
     policy, values = TACTICS[:4], [ValueExample(goal(1, True), 0), ValueExample(goal(2, False), N_BINS - 1, weight=3.0)]
     tuner.head = ValueHead(48)
     torch.nn.init.normal_(tuner.head.weight, generator=torch.Generator().manual_seed(1))
@@ -139,7 +141,7 @@ def test_the_loss_is_the_cross_entropy_of_the_head_and_the_gradient_reaches_the_
     head.load_state_dict(tuner.head.state_dict())
     rows = [tuner.encode(e) for e in policy]
     prompts = [(tuner.prompt(e), e) for e in values]
-    found = tuner.train(policy, values, epochs=1.0)
+    found = train(tuner, [*policy, *values], epochs=1.0)
     assert found["steps"] == 1
     loss, tokens = torch.zeros(()), sum(len(t) for _, t in rows)
     for prompt, target in rows:
@@ -165,7 +167,7 @@ def test_the_loss_is_the_cross_entropy_of_the_head_and_the_gradient_reaches_the_
 
 
 def test_a_policy_gradient_learns_the_value_too(llama: Path) -> None:
-    tuner = Tuner(llama, TuneConfig(learning_rate=2e-3), template="names", device="cpu")
+    tuner = Learner.load(llama, LearnerConfig(learning_rate=2e-3), template="names", device="cpu")
     call = Sampled(tuple(tuner.prompt(TACTICS[0])), (60, 2), (-5.0, -5.0))
     data = [Trajectory((call,), float(k % 2), k // 2) for k in range(16)]
     metrics = policy_gradient.train(tuner, data, PRESETS["dapo"], VALUES, batch=4, epochs=40.0)
@@ -197,7 +199,7 @@ def test_rollouts_give_the_labels_of_a_search() -> None:
 
 
 def test_a_broken_head_is_refused(llama: Path, tmp_path: Path) -> None:
-    tuner = Tuner(llama, template="names", device="cpu")
+    tuner = Learner.load(llama, template="names", device="cpu")
     tuner.head = ValueHead(48)
     tuner.save(tmp_path / "m", 1)
     assert read_head(tmp_path / "m") is not None
@@ -214,8 +216,8 @@ def test_a_model_with_value_tokens_goes_on_with_these(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(texts * 3, 400)
     model = new_model(len(tokenizer), 48, 2, 2, 96, positions=256, seed=3)
     LanguageModelPolicy(model, tokenizer, PromptConfig(max_prompt=96), version=1).save(tmp_path / "start")
-    tuner = Tuner(tmp_path / "start", TuneConfig(learning_rate=2e-3), device="cpu")
-    tuner.train(TACTICS, VALUES, epochs=60.0)
+    tuner = Learner.load(tmp_path / "start", LearnerConfig(learning_rate=2e-3), device="cpu")
+    train(tuner, [*TACTICS, *VALUES], epochs=60.0)
     tuner.save(tmp_path / "trained", 2)
     assert tuner.head is None and not (tmp_path / "trained" / VALUE_HEAD).exists()
     assert read_manifest(tmp_path / "trained").value
@@ -223,7 +225,7 @@ def test_a_model_with_value_tokens_goes_on_with_these(tmp_path: Path) -> None:
 
 
 def test_a_policy_by_name_has_the_value(llama: Path, tmp_path: Path) -> None:
-    tuner = Tuner(llama, template="names", device="cpu")
+    tuner = Learner.load(llama, template="names", device="cpu")
     tuner.head = ValueHead(48)
     tuner.save(tmp_path / "m", 1)
     assert provers_named(f"hf:{tmp_path / 'm'}?template=names")[0].value is not None

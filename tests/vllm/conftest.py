@@ -35,6 +35,8 @@ def pytest_report_header() -> str | None:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model that has learned to end its tactics. Heads of 32: vLLM's CPU attention takes no smaller ones."""
+    from dataclasses import replace
+
     import torch
     from sample_goals import make_pairs
 
@@ -42,14 +44,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from prover.models.tokenizer import train_tokenizer
     from prover.models.transformer import LanguageModelPolicy, new_model
     from rl.examples import PolicyExample
-    from rl.learner.from_scratch import Learner, LearnerConfig
+    from rl.learner.small_model import SMALL, small_learner
+    from rl.learner.supervised import train
 
     torch.set_num_threads(1)
     tokenizer = train_tokenizer([t for pair in make_pairs(300) for t in pair], 1024)
     model = new_model(len(tokenizer), hidden=64, layers=2, heads=2, intermediate=128, positions=160)
     prompt = PromptConfig(max_prompt=96)
-    learner = Learner(model, tokenizer, prompt, LearnerConfig(batch_tokens=512, warmup=5))
-    learner.train([PolicyExample(g, t) for g, t in make_pairs(60)], steps=80)
+    learner = small_learner(model, tokenizer, prompt, replace(SMALL, batch_tokens=512, warmup=5))
+    train(learner, [PolicyExample(g, t) for g, t in make_pairs(60)], steps=80)
     path = tmp_path_factory.mktemp("served") / "model"
     LanguageModelPolicy(learner.model, tokenizer, prompt, version=1).save(path)
     return path

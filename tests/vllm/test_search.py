@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from prover.models.prompt import steps_bin
 from prover.models.tactic_templates import Explorer
 from prover.search import Budget, Search, SearchConfig
 from rl.examples import PolicyExample, ValueExample
-from rl.learner.from_scratch import Learner, LearnerConfig
+from rl.learner.small_model import SMALL, small_learner
+from rl.learner.supervised import train
 
 THEOREMS = [
     Theorem("a", "(p q : Prop) (h : p ∧ q) : q ∧ p"),
@@ -43,10 +45,10 @@ def test_search_learn_update_search(served: Any, reference: Any) -> None:
             learned = [PolicyExample(e.text, t, e.premises) for e in examples for t, _ in e.best]
             valued = [ValueExample(e.text, steps_bin(e.steps), e.premises) for e in examples]
             assert learned and sum(proved for proved, _ in rounds) >= 2
-            learner = Learner(
-                reference.model, reference.tokenizer, reference.prompter.config, LearnerConfig(rename=0.0)
+            learner = small_learner(
+                reference.model, reference.tokenizer, reference.prompter.config, replace(SMALL, rename=0.0)
             )
-            learner.train([*learned, *valued], steps=60)
+            train(learner, [*learned, *valued], steps=60)
             served.load_weights(learner.weights(), 2)
             served.check_version(2)
             # Alone, the model now proves what it learned.

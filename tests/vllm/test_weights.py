@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,23 @@ from sample_goals import make_pairs, query
 from prover.models.backends.agreement import prior_difference, value_difference
 from prover.models.backends.vllm import StaleWeights
 from rl.examples import PolicyExample, ValueExample
-from rl.learner.from_scratch import Learner, LearnerConfig
+from rl.learner.learner import Learner
+from rl.learner.small_model import SMALL, small_learner
+from rl.learner.supervised import train
 
 QUERIES = [query(g) for g, _ in make_pairs(12, seed=3)]
 
 
 def learn(reference: Any, steps: int = 30) -> Learner:
     """A learner some steps on from the reference."""
-    learner = Learner(
+    learner = small_learner(
         reference.model,
         reference.tokenizer,
         reference.prompter.config,
-        LearnerConfig(learning_rate=3e-3, warmup=2, threads=1),
+        replace(SMALL, learning_rate=3e-3, warmup=2, threads=1),
     )
     examples = [PolicyExample(g, t) for g, t in make_pairs(48, seed=8)]
-    learner.train([*examples, *(ValueExample(g, i % 5) for i, (g, _) in enumerate(make_pairs(24)))], steps=steps)
+    train(learner, [*examples, *(ValueExample(g, i % 5) for i, (g, _) in enumerate(make_pairs(24)))], steps=steps)
     return learner
 
 

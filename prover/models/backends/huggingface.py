@@ -163,7 +163,7 @@ class HuggingFacePolicy:
             more: dict[str, Any] = {"decoder_input_ids": first}
         else:
             more = {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
-        with output_inputs(self.model, last=True) as seen:
+        with output_inputs(self.model, lambda x: x[:, -1:]) as seen:
             self.model(input_ids=ids, attention_mask=mask, use_cache=False, **more)
         return self.head(seen[0][:, 0]).softmax(-1)
 

@@ -1,0 +1,60 @@
+"""Settings of a learner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerConfig:
+    """The defaults are for pretrained models. small_model.SMALL has those of a small model made from nothing."""
+
+    learning_rate: float = 1e-5
+    """Peak learning rate. LoRA needs about ten times as much."""
+    warmup: int = 10
+    """Steps with a rising learning rate, once per learner."""
+    final_rate: float = 0.1
+    """Share of the peak to which the learning rate falls, along a cosine."""
+    weight_decay: float = 0.0
+    """Of matrices."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float = 1.0
+    batch_size: int = 16
+    """Examples per update, over all processes and accumulated steps."""
+    batch_tokens: int = 0
+    """Tokens per update and process instead, including padding, in rows of similar length, of which each has all examples of a prompt.
+    0: `batch_size` counts."""
+    micro_tokens: int = 0
+    """Tokens per forward pass of a device. A longer example has a pass of its own. 0: 8192 on a GPU; on a CPU, where the masked
+    attention of many tokens costs more than it saves, 512 or twice `batch_tokens`."""
+    max_length: int = 2048
+    """Tokens of prompt and tactic. Longer prompts lose their beginning."""
+    value_weight: float = 1.0
+    """A value example counts as this many tactic tokens, times its own weight."""
+    ema: float = 0.0
+    """Decay of the weight average that `weights` returns. 0: none. 0.99 averages about the last hundred steps."""
+    kl: float = 0.0
+    """Supervised learning: weight per target token of KL(model || reference)."""
+    ratio_clip: float = 0.2
+    """Supervised learning: ratios of tactics whose old log-probability is given are clipped to 1 ± this."""
+    rename: float = 0.0
+    """Probability that a state's hypotheses are renamed in an epoch. Only for models that Turnstile made, like `fresh_names`."""
+    fresh_names: float = 0.0
+    """Probability that library names are replaced by made-up names (prover/models/fresh_names.py) in an epoch. This teaches what holds
+    in unseen libraries. Not for pretrained models, which know the names."""
+    lora_rank: int = 0
+    """0: train all weights."""
+    lora_alpha: int = 32
+    lora_targets: str = "all-linear"
+    """Modules that get adapters: `all-linear`, or comma-separated names."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: the dtype of computation and of LoRA's frozen weights. Trained weights stay float32. Many times slower on CPUs without
+    AMX or AVX512-BF16."""
+    gradient_checkpointing: bool = False
+    """Recompute activations instead of storing them: much less memory, a third more time."""
+    shard: bool = False
+    """Split the model and its optimizer over the processes (FSDP), for models larger than one device."""
+    threads: int | None = None
+    """torch.set_num_threads of the process."""
+    seed: int = 0
