@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ FORMAT = 6
 
 _RESTART_MB = 1600
 """Memory of an embedded Lean at which another one goes on. It dies at about 2,300."""
+_ALONE = 50
+"""Modules that one process exports alone. A second one shares a larger number, if there is a core for it."""
 
 
 def environment_hash(lean: str, imports: Sequence[str] = WHOLE_LIBRARY, folders: Sequence[str] = ()) -> str:
@@ -85,20 +88,37 @@ async def build(server: LeanServer, imports: Sequence[str] = WHOLE_LIBRARY) -> L
     """Export the modules of an environment that are not cached, and cache the index. Raises LeanError or UserError."""
     lean, folders = server.runtime.name, _folders(server.runtime)
     library = await module_graph(server, WHOLE_LIBRARY)
+    graph = await module_graph(server, imports)
     keys: dict[str, str] = {}
     files: dict[str, list[Any]] = {}
-    modules: dict[str, ModuleInfo] = {}
-    for name, needs in (await module_graph(server, imports)).items():
+    for name, needs in graph.items():
         digest = ""
         if (file := _compiled(name, folders)) is not None:
             files[name] = _stamp(file)
             with file.open("rb") as f:
                 digest = hashlib.file_digest(f, "sha256").hexdigest()
         keys[name] = _hash(lean, name, digest, *(keys[n] for n in needs))
-        # Init and Std always by themselves: another environment may have other notation, so that types print otherwise.
-        premises = await _exported(server, WHOLE_LIBRARY if name in library else imports, name, keys[name])
-        theorems, others = (tuple(p for p in premises if (p.kind == "theorem") is t) for t in (True, False))
-        modules[name] = ModuleInfo(tuple(needs), theorems, others)
+    found = {name: premises for name, key in keys.items() if (premises := _cached_module(key)) is not None}
+    waiting = iter([name for name in keys if name not in found])
+
+    async def export(server: LeanServer) -> None:
+        for name in waiting:  # the processes share it
+            # Init and Std always by themselves: another environment may have other notation, so that types print otherwise.
+            found[name] = await _exported(server, WHOLE_LIBRARY if name in library else imports, name, keys[name])
+
+    async with AsyncExitStack() as stack:
+        servers = [server]
+        if len(keys) - len(found) > _ALONE and (os.cpu_count() or 1) > 1:
+            servers.append(await stack.enter_async_context(LeanServer(server.runtime, server.limits)))
+        await asyncio.gather(*(export(s) for s in servers))
+    modules = {
+        name: ModuleInfo(
+            tuple(needs),
+            tuple(p for p in found[name] if p.kind == "theorem"),
+            tuple(p for p in found[name] if p.kind != "theorem"),
+        )
+        for name, needs in graph.items()
+    }
     path = _path(lean, imports, _outside(server.runtime, imports))
     LibraryIndex(lean, modules).save(path, files=files)
     return LibraryIndex.load(path)
@@ -109,13 +129,20 @@ async def module_graph(server: LeanServer, imports: Sequence[str]) -> dict[str, 
     return dict((await server.command("modules", imports=list(imports)))["modules"])
 
 
-async def _exported(server: LeanServer, imports: Sequence[str], module: str, key: str) -> list[Premise]:
-    """The declarations of a module, from the cache or from Lean."""
-    path = cache_dir() / "premises" / "modules" / key[:2] / f"{key}.msgpack"
+def _module_file(key: str) -> Path:
+    return cache_dir() / "premises" / "modules" / key[:2] / f"{key}.msgpack"
+
+
+def _cached_module(key: str) -> list[Premise] | None:
+    """The declarations of a module from the cache, or None."""
     try:
-        return msgspec.msgpack.decode(path.read_bytes(), type=list[Premise])
+        return msgspec.msgpack.decode(_module_file(key).read_bytes(), type=list[Premise])
     except (OSError, msgspec.DecodeError):
-        pass
+        return None
+
+
+async def _exported(server: LeanServer, imports: Sequence[str], module: str, key: str) -> list[Premise]:
+    """The declarations of a module from Lean, which are then cached."""
     if server.runtime.kind == "embedded" and server.own_mb() > _RESTART_MB:
         await server.restart()
     rows = (await server.command("module", imports=list(imports), module=module))["module"]
@@ -124,6 +151,7 @@ async def _exported(server: LeanServer, imports: Sequence[str], module: str, key
         for name, head, sides, explicit, below, constants, type_, attributes, kind in rows
         if not is_generated(name, kind)
     ]
+    path = _module_file(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, msgspec.msgpack.encode(found))
     return found

@@ -63,6 +63,7 @@ class FakeServer:
 
     def __init__(self, folder: Path) -> None:
         self.runtime = LeanRuntime("native", "0", (), {"LEAN_PATH": str(folder)})
+        self.limits = None
         self.modules = {"Init": [], "Mine.A": ["Init"], "Mine.B": ["Init"], "Mine.C": ["Mine.A"]}
         self.exported: list[str] = []
 
@@ -71,6 +72,7 @@ class FakeServer:
             reached = {m: needs for m, needs in self.modules.items() if m == "Init" or "Init" not in imports}
             return {"modules": [[m, needs] for m, needs in reached.items()]}
         self.exported.append(module)
+        await asyncio.sleep(0)
         return {
             "module": [
                 [f"{module}.t", "Eq", ["Nat", "Nat"], 0, True, ["Nat"], "x = x", [], "theorem"],
@@ -108,6 +110,32 @@ def test_only_changed_modules_and_what_imports_them_are_exported(project, tmp_pa
     (tmp_path / "lib" / "Mine" / "D.olean").touch()
     made(project, "Mine.D")
     assert project.exported == ["Mine.D"]
+
+
+def test_two_processes_share_many_modules(project, monkeypatch):
+    class Second(FakeServer):
+        def __init__(self, *_: object) -> None:
+            super().__init__(Path(project.runtime.env["LEAN_PATH"]))
+            seconds.append(self)
+
+        async def __aenter__(self) -> Second:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            closed.append(self)
+
+    seconds: list[Second] = []
+    closed: list[Second] = []
+    monkeypatch.setattr(premise_index, "LeanServer", Second)
+    monkeypatch.setattr(premise_index, "_ALONE", 3)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    index = made(project, "Mine.C", "Mine.B")
+    (second,) = closed
+    assert project.exported == ["Init", "Mine.B"] and second.exported == ["Mine.A", "Mine.C"]
+    assert list(index.modules) == ["Init", "Mine.A", "Mine.B", "Mine.C"] and len(index) == 4
+    (Path(project.runtime.env["LEAN_PATH"]) / "Mine/A.olean").write_text("another A")
+    made(project, "Mine.C", "Mine.B")
+    assert seconds == [second], "what is left is for one process"
 
 
 def test_a_module_must_be_where_lean_finds_it(project, tmp_path):
