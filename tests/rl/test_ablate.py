@@ -21,10 +21,10 @@ from rl.algorithms.gradient_settings import PRESETS
 from rl.changes import differences
 from rl.config import LearnConfig, RunConfig, check, override
 from tests.cli.conftest import turnstile
-from tests.rl.test_training import TINY, command, env
+from tests.rl.test_training import LARGER, TINY, command, env
 
 __all__ = ["turnstile"]
-SMALL = TINY.replace("[learn]", '[learn]\nvalue = "td_lambda"')
+SMALL = LARGER.replace("[learn]", '[learn]\nvalue = "td_lambda"')
 
 
 def test_every_variant_is_a_valid_configuration():
@@ -60,7 +60,7 @@ def test_variants_are_trained_compared_and_written(turnstile, tmp_path, monkeypa
     assert set(found["variants"]) == {"full", "GRPO from rollouts"}
     for variant in found["variants"].values():
         curve = [variant["trained"][b] for b in ("1", "2", "4", "8")]
-        assert all(0 <= c["low"] <= c["solved"] / c["of"] <= c["high"] <= 1 and c["of"] == 5 for c in curve)
+        assert all(0 <= c["low"] <= c["solved"] / c["of"] <= c["high"] <= 1 and c["of"] == 3 for c in curve)
         assert [c["solved"] for c in curve] == sorted(c["solved"] for c in curve)
         assert variant["training_proved"] > 0
     assert found == json.loads((tmp_path / "docs/results.json").read_text())

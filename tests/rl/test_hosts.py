@@ -23,7 +23,7 @@ import pytest
 
 from prover.errors import UserError
 from prover.solve.ledger import Ledger
-from tests.rl.test_training import TINY, command, env
+from tests.rl.test_training import LARGER, command, env
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray, pytest.mark.slow]
 
@@ -138,7 +138,7 @@ def test_hosts_are_lost_and_cut_off_during_a_run(hosts: Callable[[int], Host], t
     head.join(None, 1)
     lost.join(head, 1)
     cut.join(head, 1)
-    config = TINY.replace("per_module = 10", "per_module = 30").replace("concurrent = 3", "concurrent = 2")
+    config = LARGER.replace("\nper_module = 10", "\nper_module = 30").replace("concurrent = 3", "concurrent = 2")
     (head.folder / "tmp/tiny.toml").write_text(config)
     runs = head.folder / "tmp/runs/tiny"  # only the head sees it
     where = ("--set", f"ray.address={head.address}:{PORT}", "ray.elastic=true", "learn.rounds=3")

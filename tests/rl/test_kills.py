@@ -15,7 +15,7 @@ import pytest
 
 from prover.errors import UserError
 from prover.solve.ledger import Attempt, Ledger
-from tests.rl.test_training import TINY, command, env, train
+from tests.rl.test_training import LARGER, command, env, train
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray, pytest.mark.slow]
 
@@ -29,7 +29,8 @@ def attempts(folder: Path) -> dict[tuple[str, str], Attempt]:
 
 @pytest.mark.timeout(1500)
 def test_a_run_survives_kills_at_random_points(tmp_path):
-    (tmp_path / "tiny.toml").write_text(TINY + "validation = 3\nvalidation_calls = 4\nrollouts = 4\n")
+    config = LARGER.replace("held_out_per_module = 3", "held_out_per_module = 5")
+    (tmp_path / "tiny.toml").write_text(config + "validation = 3\nvalidation_calls = 4\nrollouts = 4\n")
     folder = tmp_path / "runs/tiny"
     seed = random.SystemRandom().randrange(10**6)
     rng = random.Random(seed)

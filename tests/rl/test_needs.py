@@ -29,7 +29,7 @@ def test_a_dry_run_counts_theorems_minutes_and_disk(here, turnstile):
     done = turnstile("train", "tiny.toml", "--dry-run", "--json", "--set", "eval.validation=3")
     assert done.code == 0, done.err
     found = done.document
-    assert found["theorems"] == {"train": 10, "held_out": 5, "validation": 3}
+    assert found["theorems"] == {"train": 6, "held_out": 3, "validation": 3}
     assert 0 <= found["minutes"] <= 5 and found["missing"] == []
     (disk,) = [d for d in found["disks"] if any("2 checkpoints in runs/tiny" in what for what in d["for"])]
     assert disk["free_gb"] == pytest.approx(shutil.disk_usage(here).free / 1e9, rel=0.1)
@@ -38,7 +38,7 @@ def test_a_dry_run_counts_theorems_minutes_and_disk(here, turnstile):
     ).document
     assert more["minutes"] > found["minutes"] + 10
     text = turnstile("train", "tiny.toml", "--dry-run").out
-    assert "10 to train on, 5 held out" in text and "GB free on" in text
+    assert "6 to train on, 3 held out" in text and "GB free on" in text
     assert not (here / "runs").exists()
 
 
@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up_during_a_run_is_named(here):
         pytest.skip("this machine allows no mounts in user namespaces")
     (here / "runs").mkdir()
     script = """mount -t tmpfs -o size=300m none runs || exit 9
-"$0" -m prover.cli train tiny.toml --set eval.baselines=false & run=$!
+"$0" -m prover.cli train tiny.toml --set eval.baselines=false learn.rounds=1 & run=$!
 while kill -0 $run 2>/dev/null && ! grep -q '"round 1\\|round 1 of' runs/tiny/logs/*.log 2>/dev/null; do
   [ -s runs/tiny/logs/learner-0.log ] && break; sleep 0.2; done
 dd if=/dev/zero of=runs/full bs=64k 2>/dev/null
