@@ -238,17 +238,16 @@ def test_a_round_is_announced_once(run):
     assert [a[1] for a in axes] == sorted(a[1] for a in axes) and axes[0][2] == 0 < axes[-1][2]
 
 
-def test_a_run_without_its_checkpoints_does_not_start_over(run, tmp_path):
+def test_a_run_without_its_checkpoints_does_not_start_over(run, turnstile, local_ray, tmp_path, monkeypatch):
     shutil.copytree(run, tmp_path / "runs/tiny")
     shutil.rmtree(tmp_path / "runs/tiny/checkpoints/000002")
-    done = train(tmp_path, "--resume", "runs/tiny")
-    assert done.returncode == 2 and "has trained 2 rounds" in done.stderr and "is of round 1" in done.stderr, (
-        done.stderr[-2000:]
-    )
+    monkeypatch.chdir(tmp_path)
+    done = turnstile("train", "--resume", "runs/tiny")
+    assert done.code == 2 and "has trained 2 rounds" in done.err and "is of round 1" in done.err, done.err[-2000:]
     assert recorded(tmp_path) == recorded(run.parent.parent)
 
 
-def test_rounds_are_added_to_a_finished_run(run, turnstile, tmp_path, monkeypatch):
+def test_rounds_are_added_to_a_finished_run(run, turnstile, local_ray, tmp_path, monkeypatch):
     """First resumed with other settings and without its cluster, which is refused."""
     shutil.copytree(run, tmp_path / "runs/tiny")
     monkeypatch.chdir(tmp_path)
@@ -268,12 +267,12 @@ def test_rounds_are_added_to_a_finished_run(run, turnstile, tmp_path, monkeypatc
             assert f"ray.address {address}: {said}" in refused.err
     assert recorded(tmp_path) == recorded(run.parent.parent)
     # The time limit holds from the second round on.
-    more = ("--resume", "runs/tiny", "--json", "--set", "learn.rounds=3", 'ray.address=""')
-    assert train(tmp_path, *more, "max_minutes=0.01").returncode == 0
+    more = ("train", "--resume", "runs/tiny", "--json", "--set", "learn.rounds=3", 'ray.address=""')
+    assert turnstile(*more, "max_minutes=0.01").code == 0
     assert "round 3 skipped: the time limit max_minutes" in (tmp_path / "runs/tiny/logs/driver.log").read_text()
     assert recorded(tmp_path) == recorded(run.parent.parent)
-    done = train(tmp_path, *more, "max_minutes=60.0", "prover.concurrent=2")
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = turnstile(*more, "max_minutes=60.0", "prover.concurrent=2")
+    assert done.code == 0, done.err[-3000:]
     ledger = Ledger.open(tmp_path / "runs/tiny", readonly=True)
     assert ledger.learned() == 3 and (tmp_path / "runs/tiny/checkpoints/000003").exists()
     assert ledger.get("changes") == [
