@@ -21,6 +21,9 @@ from rl.bench.premises import HELD_OUT_MODULES, _learned, bench_premises, learne
 from rl.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from rl.bench.records import PremiseResult, append, read
 from rl.metrics.intervals import paired_difference
+from tests.cli.conftest import warm_lean
+
+__all__ = ["warm_lean"]
 
 
 @pytest.mark.lean
