@@ -18,10 +18,10 @@ from prover.solve.ledger import Ledger
 from rl import config
 from rl.candidate import candidate
 from rl.loop import Trainer
-from tests.cli.conftest import turnstile
+from tests.cli.conftest import turnstile, warm_lean
 from tests.rl.test_evaluate import make_checkpoint
 
-__all__ = ["turnstile"]
+__all__ = ["turnstile", "warm_lean"]
 
 EARLIER = Path(__file__).parent / "earlier"
 
