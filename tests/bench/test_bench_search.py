@@ -22,7 +22,10 @@ from rl.bench.curves import curves
 from rl.bench.records import SearchResult
 from rl.bench.search import Comparison, bench_search
 from rl.bench.variants import variant, variants
+from tests.cli.conftest import warm_lean
 from tests.search.synthetic import Problem, Tactics, World, problems
+
+__all__ = ["warm_lean"]
 
 BASE = SearchConfig(in_flight=1, model_thread=False)
 
