@@ -29,16 +29,14 @@ from prover.solve.policies import provers_named
 from rl.bench.records import append, read
 from rl.metrics.curves import sign_test
 
+Key = tuple[str, int, int, int, int, str]
+"""World, seed, goals, Lean calls, calls for one search for a lemma's proof, and the Lean."""
+
 
 class ConjectureResult(msgspec.Struct, frozen=True):
     """One world and seed."""
 
-    world: str
-    seed: int
-    goals: int
-    calls: int
-    each: int
-    lean: str
+    key: Key
     without: list[bool]
     """Goals proved without lemmas."""
     with_lemmas: list[bool]
@@ -61,7 +59,7 @@ class ConjectureBench:
     each: int
     record: Path | None = None
 
-    def key(self, world: str, seed: int, lean: str) -> tuple[Any, ...]:
+    def key(self, world: str, seed: int, lean: str) -> Key:
         return (world, seed, self.goals, self.calls, self.each, lean)
 
 
@@ -74,7 +72,7 @@ def bench_conjectures(c: ConjectureBench) -> dict[str, Any]:
 async def _results(c: ConjectureBench) -> list[ConjectureResult]:
     found: list[ConjectureResult] = []
     async with LocalExecutor(provers_named("explorer", 0), 1) as executor:
-        known = {(r.world, r.seed, r.goals, r.calls, r.each, r.lean): r for r in read(c.record, ConjectureResult)}
+        known = {r.key: r for r in read(c.record, ConjectureResult)}
         for world in c.worlds:
             for seed in c.seeds:
                 result = known.get(c.key(world, seed, executor.lean))
@@ -95,7 +93,7 @@ async def _measured(executor: LocalExecutor, c: ConjectureBench, world: str, see
     together = await _searched(executor, text, lemmas, max(1, (c.calls - finding) // c.goals))
     ended = time.monotonic()
     return ConjectureResult(
-        *c.key(world, seed, executor.lean),
+        c.key(world, seed, executor.lean),
         [f.outcome == "found" for f in without.found],
         [f.outcome == "found" for f in together.found],
         [f"{x.name} {x.statement}" for x in lemmas],
@@ -131,8 +129,8 @@ async def _found(
 
 def figures(results: Sequence[ConjectureResult]) -> dict[str, Any]:
     """Totals by world, and of all worlds."""
-    worlds = list(dict.fromkeys(r.world for r in results))
-    by = {world: _totals(r for r in results if r.world == world) for world in worlds}
+    worlds = list(dict.fromkeys(r.key[0] for r in results))
+    by = {world: _totals(r for r in results if r.key[0] == world) for world in worlds}
     return by | ({"all": _totals(results)} if len(worlds) > 1 else {})
 
 

@@ -10,12 +10,7 @@ import pytest
 from rl.bench.conjectures import ConjectureBench, ConjectureResult, bench_conjectures, figures
 
 RESULT = ConjectureResult(
-    "peano",
-    0,
-    4,
-    64,
-    16,
-    "Lean",
+    ("peano", 0, 4, 64, 16, "Lean"),
     [True, False, False, False],
     [True, True, True, False],
     ["zero_add (m : N) : add N.zero m = m"],
@@ -26,14 +21,18 @@ RESULT = ConjectureResult(
 
 
 def test_totals_pair_the_goals() -> None:
-    other = msgspec.structs.replace(RESULT, seed=1, without=[False] * 4, with_lemmas=[False, True, True, True])
+    other = msgspec.structs.replace(
+        RESULT, key=("peano", 1, 4, 64, 16, "Lean"), without=[False] * 4, with_lemmas=[False, True, True, True]
+    )
     found = figures([RESULT, other])
     assert found.keys() == {"peano"}
     totals = found["peano"]
     assert (totals["goals"], totals["without"], totals["with"]) == (8, 1, 6)
     assert (totals["only_with"], totals["only_without"], totals["p"]) == (5, 0, 0.062)
     assert (totals["calls_without"], totals["calls_with"], totals["textbook"]) == (120, 104, 0.25)
-    worlds = figures([RESULT, msgspec.structs.replace(RESULT, world="sequences", with_lemmas=[False] * 4)])
+    worlds = figures(
+        [RESULT, msgspec.structs.replace(RESULT, key=("sequences", 0, 4, 64, 16, "Lean"), with_lemmas=[False] * 4)]
+    )
     assert worlds.keys() == {"peano", "sequences", "all"}
     assert (worlds["all"]["only_with"], worlds["all"]["only_without"], worlds["all"]["p"]) == (2, 1, 1.0)
 
