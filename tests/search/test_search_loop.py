@@ -8,6 +8,7 @@ import math
 import random
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any, cast
@@ -285,7 +286,7 @@ class Endless:
         return ProofState(self.made, f"{self.made:032x}", (goal,))
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
-        if hash(tactics[0] + state.key) % 3:
+        if zlib.crc32((tactics[0] + state.key).encode()) % 3:  # not `hash`, by whose seed a problem may end
             return [StepResult("error", message="unknown identifier")]
         return [StepResult("ok", (self.state(),), ((0, 0),))]
 
