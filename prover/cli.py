@@ -176,7 +176,7 @@ def _help_page(page: str) -> str:
 def _parse_error(page: str, name: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", page)
     lines = [re.sub(r"^[│|╭╰─╮╯\s]+|[│|╭╰─╮╯\s]+$", "", x) for x in plain.splitlines()]
-    titles = ("For full helptext", "Parsing error", "Required options", "Unrecognized options")
+    titles = ("Parsing error", "Invalid choice", "Missing argument", "Required options", "Unrecognized options")
     lines = [x for x in lines if x and set(x) != {"-"} and (not x.startswith(titles) or ":" in x)]
     lines = [x for x in lines if not x.startswith("For full helptext")]
     return f"{one_line(' '.join(lines[:4]), 300)} (`turnstile {name} --help` lists the options)"

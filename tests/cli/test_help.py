@@ -9,6 +9,7 @@ import pytest
 
 from prover import cli, plugins
 from prover.commands.prove import ProveOptions
+from prover.errors import UserError
 
 COMMANDS = sorted(plugins.registered(cli.COMMANDS))
 
@@ -40,3 +41,17 @@ def test_each_option_has_one_paragraph(capsys: pytest.CaptureFixture[str], monke
 def test_positional_arguments_have_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["eval", "--help"]) == 0
     assert "usage: turnstile eval [-h] [OPTIONS] PROVER THEOREMS" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bench", "search", "--split", "all"], "invalid choice 'all' for argument '--split'"),
+        (["prove", "--policy"], "Missing value for argument '--policy'"),
+        (["prove", "--nowhere"], "Unrecognized options: --nowhere"),
+    ],
+)
+def test_a_wrong_option_is_told_without_a_title(arguments: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=r"^[^\n]+ \(`turnstile \w+.* --help` lists the options\)$") as found:
+        cli.run(arguments)
+    assert str(found.value).startswith(said)
