@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ async def build(server: LeanServer, imports: Sequence[str] = WHOLE_LIBRARY) -> L
     async with AsyncExitStack() as stack:
         servers = [server]
         if len(keys) - len(found) > _ALONE and (os.cpu_count() or 1) > 1:
-            servers.append(await stack.enter_async_context(LeanServer(server.runtime, server.limits)))
+            with suppress(UserError):  # one process suffices
+                servers.append(await stack.enter_async_context(LeanServer(server.runtime, server.limits)))
         await asyncio.gather(*(export(s) for s in servers))
     modules = {
         name: ModuleInfo(
