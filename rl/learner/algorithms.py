@@ -34,8 +34,9 @@ def learner_settings(config: RunConfig) -> LearnerConfig:
             max_length=s.max_model_len or 2048,
             shard=c.shard,
         )
+    longest = max(2048, config.model.max_prompt + 512)  # its own limit on prompts is the one that counts
     own = ("warmup", "kl", "ema", "batch_tokens", "threads", "fresh_names")
-    return replace(SMALL, **common, **{name: getattr(c, name) for name in own})
+    return replace(SMALL, **common, **{name: getattr(c, name) for name in own}, max_length=longest)
 
 
 def train(
