@@ -71,7 +71,7 @@ def train(
 
     def loss(part: Sequence[Row], mass: float) -> Tensor:
         found, kl, measured = _loss(learner, part, reference if c.kl else None)
-        sums.add_(measured.cpu())
+        sums.add_(measured.cpu().double())  # Apple's GPUs have no float64
         return (found + held * kl) / mass
 
     limits: Any = {"steps": steps, "epochs": epochs, "seconds": seconds, "part": part}
@@ -118,7 +118,7 @@ def _loss(learner: Learner, part: Sequence[Row], reference: Any) -> tuple[Tensor
         right = (logits.argmax(-1) == torch.tensor([t for _, target in answers for t in target], device=device)).float()
         measured = [x[kind].sum() for kind in (~value, value) for x in (nats, right, torch.ones_like(nats))]
         measured += [kl, (graded & (ratio != bounded)).sum(), graded.sum()]
-        return loss, kl, torch.stack([x.detach().double() for x in measured])
+        return loss, kl, torch.stack([x.detach().float() for x in measured])
 
 
 def _metrics(learner: Learner, sums: Tensor) -> dict[str, float]:
