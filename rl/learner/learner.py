@@ -31,6 +31,7 @@ from rl.learner.adapters import with_adapters
 from rl.learner.packing import (
     Batching,
     Row,
+    attention_window,
     by_prompt,
     count_tokens,
     micro_batches,
@@ -104,7 +105,8 @@ class Learner:
         self.batching: Batching = "seq2seq" if self.seq2seq else "rows"
         """See packing.py. Some architectures do not support trees."""
         tolerance = 1e-3 if c.dtype == "float32" else 0.05
-        if not self.seq2seq and supports_trees(self.model, self.accelerator.device, len(tokenizer), tolerance):
+        wide = not self.seq2seq and attention_window(model.config) >= c.max_length
+        if wide and supports_trees(self.model, self.accelerator.device, len(tokenizer), tolerance):
             self.batching = "trees"
 
     @classmethod
@@ -250,8 +252,9 @@ class Learner:
 
     def total(self, numbers: Sequence[float] | Tensor) -> list[float]:
         """The sums of some numbers over the processes. Every process must call it."""
-        there = torch.as_tensor(numbers, device=self.accelerator.device)
-        summed: Any = self.accelerator.reduce(there, "sum") if self.accelerator.num_processes > 1 else there
+        if self.accelerator.num_processes == 1:
+            return torch.as_tensor(numbers).tolist()
+        summed: Any = self.accelerator.reduce(torch.as_tensor(numbers, device=self.accelerator.device), "sum")
         return summed.tolist()
 
     def _update(
@@ -297,9 +300,9 @@ class Learner:
         from accelerate.utils import gather_object
 
         (self.model if model is None else model).eval()
-        groups = by_prompt([row for rows in items for row in rows], self.micro_tokens)
+        groups = by_prompt([row for rows in items for row in rows], self.micro_tokens, self.batching)
         found: list[tuple[Row, Tensor]] = []
-        for part, scale in self.parts(groups, count_tokens):
+        for part, scale in self.parts(groups, lambda rows: count_tokens(rows, self.batching)):
             rows = [row for group in part for row in group]
             logprobs = self.logprobs(rows, model).cpu()
             if scale:

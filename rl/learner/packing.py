@@ -8,6 +8,7 @@ would take 10 GB.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -58,18 +59,18 @@ def _trees(rows: Sequence[Row], share: bool = True) -> tuple[list[_Tree], list[t
     return trees, places
 
 
-def count_tokens(rows: Sequence[Row]) -> int:
-    """Tokens that the rows take as trees."""
-    return sum(len(tree.ids) for tree in _trees(rows)[0])
+def count_tokens(rows: Sequence[Row], batching: Batching = "trees") -> int:
+    """Tokens that the rows take; a prompt that they share counts once in trees."""
+    return sum(len(tree.ids) for tree in _trees(rows, batching == "trees")[0])
 
 
-def by_prompt(rows: Sequence[Row], tokens: int) -> list[list[Row]]:
+def by_prompt(rows: Sequence[Row], tokens: int, batching: Batching = "trees") -> list[list[Row]]:
     """The rows without repetitions, in groups that share a prompt and take at most `tokens` tokens."""
     groups: list[list[Row]] = []
     last: dict[Tokens, list[Row]] = {}
     for row in dict.fromkeys((tuple(prompt), tuple(target)) for prompt, target in rows):
         found = last.get(row[0][:-1])
-        if found is None or count_tokens([*found, row]) > tokens:
+        if found is None or count_tokens([*found, row], batching) > tokens:
             found = last[row[0][:-1]] = []
             groups.append(found)
         found.append(row)
@@ -154,6 +155,12 @@ def _seq2seq(model: Any, rows: Sequence[Row], device: Any) -> tuple[dict[str, Te
         "decoder_input_ids": shifted,
     }
     return inputs, (labels != -100).flatten().nonzero()[:, 0]
+
+
+def attention_window(config: Any) -> float:
+    """The most tokens back that a token of the model attends to. A mask of trees would replace the window."""
+    text = config.get_text_config()
+    return min(getattr(text, name, None) or math.inf for name in ("sliding_window", "attention_chunk_size"))
 
 
 @torch.no_grad()

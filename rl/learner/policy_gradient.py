@@ -15,7 +15,7 @@ from rl.algorithms.gradient_settings import PolicyGradient
 from rl.algorithms.policy_gradient import METRICS, Tokens, advantages, batch_advantages, loss, token_weights
 from rl.examples import ValueExample
 from rl.learner.learner import Learner
-from rl.learner.packing import Row, count_tokens
+from rl.learner.packing import Batching, Row, count_tokens
 from rl.learner.rows import shuffled
 from rl.trajectory import Trajectory
 
@@ -41,6 +41,7 @@ class _Unit:
     """Trajectories of one group that are computed together, since they share calls: all begin at the same goal, for example."""
 
     items: list[_Item]
+    batching: Batching
 
     @property
     def rows(self) -> list[Row]:
@@ -48,8 +49,8 @@ class _Unit:
 
     @property
     def size(self) -> int:
-        """Tokens, of which those that sequences share count once."""
-        return count_tokens(self.rows)
+        """Tokens of a pass (count_tokens)."""
+        return count_tokens(self.rows, self.batching)
 
 
 def train(
@@ -86,7 +87,7 @@ def train(
     signal = batch_advantages(_tokens(items), settings).split([len(x.sampled) for x in items])
     for item, a in zip(items, signal, strict=True):
         item.advantage = a
-    groups = _units(items, learner.micro_tokens)
+    groups = _units(items, learner.micro_tokens, learner.batching)
     sums: dict[str, float] = {}
 
     def plan(rng: random.Random) -> list[list[_Unit]]:
@@ -116,7 +117,7 @@ def train(
         values,
         prepare=weighed,
         most_values=batch,
-        steps=max(1, round(epochs * len(items) / batch)),
+        epochs=epochs,
         seconds=None if seconds is None else max(1e-9, seconds - (learner.clock() - began)),
         final_rate=1.0,
     )
@@ -152,13 +153,13 @@ def _items(
     return found, counts
 
 
-def _units(items: Sequence[_Item], tokens: int) -> list[list[_Unit]]:
+def _units(items: Sequence[_Item], tokens: int, batching: Batching) -> list[list[_Unit]]:
     """The items of each group, in units of at most so many tokens."""
     groups: dict[int, list[_Unit]] = {}
     for item in items:
-        units = groups.setdefault(item.group, [_Unit([])])
-        if units[-1].items and count_tokens([*units[-1].rows, *item.rows]) > tokens:
-            units.append(_Unit([]))
+        units = groups.setdefault(item.group, [_Unit([], batching)])
+        if units[-1].items and count_tokens([*units[-1].rows, *item.rows], batching) > tokens:
+            units.append(_Unit([], batching))
         units[-1].items.append(item)
     return list(groups.values())
 

@@ -54,8 +54,8 @@ def group(encode: Encode, examples: Sequence[Example], longest: int) -> tuple[li
 
 
 def shuffled(items: Sequence[T], size: float, rng: random.Random) -> list[list[T]]:
-    """Batches of about `size` items in random order. Their sizes differ by at most one."""
-    order, count = rng.sample(items, len(items)), max(1, round(len(items) / size))
+    """Batches of about `size` items, at least one, in random order. Their sizes differ by at most one."""
+    order, count = rng.sample(items, len(items)), min(len(items), max(1, round(len(items) / size)))
     return [order[len(order) * k // count : len(order) * (k + 1) // count] for k in range(count)]
 
 

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from prover.errors import UserError
 from prover.models.base import Sampled
@@ -201,6 +208,23 @@ def test_packed_sequences_do_not_see_each_other() -> None:
     assert not supports_trees(Blind(), "cpu", 40)
 
 
+def test_a_model_with_a_short_window_computes_rows(folder: Path, tmp_path: Path) -> None:
+    """A mask of trees would replace its window."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    window = MistralConfig(vocab_size=len(tokenizer), sliding_window=16, num_key_value_heads=2, **sizes)
+    MistralForCausalLM(window).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    rows = [(tuple(range(40)), (41, 42)), (tuple(range(40)), (43,))]
+    for longest, batching in ((16, "trees"), (64, "rows")):
+        tuner = Learner.load(tmp_path, LearnerConfig(max_length=longest), template="names", device="cpu")
+        assert tuner.batching == batching
+    alone = torch.cat([target_logprobs(tuner.model, [row], "cpu", "rows") for row in rows])
+    torch.testing.assert_close(tuner.logprobs(rows), alone, atol=1e-5, rtol=1e-5)
+    assert (target_logprobs(tuner.model, rows, "cpu", "trees") - alone).abs().max() > 1e-3
+    assert count_tokens(rows, "rows") == 41 + 40 and count_tokens(rows) == 39 + 2 + 1
+
+
 def test_micro_batches_keep_to_their_size() -> None:
     sizes = [5, 90, 30, 30, 120, 10]
     parts = micro_batches(sizes, 100)
@@ -311,6 +335,12 @@ def test_it_makes_rewarded_answers_likelier(folder: Path, name: str, lora: int) 
     assert likely() > 1.2 * before
     assert metrics["steps"] > 0 and 0 <= metrics["clip_frac"] <= 1
     assert (metrics["reference_kl"] > 0) == bool(gs.PRESETS[name].kl_weight)
+
+
+def test_an_update_has_at_least_one_group(folder: Path) -> None:
+    tuner = Learner.load(folder, LearnerConfig(), template="names", device="cpu")
+    data = [t for t in trajectories(tuner.model) if t.group == 0]
+    assert learner.train(tuner, data, gs.PRESETS["grpo"], batch=1, epochs=2)["steps"] == 2
 
 
 def test_without_a_signal_nothing_is_trained(folder: Path) -> None:
