@@ -63,7 +63,7 @@ def train(
     items: list[_Item] = []
     for both, weight, logprobs in zip(rows, weights, known, strict=True):
         of_worked, of_failed = (x.sum().item() for x in logprobs.split([len(t) for _, t in both]))
-        items.append(_Item(both, weight, (of_worked, of_failed), count_tokens(both)))
+        items.append(_Item(both, weight, (of_worked, of_failed), count_tokens(both, learner.batching)))
     sums = torch.zeros(3)
 
     def part_loss(part: Sequence[_Item], mass: float) -> Tensor:
