@@ -51,7 +51,7 @@ def test_positional_arguments_have_names(capsys: pytest.CaptureFixture[str]) -> 
         (["prove", "--nowhere"], "Unrecognized options: --nowhere"),
     ],
 )
-def test_a_wrong_option_is_told_without_a_title(arguments: list[str], said: str) -> None:
+def test_parse_errors_are_one_line_without_a_title(arguments: list[str], said: str) -> None:
     with pytest.raises(UserError, match=r"^[^\n]+ \(`turnstile \w+.* --help` lists the options\)$") as found:
         cli.run(arguments)
     assert str(found.value).startswith(said)
