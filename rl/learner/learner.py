@@ -133,6 +133,10 @@ class Learner:
             head = read_head(folder)
         except (OSError, ValueError, TypeError, KeyError) as e:
             raise UserError(f"{folder}: cannot load this model for training: {e}") from None
+        if seq2seq and not hasattr(model, "prepare_decoder_input_ids_from_labels"):
+            raise UserError(
+                f"{folder}: transformers cannot shift the labels of a {type(model).__name__}; train a T5 or BART"
+            )
         return cls(model, tokenizer, form, c, device=device, head=head, version=folder_version(folder))
 
     def encode(self, example: Example, types: tuple[str, ...] = ()) -> Row:

@@ -12,6 +12,8 @@ from transformers import (
     AutoModelForCausalLM,
     ByT5Tokenizer,
     LlamaForCausalLM,
+    M2M100Config,
+    M2M100ForConditionalGeneration,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
@@ -103,6 +105,15 @@ def test_seq2seq(tmp_path: Path) -> None:
     policy = HuggingFacePolicy(tmp_path / "out", "reprover", dtype="float32")
     [answers] = policy.suggest([query("⊢ p")], 3)
     assert {s.tactic for s in answers[:2]} == {"simp", "omega"}
+
+
+def test_an_encoder_decoder_without_shifted_labels_is_refused(tmp_path: Path) -> None:
+    sizes = {f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in (("layers", 1), ("ffn_dim", 32))}
+    config = M2M100Config(vocab_size=400, d_model=16, encoder_attention_heads=2, decoder_attention_heads=2, **sizes)
+    M2M100ForConditionalGeneration(config).save_pretrained(tmp_path)
+    ByT5Tokenizer(extra_ids=125).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="train a T5 or BART"):
+        Learner.load(tmp_path, template="names", device="cpu")
 
 
 def test_a_trained_folder_keeps_its_format(policy: LanguageModelPolicy, tmp_path: Path) -> None:
