@@ -20,8 +20,10 @@ from transformers import PreTrainedTokenizerFast
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.tokenizer import TextCodec
 from prover.models.transformer import LanguageModelPolicy, new_model
+from rl.config import RunConfig, override
 from rl.examples import PolicyExample, ValueExample
 from rl.learner import learner as module
+from rl.learner.algorithms import learner_settings
 from rl.learner.learner import Learner
 from rl.learner.packing import count_tokens
 from rl.learner.rows import group, renamed
@@ -307,3 +309,13 @@ def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(
     assert losses[2.0] == pytest.approx(4 * losses[1.0]), (
         "a token of a tactic of weight two, four times a value of half a token"
     )
+
+
+def test_a_small_model_trains_on_all_of_its_longest_prompt(tokenizer: PreTrainedTokenizerFast) -> None:
+    config = learner_settings(override(RunConfig(), ("model.max_prompt=3000", "prover.premises=0")))
+    goal = PolicyExample(" ∧ ".join(["p"] * 4000), "rfl")
+    model = new_model(len(tokenizer), 16, 1, 2, 16, 4096, seed=0)
+    learner = small_learner(model, tokenizer, PromptConfig(max_prompt=3000, max_premises=0), config, "cpu")
+    prompt, target = learner.encode(goal)
+    assert len(prompt) == 3000
+    assert train(learner, [goal], steps=1)["tokens"] == len(prompt) - 1 + len(target)

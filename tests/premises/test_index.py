@@ -138,6 +138,23 @@ def test_two_processes_share_many_modules(project, monkeypatch):
     assert seconds == [second], "what is left is for one process"
 
 
+def test_one_process_exports_where_a_second_cannot_start(project, monkeypatch):
+    class Fails:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        async def __aenter__(self) -> None:
+            raise UserError("Lean did not start: no memory")
+
+        async def __aexit__(self, *_: object) -> None:
+            raise AssertionError("it never started")
+
+    monkeypatch.setattr(premise_index, "LeanServer", Fails)
+    monkeypatch.setattr(premise_index, "_ALONE", 3)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert len(made(project, "Mine.C", "Mine.B")) == 4 and len(project.exported) == 4
+
+
 def test_a_module_must_be_where_lean_finds_it(project, tmp_path):
     (tmp_path / "lib" / "Mine" / "B.olean").unlink()
     with pytest.raises(UserError, match=r"Mine\.B: no compiled file"):
