@@ -45,7 +45,7 @@ def write_benchmark(folder: Path, records: Sequence[FileRecord], index: LibraryI
     folder.mkdir(parents=True, exist_ok=True)
     library = index.reachable(tuple(m for r in records for m in r.imports))
     corpus, places = _library(folder, index, library)
-    own = own_places(records)
+    places |= own_places(records)
     corpus += _own(records, library)
     write_whole(folder / "corpus.jsonl", "".join(_line(row) for row in corpus).encode())
     rows: dict[str, dict[str, Any]] = {}
@@ -65,7 +65,7 @@ def write_benchmark(folder: Path, records: Sequence[FileRecord], index: LibraryI
                 "start": d.start,
                 "end": d.end,
                 # Like LeanDojo, without focusing dots, which contain the steps under them.
-                "traced_tactics": [_tactic(s, {**places, **own}) for s in steps if "·" not in s.text],
+                "traced_tactics": [_tactic(s, places) for s in steps if "·" not in s.text],
             }
     for strategy, splits in {
         "random": {name: split_of(name) for name in rows},
