@@ -20,14 +20,14 @@ from prover.solve.ledger import Ledger
 from rl import buffer
 from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.dpo import preference_pairs
-from rl.algorithms.gradient_settings import PRESETS
+from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.config import ALGORITHMS, DPO, OWN_ALGORITHMS, RunConfig
 from rl.examples import PreferencePair, ValueExample
 from rl.extracted import extracted_examples
 from rl.start import start_of
-from rl.trajectory import Trajectory, from_rows, staleness
+from rl.trajectory import Trajectory, from_rows, proofs, staleness
 
 T = TypeVar("T")
 START_LEAST = 2000
@@ -132,12 +132,16 @@ class Learning:
         return metrics
 
     def _trajectories(self, r: int) -> list[Trajectory]:
-        """The trajectories sampled in round `r`. Raises HeldOutLeak for a theorem outside the training split."""
+        """The trajectories sampled in round `r`, and proofs of earlier rounds to imitate. Raises HeldOutLeak for a theorem outside the
+        training split."""
         rows = list(self.ledger.example_rows("rollouts", f"round {r}"))
         held = buffer.withheld(self.ledger)
         for row in rows:
             buffer.check_for_training(row.theorem, held)
-        return from_rows(row.data for row in rows)
+        found = from_rows(row.data for row in rows)
+        if settings_of(self.config.learn.algorithm, self.config.gradient).imitation:
+            found += proofs(row for row in self._draw("rollouts", r) if row["round"] < r)
+        return found
 
     def _examples(self, r: int) -> tuple[list[Any], list[Any]]:
         """(policy examples, value examples) of a round from the configured algorithms."""

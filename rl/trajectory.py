@@ -6,7 +6,7 @@ Step-level rollouts, whole proofs and conversations with Lean's errors are all l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prover.models.base import Sampled
@@ -24,6 +24,8 @@ class Trajectory:
     """Policy version that sampled it."""
     overlong: bool = False
     """Whether it was cut off at a limit of length."""
+    replayed: bool = False
+    """Whether it is a proof of an earlier round, to be imitated."""
 
     @property
     def tokens(self) -> int:
@@ -33,7 +35,7 @@ class Trajectory:
 
 def staleness(trajectories: Iterable[Trajectory], version: int) -> dict[str, float]:
     """Versions between sampling and learning that starts from `version`: mean and max over trajectories."""
-    behind = [version - t.version for t in trajectories]
+    behind = [version - t.version for t in trajectories if not t.replayed]
     return {"staleness_mean": sum(behind) / len(behind), "staleness_max": float(max(behind))} if behind else {}
 
 
@@ -50,3 +52,13 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
                     )
                 )
     return found
+
+
+def proofs(rows: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
+    """The shortest proof in each of the ledger's rows of kind `rollouts`, to be replayed."""
+    shortest: dict[int, Trajectory] = {}
+    kept = [{**row, "rollouts": [r for r in row["rollouts"] if r.get("ended") == "proved"]} for row in rows]
+    for t in from_rows(kept):
+        if t.group not in shortest or t.tokens < shortest[t.group].tokens:
+            shortest[t.group] = replace(t, replayed=True)
+    return list(shortest.values())

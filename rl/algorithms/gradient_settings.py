@@ -34,6 +34,10 @@ class PolicyGradient:
     """Replace groups of equal rewards while the round has budget."""
     mask_overlong: bool = False
     """Leave out trajectories that were cut off at a limit of length."""
+    imitation: float = 0.0
+    """Advantage of the tokens of earlier rounds' proofs, which are learned again: one proof of each theorem, and at most as many as the
+    round has trajectories with a signal. It weights their log-likelihood as VAPO does that of the batch's own proofs (positive-example
+    LM loss; Yue et al. 2025). 0: a policy gradient learns from each proof once."""
 
 
 _GRPO = PolicyGradient(kl="k3", kl_weight=0.04, normalise="sequence")
@@ -63,6 +67,7 @@ def check(settings: PolicyGradient, name: str) -> PolicyGradient:
         ("kl_weight", s.kl_weight, "at least 0", s.kl_weight < 0),
         ("importance_cap", s.importance_cap, "0, or at least 1", s.importance_cap != 0 and s.importance_cap < 1),
         ("length", s.length, "at least 1", s.length < 1),
+        ("imitation", s.imitation, "at least 0", s.imitation < 0),
         ("kl", s.kl, "k1 or k3 where kl_weight is above 0", s.kl == "none" and s.kl_weight > 0),
     )
     for key, value, allowed, failed in wrong:
@@ -92,6 +97,7 @@ class GradientConfig:
     length: int | None = None
     dynamic_sampling: bool | None = None
     mask_overlong: bool | None = None
+    imitation: float | None = None
 
 
 def settings_of(algorithm: str, config: GradientConfig) -> PolicyGradient:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -74,18 +74,22 @@ def train(
     """
     start, began = time.monotonic(), learner.clock()
     items, counts = _items(learner, trajectories, settings)
-    metrics = {**counts, "steps": 0.0, "loss": 0.0, "trajectories": float(len(items))}
+    fresh = len(items)
+    items += _replayed(learner, trajectories, settings, fresh)
+    metrics = {**counts, "steps": 0.0, "loss": 0.0, "trajectories": float(fresh), "replayed": float(len(items) - fresh)}
     if not items:
         return {**metrics, "seconds": time.monotonic() - start}
     for item, logprobs in zip(items, learner.measure([x.rows for x in items]), strict=True):
         item.old = logprobs
+        if item.group < 0:  # an earlier policy sampled the proof: there is nothing to correct
+            item.sampled = logprobs
     gap = torch.cat([x.old - x.sampled for x in items if x.old is not None])
     metrics["importance_max"] = gap.max().clamp(-20, 20).exp().item()
     if reference is not None and settings.kl_weight:
         for item, logprobs in zip(items, learner.measure([x.rows for x in items], reference), strict=True):
             item.reference = logprobs
-    signal = batch_advantages(_tokens(items), settings).split([len(x.sampled) for x in items])
-    for item, a in zip(items, signal, strict=True):
+    signal = batch_advantages(_tokens(items[:fresh]), settings).split([len(x.sampled) for x in items[:fresh]])
+    for item, a in zip(items[:fresh], signal, strict=True):
         item.advantage = a
     groups = _units(items, learner.micro_tokens, learner.batching)
     sums: dict[str, float] = {}
@@ -131,7 +135,8 @@ def _items(
     """The trajectories that have a signal, and counts of the others."""
     groups: dict[int, list[Trajectory]] = {}
     for t in trajectories:
-        groups.setdefault(t.group, []).append(t)
+        if not t.replayed:
+            groups.setdefault(t.group, []).append(t)
     members = list(groups.values())
     found: list[_Item] = []
     counts = dict.fromkeys(("dropped_groups", "overlong", "skipped"), 0.0) | {"groups": float(len(members))}
@@ -142,15 +147,29 @@ def _items(
         for t, a in zip(group, signal, strict=True):
             if t.overlong and settings.mask_overlong:
                 counts["overlong"] += 1
-            elif any(not c.prompt or len(c.prompt) + len(c.answer) > learner.config.max_length for c in t.calls):
+            elif (item := _item(learner, t, a)) is None:
                 counts["skipped"] += 1
             else:
-                calls = [c for c in t.calls if c.answer]
-                sampled = torch.tensor([x for c in calls for x in c.logprobs])
-                found.append(
-                    _Item(t.group, [(c.prompt, c.answer) for c in calls], torch.full_like(sampled, a), sampled)
-                )
+                found.append(item)
     return found, counts
+
+
+def _replayed(learner: Learner, trajectories: Sequence[Trajectory], settings: PolicyGradient, most: int) -> list[_Item]:
+    """At most so many proofs of earlier rounds, each a group of its own."""
+    earlier = [t for t in trajectories if t.replayed]
+    chosen = random.Random(f"{learner.config.seed}/{learner.step}").sample(earlier, min(most, len(earlier)))
+    items = [_item(learner, replace(t, group=-1 - i), settings.imitation) for i, t in enumerate(chosen)]
+    return [x for x in items if x is not None]
+
+
+def _item(learner: Learner, trajectory: Trajectory, advantage: float) -> _Item | None:
+    """A trajectory of this advantage; None if a call of it is too long."""
+    t = trajectory
+    if any(not c.prompt or len(c.prompt) + len(c.answer) > learner.config.max_length for c in t.calls):
+        return None
+    calls = [c for c in t.calls if c.answer]
+    sampled = torch.tensor([x for c in calls for x in c.logprobs])
+    return _Item(t.group, [(c.prompt, c.answer) for c in calls], torch.full_like(sampled, advantage), sampled)
 
 
 def _units(items: Sequence[_Item], tokens: int, batching: Batching) -> list[list[_Unit]]:

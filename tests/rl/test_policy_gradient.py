@@ -28,7 +28,7 @@ from rl.learner import policy_gradient as learner
 from rl.learner.learner import Learner
 from rl.learner.packing import count_tokens, micro_batches, supports_trees, target_logprobs
 from rl.learner.settings import LearnerConfig
-from rl.trajectory import Trajectory, from_rows
+from rl.trajectory import Trajectory, from_rows, proofs
 
 # Two answers to one question: two tokens with reward 1, three with reward 0.
 REWARDS = [1.0, 0.0]
@@ -263,13 +263,16 @@ def trajectories(model: torch.nn.Module) -> list[Trajectory]:
     return found
 
 
-@pytest.mark.parametrize("name", ["grpo", "dapo", "gspo"])
-def test_two_steps_equal_a_plain_implementation(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "imitation"), [("grpo", 0.0), ("dapo", 0.0), ("gspo", 0.0), ("dapo", 0.5)])
+def test_two_steps_equal_a_plain_implementation(folder: Path, name: str, imitation: float) -> None:
     """AdamW on the whole loss, sequence by sequence, without packing, micro-batches or recorded log-probabilities of the learner."""
-    settings = replace(gs.PRESETS[name], kl="none", kl_weight=0.0, dynamic_sampling=False)
+    settings = replace(gs.PRESETS[name], kl="none", kl_weight=0.0, dynamic_sampling=False, imitation=imitation)
     tuner = Learner.load(folder, LearnerConfig(learning_rate=1e-3, micro_tokens=24), template="names", device="cpu")
     data = trajectories(tuner.model)
     kept = [t for t in data if t.group != 5]
+    if imitation:
+        earlier = [replace(t, replayed=True) for t in data if t.group == 5]
+        data, kept = [*data, *earlier], [*kept, *earlier]
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.0)
     metrics = learner.train(tuner, data, settings, batch=len(kept), epochs=2)
@@ -281,7 +284,7 @@ def test_two_steps_equal_a_plain_implementation(folder: Path, name: str) -> None
             params["lr"] = 1e-3 * (step + 1) / (tuner.config.warmup + 1)
         objective = torch.zeros(())
         for t in kept:
-            a = sqrt(3) if t.reward else -1 / sqrt(3)
+            a = imitation if t.replayed else sqrt(3) if t.reward else -1 / sqrt(3)
             ratios, n = [], 0
             for c in t.calls:
                 ids = torch.tensor([[*c.prompt, *c.answer]])
@@ -373,3 +376,12 @@ def test_rows_of_the_ledger() -> None:
         (0, 0.0, 1, 0, True),
     ]
     assert found[0].calls[0] == Sampled((1, 2), (3,), (-0.5,)) and log(1) == 0
+
+
+def test_proofs_to_replay() -> None:
+    """The shortest proof of each theorem, no failed attempt, and nothing of a theorem without a proof."""
+    short, long = ([[1], [2], [-0.1]], [[1], [2, 3], [-0.1, -0.2]])
+    ends = (("proved", [long]), ("proved", [short]), ("proved", [short, short]), ("error", [short]))
+    rows = [{"rollouts": [{"reward": float(end == "proved"), "ended": end, "calls": calls} for end, calls in ends]}]
+    found = proofs([*rows, {"rollouts": [{"reward": 0.0, "ended": "error", "calls": [short]}]}])
+    assert [(t.calls, t.replayed) for t in found] == [((Sampled((1,), (2,), (-0.1,)),), True)]
