@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from prover.errors import UserError
+from prover.models.backends.sampling import sample
 from prover.models.base import Query, Sampled, Suggestion, ValueEstimate
 from prover.models.formats import Answer, TemplateFormat, check_folder, render_prompt, suggestions
 from prover.models.templates import template_named
@@ -64,6 +65,7 @@ class HuggingFacePolicy:
             # The template says how to sample. A folder may ask for penalties or beams, which change the log-probabilities.
             own = self.model.generation_config
             self.model.generation_config = GenerationConfig(**{name: getattr(own, name) for name in _TOKENS})
+            self._eos = set(torch.as_tensor(self.model.generation_config.eos_token_id).reshape(-1).tolist())
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             head = read_head(folder)
             self.head = head.to(device) if head is not None else None
@@ -182,49 +184,60 @@ class HuggingFacePolicy:
     def generate(
         self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True, tokens: bool = False
     ) -> tuple[list[list[Answer]], list[int]]:
-        """n answers to each prompt, and the tokens of each prompt with its answers. Without `priors` log-probabilities are 0:
+        """n answers to each prompt, and the tokens of each prompt with its answers. Without `priors` log-probabilities may be 0:
         scoring long answers takes more memory than sampling them. `tokens`: sample at temperature 1 and record the tokens."""
         f = self.format
         given = self._given(prompts)
-        how: dict[str, Any] = {"max_new_tokens": f.max_new_tokens, "use_cache": True}
+        sampling = {"temperature": 1.0, "top_p": 1.0} if tokens else f.sampling
+        inputs = None if self.seq2seq or beam else self._with_cache(given, n)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(1 << 31, (1,), generator=self._noise)))
+            if inputs is not None:
+                answers, logprobs = sample(self.model, inputs, f.max_new_tokens, self._has_ended, **sampling)
+            else:
+                answers, logprobs = self._generated(given, n, beam, priors, sampling)
+        read = [ids[m.bool()].tolist() for ids, m in zip(given["input_ids"], given["attention_mask"], strict=True)]
+        rows = []
+        for i, (row, steps) in enumerate(zip(answers, logprobs, strict=True)):
+            length, ended = self._end(row)
+            ids = tuple(row[:length])
+            text = self.tokenizer.decode(ids, skip_special_tokens=True)
+            cut = [text.find(s) for s in f.stop if s in text]
+            sampled = Sampled(tuple(read[i // n]), ids, tuple(steps[:length])) if tokens and not beam else None
+            rows.append(Answer(text[: min(cut)] if cut else text, ids, sum(steps[:length]), ended, sampled))
+        grouped = [rows[i : i + n] for i in range(0, len(rows), n)]
+        written = [sum(len(a.ids) for a in mine) for mine in grouped]
+        self.generated_tokens += sum(written)
+        return grouped, [len(r) + w for r, w in zip(read, written, strict=True)]
+
+    def _generated(
+        self, given: Any, n: int, beam: bool, priors: bool, sampling: Mapping[str, float]
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """(token ids, log-probabilities) of n answers to each row of `given`, with padding, by `generate`."""
+        f = self.format
         recorder = None if beam or not priors else _LogProbabilities()
-        inputs = given if self.seq2seq or beam else self._with_cache(given, n)
-        if inputs is given:
-            how["num_return_sequences"] = n
+        how: dict[str, Any] = {"max_new_tokens": f.max_new_tokens, "use_cache": True, "num_return_sequences": n}
         if recorder is not None:
             how["logits_processor"] = [recorder]
         if beam:
             how |= {"num_beams": n, "do_sample": False, "early_stopping": False, "length_penalty": 0.0}
         else:
             # The default top_k of `generate` is 50.
-            sampling = {"temperature": 1.0, "top_p": 1.0} if tokens else f.sampling
             how |= {"do_sample": True, "top_k": 0, **sampling}
         if f.stop and not self.seq2seq:
             how |= {"stop_strings": list(f.stop), "tokenizer": self.tokenizer}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(1 << 31, (1,), generator=self._noise)))
-            out = self.model.generate(**inputs, **how, pad_token_id=self.tokenizer.pad_token_id)
+        out = self.model.generate(**given, **how, pad_token_id=self.tokenizer.pad_token_id)
         # The output starts with the start token (encoder-decoder) or the prompt (causal).
         skip = 1 if self.seq2seq else given["input_ids"].shape[1]
         answers = out[:, skip:]
-        ends = [self._end(ids) for ids in answers]
-        lengths = torch.tensor([k for k, _ in ends], device=out.device)
         if recorder is not None:
             logprobs = recorder.of(answers)
+        elif priors:
+            lengths = torch.tensor([self._end(ids)[0] for ids in answers.tolist()], device=out.device)
+            logprobs = self._score(given, out, skip, lengths, n)
         else:
-            logprobs = self._score(given, out, skip, lengths, n) if priors else torch.zeros(answers.shape)
-        read = [ids[m.bool()].tolist() for ids, m in zip(given["input_ids"], given["attention_mask"], strict=True)]
-        self.generated_tokens += int(lengths.sum())
-        rows = []
-        for i, (row, (length, ended)) in enumerate(zip(answers, ends, strict=True)):
-            ids, steps = tuple(row[:length].tolist()), logprobs[i, :length].tolist()
-            text = self.tokenizer.decode(ids, skip_special_tokens=True)
-            cut = [text.find(s) for s in f.stop if s in text]
-            sampled = Sampled(tuple(read[i // n]), ids, tuple(steps)) if tokens and not beam else None
-            rows.append(Answer(text[: min(cut)] if cut else text, ids, sum(steps), ended, sampled))
-        written = lengths.view(-1, n).sum(-1).tolist()
-        taken = [len(r) + w for r, w in zip(read, written, strict=True)]
-        return [rows[i : i + n] for i in range(0, len(rows), n)], taken
+            logprobs = torch.zeros(answers.shape)
+        return answers.tolist(), logprobs.tolist()
 
     def _given(self, prompts: Sequence[Any]) -> Any:
         """The model's inputs for prompts of the format: `input_ids` and `attention_mask`, padded."""
@@ -234,36 +247,44 @@ class HuggingFacePolicy:
         given.pop("token_type_ids", None)
         return given.to(self.model.device)
 
-    def _with_cache(self, given: Any, n: int) -> Any:
-        """The inputs for n answers to each prompt, with the keys and values of the prompts, of which equal ones are computed once.
-        `generate` would compute a prompt once per answer. Returns `given` if that saves nothing."""
+    def _with_cache(self, given: Any, n: int) -> dict[str, Any] | None:
+        """The inputs of `sample` for n answers to each prompt, of which equal ones are computed once. None for a model whose cache has no
+        rows to choose from, and for prompts of one token."""
         both = torch.cat([given["input_ids"], given["attention_mask"]], 1)
         distinct, rows = both.unique(dim=0, return_inverse=True)
         rows = rows.repeat_interleave(n)
         ids, mask = distinct.chunk(2, 1)
         # The state of a recurrent layer cannot be copied to several rows.
-        if len(distinct) == len(rows) or ids.shape[1] < 2 or getattr(self.model, "_is_stateful", False):
-            return given
+        if ids.shape[1] < 2 or getattr(self.model, "_is_stateful", False):
+            return None
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         begun, seen, at = ids[:, :-1], mask[:, :-1], positions[:, :-1]
         made = self.model.base_model(input_ids=begun, attention_mask=seen, position_ids=at, use_cache=True)
         cache: Any = getattr(made, "past_key_values", None)
         if not hasattr(cache, "batch_select_indices"):  # as XLNet's
-            return given
+            return None
         cache.batch_select_indices(rows)
         return {"input_ids": ids[rows], "attention_mask": mask[rows], "past_key_values": cache}
 
-    def _end(self, ids: torch.Tensor) -> tuple[int, bool]:
+    def _has_ended(self, ids: Sequence[int]) -> bool:
+        """Whether an answer ends with its last token."""
+        stop = self.format.stop
+        if ids[-1] in self._eos:
+            return True
+        # A character may take several tokens.
+        tail = self.tokenizer.decode(ids[-4 * max(map(len, stop)) :]) if stop else ""
+        return any(s in tail for s in stop)
+
+    def _end(self, ids: Sequence[int]) -> tuple[int, bool]:
         """(length of an answer with its <eos> or stop string but without padding, whether it ended by itself)."""
-        eos = torch.as_tensor(self.model.generation_config.eos_token_id, device=ids.device).reshape(-1)
-        found = torch.isin(ids, eos).nonzero()
-        length = int(found[0]) + 1 if len(found) else len(ids)
+        length = next((k for k, token in enumerate(ids, 1) if token in self._eos), 0)
+        ended, length = length > 0, length or len(ids)
         if any(s in self.tokenizer.decode(ids[:length]) for s in self.format.stop):
             # A stop string may end within a token: find the shortest prefix that contains it.
             for k in range(1, length + 1):
                 if any(s in self.tokenizer.decode(ids[:k]) for s in self.format.stop):
                     return k, True
-        return length, len(found) > 0
+        return length, ended
 
     def _score(self, given: Any, out: torch.Tensor, skip: int, lengths: torch.Tensor, n: int) -> torch.Tensor:
         """Log-probabilities [rows, tokens] of a beam search's answers of these lengths, 0 after their ends. By one forward pass, because
