@@ -173,7 +173,8 @@ class LearnConfig:
     harvest: int = 12
     """Additional tactics tried on a theorem's first goal after its first proof, to find other ways to close it."""
     extracted: str = ""
-    """Output folder of `turnstile extract`. The first round also learns from its human proofs of the training split. Empty: none."""
+    """Output folder of `turnstile extract`. Each round of expert iteration also learns from its human proofs of the training split, other
+    algorithms in the first round. Empty: none."""
     seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
     """Training time per round. On a CPU this is processor time, so that a busy machine takes longer and learns the same."""
     max_epochs: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0

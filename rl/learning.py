@@ -53,7 +53,7 @@ class Learning:
 
     @property
     def human(self) -> list[Any]:
-        """Policy examples of the first round, besides its own."""
+        """Policy examples besides those of the attempts: in each round of expert iteration, and in the first of other algorithms."""
         folder = self.config.learn.extracted
         return extracted_examples(Path(folder), buffer.withheld(self.ledger)) if folder else []
 
@@ -158,7 +158,7 @@ class Learning:
             policy = list(plugins.load(ALGORITHMS, c.algorithm)(lambda kind: self._draw(kind, r), r))
         if not policy:
             policy = list(expert_iteration.policy_examples(self._draw("policy", r), c.targets))
-        if r == 1:
+        if r == 1 or c.algorithm == "expert_iteration":
             policy += self.human
         return policy, self._values(r)
 

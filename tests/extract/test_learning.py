@@ -10,7 +10,11 @@ import pytest
 
 from curricula.library import split_of
 from prover.errors import UserError
+from prover.lean.theorem import Theorem
+from prover.solve.ledger import Attempt, Ledger
+from rl.config import LearnConfig, ProverConfig, RunConfig
 from rl.extracted import extracted_examples
+from rl.learning import Learning
 
 TRAIN = next(f"t{i}" for i in range(99) if split_of(f"t{i}") == "train")
 OTHER = next(f"u{i}" for i in range(99) if split_of(f"u{i}") == "train")
@@ -57,3 +61,19 @@ def test_bad_folders(tmp_path: Path) -> None:
 def test_a_theorem_that_a_set_holds_out_teaches_nothing(tmp_path: Path) -> None:
     write(tmp_path, (TRAIN, [step("simp")]), (OTHER, [step("omega")]))
     assert [e.tactic for e in extracted_examples(tmp_path, [f"_root_.{TRAIN}"])] == ["omega"]
+
+
+@pytest.mark.parametrize(("algorithm", "rounds"), [("expert_iteration", [1, 2]), ("grpo", [1])])
+def test_rounds_that_learn_from_human_proofs(tmp_path: Path, algorithm: str, rounds: list[int]) -> None:
+    write(tmp_path, (TRAIN, [step("simp")]))
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for r in (1, 2):
+        attempt = Attempt(f"round {r}", Theorem(OTHER, ": a"), "proved", 1, 1, 0.1, "omega", model_version=r - 1)
+        given = {"state": f"⊢ {r}", "premises": [], "round": r}
+        group = given | {"rewards": [["omega", 1.0], ["rfl", 0.0]]}
+        ledger.record(attempt, [("policy", given | {"tactics": [["omega", 1.0]], "depth": 0}), ("group", group)])
+    config = RunConfig(
+        prover=ProverConfig(use_ranker=False), learn=LearnConfig(algorithm=algorithm, extracted=str(tmp_path))
+    )
+    learning = Learning(config, tmp_path, ledger, None, print)  # type: ignore[arg-type]
+    assert [r for r in (1, 2) if "simp" in {e.tactic for e in learning.prepare(r)[0]}] == rounds
