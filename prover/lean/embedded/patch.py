@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-PATCH_VERSION = 6  # part of the cache folder's name: raise it with any change below
+PATCH_VERSION = 7  # part of the cache folder's name: raise it with any change below
 
 
 class PatchError(RuntimeError):
@@ -76,6 +76,12 @@ _REPLACEMENTS = [
     (
         "var exitJS=(status,implicit)=>{EXITSTATUS=status;",
         'var exitJS=(status,implicit)=>{if(turnstileState)process.kill(process.pid,"SIGKILL");EXITSTATUS=status;',
+    ),
+    # A C++ call that may throw looks its function up in this list. Lean's interpreter makes several such calls for each of its own. V8
+    # stores a list with gaps as a hash table.
+    (
+        "if(!func){wasmTableMirror[funcPtr]=",
+        "if(!func){while(wasmTableMirror.length<funcPtr)wasmTableMirror.push(null);wasmTableMirror[funcPtr]=",
     ),
     # Every pooled thread is a worker that loads the module again. One is enough: more start on demand.
     ("var pthreadPoolSize=4;", "var pthreadPoolSize=turnstileState?0:1;"),
