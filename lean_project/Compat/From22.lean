@@ -8,8 +8,8 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- Declarations and their attributes in a module. -/
-abbrev Marks := List (Name × String)
+/-- Attributes of a module's declarations, as names `DECLARATION.ATTRIBUTE`. -/
+abbrev Marks := NameSet
 
 abbrev GrindEntry := Unit
 

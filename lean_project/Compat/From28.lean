@@ -9,8 +9,8 @@ set_option compiler.small 0
 
 namespace Turnstile
 
-/-- Declarations and their attributes in a module. -/
-abbrev Marks := List (Name × String)
+/-- Attributes of a module's declarations, as names `DECLARATION.ATTRIBUTE`. -/
+abbrev Marks := NameSet
 
 abbrev GrindEntry := Grind.Entry
 
@@ -19,7 +19,7 @@ def grindMarks (es : List (ScopedEnvExtension.Entry GrindEntry)) (acc : Marks) :
   | [] => acc
   | .global (.ematch t) :: rest =>
     match t.origin with
-    | .decl n => grindMarks rest ((n, "grind") :: acc)
+    | .decl n => grindMarks rest (acc.insert (.str n "grind"))
     | _ => grindMarks rest acc
   | _ :: rest => grindMarks rest acc
 

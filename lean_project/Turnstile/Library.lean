@@ -45,14 +45,14 @@ def simpMarks (es : List (ScopedEnvExtension.Entry SimpEntry)) (acc : Marks) : M
   | [] => acc
   | .global (.thm t) :: rest =>
     match t.origin with
-    | .decl n .. => simpMarks rest ((n, "simp") :: acc)
+    | .decl n .. => simpMarks rest (acc.insert (.str n "simp"))
     | _ => simpMarks rest acc
   | _ :: rest => simpMarks rest acc
 
 def extMarks (es : List (ScopedEnvExtension.Entry Ext.ExtTheorem)) (acc : Marks) : Marks :=
   match es with
   | [] => acc
-  | .global t :: rest => extMarks rest ((t.declName, "ext") :: acc)
+  | .global t :: rest => extMarks rest (acc.insert (.str t.declName "ext"))
   | _ :: rest => extMarks rest acc
 
 def instanceMarks (es : List (ScopedEnvExtension.Entry InstanceEntry)) (acc : Marks) : Marks :=
@@ -60,7 +60,7 @@ def instanceMarks (es : List (ScopedEnvExtension.Entry InstanceEntry)) (acc : Ma
   | [] => acc
   | .global e :: rest | .scoped _ e :: rest =>
     match e.globalName? with
-    | some n => instanceMarks rest ((n, "instance") :: acc)
+    | some n => instanceMarks rest (acc.insert (.str n "instance"))
     | none => instanceMarks rest acc
 
 /-- Attributes in a module's own entries. On the embedded library the functions that look attributes up in an environment do not
@@ -79,7 +79,7 @@ unsafe def marksFrom (es : List (Name × Array EnvExtensionEntry)) (acc : Marks)
 @[implemented_by marksFrom]
 opaque marksAmong (es : List (Name × Array EnvExtensionEntry)) (acc : Marks) : Marks
 
-def marked (ms : Marks) (n : Name) (mark : String) : Bool := anyOf (fun m => m.1 == n && m.2 == mark) ms
+def marked (ms : Marks) (n : Name) (mark : String) : Bool := ms.contains (.str n mark)
 
 /-- The attributes that a theorem's own module gives it, of those that describe its use. -/
 def attributesOf (env : Environment) (ms : Marks) (n : Name) : List Json :=
@@ -109,14 +109,24 @@ def declarationJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (c : Cons
   return jarr [Json.str (nameText c.name), Json.str (nameText (headName body)), jnames (sidesOf body), jnat (explicitBinders c.type),
     Json.bool (fromBelow env idx used), jnames used, Json.str f.pretty, jarr (attributesOf env ms c.name), Json.str kind]
 
-def declarationsJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (cs : List ConstantInfo) (acc : List Json) :
-    MetaM (List Json) :=
+/-- `[place in the module, name, kind]` of each declaration that may be a premise. -/
+def candidatesJson (ms : Marks) (cs : List ConstantInfo) (place : Nat) (acc : List Json) : MetaM (List Json) :=
   match cs with
   | [] => return revOnto acc []
   | c :: rest => do
     match ← kindOf ms c with
-    | some kind => declarationsJson env ms idx rest ((← declarationJson env ms idx c kind) :: acc)
-    | none => declarationsJson env ms idx rest acc
+    | some kind => candidatesJson ms rest (place + 1) (jarr [jnat place, Json.str (nameText c.name), Json.str kind] :: acc)
+    | none => candidatesJson ms rest (place + 1) acc
+
+/-- The `chosen` candidates in full. -/
+def declarationsJson (env : Environment) (ms : Marks) (idx : ModuleIdx) (cs : Array ConstantInfo) (chosen : List Json)
+    (acc : List Json) : MetaM (List Json) :=
+  match chosen with
+  | .arr #[.num place, _, .str kind] :: rest => do
+    match cs[place.mantissa.toNat]? with
+    | some c => declarationsJson env ms idx cs rest ((← declarationJson env ms idx c kind) :: acc)
+    | none => declarationsJson env ms idx cs rest acc
+  | _ => return revOnto acc []
 
 def importNames (is : List Lean.Import) : List Name :=
   match is with
@@ -131,15 +141,20 @@ where
     | n :: ns, d :: ds => go ns ds (jarr [Json.str (nameText n), jnames (importNames d.imports.toList)] :: acc)
     | _, _ => revOnto acc []
 
-/-- Declarations of a module that may be premises. -/
-def moduleJson (env : Environment) (m : Name) : IO (Except String Json) := do
+/-- The declarations of a module that may be premises, or those of them that are `chosen`. Printing their types costs most, so the
+client first leaves out what Lean generated. -/
+def moduleJson (env : Environment) (m : Name) (chosen? : Option (List Json)) : IO (Except String Json) := do
   match env.getModuleIdx? m with
   | none => return .error "no such module"
   | some idx =>
     match env.header.moduleData[idx.toNat]? with
     | none => return .error "no such module"
     | some d =>
-      match ← onEnvironment env {} (declarationsJson env (marksAmong d.entries.toList []) idx d.constants.toList []) with
+      let ms := marksAmong d.entries.toList {}
+      let found := match chosen? with
+        | some chosen => declarationsJson env ms idx d.constants chosen []
+        | none => candidatesJson ms d.constants.toList 0 []
+      match ← onEnvironment env {} found with
       | .error e => return .error e
       | .ok cs => return .ok (jarr cs)
 

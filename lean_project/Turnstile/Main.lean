@@ -106,7 +106,10 @@ def handle (s : Server) (j : Json) : IO (List (String × Json)) := do
     return [("ok", Json.bool true), ("modules", jarr (modulesJson env))]
   | "module" =>
     let env ← environment s (strings (listField j "imports"))
-    match ← moduleJson env (strField j "module").toName with
+    let chosen? := match j.getObjVal? "chosen" with
+      | .ok (.arr xs) => some xs.toList
+      | _ => none
+    match ← moduleJson env (strField j "module").toName chosen? with
     | .error e => return [("error", Json.str e)]
     | .ok m => return [("ok", Json.bool true), ("module", m)]
   | "prove_library" =>

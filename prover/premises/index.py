@@ -146,11 +146,14 @@ async def _exported(server: LeanServer, imports: Sequence[str], module: str, key
     """The declarations of a module from Lean, which are then cached."""
     if server.runtime.kind == "embedded" and server.own_mb() > _RESTART_MB:
         await server.restart()
-    rows = (await server.command("module", imports=list(imports), module=module))["module"]
+    request: dict[str, Any] = {"imports": list(imports), "module": module}
+    candidates = (await server.command("module", **request))["module"]
+    # Lean's time goes into printing types, and a fifth of the candidates are generated.
+    chosen = [[place, name, kind] for place, name, kind in candidates if not is_generated(name, kind)]
+    rows = (await server.command("module", **request, chosen=chosen))["module"] if chosen else []
     found = [
         Premise(name, module, head, tuple(sides), explicit, below, tuple(constants), type_, tuple(attributes), kind)
         for name, head, sides, explicit, below, constants, type_, attributes, kind in rows
-        if not is_generated(name, kind)
     ]
     path = _module_file(key)
     path.parent.mkdir(parents=True, exist_ok=True)

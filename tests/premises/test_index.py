@@ -67,18 +67,18 @@ class FakeServer:
         self.modules = {"Init": [], "Mine.A": ["Init"], "Mine.B": ["Init"], "Mine.C": ["Mine.A"]}
         self.exported: list[str] = []
 
-    async def command(self, cmd: str, imports: list[str], module: str = "") -> dict[str, Any]:
+    async def command(
+        self, cmd: str, imports: list[str], module: str = "", chosen: list[list[Any]] | None = None
+    ) -> dict[str, Any]:
         if cmd == "modules":
             reached = {m: needs for m, needs in self.modules.items() if m == "Init" or "Init" not in imports}
             return {"modules": [[m, needs] for m, needs in reached.items()]}
-        self.exported.append(module)
         await asyncio.sleep(0)
-        return {
-            "module": [
-                [f"{module}.t", "Eq", ["Nat", "Nat"], 0, True, ["Nat"], "x = x", [], "theorem"],
-                [f"{module}.T.casesOn", "Eq", ["Nat", "Nat"], 0, True, ["Nat"], "x", [], "definition"],
-            ]
-        }
+        if chosen is None:
+            self.exported.append(module)
+            return {"module": [[3, f"{module}.t", "theorem"], [5, f"{module}.T.casesOn", "definition"]]}
+        assert chosen == [[3, f"{module}.t", "theorem"]], "what Lean generated is not printed"
+        return {"module": [[f"{module}.t", "Eq", ["Nat", "Nat"], 0, True, ["Nat"], "x = x", [], "theorem"]]}
 
 
 @pytest.fixture
