@@ -170,6 +170,8 @@ class LearnConfig:
     """Maximum length of a rollout."""
     turns: Positive = 1
     """Proofs in a conversation, with `collect = "proofs"`: Lean's error on a failed proof goes back to the model."""
+    infill: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
+    """Share of the policy examples that are infilling: a goal, a goal further down in its proof, and the first tactic on the way."""
     harvest: int = 12
     """Additional tactics tried on a theorem's first goal after its first proof, to find other ways to close it."""
     extracted: str = ""

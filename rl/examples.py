@@ -25,6 +25,8 @@ class PolicyExample:
     eq. 7)."""
     constants: tuple[str, ...] = ()
     """Constants of the state, which can be replaced by made-up names."""
+    towards: str = ""
+    """The goal that the tactic leads to (infilling), as `Goal.text`; empty: to a proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +71,8 @@ def mean_one(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 Example = PolicyExample | ValueExample
+
+
+def towards_of(example: Example) -> str:
+    """The goal that an example leads to; empty: a proof."""
+    return example.towards if isinstance(example, PolicyExample) else ""

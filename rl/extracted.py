@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 from curricula.library import split_of
 from prover.errors import UserError
 from prover.jsonl import jsonl_rows
+from rl.algorithms.infilling import clamped, wanted
 from rl.examples import PolicyExample
 
 _OTHER_GOALS = re.compile(r"(?:case'?|next|all_goals|any_goals|rotate_left|rotate_right|swap|pick_goal)\b|·|\.\s")
@@ -21,6 +23,7 @@ class _Step(msgspec.Struct):
     kind: str
     text: str
     state_before: str
+    state_after: str = ""
     replay: str = ""
     replayed_as: str = ""
 
@@ -31,8 +34,9 @@ class _Row(msgspec.Struct):
     steps: list[_Step]
 
 
-def extracted_examples(folder: Path, withheld: Iterable[str] = ()) -> list[PolicyExample]:
-    """The steps of theorems of the training split that are not `withheld`, each with the first goal before it.
+def extracted_examples(folder: Path, withheld: Iterable[str] = (), infill: float = 0.0) -> list[PolicyExample]:
+    """The steps of theorems of the training split that are not `withheld`, each with the first goal before it. `infill`: share of
+    examples with a goal further down in the proof.
 
     Leaves out steps whose replay failed, if they were replayed (`--replay`). Raises UserError.
     """
@@ -43,6 +47,7 @@ def extracted_examples(folder: Path, withheld: Iterable[str] = ()) -> list[Polic
         )
     held = {name.removeprefix("_root_.") for name in withheld}
     found: dict[tuple[str, str], PolicyExample] = {}
+    between: dict[PolicyExample, None] = {}
     for raw, where in jsonl_rows(path):
         try:
             row = msgspec.convert(raw, _Row)
@@ -50,13 +55,17 @@ def extracted_examples(folder: Path, withheld: Iterable[str] = ()) -> list[Polic
             raise UserError(f"{where}: not written by `turnstile extract`: {e}") from None
         if row.sorry or split_of(row.full_name) != "train" or row.full_name in held:
             continue
+        chain: list[tuple[str, str, str]] = []
         for step in row.steps:
             if step.replay in ("", "same") and not _OTHER_GOALS.match(step.text):
                 tactic = step.replayed_as or (step.text if step.kind == "tactic" else f"exact {step.text}")
                 state = step.state_before.split("\n\n")[0]
                 found.setdefault((state, tactic), PolicyExample(state, tactic))
+                chain.append((step.state_before, tactic, step.state_after))
+        between |= dict.fromkeys(clamped(chain)) if infill else {}
     if not found:
         raise UserError(
             f"learn.extracted: {path} has no steps of the training split, which is 70 % of the names by hash"
         )
-    return list(found.values())
+    drawn = random.Random("infill").sample(list(between), min(len(between), wanted(infill, len(found))))
+    return [*found.values(), *drawn]

@@ -21,6 +21,7 @@ from rl import buffer
 from rl.algorithms import expert_iteration, grpo, td_lambda
 from rl.algorithms.dpo import preference_pairs
 from rl.algorithms.gradient_settings import PRESETS, settings_of
+from rl.algorithms.infilling import infill_examples
 from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.config import ALGORITHMS, DPO, OWN_ALGORITHMS, RunConfig
@@ -55,7 +56,9 @@ class Learning:
     def human(self) -> list[Any]:
         """Policy examples besides those of the attempts: in each round of expert iteration, and in the first of other algorithms."""
         folder = self.config.learn.extracted
-        return extracted_examples(Path(folder), buffer.withheld(self.ledger)) if folder else []
+        return (
+            extracted_examples(Path(folder), buffer.withheld(self.ledger), self.config.learn.infill) if folder else []
+        )
 
     @property
     def _samples_trajectories(self) -> bool:
@@ -158,6 +161,8 @@ class Learning:
             policy = list(plugins.load(ALGORITHMS, c.algorithm)(lambda kind: self._draw(kind, r), r))
         if not policy:
             policy = list(expert_iteration.policy_examples(self._draw("policy", r), c.targets))
+        if c.infill:
+            policy += infill_examples(self._draw("infill", r), c.infill, len(policy), f"{self.config.seed}/{r}")
         if r == 1 or c.algorithm == "expert_iteration":
             policy += self.human
         return policy, self._values(r)

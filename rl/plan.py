@@ -116,6 +116,10 @@ def _check(config: RunConfig) -> None:
         _check_pretrained(s, config.learn)
     elif config.learn.collect == "proofs":
         raise UserError('learn.collect="proofs" is for a pretrained model (serve.start)')
+    if config.learn.infill and (config.learn.algorithm, config.learn.collect) != ("expert_iteration", "search"):
+        raise UserError(
+            'learn.infill learns from search trees: set learn.algorithm="expert_iteration" and learn.collect="search"'
+        )
 
 
 def _check_learning(config: RunConfig) -> None:

@@ -1,7 +1,7 @@
 """Training examples of an attempt, by kind, as rows of the ledger.
 
 The kinds are `policy` and `value` (expert iteration), `tried` (tactic ranking), `premises` (premise selection), `td` (TD(λ)
-targets), `group` (the tactics of a goal with rewards) and `rollouts` (a theorem's rollouts with rewards). Only the kinds that the
+targets), `infill` (goals with a goal further down), `group` (the tactics of a goal with rewards) and `rollouts` (a theorem's rollouts with rewards). Only the kinds that the
 run's algorithms read are made.
 """
 
@@ -15,6 +15,7 @@ from prover.lean.theorem import Theorem
 from prover.search import SearchConfig
 from prover.solve.job import Trace
 from rl.algorithms import expert_iteration, grpo, td_lambda
+from rl.algorithms.infilling import collect_infill
 from rl.algorithms.premise_selection import collect_premises
 from rl.algorithms.tactic_ranking import collect_tried
 from rl.config import LearnConfig
@@ -49,6 +50,8 @@ def rows(
                 out.append(
                     ("td", {"state": e.text, "constants": e.constants, "premises": e.premises, "td": round(g, 4)})
                 )
+    if config.infill and proved:
+        out += collect_infill(trace.examples)
     out += collect_premises(trace.examples, proved, theorem, used)
     if config.algorithm == "grpo":
         out += [("group", row) for row in grpo.from_search(trace.examples, proved, discount)]

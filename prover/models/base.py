@@ -44,6 +44,8 @@ class Query:
     """Number of earlier expansions of this state: a deterministic policy continues its list."""
     types: tuple[str, ...] = ()
     """Types of the premises, for prompts that show them; empty: those in the library's index."""
+    towards: str = ""
+    """A goal that the tactics are to lead to (infilling), as `Goal.text`; empty: to a proof."""
 
 
 def valid_text(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from prover.models.base import Query, Sampled, Suggestion
 from prover.models.manifest import SETTINGS
-from prover.models.prompt import PromptConfig, Prompter
+from prover.models.prompt import PromptConfig, Prompter, reached_text
 from prover.models.templates import Template, template_named, template_names
 from prover.models.tokenizer import TextCodec
 
@@ -66,10 +66,16 @@ class SlotFormat:
         self.sampling = {"temperature": 1.0, "top_p": 1.0}
 
     def prompt(self, query: Query) -> list[int]:
-        return [*self.prompter.prefix(query.state.text, query.premises, query.types), self.prompter.codec.tactic]
+        return [
+            *self.prompter.prefix(query.state.text, query.premises, query.types, query.towards),
+            self.prompter.codec.tactic,
+        ]
 
     def value_prompt(self, query: Query) -> list[int]:
-        return [*self.prompter.prefix(query.state.text, query.premises, query.types), self.prompter.codec.value]
+        return [
+            *self.prompter.prefix(query.state.text, query.premises, query.types, query.towards),
+            self.prompter.codec.value,
+        ]
 
     def banned(self, query: Query) -> list[int]:
         codec = self.prompter.codec
@@ -95,7 +101,9 @@ class TemplateFormat:
         self.sampling = {"temperature": template.temperature, "top_p": template.top_p}
 
     def prompt(self, query: Query) -> str | Messages:
-        fields = {"goal": query.state.text, "goals": [g.text for g in query.state.goals], "premises": query.premises}
+        goals = [g.text for g in query.state.goals]
+        towards = reached_text(goals[0], query.towards) if query.towards else ""
+        fields = {"goal": query.state.text, "goals": goals, "premises": query.premises, "towards": towards}
         return self.template.render(fields)
 
     def value_prompt(self, query: Query) -> list[int]:

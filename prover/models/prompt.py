@@ -56,8 +56,8 @@ def _library_type(name: str) -> str | None:
 class Prompter:
     """Encodes (state text, premises) as token ids and tactics as targets, and decodes generated ids.
 
-    A prompt is `<bos> other goals, first goal, premises, marker`. Policy and value differ in the marker only and share the
-    computation of the rest. A premise appears by the end of its name or by its type: from `types` in the methods below, or
+    A prompt is `<bos> other goals, first goal, goal to reach, premises, marker`. Policy and value differ in the marker only and share
+    the computation of the rest. A premise appears by the end of its name or by its type: from `types` in the methods below, or
     else from `type_of(name)`, by default the library's index.
     """
 
@@ -91,14 +91,18 @@ class Prompter:
             return list(codec.encode(f"\n{name} : {says}" if says else f"\n{name}")[: config.premise_tokens])
         return [codec.slots[index], *codec.encode(says or ".".join(name.split(".")[-2:]))[: config.premise_tokens]]
 
-    def prefix(self, state: str, premises: Sequence[str] = (), types: Sequence[str] = ()) -> list[int]:
+    def prefix(
+        self, state: str, premises: Sequence[str] = (), types: Sequence[str] = (), towards: str = ""
+    ) -> list[int]:
         """Ids of the prompt without its marker, at most `max_prompt - 1` of them."""
         goals = state.split("\n\n")
         # The tactic acts on the first goal. It comes last, where truncation never reaches its target.
         text = "\n\n".join([*goals[1:], goals[0]])[-16 * self.config.max_prompt :]
         listed = [t for i, name in enumerate(self.offered(premises, types)) for t in self._premise(i, name, types)]
         room = self.config.max_prompt - 2 - len(listed)
-        return [self.codec.bos, *self.codec.encode(text)[-room:], *listed]
+        # The target of the goal to reach is at its end. At least half of the room stays for the goal that the tactic acts on.
+        end = self.codec.encode(reached_text(goals[0], towards))[-(room // 2) :] if towards else ()
+        return [self.codec.bos, *self.codec.encode(text)[-(room - len(end)) :], *end, *listed]
 
     def target(self, tactic: str, premises: Sequence[str] = (), types: Sequence[str] = ()) -> list[int] | None:
         """Ids of a tactic and <eos>, with offered premises as slot tokens; None if longer than `max_target`."""
@@ -145,6 +149,14 @@ class Prompter:
             else:
                 run.append(t)
         return "".join([*out, codec.decode(run)])
+
+
+def reached_text(goal: str, towards: str) -> str:
+    """How prompts show a goal to reach: behind `⇝`, its hypotheses that the goal at hand does not have, and its target."""
+    known = set(goal.split("\n"))
+    head, mark, target = towards.rpartition("⊢")
+    new = [line for line in head.split("\n") if line and line not in known and not line.startswith("case ")]
+    return "\n⇝ " + "\n".join([*new, mark + target])
 
 
 # Pools of names by kind, so that `h₁` stays a proof and `α` a type.

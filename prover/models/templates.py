@@ -23,7 +23,8 @@ class Template:
 
     name: str
     prompt: str
-    """Jinja. For a tactic: `goal` (all goals, separated by blank lines), `goals`, `premises` (full names). For a proof:
+    """Jinja. For a tactic: `goal` (all goals, separated by blank lines), `goals`, `premises` (full names),
+    `towards` (a line break, `⇝` and the goal to reach; empty without one). For a proof:
     `statement` (a declaration up to `:= by`), `header` (imports and context), `goal`, and after a failure `tried` and
     `error`."""
     source: str
@@ -58,7 +59,7 @@ class Template:
     def render(self, values: Mapping[str, Any]) -> str | list[dict[str, str]]:
         """The prompt: a text, or the turns of a chat. Raises ValueError for a template with an unknown variable."""
         goal = cut_goals(str(values.get("goal", "")), self.max_prompt_characters)
-        given = {"premises": (), "header": "", "tried": "", "error": "", **values, "goal": goal}
+        given = {"premises": (), "towards": "", "header": "", "tried": "", "error": "", **values, "goal": goal}
         prompt, retry = self._jinja
         try:
             text = prompt.render(given)

@@ -18,7 +18,7 @@ class TokenCounts:
     """Tokens per query, first in, first out. Thread-safe."""
 
     def __init__(self) -> None:
-        self._recorded: OrderedDict[tuple[str, int], deque[int]] = OrderedDict()
+        self._recorded: OrderedDict[tuple[str, int, str], deque[int]] = OrderedDict()
         self._lock = threading.Lock()
 
     def record(self, query: Query, tokens: int) -> None:
@@ -40,5 +40,5 @@ class TokenCounts:
             return tokens
 
 
-def _key(query: Query) -> tuple[str, int]:
-    return query.state.text, query.attempt
+def _key(query: Query) -> tuple[str, int, str]:
+    return query.state.text, query.attempt, query.towards

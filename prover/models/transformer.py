@@ -117,10 +117,10 @@ class LanguageModelPolicy:
         prompter = self.prompter
         answers = (prompter.target(s.tactic, query.premises, query.types) for s in suggestions)
         written = sum(prompter.config.max_target if a is None else len(a) for a in answers)
-        return len(prompter.prefix(query.state.text, query.premises, query.types)) + 1 + written
+        return len(prompter.prefix(query.state.text, query.premises, query.types, query.towards)) + 1 + written
 
     def _run(self, queries: Sequence[Query], n: int, *, value: bool) -> list[tuple[list[Suggestion], ValueEstimate]]:
-        prefixes = [self.prompter.prefix(q.state.text, q.premises, q.types) for q in queries]
+        prefixes = [self.prompter.prefix(q.state.text, q.premises, q.types, q.towards) for q in queries]
         by_length = sorted(range(len(queries)), key=lambda i: -len(prefixes[i]))
         out: list[tuple[list[Suggestion], ValueEstimate] | None] = [None] * len(queries)
         size = max(1, self.decode.batch_rows // max(n, 4))

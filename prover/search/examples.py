@@ -40,6 +40,8 @@ class Example:
     """First estimate of the value model in [0, 1]; without a model the search's default."""
     next: tuple[str, ...] = ()
     """Keys of the best tactic's subgoals. Best: it starts the shortest proof, else it has the most visits."""
+    leading: str = ""
+    """That tactic; empty: none was applied."""
     constants: tuple[str, ...] = ()
     """Constants in the goal, by which premises are retrieved."""
     tried: tuple[str, ...] = ()
@@ -75,6 +77,7 @@ def examples(graph: Graph) -> list[Example]:
                 depth=node.depth,
                 initial=node.initial,
                 next=tuple(c.key for c in leading.children) if leading is not None else (),
+                leading=leading.tactic if leading is not None else "",
                 constants=constants,
                 tried=tuple(e.tactic for e in node.edges if _tried(e)),
                 local=_local(node, constants, [t for t, _ in solving]) if node.status == SOLVED else (),

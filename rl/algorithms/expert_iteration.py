@@ -75,18 +75,20 @@ def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> 
     proved) and `reward` (the attempt's reward, where a plain proof counts 1). `targets`: `proofs`, or `visits` for the search's visit
     distribution (AlphaZero; Silver et al. 2018) if the row has one.
     """
-    merged: dict[tuple[str, str], tuple[dict[str, Any], float]] = {}
+    merged: dict[tuple[str, str, str], tuple[dict[str, Any], float]] = {}
     for row in rows:
         chosen = (row.get("visits") if targets == "visits" else None) or row["tactics"]
         total = sum(w for _, w in chosen)
         scale = (min(1.0, 2.0 / total) if total else 0.0) * row_weight(row) * row.get("reward", 1.0)
         for tactic, weight in chosen:
-            key = (row["state"], tactic)
+            key = (row["state"], row.get("towards", ""), tactic)
             known = merged.get(key, ({}, 0.0))[1]
             merged[key] = (row, max(known, weight * scale))
     return [
-        PolicyExample(state, tactic, tuple(row["premises"]), weight, constants=tuple(row.get("constants", ())))
-        for (state, tactic), (row, weight) in merged.items()
+        PolicyExample(
+            state, tactic, tuple(row["premises"]), weight, constants=tuple(row.get("constants", ())), towards=towards
+        )
+        for (state, towards, tactic), (row, weight) in merged.items()
     ]
 
 

@@ -54,12 +54,12 @@ def curves(results: Sequence[SearchResult], budgets: Sequence[int], against: str
     if against in rates:
         for name in names:
             out["against"][name] = {
-                str(b): _difference(rates[name][b] - rates[against][b]) for b in budgets if name != against
+                str(b): difference(rates[name][b] - rates[against][b]) for b in budgets if name != against
             }
     return out
 
 
-def _difference(by_theorem: np.ndarray) -> dict[str, float]:
+def difference(by_theorem: np.ndarray) -> dict[str, float]:
     """Mean with a 95 % percentile bootstrap interval over theorems (Efron 1979)."""
     rng = np.random.default_rng(0)
     means = rng.choice(by_theorem, (2000, len(by_theorem))).mean(1)

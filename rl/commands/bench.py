@@ -1,4 +1,4 @@
-"""Measure the parts: lean, audit, search, premises, conjectures, batch, model, learner, fleet."""
+"""Measure the parts: lean, audit, search, premises, conjectures, infilling, batch, model, learner, fleet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 from prover.console import answer, say
 from prover.errors import UserError
@@ -254,6 +254,36 @@ def _conjectures(
     return _print(bench_conjectures(chosen), out, json)
 
 
+def _infilling(
+    theorems: Annotated[tuple[str, ...], Positional],
+    /,
+    *,
+    policy: str,
+    recorder: str = "explorer",
+    calls: int = 8,
+    longest: int = 4,
+    record_calls: int = 128,
+    seed: int = 0,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """Holes of recorded proofs closed by a policy that is told the goal after, and by the same policy without it.
+
+    Args:
+        theorems: as in `theorems.files`: worlds, .lean files, Lake projects, data sets, theorem sets.
+        policy: a policy that learned infilling, as for `turnstile prove`. Its model is used alone.
+        recorder: the prover whose proofs are cut, as for `turnstile prove`.
+        calls: Lean calls for a hole.
+        longest: most tactics in a hole. A proof gets one hole of each size that it has.
+        record_calls: Lean calls for the recorder's search of a proof.
+    """
+    from rl.bench.infilling import InfillBench, bench_infilling
+
+    _check_writable(out)
+    chosen = InfillBench.of(theorems, policy, recorder, calls, longest, record_calls, seed, say)
+    return _print(asyncio.run(bench_infilling(chosen)), out, json)
+
+
 def _batch(
     *,
     quick: Quick = False,
@@ -361,6 +391,7 @@ BENCHES: dict[str, Callable[..., int]] = {
     "search": _search,
     "premises": _premises,
     "conjectures": _conjectures,
+    "infilling": _infilling,
     "batch": _batch,
     "model": _model,
     "learner": _learner,

@@ -44,7 +44,7 @@ def tune(
 
     Args:
         model: a model's folder, its name on the Hugging Face hub, or `new` for a model of 2 million weights made here.
-        pairs: JSONL with `goal` and `tactic` (and `premises`, `weight`), or a split of LeanDojo's benchmark (.json).
+        pairs: JSONL with `goal` and `tactic` (and `premises`, `weight`, `towards`), or a split of LeanDojo's benchmark (.json).
         out: the folder to write; must not exist.
         template: the prompt template: a name or a .toml file. Not for folders that Turnstile wrote.
         epochs: passes over the pairs.

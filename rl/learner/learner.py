@@ -25,7 +25,7 @@ from prover.lean.theorem import Goal, ProofState
 from prover.models.base import Query
 from prover.models.formats import Format, SlotFormat, check_folder, folder_version, format_of, render_prompt
 from prover.models.value_head import ValueHead, read_head
-from rl.examples import Example, PolicyExample, ValueExample
+from rl.examples import Example, PolicyExample, ValueExample, towards_of
 from rl.learner import sharded
 from rl.learner.adapters import with_adapters
 from rl.learner.packing import (
@@ -156,7 +156,7 @@ class Learner:
     def prompt(self, example: Example, types: tuple[str, ...] = ()) -> list[int]:
         """Token ids of the prompt whose next token is the answer's first, or for a model with value tokens the value."""
         goals = tuple(Goal(text) for text in example.state.split("\n\n"))
-        query = Query(ProofState(0, example.state, goals), example.premises, types=types)
+        query = Query(ProofState(0, example.state, goals), example.premises, types=types, towards=towards_of(example))
         if isinstance(self.format, SlotFormat):
             read = self.format.value_prompt if isinstance(example, ValueExample) else self.format.prompt
             return read(query)

@@ -18,6 +18,7 @@ class _Pair(msgspec.Struct):
     tactic: str
     premises: tuple[str, ...] = ()
     weight: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
+    towards: str = ""
 
 
 class _Step(msgspec.Struct):
@@ -32,7 +33,8 @@ class _TracedTheorem(msgspec.Struct):
 def load_pairs(path: Path) -> list[PolicyExample]:
     """Read pairs.
 
-    `.jsonl`: one object per line with `goal` and `tactic`, and optionally `premises` (full names) and `weight` (> 0).
+    `.jsonl`: one object per line with `goal` and `tactic`, and optionally `premises` (full names), `weight` (> 0)
+    and `towards` (the goal that the tactic leads to).
     `.json`: LeanDojo's benchmark (train.json …), every traced tactic with the state before it.
     Raises UserError with file and line.
     """
@@ -49,7 +51,7 @@ def _pair(row: dict[str, Any], where: str) -> PolicyExample:
         raise UserError(f'{where}: {e}; a line is {{"goal": …, "tactic": …}}') from None
     if not pair.goal.strip() or not pair.tactic.strip():
         raise UserError(f"{where}: `goal` and `tactic` must not be empty")
-    return PolicyExample(pair.goal, pair.tactic, pair.premises, pair.weight)
+    return PolicyExample(pair.goal, pair.tactic, pair.premises, pair.weight, towards=pair.towards)
 
 
 def _benchmark(path: Path) -> list[PolicyExample]:

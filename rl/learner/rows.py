@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from prover.models.fresh_names import Translation
 from prover.models.prompt import Prompter, hypothesis_names, rename, rename_map
-from rl.examples import Example, PolicyExample
+from rl.examples import Example, PolicyExample, towards_of
 from rl.learner.packing import Row as Tokens
 
 T = TypeVar("T")
-Shown = tuple[str, dict[str, str], tuple[str, ...], tuple[str, ...]]
-"""State, tactics by their true text, premises and their types."""
+Shown = tuple[str, str, dict[str, str], tuple[str, ...], tuple[str, ...]]
+"""State, the goal to reach, tactics by their true text, premises and their types."""
 Encode = Callable[[Example, tuple[str, ...]], Tokens]
 """Prompt and target of an example, given the types of its premises if they are not those of the library. The target is empty if it is
 too long."""
@@ -34,7 +34,7 @@ class Row:
 
 def group(encode: Encode, examples: Sequence[Example], longest: int) -> tuple[list[Row], int]:
     """Examples grouped by prompt, and the number of those skipped as too long. `longest`: tokens of a row with several examples."""
-    rows: dict[tuple[str, tuple[str, ...]], Row] = {}
+    rows: dict[tuple[str, tuple[str, ...], str], Row] = {}
     finished: list[Row] = []
     skipped = 0
     for e in examples:
@@ -42,11 +42,12 @@ def group(encode: Encode, examples: Sequence[Example], longest: int) -> tuple[li
         if not prompt or not target:
             skipped += 1
             continue
-        row = rows.get((e.state, e.premises))
+        key = (e.state, e.premises, towards_of(e))
+        row = rows.get(key)
         if row is None or row.size + len(target) > longest:
             if row is not None:
                 finished.append(row)
-            row = rows[e.state, e.premises] = Row([], [], len(prompt) - 1)
+            row = rows[key] = Row([], [], len(prompt) - 1)
         row.examples.append(e)
         row.answers.append((prompt, target))
         row.size += len(target)
@@ -87,28 +88,32 @@ def renamed(
     first = row.examples[0]
 
     def fitting(new: Shown, old: Shown) -> Shown:
-        _, said, premises, types = new
+        _, _, said, premises, types = new
         return new if all(prompter.target(t, premises, types) is not None for t in said.values()) else old
 
-    shown = plain = (first.state, tactics, first.premises, ())
+    towards = towards_of(first)
+    shown = plain = (first.state, towards, tactics, first.premises, ())
     if rng.random() < rename_share and not graded:
-        names = rename_map(first.state, list(tactics), rng)
-        said = {t: rename(t, names) for t in tactics}
-        shown = fitting((rename(first.state, names), said, first.premises, ()), shown) if names else shown
+        names = rename_map(first.state, [*tactics, towards], rng)
+        state, goal, *said = (rename(text, names) for text in (first.state, towards, *tactics))
+        new = (state, goal, dict(zip(tactics, said, strict=True)), first.premises, ())
+        shown = fitting(new, shown) if names else shown
     if fresh_share and rng.random() < fresh_share and first.constants and not graded:
-        words, local = Translation(rng.getrandbits(32)), hypothesis_names(shown[0])
+        words, local = Translation(rng.getrandbits(32)), hypothesis_names("\n".join(shown[:2]))
         used = (*first.constants, *first.premises)
-        said = {t: words.text(now, used, local) for t, now in shown[1].items()}
+        said = {t: words.text(now, used, local) for t, now in shown[2].items()}
         types = tuple(map(words.type_of, first.premises)) if prompter.config.show_types else ()
-        state = words.text(shown[0], first.constants, local)
-        shown = fitting((state, said, tuple(map(words.name, first.premises)), types), shown)
+        state, goal = (words.text(text, first.constants, local) for text in shown[:2])
+        shown = fitting((state, goal, said, tuple(map(words.name, first.premises)), types), shown)
     if shown is plain:
         return row
-    state, said, premises, types = shown
+    state, towards, said, premises, types = shown
     answers: list[Tokens] = []
     for e in row.examples:
         e = replace(e, state=state, premises=premises)
-        answers.append(encode(replace(e, tactic=said[e.tactic]) if isinstance(e, PolicyExample) else e, types))
+        if isinstance(e, PolicyExample):
+            e = replace(e, tactic=said[e.tactic], towards=towards)
+        answers.append(encode(e, types))
     return Row(row.examples, answers, len(answers[0][0]) - 1 + sum(len(target) for _, target in answers))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from prover.models.formats import SlotFormat
-from prover.models.prompt import PromptConfig, Prompter
+from prover.models.prompt import PromptConfig, Prompter, reached_text
 from prover.models.tokenizer import TextCodec, train_tokenizer
 from prover.models.transformer import new_model
 from rl.config import ModelConfig
@@ -33,7 +33,10 @@ def small_model(
     examples: Iterable[PolicyExample], config: ModelConfig, positions: int, seed: int
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """A model of the given size and a tokenizer trained on the examples."""
-    tokenizer = train_tokenizer([t for e in examples for t in (e.state, *[e.tactic] * 3)], config.vocabulary)
+    every = list(examples)
+    texts = [t for e in every for t in (e.state, *[e.tactic] * 3)]
+    texts += [reached_text(e.state, e.towards) for e in every if e.towards]
+    tokenizer = train_tokenizer(texts, config.vocabulary)
     size = (config.hidden, config.layers, config.heads, config.intermediate)
     return new_model(len(tokenizer), *size, positions=positions, seed=seed), tokenizer
 

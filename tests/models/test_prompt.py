@@ -73,6 +73,17 @@ def test_prompt_shows_first_goal_last_then_premises(prompter: Prompter) -> None:
     assert named.tactic(named.target("exact foo", ("foo",))[:-1], ("foo",)) == "exact foo"  # pyright: ignore[reportOptionalSubscript]
 
 
+def test_a_goal_to_reach_stands_behind_the_goal_with_what_is_new_in_it(prompter: Prompter) -> None:
+    codec = prompter.codec
+    state, towards = "p q : Prop\n⊢ p → q", "case h\np q : Prop\nhp : p\n⊢ q"
+    text = codec.decode(prompter.prefix(f"{state}\n\n⊢ other", ("foo",), towards=towards))
+    assert text == f"<bos>⊢ other\n\n{state}\n⇝ hp : p\n⊢ q⟨p0⟩foo"
+    assert prompter.prefix(state, ("foo",), towards="") == prompter.prefix(state, ("foo",))
+    long = prompter.prefix("x : Nat\n" * 60 + "⊢ here", towards="y : Nat\n" * 60 + "⊢ there")
+    assert len(long) <= prompter.config.max_prompt - 1
+    assert codec.decode(long).endswith("⊢ there") and "⊢ here\n" in codec.decode(long)
+
+
 def test_long_prompts_keep_the_target_and_their_limit(prompter: Prompter) -> None:
     state = "".join(f"h{i} : x + {i} = y\n" for i in range(500)) + "⊢ the_target = 17"
     premises = tuple(f"Some.Long.namespace.lemma_{i}" for i in range(40))

@@ -1,0 +1,75 @@
+"""Infilling: a search from one goal to another one, which then counts as proved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from prover.lean.theorem import ProofState, StepResult
+from prover.models.base import Policy, Query, Suggestion, count_tokens
+from prover.search.expansion import Environment
+from prover.search.graph import Graph
+
+
+class Towards:
+    """A policy that is told the goal to reach."""
+
+    def __init__(self, policy: Policy, goal: str) -> None:
+        """`goal`: Goal.text."""
+        self._policy = policy
+        self._goal = goal
+
+    def _told(self, query: Query) -> Query:
+        return replace(query, towards=self._goal)
+
+    def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
+        return self._policy.suggest([self._told(q) for q in queries], n)
+
+    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion]) -> int:
+        return count_tokens(self._policy, self._told(query), suggestions)
+
+
+@dataclass
+class Reaching:
+    """An environment in which a goal needs no proof: steps do not return it. A search proves its root here if tactics lead to the
+    goal, or to nothing, and all other goals are proved.
+
+    A goal is reached as a search's graph shares goals: by `ProofState.shared`, up to the names of bound variables, so that tactics
+    that follow it in a proof apply to it. The state to reach and the search's root belong to the caller.
+    """
+
+    env: Environment
+    goal: ProofState
+    arrivals: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """(`shared` of a state, tactic) of each step that led to the goal."""
+
+    async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
+        results = await self.env.step(state, tactics)
+        return [await self._without(state, t, r) for t, r in zip(tactics, results, strict=True)]
+
+    async def _without(self, state: ProofState, tactic: str, result: StepResult) -> StepResult:
+        left = {i: s for i, s in enumerate(result.states) if s.shared != self.goal.shared}
+        if len(left) == len(result.states):
+            return result
+        self.arrivals.add((state.shared, tactic))
+        await self.env.free([s for i, s in enumerate(result.states) if i not in left])
+        place = {i: n for n, i in enumerate(left)}
+        order = tuple((place[group], goal) for group, goal in result.order if group in place)
+        return replace(result, states=tuple(left.values()), order=order)
+
+    async def free(self, states: Sequence[ProofState]) -> None:
+        await self.env.free(states)
+
+    def reached(self, graph: Graph) -> bool:
+        """Whether the shortest proof of a solved graph leads to the goal. If not, it proves the root outright."""
+        seen = {graph.root}
+        waiting = [graph.root]
+        while waiting:
+            node = waiting.pop()
+            assert node.best is not None
+            if (node.state.shared, node.best.tactic) in self.arrivals:
+                return True
+            new = [c for c in node.best.children if c not in seen]
+            seen.update(new)
+            waiting += new
+        return False
