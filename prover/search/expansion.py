@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Protocol
 
 from prover.lean.theorem import ProofState, StepResult
 from prover.models.base import Policy, Query, Value, ValueEstimate, count_tokens
 from prover.models.inference_client import Answers, InferenceClient, LocalModel
+from prover.search.backward import goal_between, with_backward_steps
 from prover.search.extract import last_call
 from prover.search.graph import DUPLICATE, FAILED, OPEN, SOLVED, Edge, Graph, Node
 from prover.search.lean_queries import (
@@ -120,11 +122,16 @@ class Expander:
         done = False
         try:
             query = self._query(node)
+            backward = self._config.backward if query.attempt == 0 else 0  # later expansions do not insist on it
+            if backward:
+                query = replace(query, towards=goal_between(node))
             self.recorder.own_s += perf_counter() - began
             (suggestions,) = await self.models.suggest([query], self._config.suggestions)
             began = perf_counter()
             self.recorder.counts["expansions"] += 1
             self.recorder.counts["model_tokens"] += count_tokens(self._policy, query, suggestions)
+            if backward:
+                suggestions = with_backward_steps(suggestions, node.state.goals[0], backward)
             if self._questions and query.attempt == 0:
                 suggestions = with_questions(suggestions, self._questions)
             self._graph.add_suggestions(node, suggestions)

@@ -41,7 +41,7 @@ class CachedModel:
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         known = self._answers.suggestions
-        keys = [f"{self._tag} {q.state.id} {q.attempt} {n}" for q in queries]
+        keys = [f"{self._tag} {q.state.id} {q.attempt} {n} {q.towards}".rstrip() for q in queries]
         asked = [(k, q) for k, q in zip(keys, queries, strict=True) if k not in known]
         if asked:
             found = self._model.suggest([q for _, q in asked], n)

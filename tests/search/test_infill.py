@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from prover.lean.theorem import Theorem
+from prover.lean.theorem import Goal, Theorem
 from prover.models.base import Query
-from prover.search import Budget, Search, proof_tree
+from prover.search import Budget, Search, proof_tree, to_script
+from prover.search.backward import conjectures
 from prover.search.infill import Reaching, Towards
 from rl.algorithms.infilling import DISTANCES, collect_infill
 from rl.bench.infilling import cut
@@ -143,3 +145,55 @@ def test_holes_are_parts_of_the_proof(loop, server):
             yield from nodes(child)
 
     assert loop.run(run()) >= 2
+
+
+MIDDLE = Theorem("middle", "(a b c d : Prop) (ha : a) (h : a → b) (g : b → c) (f : c → d) : d ∧ d")
+
+
+class Remembers(Says):
+    """Notes the goal to reach of each query."""
+
+    def __init__(self, *tactics: str) -> None:
+        super().__init__(*tactics)
+        self.told: dict[str, str] = {}
+
+    def suggest(self, queries, n):
+        self.told |= {q.state.text: q.towards for q in queries if not q.attempt}
+        return super().suggest(queries, n)
+
+
+def test_backward_steps_prove_a_conjecture_and_the_goal_from_it(loop, server):
+    async def run(backward: int):
+        policy = Remembers("constructor", "exact f h1", "exact g (h ha)")
+        search = Search(await server.open(MIDDLE), server, policy, config=replace(alone(), backward=backward))
+        result = await search.run(Budget(lean_calls=200))
+        await search.close()
+        return result, policy.told
+
+    result, told = loop.run(run(4))
+    assert result.outcome == "proved" and result.proof is not None
+    assert "refine (fun h1 : c => ?_) ?_" in to_script(result.proof)
+    given = "a b c d : Prop\nha : a\nh : a → b\ng : b → c\nf : c → d"
+    # The policy is told `c` where the goal is to be proved from it, and nothing above and at `c` itself.
+    after = {text.split("\n", 1)[1] if text.startswith("case") else text: told[text] for text in told}
+    assert after[f"{given}\nh1 : c\n⊢ d ∧ d"].endswith(f"{given}\n⊢ c")
+    assert after[f"{given}\n⊢ d ∧ d"] == after[f"{given}\n⊢ c"] == ""
+
+    async def with_have():
+        policy = Remembers("have h1 : c := ?_", "exact f h1")
+        search = Search(await server.open(MIDDLE), server, policy, config=replace(alone(), backward=1))
+        await search.run(Budget(lean_calls=12))
+        await search.close()
+        return policy.told
+
+    # The goals that `have` leaves share a metavariable.
+    told = loop.run(with_have())
+    (pair,) = [text for text in told if text.endswith("⊢ c") and "h1 : c\n⊢ d ∧ d" in text]
+    assert told[pair].endswith(f"{given}\n⊢ c")
+    plain, told = loop.run(run(0))
+    assert plain.outcome == "exhausted" and set(told.values()) == {""}
+
+
+def test_conjectures_are_parts_of_implications_that_are_not_known():
+    hypotheses = (("a", "Prop"), ("ha", "a"), ("h", "a → b → c"), ("g", "∀ x, p x → q"), ("f", "(a → d) → b"))
+    assert conjectures(Goal("", hypotheses, "c")) == ["b", "a → d"]
