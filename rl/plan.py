@@ -174,6 +174,8 @@ def _check_pretrained(s: ServeConfig, learn: LearnConfig) -> None:
         if (template.answers == "proof") != (learn.collect == "proofs"):
             needed = 'learn.collect="proofs"' if template.answers == "proof" else 'learn.collect="search" or "rollouts"'
             raise UserError(f"serve.template={named}: the model answers with {template.answers}s: set {needed}")
+        if learn.infill and not template.shows_goal_to_reach:
+            raise UserError(f"serve.template={named}: its prompt does not show the goal to reach; set learn.infill=0")
         if template.answers == "proof" and learn.algorithm not in PRESETS:
             names = ", ".join(PRESETS)
             raise UserError(f'learn.collect="proofs" learns by policy gradient: set learn.algorithm to one of {names}')

@@ -50,6 +50,11 @@ class Template:
     max_prompt_characters: int = 8000
     """Longer prompts lose their last goals, then the beginning of the first goal; its target stays."""
 
+    @property
+    def shows_goal_to_reach(self) -> bool:
+        """Whether the prompt has the variable `towards`."""
+        return re.search(r"\btowards\b", self.prompt) is not None
+
     @cached_property
     def _jinja(self) -> tuple[jinja2.Template, jinja2.Template]:
         # Sandboxed: template files are untrusted.

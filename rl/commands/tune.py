@@ -13,6 +13,7 @@ from prover.console import answer, say
 from prover.errors import UserError
 
 if TYPE_CHECKING:
+    from prover.models.templates import Template
     from rl.examples import PolicyExample
     from rl.learner.learner import Learner
     from rl.learner.settings import LearnerConfig
@@ -91,7 +92,13 @@ def tune(
         max_length=max_length,
         seed=seed,
     )
-    return _train(model, _learner(model, examples, config, template), examples, epochs, out, json)
+    learner = _learner(model, examples, config, template)
+    used: Template | None = getattr(learner.format, "template", None)
+    if used is not None and not used.shows_goal_to_reach and any(e.towards for e in examples):
+        raise UserError(
+            f"{pairs}: has `towards`, which the template {used.name} does not show; choose another template"
+        )
+    return _train(model, learner, examples, epochs, out, json)
 
 
 def _learner(model: str, examples: list[PolicyExample], config: LearnerConfig, template: str | None) -> Learner:

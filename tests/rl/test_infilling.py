@@ -21,6 +21,7 @@ from prover.search.examples import Example
 from prover.solve.job import Trace
 from rl import config as config_module
 from rl.algorithms.infilling import infill_examples
+from rl.commands.tune import tune
 from rl.config import LearnConfig, ModelConfig, RunConfig
 from rl.examples import PolicyExample
 from rl.extracted import extracted_examples
@@ -77,6 +78,17 @@ def test_the_share_is_for_searches_with_expert_iteration() -> None:
     with pytest.raises(UserError, match="infill must be"):
         config_module.override(RunConfig(), ("learn.infill=1.0",))
     plan(config_module.override(RunConfig(), ("learn.infill=0.2",)))
+
+
+def test_a_template_that_hides_the_goal_to_reach_is_refused(tmp_path: Path) -> None:
+    blind, pairs = tmp_path / "blind.toml", tmp_path / "pairs.jsonl"
+    blind.write_text('source = "here"\nprompt = "{{ goal }}"\n')
+    pairs.write_text(json.dumps({"goal": "⊢ p", "tactic": "simp", "towards": "⊢ q"}) + "\n")
+    pretrained = config_module.load(config_module.STAGES / "one-gpu.toml")
+    with pytest.raises(UserError, match="does not show the goal to reach"):
+        plan(config_module.override(pretrained, ("learn.infill=0.2", f'serve.template="{blind}"')))
+    with pytest.raises(UserError, match="has `towards`, which the template"):
+        tune("new", pairs, out=tmp_path / "out", template=str(blind))
 
 
 def test_both_goals_and_the_tactic_are_renamed_alike() -> None:
