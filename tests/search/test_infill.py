@@ -187,9 +187,8 @@ def test_backward_steps_prove_a_conjecture_and_the_goal_from_it(loop, server):
         return policy.told
 
     # The goals that `have` leaves share a metavariable.
-    told = loop.run(with_have())
-    (pair,) = [text for text in told if text.endswith("⊢ c") and "h1 : c\n⊢ d ∧ d" in text]
-    assert told[pair].endswith(f"{given}\n⊢ c")
+    told, stated = loop.run(with_have()), f"case refine_1\n{given}\n⊢ c"
+    assert told[f"case refine_2\n{given}\nh1 : c\n⊢ d ∧ d\n\n{stated}"] == stated
     plain, told = loop.run(run(0))
     assert plain.outcome == "exhausted" and set(told.values()) == {""}
 
