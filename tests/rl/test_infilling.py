@@ -19,16 +19,18 @@ from prover.models.tokenizer import TextCodec
 from prover.models.transformer import new_model
 from prover.search.examples import Example
 from prover.solve.job import Trace
+from prover.solve.ledger import Attempt, Ledger
 from rl import config as config_module
 from rl.algorithms.infilling import infill_examples
 from rl.commands.tune import tune
-from rl.config import LearnConfig, ModelConfig, RunConfig
+from rl.config import LearnConfig, ModelConfig, ProverConfig, RunConfig
 from rl.examples import PolicyExample
 from rl.extracted import extracted_examples
 from rl.learner.learner import Learner
 from rl.learner.pairs import load_pairs
 from rl.learner.rows import group, renamed
 from rl.learner.small_model import small_model
+from rl.learning import Learning
 from rl.plan import plan
 from rl.training_examples import rows
 from tests.models.sample_goals import query
@@ -70,6 +72,18 @@ def test_the_share_of_the_examples(share: float, others: int, wanted: int) -> No
     found = infill_examples(infill_rows(True, LEARN), share, others, "0/1")
     assert len(found) == wanted and all(e.towards and e.weight > 0 for e in found)
     assert found == infill_examples(infill_rows(True, LEARN), share, others, "0/1")
+
+
+def test_a_round_learns_both_from_the_ledger(tmp_path: Path) -> None:
+    theorem = Theorem(NAME, ": True")
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    made = [(kind, {**data, "round": 1}) for kind, data in rows(theorem, PROOF, True, 1.0, LEARN)]
+    ledger.record(Attempt("round 1", theorem, "proved", 1, 1, 0.1, "t0", model_version=0), made)
+    for share, between in ((0.0, 0), (0.25, 2), (0.9, 6)):
+        config = RunConfig(prover=ProverConfig(use_ranker=False), learn=LearnConfig(infill=share))
+        learning = Learning(config, tmp_path, ledger, None, print)  # type: ignore[arg-type]
+        found = learning.prepare(1)[0]
+        assert len([e for e in found if not e.towards]) == 6 and len([e for e in found if e.towards]) == between
 
 
 def test_the_share_is_for_searches_with_expert_iteration() -> None:
