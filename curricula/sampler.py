@@ -47,6 +47,8 @@ class MatchConfig:
     """Discount of a try per round since, because the prover changes."""
     prior: float = 2.0
     """Weight, in tries, of the success rate of the theorem's source."""
+    assess: bool = False
+    """Estimate a theorem that was never tried by the run's assessor instead, from its statement."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,8 @@ class CurriculumSampler:
         c = self.config
         return min(c.max_calls, max(c.base_calls, round(c.growth * self.records[name].failed)))
 
-    def estimates(self) -> dict[str, float]:
-        """Probability that the next try at each theorem proves it.
+    def estimates(self, expected: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Probability that the next try at each theorem proves it. `expected`: that of theorems never tried.
 
         The discounted success rate, shrunk towards that of the theorem's source (a module or file), which is shrunk towards the overall
         rate, each by `prior` tries: (proofs + prior * parent rate) / (tries + prior).
@@ -153,22 +155,30 @@ class CurriculumSampler:
             proofs[s], tries[s] = proofs.get(s, 0.0) + r.proofs, tries.get(s, 0.0) + r.tries
         overall = (sum(proofs.values()) + 0.5 * c.prior) / (sum(tries.values()) + c.prior)
         rate = {s: (proofs[s] + c.prior * overall) / (tries[s] + c.prior) for s in proofs}
-        return {
+        found = {
             name: (r.proofs + c.prior * rate[self._source[name]]) / (r.tries + c.prior)
             for name, r in self.records.items()
         }
+        return found | {n: p for n, p in (expected or {}).items() if not self.records[n].tried}
 
-    def plan(self, round: int, lean_calls: int, always: Collection[str] = (), theorems: int = 0) -> list[Assignment]:
+    def plan(
+        self,
+        round: int,
+        lean_calls: int,
+        always: Collection[str] = (),
+        theorems: int = 0,
+        expected: Mapping[str, float] | None = None,
+    ) -> list[Assignment]:
         """Assignments with an expected cost of about `lean_calls`, or to this number of theorems if it is given. Deterministic in the tries,
         seed and round.
 
         Draws theorems without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006) until the expected cost is reached. Never
         draws disproved theorems. A theorem has at most one assignment. Theorems named in `always` come first, and their cost comes on top:
-        as many in turn as at most `lean_calls` allow, and at least one.
+        as many in turn as at most `lean_calls` allow, and at least one. `expected`: as for `estimates`.
         """
         c = self.config
         rng = random.Random(f"matchmaker/{self.seed}/{round}")
-        estimates = self.estimates()
+        estimates = self.estimates(expected)
         first = self._always(always, lean_calls, estimates)
         alive = [t for t in self.theorems if not self.records[t.name].disproved and t.name not in always]
         if not c.adaptive:

@@ -13,6 +13,7 @@ from curricula.library import assert_for_training
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanError
 from prover.lean.theorem import ProofState, Theorem
+from prover.models.assessor import AssessedValue, Assessor
 from prover.models.base import Query, Suggestion, ValueEstimate
 from prover.models.inference_client import InferenceClient
 from prover.models.mixture import EXPLORER_WEIGHT, mix_with_explorer
@@ -106,6 +107,7 @@ class Workbench:
     writer: Writer | None = None
     """The same model for whole proofs."""
     portfolio: Any = field(default_factory=Portfolio)
+    assessor: Assessor | None = None
 
     def environment(self, task: Task) -> Any:
         """Lean, bounded to the configured actions. The portfolio is not, unless the run would learn from it."""
@@ -198,6 +200,8 @@ def _prover(task: Task, bench: Workbench, asked: Asked) -> Prover:
             raise ValueError("policy `model` needs a model, but none is loaded")
         policy = ModelWithExplorer(asked, bench.trained_explorer.reseeded(task.draw), task.explorer_weight)
         value = asked if task.value else None  # its coroutines are awaited by the search
+        if value is None and bench.assessor is not None and "goals" in c.assess:
+            value = AssessedValue(bench.assessor)
     config = SearchConfig(
         selection=c.rule,
         in_flight=in_flight,
@@ -225,6 +229,8 @@ async def _search(task: Task, bench: Workbench, root: ProofState) -> Found:
             stats["entropy"] = entropy(search.graph)
         if prover.value is not None:
             stats["values"] = predictions(search.graph)
+        if bench.assessor is not None and task.policy == "model" and task.negated is None:
+            stats["expected"] = round(bench.assessor.assess(root.goals[0]).provable(task.lean_calls), 4)
         trace = Trace(result.lean_calls_to_solve, stats, examples)
 
     found = await attempt(task.theorem, root, env, [prover], task.lean_calls, checks=0, observe=observe)
@@ -300,4 +306,6 @@ async def _try_more_tactics(
     closing = [(t, 1) for t, r in zip(fresh, results, strict=True) if r.solved]
     await bench.pool.free([s for r in results for s in r.states])
     best = tuple(sorted([*first.best, *closing], key=lambda p: p[1]))
-    return [replace(first, best=best, steps=best[0][1], tried=(*first.tried, *fresh)), *examples[1:]], len(fresh)
+    failed = [(t, r.status) for t, r in zip(fresh, results, strict=True) if not r.ok]
+    tried, errors = (*first.tried, *fresh), (*first.errors, *failed)
+    return [replace(first, best=best, steps=best[0][1], tried=tried, errors=errors), *examples[1:]], len(fresh)

@@ -1,4 +1,4 @@
-"""The prover that an evaluation tests: a baseline, or a checkpoint with the ranker and retriever of its run."""
+"""The prover that an evaluation tests: a baseline, or a checkpoint with the models that its run learned beside it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ class Candidate:
     """File of the trained tactic ranker, or empty."""
     retriever: str = ""
     """File of the trained retriever, or empty."""
+    assessor: str = ""
+    """File of the trained assessor, or empty."""
     template: str = ""
     """Prompt template of a pretrained model; empty for Turnstile's own format."""
 
@@ -76,8 +78,9 @@ def candidate(searcher: str) -> Candidate:
     manifest = read_manifest(path)
     config = replace(_config_of(manifest.run).prover, use_value=manifest.value)
     name = "/".join(path.resolve().parts[-3:]) if manifest.run else path.name
-    ranker, retriever = (str(f or "") for f in (manifest.ranker_file, manifest.retriever_file))
-    return Candidate(name, config, str(path), weights, ranker, retriever, manifest.template)
+    found = (manifest.ranker_file, manifest.retriever_file, manifest.assessor_file)
+    ranker, retriever, assessor = (str(f or "") for f in found)
+    return Candidate(name, config, str(path), weights, ranker, retriever, assessor, manifest.template)
 
 
 def run_config(prover: Candidate) -> RunConfig:

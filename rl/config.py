@@ -16,6 +16,7 @@ from curricula.settings import convert, named_settings, read_toml, toml_lines
 from prover import plugins
 from prover.errors import UserError
 from prover.lean.steps import SEARCH_HEARTBEATS
+from prover.models.assessor import Use
 from prover.models.backends.serve import ServeConfig
 from prover.models.elementary import Actions
 from prover.models.mixture import EXPLORER_WEIGHT
@@ -111,6 +112,8 @@ class ProverConfig:
     """Guide the search by the model's value."""
     use_ranker: bool = True
     """Learn to rank tactics from all that were tried, and search in that order."""
+    assess: tuple[Use, ...] = ()
+    """Uses of the assessor: `tactics`, `goals`, `batches`; see docs/learning.md."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,7 @@ class LearnConfig:
     rounds: Positive = 3
     """Rounds of collecting and learning."""
     retrain_every: NonNegative = 0
-    """Expert iteration: after every so many rounds, the weights go back to those of the start, and the next round trains on the examples
-    of all rounds alike (periodic retraining, BFS-Prover-V2; Xin et al. 2025). 0: weights are always trained further."""
+    """Expert iteration: every so many rounds the weights go back to the start's (BFS-Prover-V2; Xin et al. 2025). 0: never."""
     max_staleness: NonNegative = 0
     """Versions that learning may be ahead of the attempts that it learns from. 0: collecting waits for each version. 1: the next round
     is collected while a version is trained."""
@@ -194,10 +196,11 @@ class LearnConfig:
     lambda_: Probability = 0.7
     """λ of `td_lambda`."""
     fresh_names: Probability = 0.3
-    """Probability that training replaces a goal's library names by made-up names, for the model from scratch and the ranker. This
-    teaches them what holds in any library."""
+    """Probability that training shows the model from scratch and the ranker a goal with made-up names for the library's."""
     ranker_seconds: float = 30.0
     """Training time of the tactic ranker per round, measured as for `seconds`."""
+    assessor_seconds: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
+    """Training time of the assessor per round. 0: none."""
     retriever_seconds: float = 15.0
     """Training time of a learned retriever per round, measured as for `seconds`."""
     batch_tokens: int = 384

@@ -9,11 +9,14 @@ from typing import Any
 
 from curricula.sampler import Assignment, CurriculumSampler, Try
 from prover.lean.theorem import Theorem
+from prover.models.assessor import Assessor
 from prover.solve.ledger import Ledger
 from prover.solve.negation import negation
+from prover.solve.statements import goal_of
 from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.attempt import Task
 from rl.config import RunConfig
+from rl.start import start_of
 
 
 class Curriculum:
@@ -44,7 +47,7 @@ class Curriculum:
         self.read(r)
         targets = [name for name in c.theorems.targets if name not in best]
         if r > 1 or c.learn.theorems:
-            chosen = self.sampler.plan(r, self._calls, targets, c.learn.theorems)
+            chosen = self.sampler.plan(r, self._calls, targets, c.learn.theorems, self._expected(r))
         else:
             chosen = [Assignment(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
         if r == 1:
@@ -54,6 +57,22 @@ class Curriculum:
             calls = dict.fromkeys(c.theorems.targets, tried)
             chosen = [replace(a, lean_calls=calls.get(a.theorem.name, c.learn.first_calls)) for a in chosen]
         return [self._task(r, a, policy, best, value) for a in chosen]
+
+    def _expected(self, r: int) -> dict[str, float]:
+        """The assessor's estimate of each theorem that was never tried, from its statement. It is the assessor of the version that round `r`
+        needs, so that a resumed run plans the same."""
+        c = self.config
+        version = r - 1 - c.learn.max_staleness
+        file = c.folder / "assessors" / f"{version:06d}.npz"
+        if version < 1 and (start := start_of(c)) is not None and start.assessor_file is not None:
+            file = start.assessor_file
+        if not c.matchmaker.assess or not file.exists():
+            return {}
+        assessor = Assessor.load(file)
+        untried = [t for t in self.train_set if not self.sampler.records[t.name].tried and t.statement]
+        goals = {t.name: goal_of(t.statement or "") for t in untried}
+        calls = self.sampler.budget
+        return {name: assessor.assess(g).provable(calls(name)) for name, g in goals.items() if g is not None}
 
     @property
     def _calls(self) -> int:

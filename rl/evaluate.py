@@ -21,9 +21,7 @@ from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.theorem import Theorem, Verdict
 from prover.models.fresh_names import FreshNamesPolicy
 from prover.models.inference_client import InferenceClient, LocalModel
-from prover.models.ranker import TacticRanker
 from prover.models.tactic_templates import Explorer
-from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource
 from prover.search import SearchConfig
@@ -36,6 +34,7 @@ from rl.attempt import Task, Workbench, collect, premise_source
 from rl.candidate import Candidate, digest, run_config
 from rl.config import ProverConfig
 from rl.curriculum import whole_proofs
+from rl.learned import Learned
 from rl.metrics import curves
 from rl.metrics.intervals import wilson_over_seeds
 
@@ -97,14 +96,18 @@ def key_of(test: Test, prover: Candidate) -> str:
     """Hash of everything a result depends on except the seed. Independent of file locations."""
     settings = asdict(prover)
     del settings["name"], settings["checkpoint"]
-    for kind in ("ranker", "retriever", "template"):  # a template is a name or a file
+    if not prover.config.assess:
+        settings["assessor"] = ""
+    for kind in ("ranker", "retriever", "assessor", "template"):  # a template is a name or a file
         if Path(settings[kind]).is_file():
             settings[kind] = digest([Path(settings[kind])])
-    if not prover.template:
-        del settings["template"]  # keeps the keys of results from before this field existed
+    for kind in ("assessor", "template"):
+        if not settings[kind]:
+            del settings[kind]  # keeps the keys of results from before this field existed
     search = settings["config"]
     standard = asdict(ProverConfig())
-    for field in ("actions", "strict", "rule", "temperature", "root_breadth"):  # keeps the keys of earlier results
+    # Keeps the keys of earlier results.
+    for field in ("actions", "strict", "rule", "temperature", "root_breadth", "assess"):
         if search[field] == standard[field]:
             del search[field]
     # Settings without effect on results, or set by the test.
@@ -144,11 +147,11 @@ async def evaluate(
     if not (work := list(_remaining(prover, test, theorems, ledger, seeds))):
         return summary(ledger, test, prover, seeds)
     limits = Limits(heartbeats=test.heartbeats, seconds=test.step_seconds)
-    learned = DenseWeights.load(Path(prover.retriever)) if prover.retriever else None
-    source = premise_source(index, prover.config, learned)
+    learned = Learned.load(prover.ranker, prover.retriever, prover.assessor)
+    source = premise_source(index, prover.config, learned.retriever)
     async with LeanPool(processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
         for seed, tasks in work:
-            bench, value = _workbench(prover, loaded, pool, source, index, seed, wrap)
+            bench, value = _workbench(prover, loaded, pool, source, index, seed, wrap, learned)
             tasks = [replace(task, value=value) for task in tasks]
             await _attempt_all(tasks, phase_of(test, prover, seed), bench, auditor, ledger, concurrent, progress)
     return summary(ledger, test, prover, seeds)
@@ -176,8 +179,7 @@ def evaluate_on_ray(
     config = replace(config, ray=replace(config.ray, address="" if address == "local" else address))
     for seed, tasks in _remaining(prover, test, theorems, ledger, seeds):
         fleet = Fleet(replace(config, seed=seed), ledger.path.parent, say, learns=False)
-        fleet.ranker = TacticRanker.load(Path(prover.ranker)) if prover.ranker else None
-        fleet.retriever = DenseWeights.load(Path(prover.retriever)) if prover.retriever else None
+        fleet.models = Learned.load(prover.ranker, prover.retriever, prover.assessor)
         try:
             fleet.start()
             if prover.checkpoint:
@@ -243,9 +245,9 @@ def _workbench(
     index: LibraryIndex,
     seed: int,
     wrap: Wrap | None,
+    learned: Learned,
 ) -> tuple[Workbench, bool]:
     """Returns (the workbench of a seed, whether to search with a value)."""
-    k = prover.config.premises
     model, value, obfuscator = None, False, None
     if loaded is not None:
         from prover.models.beam import DecodeConfig
@@ -264,11 +266,9 @@ def _workbench(
             source = source.renamed(obfuscator.translation.name)
         model = InferenceClient(LocalModel(wrapped, wrapped, version=policy.version), prover.config.suggestions)
         value = prover.config.use_value and hasattr(wrapped, "evaluate") and getattr(policy, "has_value", True)
-    ranker = TacticRanker.load(Path(prover.ranker)) if prover.ranker else None
-    actions = prover.config.actions
-    explorer = Explorer(index, seed, k, actions=actions)
-    trained = Explorer(index, seed, k, ranker, obfuscator=obfuscator, actions=actions)
-    return Workbench(pool, source, prover.config, seed, explorer, trained, model), value
+    explorer = Explorer(index, seed, prover.config.premises, actions=prover.config.actions)
+    trained = learned.explorer(index, seed, prover.config, obfuscator)
+    return Workbench(pool, source, prover.config, seed, explorer, trained, model, assessor=learned.assessor), value
 
 
 async def _audited_attempt(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:

@@ -1,24 +1,26 @@
-"""What a round learns from: draws the model's examples from the ledger, and trains the ranker and the retriever on theirs."""
+"""What a round learns from: draws the model's examples from the ledger, and trains the ranker, the retriever and the assessor on theirs."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prover import plugins
 from prover.errors import UserError
+from prover.models.assessor import Assessor
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
 from prover.premises.imported import imported, known_theorems
-from prover.premises.index import LibraryIndex
+from prover.premises.index import LibraryIndex, Premise
 from prover.search import SearchConfig
 from prover.solve.ledger import Ledger
 from rl import buffer
 from rl.algorithms import expert_iteration, grpo, td_lambda
+from rl.algorithms.assessing import AssessingConfig, train_assessor
 from rl.algorithms.dpo import preference_pairs
 from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.algorithms.infilling import infill_examples
@@ -27,6 +29,7 @@ from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.config import ALGORITHMS, DPO, OWN_ALGORITHMS, RunConfig
 from rl.examples import PreferencePair, ValueExample
 from rl.extracted import extracted_examples
+from rl.learned import Learned
 from rl.start import start_of
 from rl.trajectory import Trajectory, from_rows, proofs, staleness
 
@@ -38,7 +41,7 @@ _KINDS = {Trajectory: "trajectories", PreferencePair: "pairs of tactics"}
 
 
 class Learning:
-    """Prepares the rounds of a run. Has the newest ranker and retriever, if there are any."""
+    """Prepares the rounds of a run. Has the newest models beside the language model."""
 
     def __init__(
         self, config: RunConfig, folder: Path, ledger: Ledger, index: LibraryIndex, say: Callable[[str], None]
@@ -49,8 +52,11 @@ class Learning:
             Ledger.open(start.run, readonly=True) if start and start.run and config.replay.start_share else None
         )
         """The ledger of the run that this one starts from."""
-        self.ranker = self._newest("rankers", TacticRanker.load, start and start.ranker_file)
-        self.retriever = self._newest("retrievers", DenseWeights.load, start and start.retriever_file)
+        self.models = Learned(
+            self._newest("rankers", TacticRanker.load, start and start.ranker_file),
+            self._newest("retrievers", DenseWeights.load, start and start.retriever_file),
+            self._newest("assessors", Assessor.load, start and start.assessor_file),
+        )
 
     @property
     def human(self) -> list[Any]:
@@ -66,7 +72,7 @@ class Learning:
         return bool(self.config.serve.start) and self.config.learn.algorithm in PRESETS
 
     def prepare(self, r: int) -> tuple[list[Any], list[Any], dict[str, float]]:
-        """Train ranker and retriever on the examples up to round `r`. Returns (policy examples, value examples, metrics). Raises
+        """Train ranker, retriever and assessor on the examples up to round `r`. Returns (policy examples, value examples, metrics). Raises
         UserError without examples."""
         c = self.config.learn
         policy, value = self._examples(r)
@@ -81,6 +87,7 @@ class Learning:
         began = time.monotonic()
         learned = {f"ranker_{k}": v for k, v in self._learn_ranker(r).items()}
         learned |= {f"retriever_{k}": v for k, v in self._learn_retriever(r).items()}
+        learned |= {f"assessor/{k}": v for k, v in self._learn_assessor(r).items()}
         if isinstance(policy[0], Trajectory):
             learned |= staleness(policy, r - 1)
         return policy, value, {"pairs": float(len(policy)), **learned, "training_seconds": time.monotonic() - began}
@@ -115,13 +122,29 @@ class Learning:
         config = RankingConfig(
             seconds=c.learn.ranker_seconds, threads=c.learn.threads, fresh_names=c.learn.fresh_names, seed=c.seed
         )
-        for imports in {a.theorem.imports for a in self.ledger.attempts(f"round {r}")}:
-            imported(imports, self.index)
-        ranker, metrics = train_ranker(self._draw("tried", r), known_theorems(self.index), config)
+        ranker, metrics = train_ranker(self._draw("tried", r), self._known(r), config)
         if ranker is not None:
-            self.ranker = ranker
+            self.models = self.models._replace(ranker=ranker)
             ranker.save(self._file("rankers", r))
         return metrics
+
+    def _learn_assessor(self, r: int) -> dict[str, float]:
+        """Train the assessor from scratch on all tactics tried."""
+        c = self.config.learn
+        if not c.assessor_seconds:
+            return {}
+        config = AssessingConfig(seconds=c.assessor_seconds, threads=c.threads, seed=self.config.seed)
+        assessor, metrics = train_assessor(self._draw("assessed", r), self._known(r), config)
+        if assessor is not None:
+            self.models = self.models._replace(assessor=assessor)
+            assessor.save(self._file("assessors", r))
+        return metrics
+
+    def _known(self, r: int) -> Mapping[str, Premise]:
+        """The theorems that the searches of round `r` could use."""
+        for imports in {a.theorem.imports for a in self.ledger.attempts(f"round {r}")}:
+            imported(imports, self.index)
+        return known_theorems(self.index)
 
     def _learn_retriever(self, r: int) -> dict[str, float]:
         """Train the retriever from scratch on the premises of audited proofs."""
@@ -130,7 +153,7 @@ class Learning:
         config = SelectionConfig(seconds=self.config.learn.retriever_seconds, seed=self.config.seed)
         weights, metrics = train_retriever(self._draw("premises", r), self.index, config)
         if metrics["examples"]:
-            self.retriever = weights
+            self.models = self.models._replace(retriever=weights)
             weights.save(self._file("retrievers", r))
         return metrics
 

@@ -179,7 +179,7 @@ class Trainer:
         self.recorder = start_recorder(self.config, ledger, self.runtime.name, logs.for_actor(self.folder, "recorder"))
         preparation = start_preparation(self.config, ledger, logs.for_actor(self.folder, "preparation"))
         self.fleet.beside += [self.recorder, preparation]
-        self.fleet.ranker, self.fleet.retriever = newest_models(preparation)
+        self.fleet.models = newest_models(preparation)
         self.pipeline = Pipeline(self.config, self.ledger, self.fleet, preparation, self.tracker.say)
 
     @property

@@ -160,5 +160,5 @@ def minutes(config: RunConfig, train: int, held_out: int, validation: int) -> fl
     else:
         explorer += train * c.first_calls
     model += (c.rounds - 1) * train * c.calls + c.rounds * validation * e.validation_calls
-    training = c.seconds + c.ranker_seconds * config.prover.use_ranker
+    training = c.seconds + c.ranker_seconds * config.prover.use_ranker + c.assessor_seconds
     return ((explorer / EXPLORER_CALLS + model / MODEL_CALLS) / config.prover.provers + c.rounds * training) / 60

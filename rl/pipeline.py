@@ -101,7 +101,7 @@ class Pipeline:
             raise
         for line in prepared.said:
             self.say(line)
-        self.fleet.ranker, self.fleet.retriever = prepared.ranker, prepared.retriever
+        self.fleet.models = prepared.models
 
         def done(metrics: dict[str, float]) -> None:
             self.say(

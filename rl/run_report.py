@@ -12,6 +12,7 @@ from rl import evaluate
 from rl.candidate import BASELINES
 from rl.metrics import alerts, calibration, charts, compute, rounds
 from rl.pages import render
+from rl.reliability import calibration_error
 
 SHOWN = 12
 """Proofs or failures of one kind shown in full."""
@@ -52,15 +53,28 @@ def report_page(folder: Path) -> str:
         over_rounds=charts.over_rounds(figures),
         rounds=rounds.table(figures),
         predictions=predictions,
-        error=calibration.calibration_error(calibration.reliability(predictions)),
+        error=calibration_error(calibration.reliability(predictions)),
         reliability=charts.reliability,
         steps_error=charts.steps_error,
+        heads=_heads(figures),
         phases=_phases(phases),
         interesting=_interesting(phases, proofs),
         failures=_failures(phases),
         setup=setup + [["changed when resumed", change] for change in changes],
         settings=config_module.dump(config) if config else "",
     )
+
+
+def _heads(figures: rounds.Figures) -> list[list[str]]:
+    """The newest measurement of each head of the assessor, and a header."""
+    found = next((f for f in reversed(figures.values()) if "assessor/goals" in f), {})
+    rows = [
+        [head, f"{found[f'assessor/{head}_of']:.0f}"]
+        + [f"{found[key]:.3f}" if (key := f"assessor/{head}_{x}") in found else "" for x in ("auc", "ece")]
+        for head in charts.HEADS
+        if f"assessor/{head}_of" in found
+    ]
+    return [["head", "cases", "AUC", "calibration error"], *rows] if rows else []
 
 
 def _phases(phases: Phases) -> list[list[str]]:

@@ -167,6 +167,7 @@ def run_config(
             first_calls=learn.calls if base.has_model else max(learn.first_calls, options.budget),
             seconds=min(learn.seconds, most),
             ranker_seconds=min(learn.ranker_seconds, most / 2),
+            assessor_seconds=min(learn.assessor_seconds, most / 4),
         ),
         matchmaker=replace(match, max_calls=max(match.max_calls, GROWTH * options.budget)),
         ray=replace(ray, address=address, elastic=ray.elastic and bool(address)),

@@ -1,8 +1,8 @@
 """Training examples of an attempt, by kind, as rows of the ledger.
 
-The kinds are `policy` and `value` (expert iteration), `tried` (tactic ranking), `premises` (premise selection), `td` (TD(λ)
-targets), `infill` (goals with a goal further down), `group` (the tactics of a goal with rewards) and `rollouts` (a theorem's rollouts with rewards). Only the kinds that the
-run's algorithms read are made.
+The kinds are `policy` and `value` (expert iteration), `tried` (tactic ranking), `assessed` (what tactics did and goals cost), `premises`
+(premise selection), `td` (TD(λ) targets), `infill` (goals with a goal further down), `group` (the tactics of a goal with rewards) and
+`rollouts` (a theorem's rollouts with rewards). Only the kinds that the run's algorithms read are made.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from prover.lean.theorem import Theorem
 from prover.search import SearchConfig
 from prover.solve.job import Trace
 from rl.algorithms import expert_iteration, grpo, td_lambda
+from rl.algorithms.assessing import collect_assessed
 from rl.algorithms.infilling import collect_infill
 from rl.algorithms.premise_selection import collect_premises
 from rl.algorithms.tactic_ranking import collect_tried
@@ -53,6 +54,8 @@ def rows(
     if config.infill and proved:
         out += collect_infill(trace.examples)
     out += collect_premises(trace.examples, proved, theorem, used)
+    if config.assessor_seconds:
+        out += collect_assessed(trace.examples, proved, theorem)
     if config.algorithm == "grpo":
         out += [("group", row) for row in grpo.from_search(trace.examples, proved, discount)]
     return out

@@ -51,6 +51,10 @@ class Manifest:
     """Weights of the tactic ranker that was learned with it."""
     retriever_file: Path | None = None
     """Weights of the retriever that was learned with it."""
+    assess: tuple[str, ...] = ()
+    """Uses of the assessor."""
+    assessor_file: Path | None = None
+    """Weights of the assessor that was learned with it."""
     run: Path | None = None
     """The run's folder, if the checkpoint lies in one."""
 
@@ -98,6 +102,8 @@ def read_manifest(folder: Path) -> Manifest:
         prover.get("strict", False),
         _learned(folder, "rankers"),
         _learned(folder, "retrievers"),
+        tuple(prover.get("assess", ())),
+        _learned(folder, "assessors"),
         above if (above / LEDGER).exists() else None,
     )
 

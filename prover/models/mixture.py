@@ -35,11 +35,11 @@ def mix_with_explorer(
 ) -> list[list[Suggestion]]:
     """Mix a model's answers with the explorer's. An explorer with a ranker also scores the model's tactics, so a hopeless
     one keeps only the probability that the model gave it."""
-    if weight <= 0:
-        return learned
-    widened = explorer.suggest(queries, 3 * n, [[s.tactic for s in row] for row in learned])
-    # No suggestion is dropped: the explorer does not propose a tactic again.
-    return mix([(learned, 1 - weight), (widened, weight)], 4 * n)
+    if weight > 0:
+        widened = explorer.suggest(queries, 3 * n, [[s.tactic for s in row] for row in learned])
+        # No suggestion is dropped: the explorer does not propose a tactic again.
+        learned = mix([(learned, 1 - weight), (widened, weight)], 4 * n)
+    return explorer.assessed(queries, learned)
 
 
 def mix(parts: Sequence[tuple[list[list[Suggestion]], float]], n: int) -> list[list[Suggestion]]:

@@ -7,15 +7,17 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 
-from prover.lean.theorem import ProofState
+from prover.lean.theorem import Goal, ProofState
+from prover.models.assessor import Assessor
 from prover.models.base import Query, Suggestion
 from prover.models.elementary import Actions, elementary_tactics
 from prover.models.fresh_names import NameObfuscator
 from prover.models.goal_names import GoalNames, names_of
 from prover.models.library_templates import further_tactics
 from prover.models.local_templates import local_context, local_tactics
-from prover.models.ranker import Reader, TacticRanker
+from prover.models.ranker import Candidate, Reader, TacticRanker
 from prover.premises.imported import known_theorems
 from prover.premises.index import LibraryIndex, Premise
 
@@ -167,7 +169,7 @@ class Explorer:
 
     `ranker`: a learned order instead; with an `obfuscator` it sees made-up names. The weights keep the share `floor` of the
     probability, because a ranker may wrongly rule out a tactic. `premises`: number of premises that are used one by one.
-    `actions`: `elementary` leaves out automation.
+    `actions`: `elementary` leaves out automation. `assessor`: corrects the probabilities of a mixture (`assessed`).
     """
 
     def __init__(
@@ -179,8 +181,10 @@ class Explorer:
         obfuscator: NameObfuscator | None = None,
         floor: float = FLOOR,
         actions: Actions = "full",
+        assessor: Assessor | None = None,
     ) -> None:
         self.seed = seed
+        self.assessor = assessor
         self.weighted = True
         self.floor = floor
         self.premises = premises
@@ -218,14 +222,7 @@ class Explorer:
         tactics = list(dict.fromkeys([*own, *others]))
         if not tactics:
             return []
-        shown, known, said = query, self._known, tactics
-        if self.obfuscator is not None:
-            shown = self.obfuscator.obfuscate(query)
-            known = self.obfuscator.obfuscate_premises([self._known[p] for p in query.premises if p in self._known])
-            said = [self.obfuscator.obfuscate_tactic(t, query) for t in tactics]
-        goal = shown.state.goals[0]
-        reader = Reader(goal, shown.premises, known)
-        candidates = [reader.read(t) for t in said]
+        goal, candidates = self._read(query, tactics)
         total = sum(own.values()) or 1.0
 
         def ordered(count: int) -> list[tuple[str, float]]:
@@ -243,6 +240,30 @@ class Explorer:
             m for m in (ordered(len(tactics)) if len(tactics) > len(own) else mine) if m[0] in turn or m[0] in others
         ]
         return [Suggestion(t, math.log(max(p, 1e-12)), "explorer" if t in own else "") for t, p in chosen]
+
+    def assessed(self, queries: Sequence[Query], rows: list[list[Suggestion]]) -> list[list[Suggestion]]:
+        """The suggestions for each query, each probability multiplied by that of Lean accepting the tactic, best first."""
+        if self.assessor is None:
+            return rows
+        return [self._assessed(self.assessor, q, row) for q, row in zip(queries, rows, strict=True)]
+
+    def _assessed(self, assessor: Assessor, query: Query, row: list[Suggestion]) -> list[Suggestion]:
+        if not row or not query.state.goals:
+            return row
+        accepted = assessor.accepted(*self._read(query, [s.tactic for s in row]))
+        found = [replace(s, logprob=s.logprob + math.log(p)) for s, p in zip(row, accepted, strict=True)]
+        return sorted(found, key=lambda s: -s.logprob)
+
+    def _read(self, query: Query, tactics: Sequence[str]) -> tuple[Goal, list[Candidate]]:
+        """The first goal and the tactics as learned models see them."""
+        shown, known, said = query, self._known, tactics
+        if self.obfuscator is not None:
+            shown = self.obfuscator.obfuscate(query)
+            known = self.obfuscator.obfuscate_premises([self._known[p] for p in query.premises if p in self._known])
+            said = [self.obfuscator.obfuscate_tactic(t, query) for t in tactics]
+        goal = shown.state.goals[0]
+        reader = Reader(goal, shown.premises, known)
+        return goal, [reader.read(t) for t in said]
 
     def _weighted(self, query: Query) -> dict[str, float]:
         """Every tactic with the largest weight that a template gives it."""

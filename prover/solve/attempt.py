@@ -27,6 +27,7 @@ from prover.solve.saved_searches import pack, unpack
 from prover.solve.whole_proof import Seeded, write_proofs
 
 if TYPE_CHECKING:
+    from prover.models.assessor import Assessor
     from prover.models.loading import LoadingModel
     from prover.premises.retrieve import PremiseSource
 
@@ -55,6 +56,8 @@ class Prover:
 
     loading: LoadingModel | None = None
     """The policy's model, if that loads in a thread."""
+    assessor: Assessor | None = None
+    """Says where a batch's Lean calls prove most."""
 
     def bounded(self, env: Environment) -> Environment:
         """The environment without moves outside the actions."""

@@ -16,6 +16,7 @@ from prover.search.select import rule_named
 from prover.solve.attempt import Prover
 
 if TYPE_CHECKING:
+    from prover.models.assessor import Assessor
     from prover.premises.retrieve import PremiseSource
 
 
@@ -62,10 +63,25 @@ def _prover(name: str, seed: int) -> Prover:
     manifest = read_manifest(find_checkpoint(folder))
     model = LoadingModel(lambda: _model(manifest))
     config = _search_config(manifest, seed)
-    policy = _with_explorer(model, manifest, seed)
+    assessor = _assessor(manifest)
+    policy = _with_explorer(model, manifest, seed, assessor)
     value = model if manifest.value else None
+    if value is None and assessor is not None and "goals" in manifest.assess:
+        from prover.models.assessor import AssessedValue
+
+        value = AssessedValue(assessor)
     bound: Actions = manifest.actions if manifest.strict else "full"
-    return Prover(name, policy, config, value, True, _source(manifest), actions=bound, loading=model)
+    prover = Prover(name, policy, config, value, True, _source(manifest), actions=bound, loading=model)
+    return replace(prover, assessor=assessor if "batches" in manifest.assess else None)
+
+
+def _assessor(manifest: Manifest) -> Assessor | None:
+    """The run's assessor, if its searches or batches use it."""
+    if not manifest.assess or manifest.assessor_file is None:
+        return None
+    from prover.models.assessor import Assessor
+
+    return Assessor.load(manifest.assessor_file)
 
 
 def _search_config(manifest: Manifest, seed: int) -> SearchConfig:
@@ -95,7 +111,7 @@ def _source(manifest: Manifest) -> PremiseSource | None:
     return trained_source(library_index(), manifest.premises, manifest.retriever, learned)
 
 
-def _with_explorer(model: Any, manifest: Manifest, seed: int) -> Any:
+def _with_explorer(model: Any, manifest: Manifest, seed: int, assessor: Assessor | None) -> Any:
     """The model mixed with the explorer, ordered by the trained ranker; the model alone without a ranker."""
     if manifest.ranker_file is None:
         return model
@@ -105,7 +121,10 @@ def _with_explorer(model: Any, manifest: Manifest, seed: int) -> Any:
     from prover.premises.index import library_index
 
     ranker = TacticRanker.load(manifest.ranker_file)
-    return ExploringPolicy(model, Explorer(library_index(), seed, ranker=ranker, actions=manifest.actions))
+    if "tactics" not in manifest.assess:
+        assessor = None
+    explorer = Explorer(library_index(), seed, ranker=ranker, actions=manifest.actions, assessor=assessor)
+    return ExploringPolicy(model, explorer)
 
 
 def _language_model(name: str, seed: int) -> Prover:

@@ -7,8 +7,11 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from prover.errors import UserError
+from prover.lean.brackets import PAIRS, closing, cut
+from prover.lean.names import IDENTIFIER
+from prover.lean.protocol import split_hypotheses
 from prover.lean.text import LeanText, code_words, index_at, masked
-from prover.lean.theorem import Theorem
+from prover.lean.theorem import Goal, Theorem
 from prover.solve.declarations import Declarations, context_before, without_lines
 from prover.solve.negation import split_statement
 
@@ -46,6 +49,27 @@ def statement_of(text: str) -> str | None:
         if not text.startswith("(") or (inner is not None and all(_is_identifier(word) for word in inner[0].split())):
             return None
     return f": {text}"
+
+
+def goal_of(statement: str) -> Goal | None:
+    """The goal of a statement, read from its text without Lean: names are not resolved, and notation hides constants. None without a
+    type."""
+    if (split := split_statement(statement)) is None:
+        return None
+    binders, target = (" ".join(part.split()) for part in split)
+    lines: list[str] = []
+    while at := next((i + 1 for i, c in enumerate(binders) if c in PAIRS), 0):
+        end = closing(binders, at - 1)
+        if end < 0:
+            return None
+        names, colon, type_ = cut(binders[at:end], ":")
+        lines.append(f"{names.strip()} : {type_.strip()}" if colon else f"inst : {names.strip()}")
+        binders = binders[end + 1 :]
+    text = "\n".join([*lines, f"⊢ {target}"])
+    hypotheses, target = split_hypotheses(text)
+    bound = {name for name, _ in hypotheses}
+    named = dict.fromkeys(m[0] for part in (target, *(t for _, t in hypotheses)) for m in IDENTIFIER.finditer(part))
+    return Goal(text, hypotheses, target, tuple(n for n in named if n not in bound))
 
 
 def _outside_brackets(text: str) -> str:

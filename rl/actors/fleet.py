@@ -16,8 +16,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 from prover import logs
 from prover.console import one_line
 from prover.errors import UserError
-from prover.models.ranker import TacticRanker
-from prover.premises.dense import DenseWeights
 from prover.solve.ray_start import LOST, start_ray
 from rl.actors.auditors import Auditors
 from rl.actors.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member, Record
@@ -27,6 +25,7 @@ from rl.actors.model_server import ModelServer
 from rl.actors.prover import AuditActor, Prover
 from rl.attempt import Task
 from rl.config import RunConfig
+from rl.learned import Learned
 from rl.metrics.actor_counters import Counters, answered, counted
 
 LOAD_SECONDS = 120.0
@@ -53,8 +52,7 @@ class Fleet:
         self.folder = folder
         self.say = say
         self.members: dict[int, Member] = {}
-        self.ranker: TacticRanker | None = None
-        self.retriever: DenseWeights | None = None
+        self.models = Learned()
         self.replaced: dict[str, int] = {"prover": 0, "model server": 0, "learner": 0}
         """Number of replaced actors by kind."""
         self.events = Events()
@@ -99,7 +97,7 @@ class Fleet:
         self.look(force=True)
 
     def resume(self, limit: int | None = None) -> int:
-        """Load and publish the newest checkpoint (none after version `limit`), the ranker and the retriever. Returns its version, 0 if
+        """Load and publish the newest checkpoint (none after version `limit`), and the models beside it. Returns its version, 0 if
         there is none."""
         versions = ray.get([learner.resume.remote(limit) for learner in self.learners])
         if versions[0] or self.config.has_model:
@@ -174,8 +172,7 @@ class Fleet:
             c.prover,
             c.seed + i * self.learns,
             self.servers[i % len(self.servers)],
-            self.ranker,
-            self.retriever,
+            self.models,
             logs.for_actor(self.folder, f"prover-{i}"),
         )
         self.members[i] = Member(actor, actor.ready.remote())
@@ -311,7 +308,7 @@ class Fleet:
         return len(answered(dict(enumerate(ready)))) < len(ready)
 
     def publish(self) -> None:
-        """Send the newest weights to every model server, and the ranker and retriever to every prover."""
+        """Send the newest weights to every model server, and the models beside them to every prover."""
         for chance in range(1, CHANCES + 1):
             try:
                 self._serve_newest()
@@ -328,9 +325,9 @@ class Fleet:
         self._send_models()
 
     def _send_models(self) -> None:
-        ranker, retriever = ray.put(self.ranker), ray.put(self.retriever)
+        models = ray.put(self.models)
         for i, m in self.members.items():
-            m.actor.use.remote(self.servers[i % len(self.servers)], ranker, retriever)
+            m.actor.use.remote(self.servers[i % len(self.servers)], models)
 
     def _serve_newest(self) -> None:
         published = ray.get(self.learners[0].publish.remote())

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import ray
 
 from prover.logs import ActorLog
-from prover.models.ranker import TacticRanker
-from prover.premises.dense import DenseWeights
 from prover.premises.index import library_index
 from prover.solve.ledger import Ledger
 from rl import buffer
 from rl.actors.recorder import beside_the_ledger
 from rl.config import RunConfig
+from rl.learned import Learned
 from rl.learning import Learning
 
 
@@ -23,8 +22,7 @@ class Prepared(NamedTuple):
 
     metrics: dict[str, float]
     said: list[str]
-    ranker: TacticRanker | None
-    retriever: DenseWeights | None
+    models: Learned
 
 
 class PreparationBody:
@@ -37,15 +35,15 @@ class PreparationBody:
         self.said: list[str] = []
         self.learning = Learning(config, Path(path).parent, self.ledger, library_index(), self.said.append)
 
-    def models(self) -> tuple[TacticRanker | None, DenseWeights | None]:
-        """The newest ranker and retriever."""
-        return self.learning.ranker, self.learning.retriever
+    def models(self) -> Learned:
+        """The newest models beside the language model."""
+        return self.learning.models
 
     def prepare(self, r: int) -> tuple[Prepared, list[Any], list[Any]]:
         """As Learning.prepare. Returns (summary, policy examples, value examples), which are three objects of Ray."""
         self.said.clear()
         policy, value, metrics = self.learning.prepare(r)
-        return Prepared(metrics, list(self.said), *self.models()), policy, value
+        return Prepared(metrics, list(self.said), self.models()), policy, value
 
     def trim(self, r: int) -> int:
         """Bound the replay buffer after round `r`."""
@@ -55,8 +53,8 @@ class PreparationBody:
 PreparationActor = ray.remote(PreparationBody)
 
 
-def newest_models(preparation: Any) -> tuple[TacticRanker | None, DenseWeights | None]:
-    """The newest ranker and retriever of a run, from its PreparationActor."""
+def newest_models(preparation: Any) -> Learned:
+    """The newest models of a run beside the language model, from its PreparationActor."""
     return ray.get(preparation.models.remote())
 
 

@@ -15,14 +15,13 @@ from prover.lean.theorem import Theorem, Verdict
 from prover.logs import ActorLog
 from prover.models.base import Query
 from prover.models.inference_client import Answers, InferenceClient
-from prover.models.ranker import TacticRanker
 from prover.models.tactic_templates import Explorer
-from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, library_index
 from prover.solve.executor import audited
 from prover.solve.job import Found
 from rl.attempt import Task, Workbench, collect, premise_source, split
 from rl.config import ProverConfig
+from rl.learned import Learned
 from rl.whole_proofs import Writer
 
 _log = logging.getLogger(__name__)
@@ -36,8 +35,7 @@ class ProverBody:
         config: ProverConfig,
         seed: int,
         model_server: Any = None,
-        ranker: TacticRanker | None = None,
-        retriever: DenseWeights | None = None,
+        models: Learned | None = None,
         log: ActorLog | None = None,
     ):
         if log is not None:
@@ -49,8 +47,7 @@ class ProverBody:
         self.model, self.sampler = (InferenceClient(self._ask, n, parallel=parallel) for n in (config.suggestions, 1))
         self.writer = Writer(lambda values, n: self.server.write.remote(values, n))
         self.seed = seed
-        self.ranker = ranker
-        self.retriever = retriever
+        self.models = models or Learned()
         self._started = False
         self._lock = asyncio.Lock()
 
@@ -76,14 +73,15 @@ class ProverBody:
                 self.index = index
                 self.bench = Workbench(
                     self.pool,
-                    premise_source(index, self.config, self.retriever),
+                    premise_source(index, self.config, self.models.retriever),
                     self.config,
                     self.seed,
                     Explorer(index, self.seed, self.config.premises, actions=self.config.actions),
-                    Explorer(index, self.seed, self.config.premises, self.ranker, actions=self.config.actions),
+                    self.models.explorer(index, self.seed, self.config),
                     self.model,
                     self.sampler,
                     self.writer,
+                    assessor=self.models.assessor,
                 )
                 self._started = True
 
@@ -92,16 +90,15 @@ class ProverBody:
         await self._start()
         return self.pool.runtime.name
 
-    async def use(self, model_server: Any, ranker: TacticRanker | None, retriever: DenseWeights | None = None) -> None:
-        """Use this model server, ranker and retriever from now on."""
+    async def use(self, model_server: Any, models: Learned) -> None:
+        """Use this model server and these models from now on."""
         self.server = model_server
-        self.ranker = ranker
-        self.retriever = retriever
+        self.models = models
         if self._started:
-            if retriever is not None:
-                self.bench.premises = premise_source(self.index, self.config, retriever)
-            c = self.config
-            self.bench.trained_explorer = Explorer(self.index, self.seed, c.premises, ranker, actions=c.actions)
+            if models.retriever is not None:
+                self.bench.premises = premise_source(self.index, self.config, models.retriever)
+            self.bench.trained_explorer = models.explorer(self.index, self.seed, self.config)
+            self.bench.assessor = models.assessor
 
     async def attempt(self, task: Task) -> tuple[Found, Any]:
         """As rl.attempt.collect. Returns (the result without its examples, the examples), which are two objects of Ray."""

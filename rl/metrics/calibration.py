@@ -12,31 +12,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from prover.models.tokenizer import N_BINS
 from prover.search import SearchConfig
 from prover.solve.ledger import Attempt
+from rl.reliability import Bin, auc, bins_of, calibration_error
 
 Prediction = tuple[float, int | None]
 
 DISCOUNT = SearchConfig().discount
-BINS = 10
 STEPS_SHOWN = 6
 """Errors are grouped by steps-to-go up to this; more steps count as this many."""
-
-
-@dataclass(frozen=True)
-class Bin:
-    """The predictions of one interval of values."""
-
-    low: float
-    high: float
-    count: int
-    predicted: float
-    """Mean predicted value."""
-    observed: float
-    """Mean of discount ** steps, with 0 for goals that stayed open."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +41,8 @@ def predictions(attempts: Iterable[Attempt]) -> list[Prediction]:
 
 
 def reliability(found: Sequence[Prediction]) -> list[Bin]:
-    """Non-empty bins of equal width, lowest first (reliability diagram: DeGroot & Fienberg 1983)."""
-    rows: dict[int, list[tuple[float, float]]] = {}
-    for value, steps in found:
-        outcome = DISCOUNT ** min(steps, N_BINS - 1) if steps is not None else 0.0
-        rows.setdefault(min(int(value * BINS), BINS - 1), []).append((value, outcome))
-    return [
-        Bin(i / BINS, (i + 1) / BINS, len(r), sum(v for v, _ in r) / len(r), sum(o for _, o in r) / len(r))
-        for i, r in sorted(rows.items())
-    ]
-
-
-def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error: the mean gap between predicted and observed, weighted by count (Naeini et al. 2015)."""
-    total = sum(b.count for b in bins)
-    return sum(b.count * abs(b.predicted - b.observed) for b in bins) / total if total else math.nan
+    """The bins of values and what they were worth."""
+    return bins_of([(v, DISCOUNT ** min(steps, N_BINS - 1) if steps is not None else 0.0) for v, steps in found])
 
 
 def error_by_steps(found: Sequence[Prediction]) -> list[StepsError]:
@@ -98,10 +70,3 @@ def metrics(found: Sequence[Prediction]) -> dict[str, float]:
     if solved and open_:
         out["value/auc"] = auc(solved, open_)
     return out
-
-
-def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Probability that a positive scores above a negative, ties counting half (Mann & Whitney 1947)."""
-    ordered = np.sort(negative)
-    wins = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
-    return float(wins.mean() / 2 / len(negative))

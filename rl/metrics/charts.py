@@ -17,6 +17,9 @@ _INK = ("#1f6feb", "#1a7f37", "#bc4c00", "#8250df", "#cf222e", "#57606a", "#0a7e
 HEIGHT = 300
 """Height of a chart in pixels."""
 
+HEADS = ("provable", "stated", "calls", "steps", "error", "timeout", "progress", "closes")
+"""Heads of the assessor, as rl/algorithms/assessing.py measures them."""
+
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Solved of those attempted, %", ("solve/",)),
     ("Theorems proved", ("proofs/new", "proofs/known")),
@@ -27,6 +30,9 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Loss, nats per target", ("learner/policy_loss", "learner/value_loss", "learner/loss")),
     ("Accuracy", ("learner/accuracy", "learner/value_accuracy")),
     ("Value", ("value/calibration_error", "value/auc")),
+    ("Proved, as assessed before and as audited", ("assessor/expected", "assessor/proved")),
+    ("Assessor: AUC", tuple(f"assessor/{head}_auc" for head in HEADS)),
+    ("Assessor: calibration error", tuple(f"assessor/{head}_ece" for head in HEADS)),
     ("Rewards", ("reward/",)),
     ("Proofs rejected by the audit", ("audit/rejected", "audit/errors")),
     ("Versions behind", ("staleness/",)),

@@ -65,6 +65,17 @@ METRICS: dict[str, str] = {
     "value/auc": "probability that a proved goal had a higher value than one that stayed open; 0.5 is chance",
     "value/bias/{steps}": "predicted minus true steps-to-go of goals with this many tactics to go",
     "value/error/{steps}": "absolute error of the same",
+    "assessor/expected": "mean probability, before the attempts of a round, that its theorems are proved within their Lean calls",
+    "assessor/proved": "share of the same attempts with an audited proof",
+    "assessor/attempts": "number of these attempts",
+    "assessor/{head}_auc": "probability that the assessor ranks a case of a head above one that is none, on training theorems that it does "
+    "not learn from; 0.5 is chance. Heads: `provable`, `stated`, `calls`, `steps`, `error`, `timeout`, `progress`, `closes` "
+    "(rl/algorithms/assessing.py)",
+    "assessor/{head}_ece": "expected calibration error of the same; 0 is best",
+    "assessor/{head}_of": "cases of the same",
+    "assessor/goals": "goals that the assessor learned from",
+    "assessor/tactics": "tactics tried on these goals",
+    "assessor/loss": "its loss, nats per goal",
     "learner/{metric}": "metrics of the learner's last call: see Learner.fit (rl/learner/learner.py), train in "
     "rl/learner/supervised.py and METRICS of the policy gradient (rl/algorithms/policy_gradient.py); `pairs`: (goal, tactic) pairs used; `ranker_…`, `retriever_…`: metrics of these; `training_seconds`: "
     "total of all three",
@@ -162,7 +173,22 @@ def of_attempts(attempts: Sequence[Attempt], known: Collection[str]) -> dict[str
     entropies = [a.stats["entropy"] for a in attempts if a.stats.get("entropy") is not None]
     if entropies:
         out["model/entropy"] = sum(entropies) / len(entropies)
-    return out | audits(attempts)
+    return out | audits(attempts) | expected(attempts)
+
+
+def expected(attempts: Iterable[Attempt]) -> dict[str, float]:
+    """`assessor/expected`, `assessor/proved` and `assessor/attempts`. Leaves out attempts that could not be judged."""
+    found = [
+        (a.stats["expected"], a.outcome == "proved") for a in attempts if "expected" in a.stats and a.outcome != "error"
+    ]
+    if not found:
+        return {}
+    mean = sum(p for p, _ in found) / len(found)
+    return {
+        "assessor/expected": mean,
+        "assessor/proved": sum(proved for _, proved in found) / len(found),
+        "assessor/attempts": float(len(found)),
+    }
 
 
 def tokens_per_second(attempts: Iterable[Attempt], seconds: float) -> dict[str, float]:

@@ -19,6 +19,7 @@ from rl.actors.preparation import Prepared
 from rl.actors.recorder import RecorderBody
 from rl.bench.bookkeeping import STATS
 from rl.config import EvalConfig, LearnConfig, ProverConfig, RunConfig, TheoremsConfig
+from rl.learned import Learned
 from rl.metrics.actor_counters import Counters
 from rl.theorem_splits import theorems_of
 from tests.rl.test_dispatch import Fleet as Simulated
@@ -53,7 +54,7 @@ class Fleet(Simulated):
         self.version = 0
         self.training: list[tuple[int, int, Any]] = []
         self.beside: list[Any] = []
-        self.ranker = self.retriever = None
+        self.models = Learned()
 
     def look(self) -> None:
         self.turn()
@@ -159,7 +160,7 @@ def trainer(folder: Path, world: World, monkeypatch: pytest.MonkeyPatch, stalene
         def __init__(self, path: Path) -> None:
             body = RecorderBody(config, str(path), "fake")
             self.record = Called(lambda phase, r, finished, examples: body.record(phase, r, finished))
-            self.prepare = Preparing(lambda r: Prepared({"training_seconds": 0.5}, [], None, None))
+            self.prepare = Preparing(lambda r: Prepared({"training_seconds": 0.5}, [], Learned()))
             self.trim = Called(lambda r: 0)
 
     monkeypatch.setattr(loop, "theorems_of", theorems)
@@ -168,7 +169,7 @@ def trainer(folder: Path, world: World, monkeypatch: pytest.MonkeyPatch, stalene
     monkeypatch.setattr(loop, "Fleet", lambda config, folder, say: Fleet(world, config))
     monkeypatch.setattr(loop, "start_recorder", lambda config, path, lean, log: Actor(path))
     monkeypatch.setattr(loop, "start_preparation", lambda config, path, log: Actor(path))
-    monkeypatch.setattr(loop, "newest_models", lambda preparation: (None, None))
+    monkeypatch.setattr(loop, "newest_models", lambda preparation: Learned())
     if (config.folder / "ledger.sqlite").exists():
         return loop.Trainer.resume(config.folder, quiet=True)
     return loop.Trainer(config, quiet=True)

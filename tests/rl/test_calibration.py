@@ -9,13 +9,14 @@ import pytest
 from prover.lean.theorem import Theorem
 from prover.solve.ledger import Attempt
 from rl.metrics import calibration
+from rl.reliability import auc, calibration_error
 
 D = calibration.DISCOUNT
 
 
 def test_a_value_that_is_right_has_no_error():
     found = [(D**k, k) for k in (1, 2, 3, 5)] + [(0.0, None), (D**15, 20)]
-    assert calibration.calibration_error(calibration.reliability(found)) == pytest.approx(0, abs=1e-9)
+    assert calibration_error(calibration.reliability(found)) == pytest.approx(0, abs=1e-9)
     assert all(e.absolute == pytest.approx(0, abs=1e-9) for e in calibration.error_by_steps(found))
     assert calibration.metrics(found[:-1])["value/auc"] == 1.0
 
@@ -46,7 +47,7 @@ def test_auc_against_brute_force():
     rng = random.Random(2)
     up, down = [rng.randrange(6) / 5 for _ in range(30)], [rng.randrange(4) / 5 for _ in range(20)]
     brute = sum((a > b) + 0.5 * (a == b) for a in up for b in down) / 600
-    assert calibration.auc(up, down) == pytest.approx(brute)
+    assert auc(up, down) == pytest.approx(brute)
 
 
 def test_refused_proofs_label_nothing():

@@ -157,7 +157,7 @@ def test_a_prover_that_ray_ends_for_want_of_memory_is_replaced(local_ray, tmp_pa
 
     @ray.remote
     class Short(quiet()):
-        def __init__(self, config, seed, server, ranker, retriever, log=None):
+        def __init__(self, config, seed, server, models, log=None):
             self.first = seed == 0
 
         async def ready(self):
@@ -189,7 +189,7 @@ def test_an_object_whose_owner_died_costs_a_prover_and_no_task(local_ray, tmp_pa
 
     @ray.remote
     class Reader(quiet()):
-        def __init__(self, config, seed, server, ranker, retriever, log=None):
+        def __init__(self, config, seed, server, models, log=None):
             pass
 
         async def lost(self, flag):
@@ -282,7 +282,7 @@ def test_a_machine_without_lean_does_not_end_an_elastic_run(local_ray, tmp_path)
 
     @ray.remote
     class Lame(quiet()):
-        def __init__(self, config, seed, server, ranker, retriever, log=None):
+        def __init__(self, config, seed, server, models, log=None):
             self.lame = seed in config.lame
 
         async def ready(self):
@@ -327,7 +327,7 @@ def test_replacements_have_as_long_to_start_as_the_first_prover(local_ray, tmp_p
 
     @ray.remote
     class Slow(quiet()):
-        def __init__(self, config, seed, server, ranker, retriever, log=None):
+        def __init__(self, config, seed, server, models, log=None):
             self.seed = seed
 
         async def ready(self):

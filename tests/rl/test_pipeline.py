@@ -12,6 +12,7 @@ from prover.solve.ledger import Ledger
 from rl.actors.events import Events
 from rl.actors.preparation import Prepared
 from rl.config import EvalConfig, LearnConfig, RunConfig
+from rl.learned import Learned
 from rl.pipeline import Pipeline
 
 
@@ -34,7 +35,7 @@ class Preparation:
 
     def remote(self, r: int) -> Any:
         ref = Ref()
-        ref.set_result(Prepared({"training_seconds": 1.0}, [], None, None))
+        ref.set_result(Prepared({"training_seconds": 1.0}, [], Learned()))
         self.asked.append(r)
         return ref, None, None
 
@@ -47,7 +48,7 @@ class Trims(Preparation):
 class Fleet:
     def __init__(self) -> None:
         self.events = Events()
-        self.ranker = self.retriever = None
+        self.models = Learned()
         self.training: dict[int, Any] = {}
         self.published = 0
 

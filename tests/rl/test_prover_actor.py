@@ -12,6 +12,7 @@ from prover.premises.dense import DenseWeights
 from rl.actors import prover as actor
 from rl.actors.prover import ProverBody
 from rl.config import ProverConfig
+from rl.learned import Learned
 from tests.premises.test_dense import library
 
 
@@ -35,7 +36,7 @@ def test_updates_received_while_lean_starts_are_used(monkeypatch):
         body = ProverBody(ProverConfig(retriever="hybrid"), 0)
         start = asyncio.create_task(body.ready())
         await starting.wait()
-        await body.use("server", ranker, DenseWeights.initial())
+        await body.use("server", Learned(ranker, DenseWeights.initial()))
         go.set()
         await start
         assert (
@@ -43,7 +44,7 @@ def test_updates_received_while_lean_starts_are_used(monkeypatch):
             and body.bench.premises.name == "hybrid"
             and body.server == "server"
         )
-        await body.use("server", None, DenseWeights.initial(1))
+        await body.use("server", Learned(None, DenseWeights.initial(1)))
         assert body.bench.trained_explorer.ranker is None
         assert np.array_equal(body.bench.premises.weights.table, DenseWeights.initial(1).table)  # type: ignore[union-attr]
 

@@ -99,7 +99,7 @@ def test_the_subgoals_of_a_claim_without_a_verdict_teach_no_tactic() -> None:
     claimed = Trace(None, examples=[example(True, 0), example(True, 1)])
     learn = LearnConfig(value="td_lambda")
     kinds = [{kind for kind, _ in rows(OPEN, trace, False, 0.0, learn)} for trace in (unproved, claimed)]
-    assert kinds == [{"policy", "tried", "value", "td"}, {"value"}]
+    assert kinds == [{"policy", "tried", "value", "td", "assessed"}, {"value"}]
 
 
 @pytest.mark.parametrize("audited", ["simp", "omega"])

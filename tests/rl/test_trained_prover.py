@@ -7,14 +7,18 @@ import os
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from prover.lean.theorem import Goal, ProofState, Theorem
+from prover.models.assessor import SHAPES, AssessedValue, Assessor
 from prover.models.manifest import find_checkpoint
 from prover.premises.dense import DenseWeights
 from prover.solve.attempt import attempt
 from prover.solve.policies import provers_named
 from rl import candidate as c
+from rl.config import ProverConfig
+from rl.evaluate import Test, key_of
 from tests.models.small_server import SmallServer, completion
 from tests.rl.test_evaluate import place
 
@@ -87,3 +91,31 @@ def test_a_run_proves_with_the_retriever_that_it_learned(place, tmp_path):
         )
     )  # type: ignore[arg-type]
     assert asked and len(asked[0]) == 3 and "other" not in asked[0]
+
+
+def test_a_run_proves_with_the_assessor_that_it_learned(place, tmp_path):
+    """For the uses that its settings name; a run from before has none."""
+    run = tmp_path / "run"
+    shutil.copytree(place / "runs/one", run)
+    uses = '[prover]\nuse_value = false\nassess = ["tactics", "goals", "batches"]\n'
+    (run / "config.toml").write_text(uses)
+    (old,) = provers_named(str(run))
+    assert (old.assessor, old.value, old.policy.explorer.assessor) == (None, None, None)
+    key = key_of(some_test(), replace(c.candidate(str(run)), config=ProverConfig()))
+    (run / "assessors").mkdir()
+    weights = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
+    Assessor(**weights).save(run / "assessors/000001.npz")
+    (prover,) = provers_named(str(run))
+    assert isinstance(prover.value, AssessedValue) and prover.assessor is not None
+    assert prover.policy.explorer.assessor is prover.assessor
+    found = c.candidate(str(run))
+    assert found.assessor.endswith("assessors/000001.npz") and found.config.assess == ("tactics", "goals", "batches")
+    assert key_of(some_test(), replace(found, config=ProverConfig())) == key, "without effect on earlier results"
+    assert key_of(some_test(), found) != key_of(some_test(), replace(found, assessor=""))
+    (run / "config.toml").write_text("")
+    (unused,) = provers_named(str(run))
+    assert (unused.assessor, unused.policy.explorer.assessor) == (None, None)
+
+
+def some_test() -> Test:
+    return Test("five", "hash", 5, 6, 0, 1.0, "Lean")

@@ -35,7 +35,7 @@ from rl.learner.learner import Learner
 from rl.learner.settings import LearnerConfig
 from rl.learner.supervised import train
 from rl.learner.value import HEAD_RATE, ValueBatches, value_logits
-from rl.metrics.calibration import auc
+from rl.reliability import auc
 from rl.trajectory import Trajectory
 
 

@@ -16,7 +16,7 @@ from prover.models.base import Query
 from prover.models.manifest import VALUE_HEAD, read_manifest
 from prover.search import Budget, Search, SearchConfig
 from prover.solve.ledger import Ledger
-from rl.metrics.calibration import auc
+from rl.reliability import auc
 from tests.cli.conftest import Done, turnstile
 from tests.rl.test_pretrained import teach
 

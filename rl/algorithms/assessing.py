@@ -1,0 +1,277 @@
+"""Learns the assessors (prover/models/assessor.py) from every tactic that searches of training theorems tried, and measures them.
+
+Each goal that a search expanded gives a row, whether it was solved or not. Its label is one of cost: solved by so many Lean calls, or not
+solved by that many, which is no proof that it cannot be solved. One theorem in HELD_OUT, by the hash of its name, never trains: its goals
+show how well each head separates (AUC) and whether its probabilities are true (expected calibration error).
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from prover.lean.theorem import Goal, Theorem
+from prover.models.assessor import (
+    CALL_BINS,
+    CLOSES,
+    ERROR,
+    OUTCOMES,
+    PROGRESS,
+    SHAPES,
+    STEP_BINS,
+    TIMEOUT,
+    WIDTH,
+    Assessor,
+    call_bin,
+)
+from prover.models.ranker import BUCKETS, Candidate, Reader, goal_features
+from prover.premises.index import Premise
+from prover.search.examples import Example
+from prover.solve.statements import goal_of
+from rl.algorithms.expert_iteration import NEGATIVE_VISITS, trusts_solved
+from rl.algorithms.tactic_ranking import first_goal
+from rl.examples import row_weight
+from rl.reliability import auc, bins_of, calibration_error
+
+KIND = "assessed"
+"""Kind of these rows in the ledger."""
+HELD_OUT = 8
+"""One theorem in so many is held out for calibration."""
+_LIMITS = frozenset({"timeout", "memory"})
+_UNJUDGED = frozenset({"crash", "replay", "question"})
+"""Failures that say nothing about the tactic."""
+EASY_CALLS = 2
+"""Lean calls of a cheap proof, for the calibration of `calls`."""
+
+
+def collect_assessed(
+    examples: Sequence[Example], proved: bool, theorem: Theorem
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, data) for the ledger, from a training theorem's search. Nothing from a proof that is not audited (`proved`)."""
+    for e in examples if trusts_solved(examples, proved) else ():
+        failed, closing = dict(e.errors), {t for t, size in e.best if size == 1}
+        outcomes: dict[str, list[str]] = {}
+        for t in dict.fromkeys(e.tried):
+            if (kind := _outcome(failed.get(t), t in closing)) is not None:
+                outcomes.setdefault(OUTCOMES[kind], []).append(t)
+        if outcomes:
+            data = {"theorem": theorem.name, "state": e.text, "constants": e.constants, "premises": e.premises}
+            data |= {"outcomes": outcomes, "steps": e.steps, "calls": e.total_visits}
+            yield KIND, data | ({"statement": theorem.statement} if e.depth == 0 and theorem.statement else {})
+
+
+def _outcome(error: str | None, closes: bool) -> int | None:
+    """None for a tactic that Lean did not judge."""
+    if error in _UNJUDGED:
+        return None
+    if error is not None:
+        return TIMEOUT if error in _LIMITS else ERROR
+    return CLOSES if closes else PROGRESS
+
+
+@dataclass(frozen=True)
+class AssessingConfig:
+    """Training settings of the assessors."""
+
+    seconds: float = 10.0
+    """Processor time, reading the rows included, so that a busy machine learns the same."""
+    goals: int = 6000
+    """Maximum number of goals."""
+    epochs: int = 12
+    """Maximum number of epochs."""
+    batch: int = 64
+    """Goals per batch."""
+    learning_rate: float = 0.01
+    forget: float = 0.2
+    """Dropout probability of a feature."""
+    decay: float = 1e-3
+    """Weight decay per step."""
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    state: str
+    goal: Goal
+    features: tuple[int, ...]
+    tactics: list[Candidate]
+    outcomes: list[int]
+    calls: int
+    steps: int | None
+    """None: not proved."""
+    weight: float
+
+
+def is_held_out(theorem: str) -> bool:
+    """Whether a training theorem only measures the assessors."""
+    return zlib.crc32(f"assessor {theorem}".encode()) % HELD_OUT == 0
+
+
+def train_assessor(
+    rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], config: AssessingConfig | None = None
+) -> tuple[Assessor | None, dict[str, float]]:
+    """Train the assessors from scratch on the ledger's rows of kind `assessed`.
+
+    Returns the model, and metrics: `goals` and `tactics` that trained, `loss` (nats per goal), and `HEAD_auc`, `HEAD_ece` and `HEAD_of`
+    on goals of held-out theorems. The model is None without rows to train on, or if there is no time.
+    """
+    c = config or AssessingConfig()
+    deadline = time.thread_time() + c.seconds
+    rng = random.Random(c.seed)
+    rows = list(rows)
+    rows = rng.sample(rows, c.goals) if len(rows) > c.goals else rows
+    parts: tuple[list[_Row], list[_Row]] = [], []
+    read_until = deadline - 0.6 * c.seconds
+    for row in rng.sample(rows, len(rows)):
+        if time.thread_time() > read_until:
+            break
+        parts[is_held_out(row["theorem"])].extend(_read(row, known))
+    train, measured = parts
+    seen = {r.state for r in train}
+    measured = [r for r in measured if r.state not in seen]  # the same subgoal of another theorem
+    metrics = {"goals": float(len(train)), "tactics": float(sum(len(r.tactics) for r in train))}
+    if not train:
+        return None, metrics
+    model, loss = _fit(train, c, rng, deadline)
+    if model is None:
+        return None, metrics
+    return model, metrics | {"loss": loss} | measure(model, measured)
+
+
+def _read(row: Mapping[str, Any], known: Mapping[str, Premise]) -> Iterator[_Row]:
+    """The row's goal, and for a theorem the same label on its statement as text, which is all there is before the first try."""
+    goal = first_goal(row["state"], row["constants"])
+    reader = Reader(goal, row["premises"], known)
+    said = [(t, OUTCOMES.index(kind)) for kind, tactics in row["outcomes"].items() for t in tactics]
+    tactics, outcomes = [reader.read(t) for t, _ in said], [k for _, k in said]
+    whole = _Row(
+        row["state"], goal, goal_features(goal), tactics, outcomes, row["calls"], row["steps"], row_weight(row)
+    )
+    yield whole
+    stated = goal_of(row["statement"]) if row.get("statement") else None
+    if stated is not None:
+        yield replace(whole, state=stated.text, goal=stated, features=goal_features(stated), tactics=[], outcomes=[])
+
+
+def _fit(data: list[_Row], c: AssessingConfig, rng: random.Random, deadline: float) -> tuple[Assessor | None, float]:
+    """(the trained model, its mean loss per goal in the last epoch). None if there was no time for an epoch."""
+    import torch
+
+    generator = torch.Generator().manual_seed(c.seed)
+    torch.set_num_threads(c.threads)
+    scale = dict.fromkeys(SHAPES, 0.1) | {"goal": 0.5, "hidden": 0.3, "bias": 0.0}
+    weights = {n: torch.nn.Parameter(torch.randn(s, generator=generator) * scale[n]) for n, s in SHAPES.items()}
+    used = torch.zeros(BUCKETS, 1)  # buckets without a true name stay zero, so that unknown names add no noise
+    used[[i for r in data for f in (r.features, *(t.features for t in r.tactics)) for i in f]] = 1.0
+    optimizer = torch.optim.Adam(weights.values(), lr=c.learning_rate)
+
+    noise = np.random.default_rng(c.seed)
+
+    def bag(table: Any, bags: list[tuple[int, ...]], mode: str) -> Any:
+        ids = np.fromiter(itertools.chain.from_iterable(bags), np.int64)
+        kept = noise.random(len(ids)) > c.forget
+        whose = np.repeat(np.arange(len(bags)), [len(b) for b in bags])[kept]
+        starts = torch.from_numpy(np.searchsorted(whose, np.arange(len(bags))))
+        return torch.nn.functional.embedding_bag(torch.from_numpy(ids[kept]), table * used, starts, mode=mode)
+
+    def affine(x: Any, name: str) -> Any:
+        return x @ weights[name][:-1] + weights[name][-1]
+
+    loss_sum, epochs = 0.0, 0
+    while epochs < c.epochs and time.thread_time() < deadline:
+        rng.shuffle(data)
+        loss_sum = 0.0
+        for group in optimizer.param_groups:
+            group["lr"] = c.learning_rate * (1 - epochs / c.epochs)
+        for at in range(0, len(data), c.batch):
+            batch = data[at : at + c.batch]
+            g = bag(weights["goal"], [r.features for r in batch], "mean")
+            h = torch.relu(affine(g, "hidden"))
+            weight = torch.tensor([r.weight for r in batch])
+            # -log of the probability of the bins that the search leaves possible; 0 where it leaves all.
+            loss = (weight * _unlike(affine(h, "calls"), [_possible_calls(r) for r in batch])).sum()
+            loss = loss + (weight * _unlike(affine(h, "steps"), [_possible_steps(r) for r in batch])).sum()
+            tactics = [t.features for r in batch for t in r.tactics]
+            if tactics:
+                of = torch.tensor([i for i, r in enumerate(batch) for _ in r.tactics])
+                joint = bag(torch.cat([weights["tactic"], weights["bias"]], 1), tactics, "sum")
+                vectors, bias = joint[:, :WIDTH], joint[:, WIDTH:]
+                related = (g @ weights["relation"]).view(len(batch), len(OUTCOMES), WIDTH)[of]
+                score = bias + torch.einsum("nw,nkw->nk", vectors, related) + affine(h, "accepts")[of]
+                labels = torch.tensor([k for r in batch for k in r.outcomes])
+                loss = loss + (weight[of] * torch.nn.functional.cross_entropy(score, labels, reduction="none")).sum()
+            optimizer.zero_grad()
+            (loss / len(batch)).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for p in weights.values():
+                    p.mul_(1 - c.decay)
+            loss_sum += float(loss.detach())
+        epochs += 1
+    if not epochs:
+        return None, 0.0
+    final = {n: (p * used if len(p) == BUCKETS else p).detach().numpy().astype(np.float32) for n, p in weights.items()}
+    return Assessor(**final), loss_sum / len(data)
+
+
+def _unlike(score: Any, possible: list[np.ndarray]) -> Any:
+    """[goals] nats: -log of the probability of the possible bins."""
+    import torch
+
+    allowed = torch.from_numpy(np.stack(possible))
+    return torch.logsumexp(score, 1) - torch.logsumexp(score.masked_fill(~allowed, -1e9), 1)
+
+
+def _possible_calls(r: _Row) -> np.ndarray:
+    """The bins that a goal's cost may have: its own if it was proved, else all above the calls spent on it."""
+    bins = np.arange(CALL_BINS)
+    if r.steps is not None:
+        return bins == call_bin(r.calls)
+    return (2.0**bins > r.calls) | (bins == CALL_BINS - 1)
+
+
+def _possible_steps(r: _Row) -> np.ndarray:
+    bins = np.arange(STEP_BINS)
+    return bins == min(r.steps, STEP_BINS) - 1 if r.steps is not None else bins >= 0
+
+
+def measure(model: Assessor, rows: Iterable[_Row]) -> dict[str, float]:
+    """`HEAD_auc`, `HEAD_ece` and `HEAD_of` (cases) of each head on these goals. Every head is measured on an event:
+
+    `provable`: proved within NEGATIVE_VISITS Lean calls, of the goals for which the search shows that; `stated`: the same from a theorem's
+    statement alone. Of proved goals, `calls`: in more than EASY_CALLS, and `steps`: in more than one tactic. `error`, `timeout`,
+    `progress`, `closes`: the outcome of a tactic.
+    """
+    events: dict[str, list[tuple[float, bool]]] = {}
+
+    def note(head: str, p: float, happened: bool) -> None:
+        events.setdefault(head, []).append((p, happened))
+
+    for r in rows:
+        a = model.assess(r.goal)
+        if r.steps is not None or r.calls >= NEGATIVE_VISITS:
+            head = "provable" if r.tactics else "stated"
+            note(head, a.provable(NEGATIVE_VISITS), r.steps is not None and r.calls <= NEGATIVE_VISITS)
+        if r.steps is not None and r.tactics:
+            within = 1 - float(a.calls[-1])
+            note("calls", 1 - a.provable(EASY_CALLS) / max(within, 1e-6), r.calls > EASY_CALLS)
+            note("steps", 1 - float(a.steps[0]), r.steps > 1)
+        for ps, k in zip(model.outcomes(r.goal, r.tactics), r.outcomes, strict=True):
+            for kind, name in enumerate(OUTCOMES):
+                note(name, float(ps[kind]), kind == k)
+    out: dict[str, float] = {}
+    for head, found in events.items():
+        out[f"{head}_of"] = float(len(found))
+        out[f"{head}_ece"] = calibration_error(bins_of([(p, float(h)) for p, h in found]))
+        yes, no = ([p for p, h in found if h is happened] for happened in (True, False))
+        if yes and no:
+            out[f"{head}_auc"] = auc(yes, no)
+    return out
