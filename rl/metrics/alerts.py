@@ -1,4 +1,4 @@
-"""Alerts: entropy collapse, falling solve rate, rejected proofs and reward hacking.
+"""Alerts: entropy collapse, falling solve rate, rejected proofs, reward hacking, and verdicts that no estimate expected.
 
 Pure functions of the rounds so far, called after each round. They report on the last round only, so that no alert repeats. An
 alert is a sign, not a proof: its text gives the observation and what to check.
@@ -29,6 +29,8 @@ REWARD_TREND = 0.6
 """Minimum Kendall's tau between a rising reward and the round."""
 CERTAINTY = 1.64
 """Standard errors added to the relative growth of the solve rate before it is compared with the reward's. 1.64: 95 %, one-sided."""
+DRIFT = 0.15
+"""Minimum difference of an alert between the gap of estimates and verdicts and the median gap of earlier rounds."""
 _Z99 = 2.576
 
 
@@ -49,13 +51,19 @@ class RoundFigures:
     """As `model/entropy`, in nats."""
     rewards: Mapping[str, float] = field(default_factory=dict)
     """Mean of each shaped reward before its weight, without the reward for the audited proof."""
+    expected: float | None = None
+    """Mean probability of a proof that the assessor gave the training attempts beforehand; None without an assessor."""
+    proved: int = 0
+    """Audited proofs among these attempts."""
+    assessed: int = 0
+    """Number of these attempts."""
 
 
 @dataclass(frozen=True)
 class Alert:
     """An alert. `title` has at most 64 characters, wandb's limit."""
 
-    kind: Literal["entropy", "solve_rate", "rejections", "reward_hacking"]
+    kind: Literal["entropy", "solve_rate", "rejections", "reward_hacking", "drift"]
     title: str
     text: str
 
@@ -64,7 +72,7 @@ def alerts(history: Sequence[RoundFigures]) -> list[Alert]:
     """Alerts about the last round of `history` (oldest first)."""
     if not history:
         return []
-    return [*_entropy(history), *_solve_rate(history), *_rejections(history), *_hacking(history)]
+    return [*_entropy(history), *_solve_rate(history), *_rejections(history), *_hacking(history), *_drift(history)]
 
 
 def _entropy(history: Sequence[RoundFigures]) -> list[Alert]:
@@ -143,6 +151,33 @@ def _hacking(history: Sequence[RoundFigures]) -> list[Alert]:
             )
             found.append(Alert("reward_hacking", f"Reward {name[:24]!r} rises, solves do not", text))
     return found
+
+
+def _drift(history: Sequence[RoundFigures]) -> list[Alert]:
+    """What the assessor expected of the attempts and the audit's verdicts drift apart: by more than DRIFT beyond the median gap of
+    earlier rounds, and by more than chance. Proofs beyond all estimates may exploit the audit, but a prover that just learned much has them
+    too: they count from the third round with estimates on."""
+    now = history[-1]
+    if now.expected is None or not now.assessed:
+        return []
+    gaps = [h.expected - h.proved / h.assessed for h in history[:-1] if h.expected is not None and h.assessed][-WINDOW:]
+    usual = median(gaps) if len(gaps) >= 2 else 0.0
+    low, high = wilson(now.proved, now.assessed, _Z99)
+    share = now.proved / now.assessed
+    more = now.expected - usual > max(high, share + DRIFT)
+    less = len(gaps) >= 2 and now.expected - usual < min(low, share - DRIFT)
+    if not more and not less:
+        return []
+    what = (
+        "Searches close goals that the audit does not see proved, or the theorems became harder"
+        if more
+        else "Theorems are proved that searches like theirs did not prove: read the newest proofs in the report"
+    )
+    text = (
+        f"Round {now.round}: the assessor expected {100 * now.expected:.0f} % of {now.assessed} attempts to be proved, and the audit accepted "
+        f"{100 * share:.0f} %; the usual difference is {100 * usual:.0f} points. {what}."
+    )
+    return [Alert("drift", "Estimates and verdicts drift apart", text)]
 
 
 def kendall(series: Sequence[float]) -> float:

@@ -83,6 +83,9 @@ def history(found: Mapping[int, Mapping[str, float]]) -> list[RoundFigures]:
                 round(judged),
                 f.get("model/entropy"),
                 {n: v for n, v in rewards.items() if n not in VERIFIED_REWARDS},
+                f.get("assessor/expected"),
+                round(f.get("assessor/proved", 0.0) * f.get("assessor/attempts", 0.0)),
+                round(f.get("assessor/attempts", 0.0)),
             )
         )
     return out

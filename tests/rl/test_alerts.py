@@ -131,3 +131,19 @@ def test_rejections(rounds, speaks):
 def test_kendall():
     assert kendall([1, 2, 3]) == 1 and kendall([3, 2, 1]) == -1 and kendall([1, 1, 1]) == 0 and kendall([]) == 0
     assert kendall([1, 3, 2]) == pytest.approx(1 / 3)
+
+
+def drift(*rounds: tuple[float, int], of: int = 100) -> bool:
+    history = [RoundFigures(r, 50, 100, expected=p, proved=n, assessed=of) for r, (p, n) in enumerate(rounds, 1)]
+    return "drift" in kinds(history)
+
+
+def test_estimates_and_verdicts_drift_apart():
+    assert drift((0.6, 30)) and not drift((0.6, 50)), "less was proved than expected"
+    assert not drift((0.6, 3), of=9), "chance"
+    assert not drift((0.2, 60)) and not drift((0.2, 60), (0.2, 60)), "a prover may have learned much since"
+    assert drift((0.5, 50), (0.5, 50), (0.2, 60)) and not drift((0.2, 50), (0.2, 50), (0.2, 60)), "the usual gap"
+    assert drift((0.4, 40), (0.5, 50), (0.9, 60)) and not drift((0.7, 50), (0.7, 50), (0.8, 55))
+    assert alerts([RoundFigures(1, 50, 100)]) == []
+    (alert,) = alerts([RoundFigures(1, 30, 100, expected=0.6, proved=30, assessed=100)])
+    assert "expected 60 % of 100 attempts" in alert.text and "30 %" in alert.text and len(alert.title) < 64
