@@ -15,7 +15,7 @@ from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem
 from prover.progress import Report, progress
 from prover.solve import instances
-from prover.solve.budgets import BudgetScheduler, Grant
+from prover.solve.budgets import BudgetScheduler, Grant, estimates
 from prover.solve.executor import Executor, LocalExecutor, settled
 from prover.solve.job import Found, Job, Sorry
 from prover.solve.negation import negation
@@ -128,7 +128,9 @@ class Batch:
         self.tasks = tasks
         self.settings = settings
         self.log = log
-        self.schedule = BudgetScheduler([t.area for t in tasks], settings.budget, settings.total)
+        # Lean has to read a `sorry` first.
+        expects = estimates(settings.provers, [t.theorem.statement if t.sorry is None else None for t in tasks])
+        self.schedule = BudgetScheduler([t.area for t in tasks], settings.budget, settings.total, expects)
         self.last: dict[int, dict[str, Any]] = {}
         """Task -> the audited row of its last try."""
         self._calls: dict[int, int] = {}

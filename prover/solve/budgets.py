@@ -3,6 +3,9 @@
 With a total, each task first gets a small budget. Each further try gets four times as much until the total is spent, in order
 of the estimated success rate per Lean call, which is learned per area (module or file). A larger try continues the search of the
 smaller one, except of whole proofs and beside a negation. Provers that exhausted their tactics are skipped in later tries.
+
+With estimates of the Lean calls that each task needs (prover.models.assessor), the rate is the probability of a proof within the try's
+calls, given that the tries before it failed, times proofs over expected proofs so far in its area.
 """
 
 from __future__ import annotations
@@ -11,6 +14,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from prover.models.assessor import Assessment
+from prover.solve.attempt import Prover
+from prover.solve.statements import goal_of
+
 FIRST = 8
 """Lean calls of a task's first try, if the batch has a total."""
 GROWTH = 4
@@ -18,6 +25,15 @@ DOUBT = 4.0
 """Weight, in tries, of the batch's success rate in the estimate for an area."""
 NEARLY_AS_GOOD = 0.25
 """A round contains only grants whose success rate per Lean call is at least this share of the best one."""
+
+
+def estimates(provers: Sequence[Prover], statements: Sequence[str | None]) -> list[Assessment | None]:
+    """The estimates of the first prover that has an assessor; empty if none has. None where there is no statement."""
+    assessor = next((p.assessor for p in provers if p.assessor is not None), None)
+    if assessor is None:
+        return []
+    goals = [None if s is None else goal_of(s) for s in statements]
+    return [None if g is None else assessor.assess(g) for g in goals]
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,9 @@ class BudgetScheduler:
     areas: Sequence[str]
     budget: int
     total: int | None = None
+    expects: Sequence[Assessment | None] = ()
+    """Estimates for each task, or none."""
+    _expected: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _tries: dict[int, int] = field(default_factory=dict)
     _open: set[int] = field(default_factory=set)
     _spent: int = 0
@@ -56,7 +75,7 @@ class BudgetScheduler:
         spare = self.total - self._spent
         chosen: list[Grant] = []
         affordable = [g for g in self._candidates() if g.calls <= spare]
-        rate_per_call = {g: self._success_rate(g.task) / g.calls for g in affordable}
+        rate_per_call = {g: self._success_rate(g) / g.calls for g in affordable}
         least = NEARLY_AS_GOOD * max(rate_per_call.values(), default=0.0)
         for grant in sorted(affordable, key=lambda g: (-rate_per_call[g], g.task)):
             if grant.calls <= spare and rate_per_call[grant] >= least:
@@ -71,17 +90,30 @@ class BudgetScheduler:
         if over or grant.calls >= self.budget:
             self._open.discard(grant.task)
         area = self.areas[grant.task]
+        self._expected[area] += self._chance(grant) or 0.0
         self._tried[area] += 1
         self._solved[area] += solved
 
     def _candidates(self) -> list[Grant]:
         tries = self._tries
-        return [
-            Grant(i, tries.get(i, 0), min(self.budget, FIRST * GROWTH ** tries.get(i, 0))) for i in sorted(self._open)
-        ]
+        return [Grant(i, tries.get(i, 0), self._calls(tries.get(i, 0))) for i in sorted(self._open)]
 
-    def _success_rate(self, task: int) -> float:
-        """Success rate of the task's area, shrunk towards that of the batch."""
+    def _calls(self, number: int) -> int:
+        """Lean calls of the try of this index."""
+        return min(self.budget, FIRST * GROWTH**number)
+
+    def _chance(self, grant: Grant) -> float | None:
+        """The expected probability that this try succeeds, given that those before it failed; None without an estimate."""
+        if not self.expects or (expected := self.expects[grant.task]) is None:
+            return None
+        before = sum(self._calls(n) for n in range(grant.number))
+        failed = 1 - expected.provable(before)
+        return (expected.provable(before + grant.calls) - 1 + failed) / max(failed, 1e-6)
+
+    def _success_rate(self, grant: Grant) -> float:
+        """The task's chance corrected by its area; without an estimate the area's success rate, shrunk towards that of the batch."""
         overall = (sum(self._solved.values()) + 1) / (sum(self._tried.values()) + 2)
-        area = self.areas[task]
+        area = self.areas[grant.task]
+        if (chance := self._chance(grant)) is not None:
+            return chance * (self._solved[area] + DOUBT) / (self._expected[area] + DOUBT)
         return (self._solved[area] + DOUBT * overall) / (self._tried[area] + DOUBT)

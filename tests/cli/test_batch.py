@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prover.errors import UserError
-from prover.solve.budgets import FIRST, GROWTH, BudgetScheduler
+from prover.models.assessor import CALL_BINS, STEP_BINS, Assessment, call_bin
+from prover.solve.budgets import FIRST, GROWTH, BudgetScheduler, Grant
 from prover.solve.results import Results, read_results
 from rl.bench import batch
 
@@ -187,6 +189,34 @@ def test_a_total_goes_where_it_pays() -> None:
     assert run(BudgetScheduler(areas, 512, total=3), hard) == (0, set())
     first = BudgetScheduler(areas, 512, total=10**6).next_round()
     assert [g.calls for g in first] == [FIRST] * 100 and GROWTH > 1
+
+
+def expected(calls: int, certain: float = 0.9) -> Assessment:
+    """A task that is expected to take so many Lean calls."""
+    bins = np.full(CALL_BINS, (1 - certain) / (CALL_BINS - 1))
+    bins[call_bin(calls)] = certain
+    return Assessment(bins, np.full(STEP_BINS, 1 / STEP_BINS))
+
+
+def test_a_total_goes_where_the_assessor_expects_proofs() -> None:
+    def hard(task: int) -> int:
+        return 8 if task % 10 == 9 else 10_000
+
+    areas = ["one"] * 40
+    guided = [expected(hard(i)) for i in range(40)]
+    assert run(BudgetScheduler(areas, 512, 32), hard)[1] == set()
+    assert run(BudgetScheduler(areas, 512, 32, guided), hard)[1] == {9, 19, 29, 39}
+    # A task that should have been proved by now is not better for having failed.
+    schedule = BudgetScheduler(["a", "b"], 512, 1000, [expected(8), expected(40)])
+    (first,) = schedule.next_round()
+    assert (first.task, first.calls) == (0, FIRST)
+    schedule.report(first, FIRST, False, False)
+    # Estimates that were wrong in an area count less there, and tasks without one use the area's rate.
+    wrong = BudgetScheduler(["bad"] * 20 + ["good"] * 20, 512, 10_000, [expected(8)] * 40)
+    for grant in wrong.next_round():
+        wrong.report(grant, 8, grant.task >= 20, grant.task >= 20)
+    assert wrong._success_rate(Grant(0, 0, FIRST)) < 0.3 < 0.8 < wrong._success_rate(Grant(20, 0, FIRST))
+    assert run(BudgetScheduler(areas, 512, 32, [None] * 40), hard) == run(BudgetScheduler(areas, 512, 32), hard)
 
 
 def test_results_survive_a_cut_line_and_refuse_a_second_writer(tmp_path: Path) -> None:
