@@ -108,6 +108,7 @@ class Workbench:
     """The same model for whole proofs."""
     portfolio: Any = field(default_factory=Portfolio)
     assessor: Assessor | None = None
+    """Expects proofs of the theorems, and guides searches that have no value of the model (`prover.assess`)."""
 
     def environment(self, task: Task) -> Any:
         """Lean, bounded to the configured actions. The portfolio is not, unless the run would learn from it."""

@@ -62,11 +62,13 @@ class Curriculum:
         """The assessor's estimate of each theorem that was never tried, from its statement. It is the assessor of the version that round `r`
         needs, so that a resumed run plans the same."""
         c = self.config
+        if not c.matchmaker.assess:
+            return {}
         version = r - 1 - c.learn.max_staleness
         file = c.folder / "assessors" / f"{version:06d}.npz"
         if version < 1 and (start := start_of(c)) is not None and start.assessor_file is not None:
             file = start.assessor_file
-        if not c.matchmaker.assess or not file.exists():
+        if not file.exists():
             return {}
         assessor = Assessor.load(file)
         untried = [t for t in self.train_set if not self.sampler.records[t.name].tried and t.statement]

@@ -268,7 +268,9 @@ def _workbench(
         value = prover.config.use_value and hasattr(wrapped, "evaluate") and getattr(policy, "has_value", True)
     explorer = Explorer(index, seed, prover.config.premises, actions=prover.config.actions)
     trained = learned.explorer(index, seed, prover.config, obfuscator)
-    return Workbench(pool, source, prover.config, seed, explorer, trained, model, assessor=learned.assessor), value
+    # Its estimates of goals read the true names, which remember the library.
+    assessor = learned.assessor if obfuscator is None else None
+    return Workbench(pool, source, prover.config, seed, explorer, trained, model, assessor=assessor), value
 
 
 async def _audited_attempt(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:

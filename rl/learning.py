@@ -20,6 +20,7 @@ from prover.search import SearchConfig
 from prover.solve.ledger import Ledger
 from rl import buffer
 from rl.algorithms import expert_iteration, grpo, td_lambda
+from rl.algorithms.assessing import KIND as ASSESSED
 from rl.algorithms.assessing import AssessingConfig, train_assessor
 from rl.algorithms.dpo import preference_pairs
 from rl.algorithms.gradient_settings import PRESETS, settings_of
@@ -105,6 +106,8 @@ class Learning:
 
     def _draw(self, kind: str, r: int) -> list[dict[str, Any]]:
         replay = self.config.replay
+        if kind == ASSESSED:  # priorities would distort its probabilities
+            replay = replace(replay, prioritised=False)
         if self.config.retrains(r):  # the new weights have seen none of the examples
             replay = replace(replay, half_life=math.inf)
         own = buffer.draw(self.ledger, kind, replay, r - 1, self.config.seed, r)
@@ -134,7 +137,7 @@ class Learning:
         if not c.assessor_seconds:
             return {}
         config = AssessingConfig(seconds=c.assessor_seconds, threads=c.threads, seed=self.config.seed)
-        assessor, metrics = train_assessor(self._draw("assessed", r), self._known(r), config)
+        assessor, metrics = train_assessor(self._draw(ASSESSED, r), self._known(r), config)
         if assessor is not None:
             self.models = self.models._replace(assessor=assessor)
             assessor.save(self._file("assessors", r))

@@ -18,8 +18,9 @@ from rl.config import RunConfig
 
 CHECKPOINT_BYTES = 16
 """Bytes of a checkpoint per weight trained in float32: the weight as served and as trained, and Adam's two moments."""
-ATTEMPT_BYTES = 4_000
-"""Bytes of an attempt with its examples in the ledger: two thousand in a run of the demonstration."""
+ATTEMPT_BYTES = 8_000
+"""Bytes of an attempt with its examples in the ledger: two thousand in a run of the demonstration, and about four thousand of the
+assessor's rows after 48 Lean calls in the world `logic`."""
 OTHER_BYTES = 64 * 2**20
 """Logs, wandb, rankers."""
 RAY_BYTES = 256 * 2**20

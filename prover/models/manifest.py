@@ -102,7 +102,7 @@ def read_manifest(folder: Path) -> Manifest:
         prover.get("strict", False),
         _learned(folder, "rankers"),
         _learned(folder, "retrievers"),
-        tuple(prover.get("assess", ())),
+        tuple(assess) if isinstance(assess := prover.get("assess"), list) else (),
         _learned(folder, "assessors"),
         above if (above / LEDGER).exists() else None,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from curricula.library import split_of
 from prover.lean.theorem import Goal, ProofState, StepResult, Theorem
 from prover.models.base import Query, Suggestion
 from prover.search import SearchConfig
@@ -46,6 +47,24 @@ def test_training_does_not_repeat_what_costs_a_time_limit() -> None:
     assert lean.asked == ["simp_all [a]", "omega"]
     assert (found.outcome, found.lean_calls) == ("exhausted", 3)
     assert found.trace.stats["errors"] == {"timeout": 3} and found.trace.calls_to_solve is None
+
+
+class Closing(Lean):
+    """Only `exact h` closes the goal."""
+
+    async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
+        self.asked += tactics
+        return [StepResult("ok" if t == "exact h" else "error") for t in tactics]
+
+
+def test_what_fails_after_a_proof_is_recorded_as_a_failure() -> None:
+    explorer: Any = Listed("exact h", "left", "right")
+    bench = Workbench(Closing(), NoPremises(), ProverConfig(in_flight=1), 0, explorer, explorer, portfolio=Listed())  # type: ignore[arg-type]
+    name = next(f"t{i}" for i in range(99) if split_of(f"t{i}") == "train")
+    found = asyncio.run(collect(Task(Theorem(name, ": a → a"), "explorer", 8, learn=True, harvest=2), bench))
+    (example,) = found.trace.examples
+    assert example.best == (("exact h", 1),) and example.errors == (("left", "error"), ("right", "error"))
+    assert example.tried == ("exact h", "left", "right")
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, math.inf])
