@@ -16,7 +16,6 @@ from curricula.settings import convert, named_settings, read_toml, toml_lines
 from prover import plugins
 from prover.errors import UserError
 from prover.lean.steps import SEARCH_HEARTBEATS
-from prover.models.assessor import Use
 from prover.models.backends.serve import ServeConfig
 from prover.models.elementary import Actions
 from prover.models.mixture import EXPLORER_WEIGHT
@@ -112,7 +111,7 @@ class ProverConfig:
     """Guide the search by the model's value."""
     use_ranker: bool = True
     """Learn to rank tactics from all that were tried, and search in that order."""
-    assess: tuple[Use, ...] = ()
+    assess: tuple[Literal["tactics", "goals", "batches"], ...] = ()
     """Uses of the assessor: `tactics`, `goals`, `batches`; see docs/learning.md."""
 
 

@@ -21,7 +21,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -38,7 +37,6 @@ STEP_BINS = 15
 """1, 2, …, 14 tactics, and more."""
 OUTCOMES = ("error", "timeout", "progress", "closes")
 ERROR, TIMEOUT, PROGRESS, CLOSES = range(len(OUTCOMES))
-Use = Literal["tactics", "goals", "batches"]
 HORIZON = 64
 """Lean calls within which a goal counts as provable when it guides a search."""
 LEAST = 0.01
