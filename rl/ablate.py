@@ -38,9 +38,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "visit targets": ('learn.targets="visits"',),
     "no subgoals": ("learn.subgoals=0.0",),
     "no matchmaker": ("matchmaker.adaptive=false",),
-    "assessor orders tactics": ('prover.assess=["tactics"]',),
-    "assessor as value": ('learn.value="none"', 'prover.assess=["goals"]'),
-    "assessor in the matchmaker": ("matchmaker.assess=true",),
+    "assessor orders tactics": ('prover.assess=["tactics"]', "learn.assessor_seconds=10.0"),
+    "assessor as value": ('learn.value="none"', 'prover.assess=["goals"]', "learn.assessor_seconds=10.0"),
+    "assessor in the matchmaker": ("matchmaker.assess=true", "learn.assessor_seconds=10.0"),
     "uniform replay": ("replay.prioritised=false",),
     "model alone": ("prover.explorer_weight=0.0", "prover.eval_explorer_weight=0.0"),
     "round 1 alone": ("learn.rounds=1",),
@@ -48,8 +48,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     **{name: (f'learn.algorithm="{name}"', 'learn.collect="rollouts"') for name in PRESETS},
 }
 """Settings on top of the configuration, by variant. Presets of the policy gradient need `serve.start`. `best-first` and
-`assessor as value` are to be compared with `no value`, which searches by PUCT. `model alone` uses no explorer after the first round. `round 1 alone` is supervised
-learning on one round that has the Lean calls and the learning time of all: see `variant_settings`."""
+`assessor as value` are to be compared with `no value`, which searches by PUCT. `model alone` uses no explorer after the first round.
+`round 1 alone` is supervised learning on one round that has the Lean calls and the learning time of all: see `variant_settings`."""
 
 
 def variant_settings(variant: str, base: config_module.RunConfig) -> tuple[str, ...]:

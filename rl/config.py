@@ -157,8 +157,7 @@ class LearnConfig:
     retrain_every: NonNegative = 0
     """Expert iteration: every so many rounds the weights go back to the start's (BFS-Prover-V2; Xin et al. 2025). 0: never."""
     max_staleness: NonNegative = 0
-    """Versions that learning may be ahead of the attempts that it learns from. 0: collecting waits for each version. 1: the next round
-    is collected while a version is trained."""
+    """Versions that learning may be ahead of its attempts. 0: collecting waits for each version. 1: it goes on meanwhile."""
     first_calls: Positive = 20
     """Lean calls per theorem in the first round, which uses the explorer alone unless there is a pretrained model."""
     calls: Positive = 16
@@ -176,8 +175,7 @@ class LearnConfig:
     harvest: int = 12
     """Additional tactics tried on a theorem's first goal after its first proof, to find other ways to close it."""
     extracted: str = ""
-    """Output folder of `turnstile extract`. Each round of expert iteration also learns from its human proofs of the training split, other
-    algorithms in the first round. Empty: none."""
+    """Output folder of `turnstile extract`, whose human proofs expert iteration learns in each round, others in the first. Empty: none."""
     seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
     """Training time per round. On a CPU this is processor time, so that a busy machine takes longer and learns the same."""
     max_epochs: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
@@ -198,7 +196,7 @@ class LearnConfig:
     """Probability that training shows the model from scratch and the ranker a goal with made-up names for the library's."""
     ranker_seconds: float = 30.0
     """Training time of the tactic ranker per round, measured as for `seconds`."""
-    assessor_seconds: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
+    assessor_seconds: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
     """Training time of the assessor per round. 0: none."""
     retriever_seconds: float = 15.0
     """Training time of a learned retriever per round, measured as for `seconds`."""

@@ -120,6 +120,11 @@ def _check(config: RunConfig) -> None:
         raise UserError(
             'learn.infill learns from search trees: set learn.algorithm="expert_iteration" and learn.collect="search"'
         )
+    uses = bool(config.prover.assess) or config.matchmaker.assess
+    if uses and not config.learn.assessor_seconds and not config.model.start:
+        raise UserError(
+            "prover.assess and matchmaker.assess need an assessor: set learn.assessor_seconds, for example to 10"
+        )
 
 
 def _check_learning(config: RunConfig) -> None:

@@ -98,7 +98,7 @@ def collected() -> Iterator[Collected]:
         for theorem in WORLD:
             found = run.run(collect(Task(theorem, "explorer", 32, learn=True), bench))
             calls += found.lean_calls
-            made = training_rows(theorem, found.trace, found.outcome == "found", 1.0, LearnConfig())
+            made = training_rows(theorem, found.trace, found.outcome == "found", 1.0, LearnConfig(assessor_seconds=1.0))
             rows += [data for kind, data in made if kind == KIND]
         assessor, metrics = train_assessor(rows, {}, AssessingConfig(seconds=60.0))
         assert assessor is not None
@@ -277,8 +277,8 @@ def test_a_held_out_theorem_never_gives_rows(tmp_path: Any) -> None:
     outside = next(f"t{i}" for i in range(99) if split_of(f"t{i}") == "held-out")
     trace = Trace(examples=[EXAMPLE])
     with pytest.raises(HeldOutLeak):
-        training_rows(Theorem(outside, ": p"), trace, True, 1.0, LearnConfig())
-    made = training_rows(Theorem(TRAIN, ": p"), trace, True, 1.0, LearnConfig())
+        training_rows(Theorem(outside, ": p"), trace, True, 1.0, LearnConfig(assessor_seconds=1.0))
+    made = training_rows(Theorem(TRAIN, ": p"), trace, True, 1.0, LearnConfig(assessor_seconds=1.0))
     assert [kind for kind, _ in made].count(KIND) == 1
     none = training_rows(Theorem(TRAIN, ": p"), trace, True, 1.0, LearnConfig(assessor_seconds=0.0))
     assert KIND not in {kind for kind, _ in none}
@@ -326,7 +326,7 @@ def test_the_matchmaker_asks_the_assessor_about_new_theorems(assessor: Assessor,
     goal = goal_of(new[0].statement or "")
     assert goal is not None and found[names[0]] == pytest.approx(assessor.assess(goal).provable(16), abs=0.01)
     assert estimates(config, 3) == estimates(replace(config, matchmaker=MatchConfig()), 3), "no assessor of round 2"
-    lagging = replace(config, learn=LearnConfig(max_staleness=1))
+    lagging = replace(config, learn=LearnConfig(max_staleness=1, assessor_seconds=1.0))
     assert estimates(lagging, 3)[names[0]] == found[names[0]]
     planned = Curriculum(config, theorems, ledger).tasks(2, "model", {}, True)
     assert planned == Curriculum(config, theorems, ledger).tasks(2, "model", {}, True)

@@ -91,6 +91,7 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (('learn.collect="proofs"', 'learn.algorithm="dapo"'), "answers with tactics: set learn.collect="),
         (('learn.algorithm="dapo"',), 'set learn.collect="rollouts"'),
         (('learn.algorithm="dapo"', 'learn.collect="rollouts"', "gradient.clip_low=2.0"), "gradient.clip_low=2.0"),
+        (('prover.assess=["tactics"]',), "need an assessor: set learn.assessor_seconds"),
         (("learn.ranks=0",), "learn.ranks must be an integer of at least 1"),
         (("learn.ranks=1", "learn.shard=true"), "learn.shard splits"),
     ],
