@@ -45,7 +45,7 @@ def report(
         if not rows:
             raise UserError(f"{results}: nothing was tried yet")
         duplicates(rows)
-        write_whole(target, gallery(f"{results.parent.resolve().name}/{results.name}", asked, rows).encode())
+        write_whole(target, gallery(asked, rows).encode())
         print(dumps({"page": str(target)}) if json else target)
         return 0
     from rl.metrics.tracking import print_table

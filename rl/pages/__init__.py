@@ -9,17 +9,10 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from prover.pages import templates
 from rl.metrics import charts
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=jinja2.StrictUndefined,
-)
+_TEMPLATES = templates(Path(__file__).parent)
 
 
 def render(template: str, **values: Any) -> str:

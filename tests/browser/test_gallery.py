@@ -83,7 +83,7 @@ def page_of(folder: Path, count: int = 24) -> Path:
     assert found is not None
     asked, rows = read_results(found)
     duplicates(rows)
-    path.write_text(gallery("batch", asked, rows))
+    path.write_text(gallery(asked, rows))
     return path
 
 
