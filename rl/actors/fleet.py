@@ -125,18 +125,16 @@ class Fleet:
         """Start replica `k` of the model. On one machine, the actor owns all GPUs of the replica. Across machines, a placement
         group has one bundle per GPU for vLLM's workers, and the actor owns none."""
         c = self.config
-        if not c.serve.across:
-            return ModelServer.options(num_cpus=0, num_gpus=c.ray.server_gpus).remote(
-                1, c.serve, logs.for_actor(self.folder, f"model-server-{k}")
-            )
-        if k in self.groups:  # of a replica that died
-            ray.util.remove_placement_group(self.groups[k])
-        bundles = [{"GPU": 1.0}] * (c.serve.pipeline_parallel * c.serve.tensor_parallel)
-        self.groups[k] = group = ray.util.placement_group(bundles, strategy="PACK")
-        where = PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=True)
-        return ModelServer.options(num_cpus=0, num_gpus=0, scheduling_strategy=where).remote(
-            1, c.serve, logs.for_actor(self.folder, f"model-server-{k}")
-        )
+        options: dict[str, Any] = {"num_gpus": c.ray.server_gpus}
+        if c.serve.across:
+            if k in self.groups:  # of a replica that died
+                ray.util.remove_placement_group(self.groups[k])
+            bundles = [{"GPU": 1.0}] * (c.serve.pipeline_parallel * c.serve.tensor_parallel)
+            self.groups[k] = group = ray.util.placement_group(bundles, strategy="PACK")
+            where = PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=True)
+            options = {"num_gpus": 0, "scheduling_strategy": where}
+        log = logs.for_actor(self.folder, f"model-server-{k}")
+        return ModelServer.options(num_cpus=0, **options).remote(1, c.serve, log)
 
     def _auditor(self, kind: Any, k: int) -> Any:
         return kind.options(

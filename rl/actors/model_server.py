@@ -141,9 +141,13 @@ class ModelServer:
             if hasattr(self.policy, "check_version"):
                 self.policy.check_version(published.version)
             return self.policy.version
+        from prover.models.value_head import write_weights
+
         with tempfile.TemporaryDirectory(prefix="turnstile-model-") as scratch:
             if not self.serve.across:
-                _write(published, Path(scratch))
+                write_weights(Path(scratch), published.weights)
+                for name, data in published.files.items():
+                    (Path(scratch) / name).write_bytes(data)
             self.policy = open_backend(published.folder if self.serve.across else scratch, self.serve, self.threads)
         self.engines += 1
         self.policy.version = published.version
@@ -189,21 +193,3 @@ class ModelServer:
             "version": self.policy.version if self.policy is not None else 0,
             "engines": self.engines,
         }
-
-
-def _write(published: Published, folder: Path) -> None:
-    """Write a published model as a checkpoint folder."""
-    from safetensors.torch import save_file
-
-    from prover.models.value_head import split_weights, write_head
-
-    weights, head = split_weights(published.weights)
-    if head is not None:
-        write_head(folder, head)
-    for name, data in published.files.items():
-        (folder / name).write_bytes(data)
-    kept: dict[int, str] = {}
-    for name, w in weights.items():  # tied weights are written once
-        kept.setdefault(w.data_ptr(), name)
-    unique = {name: weights[name].contiguous() for name in kept.values()}
-    save_file(unique, str(folder / "model.safetensors"), metadata={"format": "pt"})

@@ -89,6 +89,7 @@ class HuggingFacePolicy:
         self.generated_tokens = 0
         """Total, for measurements."""
         self.token_counts = TokenCounts()
+        self.count_tokens = self.token_counts.count
         self._noise = torch.Generator().manual_seed(seed)
         self._lock = threading.Lock()
 
@@ -131,10 +132,6 @@ class HuggingFacePolicy:
         for q, took in zip(queries, tokens, strict=True):
             self.token_counts.record(q, took)
         return [suggestions(self.format, q, mine, n) for q, mine in zip(queries, answers, strict=True)]
-
-    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-        """Tokens of the last answers to `query`."""
-        return self.token_counts.count(query, suggestions)
 
     @property
     def has_value(self) -> bool:

@@ -94,6 +94,7 @@ class ServerPolicy:
         except (ValueError, TypeError) as e:
             raise UserError(f"{address}: {e}") from None
         self.token_counts = TokenCounts()
+        self.count_tokens = self.token_counts.count
         self._threads = ThreadPoolExecutor(c.parallel)
 
     def _only_model(self) -> str:
@@ -106,10 +107,7 @@ class ServerPolicy:
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         """Up to `n` distinct sampled tactics for each query, most probable first."""
-        return list(self._threads.map(lambda q: self._suggest(q, n), queries))
-
-    def _suggest(self, query: Query, n: int) -> list[Suggestion]:
-        return suggestions(self.format, query, self.sample(query, n), n)
+        return list(self._threads.map(lambda q: suggestions(self.format, q, self.sample(q, n), n), queries))
 
     def sample(self, query: Query, n: int) -> list[Answer]:
         """The samples behind `suggest`, with repetitions."""
@@ -123,10 +121,6 @@ class ServerPolicy:
         if tokens:
             self.token_counts.record(query, tokens)
         return answers
-
-    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-        """Tokens of the last answer to `query`, as the server reports them; characters / 4 if it does not."""
-        return self.token_counts.count(query, suggestions)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""

@@ -89,6 +89,7 @@ class VLLMPolicy:
         self.generated_tokens = 0
         """Total, for measurements."""
         self.token_counts = TokenCounts()
+        self.count_tokens = self.token_counts.count
         self.version = folder_version(folder)
         self._digest = ""
         self._head = self._read_head(folder)
@@ -156,10 +157,6 @@ class VLLMPolicy:
         self.token_counts.record(query, len(output.prompt_token_ids) + size)
         tokens = n == 1 and not self.format.bins
         return [self._answer(a, output.prompt_token_ids if tokens else ()) for a in output.outputs]
-
-    def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-        """Tokens of the last answer to `query`."""
-        return self.token_counts.count(query, suggestions)
 
     def _answer(self, output: Any, prompt: Sequence[int] = ()) -> Answer:
         """`prompt`: its tokens, if the sampled tokens are wanted."""
@@ -271,23 +268,11 @@ class VLLMPolicy:
 
     def load_weights(self, weights: Mapping[str, Any], version: int) -> None:
         """Serve a state_dict, through memory-backed files. On a cluster use `load_folder` with a shared folder."""
-        from safetensors.torch import save_file
+        from prover.models.value_head import write_weights
 
-        from prover.models.value_head import split_weights, write_head
-
-        weights, head = split_weights(weights)
         shared = Path("/dev/shm")
         with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
-            # The format has no shared tensors: write tied ones once.
-            seen: set[int] = set()
-            tensors = {}
-            for name, w in weights.items():
-                if w.data_ptr() not in seen:
-                    tensors[name] = w.contiguous()
-                seen.add(w.data_ptr())
-            save_file(tensors, Path(folder) / "model.safetensors")
-            if head is not None:
-                write_head(Path(folder), head)
+            write_weights(Path(folder), weights)
             self.load_folder(folder, version)
 
     def check_version(self, version: int) -> None:
