@@ -21,8 +21,8 @@ from curricula.conjectures.expressions import (
     NotExpressible,
     constants_of,
     name_source,
-    source_of,
     spine,
+    text_of,
 )
 from curricula.conjectures.signature import Signature, known_from, level_free
 from curricula.conjectures.statements import Statement, opened
@@ -123,11 +123,8 @@ class Bench:
         """Types as data: `@c = @c` is an equation in the type of `c`."""
         lines: list[tuple[Const, str]] = []
         for constant in constants:
-            try:
-                term = source_of(constant)
-            except NotExpressible:
-                continue
-            if not any(level[0] == "p" for level in constant.levels):
+            term = text_of(constant)
+            if term and not any(level[0] == "p" for level in constant.levels):
                 lines.append((constant, f"theorem turnstile_type_{len(lines)} : {term} = {term} := rfl"))
         if not lines:
             return {}
@@ -173,12 +170,8 @@ class Bench:
 
     async def printed(self, statements: Sequence[Statement]) -> list[str]:
         """The type of each statement as Lean prints it; empty for those that it refuses."""
-        sources: list[str] = []
-        for statement in statements:
-            try:
-                sources.append(f": {source_of(statement.expr)}")
-            except NotExpressible:
-                sources.append("")
+        texts = [text_of(statement.expr) for statement in statements]
+        sources = [text and f": {text}" for text in texts]
         return await self._elaborated(sources, lambda report, name: _type_text(report, name) or "")
 
     async def types_of(self, statements: Sequence[str]) -> list[Expr | None]:

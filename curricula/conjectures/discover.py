@@ -118,14 +118,15 @@ class Discovery:
         place = self.bench.place
         (type_,) = await self.bench.types_of([lemma.statement])
         theorem = replace(lemma.theorem(place.context, place.imports), before=place.before)
-        if lemma.name in self.taken or type_ is None or (await self._verdict(theorem, lemma.script)) != "proved":
+        if (
+            lemma.name in self.taken
+            or type_ is None
+            or (await self.bench.executor.audit(theorem, lemma.script)).verdict != "proved"
+        ):
             say(f"turnstile: {lemma.name} of the earlier library is left out: it does not hold here as it is written")
             return False
         self._add(lemma, opened(type_))
         return True
-
-    async def _verdict(self, theorem: Theorem, script: str) -> str:
-        return (await self.bench.executor.audit(theorem, script)).verdict
 
     async def run(self) -> list[Lemma]:
         """Find lemmas until the calls are spent or nothing is left to try."""
@@ -151,8 +152,7 @@ class Discovery:
     # -- filters -----------------------------------------------------------------------------------------------------
 
     def _weight(self, kind: str, statement: Statement) -> int:
-        parts = (statement.conclusion, *(h.type for h in statement.hypotheses))
-        return sum(1 for p in parts for _ in self.signature.data_parts(p)) + _FIRST.get(kind, 0)
+        return sum(1 for p in statement.parts for _ in self.signature.data_parts(p)) + _FIRST.get(kind, 0)
 
     def _propose(self, proposals: Iterable[tuple[str, Statement]]) -> None:
         for kind, statement in proposals:

@@ -138,14 +138,15 @@ def substituted(expr: Expr, values: Mapping[Free, Expr]) -> Expr:
     return rebuilt(expr, lambda part, _: values.get(part) if isinstance(part, Free) else None)
 
 
+def bound(expr: Expr, variable: Free) -> Expr:
+    """The expression as the body of a binder for the variable."""
+    return rebuilt(expr, lambda part, depth: Var(depth) if part == variable else None)
+
+
 def closed(variables: Sequence[Free], body: Expr, lam: bool = False) -> Expr:
     """`∀ variables, body`, or `fun variables => body`."""
     for variable in reversed(variables):
-
-        def change(part: Expr, depth: int, variable: Free = variable) -> Expr | None:
-            return Var(depth) if part == variable else None
-
-        body = Binder(lam, variable.name, variable.info, variable.type, rebuilt(body, change))
+        body = Binder(lam, variable.name, variable.info, variable.type, bound(body, variable))
     return body
 
 
@@ -158,6 +159,18 @@ def parts_of(expr: Expr) -> Iterator[Expr]:
     elif isinstance(expr, Binder):
         yield from parts_of(expr.type)
         yield from parts_of(expr.body)
+
+
+def size_of(expr: Expr) -> int:
+    """Nodes of an expression."""
+    return sum(1 for _ in parts_of(expr))
+
+
+def mentions(expr: Expr, wanted: Callable[[Var, int], bool]) -> bool:
+    """Whether a bound variable is `wanted(variable, number of binders around it)`."""
+    found: list[bool] = []
+    rebuilt(expr, lambda part, depth: found.append(isinstance(part, Var) and wanted(part, depth)))
+    return any(found)
 
 
 def frees_of(expr: Expr) -> list[Free]:
@@ -190,6 +203,14 @@ def _level_with(level: Level, levels: Mapping[str, Level]) -> Level:
 def source_of(expr: Expr) -> str:
     """Explicit Lean source: full names, all arguments and universes. Raises NotExpressible."""
     return _Printer().term(expr, [])
+
+
+def text_of(expr: Expr) -> str:
+    """As source_of; empty for an expression that has no source text."""
+    try:
+        return source_of(expr)
+    except NotExpressible:
+        return ""
 
 
 def binder_source(variable: Free) -> str:

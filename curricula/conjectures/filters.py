@@ -62,16 +62,15 @@ class Novelty:
         """Whether it is none of the known statements up to renaming and symmetry, and none of their instances."""
         if statement.sides is not None and statement.sides[0] == statement.sides[1]:
             return False
-        if statement.conclusion in {h.type for h in statement.hypotheses} or statement.form in self.forms:
+        if statement.conclusion in statement.given or statement.form in self.forms:
             return False
         return not self.rules.join(statement) and not any(instance_of(statement, known) for known in self.usable)
 
 
 async def false(bench: Bench, samples: Samples, statement: Statement, rng: random.Random) -> bool:
     """Whether Lean proves that a small instance is false. One Lean call, or none if a type has no sample values."""
-    data = [v for v in statement.variables if v not in set(statement.hypotheses)]
     cases: list[str] = []
-    for values in samples.valuations(data, INSTANCES, rng):
+    for values in samples.valuations(statement.data, INSTANCES, rng):
         try:
             cases.append(_refuted(statement, values))
         except NotExpressible:
@@ -84,13 +83,12 @@ async def false(bench: Bench, samples: Samples, statement: Statement, rng: rando
 def false_for_truth_values(samples: Samples, statement: Statement) -> bool:
     """Whether a propositional statement, also over the file's own connectives, is false for some truth values of its variables: then
     it has no proof, in classical logic neither. Needs no Lean call."""
-    data = [v for v in statement.variables if v not in set(statement.hypotheses)]
+    data = statement.data
     if len(data) > MOST_PROPOSITIONS or any(v.type != PROP for v in data):
         return False
-    parts = [*(h.type for h in statement.hypotheses), statement.conclusion]
     for values in product((True, False), repeat=len(data)):
         truth = _Truth(samples, dict(zip(data, values, strict=True)))
-        *given, claim = [truth.of(part) for part in parts]
+        *given, claim = [truth.of(part) for part in (*statement.given, statement.conclusion)]
         if all(given) and claim is False:
             return True
     return False
@@ -135,7 +133,7 @@ class _Truth:
 
 
 def _refuted(statement: Statement, values: dict[Free, Expr]) -> str:
-    hypotheses = [free(f"h_{i}", substituted(h.type, values)) for i, h in enumerate(statement.hypotheses)]
+    hypotheses = [free(f"h_{i}", substituted(h, values)) for i, h in enumerate(statement.given)]
     claim = source_of(closed(hypotheses, substituted(statement.conclusion, values)))
     fact = "h" + f" (by {_TRUE})" * len(hypotheses)
     return f"(have t : ¬ {claim} := by (intro h; have k := {fact}; {_ABSURD}))"

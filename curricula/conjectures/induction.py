@@ -24,10 +24,7 @@ class Related:
         """The functions of each theorem that proofs may use."""
 
     def add(self, name: str, statement: Statement) -> None:
-        self.theorems[name] = frozenset(self._functions(self._parts(statement)))
-
-    def _parts(self, statement: Statement) -> list[Expr]:
-        return [statement.conclusion, *(h.type for h in statement.hypotheses)]
+        self.theorems[name] = frozenset(self._functions(statement.parts))
 
     def _functions(self, exprs: Iterable[Expr]) -> set[NameParts]:
         own = self.signature.constants
@@ -36,11 +33,11 @@ class Related:
 
     def names(self, statement: Statement) -> list[str]:
         """The functions of the statement and those that compute them, and the theorems about these only."""
-        functions = self._functions(self._parts(statement))
+        functions = self._functions(statement.parts)
         todo = list(functions)
         while todo:
             for equation in self.signature.equations.get(todo.pop(), ()):
-                new = self._functions(self._parts(equation)) - functions
+                new = self._functions(equation.parts) - functions
                 functions |= new
                 todo += new
         theorems = [name for name, about in self.theorems.items() if about <= functions]
@@ -64,7 +61,7 @@ class Related:
 
     def _recursed(self, statement: Statement) -> list[Free]:
         scores: dict[Free, int] = {}
-        for expr in self._parts(statement):
+        for expr in statement.parts:
             for part in parts_of(expr):
                 head, given = spine(part)
                 places = self._recursive_places(head.name) if isinstance(head, Const) else set()

@@ -7,9 +7,7 @@ from itertools import pairwise
 
 from curricula.conjectures.expressions import Binder, Const, Expr, Free, apply, free
 from curricula.conjectures.signature import PROP, Operation, Signature
-from curricula.conjectures.statements import Statement, stated
-
-EQUAL = Const(("Eq",), (("s", ("z",)),))
+from curricula.conjectures.statements import Statement, equation, stated
 
 
 def laws(signature: Signature) -> Iterator[tuple[str, Statement]]:
@@ -32,10 +30,8 @@ def injective(operation: Operation) -> Iterator[Statement]:
         data = _variables(operation)
         other: list[Expr] = [*data]
         other[place] = free(f"{data[place].name}'", type_)
-        yield stated(
-            apply(EQUAL, type_, data[place], other[place]),
-            [apply(EQUAL, operation.result, operation(*data), operation(*other))],
-        )
+        same = equation(operation.result, operation(*data), operation(*other))
+        yield stated(equation(type_, data[place], other[place]), [same])
 
 
 def constant_results(signature: Signature, operation: Operation) -> Iterator[Statement]:
@@ -46,8 +42,8 @@ def constant_results(signature: Signature, operation: Operation) -> Iterator[Sta
         for place, type_ in enumerate(operation.arguments):
             if type_ == operation.result:
                 data = _variables(operation)
-                claim = apply(EQUAL, type_, data[place], constant())
-                yield stated(claim, [apply(EQUAL, type_, operation(*data), constant())])
+                same = equation(type_, operation(*data), constant())
+                yield stated(equation(type_, data[place], constant()), [same])
 
 
 def relations(signature: Signature) -> Iterator[tuple[Const, Expr]]:
@@ -64,7 +60,7 @@ def _order_laws(signature: Signature, relation: Const, type_: Expr) -> Iterator[
     yield stated(apply(relation, a, a))
     yield stated(apply(relation, b, a), [related[0]])
     yield stated(apply(relation, a, c), related)
-    yield stated(apply(EQUAL, type_, a, b), [related[0], apply(relation, b, a)])
+    yield stated(equation(type_, a, b), [related[0], apply(relation, b, a)])
     for operation in signature.operations:
         if not operation.arguments and operation.result == type_:
             yield stated(apply(relation, operation(), a))

@@ -19,7 +19,7 @@ from curricula.conjectures.expressions import (
     substituted,
 )
 from curricula.conjectures.signature import Operation, Signature
-from curricula.conjectures.statements import Statement, matches, sides_of, stated
+from curricula.conjectures.statements import Statement, equation, matches, sides_of, stated
 
 MOST_WAYS = 40
 """Ways to exchange the operations of one statement."""
@@ -48,7 +48,7 @@ def mutations(signature: Signature, known: Sequence[Statement]) -> Iterator[tupl
 
 def restated(statement: Statement, conclusion: Expr, hypotheses: Sequence[Expr] | None = None) -> Statement:
     """The statement with another conclusion, and other hypotheses unless they are None."""
-    kept = [h.type for h in statement.hypotheses] if hypotheses is None else hypotheses
+    kept = statement.given if hypotheses is None else hypotheses
     return stated(conclusion, list(dict.fromkeys(kept)), statement.variables)
 
 
@@ -73,33 +73,26 @@ def swapped_arguments(signature: Signature, statement: Statement) -> Iterator[St
 
 def abstracted(signature: Signature, statement: Statement) -> Iterator[Statement]:
     """With a variable for a part, a constant for instance: `n + m = m + n` from `n + 1 = 1 + n`."""
-    whole = [statement.conclusion, *(h.type for h in statement.hypotheses)]
     for part, operation in _data_of(signature, statement.conclusion):
         variable = free("x" if operation.arguments else "k", operation.result)
-        new = [replaced(e, part, variable) for e in whole]
+        new = [replaced(e, part, variable) for e in statement.parts]
         if new[0] != variable:
             yield restated(statement, new[0], new[1:])
 
 
 def fewer_hypotheses(statement: Statement) -> Iterator[Statement]:
-    for dropped in statement.hypotheses:
-        yield restated(statement, statement.conclusion, [h.type for h in statement.hypotheses if h != dropped])
+    for i in range(len(given := statement.given)):
+        yield restated(statement, statement.conclusion, given[:i] + given[i + 1 :])
 
 
 def converse(statement: Statement) -> Iterator[Statement]:
     if len(statement.hypotheses) == 1:
-        yield restated(statement, statement.hypotheses[0].type, [statement.conclusion])
+        yield restated(statement, statement.given[0], [statement.conclusion])
 
 
 def other_operations(signature: Signature, statement: Statement) -> Iterator[Statement]:
     """With other operations of the same or of another type, consistently: multiplication for addition, lists for numbers."""
-    used = list(
-        {
-            o.key: o
-            for e in (statement.conclusion, *(h.type for h in statement.hypotheses))
-            for _, o in _data_of(signature, e)
-        }.values()
-    )
+    used = list({o.key: o for e in statement.parts for _, o in _data_of(signature, e)}.values())
     if not 0 < len(used) <= 4 or any(o.variables for o in used):
         return
     choices = [
@@ -114,13 +107,8 @@ def other_operations(signature: Signature, statement: Statement) -> Iterator[Sta
         if ways > MOST_WAYS:
             return
         exchange = dict(zip([u.key for u in used], chosen, strict=True))
-        variables: dict[Free, Expr] = {
-            v: free(v.name, types.get(v.type, v.type)) for v in statement.variables if v not in statement.hypotheses
-        }
-        parts = [
-            _exchanged(signature, e, exchange, variables, types)
-            for e in (statement.conclusion, *(h.type for h in statement.hypotheses))
-        ]
+        variables: dict[Free, Expr] = {v: free(v.name, types.get(v.type, v.type)) for v in statement.data}
+        parts = [_exchanged(signature, e, exchange, variables, types) for e in statement.parts]
         if all(p is not None for p in parts):
             yield stated(parts[0], parts[1:])  # type: ignore[arg-type]
 
@@ -151,7 +139,7 @@ def _exchanged(
         head, given = spine(expr)
         both = [_exchanged(signature, s, operations, variables, types) for s in sides]
         if head == Const(("Eq",), (("s", ("z",)),)) and None not in both:
-            return apply(head, types.get(given[0], given[0]), *both)  # type: ignore[arg-type]
+            return equation(types.get(given[0], given[0]), *both)  # type: ignore[arg-type]
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from curricula.conjectures.expressions import Const, Expr, Free, Number, parts_of, spine
+from curricula.conjectures.expressions import Const, Expr, Free, Number, size_of, spine
 from curricula.conjectures.signature import Signature
 from curricula.conjectures.statements import Statement, sides_of
 
@@ -38,7 +38,7 @@ def _main(statement: Statement) -> Expr:
     """The larger side of an equation."""
     if statement.sides is None:
         return statement.conclusion
-    return max(statement.sides, key=lambda e: sum(1 for _ in parts_of(e)))
+    return max(statement.sides, key=size_of)
 
 
 def _pattern(signature: Signature, statement: Statement) -> str | None:
@@ -81,16 +81,9 @@ def _words(signature: Signature, expr: Expr) -> list[str]:
     operation = signature.operation_of(expr)
     data = operation.data_of(expr) if operation is not None else given
     parts = [_words(signature, d) for d in data]
-    infix = len(parts) == 2 and (head.name[-1] in _NOTATION or _constructed(signature, data[0]))
+    infix = len(parts) == 2 and (head.name[-1] in _NOTATION or signature.is_constructor(spine(data[0])[0]))
     own = [_word(head)]
     return [*parts[0], *own, *parts[1]] if infix else own + [w for p in parts for w in p]
-
-
-def _constructed(signature: Signature, expr: Expr) -> bool:
-    """Whether a constructor of the file is at its head: `zero_add` for `add zero n`."""
-    head, _ = spine(expr)
-    constant = signature.constants.get(head.name) if isinstance(head, Const) else None
-    return constant is not None and constant.kind == "constructor"
 
 
 def _word(head: Const) -> str:

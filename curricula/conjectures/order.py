@@ -23,9 +23,7 @@ def path_order(signature: Signature, variables: bool = True) -> Callable[[Expr, 
         if isinstance(head, Free):
             return 0, head.number, ""
         if isinstance(head, Const):
-            own = signature.constants.get(head.name)
-            place = places.get(head.name, -1)
-            return (1 if own is not None and own.kind == "constructor" else 2), place, str(head)
+            return (1 if signature.is_constructor(head) else 2), places.get(head.name, -1), str(head)
         return 1, -1, str(head)
 
     def less(a: Expr, b: Expr) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from curricula.conjectures.expressions import (
     Binder,
@@ -64,17 +64,13 @@ def relatives(
 
 def _data(statement: Statement) -> list[Free]:
     """The variables that are no hypotheses, and that no other variable's type mentions."""
-    facts = set(statement.hypotheses)
-    data = [v for v in statement.variables if v not in facts]
-    return [v for v in data if not any(v in frees_of(w.type) for w in data)]
+    return [v for v in statement.data if not any(v in frees_of(w.type) for w in statement.data)]
 
 
 def _at(statement: Statement, variable: Free, value: Expr) -> Statement:
     """The statement with a value for a variable."""
-    at = {variable: value}
-    return restated(
-        statement, substituted(statement.conclusion, at), [substituted(h.type, at) for h in statement.hypotheses]
-    )
+    conclusion, *hypotheses = [substituted(e, {variable: value}) for e in statement.parts]
+    return restated(statement, conclusion, hypotheses)
 
 
 def special_cases(samples: Samples, statement: Statement) -> Iterator[Statement]:
@@ -106,15 +102,14 @@ def _values(samples: Samples, variable: Free) -> Iterator[tuple[Expr, list[Free]
 
 def induction_steps(samples: Samples, statement: Statement) -> Iterator[Statement]:
     """For a constructor of a variable's type that contains smaller values: the statement about it, if it holds for these."""
-    hypotheses = [h.type for h in statement.hypotheses]
     for variable in _data(statement):
-        if any(variable in frees_of(h) for h in hypotheses):
+        if any(variable in frees_of(h) for h in statement.given):
             continue
         for value, smaller in _values(samples, variable):
             if smaller:
                 known = [substituted(statement.conclusion, {variable: x}) for x in smaller]
                 new = substituted(statement.conclusion, {variable: value})
-                yield restated(statement, new, [*hypotheses, *known])
+                yield restated(statement, new, [*statement.given, *known])
 
 
 def _implication(signature: Signature, proposition: Expr) -> tuple[Expr, Expr] | None:
@@ -128,7 +123,7 @@ def _implication(signature: Signature, proposition: Expr) -> tuple[Expr, Expr] |
 
 def hypothesis_cases(signature: Signature, samples: Samples, statement: Statement) -> Iterator[Statement]:
     """With the parts of each case of a hypothesis in its place, or with the result of a hypothesis that is an implication."""
-    hypotheses = [h.type for h in statement.hypotheses]
+    hypotheses = statement.given
     for i, hypothesis in enumerate(hypotheses):
         rest = [*hypotheses[:i], *hypotheses[i + 1 :]]
         for parts in samples.cases(hypothesis) or ():
@@ -139,19 +134,17 @@ def hypothesis_cases(signature: Signature, samples: Samples, statement: Statemen
 
 def conclusion_parts(signature: Signature, samples: Samples, statement: Statement) -> Iterator[Statement]:
     """With a part of the conclusion as the conclusion, or the premise of a hypothesis, which an application would leave to prove."""
-    hypotheses = [h.type for h in statement.hypotheses]
     for parts in samples.cases(statement.conclusion) or ():
         for part in parts:
-            yield restated(statement, part, hypotheses)
-    for hypothesis in hypotheses:
+            yield restated(statement, part)
+    for hypothesis in statement.given:
         if (implication := _implication(signature, hypothesis)) is not None:
-            yield restated(statement, implication[0], hypotheses)
+            yield restated(statement, implication[0])
 
 
 def _propositions(signature: Signature, statement: Statement) -> list[Expr]:
     """The propositions in the statement that mention no bound variable."""
-    whole = [statement.conclusion, *(h.type for h in statement.hypotheses)]
-    parts = dict.fromkeys(p for e in whole for p in parts_of(e))
+    parts = dict.fromkeys(p for e in statement.parts for p in parts_of(e))
     return [p for p in parts if not is_loose(p) and signature.is_proposition(p)]
 
 
@@ -166,20 +159,12 @@ def simplified(signature: Signature, statement: Statement) -> Iterator[Statement
     """With one of its components in place of a proposition, everywhere."""
     for proposition in _propositions(signature, statement):
         for component in _components(signature, proposition):
-
-            def change(expr: Expr, old: Expr = proposition, new: Expr = component) -> Expr:
-                return replaced(expr, old, new)
-
-            yield _changed(statement, change)
-
-
-def _changed(statement: Statement, change: Callable[[Expr], Expr]) -> Statement:
-    return restated(statement, change(statement.conclusion), [change(h.type) for h in statement.hypotheses])
+            conclusion, *hypotheses = [replaced(e, proposition, component) for e in statement.parts]
+            yield restated(statement, conclusion, hypotheses)
 
 
 def further_hypotheses(signature: Signature, statement: Statement) -> Iterator[Statement]:
     """With a part of the statement as a further hypothesis."""
-    hypotheses = [h.type for h in statement.hypotheses]
     for proposition in _propositions(signature, statement):
-        if proposition != statement.conclusion and proposition not in hypotheses:
-            yield stated(statement.conclusion, [*hypotheses, proposition], statement.variables)
+        if proposition not in statement.parts:
+            yield stated(statement.conclusion, [*statement.given, proposition], statement.variables)

@@ -18,11 +18,12 @@ from curricula.conjectures.expressions import (
     Sort,
     Var,
     apply,
+    bound,
     free,
     frees_of,
     instantiate,
+    mentions,
     parts_of,
-    rebuilt,
     spine,
     substituted,
     with_levels,
@@ -131,11 +132,16 @@ class Signature:
                 inner = self.infer(instantiate(body, variable))
                 if inner is None:
                     return None
-                return Binder(False, name, info, type_, _bound(inner, variable))
+                return Binder(False, name, info, type_, bound(inner, variable))
             case Binder(False, name, info, type_, body):
                 return self.infer(instantiate(body, free(name, type_, info)))
             case _:
                 return None
+
+    def is_constructor(self, head: Expr) -> bool:
+        """Whether it is a constructor of the file."""
+        own = self.constants.get(head.name) if isinstance(head, Const) else None
+        return own is not None and own.kind == "constructor"
 
     def is_proposition(self, expr: Expr) -> bool:
         return self.infer(expr) == PROP
@@ -145,7 +151,7 @@ class Signature:
         """Those in the statements, then other functions and constructors of the file, which no instance stands for."""
         found: dict[tuple[object, ...], Operation] = {}
         for known in self.known:
-            for statement_part in (known.statement.conclusion, *(h.type for h in known.statement.hypotheses)):
+            for statement_part in known.statement.parts:
                 for part in self.data_parts(statement_part):
                     operation = self.operation_of(part)
                     if operation is not None:
@@ -224,26 +230,12 @@ class Signature:
 
     def _is_data(self, binder: Binder) -> bool:
         """Whether an argument is data that no type depends on."""
-        if binder.info == INSTANCE or isinstance(binder.type, Sort) or _uses_bound(binder.body):
+        if binder.info == INSTANCE or isinstance(binder.type, Sort):
+            return False
+        if mentions(binder.body, lambda variable, depth: variable.index == depth):
             return False
         sort = self.infer(binder.type)
         return sort is not None and sort != PROP
-
-
-def _bound(expr: Expr, variable: Free) -> Expr:
-    return rebuilt(expr, lambda part, depth: Var(depth) if part == variable else None)
-
-
-def _uses_bound(body: Expr) -> bool:
-    found = False
-
-    def look(part: Expr, depth: int) -> Expr | None:
-        nonlocal found
-        found = found or (isinstance(part, Var) and part.index == depth)
-        return None
-
-    rebuilt(body, look)
-    return found
 
 
 def _written(name: NameParts) -> bool:

@@ -13,14 +13,15 @@ from curricula.conjectures.expressions import (
     Const,
     Expr,
     Free,
+    apply,
     binder_source,
     closed,
     free,
     frees_of,
     fresh_name,
     instantiate,
-    parts_of,
-    rebuilt,
+    mentions,
+    size_of,
     source_of,
     spine,
     substituted,
@@ -50,13 +51,29 @@ class Statement:
     @cached_property
     def size(self) -> int:
         """Nodes of the conclusion and the hypotheses, types and instances included."""
-        return sum(1 for e in (self.conclusion, *(h.type for h in self.hypotheses)) for _ in parts_of(e))
+        return sum(map(size_of, self.parts))
 
     @cached_property
     def hypotheses(self) -> tuple[Free, ...]:
         """The variables that nothing mentions: proofs, in a statement without idle variables."""
         used = _mentioned(self.variables, self.conclusion)
         return tuple(v for v in self.variables if v not in used)
+
+    @property
+    def given(self) -> list[Expr]:
+        """The types of the hypotheses."""
+        return [h.type for h in self.hypotheses]
+
+    @property
+    def parts(self) -> list[Expr]:
+        """The conclusion, then what is given."""
+        return [self.conclusion, *self.given]
+
+    @property
+    def data(self) -> list[Free]:
+        """The variables that are no hypotheses."""
+        facts = set(self.hypotheses)
+        return [v for v in self.variables if v not in facts]
 
     @cached_property
     def sides(self) -> tuple[Expr, Expr] | None:
@@ -66,9 +83,13 @@ class Statement:
     @cached_property
     def form(self) -> str:
         """Equal for statements equal up to names, order of variables and hypotheses, and the sides of equations."""
-        hypotheses = [h.type for h in self.hypotheses]
-        orders = itertools.islice(itertools.permutations(hypotheses), MAX_ORDERS)
+        orders = itertools.islice(itertools.permutations(self.given), MAX_ORDERS)
         return min(_numbered([*order, conclusion]) for order in orders for conclusion in _both(self.conclusion))
+
+
+def equation(type_: Expr, left: Expr, right: Expr) -> Expr:
+    """`left = right` in a type of data."""
+    return apply(Const(("Eq",), (("s", ("z",)),)), type_, left, right)
 
 
 def sides_of(proposition: Expr) -> tuple[Expr, Expr] | None:
@@ -139,11 +160,11 @@ def _after_their_types(variables: Sequence[Free]) -> list[Free]:
 def instance_of(statement: Statement, known: Statement) -> bool:
     """Whether the statement follows from `known` by values for its variables, perhaps with the sides exchanged and with weaker
     hypotheses."""
-    hypotheses = {h.type for h in statement.hypotheses}
+    hypotheses = set(statement.given)
     for conclusion in _both(known.conclusion):
         values: dict[Free, Expr] = {}
         fits = matches(conclusion, statement.conclusion, frozenset(known.variables), values)
-        if fits and all(substituted(h.type, values) in hypotheses for h in known.hypotheses):
+        if fits and all(substituted(h, values) in hypotheses for h in known.given):
             return True
     return False
 
@@ -172,15 +193,7 @@ def matches(pattern: Expr, expr: Expr, variables: frozenset[Free], values: dict[
 
 def is_loose(expr: Expr) -> bool:
     """Whether a bound variable occurs whose binder is outside of the expression."""
-    found = False
-
-    def look(part: Expr, depth: int) -> Expr | None:
-        nonlocal found
-        found = found or (type(part).__name__ == "Var" and part.index >= depth)  # type: ignore[union-attr]
-        return None
-
-    rebuilt(expr, look)
-    return found
+    return mentions(expr, lambda variable, depth: variable.index >= depth)
 
 
 def _both(proposition: Expr) -> list[Expr]:
@@ -228,7 +241,7 @@ class Rules:
 
     def __init__(self, known: Sequence[Statement], less: Callable[[Expr, Expr], bool] | None = None) -> None:
         self._rules: dict[Expr, list[tuple[Expr, Expr, frozenset[Free]]]] = {}
-        self._less = less or (lambda a, b: _order(a) < _order(b))
+        self._less = less or (lambda a, b: (size_of(a), str(a)) < (size_of(b), str(b)))
         for statement in known:
             self.add(statement)
 
@@ -270,11 +283,3 @@ class Rules:
             if (new := self._step(term.argument)) is not None:
                 return App(term.function, new)
         return None
-
-
-def _order(term: Expr) -> tuple[int, str]:
-    return weight(term), str(term)
-
-
-def weight(expr: Expr) -> int:
-    return sum(1 for _ in parts_of(expr))

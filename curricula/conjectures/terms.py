@@ -18,20 +18,19 @@ from curricula.conjectures.expressions import (
     Const,
     Expr,
     Free,
-    NotExpressible,
     apply,
     closed,
     free,
     frees_of,
-    source_of,
     spine,
     substituted,
+    text_of,
 )
 from curricula.conjectures.filters import false
 from curricula.conjectures.order import path_order
 from curricula.conjectures.samples import NAT, Samples
 from curricula.conjectures.signature import TYPE, Operation, Signature
-from curricula.conjectures.statements import Rules, Statement, instance_of, stated
+from curricula.conjectures.statements import Rules, Statement, equation, instance_of, stated
 from curricula.conjectures.values import Unknown, Values
 
 VALUATIONS = 5
@@ -141,9 +140,11 @@ class Terms:
 
     def distributed(self) -> Iterator[Statement]:
         """`f (g x y) = h (f x) (f y)` and `= h (f y) (f x)`, for each argument of each operation `f`."""
-        pairs = [o for o in self.operations if o.arguments == (o.result,) * 2 and not self._is_constructor(o)]
+        pairs = [
+            o for o in self.operations if o.arguments == (o.result,) * 2 and not self.signature.is_constructor(o.head)
+        ]
         for outer in self.operations:
-            if self._is_constructor(outer):
+            if self.signature.is_constructor(outer.head):
                 continue
             for place, type_ in enumerate(outer.arguments):
                 data: list[Expr] = [free(n, t) for n, t in zip("uvwxyz", outer.arguments, strict=False)]
@@ -152,12 +153,8 @@ class Terms:
                 for inner, above in product(pairs, pairs):
                     if inner.result == type_ and above.result == outer.result:
                         whole = outer(*data[:place], inner(x, y), *data[place + 1 :])
-                        yield _equation(outer.result, whole, above(*at))
-                        yield _equation(outer.result, whole, above(*reversed(at)))
-
-    def _is_constructor(self, operation: Operation) -> bool:
-        own = self.signature.constants.get(operation.head.name)
-        return own is not None and own.kind == "constructor"
+                        yield stated(equation(outer.result, whole, above(*at)))
+                        yield stated(equation(outer.result, whole, above(*reversed(at))))
 
 
 async def equations(
@@ -187,12 +184,12 @@ async def equations(
         if key is None:
             continue
         smallest = groups.setdefault((type_, key), term)
-        equation = _equation(type_, term, smallest)
-        if smallest is term or not equation.variables or found.follows(equation):
+        new = stated(equation(type_, term, smallest))
+        if smallest is term or not new.variables or found.follows(new):
             continue
-        holds = values.holds(equation)
-        if holds or (holds is None and not await false(bench, terms.samples, equation, terms.rng)):  # with other values
-            found.add(equation)
+        holds = values.holds(new)
+        if holds or (holds is None and not await false(bench, terms.samples, new, terms.rng)):  # with other values
+            found.add(new)
     return found.equations
 
 
@@ -257,18 +254,10 @@ async def _value(bench: Bench, term: Expr, type_: Expr, assignments: Sequence[di
         function = Binder(False, "x", DEFAULT, ground, function)
     predicate = free("p", function)
     application = apply(predicate, *(substituted(term, a) for a in assignments))
-    zero = apply(Const(("Nat", "zero")))
-    claim = apply(Const(("Eq",), (("s", ("z",)),)), NAT, application, zero)
-    try:
-        source = source_of(closed([predicate], claim))
-    except NotExpressible:
+    if not (source := text_of(closed([predicate], equation(NAT, application, Const(("Nat", "zero")))))):
         return None
     result = await bench.step("evaluated", f"suffices h : {source} by trivial\nintro p\nconv => lhs; reduce")
     return result.states[0].key if result.ok and len(result.states) == 1 else None
-
-
-def _equation(type_: Expr, left: Expr, right: Expr) -> Statement:
-    return stated(apply(Const(("Eq",), (("s", ("z",)),)), type_, left, right))
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:

@@ -117,7 +117,7 @@ class Values:
             env: dict[Free, int] = {}
             if not all(self._fits(p, g, env) for p, g in zip(patterns, given, strict=False)):
                 continue
-            if not all(self.truth(h.type, env) for h in equation.hypotheses):
+            if not all(self.truth(h, env) for h in equation.given):
                 continue
             if truth:
                 found = self.truth(right, env)
@@ -211,22 +211,20 @@ class Values:
     def holds(self, statement: Statement) -> bool | None:
         """Whether a statement holds for small values of its variables, and for some of them not by false hypotheses only; None if that is
         not known."""
-        data = [v for v in statement.variables if v not in set(statement.hypotheses)]
+        tried = impossible = 0
         seen = False
-        for env in self.valuations(data):
-            given = [self.truth(h.type, env) for h in statement.hypotheses]
+        for env in self.valuations(statement.data):
+            tried += 1
+            given = [self.truth(h, env) for h in statement.given]
             if False in given:
+                impossible += 1
                 continue
             claim = self.truth(statement.conclusion, env)
             if claim is False and None not in given:
                 return False
             seen = seen or claim is not None
-        return True if seen else (None if not statement.hypotheses else self._vacuous(statement, data))
-
-    def _vacuous(self, statement: Statement, data: Sequence[Free]) -> bool | None:
-        """False if some hypothesis is known to be false for all values that were tried."""
-        every = [[self.truth(h.type, env) for h in statement.hypotheses] for env in self.valuations(data)]
-        return False if every and all(False in given for given in every) else None
+        # False hypotheses for all values that were tried are as good as a false claim.
+        return True if seen else False if 0 < tried == impossible else None
 
     def valuations(self, variables: Sequence[Free]) -> list[dict[Free, int]]:
         """Small values for the variables in all combinations, as far as there are not too many; none if a type has no known values."""

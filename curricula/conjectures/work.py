@@ -9,10 +9,9 @@ from typing import Any
 
 from curricula.conjectures.bench import Bench, Place
 from curricula.conjectures.discover import Discovery, Limits
-from curricula.conjectures.expressions import Constant
 from curricula.conjectures.goals import goals_met
 from curricula.conjectures.measure import Costs, GoalSet, Measured, costs, measured, resting_on
-from curricula.conjectures.statements import Statement, opened
+from curricula.conjectures.statements import opened
 from curricula.conjectures.worlds import found_again, read_textbook
 from prover.console import one_line, say
 from prover.errors import UserError
@@ -81,7 +80,7 @@ async def _found(
     signature, examples = await bench.signature(text)
     met = goals_met([*plan.searches, *(f.saved for f in without.found if f.saved)])
     taken = declared_names(text.body)
-    discovery = Discovery(bench, signature, plan.limits, plan.seed, met, _statements(examples), taken)
+    discovery = Discovery(bench, signature, plan.limits, plan.seed, met, [opened(e.type) for e in examples], taken)
     for lemma in earlier:
         await discovery.start_with(lemma)
     try:
@@ -102,10 +101,6 @@ async def _found(
         book, stated = await read_textbook(bench, plan.world)
         document["textbook"] = found_again(book, stated, list(discovery.statements.values()))
     return Outcome(document, library)
-
-
-def _statements(examples: Sequence[Constant]) -> list[Statement]:
-    return [opened(e.type) for e in examples]
 
 
 def _kept(lemmas: Sequence[Lemma], found: Measured | None) -> list[Lemma]:
