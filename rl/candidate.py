@@ -15,6 +15,7 @@ from prover.models.manifest import find_checkpoint, read_manifest
 from prover.solve.ledger import Ledger
 from rl import config as config_module
 from rl.config import ProverConfig, RunConfig
+from rl.learned import Learned
 
 BASELINES = {
     "portfolio": "the fixed portfolio",
@@ -46,6 +47,10 @@ class Candidate:
     """File of the trained assessor, or empty."""
     template: str = ""
     """Prompt template of a pretrained model; empty for Turnstile's own format."""
+
+    def learned(self) -> Learned:
+        """The models that its run learned beside it."""
+        return Learned.load(self.ranker, self.retriever, self.assessor)
 
     @property
     def kind(self) -> str:

@@ -1,4 +1,4 @@
-"""Evaluates a prover on a theorem set over seeds. Every attempt is audited and recorded in a ledger.
+"""The test of an evaluation, and its results in a ledger. rl/evaluation.py makes the attempts.
 
 Results are comparable if their tests are equal: theorems, Lean calls, limits, Lean, policy wrapper. The prover (weights, search
 settings, explorer share) may differ.
@@ -6,46 +6,22 @@ settings, explorer share) may differ.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
-from prover.lean.audit import Auditor
-from prover.lean.pool import LeanPool
-from prover.lean.server import LeanDied, LeanError, Limits
-from prover.lean.theorem import Theorem, Verdict
-from prover.models.fresh_names import FreshNamesPolicy
-from prover.models.inference_client import InferenceClient, LocalModel
-from prover.models.tactic_templates import Explorer
-from prover.premises.index import LibraryIndex
-from prover.premises.retrieve import PremiseSource
+from prover.lean.server import Limits
+from prover.lean.theorem import Theorem
 from prover.search import SearchConfig
-from prover.solve.executor import audited
-from prover.solve.job import Found
 from prover.solve.ledger import Attempt, Ledger
-from rl.actors.dispatch import Finished, attempt_of
-from rl.actors.fleet import Fleet
-from rl.attempt import Task, Workbench, collect, premise_source
-from rl.candidate import Candidate, digest, run_config
+from rl.candidate import Candidate, digest
 from rl.config import ProverConfig
-from rl.curriculum import whole_proofs
-from rl.learned import Learned
 from rl.metrics import curves
 from rl.metrics.intervals import wilson_over_seeds
-
-CHANCES = 2
-"""Attempts at a theorem before an error is accepted as its result."""
-ROLLOUT_TACTICS = 32
-"""Maximum length of a rollout, the same for every prover."""
-
-Wrap = Callable[[Any], Any]
-"""Wraps a checkpoint's policy to transform queries and answers, e.g. with fresh names. The value is used only if the wrapper has
-`evaluate`. The explorer and the portfolio are not wrapped."""
 
 
 @dataclass(frozen=True)
@@ -123,173 +99,6 @@ def phase_of(test: Test, prover: Candidate, seed: int) -> str:
     """The phase in the ledger. Its last word is the key."""
     spent = f"{test.rollouts} rollouts" if test.rollouts else f"{test.lean_calls} calls"
     return f"eval {test.set}, {prover.kind}, {spent}, seed {seed}, {key_of(test, prover)}"
-
-
-async def evaluate(
-    prover: Candidate,
-    loaded: Any,
-    test: Test,
-    theorems: Sequence[Theorem],
-    index: LibraryIndex,
-    ledger: Ledger,
-    seeds: Sequence[int],
-    *,
-    wrap: Wrap | None = None,
-    processes: int = 2,
-    concurrent: int = 8,
-    progress: Callable[[Attempt], None] = lambda attempt: None,
-) -> dict[str, Any]:
-    """Attempt every theorem with every seed and record it. Skips attempts that the ledger contains.
-
-    Returns the figures of `summary`. `loaded`: the model from `load`. `progress` is called with each recorded attempt. Searches
-    share a model in no fixed order, so equal seeds do not repeat exactly.
-    """
-    if not (work := list(_remaining(prover, test, theorems, ledger, seeds))):
-        return summary(ledger, test, prover, seeds)
-    limits = Limits(heartbeats=test.heartbeats, seconds=test.step_seconds)
-    learned = Learned.load(prover.ranker, prover.retriever, prover.assessor)
-    source = premise_source(index, prover.config, learned.retriever)
-    async with LeanPool(processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
-        for seed, tasks in work:
-            bench, value = _workbench(prover, loaded, pool, source, index, seed, wrap, learned)
-            tasks = [replace(task, value=value) for task in tasks]
-            await _attempt_all(tasks, phase_of(test, prover, seed), bench, auditor, ledger, concurrent, progress)
-    return summary(ledger, test, prover, seeds)
-
-
-def evaluate_on_ray(
-    prover: Candidate,
-    test: Test,
-    theorems: Sequence[Theorem],
-    ledger: Ledger,
-    seeds: Sequence[int],
-    address: str,
-    *,
-    processes: int = 2,
-    progress: Callable[[Attempt], None] = lambda attempt: None,
-    say: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:
-    """As `evaluate`, with the provers, the model and the audit as Ray actors.
-
-    `address`: of the cluster; `local` starts one here. Every machine must be able to read the checkpoint. Raises UserError if
-    the cluster cannot be joined.
-    """
-    limits = {"heartbeats": test.heartbeats, "step_seconds": test.step_seconds}
-    config = replace(run_config(prover), prover=replace(prover.config, provers=processes, **limits))
-    config = replace(config, ray=replace(config.ray, address="" if address == "local" else address))
-    for seed, tasks in _remaining(prover, test, theorems, ledger, seeds):
-        fleet = Fleet(replace(config, seed=seed), ledger.path.parent, say, learns=False)
-        fleet.models = Learned.load(prover.ranker, prover.retriever, prover.assessor)
-        try:
-            fleet.start()
-            if prover.checkpoint:
-                fleet.serve(Path(prover.checkpoint))
-            for finished in fleet.run([replace(task, value=prover.config.use_value) for task in tasks]):
-                attempt = attempt_of(phase_of(test, prover, seed), finished, test.lean)
-                ledger.record(attempt)
-                progress(attempt)
-        finally:
-            fleet.close()
-    return summary(ledger, test, prover, seeds)
-
-
-def _remaining(
-    prover: Candidate, test: Test, theorems: Sequence[Theorem], ledger: Ledger, seeds: Sequence[int]
-) -> Iterator[tuple[int, list[Task]]]:
-    """The tasks of each seed that the ledger lacks."""
-    ledger.set(f"eval {key_of(test, prover)}", {"test": asdict(test), "prover": asdict(prover)})
-    weight = prover.config.eval_explorer_weight
-    for seed in seeds:
-        done = ledger.done(phase_of(test, prover, seed))
-        # Sorted by imports, so that each Lean process loads few environments.
-        todo = sorted((t for t in theorems if t.name not in done), key=lambda t: t.imports)
-        if todo:
-            tasks = [Task(t, prover.kind, test.lean_calls, weight) for t in todo]
-            if test.rollouts:
-                turns = whole_proofs(run_config(prover))
-                sampling = {"rollouts": test.rollouts, "max_tactics": ROLLOUT_TACTICS, "turns": turns, "draw": seed}
-                tasks = [replace(task, **sampling) for task in tasks]
-            yield seed, tasks
-
-
-async def _attempt_all(
-    tasks: Sequence[Task],
-    phase: str,
-    bench: Workbench,
-    auditor: Auditor,
-    ledger: Ledger,
-    concurrent: int,
-    progress: Callable[[Attempt], None],
-) -> None:
-    gate = asyncio.Semaphore(concurrent)
-
-    async def one(task: Task) -> None:
-        async with gate:
-            judged = await _audited_attempt(phase, task, bench, auditor, bench.pool.runtime.name)
-        ledger.record(judged)
-        progress(judged)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for task in tasks:
-                group.create_task(one(task))
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-
-
-def _workbench(
-    prover: Candidate,
-    loaded: Any,
-    pool: LeanPool,
-    source: PremiseSource,
-    index: LibraryIndex,
-    seed: int,
-    wrap: Wrap | None,
-    learned: Learned,
-) -> tuple[Workbench, bool]:
-    """Returns (the workbench of a seed, whether to search with a value)."""
-    model, value, obfuscator = None, False, None
-    if loaded is not None:
-        from prover.models.beam import DecodeConfig
-        from prover.models.transformer import LanguageModelPolicy
-
-        policy = loaded
-        if isinstance(loaded, LanguageModelPolicy):  # same weights, random state of this seed
-            policy = LanguageModelPolicy(
-                loaded.model, loaded.tokenizer, loaded.prompter.config, DecodeConfig(seed=seed), version=loaded.version
-            )
-        elif hasattr(loaded, "reseed"):  # backends with a random state of their own
-            loaded.reseed(seed)
-        wrapped = wrap(policy) if wrap is not None else policy
-        if isinstance(wrapped, FreshNamesPolicy):
-            obfuscator = wrapped.obfuscator
-            source = source.renamed(obfuscator.translation.name)
-        model = InferenceClient(LocalModel(wrapped, wrapped, version=policy.version), prover.config.suggestions)
-        value = prover.config.use_value and hasattr(wrapped, "evaluate") and getattr(policy, "has_value", True)
-    explorer = Explorer(index, seed, prover.config.premises, actions=prover.config.actions)
-    trained = learned.explorer(index, seed, prover.config, obfuscator)
-    # Its estimates of goals read the true names, which remember the library.
-    assessor = learned.assessor if obfuscator is None else None
-    return Workbench(pool, source, prover.config, seed, explorer, trained, model, assessor=assessor), value
-
-
-async def _audited_attempt(phase: str, task: Task, bench: Workbench, auditor: Auditor, lean: str) -> Attempt:
-    """An audited attempt. Retries after an error, unless the theorem itself cannot be opened."""
-    found = Found("error", reason="not attempted")
-    for _ in range(CHANCES):
-        found = await collect(task, bench)
-        if found.outcome != "error" or found.reason.startswith("open"):
-            break
-    verdicts: dict[str, Verdict] = {}
-    if found.script:
-        try:
-            verdicts[found.script] = await audited(auditor, task.theorem, found.script)
-        except (LeanError, LeanDied) as e:
-            verdicts[found.script] = Verdict(task.theorem.name, "error", f"audit: {e}")
-    return attempt_of(phase, Finished(task, found, verdicts), lean)
-
-
-# -- results ---------------------------------------------------------------------------------------------------------
 
 
 def summary(ledger: Ledger, test: Test, prover: Candidate, seeds: Sequence[int]) -> dict[str, Any]:

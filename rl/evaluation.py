@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,44 @@ from typing import Any
 from curricula.sets import load_set, open_set
 from prover.console import say
 from prover.errors import UserError
+from prover.lean.audit import Auditor
+from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
-from prover.lean.server import Limits
-from prover.lean.theorem import Theorem
+from prover.lean.server import LeanDied, LeanError, Limits
+from prover.lean.theorem import Theorem, Verdict
 from prover.models.fresh_names import FreshNamesPolicy
+from prover.models.inference_client import InferenceClient, LocalModel
 from prover.models.manifest import read_manifest
-from prover.premises.index import library_index
+from prover.models.tactic_templates import Explorer
+from prover.premises.index import LibraryIndex, library_index
+from prover.premises.retrieve import PremiseSource
+from prover.solve.executor import audited
+from prover.solve.job import Found
 from prover.solve.ledger import Attempt, Ledger
 from prover.solve.ray_start import check_cluster
 from rl import candidate as c
 from rl import config as config_module
 from rl import evaluate as e
+from rl.actors.dispatch import Finished, attempt_of
+from rl.actors.fleet import Fleet
+from rl.attempt import Task, Workbench, collect, premise_source
 from rl.config import ProverConfig
+from rl.curriculum import whole_proofs
 from rl.eval_options import EvalOptions
+from rl.learned import Learned
+
+CHANCES = 2
+"""Attempts at a theorem before an error is accepted as its result."""
+CONCURRENT = 8
+"""Attempts at once, here."""
+ROLLOUT_TACTICS = 32
+"""Maximum length of a rollout, the same for every prover."""
+
+Wrap = Callable[[Any], Any]
+"""Wraps a checkpoint's policy to transform queries and answers, e.g. with fresh names. The value is used only if the wrapper has
+`evaluate`. The explorer and the portfolio are not wrapped."""
+Work = Sequence[tuple[int, Sequence[Task]]]
+"""The tasks of each seed."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +61,12 @@ class Evaluation:
     theorems: Sequence[Theorem]
     ledger: Ledger
     seeds: Sequence[int]
-    processes: int
-    ray: str | None
-    loaded: Any
+    processes: int = 2
+    ray: str | None = None
+    """Address of the cluster that does the work; `local` starts one here."""
+    loaded: Any = None
     """The model; None for a baseline, and on Ray."""
-    wrap: e.Wrap | None
+    wrap: Wrap | None = None
 
     @classmethod
     def prepare(cls, options: EvalOptions) -> Evaluation:
@@ -79,20 +105,122 @@ class Evaluation:
 
     def earlier(self) -> list[Attempt]:
         """The attempts of this test that the ledger already has."""
-        phases = {e.phase_of(self.test, self.candidate, seed) for seed in self.seeds}
+        phases = {self._phase(seed) for seed in self.seeds}
         return [a for a in self.ledger.attempts() if a.phase in phases]
 
     def run(self, progress: Callable[[Attempt], None] = lambda attempt: None) -> dict[str, Any]:
-        """Make the remaining attempts. Returns the figures of `rl.evaluate.summary`."""
-        where = (self.candidate, self.test, self.theorems, self.ledger, self.seeds)
-        more: dict[str, Any] = {"processes": self.processes, "progress": progress}
-        if self.ray is not None:
-            return e.evaluate_on_ray(*where, self.ray, say=say, **more)
-        candidate, test, theorems, ledger, seeds = where
-        index = library_index()
-        return asyncio.run(
-            e.evaluate(candidate, self.loaded, test, theorems, index, ledger, seeds, wrap=self.wrap, **more)
+        """Make the attempts that the ledger lacks. `progress` is called with each one when it is recorded. Returns the figures of
+        `rl.evaluate.summary`. Searches share a model in no fixed order, so equal seeds do not repeat exactly. Raises UserError if
+        the cluster cannot be joined."""
+
+        def record(attempt: Attempt) -> None:
+            self.ledger.record(attempt)
+            progress(attempt)
+
+        self.ledger.set(
+            f"eval {e.key_of(self.test, self.candidate)}", {"test": asdict(self.test), "prover": asdict(self.candidate)}
         )
+        if work := [(seed, tasks) for seed in self.seeds if (tasks := self._tasks(seed))]:
+            self._on_ray(work, record) if self.ray is not None else asyncio.run(self._here(work, record))
+        return e.summary(self.ledger, self.test, self.candidate, self.seeds)
+
+    def _phase(self, seed: int) -> str:
+        return e.phase_of(self.test, self.candidate, seed)
+
+    def _tasks(self, seed: int) -> list[Task]:
+        """The tasks of a seed that the ledger lacks."""
+        prover, test = self.candidate, self.test
+        done = self.ledger.done(self._phase(seed))
+        # Sorted by imports, so that each Lean process loads few environments.
+        todo = sorted((t for t in self.theorems if t.name not in done), key=lambda t: t.imports)
+        sampling: dict[str, Any] = {}
+        if test.rollouts:
+            turns = whole_proofs(c.run_config(prover))
+            sampling = {"rollouts": test.rollouts, "max_tactics": ROLLOUT_TACTICS, "turns": turns, "draw": seed}
+        return [Task(t, prover.kind, test.lean_calls, prover.config.eval_explorer_weight, **sampling) for t in todo]
+
+    async def _here(self, work: Work, record: Callable[[Attempt], None]) -> None:
+        index = library_index()
+        limits = Limits(heartbeats=self.test.heartbeats, seconds=self.test.step_seconds)
+        learned = self.candidate.learned()
+        source = premise_source(index, self.candidate.config, learned.retriever)
+        gate = asyncio.Semaphore(CONCURRENT)
+        async with LeanPool(self.processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
+
+            async def one(seed: int, task: Task, bench: Workbench) -> None:
+                async with gate:
+                    finished = await _audited_attempt(task, bench, auditor)
+                record(attempt_of(self._phase(seed), finished, pool.runtime.name))
+
+            for seed, tasks in work:
+                bench, value = self._workbench(pool, source, index, seed, learned)
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        for task in tasks:
+                            group.create_task(one(seed, replace(task, value=value), bench))
+                except BaseExceptionGroup as errors:
+                    raise errors.exceptions[0] from None
+
+    def _workbench(
+        self, pool: LeanPool, source: PremiseSource, index: LibraryIndex, seed: int, learned: Learned
+    ) -> tuple[Workbench, bool]:
+        """(the workbench of a seed, whether to search with a value)."""
+        config = self.candidate.config
+        model, value, obfuscator = None, False, None
+        if (policy := self.loaded) is not None:
+            from prover.models.beam import DecodeConfig
+            from prover.models.transformer import LanguageModelPolicy
+
+            if isinstance(policy, LanguageModelPolicy):  # same weights, random state of this seed
+                decode, prompt = DecodeConfig(seed=seed), policy.prompter.config
+                policy = LanguageModelPolicy(policy.model, policy.tokenizer, prompt, decode, version=policy.version)
+            elif hasattr(policy, "reseed"):  # backends with a random state of their own
+                policy.reseed(seed)
+            wrapped = self.wrap(policy) if self.wrap is not None else policy
+            if isinstance(wrapped, FreshNamesPolicy):
+                obfuscator = wrapped.obfuscator
+                source = source.renamed(obfuscator.translation.name)
+            model = InferenceClient(LocalModel(wrapped, wrapped, version=policy.version), config.suggestions)
+            value = config.use_value and hasattr(wrapped, "evaluate") and getattr(policy, "has_value", True)
+        explorer = Explorer(index, seed, config.premises, actions=config.actions)
+        trained = learned.explorer(index, seed, config, obfuscator)
+        # Its estimates of goals read the true names, which remember the library.
+        assessor = learned.assessor if obfuscator is None else None
+        return Workbench(pool, source, config, seed, explorer, trained, model, assessor=assessor), value
+
+    def _on_ray(self, work: Work, record: Callable[[Attempt], None]) -> None:
+        """With the provers, the model and the audit as Ray actors. Every machine must be able to read the checkpoint."""
+        prover, test = self.candidate, self.test
+        limits = {"heartbeats": test.heartbeats, "step_seconds": test.step_seconds}
+        config = replace(c.run_config(prover), prover=replace(prover.config, provers=self.processes, **limits))
+        config = replace(config, ray=replace(config.ray, address="" if self.ray == "local" else self.ray or ""))
+        for seed, tasks in work:
+            fleet = Fleet(replace(config, seed=seed), self.ledger.path.parent, say, learns=False)
+            fleet.models = prover.learned()
+            try:
+                fleet.start()
+                if prover.checkpoint:
+                    fleet.serve(Path(prover.checkpoint))
+                for finished in fleet.run([replace(task, value=prover.config.use_value) for task in tasks]):
+                    record(attempt_of(self._phase(seed), finished, test.lean))
+            finally:
+                fleet.close()
+
+
+async def _audited_attempt(task: Task, bench: Workbench, auditor: Auditor) -> Finished:
+    """Retries after an error, unless the theorem itself cannot be opened."""
+    found = Found("error", reason="not attempted")
+    for _ in range(CHANCES):
+        found = await collect(task, bench)
+        if found.outcome != "error" or found.reason.startswith("open"):
+            break
+    verdicts: dict[str, Verdict] = {}
+    if found.script:
+        try:
+            verdicts[found.script] = await audited(auditor, task.theorem, found.script)
+        except (LeanError, LeanDied) as error:
+            verdicts[found.script] = Verdict(task.theorem.name, "error", f"audit: {error}")
+    return Finished(task, found, verdicts)
 
 
 def with_settings(candidate: c.Candidate, settings: tuple[str, ...]) -> c.Candidate:
@@ -105,6 +233,6 @@ def with_settings(candidate: c.Candidate, settings: tuple[str, ...]) -> c.Candid
     return replace(candidate, config=config.prover, name=" ".join([candidate.name, *settings]))
 
 
-def _fresh_names(model: Any) -> e.Wrap:
+def _fresh_names(model: Any) -> Wrap:
     # Templates of pretrained models show premises by name only.
     return partial(FreshNamesPolicy, types=hasattr(model, "prompter") and model.prompter.config.show_types)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curricula.conjectures import compression
 from prover.lean.project import SourceModule
 from prover.lean.text import LeanText, code_words
 from prover.lean.theorem import Theorem
@@ -76,17 +75,24 @@ class Worth:
     """Goals whose proof mentions it when all lemmas are there."""
 
     @property
+    def saved(self) -> int:
+        """A lemma that only helps together with others saves nothing alone; it counts with what it saves as the last one."""
+        return max(self.alone, self.last)
+
+    @property
     def pays(self) -> bool:
         """Whether it saves anything. Its own cost is spent and does not count here."""
-        return self.uses > 0 and max(self.alone, self.last) > 0
+        return self.uses > 0 and self.saved > 0
 
     @property
     def redundancy(self) -> float:
-        return compression.redundancy(max(self.alone, self.last), self.last)
+        """The share of what it saves that the other lemmas save as well, in [0, 1]."""
+        return min(1.0, max(0.0, 1 - self.last / self.saved)) if self.saved > 0 else 0.0
 
     @property
     def worth(self) -> float:
-        return compression.lemma_worth(self.alone, self.last, self.own)
+        """Lean calls that it saves, less those that other lemmas save too, less its own cost."""
+        return self.saved * (1 - self.redundancy) - self.own
 
 
 @dataclass(frozen=True)
@@ -112,13 +118,9 @@ async def measured(executor: Executor, goals: GoalSet, lemmas: Sequence[Lemma], 
             continue
         alone = await costs(executor, goals, without_unused(lemmas, {lemma.name}))
         rest = await costs(executor, goals, [x for x in lemmas if x not in resting_on(lemmas, lemma)])
-        calls += sum(alone.calls) + sum(rest.calls)
-        worths[lemma.name] = Worth(
-            compression.savings(without.calls, alone.calls),
-            compression.savings(rest.calls, together.calls),
-            lemma.calls,
-            uses,
-        )
+        spent, given = sum(alone.calls), sum(rest.calls)
+        calls += spent + given
+        worths[lemma.name] = Worth(sum(without.calls) - spent, given - sum(together.calls), lemma.calls, uses)
     return Measured(without, together, worths, calls)
 
 

@@ -159,7 +159,7 @@ def _provenance(lemma: Lemma, found: Measured | None) -> str:
     w, goals = found.worths[lemma.name], len(found.without.found)
     if not w.pays:
         return f"{about} Other lemmas need it."
-    return f"{about} Saves {max(w.alone, w.last)} calls on {goals} goals; {w.uses} of their proofs use it."
+    return f"{about} Saves {w.saved} calls on {goals} goals; {w.uses} of their proofs use it."
 
 
 async def _audited(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from curricula.conjectures.compression import lemma_worth, redundancy, savings, worth
 from curricula.conjectures.measure import Costs, Worth
 from curricula.conjectures.signature import Known
 from curricula.conjectures.worlds import found_again, textbook, world_file
@@ -20,21 +19,17 @@ FIRST = Lemma(
 SECOND = Lemma("use", "(n : N) : 0 + n = n", "exact zero_add n")
 
 
-def test_savings_are_calls_without_less_calls_with() -> None:
-    assert savings([64, 10, 64], [5, 12, 64]) == 57
-    assert savings([3], [9]) == -6
-    with pytest.raises(ValueError):
-        savings([1], [1, 2])
-
-
 def test_a_lemma_that_the_others_replace_is_redundant() -> None:
+    def redundancy(alone: int, last: int) -> float:
+        return Worth(alone, last, 0, 1).redundancy
+
     assert redundancy(100, 100) == 0
     assert redundancy(100, 25) == 0.75
     assert redundancy(100, -5) == 1
     assert redundancy(0, 0) == 0
-    assert worth(100, 30, 0.5) == 20
-    assert lemma_worth(alone=100, last=0, own=30) == -30
-    assert lemma_worth(alone=0, last=80, own=30) == 50  # helps only together with others
+    assert Worth(alone=100, last=50, own=30, uses=1).worth == 20
+    assert Worth(alone=100, last=0, own=30, uses=1).worth == -30
+    assert Worth(alone=0, last=80, own=30, uses=1).worth == 50  # helps only together with others
 
 
 def test_a_goal_without_a_proof_costs_its_budget() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from rl import candidate as c
 from rl import evaluate as e
 from rl.algorithms.tactic_ranking import train_ranker
 from rl.config import ProverConfig
+from rl.evaluation import Evaluation
 from rl.metrics.intervals import wilson_over_seeds
 from tests.cli.conftest import turnstile, warm_lean
 
@@ -223,8 +223,6 @@ class Scripted:
 
 @pytest.mark.lean
 def test_a_wrapper_intercepts_the_model(place, tmp_path):
-    from prover.premises.index import library_index
-
     theorem = Theorem("swap", "(p q : Prop) (h : p ∧ q) : q ∧ p")
     prover = replace(c.candidate(str(place / "runs/one")), config=ProverConfig(eval_explorer_weight=0.0))
     limits = Limits(heartbeats=4000)
@@ -238,9 +236,8 @@ def test_a_wrapper_intercepts_the_model(place, tmp_path):
         return made[-1]
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    found = asyncio.run(
-        e.evaluate(prover, c.load(prover), test, [theorem], library_index(), ledger, [0], wrap=wrap, processes=1)
-    )
+    made_one = Evaluation(prover, test, [theorem], ledger, [0], 1, loaded=c.load(prover), wrap=wrap)
+    found = made_one.run()
     (attempt,) = ledger.attempts()
     assert attempt.script == "exact ⟨h.2, h.1⟩" and found["all"]["rate"] == 1
     assert len(made) == 1 and made[0].asked >= 1
