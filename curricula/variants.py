@@ -24,11 +24,11 @@ from curricula.conjectures.statements import stated as stated_with
 from curricula.conjectures.terms import Terms, equations
 from curricula.library import split_of
 from prover.console import one_line
+from prover.lean.declarations import declared_names
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import Theorem
 from prover.solve.batch import Target
 from prover.solve.data_sets import numbered
-from prover.solve.declarations import declared_names
 from prover.solve.executor import LocalExecutor
 from prover.solve.learning import Stated, stated
 

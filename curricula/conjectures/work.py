@@ -15,10 +15,10 @@ from curricula.conjectures.statements import opened
 from curricula.conjectures.worlds import found_again, read_textbook
 from prover.console import one_line, say
 from prover.errors import UserError
+from prover.lean.declarations import declared_names, scope_ends
 from prover.lean.project import Project, explain_import, imports_of
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText, code_words, parse, read
-from prover.solve.declarations import declared_names, scope_ends
 from prover.solve.executor import LocalExecutor
 from prover.solve.job import SourceFile
 from prover.solve.lemmas import Lemma, block, place_of, without_unused

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from prover.lean.declarations import with_universes
 from prover.lean.extract import Declaration
 from prover.lean.project import Imports
-from prover.lean.text import LeanText, code_words
+from prover.lean.text import LeanText
 from prover.lean.theorem import Theorem
 
 
@@ -26,27 +27,14 @@ def theorem_of(text: LeanText, declaration: Declaration, imports: Imports) -> Th
     parts = re.findall(r"«[^»]*»|[^.«]+", d.name)
     if len(parts) > 1 and parts[0] != "_root_":  # as Lean elaborates `theorem A.t`
         lines.append(f"namespace {'.'.join(parts[:-1])}")
-    if universes := _new_universes(data, d, context):
-        lines.append(f"universe {' '.join(universes)}")
+    at, end = d.declared_name or (0, 0)
+    universes = data[at:end].decode().partition(".{")[2].rstrip("}").replace(",", " ").split()
     statement = data[d.signature[0] : d.signature[1]].decode()
     return Theorem(
         d.full_name if d.full_name == parts[-1] else f"_root_.{d.full_name}",
         statement,
         imports=imports.shipped,
-        context="\n".join(line for line in lines if line.strip()),
+        context=with_universes("\n".join(line for line in lines if line.strip()), universes).lstrip("\n"),
         source=f"{text.path}:{text.line(d.declared_name[0] if d.declared_name else start)}",
         before=tuple(imports.sources()),
     )
-
-
-def _new_universes(data: bytes, d: Declaration, context: str) -> list[str]:
-    """The universes of `foo.{u, v}` that no `universe` command before it names. A theorem's name has none."""
-    if d.declared_name is None:
-        return []
-    written = data[d.declared_name[0] : d.declared_name[1]].decode().partition(".{")[2].rstrip("}")
-    known: set[str] = set()
-    words = [word for word, _ in code_words(context)]
-    for i, word in enumerate(words):
-        if word in ("universe", "universes"):
-            known.update(words[i + 1 : i + 10])
-    return [u for u in written.replace(",", " ").split() if u not in known]

@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from prover.lean.declarations import DEFINITIONS, OTHER_COMMANDS, THEOREMS, Declarations
 from prover.lean.declared import LeanMessage
 from prover.lean.text import LeanText, code_words, masked
 from prover.lean.theorem import Verdict
-from prover.solve.declarations import DEFINITIONS, OTHER_COMMANDS, THEOREMS, Declarations
 from prover.solve.fill import Filler
 from prover.solve.negation import split_statement
 

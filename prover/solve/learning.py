@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 from prover import plugins
 from prover.console import one_line, plain, say
+from prover.lean.declarations import KEYWORDS, Declarations, context_before
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import Hole
 from prover.lean.text import LeanText, index_at
 from prover.lean.theorem import Goal, Theorem
 from prover.solve.batch import Target, Task
-from prover.solve.declarations import KEYWORDS, Declarations, context_before
 from prover.solve.executor import LocalExecutor
 from prover.solve.results import Results
 from prover.solve.statements import lean_name, theorem_at

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prover.errors import UserError
+from prover.lean.declarations import KEYWORDS, Declarations
 from prover.lean.sorries import Hole
 from prover.lean.text import LeanText, code_words, index_at, parse
 from prover.lean.theorem import Theorem
-from prover.solve.declarations import KEYWORDS, Declarations
 
 BEGIN = "/-! ### Lemmas found by `turnstile conjecture` -/"
 END = "/-! ### End of the lemmas -/"

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from prover.lean.brackets import PAIRS
+from prover.lean.declarations import with_universes
 from prover.lean.text import LAST_DOC, code_words, masked
 from prover.lean.theorem import Theorem
 
@@ -32,16 +33,10 @@ def negation(theorem: Theorem) -> Theorem | None:
     closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
     # An auto-bound name would stand outside of the negation. Over an empty type, a true statement's negation is then true as well.
     # Universes may stand outside.
-    context = f"{LAST_DOC.sub('', theorem.context).rstrip()}\n{_universes(theorem)}set_option autoImplicit false\n"
+    named = re.findall(r"\b(?:Type|Sort)\s+([a-zA-Z]\w*)", masked(theorem.statement))
+    context = with_universes(LAST_DOC.sub("", theorem.context).rstrip(), dict.fromkeys(named))
+    context += "\nset_option autoImplicit false\n"
     return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context)
-
-
-def _universes(theorem: Theorem) -> str:
-    """A declaration of the universes that only the statement names, as in `Type u`."""
-    declared = " ".join(re.findall(r"\buniverse\s([^\n]*)", masked(theorem.context))).split()
-    named = re.findall(r"\b(?:Type|Sort)\s+([a-zA-Z]\w*)", masked(theorem.statement or ""))
-    new = [u for u in dict.fromkeys(named) if u not in declared]
-    return f"universe {' '.join(new)}\n" if new else ""
 
 
 def split_statement(statement: str) -> tuple[str, str] | None:

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count, islice
 
+from prover.lean.declarations import DEFINITIONS, Declarations
 from prover.lean.text import code_words, edited, masked
 from prover.lean.theorem import Theorem
-from prover.solve.declarations import DEFINITIONS, Declarations
 from prover.solve.negation import split_statement
 
 _ANSWER = re.compile(r"(?<![\w.])answer\s*\(\s*sorry\s*\)")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from prover.lean.declarations import declared_names, scope_ends
 from prover.lean.server import statement_source
 from prover.lean.theorem import Theorem
-from prover.solve.declarations import declared_names, scope_ends
 from prover.solve.negation import negation
 
 

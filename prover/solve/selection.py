@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from prover.errors import UserError
+from prover.lean.declarations import KEYWORDS
 from prover.lean.sorries import FileSorries, Hole
 from prover.lean.text import LeanText, code_words, index_at, line_at
-from prover.solve.declarations import KEYWORDS
 
 _MACRO_WORDS = "macro macro_rules notation elab elab_rules syntax infix infixl infixr prefix postfix"
 _MACROS = tuple(_MACRO_WORDS.split())

@@ -8,11 +8,11 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.lean.brackets import PAIRS, closing, cut
+from prover.lean.declarations import Declarations, context_before, with_universes, without_lines
 from prover.lean.names import IDENTIFIER
 from prover.lean.protocol import split_hypotheses
 from prover.lean.text import LeanText, code_words, index_at, masked
 from prover.lean.theorem import Goal, Theorem
-from prover.solve.declarations import Declarations, context_before, without_lines
 from prover.solve.negation import split_statement
 
 
@@ -136,26 +136,20 @@ def _is_identifier(part: str) -> bool:
     return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED
 
 
-_STATED = re.compile(
-    r"(?:theorem|lemma)\s+(?P<name>(?:«[^»]*»|[^\s.:({\[⦃«])(?:«[^»]*»|\.(?!\{)|[^\s.:({\[⦃«])*)(?:\.\{(?P<universes>[^}]*)\})?"
-    r"(?P<statement>[\s:({\[⦃].*?):=\s*(?:by\s*)?",
-    re.DOTALL,
-)
-
-
 def theorem_at(text: LeanText, start: int, errors: Collection[int] = ()) -> Theorem | None:
     """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; else None. `errors`: lines
     with errors, whose declarations the context omits."""
-    at = index_at(text.body, start)
-    words = [i for word, i in code_words(text.body[:at]) if word in ("theorem", "lemma")]
-    if not words or (match := _STATED.fullmatch(text.body, words[-1], at)) is None:
+    before = Declarations(text.body[: index_at(text.body, start)])
+    at = max(before.starts(("theorem", "lemma")), default=None)
+    value = before.value(at) if at is not None else None
+    if at is None or value is None or not re.fullmatch(r":=\s*(?:by\s*)?", before.text[value:]):
+        return None
+    head, statement = before.head(at), before.text[before.head(at).end : value].strip()
+    if not head.name or not statement:
         return None
     # A context is elaborated alone, too, so it ends with a whole command.
-    before = Declarations(text.body[:at])
     if errors:
-        begin = text.body.count("\n", 0, before.begin(words[-1])[0]) + 1
+        begin = text.body.count("\n", 0, before.begin(at)[0]) + 1
         before = Declarations(without_lines(before, [n for n in errors if n <= begin]))
-    context = context_before(before, words[-1]) + "\n"
-    if universes := re.findall(r"[^\s,]+", match["universes"] or ""):
-        context += f"\nuniverse {' '.join(universes)}\n"
-    return Theorem(match["name"], match["statement"].strip(), imports=text.imports, context=context, source=text.path)
+    context = with_universes(f"{context_before(before, at)}\n", head.universes)
+    return Theorem(head.name, statement, imports=text.imports, context=context, source=text.path)

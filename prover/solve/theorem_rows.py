@@ -17,7 +17,6 @@ theorem: the text before it becomes the context and the imports. Nothing is elab
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,9 +24,9 @@ from typing import Any
 
 from prover.console import plain
 from prover.errors import UserError
+from prover.lean.declarations import THEOREMS, Declarations, context_before, with_universes
 from prover.lean.text import code_words, edited, parse
 from prover.lean.theorem import Theorem
-from prover.solve.declarations import THEOREMS, Declarations, context_before
 from prover.solve.negation import split_statement
 from prover.solve.open_answers import with_open_answers
 from prover.solve.statements import lean_name, statement_of
@@ -131,11 +130,9 @@ def _declared(header: str, body: str, name: str) -> Theorem | None:
     statement = source.text[head.end : stop].strip()
     context = _with_core_keywords(without_open_lemmas(context_before(source, at), statement))
     # `foo.{u, v}`: the universes move to the context, so that the name is plain.
-    known = {u for line in re.findall(r"^[ \t]*universe (.*)$", context, re.M) for u in line.split()}
-    universes = " ".join(u for u in head.universes if u not in known)
-    context += f"\nuniverse {universes}" if universes else ""
+    context = with_universes(context, head.universes).strip("\n ")
     typed = split_statement(statement) is not None
-    return Theorem(head.name, statement if typed else "", context=context.strip("\n "))
+    return Theorem(head.name, statement if typed else "", context=context)
 
 
 def _with_core_keywords(context: str) -> str:

@@ -20,8 +20,8 @@ from curricula.conjectures.discover import Discovery, Limits
 from curricula.conjectures.measure import Costs, GoalSet, costs
 from curricula.conjectures.worlds import development, found_again, read_textbook, world_file
 from prover.console import say
+from prover.lean.declarations import declared_names
 from prover.lean.text import LeanText, parse
-from prover.solve.declarations import declared_names
 from prover.solve.executor import LocalExecutor
 from prover.solve.job import SourceFile
 from prover.solve.lemmas import Lemma, place_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prover.solve.declarations import Declarations, without_lines
+from prover.lean.declarations import Declarations, without_lines
 
 SOURCE = """def a : Nat := 1
 /-- doc -/

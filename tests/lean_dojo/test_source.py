@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lean_dojo_example import SOURCE
 
-from prover.lean.leandojo.locate import declarations, find_theorem
+from prover.lean.declarations import Declarations, full_names
+from prover.lean.leandojo.locate import KINDS, find_theorem
 from prover.lean.text import LeanText, masked, parse
 
 
@@ -45,7 +46,7 @@ theorem five' : True := trivial
 end
 lemma A.six : True := trivial
 """
-    names = [name for name, _ in declarations(masked(text))]
+    names = [name for name, _ in full_names(Declarations(text), KINDS)]
     assert names == ["A.B.one", "A.B.two", "A.three", "four", "five'", "A.six"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
@@ -30,11 +30,12 @@ MAX_COMMANDS = 20
 
 
 class Head(NamedTuple):
-    """The name and the universes of a declaration, and the index after them."""
+    """The name and the universes of a declaration, and the index after them. `root`: whether `_root_.` stands before the name."""
 
     name: str
     universes: tuple[str, ...]
     end: int
+    root: bool = False
 
 
 class Declarations:
@@ -60,7 +61,8 @@ class Declarations:
         found = _HEAD.match(self.text, at)
         assert found is not None
         universes = tuple(re.findall(r"[^\s,]+", found["universes"] or ""))
-        return Head((found["name"] or "").removeprefix("_root_."), universes, found.end())
+        name = found["name"] or ""
+        return Head(name.removeprefix("_root_."), universes, found.end(), name.startswith("_root_."))
 
     @cached_property
     def _stops(self) -> frozenset[int]:
@@ -170,17 +172,39 @@ def declared_names(text: str) -> set[str]:
     return {source.head(at).name.rpartition(".")[2] for at in source.starts(KEYWORDS)} - {""}
 
 
+def with_universes(context: str, names: Iterable[str]) -> str:
+    """The context with a command for those universes that it does not declare. A theorem's name then needs none."""
+    lines = re.findall(r"\buniverses?\s([^\n]*)", masked(context))
+    new = [u for u in names if u not in " ".join(lines).split()]
+    return "\n".join([context, f"universe {' '.join(new)}"]) if new else context
+
+
 def scope_ends(text: str) -> list[str]:
     """The `end` commands for the sections and namespaces that Lean source leaves open, innermost first."""
-    code, scopes = masked(text), list[str]()
-    for word, at in code_words(text):
-        if word not in ("namespace", "section", "mutual", "end"):
-            continue
-        found = _SCOPE_NAME.match(code, at + len(word))
-        # A command may follow in the line.
-        names = re.findall(r"«[^»]*»|[^.]+", found[1]) if found is not None and found[1] not in _COMMANDS else [""]
-        if word == "end":
-            del scopes[max(0, len(scopes) - len(names)) :]
-        else:
-            scopes += names
-    return [f"end {name}".rstrip() for name in reversed(scopes)]
+    source, scopes = Declarations(text), list[tuple[str, str]]()
+    for word, at in source.words:
+        _follow(scopes, source, word, at)
+    return [f"end {name}".rstrip() for _, name in reversed(scopes)]
+
+
+def full_names(source: Declarations, keywords: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """(full name, index of the keyword) of each named declaration with one of these keywords."""
+    scopes: list[tuple[str, str]] = []
+    for word, at in source.words:
+        _follow(scopes, source, word, at)
+        if word in keywords and source.begins_line(at) and (head := source.head(at)).name:
+            spaces = [name for kind, name in scopes if kind == "namespace" and not head.root]
+            yield ".".join([*spaces, head.name]), at
+
+
+def _follow(scopes: list[tuple[str, str]], source: Declarations, word: str, at: int) -> None:
+    """Open or close a scope, (keyword, name), if the word does that."""
+    if word not in ("namespace", "section", "mutual", "end"):
+        return
+    found = _SCOPE_NAME.match(source.code, at + len(word))
+    # A command may follow in the line.
+    names = re.findall(r"«[^»]*»|[^.]+", found[1]) if found is not None and found[1] not in _COMMANDS else [""]
+    if word == "end":
+        del scopes[max(0, len(scopes) - len(names)) :]
+    else:
+        scopes += [(word, name) for name in names]
