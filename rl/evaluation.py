@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curricula.sets import load_set, open_set
+from prover.concurrency import each
 from prover.console import say
 from prover.errors import UserError
 from prover.lean.audit import Auditor
@@ -144,22 +145,16 @@ class Evaluation:
         limits = Limits(heartbeats=self.test.heartbeats, seconds=self.test.step_seconds)
         learned = self.candidate.learned()
         source = premise_source(index, self.candidate.config, learned.retriever)
-        gate = asyncio.Semaphore(CONCURRENT)
         async with LeanPool(self.processes, limits=limits, constants=True, terse=True) as pool, Auditor() as auditor:
 
-            async def one(seed: int, task: Task, bench: Workbench) -> None:
-                async with gate:
-                    finished = await _audited_attempt(task, bench, auditor)
+            async def one(task: Task, seed: int, bench: Workbench) -> None:
+                finished = await _audited_attempt(task, bench, auditor)
                 record(attempt_of(self._phase(seed), finished, pool.runtime.name))
 
             for seed, tasks in work:
                 bench, value = self._workbench(pool, source, index, seed, learned)
-                try:
-                    async with asyncio.TaskGroup() as group:
-                        for task in tasks:
-                            group.create_task(one(seed, replace(task, value=value), bench))
-                except BaseExceptionGroup as errors:
-                    raise errors.exceptions[0] from None
+                tasks = [replace(task, value=value) for task in tasks]
+                await each(tasks, partial(one, seed=seed, bench=bench), CONCURRENT)
 
     def _workbench(
         self, pool: LeanPool, source: PremiseSource, index: LibraryIndex, seed: int, learned: Learned

@@ -47,20 +47,14 @@ def read_searches(folder: Path) -> list[bytes]:
 
 async def generalisations(bench: Bench, signature: Signature, goals: Iterable[Goal]) -> list[tuple[str, Statement]]:
     """Each goal as a statement without its hypotheses, with them, and with a variable for a part."""
-    texts = [_statement(goal) for goal in goals]
     found: list[tuple[str, Statement]] = []
-    for type_ in await bench.types_of(texts):
+    for type_ in await bench.types_of([goal.statement for goal in goals]):
         if type_ is None:
             continue
         statement = opened(type_)
         if statement.size <= MAX_STATEMENT:
             found += [("met by a search", s) for s in _general(signature, statement)]
     return found
-
-
-def _statement(goal: Goal) -> str:
-    binders = " ".join(f"({name} : {type_})" for name, type_ in goal.hypotheses)
-    return f"{binders} : {goal.target}"
 
 
 def _general(signature: Signature, statement: Statement) -> Iterator[Statement]:

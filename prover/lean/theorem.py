@@ -78,6 +78,11 @@ class Goal:
     kinds: tuple[HypothesisKind, ...] = ()
     """Kinds of the hypotheses, then of the target, if the environment lists constants."""
 
+    @property
+    def statement(self) -> str:
+        """Binders, colon, type, as Lean prints them. It may not elaborate."""
+        return " ".join([*(f"({name} : {type_})" for name, type_ in self.hypotheses), f": {self.target}"])
+
 
 @dataclass(frozen=True, slots=True)
 class ProofState:

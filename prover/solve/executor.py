@@ -15,7 +15,7 @@ from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.sorries import FileSorries, load_file
 from prover.lean.steps import SEARCH_HEARTBEATS, SEARCH_SECONDS
-from prover.lean.theorem import Goal, ProofState, Theorem, Verdict
+from prover.lean.theorem import ProofState, Theorem, Verdict
 from prover.solve.attempt import Negated, Prover, attempt_all
 from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.negation import negation
@@ -126,20 +126,20 @@ class LocalExecutor:
         remarks: list[Remark] = []
         if (odd := await vacuous(root, self.pool)) is not None:
             remarks.append(odd)
-        if job.sorry is None and (odd := await auto_bound(job.theorem, root, self._goal)) is not None:
+        if job.sorry is None and (odd := await auto_bound(job.theorem, root, self.seen)) is not None:
             remarks.append(odd)
         if found.outcome == "found" and (easy := await at_once(root, self.pool, found.script)) is not None:
             remarks.append(easy)
         return tuple(remarks)
 
-    async def _goal(self, theorem: Theorem) -> Goal | None:
-        """The goal of a theorem; None if Lean refuses the theorem or dies."""
+    async def seen(self, theorem: Theorem) -> ProofState | None:
+        """The first state of a theorem, which is not open any more; None if Lean refuses the theorem or dies."""
         try:
             state = await self.pool.open(theorem)
         except (LeanError, LeanDied):
             return None
         await self.pool.free([state])
-        return state.goals[0]
+        return state
 
     async def _plainest(self, root: ProofState, found: Found, remarks: Sequence[Remark]) -> Found:
         """The attempt with the single tactic of a remark as its proof, if that is shorter and one of the prover's actions."""

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from prover import plugins
 from prover.console import one_line, plain, say
 from prover.lean.declarations import KEYWORDS, Declarations, context_before
-from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import Hole
 from prover.lean.text import LeanText, index_at
@@ -148,7 +147,7 @@ async def stated(task: Task, executor: LocalExecutor) -> Stated | str:
         goal = states[0].goals[0]
         for candidate in _candidates(file.text, hole, goal):
             theorem = replace(candidate, imports=file.imports)
-            if await _key(theorem, pool) == states[0].key:
+            if (state := await executor.seen(theorem)) is not None and state.key == states[0].key:
                 return Stated(theorem, f"rename_i {' '.join(goal.renamed)}" if goal.renamed else "")
         return "its goal cannot be stated as a theorem"
     finally:
@@ -162,21 +161,10 @@ def _candidates(text: LeanText, hole: Hole, goal: Goal) -> list[Theorem]:
     before = text.body[: index_at(text.body, hole.start)]
     source = Declarations(before)
     if starts := [i for i in source.starts(KEYWORDS) if source.begins_line(i)]:
-        binders = " ".join(f"({name} : {type_})" for name, type_ in goal.hypotheses)
         name, context = lean_name(hole.name.replace("#", "_")), context_before(source, starts[-1])
-        theorems.append(Theorem(name, f"{binders} : {goal.target}", context=context, source=text.path))
+        theorems.append(Theorem(name, goal.statement, context=context, source=text.path))
     return [
         replace(t, context=without_open_lemmas(t.context, t.statement or ""))
         for t in theorems
         if t.statement is not None
     ]
-
-
-async def _key(theorem: Theorem, pool: LeanPool) -> str | None:
-    """The key of a theorem's goal; None if Lean refuses the theorem."""
-    try:
-        state = await pool.open(theorem)
-    except (LeanError, LeanDied):
-        return None
-    await pool.free([state])
-    return state.key

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from prover.lean.text import code_words
-from prover.lean.theorem import Goal, ProofState, Theorem
+from prover.lean.theorem import ProofState, Theorem
 from prover.search import Environment, checker
 
 AT_ONCE = ("rfl", "simp", "omega", "decide", "grind")
 CONTRADICTIONS = ("contradiction", "simp_all", "omega", "grind")
-Open = Callable[[Theorem], Awaitable[Goal | None]]
-"""The goal of a theorem; None if Lean refuses the theorem."""
+Open = Callable[[Theorem], Awaitable[ProofState | None]]
+"""The first state of a theorem; None if Lean refuses the theorem."""
 Kind = Literal["vacuous", "false", "duplicate", "at once", "auto-bound", "answer", "conditional"]
 
 
@@ -87,9 +87,9 @@ async def auto_bound(theorem: Theorem, root: ProofState, open_: Open) -> Remark 
     variables = "variable" in {word for word, _ in code_words(theorem.context)}
     names: list[str] = []
     for name, _ in root.goals[0].hypotheses:
-        goal = await open_(replace(theorem, statement=f"{{{name} : _}} {theorem.statement}"))
+        state = await open_(replace(theorem, statement=f"{{{name} : _}} {theorem.statement}"))
         # Names that are still unbound come before it.
-        if goal is not None and sorted(goal.hypotheses) == sorted(root.goals[0].hypotheses):
+        if state is not None and sorted(state.goals[0].hypotheses) == sorted(root.goals[0].hypotheses):
             if not variables or not await _known(name, theorem, open_):
                 names.append(name)
         elif not variables:  # Lean puts its own names first

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,8 @@ class Results:
     def __init__(self, path: Path | None, asked: dict[str, Any], resume: bool, retry: bool = False) -> None:
         self.path = path
         self._asked = {"turnstile_results": FORMAT, **asked}
+        self.settings: dict[str, Any] = {}
+        """The last ones of an existing file."""
         self.rows: dict[tuple[str, int], dict[str, Any]] = {}
         """(task key, index of the try) -> its last row, without the fields in ON_DISK."""
         self.earlier: dict[str, Earlier] = {}
@@ -83,23 +86,21 @@ class Results:
 
     def _read(self, path: Path) -> dict[str, Any]:
         """Read the existing rows, and truncate a partial last line. Returns the last settings."""
-        settings: dict[str, Any] = {}
-
-        def handle(number: int, row: dict[str, Any]) -> None:
-            nonlocal settings
-            if number > 1 and "turnstile_results" not in row:
-                self._keep(row)
-                return
-            if row.get("turnstile_results") != FORMAT:
-                raise ValueError
-            if number > 1:
-                self._forget_open()
-            settings = row
-
-        whole = _read_rows(path, handle)
+        whole = _read_rows(path, self.take)
         if whole < path.stat().st_size:
             os.truncate(path, whole)
-        return settings
+        return self.settings
+
+    def take(self, number: int, row: dict[str, Any]) -> None:
+        """Take over a line of an existing file. Raises ValueError, KeyError or TypeError for one of another form."""
+        if number > 1 and "turnstile_results" not in row:
+            self._keep({**row, "lean_calls": int(row["lean_calls"])})
+            return
+        if row.get("turnstile_results") != FORMAT:
+            raise ValueError
+        if number > 1:
+            self._forget_open()
+        self.settings = row
 
     def _forget_open(self) -> None:
         """Move the tries of tasks that are not settled from `rows` to `earlier`."""
@@ -170,31 +171,23 @@ def _read_rows(path: Path, handle: Callable[[int, dict[str, Any]], None]) -> int
 def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Returns (the settings, the last row of each task with the Lean calls of all its tries), in order of first appearance.
     Raises UserError."""
-    asked: dict[str, Any] = {}
-    rows: dict[str, dict[str, Any]] = {}
-    calls: dict[str, dict[int, int]] = {}
-    before: dict[str, int] = {}  # Lean calls before the last retry
+    found = Results(None, {}, resume=False)
+    last: dict[str, dict[str, Any]] = {}
 
     def handle(number: int, row: dict[str, Any]) -> None:
-        if number == 1 or "turnstile_results" in row:
-            if row["turnstile_results"] != FORMAT:
-                raise ValueError
-            asked.clear()
-            asked.update(row)
-            for key, tries in calls.items():
-                if rows[key]["outcome"] not in SETTLED:
-                    before[key] = before.get(key, 0) + sum(tries.values())
-                    tries.clear()
-            return
-        earlier = rows.get(row["key"], {})
-        # The row after the audit omits the search tree of the row before.
-        rows[row["key"]] = {**{k: earlier[k] for k in ON_DISK if k in earlier}, **row}
-        calls.setdefault(row["key"], {})[row.get("try", 0)] = row["lean_calls"]
+        found.take(number, row)
+        if row is not found.settings:
+            earlier = last.get(row["key"], {})
+            # The row after the audit omits the search tree of the row before.
+            last[row["key"]] = {**{k: earlier[k] for k in ON_DISK if k in earlier}, **row}
 
     _read_rows(path, handle)
-    if not asked:
+    if not found.settings:
         raise UserError(f"{path}:1: not a results file; name one written by `turnstile prove --results`")
-    return asked, [{**row, "lean_calls": before.get(key, 0) + sum(calls[key].values())} for key, row in rows.items()]
+    calls = Counter({key: tries.lean_calls for key, tries in found.earlier.items()})
+    for (key, _), row in found.rows.items():
+        calls[key] += row["lean_calls"]
+    return found.settings, [{**row, "lean_calls": calls[key]} for key, row in last.items()]
 
 
 def batch_results(path: Path) -> Path | None:

@@ -197,11 +197,8 @@ def steps(script: str) -> list[str]:
 def statement_text(theorem: Theorem, root: ProofState) -> str:
     """The declaration up to `:=`, for the prompt. For a library theorem it is built from the printed goal and may not elaborate;
     the proof is checked on the goal itself."""
-    if theorem.statement is not None:
-        return f"theorem {theorem.name} {theorem.statement}"
-    goal = root.goals[0]
-    binders = "".join(f" ({name} : {type_})" for name, type_ in goal.hypotheses)
-    return f"theorem {theorem.name}{binders} : {goal.target}"
+    statement = root.goals[0].statement if theorem.statement is None else theorem.statement
+    return f"theorem {theorem.name} {statement}"
 
 
 def prompt_values(theorem: Theorem, root: ProofState) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from curricula.settings import read_toml
+from prover.concurrency import each
 from prover.lean.audit import Auditor, Source
 from prover.lean.judges import Judges, Place
 from prover.lean.runtime import LeanRuntime, find_runtime
@@ -71,21 +72,10 @@ def file(k: int) -> tuple[Source, Source]:
     return Source(proved, file=f"F{k}.lean"), Source(asked, file=f"F{k}.reference.lean")
 
 
-async def _gather(work: Sequence[Any], f: Callable[[Any], Awaitable[Any]], at_once: int = AT_ONCE) -> list[Any]:
-    """f(x) of each x, with at most `at_once` concurrently."""
-    gate = asyncio.Semaphore(at_once)
-
-    async def one(x: Any) -> Any:
-        async with gate:
-            return await f(x)
-
-    return list(await asyncio.gather(*(one(x) for x in work)))
-
-
 async def audit_rate(auditor: Auditor, claims: Sequence[Claim]) -> tuple[float, list[Verdict]]:
     """(verdicts per second, verdicts other than `proved`)."""
     began = time.perf_counter()
-    verdicts = await _gather(claims, lambda c: auditor.audit(*c))
+    verdicts = await each(claims, lambda c: auditor.audit(*c), AT_ONCE)
     return len(claims) / (time.perf_counter() - began), [v for v in verdicts if v.verdict != "proved"]
 
 
@@ -112,11 +102,11 @@ async def _files(files: int) -> dict[str, Any]:
     """Files, two at a time, and the memory of the checker, the only process that all of them share."""
     async with Auditor() as auditor:
         warm = max(1, min(5, files // 5))
-        judgements = await _gather([file(k) for k in range(1, warm + 1)], lambda f: auditor.judge(*f), 2)
+        judgements = await each([file(k) for k in range(1, warm + 1)], lambda f: auditor.judge(*f), 2)
         [checker] = auditor.servers
         first = checker.own_mb()
         began = time.perf_counter()
-        timed = await _gather([file(k) for k in range(warm + 1, files + warm + 1)], lambda f: auditor.judge(*f), 2)
+        timed = await each([file(k) for k in range(warm + 1, files + warm + 1)], lambda f: auditor.judge(*f), 2)
         seconds = time.perf_counter() - began
         last = sum(server.own_mb() for server in auditor.servers)
         refused = sum(not j.good for j in [*judgements, *timed])
@@ -152,9 +142,9 @@ async def _sample() -> dict[str, int]:
     async with Auditor() as auditor:
         return {
             "attacks": len(ATTACKS),
-            "attacks_accepted": sum(await _gather(ATTACKS, good, 2)),
+            "attacks_accepted": sum(await each(ATTACKS, good, 2)),
             "honest": len(HONEST),
-            "honest_refused": sum(not x for x in await _gather(HONEST, good, 2)),
+            "honest_refused": sum(not x for x in await each(HONEST, good, 2)),
         }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from prover.concurrency import each
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import Theorem
@@ -77,15 +77,13 @@ async def _one(
         searches.append(Search(root, pool, timed[-1], value, config=config, premises=premises))
     if not searches:
         return None
-    gate = asyncio.Semaphore(CONCURRENT)
 
     async def run(search: Search) -> float:
-        async with gate:
-            return (await search.run(Budget(lean_calls=calls))).stats.own_s
+        return (await search.run(Budget(lean_calls=calls))).stats.own_s
 
     lean = pool.lean_s
     began, cpu = time.perf_counter(), time.process_time()
-    own = await asyncio.gather(*(run(s) for s in searches))
+    own = await each(searches, run, CONCURRENT)
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
     model = sum(t.seconds for t in timed)
     lean = pool.lean_s - lean

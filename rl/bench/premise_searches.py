@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import time
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prover.concurrency import each
 from prover.lean.answer_cache import SharedAnswers
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
@@ -80,7 +80,7 @@ class PremiseSearches:
         stored = read(record, PremiseResult)
         self.index, self.chosen, self.theorems, self.calls = index, chosen, theorems, calls
         self.record, self.processes = record, processes
-        self.until = time.monotonic() + 60 * minutes if minutes is not None else None
+        self.seconds = math.inf if minutes is None else 60 * minutes
         self.lean, self.steps, self.lean_s = "", 0, 0.0
         self.explorer = Explorer(index, 0, OFFERED)
         self.model: Any = None
@@ -113,46 +113,36 @@ class PremiseSearches:
         todo = [t for t in self.theorems if self.missing(t.name)]
         if not todo:
             return
-        gate = asyncio.Semaphore(2 * self.processes)
         async with LeanPool(self.processes, limits=LIMITS, constants=True, terse=True) as pool, Auditor() as auditor:
             self.lean = pool.runtime.name
             # Sorting by imports saves environments. Sorting in blocks makes a partial run a fair sample.
             blocks = [sorted(todo[i : i + 64], key=lambda t: t.imports) for i in range(0, len(todo), 64)]
-            tasks = [asyncio.create_task(self._theorem(t, pool, auditor, gate)) for block in blocks for t in block]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                # Cancel before the pool closes: the steps of a running search would crash and count as its result.
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            order = [t for block in blocks for t in block]
+            await each(order, lambda t: self._theorem(t, pool, auditor), 2 * self.processes, self.seconds)
             self.steps, self.lean_s = pool.steps, pool.lean_s
 
-    async def _theorem(self, theorem: Theorem, pool: LeanPool, auditor: Auditor, gate: asyncio.Semaphore) -> None:
-        async with gate:
-            if self.until is not None and time.monotonic() > self.until:
-                return
-            missing = self.missing(theorem.name)
-            shared = SharedAnswers(pool, again=("timeout", "memory", "crash"))
+    async def _theorem(self, theorem: Theorem, pool: LeanPool, auditor: Auditor) -> None:
+        missing = self.missing(theorem.name)
+        shared = SharedAnswers(pool, again=("timeout", "memory", "crash"))
+        try:
+            root = await shared.open(theorem)
+        except LeanDied:
+            return  # the next run retries it
+        except LeanError as e:
+            found = [PremiseResult(theorem.name, v.name, None, 0, verdict=f"open: {e}") for v in missing]
+        else:
             try:
-                root = await shared.open(theorem)
-            except LeanDied:
-                return  # the next run retries it
-            except LeanError as e:
-                found = [PremiseResult(theorem.name, v.name, None, 0, verdict=f"open: {e}") for v in missing]
-            else:
-                try:
-                    found = [await self._search(v, root, theorem, shared) for v in missing]
-                finally:
-                    await shared.close()
-            scripts = dict.fromkeys(r.script for r in found if r.script is not None)
-            verdicts = {script: await auditor.audit(theorem, script) for script in scripts}
-            for r in found:
-                r.settings = self.settings
-                if r.script is not None:
-                    _add_verdict(r, verdicts[r.script])
-            self.results |= {(r.theorem, r.variant): r for r in found}
-            append(self.record, found)
+                found = [await self._search(v, root, theorem, shared) for v in missing]
+            finally:
+                await shared.close()
+        scripts = dict.fromkeys(r.script for r in found if r.script is not None)
+        verdicts = {script: await auditor.audit(theorem, script) for script in scripts}
+        for r in found:
+            r.settings = self.settings
+            if r.script is not None:
+                _add_verdict(r, verdicts[r.script])
+        self.results |= {(r.theorem, r.variant): r for r in found}
+        append(self.record, found)
 
     async def _search(self, v: PremiseVariant, root: Any, theorem: Theorem, shared: SharedAnswers) -> PremiseResult:
         model: Any = (

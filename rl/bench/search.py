@@ -8,16 +8,17 @@ are not audited.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from prover.concurrency import each
 from prover.errors import UserError
 from prover.lean.answer_cache import Lean
 from prover.lean.pool import LeanPool
@@ -33,6 +34,7 @@ from prover.models.tactic_templates import FLOOR, Explorer
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource
 from prover.search import Budget, Search, SearchConfig
+from prover.solve.executor import twice
 from rl.bench.answers import Answers, NoLean
 from rl.bench.curves import curves
 from rl.bench.models import CachedModel, RecordedTactics, cached_premises, load_model
@@ -172,25 +174,24 @@ class _Run:
 
     async def all(self) -> None:
         began = time.monotonic()
-        todo = iter(enumerate(self.c.theorems, 1))
-        await asyncio.gather(*(self._work(todo, began) for _ in range(self.c.concurrent)))
-        self.seconds = time.monotonic() - began
 
-    async def _work(self, todo: Iterator[tuple[int, Theorem]], began: float) -> None:
-        for i, theorem in todo:
-            if self.c.minutes is not None and time.monotonic() - began > 60 * self.c.minutes:
-                return
+        async def work(numbered: tuple[int, Theorem]) -> None:
+            i, theorem = numbered
             kept = self._answers_file(theorem)
             if self.c.recorded and not _provable(theorem, kept):
-                continue
+                return
             results = await self._theorem(theorem, kept)
             if results is None:
                 self.failed += 1
-                continue
+                return
             self.results += results
             minutes = (time.monotonic() - began) / 60
             solved = sum(x.solved_at is not None for x in results)
             self.c.say(f"{i}/{len(self.c.theorems)}  {theorem.name}: {solved} of {len(results)}  ({minutes:.1f} min)")
+
+        seconds = math.inf if self.c.minutes is None else 60 * self.c.minutes
+        await each(enumerate(self.c.theorems, 1), work, self.c.concurrent, seconds)
+        self.seconds = time.monotonic() - began
 
     async def _theorem(self, theorem: Theorem, kept: Path | None) -> list[SearchResult] | None:
         """All searches on one theorem; None if Lean fails. Stores the results when all are complete."""
@@ -226,7 +227,7 @@ class _Run:
         self, theorem: Theorem, answers: Answers, v: SearchVariant, seed: int, trained: Any, premises: Any
     ) -> SearchResult | None:
         try:
-            root = await _open_with_retries(answers.root)
+            root = await twice(answers.root)
         except (LeanError, LeanDied) as e:
             self.c.say(f"{theorem.name}: {e}")
             return None
@@ -267,13 +268,3 @@ def _provable(theorem: Theorem, kept: Path | None) -> bool:
     if kept is not None:
         answers.load(kept)
     return answers.holds_proof()
-
-
-async def _open_with_retries(open_: Callable[[], Any], tries: int = 3) -> Any:
-    """Retry if the Lean process died, which may be unrelated to the theorem."""
-    for left in reversed(range(tries)):
-        try:
-            return await open_()
-        except LeanDied:
-            if not left:
-                raise

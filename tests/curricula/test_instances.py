@@ -9,7 +9,7 @@ import pytest
 
 from prover.lean.audit import Auditor
 from prover.lean.server import LeanError, LeanServer
-from prover.lean.theorem import Goal, Theorem
+from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.solve.instances import refute
 from prover.solve.negation import negation
 from prover.solve.remarks import auto_bound
@@ -121,16 +121,16 @@ def test_the_audit_accepts_an_instance_and_a_true_statement_has_none(loop, serve
     ],
 )
 def test_names_that_lean_binds(loop, server, statement: str, context: str, names: str | None) -> None:
-    async def goal(theorem: Theorem) -> Goal | None:
+    async def seen(theorem: Theorem) -> ProofState | None:
         try:
-            return (await server.open(theorem)).goals[0]
+            return await server.open(theorem)
         except LeanError:
             return None
 
     theorem = Theorem("t", statement, context=context)
 
     async def work():
-        return await auto_bound(theorem, await server.open(theorem), goal)
+        return await auto_bound(theorem, await server.open(theorem), seen)
 
     found = loop.run(work())
     assert (found and found.detail) == names

@@ -1,0 +1,37 @@
+"""Work on many things at once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def each(
+    items: Iterable[T], work: Callable[[T], Awaitable[R]], at_once: int, seconds: float = math.inf
+) -> list[R]:
+    """What `work` gives for each item, in their order, with at most `at_once` under way. No item is begun after `seconds`.
+
+    The first exception cancels the work under way, and is raised once that has ended.
+    """
+    found: dict[int, R] = {}
+    todo, began = enumerate(items), time.monotonic()
+
+    async def lane() -> None:
+        for i, item in todo:
+            if time.monotonic() - began > seconds:
+                return
+            found[i] = await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(lane())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [found[i] for i in sorted(found)]
