@@ -26,7 +26,7 @@ from curricula.conjectures.expressions import (
 )
 from curricula.conjectures.signature import Signature, known_from, level_free
 from curricula.conjectures.statements import Statement, opened
-from prover.lean.brackets import cut
+from prover.lean.brackets import cut, outside
 from prover.lean.declared import NameParts, Report, declared
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanDied, LeanError
@@ -278,16 +278,9 @@ def statement_of(type_: str, hypotheses: Sequence[str] = (), shorten: bool = Tru
         shorten: write numerals without their types.
     """
     type_ = _NUMERAL.sub(r"\1", type_) if shorten else type_
-    at = 2
-    if not type_.startswith("∀ "):
+    at, end = next(((i, c) for i, c in outside(type_, 2) if c != " "), (0, ""))
+    if not type_.startswith("∀ ") or end != ",":  # no binders, or binders without brackets
         return f": {type_}"
-    depth = 0
-    for at in range(2, len(type_)):
-        depth += (type_[at] in "([{⦃") - (type_[at] in ")]}⦄")
-        if depth == 0 and type_[at] == ",":
-            break
-        if depth == 0 and type_[at] not in ")]}⦄ ":
-            return f": {type_}"  # binders without brackets
     *given, claim = _parted(type_[at + 1 :].strip(), len(hypotheses))
     named = [f" ({name} : {text})" for name, text in zip(hypotheses, given, strict=False)]
     statement = f"{type_[2:at]}{''.join(named)} : {claim}"

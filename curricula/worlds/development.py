@@ -16,6 +16,7 @@ from curricula.worlds.chains import calc, canonical, same_but_one_argument, scra
 from curricula.worlds.terms import Algebra, Rule, Step, Term, heads_of, parse, show, variables_of
 from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
 from curricula.worlds.theories import Function, Lemma, Theory
+from prover.lean.brackets import closing
 
 _TERM = re.compile(r"[\w\s()]+")
 
@@ -187,7 +188,7 @@ class Development:
                     out.append(text[at])
                     at += 1
                     continue
-                end = _closing(text, at)
+                end = closing(text, at)
                 inside = text[at : end + 1]
                 if self._is_term(inside, functions):
                     alone = re.search(r"(^|[=:→|] )$", text[:at]) and re.match(
@@ -205,7 +206,7 @@ class Development:
         """Whether a text is a term: a variable, or operations (or `heads`) in parentheses."""
         if not text.startswith("("):
             return any(text in names for names in self.theory.variables.values())
-        if _TERM.fullmatch(text) is None or _closing(text, 0) != len(text) - 1:
+        if _TERM.fullmatch(text) is None or closing(text) != len(text) - 1:
             return False
         term = parse(text)
         return term[0] in self.theory.operations and {*self.theory.operations, *heads}.issuperset(heads_of(term))
@@ -222,13 +223,3 @@ class Development:
         for v in variables_of(term):
             groups.setdefault(sorts[v], []).append(v)
         return " ".join(f"({' '.join(vs)} : {self.lean_type(sort)})" for sort, vs in groups.items())
-
-
-def _closing(text: str, at: int) -> int:
-    """Index of the parenthesis that closes the one at `at`."""
-    depth = 0
-    for i in range(at, len(text)):
-        depth += (text[i] == "(") - (text[i] == ")")
-        if depth == 0:
-            return i
-    raise ValueError(f"unbalanced parentheses: {text}")

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from prover.lean.brackets import cut
+
 FOLDER = Path(__file__).parent / "theories"
 _WORD = re.compile(r"[A-Za-z_]\w*")
 Signature = tuple[tuple[str, ...], str]
@@ -70,8 +72,10 @@ class Lemma:
 
     @cached_property
     def _parts(self) -> tuple[str, str]:
-        at = _end_of_binders(self.statement)
-        return self.statement[:at], self.statement[at + 1 :].strip()
+        binders, colon, type_ = cut(self.statement, ":")
+        if not colon:
+            raise ValueError(f"no colon after the binders: {self.statement}")
+        return binders, type_.strip()
 
     @property
     def type(self) -> str:
@@ -159,12 +163,3 @@ def _words(lines: list[str]) -> Words:
 def _signature(text: str) -> Signature:
     *args, result = text.removeprefix(": ").split(" → ")
     return tuple(args), result
-
-
-def _end_of_binders(statement: str) -> int:
-    depth = 0
-    for i, c in enumerate(statement):
-        depth += (c in "({[") - (c in ")}]")
-        if c == ":" and depth == 0:
-            return i
-    raise ValueError(f"no colon after the binders: {statement}")

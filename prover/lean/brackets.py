@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-PAIRS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "⦃": "⦄"}
+from collections.abc import Iterator
+from itertools import pairwise
+
+PAIRS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "⦃": "⦄", "⟦": "⟧"}
 _CLOSE = frozenset(PAIRS.values())
 
 
@@ -16,6 +19,18 @@ def closing(text: str, at: int = 0) -> int:
     return -1
 
 
+def outside(text: str, at: int = 0) -> Iterator[tuple[int, str]]:
+    """(index, character) of what stands outside all brackets, from `at` on. Ignores brackets that close none."""
+    depth = 0
+    for i in range(at, len(text)):
+        if text[i] in PAIRS:
+            depth += 1
+        elif text[i] in _CLOSE:
+            depth -= depth > 0
+        elif not depth:
+            yield i, text[i]
+
+
 def bare(text: str) -> str:
     """The text without white space and round brackets around all of it."""
     text = text.strip()
@@ -26,12 +41,13 @@ def bare(text: str) -> str:
 
 def cut(text: str, separator: str) -> tuple[str, str, str]:
     """`text.partition(separator)` at the first separator outside brackets."""
-    depth = 0
-    for i, c in enumerate(text):
-        if c in PAIRS:
-            depth += 1
-        elif c in _CLOSE:
-            depth -= 1
-        elif not depth and c == separator[0] and text.startswith(separator, i):
+    for i, _ in outside(text) if separator in text else ():
+        if text.startswith(separator, i):
             return text[:i], separator, text[i + len(separator) :]
     return text, "", ""
+
+
+def pieces(text: str, separator: str) -> list[str]:
+    """The parts between a character where it stands outside brackets."""
+    places = [-1, *(i for i, c in outside(text) if c == separator), len(text)]
+    return [text[a + 1 : b].strip() for a, b in pairwise(places)]

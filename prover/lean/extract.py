@@ -16,7 +16,7 @@ from prover.lean import protocol
 from prover.lean.declared import Head, NameParts, name_of, shown
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanError, LeanServer
-from prover.lean.text import LeanText
+from prover.lean.text import LeanText, edited
 from prover.lean.theorem import ProofState
 
 Span = tuple[int, int]
@@ -198,12 +198,8 @@ def step_text(data: bytes, span: Span, marks: Sequence[Span] = ()) -> str:
     """
     before = data[: span[0]].decode()
     column = len(before) - before.rfind("\n") - 1
-    out: list[bytes] = []
-    at = span[0]
-    for start, stop in marks:
-        out += [data[at:start], b"<a>", data[start:stop], b"</a>"]
-        at = stop
-    first, *rest = b"".join([*out, data[at : span[1]]]).decode().split("\n")
+    marked = [(start, stop, b"<a>%b</a>" % data[start:stop]) for start, stop in marks]
+    first, *rest = edited(data[: span[1]], marked)[span[0] :].decode().split("\n")
     indent = min((len(line) - len(line.lstrip(" ")) for line in rest if line.strip()), default=0)
     # A line may begin further to the left than a tactic that does not begin its line. It stays right of the tactic.
     cut, add = (column, "") if indent >= column else (indent, "  ")

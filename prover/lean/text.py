@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import AnyStr
 
 from prover.errors import UserError
 from prover.files import read_file
@@ -82,14 +83,14 @@ def line_at(text: str, index: int) -> int:
     return text.count("\n", 0, index) + 1
 
 
-def edited(text: str, edits: Iterable[Edit]) -> str:
-    """The text after edits of characters in separate ranges."""
-    parts: list[str] = []
+def edited(text: AnyStr, edits: Iterable[tuple[int, int, AnyStr]]) -> AnyStr:
+    """The text after edits of characters, or bytes, in separate ranges."""
+    parts: list[AnyStr] = []
     at = 0
     for start, stop, new in sorted(edits):
         parts += [text[at:start], new]
         at = stop
-    return "".join([*parts, text[at:]])
+    return text[:0].join([*parts, text[at:]])
 
 
 def index_at(text: str, offset: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from time import perf_counter
 
+from prover.lean.brackets import closing, pieces
 from prover.lean.theorem import Proof, ProofNode, Theorem
 from prover.search.extract import to_script
 from prover.search.script import Check, checked_script
@@ -147,14 +148,14 @@ def _simpler(tactic: str) -> Iterator[str]:
 
 def _shorter_lists(tactic: str, match: re.Match[str]) -> Iterator[str]:
     """The tactic without a list of lemmas, or without some of its entries."""
-    entries, end = _entries(tactic, match.end())
+    end = closing(tactic, match.end() - 1)
     if end < 0:
         return
     optional = match["name"] not in _NEEDS_LIST and not match["options"].endswith("only")
     if optional:
-        yield tactic[: match.end("head")] + tactic[end:]
-    for left in _fewer(entries):
-        yield f"{tactic[: match.end()]}{', '.join(left)}]{tactic[end:]}"
+        yield tactic[: match.end("head")] + tactic[end + 1 :]
+    for left in _fewer(pieces(tactic[match.end() : end], ",")):
+        yield tactic[: match.end()] + ", ".join(left) + tactic[end:]
 
 
 def _fewer(entries: list[str]) -> Iterator[list[str]]:
@@ -167,22 +168,6 @@ def _fewer(entries: list[str]) -> Iterator[list[str]]:
         if size == 1:
             return
         size = (size + 1) // 2
-
-
-def _entries(text: str, start: int) -> tuple[list[str], int]:
-    """The entries of a list whose first one begins at `start`, and the index after its bracket (-1 without one)."""
-    entries = [""]
-    depth = 0
-    for i in range(start, len(text)):
-        c = text[i]
-        depth += _DEPTH.get(c, 0)
-        if depth < 0:
-            return [e.strip() for e in entries], i + 1
-        if c == "," and depth == 0:
-            entries.append("")
-        else:
-            entries[-1] += c
-    return [], -1
 
 
 def _firsts(tactic: str) -> Iterator[tuple[int, int, list[str]]]:
@@ -212,5 +197,5 @@ def _first(alternatives: list[str], alone: bool) -> str:
     if len(alternatives) > 1:
         return "first | " + " | ".join(alternatives)
     (only,) = alternatives
-    bracketed = only.startswith("(") and all(sum(_DEPTH.get(c, 0) for c in only[:i]) > 0 for i in range(1, len(only)))
+    bracketed = only.startswith("(") and closing(only) == len(only) - 1
     return only[1:-1].strip() if bracketed and (alone or not set(only) & set(";|")) else only

@@ -14,7 +14,7 @@ from prover.lean.judges import died
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import Hole
-from prover.lean.text import Edit, LeanText, index_at
+from prover.lean.text import Edit, LeanText, edited, index_at
 from prover.lean.theorem import Verdict
 from prover.solve.proof_layout import layouts
 
@@ -31,13 +31,13 @@ class Standing:
 
     def source(self, proved: bool, assumed: str | None = None) -> SourceModule:
         """`proved`: with its proofs, else with `sorry`. `assumed`: an axiom that replaces the remaining `sorry`s."""
-        edits: list[Edit] = []
+        edits: list[tuple[int, int, bytes]] = []
         for i, place in enumerate(self.places):
             if i in self.texts:
-                edits += [(place.start, place.stop, self.texts[i])] if proved else []
+                edits += [(place.start, place.stop, self.texts[i].encode())] if proved else []
             elif assumed is not None:
-                edits.append((place.start, place.stop, _assumption(assumed, self.text.path, place)))
-        return SourceModule(self.module, self.text.path, _edited(self.text.body, edits))
+                edits.append((place.start, place.stop, _assumption(assumed, self.text.path, place).encode()))
+        return SourceModule(self.module, self.text.path, edited(self.text.body.encode(), edits).decode())
 
 
 @dataclass
@@ -62,15 +62,6 @@ class _Failure(NamedTuple):
     """Whether another layout of the proof may succeed."""
     sure: bool
     unjudged: bool = False
-
-
-def _edited(body: str, edits: Sequence[Edit]) -> str:
-    data = body.encode()
-    out, at = [], 0
-    for start, stop, new in sorted(edits):
-        out += [data[at:start], new.encode()]
-        at = stop
-    return b"".join([*out, data[at:]]).decode()
 
 
 def _axiom(name: str) -> str:
@@ -162,7 +153,7 @@ class Filler:
 
     async def as_it_stands(self) -> Sequence[Verdict]:
         """The verdicts on the file without proofs, as if each `sorry` were proved. Raises LeanError or LeanDied."""
-        return (await self.auditor.judge(self._source({}, {}, assume=True, proved=True))).verdicts
+        return (await self.auditor.judge(self._source({}, assume=True, proved=True))).verdicts
 
     def edits(self, filled: Filled) -> list[Edit]:
         """The edits of the file, for LeanText.to_bytes."""
@@ -222,8 +213,8 @@ class Filler:
 
     async def _audit_once(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
         self._audits += 1
-        candidate = self._source(texts, texts, assume, proved=True)
-        reference = self._source({}, texts, assume, proved=False)
+        candidate = self._source(texts, assume, proved=True)
+        reference = self._source(texts, assume, proved=False)
         try:
             verdicts = (await self.auditor.judge(candidate, reference, self._lenient)).verdicts
         except LeanError as error:
@@ -249,14 +240,9 @@ class Filler:
         """Whether a `sorry` remains in the file or its imports."""
         return len(texts) < len(self.places) or any(len(b.texts) < len(b.places) for b in self._before)
 
-    def _source(self, texts: Mapping[int, str], keep: Mapping[int, str], assume: bool, proved: bool) -> Source:
-        """The file with `texts` inserted. `assume`: replace the remaining `sorry`s by the axiom, except at the places in `keep`."""
-        edits: list[Edit] = []
-        for i, place in enumerate(self.places):
-            if i in texts:
-                edits.append((place.start, place.stop, texts[i]))
-            elif assume and i not in keep:
-                edits.append((place.start, place.stop, _assumption(self._assumed, self.text.path, place)))
+    def _source(self, texts: Mapping[int, str], assume: bool, proved: bool) -> Source:
+        """The file, and those before it. `proved`: with `texts` inserted. `assume`: the axiom replaces the `sorry`s without a text."""
         axiom = [SourceModule(self._assumed, "<assumed>", _axiom(self._assumed))] if assume else []
-        before = [*axiom, *(b.source(proved, self._assumed if assume else None) for b in self._before)]
-        return Source(_edited(self.text.body, edits), self._imports, self.text.path, tuple(before))
+        files = [*self._before, Standing("", self.text, self.places, texts)]
+        *before, own = (f.source(proved, self._assumed if assume else None) for f in files)
+        return Source(own.text, self._imports, self.text.path, (*axiom, *before))

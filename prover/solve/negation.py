@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from prover.lean.brackets import PAIRS
+from prover.lean.brackets import outside
 from prover.lean.declarations import with_universes
 from prover.lean.text import LAST_DOC, code_words, masked
 from prover.lean.theorem import Theorem
@@ -41,13 +41,8 @@ def negation(theorem: Theorem) -> Theorem | None:
 
 def split_statement(statement: str) -> tuple[str, str] | None:
     """(binders, type), split at the first colon outside brackets; None if there is none."""
-    closing: list[str] = []
     code = masked(statement)
-    for i, c in enumerate(code):
-        if c in PAIRS:
-            closing.append(PAIRS[c])
-        elif closing and c == closing[-1]:
-            closing.pop()
-        elif c == ":" and not closing and not code.startswith(":=", i):
+    for i, c in outside(code):
+        if c == ":" and not code.startswith(":=", i):
             return statement[:i].strip(), statement[i + 1 :].strip()
     return None

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from prover.errors import UserError
-from prover.lean.brackets import PAIRS, closing, cut
+from prover.lean.brackets import PAIRS, closing, cut, outside
 from prover.lean.declarations import Declarations, context_before, with_universes, without_lines
 from prover.lean.names import IDENTIFIER
 from prover.lean.protocol import split_hypotheses
@@ -40,8 +40,8 @@ def statement_of(text: str) -> str | None:
     None for binders without a type."""
     text = text.strip()
     split = split_statement(text)
-    outside = _outside_brackets(text if split is None else split[0])
-    words = re.findall(r"«[^»]*»|\S+", outside)
+    bare = "".join(c for _, c in outside(masked(text if split is None else split[0])))
+    words = re.findall(r"«[^»]*»|\S+", bare)
     if split is not None and all(_is_identifier(word) for word in words):
         return text
     if split is None and not words:  # `(2 : Nat) …` is a term, `(n : Nat) {α : Type}` are binders
@@ -70,17 +70,6 @@ def goal_of(statement: str) -> Goal | None:
     bound = {name for name, _ in hypotheses}
     named = dict.fromkeys(m[0] for part in (target, *(t for _, t in hypotheses)) for m in IDENTIFIER.finditer(part))
     return Goal(text, hypotheses, target, tuple(n for n in named if n not in bound))
-
-
-def _outside_brackets(text: str) -> str:
-    """The code of a text outside all brackets."""
-    depth, out = 0, list[str]()
-    for c in masked(text):
-        depth += c in "({[⦃⟨"
-        if depth == 0:
-            out.append(c)
-        depth -= c in ")}]⦄⟩"
-    return "".join(out)
 
 
 def script_of(proof: str) -> str:

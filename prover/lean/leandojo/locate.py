@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from prover.lean.brackets import outside
 from prover.lean.declarations import THEOREMS, Declarations, context_before, full_names, with_universes
 from prover.lean.text import LeanText
 from prover.lean.theorem import Theorem
 
 KINDS = (*THEOREMS, "def", "abbrev", "instance")
-_OPENING, _CLOSING = "([{⟨⦃⟦", ")]}⟩⦄⟧"
 _OTHER_PROOF = re.compile(r"\s+(?:where\b|\|\s)")
 _TOP_LEVEL = re.compile(r"\n(?=[^\s])")
 
@@ -63,11 +63,8 @@ def _ends(plain: str, start: int) -> Iterator[int]:
     stop = m.start() if (m := _TOP_LEVEL.search(plain, start)) else len(plain)
     while stop < len(plain) and plain[stop + 1] in "|:":  # the statement continues in the first column
         stop = m.start() if (m := _TOP_LEVEL.search(plain, stop + 1)) else len(plain)
-    depth = 0
-    for i in range(start, stop):
-        c = plain[i]
-        depth += (c in _OPENING) - (c in _CLOSING)
-        if depth == 0 and (plain.startswith(":=", i) or _OTHER_PROOF.match(plain, i, stop)):
+    for i, c in outside(plain[:stop], start):
+        if plain.startswith(":=", i) or _OTHER_PROOF.match(plain, i, stop):
             yield i
-            if plain[i].isspace():
+            if c.isspace():
                 return
