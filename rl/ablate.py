@@ -19,7 +19,7 @@ from rl.algorithms.gradient_settings import PRESETS
 from rl.candidate import BASELINES, MEASURED
 from rl.changes import difference
 from rl.metrics import curves
-from rl.metrics.intervals import percent, wilson_over_seeds
+from rl.metrics.intervals import bounds, percent, wilson_over_seeds
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
@@ -181,8 +181,8 @@ def _together(settings: Sequence[str], found: Sequence[dict[str, Any]]) -> dict[
         rates = {}
         for b in found[0][label]["curve"]:
             counts = [sum((f["solved_at"][label].get(name) or 10**9) <= int(b) for f in found) for name in names]
-            low, high = wilson_over_seeds([*counts, *[0] * (total - len(counts))], len(found))
-            rates[b] = {"solved": sum(counts), "of": total * len(found), "low": round(low, 4), "high": round(high, 4)}
+            interval = wilson_over_seeds([*counts, *[0] * (total - len(counts))], len(found))
+            rates[b] = {"solved": sum(counts), "of": total * len(found), **bounds(interval)}
         return rates
 
     out: dict[str, Any] = {

@@ -78,15 +78,15 @@ def _held_out(one: Run, other: Run, label: str) -> dict[str, Any] | None:
         return None
     calls = min(one.config.eval.calls, other.config.eval.calls)
     both: list[list[Attempt]] = [[found[key] for key in common] for found in (a, b)]
-    only, only_other, p = curves.paired(both[0], both[1], calls)
-    solved = [{x.theorem.name for x in xs if x.outcome == "proved" and (x.calls_to_solve or 0) <= calls} for xs in both]
+    first, second = (curves.solved_within(xs, calls) for xs in both)
+    only = [sorted(first - second), sorted(second - first)]
     return {
         "theorems": len(common),
         "lean_calls": calls,
         "curves": [curves.summarise(xs, calls, len(common))["curve"] for xs in both],
-        "only": [only, only_other],
-        "p": float(f"{p:.3g}"),
-        "only_names": [sorted(solved[0] - solved[1]), sorted(solved[1] - solved[0])],
+        "only": [len(names) for names in only],
+        "p": float(f"{curves.sign_test(*map(len, only)):.3g}"),
+        "only_names": only,
     }
 
 

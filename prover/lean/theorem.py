@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -158,12 +159,14 @@ class ProofNode:
     @property
     def size(self) -> int:
         """Number of tactics."""
-        count = 0
-        stack: list[ProofNode] = [self]
+        return sum(1 for _ in self.nodes())
+
+    def nodes(self) -> Iterator[ProofNode]:
+        """All nodes, each after its parent."""
+        stack = [self]
         while stack:  # a proof may be deeper than Python's stack
-            count += 1
-            stack.extend(stack.pop().children)
-        return count
+            yield (node := stack.pop())
+            stack.extend(node.children)
 
 
 @dataclass(frozen=True, slots=True)

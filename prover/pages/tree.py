@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
 import msgspec
 
+from prover.search.extract import proof_edges
 from prover.search.graph import FAILED, OPEN, SOLVED, STATUS_NAMES, UNTRIED, Edge, Graph, Node
 
 TEXT_LIMIT = 4000
@@ -30,7 +30,7 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
     A goal is drawn once, where it was first met. Of more than `limit` goals, those of the proof and then the most visited
     are drawn. The panel of a goal also lists failed and untried tactics.
     """
-    proof = set(_proof_edges(graph))
+    proof = set(proof_edges(graph))
     shown = _most_useful(graph, proof, limit)
     slices: list[tuple[str, str, str, str, int]] = []
     panel: dict[str, object] = {}
@@ -63,19 +63,6 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
         panel=_script(panel),
         legend="".join(f"<span><i class={kind}></i>{text}</span>" for kind, text in _LEGEND.items()),
     )
-
-
-def _proof_edges(graph: Graph) -> Iterator[Edge]:
-    stack = [graph.root] if graph.root.status == SOLVED else []
-    seen: set[Node] = set(stack)
-    while stack:
-        edge = stack.pop().best
-        assert edge is not None
-        yield edge
-        for child in edge.children:
-            if child not in seen:
-                seen.add(child)
-                stack.append(child)
 
 
 def _most_useful(graph: Graph, proof: set[Edge], limit: int) -> dict[Node, None]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from prover.lean.theorem import ProofNode, renamed_in
-from prover.search.graph import SOLVED, Graph, Node
+from prover.search.graph import SOLVED, Edge, Graph, Node
 
 
 def proof_tree(graph: Graph) -> ProofNode | None:
@@ -37,17 +37,20 @@ def proof_tree(graph: Graph) -> ProofNode | None:
 
 def last_call(graph: Graph) -> int:
     """Number of the last Lean call in the root's proof: the smallest budget that finds it. The root must be solved."""
-    seen = {graph.root}
-    stack = [graph.root]
-    last = 0
+    return max(edge.call for edge in proof_edges(graph))
+
+
+def proof_edges(graph: Graph) -> Iterator[Edge]:
+    """The tactics of the root's proof, each once; none if the root is not solved."""
+    stack = [graph.root] if graph.root.status == SOLVED else []
+    seen = set(stack)
     while stack:
         edge = stack.pop().best
         assert edge is not None
-        last = max(last, edge.call)
-        new = [c for c in edge.children if c not in seen]
-        seen.update(new)
-        stack.extend(new)
-    return last
+        yield edge
+        new = set(edge.children) - seen
+        seen |= new
+        stack += new
 
 
 @dataclass(eq=False, slots=True)
@@ -88,7 +91,7 @@ def _with_names(tree: ProofNode) -> ProofNode:
 
     `rename_i` counts from the newest inaccessible name. Where it is used, all inaccessible names that came before get theirs too.
     """
-    if not any(map(any, (n.renamed for n in _nodes(tree)))):
+    if not any(map(any, (n.renamed for n in tree.nodes()))):
         return tree
     # By occurrence, not by node: the renamings of a proof that is used twice depend on the path to it.
     places = [_Unnamed(tree, tree.renamed, None)]
@@ -139,13 +142,6 @@ def _names_left(place: _Unnamed, c: int) -> tuple[tuple[str, ...], ...]:
         if k == c and given and not names[goal]:
             names[goal] = given
     return tuple(names) if any(names) else ()
-
-
-def _nodes(tree: ProofNode) -> Iterator[ProofNode]:
-    stack = [tree]
-    while stack:
-        yield (node := stack.pop())
-        stack.extend(node.children)
 
 
 def _write(places: list[_Place], indent: str, lead: str, lines: list[str], bullets: bool) -> None:

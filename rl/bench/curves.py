@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rl.bench.records import SearchResult
-from rl.metrics.intervals import wilson
+from rl.metrics.intervals import bounds, wilson
 
 
 def curves(results: Sequence[SearchResult], budgets: Sequence[int], against: str = "best_first") -> dict[str, Any]:
@@ -41,13 +41,11 @@ def curves(results: Sequence[SearchResult], budgets: Sequence[int], against: str
             for x in mine:
                 solved[place[x.theorem]] += x.solved_at is not None and x.solved_at <= b
             n = int(solved.sum())
-            low, high = wilson(n / max(1, len(seeds)), len(theorems))
             rates[name][b] = solved / max(1, len(seeds))
             out["solved"][name][str(b)] = {
                 "solved": n,
                 "rate": round(n / max(1, counts), 4),
-                "low": round(low, 4),
-                "high": round(high, 4),
+                **bounds(wilson(n / max(1, len(seeds)), len(theorems))),
             }
             spent = sum(min(b, x.calls if x.solved_at is None else x.solved_at) for x in mine)
             out["calls_per_solved"][name][str(b)] = round(spent / n, 1) if n else None
@@ -63,9 +61,4 @@ def difference(by_theorem: np.ndarray) -> dict[str, float]:
     """Mean with a 95 % percentile bootstrap interval over theorems (Efron 1979)."""
     rng = np.random.default_rng(0)
     means = rng.choice(by_theorem, (2000, len(by_theorem))).mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {
-        "difference": round(float(by_theorem.mean()), 4),
-        "low": round(float(low), 4),
-        "high": round(float(high), 4),
-    }
+    return {"difference": round(float(by_theorem.mean()), 4), **bounds(np.percentile(means, [2.5, 97.5]))}

@@ -7,7 +7,7 @@ from typing import Any
 
 from rl.bench.premise_variants import FRESH, PremiseVariant
 from rl.bench.records import PremiseResult
-from rl.metrics.intervals import paired_difference, wilson
+from rl.metrics.intervals import bounds, paired_difference, wilson
 
 
 def curve(results: Sequence[PremiseResult], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
@@ -16,8 +16,7 @@ def curve(results: Sequence[PremiseResult], names: set[str], budgets: Sequence[i
     found = {}
     for b in budgets:
         n = sum(c is not None and c <= b for c in calls)
-        low, high = wilson(n, len(names))
-        found[str(b)] = {"solved": n, "total": len(names), "low": round(low, 4), "high": round(high, 4)}
+        found[str(b)] = {"solved": n, "total": len(names), **bounds(wilson(n, len(names)))}
     return found
 
 
@@ -79,13 +78,11 @@ def compared(
         for budget in budgets:
             first, second = ({n for n, calls in solved.get(x.name, {}).items() if calls <= budget} for x in (v, u))
             a, b = len(first - second), len(second - first)
-            low, high = paired_difference(a, b, len(names))
             rows[str(budget)] = {
                 "only_trained": a,
                 "only_untrained": b,
                 "total": len(names),
                 "difference": round((a - b) / max(len(names), 1), 4),
-                "low": round(low, 4),
-                "high": round(high, 4),
+                **bounds(paired_difference(a, b, len(names))),
             }
     return found

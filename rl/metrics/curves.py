@@ -8,7 +8,7 @@ from typing import Any
 
 from prover.solve.ledger import Attempt
 from rl.metrics.compute import pass_at_k
-from rl.metrics.intervals import percent, wilson, wilson_of_rates
+from rl.metrics.intervals import bounds, percent, wilson, wilson_of_rates
 
 
 def budgets(limit: int) -> list[int]:
@@ -26,8 +26,7 @@ def summarise(attempts: Iterable[Attempt], limit: int, total: int) -> dict[str, 
     proved = [a.calls_to_solve or 0 for a in attempts if a.outcome == "proved"]
     curve = {str(b): sum(c <= b for c in proved) for b in budgets(limit)}
     solved = curve[str(limit)]
-    low, high = wilson(solved, total)
-    return {"solved": solved, "total": total, "low": round(low, 4), "high": round(high, 4), "curve": curve}
+    return {"solved": solved, "total": total, **bounds(wilson(solved, total)), "curve": curve}
 
 
 def sampled(by_seed: Sequence[Sequence[Attempt]], rollouts: int) -> dict[str, dict[str, float]]:
@@ -48,12 +47,14 @@ def sampled(by_seed: Sequence[Sequence[Attempt]], rollouts: int) -> dict[str, di
 def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> tuple[int, int, float]:
     """Theorems that only `first` and that only `second` solved within `calls` Lean calls, and the p-value of the exact McNemar test
     (two-sided sign test)."""
-    a, b = (
-        {x.theorem.name for x in xs if x.outcome == "proved" and (x.calls_to_solve or 0) <= calls}
-        for xs in (first, second)
-    )
+    a, b = solved_within(first, calls), solved_within(second, calls)
     only_a, only_b = len(a - b), len(b - a)
     return only_a, only_b, sign_test(only_a, only_b)
+
+
+def solved_within(attempts: Iterable[Attempt], calls: int) -> set[str]:
+    """Names of the theorems solved within `calls` Lean calls."""
+    return {a.theorem.name for a in attempts if a.outcome == "proved" and (a.calls_to_solve or 0) <= calls}
 
 
 def sign_test(only_first: int, only_second: int) -> float:
@@ -75,11 +76,13 @@ def seconds_table(rows: Sequence[tuple[str, Sequence[Attempt]]]) -> list[list[st
     """Text cells: a header of seconds, then `percent [low, high]` for each prover, and the mean seconds of an attempt."""
     out = [["held-out theorems solved, by seconds of an attempt", *(f"{s:g}" for s in SECONDS), "mean"]]
     for label, attempts in rows:
-        total = len(attempts)
-        cells = [percent(n / max(total, 1), *wilson(n, total)) for n in by_seconds(attempts).values()]
-        mean = sum(a.seconds for a in attempts) / max(total, 1)
-        out.append([f"{label} (of {total})", *cells, f"{mean:.1f}"])
+        mean = sum(a.seconds for a in attempts) / max(len(attempts), 1)
+        out.append([*_cells(label, by_seconds(attempts).values(), len(attempts)), f"{mean:.1f}"])
     return out
+
+
+def _cells(label: str, solved: Iterable[int], total: int) -> list[str]:
+    return [f"{label} (of {total})", *(percent(n / max(total, 1), *wilson(n, total)) for n in solved)]
 
 
 def table(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[list[str]]:
@@ -88,8 +91,4 @@ def table(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[list[str]]:
         return []
     names = list(rows[0][1]["curve"])
     out = [["held-out theorems solved, by Lean calls", *names]]
-    for label, s in rows:
-        total, curve = s["total"], s["curve"]
-        cells = [percent(curve[b] / max(total, 1), *wilson(curve[b], total)) for b in names]
-        out.append([f"{label} (of {total})", *cells])
-    return out
+    return out + [_cells(label, (s["curve"][b] for b in names), s["total"]) for label, s in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def wilson(solved: float, total: float, z: float = 1.96) -> tuple[float, float]:
@@ -47,6 +47,12 @@ def paired_difference(first_only: int, second_only: int, total: int, z: float = 
     centre = (b - c) / n
     half = z * math.sqrt(b + c - (b - c) ** 2 / n) / n
     return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def bounds(interval: Iterable[float]) -> dict[str, float]:
+    """An interval in a document: `low` and `high`."""
+    low, high = (round(float(x), 4) for x in interval)
+    return {"low": low, "high": high}
 
 
 def percent(rate: float, low: float, high: float) -> str:
