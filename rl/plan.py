@@ -194,16 +194,21 @@ def _check_pretrained(s: ServeConfig, learn: LearnConfig) -> None:
 
 def _context_length(start: str) -> int | None:
     """A model's context length in tokens; None if its configuration is not on this machine."""
+    path = Path(start) / "config.json" if Path(start).is_dir() else _cached(start)
+    if path is None or not path.is_file():
+        return None
+    return json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
+
+
+def _cached(start: str) -> Path | None:
+    """The configuration of a model of the hub, if it is in the cache."""
     from huggingface_hub import try_to_load_from_cache
 
-    path = Path(start) / "config.json"
-    if not Path(start).is_dir():
-        try:
-            cached = try_to_load_from_cache(start, "config.json")
-        except ValueError:  # not a valid name of the hub
-            return None
-        path = Path(cached) if isinstance(cached, str) else path
-    return json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings") if path.is_file() else None
+    try:
+        path = try_to_load_from_cache(start, "config.json")
+    except ValueError:  # not a valid name of the hub
+        return None
+    return Path(path) if isinstance(path, str) else None
 
 
 def _size(config: RunConfig) -> dict[str, Any]:
@@ -240,12 +245,6 @@ def _download(start: str, parameters: int) -> str:
     if _cached(start):
         return f"{start} is in the Hugging Face cache (at least its configuration)"
     return f"{start} from the Hugging Face hub, about {_gb(parameters * 2)} GB, at the first start"
-
-
-def _cached(start: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(start, "config.json"), str)
 
 
 def _placed(s: ServeConfig, gpus_each: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -86,3 +87,10 @@ def count_tokens(model: Policy | Value, query: Query, suggestions: Sequence[Sugg
 def estimate_tokens(query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
     """An estimate of the number of tokens: characters / 4."""
     return (len(query.state.text) + sum(len(s.tactic) for s in suggestions)) // 4
+
+
+def softmax(row: Sequence[float]) -> tuple[float, ...]:
+    top = max(row)
+    weights = [math.exp(x - top) for x in row]
+    total = sum(weights)
+    return tuple(w / total for w in weights)

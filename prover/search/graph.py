@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from prover.lean.theorem import ProofState, StepResult, renamed_in
-from prover.models.base import Suggestion, valid_text
+from prover.models.base import Suggestion, softmax, valid_text
 from prover.search import status
 from prover.search.config import SearchConfig
 
@@ -187,21 +187,11 @@ class Graph:
         scores = [e.logprob for e in node.edges]
         if config.length_power:
             scores = [s / max(1, len(e.tactic)) ** config.length_power for s, e in zip(scores, node.edges, strict=True)]
-        scores = [s / config.temperature for s in scores]
-        top = max(scores)
-        weights = [math.exp(s - top) for s in scores]
-        total = sum(weights)
-        mass = 0.0
-        for e, w in zip(node.edges, weights, strict=True):
-            e.prior = w / total
-            if e.status not in (FAILED, DUPLICATE):
-                mass += e.prior
-        node.mass = mass
-        untried = [e for e in node.edges if e.status == UNTRIED]
-        untried.reverse()
-        # A stable sort after `reverse`: among equals the policy's first choice is popped first.
-        untried.sort(key=lambda e: e.prior)
-        node.untried = untried
+        for e, prior in zip(node.edges, softmax([s / config.temperature for s in scores]), strict=True):
+            e.prior = prior
+        node.mass = sum(e.prior for e in node.edges if e.status not in (FAILED, DUPLICATE))
+        # A stable sort of the reverse: among equals the policy's first choice is popped first.
+        node.untried = sorted((e for e in reversed(node.edges) if e.status == UNTRIED), key=lambda e: e.prior)
 
     def claim(self, edge: Edge) -> None:
         """Mark an untried edge as running in Lean."""

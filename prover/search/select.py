@@ -64,27 +64,31 @@ def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     return best
 
 
+def _best(node: Node, banned: set[Edge], score: Callable[[Edge], float], untried: float) -> Edge | None:
+    """The live edge with the highest score, or the most probable untried one, whose score is `untried`; the first of equals."""
+    arms = [(score(e), e) for e in node.live if e not in banned]
+    if node.untried and node.untried[-1] not in banned:
+        arms.append((untried, node.untried[-1]))
+    return max(arms, key=lambda arm: arm[0])[1] if arms else None
+
+
 def rollout(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     """UCT (Kocsis, Szepesvári 2006): argmax Q + c sqrt(ln N / n), with Q from rollouts only.
 
     The untried tactics are one arm with as many draws as tactics were tried here: the search need not try all of them
     before it goes deeper.
     """
-    c = config.c_uct
     log_total = math.log(node.visits + node.virtual + 1.0)
-    best = None
-    best_score = -1.0
-    for edge in node.live:
-        n = edge.visits + edge.virtual
-        score = edge.value * edge.visits / max(1, n) + c * math.sqrt(log_total / max(1, n))
-        if score > best_score and edge not in banned:
-            best, best_score = edge, score
-    if node.untried and node.untried[-1] not in banned:
-        tried = len(node.edges) - len(node.untried)
-        score = max(0.0, node.value - config.fpu_reduction) + c * math.sqrt(log_total / tried) if tried else math.inf
-        if score > best_score:
-            best = node.untried[-1]
-    return best
+
+    def score(value: float, n: int) -> float:
+        return value + config.c_uct * math.sqrt(log_total / n)
+
+    def tried(edge: Edge) -> float:
+        n = max(1, edge.visits + edge.virtual)
+        return score(edge.value * edge.visits / n, n)
+
+    draws = len(node.edges) - len(node.untried)
+    return _best(node, banned, tried, score(max(0.0, node.value - config.fpu_reduction), draws) if draws else math.inf)
 
 
 def rmax(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
@@ -95,33 +99,19 @@ def rmax(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     """
     total = node.try_weight + node.pending + sum(e.weight + e.virtual for e in node.live)
     log_total = 2.0 * math.log(max(1.0, total))
-    best = None
-    best_score = -1.0
-    for edge in node.live:
-        n = max(edge.weight + edge.virtual, 1e-9)
-        score = edge.reward / n + math.sqrt(log_total / n)
-        if score > best_score and edge not in banned:
-            best, best_score = edge, score
-    if node.untried and node.untried[-1] not in banned:
-        n = node.try_weight + node.pending
-        score = node.try_reward / n + math.sqrt(log_total / n) if n else math.inf
-        if score > best_score:
-            best = node.untried[-1]
-    return best
+
+    def score(reward: float, n: float) -> float:
+        return reward / n + math.sqrt(log_total / n)
+
+    draws = node.try_weight + node.pending
+    untried = score(node.try_reward, draws) if draws else math.inf
+    return _best(node, banned, lambda e: score(e.reward, max(e.weight + e.virtual, 1e-9)), untried)
 
 
 def uniform(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     """The least visited live edge, or an untried tactic where every live edge has as many visits as tactics were tried."""
-    best = None
-    fewest = math.inf
-    if node.untried and node.untried[-1] not in banned:
-        best = node.untried[-1]
-        fewest = len(node.edges) - len(node.untried)
-    for edge in node.live:
-        n = edge.visits + edge.virtual
-        if n < fewest and edge not in banned:
-            best, fewest = edge, n
-    return best
+    tried = len(node.edges) - len(node.untried)
+    return _best(node, banned, lambda e: -(e.visits + e.virtual), 0.5 - tried)  # between whole numbers: no ties
 
 
 def best_first(node: Node, config: SearchConfig) -> float:

@@ -18,8 +18,7 @@ from typing import Any
 
 from prover.errors import PromptTooLong, UserError
 from prover.models.backends.bounded_http import ResponseLimitError, limit_responses
-from prover.models.backends.vllm import softmax
-from prover.models.base import Query, Suggestion, ValueEstimate, valid_text
+from prover.models.base import Query, Suggestion, ValueEstimate, softmax, valid_text
 from prover.models.formats import Answer, Format, TemplateFormat, format_of, suggestions
 from prover.models.templates import template_named
 from prover.models.token_counts import TokenCounts

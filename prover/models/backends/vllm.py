@@ -20,7 +20,7 @@ from typing import Any, Literal
 from prover.errors import PromptTooLong, UserError
 from prover.models.backends.vllm_engine import EngineLoop
 from prover.models.backends.vllm_worker import BY_HEAD, weights_digest
-from prover.models.base import Query, Sampled, Suggestion, ValueEstimate
+from prover.models.base import Query, Sampled, Suggestion, ValueEstimate, softmax
 from prover.models.formats import Answer, Format, check_folder, folder_version, format_of, render_prompt, suggestions
 from prover.models.manifest import VALUE_HEAD
 from prover.models.token_counts import TokenCounts
@@ -292,13 +292,6 @@ class VLLMPolicy:
     def close(self) -> None:
         """Stop the engine and its workers."""
         self.engine.close()
-
-
-def softmax(row: Sequence[float]) -> tuple[float, ...]:
-    top = max(row)
-    weights = [math.exp(x - top) for x in row]
-    total = sum(weights)
-    return tuple(w / total for w in weights)
 
 
 def _engine(folder: str, config: VLLMConfig) -> Any:
