@@ -151,8 +151,7 @@ def _train(config: Path, base: config_module.RunConfig, variant: str, seed: int,
 
 def _figures(folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    ledger = Ledger.open(folder, readonly=True)
-    try:
+    with Ledger.open(folder, readonly=True) as ledger:
         rounds = [a for a in ledger.attempts() if a.phase.startswith("round")]
         sampled = list(ledger.attempts("rollouts held-out"))
         solved_at = {
@@ -161,8 +160,6 @@ def _figures(folder: Path) -> dict[str, Any]:
             }
             for label, policy in MEASURED.items()
         }
-    finally:
-        ledger.close()
     return {
         **summary,
         "solved_at": solved_at,

@@ -110,7 +110,6 @@ def trained_on(prover: Candidate, theorems: Sequence[Theorem]) -> int:
     run = read_manifest(Path(prover.checkpoint)).run if prover.checkpoint else None
     if run is None:
         return 0
-    ledger = Ledger.open(run, readonly=True)
-    tried = {a.theorem.name for a in ledger.attempts() if a.phase.startswith("round")}
-    ledger.close()
+    with Ledger.open(run, readonly=True) as ledger:
+        tried = {a.theorem.name for a in ledger.attempts() if a.phase.startswith("round")}
     return sum(t.name in tried for t in theorems)

@@ -100,9 +100,8 @@ class Trainer:
             raise UserError(f"{folder}: no run here (no ledger.sqlite); name a folder under runs/")
         learned = 0
         if Ledger.begun(folder / "ledger.sqlite"):
-            ledger = Ledger(folder / "ledger.sqlite", readonly=True)
-            learned = ledger.learned()
-            ledger.close()
+            with Ledger.open(folder, readonly=True) as ledger:
+                learned = ledger.learned()
         saved = config_module.load(folder / "config.toml")
         saved = replace(saved, runs=str(folder.parent), name=folder.name)
         wanted = config_module.override(saved, settings)

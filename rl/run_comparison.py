@@ -35,8 +35,7 @@ class Run:
     """What a comparison needs of a run folder. Raises UserError if it is not one."""
 
     def __init__(self, folder: Path) -> None:
-        ledger = Ledger.open(folder, readonly=True)
-        try:
+        with Ledger.open(folder, readonly=True) as ledger:
             self.name = folder.resolve().name
             if not (folder / "config.toml").exists():
                 raise UserError(
@@ -51,8 +50,6 @@ class Run:
                 label: {theorem_json(a.theorem): a for a in ledger.attempts(f"held-out {policy}")}
                 for label, policy in MEASURED.items()
             }
-        finally:
-            ledger.close()
 
 
 def compare(one: Run, other: Run) -> dict[str, Any]:

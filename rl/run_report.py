@@ -23,8 +23,7 @@ Phases = dict[str, list[Attempt]]
 
 def report_page(folder: Path) -> str:
     """The HTML page. Raises UserError if `folder` is not a run."""
-    ledger = Ledger.open(folder, readonly=True)
-    try:
+    with Ledger.open(folder, readonly=True) as ledger:
         config = config_module.load(folder / "config.toml") if (folder / "config.toml").exists() else None
         phases: Phases = {}
         for a in ledger.attempts():
@@ -33,8 +32,6 @@ def report_page(folder: Path) -> str:
         found = evaluate.results(ledger)
         proofs = list(ledger.proofs())
         versions, changes = ledger.get("versions") or {}, ledger.get("changes") or []
-    finally:
-        ledger.close()
     measured = {p: a for p, a in phases.items() if p.startswith("held-out")}
     past = rounds.history(figures)
     predictions = calibration.predictions(a for rows in phases.values() for a in rows)

@@ -232,9 +232,8 @@ class TargetLearner:
         from rl.plan import plan
 
         if self.resumed:
-            ledger = Ledger.open(folder, readonly=True)
-            spent = (ledger.get("seconds") or 0.0) / 60
-            ledger.close()
+            with Ledger.open(folder, readonly=True) as ledger:
+                spent = (ledger.get("seconds") or 0.0) / 60
             trainer = Trainer.resume(folder, settings=(f"max_minutes={spent + minutes}",))
         else:
             config = run_config(self.start, folder, names, max(0.0, minutes), self.options)
@@ -290,10 +289,9 @@ class _Targets:
         attempts: list[Attempt] = []
         lean_calls, learned = sum(row.get("lean_calls", 0) for row in self.rows), 0
         if (self.folder / "ledger.sqlite").exists():
-            ledger = Ledger.open(self.folder, readonly=True)
-            attempts = [a for a in ledger.attempts() if a.phase.startswith("round ")]
-            lean_calls, learned = lean_calls + ledger.training_calls(), ledger.learned()
-            ledger.close()
+            with Ledger.open(self.folder, readonly=True) as ledger:
+                attempts = [a for a in ledger.attempts() if a.phase.startswith("round ")]
+                lean_calls, learned = lean_calls + ledger.training_calls(), ledger.learned()
         proofs: dict[str, Attempt] = {}
         for attempt in attempts:
             if attempt.outcome == "proved" and attempt.script is not None:

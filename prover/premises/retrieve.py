@@ -19,7 +19,8 @@ from prover.premises.locality import Place
 from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
 
 RETRIEVERS = ("symbols", "bm25", "symbols+bm25", "dense", "hybrid")
-"""Names of the retrievers. `dense` and `hybrid` (dense and symbols) are learned; without weights they use initial ones."""
+LEARNED = ("dense", "hybrid")
+"""Names of the retrievers, and of those that are learned (`hybrid`: dense and symbols), which without weights use initial ones."""
 
 
 class _Sum(Retriever):
@@ -178,7 +179,7 @@ class PremiseSource:
 
 def trained_source(index: LibraryIndex, k: int, retriever: str, learned: DenseWeights | None) -> PremiseSource:
     """The configured retriever, or the symbolic one while a learned one has no weights."""
-    name = "symbols" if retriever in ("dense", "hybrid") and learned is None else retriever
+    name = "symbols" if retriever in LEARNED and learned is None else retriever
     return PremiseSource(index, k, name, learned)
 
 

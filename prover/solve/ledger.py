@@ -9,6 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def theorem_from_json(text: str) -> Theorem:
     return msgspec.json.decode(text, type=Theorem)
 
 
-class Ledger:
+class Ledger(AbstractContextManager["Ledger"]):
     """An open ledger. `readonly` neither creates nor changes the file. Raises UserError for other formats."""
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
@@ -127,6 +128,9 @@ class Ledger:
 
     def close(self) -> None:
         self._db.close()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     def get(self, key: str) -> Any:
         """The stored value of a key, or None."""

@@ -14,9 +14,6 @@ from typing import Any
 
 from curricula.in_place import Placed, placed_in
 from prover.errors import UserError
-from prover.lean.pool import LeanPool
-from prover.lean.server import LeanDied, LeanError
-from prover.lean.theorem import ProofState, Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.local import local_premises
@@ -24,7 +21,7 @@ from prover.premises.retrieve import PremiseSource
 from rl.bench.premise_figures import curve
 from rl.bench.premise_searches import Learned, PremiseSearches, without_surroundings
 from rl.bench.premise_variants import PremiseVariant
-from rl.bench.recall import CUTS, LIMITS, recall_at
+from rl.bench.recall import CUTS, opened, recall_at
 
 LIBRARY_ONLY, WITH_LOCAL = "library only", "with local"
 
@@ -82,24 +79,13 @@ async def _offered(
     wanted: dict[str, set[str]] = {}
     local: dict[str, set[str]] = {}
     library = index.by_name()
-    async with LeanPool(1, limits=LIMITS, constants=True) as pool:
-        for theorem, named in ((p.theorem, p.premises) for p in placed):
-            try:
-                root = await pool.open(theorem)
-            except (LeanError, LeanDied):
-                continue
-            own = {d.name for d in local_premises(root.surroundings).theorems}
-            local[theorem.name] = own & set(named)
-            wanted[theorem.name] = local[theorem.name] | {n for n in named if n in library}
-            for r, source in sources.items():
-                await _add(offered, r, source, theorem, root)
-            await pool.free([root])
+    named = {p.theorem: p.premises for p in placed}
+    async for _, theorem, root in opened(named):
+        own = {d.name for d in local_premises(root.surroundings).theorems}
+        local[theorem.name] = own.intersection(named[theorem])
+        wanted[theorem.name] = local[theorem.name] | {n for n in named[theorem] if n in library}
+        for r, source in sources.items():
+            premises = await source.for_theorem(theorem)
+            for what, state in ((WITH_LOCAL, root), (LIBRARY_ONLY, without_surroundings(root))):
+                offered[f"{r}, {what}"][theorem.name] = list(premises(state))
     return offered, wanted, local
-
-
-async def _add(
-    offered: dict[str, dict[str, list[str]]], name: str, source: PremiseSource, theorem: Theorem, root: ProofState
-) -> None:
-    premises = await source.for_theorem(theorem)
-    for what, state in ((WITH_LOCAL, root), (LIBRARY_ONLY, without_surroundings(root))):
-        offered[f"{name}, {what}"][theorem.name] = list(premises(state))

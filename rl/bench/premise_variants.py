@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from prover.premises.retrieve import RETRIEVERS
+from prover.premises.retrieve import LEARNED, RETRIEVERS
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,16 @@ class PremiseVariant:
 FRESH = ", fresh names"
 
 
+def retrievers(has_weights: bool) -> list[tuple[str, str, bool]]:
+    """(label, name, whether it uses the run's weights) of each retriever."""
+    found = [(r + (" untrained" if r in LEARNED else ""), r, False) for r in RETRIEVERS]
+    return found + [(f"{r} trained", r, True) for r in LEARNED if has_weights]
+
+
 def variants(has_model: bool, has_weights: bool, questions: str = "") -> list[PremiseVariant]:
     """The variants that a run's folder supports. `questions`: adds a variant that asks Lean these."""
     found = [PremiseVariant("explorer, no premises", None)]
-    found += [
-        PremiseVariant(f"explorer, {r}" + (" untrained" if r in ("dense", "hybrid") else ""), r) for r in RETRIEVERS
-    ]
-    if has_weights:
-        found += [PremiseVariant(f"explorer, {r} trained", r, True) for r in ("dense", "hybrid")]
+    found += [PremiseVariant(f"explorer, {label}", r, trained) for label, r, trained in retrievers(has_weights)]
     if has_model:
         best = "hybrid" if has_weights else "symbols"
         with_model = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from prover.lean.names import IDENTIFIER
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.steps import SEARCH_HEARTBEATS
-from prover.lean.theorem import Theorem
+from prover.lean.theorem import ProofState, Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
-from prover.premises.retrieve import RETRIEVERS, make_retriever, top_premises
+from prover.premises.retrieve import make_retriever, top_premises
 from prover.premises.symbols import INTERNAL, is_plumbing
 from prover.search.lean_queries import answers, premises_in
+from rl.bench.premise_variants import retrievers
 
 CUTS = (1, 8, 32)
 LIMITS = Limits(heartbeats=SEARCH_HEARTBEATS, seconds=60)
@@ -77,19 +79,17 @@ def rank_premises(
 
     Milliseconds are processor time of this thread, independent of other programs, after a warm-up goal.
     """
-    kinds = [(r, None, r + (" untrained" if r in ("dense", "hybrid") else "")) for r in RETRIEVERS]
-    if weights is not None:
-        kinds += [(r, weights, f"{r} trained") for r in ("dense", "hybrid")]
+    kinds = retrievers(weights is not None)
     by_imports: dict[tuple[str, ...], dict[str, Theorem]] = {}
     for t in theorems:
         if t.name in goals:
             by_imports.setdefault(t.imports, {})[t.name] = t
-    best: dict[str, dict[str, list[str]]] = {label: {} for _, _, label in kinds}
-    times: dict[str, list[float]] = {label: [] for _, _, label in kinds}
+    best: dict[str, dict[str, list[str]]] = {label: {} for label, *_ in kinds}
+    times: dict[str, list[float]] = {label: [] for label, *_ in kinds}
     # Making a retriever takes a second, so do it once per set of imports, and keep none in memory.
     for imports, mine in by_imports.items():
-        for name, w, label in kinds:
-            retriever = make_retriever(name, index, index.reachable(imports), w)
+        for label, name, trained in kinds:
+            retriever = make_retriever(name, index, index.reachable(imports), weights if trained else None)
             top_premises(retriever, goals[next(iter(mine))], max(CUTS))
             for theorem in mine:
                 began = time.thread_time()
@@ -109,21 +109,25 @@ def recall_at(best: Mapping[str, Mapping[str, Sequence[str]]], wanted: Mapping[s
     return shares
 
 
+async def opened(theorems: Iterable[Theorem]) -> AsyncIterator[tuple[LeanPool, Theorem, ProofState]]:
+    """(Lean, theorem, its first state, which is then freed) of the theorems that Lean opens."""
+    async with LeanPool(1, limits=LIMITS, constants=True) as pool:
+        for theorem in theorems:
+            with suppress(LeanError, LeanDied):
+                root = await pool.open(theorem)
+                yield pool, theorem, root
+                await pool.free([root])
+
+
 async def first_goals(
     theorems: Sequence[Theorem], questions: Sequence[str] = ()
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
     """The constants of each theorem's first goal, and the premises in Lean's suggestions there for `questions`, by theorem."""
     found: dict[str, tuple[str, ...]] = {}
     suggested: dict[str, list[str]] = {}
-    async with LeanPool(1, limits=LIMITS, constants=True) as pool:
-        for theorem in sorted(theorems, key=lambda t: t.imports):
-            try:
-                root = await pool.open(theorem)
-            except (LeanError, LeanDied):
-                continue
-            found[theorem.name] = tuple(c for g in root.goals for c in g.constants)
-            if questions:
-                said = [text for r in await pool.step(root, list(questions)) for text in r.said]
-                suggested[theorem.name] = premises_in(answers(said), root)
-            await pool.free([root])
+    async for pool, theorem, root in opened(sorted(theorems, key=lambda t: t.imports)):
+        found[theorem.name] = tuple(c for g in root.goals for c in g.constants)
+        if questions:
+            said = [text for r in await pool.step(root, list(questions)) for text in r.said]
+            suggested[theorem.name] = premises_in(answers(said), root)
     return found, suggested

@@ -58,9 +58,8 @@ def report(
     if target.exists() and target.resolve().is_relative_to(run.resolve()) and target.suffix != ".html":
         raise UserError(f"{target}: is a file of the run and would be overwritten: name another page with --out")
     write_whole(target, report_page(run).encode())
-    ledger = Ledger.open(run, readonly=True)
-    figures, found = rounds.figures(ledger), evaluate.results(ledger)
-    ledger.close()
+    with Ledger.open(run, readonly=True) as ledger:
+        figures, found = rounds.figures(ledger), evaluate.results(ledger)
     if json:
         print(dumps({"page": str(target), "rounds": figures, "evaluations": found}))
         return 0
