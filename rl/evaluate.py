@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from prover.errors import UserError
@@ -21,7 +23,7 @@ from prover.solve.ledger import Attempt, Ledger
 from rl.candidate import Candidate, digest
 from rl.config import ProverConfig
 from rl.metrics import curves
-from rl.metrics.intervals import wilson_over_seeds
+from rl.metrics.intervals import percent, wilson_over_seeds
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,7 @@ def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]
         if len(attempts) != test.count:
             raise ValueError(f"{len(attempts)} of {test.count} theorems attempted")
     solving: dict[str, list[int]] = {a.theorem.name: [] for attempts in by_seed for a in attempts}
-    outcomes: dict[str, int] = {}
     for a in (a for attempts in by_seed for a in attempts):
-        outcomes[a.outcome] = outcomes.get(a.outcome, 0) + 1
         if a.outcome == "proved":
             solving[a.theorem.name].append(a.calls_to_solve or 0)
     curve = {}
@@ -132,13 +132,11 @@ def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]
         low, high = wilson_over_seeds(counts, len(by_seed))
         curve[str(budget)] = {"rate": sum(counts) / (test.count * len(by_seed)), "low": low, "high": high}
     rates = [sum(a.outcome == "proved" for a in attempts) / test.count for attempts in by_seed]
-    mean = sum(rates) / len(rates)
-    spread = (sum((r - mean) ** 2 for r in rates) / (len(rates) - 1)) ** 0.5 if len(rates) > 1 else None
     return {
         **curve[str(test.lean_calls)],
         "curve": curve,
-        "spread": spread,
-        "outcomes": outcomes,
+        "spread": stdev(rates) if len(rates) > 1 else None,
+        "outcomes": dict(Counter(a.outcome for attempts in by_seed for a in attempts)),
         "lean_calls": sum(a.lean_calls for attempts in by_seed for a in attempts),
         "seeds": len(by_seed),
     }
@@ -172,12 +170,6 @@ def comparison(test: Test, found: Iterable[dict[str, Any]]) -> list[list[str]]:
         if r["test"] != asdict(test):
             continue
         curve = r["pass_at_k"] if test.rollouts else r["all"]["curve"]
-        cells = [curve[b] for b in budgets]
         seeds = f", {r['all']['seeds']} seeds" if r["all"]["seeds"] > 1 else ""
-        rows.append(
-            [
-                f"{r['name']} (of {test.count}{seeds})",
-                *(f"{100 * c['rate']:.1f} [{100 * c['low']:.0f}, {100 * c['high']:.0f}]" for c in cells),
-            ]
-        )
+        rows.append([f"{r['name']} (of {test.count}{seeds})", *(percent(**curve[b]) for b in budgets)])
     return rows

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from prover.lean.project import SourceModule
-from prover.lean.text import LeanText, code_words
+from prover.lean.text import code_words
 from prover.lean.theorem import Theorem
 from prover.solve.executor import Executor
 from prover.solve.job import Found, Job, Sorry, SourceFile
@@ -17,9 +16,7 @@ from prover.solve.lemmas import Lemma, inserted, without_unused
 class GoalSet:
     """Some `sorry`s of a file, and where lemmas go in it."""
 
-    text: LeanText
-    imports: tuple[str, ...]
-    before: tuple[SourceModule, ...]
+    file: SourceFile
     at: int
     """Offset in UTF-8 bytes at which lemmas are inserted: before every one of the goals."""
     numbers: tuple[int, ...]
@@ -51,11 +48,10 @@ class Costs:
 
 async def costs(executor: Executor, goals: GoalSet, lemmas: Sequence[Lemma] = (), save: bool = False) -> Costs:
     """Try every goal with these lemmas before it. `save`: keep the searches that reached their budget."""
-    text = inserted(goals.text, goals.at, lemmas)
-    file = SourceFile(text, goals.imports, goals.before)
+    file = replace(goals.file, text=inserted(goals.file.text, goals.at, lemmas))
     found = []
     for number in goals.numbers:
-        theorem = Theorem("goal", "", imports=goals.imports)
+        theorem = Theorem("goal", "", imports=file.imports)
         job = Job(theorem, goals.budget, sorry=Sorry(file, number), saved=b"" if save else None)
         found.append(await executor.attempt(job))
     return Costs(tuple(found), goals.budget)

@@ -57,15 +57,15 @@ async def conjectured(
     Raises UserError if the file has an error before its first `sorry`, or if Lean cannot read it.
     """
     imports = imports_of(text, project)
-    before = tuple(imports.sources())
+    file = SourceFile(text, imports.shipped, tuple(imports.sources()))
     try:
-        every = await executor.sorries(SourceFile(text, imports.shipped, before))
+        every = await executor.sorries(file)
         if every.errors:
             raise UserError(f"{one_line(str(every.errors[0]), 200)}; correct the errors first")
         at = place_of(text, every.holes)
-        bench = Bench(executor, Place(text.path, _up_to(text.body, at).strip(), imports.shipped, before))
+        bench = Bench(executor, Place(text.path, _up_to(text.body, at).strip(), file.imports, file.before))
         numbers = tuple(i for i, hole in enumerate(every.holes) if hole.proposition)[: plan.goals]
-        goals = GoalSet(text, imports.shipped, before, at, numbers, plan.goal_calls)
+        goals = GoalSet(file, at, numbers, plan.goal_calls)
         without = await costs(executor, goals, save=True)
         return await _found(bench, text, at, plan, earlier, goals, without)
     except LeanError as error:

@@ -104,8 +104,9 @@ async def _measured(executor: LocalExecutor, c: ConjectureBench, world: str, see
 
 
 async def _searched(executor: LocalExecutor, text: LeanText, lemmas: Sequence[Lemma], budget: int) -> Costs:
-    every = await executor.sorries(SourceFile(text, text.imports, ()))
-    goals = GoalSet(text, text.imports, (), place_of(text, every.holes), tuple(range(len(every.holes))), budget)
+    file = SourceFile(text, text.imports)
+    holes = (await executor.sorries(file)).holes
+    goals = GoalSet(file, place_of(text, holes), tuple(range(len(holes))), budget)
     return await costs(executor, goals, lemmas)
 
 
