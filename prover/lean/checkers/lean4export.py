@@ -11,7 +11,7 @@ The input is the answer of the server's command `everything` (Turnstile/Everythi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -102,24 +102,16 @@ class _Writer:
     def _name(self, parts: NameParts) -> int:
         number = 0
         for end in range(1, len(parts) + 1):
-            before, prefix, last = number, parts[:end], parts[end - 1]
-            if (known := self._known_names.get(prefix)) is not None:
-                number = known
-                continue
-            number = self._known_names[prefix] = len(self._known_names)
-            what = (
-                {"str": {"pre": before, "str": last}} if isinstance(last, str) else {"num": {"pre": before, "i": last}}
-            )
-            self.lines.append(msgspec.json.encode({"in": number, **what}))
+            kind, field = ("str", "str") if isinstance(parts[end - 1], str) else ("num", "i")
+            what = {kind: {"pre": number, field: parts[end - 1]}}
+            number = self._numbered(self._known_names, "in", parts[:end], what)
         return number
 
-    def _numbered(
-        self, known: dict[Any, int], tag: str, key: tuple[Any, ...], what: Callable[[], dict[str, Any]]
-    ) -> int:
+    def _numbered(self, known: dict[Any, int], tag: str, key: tuple[Any, ...], what: dict[str, Any]) -> int:
         number = known.get(key)
         if number is None:
             number = known[key] = len(known)
-            self.lines.append(msgspec.json.encode({tag: number, **what()}))
+            self.lines.append(msgspec.json.encode({tag: number, **what}))
         return number
 
     def _level(self, parts: Sequence[Any]) -> int:
@@ -136,7 +128,7 @@ class _Writer:
                 raise ValueError(f"not a level of an export: {str(parts)[:100]}")
 
     def _new_level(self, kind: str, of: Any) -> int:
-        return self._numbered(self._known_levels, "il", (kind, of), lambda: {kind: of})
+        return self._numbered(self._known_levels, "il", (kind, of), {kind: of})
 
     def _expr(self, parts: Sequence[Any]) -> int:
         names, levels, exprs = self._names, self._levels, self._exprs
@@ -165,7 +157,7 @@ class _Writer:
 
     def _new_expr(self, kind: str, of: Any = None, /, **fields: Any) -> int:
         key = (kind, of, *fields.values())
-        return self._numbered(self._known_exprs, "ie", key, lambda: {kind: fields or of})
+        return self._numbered(self._known_exprs, "ie", key, {kind: fields or of})
 
     # -- declarations ----------------------------------------------------------------------------------------------------
 
@@ -181,7 +173,7 @@ class _Writer:
         names, exprs = self._names, self._exprs
         match parts:
             case ["axiom", n, ls, t, bool(stands_in)]:
-                self._axiom(n, self.stand_ins if stands_in else self.axioms)
+                (self.stand_ins if stands_in else self.axioms).append(self._parts[n])
                 self._write("axiom", self._constant(n, ls, t, isUnsafe=False))
             case ["theorem", n, ls, t, v]:
                 self._write("thm", self._constant(n, ls, t, value=exprs[v], all=[names[n]]))
@@ -201,9 +193,6 @@ class _Writer:
                 self._write("inductive", family)
             case _:
                 raise ValueError(f"not a declaration of an export: {str(parts)[:100]}")
-
-    def _axiom(self, n: int, known: list[NameParts]) -> None:
-        known.append(self._parts[n])
 
     def _write(self, kind: str, fields: dict[str, Any]) -> None:
         self.lines.append(msgspec.json.encode({kind: fields}))
