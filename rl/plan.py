@@ -28,7 +28,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
     size = _size(config)
     parameters = size["parameters"]
     bytes_each = 4 if s.dtype == "float32" or not s.start else 2
-    gpus_each = _gpus_each(config)
+    gpus_each = s.tensor_parallel * s.pipeline_parallel if s.backend == "vllm" else r.server_gpus
     weights = parameters * bytes_each / max(1, gpus_each)
     found: dict[str, Any] = {
         "model": s.start or config.model.start or "a small model from scratch",
@@ -54,7 +54,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
             "update_through": "the run's folder" if s.across else "Ray's object store",
         },
         "learner": _learner(config, parameters),
-        "gpus": _gpus(config),
+        "gpus": r.model_servers * (r.server_gpus or gpus_each) + r.learner_gpus * config.learn.ranks,
         "cluster": r.address or "this machine alone",
     }
     if gpus_each:
@@ -71,16 +71,6 @@ def plan(config: RunConfig) -> dict[str, Any]:
             "more learn.ranks"
         )
     return found
-
-
-def _gpus_each(config: RunConfig) -> float:
-    s = config.serve
-    return s.tensor_parallel * s.pipeline_parallel if s.backend == "vllm" else config.ray.server_gpus
-
-
-def _gpus(config: RunConfig) -> float:
-    r = config.ray
-    return r.model_servers * (r.server_gpus or _gpus_each(config)) + r.learner_gpus * config.learn.ranks
 
 
 def _check(config: RunConfig) -> None:

@@ -172,7 +172,11 @@ class Bench:
         """The type of each statement as Lean prints it; empty for those that it refuses."""
         texts = [text_of(statement.expr) for statement in statements]
         sources = [text and f": {text}" for text in texts]
-        return await self._elaborated(sources, lambda report, name: _type_text(report, name) or "")
+
+        def text(report: Report, name: NameParts) -> str:
+            return next((" ".join(c.type_of(name).split()) for c in report.commands if name in c.written), "")
+
+        return await self._elaborated(sources, text)
 
     async def types_of(self, statements: Sequence[str]) -> list[Expr | None]:
         constants: dict[int, dict[NameParts, Constant]] = {}
@@ -261,13 +265,6 @@ def _constants(report: Report) -> dict[NameParts, Constant]:
         return constants_of(report.entries)
     except ValueError as error:
         raise LeanError(str(error)) from None
-
-
-def _type_text(report: Report, name: NameParts) -> str:
-    for command in report.commands:
-        if name in command.written:
-            return " ".join(command.type_of(name).split())
-    return ""
 
 
 def statement_of(type_: str, hypotheses: Sequence[str] = (), shorten: bool = True) -> str:

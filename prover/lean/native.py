@@ -24,15 +24,11 @@ supportInterpreter = true
 """
 
 
-def build_folder(lean: NativeLean) -> Path:
-    """The folder of a Lean's server. Its name changes with the build of Lean and with the server's source."""
-    source = server_source(lean.version, embedded=False)
-    return cache_dir() / "native" / f"{lean.version}-{digest(lean.banner, lean.toolchain, source)}"
-
-
 def executable(lean: NativeLean) -> Path:
     """The server for a native Lean, built if there is none. Raises UserError, with Lean's error, if it cannot be built."""
-    folder = build_folder(lean)
+    source = server_source(lean.version, embedded=False)
+    # The name changes with the build of Lean and with the server's source.
+    folder = cache_dir() / "native" / f"{lean.version}-{digest(lean.banner, lean.toolchain, source)}"
     program = folder / ".lake" / "build" / "bin" / EXECUTABLE
     complete = folder / "complete"
     if complete.exists() and os.access(program, os.X_OK):
@@ -40,7 +36,7 @@ def executable(lean: NativeLean) -> Path:
     with making(folder):
         folder.mkdir(exist_ok=True)
         if not (complete.exists() and os.access(program, os.X_OK)):
-            write_whole(folder / "Server.lean", server_source(lean.version, embedded=False).encode())
+            write_whole(folder / "Server.lean", source.encode())
             write_whole(folder / "lakefile.toml", _LAKEFILE.encode())
             if lean.toolchain:
                 write_whole(folder / "lean-toolchain", f"{lean.toolchain}\n".encode())

@@ -48,9 +48,6 @@ class OwnModule:
     module: str
     text: LeanText
 
-    def as_source(self) -> SourceModule:
-        return SourceModule(self.module, self.text.path, self.text.body)
-
 
 @dataclass(frozen=True)
 class Imports:
@@ -62,7 +59,7 @@ class Imports:
     """Modules of the file's project, each after its imports."""
 
     def sources(self) -> list[SourceModule]:
-        return [own.as_source() for own in self.own]
+        return [SourceModule(own.module, own.text.path, own.text.body) for own in self.own]
 
 
 def is_project(folder: Path) -> bool:

@@ -257,9 +257,11 @@ class _Attempt:
             refuted = self.negated if proved > 0 else None
             target, state = (refuted.theorem, refuted.root) if refuted else (self.theorem, self.root)
             left = self.within.remaining(self.calls, self.tokens, self.seconds)
-            env = prover.bounded(self.env)
-            script = await _minimised(target, state, env, results[proved].proof, self.checks, left.seconds)
-            return self._found("refuted" if refuted else "found", script, prover.name)
+            tree: Any = results[proved].proof
+            check = checker(prover.bounded(self.env), state)
+            seconds = math.inf if left.seconds is None else left.seconds
+            found = await minimise(target, tree, check, max_checks=self.checks, seconds=seconds)
+            return self._found("refuted" if refuted else "found", found.script, prover.name)
         if all(r.outcome == "exhausted" for r in results):
             self.used_up.append(prover.name)
         if self.outcome == "budget" and self._continues(prover):
@@ -307,10 +309,3 @@ async def _run_within(searches: Sequence[Search], limit: Budget, rate: float) ->
     if len(searches) == 1:
         return [await searches[0].run(limit)]
     return await search_both(searches[0], searches[1], limit, rate, slice_calls=16)
-
-
-async def _minimised(
-    theorem: Theorem, root: ProofState, env: Environment, tree: Any, checks: int, seconds: float | None
-) -> str:
-    until = math.inf if seconds is None else seconds
-    return (await minimise(theorem, tree, checker(env, root), max_checks=checks, seconds=until)).script

@@ -98,9 +98,9 @@ def theorem_of_row(
     used = tuple(dict.fromkeys([*modules, *(own or (() if len(modules) > 1 else imports))]))
     name = row.get(of("name"))
     name = str(name).strip() if isinstance(name, str | int) else ""
-    theorem = _declared(before.body.strip("\n "), source.body, name) or Theorem(
-        "", _without_proof(source.body), context=before.body.strip("\n ")
-    )
+    context = before.body.strip("\n ")
+    if (theorem := _declared(context, source.body, name)) is None:
+        theorem = Theorem("", statement_of(source.body[: Declarations(source.body).value(0)]) or "", context=context)
     if not theorem.name and not name:
         raise UserError(
             f"{where}: no name; this row has {_listed(row)}. Name the field that contains it with --fields name=FIELD"
@@ -140,11 +140,6 @@ def _with_core_keywords(context: str) -> str:
     source = Declarations(context)
     lemmas = [at for at in source.starts(("lemma",)) if source.begins_line(at)]
     return edited(context, ((at, at + len("lemma"), "theorem") for at in lemmas))
-
-
-def _without_proof(text: str) -> str:
-    """The statement of a text without a declaration. Empty if it has no type."""
-    return statement_of(text[: Declarations(text).value(0)]) or ""
 
 
 def without_open_lemmas(context: str, statement: str) -> str:

@@ -194,16 +194,12 @@ def steps(script: str) -> list[str]:
     return found
 
 
-def statement_text(theorem: Theorem, root: ProofState) -> str:
-    """The declaration up to `:=`, for the prompt. For a library theorem it is built from the printed goal and may not elaborate;
-    the proof is checked on the goal itself."""
-    statement = root.goals[0].statement if theorem.statement is None else theorem.statement
-    return f"theorem {theorem.name} {statement}"
-
-
 def prompt_values(theorem: Theorem, root: ProofState) -> dict[str, Any]:
     """The variables of a template that answers with proofs, for the first try."""
-    return {"goal": root.text, "statement": statement_text(theorem, root), "header": _header(theorem), "premises": ()}
+    # A library theorem's is built from the printed goal and may not elaborate. The proof is checked on the goal itself.
+    statement = root.goals[0].statement if theorem.statement is None else theorem.statement
+    declaration = f"theorem {theorem.name} {statement}"
+    return {"goal": root.text, "statement": declaration, "header": _header(theorem), "premises": ()}
 
 
 def _header(theorem: Theorem) -> str:

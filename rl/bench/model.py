@@ -41,7 +41,7 @@ def bench_model(checkpoint: Path | None, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = checkpoint or _train_model(Path(scratch) / "model", 150 if quick else 800)
         own = LanguageModelPolicy.load(folder)
-        queries = _queries(max(batches))
+        queries = [Query(_state(goal)) for goal, _ in _pairs(max(batches))]
         figures: dict[str, Any] = {
             "parameters": sum(p.numel() for p in own.model.parameters()),
             "threads": torch.get_num_threads(),
@@ -232,10 +232,6 @@ def _pairs(n: int) -> list[tuple[str, str]]:
 
 def _state(text: str) -> ProofState:
     return ProofState(0, text, (Goal(text),))
-
-
-def _queries(n: int) -> list[Query]:
-    return [Query(_state(goal)) for goal, _ in _pairs(n)]
 
 
 def _train_model(folder: Path, steps: int) -> Path:

