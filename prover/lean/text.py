@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import AnyStr
+from typing import Any, AnyStr
 
 from prover.errors import UserError
 from prover.files import read_file
@@ -85,7 +85,7 @@ def line_at(text: str, index: int) -> int:
 
 def edited(text: AnyStr, edits: Iterable[tuple[int, int, AnyStr]]) -> AnyStr:
     """The text after edits of characters, or bytes, in separate ranges."""
-    parts: list[AnyStr] = []
+    parts: list[Any] = []
     at = 0
     for start, stop, new in sorted(edits):
         parts += [text[at:start], new]

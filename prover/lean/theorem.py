@@ -163,7 +163,7 @@ class ProofNode:
 
     def nodes(self) -> Iterator[ProofNode]:
         """All nodes, each after its parent."""
-        stack = [self]
+        stack: list[ProofNode] = [self]
         while stack:  # a proof may be deeper than Python's stack
             yield (node := stack.pop())
             stack.extend(node.children)
