@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from filelock import FileLock, Timeout
 from ray.exceptions import OutOfMemoryError
@@ -42,8 +42,6 @@ from rl.plan import needs
 from rl.start import start_of
 from rl.theorem_splits import theorems_of
 from rl.versions import versions
-
-T = TypeVar("T")
 
 
 class Trainer:

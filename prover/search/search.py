@@ -139,14 +139,13 @@ class Search:
         value: Value | None = None,
         *,
         premises: Premises | None = None,
-        forbidden: frozenset[str] = frozenset(),
     ) -> Search:
         """Restore a search from `to_bytes`. `root` is a newly opened state of the same theorem.
 
         Other states are restored by replay when they are first needed. Raises ValueError if `root` is another theorem.
         """
         config, restore = store.load(data, root)
-        search = cls(root, env, policy, value, config=config, premises=premises, forbidden=forbidden)
+        search = cls(root, env, policy, value, config=config, premises=premises)
         restore(search)
         return search
 
