@@ -16,7 +16,6 @@ class Bin:
     """The predictions of one interval."""
 
     low: float
-    high: float
     count: int
     predicted: float
     """Mean prediction."""
@@ -30,7 +29,7 @@ def bins_of(pairs: Iterable[tuple[float, float]]) -> list[Bin]:
     for predicted, outcome in pairs:
         rows.setdefault(min(int(predicted * BINS), BINS - 1), []).append((predicted, outcome))
     return [
-        Bin(i / BINS, (i + 1) / BINS, len(r), sum(v for v, _ in r) / len(r), sum(o for _, o in r) / len(r))
+        Bin(i / BINS, len(r), sum(v for v, _ in r) / len(r), sum(o for _, o in r) / len(r))
         for i, r in sorted(rows.items())
     ]
 

@@ -20,8 +20,6 @@ class Hole:
 
     name: str
     """Name of its declaration, with `#2`, `#3` … for further ones in the same declaration."""
-    decl: str
-    """Lean's full name of the declaration; `_example` in an example, empty outside of declarations."""
     line: int
     column: int
     """In characters, from 0."""
@@ -103,7 +101,6 @@ async def _hole(
     await server.free([c for kind in kinds for c in kind.states])
     return Hole(
         name,
-        "" if first["decl"] == "[anonymous]" else first["decl"],
         text.line(start),
         len(data[data.rfind(b"\n", 0, start) + 1 : start].decode()),
         start,

@@ -34,7 +34,7 @@ def holes(text: LeanText, names: list[str]) -> list[Hole]:
     found, at = [], 0
     for name in names:
         at = data.index(b"sorry", at)
-        found.append(Hole(name, name, text.line(at), 0, at, at + 5, True, ("⊢ True",), True))
+        found.append(Hole(name, text.line(at), 0, at, at + 5, True, ("⊢ True",), True))
         at += 5
     return found
 
