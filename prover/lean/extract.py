@@ -68,7 +68,6 @@ class _Command(msgspec.Struct, frozen=True):
 
 
 class _Hole(msgspec.Struct, frozen=True):
-    decl: str
     tactic: bool
     start: int
     stop: int
