@@ -90,7 +90,8 @@ def edited(text: AnyStr, edits: Iterable[tuple[int, int, AnyStr]]) -> AnyStr:
     for start, stop, new in sorted(edits):
         parts += [text[at:start], new]
         at = stop
-    return text[:0].join([*parts, text[at:]])
+    parts.append(text[at:])
+    return text[:0].join(parts)
 
 
 def index_at(text: str, offset: int) -> int:
