@@ -172,7 +172,7 @@ class _Writer:
     def _declaration(self, parts: Sequence[Any]) -> None:
         names, exprs = self._names, self._exprs
         match parts:
-            case ["axiom", n, ls, t, bool(stands_in)]:
+            case ["axiom", int(n), ls, t, bool(stands_in)]:
                 (self.stand_ins if stands_in else self.axioms).append(self._parts[n])
                 self._write("axiom", self._constant(n, ls, t, isUnsafe=False))
             case ["theorem", n, ls, t, v]:
