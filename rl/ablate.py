@@ -24,14 +24,15 @@ from rl.metrics.intervals import bounds, percent, wilson_over_seeds
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
     "no value": ('learn.value="none"',),
-    "best-first": ('prover.rule="best_first"', 'learn.value="none"'),
+    "best-first": ('prover.rule="best_first"', 'learn.value="none"', "learn.assessor_seconds=0.0"),
     "no ranker": ("prover.use_ranker=false",),
     "TD(λ) value": ('learn.value="td_lambda"',),
-    "no search in training": ('learn.collect="rollouts"',),
+    "no search in training": ('learn.collect="rollouts"', "learn.assessor_seconds=0.0"),
     "GRPO from search": ('learn.algorithm="grpo"', "learn.kl=0.04", "learn.max_epochs=4.0"),
     "GRPO from rollouts": (
         'learn.algorithm="grpo"',
         'learn.collect="rollouts"',
+        "learn.assessor_seconds=0.0",
         "learn.kl=0.04",
         "learn.max_epochs=4.0",
     ),

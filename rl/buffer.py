@@ -17,6 +17,7 @@ from typing import Any
 
 from curricula.library import HeldOutLeak, assert_for_training
 from prover.solve.ledger import ExampleRow, Ledger
+from rl.algorithms.assessing import KIND as ASSESSED
 from rl.config import ReplayConfig
 
 LIGHTEST, HEAVIEST = 0.25, 4.0
@@ -35,12 +36,14 @@ def draw(
     """Up to `capacity` examples of a kind, oldest first, each with a `weight` (mean 1).
 
     With `prioritised`, the sample is drawn without replacement in proportion to priority ** exponent (Efraimidis & Spirakis 2006)
-    and weighted in the same proportion, so that priorities also matter if everything fits. Otherwise both are uniform. `last`: the
+    and weighted in the same proportion, so that priorities also matter if everything fits. Otherwise, and for the assessor, whose
+    probabilities they would distort, both are uniform. `last`: the
     last round, if later ones are under way. `without`: theorems whose examples are skipped. Raises HeldOutLeak for an example of a theorem
     outside the training split, or that the run withholds.
     """
     config = config or ReplayConfig()
     rng = random.Random(f"replay/{seed}/{version}/{kind}")
+    prioritised = config.prioritised and kind != ASSESSED
     siblings = ledger.example_counts(kind)
     held = withheld(ledger)
     kept: list[tuple[float, int, float, dict[str, Any]]] = []
@@ -50,7 +53,7 @@ def draw(
         if row.theorem in without:
             continue
         check_for_training(row.theorem, held)
-        p = priority(row, siblings[row.theorem], version, config) ** config.exponent if config.prioritised else 1.0
+        p = priority(row, siblings[row.theorem], version, config) ** config.exponent if prioritised else 1.0
         item = (math.log(max(rng.random(), 1e-12)) / p, i, p, row.data)
         if len(kept) < config.capacity:
             heapq.heappush(kept, item)
@@ -93,6 +96,7 @@ def trim(ledger: Ledger, config: ReplayConfig, version: int) -> int:
     """
     gone = 0
     for kind in ledger.example_kinds():
+        prioritised = config.prioritised and kind != ASSESSED
         siblings = ledger.example_counts(kind)
         newest: dict[bytes, int] = {}
         ranked: dict[int, float] = {}
@@ -103,7 +107,7 @@ def trim(ledger: Ledger, config: ReplayConfig, version: int) -> int:
                 merged.append(same)
                 del ranked[same]
             newest[key] = row.id
-            ranked[row.id] = priority(row, siblings[row.theorem], version, config) if config.prioritised else 1.0
+            ranked[row.id] = priority(row, siblings[row.theorem], version, config) if prioritised else 1.0
         surplus = sorted(ranked, key=lambda i: (ranked[i], i))[: max(0, len(ranked) - config.on_disk)]
         ledger.forget_examples([*merged, *surplus])
         gone += len(merged) + len(surplus)

@@ -59,16 +59,16 @@ class Curriculum:
         return [self._task(r, a, policy, best, value) for a in chosen]
 
     def _expected(self, r: int) -> dict[str, float]:
-        """The assessor's estimate of each theorem that was never tried, from its statement. It is the assessor of the version that round `r`
-        needs, so that a resumed run plans the same."""
+        """The assessor's estimate of each theorem that was never tried, from its statement. It is the newest assessor up to the version that
+        round `r` needs, so that a resumed run plans the same."""
         c = self.config
         if not c.matchmaker.assess:
             return {}
-        version = r - 1 - c.learn.max_staleness
-        file = c.folder / "assessors" / f"{version:06d}.npz"
-        if version < 1 and (start := start_of(c)) is not None and start.assessor_file is not None:
-            file = start.assessor_file
-        if not file.exists():
+        start = start_of(c)
+        served = range(r - 1 - c.learn.max_staleness, 0, -1)
+        files = [c.folder / "assessors" / f"{version:06d}.npz" for version in served]
+        files += [start.assessor_file] if start is not None and start.assessor_file is not None else []
+        if (file := next((f for f in files if f.exists()), None)) is None:
             return {}
         assessor = Assessor.load(file)
         untried = [t for t in self.train_set if not self.sampler.records[t.name].tried and t.statement]

@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import safe_open
 
 from prover.errors import UserError
+from prover.search.select import rule_named
 from rl import needs as needed
 from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import DPO, LearnConfig, RunConfig, ServeConfig, check
@@ -110,8 +111,19 @@ def _check(config: RunConfig) -> None:
         raise UserError(
             'learn.infill learns from search trees: set learn.algorithm="expert_iteration" and learn.collect="search"'
         )
-    uses = bool(config.prover.assess) or config.matchmaker.assess
-    if uses and not config.learn.assessor_seconds and not config.model.start:
+    _check_assessor(config)
+
+
+def _check_assessor(config: RunConfig) -> None:
+    """Raise UserError for an assessor without searches that it can learn from, and for uses without an assessor."""
+    c, start = config.learn, start_of(config)
+    if c.assessor_seconds and (c.collect != "search" or not rule_named(config.prover.rule).counts_calls):
+        raise UserError(
+            'learn.assessor_seconds: the assessor learns from searches (learn.collect="search") whose rule walks from the root, such as '
+            "puct; set it to 0"
+        )
+    trained = c.assessor_seconds or (start is not None and start.assessor_file is not None)
+    if (config.prover.assess or config.matchmaker.assess) and not trained:
         raise UserError(
             "prover.assess and matchmaker.assess need an assessor: set learn.assessor_seconds, for example to 10"
         )

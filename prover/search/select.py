@@ -32,6 +32,11 @@ class Rule:
     waits: bool = False
     """Whether a walk waits for work in flight that its choice depends on. Other tree rules count walks in flight as visits."""
 
+    @property
+    def counts_calls(self) -> bool:
+        """Whether a goal's visits are the Lean calls spent below it: each call is one walk from the root."""
+        return self.select_edge is not None and not self.rollouts
+
 
 def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     """argmax Q + c(N) P sqrt(N) / (1 + n) (Silver et al. 2018, AlphaZero, c(N) as in its pseudocode).

@@ -59,6 +59,8 @@ class BudgetScheduler:
     expects: Sequence[Assessment | None] = ()
     """Estimates for each task, or none."""
     _expected: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _as_expected: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Solved tasks that had an estimate."""
     _tries: dict[int, int] = field(default_factory=dict)
     _open: set[int] = field(default_factory=set)
     _spent: int = 0
@@ -90,7 +92,9 @@ class BudgetScheduler:
         if over or grant.calls >= self.budget:
             self._open.discard(grant.task)
         area = self.areas[grant.task]
-        self._expected[area] += self._chance(grant) or 0.0
+        if (chance := self._chance(grant)) is not None:
+            self._expected[area] += chance
+            self._as_expected[area] += solved
         self._tried[area] += 1
         self._solved[area] += solved
 
@@ -115,5 +119,5 @@ class BudgetScheduler:
         overall = (sum(self._solved.values()) + 1) / (sum(self._tried.values()) + 2)
         area = self.areas[grant.task]
         if (chance := self._chance(grant)) is not None:
-            return chance * (self._solved[area] + DOUBT) / (self._expected[area] + DOUBT)
+            return chance * (self._as_expected[area] + DOUBT) / (self._expected[area] + DOUBT)
         return (self._solved[area] + DOUBT * overall) / (self._tried[area] + DOUBT)

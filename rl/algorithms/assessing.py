@@ -47,8 +47,6 @@ HELD_OUT = 8
 _LIMITS = frozenset({"timeout", "memory"})
 _UNJUDGED = frozenset({"crash", "replay", "question"})
 """Failures that say nothing about the tactic."""
-EASY_CALLS = 2
-"""Lean calls of a cheap proof, for the calibration of `calls`."""
 
 
 def collect_assessed(
@@ -63,7 +61,7 @@ def collect_assessed(
                 outcomes.setdefault(OUTCOMES[kind], []).append(t)
         if outcomes:
             data = {"theorem": theorem.name, "state": e.text, "constants": e.constants, "premises": e.premises}
-            data |= {"outcomes": outcomes, "steps": e.steps, "calls": e.total_visits}
+            data |= {"outcomes": outcomes, "steps": e.steps, "calls": e.total_visits, "root": e.depth == 0}
             yield KIND, data | ({"statement": theorem.statement} if e.depth == 0 and theorem.statement else {})
 
 
@@ -108,6 +106,8 @@ class _Row:
     steps: int | None
     """None: not proved."""
     weight: float
+    root: bool
+    """Whether it is a theorem, which the search spent all its calls on."""
 
 
 def is_held_out(theorem: str) -> bool:
@@ -153,7 +153,15 @@ def _read(row: Mapping[str, Any], known: Mapping[str, Premise]) -> Iterator[_Row
     said = [(t, OUTCOMES.index(kind)) for kind, tactics in row["outcomes"].items() for t in tactics]
     tactics, outcomes = [reader.read(t) for t, _ in said], [k for _, k in said]
     whole = _Row(
-        row["state"], goal, goal_features(goal), tactics, outcomes, row["calls"], row["steps"], row_weight(row)
+        row["state"],
+        goal,
+        goal_features(goal),
+        tactics,
+        outcomes,
+        row["calls"],
+        row["steps"],
+        row_weight(row),
+        row["root"],
     )
     yield whole
     stated = goal_of(row["statement"]) if row.get("statement") else None
@@ -189,8 +197,9 @@ def _fit(data: list[_Row], c: AssessingConfig, rng: random.Random, deadline: flo
     while epochs < c.epochs and time.thread_time() < deadline:
         rng.shuffle(data)
         loss_sum = 0.0
+        left = max(0.05, (deadline - time.thread_time()) / c.seconds / 0.6)
         for group in optimizer.param_groups:
-            group["lr"] = c.learning_rate * (1 - epochs / c.epochs)
+            group["lr"] = c.learning_rate * min(1 - epochs / c.epochs, left)
         for at in range(0, len(data), c.batch):
             batch = data[at : at + c.batch]
             g = bag(weights["goal"], [r.features for r in batch], "mean")
@@ -219,6 +228,8 @@ def _fit(data: list[_Row], c: AssessingConfig, rng: random.Random, deadline: flo
     if not epochs:
         return None, 0.0
     final = {n: (p * used if len(p) == BUCKETS else p).detach().numpy().astype(np.float32) for n, p in weights.items()}
+    for name in ("tactic", "bias"):  # sums of all features, where training summed those that dropout kept
+        final[name] *= 1 - c.forget
     return Assessor(**final), loss_sum / len(data)
 
 
@@ -246,9 +257,9 @@ def _possible_steps(r: _Row) -> np.ndarray:
 def measure(model: Assessor, rows: Iterable[_Row]) -> dict[str, float]:
     """`HEAD_auc`, `HEAD_ece` and `HEAD_of` (cases) of each head on these goals. Every head is measured on an event:
 
-    `provable`: proved within NEGATIVE_VISITS Lean calls, of the goals for which the search shows that; `stated`: the same from a theorem's
-    statement alone. Of proved goals, `calls`: in more than EASY_CALLS, and `steps`: in more than one tactic. `error`, `timeout`,
-    `progress`, `closes`: the outcome of a tactic.
+    `provable`: a theorem is proved within NEGATIVE_VISITS Lean calls (not other goals: a search leaves those it expects least of before
+    that); `stated`: the same from its statement alone. `steps`: a proved goal needs more than one tactic. `error`, `timeout`, `progress`,
+    `closes`: the outcome of a tactic.
     """
     events: dict[str, list[tuple[float, bool]]] = {}
 
@@ -257,12 +268,10 @@ def measure(model: Assessor, rows: Iterable[_Row]) -> dict[str, float]:
 
     for r in rows:
         a = model.assess(r.goal)
-        if r.steps is not None or r.calls >= NEGATIVE_VISITS:
+        if r.root and (r.steps is not None or r.calls >= NEGATIVE_VISITS):
             head = "provable" if r.tactics else "stated"
             note(head, a.provable(NEGATIVE_VISITS), r.steps is not None and r.calls <= NEGATIVE_VISITS)
         if r.steps is not None and r.tactics:
-            within = 1 - float(a.calls[-1])
-            note("calls", 1 - a.provable(EASY_CALLS) / max(within, 1e-6), r.calls > EASY_CALLS)
             note("steps", 1 - float(a.steps[0]), r.steps > 1)
         for ps, k in zip(model.outcomes(r.goal, r.tactics), r.outcomes, strict=True):
             for kind, name in enumerate(OUTCOMES):

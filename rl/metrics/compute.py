@@ -69,7 +69,7 @@ METRICS: dict[str, str] = {
     "assessor/proved": "share of the same attempts with an audited proof",
     "assessor/attempts": "number of these attempts",
     "assessor/{head}_auc": "probability that the assessor ranks a case of a head above one that is none, on training theorems that it does "
-    "not learn from; 0.5 is chance. Heads: `provable`, `stated`, `calls`, `steps`, `error`, `timeout`, `progress`, `closes` "
+    "not learn from; 0.5 is chance. Heads: `provable`, `stated`, `steps`, `error`, `timeout`, `progress`, `closes` "
     "(rl/algorithms/assessing.py)",
     "assessor/{head}_ece": "expected calibration error of the same; 0 is best",
     "assessor/{head}_of": "cases of the same",

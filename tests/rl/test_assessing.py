@@ -123,7 +123,7 @@ def test_the_assessor_knows_what_lean_will_refuse(collected: Collected) -> None:
     """On theorems that it did not learn from."""
     m = collected.metrics
     assert m["error_of"] > 50 and m["error_auc"] > 0.8 and m["error_ece"] < 0.1
-    assert m["progress_auc"] > 0.8 and m["provable_auc"] > 0.6 and m["stated_of"] > 0
+    assert m["progress_auc"] > 0.8 and m["provable_of"] == m["stated_of"] > 0
     assert m["tactics"] < collected.calls, "the held-out theorems' calls do not train"
     guess = Assessor(**{n: np.zeros_like(a) for n, a in vars(collected.assessor).items()})
     goal = first_goal(collected.rows[0]["state"], collected.rows[0]["constants"])
@@ -167,7 +167,7 @@ def rows(cost: int = 8) -> list[dict[str, Any]]:
     for 8 calls."""
     found = []
     for i, x in enumerate("abcdefghijklmnopqrstuvwxyz"):
-        place = {"theorem": f"t{i}", "premises": [], "statement": f"({x} : Nat) : {x} + {i} = {i} + {x}"}
+        place = {"theorem": f"t{i}", "premises": [], "root": True, "statement": f"({x} : Nat) : {x} + {i} = {i} + {x}"}
         number = {"state": f"{x} : Nat\n⊢ {x} + {i} = {i} + {x}", "constants": ["Nat"], "steps": 1, "calls": 1}
         list_ = {"state": f"{x} : List Nat\n⊢ {x}.length = {i}", "constants": ["List"], "steps": 3, "calls": cost}
         never = {"state": f"{x} : Nat → Nat\n⊢ ∃ y, {x} y = {i}", "constants": ["Exists"], "steps": None, "calls": 8}
@@ -325,7 +325,8 @@ def test_the_matchmaker_asks_the_assessor_about_new_theorems(assessor: Assessor,
     assert {n for n in names if found[n] != plain[n]} == {t.name for t in new}
     goal = goal_of(new[0].statement or "")
     assert goal is not None and found[names[0]] == pytest.approx(assessor.assess(goal).provable(16), abs=0.01)
-    assert estimates(config, 3) == estimates(replace(config, matchmaker=MatchConfig()), 3), "no assessor of round 2"
+    assert estimates(config, 3)[names[0]] == found[names[0]], "round 2 has no assessor of its own"
+    assert estimates(config, 1) == estimates(replace(config, matchmaker=MatchConfig()), 1)
     lagging = replace(config, learn=LearnConfig(max_staleness=1, assessor_seconds=1.0))
     assert estimates(lagging, 3)[names[0]] == found[names[0]]
     planned = Curriculum(config, theorems, ledger).tasks(2, "model", {}, True)

@@ -92,6 +92,7 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (('learn.algorithm="dapo"',), 'set learn.collect="rollouts"'),
         (('learn.algorithm="dapo"', 'learn.collect="rollouts"', "gradient.clip_low=2.0"), "gradient.clip_low=2.0"),
         (('prover.assess=["tactics"]',), "need an assessor: set learn.assessor_seconds"),
+        (('prover.rule="best_first"', "learn.assessor_seconds=5.0"), "whose rule walks from the root"),
         (("learn.ranks=0",), "learn.ranks must be an integer of at least 1"),
         (("learn.ranks=1", "learn.shard=true"), "learn.shard splits"),
     ],
