@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ from rl.examples import PreferencePair, ValueExample
 from rl.extracted import extracted_examples
 from rl.learned import Learned
 from rl.start import start_of
-from rl.trajectory import Trajectory, from_rows, proofs, staleness
+from rl.trajectory import Trajectory, from_rows, shortest_proofs, staleness
 
 T = TypeVar("T")
 START_LEAST = 2000
@@ -106,8 +106,6 @@ class Learning:
 
     def _draw(self, kind: str, r: int) -> list[dict[str, Any]]:
         replay = self.config.replay
-        if kind == ASSESSED:  # priorities would distort its probabilities
-            replay = replace(replay, prioritised=False)
         if self.config.retrains(r):  # the new weights have seen none of the examples
             replay = replace(replay, half_life=math.inf)
         own = buffer.draw(self.ledger, kind, replay, r - 1, self.config.seed, r)
@@ -169,8 +167,14 @@ class Learning:
             buffer.check_for_training(row.theorem, held)
         found = from_rows(row.data for row in rows)
         if settings_of(self.config.learn.algorithm, self.config.gradient).imitation:
-            found += proofs(row for row in self._draw("rollouts", r) if row["round"] < r)
+            found += shortest_proofs(self._earlier_rollouts(r, held))
         return found
+
+    def _earlier_rollouts(self, r: int, held: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for row in self.ledger.example_rows("rollouts"):
+            if row.data["round"] < r and row.outcome != "rejected":
+                buffer.check_for_training(row.theorem, held)
+                yield row.theorem, row.data
 
     def _examples(self, r: int) -> tuple[list[Any], list[Any]]:
         """(policy examples, value examples) of a round from the configured algorithms."""

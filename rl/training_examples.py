@@ -93,6 +93,7 @@ def rollout_rows(
             sums[name] = sums.get(name, 0.0) + x
         total = sum(parts.values())
         row: dict[str, Any] = {"reward": round(total, 4), "ended": r["ended"], "version": trace.model_version}
+        row |= {"whole": True} if "size" in r else {}
         # The tokens say all that the decisions say.
         group.append({**row, **({"calls": r["calls"]} if r.get("calls") else {"decisions": r["decisions"]})})
         if proved:

@@ -54,11 +54,14 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
     return found
 
 
-def proofs(rows: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
-    """The shortest proof in each of the ledger's rows of kind `rollouts`, to be replayed."""
-    shortest: dict[int, Trajectory] = {}
-    kept = [{**row, "rollouts": [r for r in row["rollouts"] if r.get("ended") == "proved"]} for row in rows]
-    for t in from_rows(kept):
-        if t.group not in shortest or t.tokens < shortest[t.group].tokens:
-            shortest[t.group] = replace(t, replayed=True)
+def shortest_proofs(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Trajectory]:
+    """The shortest proof of each theorem, to be replayed, from (theorem, a row of kind `rollouts`). Of a conversation the last proof:
+    Lean refused those before it."""
+    shortest: dict[str, Trajectory] = {}
+    for theorem, row in rows:
+        proved = [r for r in row["rollouts"] if r.get("ended") == "proved"]
+        proved = [{**r, "calls": r["calls"][-1:]} if r.get("whole") and r.get("calls") else r for r in proved]
+        for t in from_rows([{"rollouts": proved}]):
+            if theorem not in shortest or t.tokens < shortest[theorem].tokens:
+                shortest[theorem] = replace(t, replayed=True)
     return list(shortest.values())

@@ -83,7 +83,7 @@ def train(
         item.old = logprobs
         if item.group < 0:  # an earlier policy sampled the proof: there is nothing to correct
             item.sampled = logprobs
-    gap = torch.cat([x.old - x.sampled for x in items if x.old is not None])
+    gap = torch.cat([x.old - x.sampled for x in items[:fresh] if x.old is not None])
     metrics["importance_max"] = gap.max().clamp(-20, 20).exp().item()
     if reference is not None and settings.kl_weight:
         for item, logprobs in zip(items, learner.measure([x.rows for x in items], reference), strict=True):

@@ -28,7 +28,7 @@ from rl.learner import policy_gradient as learner
 from rl.learner.learner import Learner
 from rl.learner.packing import count_tokens, micro_batches, supports_trees, target_logprobs
 from rl.learner.settings import LearnerConfig
-from rl.trajectory import Trajectory, from_rows, proofs
+from rl.trajectory import Trajectory, from_rows, shortest_proofs
 
 # Two answers to one question: two tokens with reward 1, three with reward 0.
 REWARDS = [1.0, 0.0]
@@ -382,6 +382,10 @@ def test_proofs_to_replay() -> None:
     """The shortest proof of each theorem, no failed attempt, and nothing of a theorem without a proof."""
     short, long = ([[1], [2], [-0.1]], [[1], [2, 3], [-0.1, -0.2]])
     ends = (("proved", [long]), ("proved", [short]), ("proved", [short, short]), ("error", [short]))
-    rows = [{"rollouts": [{"reward": float(end == "proved"), "ended": end, "calls": calls} for end, calls in ends]}]
-    found = proofs([*rows, {"rollouts": [{"reward": 0.0, "ended": "error", "calls": [short]}]}])
+    first = {"rollouts": [{"reward": float(end == "proved"), "ended": end, "calls": calls} for end, calls in ends]}
+    failed = {"rollouts": [{"reward": 0.0, "ended": "error", "calls": [short]}]}
+    found = shortest_proofs([("a", {"rollouts": first["rollouts"][:1]}), ("a", first), ("b", failed)])
     assert [(t.calls, t.replayed) for t in found] == [((Sampled((1,), (2,), (-0.1,)),), True)]
+    talk = {"reward": 1.0, "ended": "proved", "calls": [short, long], "whole": True}
+    (last,) = shortest_proofs([("c", {"rollouts": [talk]})])
+    assert last.calls == (Sampled((1,), (2, 3), (-0.1, -0.2)),), "Lean refused the first proof of the conversation"
