@@ -102,7 +102,9 @@ class TemplateFormat:
 
     def prompt(self, query: Query) -> str | Messages:
         goals = [g.text for g in query.state.goals]
+        # Its target is at its end. At least half of the room stays for the goal that the tactic acts on.
         towards = reached_text(goals[0], query.towards) if query.towards else ""
+        towards = towards[-(self.template.max_prompt_characters // 2) :]
         fields = {"goal": query.state.text, "goals": goals, "premises": query.premises, "towards": towards}
         return self.template.render(fields)
 

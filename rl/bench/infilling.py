@@ -197,7 +197,7 @@ async def _closed(b: InfillBench, theorem: Theorem, hole: Hole, answers: Answers
 
 
 def figures(found: Sequence[Closed]) -> dict[str, Any]:
-    """`holes`; by arm those `closed` with rate and 95 % interval and those `reached`; `only_told`, `only_plain`; the difference of the
+    """`holes`; by arm those `closed`, the mean rate of theorems with a 95 % interval, and those `reached`; `only_told`, `only_plain`; the difference of the
     rates with its interval; and `p` of the exact sign test.
 
     Holes of one theorem are not independent. Intervals and the test are therefore over theorems: one counts for an arm if that
@@ -215,7 +215,7 @@ def figures(found: Sequence[Closed]) -> dict[str, Any]:
         low, high = wilson_of_rates(rates[arm], 1)
         out[arm] = {
             "closed": closed,
-            "rate": round(closed / max(1, len(found)), 4),
+            "rate": round(sum(rates[arm]) / max(1, len(names)), 4),
             "low": round(low, 4),
             "high": round(high, 4),
             "reached": sum(c.reached[arm] for c in found),
