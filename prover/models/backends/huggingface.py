@@ -260,6 +260,8 @@ class HuggingFacePolicy:
         cache: Any = getattr(made, "past_key_values", None)
         if not hasattr(cache, "batch_select_indices"):  # as XLNet's
             return None
+        if any(hasattr(layer, "conv_states") for layer in getattr(cache, "layers", ())):  # as LFM2's
+            return None
         cache.batch_select_indices(rows)
         return {"input_ids": ids[rows], "attention_mask": mask[rows], "past_key_values": cache}
 
