@@ -55,13 +55,13 @@ def split_weights(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Val
     return rest, head
 
 
-def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+def write_weights(folder: Path, weights: Mapping[str, Tensor], file: str = "model.safetensors") -> None:
     """Write a state dict as a model folder's weights, tied ones once, and its value head."""
     from safetensors.torch import save_file
 
     own, head = split_weights(weights)
     names = {w.data_ptr(): name for name, w in reversed(own.items())}
-    save_file({n: own[n].contiguous() for n in names.values()}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file({n: own[n].contiguous() for n in names.values()}, folder / file, metadata={"format": "pt"})
     if head is not None:
         write_head(folder, head)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -331,18 +331,27 @@ class Fleet:
         published = ray.get(self.learners[0].publish.remote())
         if not published:
             return
-        loading = [server.load.remote(published[0]) for server in self.servers]
-        versions: list[int] = []
-        for k, ref in enumerate(loading):
+        versions = self._load(range(len(self.servers)), published[0])
+        lacking = [k for k, version in versions.items() if version is None]
+        if lacking:  # they are new, or the learner is
+            published = ray.get(self.learners[0].publish.remote(base=True))
+            versions |= self._load(lacking, published[0])
+        assert len(set(versions.values())) == 1, f"model servers serve different versions: {versions}"
+
+    def _load(self, servers: Iterable[int], published: Any) -> dict[int, int | None]:
+        """What `load` returns on some model servers."""
+        loading = {k: self.servers[k].load.remote(published) for k in servers}
+        versions: dict[int, int | None] = {}
+        for k, ref in loading.items():
             try:
-                versions.append(self._loaded(ref))
+                versions[k] = self._loaded(ref)
             except LOST:  # perhaps on the machine of a dead learner
                 self._replace_server(k)
-                versions.append(self._loaded(self.servers[k].load.remote(published[0])))
-        assert len(set(versions)) == 1, f"model servers serve different versions: {versions}"
+                versions[k] = self._loaded(self.servers[k].load.remote(published))
+        return versions
 
-    def _loaded(self, ref: Any) -> int:
-        """The version that a server loaded. Reports slow loads, because the server may wait for a missing GPU."""
+    def _loaded(self, ref: Any) -> int | None:
+        """The version that a server loaded, or None (`ModelServer.load`). Reports slow loads, because the server may wait for a missing GPU."""
         while not ray.wait([ref], timeout=LOAD_SECONDS)[0]:
             self.say(
                 f"a model server has not loaded the model for {LOAD_SECONDS:.0f} s; check with `ray status` that it has its GPUs"

@@ -13,7 +13,7 @@ import ray
 
 from prover.logs import ActorLog
 from prover.models.manifest import find_checkpoint, search_settings
-from rl.actors.model_server import Published
+from rl.actors.model_server import Adapter, Published
 from rl.config import DPO, RunConfig
 from rl.needs import checkpoint_bytes, room_for
 
@@ -33,6 +33,8 @@ class LearnerActor:
         self.rank = rank
         self.learner: Any = None
         self._reference: Any = None
+        self._base = ""
+        """The folder of the weights that adapters are added to."""
         self.version = 0
 
     def join(self, address: str) -> None:
@@ -115,7 +117,8 @@ class LearnerActor:
         first = c.serve.start or (find_checkpoint(Path(c.model.start), "model.start") if c.model.start else "")
         template = c.serve.template if c.serve.start and folder is None else None
         settings = learner_settings(c)
-        self.learner = Learner.load(folder or first, settings, template=template or None, device=self._device())
+        self._base = str(folder or first)
+        self.learner = Learner.load(self._base, settings, template=template or None, device=self._device())
         if folder is not None and self.config.learns_value:
             add_head(self.learner)  # for checkpoints of versions of Turnstile that had none
 
@@ -184,8 +187,11 @@ class LearnerActor:
                 (old / "learner.pt").unlink()  # first, so that a partly removed folder is not complete
                 shutil.rmtree(old)
 
-    def publish(self) -> list[Any]:
-        """Put the newest checkpoint into the object store. Returns [reference to a Published], or [] if there is none."""
+    def publish(self, base: bool = False) -> list[Any]:
+        """Put the newest checkpoint into the object store. Returns [reference to a Published], or [] if there is none.
+
+        `base`: where only adapters are published, add the weights below them.
+        """
         if self.learner is None:
             return []
         folder = self.folder / f"{self.version:06d}"
@@ -197,6 +203,15 @@ class LearnerActor:
             and p.suffix not in (".safetensors", ".pt")
             and not p.name.endswith(".safetensors.index.json")
         }
-        # Those of a sharded model are read from the newest checkpoint, because this process has a part of them.
-        weights = self.learner.written(folder) if self.config.learn.shard else self.learner.weights()
-        return [ray.put(Published(self.version, files, weights, str(folder.absolute())))]
+        adapter = None
+        if self.config.learn.shard:
+            # Read from the newest checkpoint, because this process has a part of them.
+            weights = self.learner.written(folder)
+        elif self.config.serve.adapters:
+            from rl.learner.adapters import adapter_settings, adapter_weights, frozen_weights
+
+            adapter = Adapter(adapter_weights(self.learner), adapter_settings(self.learner), self._base)
+            weights = frozen_weights(self.learner) if base else {}
+        else:
+            weights = self.learner.weights()
+        return [ray.put(Published(self.version, files, weights, str(folder.absolute()), adapter))]

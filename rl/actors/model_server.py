@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -24,6 +24,18 @@ from rl.whole_proofs import Draft
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """LoRA adapters that are served without being merged."""
+
+    weights: dict[str, Any]
+    """Named as in peft's `adapter_model.safetensors`, with those of a value head, on the CPU."""
+    settings: dict[str, Any]
+    """Entries of `adapter_config.json`."""
+    base: str
+    """Folder from which the learner read the weights that they are added to."""
+
+
+@dataclass(frozen=True)
 class Published:
     """A version of the model, broadcast through the object store, so that machines need no shared disk."""
 
@@ -31,11 +43,13 @@ class Published:
     files: dict[str, bytes]
     """The checkpoint folder without its weights: architecture, tokenizer, prompt."""
     weights: dict[str, Any]
-    """State dict, on the CPU."""
+    """State dict, on the CPU: with an adapter, of the weights below it, or empty for servers that have them."""
     folder: str = ""
     """The checkpoint folder. Replicas across machines read it, so it must be on a shared file system."""
+    adapter: Adapter | None = None
 
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +67,8 @@ class ModelServer:
         self.serve = serve
         self.policy: Any = None
         self.files: dict[str, bytes] = {}
+        self._base = ""
+        """Of the adapters that the engine serves; empty: none."""
         self.queries = 0
         self.seconds = 0.0
         self.engines = 0
@@ -68,8 +84,9 @@ class ModelServer:
         self._idle.set()
         self._open.set()
 
-    async def load(self, published: Published) -> int:
-        """Serve this version and return its number. Replaces only the weights if the architecture is unchanged.
+    async def load(self, published: Published) -> int | None:
+        """Serve this version and return its number; None if it is an adapter for other weights than those of the engine. Replaces only
+        the weights or the adapter if the architecture is unchanged.
 
         Raises StaleWeights if one of vLLM's workers serves other weights.
         """
@@ -121,7 +138,7 @@ class ModelServer:
                 self.seconds += time.monotonic() - self._began
                 self._idle.set()
 
-    async def _alone(self, function: Callable[..., int], *arguments: Any) -> int:
+    async def _alone(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function while no answer is under way."""
         async with self._loading:
             self._open.clear()
@@ -131,32 +148,47 @@ class ModelServer:
             finally:
                 self._open.set()
 
-    def _load(self, published: Published) -> int:
+    def _load(self, published: Published) -> int | None:
+        adapter = published.adapter
+        base = adapter.base if adapter is not None else ""
         same = {k: v for k, v in published.files.items() if k != "turnstile.json"}  # contains the version
-        if self.policy is not None and same == self.files:
-            if self.serve.across:
-                self.policy.load_folder(published.folder, published.version)
-            else:
-                self.policy.load_weights(published.weights, published.version)
-            if hasattr(self.policy, "check_version"):
-                self.policy.check_version(published.version)
-            return self.policy.version
+        fits = self.policy is not None and same == self.files and base == self._base
+        if not fits and adapter is not None and not published.weights:
+            return None
+        if not fits:
+            self._start(published)
+            self.files, self._base = same, base
+        elif self.serve.across:
+            self.policy.load_folder(published.folder, published.version)
+        elif adapter is None:
+            self.policy.load_weights(published.weights, published.version)
+        if adapter is not None:
+            self.policy.load_adapter(adapter.weights, adapter.settings, published.version)
+        if hasattr(self.policy, "check_version"):
+            self.policy.check_version(published.version)
+        return self.policy.version
+
+    def _start(self, published: Published) -> None:
+        """Open a back end on the published weights, in place of an earlier one."""
         from prover.models.value_head import write_weights
 
+        if hasattr(self.policy, "close"):  # its memory is needed
+            self.policy.close()
+        rank = published.adapter.settings["r"] if published.adapter is not None else 0
         with tempfile.TemporaryDirectory(prefix="turnstile-model-") as scratch:
             if not self.serve.across:
                 write_weights(Path(scratch), published.weights)
                 for name, data in published.files.items():
                     (Path(scratch) / name).write_bytes(data)
-            self.policy = open_backend(published.folder if self.serve.across else scratch, self.serve, self.threads)
+            folder = published.folder if self.serve.across else scratch
+            self.policy = open_backend(folder, self.serve, self.threads, rank)
         self.engines += 1
         self.policy.version = published.version
         _log.info("started an engine for version %d", published.version)
-        self.files = same
-        return self.policy.version
 
     def _load_folder(self, folder: str) -> int:
         self.policy = open_backend(folder, self.serve, self.threads)
+        self._base = ""
         self.engines += 1
         _log.info("serve version %d from %s", self.policy.version, folder)
         return self.policy.version

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from prover.errors import UserError
+from rl.learner.adapters import own_name
 
 
 def shard(model: Any, device: torch.device, frozen: torch.dtype, compute: torch.dtype) -> Any:
@@ -55,5 +56,5 @@ def merged(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
             a, b = (state[f"{place}.lora_{x}.default.weight"].float() for x in "AB")
             delta = b @ a * modules[place].scaling["default"]
             w = (w.float() + (delta.T if modules[place].fan_in_fan_out else delta)).to(w.dtype)
-        found[name.removeprefix("base_model.model.").replace(".base_layer.", ".")] = w
+        found[own_name(name)] = w
     return found

@@ -23,6 +23,7 @@ from prover.errors import UserError
 from prover.models.backends.huggingface import HuggingFacePolicy
 from prover.models.transformer import LanguageModelPolicy, new_model
 from rl.examples import PolicyExample
+from rl.learner.adapters import adapter_settings, adapter_weights, frozen_weights
 from rl.learner.learner import Learner
 from rl.learner.pairs import load_pairs
 from rl.learner.settings import LearnerConfig
@@ -80,6 +81,31 @@ def test_it_learns_and_saves_a_whole_model(folder: Path, tmp_path: Path, config:
     assert not torch.allclose(logits(tmp_path / "m"), logits(folder), atol=0.1)
     # Merging for the save did not change what goes on being trained.
     assert train(tuner, PAIRS, epochs=1)["first_loss"] < metrics["first_loss"]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_adapters_on_the_frozen_weights_are_the_merged_model(folder: Path, tmp_path: Path, ema: float) -> None:
+    from peft import PeftModel
+
+    from prover.models.value_head import write_weights
+
+    tuner = Learner.load(
+        folder, LearnerConfig(learning_rate=1e-2, lora_rank=4, ema=ema), template="names", device="cpu"
+    )
+    train(tuner, PAIRS, steps=8)
+    stored = AutoModelForCausalLM.from_pretrained(folder)
+    frozen = frozen_weights(tuner)
+    assert frozen.keys() == {k for k in stored.state_dict() if k not in tuner.tied}
+    assert all(torch.equal(w, stored.state_dict()[k]) for k, w in frozen.items())
+    # As peft reads them, which is the format that vLLM takes.
+    write_weights(tmp_path, adapter_weights(tuner), "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter_settings(tuner)))
+    adapted = PeftModel.from_pretrained(stored, str(tmp_path)).eval()
+    tuner.save(tmp_path / "merged")
+    with torch.no_grad():
+        found = adapted(torch.arange(40, 72)[None]).logits
+    assert (found - logits(folder)).abs().max() > 0.05
+    torch.testing.assert_close(found, logits(tmp_path / "merged"), atol=1e-3, rtol=0)
 
 
 def test_seq2seq(tmp_path: Path) -> None:

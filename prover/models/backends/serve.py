@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from prover.models.backends.vllm_worker import MAX_LORA_RANK
 from prover.models.manifest import read_manifest
 
 
@@ -31,8 +32,11 @@ class ServeConfig:
     max_model_len: int = 0
     """Longest prompt with its answer, in tokens; 0: the model's limit."""
     train: Literal["all", "lora"] = "all"
-    """Trained weights. Adapters are merged before weights are published."""
+    """Trained weights."""
     lora_rank: int = 16
+    merge: bool = False
+    """Merge adapters into the weights that vLLM serves, instead of replacing only the adapters after each round. Needed for models whose
+    adapters vLLM does not support. Always on for the other back end, for ranks above 512, across machines and with `learn.shard`."""
     gradient_checkpointing: bool = False
     gpu_gb: float = 80.0
     """Memory of one GPU, for the plan printed by `--dry-run`."""
@@ -42,10 +46,16 @@ class ServeConfig:
         """Whether a copy spans several machines."""
         return self.backend == "vllm" and self.pipeline_parallel > 1
 
+    @property
+    def adapters(self) -> bool:
+        """Whether the model servers can serve adapters that are not merged."""
+        lora = bool(self.start) and self.train == "lora" and not self.merge
+        return lora and self.backend == "vllm" and not self.across and self.lora_rank <= MAX_LORA_RANK
 
-def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1) -> Any:
+
+def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, lora_rank: int = 0) -> Any:
     """Open a model folder as a policy, and as a value if its format has value tokens. Every back end has `suggest`,
-    `load_weights` and `version`. Raises UserError or ModelFolderError."""
+    `load_weights` and `version`. `lora_rank`: of adapters that vLLM will get. Raises UserError or ModelFolderError."""
     if config.backend == "transformers":
         template = config.template or read_manifest(Path(folder)).template
         if template:
@@ -66,6 +76,7 @@ def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1) -> A
         memory=config.memory if config.memory != ServeConfig.memory else None,
         dtype=None if config.dtype == "auto" else config.dtype,
         max_model_len=config.max_model_len or None,
+        lora_rank=lora_rank,
     )
     return VLLMPolicy(folder, settings, template=config.template or None)
 

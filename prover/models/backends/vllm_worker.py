@@ -1,4 +1,4 @@
-"""Extension of vLLM's workers: replaces the weights and reports their version, and answers with a value head.
+"""Extension of vLLM's workers: replaces weights or adapters and reports their version, and answers with a value head.
 
 vLLM imports it in each worker process (`worker_extension_cls`); `collective_rpc` calls its methods.
 """
@@ -12,6 +12,8 @@ from typing import Any
 
 from prover.models.manifest import VALUE_HEAD
 
+MAX_LORA_RANK = 512
+"""Of adapters in vLLM."""
 BY_HEAD = "value"
 """Begins the name of a request that the value head answers."""
 
@@ -28,11 +30,27 @@ class ServedWeights:
 
         Raises ValueError, and keeps the old weights, if the digest differs: a shared file system may be out of date.
         """
-        read = weights_digest(folder)
-        if digest and read != digest:
-            raise ValueError(f"{folder}: this worker reads weights {read}, but {digest} were written")
+        read = _checked(folder, digest)
         tied = bool(getattr(self.model_config.hf_config, "tie_word_embeddings", False))  # type: ignore[attr-defined]
         self.reload_weights(weights_iterator=_tensors(folder, tied))  # type: ignore[attr-defined]
+        self.load_head(folder)
+        self.turnstile_version, self.turnstile_digest = version, read
+        return [version, read]
+
+    def serve_adapter(self, folder: str, version: int, digest: str, key: int) -> list[Any]:
+        """Load LoRA adapters and the value head from a folder as peft writes it, and return [version, digest of the folder].
+
+        `key`: vLLM's number of the adapters, another one for each version. Returns [-1, reason] where vLLM rejects them, and raises
+        ValueError if the digest differs; it then keeps the old ones.
+        """
+        from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]
+
+        read = _checked(folder, digest)
+        try:
+            # The engine has room for one set of adapters, so that this removes the old one.
+            self.add_lora(LoRARequest(f"version {version}", key, folder))  # type: ignore[attr-defined]
+        except ValueError as error:
+            return [-1, str(error)]
         self.load_head(folder)
         self.turnstile_version, self.turnstile_digest = version, read
         return [version, read]
@@ -102,6 +120,14 @@ def _tensors(folder: str, tied: bool) -> Iterator[tuple[str, Any]]:
                 yield name, tensor
     if tied and embedding is not None and "lm_head.weight" not in names:
         yield "lm_head.weight", embedding
+
+
+def _checked(folder: str, digest: str) -> str:
+    """The digest of a folder. Raises ValueError if another one is expected."""
+    read = weights_digest(folder)
+    if digest and read != digest:
+        raise ValueError(f"{folder}: this worker reads weights {read}, but {digest} were written")
+    return read
 
 
 def weights_digest(folder: str | Path) -> str:
