@@ -158,15 +158,16 @@ class ModelServer:
         if not fits:
             self._start(published)
             self.files, self._base = same, base
-        elif self.serve.across:
-            self.policy.load_folder(published.folder, published.version)
-        elif adapter is None:
-            self.policy.load_weights(published.weights, published.version)
+        policy: Any = self.policy
+        if fits and self.serve.across:
+            policy.load_folder(published.folder, published.version)
+        elif fits and adapter is None:
+            policy.load_weights(published.weights, published.version)
         if adapter is not None:
-            self.policy.load_adapter(adapter.weights, adapter.settings, published.version)
-        if hasattr(self.policy, "check_version"):
-            self.policy.check_version(published.version)
-        return self.policy.version
+            policy.load_adapter(adapter.weights, adapter.settings, published.version)
+        if hasattr(policy, "check_version"):
+            policy.check_version(published.version)
+        return policy.version
 
     def _start(self, published: Published) -> None:
         """Open a back end on the published weights, in place of an earlier one."""
