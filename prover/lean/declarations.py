@@ -35,7 +35,13 @@ class Head(NamedTuple):
     name: str
     universes: tuple[str, ...]
     end: int
+    name_end: int
     root: bool = False
+
+    @property
+    def written(self) -> str:
+        """The name as in the source."""
+        return f"_root_.{self.name}" if self.root else self.name
 
 
 class Declarations:
@@ -58,11 +64,11 @@ class Declarations:
 
     def head(self, at: int) -> Head:
         """The head of the declaration whose keyword is at `at`."""
-        found = _HEAD.match(self.text, at)
+        found = _HEAD.match(self.code, at)
         assert found is not None
         universes = tuple(re.findall(r"[^\s,]+", found["universes"] or ""))
         name = found["name"] or ""
-        return Head(name.removeprefix("_root_."), universes, found.end(), name.startswith("_root_."))
+        return Head(name.removeprefix("_root_."), universes, found.end(), found.end("name"), name.startswith("_root_."))
 
     @cached_property
     def _stops(self) -> frozenset[int]:

@@ -141,4 +141,4 @@ def theorem_at(text: LeanText, start: int, errors: Collection[int] = ()) -> Theo
         begin = text.body.count("\n", 0, before.begin(at)[0]) + 1
         before = Declarations(without_lines(before, [n for n in errors if n <= begin]))
     context = with_universes(f"{context_before(before, at)}\n", head.universes)
-    return Theorem(head.name, statement, imports=text.imports, context=context, source=text.path)
+    return Theorem(head.written, statement, imports=text.imports, context=context, source=text.path)

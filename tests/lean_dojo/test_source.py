@@ -59,3 +59,14 @@ def test_statement_ends_outside_brackets() -> None:
     cases = find_theorem(text_of("theorem t : ∀ n : Nat, n = n\n  | 0 => rfl\n  | _ + 1 => rfl\n"), "t")
     assert cases is not None and cases.with_proof().startswith("theorem t : ∀ n : Nat, n = n := by")
     assert find_theorem(text_of(SOURCE), "Logic.decoy") is None
+
+
+def test_universes_stay_in_the_statement() -> None:
+    place = find_theorem(text_of("namespace A\ntheorem foo.{u, v} (α : Type u) : α = α := rfl"), "A.foo")
+    assert place is not None
+    theorem = place.theorem("x")
+    assert (theorem.name, theorem.statement, theorem.context) == (
+        "foo",
+        ".{u, v} (α : Type u) : α = α",
+        "namespace A",
+    )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prover.lean.brackets import outside
-from prover.lean.declarations import THEOREMS, Declarations, context_before, full_names, with_universes
+from prover.lean.declarations import THEOREMS, Declarations, context_before, full_names
 from prover.lean.text import LeanText
 from prover.lean.theorem import Theorem
 
@@ -51,10 +51,9 @@ def find_theorem(file: LeanText, full_name: str) -> Place | None:
     source = Declarations(file.body)
     for name, at in full_names(source, KINDS):
         head = source.head(at)
-        if name == full_name and (ends := tuple(_ends(source.code, head.end))):
-            written = f"_root_.{head.name}" if head.root else head.name
-            context = with_universes(context_before(source, at), head.universes)
-            return Place(file.imports, file.body, full_name, written, context, ends, head.end)
+        if name == full_name and (ends := tuple(_ends(source.code, head.name_end))):
+            context = context_before(source, at)
+            return Place(file.imports, file.body, full_name, head.written, context, ends, head.name_end)
     return None
 
 
