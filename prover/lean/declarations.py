@@ -21,6 +21,7 @@ _SCOPED = re.compile(r"\b(?:open|set_option|variable|omit|include|universe|attri
 _HEAD = re.compile(r"\w+\s*(?P<name>(?:«[^»]*»|[^\s({\[⦃:.«]|\.(?!\{))+)?(?:\.\{(?P<universes>[^}]*)\})?")
 _SORRY = re.compile(r":=\s*(?:by\s+)?sorry(?![\w.'!?])")
 _SCOPE_NAME = re.compile(r"[ \t]+((?:«[^»\n]*»|[^\W\d][\w'!?]*)(?:\.(?:«[^»\n]*»|[^\W\d][\w'!?]*))*)")
+_SCOPES = ("namespace", "section", "mutual", "end")
 _COMMANDS = frozenset((*KEYWORDS, *_MODIFIERS, "open", "set_option", "variable", "omit", "include", "universe"))
 
 MAX_ATTRIBUTES = 10_000
@@ -179,9 +180,16 @@ def declared_names(text: str) -> set[str]:
 
 
 def with_universes(context: str, names: Iterable[str]) -> str:
-    """The context with a command for those universes that it does not declare. A theorem's name then needs none."""
-    lines = re.findall(r"\buniverses?\s([^\n]*)", masked(context))
-    new = [u for u in names if u not in " ".join(lines).split()]
+    """The context with a command for those universes that none in its open scopes declares. A theorem's name then needs none."""
+    source, scopes = Declarations(context), list[tuple[str, str]]()
+    known: list[tuple[str, int]] = []  # (universe, scopes around its command)
+    for word, at in source.words:
+        if _follow(scopes, source, word, at):
+            known = [(u, depth) for u, depth in known if depth <= len(scopes)]
+        elif word in ("universe", "universes"):
+            line, _, _ = source.code[at + len(word) :].partition("\n")
+            known += [(u, len(scopes)) for u in line.split()]
+    new = [u for u in names if u not in dict(known)]
     return "\n".join([context, f"universe {' '.join(new)}"]) if new else context
 
 
@@ -197,16 +205,17 @@ def full_names(source: Declarations, keywords: tuple[str, ...]) -> Iterator[tupl
     """(full name, index of the keyword) of each named declaration with one of these keywords."""
     scopes: list[tuple[str, str]] = []
     for word, at in source.words:
-        _follow(scopes, source, word, at)
-        if word in keywords and source.begins_line(at) and (head := source.head(at)).name:
+        if word not in (*_SCOPES, *keywords) or not source.begins_line(at):
+            continue
+        if not _follow(scopes, source, word, at) and (head := source.head(at)).name:
             spaces = [name for kind, name in scopes if kind == "namespace" and not head.root]
             yield ".".join([*spaces, head.name]), at
 
 
-def _follow(scopes: list[tuple[str, str]], source: Declarations, word: str, at: int) -> None:
-    """Open or close a scope, (keyword, name), if the word does that."""
-    if word not in ("namespace", "section", "mutual", "end"):
-        return
+def _follow(scopes: list[tuple[str, str]], source: Declarations, word: str, at: int) -> bool:
+    """Open or close a scope, (keyword, name), if the word does that. Returns whether it does."""
+    if word not in _SCOPES or source.code[at - 1 : at] in (".", "("):  # `.end`, and the syntax `(end A)`
+        return False
     found = _SCOPE_NAME.match(source.code, at + len(word))
     # A command may follow in the line.
     names = re.findall(r"«[^»]*»|[^.]+", found[1]) if found is not None and found[1] not in _COMMANDS else [""]
@@ -214,3 +223,4 @@ def _follow(scopes: list[tuple[str, str]], source: Declarations, word: str, at: 
         del scopes[max(0, len(scopes) - len(names)) :]
     else:
         scopes += [(word, name) for name in names]
+    return True

@@ -8,7 +8,7 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.lean.brackets import PAIRS, closing, cut, outside
-from prover.lean.declarations import Declarations, context_before, with_universes, without_lines
+from prover.lean.declarations import Declarations, context_before, without_lines
 from prover.lean.names import IDENTIFIER
 from prover.lean.protocol import split_hypotheses
 from prover.lean.text import LeanText, code_words, index_at, masked
@@ -140,5 +140,7 @@ def theorem_at(text: LeanText, start: int, errors: Collection[int] = ()) -> Theo
     if errors:
         begin = text.body.count("\n", 0, before.begin(at)[0]) + 1
         before = Declarations(without_lines(before, [n for n in errors if n <= begin]))
-    context = with_universes(f"{context_before(before, at)}\n", head.universes)
+    context = f"{context_before(before, at)}\n"
+    if head.universes:  # Lean refuses a head that names one in scope
+        context += f"universe {' '.join(head.universes)}\n"
     return Theorem(head.written, statement, imports=text.imports, context=context, source=text.path)

@@ -65,8 +65,4 @@ def test_universes_stay_in_the_statement() -> None:
     place = find_theorem(text_of("namespace A\ntheorem foo.{u, v} (α : Type u) : α = α := rfl"), "A.foo")
     assert place is not None
     theorem = place.theorem("x")
-    assert (theorem.name, theorem.statement, theorem.context) == (
-        "foo",
-        ".{u, v} (α : Type u) : α = α",
-        "namespace A",
-    )
+    assert (theorem.name, theorem.statement, theorem.context) == ("foo", ".{u, v} (α : Type u) : α = α", "namespace A")
