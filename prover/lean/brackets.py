@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
 PAIRS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "⦃": "⦄", "⟦": "⟧"}
 _CLOSE = frozenset(PAIRS.values())
+_QUOTED = re.compile(r"«[^»\n]*»")
+
+
+def plain_names(text: str) -> str:
+    """The text with `_` for each character of a name between « and »."""
+    return _QUOTED.sub(lambda m: f"«{'_' * (len(m[0]) - 2)}»", text) if "«" in text else text
 
 
 def closing(text: str, at: int = 0) -> int:
     """Index of the bracket that closes the one at `at`; -1 if none does."""
-    depth = 0
+    text, depth = plain_names(text), 0
     for i in range(at, len(text)):
         depth += (text[i] in PAIRS) - (text[i] in _CLOSE)
         if not depth:
@@ -20,8 +27,9 @@ def closing(text: str, at: int = 0) -> int:
 
 
 def outside(text: str, at: int = 0) -> Iterator[tuple[int, str]]:
-    """(index, character) of what stands outside all brackets, from `at` on. Ignores brackets that close none."""
-    depth = 0
+    """(index, character) of what stands outside all brackets, from `at` on, with `_` for those between « and ». Ignores brackets
+    that close none."""
+    text, depth = plain_names(text), 0
     for i in range(at, len(text)):
         if text[i] in PAIRS:
             depth += 1
@@ -41,8 +49,8 @@ def bare(text: str) -> str:
 
 def cut(text: str, separator: str) -> tuple[str, str, str]:
     """`text.partition(separator)` at the first separator outside brackets."""
-    for i, _ in outside(text) if separator in text else ():
-        if text.startswith(separator, i):
+    for i, c in outside(text) if separator in text else ():
+        if c == separator[0] and text.startswith(separator, i):
             return text[:i], separator, text[i + len(separator) :]
     return text, "", ""
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from prover.lean.brackets import PAIRS
+from prover.lean.brackets import PAIRS, plain_names
 from prover.lean.text import code_words, masked
 
 THEOREMS = ("theorem", "lemma", "example")
@@ -55,8 +55,8 @@ class Declarations:
         self.words = list(code_words(text))
 
     def starts(self, keywords: tuple[str, ...]) -> list[int]:
-        """Indices of these keywords."""
-        return [at for word, at in self.words if word in keywords]
+        """Indices of these keywords. `(x).class` has none."""
+        return [at for word, at in self.words if word in keywords and self.code[at - 1 : at] != "."]
 
     def begins_line(self, at: int) -> bool:
         """Whether only modifiers, attributes and commands with `in` stand before `at` in its line."""
@@ -77,15 +77,19 @@ class Declarations:
 
     @cached_property
     def _bindings(self) -> frozenset[int]:
-        return frozenset(self.starts(("let", "have", "letI", "haveI")))
+        return frozenset(self.starts(("let", "have", "letI", "haveI", "let_fun")))
+
+    @cached_property
+    def _plain(self) -> str:
+        return plain_names(self.code)
 
     def value(self, at: int) -> int | None:
         """Index of the `:=` of the declaration at `at`: the first outside brackets that does not belong to a `let` or `have`
         in its type. None if the declaration has none."""
         closing: list[str] = []
         bound = 0
-        for i in range(at, len(self.code)):
-            c = self.code[i]
+        for i in range(at, len(self._plain)):
+            c = self._plain[i]
             if i in self._stops and i > at:  # also inside a bracket, which is then never closed
                 return None
             if c in PAIRS:

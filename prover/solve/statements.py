@@ -8,7 +8,7 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.lean.brackets import PAIRS, closing, cut, outside
-from prover.lean.declarations import Declarations, context_before, without_lines
+from prover.lean.declarations import KEYWORDS, Declarations, context_before, without_lines
 from prover.lean.names import IDENTIFIER
 from prover.lean.protocol import split_hypotheses
 from prover.lean.text import LeanText, code_words, index_at, masked
@@ -44,7 +44,8 @@ def statement_of(text: str) -> str | None:
     words = re.findall(r"«[^»]*»|\S+", bare)
     if split is not None and all(_is_identifier(word) for word in words):
         return text
-    if split is None and not words:  # `(2 : Nat) …` is a term, `(n : Nat) {α : Type}` are binders
+    # `(2 : Nat) …` and `⟦φ⟧` are terms, `(n : Nat) {α : Type}` are binders.
+    if split is None and not words and masked(text).lstrip()[:1] in "({[⦃":
         inner = split_statement(text[1:-1])
         if not text.startswith("(") or (inner is not None and all(_is_identifier(word) for word in inner[0].split())):
             return None
@@ -125,13 +126,20 @@ def _is_identifier(part: str) -> bool:
     return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED
 
 
+_BEGUN = re.compile(r":=\s*(?:by\s*)?\Z")
+
+
 def theorem_at(text: LeanText, start: int, errors: Collection[int] = ()) -> Theorem | None:
     """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; else None. `errors`: lines
     with errors, whose declarations the context omits."""
     before = Declarations(text.body[: index_at(text.body, start)])
     at = max(before.starts(("theorem", "lemma")), default=None)
-    value = before.value(at) if at is not None else None
-    if at is None or value is None or not re.fullmatch(r":=\s*(?:by\s*)?", before.text[value:]):
+    if at is None:
+        return None
+    if (value := before.value(at)) is None and at == max(before.starts(KEYWORDS)):
+        # A `let` that is defined by cases has no `:=`.
+        value = found.start() if (found := _BEGUN.search(before.code, at)) is not None else None
+    if value is None or not _BEGUN.fullmatch(before.text, value):
         return None
     head, statement = before.head(at), before.text[before.head(at).end : value].strip()
     if not head.name or not statement:

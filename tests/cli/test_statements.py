@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from prover.lean.brackets import closing, cut
 from prover.lean.declarations import Declarations, full_names, scope_ends, with_universes
+from prover.lean.leandojo.locate import find_theorem
 from prover.lean.text import parse
 from prover.lean.theorem import Theorem
-from prover.solve.statements import theorem_at
+from prover.solve.negation import split_statement
+from prover.solve.statements import statement_of, theorem_at
 
 
 def theorem_in(source: str) -> Theorem | None:
@@ -55,3 +58,48 @@ theorem t : 1 = 1 := rfl
     assert scope_ends("namespace A section B variable (n : Nat) end B") == ["end A"]
     quoted = "namespace A\ndef e := `(command| end A)\ntheorem t : 1 = 1 := rfl\n"
     assert [name for name, _ in full_names(Declarations(quoted), ("theorem",))] == ["A.t"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        ": let f : Nat → Nat | 0 => 1 | _ => 2; f 0 = 1",
+        ": let f : Nat → Nat | 0 => 1 | _ => 2; let y := 1; f 0 = y",
+        ": let_fun y := 1; y = 1",
+        "(x : S) : (x).class = (x).theorem",
+        "(«(» : Nat) : «(» = «(»",
+        "(«]» «:=» : Nat) : «:=» = «]»",
+    ],
+)
+def test_a_statement_ends_at_the_last_sign_before_sorry(statement: str) -> None:
+    for proof in (":=", ":= by"):
+        found = theorem_in(f"def a := 1\ntheorem t {statement} {proof} sorry\n")
+        assert found is not None and (found.name, found.statement, found.context) == ("t", statement, "def a := 1\n")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "theorem t : let f : Nat → Nat | 0 => 1 | _ => 2; f 0 = 1 := rfl\ndef a : Nat := by sorry",
+        "theorem t : 1 = 1 := by\n  have h : 2 = 2 := by sorry",
+        "theorem t : let f : Nat → Nat | 0 => 1 | _ => 2; f 0 = 1 := by rw [sorry",
+    ],
+)
+def test_another_sorry_is_not_that_of_the_theorem(source: str) -> None:
+    assert theorem_in(source) is None
+
+
+def test_brackets_and_colons_in_names_are_none() -> None:
+    assert split_statement("(«]» : Nat) : P") == ("(«]» : Nat)", "P")
+    assert split_statement("«a:b» (n : Nat) : P") == ("«a:b» (n : Nat)", "P")
+    assert split_statement("«a:b» = 1") is None
+    assert cut("«a, b», c", ",") == ("«a, b»", ",", " c")
+    assert closing("(«)» : Nat)") == 10
+    place = find_theorem(parse("theorem t («[» «a where b» «:=» : Nat) : «where :=» := rfl".encode()), "t")
+    assert place is not None and place.theorem("x").statement == "(«[» «a where b» «:=» : Nat) : «where :=»"
+    assert len(place.statement_ends) == 1
+
+
+def test_only_brackets_of_binders_are_without_a_type() -> None:
+    assert [statement_of(x) for x in ("⟦φ⟧", "⟦a : b⟧", "(⟦φ⟧)")] == [": ⟦φ⟧", ": ⟦a : b⟧", ": (⟦φ⟧)"]
+    assert statement_of("(h : ⟦φ⟧)") is None and statement_of("/- c -/ {n : Nat}") is None

@@ -63,7 +63,7 @@ def _ends(plain: str, start: int) -> Iterator[int]:
     while stop < len(plain) and plain[stop + 1] in "|:":  # the statement continues in the first column
         stop = m.start() if (m := _TOP_LEVEL.search(plain, stop + 1)) else len(plain)
     for i, c in outside(plain[:stop], start):
-        if plain.startswith(":=", i) or _OTHER_PROOF.match(plain, i, stop):
+        if (c == ":" and plain.startswith(":=", i)) or (c.isspace() and _OTHER_PROOF.match(plain, i, stop)):
             yield i
             if c.isspace():
                 return
