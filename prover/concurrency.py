@@ -15,7 +15,7 @@ R = TypeVar("R")
 async def each(
     items: Iterable[T], work: Callable[[T], Awaitable[R]], at_once: int, seconds: float = math.inf
 ) -> list[R]:
-    """What `work` gives for each item, in their order, with at most `at_once` under way. No item is begun after `seconds`.
+    """What `work` gives for each item, in their order, with at most `at_once` (at least 1) under way. No item is begun after `seconds`.
 
     The first exception cancels the work under way, and is raised once that has ended.
     """
@@ -28,10 +28,11 @@ async def each(
                 return
             found[i] = await work(item)
 
+    lanes = [asyncio.ensure_future(lane()) for _ in range(max(1, at_once))]
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
-                group.create_task(lane())
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        await asyncio.gather(*lanes)  # a task group would ignore that `work` raises CancelledError
+    finally:
+        for task in lanes:
+            task.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
     return [found[i] for i in sorted(found)]

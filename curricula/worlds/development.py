@@ -188,7 +188,8 @@ class Development:
                     out.append(text[at])
                     at += 1
                     continue
-                end = closing(text, at)
+                if (end := closing(text, at)) < 0:
+                    raise ValueError(f"unbalanced parentheses: {text}")
                 inside = text[at : end + 1]
                 if self._is_term(inside, functions):
                     alone = re.search(r"(^|[=:→|] )$", text[:at]) and re.match(

@@ -92,7 +92,7 @@ class Results:
         return self.settings
 
     def take(self, number: int, row: dict[str, Any]) -> None:
-        """Take over a line of an existing file. Raises ValueError, KeyError or TypeError for one of another form."""
+        """Take over a line of an existing file. Raises ValueError, KeyError, TypeError or OverflowError for one of another form."""
         if number > 1 and "turnstile_results" not in row:
             self._keep({**row, "lean_calls": int(row["lean_calls"])})
             return
@@ -160,7 +160,7 @@ def _read_rows(path: Path, handle: Callable[[int, dict[str, Any]], None]) -> int
             break
         try:
             handle(number, json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             raise UserError(
                 f"{path}:{number}: not a results file; name one written by `turnstile prove --results`"
             ) from None

@@ -23,7 +23,7 @@ from prover.progress import progress
 from prover.solve import project
 from prover.solve.job import Found
 from prover.solve.lean_file import write_over
-from prover.solve.results import Results
+from prover.solve.results import Results, read_results
 from prover.solve.session import Settings, page_written
 
 ASKED = {"input": "x"}
@@ -74,6 +74,16 @@ def test_the_table_says_why_a_proof_was_rejected(capsys: pytest.CaptureFixture[s
     show({"tasks": tasks, "proved": 1, "total": 2, "seconds": 1.0, "lean": "Lean"}, b"", Path("x"), "text")
     shown = capsys.readouterr().err
     assert "axiom: x" in shown and "rfl" in shown and "simp" not in shown
+
+
+@pytest.mark.parametrize("calls", ["1e999", "-Infinity", "NaN", '"x"', "null"])
+def test_lean_calls_are_a_number(calls: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    Results(path, ASKED, False).close()
+    path.write_text(f'{path.read_text()}{{"key": "a", "outcome": "budget", "lean_calls": {calls}}}\n')
+    for read_again in (lambda: read_results(path), lambda: Results(path, ASKED, True)):
+        with pytest.raises(UserError, match=r"results\.jsonl:2: not a results file"):
+            read_again()
 
 
 def test_half_a_surrogate_pair_ends_nothing(tmp_path: Path) -> None:

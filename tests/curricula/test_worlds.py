@@ -242,3 +242,10 @@ def test_what_a_world_does_not_have_is_one_line(spec: str, message: str) -> None
     with pytest.raises(UserError, match=message) as error:
         world_of(spec)
     assert "\n" not in str(error.value)
+
+
+def test_unbalanced_sources_are_refused() -> None:
+    render = peano.WORLD.renderer(())
+    for text in ("(add a (succ b)", "a = (", "(∀ a, (add a b)"):
+        with pytest.raises(ValueError, match="unbalanced parentheses"):
+            render(text)
