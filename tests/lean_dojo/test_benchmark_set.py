@@ -69,7 +69,7 @@ def test_theorems_of_a_checkout(tmp_path: Path) -> None:
     file.write_text(json.dumps([entry(f"Order.{n}") for n in ("up_eq", "up_up", "term", "up_eq")]))
     first, second, third = checkout_theorems(file, tmp_path)
     assert (first.name, first.statement) == ("up_eq", ": up n = n + 1")
-    assert first.context.endswith("/-- Said of it. -/") and first.imports == ("Init", "Init.Data.List.Lemmas")
+    assert first.context.endswith("def up (n : Nat) := n + 1") and first.imports == ("Init", "Init.Data.List.Lemmas")
     assert (second.name, second.statement) == ("up_up", "(m : Nat) : up (up m) = m + 2")
     assert second.context.endswith("up n = n + 1 := rfl") and second.source.endswith("Order/Basic.lean:9")
     assert third.statement == ": ∀ xs : List α, xs ++ [] = xs"
