@@ -38,7 +38,12 @@ def attempt(name: str, outcome: str, *, calls: int = 10, module: str = "Init.Dat
 
 
 ROUND = [
-    attempt("a", "proved", model_version=3, stats={"steps": 1, "entropy": 1.0, "values": [(0.9, 1), (0.2, None)]}),
+    attempt(
+        "a",
+        "proved",
+        model_version=3,
+        stats={"steps": 1, "entropy": 1.0, "values": [(0.9, 1), (0.2, None)], "expected": 0.8},
+    ),
     attempt("b", "proved", model_version=1, stats={"steps": 4, "entropy": 2.0, "values": [(0.8, 2)]}),
     attempt("c", "budget", module="Init.Core", stats={"entropy": None}),
     attempt("d", "rejected", module="Init.Core", stats={"values": [(0.9, 1)]}),
@@ -74,13 +79,15 @@ def test_the_page_says_what_the_code_says():
 def test_what_is_measured_is_documented_and_what_is_documented_is_measured():
     names = everything()
     assert compute.undocumented(names) == []
-    # These the trainer and the learner name themselves; tests/rl/test_training.py reads them back from a wandb file.
+    # These the trainer and the learner name themselves; tests/rl/test_training.py reads them back from a wandb file. Those of the
+    # assessor's training are in tests/rl/test_assessing.py.
     elsewhere = {
         "round",
         "seconds",
         "lean_calls",
         "learner/{metric}",
         *(p for p in compute.METRICS if p.startswith("held_out")),
+        *(f"assessor/{name}" for name in ("goals", "tactics", "loss", "{head}_auc", "{head}_ece", "{head}_of")),
     }
     unused = [p for p in compute.METRICS if p not in elsewhere and not any(_fits(p, n) for n in names)]
     assert unused == []

@@ -97,7 +97,7 @@ def test_a_rejected_theorem_teaches_nothing(tmp_path: Path, verdict: Any, taught
 def test_the_subgoals_of_a_claim_without_a_verdict_teach_no_tactic() -> None:
     unproved = Trace(None, examples=[example(False, 0), example(True, 1)])
     claimed = Trace(None, examples=[example(True, 0), example(True, 1)])
-    learn = LearnConfig(value="td_lambda")
+    learn = LearnConfig(value="td_lambda", assessor_seconds=1.0)
     kinds = [{kind for kind, _ in rows(OPEN, trace, False, 0.0, learn)} for trace in (unproved, claimed)]
     assert kinds == [{"policy", "tried", "value", "td", "assessed"}, {"value"}]
 
