@@ -112,19 +112,20 @@ def _source(manifest: Manifest) -> PremiseSource | None:
 
 
 def _with_explorer(model: Any, manifest: Manifest, seed: int, assessor: Assessor | None) -> Any:
-    """The model mixed with the explorer, ordered by the trained ranker; the model alone without a ranker."""
-    if manifest.ranker_file is None:
+    """The model mixed with the explorer, ordered by the trained ranker; the model alone without a ranker. In both, the assessor corrects
+    the probabilities if the run uses it for tactics."""
+    if "tactics" not in manifest.assess:
+        assessor = None
+    if manifest.ranker_file is None and assessor is None:
         return model
-    from prover.models.mixture import ExploringPolicy
+    from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
     from prover.models.ranker import TacticRanker
     from prover.models.tactic_templates import Explorer
     from prover.premises.index import library_index
 
-    ranker = TacticRanker.load(manifest.ranker_file)
-    if "tactics" not in manifest.assess:
-        assessor = None
+    ranker = TacticRanker.load(manifest.ranker_file) if manifest.ranker_file is not None else None
     explorer = Explorer(library_index(), seed, ranker=ranker, actions=manifest.actions, assessor=assessor)
-    return ExploringPolicy(model, explorer)
+    return ExploringPolicy(model, explorer, EXPLORER_WEIGHT if ranker is not None else 0.0)
 
 
 def _language_model(name: str, seed: int) -> Prover:

@@ -112,6 +112,12 @@ def test_a_run_proves_with_the_assessor_that_it_learned(place, tmp_path):
     assert found.assessor.endswith("assessors/000001.npz") and found.config.assess == ("tactics", "goals", "batches")
     assert key_of(some_test(), replace(found, config=ProverConfig())) == key, "without effect on earlier results"
     assert key_of(some_test(), found) != key_of(some_test(), replace(found, assessor=""))
+    shutil.rmtree(run / "rankers")
+    (alone,) = provers_named(str(run))
+    assert alone.policy.explorer.assessor is alone.assessor and alone.policy.weight == 0, (
+        "without a ranker, the model alone"
+    )
+    shutil.copytree(place / "runs/one/rankers", run / "rankers")
     (run / "config.toml").write_text("")
     (unused,) = provers_named(str(run))
     assert (unused.assessor, unused.policy.explorer.assessor) == (None, None)
