@@ -21,21 +21,17 @@ from rl.changes import difference
 from rl.metrics import curves
 from rl.metrics.intervals import bounds, percent, wilson_over_seeds
 
+_ROLLOUTS = ('learn.collect="rollouts"', "learn.assessor_seconds=0.0")
+"""The assessor learns from searches alone."""
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
     "no value": ('learn.value="none"',),
     "best-first": ('prover.rule="best_first"', 'learn.value="none"', "learn.assessor_seconds=0.0"),
     "no ranker": ("prover.use_ranker=false",),
     "TD(λ) value": ('learn.value="td_lambda"',),
-    "no search in training": ('learn.collect="rollouts"', "learn.assessor_seconds=0.0"),
+    "no search in training": _ROLLOUTS,
     "GRPO from search": ('learn.algorithm="grpo"', "learn.kl=0.04", "learn.max_epochs=4.0"),
-    "GRPO from rollouts": (
-        'learn.algorithm="grpo"',
-        'learn.collect="rollouts"',
-        "learn.assessor_seconds=0.0",
-        "learn.kl=0.04",
-        "learn.max_epochs=4.0",
-    ),
+    "GRPO from rollouts": ('learn.algorithm="grpo"', *_ROLLOUTS, "learn.kl=0.04", "learn.max_epochs=4.0"),
     "visit targets": ('learn.targets="visits"',),
     "no subgoals": ("learn.subgoals=0.0",),
     "no matchmaker": ("matchmaker.adaptive=false",),
@@ -45,8 +41,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "uniform replay": ("replay.prioritised=false",),
     "model alone": ("prover.explorer_weight=0.0", "prover.eval_explorer_weight=0.0"),
     "round 1 alone": ("learn.rounds=1",),
-    "expert iteration from rollouts": ('learn.algorithm="expert_iteration"', 'learn.collect="rollouts"'),
-    **{name: (f'learn.algorithm="{name}"', 'learn.collect="rollouts"') for name in PRESETS},
+    "expert iteration from rollouts": ('learn.algorithm="expert_iteration"', *_ROLLOUTS),
+    **{name: (f'learn.algorithm="{name}"', *_ROLLOUTS) for name in PRESETS},
 }
 """Settings on top of the configuration, by variant. Presets of the policy gradient need `serve.start`. `best-first` and
 `assessor as value` are to be compared with `no value`, which searches by PUCT. `model alone` uses no explorer after the first round.

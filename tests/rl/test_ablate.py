@@ -19,7 +19,8 @@ from prover.solve.ledger import Ledger
 from rl.ablate import VARIANTS, variant_settings
 from rl.algorithms.gradient_settings import PRESETS
 from rl.changes import differences
-from rl.config import LearnConfig, RunConfig, check, override
+from rl.config import STAGES, LearnConfig, RunConfig, check, load, override
+from rl.plan import plan
 from tests.cli.conftest import turnstile
 from tests.rl.test_training import LARGER, TINY, command, env
 
@@ -31,6 +32,8 @@ def test_every_variant_is_a_valid_configuration():
     for name, settings in VARIANTS.items():
         start = ServeConfig(start="model" if name in PRESETS else "")
         check(override(RunConfig(serve=start), settings))
+        if name not in PRESETS:
+            plan(override(load(STAGES / "worlds.toml"), settings))
 
 
 def test_best_first_differs_from_the_run_without_a_value_by_the_rule_alone() -> None:
