@@ -45,6 +45,8 @@ KIND = "assessed"
 HELD_OUT = 8
 """One theorem in so many is held out for calibration."""
 _LIMITS = frozenset({"timeout", "memory"})
+_FITTING = 0.6
+"""Share of the time for fitting. The rest is for reading the rows."""
 _UNJUDGED = frozenset({"crash", "replay", "question"})
 """Failures that say nothing about the tactic."""
 
@@ -129,7 +131,7 @@ def train_assessor(
     rows = list(rows)
     rows = rng.sample(rows, c.goals) if len(rows) > c.goals else rows
     parts: tuple[list[_Row], list[_Row]] = [], []
-    read_until = deadline - 0.6 * c.seconds
+    read_until = deadline - _FITTING * c.seconds
     for row in rng.sample(rows, len(rows)):
         if time.thread_time() > read_until:
             break
@@ -197,9 +199,9 @@ def _fit(data: list[_Row], c: AssessingConfig, rng: random.Random, deadline: flo
     while epochs < c.epochs and time.thread_time() < deadline:
         rng.shuffle(data)
         loss_sum = 0.0
-        left = max(0.05, (deadline - time.thread_time()) / c.seconds / 0.6)
+        time_left = (deadline - time.thread_time()) / (_FITTING * c.seconds)
         for group in optimizer.param_groups:
-            group["lr"] = c.learning_rate * min(1 - epochs / c.epochs, left)
+            group["lr"] = c.learning_rate * max(0.0, min(1 - epochs / c.epochs, time_left))
         for at in range(0, len(data), c.batch):
             batch = data[at : at + c.batch]
             g = bag(weights["goal"], [r.features for r in batch], "mean")
