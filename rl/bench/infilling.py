@@ -29,7 +29,7 @@ from prover.solve.policies import provers_named
 from rl.bench.answers import Answers
 from rl.bench.curves import difference
 from rl.metrics.curves import sign_test
-from rl.metrics.intervals import wilson_of_rates
+from rl.metrics.intervals import bounds, wilson_of_rates
 from rl.theorem_splits import file_theorems
 
 ARMS = ("told", "plain")
@@ -197,8 +197,8 @@ async def _closed(b: InfillBench, theorem: Theorem, hole: Hole, answers: Answers
 
 
 def figures(found: Sequence[Closed]) -> dict[str, Any]:
-    """`holes`; by arm those `closed`, the mean rate of theorems with a 95 % interval, and those `reached`; `only_told`, `only_plain`; the difference of the
-    rates with its interval; and `p` of the exact sign test.
+    """`holes`; by arm those `closed`, the mean rate of theorems with a 95 % interval, and those `reached`; `only_told`, `only_plain`;
+    the difference of the rates with its interval; and `p` of the exact sign test.
 
     Holes of one theorem are not independent. Intervals and the test are therefore over theorems: one counts for an arm if that
     closed more of its holes.
@@ -212,12 +212,10 @@ def figures(found: Sequence[Closed]) -> dict[str, Any]:
             mine = [c.calls[arm] is not None for c in found if c.theorem == name]
             rates[arm].append(sum(mine) / len(mine))
         closed = sum(c.calls[arm] is not None for c in found)
-        low, high = wilson_of_rates(rates[arm], 1)
         out[arm] = {
             "closed": closed,
             "rate": round(sum(rates[arm]) / max(1, len(names)), 4),
-            "low": round(low, 4),
-            "high": round(high, 4),
+            **bounds(wilson_of_rates(rates[arm], 1)),
             "reached": sum(c.reached[arm] for c in found),
         }
     told, plain = (np.array(rates[arm]) for arm in ARMS)

@@ -19,7 +19,7 @@ from prover.premises.index import LibraryIndex
 from prover.premises.local import local_premises
 from prover.premises.retrieve import PremiseSource
 from rl.bench.premise_figures import curve
-from rl.bench.premise_searches import Learned, PremiseSearches, without_surroundings
+from rl.bench.premise_searches import PremiseSearches, TrainedParts, without_surroundings
 from rl.bench.premise_variants import PremiseVariant
 from rl.bench.recall import CUTS, opened, recall_at
 
@@ -54,7 +54,9 @@ def bench_local_premises(
         for what in (LIBRARY_ONLY, WITH_LOCAL)
     ]
     theorems = [p.theorem for p in placed]
-    bench = PremiseSearches(index, Learned(weights=weights), chosen, theorems, max(budgets), record, minutes, processes)
+    bench = PremiseSearches(
+        index, TrainedParts(weights=weights), chosen, theorems, max(budgets), record, minutes, processes
+    )
     asyncio.run(bench.run())
     names = {t.name for t in theorems if not bench.missing(t.name)}
     results = list(bench.results.values())

@@ -38,7 +38,7 @@ OFFERED = 16
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainedParts:
     """The learned parts of a run that the benchmark uses."""
 
     checkpoint: Path | None = None
@@ -67,7 +67,7 @@ class PremiseSearches:
     def __init__(
         self,
         index: LibraryIndex,
-        learned: Learned,
+        learned: TrainedParts,
         chosen: Sequence[PremiseVariant],
         theorems: Sequence[Theorem],
         calls: int,

@@ -31,7 +31,7 @@ from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.search.lean_queries import parse_questions
 from rl.bench.premise_figures import compared, curve, gains
-from rl.bench.premise_searches import Learned, PremiseSearches
+from rl.bench.premise_searches import PremiseSearches, TrainedParts
 from rl.bench.premise_variants import PremiseVariant, variants
 from rl.bench.recall import first_goals, rank_premises, recall_at, wanted_premises
 from rl.bench.records import PremiseResult
@@ -160,17 +160,17 @@ def learned_weights(run: Path | None) -> DenseWeights | None:
     return DenseWeights.load(path)
 
 
-def _learned(run: Path | None) -> Learned:
+def _learned(run: Path | None) -> TrainedParts:
     """The newest model and retriever of a run, given by its folder or a checkpoint, with hashes of their files."""
     if run is None:
-        return Learned()
+        return TrainedParts()
     retriever = _retriever(run)
     files, checkpoint = [retriever], None
     if any(run.rglob("model.safetensors")):
         checkpoint = find_checkpoint(run)
         files += [checkpoint / "model.safetensors", read_manifest(checkpoint).ranker_file]
     hashes = [hashlib.sha256(f.read_bytes()).hexdigest() if f is not None else "" for f in files]
-    return Learned(checkpoint, DenseWeights.load(retriever) if retriever else None, hashes)
+    return TrainedParts(checkpoint, DenseWeights.load(retriever) if retriever else None, hashes)
 
 
 def _retriever(run: Path) -> Path | None:
