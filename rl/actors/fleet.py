@@ -351,7 +351,8 @@ class Fleet:
         return versions
 
     def _loaded(self, ref: Any) -> int | None:
-        """The version that a server loaded, or None (`ModelServer.load`). Reports slow loads, because the server may wait for a missing GPU."""
+        """The version that a server loaded, or None (`ModelServer.load`). Reports slow loads, because the server may wait for a missing
+        GPU."""
         while not ray.wait([ref], timeout=LOAD_SECONDS)[0]:
             self.say(
                 f"a model server has not loaded the model for {LOAD_SECONDS:.0f} s; check with `ray status` that it has its GPUs"
