@@ -34,6 +34,7 @@ from rl.attempt import Task, Workbench, collect, premise_source
 from rl.config import LearnConfig, ProverConfig, RunConfig
 from rl.curriculum import Curriculum
 from rl.learned import Learned
+from rl.metrics import compute
 from rl.training_examples import rows as training_rows
 
 SLOW = "have : (List.replicate 1000000000 0).length = 1000000000 := by decide +kernel"
@@ -122,6 +123,7 @@ def test_every_lean_call_gives_a_label(collected: Collected) -> None:
 def test_the_assessor_knows_what_lean_will_refuse(collected: Collected) -> None:
     """On theorems that it did not learn from."""
     m = collected.metrics
+    assert compute.undocumented({f"assessor/{name}" for name in m}) == []
     assert m["error_of"] > 50 and m["error_auc"] > 0.8 and m["error_ece"] < 0.1
     assert m["progress_auc"] > 0.8 and m["provable_of"] == m["stated_of"] > 0
     assert m["tactics"] < collected.calls, "the held-out theorems' calls do not train"

@@ -153,12 +153,12 @@ def test_a_theorem_is_harvested_once(run):
 
 
 def test_every_documented_metric_is_logged(run):
-    """Except those of rollouts, which this run has not, and of the value, for which it may be too small."""
+    """Except those of rollouts and of the assessor, which this run has not, and of the value, for which it may be too small."""
     logged = {name for moment in wandb_files.history(run) for name in moment}
     assert compute.undocumented(logged) == []
     shapes = {p: re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(p))) for p in compute.METRICS}
     missing = {p for p, shape in shapes.items() if not any(map(shape.fullmatch, logged))}
-    assert {p for p in missing if not p.startswith(("pass_at_k/", "value/"))} == set()
+    assert {p for p in missing if not p.startswith(("pass_at_k/", "value/", "assessor/"))} == set()
     assert "solve/held-out/all/rate" in logged and "learner/pairs" in logged
     page = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
     explained = re.findall(r"`(\w+)`", page[page.index("## The learner's metrics") : page.index("## How to read")])
