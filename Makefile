@@ -54,10 +54,12 @@ test-gpu:  # on a machine whose Python has torch for its GPU; sets nothing up
 	@python -m pytest -q -p no:cacheprovider tests/gpu
 	@python -m prover.cli bench learner --device cuda --json
 
+# Files with an engine of their own run in a process of their own: a process holds one engine of vLLM at a time.
+VLLM_ALONE := tests/vllm/test_adapters.py tests/vllm/test_tensor_parallel.py
 test-vllm: $(VLLM)/.done
 	@$(VLLM)/bin/python -m prover.lean.setup
-	@OMP_WAIT_POLICY=passive $(VLLM)/bin/python -m pytest -q tests/vllm --ignore tests/vllm/test_tensor_parallel.py
-	@OMP_WAIT_POLICY=passive $(VLLM)/bin/python -m pytest -q tests/vllm/test_tensor_parallel.py
+	@OMP_WAIT_POLICY=passive $(VLLM)/bin/python -m pytest -q tests/vllm $(addprefix --ignore ,$(VLLM_ALONE))
+	@for file in $(VLLM_ALONE); do OMP_WAIT_POLICY=passive $(VLLM)/bin/python -m pytest -q $$file || exit 1; done
 
 bench-vllm: $(VLLM)/.done
 	@$(VLLM)/bin/turnstile bench model --json
