@@ -85,6 +85,8 @@ class Discovery:
     """Statements that are not to be conjectured, such as the goals themselves."""
     taken: set[str] = field(default_factory=set)
     """Names of the file's declarations, without their namespaces."""
+    mutate_only: bool = False
+    """Propose changes of known statements alone."""
     lemmas: list[Lemma] = field(default_factory=list)
     statements: dict[str, Statement] = field(default_factory=dict)
     """Statements of the lemmas by name."""
@@ -132,11 +134,12 @@ class Discovery:
         """Find lemmas until the calls are spent or nothing is left to try."""
         known = [k.statement for k in self.signature.known]
         usable = [k.statement for k in self.signature.known if not k.open]
-        most = int(self.limits.total * self.limits.terms)
-        terms = Terms(self.signature, self.seed)
-        self._propose(await generalisations(self.bench, self.signature, self.goals[: self.limits.total // 20]))
-        self._propose(("small terms", s) for s in await equations(self.bench, terms, usable, most, self.values))
-        self._propose(laws(self.signature))
+        if not self.mutate_only:
+            most = int(self.limits.total * self.limits.terms)
+            terms = Terms(self.signature, self.seed)
+            self._propose(await generalisations(self.bench, self.signature, self.goals[: self.limits.total // 20]))
+            self._propose(("small terms", s) for s in await equations(self.bench, terms, usable, most, self.values))
+            self._propose(laws(self.signature))
         changed = 0
         while not self.done:
             if chunk := await self._chunk():

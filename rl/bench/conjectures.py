@@ -2,6 +2,9 @@
 
 Goals of a world that come with no lemma are searched twice, with the same Lean calls in all: without lemmas, and with lemmas that a part of
 the calls finds. The lemmas come from the world's definitions alone, without a look at the goals.
+
+With `keep` the goals are also searched with a few of these lemmas, chosen by rules that stand for rewards of conjectures (selection.py),
+and with lemmas that only mutate known statements.
 """
 
 from __future__ import annotations
@@ -17,18 +20,22 @@ import msgspec
 
 from curricula.conjectures.bench import Bench, Place
 from curricula.conjectures.discover import Discovery, Limits
-from curricula.conjectures.measure import Costs, GoalSet, costs
+from curricula.conjectures.measure import Costs, GoalSet, costs, measured
+from curricula.conjectures.selection import at_random, by_compression, by_novelty
+from curricula.conjectures.statements import Statement
 from curricula.conjectures.worlds import development, found_again, read_textbook, world_file
 from prover.console import say
 from prover.lean.declarations import declared_names
 from prover.lean.text import LeanText, parse
 from prover.solve.executor import LocalExecutor
 from prover.solve.job import SourceFile
-from prover.solve.lemmas import Lemma, place_of
+from prover.solve.lemmas import Lemma, place_of, without_unused
 from prover.solve.policies import provers_named
 from rl.bench.records import append, read
 from rl.metrics.curves import sign_test
 
+OTHER_GOALS = 1000
+"""Added to a seed for the goals on which lemmas are measured."""
 Key = tuple[str, int, int, int, int, str]
 """World, seed, goals, Lean calls, calls for one search for a lemma's proof, and the Lean."""
 
@@ -46,11 +53,15 @@ class ConjectureResult(msgspec.Struct, frozen=True):
     seconds: dict[str, float]
     textbook: dict[str, int]
     """Lemmas of a textbook that are found again, that follow by rewriting, and that are missing."""
+    keep: int = 0
+    kept: dict[str, list[bool]] = {}
+    """Rule -> goals proved with `keep` lemmas, and those that their proofs need."""
 
 
 @dataclass(frozen=True)
 class ConjectureBench:
-    """Settings. `calls`: Lean calls for all goals of a world and seed; half of them find lemmas. `each`: for one search for a lemma's proof."""
+    """Settings. `calls`: Lean calls for all goals of a world and seed; half of them find lemmas. `each`: for one search for a lemma's proof.
+    `keep`: lemmas that each rule keeps; 0: the rules are not compared."""
 
     worlds: Sequence[str]
     seeds: Sequence[int]
@@ -58,6 +69,7 @@ class ConjectureBench:
     calls: int
     each: int
     record: Path | None = None
+    keep: int = 0
 
     def key(self, world: str, seed: int, lean: str) -> Key:
         return (world, seed, self.goals, self.calls, self.each, lean)
@@ -72,7 +84,7 @@ def bench_conjectures(c: ConjectureBench) -> dict[str, Any]:
 async def _results(c: ConjectureBench) -> list[ConjectureResult]:
     found: list[ConjectureResult] = []
     async with LocalExecutor(provers_named("explorer", 0), 1) as executor:
-        known = {r.key: r for r in read(c.record, ConjectureResult)}
+        known = {r.key: r for r in read(c.record, ConjectureResult) if r.keep == c.keep}
         for world in c.worlds:
             for seed in c.seeds:
                 result = known.get(c.key(world, seed, executor.lean))
@@ -89,43 +101,92 @@ async def _measured(executor: LocalExecutor, c: ConjectureBench, world: str, see
     began = time.monotonic()
     without = await _searched(executor, text, (), c.calls // c.goals)
     halfway = time.monotonic()
-    lemmas, finding, textbook = await _found(executor, c, world, seed)
-    together = await _searched(executor, text, lemmas, max(1, (c.calls - finding) // c.goals))
+    library = await _found(executor, c, world, seed)
+    together = await _searched(executor, text, library.lemmas, library.left(c))
     ended = time.monotonic()
+    spent = {"without": sum(without.calls), "finding": library.calls, "with_lemmas": sum(together.calls)}
+    kept: dict[str, list[bool]] = {}
+    if c.keep:
+        orders, spent["measuring"] = await _orders(executor, c, world, seed, library)
+        for rule, order in orders.items():
+            few = await _searched(executor, text, without_unused(library.lemmas, order[: c.keep]), library.left(c))
+            kept[rule] = _proved(few)
+        mutated = await _found(executor, c, world, seed, mutate_only=True)
+        kept["mutations"] = _proved(await _searched(executor, text, mutated.lemmas, mutated.left(c)))
     return ConjectureResult(
         c.key(world, seed, executor.lean),
-        [f.outcome == "found" for f in without.found],
-        [f.outcome == "found" for f in together.found],
-        [f"{x.name} {x.statement}" for x in lemmas],
-        {"without": sum(without.calls), "finding": finding, "with_lemmas": sum(together.calls)},
+        _proved(without),
+        _proved(together),
+        [f"{x.name} {x.statement}" for x in library.lemmas],
+        spent,
         {"without": round(halfway - began, 1), "with_lemmas": round(ended - halfway, 1)},
-        textbook,
+        library.textbook,
+        c.keep,
+        kept,
     )
 
 
+def _proved(costs: Costs) -> list[bool]:
+    return [f.outcome == "found" for f in costs.found]
+
+
+async def _orders(
+    executor: LocalExecutor, c: ConjectureBench, world: str, seed: int, library: Library
+) -> tuple[dict[str, list[str]], int]:
+    """(the names of the lemmas by each rule, the best first; Lean calls). What lemmas save is measured on other goals of the world."""
+    goals = await _goal_set(executor, world_file(world, c.goals, seed + OTHER_GOALS), c.calls // (2 * c.goals))
+    worth = await measured(executor, goals, library.lemmas, await costs(executor, goals))
+    orders = {
+        "compression": by_compression(worth.worths),
+        "novelty": by_novelty(library.statements, library.known),
+        "random": at_random(list(library.statements), seed),
+    }
+    return orders, worth.calls
+
+
 async def _searched(executor: LocalExecutor, text: LeanText, lemmas: Sequence[Lemma], budget: int) -> Costs:
+    return await costs(executor, await _goal_set(executor, text, budget), lemmas)
+
+
+async def _goal_set(executor: LocalExecutor, text: LeanText, budget: int) -> GoalSet:
     file = SourceFile(text, text.imports)
     holes = (await executor.sorries(file)).holes
-    goals = GoalSet(file, place_of(text, holes), tuple(range(len(holes))), budget)
-    return await costs(executor, goals, lemmas)
+    return GoalSet(file, place_of(text, holes), tuple(range(len(holes))), budget)
+
+
+@dataclass(frozen=True)
+class Library:
+    """Lemmas found from the definitions of a world."""
+
+    lemmas: list[Lemma]
+    statements: dict[str, Statement]
+    known: list[Statement]
+    """What the world's definitions state."""
+    calls: int
+    textbook: dict[str, int]
+
+    def left(self, c: ConjectureBench) -> int:
+        """Lean calls for each goal that finding the lemmas left."""
+        return max(1, (c.calls - self.calls) // c.goals)
 
 
 async def _found(
-    executor: LocalExecutor, c: ConjectureBench, world: str, seed: int
-) -> tuple[list[Lemma], int, dict[str, int]]:
-    """(lemmas from the definitions of a world, Lean calls, the textbook's lemmas by whether they are found)."""
+    executor: LocalExecutor, c: ConjectureBench, world: str, seed: int, mutate_only: bool = False
+) -> Library:
     text = parse(development(world).definitions().encode(), f"{world}.lean")
     bench = Bench(executor, Place(text.path, text.body.strip(), text.imports))
     signature, _ = await bench.signature(text)
     limits = Limits(c.calls // 2, min(c.each, c.calls // 2))
-    discovery = Discovery(bench, signature, limits, seed, taken=declared_names(text.body))
+    taken = declared_names(text.body)
+    discovery = Discovery(bench, signature, limits, seed, taken=taken, mutate_only=mutate_only)
     try:
         lemmas = await discovery.run()
     finally:
         bench.close()
     spent = bench.spent
     again = found_again(*await read_textbook(bench, world), list(discovery.statements.values()))
-    return list(lemmas), spent, {kind: len(names) for kind, names in again.items()}
+    counts = {kind: len(names) for kind, names in again.items()}
+    return Library(list(lemmas), discovery.statements, [k.statement for k in signature.known], spent, counts)
 
 
 def figures(results: Sequence[ConjectureResult]) -> dict[str, Any]:
@@ -152,4 +213,17 @@ def _totals(results: Iterable[ConjectureResult]) -> dict[str, Any]:
         "seconds_without": round(sum(r.seconds["without"] for r in rs), 1),
         "seconds_with": round(sum(r.seconds["with_lemmas"] for r in rs), 1),
         "textbook": round(sum(r.textbook["found"] for r in rs) / books, 3) if books else None,
+        **({"kept": _by_rule(rs)} if all(r.kept for r in rs) else {}),
     }
+
+
+def _by_rule(results: Sequence[ConjectureResult]) -> dict[str, Any]:
+    """For each rule the goals that it proves, and those that `compression` alone and the rule alone prove, with the sign test's p."""
+    proved = {rule: [x for r in results for x in r.kept[rule]] for rule in results[0].kept}
+    found: dict[str, Any] = {"measuring": sum(r.spent["measuring"] for r in results)}
+    for rule, own in proved.items():
+        pairs = list(zip(proved["compression"], own, strict=True))
+        more, less = pairs.count((True, False)), pairs.count((False, True))
+        p = float(f"{sign_test(more, less):.2g}")
+        found[rule] = {"proved": sum(own), "only_compression": more, "only_this": less, "p": p}
+    return found

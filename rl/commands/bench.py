@@ -52,9 +52,8 @@ def _print(figures: dict[str, Any], out: Path | None, json: bool) -> int:
 
 
 def _check_writable(*paths: Path | None) -> None:
-    for path in paths:
-        if path is not None:
-            check_writable(path)
+    for path in filter(None, paths):
+        check_writable(path)
 
 
 def _calls(budgets: str, quick: bool) -> list[int]:
@@ -225,6 +224,7 @@ def _conjectures(
     goals: int = 8,
     calls: int = 320,
     each: int = 16,
+    keep: int = 0,
     record: Path | None = None,
     out: Out = None,
     json: Json = False,
@@ -239,19 +239,18 @@ def _conjectures(
         goals: goals of a world and seed.
         calls: Lean calls for them all. With lemmas, half of the calls find the lemmas.
         each: Lean calls for one search for the proof of a lemma.
+        keep: also with so many of the lemmas, chosen by what they save, by novelty or at random, and with mutations alone. 0: not compared.
         record: a .jsonl file with one row per world and seed, from which a run resumes.
     """
     from rl.bench.conjectures import ConjectureBench, bench_conjectures
 
-    if min(seeds, goals, each) < 1 or calls < 2 * goals:
-        raise UserError("--seeds, --goals and --each must be at least 1, and --calls at least twice --goals")
+    if min(seeds, goals, each) < 1 or keep < 0 or calls < 2 * goals:
+        raise UserError("--seeds, --goals and --each must be at least 1, --keep 0, and --calls at least twice --goals")
     if not worlds:
         raise UserError("--worlds: name peano, sequences, or both")
     _check_writable(out, record)
-    chosen = ConjectureBench(worlds, range(seeds), goals, calls, each, record)
-    if quick:
-        chosen = ConjectureBench(worlds[:1], range(1), 2, 48, each, record)
-    return _print(bench_conjectures(chosen), out, json)
+    size = (worlds[:1], range(1), 2, 48) if quick else (worlds, range(seeds), goals, calls)
+    return _print(bench_conjectures(ConjectureBench(*size, each, record, keep)), out, json)
 
 
 def _infilling(

@@ -37,6 +37,16 @@ def test_totals_pair_the_goals() -> None:
     assert (worlds["all"]["only_with"], worlds["all"]["only_without"], worlds["all"]["p"]) == (2, 1, 1.0)
 
 
+def test_rules_are_compared_with_compression() -> None:
+    kept = {"compression": [True, True, True, False], "novelty": [True, False, False, False], "random": [True] * 4}
+    spent = {**RESULT.spent, "measuring": 500}
+    found = figures([msgspec.structs.replace(RESULT, keep=2, kept=kept, spent=spent)])["peano"]["kept"]
+    assert found["measuring"] == 500
+    assert found["novelty"] == {"proved": 1, "only_compression": 2, "only_this": 0, "p": 0.5}
+    assert (found["random"]["only_compression"], found["random"]["only_this"]) == (0, 1)
+    assert "kept" not in figures([RESULT])["peano"]
+
+
 @pytest.mark.lean
 @pytest.mark.slow
 def test_both_sides_stay_within_the_calls_and_a_run_resumes(tmp_path: Path) -> None:
@@ -50,3 +60,13 @@ def test_both_sides_stay_within_the_calls_and_a_run_resumes(tmp_path: Path) -> N
     assert totals["calls_with"] <= 40 + 8  # a text states up to eight conjectures at once
     assert bench_conjectures(settings)["peano"] == totals
     assert len(record.read_bytes().splitlines()) == 1
+
+
+@pytest.mark.lean
+@pytest.mark.slow
+def test_rules_keep_as_many_lemmas(tmp_path: Path) -> None:
+    settings = ConjectureBench(("peano",), (0,), goals=2, calls=80, each=8, record=tmp_path / "rows.jsonl", keep=2)
+    totals = bench_conjectures(settings)["peano"]
+    assert totals["kept"].keys() == {"measuring", "compression", "novelty", "random", "mutations"}
+    assert totals["kept"]["measuring"] > 0
+    assert bench_conjectures(settings)["peano"] == totals, "the record has the comparison"
