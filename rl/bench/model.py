@@ -7,6 +7,7 @@ distinct, finished tactics count.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import tempfile
@@ -30,6 +31,10 @@ COMPARED_AT = 32
 """Batch size at which vLLM is expected to be faster than `generate`."""
 UPDATE_LIMIT = 2.0
 """Maximum seconds to update the weights of a running engine."""
+PROVERS, QUESTIONS = 16, 8
+"""Provers that ask vLLM at the same time, each one goal after another."""
+PROVERS_GAIN = 4.0
+"""Expected tactics per second of so many provers, relative to one prover at a time."""
 TOLERANCE = 1e-2
 """Maximum difference between back ends, in nats of a tactic's log-probability and in probability of a value bin."""
 
@@ -76,6 +81,11 @@ def expectations(figures: dict[str, Any]) -> list[dict[str, Any]]:
     compared = min(figures["generate"]["compared"], vllm["compared"], vllm["compared_after_update"])
     rows = [
         (f"vLLM at batch {at} gives more tactics a second than generate", rates, rates["vllm"] > rates["generate"]),
+        (
+            f"{PROVERS} provers get {PROVERS_GAIN:g} times the tactics a second of one at a time",
+            (gain := round(vllm["provers"][str(PROVERS)] / vllm["provers"]["1"], 2)),
+            gain >= PROVERS_GAIN,
+        ),
         (f"an update takes less than {UPDATE_LIMIT:g} s", vllm["update_s"], vllm["update_s"] < UPDATE_LIMIT),
         (
             f"priors and values differ by less than {TOLERANCE:g}",
@@ -97,6 +107,7 @@ def _vllm(
     start = time.perf_counter() - began
     try:
         figures = _speeds(policy.suggest, lambda: policy.generated_tokens, queries, batches, quick)
+        figures["provers"] = {str(n): _together(policy, queries, n, 1 if quick else 3) for n in (1, PROVERS)}
         worst, compared = prior_difference(own, queries[:16], policy.sample(queries[:16], TACTICS))
         updates = []
         weights = {k: v * 1.01 for k, v in own.model.state_dict().items()}
@@ -119,6 +130,25 @@ def _vllm(
     finally:
         policy.close()
     return figures
+
+
+def _together(policy: Any, queries: Sequence[Query], provers: int, repeats: int) -> float:
+    """Distinct finished tactics per second of so many provers, of which each waits for an answer before it asks again; the median."""
+
+    async def prover(number: int, repeat: int) -> int:
+        found = 0
+        for i in range(QUESTIONS):
+            text = f"{queries[(number + i) % len(queries)].state.text} ∧ {provers} = {number + PROVERS * (i + repeat)}"
+            tactics, _ = await policy.answer([Query(_state(text))], [], TACTICS)
+            found += len(tactics[0])
+        return found
+
+    async def rate(repeat: int) -> float:
+        began = time.perf_counter()
+        found = await asyncio.gather(*(prover(n, repeat) for n in range(provers)))
+        return sum(found) / (time.perf_counter() - began)
+
+    return round(median(asyncio.run(rate(QUESTIONS * r)) for r in range(repeats)), 1)
 
 
 def _speeds(
