@@ -1,8 +1,9 @@
-"""The checkpoint that a run of a small model begins with (`model.start`)."""
+"""The model that a run begins with (`model.start`, `serve.start`)."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from prover.errors import UserError
@@ -19,8 +20,21 @@ _SIZES = {
 """Settings of the table [model] and their names in a checkpoint's `config.json`."""
 
 
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The configuration with absolute paths of models and templates. Actors of a cluster that was started elsewhere have another working
+    directory."""
+
+    def absolute(name: str) -> str:
+        return str(Path(name).resolve()) if name and Path(name).exists() else name  # or the name of a model on a hub
+
+    start, template = config.serve.start, config.serve.template
+    template = absolute(template) if template.endswith(".toml") else template
+    serve = replace(config.serve, start=absolute(start), template=template)
+    return replace(config, serve=serve, model=replace(config.model, start=absolute(config.model.start)))
+
+
 def start_of(config: RunConfig) -> Manifest | None:
-    """The manifest of that checkpoint; None without one. Raises UserError if it is not such a model, or if [model] has other sizes."""
+    """The manifest of the checkpoint of `model.start`; None without one. Raises UserError if it is not such a model, or if [model] has other sizes."""
     if not config.model.start:
         return None
     manifest = read_manifest(find_checkpoint(Path(config.model.start), "model.start"))

@@ -27,6 +27,7 @@ from rl.attempt import Task
 from rl.config import RunConfig
 from rl.learned import Learned
 from rl.metrics.actor_counters import Counters, answered, counted
+from rl.start import with_absolute_paths
 
 LOAD_SECONDS = 120.0
 """Seconds after which a slow model load is reported."""
@@ -46,7 +47,7 @@ class Fleet:
     ) -> None:
         """`prover`, `auditor`: the actor classes; benchmarks pass some without Lean. `learns`: start learners; without them all provers use
         the same seed, as evaluation requires."""
-        self.config = config
+        self.config = with_absolute_paths(config)
         self.prover = prover
         self.learns = learns
         self.folder = folder

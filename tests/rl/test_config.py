@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from prover.errors import UserError
+from prover.models.backends.serve import ServeConfig
 from prover.models.prompt import PromptConfig
 from prover.models.tokenizer import MIN_VOCAB, N_SLOTS
 from rl import config
 from rl.changes import changed
+from rl.start import with_absolute_paths
 
 STAGES = sorted(Path("curricula/stages").glob("*.toml"))
 
@@ -146,3 +148,16 @@ def test_what_may_change_is_listed():
         "ray.address:  → h:1",
     ]
     assert changed(saved, saved, learned=3) == []
+
+
+def test_actors_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a cluster that was started elsewhere have another working directory."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("warm", "bfs-prover"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "own.toml").touch()
+    given = config.RunConfig(serve=ServeConfig(start="warm", template="own.toml"))
+    serve = with_absolute_paths(given).serve
+    assert (serve.start, serve.template) == (str(tmp_path / "warm"), str(tmp_path / "own.toml"))
+    named = config.RunConfig(serve=ServeConfig(start="someone/model", template="bfs-prover"))
+    assert with_absolute_paths(named) == named, "names stay names, whatever folders there are"
