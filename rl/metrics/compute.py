@@ -47,10 +47,10 @@ METRICS: dict[str, str] = {
     "search/idle_share": "share of attempts' time in which neither Lean nor the model worked for them",
     "system/share": "share of a round's wall time outside Lean, the model and training: the idle time of searches, and the learning phase "
     "without training",
-    "staleness/mean": "versions between the oldest weights that an attempt used and those that learning from it starts with, mean over "
-    "attempts; 0 if `learn.max_staleness` is",
+    "staleness/mean": "versions between the oldest weights that an attempt used and those from which training on it starts, mean over "
+    "attempts; 0 with `learn.max_staleness = 0`",
     "staleness/max": "the same, maximum",
-    "idle/engines": "share of the wall time since the version before in which a model server did not compute, mean over servers",
+    "idle/engines": "share of the wall time since the previous version in which a model server did not compute, mean over servers",
     "idle/learner": "share of the same time in which nothing was trained",
     "queue/{queue}": "maximum queue length in the round: audits (proofs under audit), model (pending queries of one prover)",
     "audit/rejected": "proofs that the audit rejected",
@@ -68,17 +68,15 @@ METRICS: dict[str, str] = {
     "assessor/expected": "mean probability, before the attempts of a round, that its theorems are proved within their Lean calls",
     "assessor/proved": "share of the same attempts with an audited proof",
     "assessor/attempts": "number of these attempts",
-    "assessor/{head}_auc": "probability that the assessor ranks a case of a head above one that is none, on training theorems that it does "
-    "not learn from; 0.5 is chance. Heads: `provable`, `stated`, `steps`, `error`, `timeout`, `progress`, `closes` "
+    "assessor/{head}_auc": "probability that the assessor ranks a positive case of a head above a negative one, on training theorems that "
+    "it does not learn from; 0.5 is chance. Heads: `provable`, `stated`, `steps`, `error`, `timeout`, `progress`, `closes` "
     "(rl/algorithms/assessing.py)",
     "assessor/{head}_ece": "expected calibration error of the same; 0 is best",
-    "assessor/{head}_of": "cases of the same",
+    "assessor/{head}_of": "number of these cases",
     "assessor/goals": "goals that the assessor learned from",
     "assessor/tactics": "tactics tried on these goals",
     "assessor/loss": "its loss, nats per goal",
-    "learner/{metric}": "metrics of the learner's last call: see Learner.fit (rl/learner/learner.py), train in "
-    "rl/learner/supervised.py and METRICS of the policy gradient (rl/algorithms/policy_gradient.py); `pairs`: (goal, tactic) pairs used; `ranker_…`, `retriever_…`: metrics of these; `training_seconds`: "
-    "total of all three",
+    "learner/{metric}": "metrics of the learner's last call; the section *The learner's metrics* lists them",
 }
 """Name patterns and their meanings, in the order of docs/metrics.md."""
 
