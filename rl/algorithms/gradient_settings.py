@@ -10,7 +10,7 @@ from prover.errors import UserError
 
 @dataclass(frozen=True)
 class PolicyGradient:
-    """Settings of the loss."""
+    """Settings of the loss that a preset has and the table `[gradient]` changes."""
 
     advantage: Literal["mean", "normalised", "leave_one_out", "batch"] = "normalised"
     """The baseline of a reward: the mean of its group; the same, divided by the group's standard deviation; the mean of the others of
@@ -81,7 +81,7 @@ Advantage = Literal["mean", "normalised", "leave_one_out", "batch"]
 
 @dataclass(frozen=True)
 class GradientConfig:
-    """Changes to the preset that `learn.algorithm` names, for a pretrained model (`serve.start`). See PolicyGradient."""
+    """Changes to the preset that `learn.algorithm` names, for a pretrained model (`serve.start`). Unset settings stay as in the preset."""
 
     trajectories: int = 64
     """Trajectories of an update."""
