@@ -154,7 +154,7 @@ def _help_page(page: str) -> str:
     options: dict[int, str] = {}
     """Index of an option's line -> its text."""
     page = re.sub(r"\x1b\[[0-9;]*m", "", page)
-    page = re.sub(r"\[(\w+) \[\1 \.\.\.\]\]", r"\1 …", page)
+    page = re.sub(r"\[(\S+) \[\1 \.\.\.\]\]", r"\1 …", page)
     for line in page.splitlines():
         if option := re.match(r"  (\S+(?: \S+)*)(?: {2,}(.*))?", line):
             options[len(lines)] = option[2] or ""
@@ -170,7 +170,7 @@ def _help_page(page: str) -> str:
         start = f"  {lines[at]}\n{indent}" if len(start) > HELP_COLUMN else start
         body = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
         lines[at] = start + body[HELP_COLUMN:]
-    return "\n".join(lines).rstrip()
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines).rstrip())
 
 
 def _parse_error(page: str, name: str) -> str:
