@@ -23,7 +23,7 @@ class ProveOptions:
     target: tyro.conf.Positional[str | None] = None
     """FILE.lean (every `sorry` is a task), FILE.lean:LINE, - (Lean source on standard input), the folder of a Lake project, a data
     set (FILE.jsonl, FILE.json, FILE.parquet, or a folder of these), FILE.json of LeanDojo Benchmark with --sources, library:MODULE
-    (also with *), or set:NAME (see `turnstile sets`)."""
+    (also with *), set:NAME (see `turnstile sets`), or world:NAME (docs/worlds.md)."""
     statement: str | None = None
     """One statement, as written after `theorem NAME`: binders, colon, type."""
     name: str = "statement"
@@ -32,9 +32,10 @@ class ProveOptions:
     """Modules to import for statements that specify none."""
     fields: tuple[str, ...] = ()
     """PART=FIELD …: the fields of a data set that contain the theorem's parts (statement, name, header, imports), as in
-    `--fields statement=autoformalization`. Those of public benchmarks need none."""
+    `--fields statement=autoformalization`. Public benchmarks need no --fields."""
     policy: str = "portfolio"
-    """portfolio, explorer, the folder of a run or checkpoint, or http://…. Several, separated by commas, are tried in turn."""
+    """portfolio, explorer, the folder of a run or checkpoint, or a language model as vllm:…, hf:… or openai:… (docs/models.md).
+    Several, separated by commas, are tried in turn."""
     rule: str = ""
     """Selection rule of the search (docs/search.md). Default: that of the run, or puct."""
     budget: int = 64
@@ -50,9 +51,9 @@ class ProveOptions:
     results: Path | None = None
     """Append a JSON line for each task to this file. `turnstile report` renders it as a page."""
     resume: bool = False
-    """Continue from the results file. Default without --results: results.jsonl beside the output."""
+    """Continue from the results file: that of --results, or results.jsonl beside the output."""
     retry: bool = False
-    """Like --resume, but first try the tasks without a proof again, with the budget and policy of this command."""
+    """Like --resume, but try the tasks without a proof again, with the budget and policy of this command."""
     workers: int = 0
     """Lean processes. 0: as many as cores and memory allow."""
     total_budget: int | None = None
@@ -63,7 +64,7 @@ class ProveOptions:
     sources: Path | None = None
     """Checkout of the repository that a LeanDojo Benchmark file describes."""
     look: bool = True
-    """Do not flag statements with contradictory hypotheses and goals that one tactic closes, and do not try small instances."""
+    """Do not flag vacuous or trivial statements, and do not try small instances."""
     lemmas: Path | None = None
     """A library that `turnstile conjecture` wrote. Its lemmas are offered to the proofs of FILE.lean; the filled file contains those
     that are used."""
@@ -90,11 +91,11 @@ class ProveOptions:
     changed: bool = False
     """Only the files of the project that git reports as changed or new. Without a target: the project of the working folder."""
     base: str | None = None
-    """With --changed: count changes since the branch left this one, as in `--base origin/main`."""
+    """With --changed: compare with the commit at which the branch left this one, as in `--base origin/main`."""
     format: Literal["text", "json", "github", "lsp"] = "text"
     """github: an annotation for each task, as GitHub Actions reads them. lsp: the diagnostics of each file, as editors do."""
     json: bool = False
-    """Print one JSON document: --format json."""
+    """Print one JSON document, as --format json does."""
 
     def check(self) -> None:
         """Raise UserError for options out of range and for conflicting options."""

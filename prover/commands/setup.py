@@ -20,7 +20,7 @@ def setup(part: Literal["mathlib"], /, *, lean: str = "", json: bool = False) ->
 
     Args:
         part: mathlib.
-        lean: the Lean release, as in 4.28.0. Default: the one that the working folder pins, else the one that is used here.
+        lean: the Lean release, as in 4.28.0. Default: the one that the working folder pins, else the one that is installed.
         json: print one JSON document.
     """
     version = version_in(lean) if lean else _version_here()

@@ -42,13 +42,13 @@ def verify(
     Args:
         target: a .lean file, a Lake project (all its files), or a run folder.
         statement: a statement, as written after `theorem NAME`: binders, colon, type.
-        proof: its proof: tactics, `by …`, or `:= …`.
+        proof: its proof: tactics, `by …`, `:= …`, or a term.
         name: the name of the statement in the verdict.
         jsonl: a file with one JSON object per line: name, statement, proof, and optional imports and context.
         against: the original of a .lean file or project, with `sorry` in place of the proofs. Statements must be equal,
             and every theorem of the original must be proved.
         imports: modules to import for inputs that specify none.
-        kernel: nanoda: require a second, independent kernel to accept too (docs/security.md).
+        kernel: nanoda: a second, independent kernel must accept the proofs too (docs/security.md).
         all: also list declarations that Lean generated.
         json: print one JSON object per verdict, one per line.
     """
