@@ -12,12 +12,12 @@ from prover.errors import UserError
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """Evaluate a prover on a theorem set, apart from training. Results are stored in a ledger and not computed twice."""
+    """Evaluate a prover on a theorem set. Results are stored in a ledger, and attempts are not repeated."""
 
     prover: tyro.conf.Positional[str]
-    """`portfolio`, `shuffled`, `explorer`, a checkpoint's folder, or a run's (its newest checkpoint)."""
+    """`portfolio`, `shuffled`, `explorer`, or the folder of a checkpoint or of a run (its newest checkpoint)."""
     theorems: tyro.conf.Positional[str]
-    """a set's name (see `turnstile sets`), or the path of its .toml file or of a data set."""
+    """a set's name (see `turnstile sets`), `world:…`, or the path of a .toml or .lean file, a Lake project or a data set."""
     budget: int = 64
     """Lean calls per theorem."""
     rollouts: int = 0
@@ -31,7 +31,7 @@ class EvalOptions:
     run: Path | None = None
     """the run folder whose ledger stores the results. Default: the checkpoint's run, else runs/eval."""
     beside: tuple[Path, ...] = ()
-    """other run folders, whose results of the same test are shown too."""
+    """other run folders, whose results on the same test are shown too."""
     processes: int = 2
     """Lean processes that search."""
     ray: str | None = None
@@ -40,7 +40,7 @@ class EvalOptions:
     """show a checkpoint made-up names for the library's names, to test reasoning without memory. The set
     `library-new` implies this, and mentions constants that training did not."""
     set: tuple[str, ...] = ()
-    """the prover's settings on top of its run's, e.g. prover.actions=elementary prover.rule=best_first."""
+    """settings of the prover that override those of its run, e.g. prover.actions=elementary prover.rule=best_first."""
     json: bool = False
     """print the figures as one JSON document."""
 

@@ -43,8 +43,8 @@ def conjecture(
         budget: Lean calls for finding lemmas. Measuring what they save comes on top.
         each: Lean calls for one search for the proof of a conjecture, where no induction proves it.
         goals: how many of the target's goals to measure savings on. 0: keep all lemmas and measure nothing.
-        goal_budget: Lean calls for each goal.
-        searches: the folder RESULTS.jsonl.searches of `turnstile prove --results`, whose open goals are generalised.
+        goal_budget: Lean calls for each of these goals, in each measurement.
+        searches: the folder RESULTS.jsonl.searches of `turnstile prove --results`, whose open goals suggest lemmas.
         policy: as in `turnstile prove`.
         seed: random seed.
         json: print one JSON document.

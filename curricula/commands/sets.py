@@ -22,7 +22,7 @@ def sets(
     """List the theorem sets with size, split, Lean version and licence, or the theorems of one.
 
     Args:
-        name: list the theorems of this set (a name, or the path of a .toml file or of a data set).
+        name: list the theorems of this set: a name, `world:…`, or the path of a .toml or .lean file, a Lake project or a data set.
         fields: PART=FIELD …: the fields of a data set, as in `turnstile prove --fields`.
         proofs: write the theorems of a world (`world:…`) with their proofs as a Lake project into this new folder.
         areas: list the sizes of the whole library (Init and Std) by area and split.

@@ -262,7 +262,7 @@ def _infilling(
     calls: int = 8,
     longest: int = 4,
     record_calls: int = 128,
-    seed: int = 0,
+    seed: Annotated[int, arg(help="random seed.")] = 0,
     out: Out = None,
     json: Json = False,
 ) -> int:

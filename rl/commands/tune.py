@@ -41,7 +41,7 @@ def tune(
 ) -> int:
     """Fine-tune a model on pairs and write a folder that transformers, vLLM and `--policy` load.
 
-    Several GPUs: `accelerate launch -m prover.cli tune …` (docs/models.md).
+    Several GPUs: `accelerate launch -m prover.cli tune …` (docs/tune.md).
 
     Args:
         model: a model's folder, its name on the Hugging Face hub, or `new` for a model of 2 million weights made here.
