@@ -62,8 +62,8 @@ class SearchConfig:
     """Lean queries (`lean_queries.KNOWN`, comma-separated) tried beside the policy's tactics, one call each. Off by default:
     a library search takes seconds and did not pay at equal calls (docs/search.md)."""
     backward: int = 0
-    """Most backward steps at a goal (`refine (fun h : B => ?_) ?_`). Below one, the first expansion of a goal asks the policy for tactics that lead to
-    B. For a policy that learned infilling (`learn.infill`). 0: off."""
+    """Maximum number of backward steps at a goal (`refine (fun h : B => ?_) ?_`). In the proof of the first goal that one leaves, the first
+    expansion of a goal asks the policy for tactics that lead to B. For a policy that learned infilling (`learn.infill`). 0: off."""
     model_thread: bool = True
     """Call models in a thread, so that Lean works meanwhile. Turn off for models that answer in microseconds."""
     seed: int = 0
