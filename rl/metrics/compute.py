@@ -47,8 +47,8 @@ METRICS: dict[str, str] = {
     "search/idle_share": "share of attempts' time in which neither Lean nor the model worked for them",
     "system/share": "share of a round's wall time outside Lean, the model and training: the idle time of searches, and the learning phase "
     "without training",
-    "staleness/mean": "versions between the oldest weights that an attempt used and those from which training on it starts, mean over "
-    "attempts; 0 with `learn.max_staleness = 0`",
+    "staleness/mean": "versions between the oldest weights that an attempt used and those that learning from it starts with, mean over "
+    "attempts; 0 if `learn.max_staleness` is 0",
     "staleness/max": "the same, maximum",
     "idle/engines": "share of the wall time since the previous version in which a model server did not compute, mean over servers",
     "idle/learner": "share of the same time in which nothing was trained",
@@ -68,8 +68,8 @@ METRICS: dict[str, str] = {
     "assessor/expected": "mean probability, before the attempts of a round, that its theorems are proved within their Lean calls",
     "assessor/proved": "share of the same attempts with an audited proof",
     "assessor/attempts": "number of these attempts",
-    "assessor/{head}_auc": "probability that the assessor ranks a positive case of a head above a negative one, on training theorems that "
-    "it does not learn from; 0.5 is chance. Heads: `provable`, `stated`, `steps`, `error`, `timeout`, `progress`, `closes` "
+    "assessor/{head}_auc": "probability that the assessor ranks a case with the event of a head above one without it, on training theorems "
+    "that it does not learn from; 0.5 is chance. Heads: `provable`, `stated`, `steps`, `error`, `timeout`, `progress`, `closes` "
     "(rl/algorithms/assessing.py)",
     "assessor/{head}_ece": "expected calibration error of the same; 0 is best",
     "assessor/{head}_of": "number of these cases",
