@@ -1,4 +1,4 @@
-"""Ablations: runs with one part removed or changed and the same theorems, seeds, Lean calls and training time."""
+"""Ablations: runs that change one part and have the same theorems, seeds, Lean calls and training time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rl.metrics import curves
 from rl.metrics.intervals import bounds, percent, wilson_over_seeds
 
 _ROLLOUTS = ('learn.collect="rollouts"', "learn.assessor_seconds=0.0")
-"""The assessor learns from searches alone."""
+"""Rollouts leave no examples for the assessor, which learns from searches."""
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
     "no value": ('learn.value="none"',),
@@ -44,13 +44,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "expert iteration from rollouts": ('learn.algorithm="expert_iteration"', *_ROLLOUTS),
     **{name: (f'learn.algorithm="{name}"', *_ROLLOUTS) for name in PRESETS},
 }
-"""Settings on top of the configuration, by variant. Presets of the policy gradient need `serve.start`. `best-first` and
-`assessor as value` are to be compared with `no value`, which searches by PUCT. `model alone` uses no explorer after the first round.
-`round 1 alone` is supervised learning on one round that has the Lean calls and the learning time of all: see `variant_settings`."""
+"""Settings on top of the configuration, by variant. Presets of the policy gradient need `serve.start`. Compare `best-first` and
+`assessor as value` with `no value`, which searches by PUCT. `model alone` uses no explorer after the first round. `round 1 alone` is
+supervised learning: one round with the Lean calls and the learning time of all rounds (`variant_settings`)."""
 
 
 def variant_settings(variant: str, base: config_module.RunConfig) -> tuple[str, ...]:
-    """The settings of a variant of this configuration."""
+    """The settings of a variant on top of `base`."""
     if variant != "round 1 alone":
         return VARIANTS[variant]
     c = base.learn
@@ -67,8 +67,9 @@ def ablate(
 ) -> dict[str, Any]:
     """Train every variant with every seed as a run of its own under `runs`, and compare their held-out results.
 
-    `ray`: address of the cluster that trains them, empty for this machine. Skips finished runs and resumes unfinished ones. Before training, raises UserError for an unknown variant and for a run made
-    with other settings. Raises RuntimeError with the last output of a run that fails.
+    `ray`: address of the cluster that trains them, `local` for this machine, empty for the configured one. Skips finished runs and
+    resumes unfinished ones. Before training, raises UserError for an unknown variant and for a run made with other settings. Raises
+    RuntimeError with the last output of a run that fails.
     """
     unknown = [v for v in variants if v not in VARIANTS]
     if unknown:
@@ -112,7 +113,7 @@ def _settings(variant: str, base: config_module.RunConfig, folder: Path) -> tupl
 
 
 def _check_same(base: config_module.RunConfig, variant: str, seed: int, folder: Path) -> None:
-    """Raise UserError if the run in `folder` has another configuration: its results could not be compared."""
+    """Raise UserError if the run in `folder` has another configuration, because its results are not comparable."""
     if not (folder / "config.toml").exists():
         return
     wanted = replace(config_module.override(base, _settings(variant, base, folder)), seed=seed)

@@ -47,10 +47,11 @@ class Task:
     lean_calls: int
     explorer_weight: float = EXPLORER_WEIGHT
     harvest: int = 0
-    """Further tactics to try on the first goal after a proof."""
+    """Number of further tactics to try on the first goal after a proof."""
     learn: bool = False
-    """Whether to collect examples. Raises HeldOutLeak for a theorem outside the training split."""
+    """Whether to collect examples. The constructor then raises HeldOutLeak for a theorem outside the training split."""
     value: bool = True
+    """Whether the policy `model` searches with the model's value."""
     rollouts: int = 0
     """Number of rollouts to sample from the model instead of a search; 0: search."""
     max_tactics: int = 12
@@ -72,7 +73,7 @@ Examples = tuple[list[Any], list[dict[str, Any]]]
 
 
 def split(found: Found, learn: bool) -> tuple[Found, Examples | None]:
-    """(the result without its examples, the examples; None without `learn`). Of rollouts, what the audit needs stays."""
+    """(the result without its examples, the examples or None without `learn`). Rollouts keep only the fields that the audit needs."""
     kept = [
         {"script": r["script"], "ended": r["ended"], "closed": r["closed"], "size": r.get("size", len(r["decisions"]))}
         for r in found.trace.rollouts
@@ -108,16 +109,16 @@ class Workbench:
     """The same model for whole proofs."""
     portfolio: Any = field(default_factory=Portfolio)
     assessor: Assessor | None = None
-    """Expects proofs of the theorems, and guides searches that have no value of the model (`prover.assess`)."""
+    """Predicts whether a theorem will be proved, and guides searches that do not use the model's value (`prover.assess`)."""
 
     def environment(self, task: Task) -> Any:
-        """Lean, bounded to the configured actions. The portfolio is not, unless the run would learn from it."""
+        """Lean, bounded to the configured actions. The portfolio is bounded only if the run learns from it."""
         c = self.config
         return bounded(self.pool, c.actions, c.strict and (task.learn or task.policy != "portfolio"))
 
 
 class Asked:
-    """A shared model as one attempt asks it."""
+    """A shared model for one attempt, with the version of the weights that answered."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -138,7 +139,7 @@ class Asked:
         return self._noted(await self._client.write(values, n))
 
     def _noted(self, answer: T) -> T:
-        # Of calls that end at once while the version changes, all may count as the newer one.
+        # If several calls end at once while the version changes, all of them may count as the newer one.
         version = self._client.version
         self._oldest = version if self._oldest is None else min(version, self._oldest)
         return answer
@@ -161,8 +162,8 @@ def premise_source(index: LibraryIndex, config: ProverConfig, learned: DenseWeig
 
 
 async def collect(task: Task, bench: Workbench) -> Found:
-    """Attempt a theorem, with a trace. Never raises: faults of Lean or the model give the outcome `error`, with the reason `crash: …` if an
-    actor or an object of Ray was lost."""
+    """Attempt a theorem, with a trace. Never raises: faults of Lean or the model give the outcome `error`, with the reason `crash: …` if a
+    Ray actor or object was lost."""
     began = time.monotonic()
     try:
         found = await _collect(task, bench)
@@ -187,7 +188,7 @@ async def _collect(task: Task, bench: Workbench) -> Found:
 
 
 def _prover(task: Task, bench: Workbench, asked: Asked) -> Prover:
-    """How the task searches."""
+    """The policy, value and search settings of a task."""
     c = bench.config
     value: Any = None
     in_flight, suggestions, expansions = c.in_flight, c.suggestions, 4

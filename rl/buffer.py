@@ -36,10 +36,10 @@ def draw(
     """Up to `capacity` examples of a kind, oldest first, each with a `weight` (mean 1).
 
     With `prioritised`, the sample is drawn without replacement in proportion to priority ** exponent (Efraimidis & Spirakis 2006)
-    and weighted in the same proportion, so that priorities also matter if everything fits. Otherwise, and for the assessor, whose
-    probabilities they would distort, both are uniform. `last`: the
-    last round, if later ones are under way. `without`: theorems whose examples are skipped. Raises HeldOutLeak for an example of a theorem
-    outside the training split, or that the run withholds.
+    and weighted in the same proportion, so that priorities also matter if everything fits. Otherwise both are uniform, and always for
+    the assessor, because priorities would distort its probabilities. `last`: the newest round to draw from, if later ones are under
+    way. `without`: theorems whose examples are skipped. Raises HeldOutLeak for an example of a theorem that is outside the training
+    split, or that the run withholds.
     """
     config = config or ReplayConfig()
     rng = random.Random(f"replay/{seed}/{version}/{kind}")
@@ -65,7 +65,7 @@ def draw(
 
 
 def withheld(ledger: Ledger) -> frozenset[str]:
-    """Names of the run's held-out and validation theorems that the hash of their names would allow (rl/theorem_splits.py)."""
+    """The run's held-out and validation theorems whose names' hash would put them into the training split (rl/theorem_splits.py)."""
     return frozenset(ledger.get("withheld") or ())
 
 
@@ -80,8 +80,8 @@ def priority(row: ExampleRow, siblings: int, version: int, config: ReplayConfig)
     """difficulty * freshness / sqrt(siblings).
 
     Difficulty is log2(1 + Lean calls to the proof), at least 1, and 1 without a proof. Freshness halves every `half_life` model
-    versions after the attempt. Siblings are the examples of the same theorem; dividing by them keeps long proofs and often proved
-    theorems from crowding out the rest.
+    versions after the attempt. `siblings` is the number of examples of the same theorem. Without it, long proofs and often proved
+    theorems would crowd out the rest.
     """
     difficulty = max(1.0, math.log2(1 + row.calls_to_solve)) if row.calls_to_solve is not None else 1.0
     freshness = 0.5 ** (max(0, version - row.model_version) / config.half_life)

@@ -1,4 +1,4 @@
-"""The prover that an evaluation tests: a baseline, or a checkpoint with the models that its run learned beside it."""
+"""The prover that an evaluation tests: a baseline, or a checkpoint with the small models of its run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BASELINES = {
     "shuffled": "the explorer with uniform template weights",
     "explorer": "the explorer's search",
 }
-"""Provers without training. The explorer's template weights were set by hand from training theorems, so strictly `shuffled` is the
+"""Provers without training. The explorer's template weights were set by hand from training theorems, so only `shuffled` is an
 uninformed search."""
 MEASURED = {**{name: name for name in BASELINES}, "trained": "model"}
 """The provers that a run measures on held-out theorems, in the order of tables: label and policy."""
@@ -49,12 +49,13 @@ class Candidate:
     """Prompt template of a pretrained model; empty for Turnstile's own format."""
 
     def learned(self) -> Learned:
-        """The models that its run learned beside it."""
+        """The ranker, retriever and assessor of its run."""
         return Learned.load(self.ranker, self.retriever, self.assessor)
 
     @property
     def kind(self) -> str:
-        return "model" if self.checkpoint else self.name.split(" ")[0]  # without changed settings
+        """The policy: `model`, or a baseline."""
+        return "model" if self.checkpoint else self.name.split(" ")[0]  # changed settings may follow the name
 
 
 def digest(files: Iterable[Path]) -> str:
@@ -106,7 +107,7 @@ def load(prover: Candidate) -> Any:
 
 
 def trained_on(prover: Candidate, theorems: Sequence[Theorem]) -> int:
-    """Number of the theorems that the checkpoint's run trained on. Results on these also measure memorisation."""
+    """Number of these theorems that the checkpoint's run trained on. Results on them also measure memorisation."""
     run = read_manifest(Path(prover.checkpoint)).run if prover.checkpoint else None
     if run is None:
         return 0

@@ -21,16 +21,16 @@ MAY_CHANGE = (
     "serve.pipeline_parallel",
     "serve.gpu_gb",
 )
-"""How long a run goes on and where it works. A name that ends with a dot is a whole table."""
+"""Settings of the length of a run and of the machines that it uses. A name that ends with a dot is a whole table."""
 
 _REASONS = {
-    "name": "it is the folder: move or rename that instead",
-    "runs": "it is the folder: move or rename that instead",
+    "name": "it is the folder, which you can move or rename",
+    "runs": "it is the folder, which you can move or rename",
     "seed": "the recorded attempts were made with it",
     "theorems": "the recorded attempts are at these theorems",
     "model": "the checkpoints are of this model",
     "serve": "the checkpoints are of this model",
-    "eval": "the recorded evaluations were made with it; `turnstile eval` evaluates the run with other settings",
+    "eval": "the recorded evaluations were made with it (`turnstile eval` evaluates the run with other settings)",
 }
 
 
@@ -44,7 +44,8 @@ def changed(saved: RunConfig, wanted: RunConfig, learned: int) -> list[str]:
         if not name.startswith(MAY_CHANGE):
             reason = _REASONS.get(name.partition(".")[0], "the rounds before and after would not be comparable")
             raise UserError(
-                f"{name}={here}: cannot change in a resumed run ({there} so far): {reason}; or start a new run with --name"
+                f"{name}={here}: cannot change in a resumed run ({there} so far), because {reason}; "
+                "start a new run with --name instead"
             )
         changes.append(f"{name}: {there} → {here}")
     if wanted.learn.rounds < learned:

@@ -30,7 +30,7 @@ STAGES = Path(curricula.__file__).parent / "stages"
 LEAST_VOCABULARY = 293
 """Bytes and special tokens. The same number as in prover/models/tokenizer.py, which takes seconds to import."""
 LEAST_PROMPT = 16
-"""Tokens needed to show a part of a goal."""
+"""Number of tokens that shows at least a part of a goal."""
 MOST_PREMISES = 16
 """Slot tokens of a vocabulary."""
 
@@ -54,9 +54,9 @@ class TheoremsConfig:
     """Data sets (`.jsonl`, `.json`, `.parquet`, or folders of these), `.lean` files, Lake projects, worlds, and theorem sets (`.toml`). A
     hash of the theorem's name decides its split: 70 % training, 20 % held out, 10 % validation; a set may name another one."""
     targets: tuple[str, ...] = ()
-    """Names of training theorems that rounds try until they are proved, each time with more Lean calls. A round tries as many in turn as take
-    at most the Lean calls of its other theorems, and at least one. The run ends when all are proved, or at `max_minutes` in the middle of a
-    round."""
+    """Names of training theorems that rounds try until they are proved, each time with more Lean calls. A round tries at least one in turn,
+    and at most as many as take the Lean calls of its other theorems. The run ends when all are proved, or at `max_minutes`, even in the
+    middle of a round."""
     target_calls: NonNegative = 0
     """Lean calls of a target's first try, within the same bound. 0: `learn.first_calls`."""
     fields: tuple[str, ...] = ()
@@ -101,8 +101,8 @@ class ProverConfig:
     actions: Actions = "full"
     """Moves of the template policy: `full`, or `elementary` for the steps of a proof by hand, without automation."""
     strict: bool = False
-    """Refuse all other moves, whoever proposes them: nothing else reaches Lean or the training data. The portfolio, which learns
-    nothing, stays the baseline that it is."""
+    """Refuse all moves outside `actions`, whichever policy proposes them, so that no others reach Lean or the training data. The
+    portfolio is not restricted as a baseline."""
     temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 2.0
     """Temperature of the search's priors."""
     root_breadth: Annotated[float, msgspec.Meta(gt=0.0)] = 256.0
@@ -110,7 +110,7 @@ class ProverConfig:
     use_value: bool = True
     """Guide the search by the model's value."""
     use_ranker: bool = True
-    """Learn to rank tactics from all that were tried, and search in that order."""
+    """Learn to rank tactics from every tactic tried, and search in that order."""
     assess: tuple[Literal["tactics", "goals", "batches"], ...] = ()
     """Uses of the assessor: `tactics`, `goals`, `batches`; see docs/learning.md."""
 
@@ -127,11 +127,11 @@ class ModelConfig:
     intermediate: Positive = 512
     vocabulary: Annotated[int, msgspec.Meta(ge=LEAST_VOCABULARY)] = 1024
     max_prompt: Annotated[int, msgspec.Meta(ge=LEAST_PROMPT)] = 88
-    """Tokens of a prompt. Longer prompts lose their beginning."""
+    """Maximum number of tokens of a prompt. Longer prompts lose their beginning."""
     premise_types: bool = False
     """Show a premise by its statement instead of the end of its name. Needs about 24 `premise_tokens` and a larger `max_prompt`."""
     premise_tokens: int = 6
-    """Tokens of one premise. All premises together take at most 3/5 of the prompt."""
+    """Maximum number of tokens of one premise. All premises together take at most 3/5 of the prompt."""
 
 
 @dataclass(frozen=True)
@@ -140,30 +140,30 @@ class LearnConfig:
 
     algorithm: str = "expert_iteration"
     """Policy learning: `expert_iteration`, a preset of the policy gradient, `dpo` on pairs of tactics that worked and failed on one goal
-    (for a pretrained model), or an entry point of `turnstile.algorithms`. The presets
-    (`grpo`, `dr_grpo`, `dapo`, `gspo`, `cispo`, `reinforce++`) are for a pretrained model (`serve.start`) and need `collect = "rollouts"`. The model from scratch supports `grpo`, from the second round
-    on: its first round is expert iteration on the explorer's proofs."""
+    (for a pretrained model), or an entry point of `turnstile.algorithms`. The presets (`grpo`, `dr_grpo`, `dapo`, `gspo`, `cispo`,
+    `reinforce++`) are for a pretrained model (`serve.start`) and need `collect = "rollouts"` or `"proofs"`. The model from scratch supports `grpo` from
+    the second round on; its first round is expert iteration on the explorer's proofs."""
     value: Literal["monte_carlo", "td_lambda", "none"] = "monte_carlo"
     """Value learning. `none`: the value is neither learned nor used."""
     collect: Literal["search", "rollouts", "proofs"] = "search"
-    """Source of attempts after the first round: the search, rollouts sampled from the policy tactic by tactic, or whole proofs of a
-    pretrained model whose template answers with proofs. From a pretrained model, in the first round too."""
+    """Source of attempts after the first round, or with a pretrained model in all rounds: the search, rollouts sampled from the policy
+    tactic by tactic, or whole proofs of a pretrained model whose template answers with proofs."""
     targets: Literal["proofs", "visits"] = "proofs"
     """Policy targets of expert iteration: the tactics that start a proof, or the search's visit counts on proved goals."""
     subgoals: Probability = 0.5
-    """Weight of the solved subgoals of theorems that were not proved, for the policy and the ranker. 0: they teach the value alone."""
+    """Weight of the solved subgoals of theorems that were not proved, for the policy and the ranker. 0: only the value learns from them."""
     rounds: Positive = 3
     """Rounds of collecting and learning."""
     retrain_every: NonNegative = 0
-    """Expert iteration: every so many rounds the weights go back to the start's (BFS-Prover-V2; Xin et al. 2025). 0: never."""
+    """Expert iteration and `dpo`: number of rounds after which training starts again from the first weights (BFS-Prover-V2; Xin et al. 2025). 0: never."""
     max_staleness: NonNegative = 0
-    """Versions that learning may be ahead of its attempts. 0: collecting waits for each version. 1: it goes on meanwhile."""
+    """Versions that the attempts of a round may lag behind. 0: collecting waits for each version. 1: collecting overlaps with learning."""
     first_calls: Positive = 20
     """Lean calls per theorem in the first round, which uses the explorer alone unless there is a pretrained model."""
     calls: Positive = 16
     """Lean calls per theorem in later rounds. The matchmaker distributes this times the number of theorems."""
     theorems: NonNegative = 0
-    """Theorems of a round, the first included. 0: all of them in the first round, later as many as the Lean calls allow."""
+    """Theorems per round. 0: all of them in the first round, later as many as the Lean calls allow."""
     group: int = 8
     """Rollouts of one theorem, with `collect = "rollouts"` or `"proofs"`."""
     max_tactics: int = 12
@@ -175,12 +175,12 @@ class LearnConfig:
     harvest: int = 12
     """Additional tactics tried on a theorem's first goal after its first proof, to find other ways to close it."""
     extracted: str = ""
-    """Output folder of `turnstile extract`, whose human proofs expert iteration learns in each round, others in the first. Empty: none."""
+    """Output folder of `turnstile extract` with human proofs. Expert iteration learns them in each round, others in the first. Empty: none."""
     seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
     """Training time per round. On a CPU this is processor time, so that a busy machine takes longer and learns the same."""
     max_epochs: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
-    """Maximum number of passes over a round's examples. 0: limited by time only; for a pretrained model three, and one with `dpo` or a policy
-    gradient, whose gradient is clipped more, the further the policy moves from the one that was sampled."""
+    """Maximum number of passes over a round's examples. 0: limited by time only. For a pretrained model, 0 is three passes, or one with `dpo`
+    or a policy gradient, which clips more the further the policy moves from the one that was sampled."""
     learning_rate: float = 1e-3
     warmup: int = 20
     """Steps until the full learning rate."""
@@ -189,11 +189,11 @@ class LearnConfig:
     kl: float = 0.0
     """Weight per token of KL(policy || the policy before this round). 0.04 is usual for `grpo`."""
     ema: float = 0.0
-    """Decay of the published weight average. 0: none."""
+    """Decay of the weight average that is published. 0: no averaging."""
     lambda_: Probability = 0.7
     """λ of `td_lambda`."""
     fresh_names: Probability = 0.3
-    """Probability that training shows the model from scratch and the ranker a goal with made-up names for the library's."""
+    """Probability that training shows a goal with made-up library names, for the model from scratch and the ranker."""
     ranker_seconds: float = 30.0
     """Training time of the tactic ranker per round, measured as for `seconds`."""
     assessor_seconds: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
@@ -202,7 +202,7 @@ class LearnConfig:
     """Training time of a learned retriever per round, measured as for `seconds`."""
     batch_tokens: int = 384
     value_weight: float = 1.0
-    """A value example counts as this many tactic tokens, times the example's own weight."""
+    """Number of tactic tokens that a value example counts as, times the example's own weight."""
     threads: int = 2
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is for GPUs, and CPUs with AMX."""
@@ -244,11 +244,11 @@ class RayConfig:
     model_servers: Positive = 1
     """Copies of the model. Each prover uses one of them."""
     server_gpus: float = 0.0
-    """GPUs of a model server."""
+    """GPUs per model server."""
     learner_gpus: float = 0.0
-    """GPUs of a learner process."""
+    """GPUs per learner process."""
     audits: int = 32
-    """Maximum number of proofs waiting for each auditor, of which there is one for 8 provers. No new search starts beyond it."""
+    """Maximum number of proofs waiting for each auditor (one per 8 provers). No new search starts beyond it."""
 
 
 @dataclass(frozen=True)
@@ -256,16 +256,16 @@ class EvalConfig:
     """Evaluation on held-out theorems."""
 
     calls: Positive = 64
-    """Lean calls per theorem. Curves are for 1, 2, 4 … this."""
+    """Lean calls per theorem. Curves show 1, 2, 4 … up to this."""
     baselines: bool = True
-    """Also evaluate the baselines that learn nothing: the portfolio, the explorer with uniform templates, the explorer."""
+    """Also evaluate the baselines without training: the portfolio, the explorer with uniform template weights, the explorer."""
     validation: NonNegative = 0
-    """Theorems of the validation split that the trained prover tries after each round, always the same ones."""
+    """Number of theorems of the validation split that the trained prover tries after each round, the same ones each time."""
     validation_calls: Positive = 16
     """Lean calls for each of them."""
     validation_rollouts: NonNegative = 0
-    """Rollouts without search of each validation theorem instead, for pass@k after every round, and before the first one for a
-    pretrained model."""
+    """Sample this many rollouts of each validation theorem instead of a search, for pass@k after every round, and for a pretrained model
+    before the first round. 0: search."""
     rollouts: NonNegative = 0
     """Rollouts without search of each held-out theorem at the end, for pass@k. 0: none."""
 
@@ -288,15 +288,15 @@ class RunConfig:
     dpo: DPOConfig = field(default_factory=DPOConfig)
     matchmaker: MatchConfig = field(default_factory=MatchConfig)
     rewards: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Weights of the rewards by round, e.g. `progress = [0, 0, 0.2]` (see rl/rewards.py). Those that are not named have weight 0, and
-    `proved` 1."""
+    """Weights of the rewards by round, e.g. `progress = [0, 0, 0.2]` (see rl/rewards.py). By default `proved` has weight 1, and the
+    others 0."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     ray: RayConfig = field(default_factory=RayConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
 
     def __post_init__(self) -> None:
-        # Weights without effect, which earlier versions wrote, so that configurations that mean the same are equal.
+        # Drop weights without effect, which earlier versions wrote, so that equivalent configurations are equal.
         stated = {
             n: w for n, w in self.rewards.items() if n not in REWARDS or w != ((1.0,) if n == "proved" else (0.0,))
         }
@@ -363,7 +363,7 @@ def check(config: RunConfig) -> RunConfig:
     rule_named(config.prover.rule)
     check_rewards(config.rewards, c.rounds)
     if c.collect != "search" and c.group < 2:
-        raise UserError("learn.group: a group of rollouts needs at least 2")
+        raise UserError(f"learn.group={c.group}: must be at least 2 rollouts")
     if c.algorithm in PRESETS:
         settings_of(c.algorithm, config.gradient)
         if c.targets == "visits":
@@ -375,9 +375,9 @@ def check(config: RunConfig) -> RunConfig:
             'supports "grpo" and its own settings (learn.kl)'
         )
     if config.model.start and config.serve.start:
-        raise UserError("model.start is for a model from scratch and serve.start for a pretrained one: set one of them")
+        raise UserError("model.start is for a model from scratch and serve.start for a pretrained one; set one of them")
     if config.replay.start_share and not config.model.start:
-        raise UserError("replay.start_share is a share of the examples of model.start, which is not set")
+        raise UserError("replay.start_share takes examples from the run of model.start; set model.start")
     if c.shard and (c.ranks < 2 or not config.serve.start):
         raise UserError("learn.shard splits a pretrained model (serve.start) over several processes (learn.ranks)")
     path = Path(config.name)

@@ -1,4 +1,4 @@
-"""What the rounds of a run try. Reads each round's attempts from the ledger once."""
+"""Chooses the tasks of each round. Reads each round's attempts from the ledger once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rl.start import start_of
 
 
 class Curriculum:
-    """The tasks of each round, a function of the seed and the attempts of the rounds before."""
+    """The tasks of each round. They depend only on the configuration and on the attempts of earlier rounds, so a resumed run repeats them."""
 
     def __init__(self, config: RunConfig, train_set: Sequence[Theorem], ledger: Ledger) -> None:
         self.config, self.train_set, self.ledger = config, train_set, ledger
@@ -30,7 +30,7 @@ class Curriculum:
         self._read = 0
 
     def read(self, r: int) -> None:
-        """Read the rounds before `r` that were not read yet."""
+        """Read the rounds before `r` that have not been read."""
         for earlier in range(self._read + 1, r):
             tries = [
                 Try(t, earlier, o, calls, s, n, share)
@@ -41,8 +41,8 @@ class Curriculum:
             self._read = earlier
 
     def tasks(self, r: int, policy: str, best: Any, value: bool) -> list[Task]:
-        """All theorems in the first round unless `learn.theorems` bounds it, later those that the sampler plans. `best`: theorems that were
-        proved before. `value`: whether searches use the model's value."""
+        """The tasks of round `r`: all theorems in the first round unless `learn.theorems` bounds it, later those that the sampler plans.
+        `best`: theorems that were proved before. `value`: whether searches use the model's value."""
         c = self.config
         self.read(r)
         targets = [name for name in c.theorems.targets if name not in best]
@@ -51,7 +51,7 @@ class Curriculum:
         else:
             chosen = [Assignment(t, c.learn.first_calls, "prove", 0.5) for t in self.train_set]
         if r == 1:
-            # Together as many as all others: the prover is still the one that left them open.
+            # All targets together get at most the calls of a round: the same prover tries them again only with more calls.
             share = max(c.matchmaker.base_calls, self._calls // max(1, len(targets)))
             tried = min(c.theorems.target_calls, share) or c.learn.first_calls
             calls = dict.fromkeys(c.theorems.targets, tried)
@@ -59,8 +59,8 @@ class Curriculum:
         return [self._task(r, a, policy, best, value) for a in chosen]
 
     def _expected(self, r: int) -> dict[str, float]:
-        """The assessor's estimate of each theorem that was never tried, from its statement. It is the newest assessor up to the version that
-        round `r` needs, so that a resumed run plans the same."""
+        """The assessor's probability of a proof for each theorem that was never tried, from its statement. Uses the newest assessor up to
+        the version that round `r` needs, so that a resumed run plans the same."""
         c = self.config
         if not c.matchmaker.assess:
             return {}
@@ -83,8 +83,8 @@ class Curriculum:
         return self.config.learn.calls * min(n, self.config.learn.theorems or n)
 
     def in_place_of_equal_groups(self, r: int, groups: int, best: Any, value: bool) -> list[Task]:
-        """Dynamic sampling (DAPO; Yu et al. 2025, section 3.2): further theorems while fewer than `groups` groups have unequal rewards,
-        the round's Lean calls last, and there are theorems that the round did not try."""
+        """Dynamic sampling (DAPO; Yu et al. 2025, section 3.2): tasks for further theorems. Empty once `groups` groups have unequal rewards,
+        the round's Lean calls are spent, or the round has tried every theorem."""
         c = self.config
         if not c.serve.start or c.learn.algorithm not in PRESETS:
             return []
@@ -104,7 +104,7 @@ class Curriculum:
         c = self.config
         sampled = c.learn.collect != "search" and policy == "model"
         against = negation(assignment.theorem) if assignment.side == "disprove" else None
-        # Once per theorem, because Lean would answer the same again.
+        # Only until a theorem's first proof, because Lean would give the same answers again.
         harvest = 0 if assignment.theorem.name in best else c.learn.harvest
         return Task(
             assignment.theorem,
@@ -123,5 +123,5 @@ class Curriculum:
 
 
 def whole_proofs(config: RunConfig) -> int:
-    """Whole proofs in a conversation; 0 if the model says tactics."""
+    """Maximum number of whole proofs in a conversation; 0 if the model answers with tactics."""
     return config.learn.turns if config.learn.collect == "proofs" else 0

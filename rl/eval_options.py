@@ -21,7 +21,7 @@ class EvalOptions:
     budget: int = 64
     """Lean calls per theorem."""
     rollouts: int = 0
-    """sample so many proofs of each theorem without search instead, for pass@k."""
+    """sample this many proofs of each theorem instead of a search, for pass@k."""
     seeds: int = 1
     """number of seeds, from 0."""
     limit: int | None = None
@@ -38,7 +38,7 @@ class EvalOptions:
     """address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here)."""
     fresh_names: bool = False
     """show a checkpoint made-up names for the library's names, to test reasoning without memory. The set
-    `library-new` implies this, and mentions constants that training did not."""
+    `library-new` implies this, and mentions constants that were not in training."""
     set: tuple[str, ...] = ()
     """settings of the prover that override those of its run, e.g. prover.actions=elementary prover.rule=best_first."""
     json: bool = False

@@ -84,7 +84,7 @@ def key_of(test: Test, prover: Candidate) -> str:
             del settings[kind]  # keeps the keys of results from before this field existed
     search = settings["config"]
     standard = asdict(ProverConfig())
-    # Keeps the keys of earlier results.
+    # Keeps the keys of results from before these fields existed.
     for field in ("actions", "strict", "rule", "temperature", "root_breadth", "assess"):
         if search[field] == standard[field]:
             del search[field]
@@ -104,7 +104,7 @@ def phase_of(test: Test, prover: Candidate, seed: int) -> str:
 
 
 def summary(ledger: Ledger, test: Test, prover: Candidate, seeds: Sequence[int]) -> dict[str, Any]:
-    """Figures of an evaluation from the ledger: per seed as in `curves.summarise`, and over all seeds as in `together`."""
+    """Figures of an evaluation from the ledger: per seed (see `curves.summarise`), and over all seeds (see `together`)."""
     by_seed = {s: list(ledger.attempts(phase_of(test, prover, s))) for s in seeds}
     figures = {
         "key": key_of(test, prover),

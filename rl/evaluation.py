@@ -42,7 +42,7 @@ from rl.learned import Learned
 CHANCES = 2
 """Attempts at a theorem before an error is accepted as its result."""
 CONCURRENT = 8
-"""Attempts at once, here."""
+"""Concurrent attempts without Ray."""
 ROLLOUT_TACTICS = 32
 """Maximum length of a rollout, the same for every prover."""
 
@@ -110,8 +110,8 @@ class Evaluation:
         return [a for a in self.ledger.attempts() if a.phase in phases]
 
     def run(self, progress: Callable[[Attempt], None] = lambda attempt: None) -> dict[str, Any]:
-        """Make the attempts that the ledger lacks. `progress` is called with each one when it is recorded. Returns the figures of
-        `rl.evaluate.summary`. Searches share a model in no fixed order, so equal seeds do not repeat exactly. Raises UserError if
+        """Make the attempts that the ledger lacks. `progress` is called with each one after it is recorded. Returns the figures of
+        `rl.evaluate.summary`. Equal seeds do not repeat exactly, because searches share a model in no fixed order. Raises UserError if
         the cluster cannot be joined."""
 
         def record(attempt: Attempt) -> None:
@@ -179,12 +179,12 @@ class Evaluation:
             value = config.use_value and hasattr(wrapped, "evaluate") and getattr(policy, "has_value", True)
         explorer = Explorer(index, seed, config.premises, actions=config.actions)
         trained = learned.explorer(index, seed, config, obfuscator)
-        # Its estimates of goals read the true names, which remember the library.
+        # The assessor reads true names, so it would remember the library.
         assessor = learned.assessor if obfuscator is None else None
         return Workbench(pool, source, config, seed, explorer, trained, model, assessor=assessor), value
 
     def _on_ray(self, work: Work, record: Callable[[Attempt], None]) -> None:
-        """With the provers, the model and the audit as Ray actors. Every machine must be able to read the checkpoint."""
+        """Run provers, model and audit as Ray actors. Every machine must be able to read the checkpoint."""
         prover, test = self.candidate, self.test
         limits = {"heartbeats": test.heartbeats, "step_seconds": test.step_seconds}
         config = replace(c.run_config(prover), prover=replace(prover.config, provers=self.processes, **limits))
@@ -203,7 +203,7 @@ class Evaluation:
 
 
 async def _audited_attempt(task: Task, bench: Workbench, auditor: Auditor) -> Finished:
-    """Retries after an error, unless the theorem itself cannot be opened."""
+    """Attempt a theorem and audit its proof. Retries after an error, unless the theorem itself cannot be opened."""
     found = Found("error", reason="not attempted")
     for _ in range(CHANCES):
         found = await collect(task, bench)
@@ -219,7 +219,7 @@ async def _audited_attempt(task: Task, bench: Workbench, auditor: Auditor) -> Fi
 
 
 def with_settings(candidate: c.Candidate, settings: tuple[str, ...]) -> c.Candidate:
-    """The candidate with these settings of `prover`, named by them. Raises UserError for others."""
+    """The candidate with these settings of the table `prover`, which its name lists. Raises UserError for other tables."""
     if not settings:
         return candidate
     if other := next((s for s in settings if not s.startswith("prover.")), None):

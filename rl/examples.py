@@ -1,4 +1,4 @@
-"""What supervised learning and value learning read: tactics for states, and steps-to-go of states."""
+"""Training examples of the policy and the value: tactics for states, steps-to-go of states, pairs of tactics."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ValueExample:
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """Two tactics tried on one goal, of which one started its proof and the other failed."""
+    """Two tactics tried on one goal: one started its proof, and the other failed."""
 
     state: str
     worked: str
@@ -61,9 +61,9 @@ def row_weight(row: Mapping[str, Any]) -> float:
 
 
 def mean_one(weights: Mapping[str, float]) -> dict[str, float]:
-    """The weights, scaled to the mean 1.
+    """The weights, scaled to mean 1.
 
-    Replay priorities of solved and of open goals are scaled apart, because those of solved goals are larger, and a value learns how
+    Callers scale the replay priorities of solved and of open goals separately. Those of solved goals are larger, and the value learns how
     often goals are proved from the ratio of the two.
     """
     mean = sum(weights.values()) / max(1, len(weights))

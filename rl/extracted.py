@@ -38,7 +38,8 @@ def extracted_examples(folder: Path, withheld: Iterable[str] = (), infill: float
     """The steps of theorems of the training split that are not `withheld`, each with the first goal before it. `infill`: share of
     examples with a goal further down in the proof.
 
-    Leaves out steps whose replay failed, if they were replayed (`--replay`). Raises UserError.
+    Leaves out steps whose replay failed, if they were replayed (`--replay`). Raises UserError for a folder that `turnstile extract` did not
+    write, or without steps of the training split.
     """
     path = folder / "theorems.jsonl"
     if not path.is_file():

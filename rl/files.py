@@ -9,7 +9,7 @@ from prover.solve.ledger import Attempt
 
 
 def proofs_source(proofs: Iterable[Attempt], lean: str) -> str:
-    """Lean source of the proofs, for people. `turnstile verify RUN` checks them from the ledger, each with its own imports."""
+    """Lean source of the proofs, for reading. `turnstile verify RUN` checks them from the ledger, each with its own imports."""
     parts = [f"/- Proofs found by Turnstile, each audited by {lean}.\n   `turnstile verify` checks them again. -/\n"]
     for a in sorted(proofs, key=lambda a: (a.theorem.imports, a.theorem.name)):
         imports = " ".join(a.theorem.imports)

@@ -1,4 +1,4 @@
-"""The models that a run learns beside the language model."""
+"""The small models that a run learns besides the language model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rl.config import ProverConfig
 
 
 class Learned(NamedTuple):
-    """Those that there are."""
+    """The small models of a run; None for those that it does not have."""
 
     ranker: TacticRanker | None = None
     retriever: DenseWeights | None = None
@@ -23,7 +23,7 @@ class Learned(NamedTuple):
 
     @staticmethod
     def load(ranker: Path | str | None, retriever: Path | str | None, assessor: Path | str | None) -> Learned:
-        """From files; None or an empty name for none. Raises UserError."""
+        """Load the models from files. None or an empty name: no such model. Raises UserError for an invalid file."""
         return Learned(
             TacticRanker.load(Path(ranker)) if ranker else None,
             DenseWeights.load(Path(retriever)) if retriever else None,

@@ -1,4 +1,4 @@
-"""What a round learns from: draws the model's examples from the ledger, and trains the ranker, the retriever and the assessor on theirs."""
+"""Prepares the learning of a round: draws the language model's examples from the ledger, and trains the ranker, retriever and assessor."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from rl.trajectory import Trajectory, from_rows, shortest_proofs, staleness
 
 T = TypeVar("T")
 START_LEAST = 2000
-"""Examples of each kind that a round draws from the run that it starts from, if there are so many: the first rounds have few of their
-own, and the ranker is trained from nothing each time."""
+"""Minimum number of examples of each kind that a round draws from the run that it starts from, if that has as many. The first rounds have
+few of their own, and each round trains the ranker from scratch."""
 _KINDS = {Trajectory: "trajectories", PreferencePair: "pairs of tactics"}
 
 
 class Learning:
-    """Prepares the rounds of a run. Has the newest models beside the language model."""
+    """Prepares the rounds of a run. `models` are the newest ranker, retriever and assessor."""
 
     def __init__(
         self, config: RunConfig, folder: Path, ledger: Ledger, index: LibraryIndex, say: Callable[[str], None]
@@ -84,7 +84,7 @@ class Learning:
         kind = _KINDS.get(type(policy[0]), "(goal, tactic) pairs")
         self.say(f"round {r}: training on {len(policy)} {kind} and {len(value)} values for {c.seconds:.0f} s …")
         if self.config.retrains(r):
-            self.say(f"round {r}: starts again from the weights of the start (learn.retrain_every)")
+            self.say(f"round {r}: training starts again from the first weights (learn.retrain_every)")
         began = time.monotonic()
         learned = {f"ranker_{k}": v for k, v in self._learn_ranker(r).items()}
         learned |= {f"retriever_{k}": v for k, v in self._learn_retriever(r).items()}
@@ -94,7 +94,7 @@ class Learning:
         return policy, value, {"pairs": float(len(policy)), **learned, "training_seconds": time.monotonic() - began}
 
     def _newest(self, kind: str, load: Callable[[Path], T], start: Path | None) -> T | None:
-        """The newest of this run, or else that of its start."""
+        """The newest model of a kind in this run, or else the start's."""
         rounds = range(1, self.config.learn.rounds + 1)
         found = [self._file(kind, r) for r in rounds if self.ledger.get(f"learned {r}") is not None]
         found = [p for p in found if p.exists()]

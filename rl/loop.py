@@ -48,7 +48,8 @@ class Trainer:
     """A training run in its folder. `run` does the remaining work; a new Trainer on the same folder resumes it."""
 
     def __init__(self, config: RunConfig, quiet: bool = False, changes: Sequence[str] = ()) -> None:
-        """`changes`: those since the run was last started, to be recorded."""
+        """`quiet`: print nothing. `changes`: changed settings since the last start, which are recorded. Raises UserError for a configuration
+        that cannot work, missing resources, and a folder in which another process works."""
         self.config, self.changes = config_module.check(config), changes
         self.folder = config.folder
         self.runtime = find_runtime()
@@ -132,7 +133,7 @@ class Trainer:
             if c.eval.baselines:
                 for baseline, what in BASELINES.items():
                     if baseline == "shuffled" and c.prover.actions == "elementary":
-                        continue  # their weights are equal: the explorer is this baseline
+                        continue  # equal template weights make this baseline the same as the explorer
                     self._measure(baseline, f"baseline: {what}")
             if c.eval.validation:
                 self._validate(0)
@@ -158,10 +159,10 @@ class Trainer:
             if c.eval.rollouts:
                 self._sample()
             return run_summary.finish(c, self.ledger, self.tracker, len(self.held_out), self.elapsed, self.runtime.name)
-        except OutOfMemoryError as error:  # beside those that a replacement made good
+        except OutOfMemoryError as error:  # replacing actors did not help
             raise UserError(
-                f"Ray ended a part of the run for want of memory ({one_line(str(error), 200)}); lower prover.provers or the model's size, "
-                f"and continue with `turnstile train --resume {self.folder}`"
+                f"Ray ended a part of the run because memory ran out ({one_line(str(error), 200)}); lower prover.provers or the model's "
+                f"size, and continue with `turnstile train --resume {self.folder}`"
             ) from error
         finally:
             self.ledger.set("seconds", self.elapsed)
@@ -186,12 +187,12 @@ class Trainer:
 
     @property
     def _value(self) -> bool:
-        """Whether searches use the value: once a version that has learned one is served."""
+        """Whether searches use the value: only once a version that has learned it is served."""
         return self.config.learns_value and (self.pipeline.learned > 0 or bool(self.config.model.start))
 
     @property
     def _end(self) -> str:
-        """Why a run for targets (`theorems.targets`) ends now, or the empty string."""
+        """The reason why a run for targets (`theorems.targets`) ends now; empty if it goes on."""
         targets = self.config.theorems.targets
         if targets and all(name in self.best for name in targets):
             return "all targets are proved"
@@ -200,7 +201,7 @@ class Trainer:
         )
 
     def _collect(self, r: int) -> bool:
-        """Collect round `r` and hand it to the pipeline. False, without learning from it, if the run ends here."""
+        """Collect round `r` and give it to the pipeline. Returns False, without learning from the round, if the run ends in it."""
         c = self.config
         self.curriculum.read(r)
         measured = RoundMetrics(r, self.fleet, self.ledger, self.curriculum.known)
@@ -224,7 +225,7 @@ class Trainer:
         """Validate the served version and log its round, and serve the next one if it is trained."""
         while self._finished < self.pipeline.learned:
             self._finished = r = self._finished + 1
-            if r == self.pipeline.learned:  # of several, without validation
+            if r == self.pipeline.learned:  # only the newest version is served and can be validated
                 self._validate(r)
             if self._log(f"round {r}", r, row_of(r, self.ledger)):
                 for alert in alerts(rounds.history(rounds.of_rows(self.ledger.rounds()))):
@@ -241,7 +242,7 @@ class Trainer:
         return step is not None
 
     def _evaluation(self, theorem: Theorem, policy: str, calls: int, rollouts: int = 0, draw: int = 0) -> Task:
-        """An attempt to measure a policy. `rollouts`: 0 for a search, or for as many whole proofs as Lean calls."""
+        """A task that measures a policy. `rollouts`: 0 for a search, or, for a model of whole proofs, for as many proofs as Lean calls."""
         c = self.config
         turns = whole_proofs(c) if policy == "model" else 0
         return Task(
@@ -257,7 +258,7 @@ class Trainer:
         )
 
     def _validate(self, r: int) -> None:
-        """Evaluate the model of round `r` on the validation theorems; in round 0 what the run starts with."""
+        """Evaluate the model of round `r` on the validation theorems; in round 0 the run's start model or the explorer."""
         c = self.config
         n = c.eval.validation_rollouts
         policy = "model" if r or c.has_model else "explorer"
@@ -299,7 +300,7 @@ class Trainer:
         row = {f"held_out/{name}": summary["solved"] / summary["total"]}
         if policy == "model":
             row |= compute.solve_rates(self.ledger.attempts("held-out model"), "held-out")
-            # The baselines again, so that their curves reach as far as the trained prover's.
+            # Log the baselines again, so that their curves end where the trained prover's does.
             for b in BASELINES:
                 if self.ledger.done(f"held-out {b}"):
                     found = run_summary.held_out(self.ledger, b, c, len(self.held_out))

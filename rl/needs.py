@@ -1,4 +1,4 @@
-"""What a run needs of this machine or its cluster: disk, GPUs, and roughly how much time."""
+"""Resources that a run needs on this machine or its cluster: disk, GPUs, and roughly how much time."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ RAY_BYTES = 256 * 2**20
 EXPLORER_CALLS, MODEL_CALLS = 60.0, 18.0
 """Lean calls per second of one prover on one core, with the explorer and with the small model, in a run of the demonstration."""
 SPENT = 0.7
-"""Share of the allowed Lean calls that attempts at held-out theorems made there. Proofs end the others."""
+"""Share of the allowed Lean calls that attempts at held-out theorems made in that run. An attempt ends early at a proof."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Disk space that is needed in a folder, which need not exist yet."""
+    """Disk space needed in a folder, which may not exist yet."""
 
     folder: Path
     bytes: int
@@ -41,14 +41,14 @@ class Space:
 
 
 def checkpoint_bytes(config: RunConfig, parameters: int) -> int:
-    """Size of a checkpoint. That of a pretrained model has no optimizer."""
+    """Size of a checkpoint in bytes. A checkpoint of a pretrained model has no optimizer."""
     if not config.serve.start:
         return parameters * CHECKPOINT_BYTES
     return parameters * (2 if config.serve.train == "lora" and config.learn.dtype == "bfloat16" else 4)
 
 
 def spaces(config: RunConfig, parameters: int, download: int, attempts: int) -> list[Space]:
-    """Disk space that the run, or the rest of it, needs. `download`: bytes of a model from the hub."""
+    """Disk space that the run, or the rest of it, needs. `download`: bytes of a model from the hub. `attempts`: number of attempts."""
     learned = max((int(p.parent.name) for p in config.folder.glob("checkpoints/[0-9]*/learner.pt")), default=0)
     left, keep = max(0, config.learn.rounds - learned), config.learn.keep
     kept = min(left, max(2, keep) + 1) if keep else left
@@ -97,7 +97,7 @@ def short_of_disk(needed: Iterable[Space]) -> str:
 
 @contextmanager
 def room_for(folder: Path, bytes: int, what: str) -> Iterator[None]:
-    """Raise UserError if the folder's disk has too little space, or if that is why something fails."""
+    """Raise UserError if the folder's disk has too little space, before the block or after an error in it."""
 
     def check() -> None:
         if short := short_of_disk([Space(folder, bytes, what)]):
@@ -112,8 +112,8 @@ def room_for(folder: Path, bytes: int, what: str) -> Iterator[None]:
 
 
 def short_of_gpus(config: RunConfig) -> str:
-    """A line about GPUs that the run will ask Ray for and that are missing, or the empty string. Asks a cluster, which it joins for a
-    moment, or this machine. An elastic run waits for them. Raises UserError if the cluster does not answer."""
+    """A line about GPUs that the run will request from Ray and that are missing, or the empty string. Counts those of the cluster, which it
+    joins briefly, or of this machine. An elastic run waits for GPUs. Raises UserError if the cluster does not answer."""
     r = config.ray
     wanted = r.model_servers * r.server_gpus + r.learner_gpus * config.learn.ranks
     check_cluster(config.ray.address, "ray.address")

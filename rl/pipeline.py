@@ -1,8 +1,8 @@
 """Learning from collected rounds while later rounds are collected.
 
-The examples of round r are learned into version r, from the weights of version r - 1. Collecting round r starts once version
-r - 1 - `learn.max_staleness` is served, so that no attempt is older when it is learned from, and at most that many rounds wait for
-the learner. The ledger has everything: a run that is killed learns what was collected, and collects what is missing.
+Version r is trained on the examples of round r, from the weights of version r - 1. Collecting round r starts once version
+r - 1 - `learn.max_staleness` is served. Learning therefore never uses older attempts, and at most that many rounds wait for the learner.
+The ledger stores the state: a run that was killed learns from what was collected, and collects what is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rl.metrics.round_metrics import RoundMetrics
 
 
 class Pipeline:
-    """Trains versions in order, one at a time. Everything happens in the thread that takes the fleet's events."""
+    """Trains versions in order, one at a time, in the thread that takes the fleet's events."""
 
     def __init__(
         self, config: RunConfig, ledger: Ledger, fleet: Fleet, preparation: Any, say: Callable[[str], None]
@@ -61,12 +61,12 @@ class Pipeline:
                 served()
 
     def add(self, r: int, metrics: RoundMetrics) -> None:
-        """Learn from round `r`, which is collected, after the rounds before it."""
+        """Learn from the collected round `r`, after the rounds before it."""
         self._collected.append((r, metrics))
         self._start()
 
     def serve(self) -> None:
-        """Serve the version that is trained, unless it has to wait, and go on with the next round."""
+        """Serve the trained version, unless it has to wait, and start the next round's training."""
         if self._trained is None or self.held:
             return
         (r, measured, metrics), self._trained = self._trained, None

@@ -48,7 +48,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
             "gpu_share": r.server_gpus or gpus_each,
             "placed": _placed(s, gpus_each),
             "weights_gb_a_gpu": _gb(weights),
-            # Adapters are merged before publishing, so an update holds all weights in the dtype they are trained from.
+            # For merged weights, in the dtype that they are trained from. Adapters that are served unmerged take far less.
             "update_gb": _gb(
                 parameters * (2 if s.start and s.train == "lora" and config.learn.dtype == "bfloat16" else 4)
             ),
@@ -89,7 +89,7 @@ def _check(config: RunConfig) -> None:
         )
     if config.learn.retrain_every and config.learn.algorithm in PRESETS:
         raise UserError(
-            "learn.retrain_every trains on the examples of earlier rounds, and a policy gradient learns from the newest policy alone: "
+            "learn.retrain_every trains on the examples of earlier rounds, but a policy gradient learns only from the newest policy; "
             "set it to 0"
         )
     parts = s.tensor_parallel * s.pipeline_parallel
@@ -100,9 +100,9 @@ def _check(config: RunConfig) -> None:
             f"{parts} GPUs; make them equal, or share one GPU: server_gpus below 1 and serve.memory at most server_gpus"
         )
     if s.dtype not in ("auto", "float32", "bfloat16", "float16"):
-        raise UserError(f"serve.dtype={s.dtype}: auto, float32, bfloat16 or float16")
+        raise UserError(f"serve.dtype={s.dtype}: must be auto, float32, bfloat16 or float16")
     if s.start and s.train == "lora" and s.lora_rank < 1:
-        raise UserError(f"serve.lora_rank={s.lora_rank}: at least 1; to train all weights, set serve.train=all")
+        raise UserError(f"serve.lora_rank={s.lora_rank}: must be at least 1; to train all weights, set serve.train=all")
     if s.start:
         _check_pretrained(s, config.learn)
     elif config.learn.collect == "proofs":
@@ -119,7 +119,7 @@ def _check_assessor(config: RunConfig) -> None:
     c, start = config.learn, start_of(config)
     if c.assessor_seconds and (c.collect != "search" or not rule_named(config.prover.rule).counts_calls):
         raise UserError(
-            'learn.assessor_seconds: the assessor learns from searches (learn.collect="search") whose rule walks from the root, such as '
+            'learn.assessor_seconds: the assessor learns from searches (learn.collect="search") whose rule selects from the root, such as '
             "puct; set it to 0"
         )
     trained = c.assessor_seconds or (start is not None and start.assessor_file is not None)
@@ -189,9 +189,11 @@ def _check_pretrained(s: ServeConfig, learn: LearnConfig) -> None:
         answer = template.max_new_tokens
     context = _context_length(s.start)
     if s.max_model_len < 0 or 0 < s.max_model_len <= answer:
-        raise UserError(f"serve.max_model_len={s.max_model_len}: 0, or more than an answer takes ({answer} tokens)")
+        raise UserError(
+            f"serve.max_model_len={s.max_model_len}: must be 0, or more than an answer takes ({answer} tokens)"
+        )
     if context and s.max_model_len > context:
-        raise UserError(f"serve.max_model_len={s.max_model_len}: {s.start} reads {context} tokens")
+        raise UserError(f"serve.max_model_len={s.max_model_len}: must be at most {context}, the context of {s.start}")
 
 
 def _context_length(start: str) -> int | None:
@@ -287,8 +289,8 @@ def _gb(x: float) -> float:
 
 
 def needs(config: RunConfig, theorems: Theorems) -> dict[str, Any]:
-    """What a run, or the rest of it, needs here: theorems, rough minutes, disks, and `missing`, a line for each thing that it
-    lacks."""
+    """Resources that a run, or the rest of it, needs here: theorems, rough minutes, disks, and `missing`, a line for each missing
+    resource."""
     sizes = len(theorems.train), len(theorems.held_out), len(theorems.validation)
     parameters = _size(config)["parameters"]
     fetched = config.serve.start and not Path(config.serve.start).is_dir() and not _cached(config.serve.start)

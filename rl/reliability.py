@@ -1,4 +1,4 @@
-"""Whether predictions are true: bins of predicted and observed, calibration error, and AUC."""
+"""Quality of predicted probabilities: bins of predicted and observed values, calibration error, and AUC."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Probability that a positive scores above a negative, ties counting half (Mann & Whitney 1947)."""
+    """Probability that a positive scores above a negative; ties count half (Mann & Whitney 1947). Neither list may be empty."""
     ordered = np.sort(negative)
     wins = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
     return float(wins.mean() / 2 / len(negative))

@@ -34,7 +34,7 @@ class Rollout:
 
     decisions: tuple[Decision, ...]
     steps: tuple[int | None, ...]
-    """Of each decision's state: the tactics that proved it; None if it stayed open."""
+    """For each decision's state: the number of tactics that proved it; None if it stayed open."""
     proof: ProofNode | None
     """Not audited."""
     ended: str

@@ -28,18 +28,18 @@ COMPARED = (
 )
 """Metrics that are drawn over the rounds."""
 LISTED = 200
-"""Theorems that only one run solved, listed by name."""
+"""Maximum number of theorems that are listed by name, of those that only one run solved."""
 
 
 class Run:
-    """What a comparison needs of a run folder. Raises UserError if it is not one."""
+    """The data of a run folder that a comparison uses. Raises UserError if it is not the folder of a training run."""
 
     def __init__(self, folder: Path) -> None:
         with Ledger.open(folder, readonly=True) as ledger:
             self.name = folder.resolve().name
             if not (folder / "config.toml").exists():
                 raise UserError(
-                    f"{folder}: no config.toml, so no training run; name a folder that `turnstile train` wrote"
+                    f"{folder}: has no config.toml and is not a training run; name a folder that `turnstile train` wrote"
                 )
             self.config = config_module.load(folder / "config.toml")
             self.figures = rounds.figures(ledger)

@@ -15,9 +15,9 @@ from rl.pages import render
 from rl.reliability import calibration_error
 
 SHOWN = 12
-"""Proofs or failures of one kind shown in full."""
+"""Maximum number of proofs or failures of one kind that are shown in full."""
 LISTED = 500
-"""Proofs in the list at the end."""
+"""Maximum number of proofs in the list at the end."""
 Phases = dict[str, list[Attempt]]
 
 
@@ -63,7 +63,7 @@ def report_page(folder: Path) -> str:
 
 
 def _heads(figures: rounds.Figures) -> list[list[str]]:
-    """The newest measurement of each head of the assessor, and a header."""
+    """A header, and the newest measurement of each head of the assessor."""
     found = next((f for f in reversed(figures.values()) if "assessor/goals" in f), {})
     rows = [
         [head, f"{found[f'assessor/{head}_of']:.0f}"]
@@ -76,7 +76,7 @@ def _heads(figures: rounds.Figures) -> list[list[str]]:
 
 def _phases(phases: Phases) -> list[list[str]]:
     kinds = ("proved", "disproved", "exhausted", "budget", "rejected", "error")
-    rows = [["phase", "theorems", *kinds, "Lean calls", "calls a proof"]]
+    rows = [["phase", "theorems", *kinds, "Lean calls", "calls per proof"]]
     for phase, attempts in phases.items():
         counts = Counter(a.outcome for a in attempts)
         calls = sum(a.lean_calls for a in attempts)

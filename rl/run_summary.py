@@ -17,7 +17,7 @@ from rl.metrics import compute, curves, plot, rounds
 from rl.metrics.tracking import Tracker
 
 PAIRED = {"explorer": "paired", "portfolio": "paired_portfolio"}
-"""Baselines that the trained prover is compared with theorem by theorem, and the summary's key."""
+"""Baseline that the trained prover is compared with theorem by theorem -> the summary's key."""
 
 
 def held_out(ledger: Ledger, policy: str, config: RunConfig, total: int) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _lean_at_work(ledger: Ledger, tracker: Tracker) -> dict[str, float]:
         return {}
     mean, low, high = fmean(shares), min(shares), max(shares)
     tracker.say(
-        f"Lean was at work for {100 * mean:.0f} % of the time of collecting (mean of {len(shares)} rounds, {100 * low:.0f} to "
+        f"Lean ran tactics for {100 * mean:.0f} % of the time spent collecting (mean of {len(shares)} rounds, {100 * low:.0f} to "
         f"{100 * high:.0f} %)."
     )
     return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}

@@ -39,14 +39,15 @@ def entropy(graph: Graph) -> float | None:
     """
     found = []
     for node in graph.nodes.values():
-        said = [math.exp(e.logprob) for e in node.edges if e.source == "model"]  # priors are flattened
+        said = [math.exp(e.logprob) for e in node.edges if e.source == "model"]  # not priors, which have a temperature
         if said and (total := sum(said)) > 0:
             found.append(-sum(p / total * math.log(p / total) for p in said if p > 0))
     return round(sum(found) / len(found), 4) if found else None
 
 
 def predictions(graph: Graph) -> list[tuple[float, int | None]]:
-    """(predicted value in [0, 1], tactics in the shortest proof found; None if open after `ENOUGH_VISITS` visits) per goal.
+    """(predicted value in [0, 1], tactics in the shortest proof found) of up to PREDICTIONS_KEPT goals. None instead of the tactics for a
+    goal that is open after `ENOUGH_VISITS` visits.
 
     Skips other open goals, and the root, for which the search requests no value.
     """

@@ -34,12 +34,13 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def start_of(config: RunConfig) -> Manifest | None:
-    """The manifest of the checkpoint of `model.start`; None without one. Raises UserError if it is not such a model, or if [model] has other sizes."""
+    """The manifest of the checkpoint `model.start`; None if it is not set. Raises UserError if that is not a model from scratch, or if
+    [model] has other sizes."""
     if not config.model.start:
         return None
     manifest = read_manifest(find_checkpoint(Path(config.model.start), "model.start"))
     if manifest.template:
-        raise UserError(f"model.start={config.model.start}: is a pretrained model: set serve.start in its place")
+        raise UserError(f"model.start={config.model.start}: is a pretrained model; set serve.start instead")
     for name, here in sizes_of(manifest.folder).items():
         if (asked := getattr(config.model, name)) != here:
             raise UserError(f"model.{name}={asked}: the model of model.start has {here}; set model.{name}={here}")
@@ -47,7 +48,7 @@ def start_of(config: RunConfig) -> Manifest | None:
 
 
 def sizes_of(checkpoint: Path) -> dict[str, int]:
-    """The settings of [model] that a checkpoint's model has. Raises UserError if it is not a model that a run made from scratch."""
+    """The settings of [model] that a checkpoint's model has. Raises UserError if it is not a model that a run trained from scratch."""
     try:
         found = json.loads(read_file(checkpoint / "config.json", MAX_SETTINGS_BYTES))
         prompt = json.loads(read_file(checkpoint / SETTINGS, MAX_SETTINGS_BYTES))["prompt"]

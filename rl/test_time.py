@@ -1,7 +1,7 @@
 """Learning at test time: a training run on theorems that a search left open and on variants of them, until they are proved.
 
 The method is AlphaProof's test-time RL (Hubert et al., Nature 2025). `turnstile prove --learn` uses it; `learn_to_prove` does the same
-for theorems in Python. The run is an ordinary one: `turnstile report` and `turnstile train --resume` understand its folder.
+for theorems in Python. It is an ordinary training run: `turnstile report` and `turnstile train --resume` read its folder.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ from rl.start import sizes_of
 THEOREMS = "theorems.jsonl"
 """The file in the run's folder with the targets and variants: a data set."""
 ROUNDS = 100
-"""More than a run has time for: the time limit or the last proof ends it."""
+"""More rounds than a run has time for, because the time limit or the last proof ends it."""
 MOST_VARIANTS = 400
-"""Variants of each target."""
+"""Maximum number of variants of each target."""
 LEAST_VARIANTS = 10
-A_MINUTE = 15
+"""Minimum number of variants of each target, before the maximum."""
+VARIANTS_PER_MINUTE = 15
 """Variants of all targets together for each minute of learning."""
 MAKING = 0.2
 """Share of the time for making variants."""
 CYCLES = 12
-"""A round's training takes at most one of so many parts of the time."""
+"""A round's training takes at most this fraction of the time: 1 / CYCLES."""
 GROWTH = 16
-"""The most Lean calls of a target's try, as a multiple of those that the search had."""
+"""Maximum Lean calls of a target's try, as a multiple of those that the search had."""
 EARLIER = 0.5
 """Share of the examples that come from the run that learning starts from."""
 MODELS = ("vllm:", "hf:", "openai:", "http://", "https://")
@@ -78,15 +79,15 @@ def learn_to_prove(
         policy: what learning starts from: the folder of a run, `explorer` or `portfolio` (from nothing).
         out: folder of the run. Default: a new one in the cache.
         settings: a configuration, a TOML file or a stage, for learning from nothing.
-        variants: the most variants of a theorem. 0: 15 a minute for all together, at most 400 and at least 10 of each.
-        budget: the targets' tries get at most 16 times as many Lean calls.
+        variants: maximum number of variants of a theorem. 0: 15 per minute for all theorems together, at least 10 and at most 400 of each.
+        budget: Lean calls. The targets' tries get at most 16 times as many.
         resume: continue the run in `out`.
         seed: random seed.
 
     Returns:
-        `folder`, `rounds`, `lean_calls`, `variants`, `variants_proved`, `interrupted`, `reason` (of an early end, or empty), and `targets`, each with `name`, `proved` (an audited
-        proof, or None), `round`, `left_out` (why it was not learned on, or empty) and `variants_proved`: `name`, `kind`, `parent`, `statement`
-        and `proof` of each.
+        `folder`, `rounds`, `lean_calls`, `variants`, `variants_proved`, `interrupted`, `reason` (of an early end, or empty), and `targets`,
+        each with `name`, `proved` (an audited proof, or None), `round`, `left_out` (why it was not learned on, or empty) and
+        `variants_proved`: `name`, `kind`, `parent`, `statement` and `proof` of each.
 
     Raises UserError for bad input.
     """
@@ -111,7 +112,7 @@ def learn_to_prove(
 
 
 def start_from(policy: str, settings: RunConfig | None) -> RunConfig:
-    """The settings of a run that learns from a policy, but for the theorems and limits. Raises UserError for one that cannot learn."""
+    """The settings of a run that learns from a policy, except theorems and limits. Raises UserError for a policy that cannot learn."""
     names = [name.strip() for name in policy.split(",") if name.strip()]
     if served := next((n for n in names if n.startswith(MODELS)), None):
         raise UserError(
@@ -126,7 +127,7 @@ def start_from(policy: str, settings: RunConfig | None) -> RunConfig:
         bounded = replace(plainly.prover, actions=actions, strict=actions == "elementary")
         return settings or replace(plainly, prover=bounded)
     if settings is not None:
-        raise UserError(f"--learn-settings: the settings of {runs[0]} are used: leave it out")
+        raise UserError(f"--learn-settings: learning uses the settings of {runs[0]}; omit this option")
     manifest = read_manifest(find_checkpoint(Path(runs[0])))
     if manifest.run is None:
         raise UserError(
@@ -163,7 +164,7 @@ def run_config(
             rounds=ROUNDS,
             keep=2,
             extracted="",
-            # The explorer needs more calls for what it is to learn from than a model that has learned.
+            # The first proofs to learn from cost the explorer more calls than a trained model.
             first_calls=learn.calls if base.has_model else max(learn.first_calls, options.budget),
             seconds=min(learn.seconds, most),
             ranker_seconds=min(learn.ranker_seconds, most / 2),
@@ -176,10 +177,10 @@ def run_config(
 
 
 class TargetLearner:
-    """Learns in a folder, which is a run's."""
+    """Learns on targets, in the folder of a run."""
 
     def __init__(self, options: LearnOptions, settings: RunConfig | None = None) -> None:
-        """`settings`: in place of those that `options.settings` names. Raises UserError."""
+        """`settings`: used if `options.settings` names no file. Raises UserError for options that do not describe a run."""
         self.options = options
         if options.settings is not None:
             settings = config_module.load(options.settings)
@@ -194,10 +195,11 @@ class TargetLearner:
                     f"--learn-out {options.out}: is not empty; continue with --resume, or name another folder"
                 )
             if self.resumed and not (options.out / THEOREMS).is_file():
-                raise UserError(f"--learn-out {options.out}: is another run; name the folder of learning at test time")
+                raise UserError(f"--learn-out {options.out}: is another run; name a folder that --learn wrote")
 
     def learn(self, targets: Sequence[Target]) -> Learned:
-        """Learn until all targets are proved, or the time is over. Ctrl-C ends it earlier. Raises UserError."""
+        """Learn until all targets are proved, or the time is over. Ctrl-C ends it earlier. Raises UserError if the folder cannot be created;
+        other errors end learning, and `reason` of the result's document has them."""
         began = time.monotonic()
         folder = self._folder()
         run = _Targets(folder)
@@ -224,7 +226,7 @@ class TargetLearner:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--learn-out {folder}: cannot be made: {error.strerror}") from None
+            raise UserError(f"--learn-out {folder}: cannot create the folder: {error.strerror}") from None
         return folder.absolute()
 
     def _train(self, folder: Path, names: Sequence[str], minutes: float) -> None:
@@ -250,11 +252,11 @@ class _Targets:
         path = folder / THEOREMS
         self.rows: list[dict[str, Any]] = [row for row, _ in jsonl_rows(path)] if path.is_file() else []
         self.left_out: dict[str, str] = {}
-        """Task key -> why it is not learned on, or why there are no variants of it."""
+        """Task key -> the reason why the run does not learn on it, or why it has no variants."""
 
     def make(self, targets: Sequence[Target], options: LearnOptions) -> None:
         """Make the variants and write the file."""
-        by_time = min(MOST_VARIANTS, max(LEAST_VARIANTS, round(A_MINUTE * options.minutes / len(targets))))
+        by_time = min(MOST_VARIANTS, max(LEAST_VARIANTS, round(VARIANTS_PER_MINUTE * options.minutes / len(targets))))
         maker = asyncio.run(made(targets, options.variants or by_time, options.seed, 60 * MAKING * options.minutes))
         self.left_out = dict(maker.left_out)
         tasks = {maker.targets[t.task.key][0]: t for t in targets if t.task.key in maker.targets}
@@ -285,7 +287,7 @@ class _Targets:
         return next((row for row in self.rows if row.get("task") == known), None)
 
     def learned(self, targets: Sequence[Target], interrupted: bool) -> Learned:
-        """The proofs of the targets in the run's ledger, and what else it proved."""
+        """The proofs of targets and variants in the run's ledger."""
         attempts: list[Attempt] = []
         lean_calls, learned = sum(row.get("lean_calls", 0) for row in self.rows), 0
         if (self.folder / "ledger.sqlite").exists():
@@ -318,7 +320,7 @@ class _Targets:
 
 
 def _row(variant: Variant) -> dict[str, Any]:
-    """The row of a data set. `kind`, `target` and `parent` say where a variant comes from."""
+    """The row of a data set. `kind`, `target` and `parent` give the origin of a variant."""
     t = variant.theorem
     own = {"name": t.name, "statement": t.statement, "context": t.context, "imports": list(t.imports)}
     return {**own, "kind": variant.kind, "target": variant.target, "parent": variant.parent}
@@ -329,14 +331,14 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fingerprint(target: Target) -> str:
-    """Identifies a task and what it states."""
+    """Hash of a task's key and statement."""
     task = target.task
     states = task.sorry.file.text.body if task.sorry is not None else replace(task.theorem, source="")
     return hashlib.sha256(repr((task.key, states)).encode()).hexdigest()[:16]
 
 
 def _reads_back(row: dict[str, Any], theorem: Theorem) -> bool:
-    """Whether a data set with the row has this theorem."""
+    """Whether a data set with this row contains the theorem unchanged."""
     try:
         found = theorem_of_row(row, "variants")
     except UserError:

@@ -33,14 +33,14 @@ class Theorems:
     unused: int = 0
     """Training theorems of sets with a split of their own that the hash of their names keeps out of training."""
     withheld: frozenset[str] = frozenset()
-    """Held-out and validation theorems of such sets that the hash would allow."""
+    """Held-out and validation theorems of such sets whose names' hash would put them into the training split."""
 
 
 def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) -> Theorems:
     """The configured theorems, with `validation` theorems of the validation split. Raises UserError for an unreadable file, for
     duplicate names and for an empty training split."""
     mine = file_theorems(config.files, fields_of(config.fields))
-    # Where a set has a split of its own, those train that are in both training splits: examples of others are refused everywhere.
+    # A set with a split of its own trains only on theorems in both training splits, because examples of others are refused everywhere.
     unused = {t.name for t, split in mine if split == "train" and split_of(t.name) != "train"}
     withheld = frozenset(t.name for t, split in mine if split != "train" and split_of(t.name) == "train")
     modules = config.modules or (() if mine else DEMONSTRATION_MODULES)
@@ -69,7 +69,9 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
     if not apart.train:
         raise UserError("theorems: every training theorem nearly repeats a held-out or validation one; add others")
     if near := sorted(set(config.targets) - {t.name for t in apart.train}):
-        raise UserError(f"theorems.targets: {near[0]} nearly repeats a held-out or validation theorem; remove that one")
+        raise UserError(
+            f"theorems.targets: {near[0]} nearly repeats a held-out or validation theorem; remove that theorem"
+        )
     return apart
 
 
@@ -105,8 +107,8 @@ def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None)
             theorems = load_theorems(path, fields=fields)
         else:
             raise UserError(
-                f"theorems.files: {file} is neither a .lean file, nor a Lake project, nor world:NAME, nor a data set "
-                f"({', '.join(SUFFIXES)}), nor a theorem set (.toml)"
+                f"theorems.files: {file}: not found or not supported; name a .lean file, a Lake project, world:NAME, a data set "
+                f"({', '.join(SUFFIXES)}) or a theorem set (.toml)"
             )
         found.extend((t, split_of(t.name)) for t in theorems)
     return found

@@ -1,6 +1,6 @@
 """Training examples of an attempt, by kind, as rows of the ledger.
 
-The kinds are `policy` and `value` (expert iteration), `tried` (tactic ranking), `assessed` (what tactics did and goals cost), `premises`
+The kinds are `policy` and `value` (expert iteration), `tried` (tactic ranking), `assessed` (outcomes of tactics, costs of goals), `premises`
 (premise selection), `td` (TD(λ) targets), `infill` (goals with a goal further down), `group` (the tactics of a goal with rewards) and
 `rollouts` (a theorem's rollouts with rewards). Only the kinds that the run's algorithms read are made.
 """
@@ -39,7 +39,7 @@ def rows(
     out: list[Row] = []
     found = [*expert_iteration.collect_examples(trace.examples, proved), *collect_tried(trace.examples, proved)]
     for kind, data in found:
-        if kind == "value":  # without a share: it learns how often goals are proved
+        if kind == "value":  # no share, because the value learns how often goals are proved
             out.append((kind, data))
         elif proved:
             out.append((kind, {**data, "reward": round(reward, 4)} if kind == "policy" else data))
@@ -94,7 +94,7 @@ def rollout_rows(
         total = sum(parts.values())
         row: dict[str, Any] = {"reward": round(total, 4), "ended": r["ended"], "version": trace.model_version}
         row |= {"whole": True} if "size" in r else {}
-        # The tokens say all that the decisions say.
+        # Recorded tokens make the decisions redundant.
         group.append({**row, **({"calls": r["calls"]} if r.get("calls") else {"decisions": r["decisions"]})})
         if proved:
             reward = round(total / weights["proved"], 4)

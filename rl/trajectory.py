@@ -1,4 +1,4 @@
-"""Trajectories: what every policy gradient learns from.
+"""Trajectories, the training examples of every policy gradient.
 
 Step-level rollouts, whole proofs and conversations with Lean's errors are all lists of model calls with one reward.
 """
@@ -23,7 +23,7 @@ class Trajectory:
     version: int = 0
     """Policy version that sampled it."""
     overlong: bool = False
-    """Whether it was cut off at a limit of length."""
+    """Whether it was cut off at a limit of tactics or tokens."""
     replayed: bool = False
     """Whether it is a proof of an earlier round, to be imitated."""
 
@@ -34,7 +34,7 @@ class Trajectory:
 
 
 def staleness(trajectories: Iterable[Trajectory], version: int) -> dict[str, float]:
-    """Versions between sampling and learning that starts from `version`: mean and max over trajectories."""
+    """Mean and maximum over trajectories of the versions between sampling and learning, which starts from `version`."""
     behind = [version - t.version for t in trajectories if not t.replayed]
     return {"staleness_mean": sum(behind) / len(behind), "staleness_max": float(max(behind))} if behind else {}
 
@@ -55,8 +55,8 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
 
 
 def shortest_proofs(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Trajectory]:
-    """The shortest proof of each theorem, to be replayed, from (theorem, a row of kind `rollouts`). Of a conversation the last proof:
-    Lean refused those before it."""
+    """The shortest proof of each theorem, to be replayed. `rows`: (theorem, row of kind `rollouts`). Of a conversation only the last proof
+    is used, because Lean rejected those before it."""
     shortest: dict[str, Trajectory] = {}
     for theorem, row in rows:
         proved = [r for r in row["rollouts"] if r.get("ended") == "proved"]

@@ -1,4 +1,4 @@
-"""Whole proofs as trajectories: sampled from a model, checked with one Lean call each, and tried again with Lean's error."""
+"""Whole proofs as trajectories: sampled from a model, checked with one Lean call each, and retried with Lean's error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Draft(NamedTuple):
     """One sample of a model."""
 
     answer: str | None
-    """The proof in it; None if there is none, or if it was cut off."""
+    """The proof in the answer; None if it has none, or if it was cut off."""
     sampled: Sampled
 
 
@@ -33,7 +33,7 @@ class Writer:
         self._call = call
 
     async def write(self, values: dict[str, Any], n: int) -> list[Draft]:
-        """n drafts. Raises what the model raises."""
+        """Returns `n` drafts. Exceptions of the model pass through."""
         drafts, self.version = await self._call(values, n)
         return drafts
 
@@ -41,7 +41,7 @@ class Writer:
 async def whole_proofs(
     theorem: Theorem, root: ProofState, env: Environment, writer: Any, n: int, turns: int
 ) -> tuple[list[dict[str, Any]], int, int | None]:
-    """`n` conversations about a theorem, each of at most `turns` proofs. `root` stays open. `writer`: a Writer or the like.
+    """`n` conversations about a theorem, each of at most `turns` proofs. `root` stays open. `writer`: has `write` as in Writer.
 
     Returns (rows as in prover.solve.job.Trace.rollouts with `size`, Lean calls, the number of the first call that proved it). A retry's
     prompt holds the failed proof and Lean's error, which are not the model's tokens and are not trained on.

@@ -17,17 +17,17 @@ PROVERS_PER_AUDITOR = 8
 PAUSE = 5.0
 """Seconds until an auditor that is not reachable is asked again."""
 PAUSES = 60
-"""How often. Before that, Ray gives up a machine that is cut off, and starts its auditor on another one."""
+"""Maximum number of such retries. By then, Ray gives up a machine that is cut off and starts its auditor on another one."""
 
 
 class Auditors:
-    """Gives a proof to the auditor that has the fewest. Ray restarts those that die and repeats their audits."""
+    """Sends each proof to the auditor with the fewest open audits. Ray restarts auditors that die and repeats their audits."""
 
     def __init__(self, start: Callable[[int], Any], events: Events, each: int) -> None:
-        """`start`: starts the auditor of this number. `each`: proofs that may wait for one auditor."""
+        """`start`: starts the auditor with a given number. `each`: maximum number of proofs that wait for one auditor."""
         self.waiting = 0
         self.longest = 0
-        """Most proofs that waited at once since it was last set to 0."""
+        """Maximum of `waiting` since this was last set to 0."""
         self._start, self._events, self._each = start, events, each
         self._actors: list[Any] = []
         self._open: list[int] = []
@@ -40,7 +40,7 @@ class Auditors:
 
     @property
     def full(self) -> bool:
-        """Whether so many proofs wait that no search should start."""
+        """Whether too many proofs wait for another search to start."""
         return self.waiting >= self._each * len(self._actors)
 
     def audit(self, theorem: Theorem, script: str, handler: Handler) -> None:

@@ -1,7 +1,7 @@
 """Distributes tasks to the provers of a fleet, their proofs to the auditors, and their results to the recorder.
 
-Tasks of an actor that died are distributed again. Everything is bounded: a prover has at most `concurrent` tasks, and no search
-starts while `ray.audits` proofs wait for each auditor, or as many results for the recorder as there may be searches.
+Tasks of an actor that died are distributed again. All queues are bounded. A prover has at most `concurrent` tasks. No search starts
+while `ray.audits` proofs per auditor wait, or while as many results wait for the recorder as searches may run at once.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _Search:
 
     task: Task
     examples: Any
-    """Reference to them. The driver does not read them."""
+    """Reference to the examples. The driver does not read them."""
     found: Found | None = None
     outstanding: int = 0
     """Audits without a verdict."""
@@ -207,7 +207,7 @@ class Dispatch:
         self._recording -= 1
         try:
             self._done.append(replace(finished, recorded=future.result()))
-        except LOST as e:  # the examples, with the prover's machine
+        except LOST as e:  # the examples were lost with the prover's machine
             if self._errors[search.task.theorem.name] >= CHANCES:
                 raise
             search.found = replace(finished.found, outcome="error", reason=f"crash: examples lost: {type(e).__name__}")
@@ -230,8 +230,8 @@ def judge(finished: Finished) -> tuple[str, str, str | None, Any]:
 
 
 def attempt_of(phase: str, finished: Finished, lean: str, stats: Mapping[str, Any] | None = None) -> Attempt:
-    """The ledger record of a finished task. `lean`: used if no verdict names one. `stats`: replaces those of the search. Of rollouts,
-    `correct` in the record's stats is the number of audited proofs."""
+    """The ledger record of a finished task. `lean`: name of the Lean version if no verdict has one. `stats`: replaces those of the search.
+    For rollouts, `stats["correct"]` of the record is the number of rollouts whose proof the audit accepted."""
     outcome, reason, script, verdict = judge(finished)
     found = finished.found
     measured = dict(found.trace.stats if stats is None else stats)

@@ -1,4 +1,4 @@
-"""Results of remote calls in the order in which they arrive. The cost of one does not depend on the number of open calls."""
+"""Results of remote calls in the order in which they arrive. The cost of a result does not depend on the number of open calls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Events:
             return False
         finally:
             self.waited += time.monotonic() - began
-        # What arrives meanwhile is for the next call, so that the caller goes on.
+        # Later arrivals are left for the next call, so that this one returns.
         arrived += [self._arrived.get() for _ in range(self._arrived.qsize())]
         for handler, future in arrived:
             handler(future)

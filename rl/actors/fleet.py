@@ -58,7 +58,7 @@ class Fleet:
         """Number of replaced actors by kind."""
         self.events = Events()
         self.dispatch: Dispatch | None = None
-        """The batch under way."""
+        """The current batch."""
         self.auditors = Auditors(lambda k: self._auditor(auditor, k), self.events, config.ray.audits)
         self._next = 0
         self._looked = 0.0
@@ -68,7 +68,7 @@ class Fleet:
         """Placement groups of the model servers that span machines."""
         self.learners: list[Any] = []
         self._served: Path | None = None
-        """The checkpoint that all model servers serve, without learners."""
+        """The checkpoint that all model servers serve, if there are no learners."""
         self.beside: list[Any] = []
         """Further actors, which end with the fleet."""
 
@@ -128,7 +128,7 @@ class Fleet:
         c = self.config
         options: dict[str, Any] = {"num_gpus": c.ray.server_gpus}
         if c.serve.across:
-            if k in self.groups:  # of a replica that died
+            if k in self.groups:  # the replica before it died
                 ray.util.remove_placement_group(self.groups[k])
             bundles = [{"GPU": 1.0}] * (c.serve.pipeline_parallel * c.serve.tensor_parallel)
             self.groups[k] = group = ray.util.placement_group(bundles, strategy="PACK")
@@ -270,7 +270,7 @@ class Fleet:
 
         def ended(rank: int, future: Future[Any]) -> None:
             nonlocal failed
-            if failed:  # of a pair of which one died, the other may wait for it forever
+            if failed:  # all learners were restarted
                 return
             try:
                 found[rank] = future.result()
@@ -334,19 +334,19 @@ class Fleet:
             return
         versions = self._load(range(len(self.servers)), published[0])
         lacking = [k for k, version in versions.items() if version is None]
-        if lacking:  # they are new, or the learner is
+        if lacking:  # a new server, or a new learner with other base weights
             published = ray.get(self.learners[0].publish.remote(base=True))
             versions |= self._load(lacking, published[0])
         assert len(set(versions.values())) == 1, f"model servers serve different versions: {versions}"
 
     def _load(self, servers: Iterable[int], published: Any) -> dict[int, int | None]:
-        """What `load` returns on some model servers."""
+        """Load a version on some model servers. Returns server -> version or None, as ModelServer.load does."""
         loading = {k: self.servers[k].load.remote(published) for k in servers}
         versions: dict[int, int | None] = {}
         for k, ref in loading.items():
             try:
                 versions[k] = self._loaded(ref)
-            except LOST:  # perhaps on the machine of a dead learner
+            except LOST:  # the server may have been on the machine of a dead learner
                 self._replace_server(k)
                 versions[k] = self._loaded(self.servers[k].load.remote(published))
         return versions

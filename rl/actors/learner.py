@@ -25,7 +25,7 @@ class LearnerActor:
     """Trains the model. Each call of `learn` writes a checkpoint, and `resume` loads the newest one."""
 
     def __init__(self, config: RunConfig, folder: str, rank: int = 0, log: ActorLog | None = None) -> None:
-        """`folder`: for checkpoints. `rank`: in `config.learn.ranks`; only rank 0 writes."""
+        """`folder`: for checkpoints. `rank`: below `config.learn.ranks`; only rank 0 writes."""
         if log is not None:
             log.open()
         self.config = config
@@ -76,7 +76,7 @@ class LearnerActor:
         return "cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
 
     def _new_model(self, examples: list[Any]) -> None:
-        """Create a model from nothing, with a tokenizer trained on `examples`."""
+        """Create a model with random weights, and a tokenizer trained on `examples`."""
         from prover.models.prompt import PromptConfig
         from rl.learner.algorithms import learner_settings
         from rl.learner.small_model import small_learner, small_model
@@ -108,7 +108,7 @@ class LearnerActor:
         return self.version
 
     def _load(self, folder: Path | None) -> None:
-        """Take the model of a checkpoint, or of the start, with a new optimizer."""
+        """Load the model of a checkpoint, or the start model if `folder` is None, with a new optimizer."""
         from rl.learner.algorithms import learner_settings
         from rl.learner.learner import Learner
         from rl.learner.value import add_head
@@ -147,8 +147,8 @@ class LearnerActor:
         return metrics
 
     def _reference_model(self, version: int) -> Any:
-        """The frozen model that the policy is held to: the start of the run, or for a small model its own weights before the round. None
-        if the algorithm needs none."""
+        """The frozen reference model of the loss: the start of the run, or for a small model its own weights before the round. None if
+        the algorithm needs none."""
         from rl.algorithms.gradient_settings import PRESETS, settings_of
 
         c = self.config
@@ -190,7 +190,7 @@ class LearnerActor:
     def publish(self, base: bool = False) -> list[Any]:
         """Put the newest checkpoint into the object store. Returns [reference to a Published], or [] if there is none.
 
-        `base`: where only adapters are published, add the weights below them.
+        `base`: add the base weights if only adapters are published.
         """
         if self.learner is None:
             return []
@@ -205,7 +205,7 @@ class LearnerActor:
         }
         adapter = None
         if self.config.learn.shard:
-            # Read from the newest checkpoint, because this process has a part of them.
+            # Read from the newest checkpoint, because this process has only a part of the weights.
             weights = self.learner.written(folder)
         elif self.config.serve.adapters:
             from rl.learner.adapters import adapter_settings, adapter_weights, frozen_weights

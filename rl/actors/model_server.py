@@ -32,7 +32,7 @@ class Adapter:
     settings: dict[str, Any]
     """Entries of `adapter_config.json`."""
     base: str
-    """Folder from which the learner read the weights that they are added to."""
+    """Folder from which the learner read the base weights."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Published:
     files: dict[str, bytes]
     """The checkpoint folder without its weights: architecture, tokenizer, prompt."""
     weights: dict[str, Any]
-    """State dict, on the CPU: with an adapter, of the weights below it, or empty for servers that have them."""
+    """State dict, on the CPU. With an adapter: its base weights, or empty for servers that have them."""
     folder: str = ""
     """The checkpoint folder. Replicas across machines read it, so it must be on a shared file system."""
     adapter: Adapter | None = None
@@ -55,9 +55,9 @@ _log = logging.getLogger(__name__)
 
 @ray.remote
 class ModelServer:
-    """Serves one version at a time, and computes the calls of many provers together.
+    """Serves one version at a time, and batches the calls of many provers.
 
-    `load` waits for the answers under way, and later ones wait for it, so that no answer mixes versions.
+    `load` waits for the calls under way, and later calls wait for `load`, so that no answer mixes versions.
     """
 
     def __init__(self, threads: int, serve: ServeConfig, log: ActorLog | None = None) -> None:
@@ -68,7 +68,7 @@ class ModelServer:
         self.policy: Any = None
         self.files: dict[str, bytes] = {}
         self._base = ""
-        """Of the adapters that the engine serves; empty: none."""
+        """`Adapter.base` of the adapters that the engine serves; empty without adapters."""
         self.queries = 0
         self.seconds = 0.0
         self.engines = 0
@@ -76,7 +76,7 @@ class ModelServer:
         self._writers = ThreadPoolExecutor(64, "write")
         """Threads that wait for a concurrent back end."""
         self._clients: dict[int, InferenceClient] = {}
-        """By number of suggestions, for back ends that answer one call at a time."""
+        """Number of suggestions -> client, for back ends that answer one call at a time."""
         self._written: Batcher[tuple[dict[str, Any], int], list[Draft]] = Batcher(self._write_together)
         self._answering, self._began = 0, 0.0
         self._idle, self._open = asyncio.Event(), asyncio.Event()
@@ -99,7 +99,8 @@ class ModelServer:
     async def answer(
         self, suggest: list[Query], evaluate: list[Query], n: int
     ) -> tuple[Sequence[list[Suggestion]], Sequence[ValueEstimate], int]:
-        """Returns (suggestions, values, version of the weights). Cancelling the call frees the engine of it."""
+        """Returns (suggestions, values, version of the weights). `n`: suggestions per query. Cancelling the call cancels it in the engine
+        too. Raises RuntimeError before a model is loaded."""
         async with self._counted(len(suggest) + len(evaluate)):
             if getattr(self.policy, "concurrent", False):
                 suggestions, values = await self.policy.answer(suggest, evaluate, n)
@@ -109,7 +110,7 @@ class ModelServer:
             return suggestions, values, self.policy.version
 
     async def write(self, values: dict[str, Any], n: int) -> tuple[list[Draft], int]:
-        """Whole proofs. `values`: of the template. Returns (n drafts, version)."""
+        """Write whole proofs. `values`: for the template's fields. Returns (n drafts, version of the weights)."""
         async with self._counted(1):
             if getattr(self.policy, "concurrent", False):
                 loop = asyncio.get_running_loop()
@@ -120,7 +121,7 @@ class ModelServer:
 
     @asynccontextmanager
     async def _counted(self, queries: int) -> AsyncIterator[None]:
-        """A call under way. `seconds` counts the time in which there is any."""
+        """Count a call while it is under way. `seconds` is the time with at least one call under way."""
         if self.policy is None:
             raise RuntimeError("no model is loaded yet")
         while not self._open.is_set():
@@ -195,7 +196,7 @@ class ModelServer:
         return self.policy.version
 
     async def _compute(self, suggest: list[Query], evaluate: list[Query], n: int) -> Answers:
-        """One call of a back end that answers one at a time."""
+        """Call a back end that answers one call at a time."""
 
         def compute() -> Answers:
             suggestions = self.policy.suggest(suggest, n) if suggest else []

@@ -18,7 +18,7 @@ from rl.learning import Learning
 
 
 class Prepared(NamedTuple):
-    """What the driver learns of a prepared round."""
+    """Summary of a prepared round for the driver."""
 
     metrics: dict[str, float]
     said: list[str]
@@ -40,7 +40,7 @@ class PreparationBody:
         return self.learning.models
 
     def prepare(self, r: int) -> tuple[Prepared, list[Any], list[Any]]:
-        """As Learning.prepare. Returns (summary, policy examples, value examples), which are three objects of Ray."""
+        """Prepare round `r` (Learning.prepare). Returns (summary, policy examples, value examples), each as a Ray object of its own."""
         self.said.clear()
         policy, value, metrics = self.learning.prepare(r)
         return Prepared(metrics, list(self.said), self.models()), policy, value
@@ -59,5 +59,5 @@ def newest_models(preparation: Any) -> Learned:
 
 
 def start_preparation(config: RunConfig, path: Path, log: ActorLog | None) -> Any:
-    """Start it on this machine, which has the ledger. Ray restarts it after a death and repeats its calls."""
+    """Start the actor on this machine, which has the ledger. Ray restarts it after a death and repeats its calls."""
     return PreparationActor.options(**beside_the_ledger()).remote(config, str(path.absolute()), log)

@@ -101,7 +101,8 @@ class ProverBody:
             self.bench.assessor = models.assessor
 
     async def attempt(self, task: Task) -> tuple[Found, Any]:
-        """As rl.attempt.collect. Returns (the result without its examples, the examples), which are two objects of Ray."""
+        """Attempt a theorem (rl.attempt.collect). Returns (the result without its examples, the examples), each as a Ray object of its
+        own."""
         await self._start()
         found = await collect(task, self.bench)
         level = logging.WARNING if found.outcome == "error" else logging.DEBUG

@@ -20,18 +20,18 @@ from rl.config import RunConfig
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the driver learns of a recorded attempt."""
+    """Summary of a recorded attempt for the driver."""
 
     outcome: str
     size: int | None = None
-    """Tactics of its audited proof."""
+    """Number of tactics in its audited proof."""
 
 
 class RecorderBody:
     """Writes attempts into a run's ledger. Recording an attempt again changes nothing, so a call may be repeated."""
 
     def __init__(self, config: RunConfig, path: str, lean: str, log: ActorLog | None = None) -> None:
-        """`lean`: the Lean of attempts without a verdict."""
+        """`lean`: name of the Lean version, for attempts without a verdict."""
         if log is not None:
             log.open()
         self.config, self.lean = config, lean
@@ -39,7 +39,7 @@ class RecorderBody:
         self.best = self.ledger.best_sizes()
 
     def pid(self) -> int:
-        """Its process, so that a benchmark on this machine can watch it."""
+        """Its process id, so that a benchmark on this machine can measure it."""
         return os.getpid()
 
     def record(self, phase: str, r: int, finished: Finished, examples: Examples | None = None) -> Recorded:
@@ -92,7 +92,7 @@ RecorderActor = ray.remote(RecorderBody)
 
 
 def start_recorder(config: RunConfig, path: Path, lean: str, log: ActorLog | None) -> Any:
-    """Start it on this machine, which has the ledger. Ray restarts it after a death and repeats its calls."""
+    """Start the actor on this machine, which has the ledger. Ray restarts it after a death and repeats its calls."""
     return RecorderActor.options(**beside_the_ledger()).remote(config, str(path.absolute()), lean, log)
 
 

@@ -1,8 +1,8 @@
 """Learns the assessors (prover/models/assessor.py) from every tactic that searches of training theorems tried, and measures them.
 
-Each goal that a search expanded gives a row, whether it was solved or not. Its label is one of cost: solved by so many Lean calls, or not
-solved by that many, which is no proof that it cannot be solved. One theorem in HELD_OUT, by the hash of its name, never trains: its goals
-show how well each head separates (AUC) and whether its probabilities are true (expected calibration error).
+Each goal that a search expanded gives a row, whether it was solved or not. Its label is a cost: the Lean calls after which it was solved,
+or a lower bound if it was not solved. One theorem in HELD_OUT, by the hash of its name, is not trained on. Its goals measure how well each
+head separates (AUC) and how well its probabilities are calibrated (expected calibration error).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from rl.reliability import auc, bins_of, calibration_error
 KIND = "assessed"
 """Kind of these rows in the ledger."""
 HELD_OUT = 8
-"""One theorem in so many is held out for calibration."""
+"""One theorem in this many is held out for calibration."""
 _LIMITS = frozenset({"timeout", "memory"})
 _FITTING = 0.6
 """Share of the time for fitting. The rest is for reading the rows."""
@@ -54,7 +54,8 @@ _UNJUDGED = frozenset({"crash", "replay", "question"})
 def collect_assessed(
     examples: Sequence[Example], proved: bool, theorem: Theorem
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, data) for the ledger, from a training theorem's search. Nothing from a proof that is not audited (`proved`)."""
+    """(kind, data) for the ledger, from a training theorem's search. `proved`: the audit accepted its proof. Yields nothing if the search
+    claims a proof that was not accepted."""
     for e in examples if trusts_solved(examples, proved) else ():
         failed, closing = dict(e.errors), {t for t, size in e.best if size == 1}
         outcomes: dict[str, list[str]] = {}
@@ -68,7 +69,7 @@ def collect_assessed(
 
 
 def _outcome(error: str | None, closes: bool) -> int | None:
-    """None for a tactic that Lean did not judge."""
+    """The index in OUTCOMES, or None for a tactic that Lean did not judge."""
     if error in _UNJUDGED:
         return None
     if error is not None:
@@ -109,11 +110,11 @@ class _Row:
     """None: not proved."""
     weight: float
     root: bool
-    """Whether it is a theorem, which the search spent all its calls on."""
+    """Whether the goal is a whole theorem, so that all calls of the search count for it."""
 
 
 def is_held_out(theorem: str) -> bool:
-    """Whether a training theorem only measures the assessors."""
+    """Whether a training theorem is held out: it measures the assessors and does not train them."""
     return zlib.crc32(f"assessor {theorem}".encode()) % HELD_OUT == 0
 
 
@@ -122,8 +123,8 @@ def train_assessor(
 ) -> tuple[Assessor | None, dict[str, float]]:
     """Train the assessors from scratch on the ledger's rows of kind `assessed`.
 
-    Returns the model, and metrics: `goals` and `tactics` that trained, `loss` (nats per goal), and `HEAD_auc`, `HEAD_ece` and `HEAD_of`
-    on goals of held-out theorems. The model is None without rows to train on, or if there is no time.
+    Returns the model, and metrics: numbers of `goals` and `tactics` trained on, `loss` (nats per goal), and `HEAD_auc`, `HEAD_ece` and
+    `HEAD_of` on goals of held-out theorems (`measure`). The model is None without rows to train on, or if there is no time.
     """
     c = config or AssessingConfig()
     deadline = time.thread_time() + c.seconds
@@ -149,7 +150,8 @@ def train_assessor(
 
 
 def _read(row: Mapping[str, Any], known: Mapping[str, Premise]) -> Iterator[_Row]:
-    """The row's goal, and for a theorem the same label on its statement as text, which is all there is before the first try."""
+    """The row's goal. For a whole theorem also the goal read from its statement, with the same label, because the matchmaker has only
+    the statement before the first attempt."""
     goal = first_goal(row["state"], row["constants"])
     reader = Reader(goal, row["premises"], known)
     said = [(t, OUTCOMES.index(kind)) for kind, tactics in row["outcomes"].items() for t in tactics]
@@ -207,9 +209,9 @@ def _fit(data: list[_Row], c: AssessingConfig, rng: random.Random, deadline: flo
             g = bag(weights["goal"], [r.features for r in batch], "mean")
             h = torch.relu(affine(g, "hidden"))
             weight = torch.tensor([r.weight for r in batch])
-            # -log of the probability of the bins that the search leaves possible; 0 where it leaves all.
-            loss = (weight * _unlike(affine(h, "calls"), [_possible_calls(r) for r in batch])).sum()
-            loss = loss + (weight * _unlike(affine(h, "steps"), [_possible_steps(r) for r in batch])).sum()
+            # -log of the probability of the bins that agree with the search; 0 where all agree.
+            loss = (weight * _censored_loss(affine(h, "calls"), [_possible_calls(r) for r in batch])).sum()
+            loss = loss + (weight * _censored_loss(affine(h, "steps"), [_possible_steps(r) for r in batch])).sum()
             tactics = [t.features for r in batch for t in r.tactics]
             if tactics:
                 of = torch.tensor([i for i, r in enumerate(batch) for _ in r.tactics])
@@ -230,12 +232,12 @@ def _fit(data: list[_Row], c: AssessingConfig, rng: random.Random, deadline: flo
     if not epochs:
         return None, 0.0
     final = {n: (p * used if len(p) == BUCKETS else p).detach().numpy().astype(np.float32) for n, p in weights.items()}
-    for name in ("tactic", "bias"):  # sums of all features, where training summed those that dropout kept
+    for name in ("tactic", "bias"):  # inference sums all features; training summed those that dropout kept
         final[name] *= 1 - c.forget
     return Assessor(**final), loss_sum / len(data)
 
 
-def _unlike(score: Any, possible: list[np.ndarray]) -> Any:
+def _censored_loss(score: Any, possible: list[np.ndarray]) -> Any:
     """[goals] nats: -log of the probability of the possible bins."""
     import torch
 
@@ -244,7 +246,7 @@ def _unlike(score: Any, possible: list[np.ndarray]) -> Any:
 
 
 def _possible_calls(r: _Row) -> np.ndarray:
-    """The bins that a goal's cost may have: its own if it was proved, else all above the calls spent on it."""
+    """[CALL_BINS], which bins the cost may be in: its own if the goal was proved, else all above the calls spent on it."""
     bins = np.arange(CALL_BINS)
     if r.steps is not None:
         return bins == call_bin(r.calls)
@@ -257,11 +259,11 @@ def _possible_steps(r: _Row) -> np.ndarray:
 
 
 def measure(model: Assessor, rows: Iterable[_Row]) -> dict[str, float]:
-    """`HEAD_auc`, `HEAD_ece` and `HEAD_of` (cases) of each head on these goals. Every head is measured on an event:
+    """`HEAD_auc`, `HEAD_ece` and `HEAD_of` (number of cases) of each head on these goals. Each head predicts an event:
 
-    `provable`: a theorem is proved within NEGATIVE_VISITS Lean calls (not other goals: a search leaves those it expects least of before
-    that); `stated`: the same from its statement alone. `steps`: a proved goal needs more than one tactic. `error`, `timeout`, `progress`,
-    `closes`: the outcome of a tactic.
+    `provable`: a theorem is proved within NEGATIVE_VISITS Lean calls. Other goals do not count, because a search abandons the least
+    promising ones earlier. `stated`: the same, from the statement alone. `steps`: a proved goal needs more than one tactic. `error`,
+    `timeout`, `progress`, `closes`: a tactic has this outcome. A head without cases has no metrics, and one without both outcomes no AUC.
     """
     events: dict[str, list[tuple[float, bool]]] = {}
 

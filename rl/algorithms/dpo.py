@@ -1,4 +1,4 @@
-"""Direct preference optimisation (DPO; Rafailov et al. 2023) on the tactics of one goal: those that start its proof against errors.
+"""Direct preference optimisation (DPO; Rafailov et al. 2023) on the tactics of one goal: prefers those that start a proof to errors.
 
 The pairs come from the tactics that the ranker learns from. A tactic that leaves open goals is neither a success nor a failure. The
 reference is the model that the run starts from. For a goal x, a tactic w that worked and a tactic l that failed, the loss is (eq. 7)
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def preference_pairs(rows: Iterable[Mapping[str, Any]], most: int, seed: int = 0) -> list[PreferencePair]:
-    """Pairs from the ledger's examples of kind `tried`: a sample of at most `most` for each goal."""
+    """Pairs from the ledger's examples of kind `tried`: at most `most` for each goal, sampled without replacement."""
     found: list[PreferencePair] = []
     for row, levels in levels_by_goal(rows):
         worked, failed = ([t for t, level in levels.items() if level == wanted] for wanted in (WORKED, ERROR))

@@ -15,4 +15,4 @@ class DPOConfig:
     beta: Annotated[float, msgspec.Meta(gt=0.0)] = 0.1
     """Strength of the reference: a small one lets the policy move further away from it."""
     pairs: Annotated[int, msgspec.Meta(ge=1)] = 8
-    """Most pairs of one goal."""
+    """Maximum number of pairs of one goal."""

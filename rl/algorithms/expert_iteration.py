@@ -1,12 +1,12 @@
 """Expert iteration (Anthony et al. 2017; Polu & Sutskever 2020): learn the tactics that the search found to work.
 
 Policy examples are the tactics that start a proof of a goal; shorter proofs weigh more. Value examples are the steps-to-go of solved
-goals and, as negatives, the goals of any theorem that stayed open after much search.
+goals and, as negatives, goals that stayed open after much search.
 
-Solved subgoals of theorems that stayed open teach as well. No audit checked their proofs: Lean's elaborator accepted each step in the
-search's process, which refuses `sorry` and axioms. That is enough for a training label, which counts as no proof, earns no reward and is
-written to no file. A tactic that only deceives the elaborator wastes Lean calls: the audit rejects a proof that uses it, and nothing of
-that search teaches.
+Solved subgoals of theorems that stayed open are examples too. No audit checked their proofs: Lean's elaborator accepted each step in the
+search's process, which refuses `sorry` and axioms. That is enough for a training label, because it does not count as a proof, earns no
+reward and is not written to a file. A tactic that deceives the elaborator only wastes Lean calls: the audit rejects a proof that uses
+it, and a rejected search gives no examples.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from rl.examples import PolicyExample, ValueExample, mean_one, row_weight
 NEGATIVE_VISITS = 8
 """Lean calls below an open goal after which it counts as a negative value example."""
 HEAVIEST_OPEN = 8.0
-"""Maximum mean weight of such negatives. That of proved goals is 1."""
+"""Maximum mean weight of such negatives. The mean weight of proved goals is 1."""
 
 
 def trusts_solved(examples: Iterable[Example], proved: bool) -> bool:
-    """Whether the solved goals of a search may teach tactics: its proof is audited (`proved`), or it claims none of the theorem."""
+    """Whether the solved goals of a search may become policy examples: the audit accepted its proof (`proved`), or it claims no proof of
+    the theorem."""
     return proved or not any(e.solved and e.depth == 0 for e in examples)
 
 
@@ -40,11 +41,11 @@ def collect_examples(examples: Sequence[Example], proved: bool) -> Iterator[tupl
         if trusted and e.solved and e.best:
             least = e.best[0][1]
             good = [(t, 0.5 ** (s - least)) for t, s in e.best if s <= least + 2]
-            # Visits that ended in an error must not teach their tactic.
+            # A tactic that was visited and failed is no target.
             failed = {t for t, _ in e.errors}
             visits = [(t, round(share, 4)) for t, share in e.visits if share > 0 and t not in failed]
             yield "policy", {**place, "tactics": good, "depth": e.depth, "visits": visits}
-        if e.solved:  # Lean closed it, whether or not the theorem was proved
+        if e.solved:  # even if the theorem was not proved
             yield "value", {**place, "steps": e.steps}
         elif e.total_visits >= NEGATIVE_VISITS:
             yield "value", {**place, "steps": None}
@@ -52,7 +53,7 @@ def collect_examples(examples: Sequence[Example], proved: bool) -> Iterator[tupl
 
 def rollout_values(rollouts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(kind, data) of value examples for the ledger, from the rollouts of one theorem (Monte Carlo). A state that no rollout closed is
-    a negative after as many Lean calls below it as in a search."""
+    a negative after NEGATIVE_VISITS Lean calls below it, as in a search."""
     best: dict[str, int] = {}
     calls: Counter[str] = Counter()
     premises: dict[str, Any] = {}
@@ -71,8 +72,8 @@ def rollout_values(rollouts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str,
 def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> list[PolicyExample]:
     """Training examples from replay rows.
 
-    The weights of a goal's tactics sum to at most 2, times the row's `weight` (replay priority), `share` (of a theorem that was not
-    proved) and `reward` (the attempt's reward, where a plain proof counts 1). `targets`: `proofs`, or `visits` for the search's visit
+    The weights of a goal's tactics sum to at most 2, times the row's `weight` (replay priority), `share` (for a subgoal of a theorem that
+    was not proved) and `reward` (of the attempt, in units of a plain proof's). `targets`: `proofs`, or `visits` for the search's visit
     distribution (AlphaZero; Silver et al. 2018) if the row has one.
     """
     merged: dict[tuple[str, str, str], tuple[dict[str, Any], float]] = {}
@@ -94,7 +95,7 @@ def policy_examples(rows: Iterable[dict[str, Any]], targets: str = "proofs") -> 
 
 def value_examples(rows: Iterable[dict[str, Any]]) -> list[ValueExample]:
     """Training examples from replay rows, using the best known result of each goal and the largest `weight` (replay priority) of its
-    rows. The mean of these is 1 among solved goals and among open ones.
+    rows. These weights are scaled to a mean of 1 among solved goals, and to a mean of 1 among open goals.
 
     Open goals are subsampled to the number of proved ones and weighted by the inverse sampling rate, at most `HEAVIEST_OPEN`, so that
     the value predicts how often goals are proved (King & Zeng 2001).

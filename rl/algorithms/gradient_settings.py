@@ -13,31 +13,32 @@ class PolicyGradient:
     """Settings of the loss that a preset has and the table `[gradient]` changes."""
 
     advantage: Literal["mean", "normalised", "leave_one_out", "batch"] = "normalised"
-    """The baseline of a reward: the mean of its group; the same, divided by the group's standard deviation; the mean of the others of
-    the group (RLOO; Ahmadian et al. 2024); mean and standard deviation over all tokens of the batch."""
+    """How a reward r becomes an advantage. `mean`: r minus the mean of its group. `normalised`: the same, divided by the group's standard
+    deviation. `leave_one_out`: r minus the mean of the others of the group (RLOO; Ahmadian et al. 2024). `batch`: mean and standard
+    deviation over all tokens of the batch."""
     ratio: Literal["token", "sequence"] = "token"
     clip: Literal["ppo", "cispo"] = "ppo"
     clip_low: float = 0.2
     clip_high: float = 0.2
     kl: Literal["none", "k1", "k3"] = "none"
-    """Penalty for leaving the reference (estimators of Schulman 2020): `k1` is subtracted from the reward of a token and of those
+    """Penalty for leaving the reference (estimators of Schulman 2020): `k1` is subtracted from the advantage of a token and of those
     before it, `k3` is added to the loss."""
     kl_weight: float = 0.0
     importance_cap: float = 2.0
-    """Cap of the truncated importance weights. 0: no weights."""
+    """Upper bound of the importance weights. 0: no importance weights."""
     normalise: Literal["sequence", "token", "constant"] = "token"
-    """Divides the loss by the trajectory's tokens and the number of trajectories, by all tokens of the batch, or by the number of
-    trajectories times `length`."""
+    """Divisor of a token's loss. `sequence`: the tokens of its trajectory times the number of trajectories. `token`: all tokens of the
+    batch. `constant`: the number of trajectories times `length`."""
     length: int = 256
     """Tokens of `normalise = "constant"`."""
     dynamic_sampling: bool = False
     """Replace groups of equal rewards while the round has budget."""
     mask_overlong: bool = False
-    """Leave out trajectories that were cut off at a limit of length."""
+    """Leave out trajectories that were cut off at the token limit."""
     imitation: float = 0.0
-    """Advantage of the tokens of earlier rounds' proofs, which are learned again: one proof of each theorem, and at most as many as the
-    round has trajectories with a signal. It weights their log-likelihood as VAPO does that of the batch's own proofs (positive-example
-    LM loss; Yue et al. 2025). 0: a policy gradient learns from each proof once."""
+    """Advantage of the tokens of proofs from earlier rounds, which are added to the batch: one proof per theorem, and at most as many
+    as the round has trajectories with a signal. It weights their log-likelihood (VAPO's positive-example LM loss, which uses the proofs
+    of the batch itself; Yue et al. 2025). 0: each proof is learned once."""
 
 
 _GRPO = PolicyGradient(kl="k3", kl_weight=0.04, normalise="sequence")
@@ -55,7 +56,7 @@ PRESETS: dict[str, PolicyGradient] = {
     # Hu et al. 2025, section 3: advantages of the whole batch, KL in the reward.
     "reinforce++": PolicyGradient(advantage="batch", kl="k1", kl_weight=0.01),
 }
-"""Settings by the names of their papers."""
+"""Algorithm -> the settings of its paper."""
 
 
 def check(settings: PolicyGradient, name: str) -> PolicyGradient:
@@ -84,7 +85,7 @@ class GradientConfig:
     """Changes to the preset that `learn.algorithm` names, for a pretrained model (`serve.start`). Unset settings stay as in the preset."""
 
     trajectories: int = 64
-    """Trajectories of an update."""
+    """Trajectories per update."""
     advantage: Advantage | None = None
     ratio: Literal["token", "sequence"] | None = None
     clip: Literal["ppo", "cispo"] | None = None

@@ -2,7 +2,7 @@
 
 A group consists of the rollouts of one theorem, or of the tactics that a search tried on one goal. A member's advantage is its
 reward minus the group's mean, divided by the group's standard deviation. Groups of equal rewards are dropped. The learner
-applies PPO's clipped ratio of whole tactics and the KL to a reference.
+applies PPO's clipped ratio to whole tactics, and the KL to a reference.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def from_search(examples: Iterable[Example], proved: bool, discount: float = 0.9
 
 
 def search_examples(rows: Iterable[Mapping[str, Any]]) -> list[PolicyExample]:
-    """Training examples of goal groups. `old_logprob` is nan; the learner replaces it by the current model's."""
+    """Training examples of goal groups, weighted by advantage. `old_logprob` is nan; the learner replaces it by the current model's."""
     out = []
     for row in rows:
         found = advantages([r for _, r in row["rewards"]])

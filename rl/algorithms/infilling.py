@@ -1,8 +1,8 @@
-"""Infilling: learn the tactics between two goals of a recorded proof, whose both ends are clamped.
+"""Infilling: learn the tactics between two given goals of a recorded proof.
 
 An example is a goal of an audited proof, a goal further down in the same proof, and the tactic that the proof has on the first. The
-model reads both goals and says the tactic. Language models learn to fill text in the same way (Bavarian et al. 2022), between a
-prefix and a suffix. A search asks again after each tactic, so one tactic at a time is enough.
+model reads both goals and predicts the tactic, as language models learn to fill in text between a prefix and a suffix (Bavarian et al.
+2022). A search asks again after each tactic, so one tactic at a time is enough.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rl.algorithms.expert_iteration import policy_examples
 from rl.examples import PolicyExample
 
 DISTANCES = (1, 2, 3, 5, 8)
-"""Tactics from the goal before to the goal after. Each goal has at most one example of each distance."""
+"""Numbers of tactics from the first goal to the second. Each goal has at most one example of each distance."""
 
 
 def collect_infill(examples: Sequence[Example]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(kind, data) for the ledger, from a search whose proof the audit accepted: the goals of its shortest proof, each with goals below
-    it. A goal after is a single goal, because a group has no first tactic that leads to it alone."""
+    it. The second goal of an example is a single one, because no first tactic leads to a group of goals alone."""
     solved = {e.key: e for e in examples if e.solved and e.leading}
     proof = [e for e in solved.values() if e.depth == 0]
     seen = {e.key for e in proof}
@@ -53,20 +53,20 @@ def _row(before: Example, after: Example, distance: int) -> dict[str, Any]:
 
 
 def infill_examples(rows: Iterable[dict[str, Any]], share: float, others: int, seed: str) -> list[PolicyExample]:
-    """Training examples from replay rows: `share` of all examples if there are enough, drawn at random without replacement. `others`:
-    number of the ordinary ones."""
+    """Training examples from replay rows, drawn at random without replacement: `share` of all examples, or fewer if there are not
+    enough. `others`: number of ordinary examples."""
     every = policy_examples(rows)
     return random.Random(f"infill/{seed}").sample(every, min(len(every), wanted(share, others)))
 
 
 def wanted(share: float, others: int) -> int:
-    """The number of examples that makes up `share` (below 1) of all, beside `others` ordinary ones."""
+    """The number of examples that makes up `share` (below 1) of all examples, of which `others` are ordinary ones."""
     return round(others * share / (1 - share))
 
 
 def clamped(steps: Sequence[tuple[str, str, str]]) -> Iterator[PolicyExample]:
-    """Examples from the (state before, tactic, state after) of a human proof, in its order. Both ends lie in a stretch of steps with one
-    goal, each of which continues the one before."""
+    """Examples from the (state before, tactic, state after) of a human proof, in order. The states between both ends of an example have
+    one goal each, and each step starts where the one before ended."""
     for i, (before, tactic, _) in enumerate(steps):
         for j in range(i, min(i + DISTANCES[-1], len(steps))):
             after = steps[j][2]

@@ -22,14 +22,14 @@ from torch import Tensor
 from rl.algorithms.gradient_settings import PolicyGradient
 
 LEAST_DEVIATION = 1e-6
-"""Rewards that vary less carry no signal."""
+"""A group of rewards with a lower standard deviation has no signal."""
 
 
 def advantages(groups: Sequence[Sequence[float]], settings: PolicyGradient) -> list[list[float] | None]:
-    """The advantage of each reward, group by group; None for a group without a signal, which is one of equal rewards.
+    """The advantage of each reward, group by group; None for a group without a signal, that is of one or of equal rewards.
 
-    With `advantage = "batch"` the rewards themselves, because `batch_advantages` computes the baseline; a group of equal rewards has
-    a signal there.
+    With `advantage = "batch"`, returns the rewards themselves, because `batch_advantages` computes the baseline. Then a group of equal
+    rewards has a signal too.
     """
     return [_group(list(g), settings.advantage) for g in groups]
 
@@ -49,7 +49,7 @@ def _group(rewards: list[float], kind: str) -> list[float] | None:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens that the model wrote in some trajectories, and what is fixed while it is updated. N tokens, S trajectories."""
+    """The tokens that the model wrote in some trajectories, with the quantities that stay fixed in an update. N tokens, S trajectories."""
 
     owner: Tensor
     """[N], the trajectory of a token, in order."""
@@ -105,7 +105,7 @@ def token_weights(lengths: Tensor, settings: PolicyGradient) -> Tensor:
 def loss(
     logprobs: Tensor, tokens: Tokens, weights: Tensor, settings: PolicyGradient
 ) -> tuple[Tensor, dict[str, float]]:
-    """(the loss, sums over tokens of the metrics in `METRICS`).
+    """(the loss, a scalar; sums over tokens of the metrics in `METRICS`, and the number of `tokens`).
 
     `logprobs`: [N], log π. `weights`: [S], from `token_weights` of the whole batch, so that the losses of its parts add up. All
     tokens of a trajectory must be in one part.

@@ -36,7 +36,7 @@ def collect_premises(
     examples: Iterable[Example], proved: bool, theorem: Theorem, used: Sequence[str] = ()
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(kind, data) for the ledger, from a training theorem's search. `used`: premises in the audited proof's term, credited to its
-    first goal. Nothing without a proof, because a premise that failed on an open goal may still be the right one."""
+    first goal. Yields nothing without an audited proof (`proved`), because a premise that failed on an open goal may still be right."""
     if not proved:
         return
     for i, e in enumerate(examples):
@@ -52,7 +52,7 @@ def collect_premises(
 
 
 def credit(e: Example, used: Sequence[str] = ()) -> tuple[list[str], list[str]]:
-    """Premises that helped, and premises that were tried and did not."""
+    """(premises that helped, premises that were tried and did not help), each sorted."""
     offered = set(e.premises)
     worked = {t for t, _ in e.best}
     named_in_proof = {n for t in worked for n in _names(t)}
@@ -99,7 +99,7 @@ def train_retriever(
     config: SelectionConfig | None = None,
     start: DenseWeights | None = None,
 ) -> tuple[DenseWeights, dict[str, float]]:
-    """Train on replay rows of kind `premises`, each goal times its largest `weight` (replay priority).
+    """Train on replay rows of kind `premises`. A goal's loss is multiplied by its largest `weight` (replay priority).
 
     Returns the weights, and metrics: `examples`, `loss` (nats per example in the last epoch), `epochs`, `scale`, `symbolic`. Without
     usable examples, returns `start` unchanged.
@@ -141,7 +141,7 @@ def train_retriever(
         return torch.nn.functional.normalize(bag @ matrix, dim=1, eps=1e-6)
 
     def batch_loss(batch: Sequence[_Prepared]) -> Any:
-        # One bag per batch and side, because the gradient of the table is as large as the table, whatever was looked up.
+        # One bag per batch and side, because each bag costs a gradient as large as the table.
         # Half the goals lack whole constants, so that their parts learn to serve unseen constants.
         blind = [rng.random() < 0.5 for _ in batch]
         queries = embed(goal, [(e.goal[b], e.idf) for e, b in zip(batch, blind, strict=True)])
@@ -177,7 +177,7 @@ def train_retriever(
 
 
 def _softmax_loss(batch: Sequence[_Prepared], products: Any, symbolic: Any, places: Any) -> Any:
-    """Mean over goals, times their weights, of -log of the softmax mass of the premises that helped.
+    """Mean over goals of their weight times -log of the softmax mass of the premises that helped.
 
     `products`: [goals, all candidates of the batch]; `symbolic`: weight of the symbolic score; `places`: [FEATURES] weights.
     """
@@ -241,7 +241,7 @@ def _prepare(rows: Iterable[Mapping[str, Any]], index: LibraryIndex, c: Selectio
 
 @dataclass
 class _Goal:
-    """What is known of a goal: names of premises, theorems of its surroundings by name, and the largest replay priority."""
+    """A goal of one or more rows: names of premises, theorems of its surroundings by name, and the largest replay priority."""
 
     good: set[str] = field(default_factory=set[str])
     bad: set[str] = field(default_factory=set[str])

@@ -3,8 +3,8 @@
 On solved goals, tactics that start a proof should rank before those that only left open goals, and these before
 errors. The loss is listwise (Cao et al. 2007): a softmax over the tried tactics of a goal, after some failures are revealed to the
 ranker and removed, so that it learns what to try first and what to try next. A second softmax, without the tactics that start a
-proof, orders the rest. Goals without a proof imply no order and are skipped. Solved subgoals of theorems that were not proved teach
-too, for the reason that expert_iteration.py gives.
+proof, orders the rest. Goals without a proof imply no order and are skipped. Solved subgoals of theorems that were not proved are
+examples too, for the reason that expert_iteration.py gives.
 
 Some goals are shown with made-up library names, different for each goal. There the ranker can only learn what holds in any
 library, such as how a lemma's shape fits the goal's and where a lemma stands in the list.
@@ -35,7 +35,8 @@ KIND = "tried"
 
 
 def collect_tried(examples: Sequence[Example], proved: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, data) for the ledger, from a training theorem's search. Nothing from a proof that is not audited (`proved`)."""
+    """(kind, data) for the ledger, from a training theorem's search. `proved`: the audit accepted its proof. Yields nothing if the search
+    claims a proof that was not accepted."""
     for e in examples if trusts_solved(examples, proved) else ():
         worked = [t for t, _ in e.best]
         if e.solved and worked and len(e.tried) > len(worked):
@@ -85,20 +86,20 @@ class _Row:
     disguised: tuple[_Goal, ...]
     """The same goal with made-up names, different in each."""
     levels: list[int]
-    """Of each tactic: ERROR, PROGRESS or WORKED."""
+    """ERROR, PROGRESS or WORKED for each tactic."""
     weight: float
     """As in rl.examples.row_weight."""
 
 
 ERROR, PROGRESS, WORKED = 0, 1, 2
 PROGRESS_SHARE = 0.3
-"""Weight of the order of progress and errors."""
+"""Weight of the second softmax, which ranks progress before errors."""
 DISGUISES = 2
 """Vocabularies of made-up names per goal."""
 
 
 _FAILURE_COUNTS = (0, 0, 1, 2, 3, 4, 6, 8, 12)
-"""Numbers of failures revealed before the next tactic is ranked, drawn uniformly."""
+"""Numbers of failures revealed before the ranking, drawn uniformly."""
 
 
 def train_ranker(
@@ -204,8 +205,8 @@ def _sample_failures(score: Any, worked: Any, count: int, generator: Any) -> Any
 
 
 def levels_by_goal(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], dict[str, int]]]:
-    """For each goal, its first row of the largest weight, and the best level (ERROR, PROGRESS or WORKED) that each tactic tried on it
-    reached."""
+    """For each goal, the first of its rows with the largest weight, and for each tactic tried on it the best level that it reached
+    (ERROR, PROGRESS or WORKED)."""
     merged: dict[str, tuple[Mapping[str, Any], dict[str, int]]] = {}
     for row in rows:
         heaviest, tried = merged.get(row["state"], (row, {}))
@@ -218,7 +219,7 @@ def levels_by_goal(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str,
 
 
 def _prepare(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Premise], disguises: int) -> list[_Row]:
-    """One row per goal that has both tactics that worked and others."""
+    """One row per goal that has tactics that worked and tactics that did not."""
     found = []
     for i, (row, tried) in enumerate(levels_by_goal(rows)):
         if min(tried.values()) < WORKED:
@@ -241,7 +242,7 @@ def _disguised(query: Query, tried: Iterable[str], known: Mapping[str, Premise],
 
 
 def first_goal(text: str, constants: Iterable[str]) -> Goal:
-    """The first goal, on which tactics act, from a state's text."""
+    """The first goal of a state's text, on which tactics act."""
     first = text.split("\n\n", 1)[0]
     hypotheses, target = split_hypotheses(first)
     return Goal(first, hypotheses, target, tuple(constants))

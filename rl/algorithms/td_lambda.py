@@ -24,7 +24,7 @@ from rl.examples import ValueExample, mean_one
 
 
 def targets(examples: Sequence[Example], lambda_: float, discount: float) -> list[float | None]:
-    """The target of each example in [0, 1]; None without a target. `discount`: of the search."""
+    """The target of each example, in [0, 1], or None. `lambda_`: λ. `discount`: that of the search."""
     unknown = SearchConfig().unknown_value
     by_key = {e.key: e for e in examples}
     done: dict[str, float | None] = {}
@@ -60,9 +60,9 @@ def targets(examples: Sequence[Example], lambda_: float, discount: float) -> lis
 
 
 def value_examples(rows: Sequence[Mapping[str, Any]], discount: float) -> list[ValueExample]:
-    """Training examples from the newest row of each state, with the target split over the two neighbouring bins that have it as their
-    mean value (two-hot; Bellemare et al. 2017), times the row's `weight` (replay priority). The mean of these is 1 among targets of 0
-    and among others. Skips rows without a target."""
+    """Training examples from the newest row of each state. The target is split over the two neighbouring bins whose weighted mean it is
+    (two-hot; Bellemare et al. 2017), times the row's `weight` (replay priority). These weights are scaled to a mean of 1 among targets
+    of 0, and to a mean of 1 among the others. Skips rows without a target."""
     newest = {r["state"]: r for r in rows if r.get("td") is not None}
     weights: dict[str, float] = {}
     for negative in (False, True):

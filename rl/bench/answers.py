@@ -52,7 +52,7 @@ class _Record(msgspec.Struct):
 
 @dataclass(slots=True)
 class _CachedState:
-    """A state as seen by searches, with its index as id, and Lean's own state if it is open."""
+    """A state as searches see it, with its index as id, and Lean's own state if that is open."""
 
     state: ProofState
     origin: tuple[int, str, int] | None
@@ -96,7 +96,7 @@ class Answers:
         return self._states[0].state
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
-        """As LeanPool.step."""
+        """Run tactics on a state, as LeanPool.step does."""
         return [await self._one(state.id, t) for t in tactics]
 
     def knows(self, state: ProofState, tactic: str) -> bool:

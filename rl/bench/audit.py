@@ -1,7 +1,7 @@
 """Speed and correctness of the audit: `turnstile bench audit`.
 
-Measures four kinds of input, which share processes differently. Scripts for bare statements (as in training) and library theorems
-share processes; statements with a context and files get processes of their own. All inputs are in audit.toml.
+Measures four kinds of input. Scripts for bare statements (as in training) and library theorems share processes; statements with a
+context and files get processes of their own. All inputs are in audit.toml.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def library(n: int) -> list[Claim]:
 
 
 def rows(n: int, contexts: int) -> list[Claim]:
-    """`n` rows, each with one of so many contexts, in the contexts' order."""
+    """`n` rows, ordered by context, with `contexts` different contexts."""
     found: list[Claim] = []
     for i in range(n):
         k = 1 + i * contexts // n
@@ -66,7 +66,7 @@ def rows(n: int, contexts: int) -> list[Claim]:
 
 
 def file(k: int) -> tuple[Source, Source]:
-    """(candidate, reference), other ones for every `k`."""
+    """(candidate, reference), different for every `k`."""
     proved = FILE.format(k=k, rfl="rfl", omega="by omega", simp="by simp")
     asked = FILE.format(k=k, rfl="sorry", omega="sorry", simp="sorry")
     return Source(proved, file=f"F{k}.lean"), Source(asked, file=f"F{k}.reference.lean")
@@ -99,7 +99,7 @@ async def _claims(quick: bool) -> dict[str, Any]:
 
 
 async def _files(files: int) -> dict[str, Any]:
-    """Files, two at a time, and the memory of the checker, the only process that all of them share."""
+    """Audit files, two at a time, and measure the memory of the checker, the only process that all of them share."""
     async with Auditor() as auditor:
         warm = max(1, min(5, files // 5))
         judgements = await each([file(k) for k in range(1, warm + 1)], lambda f: auditor.judge(*f), 2)

@@ -96,8 +96,9 @@ def store(path: Path, theorems: int, rounds: int) -> list[Theorem]:
 
 
 def bench_bookkeeping(folder: Path, attempts: int, rounds: int = 100) -> dict[str, Any]:
-    """`start_cpu_s`: processor time of what a resumed run reads once. `round_s`, `round_cpu_s`: the plan of a further round, its metrics, its
-    row in the curves and the alerts, without recording its attempts. `memory_mb`: the maximum of this process."""
+    """`start_cpu_s`: processor seconds of a resumed run for reading the ledger once. `round_s`, `round_cpu_s`: wall and processor seconds for
+    the plan of a further round, its metrics, its row in the curves and the alerts, without recording its attempts. `memory_mb`: maximum
+    resident MiB of this process."""
     path = folder / "ledger.sqlite"
     theorems = store(path, max(1, attempts // rounds), rounds)
     config = RunConfig()

@@ -1,10 +1,10 @@
-"""What conjectures bring: `turnstile bench conjectures`.
+"""The benefit of conjectured lemmas: `turnstile bench conjectures`.
 
-Goals of a world that come with no lemma are searched twice, with the same Lean calls in all: without lemmas, and with lemmas that a part of
-the calls finds. The lemmas come from the world's definitions alone, without a look at the goals.
+Goals that a world states without lemmas are searched twice with the same number of Lean calls: once without lemmas, and once with
+lemmas that a part of the calls finds. The lemmas are found from the world's definitions alone, without the goals.
 
-With `keep` the goals are also searched with a few of these lemmas, chosen by rules that stand for rewards of conjectures (selection.py),
-and with lemmas that only mutate known statements.
+With `keep` the goals are also searched with a few of these lemmas, chosen by rules that correspond to rewards of conjectures
+(curricula/conjectures/selection.py), and with lemmas that only mutate known statements.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class ConjectureResult(msgspec.Struct, frozen=True):
     """Lean calls: `without`, `finding` and `with_lemmas`."""
     seconds: dict[str, float]
     textbook: dict[str, int]
-    """Lemmas of a textbook that are found again, that follow by rewriting, and that are missing."""
+    """Numbers of textbook lemmas that are found again, that follow by rewriting, and that are missing."""
     keep: int = 0
     kept: dict[str, list[bool]] = {}
-    """Rule -> goals proved with `keep` lemmas, and those that their proofs need."""
+    """Rule -> whether each goal is proved with the `keep` lemmas of the rule and those that their proofs need."""
 
 
 @dataclass(frozen=True)
 class ConjectureBench:
-    """Settings. `calls`: Lean calls for all goals of a world and seed; half of them find lemmas. `each`: for one search for a lemma's proof.
-    `keep`: lemmas that each rule keeps; 0: the rules are not compared."""
+    """Settings. `calls`: Lean calls for all goals of a world and seed; up to half of them find lemmas. `each`: Lean calls of one search for a
+    lemma's proof. `keep`: lemmas that each rule keeps; 0: the rules are not compared."""
 
     worlds: Sequence[str]
     seeds: Sequence[int]
@@ -76,7 +76,7 @@ class ConjectureBench:
 
 
 def bench_conjectures(c: ConjectureBench) -> dict[str, Any]:
-    """Figures by world and in all: `goals`, those proved `without` and `with` lemmas, `only_with`, `only_without`, `p` of the exact sign test
+    """Figures by world and in total: `goals`, those proved `without` and `with` lemmas, `only_with`, `only_without`, `p` of the exact sign test
     on the same goals, Lean calls, seconds, and the share of a textbook's lemmas that is found. Results in `record` are not repeated."""
     return figures(asyncio.run(_results(c)))
 
@@ -133,7 +133,7 @@ def _proved(costs: Costs) -> list[bool]:
 async def _orders(
     executor: LocalExecutor, c: ConjectureBench, world: str, seed: int, library: Library
 ) -> tuple[dict[str, list[str]], int]:
-    """(the names of the lemmas by each rule, the best first; Lean calls). What lemmas save is measured on other goals of the world."""
+    """(rule -> names of the lemmas, the best first; Lean calls). Savings of lemmas are measured on other goals of the world."""
     goals = await _goal_set(executor, world_file(world, c.goals, seed + OTHER_GOALS), c.calls // (2 * c.goals))
     worth = await measured(executor, goals, library.lemmas, await costs(executor, goals))
     orders = {
@@ -161,12 +161,12 @@ class Library:
     lemmas: list[Lemma]
     statements: dict[str, Statement]
     known: list[Statement]
-    """What the world's definitions state."""
+    """Statements of the definitions of the world."""
     calls: int
     textbook: dict[str, int]
 
     def left(self, c: ConjectureBench) -> int:
-        """Lean calls for each goal that finding the lemmas left."""
+        """Lean calls for each goal that remain after the lemmas are found."""
         return max(1, (c.calls - self.calls) // c.goals)
 
 

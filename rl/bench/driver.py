@@ -1,7 +1,7 @@
-"""The driver of a large fleet: 1,000 provers of 8 searches each, whose Lean and model are only latencies.
+"""The driver of a large fleet: 1,000 provers of 8 searches each, whose Lean and model are simulated by latencies.
 
-Simulated provers and auditors share processes, but each has its own searches, messages, results and examples; the dispatcher, the auditor pool
-and the recorder are those of training. Latencies are those of the training attempts of the demonstration run.
+Simulated provers and auditors share processes, but each has its own searches, messages, results and examples. The dispatcher, the auditor
+pool and the recorder are those of training. Latencies are those of the training attempts of the demonstration run.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _example(k: int) -> Example:
 
 @ray.remote
 class _Process:
-    """Simulated provers and auditors. Every method takes the number of one."""
+    """Simulated provers and auditors. `i` is the number of the prover or auditor."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -81,7 +81,7 @@ class _Process:
 
 
 class _Method:
-    """A method of one simulated actor, called like a method of an actor."""
+    """A method of one simulated actor, with the interface of a Ray actor's method."""
 
     def __init__(self, method: Any, prover: int) -> None:
         self.method, self.prover = method, prover
@@ -101,7 +101,7 @@ class _Actor:
 
 
 class _Actors:
-    """Stands for the class of the provers and of the auditors."""
+    """Replaces the actor classes of provers and auditors."""
 
     def __init__(self, processes: list[Any]) -> None:
         self.processes, self.started = processes, 0
@@ -115,9 +115,10 @@ class _Actors:
 
 
 def bench_driver(provers: int, searches: int, calls: int, seconds: float) -> dict[str, Any]:
-    """`attempts_per_minute` over `seconds` in the steady state, after every prover has finished a search on average; `busy_share` of
-    the driver's time, `cpu_share` of its process, which includes Ray's threads; `recorder_share`, the recorder's; `memory_mb`, the
-    driver's maximum. `calls`: Lean calls of an attempt, which set its duration."""
+    """Figures over `seconds` in the steady state, which starts after the mean duration of a search. `attempts_per_minute`. `busy_share`:
+    share of time in which the driver did not wait. `cpu_share`: processor time of the driver's process, including Ray's threads, over wall
+    time; `recorder_share`: the same for the recorder. `memory_mb`: maximum resident MiB of the driver. `calls`: Lean calls of an attempt,
+    which set its duration."""
     config = RunConfig(prover=ProverConfig(provers=provers, concurrent=searches), learn=LearnConfig())
     with tempfile.TemporaryDirectory() as folder:
         processes: list[Any] = []
@@ -133,7 +134,7 @@ def bench_driver(provers: int, searches: int, calls: int, seconds: float) -> dic
             ray.get([recorder.pid.remote(), *(m.ready for m in fleet.members.values())])
             return _measured(fleet, recorder, calls, seconds) | {"provers": provers, "searches": searches}
         finally:
-            ray.shutdown()  # closing the fleet would kill actors one by one, which here are none
+            ray.shutdown()  # Fleet.close would kill the provers as actors, but here they are none
 
 
 def _measured(fleet: Fleet, recorder: Any, calls: int, seconds: float) -> dict[str, Any]:

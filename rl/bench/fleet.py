@@ -79,8 +79,8 @@ class _SimulatedProver(ProverBody):
 
 
 def bench_fleet(quick: bool = False) -> dict[str, Any]:
-    """`provers`: by their number, `calls_per_s`, and `efficiency`, the rate over the number times the rate of one. `own_share`: share
-    of a single prover's wall time spent outside the simulated Lean."""
+    """`provers`, by number of provers: `calls_per_s`; `efficiency`, the rate divided by the number of provers and by the rate of one;
+    `lean_share`, the share of a prover's wall time in the simulated Lean. `own_share`: share of a single prover's wall time outside it."""
     tasks, calls = (8, 32) if quick else (24, 64)
     out: dict[str, Any] = {"latency_s": LATENCY, "provers": {}}
     prover = ray.remote(_SimulatedProver)

@@ -1,8 +1,9 @@
-"""Holes of recorded proofs, closed with and without the goal after them: `turnstile bench infilling`.
+"""Closes holes in recorded proofs, with and without telling the policy the goal after the hole: `turnstile bench infilling`.
 
-The recorder's proofs are cut: a hole is a goal of a proof and a goal further down, with the tactics between them left out. Two
-searches with the same policy try to close it at the same number of Lean calls. Both may stop at the goal after, and only one tells
-the policy about it. The policy is the model alone, without explorer and value, which do not read the goal after.
+The recorder finds proofs, and this benchmark cuts holes into them. A hole is a goal of a proof and a goal further down, with the tactics
+between them left out. Two searches with the same policy try to close it with the same number of Lean calls. Both may stop at the goal
+after the hole, but only one tells the policy about it. The policy is the model alone, without explorer and value, which do not read the
+goal after.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ class InfillBench:
     recorder: Prover
     """Finds the proofs that are cut."""
     source: PremiseSource
-    """Premises of provers that were trained with no source of their own."""
+    """Premises for provers without a source of their own."""
     calls: int = 8
     longest: int = 4
-    """Most tactics in a hole."""
+    """Maximum number of tactics in a hole."""
     record_calls: int = 128
     """Lean calls for the search of a theorem's proof."""
     seed: int = 0
@@ -73,7 +74,7 @@ class Hole:
     before: ProofState
     after: ProofState
     size: int
-    """Tactics between the two, with those that prove the other goals on the way."""
+    """Number of tactics between the two goals, including those that prove the other goals on the way."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ class Closed:
     calls: dict[str, int | None]
     """Lean calls until the hole was closed; None: it stayed open."""
     reached: dict[str, bool]
-    """Whether it was closed by way of the goal after. Else the goal before was proved outright."""
+    """Whether the search reached the goal after the hole. If not, a closed hole's goal before was proved directly."""
 
 
 async def bench_infilling(b: InfillBench) -> dict[str, Any]:
-    """Figures: numbers of theorems, and by size of holes and for all `figures`."""
+    """Figures: numbers of theorems, and `figures` for all holes and by size of hole."""
     began = time.monotonic()
     found: list[Closed] = []
     recorded = failed = 0
@@ -130,7 +131,7 @@ def _told(closed: Sequence[Closed] | None) -> str:
 
 
 async def _theorem(b: InfillBench, theorem: Theorem, answers: Answers) -> list[Closed] | None:
-    """The holes of a theorem; None without a proof."""
+    """The holes of a theorem with their results; None without a proof."""
     root = await answers.root()
     env = b.recorder.bounded(answers)  # pyright: ignore[reportArgumentType]
     premises = await (b.recorder.source or b.source).for_theorem(theorem)
@@ -200,7 +201,7 @@ def figures(found: Sequence[Closed]) -> dict[str, Any]:
     """`holes`; by arm those `closed`, the mean rate of theorems with a 95 % interval, and those `reached`; `only_told`, `only_plain`;
     the difference of the rates with its interval; and `p` of the exact sign test.
 
-    Holes of one theorem are not independent. Intervals and the test are therefore over theorems: one counts for an arm if that
+    Holes of one theorem are not independent. Intervals and the test are therefore over theorems: a theorem counts for the arm that
     closed more of its holes.
     """
     out: dict[str, Any] = {"holes": len(found)}

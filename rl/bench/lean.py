@@ -107,7 +107,7 @@ async def _started(starts: int) -> list[float]:
 
 
 def _cpu_s(pids: Sequence[int]) -> tuple[float, float]:
-    """Processor seconds of processes: of their first threads, which run Lean, and of all others."""
+    """(processor seconds of the first threads of processes, which run Lean; those of all other threads)."""
     first, others = 0.0, 0.0
     for pid in pids:
         for thread in psutil.Process(pid).threads():

@@ -1,7 +1,7 @@
 """`turnstile bench learner`: packed policy-gradient steps of models with random weights.
 
-Measures tokens per second, model FLOPs utilisation and peak memory, and checks that a saved model continues. Needs no Lean and no
-download.
+Measures tokens per second, model FLOPs utilisation and peak memory, and checks that training continues from a saved model. Needs no
+Lean and no download.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ GROUP = 8
 
 
 def bench_learner(device: str, sizes: tuple[str, ...], groups: int) -> dict[str, Any]:
-    """Figures by size. `groups`: groups of GROUP trajectories in an update. Raises UserError for a missing device."""
+    """Figures by size. `groups`: number of groups of GROUP trajectories per update. Raises UserError for a missing device or an unknown
+    size."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no GPU here; use --device cpu")
     unknown = [s for s in sizes if s not in SIZES]

@@ -1,8 +1,9 @@
 """The benefit of a theorem's surroundings: `turnstile bench premises --set FILE.lean` or a Lake project.
 
-The theorems are proved anew in their places. Wanted are the theorems that their own proofs name, of the file, of files that it imports
-and of the library. Recall at k is the share of the wanted ones among the k that are offered for a theorem's first goal, with the
-surroundings and without them. The searches without surroundings get the library's premises only, also in their templates.
+The theorems are proved again at their places. The wanted premises of a theorem are the theorems that its own proof names, whether they
+are from its file, from files that this imports, or from the library. Recall at k is the share of wanted premises among the k that are
+offered for the theorem's first goal, with and without the surroundings. Searches without surroundings have only the library's premises,
+in their templates too.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ def bench_local_premises(
     processes: int = 1,
 ) -> dict[str, Any]:
     """Run the benchmark on a `.lean` file or Lake project with proofs. `weights`: of a learned retriever, which is then measured too.
-    `limit`: number of theorems. Others as in bench_premises.
+    `limit`: maximum number of theorems. The other parameters are those of bench_premises.
 
-    Keys: `theorems`, `with_wanted` (those whose proofs name a theorem), `local_share` (of the wanted), `recall` and `recall_local` (of
-    all wanted and of those of the surroundings; variant → cut → share, `of` this many), `solved` (variant → budget → {solved, total,
-    low, high}), `lean`. Raises UserError for a target without theorems.
+    Keys: `theorems`, `with_wanted` (number of theorems whose proofs name a theorem), `local_share` (share of wanted premises that are in
+    the surroundings), `recall` and `recall_local` (of all wanted premises and of those in the surroundings; variant → cut → share, `of`
+    this many), `solved` (variant → budget → {solved, total, low, high}), `lean`. Raises UserError for a target without theorems.
     """
     placed = placed_in(str(target))[:limit]
     if not placed:
-        raise UserError(f"{target}: has no theorems")
+        raise UserError(f"{target}: no theorems found")
     retrievers = ("symbols", "hybrid") if weights is not None else ("symbols",)
     offered, wanted, local = asyncio.run(_offered(index, placed, weights, retrievers))
     chosen = [
@@ -75,7 +76,7 @@ def bench_local_premises(
 async def _offered(
     index: LibraryIndex, placed: Sequence[Placed], weights: DenseWeights | None, retrievers: Sequence[str]
 ) -> tuple[dict[str, dict[str, list[str]]], dict[str, set[str]], dict[str, set[str]]]:
-    """(the premises offered by variant and theorem, best first; the wanted ones by theorem; those of them in the surroundings)."""
+    """(offered premises by variant and theorem, best first; wanted premises by theorem; wanted premises in the surroundings by theorem)."""
     sources = {r: PremiseSource(index, max(CUTS), r, weights, definitions=0) for r in retrievers}
     offered: dict[str, dict[str, list[str]]] = {f"{r}, {w}": {} for r in retrievers for w in (LIBRARY_ONLY, WITH_LOCAL)}
     wanted: dict[str, set[str]] = {}

@@ -34,7 +34,7 @@ UPDATE_LIMIT = 2.0
 PROVERS, QUESTIONS = 16, 8
 """Provers that ask vLLM at the same time, each one goal after another."""
 PROVERS_GAIN = 4.0
-"""Expected tactics per second of so many provers, relative to one prover at a time."""
+"""Expected tactics per second of PROVERS provers together, relative to one prover."""
 TOLERANCE = 1e-2
 """Maximum difference between back ends, in nats of a tactic's log-probability and in probability of a value bin."""
 
@@ -133,7 +133,8 @@ def _vllm(
 
 
 def _together(policy: Any, queries: Sequence[Query], provers: int, repeats: int) -> float:
-    """Distinct finished tactics per second of so many provers, of which each waits for an answer before it asks again; the median."""
+    """Distinct finished tactics per second of this many provers together, each waiting for an answer before it asks again. The median of
+    `repeats` runs."""
 
     async def prover(number: int, repeat: int) -> int:
         found = 0

@@ -1,4 +1,4 @@
-"""Trained models for benchmarks, and wrappers: cached predictions, recorded tactics only, timing."""
+"""Trained models for benchmarks, and wrappers that cache predictions, restrict tactics to recorded ones, or measure time."""
 
 from __future__ import annotations
 

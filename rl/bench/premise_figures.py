@@ -54,8 +54,8 @@ def compared(
 ) -> dict[str, Any]:
     """The effect of training on the same theorems: of the retriever alone, and of the whole prover with the same premises.
 
-    `trained against untrained` → budget → the numbers that only one of them solves, and the difference of the shares solved with its
-    95 % interval.
+    `TRAINED against UNTRAINED` → budget → the numbers of theorems that only one of them solves, and the difference of the shares solved
+    with its 95 % interval.
     """
     pairs = [
         (v, u)

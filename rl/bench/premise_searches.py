@@ -109,7 +109,7 @@ class PremiseSearches:
         return [v for v in self.chosen if (theorem, v.name) not in self.results]
 
     async def run(self) -> None:
-        """Make all missing searches, or those that start in time."""
+        """Make all missing searches, or as many as start within `minutes`."""
         todo = [t for t in self.theorems if self.missing(t.name)]
         if not todo:
             return
@@ -170,12 +170,12 @@ class PremiseSearches:
 
 
 def without_surroundings(state: ProofState) -> ProofState:
-    """The state as if nothing stood before its theorem."""
+    """The state, as if there were no declarations before its theorem."""
     return replace(state, surroundings=NOTHING)
 
 
 class _Unaware:
-    """A policy that sees no surroundings."""
+    """A policy that does not see the surroundings."""
 
     def __init__(self, policy: Any) -> None:
         self.policy = policy

@@ -36,7 +36,7 @@ def retrievers(has_weights: bool) -> list[tuple[str, str, bool]]:
 
 
 def variants(has_model: bool, has_weights: bool, questions: str = "") -> list[PremiseVariant]:
-    """The variants that a run's folder supports. `questions`: adds a variant that asks Lean these."""
+    """The variants that a run's folder supports. `questions`: if not empty, adds a variant that asks Lean these questions."""
     found = [PremiseVariant("explorer, no premises", None)]
     found += [PremiseVariant(f"explorer, {label}", r, trained) for label, r, trained in retrievers(has_weights)]
     if has_model:

@@ -4,14 +4,14 @@ Every variant searches the same theorems with the same seed and limits. Variants
 or those of a retriever, untrained or trained. The trained prover uses a wider search, with its ranker and, if its run had one, its
 value; it is measured with and without premises. A theorem is solved if the audit accepts its proof.
 
-Recall at k is the share of the wanted premises among a retriever's k best for the theorem's first goal. Wanted are the library
-theorems in the terms of audited proofs (of all variants and of the run), without pure logic (`Eq.trans`, `of_eq_true`) and internals
-of decision procedures (`Lean.Omega.…`); those named in the script are also counted separately. Recall is biased towards retrievers
-that helped to find the proofs.
+Recall at k is the share of the wanted premises among a retriever's k best for the theorem's first goal. The wanted premises are the
+library theorems in the terms of audited proofs (of all variants and of the run), without pure logic (`Eq.trans`, `of_eq_true`) and
+internals of decision procedures (`Lean.Omega.…`). Those named in the script are also counted separately. Recall is biased towards
+retrievers that helped to find the proofs.
 
 Theorems of the held-out split and theorems of modules that no training uses are separate sets. Under fresh names
-(prover/models/fresh_names.py) the names are unseen too, although some usable lemmas come from training modules. Without premises a
-search also lacks the goal's own functions, which the templates unfold.
+(prover/models/fresh_names.py) the names are unseen too, although some usable lemmas come from training modules. A search without
+premises also lacks the goal's own functions, which the templates unfold.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ HELD_OUT_MODULES = (
 
 
 def unseen_modules(run: Path | None) -> tuple[str, ...]:
-    """The HELD_OUT_MODULES that a run, given by its folder or a checkpoint, did not train on. Raises UserError if it used all."""
+    """The HELD_OUT_MODULES that a run, given by its folder or a checkpoint, did not train on. Raises UserError if it trained on all."""
     used = next((m for f in _folders(run) if (m := run_configuration(f).get("theorems", {}).get("modules"))), ())
     left = tuple(m for m in HELD_OUT_MODULES if not any(fnmatch.fnmatchcase(m, pattern) for pattern in used))
     if not left:
@@ -75,8 +75,8 @@ def bench_premises(
     questions: str = "",
 ) -> dict[str, Any]:
     """Run the benchmark. `theorems`: of the held-out split; `unseen`: of unseen modules. `record`: a JSONL file that stores results,
-    from which a run resumes. `minutes`: no theorem starts later than this. `only`: variants by name or part of a name. `questions`: as
-    in `variants`.
+    from which a run resumes. `minutes`: no theorem starts later than this. `only`: variants by name or part of a name. `questions`:
+    see `variants`.
 
     Keys: `solved` (set → variant → budget → {solved, total, low, high}), `recall` and `recall_named` (set → retriever → cut →
     share, `of` this many premises), `proofs_with_premises`, `trained_against_untrained` (see `compared`), `gain` (see `gains`),
@@ -85,7 +85,7 @@ def bench_premises(
     learned = _learned(run)
     if run is not None and learned.weights is None and learned.checkpoint is None:
         raise UserError(
-            f"{run}: no model.safetensors and no retrievers/; give a run's folder or one of its checkpoints"
+            f"{run}: has neither model.safetensors nor retrievers/; give a run's folder or one of its checkpoints"
         )
     possible = variants(learned.checkpoint is not None, learned.weights is not None, questions)
     chosen = _select(possible, only)
@@ -179,5 +179,5 @@ def _retriever(run: Path) -> Path | None:
 
 
 def _folders(run: Path | None) -> tuple[Path, ...]:
-    """Folders that may be the run's, if `run` is the run or one of its checkpoints."""
+    """The folders that may be the run's: `run` itself, or the folder of the run if `run` is one of its checkpoints."""
     return () if run is None else (run, run.resolve().parent.parent)

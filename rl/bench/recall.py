@@ -46,8 +46,8 @@ class Wanted:
 def wanted_premises(
     index: LibraryIndex, found: Iterable[tuple[Theorem, str, Sequence[str]]], run: Path | None
 ) -> dict[str, Wanted]:
-    """Wanted premises by theorem, if there are any. `found`: audited proofs as (theorem, script, premises in the term), in addition to
-    those of the run."""
+    """Wanted premises by theorem, for theorems that have any. `found`: audited proofs as (theorem, script, premises in the term), in
+    addition to those of the run."""
     proofs = list(found)
     if run is not None and (run / "ledger.sqlite").exists():
         from prover.solve.ledger import Ledger
@@ -86,7 +86,7 @@ def rank_premises(
             by_imports.setdefault(t.imports, {})[t.name] = t
     best: dict[str, dict[str, list[str]]] = {label: {} for label, *_ in kinds}
     times: dict[str, list[float]] = {label: [] for label, *_ in kinds}
-    # Making a retriever takes a second, so do it once per set of imports, and keep none in memory.
+    # A retriever takes a second to make, so it is made once per set of imports. None is kept in memory.
     for imports, mine in by_imports.items():
         for label, name, trained in kinds:
             retriever = make_retriever(name, index, index.reachable(imports), weights if trained else None)
@@ -110,7 +110,7 @@ def recall_at(best: Mapping[str, Mapping[str, Sequence[str]]], wanted: Mapping[s
 
 
 async def opened(theorems: Iterable[Theorem]) -> AsyncIterator[tuple[LeanPool, Theorem, ProofState]]:
-    """(Lean, theorem, its first state, which is then freed) of the theorems that Lean opens."""
+    """Yields (Lean, theorem, first state) for each theorem that Lean opens, and frees the state afterwards."""
     async with LeanPool(1, limits=LIMITS, constants=True) as pool:
         for theorem in theorems:
             with suppress(LeanError, LeanDied):
@@ -122,7 +122,7 @@ async def opened(theorems: Iterable[Theorem]) -> AsyncIterator[tuple[LeanPool, T
 async def first_goals(
     theorems: Sequence[Theorem], questions: Sequence[str] = ()
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
-    """The constants of each theorem's first goal, and the premises in Lean's suggestions there for `questions`, by theorem."""
+    """(the constants of each theorem's first state; the premises in Lean's suggestions there for `questions`), by theorem name."""
     found: dict[str, tuple[str, ...]] = {}
     suggested: dict[str, list[str]] = {}
     async for pool, theorem, root in opened(sorted(theorems, key=lambda t: t.imports)):

@@ -59,7 +59,7 @@ def append(path: Path | None, results: Sequence[msgspec.Struct]) -> None:
 
 
 def read(path: Path | None, kind: type[T]) -> list[T]:
-    """All results, with a partial last line, left by a kill, removed from the file. Raises UserError for other lines."""
+    """All results in the file. Removes a partial last line, which a killed process leaves. Raises UserError for other invalid lines."""
     if path is None or not path.exists():
         return []
     found: list[T] = []

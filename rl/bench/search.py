@@ -59,7 +59,7 @@ class Comparison:
     budgets: Sequence[int] = (16, 64, 256, 1024)
     seeds: Sequence[int] = (0, 1, 2)
     record: Path | None = None
-    """A folder that stores answers and results, from which a comparison resumes."""
+    """A folder for answers and results, from which a comparison resumes."""
     recorded: bool = False
     """Do not use Lean: searches see only tactics whose answers are in `record`. This compares many settings in minutes; verify the
     best ones with Lean. Theorems without a proof in the record are skipped."""
@@ -88,7 +88,7 @@ class Models:
 
     @property
     def base(self) -> SearchConfig:
-        """Search settings for the policy. One simulation at a time makes a search deterministic."""
+        """Search settings for the policy. Simulations run one at a time, so that a search is deterministic."""
         trained = self.trained is not None
         return SearchConfig(in_flight=1, suggestions=32 if trained else 64, model_thread=trained)
 
@@ -105,8 +105,8 @@ class Models:
 
 
 async def bench_search(c: Comparison) -> dict[str, Any]:
-    """Figures: those of `curves`, those of `overlap` by search name (empty if not measured), `lean_steps` (steps that Lean made for the
-    searches' calls), and the settings. Raises UserError for invalid searches."""
+    """Figures: those of `curves`, those of `overlap` by search name (empty if not measured), `lean_steps` (steps that Lean ran for the
+    searches), and the settings. Raises UserError for invalid searches, and for `recorded` without a record."""
     models = Models(c.index, c.checkpoint)
     chosen = _chosen(c, models)
     if c.recorded:
@@ -263,7 +263,7 @@ class _Run:
 
 
 def _provable(theorem: Theorem, kept: Path | None) -> bool:
-    """Whether a record contains a proof; if not, no search can find one in it."""
+    """Whether the recorded answers prove the theorem. If not, no search on them can."""
     answers = Answers(theorem, NoLean())
     if kept is not None:
         answers.load(kept)

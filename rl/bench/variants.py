@@ -27,7 +27,7 @@ class SearchVariant:
 
 
 def variant(text: str, base: SearchConfig) -> SearchVariant:
-    """Parse `RULE[_value|_size][:SETTING=NUMBER]…`: a rule with the model's value or the goals' size as value, and settings.
+    """Parse `RULE[_value|_size][:SETTING=VALUE]…`: a rule, with the model's value or the size of goals as value, and settings.
 
     Raises UserError for an unknown rule, an unknown setting or an invalid value.
     """

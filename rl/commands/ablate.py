@@ -29,7 +29,7 @@ def ablate(
         variants: names of variants (see rl/ablate.py). Default: all.
         seeds: number of seeds per variant.
         runs: a folder for the runs. Finished runs in it are not repeated.
-        ray: address of a Ray cluster that trains the runs. Default: this machine.
+        ray: address of a Ray cluster that trains the runs; `local` for this machine. Default: `ray.address` of the configuration.
         out: writes the page OUT.md and the figures OUT.json.
         json: print the figures as one JSON document.
     """

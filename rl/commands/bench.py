@@ -29,7 +29,7 @@ def bench(args: list[str]) -> int:
         print("usage: turnstile bench WHAT …\n")
         for name, f in BENCHES.items():
             print(f"  {name:<{width}}  {(f.__doc__ or '').splitlines()[0]}")
-        print("\n`turnstile bench WHAT --help` lists the options of one.")
+        print("\n`turnstile bench WHAT --help` lists its options.")
         return 0
     if args[0] not in BENCHES:
         raise UserError(f"bench {args[0]!r}: unknown benchmark; available: {', '.join(BENCHES)}")
@@ -104,7 +104,7 @@ def _search(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Searches at equal Lean calls: solved theorems, utilisation, the search's own share of time.
+    """Searches at equal Lean calls: solved theorems, utilisation, share of time spent in the search itself.
 
     Args:
         checkpoint: a trained model's folder. Default: the explorer.
@@ -116,7 +116,7 @@ def _search(
         split: split of the theorems. Tune on validation, report held-out.
         record: a folder that stores Lean's answers and the results, so that a run can be resumed.
         recorded: do not start Lean; search only among tactics whose answers are in --record. For tuning.
-        minutes: start no theorem later than this. The totals cover the finished ones.
+        minutes: start no theorem later than this. The totals cover the finished theorems.
     """
     from curricula.library import library_set
     from prover.models.manifest import find_checkpoint
@@ -173,11 +173,11 @@ def _premises(
         split: split of the theorems. Tune on validation, report held-out.
         set: a .lean file or Lake project with proofs, whose theorems are proved in place, with and without their surroundings.
         only: variants by name or part of a name, separated by `;`, e.g. `no premises;explorer, symbols`.
-        questions: add a variant that asks Lean itself: some of exact?, apply?, rw?, simp?, simp_all?, grind?.
+        questions: add a variant that asks Lean for suggestions: some of exact?, apply?, rw?, simp?, simp_all?, grind?.
         budgets: Lean calls, comma-separated.
         processes: Lean processes.
         record: a .jsonl file with one row per theorem and variant. Default: beside --out.
-        minutes: start no theorem later than this. The figures cover the finished ones.
+        minutes: start no theorem later than this. The figures cover the finished theorems.
     """
     from curricula.in_place import has_theorems
     from curricula.library import library_set
@@ -229,15 +229,15 @@ def _conjectures(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Goals of a world proved with conjectured lemmas and without them, at equal Lean calls in all.
+    """Goals of a world, with and without conjectured lemmas, at equal total Lean calls.
 
     --quick uses one seed of one world, 2 goals and 48 calls.
 
     Args:
         worlds: worlds with definitions and lemmas.
         seeds: number of seeds, each with its own goals.
-        goals: goals of a world and seed.
-        calls: Lean calls for them all. With lemmas, half of the calls find the lemmas.
+        goals: goals per world and seed.
+        calls: Lean calls for all goals of a world and seed. With lemmas, up to half of the calls find the lemmas.
         each: Lean calls for one search for the proof of a lemma.
         keep: also with so many of the lemmas, chosen by what they save, by novelty or at random, and with mutations alone. 0: not compared.
         record: a .jsonl file with one row per world and seed, from which a run resumes.
@@ -266,15 +266,15 @@ def _infilling(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Holes of recorded proofs closed by a policy that is told the goal after, and by the same policy without it.
+    """Holes of recorded proofs, closed by a policy that reads the goal after the hole, and by the same policy without it.
 
     Args:
         theorems: as in `theorems.files`: worlds, .lean files, Lake projects, data sets, theorem sets.
-        policy: a policy that learned infilling, as for `turnstile prove`. Its model is used alone.
+        policy: a policy that learned infilling, as for `turnstile prove`. Only its model is used.
         recorder: the prover whose proofs are cut, as for `turnstile prove`.
-        calls: Lean calls for a hole.
-        longest: most tactics in a hole. A proof gets one hole of each size that it has.
-        record_calls: Lean calls for the recorder's search of a proof.
+        calls: Lean calls per hole.
+        longest: maximum number of tactics in a hole. A proof gets one hole of each size that it has.
+        record_calls: Lean calls of the recorder's search for a proof.
     """
     from rl.bench.infilling import InfillBench, bench_infilling
 
@@ -334,7 +334,7 @@ def _learner(
     Args:
         device: where to train.
         sizes: tiny, 0.5b or 1.5b. Default: tiny on a CPU, the others on a GPU.
-        groups: groups of 8 trajectories of 512 tokens in a step.
+        groups: groups per step, each of 8 trajectories of 512 tokens.
     """
     from rl.bench.learner import bench_learner
 
@@ -362,7 +362,7 @@ def _fleet(
 
     Args:
         provers: simulated provers of one driver. 0: none.
-        searches: searches at once of each.
+        searches: concurrent searches per prover.
         calls: Lean calls of a search, each with latencies of the demonstration run.
         seconds: measured time in the steady state.
         stored: attempts in the ledger before the measured round. 0: none.

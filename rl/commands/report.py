@@ -40,10 +40,10 @@ def report(
         target = out or results.with_suffix(".html")
         check_writable(target)
         if target.resolve() == results.resolve():
-            raise UserError(f"{target}: is the results file and would be overwritten: name another page with --out")
+            raise UserError(f"{target}: is the results file and would be overwritten; name another page with --out")
         asked, rows = read_results(results)
         if not rows:
-            raise UserError(f"{results}: nothing was tried yet")
+            raise UserError(f"{results}: has no results yet; run `turnstile prove` first")
         duplicates(rows)
         write_whole(target, gallery(asked, rows).encode())
         print(dumps({"page": str(target)}) if json else target)
@@ -56,7 +56,7 @@ def report(
     target = out or run / "report.html"
     check_writable(target)
     if target.exists() and target.resolve().is_relative_to(run.resolve()) and target.suffix != ".html":
-        raise UserError(f"{target}: is a file of the run and would be overwritten: name another page with --out")
+        raise UserError(f"{target}: is a file of the run and would be overwritten; name another page with --out")
     write_whole(target, report_page(run).encode())
     with Ledger.open(run, readonly=True) as ledger:
         figures, found = rounds.figures(ledger), evaluate.results(ledger)
@@ -82,7 +82,7 @@ def _compare(run: Path, other: Path, out: Path | None, json: bool) -> int:
     target = out or run / f"compared-with-{other.resolve().name}.html"
     check_writable(target)
     if target.exists() and target.suffix != ".html":
-        raise UserError(f"{target}: would be overwritten: name another page with --out")
+        raise UserError(f"{target}: exists and would be overwritten; name another page with --out")
     one, two = Run(run), Run(other)
     if one.name == two.name:
         one.name, two.name = str(run), str(other)

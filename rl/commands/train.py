@@ -32,7 +32,7 @@ def train(
     Args:
         config: a TOML file, or the name of a stage, e.g. demonstration. Default: the defaults of rl/config.py.
         name: the run's name, and its folder runs/NAME.
-        resume: a run folder to continue, with the configuration saved there. `--set` changes how long it goes on and where it works,
+        resume: a run folder to continue, with the configuration saved there. `--set` can change the length of the run and its machines,
             e.g. learn.rounds=5 prover.provers=4 ray.address=HOST:PORT.
         seed: random seed.
         set: settings on top of the file, e.g. learn.rounds=5 prover.provers=4.
@@ -96,6 +96,6 @@ def configuration(
 
 
 def _next_name(config: RunConfig) -> str:
-    """NAME-2, NAME-3 …: the first without a folder, because a finished run is never overwritten."""
+    """The first of NAME-2, NAME-3 … that has no folder, because a finished run is never overwritten."""
     names = (f"{config.name}-{i}" for i in count(2))
     return next(name for name in names if not (Path(config.runs) / name).exists())

@@ -44,7 +44,7 @@ def tune(
     Several GPUs: `accelerate launch -m prover.cli tune …` (docs/tune.md).
 
     Args:
-        model: a model's folder, its name on the Hugging Face hub, or `new` for a model of 2 million weights made here.
+        model: a model's folder, its name on the Hugging Face hub, or `new` for a new model of 2 million random weights.
         pairs: JSONL with `goal` and `tactic` (and `premises`, `weight`, `towards`), or a split of LeanDojo's benchmark (.json).
         out: the folder to write; must not exist.
         template: the prompt template: a name or a .toml file. Not for folders that Turnstile wrote.
@@ -54,9 +54,9 @@ def tune(
         micro_tokens: tokens per forward pass of a device; 0: 8192 on a GPU and 512 on a CPU.
         lora_rank: train adapters of this rank; 0: all weights.
         bf16: compute in bfloat16.
-        gradient_checkpointing: less memory, a third more time.
+        gradient_checkpointing: recompute activations: less memory, a third more time.
         shard: split the model over the processes (FSDP), for models larger than one device.
-        max_length: tokens of goal and tactic.
+        max_length: maximum number of tokens of goal and tactic.
         limit: maximum number of pairs.
         seed: random seed.
         json: print the figures as one JSON document.

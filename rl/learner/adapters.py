@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def with_adapters(model: Any, config: LearnerConfig, seq2seq: bool) -> Any:
-    """The model with new adapters, which alone are trained. Raises UserError for modules that cannot have one."""
+    """The model with new adapters. Only these are trained. Raises UserError for modules that cannot have one."""
     from peft import LoraConfig, get_peft_model
 
     targets = config.lora_targets if config.lora_targets == "all-linear" else config.lora_targets.split(",")
@@ -42,7 +42,7 @@ def adapter_weights(learner: Learner) -> dict[str, Tensor]:
 
 
 def adapter_settings(learner: Learner) -> dict[str, Any]:
-    """What `adapter_config.json` must say of the adapters (peft's LoraConfig)."""
+    """The entries of `adapter_config.json` for the adapters (peft's LoraConfig)."""
     lora = learner.accelerator.unwrap_model(learner.model).peft_config["default"]
     return {
         "peft_type": "LORA",

@@ -1,4 +1,4 @@
-"""How the policy of a run learns: its settings, and the training that suits its examples."""
+"""The training of a run's algorithm: the learner's settings, and the trainer for its kind of examples."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ def train(
     part: tuple[float, float] = (0.0, 1.0),
     reference: Any = None,
 ) -> dict[str, float]:
-    """Supervised learning on tactics, a policy gradient on trajectories, or DPO on pairs, and the value jointly. `part`: see Learner.fit.
-    `reference`: a frozen model. Returns the metrics of the algorithm, with `policy_loss` as in rl/metrics/compute.py.
+    """Train on a round's examples: supervised learning on tactics, a policy gradient on trajectories, or DPO on pairs, and the value jointly.
+
+    `seconds`, `part`: see Learner.fit. `reference`: a frozen model. Returns the metrics of the algorithm, with `policy_loss`.
     """
     c = config.learn
     if config.learns_value:
@@ -71,7 +72,7 @@ def train(
 
 
 def _with_old(learner: Learner, examples: Sequence[PolicyExample]) -> list[PolicyExample]:
-    """The examples, of which those with `old_logprob` nan get that of the current model."""
+    """The examples. Where `old_logprob` is nan, it becomes the current model's log-probability; too long examples are dropped."""
     asked = {id(e): learner.encode(e) for e in examples if e.old_logprob is not None and math.isnan(e.old_logprob)}
     rows = {k: row for k, row in asked.items() if row[1]}
     found = learner.measure([[row] for row in rows.values()]) if rows else []

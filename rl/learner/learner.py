@@ -1,9 +1,9 @@
 """The learner of every language model: the optimizer, its schedule and its state, on one or, with accelerate, several devices.
 
-What is learned is a loss: supervised.py, policy_gradient.py and preferences.py; value.py adds a value. Trains all weights or LoRA
-adapters of any causal or sequence-to-sequence model in Hugging Face format; small_model.py makes one from nothing. Saved folders have
-all weights merged, so that transformers and vLLM load them without peft. With several processes each holds the whole model and
-gradients are averaged, or with `shard` each holds a part of it (sharded.py).
+The losses are in supervised.py, policy_gradient.py and preferences.py, and that of the value in value.py. Trains all weights or LoRA
+adapters of any causal or sequence-to-sequence model in Hugging Face format; small_model.py makes a new one. Saved folders have all
+weights merged, so that transformers and vLLM load them without peft. With several processes, each holds the whole model and gradients
+are averaged, or with `shard` each holds a part of the model (sharded.py).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Learner:
         torch.manual_seed(c.seed)
         self.tokenizer, self.format, self.version = tokenizer, form, version
         self.head = head
-        """The value head, from the first value examples on (value.py)."""
+        """The value head; None before the first value examples, and for models with value tokens (value.py)."""
         self.head_optimizer: Any = None
         self.seq2seq = bool(model.config.is_encoder_decoder)
         first: dict[int, str] = {}
@@ -98,7 +98,7 @@ class Learner:
         self.average = [p.detach().clone() for p in self.trained.values()] if c.ema else None
         small = max(512, 2 * c.batch_tokens) if self.accelerator.device.type == "cpu" else 8192
         self.micro_tokens = c.micro_tokens or small
-        """Tokens of a forward pass."""
+        """Maximum number of tokens of a forward pass."""
         self.step = self.epoch = self.batch = self.fingerprint = 0
         """Updates so far, passes over examples, batches of the current pass that were used, and the checksum of its examples."""
         self.rate = c.learning_rate
@@ -140,8 +140,8 @@ class Learner:
         return cls(model, tokenizer, form, c, device=device, head=head, version=folder_version(folder))
 
     def encode(self, example: Example, types: tuple[str, ...] = ()) -> Row:
-        """Token ids of the prompt, and of the tactic with <eos> or of the value; the target is empty if it is too long. `types`: of the
-        premises, instead of those of the library."""
+        """(token ids of the prompt, token ids of the target). The target is the tactic with <eos>, or the value token; it is empty if it is
+        too long. `types`: of the premises, instead of those of the library."""
         prompt = self.prompt(example, types)
         if isinstance(self.format, SlotFormat):
             if isinstance(example, ValueExample):
@@ -154,7 +154,7 @@ class Learner:
         return prompt, [*target, self.tokenizer.eos_token_id]
 
     def prompt(self, example: Example, types: tuple[str, ...] = ()) -> list[int]:
-        """Token ids of the prompt whose next token is the answer's first, or for a model with value tokens the value."""
+        """Token ids of the prompt. The next token is the first of the answer, or the value token."""
         goals = tuple(Goal(text) for text in example.state.split("\n\n"))
         query = Query(ProofState(0, example.state, goals), example.premises, types=types, towards=towards_of(example))
         if isinstance(self.format, SlotFormat):
@@ -166,7 +166,7 @@ class Learner:
         return ids[:-1] if not self.seq2seq and ids and ids[-1] == self.tokenizer.eos_token_id else ids
 
     def random(self, *within: int) -> random.Random:
-        """The random generator of this pass, or of a batch in it. It depends on its place alone, so that runs resume exactly."""
+        """The random generator of this pass, or of a batch in it. It depends only on seed, pass and batch, so that runs resume exactly."""
         return random.Random("/".join(map(str, (self.config.seed, self.epoch, *within))))
 
     def clock(self) -> float:
@@ -192,10 +192,11 @@ class Learner:
     ) -> dict[str, float]:
         """Minimise a loss over items, which have a `size` in tokens, until a limit is reached. Every process must call it alike.
 
-        `plan`: the batches of a pass. `loss`: of a part of a batch, given the mean `mass` of a batch; those of the parts add up. `mass`: of
-        all items; a value example counts as `value_weight` of it. `prepare`: changes a batch before it is used. `most_values`: in an
-        update, by default `batch_size`. `seconds`: see `clock`. `part`: begin and end of this call on the schedule of the learning
-        rate, which falls to `final_rate` of the peak. `fingerprint`: of the items; a call with that of the last continues its pass.
+        `plan`: the batches of a pass. `loss`: loss of a part of a batch, given the mean mass of a batch; losses of parts add up. `mass`: total
+        weight of all items in target tokens; a value example counts as `value_weight`. `prepare`: changes a batch before it is used.
+        `most_values`: maximum number of value examples per update, by default `batch_size`. `seconds`: see `clock`. `part`: begin and end
+        of this call on the schedule of the learning rate, in [0, 1]; the rate falls to `final_rate` of the peak. `fingerprint`: checksum
+        of the items; a call with that of the last call continues its pass.
 
         Returns metrics: loss (mean over the steps), first_loss and last_loss (over the first and last tenth), grad_norm (mean),
         learning_rate (the last), steps, epochs, tokens, tokens_per_second, seconds, and those of the value (ValueBatches.metrics).
@@ -264,7 +265,7 @@ class Learner:
     def _update(
         self, batch: Sequence[T], loss: Callable[[Sequence[T], float], Tensor], values: ValueBatches, mass: float
     ) -> tuple[float, float]:
-        """One optimizer step. Returns the loss without the value's, and the norm of the gradient before it is clipped."""
+        """Make one optimizer step. Returns (loss without the value's, norm of the gradient before clipping)."""
         c, acc = self.config, self.accelerator
         found = 0.0
         self.optimizer.zero_grad(set_to_none=True)
@@ -287,9 +288,9 @@ class Learner:
         return self.total([found])[0], norm
 
     def parts(self, items: Sequence[T], size: Callable[[T], int]) -> list[tuple[list[T], float]]:
-        """This process's part of some items, in micro-batches with their scale.
+        """(micro-batch, scale of its loss) pairs: this process's part of some items.
 
-        All processes need the same number of passes: one without items left repeats an item with scale 0.
+        All processes need the same number of passes, so a process without items left repeats an item with scale 0.
         """
         acc = self.accelerator
         shares = [items[p :: acc.num_processes] for p in range(acc.num_processes)]
@@ -316,7 +317,7 @@ class Learner:
 
     def outputs(self, rows: Sequence[Row], model: Any = None) -> tuple[Tensor, Tensor]:
         """(logits [N, V], inputs of the output layer [N, hidden]) from which the N target tokens of the rows are predicted, in order.
-        `model`: another one than the trained model."""
+        `model`: used instead of the trained model."""
         device = self.accelerator.device
         # Not accelerate's autocast, whose precision is fixed once per process.
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
@@ -341,7 +342,7 @@ class Learner:
         return self._with_tied(sharded.merged(model, state)) | (self.head.state() if self.head is not None else {})
 
     def written(self, folder: str | Path) -> dict[str, Tensor]:
-        """The weights that `save` wrote to a folder, named as in `weights`. For a single process of a sharded model."""
+        """The weights that `save` wrote to a folder, named as in `weights`. A single process of a sharded model can call it."""
         from safetensors.torch import load_file
 
         return self._with_tied(
@@ -380,7 +381,7 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state that `state_dict` returned. The config must be the same."""
         if (state["average"] is None) != (self.average is None):
-            raise ValueError("the state was saved with `ema` off and cannot be loaded with it on, or the reverse")
+            raise ValueError("the state was saved with another setting of `ema`; use the same configuration")
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         if self.average is not None:

@@ -1,5 +1,4 @@
-"""Sequence packing: sequences that begin with the same prompt share it, and several prompts are in one pass without attention between
-them.
+"""Sequence packing: sequences with the same prompt share it, and one pass computes several prompts without attention between them.
 
 A tree is a prompt without its last token, and its branches: the last token of a prompt and the target after it. A token attends to
 its own branch and to the trunk. The output layer runs at the targets only: the logits of 16,000 tokens over a vocabulary of 152,000
@@ -21,9 +20,10 @@ Tokens = Sequence[int]
 Row = tuple[Tokens, Tokens]
 """Prompt and target of a sequence, as token ids. Neither is empty."""
 Batching = Literal["trees", "rows", "seq2seq"]
-"""`rows`: every sequence alone in a padded batch, for causal models that ignore a mask of trees. `seq2seq`: the prompt is encoded."""
+"""`trees`: packed. `rows`: every sequence in a row of its own in a padded batch, for causal models that ignore a mask of trees. `seq2seq`:
+the same with the prompt in the encoder."""
 PADDING = 1.25
-"""Trees are one below the other, padded, where that takes at most so many times their tokens; otherwise all are in one line, whose
+"""Trees are rows of a padded batch if padding takes at most this factor of their tokens. Otherwise all trees are in one row, where
 attention costs more."""
 
 
@@ -36,7 +36,7 @@ class _Tree:
         self.starts: dict[tuple[int, ...], int] = {}
 
     def place(self, branch: tuple[int, ...]) -> int:
-        """Index of the branch's first token. An equal branch is taken again."""
+        """Index of the branch's first token. Adds the branch if it is new."""
         if branch not in self.starts:
             self.starts[branch] = len(self.ids)
             self.ids += branch
@@ -46,7 +46,7 @@ class _Tree:
 
 
 def _trees(rows: Sequence[Row], share: bool = True) -> tuple[list[_Tree], list[tuple[int, int]]]:
-    """The trees of some rows, and (tree, index of the token that predicts the first target) of each row."""
+    """(the trees of some rows; for each row the index of its tree and of the token in it that predicts the first target)."""
     trees: list[_Tree] = []
     known: dict[Any, int] = {}
     places: list[tuple[int, int]] = []
@@ -60,7 +60,7 @@ def _trees(rows: Sequence[Row], share: bool = True) -> tuple[list[_Tree], list[t
 
 
 def count_tokens(rows: Sequence[Row], batching: Batching = "trees") -> int:
-    """Tokens that the rows take; a prompt that they share counts once in trees."""
+    """Number of tokens of a pass over the rows. In trees, a shared prompt counts once."""
     return sum(len(tree.ids) for tree in _trees(rows, batching == "trees")[0])
 
 
@@ -78,7 +78,7 @@ def by_prompt(rows: Sequence[Row], tokens: int, batching: Batching = "trees") ->
 
 
 def micro_batches(sizes: Sequence[int], tokens: int) -> list[list[int]]:
-    """Indices in parts of at most `tokens` tokens, longest first. A larger item is a part of its own."""
+    """The indices of `sizes` in parts of at most `tokens` tokens, longest first. A larger item is a part of its own."""
     parts: list[list[int]] = []
     room: list[int] = []
     for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
@@ -158,7 +158,7 @@ def _seq2seq(model: Any, rows: Sequence[Row], device: Any) -> tuple[dict[str, Te
 
 
 def attention_window(config: Any) -> float:
-    """The most tokens back that a token of the model attends to. A mask of trees would replace the window."""
+    """Number of previous tokens that a token of the model attends to, inf without a limit. A mask of trees would replace this window."""
     text = config.get_text_config()
     return min(getattr(text, name, None) or math.inf for name in ("sliding_window", "attention_chunk_size"))
 

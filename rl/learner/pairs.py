@@ -36,7 +36,7 @@ def load_pairs(path: Path) -> list[PolicyExample]:
     `.jsonl`: one object per line with `goal` and `tactic`, and optionally `premises` (full names), `weight` (> 0)
     and `towards` (the goal that the tactic leads to).
     `.json`: LeanDojo's benchmark (train.json …), every traced tactic with the state before it.
-    Raises UserError with file and line.
+    Raises UserError with file and line for invalid input, and for a file without pairs.
     """
     pairs = _benchmark(path) if path.suffix == ".json" else [_pair(row, where) for row, where in jsonl_rows(path)]
     if not pairs:

@@ -22,23 +22,25 @@ from rl.trajectory import Trajectory
 
 @dataclass
 class _Item:
-    """A trajectory with what stays fixed during the updates."""
+    """A trajectory with the quantities that stay fixed during the updates."""
 
     group: int
     rows: list[Row]
     advantage: Tensor
-    """[tokens]; first the trajectory's advantage, then with the terms of the batch."""
+    """[tokens]: the trajectory's advantage, and after `batch_advantages` with the terms of the batch."""
     sampled: Tensor
-    """[tokens]."""
+    """[tokens], log-probabilities under the engine that sampled."""
     old: Tensor | None = None
+    """[tokens], under the model before the update."""
     reference: Tensor | None = None
+    """[tokens], under the reference."""
     weight: Tensor | None = None
-    """Of a token, in the batch of the current update."""
+    """Scalar: weight of each token of the trajectory in the batch of the current update."""
 
 
 @dataclass
 class _Unit:
-    """Trajectories of one group that are computed together, since they share calls: all begin at the same goal, for example."""
+    """Trajectories of one group that are computed together because they share prompts. For example, all begin at the same goal."""
 
     items: list[_Item]
     batching: Batching
@@ -66,11 +68,12 @@ def train(
 ) -> dict[str, float]:
     """Train on groups of trajectories for `epochs` or `seconds`, whichever ends first. All processes must call it alike.
 
-    `values`: every update also learns from a share of them. `batch`: trajectories per update, about: a pass is split
+    `values`: every update also learns from a share of them. `batch`: approximate number of trajectories per update; a pass is split
     evenly. `reference`: the model of the KL penalty.
-    Returns the metrics of Learner.fit with trajectories (with a signal), groups, dropped_groups (of equal rewards), overlong, skipped (too
-    long for `max_length`), importance_max (before truncation), and those in METRICS. Without a trajectory that has a signal, it trains
-    nothing and `steps` is 0.
+
+    Returns the metrics of Learner.fit, those in METRICS, and counts: trajectories (with a signal), replayed, groups, dropped_groups (of
+    equal rewards), overlong, skipped (too long for `max_length`); and importance_max (before truncation). If no trajectory has a signal,
+    nothing is trained and `steps` is 0.
     """
     start, began = time.monotonic(), learner.clock()
     items, counts = _items(learner, trajectories, settings)
@@ -81,7 +84,7 @@ def train(
         return {**metrics, "seconds": time.monotonic() - start}
     for item, logprobs in zip(items, learner.measure([x.rows for x in items]), strict=True):
         item.old = logprobs
-        if item.group < 0:  # an earlier policy sampled the proof: there is nothing to correct
+        if item.group < 0:  # replayed: imitation needs no correction for the policy that sampled it
             item.sampled = logprobs
     gap = torch.cat([x.old - x.sampled for x in items[:fresh] if x.old is not None])
     metrics["importance_max"] = gap.max().clamp(-20, 20).exp().item()
@@ -155,7 +158,7 @@ def _items(
 
 
 def _replayed(learner: Learner, trajectories: Sequence[Trajectory], settings: PolicyGradient, most: int) -> list[_Item]:
-    """At most so many proofs of earlier rounds, each a group of its own."""
+    """At most `most` proofs of earlier rounds, each in a group of its own with a negative number."""
     earlier = [t for t in trajectories if t.replayed]
     chosen = random.Random(f"{learner.config.seed}/{learner.step}").sample(earlier, min(most, len(earlier)))
     items = [_item(learner, replace(t, group=-1 - i), settings.imitation) for i, t in enumerate(chosen)]
@@ -163,7 +166,7 @@ def _replayed(learner: Learner, trajectories: Sequence[Trajectory], settings: Po
 
 
 def _item(learner: Learner, trajectory: Trajectory, advantage: float) -> _Item | None:
-    """A trajectory of this advantage; None if a call of it is too long."""
+    """A trajectory with this advantage; None if one of its calls is too long."""
     t = trajectory
     if any(not c.prompt or len(c.prompt) + len(c.answer) > learner.config.max_length for c in t.calls):
         return None
@@ -173,7 +176,7 @@ def _item(learner: Learner, trajectory: Trajectory, advantage: float) -> _Item |
 
 
 def _units(items: Sequence[_Item], tokens: int, batching: Batching) -> list[list[_Unit]]:
-    """The items of each group, in units of at most so many tokens."""
+    """The items of each group, in units of at most `tokens` tokens."""
     groups: dict[int, list[_Unit]] = {}
     for item in items:
         units = groups.setdefault(item.group, [_Unit([], batching)])

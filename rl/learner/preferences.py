@@ -25,9 +25,9 @@ class _Item:
     rows: tuple[Row, Row]
     weight: float
     reference: tuple[float, float]
-    """Log-probabilities under the reference."""
+    """Log-probabilities of both tactics under the reference."""
     size: int
-    """Tokens with the prompt."""
+    """Number of tokens of a pass (count_tokens)."""
 
 
 def train(

@@ -15,25 +15,25 @@ from rl.learner.packing import Row as Tokens
 
 T = TypeVar("T")
 Shown = tuple[str, str, dict[str, str], tuple[str, ...], tuple[str, ...]]
-"""State, the goal to reach, tactics by their true text, premises and their types."""
+"""(state, goal to reach, shown text of each tactic by its true text, premises, types of the premises)."""
 Encode = Callable[[Example, tuple[str, ...]], Tokens]
-"""Prompt and target of an example, given the types of its premises if they are not those of the library. The target is empty if it is
-too long."""
+"""(example, types of its premises if not the library's) -> (prompt, target). The target is empty if it is too long."""
 
 
 @dataclass(slots=True)
 class Row:
-    """A prompt's examples, which are computed together."""
+    """The examples of one prompt, which are computed together."""
 
     examples: list[Example]
     answers: list[Tokens]
-    """Their tokens."""
+    """(prompt, target) of each example, as token ids."""
     size: int
     """Tokens of the prompt and of all answers."""
 
 
 def group(encode: Encode, examples: Sequence[Example], longest: int) -> tuple[list[Row], int]:
-    """Examples grouped by prompt, and the number of those skipped as too long. `longest`: tokens of a row with several examples."""
+    """(examples grouped by prompt, number of examples skipped as too long). `longest`: maximum number of tokens of a row with several
+    examples."""
     rows: dict[tuple[str, tuple[str, ...], str], Row] = {}
     finished: list[Row] = []
     skipped = 0
@@ -61,7 +61,7 @@ def shuffled(items: Sequence[T], size: float, rng: random.Random) -> list[list[T
 
 
 def by_length(rows: Sequence[Row], batch_tokens: int, rng: random.Random) -> list[list[Row]]:
-    """Batches of an epoch, of rows of similar length, in random order."""
+    """The batches of an epoch in random order, each of rows of similar length and at most `batch_tokens` tokens with padding."""
     jitter = [rng.uniform(0.9, 1.1) for _ in rows]
     batches: list[list[Row]] = []
     widest = 0
@@ -78,10 +78,10 @@ def by_length(rows: Sequence[Row], batch_tokens: int, rng: random.Random) -> lis
 def renamed(
     prompter: Prompter, encode: Encode, row: Row, rng: random.Random, rename_share: float, fresh_share: float
 ) -> Row:
-    """The row with new names for its hypotheses, with probability `rename_share`, and with its library names replaced by made-up ones,
-    different ones each time, with probability `fresh_share`.
+    """The row with new hypothesis names, with probability `rename_share`, and with made-up library names that differ each time, with
+    probability `fresh_share`.
 
-    A name is kept where an old log-probability refers to it, or where a tactic would become too long.
+    Names are kept if an example has an old log-probability, which refers to them, or if a tactic would become too long.
     """
     tactics = {e.tactic: e.tactic for e in row.examples if isinstance(e, PolicyExample)}
     graded = any(isinstance(e, PolicyExample) and e.old_logprob is not None for e in row.examples)

@@ -36,7 +36,7 @@ def shard(model: Any, device: torch.device, frozen: torch.dtype, compute: torch.
 
 
 def whole_weights(model: Any) -> dict[str, Tensor]:
-    """The full state_dict on the CPU of the first process; {} in the others. All must call it."""
+    """The full state_dict on the CPU in the first process; {} in the others. Every process must call it."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)

@@ -1,4 +1,4 @@
-"""A small model made from nothing: a Llama with random weights, a tokenizer trained on examples, and the settings that suit it."""
+"""A new small model: a Llama with random weights, a tokenizer trained on examples, and suitable training settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rl.learner.learner import Learner
 from rl.learner.settings import LearnerConfig
 
 NEW = "new"
-"""The name that asks for it in place of a folder."""
+"""The name that `turnstile tune` takes for a new model, in place of a folder."""
 SMALL = LearnerConfig(
     learning_rate=1e-3,
     warmup=20,
@@ -48,5 +48,5 @@ def small_learner(
     config: LearnerConfig = SMALL,
     device: str | None = None,
 ) -> Learner:
-    """A learner of a model whose prompts Turnstile makes, with value tokens."""
+    """A learner of a model in Turnstile's own prompt format, which has value tokens."""
     return Learner(model, tokenizer, SlotFormat(Prompter(TextCodec(tokenizer), prompt)), config, device=device)

@@ -1,5 +1,5 @@
-"""Supervised learning of tactics and values: weighted cross-entropy, or PPO's clipped ratio of whole tactics where the log-probability
-of a tactic under the policy that sampled it is given (Schulman et al. 2017, eq. 7)."""
+"""Supervised learning of tactics and values: weighted cross-entropy, or PPO's clipped ratio of whole tactics for examples that have the
+log-probability under the policy that sampled them (Schulman et al. 2017, eq. 7)."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def train(
     part: tuple[float, float] = (0.0, 1.0),
     reference: Any = None,
 ) -> dict[str, float]:
-    """Train until the first limit is reached. `reference`: the model of `config.kl`. The others are those of Learner.fit.
+    """Train until the first limit is reached. `reference`: the reference model for `config.kl`. The other parameters are those of
+    Learner.fit.
 
-    A call with the same examples as the last continues its epoch, so stopping and resuming changes nothing. Values of a model with
-    value tokens are answers like tactics; those of other models are learned by their head, a share of them in every update.
+    A call with the same examples as the last call continues its epoch, so stopping and resuming changes nothing. For a model with value
+    tokens, value examples are rows like tactics. For other models, every update trains the head on a share of them.
 
     Returns the metrics of Learner.fit with policy_loss and value_loss (nats per target), accuracy and value_accuracy (of targets, by
     argmax), kl, clipped (share of ratios), examples, and skipped (too long). Raises ValueError if no example is usable.

@@ -1,8 +1,8 @@
-"""Trains the value of a pretrained model jointly with its policy, from examples apart from those of the policy.
+"""Trains the value of a pretrained model jointly with its policy, on examples of its own.
 
 The labels are those of the small model: the bins of rl/algorithms/expert_iteration.py or td_lambda.py. A model with a template gets a
-head on its hidden states (prover/models/value_head.py). A model that Turnstile made has value tokens. The gradient of the
-cross-entropy also reaches the model.
+head on its hidden states (prover/models/value_head.py); a model in Turnstile's own format has value tokens. The gradient of the
+cross-entropy also trains the model.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from rl.learner.learner import Learner
 
 HEAD_RATE = 1e-2
-"""Peak learning rate of the head, whose weights begin at zero. It follows the schedule of the model's."""
+"""Peak learning rate of the head, whose weights begin at zero. It follows the schedule of the model's learning rate."""
 
 Row = tuple[list[int], int, float]
 """Prompt, bin and weight of an example."""
 
 
 class ValueBatches:
-    """The value examples of a call of `train`, a share of them in every update."""
+    """The value examples of a call of Learner.fit. Every update uses a share of them."""
 
     def __init__(self, learner: Learner, examples: Sequence[ValueExample], share: float, most: int) -> None:
-        """`share`: of the examples in an update, which has at most `most`. Adds a head to a model without a value."""
+        """`share`: share of the examples per update. `most`: maximum number per update. Adds a head to a model without a value."""
         self.learner = learner
         longest = learner.config.max_length - 1
         self.rows: list[Row] = [(learner.prompt(e)[-longest:], e.bin, e.weight) for e in examples]
@@ -68,7 +68,7 @@ class ValueBatches:
         if learner.head is not None:
             for p in learner.head.parameters():
                 p.grad = acc.reduce(p.grad, "mean")  # pyright: ignore[reportAttributeAccessIssue]
-            # Apart from the model's, so that a new head does not shrink the steps of the policy.
+            # Clipped separately, so that the gradient of a new head does not shrink the steps of the policy.
             torch.nn.utils.clip_grad_norm_(learner.head.parameters(), learner.config.clip_norm)
             for group in learner.head_optimizer.param_groups:
                 group["lr"] = HEAD_RATE * learner.rate / learner.config.learning_rate
@@ -96,7 +96,7 @@ def add_head(learner: Learner) -> None:
 
 def value_logits(learner: Learner, prompts: Sequence[list[int]]) -> Tensor:
     """[prompts, N_BINS], logits of the value."""
-    # Any target will do: the state is that from which its first token is predicted.
+    # The target is arbitrary, because the logits and states are those before its first token.
     logits, states = learner.outputs([(p, (0,)) for p in prompts])
     if learner.head is None:
         return logits[:, list(learner.format.bins)]

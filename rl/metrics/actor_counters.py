@@ -19,11 +19,11 @@ class Counters:
     provers: dict[int, dict[str, float]]
     """Prover.counters by member of the fleet. A replacement is a new member."""
     servers: dict[int, dict[str, float]]
-    """ModelServer.counters by copy. A replacement restarts the counts in its place."""
+    """ModelServer.counters by number of the server. A replacement starts again from zero."""
 
 
 def counted(provers: Mapping[int, Any], servers: Sequence[Any]) -> Counters:
-    """The counters of the actors that answer in time."""
+    """The counters of the actors that answer within five seconds."""
     return Counters(
         answered({i: p.counters.remote() for i, p in provers.items()}),
         answered({k: s.counters.remote() for k, s in enumerate(servers)}),

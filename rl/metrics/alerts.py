@@ -1,7 +1,7 @@
-"""Alerts: entropy collapse, falling solve rate, rejected proofs, reward hacking, and verdicts that no estimate expected.
+"""Alerts: entropy collapse, falling solve rate, rejected proofs, reward hacking, and verdicts that differ from the assessor's estimates.
 
 Pure functions of the rounds so far, called after each round. They report on the last round only, so that no alert repeats. An
-alert is a sign, not a proof: its text gives the observation and what to check.
+alert may be false: its text gives the observation and what to check.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REWARD_TREND = 0.6
 CERTAINTY = 1.64
 """Standard errors added to the relative growth of the solve rate before it is compared with the reward's. 1.64: 95 %, one-sided."""
 DRIFT = 0.15
-"""Minimum difference of an alert between the gap of estimates and verdicts and the median gap of earlier rounds."""
+"""Minimum difference for an alert between the last gap of estimates and verdicts and the median gap of earlier rounds."""
 _Z99 = 2.576
 
 
@@ -40,7 +40,7 @@ class RoundFigures:
 
     round: int
     solved: int
-    """Audited proofs among `attempted`, on held-out or validation theorems if available: the curriculum's choice gets harder as a
+    """Audited proofs among `attempted`. On held-out or validation theorems if available, because the curriculum's theorems get harder as a
     run improves."""
     attempted: int
     rejected: int = 0
@@ -92,7 +92,8 @@ def _entropy(history: Sequence[RoundFigures]) -> list[Alert]:
 
 
 def _solve_rate(history: Sequence[RoundFigures]) -> list[Alert]:
-    """The 99 % intervals of the last round and of the best earlier round do not overlap. 99 %, because a maximum is biased upwards."""
+    """Alert if the intervals of the last round and of the best earlier round do not overlap. They are 99 % intervals, because a maximum is
+    biased upwards."""
     now = history[-1]
     measured = [h for h in history[:-1] if h.attempted][-WINDOW:]
     if not now.attempted or not measured:
@@ -108,7 +109,7 @@ def _solve_rate(history: Sequence[RoundFigures]) -> list[Alert]:
 
 
 def _rejections(history: Sequence[RoundFigures]) -> list[Alert]:
-    """The rejection rate exceeds REJECTION_RATE and, significantly, that of earlier rounds."""
+    """Alert if the rejection rate exceeds REJECTION_RATE and is significantly above that of earlier rounds."""
     now = history[-1]
     if not now.judged or now.rejected / now.judged <= REJECTION_RATE:
         return []
@@ -125,7 +126,7 @@ def _rejections(history: Sequence[RoundFigures]) -> list[Alert]:
 
 
 def _hacking(history: Sequence[RoundFigures]) -> list[Alert]:
-    """A shaped reward rises while verified solves do not."""
+    """Alert if a shaped reward rises while verified solves do not."""
     recent = [h for h in history[-WINDOW:] if h.attempted]
     if len(recent) < WINDOW:
         return []
@@ -154,9 +155,9 @@ def _hacking(history: Sequence[RoundFigures]) -> list[Alert]:
 
 
 def _drift(history: Sequence[RoundFigures]) -> list[Alert]:
-    """What the assessor expected of the attempts and the audit's verdicts drift apart: by more than DRIFT beyond the median gap of
-    earlier rounds, and by more than chance. Proofs beyond all estimates may exploit the audit, but a prover that just learned much has them
-    too: they count from the third round with estimates on."""
+    """Alert if the gap between the assessor's estimates and the audit's verdicts differs from the median gap of earlier rounds by more than
+    DRIFT, and by more than chance. More proofs than estimated may exploit the audit, but a prover that learns fast has them too, so they
+    count only from the third round with estimates on."""
     now = history[-1]
     if now.expected is None or not now.assessed:
         return []
@@ -169,9 +170,9 @@ def _drift(history: Sequence[RoundFigures]) -> list[Alert]:
     if not more and not less:
         return []
     what = (
-        "Searches close goals that the audit does not see proved, or the theorems became harder"
+        "Searches may close goals whose proofs the audit does not accept, or the theorems became harder"
         if more
-        else "Theorems are proved that searches like theirs did not prove: read the newest proofs in the report"
+        else "Theorems are proved that similar searches did not prove before: read the newest proofs in the report"
     )
     text = (
         f"Round {now.round}: the assessor expected {100 * now.expected:.0f} % of {now.assessed} attempts to be proved, and the audit accepted "

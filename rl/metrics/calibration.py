@@ -1,9 +1,9 @@
 """Calibration of the value: predicted against observed steps-to-go of goals.
 
 A prediction is a pair (value, steps): the value used by the search, discount ** expected steps, and the tactics in the shortest
-proof that the search then found, None for a goal that stayed open after much search (rl/search_stats.py). Such a goal is worth 0, as
-the model's bin `not provable`. Limits: the shortest proof found is only an upper bound, and goals that the search did not expand, perhaps because of their value, have no
-outcome and are missing.
+proof that the search then found, None for a goal that stayed open after much search (rl/search_stats.py). Such a goal is worth 0, like
+the model's bin `not provable`. Limits: the shortest proof found is only an upper bound, and goals that the search did not expand,
+perhaps because of their value, have no outcome and are missing.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class StepsError:
 
 
 def predictions(attempts: Iterable[Attempt]) -> list[Prediction]:
-    """The predictions in the attempts' statistics, without attempts whose proof was rejected or not judged: they have no labels."""
+    """The predictions in the attempts' statistics. Leaves out attempts whose proof was rejected or not judged: they have no labels."""
     return [(v, s) for a in attempts if a.outcome not in ("rejected", "error") for v, s in a.stats.get("values", ())]
 
 
 def reliability(found: Sequence[Prediction]) -> list[Bin]:
-    """The bins of values and what they were worth."""
+    """The bins of predicted values, with the observed value of each."""
     return bins_of([(v, DISCOUNT ** min(steps, N_BINS - 1) if steps is not None else 0.0) for v, steps in found])
 
 
 def error_by_steps(found: Sequence[Prediction]) -> list[StepsError]:
-    """Errors on proved goals by the number of tactics in the proof, fewest first."""
+    """Errors on proved goals, by the number of tactics in the proof, fewest first."""
     rows: dict[int, list[float]] = {}
     for value, steps in found:
         if steps is not None:

@@ -30,7 +30,7 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Loss, nats per target", ("learner/policy_loss", "learner/value_loss", "learner/loss")),
     ("Accuracy", ("learner/accuracy", "learner/value_accuracy")),
     ("Value", ("value/calibration_error", "value/auc")),
-    ("Proved, as assessed before and as audited", ("assessor/expected", "assessor/proved")),
+    ("Share proved, estimated and audited", ("assessor/expected", "assessor/proved")),
     ("Assessor: AUC", tuple(f"assessor/{head}_auc" for head in HEADS)),
     ("Assessor: calibration error", tuple(f"assessor/{head}_ece" for head in HEADS)),
     ("Rewards", ("reward/",)),
@@ -43,7 +43,7 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("Queues", ("queue/",)),
 )
-"""Charts over rounds: title, and metrics as names or as prefixes that end in a slash."""
+"""(title, metrics) of the charts over rounds. A metric is a name, or a prefix that ends in a slash."""
 
 
 def over_rounds(figures: Mapping[int, Mapping[str, float]]) -> list[tuple[str, go.Figure]]:

@@ -196,7 +196,7 @@ def tokens_per_second(attempts: Iterable[Attempt], seconds: float) -> dict[str, 
 
 
 def audits(attempts: Iterable[Attempt]) -> dict[str, float]:
-    """`audit/...`. The audit could not judge an attempt with a script and the outcome `error`."""
+    """`audit/...`. An attempt with a script and the outcome `error` is one that the audit could not judge."""
     counts = Counter(a.outcome for a in attempts if a.script is not None)
     judged = counts["proved"] + counts["disproved"] + counts["rejected"]
     out = {"audit/rejected": float(counts["rejected"]), "audit/errors": float(counts["error"])}
@@ -247,7 +247,8 @@ def _grown(key: str, before: Counts, after: Counts) -> float:
 
 
 def system(collecting: float, idle_share: float, learning: float, training: float) -> dict[str, float]:
-    """`system/...` of a round: seconds of collecting with its `search/idle_share`, and of learning with its seconds of training."""
+    """`system/...` of a round. `collecting`, `learning`: seconds of these phases. `idle_share`: `search/idle_share`. `training`: seconds of
+    training in the learning phase."""
     whole = collecting + learning
     return {"system/share": (collecting * idle_share + max(0.0, learning - training)) / whole} if whole > 0 else {}
 
@@ -255,8 +256,8 @@ def system(collecting: float, idle_share: float, learning: float, training: floa
 def idle(
     before: Mapping[int, Mapping[str, float]], after: Mapping[int, Mapping[str, float]], seconds: float, training: float
 ) -> dict[str, float]:
-    """`idle/...` between two learned versions: counters of the model servers before and after, seconds of wall time between them,
-    and the seconds of training in them."""
+    """`idle/...` between two served versions. `before`, `after`: counters of the model servers. `seconds`: wall time in between.
+    `training`: seconds of training in it."""
     if seconds <= 0:
         return {}
     out = {"idle/learner": max(0.0, 1 - training / seconds)}

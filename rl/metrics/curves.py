@@ -30,8 +30,8 @@ def summarise(attempts: Iterable[Attempt], limit: int, total: int) -> dict[str, 
 
 
 def sampled(by_seed: Sequence[Sequence[Attempt]], rollouts: int) -> dict[str, dict[str, float]]:
-    """pass@k of attempts that sampled `rollouts` proofs each: k -> `rate`, `low`, `high`. Seeds are further samples of the same theorems,
-    and the interval is over theorems."""
+    """pass@k of attempts that sampled `rollouts` proofs each: k -> `rate`, `low`, `high`. Seeds count as further samples of the same
+    theorems. The interval is over theorems."""
     correct: dict[str, int] = {}
     for a in (a for attempts in by_seed for a in attempts):
         correct[a.theorem.name] = correct.get(a.theorem.name, 0) + int(a.stats.get("correct", 0))
@@ -68,7 +68,7 @@ SECONDS = (0.5, 1, 2, 4, 8, 16, 32)
 
 
 def by_seconds(attempts: Sequence[Attempt]) -> dict[str, int]:
-    """Solved theorems by the seconds that an attempt took, which shares the machine with the other attempts under way."""
+    """Solved theorems by seconds of the attempt, which shares the machine with concurrent attempts."""
     return {f"{s:g}": sum(a.outcome == "proved" and a.seconds <= s for a in attempts) for s in SECONDS}
 
 

@@ -27,7 +27,7 @@ def wilson_over_seeds(solved: Sequence[int], seeds: int, z: float = 1.96) -> tup
 
 
 def wilson_of_rates(rates: Sequence[float], samples: int, z: float = 1.96) -> tuple[float, float]:
-    """As `wilson_over_seeds`, from the rate of each theorem, which `samples` independent samples estimate."""
+    """The interval of `wilson_over_seeds` from the rate of each theorem, as estimated from `samples` independent samples."""
     n = len(rates)
     if n == 0:
         return 0.0, 1.0
@@ -50,7 +50,7 @@ def paired_difference(first_only: int, second_only: int, total: int, z: float = 
 
 
 def bounds(interval: Iterable[float]) -> dict[str, float]:
-    """An interval in a document: `low` and `high`."""
+    """An interval as `low` and `high`, rounded."""
     low, high = (round(float(x), 4) for x in interval)
     return {"low": low, "high": high}
 

@@ -1,4 +1,4 @@
-"""The picture of a run: the solve rate on theorems that were never trained on, over training. A PNG in the run folder."""
+"""The learning curve of a run, as a PNG in its folder: the solve rate on theorems that were never trained on, over training."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def points(ledger: Ledger, calls: int, rounds: int) -> list[Point]:
 def learning_curve(
     path: Path, found: Sequence[Point], calls: int, held_out: Mapping[str, tuple[int, int]], title: str
 ) -> None:
-    """Write the PNG. `held_out`: (solved, total) of each prover on the held-out theorems, drawn as lines; the trained one as a point
-    at the end of training."""
+    """Write the PNG. `held_out`: (solved, total) of each prover on the held-out theorems. Baselines are lines, and the trained prover is a
+    point at the end of training."""
     from matplotlib.figure import Figure  # takes a second
 
     figure = Figure(figsize=(7.5, 4.2), dpi=150, layout="constrained")

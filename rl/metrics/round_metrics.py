@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RoundMetrics:
-    """Created when a round begins. `collected` computes the metrics of its attempts; `learned` adds the learner's and stores all."""
+    """Created when a round begins. `collected` computes the metrics of its attempts. `learned` adds the learner's and stores all of them."""
 
     def __init__(self, r: int, fleet: Fleet, ledger: Ledger, known: Collection[str]) -> None:
         self.r, self.fleet, self.ledger = r, fleet, ledger
@@ -51,8 +51,8 @@ class RoundMetrics:
         self.found = found
 
     def learned(self, metrics: Mapping[str, float], learning: float) -> None:
-        """Add the learner's metrics and write all of the round's to the ledger. `learning`: seconds from the examples to the served
-        version."""
+        """Add the learner's metrics and write all metrics of the round to the ledger. `learning`: seconds from the start of preparation to
+        the served version."""
         learned = {k: v for k, v in metrics.items() if v == v}  # nan: not measured
         if (idle := self.found.get("search/idle_share")) is not None:
             training = learned.get("training_seconds", 0.0)

@@ -14,7 +14,7 @@ Figures = dict[int, dict[str, float]]
 """Round → metric → value, names as in docs/metrics.md."""
 
 VERIFIED_REWARDS = frozenset({"proved"})
-"""Rewards that are the audit's verdict, for which there are no alerts."""
+"""Rewards that the audit verifies. There are no alerts about these."""
 
 
 def round_of(phase: str) -> int | None:
@@ -58,12 +58,12 @@ def figures(ledger: Ledger) -> Figures:
 
 
 def of_rows(rows: Iterable[Mapping[str, float]]) -> Figures:
-    """The same from the rounds' rows in the curves, whatever the number of attempts."""
+    """The figures from the rounds' logged rows. The cost does not depend on the number of attempts."""
     return {int(row["round"]): dict(row) for row in rows}
 
 
 def history(found: Mapping[int, Mapping[str, float]]) -> list[RoundFigures]:
-    """The rounds as input of alerts. Uses solves on a fixed theorem set if every round has them."""
+    """The rounds as input of `alerts`. Uses the solve rate on validation or held-out theorems if every round has one."""
     split = next(
         (s for s in ("validation", "held-out") if found and all(f"solve/{s}/all/of" in f for f in found.values())),
         "train",

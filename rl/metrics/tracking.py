@@ -149,13 +149,13 @@ class Tracker:
 
 
 def tags(config: RunConfig, versions: Mapping[str, str]) -> list[str]:
-    """What runs are looked for by: algorithm, source of attempts, model, Lean."""
+    """wandb tags of a run: algorithm, source of attempts, model, Lean."""
     start = (config.serve.start or config.model.start).rstrip("/").rpartition("/")[2] or "from scratch"
     return [config.learn.algorithm, config.learn.collect, start[:64], versions["lean"][:64]]
 
 
 def group(config: RunConfig) -> str:
-    """The same for runs that differ in their seed, name and placement only."""
+    """wandb group of a run. Runs that differ only in seed, name, placement or time limit have the same group."""
     place = {"name", "runs", "seed", "ray", "max_minutes"}
     data = {k: v for k, v in asdict(config).items() if k not in place}
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
