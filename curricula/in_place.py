@@ -1,4 +1,4 @@
-"""Theorem sets from `.lean` files and Lake projects with their proofs: each theorem with everything before it and nothing after it."""
+"""Theorem sets from `.lean` files and Lake projects with proofs. Each theorem has everything before it as its context, and nothing after it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SplitBy = Literal["name", "file", "novel_premises"]
 
 @dataclass(frozen=True)
 class Placed:
-    """A theorem in its place."""
+    """A theorem at its place in a file."""
 
     theorem: Theorem
     file: str
     """Its file, relative to the project."""
     premises: tuple[str, ...]
-    """Constants that its proof names, if they were asked for."""
+    """Constants that its proof names; empty if they were not requested."""
 
 
 def theorems_in_place(target: str, split: Split | None = None, by: SplitBy = "name") -> list[Theorem]:
@@ -73,7 +73,7 @@ def _placed(inputs: tuple[Input, ...], premises: bool) -> list[Placed]:
 
 
 async def _read(inputs: Sequence[Input], premises: bool) -> tuple[list[Placed], list[str]]:
-    """(the theorems, why files have none)."""
+    """(the theorems, a message for each file that failed)."""
     found: list[Placed] = []
     failed: list[str] = []
     async with ExtractServer(limits=LIMITS) as server:

@@ -46,11 +46,11 @@ def checkout_theorems(file: Path, sources: Path) -> list[Theorem]:
             texts[path] = _checked_out(sources, path, f"{file}: {url} at {commit[:10]}")
         place = find_theorem(texts[path], name)
         if place is None:
-            raise UserError(f"{sources / path}: has no theorem {name}, which is in {file}: check out commit {commit}")
+            raise UserError(f"{sources / path}: has no theorem {name}, which is in {file}; check out commit {commit}")
         line = place.body.count("\n", 0, place.statement_starts) + 1
         found.append(place.theorem(f"{sources / path}:{line}"))
     if not found:
-        raise UserError(f"{file}: no theorems")
+        raise UserError(f"{file}: contains no theorems")
     return found
 
 
@@ -58,5 +58,5 @@ def _checked_out(sources: Path, path: str, whose: str) -> LeanText:
     folder = sources.resolve()
     target = (folder / path).resolve()
     if not target.is_relative_to(folder) or not target.is_file():
-        raise UserError(f"{sources}: has no file {path}: give a checkout of {whose}")
+        raise UserError(f"{sources}: has no file {path}; give a checkout of {whose}")
     return read(target)

@@ -1,4 +1,4 @@
-"""Write extracted proofs in the format of LeanDojo Benchmark 4: `corpus.jsonl`, `metadata.json`, and the splits `random` and
+"""Writes extracted proofs in the format of LeanDojo Benchmark 4: `corpus.jsonl`, `metadata.json`, and the splits `random` and
 `novel_premises` with `train.json`, `val.json` and `test.json`.
 
 The library's sources are not part of every Lean, so `library/` has a listing of each library module: its declarations with their
@@ -27,12 +27,12 @@ Place = tuple[str, Pos, Pos]
 
 
 def own_places(records: Iterable[FileRecord]) -> dict[str, Place]:
-    """Where each declaration of the files stands."""
+    """The place of each declaration of the files, by full name."""
     return {d.full_name: (r.file, d.start, d.end) for r in records for d in r.declarations}
 
 
 def place_of(name: str, places: Mapping[str, Place]) -> Place | None:
-    """Where a constant is declared. A constructor or field stands in the declaration of its type."""
+    """The place where a constant is declared, or None. A constructor or field is at the declaration of its type."""
     while name:
         if (found := places.get(name)) is not None:
             return found
@@ -89,7 +89,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _tactic(step: StepRecord, places: Mapping[str, Place]) -> dict[str, Any]:
-    """A traced tactic. Marks only the constants whose declaration has a known place, as LeanDojo does."""
+    """A row for a traced tactic. Marks only constants whose declaration has a known place, as LeanDojo does."""
     used = [
         {"full_name": name, "def_path": place[0], "def_pos": place[1], "def_end_pos": place[2]}
         for name, _, _ in step.uses

@@ -25,14 +25,14 @@ Shingles = frozenset[str]
 
 
 def shingles(statement: str) -> Shingles:
-    """Three tokens in a row, with `x` for each short name, which in the library is a variable. Short statements are one shingle."""
+    """All runs of three tokens. Short names become `x`, because in the library they are variables. A short statement is one shingle."""
     return _in_threes(["x" if _VARIABLE.fullmatch(t) else t for t in _TOKEN.findall(statement)])
 
 
 def shingles_up_to_names(statement: str) -> Shingles:
-    """As `shingles`, with the place of its first use for each bound variable. Binders before the colon are as those of a leading `∀`.
+    """All runs of three tokens. Each bound variable becomes the number of its first use. Binders before the colon count like a leading `∀`.
 
-    This is for theorems whose own names may be short (`add`), or that differ in nothing but the order of variables (`p → q → p`).
+    This is for theorems whose constants may have short names (`add`), or that differ only in the order of variables (`p → q → p`).
     """
     bound = {name for m in _BOUND.finditer(statement) for name in (m[1] or m[2]).split()}
     places: dict[str, int] = {}
@@ -51,10 +51,10 @@ def _in_threes(tokens: Sequence[str]) -> Shingles:
 def near_copies(
     candidates: Mapping[str, str], kept: Mapping[str, str], parts: Callable[[str], Shingles] = shingles
 ) -> dict[str, str]:
-    """The candidates that nearly repeat a kept theorem, each with the most similar one's name. Both map names to statements.
+    """Candidate -> the most similar kept theorem, for candidates that nearly repeat one. Both parameters map names to statements.
 
-    Two sets of similarity ALIKE share one of their rarest members, as many as may be missing and one more (prefix filtering; Bayardo,
-    Ma and Srikant 2007). An index of these alone is searched, so the time is near-linear where statements vary.
+    If two sets have similarity ALIKE, at most some number m of members of each is missing in the other, so they share one of their m + 1
+    rarest members (prefix filtering; Bayardo, Ma and Srikant 2007). Only these are indexed, so the time is near-linear for varied statements.
     """
     known: dict[Shingles, str] = {}
     for name, text in kept.items():

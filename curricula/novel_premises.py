@@ -11,7 +11,7 @@ from curricula.library import Split
 OUTSIDE = 0.3
 """Share of the theorems outside the training split, as in `split_of`. LeanDojo puts 4,000 of about 120,000 there."""
 VALIDATION = 1 / 3
-"""Share of those that is the validation split."""
+"""Share of these that goes into the validation split."""
 
 
 def novel_premises(premises: Mapping[str, Sequence[str]]) -> dict[str, Split]:

@@ -48,7 +48,7 @@ class MatchConfig:
     prior: float = 2.0
     """Weight, in tries, of the success rate of the theorem's source."""
     assess: bool = False
-    """Estimate a theorem that was never tried by the run's assessor instead, from its statement."""
+    """Use the estimate of the run's assessor, from the statement, for theorems that were never tried."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Try:
     calls: int = 0
     """Lean calls that it was allowed."""
     share: float = 1.0
-    """If it is proved: the share of its rollouts that proved it."""
+    """Share of its rollouts that proved it, if it is proved."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class Record:
     failures: int = 0
     """Failures in a row."""
     failed: int = 0
-    """The most Lean calls allowed among these failures."""
+    """Maximum number of Lean calls allowed among these failures."""
     easy: int = 0
     """Easy proofs in a row."""
     typical: float | None = None
-    """Lean calls of the last proof."""
+    """Lean calls of the last proof; None before the first."""
     disproved: bool = False
     tried: int = 0
     """Undiscounted number of tries."""
@@ -133,7 +133,7 @@ class CurriculumSampler:
                 r.typical = t.calls_to_solve
 
     def retired(self, name: str) -> bool:
-        """Whether a theorem was proved easily so often that it is only revisited."""
+        """Whether a theorem had `trust` easy proofs in a row, so that it is only revisited."""
         return self.records[name].easy >= self.config.trust
 
     def budget(self, name: str) -> int:
@@ -142,9 +142,9 @@ class CurriculumSampler:
         return min(c.max_calls, max(c.base_calls, round(c.growth * self.records[name].failed)))
 
     def estimates(self, expected: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Probability that the next try at each theorem proves it. `expected`: that of theorems never tried.
+        """Probability that the next try at each theorem proves it. `expected`: probabilities to use for theorems that were never tried.
 
-        The discounted success rate, shrunk towards that of the theorem's source (a module or file), which is shrunk towards the overall
+        The discounted success rate is shrunk towards that of the theorem's source (a module or file), which is shrunk towards the overall
         rate, each by `prior` tries: (proofs + prior * parent rate) / (tries + prior).
         """
         c = self.config
@@ -169,12 +169,12 @@ class CurriculumSampler:
         theorems: int = 0,
         expected: Mapping[str, float] | None = None,
     ) -> list[Assignment]:
-        """Assignments with an expected cost of about `lean_calls`, or to this number of theorems if it is given. Deterministic in the tries,
+        """Assignments with an expected cost of about `lean_calls`, or for `theorems` theorems if that is not 0. Deterministic in the tries,
         seed and round.
 
         Draws theorems without replacement in proportion to p(1-p) (Efraimidis & Spirakis 2006) until the expected cost is reached. Never
-        draws disproved theorems. A theorem has at most one assignment. Theorems named in `always` come first, and their cost comes on top:
-        as many in turn as at most `lean_calls` allow, and at least one. `expected`: as for `estimates`.
+        draws disproved theorems. A theorem has at most one assignment. Theorems named in `always` come first, at additional cost: as many
+        in turn as `lean_calls` allow, and at least one. `expected`: see `estimates`.
         """
         c = self.config
         rng = random.Random(f"matchmaker/{self.seed}/{round}")
@@ -191,7 +191,7 @@ class CurriculumSampler:
                 p = estimates[t.name]
                 keyed.append((rng.random() ** (1 / max(p * (1 - p), 1e-3)), t))
         keyed.sort(key=lambda kt: -kt[0])
-        # Retired theorems fill a round of a number of theorems if too few others are left.
+        # If `theorems` is given and too few others are left, retired theorems fill the round.
         again = max(self.config.revisit * theorems, theorems - len(keyed)) if theorems else c.revisit * lean_calls
         assignments: list[Assignment] = []
         limit, spent = theorems or lean_calls, 0.0
@@ -215,7 +215,7 @@ class CurriculumSampler:
         return first + assignments
 
     def _always(self, names: Collection[str], lean_calls: int, estimates: Mapping[str, float]) -> list[Assignment]:
-        """Tries of those theorems whose turn it is, with their whole budgets: those tried the longest ago while they fit, and at least one."""
+        """Tries of these theorems with their whole budgets, least recently tried first, while they fit into `lean_calls`, and at least one."""
         found: list[Assignment] = []
         for t in sorted((t for t in self.theorems if t.name in names), key=lambda t: self.records[t.name].round):
             lean_calls -= (calls := self.budget(t.name))
@@ -225,7 +225,7 @@ class CurriculumSampler:
         return found
 
     def cost(self, name: str, p: float) -> float:
-        """Expected Lean calls of a try: those of the last proof (or half the budget) with probability p, else the whole budget."""
+        """Expected Lean calls of a try: those of the last proof (or half the budget) with probability `p`, else the whole budget."""
         budget = self.budget(name)
         typical = self.records[name].typical
         return p * min(typical if typical is not None else budget / 2, budget) + (1 - p) * budget

@@ -74,7 +74,9 @@ class TheoremSet:
         for place in places:
             if place.exists():
                 return place
-        raise UserError(f"set {self.name}: {file} is neither in {places[0].parent} nor in {places[1].parent}")
+        raise UserError(
+            f"set {self.name}: {file} is neither in {places[0].parent} nor in {places[1].parent}; correct `files`"
+        )
 
 
 def sets() -> list[TheoremSet]:
@@ -141,7 +143,8 @@ def open_set(chosen: TheoremSet) -> list[Theorem]:
 
 
 def open_splits(chosen: TheoremSet) -> list[tuple[Theorem, Split]]:
-    """The theorems of a set with their splits: the set's `split` if it names one, else by its `split_by`. `limit` is of each split."""
+    """The theorems of a set with their splits: the set's `split` if it has one, else by its `split_by`. `limit` applies to each split of a
+    set with another `split_by` than `name`, and else to the whole set."""
     if chosen.kind == "lean" and chosen.split is None and chosen.split_by != "name":
         splits: tuple[Split, ...] = get_args(Split)
         return [(t, s) for s in splits for t in open_set(replace(chosen, split=s))]
@@ -160,8 +163,8 @@ def _library(index: LibraryIndex, chosen: TheoremSet) -> list[Theorem]:
 def lean_theorems(path: Path, split: Split | None = None, by: SplitBy = "name") -> list[Theorem]:
     """The theorems of a `.lean` file or Lake project, or one split of them.
 
-    Those of a plain file, in which all proofs are `sorry`, need only what is opened or defined before the first. Others are found by
-    Lean, in their place (see curricula/in_place.py). Raises UserError.
+    Theorems of a plain file, in which all proofs are `sorry`, are read from its text (plain_theorems). Lean finds those of other files,
+    with their context (curricula/in_place.py). Raises UserError.
     """
     if split is None and path.is_file() and (plain := plain_theorems(read(path))) is not None:
         return plain
@@ -169,7 +172,7 @@ def lean_theorems(path: Path, split: Split | None = None, by: SplitBy = "name") 
 
 
 def plain_theorems(text: LeanText) -> list[Theorem] | None:
-    """The theorems of a file that has nothing after its first theorem but others, all with the proof `sorry`; None for other files."""
+    """The theorems of a file that has only theorems after its first one, all with the proof `sorry`; None for other files."""
     body, code = text.body, masked(text.body)
     starts = [i for w, i in code_words(body) if w == "theorem"]
     context = _commands_only(body[: starts[0]]) if starts else ""

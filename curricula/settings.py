@@ -1,4 +1,4 @@
-"""Typed settings: TOML files to dataclasses, with one-line errors that name file, table and key."""
+"""Typed settings: converts TOML files to dataclasses, with one-line errors that name file, table and key."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _explain(error: str, data: Any, hint: Any) -> str:
 
 
 def toml_lines(data: dict[str, Any]) -> list[str]:
-    """Plain data, with tables one level deep, as the lines of a TOML file. None is left out."""
+    """Plain data, with tables one level deep, as the lines of a TOML file. Leaves out None values."""
 
     def assignments(table: dict[str, Any]) -> list[str]:
         # Strings, numbers, booleans and lists are written alike in JSON and TOML.

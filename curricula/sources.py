@@ -15,7 +15,7 @@ from prover.premises.index import library_index
 
 
 def theorem_set(name: str, sources: Path | None) -> LeanText | list[Theorem]:
-    """`set:NAME`. A set of one `.lean` file whose proofs are all `sorry` is returned as that file, whose tasks Lean finds."""
+    """`set:NAME`. Returns a set of one `.lean` file whose proofs are all `sorry` as that file, in which Lean finds the tasks."""
     chosen = load_set(name)
     if chosen.kind == "lean" and len(chosen.files) == 1 and chosen.split is None:
         path = chosen.path_of(chosen.files[0])

@@ -1,7 +1,7 @@
 """Makes variants of theorems that resist a search, to learn on: special cases, parts, mutations, goals that the search met, and lemmas.
 
-A variant stands in the place of its theorem: after everything before it, and nothing after it. Variants are made from the theorem and
-from its other variants, at random, so that some are close to it and some are far simpler (Hubert et al., Nature 2025, test-time RL).
+A variant has the context of its theorem: everything before it, and nothing after it. Variants are made at random from the theorem and
+from its other variants, so that some are close to it and some are far simpler (Hubert et al., Nature 2025, test-time RL).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from prover.solve.executor import LocalExecutor
 from prover.solve.learning import Stated, stated
 
 CHUNK = 16
-"""The most proposals that Lean is asked about at once."""
+"""Maximum number of proposals in one query to Lean."""
 GENERATIONS = 8
-"""Chunks that the wanted variants are at least. Those of a chunk are made from the variants of earlier chunks, so that a few variants are not all
-made from the theorem itself, which leaves nearly all of them as hard."""
+"""Minimum number of chunks. A chunk is made from the variants of earlier chunks. Without a minimum, few variants would all be made from the
+theorem itself and be nearly as hard."""
 MOST_LOOKED_AT = 5
-"""Proposals for each variant that is wanted."""
+"""Maximum number of proposals per wanted variant."""
 TARGET = "target"
 """The kind of a target itself."""
 TERM_CALLS = 64
@@ -51,7 +51,7 @@ class Variant:
 
     theorem: Theorem
     kind: str
-    """How it was made, or TARGET."""
+    """The kind of change, or TARGET."""
     target: str
     """Name of the theorem that it is a variant of."""
     parent: str = ""
@@ -59,7 +59,7 @@ class Variant:
 
 
 def training_name(name: str, taken: Collection[str] = ()) -> str:
-    """The name, or with a number, such that its hash is in the training split and it is not taken."""
+    """The name, with a number if necessary, so that its hash is in the training split and it is not in `taken`."""
     names = itertools.chain([name], (numbered(name, n) for n in itertools.count(2)))
     return next(n for n in names if n not in taken and split_of(n) == "train")
 
@@ -68,14 +68,14 @@ class Maker:
     """Makes the theorems of a run. Each has its own name, which is in the training split."""
 
     def __init__(self, executor: LocalExecutor, most: int, seed: int = 0) -> None:
-        """`most`: variants of each target."""
+        """`most`: maximum number of variants of each target."""
         self.executor, self.most, self.seed = executor, most, seed
         self.until = float("inf")
-        """When no further proposals are looked at, as time.monotonic()."""
+        """Time (time.monotonic) after which no further proposals are examined."""
         self.found: list[Variant] = []
         self.names: set[str] = set()
         self.left_out: dict[str, str] = {}
-        """Task key -> why there are no variants of it, or why it is no theorem to learn on."""
+        """Task key -> the reason why it has no variants, or cannot be learned on."""
         self.targets: dict[str, tuple[str, Stated]] = {}
         """Task key -> (name in the run, the task as a theorem)."""
         self.lean_calls: dict[str, int] = {}
@@ -120,7 +120,7 @@ class Maker:
             growth.propose(None, "met by a search", [s for _, s in goals])
             terms = Terms(signature, self.seed)
             growth.propose(None, "small terms", await equations(bench, terms, growth.usable, TERM_CALLS))
-            with suppress(LeanError, LeanDied):  # of one proposal: those before it stay
+            with suppress(LeanError, LeanDied):  # keeps the variants made before the error
                 await growth.grow(self.most, self.until)
             return growth.made
         finally:
@@ -137,7 +137,7 @@ class _Growth:
         self.usable = [k.statement for k in signature.known if not k.open]
         self.made: list[tuple[str, str, int | None]] = []
         self._waiting: list[tuple[int | None, dict[str, Iterator[Statement] | list[Statement]]]] = []
-        """(a variant or None for the target, its proposals by kind). A kind's become a list in random order when one is drawn."""
+        """(a variant or None for the target, its proposals by kind). The first draw of a kind turns its proposals into a shuffled list."""
         last = signature.known[-1].statement
         facts = [h.type for h in last.hypotheses if signature.is_proposition(h.type)]
         self.target = stated_with(last.conclusion, facts, last.variables)
@@ -152,7 +152,7 @@ class _Growth:
         self._waiting.append((variant, {kind: statements}))
 
     async def grow(self, most: int, until: float) -> None:
-        """Look at proposals until there are `most` variants, enough were looked at, none is left, or the time is over."""
+        """Examine proposals until there are `most` variants, MOST_LOOKED_AT * `most` were examined, none is left, or the time is over."""
         looked_at, chunk_size = 0, min(CHUNK, max(1, most // GENERATIONS))
         while len(self.made) < most and looked_at < MOST_LOOKED_AT * most and time.monotonic() < until:
             chunk = list(itertools.islice(self._draw(), chunk_size))
@@ -168,7 +168,7 @@ class _Growth:
                     self.made.append((text, kind, parent))
 
     def _draw(self) -> Iterator[tuple[int | None, str, Statement]]:
-        """New proposals: of a random variant, of a random kind."""
+        """Yields new proposals, each of a random variant and a random kind."""
         while self._waiting:
             at = self.rng.randrange(len(self._waiting))
             variant, kinds = self._waiting[at]

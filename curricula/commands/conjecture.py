@@ -34,15 +34,15 @@ def conjecture(
 ) -> int:
     """Find lemmas for a file, a project or a world, and write those that save Lean calls as a Lean file.
 
-    The lemmas stand before the first `sorry`. If the output exists, its lemmas are the start of the library. Lemmas that save nothing
-    on the goals are retired. `turnstile prove FILE --lemmas OUT` uses the library.
+    The lemmas go before the first `sorry`. If the output exists, the library starts with its lemmas. Lemmas that save nothing on the
+    goals are retired. `turnstile prove FILE --lemmas OUT` uses the library.
 
     Args:
         target: FILE.lean, the folder of a Lake project, or a world (`peano`, `sequences`).
         out: the library to write; for a project, a folder.
-        budget: Lean calls for finding lemmas. Measuring what they save comes on top.
-        each: Lean calls for one search for the proof of a conjecture, where no induction proves it.
-        goals: how many of the target's goals to measure savings on. 0: keep all lemmas and measure nothing.
+        budget: Lean calls for finding lemmas. Measuring what they save takes further calls.
+        each: Lean calls of one search for the proof of a conjecture that no induction proves.
+        goals: number of the target's goals on which savings are measured. 0: keep all lemmas and measure nothing.
         goal_budget: Lean calls for each of these goals, in each measurement.
         searches: the folder RESULTS.jsonl.searches of `turnstile prove --results`, whose open goals suggest lemmas.
         policy: as in `turnstile prove`.
@@ -148,7 +148,7 @@ def _show(document: dict[str, Any]) -> None:
         )
     if (book := document.get("textbook")) is not None:
         say(
-            f"turnstile: of {sum(map(len, book.values()))} lemmas of a textbook, {len(book['found'])} are found and "
+            f"turnstile: of {sum(map(len, book.values()))} textbook lemmas, {len(book['found'])} are found and "
             f"{len(book['follows'])} follow by rewriting"
         )
     if document["out"]:

@@ -35,7 +35,7 @@ def extract(
     Args:
         target: a Lake project, a .lean file, or a module of the project in the current folder.
         out: the output folder.
-        replay: run every step again on LeanServer, and record whether it leads to the same state.
+        replay: run every step again in the proof server, and record whether it leads to the same state.
         benchmark: do not write LeanDojo Benchmark 4's files.
         url: the repository's address in the benchmark. Default: the target.
         commit: the repository's commit in the benchmark. Default: a hash of the files.
@@ -163,5 +163,5 @@ def _summary(document: dict[str, Any]) -> str:
         text += f"; {document['unprinted']} steps are left out because Lean could not print their states"
     if (replayed := document.get("replayed")) is not None and document["steps"]:
         rate = replayed["same"] / document["steps"]
-        text += f"; {rate:.1%} of the steps replay to the same state, {replayed['differs']} to another, {replayed['error']} not at all"
+        text += f"; {rate:.1%} of the steps replay to the same state, {replayed['differs']} to another one, {replayed['error']} fail"
     return text

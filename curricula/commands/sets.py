@@ -90,7 +90,7 @@ def _proofs(name: str, folder: Path) -> int:
     from curricula.worlds.spec import PREFIX, world_of
 
     if not name.startswith(PREFIX):
-        raise UserError(f"--proofs {folder}: only worlds know their proofs; name a set such as world:logic?count=100")
+        raise UserError(f"--proofs {folder}: only worlds have proofs; name a set such as world:logic?count=100")
     theorems = world_of(name)
     write_project(theorems, folder)
     say(f"{len(theorems)} theorems with proofs in {folder}; next: turnstile extract {folder} --out PAIRS")

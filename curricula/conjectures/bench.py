@@ -1,4 +1,4 @@
-"""What the conjecturer asks Lean, and how many Lean calls each question costs.
+"""The conjecturer's queries to Lean, with a count of the Lean calls that each costs.
 
 A Lean call is a tactic, as in a search, or the elaboration of one statement.
 """
@@ -38,16 +38,16 @@ from prover.solve.lemmas import Lemma, joined
 from prover.solve.negation import split_statement
 
 MAX_STATEMENT = 400
-"""Nodes of a statement that is changed or compared."""
+"""Maximum number of nodes of a statement that is changed or compared."""
 MOST_EQUATIONS = 6
-"""Equations of a function that are read."""
+"""Maximum number of a function's equations that are read."""
 _HEARTBEATS = 400_000_000
 _NUMERAL = re.compile(r"\((\d+) : [^()]*\)")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where lemmas go: the modules and the text before them."""
+    """The place where lemmas go: the modules and the text before them."""
 
     path: str
     context: str
@@ -55,7 +55,7 @@ class Place:
     imports: tuple[str, ...] = ("Init",)
     before: tuple[SourceModule, ...] = ()
     holes: int = 0
-    """Proofs in the context that are left out."""
+    """Number of proofs in the context that are `sorry`."""
 
     def text(self, more: str) -> LeanText:
         """The context and more commands as a file without a header."""
@@ -73,7 +73,7 @@ class Declared:
 
 @dataclass
 class Bench:
-    """Asks one Lean about the place. `calls`: Lean calls by purpose."""
+    """Queries one Lean process about the place. `calls`: Lean calls by purpose."""
 
     executor: LocalExecutor
     place: Place
@@ -105,10 +105,10 @@ class Bench:
         try:
             return msgspec.convert(answer, Report)
         except msgspec.ValidationError:
-            raise LeanError(f"{self.place.path}: Lean answered nonsense") from None
+            raise LeanError(f"{self.place.path}: Lean's answer does not have the expected form") from None
 
     async def signature(self, text: LeanText) -> tuple[Signature, list[Constant]]:
-        """The signature of a whole file, and its examples. Raises LeanError."""
+        """(the signature of a whole file, the constants of its examples). Raises LeanError for a file with errors."""
         report = await self.report(text.body)
         if report.errors:
             raise LeanError(str(report.errors[0]))
@@ -120,7 +120,7 @@ class Bench:
         return signature, [constants[d.name] for d in declared(report) if d.example and d.name in constants]
 
     async def _library_types(self, constants: Sequence[Const]) -> dict[Const, Expr]:
-        """Types as data: `@c = @c` is an equation in the type of `c`."""
+        """The types of library constants. Reads them from the statement `@c = @c`, whose first argument is the type of `c`."""
         lines: list[tuple[Const, str]] = []
         for constant in constants:
             term = text_of(constant)
@@ -156,8 +156,8 @@ class Bench:
         return found
 
     async def written(self, statements: Sequence[Statement]) -> list[str | None]:
-        """Each statement as a person would write it after a theorem's name; None for those that Lean refuses, and those whose text
-        means something else."""
+        """Each statement as a person would write it after a theorem's name; None for a statement that Lean rejects, or whose text has
+        another meaning."""
         texts = await self.printed(statements)
         found: list[str | None] = [None] * len(statements)
         for shorten in (True, False):
@@ -169,7 +169,7 @@ class Bench:
         return found
 
     async def printed(self, statements: Sequence[Statement]) -> list[str]:
-        """The type of each statement as Lean prints it; empty for those that it refuses."""
+        """The type of each statement as Lean prints it; empty or None for statements that Lean rejects."""
         texts = [text_of(statement.expr) for statement in statements]
         sources = [text and f": {text}" for text in texts]
 
@@ -179,6 +179,7 @@ class Bench:
         return await self._elaborated(sources, text)
 
     async def types_of(self, statements: Sequence[str]) -> list[Expr | None]:
+        """The type of each statement, written as after a theorem's name; None for statements that Lean rejects."""
         constants: dict[int, dict[NameParts, Constant]] = {}
 
         def type_(report: Report, name: NameParts) -> Expr | None:
@@ -207,7 +208,7 @@ class Bench:
     # -- tactics -----------------------------------------------------------------------------------------------------
 
     async def step(self, purpose: str, tactic: str) -> StepResult:
-        """A tactic on the goal `True` at the place. Its states are freed; their keys remain."""
+        """Run a tactic on the goal `True` at the place. One Lean call. The resulting states are freed, but their keys remain valid."""
         if self._state is None or self._state[0] != self.place.context:
             self.close()
             file = self.place.text("example : True := by sorry")
@@ -285,7 +286,7 @@ def statement_of(type_: str, hypotheses: Sequence[str] = (), shorten: bool = Tru
 
 
 def _parted(type_: str, most: int) -> list[str]:
-    """The premises of a printed implication, at most so many, and the rest."""
+    """At most `most` premises of a printed implication, then the rest."""
     found: list[str] = []
     while len(found) < most:
         before, arrow, after = cut(type_, "→")

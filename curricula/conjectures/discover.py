@@ -1,4 +1,4 @@
-"""Finds lemmas: proposes statements, filters them, proves and audits what is left, and goes on from what is proved."""
+"""Finds lemmas: proposes statements, filters them, proves the rest, and proposes further statements from those proved."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ from prover.solve.job import Job, Sorry, SourceFile
 from prover.solve.lemmas import Lemma
 
 MOST_WEIGHT = 26
-"""Data in a statement."""
+"""Maximum number of data parts in a statement."""
 CHUNK = 8
-"""Conjectures that one text states."""
+"""Number of conjectures that are stated in one text."""
 TRIES = 4
-"""Attempts by induction at one conjecture, each with a larger library."""
+"""Maximum number of attempts by induction at one conjecture, each with a larger library."""
 SEARCHES = 2
-"""Searches for one conjecture, when no induction proves any. The first has half of the calls."""
+"""Maximum number of searches for one conjecture, when induction proves none. The first has half of the calls."""
 _FIRST = {"met by a search": -4, "injective": 4, "constant result": 4, "relation": 4}
-"""Shifts the weight by which conjectures are tried, the smallest first: proofs by rewriting use equations most."""
+"""Changes of a conjecture's weight by kind. The smallest weights are tried first, and equations before others, because proofs by rewriting
+use them most."""
 TYPED = ("small terms", "injective", "constant result", "relation")
-"""Kinds of proposals that are well-typed by their making."""
+"""Kinds of proposals that are well-typed by construction."""
 _AGAIN = 4
-"""What a try adds to the weight."""
+"""Added to the weight for each earlier try."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class Limits:
 
     total: int
     each: int = 32
-    """For one search for a proof."""
+    """Lean calls of one search for a proof."""
     terms: float = 0.25
     """Share of the total for the values of small terms."""
 
 
 @dataclass
 class Conjecture:
-    """A statement that may be tried."""
+    """A proposed statement that is not proved yet."""
 
     kind: str
     statement: Statement
@@ -64,7 +65,7 @@ class Conjecture:
     tries: int = 0
     searches: int = 0
     names: Sequence[str] | None = None
-    """The theorems that the last try could use."""
+    """The functions and theorems that the last try could use."""
     calls: int = 0
 
 
@@ -82,16 +83,16 @@ class Discovery:
     goals: Sequence[Goal] = ()
     """Goals that searches could not close."""
     stated: Sequence[Statement] = ()
-    """Statements that are not to be conjectured, such as the goals themselves."""
+    """Statements that must not be conjectured, such as the goals themselves."""
     taken: set[str] = field(default_factory=set)
     """Names of the file's declarations, without their namespaces."""
     mutate_only: bool = False
-    """Propose changes of known statements alone."""
+    """Propose only changes of known statements."""
     lemmas: list[Lemma] = field(default_factory=list)
     statements: dict[str, Statement] = field(default_factory=dict)
     """Statements of the lemmas by name."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Conjectures by what became of them."""
+    """Number of conjectures by result."""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"turnstile conjecture {self.seed}")
@@ -125,7 +126,9 @@ class Discovery:
             or type_ is None
             or (await self.bench.executor.audit(theorem, lemma.script)).verdict != "proved"
         ):
-            say(f"turnstile: {lemma.name} of the earlier library is left out: it does not hold here as it is written")
+            say(
+                f"turnstile: {lemma.name} of the earlier library is left out: its name is taken, or it is not proved here"
+            )
             return False
         self._add(lemma, opened(type_))
         return True
@@ -164,14 +167,14 @@ class Discovery:
                 self.pending.append(Conjecture(kind, self._towards_smaller(statement), weight))
 
     def _towards_smaller(self, statement: Statement) -> Statement:
-        """An equation with the side first that it should rewrite."""
+        """The statement; an equation is turned so that it rewrites towards the smaller side."""
         sides = statement.sides
         if sides is None or not self._directed(*sides):
             return statement
         return Statement(statement.variables, swapped(statement.conclusion))
 
     async def _chunk(self) -> list[Conjecture]:
-        """The next conjectures to try, the smallest first; again only if there is a new lemma about the same functions."""
+        """The next conjectures to try, the smallest first. A conjecture is retried only if there is a new lemma about its functions."""
         ready = [c for c in self.pending if c.tries < TRIES and c.names != self.related.names(c.statement)]
         ready.sort(key=lambda c: (c.weight + _AGAIN * c.tries, c.statement.form))
         chunk: list[Conjecture] = []
@@ -189,7 +192,7 @@ class Discovery:
         return [c for c in chunk if c in self.pending]
 
     async def _may_hold(self, conjecture: Conjecture) -> bool:
-        """Whether a conjecture is new, and not false for small values. One that is not is dropped."""
+        """Whether a conjecture is new, and not false for small values. If not, it is dropped."""
         if not self.novelty.new(conjecture.statement):
             self._drop(conjecture, "not new" if conjecture.tries == 0 else "follows from a lemma")
             return False
@@ -205,7 +208,7 @@ class Discovery:
     # -- proofs ------------------------------------------------------------------------------------------------------
 
     def _unsearched(self) -> list[Conjecture]:
-        """The smallest conjecture that no induction has proved, and that fewest searches have tried."""
+        """At most one conjecture that induction did not prove: the one with the fewest searches, then the smallest."""
         left = [c for c in self.pending if c.searches < SEARCHES and c.tries and self.novelty.new(c.statement)]
         return sorted(left, key=lambda c: (c.searches, c.weight, c.statement.form))[:1]
 
@@ -220,7 +223,7 @@ class Discovery:
             before = self.spent
             try:
                 lemma = await prove(conjecture, file, number)
-            except (LeanError, LeanDied):  # one statement, not the run
+            except (LeanError, LeanDied):  # drops this statement only
                 self._drop(conjecture, "error")
                 continue
             finally:
@@ -255,7 +258,7 @@ class Discovery:
         return await self._named(conjecture, [found.script]) if found.outcome == "found" else None
 
     async def _named(self, conjecture: Conjecture, scripts: Sequence[str]) -> Lemma | None:
-        """The lemma with a name, as a person would write it, and with a proof that names no lemma in vain."""
+        """The lemma with a name, as a person would write it, and with a proof that lists no unused lemma."""
         statement = conjecture.statement
         name = name_for(self.signature, statement, self.taken)
         (printed,) = await self.bench.printed([statement])

@@ -15,7 +15,7 @@ DEFAULT, IMPLICIT, STRICT, INSTANCE = range(4)
 _BRACKETS = (("(", ")"), ("{", "}"), ("⦃", "⦄"), ("[", "]"))
 _PLAIN = re.compile(r"[^\W\d][\w'!?₀-₉]*")
 MAX_SIZE = 4000
-"""Nodes of an expression that is looked into. A file may contain expressions that are too large as trees."""
+"""Maximum number of nodes of an expression that is read as a tree. Larger ones become Opaque."""
 MAX_DEPTH = 200
 _numbers = itertools.count()
 
@@ -29,14 +29,14 @@ class NotExpressible(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Var:
-    """A bound variable, by the number of binders between it and its own."""
+    """A bound variable, by the number of binders between it and its own binder (de Bruijn index)."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """A free variable. Two are equal only if they are the same."""
+    """A free variable. Two are equal only if they have the same number."""
 
     number: int
     name: str = field(compare=False)
@@ -110,7 +110,7 @@ def spine(expr: Expr) -> tuple[Expr, tuple[Expr, ...]]:
 
 
 def rebuilt(expr: Expr, change: Callable[[Expr, int], Expr | None], depth: int = 0) -> Expr:
-    """The expression with `change(part, number of binders around it)` in place of the outermost parts where that is not None."""
+    """The expression with each outermost part replaced by `change(part, number of binders around it)` if that is not None."""
     new = change(expr, depth)
     if new is not None:
         return new
@@ -174,7 +174,7 @@ def mentions(expr: Expr, wanted: Callable[[Var, int], bool]) -> bool:
 
 
 def frees_of(expr: Expr) -> list[Free]:
-    """The free variables in the order of their first occurrence, those of their types not included."""
+    """The free variables in order of first occurrence, without those in their types."""
     return list(dict.fromkeys(part for part in parts_of(expr) if isinstance(part, Free)))
 
 
@@ -206,7 +206,7 @@ def source_of(expr: Expr) -> str:
 
 
 def text_of(expr: Expr) -> str:
-    """As source_of; empty for an expression that has no source text."""
+    """Explicit Lean source (source_of), or empty for an expression that has none."""
     try:
         return source_of(expr)
     except NotExpressible:
@@ -300,7 +300,7 @@ class Constant:
 
 class _Measure(NamedTuple):
     size: int
-    """Nodes of the tree, in which shared parts count each time."""
+    """Number of nodes of the tree; a shared part counts each time that it occurs."""
     depth: int
     sorry: bool
 
@@ -323,7 +323,7 @@ def _measure(parts: Sequence[Any], names: list[NameParts], measures: list[_Measu
 def constants_of(entries: Sequence[Sequence[Any]]) -> dict[NameParts, Constant]:
     """The constants of an export (Turnstile/Export.lean), in its order.
 
-    Raises ValueError for entries of another form: they come from a process that read a stranger's text.
+    Raises ValueError for entries of another form, which are possible because the process that wrote them read untrusted text.
     """
     names: list[NameParts] = []
     levels: list[Level] = []

@@ -1,4 +1,4 @@
-"""Filters for conjectures, in rising cost: new, not an instance, well-typed, not false on small instances, not closed by one tactic."""
+"""Filters for conjectures, the cheapest first: new, not an instance, well-typed, not false on small instances, not closed by one tactic."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from curricula.conjectures.signature import PROP
 from curricula.conjectures.statements import Rules, Statement, instance_of
 
 INSTANCES = 8
-"""Small instances of a statement that are tried against it, in one Lean call."""
+"""Number of small instances of a statement that one Lean call tries to refute."""
 MOST_PROPOSITIONS = 6
-"""Variables of a statement whose truth values are tried."""
+"""Maximum number of propositional variables of a statement whose truth values are tried."""
 MOST_CONNECTIVES = 200
-"""Parts of a statement that are evaluated."""
+"""Maximum number of parts of a statement that are evaluated."""
 _TRUE = "first | rfl | decide | trivial | omega"
 _ABSURD = "first | (cases k; done) | (revert k; decide) | omega"
 """Not `nofun`: it reports its failure in a way that `first` takes for success."""
@@ -38,7 +38,7 @@ AT_ONCE = ("rfl", "(simp; done)", "omega", "decide", "(simp_all; done)", "grind"
 
 
 class Novelty:
-    """What is known: statements that may be used, and statements that are not to be stated again."""
+    """The known statements: those that proofs may use, and those that must not be stated again."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Novelty:
         self.forms.add(statement.form)
 
     def new(self, statement: Statement) -> bool:
-        """Whether it is none of the known statements up to renaming and symmetry, and none of their instances."""
+        """Whether a statement is no known one up to renaming and symmetry, no instance of one, and does not follow by rewriting."""
         if statement.sides is not None and statement.sides[0] == statement.sides[1]:
             return False
         if statement.conclusion in statement.given or statement.form in self.forms:
@@ -81,8 +81,8 @@ async def false(bench: Bench, samples: Samples, statement: Statement, rng: rando
 
 
 def false_for_truth_values(samples: Samples, statement: Statement) -> bool:
-    """Whether a propositional statement, also over the file's own connectives, is false for some truth values of its variables: then
-    it has no proof, in classical logic neither. Needs no Lean call."""
+    """Whether a propositional statement, which may use the file's own connectives, is false for some truth values of its variables. Such a
+    statement has no proof, not even in classical logic. Needs no Lean call."""
     data = statement.data
     if len(data) > MOST_PROPOSITIONS or any(v.type != PROP for v in data):
         return False
@@ -95,7 +95,7 @@ def false_for_truth_values(samples: Samples, statement: Statement) -> bool:
 
 
 class _Truth:
-    """Truth values of propositions; None for those that are not known."""
+    """Truth values of propositions; None if unknown."""
 
     def __init__(self, samples: Samples, values: dict[Free, bool]) -> None:
         self.samples, self.values, self.left = samples, values, MOST_CONNECTIVES

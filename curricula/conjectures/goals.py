@@ -17,12 +17,13 @@ from prover.search.store import open_goals
 from prover.solve.saved_searches import MAX_BYTES, unpack
 
 MOST_GOALS = 40
-"""Goals that are generalised, those first that most searches met."""
+"""Maximum number of goals that are generalised. Goals that more searches met come first."""
 PER_SEARCH = 12
+"""Maximum number of goals per search."""
 
 
 def goals_met(searches: Iterable[bytes]) -> list[Goal]:
-    """The open goals of packed searches (prover.solve.saved_searches): those first that most searches met."""
+    """The open goals of packed searches (prover.solve.saved_searches). Goals that more searches met come first."""
     met: Counter[str] = Counter()
     goals: dict[str, Goal] = {}
     for packed in searches:
@@ -46,7 +47,7 @@ def read_searches(folder: Path) -> list[bytes]:
 
 
 async def generalisations(bench: Bench, signature: Signature, goals: Iterable[Goal]) -> list[tuple[str, Statement]]:
-    """Each goal as a statement without its hypotheses, with them, and with a variable for a part."""
+    """Each goal as statements: without its hypotheses, with them, and with a part replaced by a variable."""
     found: list[tuple[str, Statement]] = []
     for type_ in await bench.types_of([goal.statement for goal in goals]):
         if type_ is None:

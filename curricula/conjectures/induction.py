@@ -1,4 +1,4 @@
-"""Proofs by structural induction, with the lemmas and definitions that a statement is about."""
+"""Proofs by structural induction, which use the lemmas and definitions about a statement's functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FINISH = ("simp_all [{}]", "grind [{}]")
 
 
 class Related:
-    """Which functions and theorems belong to a statement."""
+    """The functions and theorems that are related to a statement."""
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
@@ -32,7 +32,7 @@ class Related:
         return {n for n in found if n not in own or own[n].kind == "def"}
 
     def names(self, statement: Statement) -> list[str]:
-        """The functions of the statement and those that compute them, and the theorems about these only."""
+        """The functions of the statement, the functions that these call, and the theorems that mention no other functions."""
         functions = self._functions(statement.parts)
         todo = list(functions)
         while todo:
@@ -45,13 +45,13 @@ class Related:
         return [*computed, *theorems[-MOST_LEMMAS:]]
 
     def inductions(self, statement: Statement) -> list[str]:
-        """Tactics that may prove the statement by induction on one of its variables, those first that functions recurse on."""
+        """Tactics that may prove the statement by induction on one of its variables. Variables that functions recurse on come first."""
         used = ", ".join(self.names(statement))
         variables = self._recursed(statement)[:MOST_VARIABLES]
         return [f"induction {v.name} <;> {finish.format(used)}" for finish in FINISH for v in variables]
 
     def without_idle(self, script: str, mentioned: frozenset[str]) -> str:
-        """The script with those names only in its lists of theorems that the finished proof mentions, and with all functions."""
+        """The script without the theorems in its lists that the finished proof does not mention. Functions stay."""
 
         def kept(found: re.Match[str]) -> str:
             names = found[1].split(", ")
@@ -71,6 +71,6 @@ class Related:
         return sorted(scores, key=lambda v: (-scores[v], statement.variables.index(v)))
 
     def _recursive_places(self, function: NameParts) -> set[int]:
-        """The arguments that the function's equations take apart."""
+        """Indices of the arguments on which the function's equations match a pattern."""
         lefts: Sequence[Expr] = [e.sides[0] for e in self.signature.equations.get(function, ()) if e.sides is not None]
         return {i for left in lefts for i, p in enumerate(spine(left)[1]) if not isinstance(p, Free)}

@@ -64,20 +64,20 @@ class Worth:
     alone: int
     """As the only lemma, with those that its own proof needs."""
     last: int
-    """When all others are there."""
+    """As an addition to all other lemmas."""
     own: int
-    """What it cost to find."""
+    """Cost of finding it."""
     uses: int
     """Goals whose proof mentions it when all lemmas are there."""
 
     @property
     def saved(self) -> int:
-        """A lemma that only helps together with others saves nothing alone; it counts with what it saves as the last one."""
+        """The larger of both, because a lemma that only helps together with others saves nothing alone."""
         return max(self.alone, self.last)
 
     @property
     def pays(self) -> bool:
-        """Whether it saves anything. Its own cost is spent and does not count here."""
+        """Whether it saves anything. Its own cost does not count, because it is spent already."""
         return self.uses > 0 and self.saved > 0
 
     @property

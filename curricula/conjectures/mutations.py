@@ -1,4 +1,4 @@
-"""Proposes statements by changing known ones: as expressions, so that every proposal has the file's own types and instances."""
+"""Proposes statements by changing known ones. Changes expressions, so that every proposal has the file's own types and instances."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from curricula.conjectures.signature import Operation, Signature
 from curricula.conjectures.statements import Statement, equation, matches, sides_of, stated
 
 MOST_WAYS = 40
-"""Ways to exchange the operations of one statement."""
+"""Maximum number of ways to exchange the operations of one statement."""
 MOST_PARTS = 30
-"""Parts of a statement that are abstracted or rewritten."""
+"""Maximum number of parts of a statement that are abstracted or rewritten."""
 
 
 def mutations(signature: Signature, known: Sequence[Statement]) -> Iterator[tuple[str, Statement]]:
@@ -64,7 +64,7 @@ def replaced(expr: Expr, old: Expr, new: Expr) -> Expr:
 
 
 def swapped_arguments(signature: Signature, statement: Statement) -> Iterator[Statement]:
-    """With the two arguments of an operation exchanged, in one place: `0 + n = n` from `n + 0 = n`."""
+    """The statement with the two arguments of one operation exchanged: `0 + n = n` from `n + 0 = n`."""
     for part, operation in _data_of(signature, statement.conclusion):
         if len(operation.arguments) == 2 and operation.arguments[0] == operation.arguments[1]:
             first, second = operation.data_of(part)
@@ -72,7 +72,7 @@ def swapped_arguments(signature: Signature, statement: Statement) -> Iterator[St
 
 
 def abstracted(signature: Signature, statement: Statement) -> Iterator[Statement]:
-    """With a variable for a part, a constant for instance: `n + m = m + n` from `n + 1 = 1 + n`."""
+    """The statement with a variable in place of a part, such as a constant: `n + m = m + n` from `n + 1 = 1 + n`."""
     for part, operation in _data_of(signature, statement.conclusion):
         variable = free("x" if operation.arguments else "k", operation.result)
         new = [replaced(e, part, variable) for e in statement.parts]
@@ -91,7 +91,8 @@ def converse(statement: Statement) -> Iterator[Statement]:
 
 
 def other_operations(signature: Signature, statement: Statement) -> Iterator[Statement]:
-    """With other operations of the same or of another type, consistently: multiplication for addition, lists for numbers."""
+    """The statement with other operations of the same or of another type, exchanged consistently: multiplication for addition, lists for
+    numbers."""
     used = list({o.key: o for e in statement.parts for _, o in _data_of(signature, e)}.values())
     if not 0 < len(used) <= 4 or any(o.variables for o in used):
         return
@@ -114,7 +115,7 @@ def other_operations(signature: Signature, statement: Statement) -> Iterator[Sta
 
 
 def _types_for(old: Sequence[Operation], new: Sequence[Operation]) -> dict[Expr, Expr] | None:
-    """The new type for each old one; None if one would have two."""
+    """Old type -> new type; None if a type would need two."""
     types: dict[Expr, Expr] = {}
     for a, b in zip(old, new, strict=True):
         for before, after in zip((*a.arguments, a.result), (*b.arguments, b.result), strict=True):

@@ -15,8 +15,8 @@ Rank = tuple[int, int, str]
 
 
 def path_order(signature: Signature, variables: bool = True) -> Callable[[Expr, Expr], bool]:
-    """Whether the first term is less than the second. `variables`: whether variables are constants in an order of their own; else the
-    answer is that for all their values, and no two terms need to be comparable."""
+    """A function that says whether the first term is less than the second. `variables`: treat variables as constants with an order of
+    their own. Otherwise the answer holds for all values of the variables, and two terms may be incomparable."""
     places = {name: i for i, name in enumerate(signature.constants)}
 
     def rank(head: Expr) -> Rank:

@@ -1,4 +1,4 @@
-"""Proposes statements beside one that is hard to prove: its special cases, its parts, simpler ones, and ones with a further hypothesis."""
+"""Proposes statements related to one that is hard to prove: special cases, parts, simpler statements, and some with a further hypothesis."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _NUMERAL_0, _NUMERAL_1 = (
 def relatives(
     signature: Signature, statement: Statement, usable: Sequence[Statement]
 ) -> dict[str, Iterator[Statement]]:
-    """Statements by the kind of change. `usable`: known theorems, with which the statement is rewritten.
+    """Statements by kind of change. `usable`: known theorems by which the statement is rewritten.
 
-    Only special cases, cases of hypotheses and further hypotheses of a true statement are sure to be true.
+    Only special cases, cases of hypotheses and further hypotheses of a true statement are always true.
     """
     samples = Samples(signature)
     return {
@@ -63,7 +63,7 @@ def relatives(
 
 
 def _data(statement: Statement) -> list[Free]:
-    """The variables that are no hypotheses, and that no other variable's type mentions."""
+    """The variables that are not hypotheses and that no other variable's type mentions."""
     return [v for v in statement.data if not any(v in frees_of(w.type) for w in statement.data)]
 
 
@@ -74,7 +74,7 @@ def _at(statement: Statement, variable: Free, value: Expr) -> Statement:
 
 
 def special_cases(samples: Samples, statement: Statement) -> Iterator[Statement]:
-    """With two variables made one, and with each constructor of a variable's type in place of the variable."""
+    """The statement with two variables identified, and with each constructor of a variable's type in place of the variable."""
     data = _data(statement)
     for i, variable in enumerate(data):
         for other in data[:i]:
@@ -101,7 +101,8 @@ def _values(samples: Samples, variable: Free) -> Iterator[tuple[Expr, list[Free]
 
 
 def induction_steps(samples: Samples, statement: Statement) -> Iterator[Statement]:
-    """For a constructor of a variable's type that contains smaller values: the statement about it, if it holds for these."""
+    """For each constructor of a variable's type that contains smaller values: the statement about it, with the statement about these as
+    hypotheses."""
     for variable in _data(statement):
         if any(variable in frees_of(h) for h in statement.given):
             continue
@@ -122,7 +123,7 @@ def _implication(signature: Signature, proposition: Expr) -> tuple[Expr, Expr] |
 
 
 def hypothesis_cases(signature: Signature, samples: Samples, statement: Statement) -> Iterator[Statement]:
-    """With the parts of each case of a hypothesis in its place, or with the result of a hypothesis that is an implication."""
+    """The statement with a hypothesis replaced by the parts of one of its cases, or, for an implication, by its result."""
     hypotheses = statement.given
     for i, hypothesis in enumerate(hypotheses):
         rest = [*hypotheses[:i], *hypotheses[i + 1 :]]
@@ -133,7 +134,7 @@ def hypothesis_cases(signature: Signature, samples: Samples, statement: Statemen
 
 
 def conclusion_parts(signature: Signature, samples: Samples, statement: Statement) -> Iterator[Statement]:
-    """With a part of the conclusion as the conclusion, or the premise of a hypothesis, which an application would leave to prove."""
+    """The statement with a part of the conclusion as its conclusion, or with the premise of a hypothesis, which applying that leaves open."""
     for parts in samples.cases(statement.conclusion) or ():
         for part in parts:
             yield restated(statement, part)
@@ -149,14 +150,14 @@ def _propositions(signature: Signature, statement: Statement) -> list[Expr]:
 
 
 def _components(signature: Signature, proposition: Expr) -> list[Expr]:
-    """The propositions that a proposition is made of."""
+    """The direct parts of a proposition that are propositions."""
     if (implication := _implication(signature, proposition)) is not None:
         return list(implication)
     return [a for a in spine(proposition)[1] if signature.is_proposition(a)]
 
 
 def simplified(signature: Signature, statement: Statement) -> Iterator[Statement]:
-    """With one of its components in place of a proposition, everywhere."""
+    """The statement with a proposition replaced everywhere by one of its components."""
     for proposition in _propositions(signature, statement):
         for component in _components(signature, proposition):
             conclusion, *hypotheses = [replaced(e, proposition, component) for e in statement.parts]
@@ -164,7 +165,7 @@ def simplified(signature: Signature, statement: Statement) -> Iterator[Statement
 
 
 def further_hypotheses(signature: Signature, statement: Statement) -> Iterator[Statement]:
-    """With a part of the statement as a further hypothesis."""
+    """The statement with one of its parts as a further hypothesis."""
     for proposition in _propositions(signature, statement):
         if proposition not in statement.parts:
             yield stated(statement.conclusion, [*statement.given, proposition], statement.variables)

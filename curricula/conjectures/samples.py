@@ -30,9 +30,9 @@ TRUE, FALSE = Const(("True",)), Const(("False",))
 _DEPENDENT = Const(("dependent",))
 """Stands for a value that a type depends on."""
 MOST = 12
-"""Values of a type."""
+"""Maximum number of values of a type."""
 MOST_DEPTH = 3
-"""Constructors inside each other."""
+"""Maximum nesting of constructors."""
 _LIBRARY: dict[NameParts, tuple[tuple[str, tuple[int | None, ...]], ...]] = {
     ("Bool",): (("false", ()), ("true", ())),
     ("List",): (("nil", ()), ("cons", (0, None))),
@@ -41,11 +41,11 @@ _LIBRARY: dict[NameParts, tuple[tuple[str, tuple[int | None, ...]], ...]] = {
     ("And",): (("intro", (0, 1)),),
     ("Or",): (("inl", (0,)), ("inr", (1,))),
 }
-"""Constructors of the library's types: which parameter each argument has as its type; None for the type itself."""
+"""Constructors of the library's types. For each argument, the index of the type parameter that is its type, or None for the type itself."""
 
 
 class Samples:
-    """Sample values. Type variables stand for `Nat`."""
+    """Sample values. Type variables have the value `Nat`."""
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
@@ -67,7 +67,7 @@ class Samples:
                     values[variable] = choices[(0, 1, place)[number] % len(choices)]
                     continue
                 rest = drawn.setdefault(type_, [])
-                if not rest:  # distinct values for the variables of one type, as long as there are some
+                if not rest:  # variables of one type get distinct values while there are some
                     rest += rng.sample(choices, len(choices))
                 values[variable] = rest.pop()
             if values not in found:
@@ -79,7 +79,7 @@ class Samples:
         if frees_of(type_):
             return ()
         if (type_, depth) not in self._known:
-            self._known[type_, depth] = ()  # while its values are made
+            self._known[type_, depth] = ()  # stops a recursion
             self._known[type_, depth] = self._made(type_, depth)
         return self._known[type_, depth]
 
@@ -124,7 +124,7 @@ class Samples:
                 yield term, fields
 
     def cases(self, proposition: Expr) -> list[list[Expr]] | None:
-        """What each constructor of an inductive proposition needs; None if it is no such proposition, or a part depends on another."""
+        """The arguments of each constructor of an inductive proposition; None for other propositions, or if an argument depends on another."""
         if proposition not in self._cases:
             self._cases[proposition] = self._cases_of(proposition)
         return self._cases[proposition]

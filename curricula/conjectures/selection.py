@@ -13,7 +13,7 @@ _VARIABLE = Const(("variable",))
 
 
 def by_compression(worths: Mapping[str, Worth]) -> list[str]:
-    """By the Lean calls that a lemma saves and no other lemma does, then by all that it saves. What it cost to find is spent."""
+    """By the Lean calls that only this lemma saves, then by all that it saves. The cost of finding a lemma does not count: it is spent."""
 
     def reward(name: str) -> tuple[float, int, int]:
         w = worths[name]
@@ -23,8 +23,8 @@ def by_compression(worths: Mapping[str, Worth]) -> list[str]:
 
 
 def by_novelty(statements: Mapping[str, Statement], known: Sequence[Statement]) -> list[str]:
-    """Each time the statement that shares least with the known ones and those before it: the largest Jaccard distance of their parts to the
-    nearest one (farthest-first traversal)."""
+    """Repeatedly takes the statement farthest from the known ones and those taken before: by the Jaccard distance of the sets of subterms
+    to the nearest one (farthest-first traversal)."""
     near = [_shape(s) for s in known]
     left = {name: _shape(s) for name, s in statements.items()}
     order: list[str] = []
@@ -46,6 +46,6 @@ def _distance(a: frozenset[Expr], b: frozenset[Expr]) -> float:
 
 
 def _shape(statement: Statement) -> frozenset[Expr]:
-    """The subterms of a statement, in which all variables are alike."""
+    """The subterms of a statement, with all variables replaced by the same constant."""
     alike = (rebuilt(part, lambda e, _: _VARIABLE if isinstance(e, Free) else None) for part in statement.parts)
     return frozenset(sub for part in alike for sub in parts_of(part))

@@ -1,4 +1,4 @@
-"""What a file is about: its statements, the types of its constants, and the operations that its terms are made of."""
+"""The signature of a file: its statements, the types of its constants, and the operations of its terms."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Operation:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Equal for operations equal up to type variables."""
+        """Equal for operations that are equal up to type variables."""
         values = {v: Const((f"type {i}",)) for i, v in enumerate(self.variables)}
         return self.head, self.at(values).fixed
 
@@ -90,7 +90,7 @@ class Signature:
 
     known: list[Known]
     constants: Mapping[NameParts, Constant]
-    """The file's own."""
+    """The file's own constants."""
     library: dict[Const, Expr] = field(default_factory=dict)
     """Types of the library's constants, with their universes."""
     equations: dict[NameParts, list[Statement]] = field(default_factory=dict)
@@ -139,7 +139,7 @@ class Signature:
                 return None
 
     def is_constructor(self, head: Expr) -> bool:
-        """Whether it is a constructor of the file."""
+        """Whether `head` is a constructor of the file."""
         own = self.constants.get(head.name) if isinstance(head, Const) else None
         return own is not None and own.kind == "constructor"
 
@@ -148,7 +148,7 @@ class Signature:
 
     @cached_property
     def operations(self) -> list[Operation]:
-        """Those in the statements, then other functions and constructors of the file, which no instance stands for."""
+        """The operations in the statements, then other functions and constructors of the file that have no notation by an instance."""
         found: dict[tuple[object, ...], Operation] = {}
         for known in self.known:
             for statement_part in known.statement.parts:
@@ -206,7 +206,7 @@ class Signature:
         return found
 
     def operation_of(self, part: Expr) -> Operation | None:
-        """The operation at the head of a term; None for propositions, types, and what depends on data."""
+        """The operation at the head of a term; None for propositions, types, and terms whose type depends on data."""
         head, given = spine(part)
         if not isinstance(head, Const) or (type_ := self.type_of(head)) is None:
             return None
@@ -239,7 +239,7 @@ class Signature:
 
 
 def _written(name: NameParts) -> bool:
-    """Whether a person may have written the name: Lean's own helpers have `_` or numbers in theirs."""
+    """Whether a person may have written the name. Names of Lean's own helpers have known parts, numbers or a leading `_`."""
     helpers = (
         "rec",
         "recOn",
@@ -270,7 +270,7 @@ def known_from(constants: Mapping[NameParts, Constant], names: Iterable[NamePart
 
 
 def level_free(known: Sequence[Known]) -> list[Known]:
-    """Those without universe parameters, after setting these to 0."""
+    """The theorems with all universe parameters set to 0."""
     out = []
     for k in known:
         names = {level[1] for p in parts_of(k.statement.expr) for level in _levels(p)}

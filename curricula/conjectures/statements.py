@@ -1,4 +1,4 @@
-"""Statements with their variables opened: their form up to names, order and symmetry, and whether one is an instance of another."""
+"""Statements with free variables: their form up to names, order and symmetry, and whether one is an instance of another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from curricula.conjectures.expressions import (
 
 SYMMETRIC = (("Eq",), ("Iff",))
 MAX_ORDERS = 24
-"""Orders of the hypotheses that are compared for the form of a statement."""
+"""Maximum number of orders of the hypotheses that are compared for the form of a statement."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Statement:
 
     @cached_property
     def hypotheses(self) -> tuple[Free, ...]:
-        """The variables that nothing mentions: proofs, in a statement without idle variables."""
+        """The variables that nothing mentions. They are proofs if the statement has no unused variables."""
         used = _mentioned(self.variables, self.conclusion)
         return tuple(v for v in self.variables if v not in used)
 
@@ -71,7 +71,7 @@ class Statement:
 
     @property
     def data(self) -> list[Free]:
-        """The variables that are no hypotheses."""
+        """The variables that are not hypotheses."""
         facts = set(self.hypotheses)
         return [v for v in self.variables if v not in facts]
 
@@ -82,13 +82,13 @@ class Statement:
 
     @cached_property
     def form(self) -> str:
-        """Equal for statements equal up to names, order of variables and hypotheses, and the sides of equations."""
+        """Equal for statements that are equal up to names, order of variables and hypotheses, and exchanged sides of an equation."""
         orders = itertools.islice(itertools.permutations(self.given), MAX_ORDERS)
         return min(_numbered([*order, conclusion]) for order in orders for conclusion in _both(self.conclusion))
 
 
 def equation(type_: Expr, left: Expr, right: Expr) -> Expr:
-    """`left = right` in a type of data."""
+    """`left = right` in the type `type_`, which must be in `Type`."""
     return apply(Const(("Eq",), (("s", ("z",)),)), type_, left, right)
 
 
@@ -107,7 +107,7 @@ def swapped(proposition: Expr) -> Expr:
 
 
 def opened(type_: Expr) -> Statement:
-    """The statement that a type is, with new variables under distinct names."""
+    """A type as a statement, with new variables under distinct names."""
     variables: list[Free] = []
     while isinstance(type_, Binder) and not type_.lam:
         name = fresh_name(type_.name, [v.name for v in variables])
@@ -117,7 +117,7 @@ def opened(type_: Expr) -> Statement:
 
 
 def stated(conclusion: Expr, hypotheses: Sequence[Expr] = (), kept: Sequence[Free] = ()) -> Statement:
-    """The statement about all free variables of its parts, in the order of `kept`, with what their types mention before them."""
+    """The statement that quantifies all free variables of its parts, in the order of `kept`, each after the variables in its type."""
     needed: dict[Free, None] = {}
 
     def need(expr: Expr) -> None:
@@ -158,8 +158,7 @@ def _after_their_types(variables: Sequence[Free]) -> list[Free]:
 
 
 def instance_of(statement: Statement, known: Statement) -> bool:
-    """Whether the statement follows from `known` by values for its variables, perhaps with the sides exchanged and with weaker
-    hypotheses."""
+    """Whether the statement is `known` with values for its variables, up to exchanged sides and additional hypotheses."""
     hypotheses = set(statement.given)
     for conclusion in _both(known.conclusion):
         values: dict[Free, Expr] = {}
@@ -170,7 +169,7 @@ def instance_of(statement: Statement, known: Statement) -> bool:
 
 
 def matches(pattern: Expr, expr: Expr, variables: frozenset[Free], values: dict[Free, Expr]) -> bool:
-    """Whether values for the variables make `pattern` the expression. Adds them to `values`."""
+    """Whether `pattern` equals the expression for some values of the variables. Adds these to `values`."""
     if isinstance(pattern, Free) and pattern in variables:
         if pattern in values:
             return values[pattern] == expr
@@ -192,7 +191,7 @@ def matches(pattern: Expr, expr: Expr, variables: frozenset[Free], values: dict[
 
 
 def is_loose(expr: Expr) -> bool:
-    """Whether a bound variable occurs whose binder is outside of the expression."""
+    """Whether the expression contains a bound variable whose binder is outside of it."""
     return mentions(expr, lambda variable, depth: variable.index >= depth)
 
 
@@ -246,7 +245,7 @@ class Rules:
             self.add(statement)
 
     def add(self, statement: Statement) -> None:
-        """Ignores statements with hypotheses, and those that are no equations."""
+        """Add an equation as rules. Ignores statements with hypotheses, and statements that are not equations."""
         if statement.sides is None or statement.hypotheses:
             return
         for left, right in (statement.sides, statement.sides[::-1]):
@@ -254,7 +253,7 @@ class Rules:
                 self._rules.setdefault(spine(left)[0], []).append((left, right, frozenset(statement.variables)))
 
     def reduce(self, term: Expr) -> bool:
-        """Whether a rule takes a part of the term to a smaller one."""
+        """Whether a rule rewrites the term to a smaller one."""
         return self._step(term) is not None
 
     def normal(self, term: Expr, most: int = 100) -> Expr:

@@ -34,13 +34,13 @@ from curricula.conjectures.statements import Rules, Statement, equation, instanc
 from curricula.conjectures.values import Unknown, Values
 
 VALUATIONS = 5
-"""Values of a term that are compared."""
+"""Number of values of a term that are compared."""
 MOST_SIZE = 5
-"""Operations and variables of a term."""
+"""Maximum number of operations and variables of a term."""
 LARGEST_BEFORE_LAWS = 3
-"""Size of the terms that are compared before the laws of distribution."""
+"""Maximum size of the terms that are compared before the laws of distribution."""
 MOST_PER_SIZE = 4000
-"""Terms of one size that are generated, before some are chosen."""
+"""Maximum number of terms of one type and size. A random sample is kept if there are more."""
 
 
 class Terms:
@@ -68,7 +68,7 @@ class Terms:
                 yield operation.at(dict(zip(variables, self.types, strict=True)))
 
     def _as_function(self, operation: Operation, wanted: Container[Expr]) -> Operation:
-        """The operation without its last argument, if it is defined without cases and yields functions like those that others take."""
+        """The operation without its last argument, if its definition has no cases and the result is a function type that others take."""
         equations = self.signature.equations.get(operation.head.name, ())
         if not operation.arguments or len(equations) != 1 or (sides := equations[0].sides) is None:
             return operation
@@ -80,7 +80,7 @@ class Terms:
         return Operation(operation.head, operation.fixed[:-1], operation.arguments[:-1], result)
 
     def _variables(self) -> dict[Expr, list[Free]]:
-        """Variables of each type that an operation takes: three where one takes two of them, else two; one function."""
+        """Variables of each type that an operation takes: three if an operation takes several of the type, else two; at most two functions."""
         counts: dict[Expr, int] = {}
         for operation in self.operations:
             for type_ in operation.arguments:
@@ -95,7 +95,7 @@ class Terms:
         return found
 
     def _names(self, type_: Expr) -> list[str]:
-        """Names that the file gives to variables of this type, then others."""
+        """Names of variables of this type in the file, then other letters."""
         shape = _without_variables(type_)
         used = [
             v.name
@@ -126,8 +126,8 @@ class Terms:
         return self._by_size[key]
 
     def all(self, reducible: Callable[[Expr], bool]) -> Iterator[tuple[Expr, Expr, int]]:
-        """The terms with their types and sizes, the smallest first; of one size, those with most variables, and those whose variables come in
-        order. The parts of a term are irreducible."""
+        """(term, type, size), the smallest first. Of one size, terms with most variables come first, then terms whose variables are in order.
+        The parts of a term are irreducible."""
         types = list(dict.fromkeys(o.result for o in self.operations))
         order = {v: i for vs in self.variables.values() for i, v in enumerate(vs)}
         for size in range(1, MOST_SIZE + 1):
@@ -160,9 +160,9 @@ class Terms:
 async def equations(
     bench: Bench, terms: Terms, known: Sequence[Statement], most_calls: int, values: Values | None = None
 ) -> list[Statement]:
-    """Equations between terms with equal values. A term whose value is not computed here costs one Lean call.
+    """Equations between terms with equal values. A term whose value Lean must compute costs one Lean call, at most `most_calls` in all.
 
-    Terms that an equation, known or found, takes to a smaller one are left out.
+    Leaves out terms that an equation, known or found, rewrites to smaller ones.
     """
     values = values or Values(terms.samples)
     groups: dict[tuple[Expr, object], Expr] = {}
@@ -171,7 +171,7 @@ async def equations(
     computed = _computed_assignments(values, assignments)
     left, laws = most_calls, terms.distributed()
     for term, type_, size in terms.all(found.rules.reduce):
-        if size > LARGEST_BEFORE_LAWS:  # these need the exchange of arguments, which small terms show
+        if size > LARGEST_BEFORE_LAWS:  # the laws may follow from commutativity, which small terms show
             for law in laws:
                 if not found.follows(law) and values.holds(law):
                     found.add(law)
@@ -188,7 +188,7 @@ async def equations(
         if smallest is term or not new.variables or found.follows(new):
             continue
         holds = values.holds(new)
-        if holds or (holds is None and not await false(bench, terms.samples, new, terms.rng)):  # with other values
+        if holds or (holds is None and not await false(bench, terms.samples, new, terms.rng)):  # tries other values
             found.add(new)
     return found.equations
 
@@ -215,8 +215,8 @@ class _Equations:
         self._use(equation)
 
     def follows(self, equation: Statement) -> bool:
-        """Whether it is an instance of an equation, or equations with a direction prove it. Those without one, such as commutativity,
-        are hard to prove and need others: what follows from them is kept."""
+        """Whether an equation is an instance of a found one, or follows by rewriting with equations that have a direction. Equations without a
+        direction, such as commutativity, do not count: they are hard to prove, and proving them needs the equations that follow."""
         return self.oriented.join(equation) or any(instance_of(equation, e) for e in self.equations)
 
 
@@ -228,7 +228,7 @@ def _computed_assignments(values: Values, assignments: Sequence[dict[Free, Expr]
 
 
 def _key(values: Values, term: Expr, assignments: Sequence[dict[Free, int]]) -> tuple[int | None, ...] | None:
-    """The term's values, None for those that are too large; None if too few are known."""
+    """The term's values, each None if unknown. None if more than two of them are unknown."""
     found: list[int | None] = []
     for env in assignments:
         try:
@@ -239,7 +239,7 @@ def _key(values: Values, term: Expr, assignments: Sequence[dict[Free, int]]) -> 
 
 
 def _assignments(terms: Terms) -> list[dict[Free, Expr]]:
-    """Values that tell variables apart: the small ones are seldom different."""
+    """Assignments of values to the variables. Skips the first ones, which give many variables the same small value."""
     variables = [
         v for vs in terms.variables.values() for v in vs if terms.samples.valuations([*terms.types, v], 1, terms.rng)
     ]
@@ -247,7 +247,7 @@ def _assignments(terms: Terms) -> list[dict[Free, Expr]]:
 
 
 async def _value(bench: Bench, term: Expr, type_: Expr, assignments: Sequence[dict[Free, Expr]]) -> str | None:
-    """A key of the term's values, which Lean computes."""
+    """A key of the term's values, which Lean computes: equal for terms with equal values. None if Lean does not compute them."""
     ground = substituted(type_, assignments[0])
     function: Expr = NAT
     for _ in assignments:
@@ -272,7 +272,7 @@ def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
 
 
 def _in_order(term: Expr, order: dict[Free, int]) -> bool:
-    """Whether the variables of each type first occur in their order."""
+    """Whether the variables of each type first occur in the order of their numbers, without gaps."""
     seen: dict[Expr, int] = {}
     for variable in frees_of(term):
         if variable in order:

@@ -1,6 +1,7 @@
 """Computes values of terms with the equations of a file's functions, without Lean: cheap evidence for and against a statement.
 
-Values are numbers that stand for terms of constructors, equal for equal terms. Lean is asked where a function has no equations here.
+Values are numbers that identify terms of constructors: equal terms have equal numbers. Callers ask Lean if a function has no equations
+here.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from curricula.conjectures.statements import Statement
 from prover.lean.declared import NameParts
 
 MOST_DEPTH = 60
-"""Calls inside each other."""
+"""Maximum nesting of calls."""
 MOST_SIZE = 300
-"""Constructors in a value."""
+"""Maximum number of constructors in a value."""
 VALUATIONS = 200
-"""Values of the variables of a statement that are tried."""
+"""Maximum number of assignments to the variables of a statement that are tried."""
 WITNESS_DEPTH = 9
-"""Constructors inside each other in the witnesses of an existential statement."""
+"""Maximum nesting of constructors in the witnesses of an existential statement."""
 Environment = Mapping[Free, int]
 
 
@@ -31,7 +32,7 @@ class Unknown(Exception):
 
 
 class Values:
-    """Values of a file's terms. Each is a node: a constructor or a function that waits for arguments, with its arguments."""
+    """Values of a file's terms. Each is a node: a constructor, or a function with too few arguments, and its arguments."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -90,7 +91,7 @@ class Values:
         return self._constant(kind, (*rest, argument))
 
     def _computed(self, name: NameParts, given: tuple[int, ...], truth: bool = False) -> int | bool:
-        """The function's value, or its truth value, by its first equation that fits."""
+        """The function's value, or its truth value, by its first equation that matches. Raises Unknown."""
         key = (name, given)
         if key not in self._results:
             self._results[key] = None
@@ -152,7 +153,7 @@ class Values:
     # -- statements --------------------------------------------------------------------------------------------------
 
     def truth(self, proposition: Expr, env: Environment, stack: tuple[int, ...] = ()) -> bool | None:
-        """Whether a proposition holds; None if that is not known. A witness is looked for among small values only."""
+        """Whether a proposition holds; None if unknown. Searches witnesses of existential statements among small values only."""
         if proposition in (TRUE, FALSE):
             return proposition == TRUE
         if isinstance(proposition, Binder):
@@ -209,8 +210,7 @@ class Values:
         return True if True in found else None if None in found or not found else False
 
     def holds(self, statement: Statement) -> bool | None:
-        """Whether a statement holds for small values of its variables, and for some of them not by false hypotheses only; None if that is
-        not known."""
+        """Whether a statement holds for all small values of its variables, and its hypotheses for at least one of them; None if unknown."""
         tried = impossible = 0
         seen = False
         for env in self.valuations(statement.data):
@@ -223,11 +223,11 @@ class Values:
             if claim is False and None not in given:
                 return False
             seen = seen or claim is not None
-        # False hypotheses for all values that were tried are as good as a false claim.
+        # Hypotheses that are false for all tried values make the statement useless.
         return True if seen else False if 0 < tried == impossible else None
 
     def valuations(self, variables: Sequence[Free]) -> list[dict[Free, int]]:
-        """Small values for the variables in all combinations, as far as there are not too many; none if a type has no known values."""
+        """All combinations of small values for the variables, at most VALUATIONS; empty if a type has no known values."""
         choices: list[list[int]] = []
         types: dict[Free, Expr] = {v: NAT for v in variables if isinstance(v.type, Sort) and v.type != PROP}
         try:

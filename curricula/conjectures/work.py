@@ -1,4 +1,4 @@
-"""One file's conjectures from end to end: its goals, the search for lemmas, what they save, and the library that is kept."""
+"""Conjectures for one file from end to end: its goals, the search for lemmas, their savings, and the library that is kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from prover.solve.lemmas import Lemma, block, place_of, without_unused
 
 @dataclass(frozen=True)
 class Plan:
-    """What to spend on one file."""
+    """The limits and settings for one file."""
 
     limits: Limits
     seed: int = 0
@@ -177,11 +177,13 @@ async def _audited(
         rest = [x for x in kept if x.name not in refused]
         if len(rest) == len(kept):
             if refused:
-                raise UserError(f"{text.path}: the audit refuses {', '.join(sorted(refused))} of the file itself")
+                raise UserError(
+                    f"{text.path}: the audit rejects {', '.join(sorted(refused))} of the file itself; correct it first"
+                )
             break
         for lemma in kept:
             if lemma.name in refused:
-                say(f"turnstile: {lemma.name} is left out: the audit refuses its proof")
+                say(f"turnstile: {lemma.name} is left out: the audit rejects its proof")
                 rest = [x for x in rest if x not in resting_on(kept, lemma)]
         kept = rest
     return kept

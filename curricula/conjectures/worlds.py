@@ -1,4 +1,4 @@
-"""A world as a file: its definitions, and theorems to prove that come with no lemma."""
+"""A world as a file: its definitions, and theorems to prove without lemmas."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ SAMPLES = 2000
 
 
 def development(name: str) -> Development:
-    """Raises UserError for a world that is no development."""
+    """The development of a world in WORLDS. Raises UserError for other names."""
     if name not in WORLDS:
         raise UserError(f"world {name!r}: has no definitions of its own; choose one of {', '.join(WORLDS)}")
     return importlib.import_module(f"curricula.worlds.{name}").WORLD
 
 
 def world_file(name: str, goals: int, seed: int, difficulty: tuple[int, int] = (2, 5)) -> LeanText:
-    """The definitions of a world, then `goals` examples with `sorry`, no two alike. Equal arguments give equal files."""
+    """The definitions of a world, then `goals` different examples with `sorry`. Equal arguments give equal files. Raises UserError if the
+    world has too few goals."""
     world = development(name)
     rng = random.Random(f"turnstile conjecture {name} {seed}")
     found: dict[str, None] = {}
@@ -44,7 +45,7 @@ def world_file(name: str, goals: int, seed: int, difficulty: tuple[int, int] = (
 
 
 def textbook(name: str) -> str:
-    """The definitions and the lemmas of the world as `sorry`s: what a textbook would have."""
+    """The definitions of the world and its lemmas, each with `sorry`, as in a textbook."""
     world = development(name)
     render = world.renderer(())
     lemmas = [f"theorem {lemma.name} {render(lemma.statement)} := by\n  sorry" for lemma in world.theory.lemmas]
@@ -52,8 +53,8 @@ def textbook(name: str) -> str:
 
 
 def found_again(signature: Signature, textbook: Sequence[Known], found: Sequence[Statement]) -> dict[str, list[str]]:
-    """The names of a textbook's lemmas by what a library has: the lemma itself up to names and symmetry, what it is an instance of or
-    follows from by rewriting, or nothing."""
+    """The names of a textbook's lemmas: `found` has those that a library contains up to names and symmetry, `follows` those that are
+    instances of it or follow by rewriting, and `missing` the others."""
     forms = {s.form for s in found}
     known = [k.statement for k in signature.known]
     given = Novelty(known, less=path_order(signature))

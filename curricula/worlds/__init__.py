@@ -1,4 +1,4 @@
-"""Worlds: generators of true theorems with a dial for difficulty. `logic`, `first_order`, `rewriting`, `peano`, `sequences` and `programs`."""
+"""Worlds: generators of true theorems of a given difficulty. `logic`, `first_order`, `rewriting`, `peano`, `sequences` and `programs`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Limits:
     """Limits of a world."""
 
     difficulties: tuple[int, int]
-    """The lowest and highest by default."""
+    """Default (lowest, highest) difficulty."""
     harder: int
-    """`split=harder` begins above this."""
+    """Difficulty above which `split=harder` begins."""
     samples: int
     """Samples without a new theorem after which the world counts as exhausted."""
 
@@ -49,7 +49,7 @@ def world(
     """`count` theorems of a world, no two of them equal up to names. Equal arguments give equal theorems.
 
     `difficulty`: the lowest and highest, by default the world's own. Raises UserError for an unknown world, for numbers out of
-    range, and if the world has not that many theorems.
+    range, and if the world has fewer theorems.
     """
     if name not in WORLDS:
         raise UserError(f"unknown world {name!r}; choose one of {', '.join(WORLDS)}")

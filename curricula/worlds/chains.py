@@ -12,7 +12,7 @@ RADIUS = 2
 
 
 def scramble(algebra: Algebra, rng: random.Random, start: Term, length: int) -> list[Step]:
-    """A random chain of rewrites without a repeated term; shorter if none is left."""
+    """A random chain of `length` rewrites without a repeated term; shorter if every further rewrite repeats one."""
     chain: list[Step] = []
     seen = {start}
     term = start
@@ -31,8 +31,8 @@ def scramble(algebra: Algebra, rng: random.Random, start: Term, length: int) -> 
 def shortest(algebra: Algebra, left: Term, chain: Sequence[Step]) -> list[Step]:
     """The shortest known chain between the ends of `chain`.
 
-    It is exact, among terms up to `algebra.most_symbols`, if it has at most 2 · RADIUS rewrites. Otherwise none is that short, and this is
-    a shortest chain through terms one rewrite away from those of `chain`.
+    If it has at most 2 · RADIUS rewrites, it is a shortest chain among terms of up to `algebra.most_symbols`. Otherwise no chain is that
+    short, and it is a shortest chain through terms at most one rewrite away from those of `chain`.
     """
     right = chain[-1].result
     fill = sorted({*variables_of(left), *variables_of(right)})
@@ -108,7 +108,7 @@ def canonical(left: Term, right: Term) -> str:
 
 
 def same_but_one_argument(left: Term, right: Term) -> bool:
-    """Whether an equation is a smaller one under an operation."""
+    """Whether both sides have the same operation and differ in at most one argument, so that the equation follows from a smaller one."""
     if isinstance(left, str) or isinstance(right, str) or left[0] != right[0]:
         return False
     return sum(a != b for a, b in zip(left[1:], right[1:], strict=True)) <= 1

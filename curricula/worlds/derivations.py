@@ -1,11 +1,11 @@
 """A search for short derivations in intuitionistic logic.
 
 The calculus is G4ip (Dyckhoff 1992, "Contraction-free sequent calculi for intuitionistic logic"), which decides propositional logic
-without a check for loops, with rules for quantifiers. Rules that lose nothing are applied at once. Where there is a choice, every choice is
-searched and the shortest derivation is kept.
+without a check for loops, with rules for quantifiers. Invertible rules are applied at once. For other rules, every choice is searched and
+the shortest derivation is kept.
 
-First-order logic is undecidable, so there the search is bounded: universal statements are used only at terms that occur, and a sequent
-that comes up again above itself is given up. What it finds is sound.
+First-order logic is undecidable, so the search is bounded there: universal statements are used only at terms that occur, and a sequent
+that repeats within its own derivation is given up. The derivations found are sound.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from curricula.worlds.formulas import BOUND, FALSE, Formula, height, renamed, terms_of
 
 MOST_TERMS = 4
-"""With more terms than these, a sequent uses no further universal statement, which might make new ones forever."""
+"""Number of terms in a sequent above which no universal statement is used, because that might introduce new terms forever."""
 DEEPEST = 80
-"""Rules above each other, well below Python's limit on recursion."""
+"""Maximum depth of a derivation, well below Python's recursion limit."""
 
 
 class TooHard(Exception):
@@ -28,8 +28,8 @@ class TooHard(Exception):
 
 @dataclass(frozen=True)
 class Derivation:
-    """A derivation of a sequent: rule, principal formula, and the premises' derivations. The rules for quantifiers are followed by a
-    term: `at c`."""
+    """A derivation of a sequent: rule, principal formula, and the premises' derivations. A quantifier rule has its term after its name:
+    `at c`."""
 
     rule: str
     formula: Formula
@@ -52,7 +52,7 @@ Step = tuple[str, Formula, list[Sequent]]
 
 
 def prove(hypotheses: tuple[Formula, ...], goal: Formula, most_sequents: int = 3000) -> Derivation | None:
-    """A short derivation, or None if there is none, or with quantifiers, if the search finds none. Raises TooHard."""
+    """A short derivation. None if there is none, or, with quantifiers, if the search finds none. Raises TooHard at the search's limits."""
     return _Search(most_sequents).sequent(frozenset(hypotheses), goal)
 
 
@@ -142,7 +142,7 @@ def _opening(left: frozenset[Formula], goal: Formula) -> Step | None:
 
 
 def _branchings(left: frozenset[Formula], goal: Formula) -> Iterator[Step]:
-    """The invertible rules with two premises. All lead to a derivation if there is one, but not to equally short ones."""
+    """The invertible rules with two premises. Each leads to a derivation if there is one, but some derivations are shorter."""
     if goal[0] == "and":
         yield "both", goal, [(left, goal[1]), (left, goal[2])]
     for f in _compound(left):

@@ -1,7 +1,7 @@
 """Definitions and lemmas with proofs, from which worlds state theorems: the lemmas themselves, and equations that follow from them.
 
-Sources are written in one form, with all parentheses: `(add a (succ b))`. Lean source comes from it in variants: other names, and
-operations with their arguments swapped, so that recursion is on the other argument.
+Sources have all parentheses: `(add a (succ b))`. They are rendered as Lean source in variants: with other names, and with the arguments
+of operations swapped, so that recursion is on the other argument.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Development:
     """A theory from which a world states theorems."""
 
     name: str
-    """Of the world."""
+    """Name of the world."""
     theory: Theory
 
     def lean_type(self, sort: str) -> str:
@@ -71,7 +71,7 @@ class Development:
         return None
 
     def sample(self, rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | None:
-        """One of the lemmas, or an equation derived from them, in a random variant; None if the equation came to nothing."""
+        """One of the lemmas, or an equation derived from them, in a random variant; None if no suitable equation was found."""
         swapped = {op for group in self.theory.swaps if rng.random() < 0.5 for op in group}
         rename = renaming(rng, self.theory.names)
         render = self.renderer(swapped)
@@ -99,7 +99,7 @@ class Development:
         return self.context((), (), ())
 
     def derived(self, rng: random.Random, difficulty: tuple[int, int]) -> str | None:
-        """A statement over the definitions alone, whose known proofs need lemmas. None if nothing came of the attempt."""
+        """A statement over the definitions alone, whose known proofs need lemmas; None if no suitable equation was found."""
         if (found := self._derived(rng, difficulty)) is None:
             return None
         left, right = found[0], found[1][-1].result
@@ -130,12 +130,12 @@ class Development:
         return term
 
     def key_of(self, lemma: Lemma) -> str:
-        """The lemma up to names; an equation as derived equations are."""
+        """A text of the lemma; for an equation, up to names of variables and orientation."""
         sides = self.sides_of(lemma)
         return canonical(*sides) if sides is not None else lemma.statement
 
     def _available(self, rng: random.Random, before: Iterable[Lemma], words: Collection[str]) -> set[str]:
-        """Names of the lemmas that a theorem comes with: those that its proof needs, and some others, with what these need."""
+        """Names of the lemmas in a theorem's context: those that its proof needs, and some others with the lemmas that these need."""
         share = rng.choice((0.0, 0.5, 1.0))
         wanted: set[str] = set(words)
         for lemma in reversed(list(before)):

@@ -21,7 +21,7 @@ from curricula.worlds.theorems import WorldTheorem
 
 MOST_SEQUENTS = 400
 DEEPEST_NESTING = 2
-"""Quantifiers in each other's scope."""
+"""Maximum nesting of quantifiers."""
 PREDICATES, CONSTANTS = "PQR", "cd"
 NAMES = {"P": ("A", "F"), "Q": ("B", "G"), "R": ("C", "H"), "T": ("Thing", "U"), "c": ("a", "m"), "d": ("b", "n")}
 NAMES |= {"Both": ("Pair", "Conj"), "Either": ("Choice", "Disj"), "Never": ("Absurd", "Nope"), "Exist": ("Some", "Ex")}
@@ -58,7 +58,7 @@ def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | No
 
 
 def _formula(rng: random.Random, predicates: str, terms: str, symbols: int) -> Formula:
-    """A random formula with about that many atoms. `terms`: constants, and variables of the quantifiers around it."""
+    """A random formula with about `symbols` atoms. `terms`: constants, and variables of the quantifiers around it."""
 
     def part(symbols: int) -> Formula | None:
         if not terms or (len(terms) < 4 and rng.random() < 0.4):

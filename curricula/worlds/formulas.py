@@ -11,7 +11,7 @@ Formula = str | tuple
 FALSE: Formula = ("false",)
 QUANTIFIERS = ("all", "some")
 BOUND = ("x", "y", "z", "u", "v", "w")
-"""The variable of a quantifier, by the number of quantifiers nested in its scope. So formulas that differ in names of bound variables are equal."""
+"""The variable of a quantifier, by the nesting of quantifiers in its scope. Formulas that differ only in bound variables are thus equal."""
 LEAN = {"and": "Both", "or": "Either", "false": "Never"}
 CONTEXT = """inductive Both (p q : Prop) : Prop where
   | mk (left : p) (right : q) : Both p q
@@ -25,7 +25,7 @@ inductive Exist {{T : Type}} (p : T → Prop) : Prop where
 
 
 def height(f: Formula) -> int:
-    """Quantifiers nested in each other."""
+    """Maximum nesting of quantifiers in a formula."""
     if isinstance(f, str) or f == FALSE:
         return 0
     if f[0] in QUANTIFIERS:
@@ -63,8 +63,8 @@ def classically_valid(
     constants: Sequence[str] = "",
     most_elements: int = 1,
 ) -> bool:
-    """Whether the goal holds in every classical model of the hypotheses with at most so many elements: necessary for a derivation, and
-    quick. `heads`: variables or predicates; a variable is a predicate of any element."""
+    """Whether the goal holds in every classical model of the hypotheses with at most `most_elements` elements. This is necessary for a
+    derivation, and fast to check. `heads`: variables or predicates. A variable counts as a predicate with the same value everywhere."""
     for elements in map(range, range(1, most_elements + 1)):
         subsets = [[bits >> e & 1 for e in elements] for bits in range(1 << len(elements))]
         for meanings in itertools.product(subsets, repeat=len(heads)):

@@ -1,4 +1,4 @@
-"""Intuitionistic propositional theorems. Random formulas are kept if they are provable, and only with the hypotheses that are needed."""
+"""Intuitionistic propositional theorems. Keeps random formulas that are provable, with only the hypotheses that are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Natural numbers from nothing: laws of addition, multiplication, doubling, powers and order, and equations that follow from them."""
+"""Natural numbers defined from scratch: laws of addition, multiplication, doubling, powers and order, and equations that follow from them."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ ALGEBRAS = {s.name: algebra_of(s) for s in STRUCTURES}
 
 
 def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | None:
-    """A random equation whose difficulty is likely in that range; None if the scramble came to nothing."""
+    """A random equation whose difficulty is likely in that range; None if no suitable equation was found."""
     structure = rng.choice(STRUCTURES)
     algebra = ALGEBRAS[structure.name]
     left = algebra.random_term(rng, TYPE, rng.randint(3, 8))

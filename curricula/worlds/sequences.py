@@ -1,4 +1,4 @@
-"""Lists and trees of their own: append, reverse, map, length, mirror image, size, flattening, and equations that follow from their laws."""
+"""Lists and trees defined from scratch: append, reverse, map, length, mirror image, size, flattening, and equations that follow from laws."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ Hypotheses = tuple[Formula, ...]
 
 
 def random_formula(rng: random.Random, symbols: int, part: Callable[[int], Formula | None]) -> Formula:
-    """A random formula with about that many atoms, without silly parts such as `p ∧ p` and `p ∨ ⊥`. `part`: an atom or other formula of so
-    many, or None for a connective."""
+    """A random formula with about `symbols` atoms, without trivial parts such as `p ∧ p` and `p ∨ ⊥`. `part`: returns an atom or another
+    formula with a number of atoms, or None for a connective."""
     if (found := part(symbols)) is not None:
         return found
     if rng.random() < 0.12:
@@ -29,7 +29,7 @@ def random_formula(rng: random.Random, symbols: int, part: Callable[[int], Formu
 
 
 def needed(given: Hypotheses, provable: Callable[[Hypotheses], bool]) -> Hypotheses | None:
-    """A part of the hypotheses of which none can be left out; None if all together prove nothing. `provable`: whether some of them do."""
+    """A minimal part of the hypotheses that proves the goal; None if all of them do not. `provable`: whether given hypotheses prove it."""
     if not provable(given):
         return None
     for h in given:
@@ -42,8 +42,8 @@ def needed(given: Hypotheses, provable: Callable[[Hypotheses], bool]) -> Hypothe
 def canonical(
     hypotheses: Hypotheses, goal: Formula, heads: Sequence[str], constants: Sequence[str] = ""
 ) -> tuple[str, Hypotheses, Formula]:
-    """The representative of a theorem up to names and order of hypotheses, with its text. The goal is no implication. `heads`,
-    `constants`: the names to choose from."""
+    """(text, hypotheses, goal) of the representative of a theorem up to names and order of hypotheses. The goal must not be an implication.
+    `heads`, `constants`: the names to choose from."""
     used, terms = names_in((*hypotheses, goal))
     found = []
     for some in itertools.permutations(heads[: len(used)]):

@@ -46,7 +46,7 @@ class Algebra:
     """Variables of each sort."""
     rules: tuple[Rule, ...]
     most_symbols: int = 14
-    """Larger terms are not rewritten to."""
+    """Maximum size of the result of a rewrite."""
 
     @cached_property
     def sorts(self) -> dict[str, str]:
@@ -59,7 +59,7 @@ class Algebra:
 
     @cached_property
     def _by_head(self) -> dict[str | None, list[tuple[Rule, bool]]]:
-        """The rules, with their direction, that may rewrite a term with that operation."""
+        """Operation -> the rules, with their direction, that may rewrite a term with that head."""
         found: dict[str | None, list[tuple[Rule, bool]]] = {head: list(self._anywhere) for head in self.operations}
         for rule in self.rules:
             for side, forward in ((rule.left, True), (rule.right, False)):
@@ -71,7 +71,7 @@ class Algebra:
         return self.sorts[term] if isinstance(term, str) else self.operations[term[0]][1]
 
     def random_term(self, rng: random.Random, sort: str, symbols: int) -> Term:
-        """A term of about that many symbols."""
+        """A random term of a sort with about `symbols` symbols."""
         makers = [h for h, (args, result) in self.operations.items() if result == sort and args]
         names = self.variables.get(sort, ())
         if symbols <= 1 or not makers:
@@ -82,11 +82,11 @@ class Algebra:
         return (head, *(self.random_term(rng, a, (symbols - 1) // len(args)) for a in args))
 
     def steps(self, term: Term, fill: Collection[str]) -> list[Step]:
-        """Every single rewrite. `fill`: variables that may appear where a rule leaves a choice."""
+        """Every single rewrite of a term. `fill`: variables that may replace a rule's variables that occur only in its result."""
         return list(self._steps(term, (), term, fill, max(0, self.most_symbols - size(term))))
 
     def _steps(self, whole: Term, at: tuple[int, ...], part: Term, fill: Collection[str], room: int) -> Iterator[Step]:
-        """The rewrites of `part`, which is at position `at` of `whole`. `room`: the most symbols that it may grow by."""
+        """The rewrites of `part`, which is at position `at` of `whole`. `room`: maximum number of symbols by which it may grow."""
         most = size(part) + room
         for rule, forward in self._by_head.get(None if isinstance(part, str) else part[0], self._anywhere):
             before, after = (rule.left, rule.right) if forward else (rule.right, rule.left)

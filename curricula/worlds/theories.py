@@ -1,6 +1,6 @@
 """Theories: types, functions and lemmas with proofs, read from the text files in `theories/`.
 
-A file has blocks, each a line and indented ones. Their order counts.
+A file consists of blocks: a line, then indented lines. Their order matters.
 
 - `use FILE NAME …`: the types, functions and lemmas of these names in another file, which come first.
 - `type SORT`: an inductive type, then its constructors with the sorts of their arguments.
@@ -10,7 +10,7 @@ A file has blocks, each a line and indented ones. Their order counts.
 - `sort SORT = TYPE`: a sort that is another type in Lean.
 - `variables`: the variables of each sort. `names`: other names of identifiers.
 - `swap NAME …`: operations whose two arguments can be swapped, together.
-- `elsewhere NAME …`: operations that another world has too, as those that are used.
+- `elsewhere NAME …`: operations that another world has too. Those of `use` count as such.
 
 Terms have all parentheses: `(add a (succ b))`. `Development` renders them as Lean source.
 """
@@ -52,7 +52,7 @@ class Lemma:
 
     @cached_property
     def steps(self) -> int:
-        """Number of tactics, with each rewrite as one."""
+        """Number of tactics; each rewrite in `rw [a, b]` counts as one."""
         tactics = [line.partition("=>")[2] if "=>" in line else line for line in self.proof.splitlines()]
         rewrites = re.findall(r"rw \[(.*?)\]", self.proof)
         return sum(bool(t.strip()) for t in tactics) + sum(r.count(",") for r in rewrites)
@@ -94,9 +94,9 @@ class Theory:
     lemmas: list[Lemma] = field(default_factory=list)
     operations: dict[str, Signature] = field(default_factory=dict)
     borrowed: set[str] = field(default_factory=set)
-    """Operations of other worlds. No theorem is stated about these alone, because the other world may hold it out."""
+    """Operations that other worlds have too. No theorem is about these alone, because it may be held out in the other world."""
     lean_types: dict[str, str] = field(default_factory=dict)
-    """Lean type of each sort that has not its own name there."""
+    """Lean type of each sort whose name in Lean differs."""
     variables: Words = field(default_factory=dict)
     """Variables of each sort."""
     names: Words = field(default_factory=dict)
@@ -156,7 +156,7 @@ def read_theory(name: str) -> Theory:
 
 
 def _words(lines: list[str]) -> Words:
-    """The first word of each line with the others."""
+    """First word of each line -> the other words."""
     return {first: tuple(others) for first, *others in map(str.split, lines)}
 
 
