@@ -36,13 +36,13 @@ class SharedAnswers:
         """Number of tactics that Lean ran so far."""
 
     async def open(self, theorem: Theorem) -> ProofState:
-        """As LeanPool.open."""
+        """Open a theorem, as LeanPool.open does."""
         root = await self._lean.open(theorem)
         self._states.append(root)
         return root
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
-        """As LeanPool.step."""
+        """Run tactics on a state, as LeanPool.step does."""
         tasks = [self._task(state, tactic) for tactic in tactics]
         # Cancelling one caller must not cancel the others' answer.
         return [await asyncio.shield(task) for task in tasks]
@@ -62,7 +62,7 @@ class SharedAnswers:
         return result
 
     async def free(self, states: Sequence[ProofState]) -> None:
-        """Does nothing: another search may reach these states."""
+        """Do nothing, because another search may reach these states."""
 
     async def close(self) -> None:
         """Free every state."""

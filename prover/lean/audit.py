@@ -153,7 +153,7 @@ class Auditor:
         report = self._references[key]
         if (why := _trouble(report, file)) is not None:
             if why[1]:
-                self._references.pop(key, None)  # another time it may be judged
+                self._references.pop(key, None)  # a later attempt may stay within the limit
                 raise NotJudged(why[0])
             raise LeanError(f"statement: {why[0].removeprefix('elaboration: ')}")
         heads = [head for command in report.commands for head in command.heads]
@@ -172,7 +172,7 @@ class Auditor:
 
         `reference`: the same text with `sorry` for the proofs. The candidate must then declare everything that it declares, with
         the same meaning and without `sorry`. Raises LeanError if the reference has errors. `lenient`: commands of the reference
-        may have errors, which the candidate then repeats: what they declare is rejected, and so is what rests on it.
+        may have errors, which the candidate then repeats. Their declarations are rejected, and so are all that depend on them.
         """
         wanted = await self._reference_report(reference, lenient) if reference is not None else None
         try:
@@ -183,10 +183,12 @@ class Auditor:
             return Judgement([self._verdicts.refused(candidate.file, died(e), error=True)])
 
     async def _reference_report(self, reference: Source, lenient: bool) -> Report:
-        """Kept for the next candidate: a file is audited again for every proof that is removed from it."""
+        """The report on the reference. Kept for the next candidate, because a file is audited again for each proof removed from it."""
         if (report := self._files.pop(reference, None)) is None:
             report = await self.judges.text(reference.place, types=True, **reference.fields())
-        if not any(part.stopped for part in (*report.errors, *report.commands)):  # another time the limit may suffice
+        if not any(
+            part.stopped for part in (*report.errors, *report.commands)
+        ):  # a later attempt may stay within the limit
             self._files[reference] = report
         while len(self._files) > FILES_KEPT:
             del self._files[next(iter(self._files))]
@@ -225,7 +227,7 @@ class Auditor:
         file: str = "<source>",
         before: Sequence[SourceModule] = (),
     ) -> list[Verdict]:
-        """As `judge`, for text without a header. Returns no verdicts on generated declarations that are proved."""
+        """Judge text without a header (see `judge`). Leaves out verdicts on generated declarations that are proved."""
         candidate = Source(source, tuple(imports), file, tuple(before))
         wanted = None if reference is None else replace(candidate, text=reference)
         return [v for v in (await self.judge(candidate, wanted)).verdicts if not v.generated or v.verdict != "proved"]
@@ -257,7 +259,7 @@ class Auditor:
 
 
 def _trouble(report: Report, file: str, lenient: bool = False) -> tuple[str, bool] | None:
-    """(why the text as a whole fails, whether that is an error and no judgement), or None. `lenient`: commands may have errors."""
+    """(reason why the text as a whole fails, whether that is an error instead of a judgement), or None. `lenient`: commands may have errors."""
     if report.errors:
         return trouble(report.errors[0], file)
     commands = [c for c in report.commands if not (lenient and c.errors)]

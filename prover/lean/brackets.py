@@ -1,4 +1,4 @@
-"""Brackets in Lean's text: where one is closed, and what stands outside of all."""
+"""Brackets in Lean source: where each is closed, and the text outside of all."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def closing(text: str, at: int = 0) -> int:
 
 
 def outside(text: str, at: int = 0) -> Iterator[tuple[int, str]]:
-    """(index, character) of what stands outside all brackets, from `at` on, with `_` for those between « and ». Ignores brackets
-    that close none."""
+    """(index, character) of the text outside all brackets, from `at` on, with `_` for characters between « and ». Ignores unmatched
+    closing brackets."""
     text, depth = plain_names(text), 0
     for i in range(at, len(text)):
         if text[i] in PAIRS:
@@ -56,6 +56,6 @@ def cut(text: str, separator: str) -> tuple[str, str, str]:
 
 
 def pieces(text: str, separator: str) -> list[str]:
-    """The parts between a character where it stands outside brackets."""
+    """The parts of the text between occurrences of `separator` outside brackets."""
     places = [-1, *(i for i, c in outside(text) if c == separator), len(text)]
     return [text[a + 1 : b].strip() for a, b in pairwise(places)]

@@ -36,14 +36,14 @@ class LeanConnection(abc.ABC):
         self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._down = ""
-        """Why no process will run any more; empty while one runs or starts."""
+        """The reason why no process will run any more; empty while one runs or starts."""
         self._draining = False
-        """Whether the process is replaced once it has answered what was sent."""
+        """Whether the process is replaced after it has answered all sent requests."""
         self._steps_at_start = 0
 
     @abc.abstractmethod
     def _send_steps(self) -> None:
-        """Send waiting steps, as far as the process takes them now."""
+        """Send as many waiting steps as the process accepts now."""
 
     @abc.abstractmethod
     def _step_answered(self, step: Step, answer: protocol.Answer) -> None: ...
@@ -184,7 +184,7 @@ class LeanConnection(abc.ABC):
             self._give_up(str(e))
 
     async def _recover(self) -> None:
-        """Blame the death on the request that the process worked on, start another process, and send the rest again."""
+        """Fail the request that the process was working on when it died, start another process, and send the other requests again."""
         self._ready.clear()
         dead = self._process
         ending = "" if dead.killed_for is not None else await dead.ending()

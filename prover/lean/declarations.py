@@ -31,7 +31,7 @@ MAX_COMMANDS = 20
 
 
 class Head(NamedTuple):
-    """The name and the universes of a declaration, and the index after them. `root`: whether `_root_.` stands before the name."""
+    """The name and the universes of a declaration, and the index after them. `root`: whether the name begins with `_root_.`."""
 
     name: str
     universes: tuple[str, ...]
@@ -55,7 +55,7 @@ class Declarations:
         self.words = list(code_words(text))
 
     def starts(self, keywords: tuple[str, ...]) -> list[int]:
-        """Indices of these keywords. `(x).class` has none."""
+        """Indices of these keywords. A field such as `(x).class` is not a keyword."""
         return [at for word, at in self.words if word in keywords and self.code[at - 1 : at] != "."]
 
     def begins_line(self, at: int) -> bool:
@@ -90,7 +90,7 @@ class Declarations:
         bound = 0
         for i in range(at, len(self._plain)):
             c = self._plain[i]
-            if i in self._stops and i > at:  # also inside a bracket, which is then never closed
+            if i in self._stops and i > at:  # inside a bracket too, if that is never closed
                 return None
             if c in PAIRS:
                 closing.append(PAIRS[c])
@@ -165,7 +165,7 @@ _COMMAND_LINE = re.compile(f"^{OTHER_COMMANDS}", re.MULTILINE)
 
 
 def without_lines(source: Declarations, lines: Collection[int]) -> str:
-    """The text with blanks in place of the declarations that these lines (from 1) are in. Lines and columns stay."""
+    """The text with blanks in place of the declarations that contain these lines (from 1). Other lines and columns do not change."""
     begins = {source.begin(at)[0] for at in source.starts(KEYWORDS) if source.begins_line(at)}
     commands = {m.start() for m in _COMMAND_LINE.finditer(source.code)}
     text = source.text
@@ -184,7 +184,7 @@ def declared_names(text: str) -> set[str]:
 
 
 def with_universes(context: str, names: Iterable[str]) -> str:
-    """The context with a command for those universes that none in its open scopes declares. A theorem's name then needs none."""
+    """The context with a `universe` command for the names that its open scopes do not declare, so that a theorem's name needs no universes."""
     source, scopes = Declarations(context), list[tuple[str, str]]()
     known: list[tuple[str, int]] = []  # (universe, scopes around its command)
     for word, at in source.words:
@@ -217,7 +217,7 @@ def full_names(source: Declarations, keywords: tuple[str, ...]) -> Iterator[tupl
 
 
 def _follow(scopes: list[tuple[str, str]], source: Declarations, word: str, at: int) -> bool:
-    """Open or close a scope, (keyword, name), if the word does that. Returns whether it does."""
+    """Open or close a scope, (keyword, name), if the word does so. Returns whether it does."""
     if word not in _SCOPES or source.code[at - 1 : at] in (".", "("):  # `.end`, and the syntax `(end A)`
         return False
     found = _SCOPE_NAME.match(source.code, at + len(word))

@@ -30,14 +30,14 @@ class LeanMessage(msgspec.Struct, frozen=True):
     column: int
     m: str
     stopped: bool = False
-    """Whether Lean did not finish, for a limit, and found no error."""
+    """Whether Lean stopped at a limit and found no error."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.m.strip()}"
 
 
 class Head(msgspec.Struct, frozen=True):
-    """A declaration as its syntax shows it."""
+    """A declaration according to its syntax."""
 
     kind: str
     name: NameParts
@@ -65,7 +65,7 @@ class Command(msgspec.Struct, frozen=True):
     """Kinds of syntax in it that may run code."""
     errors: tuple[LeanMessage, ...]
     stopped: str
-    """Why its elaboration did not finish; empty if it did."""
+    """The reason why its elaboration did not finish; empty if it did."""
     types: tuple[str, ...] = ()
     """Types of `written`, then of `examples`, for display, if requested."""
     syntax: bool = False
@@ -93,7 +93,7 @@ class Declaration(NamedTuple):
     """A declaration of a text."""
 
     name: NameParts
-    """Its full name. That of an example ends in an arbitrary number."""
+    """Its full name. The name of an example ends in an arbitrary number."""
     command: Command
     example: bool = False
     generated: bool = False
@@ -101,7 +101,7 @@ class Declaration(NamedTuple):
 
 
 def user_name(parts: NameParts) -> tuple[str | int, ...]:
-    """The name as its author wrote it: a private one without its module."""
+    """The name as its author wrote it. A private name loses its module."""
     numbers = [i for i, part in enumerate(parts) if isinstance(part, int)]
     return parts[numbers[0] + 1 :] if parts[:1] == ("_private",) and numbers else parts
 
@@ -125,7 +125,7 @@ def declared(report: Report) -> list[Declaration]:
 
 
 def _named(command: Command) -> list[NameParts]:
-    if not command.heads:  # not Lean's own syntax for declarations: all names that Lean recorded
+    if not command.heads:  # not Lean's own syntax for declarations: use all names that Lean recorded
         return [] if command.syntax else list(command.written)
     names: list[NameParts] = []
     for head in sorted(command.heads, key=lambda h: -len(h.name)):

@@ -100,7 +100,7 @@ class Step:
     renamed: tuple[str, ...]
     """Goal.renamed of the first goal before it."""
     uses: tuple[tuple[str, Span], ...]
-    """Constants that its text names, and where."""
+    """Constants that its text names, with their positions."""
     assigned: tuple[str, ...]
     """Theorems in the terms that it gave its goals."""
     states: tuple[ProofState, ...]
@@ -145,7 +145,7 @@ class ExtractServer(LeanServer):
         return Extraction(declarations, tuple(found), dict(answer.premises), sum(not groups for groups in opened))
 
     def _adopt_all(self, request: dict[str, Any], raw: dict[str, Any]) -> list[tuple[ProofState, ...]]:
-        """Handles for every group of every hole. An origin numbers states, so each group is a hole of its own there."""
+        """Handles for every group of goals of every hole. An origin numbers single states, so each group is a hole of its own in it."""
         single = [{**hole, "states": [state]} for hole in raw["holes"] for state in hole.get("states", ())]
         states = iter([state for _, state in self._adopt(request, {"holes": single})])
         return [tuple(next(states) for _ in hole.get("states", ())) for hole in raw["holes"]]
@@ -200,7 +200,7 @@ def step_text(data: bytes, span: Span, marks: Sequence[Span] = ()) -> str:
     marked = [(start, stop, b"<a>%b</a>" % data[start:stop]) for start, stop in marks]
     first, *rest = edited(data[: span[1]], marked)[span[0] :].decode().split("\n")
     indent = min((len(line) - len(line.lstrip(" ")) for line in rest if line.strip()), default=0)
-    # A line may begin further to the left than a tactic that does not begin its line. It stays right of the tactic.
+    # If the tactic does not begin its line, later lines may be indented less than it. They must stay to the right of the tactic.
     cut, add = (column, "") if indent >= column else (indent, "  ")
     return "\n".join([first, *(add + line[cut:] if line.strip() else "" for line in rest)])
 

@@ -21,11 +21,11 @@ class Replay:
     result: str
     """`same`; `differs: ` with the first other goal; or `error: ` with Lean's message."""
     tactic: str
-    """The tactic that was run: that of the step, possibly behind `unnamed_again`."""
+    """The tactic that was run: that of the step, possibly after the tactics of `unnamed_again`."""
 
 
 async def replay(server: LeanServer, step: Step, tactic: str) -> Replay:
-    """Run a step's tactic on its first goal, or on those that it names."""
+    """Run a step's tactic on its first goal, or on the goals that it names."""
     slots = tuple(Slot(step.states[group], i, step.states[group].goals[i].renamed) for group, i in step.order)
     run = _Run(server, tactic)
     try:
@@ -42,7 +42,7 @@ async def replay(server: LeanServer, step: Step, tactic: str) -> Replay:
 
 
 def unnamed_again(goal: Goal) -> str:
-    """Tactics that take the names from hypotheses to which LeanServer gave one. Tactics such as `rename_i` name only unnamed ones."""
+    """Tactics that remove the names that LeanServer gave to hypotheses, because tactics such as `rename_i` name only unnamed hypotheses."""
     names = [name for name, _ in goal.hypotheses]
     first = min(names.index(name) for name in goal.renamed)
     new = ["_" if name in goal.renamed else name for name in names[first:]]
@@ -51,7 +51,7 @@ def unnamed_again(goal: Goal) -> str:
 
 @dataclass
 class _Run:
-    """A tactic on a goal list, of which a LeanServer state has only a part."""
+    """Runs a tactic on a whole goal list, although a LeanServer state has only a part of it."""
 
     server: LeanServer
     tactic: str

@@ -1,4 +1,4 @@
-"""A theorem in its place: with the text before it as context, and without anything after it."""
+"""A theorem at its place in a file: with the text before it as context, and without anything after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prover.lean.theorem import Theorem
 
 
 def theorem_of(text: LeanText, declaration: Declaration, imports: Imports) -> Theorem | None:
-    """A declaration as a theorem in place; None if it is none, or if the text cannot be cut before it.
+    """A declaration as a theorem with its context; None if it is not a theorem, or if the text cannot be cut before it.
 
     Its name is the full one, `_root_.A.t` for `t` in a namespace `A`. Doc comments, attributes and `private` are left out: they do not
     change the statement. A setting such as `open Nat in` becomes a command of the context.

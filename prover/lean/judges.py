@@ -1,8 +1,8 @@
 """The processes of the audit: which texts each may read, and when it is replaced.
 
-- A process that reports on a text has read no text of another author, except such whose syntax shows that it runs no code
-  (`Turnstile/Inert.lean`). Statements share a process if neither they nor their contexts run any, and so do scripts. Files, projects and
-  other texts get a process each.
+- A process that reports on a text has read no text of another author, unless that text's syntax shows that it runs no code
+  (`Turnstile/Inert.lean`). Statements share a process if neither they nor their contexts run code, and so do scripts. Files, projects
+  and other texts get a process each.
 - The checker reads no text, only constants as data.
 
 A command or declaration that kills its process is skipped in the next attempt, so that it only fails itself.
@@ -24,14 +24,14 @@ from prover.lean.server import LeanDied, LeanError, LeanServer, Limits
 from prover.lean.steps import ENVIRONMENTS
 
 MAX_SKIPPED = 20
-"""Number of commands of one text that may kill a process. With more, the text cannot be judged."""
+"""Maximum number of commands of one text that may kill a process. With more, the text cannot be judged."""
 REPLACE_MB = 1600
 """Memory in MiB at which a process is replaced before its next command."""
 
 PLACES = 1000
-"""Number of places of which it is known whether their texts share processes."""
+"""Number of places for which Judges remembers whether their texts share processes."""
 NOT_INERT = "not inert"
-"""Why Lean stops before a command that may run code."""
+"""The reason that Lean gives when it stops before a command that may run code."""
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Judges:
         self._context: Place | None = None
         """The place whose context the process `context` has read."""
         self._shares: dict[Place, asyncio.Task[bool | None]] = {}
-        """Whether the texts of a place may share a process with those of others. None: not found out."""
+        """Whether the texts of a place may share a process with those of others; None if unknown."""
         self._turn = asyncio.Lock()
         self._locks = {role: asyncio.Lock() for role in ("statements", "proofs", "context", "checker")}
         self._fresh = asyncio.Semaphore(2)
@@ -78,7 +78,7 @@ class Judges:
 
     @asynccontextmanager
     async def turn(self, place: Place) -> AsyncGenerator[None]:
-        """For a statement and its proof. If they need a process of their own, only one pair at a time has its turn, so that both use it."""
+        """Context for a statement and its proof. If they need a process of their own, only one pair at a time runs, so that both use it."""
         if await self.may_share(place):
             yield
         else:
@@ -123,7 +123,7 @@ class Judges:
                 await server.close()
 
     async def library_proof(self, script: str, **fields: Any) -> dict[str, Any]:
-        """The constants that a script for a library theorem makes."""
+        """The constants that a script for a library theorem adds."""
         async with self._locks["proofs"]:
             server = await self._server_of("proofs", tuple(fields["imports"]))
             try:
@@ -186,7 +186,7 @@ class Judges:
         return self._kept[role]
 
     async def may_share(self, place: Place) -> bool:
-        """Whether the syntax of what stands before a text shows that it runs no code."""
+        """Whether the syntax of the text at a place shows that it runs no code."""
         if not place.before and not place.context.strip():
             return True
         if place not in self._shares:
@@ -229,7 +229,7 @@ class Judges:
             try:
                 return msgspec.convert(answer, Report)
             except msgspec.ValidationError:  # the text manipulated the process
-                raise LeanDied("the process answered nonsense") from None
+                raise LeanDied("the answer of the process does not have the expected form") from None
 
         report, deaths = await _skip_fatal_parts(ask)
         if not deaths:
@@ -245,7 +245,7 @@ def _inert(report: Report) -> Report | None:
 
 
 async def _skip_fatal_parts(ask: Callable[[Sequence[int]], Any]) -> tuple[Any, dict[int, str]]:
-    """An answer, and for each skipped part why it ended the process. Raises LeanDied if no part is to blame."""
+    """(an answer, part -> reason why it ended the process, for each skipped part). Raises LeanDied if no single part ended the process."""
     deaths: dict[int, str] = {}
     while True:
         try:
@@ -257,7 +257,7 @@ async def _skip_fatal_parts(ask: Callable[[Sequence[int]], Any]) -> tuple[Any, d
 
 
 def died(e: LeanDied) -> str:
-    """Why a process ended, for a verdict, without its output, which is untrusted."""
+    """The reason why a process ended, for a verdict. Leaves out its output, which is untrusted."""
     return {"timeout": "time: it took over its limit", "memory": "memory: it took over its limit"}.get(
         e.status, "crash: the Lean process died of it"
     )

@@ -23,7 +23,7 @@ _OFFLINE = re.compile(
 
 
 class ToolFailed(UserError):
-    """A tool ended with an error. The message is the line of its output that says why."""
+    """A tool ended with an error. The message is the line of its output that gives the reason."""
 
 
 def run_tool(command: Sequence[str], folder: Path, log: Path, env: Mapping[str, str] | None = None) -> None:

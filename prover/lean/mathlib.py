@@ -1,5 +1,5 @@
-"""Lake projects with Mathlib in the user's cache, one for each Lean: `turnstile setup mathlib` makes them, and inputs outside of any
-Lake project use them."""
+"""Lake projects with Mathlib in the user's cache, one for each Lean release. `turnstile setup mathlib` makes them, and inputs outside of
+Lake projects use them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class MathlibProject:
 
 
 def projects() -> list[MathlibProject]:
-    """The projects in the cache, also unfinished ones: that of the worlds' release first, then the newest."""
+    """The projects in the cache, including unfinished ones: first that of the worlds' release, then the newest."""
 
     def rank(project: MathlibProject) -> tuple[bool, bool, list[int]]:
         numbers = [int(n) for n in re.findall(r"\d+", project.version)]
@@ -79,7 +79,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def set_up(version: str, free: Callable[[Path], int] = free_bytes) -> tuple[MathlibProject, Path]:
-    """Make the project of a Lean release, or continue with it. Returns it and the proof server for that Lean.
+    """Make the project of a Lean release, or continue to make it. Returns the project and the proof server for that Lean.
 
     Raises UserError without elan, network or disk space, and for a release that is not supported.
     """

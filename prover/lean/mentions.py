@@ -27,7 +27,7 @@ class Mentions:
     constants: dict[str, tuple[str, ...]]
     """By module of Lean's library."""
     errors: tuple[str, ...]
-    """Why the source does not elaborate."""
+    """Errors of the source's elaboration."""
 
     @property
     def count(self) -> int:

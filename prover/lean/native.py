@@ -25,7 +25,7 @@ supportInterpreter = true
 
 
 def executable(lean: NativeLean) -> Path:
-    """The server for a native Lean, built if there is none. Raises UserError, with Lean's error, if it cannot be built."""
+    """The server for a native Lean, built if necessary. Raises UserError, with Lean's error, if it cannot be built."""
     source = server_source(lean.version, embedded=False)
     # The name changes with the build of Lean and with the server's source.
     folder = cache_dir() / "native" / f"{lean.version}-{digest(lean.banner, lean.toolchain, source)}"

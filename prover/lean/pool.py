@@ -16,7 +16,7 @@ from prover.lean.text import LeanText
 from prover.lean.theorem import ProofState, StepResult, Theorem
 
 FILES_KEPT = 4
-"""Files that a process keeps loaded while none of their sorries is open."""
+"""Maximum number of files that a process keeps loaded while none of their sorries is open."""
 
 
 @dataclass
@@ -24,7 +24,7 @@ class _Loaded:
     """A file in one process."""
 
     states: list[list[ProofState]]
-    """By sorry: the states that it stands for."""
+    """The states of each sorry."""
     users: int = 0
 
 
@@ -76,7 +76,7 @@ class LeanPool:
         )
 
     async def open(self, theorem: Theorem) -> ProofState:
-        """As LeanServer.open. Free every opened state in the end: the pool counts open states to balance the load."""
+        """Open a theorem (LeanServer.open). Free every opened state in the end, because the pool counts open states to balance the load."""
         server = self._choose(theorem.imports)
         await self._make_room(server, theorem.imports)
         self._open[id(server)] += 1
@@ -92,7 +92,7 @@ class LeanPool:
     async def open_sorry(
         self, text: LeanText, imports: tuple[str, ...], before: tuple[SourceModule, ...], number: int
     ) -> tuple[list[ProofState], Callable[[], None]]:
-        """The states of a file's sorry, on the process that suits best, and what to call when they are no longer needed.
+        """(the states of a file's sorry, on the most suitable process; a function to call when they are no longer needed).
 
         The file is loaded once in each process and stays for its other sorries. Its states must not be freed. Raises
         LeanError, naming file, line and column, where a module before the file has an error.
@@ -142,7 +142,7 @@ class LeanPool:
             await server.restart()
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
-        """As LeanServer.step, on the process that holds the state."""
+        """Try tactics on a state, on the process that has it (LeanServer.step)."""
         server = self._home.get(state.id)
         if server is None:
             return [StepResult("error", message="the state was freed") for _ in tactics]
@@ -153,7 +153,7 @@ class LeanPool:
         return results
 
     async def free(self, states: Sequence[ProofState]) -> None:
-        """As LeanServer.free."""
+        """Free states (LeanServer.free)."""
         by_server: dict[int, tuple[LeanServer, list[ProofState]]] = {}
         for state in states:
             server = self._home.pop(state.id, None)

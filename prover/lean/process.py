@@ -38,7 +38,7 @@ class LeanProcess:
         self.version = ""
         self.ready_s = 0.0
         self.killed_for: str | None = None
-        """The limit for which `kill` ended it; empty if it was replaced for no fault; None if it was not killed."""
+        """The exceeded limit for which `kill` ended it; empty if it was replaced for another reason; None if it was not killed."""
         self.killed_as: StepStatus = "timeout"
         """The status of the step that exceeded the limit."""
         self._process: asyncio.subprocess.Process | None = None
@@ -121,7 +121,7 @@ class LeanProcess:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether it reported that before it died, possibly before a stack trace."""
+        """Whether it reported lack of memory before it died, possibly before a stack trace."""
         return any(_OUT_OF_MEMORY.search(line) for line in self._noise)
 
     @property
@@ -149,7 +149,7 @@ class LeanProcess:
         return resident * page, files * page
 
     def _tree(self) -> list[int]:
-        """Process ids of the started process and its descendants: Lean is one if bubblewrap or a script starts it."""
+        """Process ids of the started process and its descendants. Lean is a descendant if bubblewrap or a script starts it."""
         found: list[int] = []
         todo = [self.pid] if self.pid is not None else []
         while todo:

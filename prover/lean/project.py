@@ -26,7 +26,7 @@ LAKEFILES = ("lakefile.toml", "lakefile.lean")
 PROJECT_FILES = (*LAKEFILES, "lean-toolchain", "lake-manifest.json")
 """Files that belong to a project besides its Lean files."""
 SKIPPED = (".lake", "build", "lake-packages", ".git")
-"""Folders of a project without own modules."""
+"""Folders of a project that contain none of its modules."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Project:
     """The files to prove, resolved; None for all."""
 
     def files(self) -> list[Path]:
-        """Its Lean files by path, without those of nested projects. Raises UserError for a link to a file outside."""
+        """Its Lean files, sorted by path, without those of nested projects. Raises UserError for a link to a file outside of it."""
         return [
             self.inside(path)
             for path in sorted(self.folder.rglob("*.lean"))
@@ -114,7 +114,7 @@ class Project:
         ]
 
     def inside(self, path: Path) -> Path:
-        """The path itself. Raises UserError if it leads out of the project, where any private file may be."""
+        """The path itself. Raises UserError if it leads out of the project, because it could show private files."""
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise UserError(f"{path}: leads out of the project, to {path.resolve()}: put the file itself there")
         return path
@@ -157,7 +157,7 @@ class Project:
         own: dict[str, OwnModule] = {}
         self._collect(text, [], shipped, own)
         if (last := next((o.text for o in own.values() if _is_module(o.text)), None)) is not None:
-            raise UserError(f"{last.path}:1: is a `module`, of which other files see a part only: {_NATIVE}")
+            raise UserError(f"{last.path}:1: is a `module`, of which other files see only a part: {_NATIVE}")
         return Imports(tuple(shipped), tuple(own.values()))
 
     def _collect(self, text: LeanText, above: list[str], shipped: dict[str, None], own: dict[str, OwnModule]) -> None:
@@ -198,7 +198,7 @@ def _source_folders(lakefile: dict[str, object]) -> list[str]:
 
 
 def _is_module(text: LeanText) -> bool:
-    """Whether its header begins with `module`, as in Lean's module system, where other files see only a part of it."""
+    """Whether the header begins with `module`. In Lean's module system, other files see only a part of such a file."""
     header = text.text.encode()[: text.header_bytes].decode()
     return next((word for word, _ in code_words(header)), "") == "module"
 

@@ -46,7 +46,7 @@ class Answer(msgspec.Struct):
     ready: str | None = None
     error: str | None = None
     at: int | None = None
-    """The command reached its part of that number."""
+    """Number of the part that the command has reached."""
 
 
 _answer = msgspec.json.Decoder(Answer)

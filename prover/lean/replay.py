@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 @dataclass(slots=True, eq=False)
 class Origin:
-    """How states were made, by one tactic or by opening a theorem or file. They are restored together."""
+    """The origin of states that were made together, by one tactic or by opening a theorem or file. They are restored together."""
 
     request: dict[str, Any] | None = None
     """The command that opened them. None: `tactic` on the state `parent` made them."""
@@ -31,12 +31,12 @@ class Origin:
     """Ids of the opened theorems in that process."""
     generation: int = -1
     surroundings: list[Surroundings] = field(default_factory=list[Surroundings])
-    """What stands before each opened theorem. Empty: as for `parent`."""
+    """The surroundings of each opened theorem. Empty: those of `parent`."""
 
 
 @dataclass(slots=True)
 class Handle:
-    """A state as its user knows it."""
+    """A state, as its user refers to it."""
 
     origin: Origin
     index: int
@@ -66,7 +66,7 @@ class Handles(dict[int, Handle]):
         return number
 
     def chain(self, handle: int, generation: int) -> list[Origin]:
-        """The origins to replay, in order, to restore a state in that process. Freed ancestors are in no process."""
+        """The origins to replay, in order, to restore a state in the process `generation`. Freed ancestors are in no process."""
         chain: list[Origin] = []
         while handle and (self[handle].origin.generation != generation or (chain and self[handle].freed)):
             chain.append(self[handle].origin)

@@ -19,7 +19,7 @@ from prover.lean.source import PINNED, release_of, server_file, supported, suppo
 from prover.lean.toolchain import NativeLean, Pin
 
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
-"""The system's settings of huge pages, which the C library reads before it asks for some."""
+"""The system's settings of huge pages, which the C library reads before it requests any."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LeanRuntime:
 
 
 def version_drift() -> str:
-    """A sentence about native Leans that are installed and not supported; empty if a supported one is there."""
+    """A sentence about native Leans that are installed but not supported; empty if a supported one is installed."""
     installed = toolchain.versions_installed()
     if not installed or any(map(supported, installed)):
         return ""
@@ -94,7 +94,7 @@ def _native(lean: NativeLean) -> LeanRuntime:
     env = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(Path.home()),
-        "LEAN_SYSROOT": str(prefix),  # without it the server would start `lean` to ask, which the sandbox forbids
+        "LEAN_SYSROOT": str(prefix),  # without it the server would start `lean` to find it, which the sandbox forbids
         "LD_LIBRARY_PATH": str(prefix / "lib" / "lean"),
     }
     if modules:  # set by `lake env`: the project's modules and packages

@@ -52,7 +52,7 @@ class LeanServer(LeanConnection):
         self.terse = terse
         self.handles = Handles()
         self._to_free: tuple[list[int], list[int]] = ([], [])
-        """States and theorems of this process to free with the next message."""
+        """Ids of the states and theorems of this process to free with the next message."""
         self._replaying = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -204,7 +204,7 @@ class LeanServer(LeanConnection):
                     await self._replay(handle)
                     why = None
                     break
-                except (LeanDied, Resend) as e:  # a new process starts: try again
+                except (LeanDied, Resend) as e:  # a new process starts; try again
                     why = e
                 except (LeanError, LookupError) as e:
                     why = e
@@ -218,7 +218,7 @@ class LeanServer(LeanConnection):
     async def _replay(self, handle: int) -> None:
         chain = self.handles.chain(handle, self._generation)
         for origin in chain:
-            # Replayed for a freed state: the open states beside it then exist twice.
+            # After a replay for a freed state, the open states of the same origin exist twice.
             duplicates = self.handles.open_remotes(origin) if origin.generation == self._generation else []
             if origin.request is not None:
                 self._set_remotes(origin, await self.command(**origin.request, constants=self.constants))
@@ -250,7 +250,7 @@ class LeanServer(LeanConnection):
             self.queue.answer(step, protocol.step_result(answer, states))
 
     async def free(self, states: Sequence[ProofState]) -> None:
-        """Free states in Lean. The origins of those with open descendants are kept for replay."""
+        """Free states in Lean. Keeps the origins of states with open descendants for replay."""
         remote: list[int] = []
         theorems: list[int] = []
         for state in states:

@@ -19,7 +19,7 @@ class Hole:
     """A `sorry` in a file."""
 
     name: str
-    """Name of its declaration, with `#2`, `#3` … for further ones in the same declaration."""
+    """Name of its declaration, with `#2`, `#3` … for further holes in the same declaration."""
     line: int
     column: int
     """In characters, from 0."""
@@ -41,7 +41,7 @@ class FileSorries:
     holes: list[Hole]
     errors: tuple[LeanMessage, ...] = ()
     hidden: tuple[str, ...] = ()
-    """Names of declarations with a `sorry` that no proof can replace, because a macro such as `admit` stands for it."""
+    """Names of declarations with a `sorry` that no proof can replace, because it comes from a macro such as `admit`."""
 
 
 async def load_file(

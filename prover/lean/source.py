@@ -13,7 +13,7 @@ from prover.lean.embedded import install
 PINNED = "4.28.0"
 """The release of the worlds and theorem sets, and of the embedded Lean."""
 OLDEST, NEWEST = (4, 22), (4, 34)
-"""Supported releases. lean_project/SUPPORTED.md says what was read for each."""
+"""Supported releases. lean_project/SUPPORTED.md lists the sources that were read for each."""
 
 BEFORE = ("Basic",)
 _AFTER = "Goals Kinds Print Step Inert Text Load Modules Export Added Declare Guard Replay Compare Check Everything"

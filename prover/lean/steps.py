@@ -103,9 +103,9 @@ class Queue:
         self.sent: dict[int, Step | Command] = {}
         """Requests without answer, in the order in which the process works; it works on the first."""
         self._progress = time.monotonic()
-        """When the process began with the first of `sent`."""
+        """Time at which the process began with the first of `sent`."""
         self._began = self._progress
-        """When `sent` last became non-empty."""
+        """Time at which `sent` last became non-empty."""
         self._at: int | None = None
         """See LeanDied.at."""
 
@@ -120,7 +120,7 @@ class Queue:
         self.sent[number] = item
 
     def reached(self, at: int) -> None:
-        """The current command reached its part `at`; the time limit starts again for each part."""
+        """Note that the current command reached its part `at`. The time limit starts again for each part."""
         self._at = at
         self._progress = time.monotonic()
 
@@ -158,7 +158,7 @@ class Queue:
             step.future.set_result(result)
 
     def process_died(self, status: StepStatus, why: str) -> None:
-        """Fail the request that the process was working on, unless `why` is empty; the others are sent again."""
+        """Fail the request that the process was working on, unless `why` is empty. Send the others again."""
         sent, self.sent = list(self.sent.values()), {}
         if sent:
             self.counters.busy_s += time.monotonic() - self._began

@@ -1,4 +1,4 @@
-"""The declarations that stand before a theorem: those of its file, and of the files of its project that it imports."""
+"""The declarations before a theorem: those of its file, and those of the files of its project that it imports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 Kind = Literal["theorem", "rule", "definition", "constructor", "recursive", "inductive", "instance", "opaque"]
 """`theorem`: anything whose type is a proposition, such as an axiom of a class. `rule`: a constructor of a predicate. `recursive` and
-`inductive` are types, with and without recursion. `opaque`: what nothing unfolds, such as a recursor."""
+`inductive` are types, with and without recursion. `opaque`: a constant that nothing unfolds, such as a recursor."""
 
 
 class Number(msgspec.Struct, frozen=True, array_like=True):
@@ -66,17 +66,17 @@ abel aesop bound field_simp fun_prop gcongr group linarith nlinarith noncomm_rin
 ring_nf tauto
 """
 LIBRARY_TACTICS = tuple(_TACTICS.split())
-"""Tactics of one word that libraries such as Mathlib add. Lean says which of them exist where a theorem stands."""
+"""Tactics of one word that libraries such as Mathlib add. Lean reports which of them exist at a theorem."""
 
 
 class Surroundings:
-    """Declarations in the order of their file. Pickles as empty, because only policies beside Lean read it."""
+    """Declarations in the order of their file. Pickles as empty, because only policies in the process of the Lean client read it."""
 
     def __init__(
         self, declarations: tuple[Declaration, ...] = (), tactics: tuple[str, ...] = (), imported: int = 0
     ) -> None:
-        """`tactics`: those of LIBRARY_TACTICS that exist here, and the file's own tactics, where `{h}` stands for a name. `imported`: number
-        of the first declarations, which are of other files."""
+        """`tactics`: those of LIBRARY_TACTICS that exist here, and the file's own tactics, where `{h}` stands for a name. `imported`: how
+        many declarations, at the beginning, are of other files."""
         self.declarations = declarations
         self.tactics = tactics
         self.imported = imported
@@ -119,7 +119,7 @@ class FileDeclarations:
         self._before: dict[int, Surroundings] = {}
 
     def before(self, part: int) -> Surroundings:
-        """What stands before command number `part`."""
+        """The surroundings of command number `part`."""
         if part not in self._before:
             earlier = [p for p in self._parts if p[0] < part]
             declarations = tuple(d for _, here, _ in earlier for d in here)

@@ -29,7 +29,7 @@ _COMMENT_DELIMITER = re.compile(r"/-|-/")
 
 
 Edit = tuple[int, int, str]
-"""A range [start, stop), and the text in its place."""
+"""(start, stop, text): replaces the range [start, stop) by the text."""
 LAST_DOC = re.compile(r"/--(?:(?!-/).)*-/\s*\Z", re.DOTALL)
 """A doc comment at the end of a text, which cannot be elaborated alone."""
 
@@ -201,7 +201,7 @@ def _word(text: str, at: int) -> tuple[str, int]:
 
 
 def _skip_blank(text: str, at: int, name: str) -> int:
-    """The next index that is neither white space nor in a comment (doc comments are code)."""
+    """The next index that is neither white space nor in a comment. Doc comments count as code."""
     while at < len(text):
         if text[at].isspace():
             at += 1

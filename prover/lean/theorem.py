@@ -40,8 +40,8 @@ class Theorem:
     before: tuple[SourceModule, ...] = ()
     """Modules given as source that the context imports besides `imports`, each after its own imports."""
     answer: Literal["", "proposition", "data"] = ""
-    """The answer that the statement leaves open. `proposition`: the statement has True for it. `data`: the statement holds for
-    every value of its type."""
+    """The kind of answer that the statement leaves open. `proposition`: the statement has True in its place. `data`: the statement
+    quantifies over every value of its type."""
     if_false: tuple[str, str] | None = None
     """(statement, context) with False for an open answer that is a proposition."""
 
@@ -51,7 +51,7 @@ class Theorem:
 
 
 class HypothesisKind(NamedTuple):
-    """What a hypothesis, or the target under the name `⊢`, is for a tactic."""
+    """The kind of a hypothesis, or of the target under the name `⊢`, for choosing tactics."""
 
     name: str
     kind: str
@@ -98,7 +98,7 @@ class ProofState:
     """Equal exactly for groups that differ only in names of bound and free variables."""
     goals: tuple[Goal, ...]
     surroundings: Surroundings = field(default=NOTHING, compare=False, repr=False)
-    """What stands before the theorem in its file, if the environment lists constants."""
+    """The declarations before the theorem, if the environment lists constants."""
 
     @property
     def shared(self) -> str:

@@ -132,7 +132,7 @@ def _is_elans(program: str) -> bool:
 
 
 def _asked_version(lean: tuple[str, ...]) -> tuple[str, str]:
-    """(version, whole answer) of a `lean`; empty if it does not answer."""
+    """(version, whole answer) of a `lean` program; empty if it does not answer."""
     banner = asked([*lean, "--version"]).strip()
     m = re.search(r"version (\d+\.\d+\.\d+[^\s,]*)", banner)
     return (m[1], banner) if m else ("", "")
@@ -168,7 +168,7 @@ def plain_lean() -> NativeLean | None:
 
 
 def versions_installed() -> list[str]:
-    """The versions of all native Leans, as far as their names tell them."""
+    """The versions of all native Leans whose names contain one."""
     found = [version for name, _ in elan_toolchains() if (version := version_in(name))]
     plain = plain_lean()
     return list(dict.fromkeys([*found, *([plain.version] if plain else [])]))
@@ -217,6 +217,6 @@ def _check_supported(pin: Pin, version: str) -> None:
 
 
 def how_to_install(pin: Pin) -> str:
-    """The command that installs what a project pins."""
+    """The command that installs a pinned toolchain."""
     elan = "" if find_elan() else "install elan (https://github.com/leanprover/elan) and "
     return f"{elan}run `elan toolchain install {pin.name}`"

@@ -159,7 +159,7 @@ class JudgementBuilder:
             out.verdicts.append(self._make.judged(name, answer, command.line))
 
     def _commands(self, reported: set[int]) -> list[Verdict]:
-        """Verdicts on commands that declared nothing because of an error or without any."""
+        """Verdicts on commands that declared nothing, with or without an error."""
         out: list[Verdict] = []
         for command in self.report.commands:
             if command.number in self.failed and command.number not in reported:
@@ -195,7 +195,7 @@ class JudgementBuilder:
 
 
 def _without_echoes(verdicts: list[Verdict]) -> list[Verdict]:
-    """Without repetitions: of the unproved constants generated for one declaration, at most one remains."""
+    """The verdicts without repetitions: at most one of the unproved constants generated for one declaration remains."""
     bad = {v.line for v in verdicts if v.verdict != "proved" and not v.generated}
     echoes = [v for v in verdicts if v.verdict != "proved" and v.generated]
     first = {
@@ -217,7 +217,7 @@ def _changes_lean(command: Command) -> str:
 
 
 def _tolerated(answer: dict[str, Any]) -> bool:
-    """Whether it is unsafe data, on which nothing safe can depend."""
+    """Whether the answer is about unsafe data, on which nothing safe can depend."""
     return answer["kind"] == "an unsafe constant" and not answer["proposition"]
 
 
@@ -226,7 +226,7 @@ def _ends_in(name: NameParts, written: NameParts) -> bool:
 
 
 def trouble(error: LeanMessage, file: str) -> tuple[str, bool]:
-    """(why a text fails, whether that is a limit and no judgement)."""
+    """(reason why a text fails, whether that is a limit instead of a judgement)."""
     return (f"{error.m} (line {error.line})", True) if error.stopped else (said(error, file), False)
 
 

@@ -17,7 +17,7 @@ class Weakness:
     """Issue or pull request at github.com/leanprover/lean4."""
     about: str
     guard: str
-    """The function of Guard.lean or Replay.lean that closes it."""
+    """The functions of Guard.lean or Replay.lean that close it."""
     left: str = ""
     """The part that the guard does not close; empty if none is known."""
 
@@ -68,7 +68,7 @@ def open_weaknesses(version: str) -> tuple[Weakness, ...]:
 
 
 def open_reports(lean: str) -> list[int]:
-    """The numbers of these reports for a Lean's name, such as `Lean 4.28.0 (native)`."""
+    """The numbers of the open weaknesses of a Lean, given by its name, such as `Lean 4.28.0 (native)`."""
     m = re.search(r"\d+\.\d+\.\d+\S*", lean)
     return [w.number for w in open_weaknesses(m[0] if m else "")]
 

@@ -31,9 +31,9 @@ class Exported:
 
     text: bytes
     constants: int
-    """Number of constants. Types, constructors and recursors count one each."""
+    """Number of constants. Types, constructors and recursors count as one each."""
     axioms: tuple[NameParts, ...]
-    """Real axioms."""
+    """Axioms that Lean declares as such."""
     stand_ins: tuple[NameParts, ...]
     """Library theorems exported as axioms because their proofs are missing."""
 

@@ -1,4 +1,4 @@
-"""nanoda: an independent kernel in Rust that checks again what Lean's kernel has accepted.
+"""nanoda: an independent kernel in Rust that checks again the constants that Lean's kernel has accepted.
 
 `nanoda_bin` of github.com/ammkrn/nanoda_lib reads an export file (format 3.1.0) with the accepted constants and all their
 dependencies, imported ones included. It runs in the seal, where it can read the export file and write nothing.
@@ -39,11 +39,11 @@ _REFUSED = (1, 101)
 _CHECKED = re.compile(r"Checked (\d+) declarations")
 
 Fault = tuple[str, bool]
-"""Why a constant does not count, and whether that is a judgement. If not, it is an error."""
+"""(reason why a constant does not count, whether that is a judgement and not an error)."""
 
 
 class Nanoda:
-    """The second kernel. `notes`: remarks on its judgements, for the reader."""
+    """The second kernel. `notes`: remarks on its judgements, for the user."""
 
     def __init__(self, binary: Path, version: str = "", seconds: float = SECONDS, reads: Sequence[str] = ()) -> None:
         """`reads`: files and folders that the binary needs besides the system's libraries."""
@@ -158,7 +158,7 @@ class Nanoda:
 
 
 class _Exporter:
-    """The checker's input, to export constants with all their dependencies."""
+    """Exports constants of the checker's input with all their dependencies."""
 
     def __init__(
         self, judges: Judges, imports: tuple[str, ...], entries: Sequence[Any], allowed: frozenset[str]
@@ -169,7 +169,7 @@ class _Exporter:
         self._entries = entries
 
     async def export(self, roots: list[NameParts]) -> Exported:
-        """Raises LeanDied, LeanError, ValueError."""
+        """Export constants with their dependencies. Raises LeanDied, LeanError, ValueError."""
         runtime = self._judges.runtime
         answer = await self._judges.check(
             "everything", imports=self._imports, entries=self._entries, roots=roots, deep=runtime.kind == "native"
@@ -229,7 +229,7 @@ def find_nanoda() -> Nanoda:
 
 
 def _version(binary: Path) -> str:
-    """Version in the first line of its help, or empty. Raises UserError if the binary does not run."""
+    """The version in the first line of the binary's help, or empty. Raises UserError if the binary does not run."""
     try:
         done = subprocess.run([str(binary), "--help"], capture_output=True, text=True, errors="replace", timeout=20)
     except (OSError, subprocess.TimeoutExpired) as e:

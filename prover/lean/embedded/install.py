@@ -30,7 +30,7 @@ SHA512 = "fwsXryqKhZjiebUFqqXghk2kDgZynYYB2KyEr3HJ1p5Z2y7iq7QKzOkKVGY5UKqqHb3jjB
 NEEDED_BYTES = 900 * 2**20
 
 _UNPACKING: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-"""Python before 3.11.4 has no filters for archives. The archive is one whose hash is known."""
+"""Python before 3.11.4 has no filters for archives. That is safe, because the hash of the archive is checked."""
 
 
 def embedded_dir() -> Path:

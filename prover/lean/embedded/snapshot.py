@@ -21,8 +21,8 @@ from prover.files import making
 from prover.lean.sandbox.seal import Seal, Sealing
 
 UNUSED_S = 24 * 3600
-"""Snapshots (250 MB each) that were not used for this long are deleted when a new one is made. A running server may need its
-snapshot again after a crash."""
+"""Seconds after which an unused snapshot (250 MB) is deleted when a new one is made. Until then, a running server may need its snapshot
+again after a crash."""
 _SECONDS = 600
 _log = logging.getLogger(__name__)
 

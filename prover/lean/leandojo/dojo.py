@@ -15,7 +15,7 @@ Results have the types of the real package (lean-dojo 4.20), which also parses t
 - `run_cmd` is not supported.
 - ProofFinished means, as in LeanDojo, that Lean has no goals left. `Dojo.verify` audits the proof.
 
-docs/mathlib.md says why LeanDojo itself is no environment here.
+docs/mathlib.md explains why LeanDojo itself is not used as an environment.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from prover.lean.theorem import ProofState, StepResult
 
 @dataclass(frozen=True)
 class Slot:
-    """A goal in Lean's goal list: its group, its index there, and names that a script must still introduce."""
+    """A goal in Lean's goal list: its group, its index in the group, and names that a script must still introduce."""
 
     group: ProofState
     place: int
@@ -91,7 +91,7 @@ def permuted(slots: tuple[Slot, ...], tactic: str) -> tuple[Slot, ...] | None:
 
 
 def case_first(slots: tuple[Slot, ...], tactic: str) -> tuple[Slot, ...]:
-    """The goal list for a tactic, with the goal that its `case` names in front."""
+    """The goal list for a tactic. The goal that its `case` names comes first."""
     if (m := CASE.match(tactic)) is None:
         return slots
     named = [k for k, s in enumerate(slots) if s.tag == m[1]]
@@ -100,7 +100,7 @@ def case_first(slots: tuple[Slot, ...], tactic: str) -> tuple[Slot, ...]:
 
 
 async def on_goal(slots: Sequence[Slot], k: int, tactic: str, run: Run) -> tuple[list[Slot], int]:
-    """As `after_tactic`, for a tactic that runs now. Raises Refused."""
+    """Run a tactic on goal `k`. Returns what `after_tactic` returns. Raises Refused."""
     slot = slots[k]
     if slot.place != 0:
         raise Refused("this goal shares metavariables with an earlier one: prove that one first")

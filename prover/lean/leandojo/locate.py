@@ -32,7 +32,7 @@ class Place:
     context: str
     """All text before it, as whole commands."""
     statement_ends: tuple[int, ...]
-    """Candidate ends of the statement, most likely first: only Lean's parser knows."""
+    """Candidate ends of the statement, most likely first, because only Lean's parser can decide."""
     statement_starts: int
     """End of the theorem's name."""
 

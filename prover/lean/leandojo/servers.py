@@ -1,4 +1,4 @@
-"""Shared Lean processes for `Dojo`, whose interface is synchronous while our servers are asynchronous."""
+"""Shared Lean processes for `Dojo`. Its interface is synchronous, but the servers are asynchronous."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def wrapped(bwrap: str, command: Sequence[str], reads: Iterable[str], writes: It
 
 @functools.cache
 def working() -> str:
-    """Path of a working bubblewrap; empty if there is none. A system may forbid it to create namespaces."""
+    """Path of a working bubblewrap; empty if there is none. Some systems forbid it to create namespaces."""
     bwrap, true = shutil.which("bwrap"), shutil.which("true")
     if not bwrap or not true:
         return ""

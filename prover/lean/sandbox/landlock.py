@@ -85,7 +85,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
 
 
 def restrict(rules: int) -> None:
-    """Apply the rules to this process, and let it read its own folder in /proc. It must have given up new privileges before.
+    """Apply the rules to this process, and let it read its own folder in /proc. The process must have given up new privileges before.
 
     Raises OSError.
     """

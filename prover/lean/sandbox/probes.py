@@ -122,7 +122,7 @@ def target() -> Generator[tuple[Path, int]]:
 
 
 def tried(protection: tuple[Layer, ...]) -> list[Layer]:
-    """The layers after testing each one around Lean by itself. A layer that lets an attempt through does not hold."""
+    """The layers, after each one around Lean was tested by itself. A layer that lets an attempt succeed does not hold."""
     return [_tried(layer) if layer.name in _LAYER_OF else layer for layer in protection]
 
 

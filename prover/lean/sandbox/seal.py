@@ -82,8 +82,8 @@ class Seal:
 def _by_landlock() -> bool:
     """Whether Landlock, not bubblewrap, protects the files.
 
-    Landlock comes first: it needs no extra process, and no rights that containers or distributions remove. Versions that allow
-    truncating files do less than bubblewrap.
+    Landlock is preferred, because it needs no extra process, and no rights that containers or distributions remove. Versions that do not
+    restrict truncating files protect less than bubblewrap.
     """
     if landlock.version() >= landlock.TRUNCATE_SINCE and seccomp.supported():
         return True
