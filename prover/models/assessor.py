@@ -1,8 +1,8 @@
-"""Assessors: what a goal will cost and what a tactic will do, before Lean is asked.
+"""Assessors: predict the cost of a goal and the outcome of a tactic, before Lean is asked.
 
 One model with the features of prover/models/ranker.py. Every head is a categorical distribution:
 
-    calls(goal)             Lean calls until the goal is proved, in doublings; the last bin is beyond all of them, or never
+    calls(goal)             Lean calls until the goal is proved, in doublings; the last bin is more calls, or never
     steps(goal)             tactics left, given that the goal is proved
     outcome(goal, tactic)   error, time limit, progress, or the goal closed
 
@@ -10,7 +10,7 @@ With hashed features averaged to a goal vector g and summed to a tactic vector t
 
     h = relu(W g + b),   calls, steps = softmax(V h + c),   outcome_k = softmax(bias_k(t) + t . (R_k g) + U_k h + d_k)
 
-A goal that was not proved within n calls says only that its cost is above n: training treats it as right-censored (discrete-time
+A goal that was not proved within n calls has a cost above n: training treats it as right-censored (discrete-time
 survival; Gensheimer & Narasimhan 2019). A probability of a proof therefore always names its calls. Training:
 rl/algorithms/assessing.py. Needs numpy only.
 """
@@ -32,15 +32,15 @@ from prover.models.ranker import BUCKETS, Candidate, goal_features
 WIDTH = 24
 FORMAT = 1
 CALL_BINS = 12
-"""1, 2, 4, …, 1024 Lean calls at most, and beyond."""
+"""Bins of at most 1, 2, 4, …, 1024 Lean calls, and one for more."""
 STEP_BINS = 15
-"""1, 2, …, 14 tactics, and more."""
+"""Bins of 1, 2, …, 14 tactics, and one for more."""
 OUTCOMES = ("error", "timeout", "progress", "closes")
 ERROR, TIMEOUT, PROGRESS, CLOSES = range(len(OUTCOMES))
 HORIZON = 64
 """Lean calls within which a goal counts as provable when it guides a search."""
 LEAST = 0.01
-"""Least probability that Lean accepts a tactic, in a search."""
+"""Minimum of the predicted probability that Lean accepts a tactic, in a search."""
 SHAPES: dict[str, tuple[int, ...]] = {
     "goal": (BUCKETS, WIDTH),
     "tactic": (BUCKETS, WIDTH),
@@ -69,8 +69,7 @@ class Assessment:
     """[STEP_BINS] probabilities, given a proof."""
 
     def provable(self, calls: float) -> float:
-        """Probability of a proof within this many Lean calls, interpolated between doublings. Estimates beyond the budgets of training
-        are guesses."""
+        """Probability of a proof within this many Lean calls, interpolated between doublings. Unreliable above the budgets of training."""
         if calls < 1:
             return 0.0
         whole, part = divmod(min(math.log2(calls), CALL_BINS - 2), 1)
@@ -108,7 +107,7 @@ class Assessor:
         return _softmax(score + _affine(self._hidden(g), self.accepts))
 
     def accepted(self, goal: Goal, candidates: Sequence[Candidate]) -> list[float]:
-        """Probability that Lean accepts each tactic, at least LEAST: no tactic is ruled out."""
+        """Probability that Lean accepts each tactic, at least LEAST, so that no tactic is ruled out."""
         return [max(LEAST, float(p[PROGRESS] + p[CLOSES])) for p in self.outcomes(goal, candidates)]
 
     def _vector(self, goal: Goal) -> np.ndarray:
@@ -129,13 +128,13 @@ class Assessor:
 
 
 class AssessedValue:
-    """The assessor as a search's value: proved within HORIZON Lean calls, in so many tactics."""
+    """The assessor as a search's value: the probability of a proof within HORIZON Lean calls, by number of tactics."""
 
     def __init__(self, assessor: Assessor) -> None:
         self.assessor = assessor
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
-        """An estimate for each query. The goals of a group have to be proved all: it is as hard as the hardest of them."""
+        """An estimate for each query. A group of goals gets the estimate of its hardest goal, because all of them must be proved."""
         return [self._one(q) for q in queries]
 
     def _one(self, query: Query) -> ValueEstimate:

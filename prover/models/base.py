@@ -31,7 +31,7 @@ class Suggestion:
     source: str = ""
     """Name of the policy, for reports (`explorer`, `portfolio`, `model`)."""
     sampled: Sampled | None = None
-    """The tokens behind it, if the policy was asked for one suggestion and samples tokens."""
+    """Its tokens, if the policy samples tokens and one suggestion was requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Query:
     types: tuple[str, ...] = ()
     """Types of the premises, for prompts that show them; empty: those in the library's index."""
     towards: str = ""
-    """A goal that the tactics are to lead to (infilling), as `Goal.text`; empty: to a proof."""
+    """The goal that the tactics should lead to (infilling), as `Goal.text`; empty: to a proof."""
 
 
 def valid_text(text: str) -> str:
-    """The text with `?` for each half of a surrogate pair, which JSON may hold and UTF-8 cannot."""
+    """The text with `?` for each lone half of a surrogate pair, which JSON allows and UTF-8 does not."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 

@@ -11,11 +11,11 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Answers items with as few calls as possible. An exception of a call reaches everybody who has an item in it. A call is cancelled
-    when everybody who waits for it is."""
+    """Answers items with as few calls as possible. An exception of a call reaches every caller with an item in it. A call is cancelled
+    when all callers that wait for it are cancelled."""
 
     def __init__(self, call: Callable[[list[Item]], Awaitable[Sequence[Answer]]], parallel: int = 1) -> None:
-        """`call`: the answer of each item, in order. `parallel`: most calls under way at once."""
+        """`call`: returns the answer of each item, in order. `parallel`: maximum number of concurrent calls."""
         self.calls = 0
         self.parallel = parallel
         self._call = call
@@ -40,11 +40,11 @@ class Batcher(Generic[Item, Answer]):
 
     @property
     def waiting(self) -> int:
-        """Items that no call has taken yet."""
+        """Number of items that are in no call yet."""
         return len(self._queue)
 
     def pop_longest_queue(self) -> int:
-        """Most unanswered items at once since this was last called."""
+        """Maximum number of unanswered items since this was last called."""
         longest, self._longest = self._longest, self._unanswered
         return longest
 

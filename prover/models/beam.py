@@ -39,13 +39,13 @@ class _Beams:
     """K beams for each of B queries; all tensors [B, K] but `ids`."""
 
     logprob: Tensor
-    """Under the model itself."""
+    """Log-probability under the untempered model."""
     phi: Tensor
-    """Under the tempered model."""
+    """Log-probability under the tempered model."""
     score: Tensor
     """Ranking score: phi, for a stochastic query perturbed by Gumbel noise. -inf: dropped."""
     done: Tensor
-    """Ended or dropped; the beam no longer changes."""
+    """Whether the beam has ended or was dropped. It no longer changes."""
     ids: Tensor
     """[B, K, T]"""
 

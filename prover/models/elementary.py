@@ -1,7 +1,7 @@
 """Elementary tactic templates: the steps of a proof by hand, without automation.
 
-They introduce, apply, split, rewrite, compute and induct. Nothing searches for a proof by itself, so that several steps are needed.
-All steps have the same weight: which of them to prefer is left to learning.
+They introduce, apply, split, rewrite, compute and induct. None of them searches for a proof, so proofs need several steps. All steps have
+the same weight, because learning must find which to prefer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Actions = Literal["full", "elementary"]
 
 _LEMMAS = 12
 _TERMS = 6
-"""Terms at which a lemma is instantiated."""
+"""Maximum number of terms at which a lemma is instantiated."""
 _WITNESSES = 12
 _GROUP = re.compile(r"\([^():]*\)|\((?:[^():]|\([^():]*\))*\)")
 _CONNECTIVES = ("And", "Iff")

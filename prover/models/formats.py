@@ -26,9 +26,9 @@ class Format(Protocol):
     """The prompt format of a model."""
 
     stop: tuple[str, ...]
-    """Strings before which the answer ends."""
+    """Strings that end the answer and are not part of it."""
     stop_ids: tuple[int, ...]
-    """Tokens with which the answer ends."""
+    """Tokens that end the answer."""
     max_new_tokens: int
     bins: tuple[int, ...]
     """Value tokens; empty: the model has no value."""
@@ -102,7 +102,7 @@ class TemplateFormat:
 
     def prompt(self, query: Query) -> str | Messages:
         goals = [g.text for g in query.state.goals]
-        # Its target is at its end. At least half of the room stays for the goal that the tactic acts on.
+        # Keep the end of the goal to reach, which is its target. At least half of the room stays for the goal that the tactic acts on.
         towards = reached_text(goals[0], query.towards) if query.towards else ""
         towards = towards[-(self.template.max_prompt_characters // 2) :]
         fields = {"goal": query.state.text, "goals": goals, "premises": query.premises, "towards": towards}
@@ -124,7 +124,7 @@ class Answer:
 
     text: str
     ids: tuple[int, ...]
-    """Empty where a back end returns none."""
+    """Empty if the back end returns none."""
     logprob: float
     """Log-probability of the text and its end under the untempered model."""
     finished: bool

@@ -1,7 +1,7 @@
 """Hides the library's names from a policy, to measure reasoning apart from memory.
 
 Every part of a constant's name (`List.length_map`: `List`, `length`, `map`) becomes a made-up word, the same one in the goal,
-in field notation (`l.map f`) and in premises. So names that share a part still do, but the model cannot know them. Answers are
+in field notation (`l.map f`) and in premises. Names that shared a part still share it, but the model cannot know them. Answers are
 translated back. Hypotheses, bound variables, notation and tactics keep their names. A true name that the model remembers
 fails in Lean, as it would in an unknown library.
 """
@@ -25,9 +25,9 @@ from prover.premises.index import Premise, library_premises
 _NAME = re.compile(rf"""(?P<field>(?<=[)\]}}⟩?!"'\d])(?:\.{ATOM})+)|{IDENTIFIER.pattern}""")
 """An identifier, or fields of another term: `(xs ++ ys).length`, `xs[i]?.getD`, `"ab".length`, `5#8.toNat`."""
 _TEMPLATE_NAMES = frozenset({"eq_comm"})
-"""Names in the explorer's templates, which stay as they are."""
+"""Names in the explorer's templates, which do not change."""
 _WORD = re.compile(r"[^\W\d_]+")
-# Words of the language itself, which stay as they are although they also occur in names.
+# Words of the language itself, which do not change although they also occur in names.
 _KEPT_WORDS = """
 fun if then else match with let in have show from by at using only do return where forall exists true false Prop Type
 Sort True False intro intros cases induction generalizing simp all omega rfl rw exact apply refine constructor ext

@@ -9,7 +9,7 @@ from prover.lean.theorem import Goal, HypothesisKind
 
 _NAME = re.compile(r"[^\W\d][\w'₀-₉]*")
 _RECENT = 10
-"""Hypotheses that count, the newest."""
+"""Number of newest hypotheses that are used."""
 _CONNECTIVES = ("Eq", "Iff", "Ne", "Not", "HEq", "")
 
 
@@ -29,7 +29,7 @@ class GoalNames:
     derivations: list[str] = field(default_factory=list[str])
     """Proofs of an inductive predicate, candidates for `cases` and `induction`."""
     structured: dict[str, str] = field(default_factory=dict[str, str])
-    """Proofs of `∃`, `∧`, `∨` and `↔`, also behind definitions, with that connective's name."""
+    """Proofs of `∃`, `∧`, `∨` and `↔`, including those hidden by definitions -> the name of the connective."""
     rules: list[str] = field(default_factory=list[str])
     """Proofs of implications and general statements."""
     equations: list[str] = field(default_factory=list[str])

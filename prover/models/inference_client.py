@@ -1,8 +1,7 @@
 """Asynchronous access to a model. Queries are batched.
 
-A search puts one client in front of its own policy and value. Processes that run many searches on one model share a
-second client between them. A model server batches the queries of many such processes; their clients do not wait for one call before
-the next.
+A search uses one client for its own policy and value. In a process that runs many searches on one model, these share a second client. A
+model server batches the queries of many such processes, whose clients may have several calls under way.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class InferenceClient(Batcher[tuple[bool, Query], Any]):
     for answers that are malformed."""
 
     def __init__(self, call: Call, n: int, parallel: int = 1) -> None:
-        """`n`: suggestions per policy query. `parallel`: most calls under way at once."""
+        """`n`: suggestions per policy query. `parallel`: maximum number of concurrent calls."""
         super().__init__(self._answers, parallel)
         self.n = n
         self.version = 0
@@ -73,7 +72,7 @@ class LocalModel:
     """A `Call` over a policy and a value in this process. Their methods may be plain or coroutine functions."""
 
     def __init__(self, policy: Policy, value: Value | None = None, *, thread: bool = True, version: int = 0) -> None:
-        """`thread`: run plain functions in a thread, so that the event loop goes on meanwhile."""
+        """`thread`: run plain functions in a thread, so that the event loop is not blocked."""
         self._policy = policy
         self._value = value
         self._executor = ThreadPoolExecutor(1, "model") if thread else None

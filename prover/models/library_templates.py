@@ -1,4 +1,4 @@
-"""Templates for the tactics that exist where a theorem stands: those of libraries such as Mathlib, and the file's own."""
+"""Templates for the tactics that exist at a theorem: those of libraries such as Mathlib, and the file's own."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _LIBRARY: dict[str, tuple[tuple[str, float], ...]] = {
     "group": (("group", 0.4),),
     "noncomm_ring": (("noncomm_ring", 0.2),),
 }
-"""{h}, {i}: hypotheses that are proofs; {x}, {y}: variables. A template is left out where there are too few of them."""
+"""Tactic -> (template, weight). {h}, {i}: hypotheses that are proofs; {x}, {y}: variables. A template is skipped if there are too few."""
 _ANY = (("{t}", 0.8), ("intros; {t}", 0.4), ("constructor <;> {t}", 0.3))
 """For every other tactic."""
 _ARGUMENT = "{h}"
 """Stands for a name in a tactic of the file, as in `crunch at {h}`."""
 _SOME = 3
-"""Hypotheses and variables that are tried."""
+"""Maximum number of hypotheses, and of variables, that are tried."""
 
 
 def further_tactics(tactics: Sequence[str], at_hand: GoalNames) -> Iterator[tuple[str, float]]:

@@ -14,7 +14,7 @@ _ONE = Lock()
 
 
 def one_at_a_time(load: Callable[[], T]) -> T:
-    """What `load` returns. While one thread imports transformers, another one may see half of it."""
+    """Call `load` under a lock, because a thread may see half of transformers while another one imports it."""
     with _ONE:
         return load()
 

@@ -17,7 +17,7 @@ from prover.premises.local import local_premises
 Weighted = Iterator[tuple[str, float]]
 
 _OPERATORS = {c: f"H{c}.h{c}" for c in ("Add", "Sub", "Mul", "Div", "Mod", "Append")}
-"""Classes whose notation stands for a heterogeneous operation."""
+"""Classes whose notation is that of a heterogeneous operation."""
 _FADE = 0.85
 _LEMMAS = 16
 _RECURSORS = 2
@@ -32,11 +32,11 @@ def _joined(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class LocalContext:
-    """What a goal's surroundings offer, best first."""
+    """Names that a goal's surroundings offer to templates, best first."""
 
     lemmas: list[str]
     computing: list[str]
-    """Lemmas that are no mere permutations, such as associativity, of their own symbols."""
+    """Lemmas, without those that only permute symbols, such as associativity."""
     functions: list[str]
     """Definitions to unfold: those that the goal mentions or hides behind instances."""
     deeper: list[str]
@@ -48,11 +48,11 @@ class LocalContext:
     rules: list[str]
     """Constructors of the target's predicate."""
     about: list[str]
-    """Lemmas that conclude it."""
+    """Lemmas that conclude the target's predicate."""
     conditional: list[str]
     """Lemmas whose conclusion is an equation under hypotheses."""
     unmatched: frozenset[str]
-    """Those that conclude an equality of a variable: `grind` finds no pattern in them."""
+    """Lemmas that conclude an equality of a variable, in which `grind` finds no pattern."""
     unary: list[str]
     """Lemmas about one explicit argument."""
     extensional: list[str]
@@ -68,13 +68,13 @@ class LocalContext:
     total: list[str]
     """Hypotheses that give a witness for every argument, as `∀ x, ∃ y, …`."""
     existential: bool
-    """Whether the goal mentions `∃`, also behind a definition."""
+    """Whether the goal mentions `∃`, directly or through a definition."""
 
     def closers(self, arithmetic: bool) -> list[str]:
         """Closers for any goal, the most promising first."""
         shown, lemmas = [*self.projections, *self.functions], self.lemmas[:12]
         every = [*shown, *self.deeper]
-        # The cheap ones first: a limit that one alternative reaches ends the call.
+        # The cheap ones come first, because the call ends when one alternative reaches a limit.
         sets = [shown, [*shown, *lemmas], [*self.numbers, *lemmas], [*every, *lemmas]]
         sets = list(dict.fromkeys(_joined(s) for s in sets if s))
         split, some = _joined(every), _joined([*shown, *lemmas])
@@ -110,7 +110,7 @@ class LocalContext:
 
 
 def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
-    """What the surroundings offer for a goal."""
+    """The LocalContext of a goal with surroundings."""
     known = surroundings.by_name
     local = local_premises(surroundings)
     seen = [known[c] for c in local.visible(goal.constants) if c in known]
@@ -118,7 +118,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
     predicates = [known[f] for f in shown if known[f].head == "Prop"]
     hidden = [c for d in predicates for c in local.visible(d.value)]
     direct = local.lemmas(goal.constants, _LEMMAS)
-    # A statement about `a ≤ b := ∃ c, b = a + c` is one about `+`.
+    # A statement about `a ≤ b := ∃ c, b = a + c` is also about `+`.
     lemmas = list(dict.fromkeys([*direct[: _LEMMAS // 2], *local.lemmas(hidden, _LEMMAS // 2), *direct]))[:_LEMMAS]
     instances = [d for d in seen if d.kind == "instance" and d.number is None]
     projections = [

@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint: what a prover needs to use the model as its run did.
+"""The manifest of a checkpoint: the settings with which its run used the model.
 
 A checkpoint is a Hugging Face folder `RUN/checkpoints/VERSION/`. Its `turnstile.json` holds the version, the prompt format and, under
 `prover`, the run's search settings. Older checkpoints lack `prover`: the settings then come from the run's `config.toml`.
@@ -25,28 +25,28 @@ LEDGER = "ledger.sqlite"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint's folder says of itself."""
+    """The settings and files of a checkpoint's folder."""
 
     folder: Path
     version: int = 0
     template: str = ""
-    """How a pretrained model is asked; empty for Turnstile's own prompts."""
+    """Prompt template of a pretrained model; empty for Turnstile's own format."""
     value: bool = True
-    """Whether searches use the model's value, where the model has one."""
+    """Whether the model has a value and searches use it."""
     rule: str = "puct"
     """Selection rule of its searches."""
     temperature: float | None = None
-    """Temperature of the priors in its searches; None where that is unknown."""
+    """Temperature of the priors in its searches; None if unknown."""
     root_breadth: float | None = None
-    """Breadth of its searches at the root; None where that is unknown."""
+    """Breadth of its searches at the root; None if unknown."""
     retriever: str = ""
-    """Name of the retriever that its searches used; empty where that is unknown."""
+    """Name of the retriever that its searches used; empty if unknown."""
     premises: int = 0
     """Premises offered for each goal."""
     actions: Actions = "full"
     """The moves of its template policy."""
     strict: bool = False
-    """Whether the actions also bound what Lean is asked."""
+    """Whether all moves outside `actions` are refused before they reach Lean."""
     ranker_file: Path | None = None
     """Weights of the tactic ranker that was learned with it."""
     retriever_file: Path | None = None
@@ -74,7 +74,7 @@ def find_checkpoint(folder: Path, option: str = "--policy") -> Path:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a checkpoint's folder. Raises UserError where it cannot be read."""
+    """The manifest of a checkpoint's folder. Raises UserError if it cannot be read."""
     path = folder / SETTINGS
     try:
         said: dict[str, Any] = json.loads(read_file(path, MAX_SETTINGS_BYTES)) if path.is_file() else {}
@@ -124,7 +124,7 @@ def search_settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_configuration(run: Path) -> dict[str, Any]:
-    """A run's `config.toml`; empty where there is none. Raises UserError where it is not TOML."""
+    """A run's `config.toml`; empty if there is none. Raises UserError if it is not TOML."""
     file = run / "config.toml"
     if not file.is_file():
         return {}

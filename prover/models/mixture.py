@@ -45,8 +45,8 @@ def mix_with_explorer(
 def mix(parts: Sequence[tuple[list[list[Suggestion]], float]], n: int) -> list[list[Suggestion]]:
     """Mix the answers of several policies, [policies][queries][suggestions] with weights, and keep the best `n` per query.
 
-    Probabilities are not renormalised over the proposals: an untrained model, which is sure of nothing, must not outvote a
-    policy that is.
+    Probabilities are not renormalised over the proposals, so that an untrained model, which is uncertain, does not outvote a confident
+    policy.
     """
     mixed: list[list[Suggestion]] = []
     for row in zip(*(answers for answers, _ in parts), strict=True):

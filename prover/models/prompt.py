@@ -13,7 +13,7 @@ from prover.models.tokenizer import N_BINS, N_SLOTS, TextCodec
 
 @dataclass(frozen=True, slots=True)
 class PromptConfig:
-    """The shape of prompts. It is saved with the model, which only reads prompts of the shape in training."""
+    """The shape of prompts. It is saved with the model, which can only read prompts of the shape that it was trained on."""
 
     max_prompt: int = 256
     """Tokens of a prompt with its marker. Longer goals lose their beginning and keep their target."""
@@ -100,7 +100,7 @@ class Prompter:
         text = "\n\n".join([*goals[1:], goals[0]])[-16 * self.config.max_prompt :]
         listed = [t for i, name in enumerate(self.offered(premises, types)) for t in self._premise(i, name, types)]
         room = self.config.max_prompt - 2 - len(listed)
-        # The target of the goal to reach is at its end. At least half of the room stays for the goal that the tactic acts on.
+        # Keep the end of the goal to reach, which is its target. At least half of the room stays for the goal that the tactic acts on.
         end = self.codec.encode(reached_text(goals[0], towards))[-(room // 2) :] if towards else ()
         return [self.codec.bos, *self.codec.encode(text)[-(room - len(end)) :], *end, *listed]
 
@@ -152,7 +152,7 @@ class Prompter:
 
 
 def reached_text(goal: str, towards: str) -> str:
-    """How prompts show a goal to reach: behind `⇝`, its hypotheses that the goal at hand does not have, and its target."""
+    """The text of a goal to reach in prompts: after `⇝`, its hypotheses that the current goal does not have, and its target."""
     known = set(goal.split("\n"))
     head, mark, target = towards.rpartition("⊢")
     new = [line for line in head.split("\n") if line and line not in known and not line.startswith("case ")]

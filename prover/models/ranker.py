@@ -75,7 +75,7 @@ def _whole(part: str) -> re.Pattern[str]:
 
 
 class _Facts:
-    """What the hypotheses of a goal state and conclude, for features."""
+    """Statements and conclusions of a goal's hypotheses, for features."""
 
     def __init__(self, goal: Goal) -> None:
         self.shapes = {name: shape_of(type_) for name, type_ in goal.hypotheses}
@@ -84,11 +84,11 @@ class _Facts:
         self.concluded = {s.conclusion for s in self.shapes.values() if s.premises}
 
     def kind(self, shape: Shape) -> str:
-        """Its outermost symbol. Local variables are all alike, because their names mean nothing."""
+        """The outermost symbol of a type. All local variables count as equal, because their names have no meaning."""
         return "⟨local⟩" if shape.outermost in self.shapes else shape.outermost
 
     def state(self, text: str) -> str:
-        """How near a proposition is."""
+        """A proposition's state: the target, a hypothesis (`known`), a hypothesis's conclusion, a proposition with a known part, or `open`."""
         if text == self.target.conclusion and not self.target.premises:
             return "target"
         if text in self.known:
@@ -179,7 +179,7 @@ class Reader:
         return Candidate(own[0], tuple(dict.fromkeys((*own, *map(_hash, found)))))
 
     def _hypothesis(self, name: str) -> list[str]:
-        """A hypothesis by itself, and how it relates to the target and to the other hypotheses."""
+        """Features of a hypothesis: its own, and its relations to the target and to the other hypotheses."""
         facts = self._facts
         shape = facts.shapes[name]
         found = [
@@ -200,7 +200,7 @@ class Reader:
         return found
 
     def _relation(self, type_: str, shape: Shape) -> str:
-        """How a hypothesis relates to the target: is it, concludes it, or mentions it."""
+        """The relation of a hypothesis to the target: equals, concludes or mentions it."""
         target = self.goal.target
         if type_ == target:
             return "is"

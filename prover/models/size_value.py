@@ -14,7 +14,7 @@ BASE, SCALE, TYPICAL = 2.0, 1.0, 40.0
 class SizeValue:
     """Steps-to-go from the length of the targets: the sum over goals of `BASE + SCALE * log2(characters / TYPICAL)`.
 
-    Hypotheses do not count: they help as often as they hinder.
+    Hypotheses do not count, because they help as often as they hinder.
     """
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:

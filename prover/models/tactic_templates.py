@@ -167,7 +167,7 @@ class Explorer:
     is reproducible, and a further expansion continues the same order. Without learning, the explorer finds the first proofs
     and keeps a trained policy exploring.
 
-    `ranker`: a learned order instead; with an `obfuscator` it sees made-up names. The weights keep the share `floor` of the
+    `ranker`: gives a learned order instead; with an `obfuscator` it sees made-up names. The weights keep the share `floor` of the
     probability, because a ranker may wrongly rule out a tactic. `premises`: number of premises that are used one by one.
     `actions`: `elementary` leaves out automation. `assessor`: corrects the probabilities of a mixture (`assessed`).
     """
@@ -233,7 +233,7 @@ class Explorer:
             ]
             return sorted(mixed, key=lambda m: -m[1])
 
-        # The slice is taken from its own ranking: `others` differ between attempts, and would shift tactics out of every slice.
+        # The slice is from a ranking without `others`. These differ between attempts, and would shift tactics out of every slice.
         mine = ordered(len(own))
         turn = {t for t, _ in mine[query.attempt * n : (query.attempt + 1) * n]}
         chosen = [

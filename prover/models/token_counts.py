@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from prover.models.base import Query, Suggestion, estimate_tokens
 
 MAX_QUERIES = 4096
-"""Most queries remembered, because some callers never read the counts."""
+"""Maximum number of queries remembered, because some callers never read the counts."""
 MAX_ANSWERS = 64
-"""Most answers per query remembered."""
+"""Maximum number of answers remembered per query."""
 
 
 class TokenCounts:
@@ -29,7 +29,7 @@ class TokenCounts:
                 self._recorded.popitem(last=False)
 
     def count(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
-        """Remove and return the oldest count for `query`; `estimate_tokens` where there is none."""
+        """Remove and return the oldest count for `query`, or return `estimate_tokens` if there is none."""
         with self._lock:
             recorded = self._recorded.get(_key(query))
             if not recorded:

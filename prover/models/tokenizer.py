@@ -12,9 +12,9 @@ if TYPE_CHECKING:  # takes a second to import
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 N_BINS = 16
-"""Value bins: steps-to-go 1 .. N_BINS-1, of which the last also stands for more, and `not provable`."""
+"""Number of value bins: one for each number of steps-to-go from 1 to N_BINS - 1, the last of which includes more, and `not provable`."""
 N_SLOTS = 16
-"""Most premises in a prompt."""
+"""Maximum number of premises in a prompt."""
 
 PAD, BOS, EOS, TACTIC, VALUE = "<pad>", "<bos>", "<eos>", "<tactic>", "<value>"
 MIN_VOCAB = 256 + 5 + N_BINS + N_SLOTS

@@ -33,7 +33,7 @@ class Shape:
 
 @lru_cache(1 << 15)
 def shape_of(type_: str) -> Shape:
-    """The structure of a type as Lean prints it. Notation that is not known is part of its surroundings."""
+    """The structure of a type as Lean prints it. Unknown notation is treated as part of the text around it."""
     binders, premises = 0, list[str]()
     rest = bare(" ".join(type_.split()))
     while True:

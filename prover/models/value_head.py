@@ -24,7 +24,7 @@ PREFIX = "value_head."
 
 
 class ValueHead(torch.nn.Module):
-    """Logits over the value bins, of hidden states that are normalised first because their scale differs between models."""
+    """Logits over the value bins. Hidden states are normalised first, because their scale differs between models."""
 
     def __init__(self, hidden: int) -> None:
         """A head with zero weights, which gives every bin the same probability."""
@@ -99,8 +99,8 @@ def output_layer(model: Any) -> Any:
 
 @contextmanager
 def output_inputs(model: Any, pick: Callable[[Tensor], Tensor]) -> Iterator[list[Tensor]]:
-    """The inputs [rows, tokens, hidden] of a model's output layer during the block, of which `pick` takes some, in that shape. The layer
-    computes no other logits. Raises UserError for a model without an output layer."""
+    """Record the inputs [rows, tokens, hidden] of a model's output layer during the block. `pick` selects some of them, in the same number of
+    dimensions, and the layer computes only their logits. Raises UserError for a model without an output layer."""
     seen: list[Tensor] = []
 
     def look(_: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

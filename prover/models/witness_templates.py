@@ -1,4 +1,4 @@
-"""Templates for existential statements: hypotheses are opened, and witnesses come from unification or from the terms at hand."""
+"""Templates for existential statements: they open hypotheses, and take witnesses from unification or from the available terms."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from prover.lean.theorem import Goal
 from prover.models.goal_names import GoalNames
 
 _TERMS = 24
-"""Witnesses that are tried."""
+"""Maximum number of witnesses that are tried."""
 _GROUP = 8
-"""Witnesses that one tactic tries."""
+"""Maximum number of witnesses that one tactic tries."""
 _DISJUNCT = 12
-"""Witnesses that a tactic tries for one side of a disjunction."""
+"""Maximum number of witnesses that a tactic tries for one side of a disjunction."""
 _VARIABLES = 5
 _OPENED = 3
-"""Hypotheses that one tactic opens."""
+"""Maximum number of hypotheses that one tactic opens."""
 _FADE = 0.85
 _ARITHMETIC = ("omega", "grind (splits := 0)")
 _RING = " | ".join(["first", *_ARITHMETIC])
@@ -54,12 +54,12 @@ def witness_terms(
 
 
 def _taking(arguments: int, makers: Sequence[tuple[str, int]]) -> list[str]:
-    """Those with that many arguments, as many as can make a difference."""
+    """The makers with this many arguments, as many as can be used."""
     return [m for m, n in makers if n == arguments][:_TERMS]
 
 
 def opening(goal: Goal, names: GoalNames) -> tuple[str, list[str]]:
-    """A tactic that opens existential hypotheses and the conjunctions beside them, and the names of the witnesses; empty without any."""
+    """(a tactic that opens existential hypotheses and the conjunctions in them, names of the witnesses); empty if there are none."""
     hypotheses = [h for h, shape in names.structured.items() if shape == "Exists"][:_OPENED]
     fresh = _fresh_names(goal)
     new = [tuple(itertools.islice(fresh, 3)) for _ in hypotheses]
@@ -69,8 +69,8 @@ def opening(goal: Goal, names: GoalNames) -> tuple[str, list[str]]:
 
 
 def chains(goal: Goal, names: GoalNames, rules: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Tactics that open one of `rules`, hypotheses `∀ x, ∃ y, …`, at a variable; and those that open another one at the witness, with
-    its name."""
+    """(tactics that open one of `rules`, hypotheses `∀ x, ∃ y, …`, at a variable; (tactic, witness) pairs that open another rule at that
+    witness)."""
     terms = names.variables[:_VARIABLES]
     fresh = _fresh_names(goal)
     first, second = (tuple(itertools.islice(fresh, 3)) for _ in "ab")
@@ -104,7 +104,7 @@ def _fresh_names(goal: Goal) -> Iterator[str]:
 
 
 def _open(h: str, x: str, y: str, z: str) -> str:
-    """Opens an existential proof `h`, substituting an equation. Only Lean sees through the definitions in it."""
+    """A tactic that opens an existential proof `h` and substitutes an equation. Lean decides, because definitions may hide these."""
     return (
         f"(first | obtain ⟨{x}, rfl⟩ := {h} | obtain ⟨{x}, {y}, rfl⟩ := {h} | obtain ⟨{x}, {y}, {z}⟩ : ∃ _ _, _ := {h}"
         f" | obtain ⟨{x}, {y}, {z}⟩ : ∃ _, _ ∧ _ := {h} | obtain ⟨{x}, {y}⟩ := {h})"
@@ -112,7 +112,7 @@ def _open(h: str, x: str, y: str, z: str) -> str:
 
 
 def by_unification(equations: Sequence[str], lemmas: Sequence[str]) -> str:
-    """A closer after `apply Exists.intro`, which leaves the witness to Lean's unifier: an equation may determine it.
+    """A closer after `apply Exists.intro`, which leaves the witness to Lean's unifier, because an equation may determine it.
 
     `equations`: lemmas that are equations, to rewrite with. `lemmas`: any.
     """

@@ -21,13 +21,13 @@ from prover.models.token_counts import TokenCounts
 from prover.models.value_head import output_inputs, read_head, split_weights
 
 ROWS = 128
-"""Answers sampled at once, over all goals: each needs a cache of keys and values."""
+"""Maximum number of answers sampled at once, over all goals. Each needs a cache of keys and values."""
 VALUED = 32
-"""Goals valued at once."""
+"""Maximum number of goals valued at once."""
 SCORED = 8
-"""Answers scored at once: each needs its tokens times the vocabulary in float32, 0.3 GB for 500 tokens of 150,000."""
+"""Maximum number of answers scored at once. Each needs its tokens times the vocabulary in float32, 0.3 GB for 500 tokens of 150,000."""
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-"""What remains of a model's own settings for generation."""
+"""The settings for generation that are kept from the model's own."""
 
 
 class HuggingFacePolicy:
@@ -87,7 +87,7 @@ class HuggingFacePolicy:
         self.tokenizer.padding_side = "right" if both else "left"
         self.version = 0
         self.generated_tokens = 0
-        """Total, for measurements."""
+        """Total number of generated tokens, for measurements."""
         self.token_counts = TokenCounts()
         self.count_tokens = self.token_counts.count
         self._noise = torch.Generator().manual_seed(seed)
@@ -245,8 +245,8 @@ class HuggingFacePolicy:
         return given.to(self.model.device)
 
     def _with_cache(self, given: Any, n: int) -> dict[str, Any] | None:
-        """The inputs of `sample` for n answers to each prompt, of which equal ones are computed once. None for a model whose cache has no
-        rows to choose from, and for prompts of one token."""
+        """The inputs of `sample` for n answers to each prompt. Each prompt is computed once. None for a model whose cache rows cannot be
+        copied, and for prompts of one token."""
         both = torch.cat([given["input_ids"], given["attention_mask"]], 1)
         distinct, rows = both.unique(dim=0, return_inverse=True)
         rows = rows.repeat_interleave(n)
@@ -258,7 +258,7 @@ class HuggingFacePolicy:
         begun, seen, at = ids[:, :-1], mask[:, :-1], positions[:, :-1]
         made = self.model.base_model(input_ids=begun, attention_mask=seen, position_ids=at, use_cache=True)
         cache: Any = getattr(made, "past_key_values", None)
-        if not hasattr(cache, "batch_select_indices"):  # as XLNet's
+        if not hasattr(cache, "batch_select_indices"):  # e.g. XLNet
             return None
         if any(hasattr(layer, "conv_states") for layer in getattr(cache, "layers", ())):  # as LFM2's
             return None
@@ -314,9 +314,9 @@ class _LogProbabilities:
 
     def __init__(self) -> None:
         self._steps: list[torch.Tensor] = []
-        """[rows] of each token but the last."""
+        """[rows], for each token but the last."""
         self._last: torch.Tensor | None = None
-        """[rows, words] of the next token."""
+        """[rows, vocabulary], for the next token."""
 
     def __call__(self, ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         """`ids`: [rows, tokens], with what was sampled so far."""

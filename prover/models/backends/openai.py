@@ -34,7 +34,7 @@ class ServerConfig:
     timeout: float = 120.0
     """Seconds for one request."""
     retries: int = 5
-    """After time-outs, refused connections and status 408, 409, 429 and 5xx, with growing pauses."""
+    """Maximum number of retries after time-outs, refused connections and status 408, 409, 429 and 5xx, with growing pauses."""
     parallel: int = 16
     """Concurrent requests."""
     oversample: float = 1.5
@@ -46,7 +46,7 @@ class ServerConfig:
 
 
 LONGEST = 2**20
-"""Characters of an answer. A longer one counts as truncated."""
+"""Maximum number of characters of an answer. A longer one counts as truncated."""
 
 
 class ServerPolicy:
@@ -122,7 +122,7 @@ class ServerPolicy:
         return answers
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
-        """Distributions over steps-to-go: the softmax over the value tokens alone. ValueError where there are none."""
+        """Distributions over steps-to-go: the softmax over the value tokens alone. Raises ValueError if the model has none."""
         if not self.format.bins:
             raise ValueError("the model has no value tokens; use it as policy only")
         return list(self._threads.map(self._evaluate, queries))
@@ -190,7 +190,7 @@ class ServerPolicy:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Raises UserError, with the address, for what the client and the server do wrong."""
+        """Turn errors of the client and the server into a UserError with the address."""
         import openai
 
         try:
@@ -200,7 +200,11 @@ class ServerPolicy:
             raise kind(f"{self.address}: {_reason(e)}") from None
         except ResponseLimitError as e:
             raise UserError(f"{self.address}: {e}") from None
-        except (ValueError, AttributeError, TypeError) as e:  # of the client, for what is not JSON or not of the API
+        except (
+            ValueError,
+            AttributeError,
+            TypeError,
+        ) as e:  # the client raises these for answers that are not of the API
             raise UserError(
                 f"{self.address}: the server does not speak OpenAI's API; check that the address ends in /v1 "
                 f"({type(e).__name__}: {e})"

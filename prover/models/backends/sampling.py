@@ -1,5 +1,5 @@
-"""Sampling of answers that leaves out those that have ended: `generate` of transformers computes every answer of a batch until the
-longest one ends."""
+"""Sampling that stops computing answers that have ended. `generate` of transformers computes every answer of a batch until the longest
+one ends."""
 
 from __future__ import annotations
 

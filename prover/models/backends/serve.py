@@ -28,11 +28,11 @@ class ServeConfig:
     memory: float = 0.9
     """Share of each GPU's memory for vLLM."""
     dtype: str = "auto"
-    """Of the served weights: `auto`, `bfloat16`, `float16` or `float32`."""
+    """Type of the served weights: `auto`, `bfloat16`, `float16` or `float32`."""
     max_model_len: int = 0
     """Longest prompt with its answer, in tokens; 0: the model's limit."""
     train: Literal["all", "lora"] = "all"
-    """Trained weights."""
+    """Weights that are trained: all, or LoRA adapters."""
     lora_rank: int = 16
     merge: bool = False
     """Merge adapters into the weights that vLLM serves, instead of replacing only the adapters after each round. Needed for models whose
@@ -55,7 +55,7 @@ class ServeConfig:
 
 def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, lora_rank: int = 0) -> Any:
     """Open a model folder as a policy, and as a value if its format has value tokens. Every back end has `suggest`,
-    `load_weights` and `version`. `lora_rank`: of adapters that vLLM will get. Raises UserError or ModelFolderError."""
+    `load_weights` and `version`. `lora_rank`: rank of the adapters that vLLM will get, 0 for none. Raises UserError or ModelFolderError."""
     if config.backend == "transformers":
         template = config.template or read_manifest(Path(folder)).template
         if template:
@@ -82,7 +82,7 @@ def open_backend(folder: str | Path, config: ServeConfig, threads: int = 1, lora
 
 
 def _device() -> str:
-    """A GPU if there is one. In a Ray actor, only if Ray reserved one for it."""
+    """`cuda` if there is a GPU, in a Ray actor only if Ray reserved one for it; else `cpu`."""
     import torch
 
     if not torch.cuda.is_available():

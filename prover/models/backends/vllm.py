@@ -53,7 +53,7 @@ class VLLMConfig:
     """Samples computed together."""
     prefix_caching: bool = True
     eager: bool = False
-    """Without compilation and CUDA graphs: starts sooner, runs slower. Always on for a CPU."""
+    """Run without compilation and CUDA graphs: starts sooner, runs slower. Always on for a CPU."""
     quantization: str | None = None
     lora_rank: int = 0
     """Highest rank of the adapters that `load_adapter` gets. 0: no adapters."""
@@ -66,7 +66,7 @@ class VLLMConfig:
 
 
 class VLLMPolicy:
-    """Policy, and Value if the format has value tokens or the folder a value head. Thread-safe: the requests of concurrent calls are computed together."""
+    """Policy, and Value if the format has value tokens or the folder a value head. Thread-safe: requests of concurrent calls are batched."""
 
     concurrent = True
     """`answer` may be called again before it has returned."""
@@ -93,7 +93,7 @@ class VLLMPolicy:
         self.engine = EngineLoop(lambda: _engine(str(folder), self.config))
         self.llm = self.engine.llm
         self.generated_tokens = 0
-        """Total, for measurements."""
+        """Total number of generated tokens, for measurements."""
         self.token_counts = TokenCounts()
         self.count_tokens = self.token_counts.count
         self.version = folder_version(folder)
@@ -101,7 +101,7 @@ class VLLMPolicy:
         self._head = self._read_head(folder)
 
     def _read_head(self, folder: str | Path) -> bool:
-        """Whether the folder has a value head, which every worker then has loaded."""
+        """Load the folder's value head in every worker. Returns whether there is one."""
         return any(self.engine.alone(lambda: self.llm.collective_rpc("load_head", args=(str(folder),))))
 
     @property
@@ -165,7 +165,7 @@ class VLLMPolicy:
         return [self._answer(a, output.prompt_token_ids if tokens else ()) for a in output.outputs]
 
     def _answer(self, output: Any, prompt: Sequence[int] = ()) -> Answer:
-        """`prompt`: its tokens, if the sampled tokens are wanted."""
+        """One sample of the engine as an Answer. `prompt`: tokens of the prompt, if the answer must record its tokens."""
         ids = tuple(output.token_ids)
         sampled = None
         if prompt:
@@ -201,7 +201,7 @@ class VLLMPolicy:
 
     @property
     def _bins(self) -> list[int]:
-        """Tokens whose log-probabilities are those of the value's bins."""
+        """Ids of the tokens whose log-probabilities are those of the value's bins."""
         return list(self.format.bins or range(N_BINS))
 
     def _estimate(self, query: Query, output: Any) -> ValueEstimate:

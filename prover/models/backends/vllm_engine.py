@@ -25,7 +25,7 @@ class EngineLoop:
     def __init__(self, start: Callable[[], Any]) -> None:
         """`start`: creates vLLM's `LLM`. It runs in the thread, because vLLM's CPU kernels use thread settings of the calling thread."""
         self.most_under_way = 0
-        """Most requests that the engine had at once."""
+        """Maximum number of concurrent requests so far."""
         self.steps = 0
         self.adapter: Any = None
         """LoRARequest of later requests; None: they have no adapters. Set it in `alone`."""

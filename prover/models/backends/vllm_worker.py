@@ -13,9 +13,9 @@ from typing import Any
 from prover.models.manifest import VALUE_HEAD
 
 MAX_LORA_RANK = 512
-"""Of adapters in vLLM."""
+"""Maximum rank of adapters in vLLM."""
 BY_HEAD = "value"
-"""Begins the name of a request that the value head answers."""
+"""Prefix of the names of requests that the value head answers."""
 
 
 class ServedWeights:
@@ -40,7 +40,7 @@ class ServedWeights:
     def serve_adapter(self, folder: str, version: int, digest: str, key: int) -> list[Any]:
         """Load LoRA adapters and the value head from a folder as peft writes it, and return [version, digest of the folder].
 
-        `key`: vLLM's number of the adapters, another one for each version. Returns [-1, reason] where vLLM rejects them, and raises
+        `key`: vLLM's number of the adapters, different for each version. Returns [-1, reason] if vLLM rejects them, and raises
         ValueError if the digest differs; it then keeps the old ones.
         """
         from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]
@@ -71,9 +71,9 @@ class ServedWeights:
         return head is not None
 
     def _with_values(self, compute: Any) -> Any:
-        """The model's `compute_logits`, but for value requests the logits are those of the head's bins, at the first token ids, and -inf
-        elsewhere. vLLM returns no hidden states of a model that generates. This way values use its scheduler, prefix cache and
-        parallelism."""
+        """Wrap the model's `compute_logits`. For value requests, the logits are those of the head's bins, at the first token ids, and -inf
+        elsewhere. vLLM does not return the hidden states of a model that generates. In this way values use its scheduler, prefix cache
+        and parallelism."""
         names = _scheduled(self.model_runner)  # type: ignore[attr-defined]
 
         def compute_logits(states: Any, *args: Any, **more: Any) -> Any:
@@ -105,7 +105,7 @@ def _scheduled(runner: Any) -> Callable[[], list[str]]:
 
 
 def _tensors(folder: str, tied: bool) -> Iterator[tuple[str, Any]]:
-    """Every tensor of a folder by name. A tied output layer also comes under its own name, because vLLM's CPU build updates
+    """Every tensor of a folder by name. A tied output layer is also yielded under its own name, because vLLM's CPU build updates
     its packed copy only when that name is loaded."""
     from safetensors import safe_open
 
