@@ -23,7 +23,7 @@ class Bm25Retriever(SharedSymbols):
         term = ~np.fromiter(map(is_instance, library.symbols), bool, len(library.symbols))
         rarity = np.log1p((len(premises) - self.frequency + 0.5) / (self.frequency + 0.5))
         self.weight = np.where(term & (self.frequency > 0), rarity, 0.0).astype(np.float32)
-        # A type without terms has one that no goal has.
+        # A type without terms counts as having one, which no goal has.
         length = np.maximum(sums(term[library.constants].astype(np.int8), library.constant_offsets), 1)
         mean = length[premises.rows].mean() if len(premises) else 1.0
         self._factor = (1.0 / (1.0 + K1 * (1.0 - B + B * length / mean))).astype(np.float32)

@@ -70,7 +70,7 @@ class Texts(Sequence[str]):
         return str(self._bytes[self.offsets[i] : self.offsets[i + 1]], "utf-8")
 
     def place(self, text: str, order: Sequence[int] | np.ndarray | None = None) -> int:
-        """Where `text` stands or would stand in `order`, which sorts the texts (None: they are sorted)."""
+        """The index at which `text` is, or would be inserted, in `order`, which sorts the texts (None: they are sorted)."""
         places: Any = range(len(self)) if order is None else order
         return bisect_left(places, text, key=self.__getitem__)
 
@@ -80,7 +80,7 @@ class Texts(Sequence[str]):
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
-    """[lists + 1] where each list starts, and the end of the last."""
+    """[lists + 1] start of each list, and the end of the last."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
@@ -92,6 +92,6 @@ def sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def places(offsets: np.ndarray, lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(places of the elements of some lists, one list after the other, [lists] their sizes)."""
+    """(indices of the elements of some lists, one list after the other; [lists] their sizes)."""
     sizes = np.diff(offsets)[lists]
     return np.repeat(offsets[lists] - offsets_of(sizes)[:-1], sizes) + np.arange(int(sizes.sum())), sizes

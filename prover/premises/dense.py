@@ -32,7 +32,7 @@ BUCKETS = 8192
 WIDTH = 96
 FORMAT = 1
 ROLES, EXTRA = ("head", "left", "right"), 0.2
-"""ROLES: of head symbols, as features of their own. EXTRA: weight of these and of the number of arguments."""
+"""ROLES: roles of head symbols, which are features of their own. EXTRA: weight of these and of the number of arguments."""
 
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+|\d+")
 
@@ -44,9 +44,9 @@ class DenseWeights:
     table: np.ndarray
     """[BUCKETS, WIDTH] embeddings of hashed features."""
     goal: np.ndarray
-    """[WIDTH, WIDTH]."""
+    """[WIDTH, WIDTH] matrix of goals."""
     premise: np.ndarray
-    """[WIDTH, WIDTH]."""
+    """[WIDTH, WIDTH] matrix of premises."""
     scale: float
     """Factor of the inner product of unit vectors."""
     symbolic: float

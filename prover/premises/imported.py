@@ -1,4 +1,4 @@
-"""The premise index that belongs to the imports of a theorem: that of Init and Std, or one of more modules, made once."""
+"""The premise index for the imports of a theorem: that of Init and Std, or one with more modules, which is made once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Imported:
-    """What some imports load."""
+    """The part of an index that some imports load."""
 
     index: LibraryIndex
     modules: frozenset[str]
@@ -35,14 +35,14 @@ class Imported:
 
 
 _opened: dict[tuple[str, ...], Imported] = {}
-"""By imports that Init and Std do not have."""
+"""Imports beyond Init and Std -> their index."""
 _theorems: ChainMap[str, Premise] = ChainMap()
-"""Of every index in `_opened`."""
+"""The theorems of every index in `_opened`."""
 _locks: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
 
 
 def imported(imports: tuple[str, ...], library: LibraryIndex) -> Imported:
-    """What these imports load, in `library` (Init and Std) if it has them all, or else in the index of their environment.
+    """The part of an index that these imports load: of `library` (Init and Std) if it has them all, else of the index of their environment.
 
     The first call with imports of a package exports its modules, which takes minutes; call `imported_soon` in an event loop. If Lean
     cannot export them, this logs a warning and offers the whole library.
@@ -62,7 +62,7 @@ def imported(imports: tuple[str, ...], library: LibraryIndex) -> Imported:
 
 
 async def imported_soon(imports: tuple[str, ...], library: LibraryIndex) -> Imported:
-    """As `imported`, beside the event loop, in a thread that does not keep an interrupted process alive."""
+    """Call `imported` in a thread, without blocking the event loop. The thread does not keep an interrupted process alive."""
     if (found := _at_hand(imports, library)) is not None:
         return found
     result: Future[Imported] = Future()
@@ -84,7 +84,7 @@ def known_theorems(library: LibraryIndex) -> Mapping[str, Premise]:
 
 
 def _at_hand(imports: tuple[str, ...], library: LibraryIndex) -> Imported | None:
-    """What the imports load, unless an index has to be opened."""
+    """The result of `imported`; None if an index must be opened first."""
     if all(m in library.modules for m in imports):
         return Imported(library, library.reachable(imports))
     return _opened.get(imports)
@@ -116,8 +116,8 @@ async def _graph(imports: Sequence[str]) -> dict[str, list[str]]:
 def index_roots(graph: Mapping[str, Sequence[str]], own: Collection[str], folders: Sequence[str]) -> tuple[str, ...]:
     """The imports of an index for the modules of `graph` (module → its imports) without those of the user's own project.
 
-    These are the modules that no other needs, each replaced by the module of its package's name (`Mathlib`) if a folder has it compiled:
-    the files of a project then share one index, and an edit of the project changes none.
+    These are the modules that no other imports, each replaced by the module of its package's name (`Mathlib`) if a folder has it compiled.
+    The files of a project then share one index, and editing the project changes no index.
     """
     skipped = set(own)
     foreign = [m for m in graph if m not in skipped]

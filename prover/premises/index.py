@@ -26,13 +26,13 @@ __all__ = ["LibraryIndex", "ModuleInfo", "Premise", "is_generated"]
 FORMAT = 6
 
 _RESTART_MB = 1600
-"""Memory of an embedded Lean at which another one goes on. It dies at about 2,300."""
+"""Memory in MiB at which an embedded Lean is replaced. It dies at about 2,300."""
 _ALONE = 50
-"""Modules that one process exports alone. A second one shares a larger number, if there is a core for it."""
+"""Maximum number of modules that one process exports alone. For more, a second process helps if there is a core for it."""
 
 
 def environment_hash(lean: str, imports: Sequence[str] = WHOLE_LIBRARY, folders: Sequence[str] = ()) -> str:
-    """Hash of what an index is asked for: the Lean (version and kind), the imports, and the folders of compiled modules."""
+    """Hash of everything that determines an index: the Lean (version and kind), the imports, and the folders of compiled modules."""
     return _hash(lean, *imports, "", *folders)
 
 
@@ -60,7 +60,7 @@ def environment_index(imports: Sequence[str] = WHOLE_LIBRARY) -> LibraryIndex:
         async with LeanServer(runtime, Limits(open_seconds=600)) as server:
             return await build(server, imports)
 
-    with making(_path(*wanted)):  # the others wait for the first
+    with making(_path(*wanted)):  # other processes wait for the first
         try:
             return load_cached(*wanted) or asyncio.run(make())
         except LeanError as e:
@@ -103,7 +103,7 @@ async def build(server: LeanServer, imports: Sequence[str] = WHOLE_LIBRARY) -> L
 
     async def export(server: LeanServer) -> None:
         for name in waiting:  # the processes share it
-            # Init and Std always by themselves: another environment may have other notation, so that types print otherwise.
+            # Init and Std are exported without other imports, whose notation could change how types print.
             found[name] = await _exported(server, WHOLE_LIBRARY if name in library else imports, name, keys[name])
 
     async with AsyncExitStack() as stack:
@@ -126,7 +126,7 @@ async def build(server: LeanServer, imports: Sequence[str] = WHOLE_LIBRARY) -> L
 
 
 async def module_graph(server: LeanServer, imports: Sequence[str]) -> dict[str, list[str]]:
-    """The imports of each module of an environment, each after those."""
+    """The imports of each module of an environment. Each module comes after its imports."""
     return dict((await server.command("modules", imports=list(imports)))["modules"])
 
 
@@ -181,7 +181,7 @@ def _folders(runtime: LeanRuntime) -> tuple[str, ...]:
 
 
 def _outside(runtime: LeanRuntime, imports: Sequence[str]) -> tuple[str, ...]:
-    """The folders that decide which modules these imports name: none for Lean's own."""
+    """The folders of LEAN_PATH in which Lean finds these imports; empty for modules of Lean itself."""
     return () if all(map(_is_shipped, imports)) else _folders(runtime)
 
 

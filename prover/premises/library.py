@@ -1,8 +1,8 @@
 """The modules of an environment with their declarations, in arrays that all processes share.
 
 A theorem may use the modules that its own imports reach (`reachable`). These cannot contain the theorem itself or anything
-proved from it; theorems with an alias there are no tasks (curricula/library.py). Made for the size of Mathlib: a loaded index
-is a mapped file, and a `Premise` is made when it is asked for.
+proved from it; theorems with an alias there are not used as tasks (curricula/library.py). It scales to Mathlib: a loaded index is a
+mapped file, and a `Premise` is created on access.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class LibraryIndex:
 
 
 class Premises(Sequence[Premise]):
-    """Some declarations of an index, made when they are asked for. `rows`: ascending."""
+    """Some declarations of an index, created on access. `rows`: ascending."""
 
     def __init__(self, library: LibraryIndex, rows: np.ndarray) -> None:
         self.library, self.rows = library, rows

@@ -19,7 +19,7 @@ RECENCY = 0.5
 
 
 CANDIDATES = 24
-"""Theorems of the surroundings that a training example of a retriever has, besides those that its tactics name."""
+"""Number of theorems of the surroundings in a training example of a retriever, besides those that its tactics name."""
 
 
 class LocalCandidate(msgspec.Struct, frozen=True, array_like=True):
@@ -29,14 +29,14 @@ class LocalCandidate(msgspec.Struct, frozen=True, array_like=True):
     symbolic: float
     """Its symbolic score."""
     features: tuple[float, ...]
-    """As LocalPremises.features, without a namespace."""
+    """Its row of LocalPremises.features, without the namespace's feature."""
 
 
 class LocalPremises:
     """The surroundings of a theorem, ranked for its goals.
 
-    Constants count together with those that they hide: an instance stands for the functions that it is made of, so `a + b` on
-    an own type leads to lemmas about its `add`.
+    A constant counts together with those that it hides. For example, an instance includes the functions in its definition, so `a + b` on
+    the file's own type finds lemmas about its `add`.
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
@@ -78,18 +78,18 @@ class LocalPremises:
         return [self.theorems[int(i)].name for i in order if score[i] > 0.0]
 
     def similarity(self, constants: Sequence[str]) -> np.ndarray:
-        """[theorems] symbolic scores, wherever they stand."""
+        """[theorems] symbolic scores, independent of their position."""
         return self._symbols.score(self.visible(constants))
 
     def features(self, place: Place) -> np.ndarray:
-        """[theorems, locality.FEATURES] for a theorem in a place. What an imported file of the project declares is of half its module."""
+        """[theorems, locality.FEATURES] for a theorem at a place. Theorems of imported files of the project have 0.5 as feature `module`."""
         count = len(self.theorems)
         own = (np.arange(count) >= self._imported).astype(np.float32)
         spaces = [shared(place.namespace, namespace_of(d.name)) for d in self.theorems]
         return np.stack([own, near(count), np.array(spaces, dtype=np.float32), (1.0 + own) / 2], axis=1)
 
     def candidates(self, constants: Sequence[str], named: Collection[str]) -> tuple[LocalCandidate, ...]:
-        """The theorems that share most with a goal, and those of `named`."""
+        """The theorems with the best symbolic scores for a goal, and those in `named`."""
         if not self.theorems:
             return ()
         score = self.similarity(constants)

@@ -1,4 +1,4 @@
-"""Where a premise stands relative to a theorem, as features that a learned retriever weighs.
+"""The position of a premise relative to a theorem, as features that a learned retriever weighs.
 
 `file`: whether it is of the theorem's own file. `near`: 1 for the lemma before the theorem, less for those before it, 0 for a library's.
 `namespace`, `module`: the share of name components that both have in common.

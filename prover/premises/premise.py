@@ -19,7 +19,7 @@ _GENERATED = re.compile(
 )
 
 
-# What Lean generates for each type. No theorem has such a name.
+# Names of constants that Lean generates for each type. No theorem has such a name.
 _AUXILIARY = re.compile(r"(^|\.)(rec|recOn|casesOn|noConfusion\w*|ctorElim\w*|«\S*)$")
 
 

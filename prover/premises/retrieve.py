@@ -20,7 +20,7 @@ from prover.premises.symbols import Retriever, SymbolRetriever, is_plumbing
 
 RETRIEVERS = ("symbols", "bm25", "symbols+bm25", "dense", "hybrid")
 LEARNED = ("dense", "hybrid")
-"""Names of the retrievers, and of those that are learned (`hybrid`: dense and symbols), which without weights use initial ones."""
+"""Names of all retrievers, and of the learned ones (`hybrid`: dense and symbols). Without weights these use initial weights."""
 
 
 class _Sum(Retriever):
@@ -76,7 +76,7 @@ def _top(retriever: Retriever, constants: Sequence[str], k: int) -> tuple[list[i
         return [], []
     rows, scores = retriever.matches(constants, k)
     if k < len(scores):
-        # A few more if several have the k-th score, so that the order of rows decides.
+        # Keep all premises with the k-th score, so that the order of rows decides between them.
         enough = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
         rows, scores = rows[enough], scores[enough]
     best = np.argsort(-scores, kind="stable")[:k]
@@ -125,7 +125,7 @@ class PremiseSource:
         self._retrievers.clear()
 
     def renamed(self, read: Callable[[str], str]) -> PremiseSource:
-        """The same under other names, e.g. made-up ones: what it offers keeps its own."""
+        """The same source with constants renamed inside learned retrievers, e.g. to made-up names. Offered premises keep their names."""
         return PremiseSource(self.library, self.k, self.name, self.weights, self.definitions, read)
 
     def retriever(self, imports: tuple[str, ...]) -> tuple[LibraryIndex, Retriever]:
@@ -137,7 +137,7 @@ class PremiseSource:
         return self._retrievers[imports]
 
     async def for_theorem(self, theorem: Theorem) -> Callable[[ProofState], tuple[str, ...]]:
-        """As `at`, for a theorem in its place. The first theorem with some imports waits for their index."""
+        """The function `at` for a theorem. The first theorem with some imports waits for their index."""
         if self.k:
             await imported_soon(theorem.imports, self.library)
         return self.at(theorem.imports, name=theorem.library or theorem.name)
@@ -148,7 +148,7 @@ class PremiseSource:
         """A function from a state of theorem `name` to the names of its best premises, without `forbidden` ones.
 
         Lemmas and functions of the theorem's own surroundings come before the library's, and leave a quarter of the names to it.
-        A retriever that has learned where useful premises stand ranks own lemmas and the library's together.
+        A retriever with learned weights for places ranks own lemmas and those of the library together.
         """
         index, retriever = self.retriever(imports) if self.k else (self.library, None)
         if isinstance(retriever, DenseRetriever):
