@@ -1,8 +1,8 @@
-"""Bounds what Lean is asked to a set of moves, whoever asks: a policy, a language model, a library search, a check of a script.
+"""Restricts the scripts sent to Lean to a set of moves, whether they come from a policy, a library search or a check of a proof.
 
-A script is read by its structure. Every step must begin with a word of the set, also behind `<;>`, in brackets, after a bullet and in
-the alternatives of `cases … with`. Terms may say anything but `by`, which would begin a script of its own. What cannot be read for
-certain is refused, so the set is a bound and not a guess.
+A script is parsed without Lean. Every step must begin with a word of the set, also after `<;>`, in brackets, after a bullet and in
+the alternatives of `cases … with`. Terms may contain anything but `by`, which would begin another script. A script that cannot be
+parsed with certainty is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ focus funext generalize have induction injection intro intros left let next nofu
 rename_i revert rfl right rintro rotate_left rotate_right rw rwa show skip specialize split subst suffices symm unfold
 """
 ELEMENTARY = frozenset(_ELEMENTARY.split())
-"""The words that may begin a step: what a textbook does by hand."""
+"""The words that may begin a step: tactics for the steps that a textbook proof writes out."""
 
 _HEAD = re.compile(r"[^\W\d][\w'.!?]*")
 _OPEN, _CLOSE = "([{⟨⟦‹", ")]}⟩⟧›"
@@ -64,7 +64,8 @@ def _split(script: str) -> list[str] | None:
 
 
 def _flat(text: str) -> str | None:
-    """The text with `(` for each character inside brackets, so that only what stands outside is found in it."""
+    """The text with `(` for each bracket and each character inside brackets, so that a search finds only text outside. None for
+    unbalanced brackets."""
     open_: list[str] = []
     out: list[str] = []
     for c in text:
@@ -113,7 +114,7 @@ def _alternative(text: str) -> bool:
 
 
 def _after_arrow(text: str) -> bool:
-    """Whether the step behind the first `=>` is permitted. It may follow on later lines."""
+    """Whether the script after the first `=>` is permitted. It may start on a later line, or be empty."""
     at = (_flat(text) or "").find("=>")
     return at >= 0 and (not text[at + 2 :].strip() or _block(text[at + 2 :]))
 
@@ -137,5 +138,5 @@ class BoundedEnvironment:
 
 
 def bounded(env: Any, actions: Actions, strict: bool) -> Any:
-    """The environment itself, or with `strict` one that only takes these actions."""
+    """The environment; with `strict`, wrapped to refuse all other actions."""
     return BoundedEnvironment(env, actions) if strict and actions != "full" else env

@@ -1,6 +1,6 @@
 """Backward steps: for a conjectured goal B on the way to a goal A, prove B, and A from B.
 
-On the way from A to B, the policy is told B as the goal to reach (infilling).
+In the proof of A from B, the policy's query names B as the goal to reach (infilling).
 """
 
 from __future__ import annotations

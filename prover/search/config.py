@@ -33,7 +33,7 @@ class SearchConfig:
     c_init: float = 0.5
     """Exploration constant of PUCT (Silver et al. 2018). Tuned, see docs/search.md; Schrittwieser et al. 2020 use 1.25."""
     c_base: float = 19652.0
-    """Visits at which exploration starts to grow (same source)."""
+    """Visits at which exploration starts to grow (same sources)."""
     fpu_reduction: float = 0.1
     """First-play urgency: the value of an untried tactic is its goal's value minus this."""
     root_breadth: float = 256.0
@@ -59,11 +59,11 @@ class SearchConfig:
     max_exceptions: int = 8
     """Consecutive exceptions of the environment that end the search with outcome `error`."""
     questions: str = ""
-    """Lean queries (`lean_queries.KNOWN`, comma-separated) tried beside the policy's tactics, one call each. Off by default:
+    """Lean queries (`lean_queries.KNOWN`, comma-separated) tried in addition to the policy's tactics, one call each. Off by default:
     a library search takes seconds and did not pay at equal calls (docs/search.md)."""
     backward: int = 0
     """Maximum number of backward steps at a goal (`refine (fun h : B => ?_) ?_`). In the proof of the first goal that one leaves, the first
-    expansion of a goal asks the policy for tactics that lead to B. For a policy that learned infilling (`learn.infill`). 0: off."""
+    expansion of a goal asks the policy for tactics that lead to B. For a policy trained on infilling (`learn.infill`). 0: off."""
     model_thread: bool = True
     """Call models in a thread, so that Lean works meanwhile. Turn off for models that answer in microseconds."""
     seed: int = 0

@@ -24,7 +24,7 @@ class Example:
     total_visits: int
     solved: bool
     failed: bool
-    """Nothing is left to try; not a disproof."""
+    """Nothing was left to try. This does not disprove the goal."""
     steps: int | None
     """Tactics in the shortest proof found; a value target."""
     value: float
@@ -41,7 +41,7 @@ class Example:
     next: tuple[str, ...] = ()
     """Keys of the best tactic's subgoals. Best: it starts the shortest proof, else it has the most visits."""
     leading: str = ""
-    """That tactic; empty: none was applied."""
+    """The best tactic, as in `next`; empty if none was applied."""
     constants: tuple[str, ...] = ()
     """Constants in the goal, by which premises are retrieved."""
     tried: tuple[str, ...] = ()

@@ -160,14 +160,14 @@ class Expander:
         edge.call = self.recorder.counts["lean_calls"]
         try:
             result = await self._step(edge.parent.state, edge.tactic)
-        except BaseException:  # cancelled: as if never sent
+        except BaseException:  # cancelled: do not count the call
             self._graph.release(edge)
             raise
         began = perf_counter()
         fresh = self._record(edge, result)
         self.states.free_unused()
         if self._graph.root.status == SOLVED and self.recorder.lean_calls_to_solve is None:
-            # Not the calls so far: other calls in flight are no part of the proof.
+            # Not the number of calls so far: some of those in flight are not part of the proof.
             self.recorder.lean_calls_to_solve = last_call(self._graph)
         fresh_open = [n for n in fresh if n.status == OPEN] if self._value is not None else []
         if fresh_open and not self.solved_enough():
@@ -175,7 +175,7 @@ class Expander:
             self.recorder.own_s += perf_counter() - began
             estimates = await self._evaluate(fresh_open, queries)
             began = perf_counter()
-            if self._value is not None and hasattr(self._value, "count_tokens"):  # others are no language models
+            if self._value is not None and hasattr(self._value, "count_tokens"):  # only language models have it
                 self.recorder.counts["model_tokens"] += sum(count_tokens(self._value, q) for q in queries)
             for child, estimate in zip(fresh_open, estimates, strict=True):
                 self._set_value(child, min(1.0, estimate.value(self._config.discount)))
@@ -183,7 +183,7 @@ class Expander:
         return fresh
 
     async def _evaluate(self, nodes: Sequence[Node], queries: Sequence[Query]) -> Sequence[ValueEstimate]:
-        """Ask the value about new goals. No walk expands them before their values are known."""
+        """Ask the value about new goals. No simulation expands them before their values are known."""
         for node in nodes:
             node.expanding = True
         try:

@@ -55,7 +55,7 @@ def proof_edges(graph: Graph) -> Iterator[Edge]:
 
 @dataclass(eq=False, slots=True)
 class _Group:
-    """A group of goals in Lean's goal list, with its proof."""
+    """A group of goals in Lean's goal list, and its proof."""
 
     proof: ProofNode
 
@@ -112,7 +112,7 @@ def _with_names(tree: ProofNode) -> ProofNode:
         place.parent.children.append(done)
         place.parent.words.append(words)
         place.parent.renames |= place.renames
-    raise AssertionError("the root comes last")
+    raise AssertionError("unreachable: the root comes last")
 
 
 @dataclass(eq=False, slots=True)

@@ -49,7 +49,7 @@ class Edge:
     twin: Edge | None = None
     """The live edge with the same effect, for a duplicate."""
     error: str | None = None
-    """Why the tactic itself failed: a StepStatus, `cycle` or `replay`. None where a subgoal failed."""
+    """The kind of failure if the tactic itself failed: a StepStatus, `cycle` or `replay`. None if a subgoal failed."""
     message: str = ""
     reward: float = 0.0
     weight: float = 0.0
@@ -103,7 +103,7 @@ class Node:
     relevant: bool = False
     """Whether the root can still use this node: open goals and tactics lead to it from the root."""
     exhausted_within: float = 0
-    """Nothing is left to try for a proof of at most this many tactics."""
+    """No untried option can give a proof of at most this many tactics."""
     mass: float = 0.0
     """Prior mass of the edges that have not failed."""
     premises: tuple[str, ...] = ()
@@ -153,7 +153,7 @@ class Graph:
         return not node.exhausted and node.expansions < self.config.max_expansions
 
     def has_option(self, node: Node) -> bool:
-        """Whether something is or can be tried at this node itself."""
+        """Whether this node itself, apart from its subgoals, can be expanded or has a tactic that is untried or running."""
         return bool(node.untried or node.pending or node.expanding) or self.can_expand(node)
 
     def add_suggestions(self, node: Node, suggestions: Sequence[Suggestion]) -> int:

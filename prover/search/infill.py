@@ -12,7 +12,7 @@ from prover.search.graph import Graph
 
 
 class Towards:
-    """A policy that is told the goal to reach."""
+    """A policy whose queries name the goal to reach."""
 
     def __init__(self, policy: Policy, goal: str) -> None:
         """`goal`: Goal.text."""
@@ -31,11 +31,11 @@ class Towards:
 
 @dataclass
 class Reaching:
-    """An environment in which a goal needs no proof: steps do not return it. A search proves its root here if tactics lead to the
-    goal, or to nothing, and all other goals are proved.
+    """An environment in which one goal needs no proof: steps omit it from their results. A search proves its root here if its tactics
+    leave only that goal, or none.
 
-    A goal is reached as a search's graph shares goals: by `ProofState.shared`, up to the names of bound variables, so that tactics
-    that follow it in a proof apply to it. The state to reach and the search's root belong to the caller.
+    Goals are compared by `ProofState.shared`, as in a search's graph: up to the names of bound variables, so that the tactics that
+    follow the goal in a proof still apply. The state to reach and the search's root belong to the caller.
     """
 
     env: Environment
@@ -61,7 +61,7 @@ class Reaching:
         await self.env.free(states)
 
     def reached(self, graph: Graph) -> bool:
-        """Whether the shortest proof of a solved graph leads to the goal. If not, it proves the root outright."""
+        """Whether the shortest proof of a solved graph uses the goal. If not, it is a complete proof of the root."""
         seen = {graph.root}
         waiting = [graph.root]
         while waiting:

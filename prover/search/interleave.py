@@ -15,7 +15,7 @@ async def search_both(
 ) -> tuple[SearchResult, SearchResult]:
     """Run two searches on one budget until either is solved; the negation gets `rate` of the Lean calls.
 
-    They alternate in slices of at most `slice_calls` Lean calls, and the search furthest behind its share goes first.
+    They alternate in slices of at most `slice_calls` Lean calls, and the search with the smallest part of its share goes first.
     When one is exhausted, the other gets the rest. Both stay open. Raises ValueError for a rate outside [0, 1].
     """
     if not 0.0 <= rate <= 1.0:

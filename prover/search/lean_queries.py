@@ -19,7 +19,7 @@ KNOWN = ("exact?", "apply?", "rw?", "simp?", "simp_all?", "grind?")
 ASK_AFTER = 8
 """Tactics of a goal that are tried before its first question: a library search takes as long as a hundred tactics."""
 MAX_ANSWERS = 8
-"""Answers to one question that are tried."""
+"""Maximum number of answers to one question that are tried."""
 SOURCE = "lean"
 
 _HEAD = re.compile(r"\s*Try (?:this|these):\s*")

@@ -218,7 +218,7 @@ class Search:
         return path
 
     def _mark(self, path: SearchPath, by: int) -> None:
-        """Add `by` to the walks in flight on a path. Also claims an untried tactic at its end."""
+        """Add `by` to the counts of simulations in flight on a path. With `by` > 0, also claim an untried tactic at its end."""
         for node in path.nodes:
             node.virtual += by
         for edge in path.edges:

@@ -30,20 +30,21 @@ class Rule:
     rollouts: bool = False
     """Whether new goals are evaluated by rollouts."""
     waits: bool = False
-    """Whether a walk waits for work in flight that its choice depends on. Other tree rules count walks in flight as visits."""
+    """Whether a simulation waits for work in flight that its choice depends on. Other tree rules count simulations in flight as visits."""
 
     @property
     def counts_calls(self) -> bool:
-        """Whether a goal's visits are the Lean calls spent below it: each call is one walk from the root."""
+        """Whether a goal's visits equal the Lean calls spent below it, because each simulation makes one call."""
         return self.select_edge is not None and not self.rollouts
 
 
 def puct(node: Node, config: SearchConfig, banned: set[Edge]) -> Edge | None:
     """argmax Q + c(N) P sqrt(N) / (1 + n) (Silver et al. 2018, AlphaZero, c(N) as in its pseudocode).
 
-    N: visits of the tactics, plus one for the goal's own first visit. Simulations in flight do not count: a walk that depends on one
-    waits (see `simulation.descend`), so the choice is that of a search with one walk. An untried tactic has Q = goal's value - fpu_reduction, so only the most probable one is considered. Priors are
-    renormalised over the tactics that have not failed. `root_breadth` reserves calls for the root's own tactics.
+    N: visits of the tactics, plus one for the goal's own first visit. Simulations in flight do not count: a simulation that depends
+    on one waits (see `simulation.descend`), so the choice equals that of a search with one simulation at a time. An untried tactic has
+    Q = goal's value - fpu_reduction, so only the most probable one is considered. Priors are renormalised over the tactics that have
+    not failed. `root_breadth` reserves calls for the root's own tactics.
     """
     if node.origin is None and node.untried and node.untried[-1] not in banned:
         calls = node.visits
@@ -154,8 +155,8 @@ RULES: dict[str, Rule] = {
 
 
 def rule_named(name: str) -> Rule:
-    """The rule of that name, in `RULES` or an entry point of `turnstile.rules`. Raises UserError, with the known names, if there
-    is none."""
+    """The rule with this name, from `RULES` or the entry points `turnstile.rules`. Raises UserError, which lists the known names, if
+    there is none."""
     return plugins.chosen("turnstile.rules", RULES, name)
 
 
@@ -236,7 +237,7 @@ class Frontier:
         graph = self._graph
         while self._heap:
             round_, cost, _, _, node = self._heap[0]
-            if -self._priority(node, graph.config) > cost:  # its best tactic is gone
+            if -self._priority(node, graph.config) > cost:  # its best tactic was tried meanwhile
                 heapq.heappop(self._heap)
                 self.push((node,))
                 continue

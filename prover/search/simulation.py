@@ -30,18 +30,19 @@ def wants_expansion(graph: Graph, node: Node) -> bool:
 
 
 def _difficulty(node: Node) -> tuple[bool, float, int]:
-    """Hardest first, among the subgoals that no other walk is working on: all of them have to be proved anyway."""
+    """Sort key: first the subgoals that no simulation is working on, and among them the hardest, because all have to be proved."""
     return node.virtual > 0, node.value, node.visits
 
 
 def descend(graph: Graph, rule: EdgeSelector, config: SearchConfig, waits_for_work: bool = False) -> SearchPath | None:
     """A path to something to try, for an unsolved root; None while it depends on work in flight.
 
-    With `waits_for_work`, a walk waits if it leads to a goal that is being expanded or evaluated, or to the next tactic of a goal whose
-    last one still runs: its choice depends on the result. Passing by would spend calls on tactics that a search with one walk does not
-    try. Walks in flight then work on different subgoals of a tactic. Among the subgoals of a tactic the hardest comes first (AlphaProof). A path never returns to a goal on it, because a
-    shortest proof does not repeat a goal on a branch. A goal without anything to try at or below it is widened early,
-    unless work in flight may change that: policy queries must not depend on the number of simulations in flight.
+    With `waits_for_work`, a simulation waits if it leads to a goal that is being expanded or evaluated, or to the next tactic of a
+    goal whose last one still runs: its choice depends on the result. Otherwise it would spend calls on tactics that a search with one
+    simulation at a time does not try. Concurrent simulations then work on different subgoals of a tactic, the hardest first
+    (AlphaProof). A path never returns to a goal on it, because a shortest proof does not repeat a goal on a branch. A goal without
+    anything to try at or below it is widened early, unless work in flight may change that: policy queries must not depend on the
+    number of simulations in flight.
     """
     root = graph.root
     nodes: list[Node] = [root]

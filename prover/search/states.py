@@ -34,7 +34,7 @@ class StateManager:
         self._frees: set[asyncio.Future[None]] = set()
 
     def free_unused(self, at_least: int = FREE_AT_ONCE) -> None:
-        """Free irrelevant states, once more than `at_least` have gathered. Skips states that Lean is working on."""
+        """Free irrelevant states once there are more than `at_least`. Skips states that Lean is working on."""
         graph = self._graph
         if len(graph.dropped) + len(self.surplus) <= at_least:
             return

@@ -89,13 +89,13 @@ class SearchStats:
     freed: int = 0
     seconds: float = 0.0
     lean_s: float = 0.0
-    """With at least one Lean call under way."""
+    """Time with at least one Lean call under way."""
     model_s: float = 0.0
-    """With a model call under way."""
+    """Time with a model call under way."""
     own_s: float = 0.0
     """The search's own work (selection, graph, backup). Lean and model calls in flight may overlap it."""
     neither_s: float = 0.0
-    """With neither a Lean call nor a model call under way."""
+    """Time with neither a Lean call nor a model call under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class SearchResult:
     proof: ProofNode | None
     """The shortest proof found."""
     lean_calls: int
-    """Over all runs, without replays."""
+    """Lean calls over all runs, without replays."""
     lean_calls_to_solve: int | None
     """Smallest budget that finds the first proof: the number of the last Lean call in it. Other calls in flight at that
     time do not count."""

@@ -72,7 +72,7 @@ class _Search(msgspec.Struct):
     seconds: float
     own_s: float
     busy_s: tuple[float, float, float]
-    """Lean, models, either."""
+    """Busy seconds of Lean, of models, and of either."""
     lean_calls_to_solve: int | None
 
 
@@ -127,7 +127,7 @@ def dump(search: Search) -> bytes:
 
 
 def _decoded(data: bytes) -> _Search:
-    """Raises ValueError if the bytes are no search of this format."""
+    """Raises ValueError if the bytes are not a search of this format."""
     try:
         document = msgspec.msgpack.decode(data, type=_Search)
     except msgspec.DecodeError as error:
@@ -140,7 +140,7 @@ def _decoded(data: bytes) -> _Search:
 def load(data: bytes, root: ProofState) -> tuple[SearchConfig, Callable[[Search], None]]:
     """The configuration of a serialised search, and a function that fills a new search on `root`.
 
-    Raises ValueError if the bytes are no search of this format, or a search of another theorem.
+    Raises ValueError if the bytes are not a search of this format, or are a search of another theorem.
     """
     document = _decoded(data)
     first = document.nodes[0]
