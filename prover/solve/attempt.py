@@ -40,7 +40,7 @@ CHECKS = 32
 
 @dataclass(frozen=True)
 class Prover:
-    """A policy and how to search with it."""
+    """A policy and the settings of searches with it."""
 
     name: str
     policy: Policy
@@ -52,15 +52,15 @@ class Prover:
     writer: Any = None
     """Writes whole proofs (whole_proof.Writer) before the search, which reuses their valid steps."""
     actions: Actions = "full"
-    """Bounds what the prover may ask Lean (prover.search.actions)."""
+    """The tactics that the prover may send to Lean (prover.search.actions)."""
 
     loading: LoadingModel | None = None
     """The policy's model, if that loads in a thread."""
     assessor: Assessor | None = None
-    """Says where a batch's Lean calls prove most."""
+    """Estimates the Lean calls that each proof needs, by which a batch distributes its own."""
 
     def bounded(self, env: Environment) -> Environment:
-        """The environment without moves outside the actions."""
+        """The environment, which refuses tactics that are not among the prover's actions."""
         return bounded(env, self.actions, strict=True)
 
 
@@ -91,8 +91,8 @@ async def attempt(
     """Search for a proof of `root` with at most `budget` Lean calls, spent on the provers in turn.
 
     `within`: further limits on wall time (minimising included) and model tokens. `negated`: the negation, searched on the same
-    budget. `skip`: names of provers to skip. `saved`: as in Job. Roots stay open. Minimising makes up to `checks` more Lean calls. The outcome
-    is `error` if Lean has died. With `observe`, the result has no outline.
+    budget. `skip`: names of provers to skip. `saved`: as in Job. Roots stay open. Minimising makes up to `checks` more Lean calls.
+    The outcome is `error` if Lean has died. With `observe`, the result has no outline.
     """
     run = _Attempt(theorem, root, env, budget, premises, page, negated, within, list(skip), saved, checks, observe)
     if (found := await run.refute()) is not None:
@@ -161,7 +161,7 @@ class _Attempt:
     left: bytes = b""
     """The last search, if it ended at its budget and may be continued."""
     failed: str = ""
-    """Why a prover could not search. The attempt is then not `exhausted`."""
+    """The reason why a prover could not search. The outcome is then `error` and not `exhausted`."""
 
     @property
     def seconds(self) -> float:
@@ -229,7 +229,7 @@ class _Attempt:
         env = AttemptEnvironment(prover.bounded(self.env), self.root, self.costly)
         name, search = unpack(self.saved) if self.saved else ("", b"")
         if name == prover.name and self._continues(prover):
-            with suppress(ValueError, LookupError):  # of another theorem, or damaged: search anew
+            with suppress(ValueError, LookupError):  # of another theorem, or damaged: start a new search
                 return Search.from_bytes(search, self.root, env, policy, prover.value, premises=offered)
         return Search(self.root, env, policy, prover.value, config=prover.config, premises=offered)
 

@@ -10,14 +10,14 @@ from prover.lean.theorem import ProofState, StepResult
 from prover.search import Environment
 
 MOST_FATAL = 3
-"""Steps of one kind of tactic that may reach the time limit or end the process in an attempt. Later ones fail without Lean."""
+"""Maximum number of steps of one kind that may reach the time limit or end the process in an attempt. Later ones fail without Lean."""
 
 
 class CostlyTactics:
     """The kinds of tactics that reached the time limit or ended the process, as arithmetic on huge numbers does.
 
-    Tactics are of one kind if their last step is the same but for lists of lemmas: `simp <;> grind [a]` is of the kind of `grind`.
-    A tactic with alternatives is of a kind of its own, since any of them may be the costly one.
+    Tactics are of one kind if their last step is the same except for lists of lemmas: `simp <;> grind [a]` is of the kind `grind`.
+    A tactic with alternatives is a kind by itself, because any of the alternatives may be the costly one.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class CostlyTactics:
             self._on_target.add((kind, _target(state)))
 
     def known(self, state: ProofState, tactic: str) -> bool:
-        """Whether such a tactic was fatal on a goal with the same target, or on MOST_FATAL goals."""
+        """Whether a tactic of this kind was recorded on a goal with the same target, or MOST_FATAL times on any goals."""
         kind = _kind(tactic)
         return (kind, _target(state)) in self._on_target or self._fatal[kind] >= MOST_FATAL
 

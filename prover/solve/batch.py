@@ -74,7 +74,7 @@ class Target:
 
     @property
     def place(self) -> tuple[str, int]:
-        """Where its last row is in the results."""
+        """The key of its last row in `Results.rows`."""
         return self.task.key, self.number
 
 
@@ -160,7 +160,7 @@ class Batch:
         return out
 
     def open(self) -> list[Target]:
-        """The tasks that were tried and have no proof, if a learner is to have them."""
+        """The tasks that were tried and have no proof, for a learner; empty if the settings do not ask for learning."""
         if not self.settings.learn:
             return []
         tried = {i: row for i, row in self.last.items() if row["outcome"] in LEFT_OPEN}
@@ -183,7 +183,7 @@ class Batch:
         return monitor.figures(), failure
 
     async def run(self, executor: Executor, stop: asyncio.Event, report: Report) -> None:
-        """Run rounds until the scheduler has no more or `stop` is set. Scripts found by then are still audited."""
+        """Run rounds until the scheduler has no more or `stop` is set. Proofs found by then are still audited."""
         while self._round and not stop.is_set():
             await self._one_round(executor, stop, report)
             if not stop.is_set():
@@ -282,7 +282,7 @@ class Batch:
             claimed = found.outcome
             found = await settled(executor, self._job(grant), found)
             before = self.last[grant.task] if self._refuting else {}
-            if before and claimed == "refuted" and found.outcome != "disproved":  # the theorem is as open as before
+            if before and claimed == "refuted" and found.outcome != "disproved":  # the theorem is still open
                 claimed = before["outcome"]
                 used_up = before.get("used_up", ()) if found.outcome == "error" else found.used_up
                 found = replace(
@@ -320,8 +320,8 @@ class Batch:
         return todo
 
     def _to_refute(self) -> list[Grant]:
-        """A further try, of instances alone, for each open task whose negation can be stated: the tasks that a search had all
-        its calls for, so that no proof is lost. With a total, as many as its rest allows. Tries with a known result always count."""
+        """A further try, of instances alone, for each open task whose negation can be stated. It comes after all searches, so it takes
+        no Lean calls from them. With a total, only as many tries as the unspent calls allow, besides those with a known result."""
         total = self.settings.total
         tries = {
             Grant(i, row.get("try", 0) + 1, 0): row
@@ -334,7 +334,7 @@ class Batch:
         return known + new[:spare]
 
     def _may_be_false(self, grant: Grant, row: dict[str, Any]) -> bool:
-        """Whether instances are to be tried on a task with this last row: there is time, and its negation can be stated."""
+        """Whether to try instances on a task with this last row: time is left, and its negation can be stated."""
         s, task = self.settings, self.tasks[grant.task]
         if not s.look or instances.NAME in row.get("used_up", ()) or s.within.exhausted(0, 0, row["seconds"]):
             return False

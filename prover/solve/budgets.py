@@ -57,10 +57,10 @@ class BudgetScheduler:
     budget: int
     total: int | None = None
     expects: Sequence[Assessment | None] = ()
-    """Estimates for each task, or none."""
+    """An estimate or None for each task; empty without an assessor."""
     _expected: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _as_expected: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Solved tasks that had an estimate."""
+    """Number of solved tasks with an estimate, by area."""
     _tries: dict[int, int] = field(default_factory=dict)
     _open: set[int] = field(default_factory=set)
     _spent: int = 0
@@ -103,7 +103,7 @@ class BudgetScheduler:
         return [Grant(i, tries.get(i, 0), self._calls(tries.get(i, 0))) for i in sorted(self._open)]
 
     def _calls(self, number: int) -> int:
-        """Lean calls of the try of this index."""
+        """Lean calls of the try with this index."""
         return min(self.budget, FIRST * GROWTH**number)
 
     def _chance(self, grant: Grant) -> float | None:

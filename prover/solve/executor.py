@@ -1,4 +1,4 @@
-"""Executors: run attempts and audits on Lean processes. Local here; on a cluster in prover.solve.ray_executor."""
+"""Executors: run attempts and audits on Lean processes of this machine. For a cluster see prover.solve.ray_executor."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class LocalExecutor:
         return tuple(remarks)
 
     async def seen(self, theorem: Theorem) -> ProofState | None:
-        """The first state of a theorem, which is not open any more; None if Lean refuses the theorem or dies."""
+        """The first state of a theorem, already freed; None if Lean rejects the theorem or dies."""
         try:
             state = await self.pool.open(theorem)
         except (LeanError, LeanDied):
@@ -142,7 +142,7 @@ class LocalExecutor:
         return state
 
     async def _plainest(self, root: ProofState, found: Found, remarks: Sequence[Remark]) -> Found:
-        """The attempt with the single tactic of a remark as its proof, if that is shorter and one of the prover's actions."""
+        """The attempt with the single tactic of an `at once` remark as its proof, if that is shorter and among the prover's actions."""
         env = next((p.bounded(self.pool) for p in self.provers if p.name == found.prover), self.pool)
         for tactic in (r.detail for r in remarks if r.kind == "at once" and found.outcome == "found"):
             for script in (tactic, f"intros\n{tactic}"):
@@ -216,7 +216,7 @@ async def settled(executor: Executor, job: Job, found: Found) -> Found:
 
 
 async def audited(auditor: Auditor, theorem: Theorem, script: str) -> Verdict:
-    """As Auditor.audit, with one retry if the proof could not be judged."""
+    """The verdict of Auditor.audit, with one retry if the proof could not be judged."""
     verdict = await auditor.audit(theorem, script)
     return verdict if verdict.verdict != "error" else await auditor.audit(theorem, script)
 

@@ -51,7 +51,7 @@ class StepRecord(msgspec.Struct, frozen=True):
     annotated: str
     """The text with the names of constants between `<a>` and `</a>`."""
     uses: tuple[tuple[str, Pos, Pos], ...]
-    """The constants that these names mean, and where the names stand."""
+    """The constants that these names mean, with the start and end of each name."""
     assigned: tuple[str, ...]
     """Theorems in the terms that it gave its goals, including those that automation found."""
     replay: str = ""
@@ -109,7 +109,7 @@ class Input:
 
 
 def inputs_of(target: str) -> tuple[list[Input], dict[str, str]]:
-    """(the files of a project, a single file, or a module of the project in the current folder; path -> why a file is skipped).
+    """(the files of a project, a single file, or a module of the project in the current folder; path -> reason why a file is skipped).
 
     Raises UserError if there is nothing to extract from.
     """
@@ -160,7 +160,7 @@ async def extract_files(
     stop: asyncio.Event,
     done: Callable[[FileRecord, bool], None],
 ) -> tuple[list[FileRecord], dict[str, str]]:
-    """(the records in the order of `inputs`, path -> why a file has none). Ends early when `stop` is set.
+    """(the records in the order of `inputs`, path -> reason why a file has none). Ends early when `stop` is set.
 
     `replayed`: run every step again on LeanServer. `done` is called with each record and whether it was there before.
     """

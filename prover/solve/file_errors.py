@@ -1,7 +1,7 @@
 """The `sorry`s of a file with errors that cannot be proved: those in a declaration that has an error or rests on one that has.
 
 The audit of the file as it stands finds dependencies of constants. Names are compared as well, because Lean drops some
-declarations with errors and then may bind their names by itself in later statements.
+declarations with errors and may then bind their names automatically in later statements.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OPENS = {"namespace", "open", "export"}
 
 
 async def untried(filler: Filler, errors: Sequence[LeanMessage]) -> dict[int, str]:
-    """Place number -> why its proof would not count. Raises LeanError or LeanDied."""
+    """Place number -> reason why a proof there would not count. Raises LeanError or LeanDied."""
     verdicts = [v for v in await filler.as_it_stands() if v.line > 0]
     tainted = _tainted(filler.text, verdicts, errors)
     reasons: dict[int, str] = {}
@@ -76,7 +76,7 @@ def _tainted(text: LeanText, verdicts: Sequence[Verdict], errors: Sequence[LeanM
 
 
 def _endings(name: str) -> list[tuple[str, str]]:
-    """(namespace, the rest) for each way to write a name."""
+    """(namespace, the rest) for each way to split a name."""
     parts = name.split(".")
     return [(".".join(parts[:i]), ".".join(parts[i:])) for i in range(len(parts))]
 

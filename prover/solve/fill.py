@@ -47,9 +47,9 @@ class Filled:
     texts: dict[int, str] = field(default_factory=dict)
     """Place number -> the text to insert. The file with all of them passed the audit."""
     refused: dict[int, str] = field(default_factory=dict)
-    """Place number -> why its proof was removed."""
+    """Place number -> reason why its proof was removed."""
     unjudged: frozenset[int] = frozenset()
-    """Places in `refused` that the audit could not judge, for lack of time or memory. Their proofs may be right."""
+    """Places in `refused` that the audit could not judge within its time or memory. Their proofs may be right."""
     axioms: dict[int, tuple[str, ...]] = field(default_factory=dict)
     conditional: frozenset[int] = frozenset()
     """Places in `texts` whose declarations rest on a `sorry` that remains, in the file or in its imports."""
@@ -162,7 +162,7 @@ class Filler:
     # -- judging -----------------------------------------------------------------------------------------------------
 
     async def _judge(self, texts: Mapping[int, str], axioms: dict[int, tuple[str, ...]]) -> dict[int, _Failure]:
-        """Place number -> why its proof must be removed. Records the axioms of accepted proofs."""
+        """Place number -> reason why its proof must be removed. Records the axioms of accepted proofs."""
         verdicts = await self._audit(texts, assume=False)
         pending: list[int] = []
         bad: dict[int, _Failure] = {}
@@ -206,7 +206,7 @@ class Filler:
         return sure or {i: bad[i] for i in sorted(bad)[-1:]}
 
     async def _audit(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
-        """The verdict on the declaration around each place. Retries once if the file could not be judged."""
+        """Place number -> the verdict on the declaration around it. Retries once if the file could not be judged."""
         verdicts = await self._audit_once(texts, assume)
         again = any(v.verdict == "error" and not v.reason.startswith("unjudged") for v in verdicts.values())
         return await self._audit_once(texts, assume) if again else verdicts

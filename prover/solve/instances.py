@@ -1,4 +1,4 @@
-"""Tries small instances of a statement against it: most false statements fail for numbers such as 0, or for an empty list."""
+"""Tries to disprove a statement by small instances: most false statements fail for numbers such as 0, or for an empty list."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from prover.search import Environment, checker
 from prover.solve.sample_values import MAX_TYPE, SampleValues
 
 NAME = "instances"
-"""Stands for this method among the names of provers."""
+"""The name of this method where provers are named."""
 CHUNKS = (8, 24, 32)
 """Instances of each Lean call. The last call has random ones."""
 CALLS = 1 + len(CHUNKS)
-"""Lean calls on a true statement: for its binders, and for all instances."""
+"""Lean calls for a true statement: one for its binders, and one for each chunk of instances."""
 MOST_CALLS = 10
-"""Lean calls on a false statement."""
+"""Maximum number of Lean calls for a false statement."""
 MOST_BINDERS = 12
 _INTRO = "intro h"
 _INTRO_ANSWER = "first\n| refine ⟨False.elim, fun h => ?_⟩\n| refine ⟨fun h => ?_, False.elim⟩"

@@ -43,7 +43,7 @@ class Job:
     skip: tuple[str, ...] = ()
     """Provers that exhausted their tactics in an earlier attempt."""
     look: bool = False
-    """Whether to flag vacuous and trivial statements."""
+    """Whether to flag vacuous and trivial statements, and those with unbound names (prover.solve.remarks)."""
     page: bool = False
     """Whether to render the search as an HTML page."""
     within: Budget = NO_LIMIT
@@ -63,7 +63,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a learner reads of an attempt. Only training and evaluation record one (rl.attempt)."""
+    """The record of an attempt for a learner. Only training and evaluation keep one (rl.attempt)."""
 
     calls_to_solve: int | None = None
     """Lean calls until the first proof."""
@@ -80,7 +80,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Found:
-    """How an attempt ended, before the audit."""
+    """The result of an attempt, before the audit."""
 
     outcome: str
     """`found`, `refuted` (the script proves the negation), `exhausted`, `budget`, `data` (not a proposition) or `error`."""
@@ -104,7 +104,7 @@ class Found:
     saved: bytes = b""
     """The search, if it ended at its budget and the job asks for it."""
     learned: dict[str, Any] = field(default_factory=dict)
-    """How a learner found the script (see prover.solve.learning.Learned)."""
+    """The learner's account of how it found the script (see `Learned.proofs` in prover.solve.learning)."""
     trace: Trace = field(default_factory=Trace)
 
 

@@ -174,7 +174,7 @@ def _task(place: str, file: SourceFile, number: int, hole: Hole, broken: set[int
 
 
 def _judged(number: int, row: dict[str, Any], filled: Filled) -> dict[str, Any]:
-    """The row of a `sorry` with what the audit of the file says of its proof."""
+    """The row of a `sorry`, with the outcome that the audit of the file gives its proof."""
     if row["outcome"] not in WITH_PROOF:
         return row
     if number in filled.texts:
@@ -221,5 +221,5 @@ async def _before(executor: Executor, imports: Imports, done: Mapping[str, Stand
 
 
 def sorry_count(text: LeanText) -> int:
-    """How often the word `sorry` stands in the file's code."""
+    """Number of occurrences of the word `sorry` in the file's code."""
     return sum(word == "sorry" for word, _ in code_words(text.body))

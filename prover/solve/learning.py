@@ -1,4 +1,4 @@
-"""Learning on theorems that a search left open (`turnstile prove --learn`): what a learner is given, and what it returns.
+"""Learning on theorems that a search left open (`turnstile prove --learn`): the input and the result of a learner.
 
 A learner is an entry point of the group `turnstile.learners`: a function from LearnOptions to a Learner. The project's own is
 rl.test_time.
@@ -38,15 +38,15 @@ class LearnOptions:
 
     minutes: float
     policy: str = "portfolio"
-    """As `turnstile prove --policy`: what learning starts from."""
+    """The policy that learning starts from, as in `turnstile prove --policy`."""
     out: Path | None = None
-    """The folder for what is learned. None: a new one in the cache."""
+    """The folder of the learning run. None: a new one in the cache."""
     resume: bool = False
-    """Whether to continue the learning in that folder."""
+    """Whether to continue the run in that folder."""
     settings: Path | None = None
-    """A configuration of `turnstile train`, for learning from nothing."""
+    """A configuration of `turnstile train`, for a new model."""
     variants: int = 0
-    """The most variants of a theorem. 0: by the minutes."""
+    """Maximum number of variants of a theorem. 0: computed from `minutes`."""
     budget: int = 64
     """Lean calls that the search had for each theorem."""
     rule: str = ""
@@ -57,7 +57,7 @@ class LearnOptions:
 
 @dataclass(frozen=True)
 class Learned:
-    """What learning achieved."""
+    """The result of learning."""
 
     proofs: dict[str, tuple[str, dict[str, Any]]]
     """Task key -> (a proof, how it was found: `folder`, `round`, `variants`, `variants_proved`, `lean_calls`)."""
@@ -78,7 +78,7 @@ def learner_for(options: LearnOptions) -> Learner:
 
 
 def with_learning(learner: Learner, search: Callable[[], Searched], log: Results) -> Searched:
-    """Search; learn on what is left open; and audit the proofs found as those of a search, by searching again with them in the log."""
+    """Search, learn on the theorems left open, and search again with the learned proofs in the log, which audits them like its own."""
     document, source = search()
     targets = [t for t in document["open"] if log.rows.get(t.place)]
     if document["interrupted"] or not targets:
@@ -126,7 +126,7 @@ class Stated:
 
 
 async def stated(task: Task, executor: LocalExecutor) -> Stated | str:
-    """The task as a theorem with everything that stands before it and nothing after it, or why it cannot be stated so.
+    """The task as a theorem whose context is the text before it, or the reason why it cannot be stated so.
 
     Open lemmas before it that nothing mentions are left out: the audit accepts no proof that rests on them.
     """

@@ -1,4 +1,4 @@
-"""A library of lemmas for a file: where they go, how they are written, and how they are read again."""
+"""A library of lemmas for a file: their place in it, and their text between marks, written and read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ END = "/-! ### End of the lemmas -/"
 
 @dataclass(frozen=True)
 class Lemma:
-    """A proved lemma and where it comes from."""
+    """A proved lemma and its origin."""
 
     name: str
     statement: str
@@ -50,7 +50,7 @@ def joined(context: str, lemmas: Iterable[Lemma]) -> str:
 
 
 def block(lemmas: Sequence[Lemma]) -> str:
-    """The lemmas as text, between marks from which `read_lemmas` finds them again."""
+    """The lemmas as text, between marks by which `read_lemmas` finds them."""
     return "\n\n".join([BEGIN, *(lemma.source for lemma in lemmas), END])
 
 

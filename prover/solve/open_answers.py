@@ -6,7 +6,7 @@
 | `answer(x)` | `x` |
 | any other `answer(sorry)`, or `abbrev x : T := sorry` | a variable: the statement has to hold for every value |
 
-So no `sorry` is left that a proof could rest on, and two open answers are never equal.
+Thus no `sorry` is left that a proof could rest on, and two open answers are never equal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRUE, FALSE = "_root_.True", "_root_.False"
 """No local variable and no open namespace can give these names another meaning."""
 
 MAX_DEFINITIONS = 50
-"""Limit on the number of definitions that are looked at. The last ones count."""
+"""Maximum number of definitions that are examined: the last ones of the context."""
 
 _GIVEN = re.compile(r"(?<![\w.])answer\((?!\s*sorry\s*\))")
 
@@ -133,8 +133,8 @@ def _other_side(statement: str, start: int, stop: int) -> str | None:
 
 
 def _is_asked(statement: str, start: int, stop: int) -> bool:
-    """Whether the text from `start` to `stop` is one side of an equivalence, or is said to be a proposition, in the type of the
-    statement. What a hypothesis says about an answer is no question."""
+    """Whether the text from `start` to `stop` is one side of an equivalence, or is declared a proposition, in the type of the
+    statement. An answer in a hypothesis does not count."""
     if start < _type_at(statement):
         return False
     code = masked(statement)

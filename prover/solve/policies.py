@@ -112,8 +112,8 @@ def _source(manifest: Manifest) -> PremiseSource | None:
 
 
 def _with_explorer(model: Any, manifest: Manifest, seed: int, assessor: Assessor | None) -> Any:
-    """The model mixed with the explorer, ordered by the trained ranker; the model alone without a ranker. In both, the assessor corrects
-    the probabilities if the run uses it for tactics."""
+    """The model mixed with the explorer, ordered by the trained ranker; without a ranker, the model alone. In both cases the assessor
+    corrects the probabilities if the run uses it for tactics."""
     if "tactics" not in manifest.assess:
         assessor = None
     if manifest.ranker_file is None and assessor is None:

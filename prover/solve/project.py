@@ -44,7 +44,7 @@ def use_project(folder: Path) -> bool:
 
 
 def _in_order(texts: Sequence[LeanText], project: Project) -> tuple[list[LeanText], dict[str, str]]:
-    """(the files in import order, path -> why a file cannot be loaded)."""
+    """(the files in import order, path -> reason why a file cannot be loaded)."""
     wanted = {text.path: text for text in texts}
     ordered: dict[str, LeanText] = {}
     unloadable: dict[str, str] = {}
@@ -124,7 +124,7 @@ class _Run:
     failure: Exception | None = None
 
     async def file(self, text: LeanText, reason: str, files_left: int, executor: Executor) -> None:
-        """Prove one file. `reason`: why it cannot be loaded, or empty."""
+        """Prove one file. `reason`: the reason why it cannot be loaded; empty if it can."""
         entry: dict[str, Any] = {
             "file": text.path,
             "proved": 0,

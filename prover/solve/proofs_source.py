@@ -15,7 +15,7 @@ from prover.solve.negation import negation
 def proofs_source(theorems: Sequence[Theorem], tasks: Sequence[dict[str, Any]]) -> str:
     """The proved theorems as Lean source, each with its context. Library theorems show only the script.
 
-    A context that declares a name again stands in a namespace of its own.
+    A theorem that declares a name again, itself or in its context, gets its own namespace.
     """
     out: list[str] = []
     declared: set[str] = set()

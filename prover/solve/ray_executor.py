@@ -124,7 +124,7 @@ class RayExecutor:
         return await self._least_busy(self._provers, self._busy, lambda p: p.sorries.remote(file))
 
     async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:
-        """The answer of the least busy actor. Asks a second time if an actor or an object of Ray is lost. Raises LOST."""
+        """The answer of the least busy actor. Asks a second time if the actor or a Ray object is lost. Raises the exceptions in LOST."""
         for last in (False, True):
             i = min(range(len(actors)), key=busy.__getitem__)
             busy[i] += 1

@@ -25,13 +25,13 @@ from prover.files import existing
 _log = logging.getLogger(__name__)
 
 LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError, ObjectLostError)
-"""Exceptions that Ray raises when an actor or its machine dies or runs out of memory, and with it perhaps an object in its memory
+"""Exceptions that Ray raises when an actor or its machine dies or runs out of memory, or when an object is lost with it
 (OwnerDiedError is an ObjectLostError)."""
 
 ANSWERS_WITHIN_S = 10.0
 """Connection timeout for a cluster's address."""
 JOINS_WITHIN_S = 15.0
-"""Time limit for the cluster's status. `ray.init` itself waits for many minutes, and writes twenty lines on standard error."""
+"""Time limit for the cluster's status, because `ray.init` itself waits for many minutes and writes twenty lines on standard error."""
 
 STARTS = 3
 """Ray gives its own processes 30 seconds to start, which a busy machine can exceed."""
@@ -121,7 +121,8 @@ def start_ray(address: str, **local: Any) -> None:
 
 
 def _messages_in_log() -> None:
-    """Ray prints messages, such as that of an actor that ended with calls under way, on standard output, where a command's answer is."""
+    """Log Ray's messages, such as that of an actor that ended with calls under way. Ray prints them on standard output, which is for a
+    command's answer."""
     from ray._private import worker
 
     def log(data: dict[str, Any], **_: Any) -> None:

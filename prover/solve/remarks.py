@@ -45,7 +45,7 @@ class Remark:
 
 
 async def vacuous(root: ProofState, env: Environment) -> Remark | None:
-    """Whether one of a few tactics proves False from the hypotheses. At most five Lean calls.
+    """A remark if one of a few tactics proves False from the hypotheses, else None. At most five Lean calls.
 
     Skips statements that conclude False, because they ask for exactly this.
     """
@@ -64,7 +64,7 @@ async def vacuous(root: ProofState, env: Environment) -> Remark | None:
 
 
 async def at_once(root: ProofState, env: Environment, script: str) -> Remark | None:
-    """Whether one tactic closes the goal. `script`: a known proof. At most five Lean calls."""
+    """A remark if one tactic closes the goal, else None. `script`: a known proof. At most five Lean calls."""
     bare = script.strip().removeprefix("intros; ").removeprefix("intros\n")
     if bare in AT_ONCE:
         return Remark("at once", bare)
@@ -78,7 +78,7 @@ async def at_once(root: ProofState, env: Environment, script: str) -> Remark | N
 
 
 async def auto_bound(theorem: Theorem, root: ProofState, open_: Open) -> Remark | None:
-    """Whether Lean bound names that the statement does not bind (autoImplicit). One Lean call for most statements.
+    """A remark if Lean bound names that the statement does not bind (autoImplicit), else None. One Lean call for most statements.
 
     Asks Lean: such a name may be bound explicitly, and the goal has no more hypotheses. `root`: the state of `theorem`.
     """

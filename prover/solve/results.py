@@ -28,7 +28,7 @@ class Earlier(NamedTuple):
 
     lean_calls: int = 0
     used_up: tuple[str, ...] = ()
-    """As in the row of the last one."""
+    """Provers that exhausted their tactics, from the row of the last try."""
 
 
 SETTLED = ("proved", "disproved", "data", "found", "refuted")
@@ -45,7 +45,7 @@ class Results:
         self.path = path
         self._asked = {"turnstile_results": FORMAT, **asked}
         self.settings: dict[str, Any] = {}
-        """The last ones of an existing file."""
+        """The last settings of an existing file; empty for a new one."""
         self.rows: dict[tuple[str, int], dict[str, Any]] = {}
         """(task key, index of the try) -> its last row, without the fields in ON_DISK."""
         self.earlier: dict[str, Earlier] = {}
@@ -92,7 +92,7 @@ class Results:
         return self.settings
 
     def take(self, number: int, row: dict[str, Any]) -> None:
-        """Take over a line of an existing file. Raises ValueError, KeyError, TypeError or OverflowError for one of another form."""
+        """Read a line of an existing file. Raises ValueError, KeyError, TypeError or OverflowError for an invalid one."""
         if number > 1 and "turnstile_results" not in row:
             self._keep({**row, "lean_calls": int(row["lean_calls"])})
             return
@@ -153,7 +153,7 @@ def _has_partial_header(path: Path) -> bool:
 
 
 def _read_rows(path: Path, handle: Callable[[int, dict[str, Any]], None]) -> int:
-    """Call `handle` with the number and row of each complete line. Returns their bytes. Raises UserError for an invalid row."""
+    """Call `handle` with the number and row of each complete line. Returns their size in bytes. Raises UserError for an invalid row."""
     whole = 0
     for number, line in read_lines(path):
         if number > 1 and not line.endswith(b"\n"):
@@ -191,7 +191,7 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def batch_results(path: Path) -> Path | None:
-    """The results file at a path or in that folder; None if there is none."""
+    """The results file at a path, or in the folder at that path; None if there is none."""
     if path.is_dir():
         path = path / "results.jsonl"
     try:

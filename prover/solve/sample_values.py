@@ -106,7 +106,7 @@ def _numerals(text: str) -> list[int]:
 
 
 def _constructors(context: str) -> dict[str, list[str]]:
-    """The constructors of the types that the context defines. Those with arguments do no harm: such instances fail."""
+    """The constructors of the types that the context defines. Those with arguments are included: instances with them merely fail."""
     parts = re.split(r"\binductive\s+([\w.]+)", masked(context))
     return {
         name: [f".{c}" for c in re.findall(r"\|\s*(\w+)", body)][:12]

@@ -24,7 +24,7 @@ class SavedSearches:
         self._kept: dict[str, bytes] = {}
 
     def get(self, key: str) -> bytes:
-        """Empty if there is none."""
+        """The saved search of a task; empty if there is none."""
         if self._folder is None:
             return self._kept.get(key, b"")
         with contextlib.suppress(UserError):

@@ -1,4 +1,4 @@
-"""Which `sorry`s of a file a command names (`--only`, `FILE.lean:LINE`), and which ones no command can try."""
+"""Selects the `sorry`s of a file that a command names (`--only`, `FILE.lean:LINE`), and lists those that no command can try."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _LISTED = 12
 
 
 def select(text: LeanText, holes: Sequence[Hole], only: Sequence[str], line: int | None) -> list[int]:
-    """Numbers of the `sorry`s with these names and on this line; all if nothing is named. Raises UserError for what does not exist.
+    """Numbers of the `sorry`s with these names and on this line; all if nothing is named. Raises UserError for a name or line without
+    a `sorry`.
 
     A name is that of a declaration, with or without its namespace, or the name of one `sorry` in answers (`NAME#2`).
     """
@@ -60,8 +61,8 @@ def _listed(items: Sequence[str]) -> str:
 
 
 def unreached(text: LeanText, every: FileSorries) -> list[dict[str, Any]]:
-    """The `sorry`s that no proof can replace: those that macros stand for, and those that Lean never elaborates, as in a field's
-    default tactic or an unused alternative of `first`. `used`: whether a declaration rests on it."""
+    """The `sorry`s that no proof can replace: those in a macro or from one, such as `admit`, and those that Lean never elaborates, as in
+    a field's default tactic or an unused alternative of `first`. `used`: whether a declaration rests on it."""
     starts = {hole.start for hole in every.holes}
     macro = False
     name = ""

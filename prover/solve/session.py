@@ -1,4 +1,4 @@
-"""Shared by all inputs of `turnstile prove`: settings, interruption, and the answer."""
+"""The parts that all inputs of `turnstile prove` share: settings, interruption, and the answer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Settings:
     total: int | None = None
     """Lean calls for all tasks together."""
     look: bool = True
-    """Whether to flag vacuous and trivial statements."""
+    """Whether to flag vacuous and trivial statements and those with unbound names, and to try to disprove open ones by instances."""
     ray: str | None = None
     """Address of the Ray cluster that does the work; `local` starts one here."""
     within: Budget = NO_LIMIT
@@ -52,7 +52,7 @@ class Settings:
     rule: str = ""
     """The value of --rule."""
     learn: bool = False
-    """Whether a learner is to have the tasks that stay open."""
+    """Whether the tasks that stay open go to a learner."""
     line: int | None = None
     """Line of the `sorry`s to try, or of their declaration."""
 

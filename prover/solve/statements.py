@@ -36,7 +36,7 @@ def theorem_of(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> 
 
 
 def statement_of(text: str) -> str | None:
-    """The statement that a text is, `BINDERS : TYPE`, where a bare proposition such as `∀ n : Nat, n = n` stands for its own type.
+    """A text as a statement `BINDERS : TYPE`. A bare proposition, such as `∀ n : Nat, n = n`, is a type without binders.
     None for binders without a type."""
     text = text.strip()
     split = split_statement(text)
@@ -92,7 +92,7 @@ def script_of(proof: str) -> str:
 
 
 def script_of_term(proof: str) -> str | None:
-    """The tactic script of a proof that may be a bare term. None for proofs that say what they are, with `by` or `:=`."""
+    """The tactic script of a proof that may be a bare term. None for proofs that start with `by` or `:=`."""
     return None if re.match(r"\s*(:=|by\b)", proof) else _exact(proof)
 
 
@@ -144,7 +144,7 @@ def theorem_at(text: LeanText, start: int, errors: Collection[int] = ()) -> Theo
     head, statement = before.head(at), before.text[before.head(at).end : value].strip()
     if not head.name or not statement:
         return None
-    # A context is elaborated alone, too, so it ends with a whole command.
+    # A context must end with a whole command, because it is also elaborated alone.
     if errors:
         begin = text.body.count("\n", 0, before.begin(at)[0]) + 1
         before = Declarations(without_lines(before, [n for n in errors if n <= begin]))

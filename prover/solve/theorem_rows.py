@@ -51,7 +51,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 """For each part of a theorem, the fields that may contain it, in order of preference."""
 
 _LEAN_DOJO = {"url", "commit", "file_path", "full_name"}
-"""Fields of LeanDojo Benchmark, whose statements stand in files of a repository."""
+"""Fields of LeanDojo Benchmark, whose statements are in files of a repository."""
 MAX_LISTED = 30
 """Limit on the number of fields in a message."""
 
@@ -143,7 +143,7 @@ def _with_core_keywords(context: str) -> str:
 
 
 def without_open_lemmas(context: str, statement: str) -> str:
-    """The context without its lemmas whose proof is `sorry`, as far as nothing else names them: no proof may use them."""
+    """The context without the lemmas whose proof is `sorry` and that nothing else mentions. No proof may use them anyway."""
     source = Declarations(context)
     words = Counter(word for word, _ in [*source.words, *code_words(statement)])
     unused = [at for at in source.starts(THEOREMS) if words[source.head(at).name] <= 1]

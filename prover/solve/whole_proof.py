@@ -38,7 +38,7 @@ class WholeProofConfig:
     """Further rounds, each with the best failed proof and Lean's error in the prompt."""
     retry_samples: int = 4
     max_steps: int = 24
-    """Maximum number of tactics replayed of a failed proof."""
+    """Maximum number of tactics of a failed proof that are replayed."""
 
 
 @dataclass(slots=True)
@@ -196,7 +196,7 @@ def steps(script: str) -> list[str]:
 
 def prompt_values(theorem: Theorem, root: ProofState) -> dict[str, Any]:
     """The variables of a template that answers with proofs, for the first try."""
-    # A library theorem's is built from the printed goal and may not elaborate. The proof is checked on the goal itself.
+    # The statement of a library theorem is built from the printed goal and may not elaborate. The proof is checked on the goal itself.
     statement = root.goals[0].statement if theorem.statement is None else theorem.statement
     declaration = f"theorem {theorem.name} {statement}"
     return {"goal": root.text, "statement": declaration, "header": _header(theorem), "premises": ()}

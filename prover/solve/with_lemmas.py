@@ -24,7 +24,7 @@ from prover.solve.session import Settings
 async def prove_with_lemmas(
     text: LeanText, lemmas: Sequence[Lemma], settings: Settings, log: Results, executor: Executor
 ) -> tuple[dict[str, Any], bytes]:
-    """As prove_file, with the lemmas at hand. `lemmas` in the answer lists those that the proofs use, which the filled file contains.
+    """As prove_file, but proofs may use the lemmas. `lemmas` in the answer lists those that the proofs use, which the filled file contains.
 
     Before anything is proved, the audit compares the file with the lemmas to the file as it is: every declaration must mean the same,
     and every lemma must be proved. Raises UserError if it does not accept them.
@@ -78,7 +78,7 @@ class _File:
         return at
 
     async def trouble(self, candidate: LeanText) -> str | None:
-        """Why the audit does not accept a version of the file with lemmas in it, apart from what is not proved yet."""
+        """The reason why the audit rejects the file with lemmas in it, not counting open `sorry`s; None if it accepts it."""
         where = (self.imports, self.text.path, self.before)
         try:
             async with Auditor() as auditor:
