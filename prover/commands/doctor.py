@@ -79,7 +79,7 @@ def _project(folder: Path) -> list[Check]:
 
 
 def _made(name: str, part: Callable[[], list[Check]]) -> list[Check]:
-    """The checks of a part; a failed one if it cannot be made, because a missing package is what this command has to show."""
+    """The checks of a part. If these cannot run, a failed check instead, because this command must report missing packages."""
     try:
         return part()
     except UserError:
@@ -227,7 +227,7 @@ def _cache() -> list[Check]:
     size = _size(folder)
     if os.access(existing(folder), os.W_OK):
         return [Check("cache", True, f"{folder}, {size >> 20} MiB")]
-    todo = "what it lacks cannot be added: set TURNSTILE_CACHE to a folder of your own if a command asks for it"
+    todo = "missing files cannot be added: set TURNSTILE_CACHE to a folder of your own if a command asks for it"
     return [Check("cache", folder.exists(), f"{folder}, {size >> 20} MiB, not writable", todo)]
 
 

@@ -1,4 +1,4 @@
-"""What `turnstile doctor PROJECT` says of a Lake project: the Lean that it pins, and its packages."""
+"""The report of `turnstile doctor PROJECT` on a Lake project: the Lean that it pins, and its packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_BYTES = 4 << 20
 
 
 def project_checks(folder: Path) -> list[Check]:
-    """Raises UserError if the folder is no Lake project or its manifest cannot be read."""
+    """The report on a project. Raises UserError if the folder is not a Lake project or its manifest cannot be read."""
     if not is_project(folder):
         raise UserError(f"{folder}: is not a Lake project: name a folder with a lakefile")
     return [_toolchain(folder), *_packages(folder), _own(folder)]

@@ -44,7 +44,7 @@ _LINE = re.compile(r"(.+\.lean):(\d+)")
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command found."""
+    """The result of a command."""
 
     document: dict[str, Any]
     """The answer as for `--json`, without the filled source."""
@@ -53,7 +53,7 @@ class Answer:
     destination: Path | None
     """The file or project that was written."""
     failure: Exception | None
-    """What ended the batch early."""
+    """The error that ended the batch early, if any."""
 
     @property
     def whole(self) -> dict[str, Any]:
@@ -110,7 +110,9 @@ def answered(options: ProveOptions, theorems: Sequence[Theorem] | None = None) -
     _check_outputs(options.tree, destination, options.results)
     lemmas = read_lemmas(read(options.lemmas)) if options.lemmas is not None else []
     if learner is not None and (library := next((t.name for t in theorems if t.statement is None), None)):
-        raise UserError(f"--learn: {library} is a theorem of the library, and its statement is not given as source")
+        raise UserError(
+            f"--learn: {library} is a theorem of the library, whose statement has no source; use theorems with statements"
+        )
     results = _results(options, destination)
     log = Results(results, _asked(_fingerprint(text, theorems, lemmas), settings), options.resume, options.retry)
 
@@ -143,7 +145,7 @@ def _results(options: ProveOptions, destination: Path | None) -> Path | None:
 
 
 def _learner(options: ProveOptions) -> Learner | None:
-    """What --learn asks for. Raises UserError."""
+    """The learner for --learn; None without that option. Raises UserError."""
     if options.learn is None:
         return None
     in_place = Path(options.target) if options.in_place and options.target is not None else None
@@ -167,7 +169,7 @@ def _learner(options: ProveOptions) -> Learner | None:
 
 
 def _pinned_by(options: ProveOptions) -> list[Path]:
-    """Whose `lean-toolchain` decides: the input's, or for a statement with imports that of the working folder."""
+    """The paths whose `lean-toolchain` decides which Lean runs: the input, or for a statement with imports the working folder."""
     if options.target is None:
         return [Path.cwd()] if options.imports else []
     return [Path(options.target)] if os.path.lexists(options.target) else []

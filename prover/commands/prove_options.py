@@ -60,7 +60,7 @@ class ProveOptions:
     """Lean calls for all theorems together: a few for each first, then more where they solve the most."""
     disprove: float = 0.0
     """Share of the Lean calls spent on a search for a proof of the negation. In a .lean file, only for sorries that are a theorem's whole
-    proof. Without it, small instances alone are tried against theorems left open, in at most 10 further Lean calls each."""
+    proof. At 0, only small instances are tried against theorems left open, in at most 10 further Lean calls each."""
     sources: Path | None = None
     """Checkout of the repository that a LeanDojo Benchmark file describes."""
     look: bool = True
@@ -71,11 +71,11 @@ class ProveOptions:
     learn: float | None = None
     """Minutes of learning on the theorems that the search leaves open and on variants of them. Stops as soon as all are proved."""
     learn_out: Path | None = None
-    """The folder for what is learned, a training run. Default: RESULTS.learned beside the results file, or a folder in the cache."""
+    """The folder of the training run that learns. Default: RESULTS.learned beside the results file, or a folder in the cache."""
     learn_settings: Path | None = None
     """The configuration of that run if --policy names no run: a TOML file or a stage of `turnstile train`, e.g. worlds."""
     learn_variants: int = 0
-    """The most variants of each theorem. 0: 15 a minute for all together, at most 400 and at least 10 of each."""
+    """Maximum number of variants of each theorem. 0: 15 per minute for all together, at least 10 and at most 400 of each."""
     ray: str | None = None
     """Address of a Ray cluster that does the work (`auto`: the one this machine is in; `local`: one started here)."""
     tree: Path | None = None
@@ -139,7 +139,7 @@ class ProveOptions:
 
     @property
     def _other_target(self) -> bool:
-        """Whether the target is something else than one whole .lean file."""
+        """Whether the target is anything but one whole .lean file."""
         return self.target is None or not self.target.endswith(".lean") or self.mark_failed
 
     def settings(self) -> Settings:

@@ -35,7 +35,7 @@ def show(document: dict[str, Any], filled: bytes, destination: Path | None, form
     for title in ("line", "name", "outcome", "Lean calls", "proof or reason", "remarks"):
         table.add_column(title, overflow="fold")
     for task in document["tasks"]:
-        # The proof of a negation by an instance does not name it.
+        # The proof of a negation by an instance does not show the instance, but the reason does.
         reason = task["outcome"] == "rejected" or (task["outcome"] == "disproved" and task["prover"] == instances.NAME)
         shown = task["reason"] if reason else task["proof"] or task["reason"]
         last = plain(shown.replace("\n", " ↵ "))
@@ -105,7 +105,7 @@ def _annotate(document: dict[str, Any], form: Form) -> None:
 
 
 def github(severity: str, file: str, line: int, column: int, title: str, message: str) -> str:
-    """A workflow command, which names and Lean's messages cannot end."""
+    """A workflow command of GitHub Actions, escaped so that names and Lean's messages cannot end it."""
     place = {"file": file, "line": str(line or 1), **({"col": str(column)} if column else {}), "title": title}
     properties = ",".join(f"{key}={_escaped(one_line(value), ':,')}" for key, value in place.items())
     return f"::{severity} {properties}::{_escaped(message.strip())}"

@@ -74,7 +74,7 @@ def verify(
     else:
         assert jsonl is not None
         claims = list(jsonl_proofs(jsonl, imports))
-    if isinstance(claims, list):  # those of a run are not kept in memory
+    if isinstance(claims, list):  # the claims of a run are not kept in memory
         use_mathlib({module for claim in claims for module in claim.theorem.imports}, jsonl)
     return asyncio.run(_proofs(claims, json, second))
 
@@ -113,7 +113,7 @@ async def _proofs(claims: Iterable[Claim], json: bool, second: Nanoda | None) ->
 
 
 def _judges(auditor: Auditor) -> str:
-    """The names of the checkers, for display. Reports the notes of the second kernel."""
+    """The names of the kernels, for display. Prints the notes of the second kernel."""
     if auditor.kernel is None:
         if note := kernel_todo(auditor.runtime.version):
             say(f"note: the kernel of {auditor.runtime.name} has public weaknesses {note}")
