@@ -25,9 +25,9 @@ def save_arrays(path: Path, version: int, arrays: Mapping[str, np.ndarray | floa
 def load_arrays(
     path: Path, version: int, what: str, shapes: Mapping[str, tuple[int, ...]], later: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
-    """Read arrays of these shapes as float32. Raises UserError for a file that is not `what`, e.g. `a tactic ranker`.
+    """Read arrays of these shapes as float32. `what`: the kind of file, e.g. `a tactic ranker`. Raises UserError for other files.
 
-    `later`: those that earlier files lack, which are then left out.
+    `later`: names of arrays that earlier files lack. They are left out of the result if they are missing.
     """
     try:
         with np.load(path, allow_pickle=False) as data:

@@ -1,4 +1,4 @@
-"""Work on many things at once."""
+"""Concurrent work on many items."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 async def each(
     items: Iterable[T], work: Callable[[T], Awaitable[R]], at_once: int, seconds: float = math.inf
 ) -> list[R]:
-    """What `work` gives for each item, in their order, with at most `at_once` (at least 1) under way. No item is begun after `seconds`.
+    """The results of `work`, in the order of the items, with at most `at_once` (at least 1) calls under way. Starts no item after `seconds`.
 
     The first exception cancels the work under way, and is raised once that has ended.
     """

@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 
 def table_console() -> Console:
-    """A console for tables on standard error. Where no terminal limits the width, no column is cut or wrapped."""
+    """A console for tables on standard error. Columns are cut or wrapped only if a terminal limits the width."""
     from rich.console import Console
 
     return Console(stderr=True, width=None if sys.stderr.isatty() else 10_000)

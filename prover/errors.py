@@ -1,4 +1,4 @@
-"""Errors that a user can do something about: one clear line, exit code 2."""
+"""Errors that a user can correct: one clear line, exit code 2."""
 
 
 class UserError(Exception):
@@ -6,4 +6,4 @@ class UserError(Exception):
 
 
 class PromptTooLong(UserError):
-    """A model cannot read what it is asked about one theorem: that theorem's fault, which must not end a batch of others."""
+    """The prompt for one theorem is too long for the model. This must not end a batch of other theorems."""

@@ -40,7 +40,7 @@ def existing(path: Path) -> Path:
 
 @contextmanager
 def making(target: Path) -> Iterator[None]:
-    """Holds the lock of a file or folder of the cache that is being made, and makes the folder around it.
+    """Hold the lock of a file or folder of the cache while the caller makes it, and make the folder around it.
 
     Raises UserError if the cache lacks it and cannot be written to.
     """

@@ -78,7 +78,7 @@ def configure(settings: LogSettings, explicit: bool) -> None:
 
 
 def _install(handler: logging.Handler, settings: LogSettings, instead_of: Any) -> None:
-    """Give the packages a handler instead of those of a type."""
+    """Give the loggers of the packages a handler in place of their handlers of type `instead_of`."""
     for name in PACKAGES:
         logger = logging.getLogger(name)
         logger.setLevel(settings.level.upper())

@@ -29,15 +29,15 @@ def added(group: str) -> Mapping[str, metadata.EntryPoint]:
 
 @cache
 def _of_checkout() -> Mapping[str, Mapping[str, str]] | None:
-    """The project's entry points by group, from the pyproject.toml of its checkout; None if this is none. The metadata of an editable
-    installation has those of the day it was made."""
+    """The project's entry points by group, from the pyproject.toml of its checkout; None if this is not a checkout. The metadata of an
+    editable installation may be older."""
     path = Path(__file__).parent.parent / "pyproject.toml"
     project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {}) if path.is_file() else {}
     return project["entry-points"] if project.get("name") == NAME else None
 
 
 def registered(group: str) -> Mapping[str, metadata.EntryPoint]:
-    """As `added`. Raises UserError if there are none."""
+    """The entry points of `group`, by name. Raises UserError if there are none."""
     if not (found := added(group)):
         raise UserError(f"no entry points of {group} are installed: run `pip install -e .` in the project's folder")
     return found

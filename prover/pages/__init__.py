@@ -1,4 +1,4 @@
-"""HTML pages, from the templates in this folder. Statements, proofs and messages are untrusted text, so all of it is escaped."""
+"""HTML pages, from the templates in this folder. All statements, proofs and messages are escaped, because they are untrusted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jinja2
 
 
 def templates(folder: Path) -> jinja2.Environment:
-    """The templates of a folder. What `tojson` writes cannot close its script element."""
+    """The templates of a folder. Output of `tojson` cannot close its script element."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,

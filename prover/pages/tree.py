@@ -12,7 +12,7 @@ from prover.search.extract import proof_edges
 from prover.search.graph import FAILED, OPEN, SOLVED, STATUS_NAMES, UNTRIED, Edge, Graph, Node
 
 TEXT_LIMIT = 4000
-"""Characters of a goal on the page."""
+"""Maximum number of characters of a goal on the page."""
 
 _PAGE = Template(Path(__file__).with_name("tree.html").read_text(encoding="utf-8"))
 _LEGEND = {

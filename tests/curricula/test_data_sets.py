@@ -107,5 +107,7 @@ def test_fields_for_sets_and_training(tmp_path: Path) -> None:
         sets.load_set(str(toml), fields)
     config = TheoremsConfig(files=(str(file),), fields=fields)
     assert [t.name for t, _ in file_theorems(config.files, dict(f.split("=") for f in config.fields))] == ["a"]
-    with pytest.raises(UserError, match="neither a .lean file, nor a Lake project, nor world:NAME, nor a data set"):
+    with pytest.raises(
+        UserError, match="not found or not supported; name a .lean file, a Lake project, world:NAME, a data set"
+    ):
         file_theorems(["x.txt"])

@@ -114,5 +114,5 @@ def test_too_little_memory_is_one_line(here, turnstile, monkeypatch):
 
     monkeypatch.setattr(Trainer, "_start", start)
     done = turnstile("train", "tiny.toml")
-    assert done.code == 2 and "for want of memory (2 worker(s) were killed" in done.err, done.err
+    assert done.code == 2 and "because memory ran out (2 worker(s) were killed" in done.err, done.err
     assert "turnstile train --resume runs/tiny" in done.err

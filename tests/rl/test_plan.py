@@ -57,7 +57,7 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
     assert found["parameters"] == 127 and found["download"] == "nothing"
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 4096}')
     longer = replace(config, serve=replace(serve, max_model_len=8192))
-    with pytest.raises(UserError, match="reads 4096 tokens"):
+    with pytest.raises(UserError, match="must be at most 4096"):
         plan(longer)
 
 
@@ -72,9 +72,9 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (('serve.start="x/y-70B"',), "raise serve.tensor_parallel"),
         (('serve.train="all"', "ray.learner_gpus=1.0"), "the learner needs about"),
         (("serve.memory=1.5",), "memory is in"),
-        (("serve.lora_rank=0",), "serve.lora_rank=0: at least 1"),
-        (('serve.dtype="float8"',), "serve.dtype=float8: auto"),
-        (("serve.max_model_len=-5",), "serve.max_model_len=-5: 0, or more"),
+        (("serve.lora_rank=0",), "serve.lora_rank=0: must be at least 1"),
+        (('serve.dtype="float8"',), "serve.dtype=float8: must be auto"),
+        (("serve.max_model_len=-5",), "serve.max_model_len=-5: must be 0, or more"),
         (("serve.max_model_len=256",), "more than an answer takes \\(256 tokens\\)"),
         (("learn.kl=0.04",), "learn.kl is for the model from scratch"),
         (("learn.warmup=5",), "learn.warmup is for"),
@@ -92,7 +92,7 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
         (('learn.algorithm="dapo"',), 'set learn.collect="rollouts"'),
         (('learn.algorithm="dapo"', 'learn.collect="rollouts"', "gradient.clip_low=2.0"), "gradient.clip_low=2.0"),
         (('prover.assess=["tactics"]',), "need an assessor: set learn.assessor_seconds"),
-        (('prover.rule="best_first"', "learn.assessor_seconds=5.0"), "whose rule walks from the root"),
+        (('prover.rule="best_first"', "learn.assessor_seconds=5.0"), "whose rule selects from the root"),
         (("learn.ranks=0",), "learn.ranks must be an integer of at least 1"),
         (("learn.ranks=1", "learn.shard=true"), "learn.shard splits"),
     ],

@@ -41,4 +41,4 @@ def test_the_end_of_a_run_compares_with_both_baselines_and_says_how_busy_lean_wa
     assert summary == json.loads((config.folder / "summary.json").read_text())
     said = " ".join(capsys.readouterr().err.split())
     assert "only by the portfolio" in said and "8 and 0 at 4 Lean calls (p = 0.0078)" in said, said
-    assert "Lean was at work for 75 % of the time of collecting (mean of 3 rounds, 50 to 90 %)." in said
+    assert "Lean ran tactics for 75 % of the time spent collecting (mean of 3 rounds, 50 to 90 %)." in said
