@@ -185,7 +185,7 @@ def test_training_is_compared_theorem_by_theorem():
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="no model"):
+    with pytest.raises(UserError, match="neither model.safetensors nor retrievers"):
         bench_premises(LibraryIndex("test", {}), [], [], tmp_path)
 
 

@@ -294,7 +294,7 @@ def test_a_row_without_statement_says_which_fields_there_are() -> None:
         theorem_of_row(wide, "x:1")
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "source",
     [
