@@ -198,16 +198,17 @@ def figures(results: Sequence[ConjectureResult]) -> dict[str, Any]:
 
 def _totals(results: Iterable[ConjectureResult]) -> dict[str, Any]:
     rs = list(results)
-    pairs = [pair for r in rs for pair in zip(r.without, r.with_lemmas, strict=True)]
-    only_with, only_without = pairs.count((False, True)), pairs.count((True, False))
+    without = [x for r in rs for x in r.without]
+    with_lemmas = [x for r in rs for x in r.with_lemmas]
+    only_with, only_without, p = _paired(with_lemmas, without)
     books = sum(sum(r.textbook.values()) for r in rs)
     return {
-        "goals": len(pairs),
-        "without": sum(a for a, _ in pairs),
-        "with": sum(b for _, b in pairs),
+        "goals": len(without),
+        "without": sum(without),
+        "with": sum(with_lemmas),
         "only_with": only_with,
         "only_without": only_without,
-        "p": float(f"{sign_test(only_with, only_without):.2g}"),
+        "p": p,
         "calls_without": sum(r.spent["without"] for r in rs),
         "calls_with": sum(r.spent["finding"] + r.spent["with_lemmas"] for r in rs),
         "seconds_without": round(sum(r.seconds["without"] for r in rs), 1),
@@ -217,13 +218,18 @@ def _totals(results: Iterable[ConjectureResult]) -> dict[str, Any]:
     }
 
 
+def _paired(first: Sequence[bool], second: Sequence[bool]) -> tuple[int, int, float]:
+    """(goals that only the first proves, only the second, p of the exact sign test)."""
+    pairs = list(zip(first, second, strict=True))
+    only = pairs.count((True, False)), pairs.count((False, True))
+    return (*only, float(f"{sign_test(*only):.2g}"))
+
+
 def _by_rule(results: Sequence[ConjectureResult]) -> dict[str, Any]:
     """For each rule the goals that it proves, and those that `compression` alone and the rule alone prove, with the sign test's p."""
     proved = {rule: [x for r in results for x in r.kept[rule]] for rule in results[0].kept}
     found: dict[str, Any] = {"measuring": sum(r.spent["measuring"] for r in results)}
     for rule, own in proved.items():
-        pairs = list(zip(proved["compression"], own, strict=True))
-        more, less = pairs.count((True, False)), pairs.count((False, True))
-        p = float(f"{sign_test(more, less):.2g}")
+        more, less, p = _paired(proved["compression"], own)
         found[rule] = {"proved": sum(own), "only_compression": more, "only_this": less, "p": p}
     return found
