@@ -11,6 +11,7 @@ from prover.models.backends.serve import ServeConfig
 from prover.models.prompt import PromptConfig
 from prover.models.tokenizer import MIN_VOCAB, N_SLOTS
 from rl import config
+from rl.actors.fleet import Fleet
 from rl.changes import changed
 from rl.start import with_absolute_paths
 
@@ -157,7 +158,7 @@ def test_actors_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (tmp_path / folder).mkdir()
     (tmp_path / "own.toml").touch()
     given = config.RunConfig(serve=ServeConfig(start="warm", template="own.toml"))
-    serve = with_absolute_paths(given).serve
+    serve = Fleet(given, tmp_path, print).config.serve
     assert (serve.start, serve.template) == (str(tmp_path / "warm"), str(tmp_path / "own.toml"))
     named = config.RunConfig(serve=ServeConfig(start="someone/model", template="bfs-prover"))
     assert with_absolute_paths(named) == named, "names stay names, whatever folders there are"
