@@ -245,7 +245,9 @@ def _conjectures(
     from rl.bench.conjectures import ConjectureBench, bench_conjectures
 
     if min(seeds, goals, each) < 1 or keep < 0 or calls < 2 * goals:
-        raise UserError("--seeds, --goals and --each must be at least 1, --keep 0, and --calls at least twice --goals")
+        raise UserError(
+            "--seeds, --goals and --each must be at least 1, --keep at least 0, and --calls at least twice --goals"
+        )
     if not worlds:
         raise UserError("--worlds: name peano, sequences, or both")
     _check_writable(out, record)
