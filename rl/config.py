@@ -244,7 +244,7 @@ class RayConfig:
     model_servers: Positive = 1
     """Copies of the model. Each prover uses one of them."""
     server_gpus: float = 0.0
-    """GPUs per model server."""
+    """GPUs per model server. 0 with `serve.backend="vllm"`: vLLM's build for CPUs."""
     learner_gpus: float = 0.0
     """GPUs per learner process."""
     audits: int = 32

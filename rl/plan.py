@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import safe_open
 
 from prover.errors import UserError
+from prover.models.backends.vllm import is_cpu_build
 from prover.search.select import rule_named
 from rl import needs as needed
 from rl.algorithms.gradient_settings import PRESETS, settings_of
@@ -29,7 +30,9 @@ def plan(config: RunConfig) -> dict[str, Any]:
     size = _size(config)
     parameters = size["parameters"]
     bytes_each = 4 if s.dtype == "float32" or not s.start else 2
-    gpus_each = s.tensor_parallel * s.pipeline_parallel if s.backend == "vllm" else r.server_gpus
+    gpus_each = r.server_gpus
+    if s.backend == "vllm" and not _vllm_on_cpus(config):
+        gpus_each = s.tensor_parallel * s.pipeline_parallel
     weights = parameters * bytes_each / max(1, gpus_each)
     found: dict[str, Any] = {
         "model": s.start or config.model.start or "a small model from scratch",
@@ -94,10 +97,11 @@ def _check(config: RunConfig) -> None:
         )
     parts = s.tensor_parallel * s.pipeline_parallel
     shares_one = parts == 1 and 0 < r.server_gpus <= 1 and (r.server_gpus == 1 or s.memory <= r.server_gpus)
-    if s.backend == "vllm" and r.server_gpus != parts and not shares_one:
+    if s.backend == "vllm" and r.server_gpus != parts and not shares_one and not _vllm_on_cpus(config):
         raise UserError(
             f"ray.server_gpus={r.server_gpus:g}: a copy of the model uses serve.tensor_parallel × serve.pipeline_parallel = "
-            f"{parts} GPUs; make them equal, or share one GPU: server_gpus below 1 and serve.memory at most server_gpus"
+            f"{parts} GPUs; make them equal, or share one GPU: server_gpus below 1 and serve.memory at most server_gpus "
+            "(0 is for vLLM's build for CPUs)"
         )
     if s.dtype not in ("auto", "float32", "bfloat16", "float16"):
         raise UserError(f"serve.dtype={s.dtype}: must be auto, float32, bfloat16 or float16")
@@ -112,6 +116,11 @@ def _check(config: RunConfig) -> None:
             'learn.infill learns from search trees: set learn.algorithm="expert_iteration" and learn.collect="search"'
         )
     _check_assessor(config)
+
+
+def _vllm_on_cpus(config: RunConfig) -> bool:
+    """Whether vLLM serves the model without GPUs, which only its build for CPUs can. A cluster has the same packages as this machine."""
+    return config.ray.server_gpus == 0 and is_cpu_build()
 
 
 def _check_assessor(config: RunConfig) -> None:

