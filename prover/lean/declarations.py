@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from itertools import pairwise
@@ -53,10 +54,20 @@ class Declarations:
         self.code = masked(text)
         """The text with blanks for comments and strings, at the same indices."""
         self.words = list(code_words(text))
+        self._starts: dict[tuple[str, ...], list[int]] = {}
 
     def starts(self, keywords: tuple[str, ...]) -> list[int]:
-        """Indices of these keywords. A field such as `(x).class` is not a keyword."""
-        return [at for word, at in self.words if word in keywords and self.code[at - 1 : at] != "."]
+        """Indices of these keywords, in order. A field such as `(x).class` is not a keyword."""
+        if keywords not in self._starts:
+            found = [at for word, at in self.words if word in keywords and self.code[at - 1 : at] != "."]
+            self._starts[keywords] = found
+        return self._starts[keywords]
+
+    def last(self, keywords: tuple[str, ...], end: int) -> int | None:
+        """Index of the last of these keywords before `end`."""
+        starts = self.starts(keywords)
+        count = bisect_left(starts, end)
+        return starts[count - 1] if count else None
 
     def begins_line(self, at: int) -> bool:
         """Whether only modifiers, attributes and commands with `in` stand before `at` in its line."""
@@ -83,12 +94,12 @@ class Declarations:
     def _plain(self) -> str:
         return plain_names(self.code)
 
-    def value(self, at: int) -> int | None:
+    def value(self, at: int, end: int | None = None) -> int | None:
         """Index of the `:=` of the declaration at `at`: the first outside brackets that does not belong to a `let` or `have`
-        in its type. None if the declaration has none."""
+        in its type. None if the declaration has none before `end`."""
         closing: list[str] = []
         bound = 0
-        for i in range(at, len(self._plain)):
+        for i in range(at, len(self._plain) if end is None else end):
             c = self._plain[i]
             if i in self._stops and i > at:  # inside a bracket too, if that is never closed
                 return None
@@ -150,10 +161,12 @@ class Declarations:
         return found[-1].start() if found else None
 
 
-def context_before(source: Declarations, at: int) -> str:
-    """The text before the declaration at `at`, as whole commands. Before the last declaration, `open X in` is `open X`."""
+def context_before(source: Declarations, at: int, text: str | None = None) -> str:
+    """The text before the declaration at `at`, as whole commands. Before the last declaration, `open X in` is `open X`. `text`: the
+    text of `source` after `without_lines`."""
     end, commands = source.begin(at)
-    return "\n".join([source.text[:end], *commands]).strip("\n ")
+    before = source.text[:end] if text is None else text[:end].rstrip()
+    return "\n".join([before, *commands]).strip("\n ")
 
 
 OTHER_COMMANDS = (
@@ -168,13 +181,16 @@ def without_lines(source: Declarations, lines: Collection[int]) -> str:
     """The text with blanks in place of the declarations that contain these lines (from 1). Other lines and columns do not change."""
     begins = {source.begin(at)[0] for at in source.starts(KEYWORDS) if source.begins_line(at)}
     commands = {m.start() for m in _COMMAND_LINE.finditer(source.code)}
-    text = source.text
-    for begin, stop in pairwise(sorted({0, *begins, *commands, len(text)})):
-        part = text[begin:stop]
-        first = text.count("\n", 0, stop - len(part.lstrip())) + 1
+    parts: list[str] = []
+    line = 1
+    for begin, stop in pairwise(sorted({0, *begins, *commands, len(source.text)})):
+        part = source.text[begin:stop]
+        first = line + part[: len(part) - len(part.lstrip())].count("\n")
         if begin in begins and any(first <= n <= first + part.strip().count("\n") for n in lines):
-            text = text[:begin] + re.sub(r"[^\n]", " ", part) + text[stop:]
-    return text
+            part = re.sub(r"[^\n]", " ", part)
+        parts.append(part)
+        line += part.count("\n")
+    return "".join(parts)
 
 
 def declared_names(text: str) -> set[str]:

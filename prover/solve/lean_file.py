@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from prover.solve.remarks import Remark, duplicates, remarks_to
 from prover.solve.results import Results
 from prover.solve.selection import select, unreached
 from prover.solve.session import Settings, document, stoppable
-from prover.solve.statements import theorem_at
+from prover.solve.statements import FileTheorems
 
 WITH_PROOF = ("found", "proved", "rejected")
 """Outcomes in a results file whose proof may be inserted. The file is audited again each time."""
@@ -67,8 +67,8 @@ async def prove_file(
         skipped = await _skipped(every, numbers, filler)
         # Relative to the project, because a resumed command may spell the path differently.
         place = Path(text.path).relative_to(project.folder).as_posix() if project is not None else Path(text.path).name
-        broken = {e.line for e in every.errors}
-        tasks = {i: _task(place, file, i, every.holes[i], broken, settings) for i in numbers}
+        theorems = cache(lambda: FileTheorems(text, {e.line for e in every.errors}))
+        tasks = {i: _task(place, file, i, every.holes[i], theorems, settings) for i in numbers}
         for i, found in skipped.items():
             if (tasks[i].key, 0) not in log.rows:
                 log.add(row_of(tasks[i], found))
@@ -151,13 +151,15 @@ async def _attempted(
     return rows | {i: row_of(tasks[i], f) for i, f in skipped.items()}, figures, filled, failure, interrupted
 
 
-def _task(place: str, file: SourceFile, number: int, hole: Hole, broken: set[int], settings: Settings) -> Task:
+def _task(
+    place: str, file: SourceFile, number: int, hole: Hole, theorems: Callable[[], FileTheorems], settings: Settings
+) -> Task:
     where = f"{hole.name} at {hole.line}:{hole.column}"
     theorem = Theorem(hole.name, "", context=file.text.path, imports=file.imports)
 
     @cache
     def stated() -> Theorem | None:
-        found = theorem_at(file.text, hole.start, broken)
+        found = theorems().at(hole.start)
         return found and replace(found, imports=file.imports, before=file.before)
 
     page = f"{place.removesuffix('.lean')}-{hole.name}" if settings.project else ""

@@ -21,7 +21,7 @@ from prover.lean.theorem import Goal, Theorem
 from prover.solve.batch import Target, Task
 from prover.solve.executor import LocalExecutor
 from prover.solve.results import Results
-from prover.solve.statements import lean_name, theorem_at
+from prover.solve.statements import FileTheorems, lean_name
 from prover.solve.theorem_rows import without_open_lemmas
 
 LEARNERS = "turnstile.learners"
@@ -156,7 +156,7 @@ async def stated(task: Task, executor: LocalExecutor) -> Stated | str:
 
 def _candidates(text: LeanText, hole: Hole, goal: Goal) -> list[Theorem]:
     """The theorem around a `sorry` that is its whole proof, and the goal of the `sorry` as a theorem."""
-    found = theorem_at(text, hole.start)
+    found = FileTheorems(text).at(hole.start)
     theorems = [] if found is None else [found]
     before = text.body[: index_at(text.body, hole.start)]
     source = Declarations(before)

@@ -129,26 +129,31 @@ def _is_identifier(part: str) -> bool:
 _BEGUN = re.compile(r":=\s*(?:by\s*)?\Z")
 
 
-def theorem_at(text: LeanText, start: int, errors: Collection[int] = ()) -> Theorem | None:
-    """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; else None. `errors`: lines
-    with errors, whose declarations the context omits."""
-    before = Declarations(text.body[: index_at(text.body, start)])
-    at = max(before.starts(("theorem", "lemma")), default=None)
-    if at is None:
-        return None
-    if (value := before.value(at)) is None and at == max(before.starts(KEYWORDS)):
-        # A `let` that is defined by cases has no `:=`.
-        value = found.start() if (found := _BEGUN.search(before.code, at)) is not None else None
-    if value is None or not _BEGUN.fullmatch(before.text, value):
-        return None
-    head, statement = before.head(at), before.text[before.head(at).end : value].strip()
-    if not head.name or not statement:
-        return None
-    # A context must end with a whole command, because it is also elaborated alone.
-    if errors:
-        begin = text.body.count("\n", 0, before.begin(at)[0]) + 1
-        before = Declarations(without_lines(before, [n for n in errors if n <= begin]))
-    context = f"{context_before(before, at)}\n"
-    if head.universes:  # Lean refuses a head that names one in scope
-        context += f"universe {' '.join(head.universes)}\n"
-    return Theorem(head.written, statement, imports=text.imports, context=context, source=text.path)
+class FileTheorems:
+    """The theorems of a file. The text is read once, for any number of `sorry`s."""
+
+    def __init__(self, text: LeanText, errors: Collection[int] = ()) -> None:
+        """`errors`: lines with errors, whose declarations the contexts omit."""
+        self._file = text
+        self._source = Declarations(text.body)
+        self._accepted = without_lines(self._source, errors) if errors else None
+
+    def at(self, start: int) -> Theorem | None:
+        """The theorem whose whole proof is the `sorry` at byte `start`, with the text before it as context; else None."""
+        source, stop = self._source, index_at(self._file.body, start)
+        if (at := source.last(("theorem", "lemma"), stop)) is None:
+            return None
+        if (value := source.value(at, stop)) is None and at == source.last(KEYWORDS, stop):
+            # A `let` that is defined by cases has no `:=`.
+            value = found.start() if (found := _BEGUN.search(source.code, at, stop)) is not None else None
+        if value is None or not _BEGUN.fullmatch(source.text, value, stop):
+            return None
+        head, statement = source.head(at), source.text[source.head(at).end : value].strip()
+        if not head.name or not statement:
+            return None
+        # A context must end with a whole command, because it is also elaborated alone.
+        context = f"{context_before(source, at, self._accepted)}\n"
+        if head.universes:  # Lean refuses a head that names one in scope
+            context += f"universe {' '.join(head.universes)}\n"
+        file = self._file
+        return Theorem(head.written, statement, imports=file.imports, context=context, source=file.path)

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from prover.lean import declarations
 from prover.lean.brackets import closing, cut
 from prover.lean.declarations import Declarations, full_names, scope_ends, with_universes
 from prover.lean.leandojo.locate import find_theorem
-from prover.lean.text import parse
+from prover.lean.text import masked, parse
 from prover.lean.theorem import Theorem
 from prover.solve.negation import split_statement
-from prover.solve.statements import statement_of, theorem_at
+from prover.solve.statements import FileTheorems, statement_of
 
 
 def theorem_in(source: str) -> Theorem | None:
     """The theorem of the last `sorry`."""
-    return theorem_at(parse(source.encode()), source.encode().rindex(b"sorry"))
+    return FileTheorems(parse(source.encode())).at(source.encode().rindex(b"sorry"))
+
+
+@pytest.mark.parametrize("errors", [(), (2, 4)])
+def test_a_file_of_many_theorems_is_read_once(errors: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def counted(text: str) -> str:
+        read.append(len(text))
+        return masked(text)
+
+    monkeypatch.setattr(declarations, "masked", counted)
+    source = "\n".join(f"theorem t{i} : {i} = {i} := by sorry" for i in range(50))
+    theorems = FileTheorems(parse(source.encode()), errors)
+    found = [theorems.at(at.start()) for at in re.finditer("sorry", source)]
+    assert [t.name for t in found if t is not None] == [f"t{i}" for i in range(50)]
+    assert read == [len(source)]
+    assert found[4] is not None and ("t1" in found[4].context, "t2" in found[4].context) == (not errors, True)
+
+
+def test_a_context_omits_errors_and_keeps_the_commands_of_its_theorem() -> None:
+    source = "def a := 1\ntheorem bad : x := y\nopen Nat in\ntheorem t : a = 1 := by sorry\n"
+    found = FileTheorems(parse(source.encode()), [2]).at(source.rindex("sorry"))
+    assert found is not None and found.context == "def a := 1\nopen Nat\n"
 
 
 def test_a_name_keeps_root() -> None:
