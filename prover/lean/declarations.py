@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from prover.lean.brackets import PAIRS, plain_names
-from prover.lean.text import code_words, masked
+from prover.lean.text import code_words, literal_ends, masked
 
 THEOREMS = ("theorem", "lemma", "example")
 DEFINITIONS = ("def", "abbrev")
@@ -91,6 +91,11 @@ class Declarations:
         return frozenset(self.starts(("let", "have", "letI", "haveI", "let_fun")))
 
     @cached_property
+    def _literal_ends(self) -> frozenset[int]:
+        """Where `code` has blanks that are part of the code."""
+        return literal_ends(self.text)
+
+    @cached_property
     def _plain(self) -> str:
         return plain_names(self.code)
 
@@ -131,7 +136,7 @@ class Declarations:
         """
         code, end, commands = self.code, at, list[str]()
         while True:
-            while end and code[end - 1].isspace():
+            while end and code[end - 1].isspace() and end not in self._literal_ends:
                 end -= 1
             last = re.search(r"\w+\Z", code[max(0, end - 20) : end])
             word = last[0] if last is not None else ""

@@ -243,6 +243,11 @@ def code_words(text: str) -> Iterator[tuple[str, int]]:
             yield text[start:end], start
 
 
+def literal_ends(text: str) -> frozenset[int]:
+    """The indices after strings and character literals."""
+    return frozenset(end for kind, _, end in _tokens(text) if kind in ("string", "char"))
+
+
 def masked(text: str) -> str:
     """The text with comments, strings and character literals replaced by spaces; offsets and line breaks stay."""
     out: list[str] = []

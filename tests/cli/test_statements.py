@@ -38,6 +38,12 @@ def test_a_file_of_many_theorems_is_read_once(errors: tuple[int, ...], monkeypat
     assert found[4] is not None and ("t1" in found[4].context, "t2" in found[4].context) == (not errors, True)
 
 
+@pytest.mark.parametrize("literal", ['"foo"', 'r#"a " b"#', "'c'"])
+def test_a_context_keeps_a_literal_at_its_end(literal: str) -> None:
+    found = theorem_in(f"def a := {literal} -- c\n/-- \"doc\" -/\ntheorem t : 1 = 1 := by sorry\n")
+    assert found is not None and found.context == f"def a := {literal}\n"
+
+
 def test_a_context_omits_errors_and_keeps_the_commands_of_its_theorem() -> None:
     source = "def a := 1\ntheorem bad : x := y\nopen Nat in\ntheorem t : a = 1 := by sorry\n"
     found = FileTheorems(parse(source.encode()), [2]).at(source.rindex("sorry"))
