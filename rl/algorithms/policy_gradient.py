@@ -13,7 +13,7 @@ update, μ the engine that sampled, π_ref the reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,8 @@ class Tokens:
     """[N], log μ."""
     reference: Tensor | None = None
     """[N], log π_ref."""
+    replayed: Tensor | None = None
+    """[N], whether a token is of a proof from an earlier round. None: none is."""
 
     @property
     def lengths(self) -> Tensor:
@@ -68,10 +70,8 @@ class Tokens:
         return torch.bincount(self.owner)
 
     def to(self, device: torch.device) -> Tokens:
-        reference = None if self.reference is None else self.reference.to(device)
-        return Tokens(
-            self.owner.to(device), self.advantage.to(device), self.old.to(device), self.sampled.to(device), reference
-        )
+        every = (self.owner, self.advantage, self.old, self.sampled, self.reference, self.replayed)
+        return Tokens(*(None if x is None else x.to(device) for x in every))  # pyright: ignore[reportArgumentType]
 
 
 def batch_advantages(tokens: Tokens, settings: PolicyGradient) -> Tensor:
@@ -105,7 +105,8 @@ def token_weights(lengths: Tensor, settings: PolicyGradient) -> Tensor:
 def loss(
     logprobs: Tensor, tokens: Tokens, weights: Tensor, settings: PolicyGradient
 ) -> tuple[Tensor, dict[str, float]]:
-    """(the loss, a scalar; sums over tokens of the metrics in `METRICS`, and the number of `tokens`).
+    """(the loss, a scalar; sums over tokens of the metrics in `METRICS`, and the number of `tokens` and of `sampled_tokens`, which are
+    not replayed).
 
     `logprobs`: [N], log π. `weights`: [S], from `token_weights` of the whole batch, so that the losses of its parts add up. All
     tokens of a trajectory must be in one part.
@@ -137,18 +138,20 @@ def loss(
             total = total + s.kl_weight * kl
     with torch.no_grad():
         own = (logprobs - tokens.old).clamp(-20, 20)
+        fresh = torch.ones_like(a) if tokens.replayed is None else (~tokens.replayed).to(a.dtype)
         sums = {
             "tokens": float(len(a)),
+            "sampled_tokens": fresh.sum().item(),
             "ratio": ratio.sum().item(),
             "clip_frac": clipped.float().sum().item(),
             "approx_kl": (own.exp() - 1 - own).sum().item(),
             "reference_kl": kl.sum().item(),
-            "importance": importance.sum().item(),
-            "importance_truncated": (gap > math.log(s.importance_cap)).float().sum().item()
+            "importance": (importance * fresh).sum().item(),
+            "importance_truncated": ((gap > math.log(s.importance_cap)) * fresh).sum().item()
             if s.importance_cap
             else 0.0,
-            "sampler_gap": gap.abs().sum().item(),
-            "advantage": a.abs().sum().item(),
+            "sampler_gap": (gap.abs() * fresh).sum().item(),
+            "advantage": (a.abs() * fresh).sum().item(),
         }
     return (total * weights[tokens.owner]).sum(), sums
 
@@ -163,4 +166,12 @@ METRICS = {
     "sampler_gap": "mean |log π_old - log μ|: how far the engine's log-probabilities are from the learner's",
     "advantage": "mean absolute advantage",
 }
-"""Metric -> its meaning. Each is a mean over tokens."""
+"""Metric -> its meaning. Each is a mean over tokens, those of `OF_SAMPLES` over tokens that are not replayed."""
+
+OF_SAMPLES = frozenset(("importance", "importance_truncated", "sampler_gap", "advantage"))
+
+
+def means(sums: Mapping[str, float]) -> dict[str, float]:
+    """The metrics in `METRICS`. `sums`: the total of those that `loss` returned."""
+    counts = {name: sums["sampled_tokens" if name in OF_SAMPLES else "tokens"] for name in METRICS}
+    return {name: sums[name] / max(1.0, count) for name, count in counts.items()}

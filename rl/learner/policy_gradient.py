@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rl.algorithms.gradient_settings import PolicyGradient
-from rl.algorithms.policy_gradient import METRICS, Tokens, advantages, batch_advantages, loss, token_weights
+from rl.algorithms.policy_gradient import Tokens, advantages, batch_advantages, loss, means, token_weights
 from rl.examples import ValueExample
 from rl.learner.learner import Learner
 from rl.learner.packing import Batching, Row, count_tokens
@@ -25,6 +25,7 @@ class _Item:
     """A trajectory with the quantities that stay fixed during the updates."""
 
     group: int
+    """Negative for a proof of an earlier round."""
     rows: list[Row]
     advantage: Tensor
     """[tokens]: the trajectory's advantage, and after `batch_advantages` with the terms of the batch."""
@@ -71,7 +72,7 @@ def train(
     `values`: every update also learns from a share of them. `batch`: approximate number of trajectories per update; a pass is split
     evenly. `reference`: the model of the KL penalty.
 
-    Returns the metrics of Learner.fit, those in METRICS, and counts: trajectories (with a signal), replayed, groups, dropped_groups (of
+    Returns the metrics of Learner.fit, those in `METRICS`, and counts: trajectories (with a signal), replayed, groups, dropped_groups (of
     equal rewards), overlong, skipped (too long for `max_length`); and importance_max (before truncation). If no trajectory has a signal,
     nothing is trained and `steps` is 0.
     """
@@ -128,8 +129,7 @@ def train(
         seconds=None if seconds is None else max(1e-9, seconds - (learner.clock() - began)),
         final_rate=1.0,
     )
-    means = {name: sums[name] / max(1.0, sums["tokens"]) for name in METRICS}
-    return {**metrics, **means, **found, "seconds": time.monotonic() - start}
+    return {**metrics, **means(sums), **found, "seconds": time.monotonic() - start}
 
 
 def _items(
@@ -195,4 +195,5 @@ def _tokens(items: Sequence[_Item]) -> Tokens:
         torch.cat([x.old for x in items if x.old is not None]),
         torch.cat([x.sampled for x in items]),
         torch.cat(references) if references else None,
+        torch.tensor([x.group < 0 for x in items])[owner],
     )

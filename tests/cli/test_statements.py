@@ -40,7 +40,7 @@ def test_a_file_of_many_theorems_is_read_once(errors: tuple[int, ...], monkeypat
 
 @pytest.mark.parametrize("literal", ['"foo"', 'r#"a " b"#', "'c'"])
 def test_a_context_keeps_a_literal_at_its_end(literal: str) -> None:
-    found = theorem_in(f"def a := {literal} -- c\n/-- \"doc\" -/\ntheorem t : 1 = 1 := by sorry\n")
+    found = theorem_in(f'def a := {literal} -- c\n/-- "doc" -/\ntheorem t : 1 = 1 := by sorry\n')
     assert found is not None and found.context == f"def a := {literal}\n"
 
 

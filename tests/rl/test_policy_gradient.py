@@ -153,6 +153,21 @@ def test_a_preset_is_its_papers_formula(name: str, by_hand: Callable[[], Found])
     assert sums["importance_truncated"] == 1 and sums["sampler_gap"] == pytest.approx(1.1)
 
 
+def test_replayed_proofs_do_not_count_as_samples() -> None:
+    tokens = pg.Tokens(
+        torch.tensor([0, 0, 1]),
+        advantage=torch.tensor([1.0, -1.0, 9.0]),
+        old=torch.tensor([-1.0, -1.0, -1.0]),
+        sampled=torch.tensor([-2.5, -1.0, -1.0]),
+        replayed=torch.tensor([False, False, True]),
+    )
+    settings = gs.PRESETS["dapo"]
+    _, sums = pg.loss(tokens.old, tokens, pg.token_weights(tokens.lengths, settings), settings)
+    found = pg.means(sums)
+    assert (found["advantage"], found["importance"], found["importance_truncated"]) == (1.0, 1.5, 0.5)
+    assert found["sampler_gap"] == 0.75 and found["ratio"] == 1.0
+
+
 def test_advantages() -> None:
     groups = [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0], [1.0]]
     by = {
@@ -278,6 +293,9 @@ def test_two_steps_equal_a_plain_implementation(folder: Path, name: str, imitati
     metrics = learner.train(tuner, data, settings, batch=len(kept), epochs=2)
     assert metrics["steps"] == 2 and metrics["dropped_groups"] == 1 and metrics["trajectories"] == 20
     assert metrics["sampler_gap"] == pytest.approx(0, abs=1e-5) and metrics["grad_norm"] > 0
+    sizes = [(sqrt(3) if t.reward else 1 / sqrt(3), t.tokens) for t in kept if not t.replayed]
+    expected = sum(a * n for a, n in sizes) / sum(n for _, n in sizes)
+    assert metrics["advantage"] == pytest.approx(expected), "replayed proofs have no advantage of their own"
     total = sum(t.tokens for t in kept)
     for step in range(2):
         for params in optimizer.param_groups:
