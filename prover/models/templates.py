@@ -101,7 +101,7 @@ def template_named(name: str) -> Template:
     """A built-in template by name, or a TOML file. Raises ValueError for an unknown name or an invalid file."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise ValueError(f"no template {name!r}: there are {', '.join(template_names())}, or give a .toml file")
+        raise ValueError(f"no template {name!r}; choose {', '.join(template_names())} or a .toml file")
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:

@@ -95,7 +95,7 @@ def _actions(name: str, options: dict[str, str]) -> Actions:
     """The option `actions` of a policy. Raises UserError for an unknown one."""
     found = options.pop("actions", "full")
     if found not in get_args(Actions):
-        raise UserError(f"--policy {name}: actions={found}: choose one of {', '.join(get_args(Actions))}")
+        raise UserError(f"--policy {name}: unknown actions {found!r}; choose one of {', '.join(get_args(Actions))}")
     return found  # type: ignore[return-value]
 
 
@@ -153,7 +153,7 @@ def _language_model(name: str, seed: int) -> Prover:
     unknown = sorted(set(options) - known)
     if unknown or not place:
         wrong = f"unknown option {unknown[0]!r}" if unknown else "the folder or address is missing"
-        raise UserError(f"--policy {name}: {wrong}; {kind}: takes {', '.join(f'?{k}=' for k in sorted(known))}")
+        raise UserError(f"--policy {name}: {wrong}; the options of {kind} are {', '.join(sorted(known))}")
     policy: Any
     if kind == "vllm":
         settings = replace(_settings(name, VLLMConfig, options), seed=seed)
@@ -200,7 +200,7 @@ def _settings(name: str, config: type[Any], options: dict[str, str]) -> Any:
         return msgspec.convert({k: v for k, v in options.items() if k in known}, config, strict=False)
     except msgspec.ValidationError as e:
         reason, _, place = str(e).partition(" - at `$.")
-        raise UserError(f"--policy {name}: {place.rstrip('`')}: {reason[:1].lower()}{reason[1:]}") from None
+        raise UserError(f"--policy {name}: invalid value of {place.rstrip('`')}; {reason[:1].lower()}{reason[1:]}") from None
 
 
 def _folder(place: str) -> Path | str:

@@ -68,7 +68,10 @@ def test_a_repository_may_not_name_programs(project, tmp_path):
 
 @pytest.mark.parametrize(
     "base, said",
-    [("nowhere", "Not a valid object name nowhere"), ("--output=x", "is not the name of a branch or commit")],
+    [
+        ("nowhere", "failed with 'Not a valid object name nowhere'; give --base a branch or commit"),
+        ("--output=x", "--base --output=x is not the name of a branch or commit"),
+    ],
 )
 def test_a_base_that_git_does_not_know(project, base, said):
     with pytest.raises(UserError, match=said):
@@ -76,8 +79,9 @@ def test_a_base_that_git_does_not_know(project, base, said):
 
 
 def test_no_repository(tmp_path):
-    with pytest.raises(UserError, match="not a git repository"):
+    with pytest.raises(UserError, match="not a git repository'; run the command in a git repository$") as found:
         changed_files(tmp_path)
+    assert str(found.value).count(":") == 1
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,15 @@ STATEMENT = ("--statement", "(p : Prop) (h : p) : p")
 POLICIES = [
     ("hf:/nowhere", "hf:/nowhere?template=NAME"),
     ("hf:?template=names", "the folder or address is missing"),
-    ("hf:/nowhere?template=names", "/nowhere: cannot be used as a policy: no such folder"),
-    ("hf:/nowhere?colour=red", "unknown option 'colour'; hf: takes ?actions=, ?device="),
-    ("hf:/nowhere?template=nonsense", "there are bfs-prover"),
+    ("hf:/nowhere?template=names", "/nowhere cannot be used as a policy: no such folder"),
+    ("hf:/nowhere?colour=red", "unknown option 'colour'; the options of hf are actions, device"),
+    ("hf:/nowhere?template=nonsense", "choose bfs-prover"),
     ("openai:http://127.0.0.1:9/v1?folder=/nowhere&template=nonsense#m", "nonsense"),
-    ("openai:http://127.0.0.1:9/v1?template=names&timeout=soon", "timeout: expected `float`"),
+    ("openai:http://127.0.0.1:9/v1?template=names&timeout=soon", "invalid value of timeout; expected `float`"),
     ("openai:http://127.0.0.1:9/v1?template=names&retries=-1", "retries at least 0"),
     ("openai:http://127.0.0.1:9/v1?template=names&api_key=secret", "unknown option 'api_key'"),
     ("openai:http://127.0.0.1:9/v1?template=names&retries=0", "cannot be reached"),
-    ("vllm:/nowhere?template=names&max_model_len=long", "max_model_len: expected `int"),
+    ("vllm:/nowhere?template=names&max_model_len=long", "invalid value of max_model_len; expected `int"),
     ("vllm:/nowhere?template=names&memory=1.5", "memory is in (0, 1]"),
     ("vllm:/nowhere?template=names&tensor_parallel=0", "tensor_parallel"),
 ]
@@ -34,6 +34,7 @@ def test_wrong_policies(turnstile: Callable[..., Any], policy: str, message: str
     assert done.code == 2 and done.out == ""
     assert done.err.startswith("turnstile: ") and done.err.count("\n") == 1
     assert message in done.err
+    assert done.err.count(": ") <= 2, "after `turnstile` and the policy"
 
 
 @pytest.mark.skipif(

@@ -211,7 +211,7 @@ def test_a_model_with_recurrent_layers_samples_equal_prompts(
 def test_a_template_for_another_kind_of_model_is_refused(byt5: Path, llama: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="seq2seq model and template bfs-prover"):
         HuggingFacePolicy(byt5, "bfs-prover")
-    with pytest.raises(UserError, match="no template 'nonsense': there are bfs-prover"):
+    with pytest.raises(UserError, match="no template 'nonsense'; choose bfs-prover"):
         HuggingFacePolicy(llama, "nonsense")
     with pytest.raises(UserError, match="cannot be used"):
         HuggingFacePolicy(tmp_path, "bfs-prover")

@@ -80,7 +80,7 @@ class HuggingFacePolicy:
             AttributeError,
             TypeError,
         ) as e:
-            raise UserError(f"{folder}: cannot be used as a policy: {e}") from None
+            raise UserError(f"{folder} cannot be used as a policy: {e}") from None
         self.seq2seq = both
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token_id = self.tokenizer.eos_token_id
