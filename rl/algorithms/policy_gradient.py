@@ -171,6 +171,10 @@ METRICS = {
 OF_SAMPLES = frozenset(("importance", "importance_truncated", "sampler_gap", "advantage"))
 
 
+SUMS = ("tokens", "sampled_tokens", *METRICS)
+"""The names of the sums that `loss` returns."""
+
+
 def means(sums: Mapping[str, float]) -> dict[str, float]:
     """The metrics in `METRICS`. `sums`: the total of those that `loss` returned."""
     counts = {name: sums["sampled_tokens" if name in OF_SAMPLES else "tokens"] for name in METRICS}

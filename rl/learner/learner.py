@@ -43,6 +43,8 @@ from rl.learner.settings import LearnerConfig
 from rl.learner.value import ValueBatches
 
 T = TypeVar("T")
+Loss = Callable[[Sequence[T], float], tuple[Tensor, Tensor]]
+"""(a part of a batch, the mean mass of a batch) -> (its loss, [K] sums for metrics). Both of the parts add up."""
 _PLACE = ("step", "epoch", "batch", "fingerprint")
 
 
@@ -177,7 +179,7 @@ class Learner:
     def fit(
         self,
         plan: Callable[[random.Random], list[list[T]]],
-        loss: Callable[[Sequence[T], float], Tensor],
+        loss: Loss[T],
         mass: float,
         values: Sequence[ValueExample] = (),
         *,
@@ -189,18 +191,17 @@ class Learner:
         part: tuple[float, float] = (0.0, 1.0),
         final_rate: float | None = None,
         fingerprint: int | None = None,
-    ) -> dict[str, float]:
+    ) -> tuple[dict[str, float], list[float]]:
         """Minimise a loss over items, which have a `size` in tokens, until a limit is reached. Every process must call it alike.
 
-        `plan`: the batches of a pass. `loss`: loss of a part of a batch, given the mean mass of a batch; losses of parts add up. `mass`: total
-        weight of all items in target tokens; a value example counts as `value_weight`. `prepare`: changes a batch before it is used.
-        `most_values`: maximum number of value examples per update, by default `batch_size`. `seconds`: see `clock`. `part`: begin and end
-        of this call on the schedule of the learning rate, in [0, 1]; the rate falls to `final_rate` of the peak. `fingerprint`: checksum
-        of the items; a call with that of the last call continues its pass.
+        `plan`: the batches of a pass. `mass`: total weight of all items in target tokens; a value example counts as `value_weight`.
+        `prepare`: changes a batch before it is used. `most_values`: maximum number of value examples per update, by default `batch_size`.
+        `seconds`: see `clock`. `part`: begin and end of this call on the schedule of the learning rate, in [0, 1]; the rate falls to
+        `final_rate` of the peak. `fingerprint`: checksum of the items; a call with that of the last call continues its pass.
 
-        Returns metrics: loss (mean over the steps), first_loss and last_loss (over the first and last tenth), grad_norm (mean),
-        learning_rate (the last), steps, epochs, tokens, tokens_per_second, seconds, and those of the value (ValueBatches.metrics).
-        Raises ValueError if no limit is given, and FloatingPointError if a gradient is not finite.
+        Returns (metrics, the sums that `loss` measured, of all steps and processes). Metrics: loss (mean over the steps), first_loss and
+        last_loss (over the first and last tenth), grad_norm (mean), learning_rate (the last), steps, epochs, tokens, tokens_per_second,
+        seconds, and ValueBatches.metrics. Raises ValueError without a limit, and FloatingPointError if a gradient is not finite.
         """
         if steps is None and epochs is None and seconds is None:
             raise ValueError("training needs a limit: steps, epochs or seconds")
@@ -213,7 +214,7 @@ class Learner:
         mass = max(mass / len(batches), 1e-6)
         valued = ValueBatches(self, values, 1 / len(batches), most_values or c.batch_size)
         losses: list[float] = []
-        norms = tokens = 0.0
+        norms, tokens, sums = 0.0, 0.0, torch.zeros((), dtype=torch.float64)
         self.model.train()
         while True:
             progress = len(losses) / limit
@@ -228,13 +229,12 @@ class Learner:
             batch = prepare(batches[self.batch], self.random(self.batch))
             done = part[0] + (part[1] - part[0]) * min(1.0, progress)
             self._set_rate(done, c.final_rate if final_rate is None else final_rate)
-            found, norm = self._update(batch, loss, valued, mass)
+            found, norm, measured = self._update(batch, loss, valued, mass)
             losses.append(found)
-            norms += norm
-            tokens += sum(map(_size, batch))
+            norms, tokens, sums = norms + norm, tokens + sum(map(_size, batch)), sums + measured
             self.batch += 1
         taken, tenth = time.monotonic() - start, max(1, len(losses) // 10)
-        return {
+        metrics = {
             "loss": sum(losses) / len(losses),
             "first_loss": sum(losses[:tenth]) / tenth,
             "last_loss": sum(losses[-tenth:]) / tenth,
@@ -247,6 +247,7 @@ class Learner:
             "seconds": taken,
             **valued.metrics(),
         }
+        return metrics, self.total(sums)
 
     def _set_rate(self, progress: float, final: float) -> None:
         """Set the learning rate of the next update."""
@@ -263,16 +264,16 @@ class Learner:
         return summed.tolist()
 
     def _update(
-        self, batch: Sequence[T], loss: Callable[[Sequence[T], float], Tensor], values: ValueBatches, mass: float
-    ) -> tuple[float, float]:
-        """Make one optimizer step. Returns (loss without the value's, norm of the gradient before clipping)."""
+        self, batch: Sequence[T], loss: Loss[T], values: ValueBatches, mass: float
+    ) -> tuple[float, float, Tensor]:
+        """Make one optimizer step. Returns (loss without the value's, norm of the gradient before clipping, this process's sums)."""
         c, acc = self.config, self.accelerator
-        found = 0.0
-        self.optimizer.zero_grad(set_to_none=True)
+        found, sums = 0.0, torch.zeros((), dtype=torch.float64)
         for part, scale in self.parts(batch, _size):
-            share = loss(part, mass) * scale
-            acc.backward(share * acc.num_processes)  # DDP and FSDP average over processes
-            found += share.item()
+            share, measured = loss(part, mass)
+            acc.backward(share * (scale * acc.num_processes))  # DDP and FSDP average over processes
+            found += share.item() * scale
+            sums = sums + measured.detach().cpu().double() * scale  # Apple's GPUs have no float64
         values.learn(mass)
         norm = float(acc.clip_grad_norm_(self.model.parameters(), c.clip_norm) or 0.0)
         if not math.isfinite(norm):
@@ -280,12 +281,13 @@ class Learner:
                 f"step {self.step}: the gradient is not finite (loss {found:.4g}); lower learning_rate"
             )
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # between rounds, gradients would take as much memory as the weights
         self.step += 1
         # Early averages decay faster, to forget the random initialisation.
         decay = min(c.ema, (1 + self.step) / (10 + self.step))
         for kept, p in zip(self.average or (), self.trained.values(), strict=self.average is not None):
             kept.lerp_(p.detach(), 1 - decay)
-        return self.total([found])[0], norm
+        return self.total([found])[0], norm, sums
 
     def parts(self, items: Sequence[T], size: Callable[[T], int]) -> list[tuple[list[T], float]]:
         """(micro-batch, scale of its loss) pairs: this process's part of some items.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rl.algorithms.gradient_settings import PolicyGradient
-from rl.algorithms.policy_gradient import Tokens, advantages, batch_advantages, loss, means, token_weights
+from rl.algorithms.policy_gradient import SUMS, Tokens, advantages, batch_advantages, loss, means, token_weights
 from rl.examples import ValueExample
 from rl.learner.learner import Learner
 from rl.learner.packing import Batching, Row, count_tokens
@@ -96,7 +96,6 @@ def train(
     for item, a in zip(items[:fresh], signal, strict=True):
         item.advantage = a
     groups = _units(items, learner.micro_tokens, learner.batching)
-    sums: dict[str, float] = {}
 
     def plan(rng: random.Random) -> list[list[_Unit]]:
         parts = shuffled(groups, batch * len(groups) / len(items), rng)
@@ -109,16 +108,14 @@ def train(
             x.weight = weight
         return chosen
 
-    def part_loss(part: Sequence[_Unit], _: float) -> Tensor:
+    def part_loss(part: Sequence[_Unit], _: float) -> tuple[Tensor, Tensor]:
         together = [x for unit in part for x in unit.items]
         logprobs = learner.logprobs([row for x in together for row in x.rows])
         each = torch.stack([x.weight for x in together if x.weight is not None])
         found, measured = loss(logprobs, _tokens(together).to(logprobs.device), each, settings)
-        for name, x in measured.items():
-            sums[name] = sums.get(name, 0.0) + x
-        return found
+        return found, torch.tensor([measured[name] for name in SUMS], dtype=torch.float64)
 
-    found = learner.fit(
+    found, sums = learner.fit(
         plan,
         part_loss,
         float(sum(len(x.sampled) for x in items)),
@@ -129,7 +126,7 @@ def train(
         seconds=None if seconds is None else max(1e-9, seconds - (learner.clock() - began)),
         final_rate=1.0,
     )
-    return {**metrics, **means(sums), **found, "seconds": time.monotonic() - start}
+    return {**metrics, **means(dict(zip(SUMS, sums, strict=True))), **found, "seconds": time.monotonic() - start}
 
 
 def _items(

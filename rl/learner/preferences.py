@@ -64,26 +64,28 @@ def train(
     for both, weight, logprobs in zip(rows, weights, known, strict=True):
         of_worked, of_failed = (x.sum().item() for x in logprobs.split([len(t) for _, t in both]))
         items.append(_Item(both, weight, (of_worked, of_failed), count_tokens(both, learner.batching)))
-    sums = torch.zeros(3)
 
-    def part_loss(part: Sequence[_Item], mass: float) -> Tensor:
+    def part_loss(part: Sequence[_Item], mass: float) -> tuple[Tensor, Tensor]:
         each = [row for x in part for row in x.rows]
         logprobs = learner.logprobs(each).split([len(t) for _, t in each])
         gained = torch.stack([x.sum() for x in logprobs]).view(-1, 2)
         gained = gained - torch.tensor([x.reference for x in part], device=gained.device)
         nats, margin = loss(gained[:, 0], gained[:, 1], settings.beta)
-        sums.add_(torch.tensor([float((margin > 0).sum()), float(margin.detach().sum()), float(len(part))]))
-        return (nats * torch.tensor([x.weight for x in part], device=nats.device)).sum() / mass
+        measured = torch.stack(
+            [(margin > 0).sum(), margin.detach().sum(), torch.tensor(len(part), device=margin.device)]
+        )
+        return (nats * torch.tensor([x.weight for x in part], device=nats.device)).sum() / mass, measured
 
     def plan(rng: random.Random) -> list[list[_Item]]:
         return shuffled(items, learner.config.batch_size, rng)
 
-    metrics = learner.fit(plan, part_loss, float(len(items)), values, epochs=epochs, seconds=seconds)
-    preferred, margin = (sums[:2] / sums[2]).tolist()
+    metrics, (preferred, margin, count) = learner.fit(
+        plan, part_loss, float(len(items)), values, epochs=epochs, seconds=seconds
+    )
     return {
         **metrics,
         "pairs": float(len(items)),
         "skipped": float(len(pairs) - len(items)),
-        "preferred": preferred,
-        "margin": margin,
+        "preferred": preferred / count,
+        "margin": margin / count,
     }

@@ -68,16 +68,14 @@ def train(
 
     total = sum(_mass(row, c.value_weight) for row in rows)
     held = c.kl * total / sum(len(target) for row in rows for _, target in row.answers)
-    sums = torch.zeros(9, dtype=torch.float64)
 
-    def loss(part: Sequence[Row], mass: float) -> Tensor:
+    def loss(part: Sequence[Row], mass: float) -> tuple[Tensor, Tensor]:
         found, kl, measured = _loss(learner, part, reference if c.kl else None)
-        sums.add_(measured.cpu().double())  # Apple's GPUs have no float64
-        return (found + held * kl) / mass
+        return (found + held * kl) / mass, measured
 
     limits: Any = {"steps": steps, "epochs": epochs, "seconds": seconds, "part": part}
-    metrics = learner.fit(plan, loss, total, values, prepare=names, fingerprint=fingerprint(examples), **limits)
-    return {**_metrics(learner, sums), **metrics, "examples": float(len(examples)), "skipped": float(skipped)}
+    metrics, sums = learner.fit(plan, loss, total, values, prepare=names, fingerprint=fingerprint(examples), **limits)
+    return {**_metrics(sums), **metrics, "examples": float(len(examples)), "skipped": float(skipped)}
 
 
 def _mass(row: Row, value_weight: float) -> float:
@@ -122,8 +120,8 @@ def _loss(learner: Learner, part: Sequence[Row], reference: Any) -> tuple[Tensor
         return loss, kl, torch.stack([x.detach().float() for x in measured])
 
 
-def _metrics(learner: Learner, sums: Tensor) -> dict[str, float]:
-    policy, right, targets, value, right_values, values, kl, clipped, graded = learner.total(sums)
+def _metrics(sums: Sequence[float]) -> dict[str, float]:
+    policy, right, targets, value, right_values, values, kl, clipped, graded = sums
     found = {"kl": kl / (targets + values), "clipped": clipped / max(graded, 1.0)}
     if targets:
         found |= {"policy_loss": policy / targets, "accuracy": right / targets}

@@ -24,7 +24,10 @@ from prover.models.tokenizer import train_tokenizer
 from prover.models.transformer import new_model
 from rl.algorithms import gradient_settings as gs
 from rl.algorithms import policy_gradient as pg
+from rl.algorithms.dpo_settings import DPOConfig
+from rl.examples import PolicyExample, PreferencePair
 from rl.learner import policy_gradient as learner
+from rl.learner import preferences, supervised
 from rl.learner.learner import Learner
 from rl.learner.packing import count_tokens, micro_batches, supports_trees, target_logprobs
 from rl.learner.settings import LearnerConfig
@@ -321,6 +324,28 @@ def test_two_steps_equal_a_plain_implementation(folder: Path, name: str, imitati
         optimizer.step()
     for (key, own), other in zip(tuner.model.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(own, other, atol=1e-5, rtol=0, msg=lambda m, key=key: f"{key}: {m}")
+
+
+def test_a_repeated_item_of_a_process_without_work_is_not_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Learner.parts
+
+    def measured(more: list) -> list[dict[str, float]]:
+        monkeypatch.setattr(
+            Learner, "parts", lambda self, items, size: parts(self, items, size) + [(items[:1], 0.0)] * len(more)
+        )
+        tuner = Learner.load(folder, LearnerConfig(), template="names", device="cpu")
+        reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        found = [learner.train(tuner, trajectories(tuner.model), gs.PRESETS["dapo"], batch=20)]
+        found += [supervised.train(tuner, [PolicyExample("⊢ p", "simp"), PolicyExample("⊢ q", "rfl")], epochs=1)]
+        pairs = [PreferencePair("⊢ p", "simp", "rfl"), PreferencePair("⊢ q", "rfl", "simp")]
+        found += [preferences.train(tuner, pairs, DPOConfig(), reference=reference)]
+        assert all(p.grad is None for p in tuner.model.parameters()), "no gradients stay allocated"
+        return [{k: x for k, x in metrics.items() if "second" not in k} for metrics in found]
+
+    for alone, repeated in zip(measured([]), measured([0]), strict=True):
+        assert alone == pytest.approx(repeated)
 
 
 def test_what_trajectories_of_a_group_share_is_computed_once(folder: Path) -> None:

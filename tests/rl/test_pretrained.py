@@ -219,9 +219,9 @@ def teach(folder: Path, pairs: list[tuple[str, str]], template: str) -> None:
     read = [[tuner.tokenizer(x, add_special_tokens=False)["input_ids"] for x in pair] for pair in pairs]
     rows = [(tuple(p), (*a, tuner.tokenizer.eos_token_id)) for p, a in read]
     items = [SimpleNamespace(row=row, size=len(row[0]) + len(row[1])) for row in rows]
-    found = tuner.fit(
+    found, _ = tuner.fit(
         lambda rng: shuffled(items, 24, rng),
-        lambda part, _: -tuner.logprobs([x.row for x in part]).sum() / 120,
+        lambda part, _: (-tuner.logprobs([x.row for x in part]).sum() / 120, torch.zeros(())),
         1.0,
         epochs=12.0,
     )
