@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 
 import msgspec
 
@@ -44,7 +45,7 @@ def extracted_examples(folder: Path, withheld: Iterable[str] = (), infill: float
     path = folder / "theorems.jsonl"
     if not path.is_file():
         raise UserError(
-            f"learn.extracted: {folder} has no theorems.jsonl; write it with `turnstile extract … --out {folder}`"
+            f"learn.extracted: {folder} has no theorems.jsonl; write it with `turnstile extract … --out {quote(str(folder))}`"
         )
     held = {name.removeprefix("_root_.") for name in withheld}
     found: dict[tuple[str, str], PolicyExample] = {}

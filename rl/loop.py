@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -162,7 +163,7 @@ class Trainer:
         except OutOfMemoryError as error:  # replacing actors did not help
             raise UserError(
                 f"Ray ended a part of the run because memory ran out ({one_line(str(error), 200)}); lower prover.provers or the model's "
-                f"size, and continue with `turnstile train --resume {self.folder}`"
+                f"size, and continue with `turnstile train --resume {quote(str(self.folder))}`"
             ) from error
         finally:
             self.ledger.set("seconds", self.elapsed)

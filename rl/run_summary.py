@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from shlex import quote
 from statistics import fmean
 from typing import Any
 
@@ -64,7 +65,7 @@ def finish(
     write_whole(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
     tracker.say(
         f"{len(proofs)} theorems proved and audited in {elapsed / 60:.1f} minutes; the audit rejected {claimed['rejected']} "
-        f"and could not judge {claimed['error']}.\nNext: [bold]turnstile verify {folder}[/bold] audits every proof again; "
+        f"and could not judge {claimed['error']}.\nNext: [bold]turnstile verify {quote(str(folder))}[/bold] audits every proof again; "
         f"{folder}/proofs.lean contains the proofs, {folder}/wandb the curves."
     )
     return summary

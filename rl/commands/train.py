@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import count
 from json import dumps
 from pathlib import Path
+from shlex import quote
 
 import tyro
 
@@ -67,7 +68,7 @@ def train(
             if (other := difference(saved, chosen)) is not None:
                 raise UserError(
                     f"{chosen.folder} is an unfinished run with {other}: continue it with `turnstile train --resume "
-                    f"{chosen.folder}` (and --set for changes), or choose another folder with --name"
+                    f"{quote(str(chosen.folder))}` (and --set for changes), or choose another folder with --name"
                 )
             print(f"turnstile: resuming the unfinished run {chosen.folder}", file=sys.stderr)
             return train(resume=chosen.folder, json=as_json)
@@ -75,7 +76,8 @@ def train(
     try:
         summary = trainer.run()
     except KeyboardInterrupt:
-        print(f"\nturnstile: stopped; continue with: turnstile train --resume {trainer.folder}", file=sys.stderr)
+        command = f"turnstile train --resume {quote(str(trainer.folder))}"
+        print(f"\nturnstile: stopped; continue with: {command}", file=sys.stderr)
         return 130
     if as_json:
         print(dumps(summary))

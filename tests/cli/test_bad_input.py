@@ -114,7 +114,11 @@ CASES: list[tuple[str, list[str], str]] = [
     ),
     ("no total", ["prove", "--statement", ": 1 = 1", "--total-budget", "0"], "--total-budget 0"),
     ("report on nothing", ["report", "nowhere"], "nowhere"),
-    ("report on an empty batch", ["report", "other.jsonl"], "other.jsonl: has no results yet"),
+    (
+        "report on an empty batch",
+        ["report", "other.jsonl"],
+        "other.jsonl: has no results yet; write them with `turnstile prove … --results other.jsonl`",
+    ),
     ("report on an older batch", ["report", "old.jsonl"], "old.jsonl:1: not a results file"),
     ("report on a broken batch", ["report", "torn.jsonl"], "torn.jsonl:2: not a results file"),
     ("another kind of file", ["prove", "text.txt"], "text.txt: unknown input"),

@@ -67,6 +67,14 @@ def test_other_commands_say_what_is_missing(
     assert bare("--help").returncode == 0 and command in bare("--help").stdout
 
 
+def test_the_command_that_installs_lean_is_for_this_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Outside of an activated environment, `python` is another one or none."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor.install_command() == f"{sys.executable} -m prover.lean.setup"
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    assert doctor.install_command() == f"{Path(sys.executable).name} -m prover.lean.setup"
+
+
 def test_a_check_that_fails_is_a_line_of_the_report(monkeypatch: pytest.MonkeyPatch, turnstile: Callable) -> None:
     def broken() -> list[doctor.Check]:
         raise PermissionError(13, "Permission denied", "/proc/meminfo")

@@ -47,6 +47,12 @@ def test_examples(tmp_path: Path) -> None:
     ]
 
 
+def test_a_suggested_command_quotes_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "two words"
+    with pytest.raises(UserError, match=rf"`turnstile extract … --out '{folder}'`"):
+        extracted_examples(folder)
+
+
 def test_bad_folders(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no theorems\.jsonl; write it with"):
         extracted_examples(tmp_path)
