@@ -117,7 +117,7 @@ class Workbench:
         return bounded(self.pool, c.actions, c.strict and (task.learn or task.policy != "portfolio"))
 
 
-class Asked:
+class VersionedModel:
     """A shared model for one attempt, with the version of the weights that answered."""
 
     def __init__(self, client: Any) -> None:
@@ -148,7 +148,7 @@ class Asked:
 class ModelWithExplorer:
     """Mixes the suggestions of a shared model with those of a local explorer."""
 
-    def __init__(self, model: Asked, explorer: Any, weight: float) -> None:
+    def __init__(self, model: VersionedModel, explorer: Any, weight: float) -> None:
         self.model, self.explorer, self.weight = model, explorer, weight
 
     async def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
@@ -187,7 +187,7 @@ async def _collect(task: Task, bench: Workbench) -> Found:
         await bench.pool.free([root])
 
 
-def _prover(task: Task, bench: Workbench, asked: Asked) -> Prover:
+def _prover(task: Task, bench: Workbench, model: VersionedModel) -> Prover:
     """The policy, value and search settings of a task."""
     c = bench.config
     value: Any = None
@@ -200,8 +200,8 @@ def _prover(task: Task, bench: Workbench, asked: Asked) -> Prover:
     else:
         if bench.model is None:
             raise ValueError("policy `model` needs a model, but none is loaded")
-        policy = ModelWithExplorer(asked, bench.trained_explorer.reseeded(task.draw), task.explorer_weight)
-        value = asked if task.value else None  # its coroutines are awaited by the search
+        policy = ModelWithExplorer(model, bench.trained_explorer.reseeded(task.draw), task.explorer_weight)
+        value = model if task.value else None  # its coroutines are awaited by the search
         if value is None and bench.assessor is not None and "goals" in c.assess:
             value = AssessedValue(bench.assessor)
     config = SearchConfig(
@@ -219,8 +219,8 @@ def _prover(task: Task, bench: Workbench, asked: Asked) -> Prover:
 
 async def _search(task: Task, bench: Workbench, root: ProofState) -> Found:
     env = bench.environment(task)
-    asked = Asked(bench.model)
-    prover = _prover(task, bench, asked)
+    model = VersionedModel(bench.model)
+    prover = _prover(task, bench, model)
     trace = Trace()
 
     def observe(search: Search, result: SearchResult) -> None:
@@ -241,7 +241,7 @@ async def _search(task: Task, bench: Workbench, root: ProofState) -> Found:
         stats = trace.stats | ({"harvested": harvested} if harvested else {})
         trace = replace(trace, examples=examples, stats=stats)
         found = replace(found, lean_calls=found.lean_calls + harvested)
-    return replace(found, trace=replace(trace, model_version=asked.version))
+    return replace(found, trace=replace(trace, model_version=model.version))
 
 
 def _bound(task: Task, root: ProofState) -> list[str]:
@@ -252,10 +252,10 @@ def _bound(task: Task, root: ProofState) -> list[str]:
 async def _rollouts(task: Task, bench: Workbench, root: ProofState) -> Found:
     if bench.sampler is None:
         raise ValueError("rollouts need a model, but none is loaded")
-    asked, env = Asked(bench.sampler), bench.environment(task)
+    model, env = VersionedModel(bench.sampler), bench.environment(task)
     first = 1 + task.draw * task.rollouts
     premises = await bench.premises.for_theorem(task.theorem)
-    found, calls = await rollouts(root, env, asked, premises, task.rollouts, task.max_tactics, first)
+    found, calls = await rollouts(root, env, model, premises, task.rollouts, task.max_tactics, first)
     check = checker(env, root)
     rows = [
         {
@@ -268,16 +268,16 @@ async def _rollouts(task: Task, bench: Workbench, root: ProofState) -> Found:
         }
         for r in found
     ]
-    return _of_rollouts(task, root, rows, calls, calls, asked.version)
+    return _of_rollouts(task, root, rows, calls, calls, model.version)
 
 
 async def _whole_proofs(task: Task, bench: Workbench, root: ProofState) -> Found:
     if bench.writer is None:
         raise ValueError("whole proofs need a model, but none is loaded")
-    asked = Asked(bench.writer)
+    model = VersionedModel(bench.writer)
     env = bench.environment(task)
-    rows, calls, first = await whole_proofs(task.theorem, root, env, asked, task.rollouts, task.turns)
-    return _of_rollouts(task, root, rows, calls, first, asked.version)
+    rows, calls, first = await whole_proofs(task.theorem, root, env, model, task.rollouts, task.turns)
+    return _of_rollouts(task, root, rows, calls, first, model.version)
 
 
 def _of_rollouts(

@@ -39,7 +39,7 @@ from rl.curriculum import whole_proofs
 from rl.eval_options import EvalOptions
 from rl.learned import Learned
 
-CHANCES = 2
+MAX_TRIES = 2
 """Attempts at a theorem before an error is accepted as its result."""
 CONCURRENT = 8
 """Concurrent attempts without Ray."""
@@ -205,7 +205,7 @@ class Evaluation:
 async def _audited_attempt(task: Task, bench: Workbench, auditor: Auditor) -> Finished:
     """Attempt a theorem and audit its proof. Retries after an error, unless the theorem itself cannot be opened."""
     found = Found("error", reason="not attempted")
-    for _ in range(CHANCES):
+    for _ in range(MAX_TRIES):
         found = await collect(task, bench)
         if found.outcome != "error" or found.reason.startswith("open"):
             break

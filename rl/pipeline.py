@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 
 from prover.errors import UserError
 from prover.solve.ledger import Ledger
-from rl.actors.dispatch import LOOK_EVERY
+from rl.actors.dispatch import POLL_INTERVAL_S
 from rl.actors.fleet import Fleet
 from rl.actors.preparation import Prepared
 from rl.config import RunConfig
@@ -56,7 +56,7 @@ class Pipeline:
         served()
         while self.learned < version:
             before = self.learned
-            self.fleet.events.take(LOOK_EVERY)
+            self.fleet.events.take(POLL_INTERVAL_S)
             if self.learned > before:
                 served()
 

@@ -185,7 +185,7 @@ def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "total_budget": settings.total,
         "disprove": settings.disprove,
-        "look": settings.look,
+        "look": settings.find_remarks,
         # Omitted if unset, so that results files older than these limits still match.
         **{name: limit for name, limit in limits.items() if limit is not None},
         **({"rule": settings.rule} if settings.rule else {}),

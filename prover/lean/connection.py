@@ -195,7 +195,7 @@ class LeanConnection(abc.ABC):
             status = dead.killed_as
         elif why is None:
             status = "memory" if dead.out_of_memory else "crash"
-            why = f"the Lean process died: {' | '.join(filter(None, (ending, dead.last_words)))}"
+            why = f"the Lean process died: {' | '.join(filter(None, (ending, dead.last_output)))}"
         self.queue.process_died(status, why)
         self.counters.restarts += 1
         for attempt in range(_START_ATTEMPTS):

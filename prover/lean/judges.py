@@ -28,7 +28,7 @@ MAX_SKIPPED = 20
 REPLACE_MB = 1600
 """Memory in MiB at which a process is replaced before its next command."""
 
-PLACES = 1000
+MAX_PLACES = 1000
 """Number of places for which Judges remembers whether their texts share processes."""
 NOT_INERT = "not inert"
 """The reason that Lean gives when it stops before a command that may run code."""
@@ -190,7 +190,7 @@ class Judges:
         if not place.before and not place.context.strip():
             return True
         if place not in self._shares:
-            while len(self._shares) >= PLACES:
+            while len(self._shares) >= MAX_PLACES:
                 del self._shares[next(iter(self._shares))]
             self._shares[place] = asyncio.create_task(self._runs_no_code(place))
         found = await asyncio.shield(self._shares[place])

@@ -25,7 +25,7 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|OOM|enlarge memory|heap limit|RuntimeError: divide by zero|overflow in mpz type", re.IGNORECASE
 )
 _LONGEST_LINE = 2**28
-_LINGERS_S = 0.5  # from the end of its output to its exit
+_EXIT_TIMEOUT_S = 0.5  # from the end of its output to its exit
 
 
 class LeanProcess:
@@ -110,13 +110,13 @@ class LeanProcess:
                 self._process.stdin.write(protocol.encode(message))
 
     def _note(self, line: bytes) -> None:
-        """Keep its other output for `last_words`, without stack frames and progress."""
+        """Keep its other output for `last_output`, without stack frames and progress."""
         text = line[:300].decode(errors="replace").rstrip()
         if text and not text.lstrip().startswith(("at ", "[DEBUG", "wasm://")):
             self._noise.append(text)
 
     @property
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         return " | ".join(self._noise)[-300:]
 
     @property
@@ -163,7 +163,7 @@ class LeanProcess:
         """How it ended, after the end of its output: `exit status 1`, `SIGXCPU`; empty if it still runs."""
         if self._process is not None:
             with contextlib.suppress(asyncio.TimeoutError):
-                status = await asyncio.wait_for(self._process.wait(), _LINGERS_S)
+                status = await asyncio.wait_for(self._process.wait(), _EXIT_TIMEOUT_S)
                 return signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return ""
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from prover.lean.theorem import ProofState, StepResult
 from prover.search import Environment
 
-MOST_FATAL = 3
+MAX_FATAL_STEPS = 3
 """Maximum number of steps of one kind that may reach the time limit or end the process in an attempt. Later ones fail without Lean."""
 
 
@@ -32,9 +32,9 @@ class CostlyTactics:
             self._on_target.add((kind, _target(state)))
 
     def known(self, state: ProofState, tactic: str) -> bool:
-        """Whether a tactic of this kind was recorded on a goal with the same target, or MOST_FATAL times on any goals."""
+        """Whether a tactic of this kind was recorded on a goal with the same target, or MAX_FATAL_STEPS times on any goals."""
         kind = _kind(tactic)
-        return (kind, _target(state)) in self._on_target or self._fatal[kind] >= MOST_FATAL
+        return (kind, _target(state)) in self._on_target or self._fatal[kind] >= MAX_FATAL_STEPS
 
 
 def _kind(tactic: str) -> str:

@@ -222,7 +222,7 @@ class Batch:
             grant.calls,
             max(s.disprove, ANSWER_SHARE) if task.theorem.answer == "proposition" else s.disprove,
             skip,
-            s.look,
+            s.find_remarks,
             s.tree is not None,
             s.within,
             sorry=task.sorry,
@@ -263,7 +263,9 @@ class Batch:
         before = self.last[grant.task]
         provers = tuple(p.name for p in self.settings.provers)
         found = await executor.attempt(
-            replace(job, lean_calls=instances.CALLS, disprove=1.0, skip=provers, look=False, page=False, saved=None)
+            replace(
+                job, lean_calls=instances.CALLS, disprove=1.0, skip=provers, find_remarks=False, page=False, saved=None
+            )
         )
         used_up = tuple(before.get("used_up", ()))
         if found.outcome != "error":  # after a fault of Lean, a later run tries again
@@ -336,7 +338,7 @@ class Batch:
     def _may_be_false(self, grant: Grant, row: dict[str, Any]) -> bool:
         """Whether to try instances on a task with this last row: time is left, and its negation can be stated."""
         s, task = self.settings, self.tasks[grant.task]
-        if not s.look or instances.NAME in row.get("used_up", ()) or s.within.exhausted(0, 0, row["seconds"]):
+        if not s.find_remarks or instances.NAME in row.get("used_up", ()) or s.within.exhausted(0, 0, row["seconds"]):
             return False
         stated = task.theorem if task.sorry is None else task.stated()
         return stated is not None and negation(stated) is not None

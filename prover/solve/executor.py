@@ -96,7 +96,7 @@ class LocalExecutor:
             found = await attempt_all(
                 job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
             )
-            remarks = await self._look(job, roots[0], found) if job.look and roots else ()
+            remarks = await self._remarks(job, roots[0], found) if job.find_remarks and roots else ()
             if len(roots) == 1:
                 found = await self._plainest(roots[0], found, remarks)
             goal, hash = (roots[0].text, fingerprint(job.theorem, roots[0])) if roots else ("", "")
@@ -122,7 +122,7 @@ class LocalExecutor:
             return Negated(false, state, job.disprove)
         return None
 
-    async def _look(self, job: Job, root: ProofState, found: Found) -> tuple[Remark, ...]:
+    async def _remarks(self, job: Job, root: ProofState, found: Found) -> tuple[Remark, ...]:
         remarks: list[Remark] = []
         if (odd := await vacuous(root, self.pool)) is not None:
             remarks.append(odd)

@@ -42,7 +42,7 @@ class Job:
     """Share of the Lean calls spent on the negation."""
     skip: tuple[str, ...] = ()
     """Provers that exhausted their tactics in an earlier attempt."""
-    look: bool = False
+    find_remarks: bool = False
     """Whether to flag vacuous and trivial statements, and those with unbound names (prover.solve.remarks)."""
     page: bool = False
     """Whether to render the search as an HTML page."""

@@ -38,7 +38,7 @@ class ResourceMonitor:
     async def __aenter__(self) -> ResourceMonitor:
         self._first = await self._load()
         self._began = time.monotonic()
-        self._look(self._first, count=False)
+        self._sample(self._first, count=False)
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -54,12 +54,12 @@ class ResourceMonitor:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            self._look(await self._load())
+            self._sample(await self._load())
             if len(self.samples) > KEPT:
                 self.samples = self.samples[::2]
                 self._every *= 2
 
-    def _look(self, load: Load, count: bool = True) -> None:
+    def _sample(self, load: Load, count: bool = True) -> None:
         self.last = load
         rss = 0
         for pid in load.pids:

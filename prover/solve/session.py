@@ -37,7 +37,7 @@ class Settings:
     """The value of --policy, from which workers on other machines create the policy."""
     total: int | None = None
     """Lean calls for all tasks together."""
-    look: bool = True
+    find_remarks: bool = True
     """Whether to flag vacuous and trivial statements and those with unbound names, and to try to disprove open ones by instances."""
     ray: str | None = None
     """Address of the Ray cluster that does the work; `local` starts one here."""

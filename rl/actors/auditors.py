@@ -14,9 +14,9 @@ from prover.lean.theorem import Theorem
 from rl.actors.events import Events, Handler
 
 PROVERS_PER_AUDITOR = 8
-PAUSE = 5.0
+RETRY_INTERVAL_S = 5.0
 """Seconds until an auditor that is not reachable is asked again."""
-PAUSES = 60
+MAX_RETRIES = 60
 """Maximum number of such retries. By then, Ray gives up a machine that is cut off and starts its auditor on another one."""
 
 
@@ -46,16 +46,16 @@ class Auditors:
     def audit(self, theorem: Theorem, script: str, handler: Handler) -> None:
         """Have a proof audited. `handler` receives the verdict, or Ray's error after repeated deaths of the auditor."""
         k = min(range(len(self._actors)), key=self._open.__getitem__)
-        pauses = 0
+        retries = 0
 
         def ask() -> None:
             self._events.watch(self._actors[k].audit.remote(theorem, script), done)
 
         def done(future: Future[Any]) -> None:
-            nonlocal pauses
-            if isinstance(future.exception(), ActorUnavailableError) and pauses < PAUSES:
-                pauses += 1
-                again = threading.Timer(PAUSE, ask)
+            nonlocal retries
+            if isinstance(future.exception(), ActorUnavailableError) and retries < MAX_RETRIES:
+                retries += 1
+                again = threading.Timer(RETRY_INTERVAL_S, ask)
                 again.daemon = True
                 again.start()
                 return

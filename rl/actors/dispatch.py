@@ -26,9 +26,9 @@ from rl.attempt import Task
 if TYPE_CHECKING:
     from rl.actors.fleet import Fleet
 
-CHANCES = 3
+MAX_TRIES = 3
 """Tries of a task before its error is accepted."""
-LOOK_EVERY = 2.0
+POLL_INTERVAL_S = 2.0
 """Seconds between checks of the cluster's size."""
 START_LIMIT = 600.0
 """Seconds until the first prover must be ready."""
@@ -108,13 +108,13 @@ class Dispatch:
         fleet = self.fleet
         began = time.monotonic()
         while self._left:
-            fleet.look()
+            fleet.scale()
             self._assign()
             if any(m.up for m in fleet.members.values()):
                 began = time.monotonic()  # if all die, their replacements get the same time
             elif time.monotonic() - began > START_LIMIT:
                 raise UserError(f"no prover was ready within {START_LIMIT:.0f} s; run `turnstile doctor` to check Lean")
-            fleet.events.take(LOOK_EVERY if fleet.members else 0.2)
+            fleet.events.take(POLL_INTERVAL_S if fleet.members else 0.2)
             done, self._done = self._done, []
             self._left -= len(done)
             yield from done
@@ -155,7 +155,7 @@ class Dispatch:
         try:
             found: Found = future.result()
         except RayError as e:
-            self.fleet.lose(i)
+            self.fleet.prover_died(i)
             found = Found("error", reason=f"crash: prover died: {type(e).__name__}")
         search.found = found
         if found.outcome == "error":
@@ -173,14 +173,14 @@ class Dispatch:
             self._judged(search)
 
     def _retry(self, search: _Search) -> None:
-        """Queue a failed task again, or finish it after `CHANCES` errors."""
+        """Queue a failed task again, or finish it after `MAX_TRIES` errors."""
         name = search.task.theorem.name
         self._errors[name] += 1
         assert search.found is not None
-        if search.found.reason.startswith("open") or self._errors[name] >= CHANCES:
+        if search.found.reason.startswith("open") or self._errors[name] >= MAX_TRIES:
             self._judged(search)
         else:
-            self.queues.again(search.task)
+            self.queues.requeue(search.task)
 
     def _audit_ended(self, search: _Search, script: str, future: Future[Any]) -> None:
         """Note the verdict on one proof. The last one finishes the task."""
@@ -208,7 +208,7 @@ class Dispatch:
         try:
             self._done.append(replace(finished, recorded=future.result()))
         except LOST as e:  # the examples were lost with the prover's machine
-            if self._errors[search.task.theorem.name] >= CHANCES:
+            if self._errors[search.task.theorem.name] >= MAX_TRIES:
                 raise
             search.found = replace(finished.found, outcome="error", reason=f"crash: examples lost: {type(e).__name__}")
             search.verdicts, search.examples = {}, None

@@ -18,7 +18,7 @@ from prover.console import one_line
 from prover.errors import UserError
 from prover.solve.ray_start import LOST, start_ray
 from rl.actors.auditors import Auditors
-from rl.actors.dispatch import CHANCES, LOOK_EVERY, Dispatch, Finished, Member, Record
+from rl.actors.dispatch import MAX_TRIES, POLL_INTERVAL_S, Dispatch, Finished, Member, Record
 from rl.actors.events import Events
 from rl.actors.learner import LearnerActor
 from rl.actors.model_server import ModelServer
@@ -61,7 +61,7 @@ class Fleet:
         """The current batch."""
         self.auditors = Auditors(lambda k: self._auditor(auditor, k), self.events, config.ray.audits)
         self._next = 0
-        self._looked = 0.0
+        self._scaled = 0.0
         self._own_ray = False
         self.servers: list[Any] = []
         self.groups: dict[int, Any] = {}
@@ -95,7 +95,7 @@ class Fleet:
         c = self.config
         self.servers = [self.server(k) for k in range(c.ray.model_servers)]
         self.learners = self._learners() if self.learns else []
-        self.look(force=True)
+        self.scale(force=True)
 
     def resume(self, limit: int | None = None) -> int:
         """Load and publish the newest checkpoint (none after version `limit`), and the models beside it. Returns its version, 0 if
@@ -142,7 +142,7 @@ class Fleet:
             num_cpus=0,
             max_concurrency=self.config.ray.audits + 4,
             max_restarts=-1,
-            max_task_retries=CHANCES - 1,
+            max_task_retries=MAX_TRIES - 1,
             scheduling_strategy="SPREAD",
         ).remote(logs.for_actor(self.folder, f"auditor-{k}"))
 
@@ -185,7 +185,7 @@ class Fleet:
         try:
             future.result()
         except LOST:
-            self.lose(i)
+            self.prover_died(i)
         except UserError as e:  # that machine has no Lean, which is fatal only if no other has one
             member.broken = True
             if not self.config.ray.elastic or all(m.broken for m in self.members.values()):
@@ -196,11 +196,11 @@ class Fleet:
             if self.dispatch is not None:
                 self.dispatch.offer(i)
 
-    def look(self, force: bool = False) -> None:
+    def scale(self, force: bool = False) -> None:
         """Adjust the number of provers to the configuration, or to the cluster's capacity if elastic."""
-        if not force and time.monotonic() - self._looked < LOOK_EVERY:
+        if not force and time.monotonic() - self._scaled < POLL_INTERVAL_S:
             return
-        self._looked = time.monotonic()
+        self._scaled = time.monotonic()
         c = self.config
         wanted = int(ray.cluster_resources().get("prover", 0)) if c.ray.elastic else c.prover.provers
         for _ in range(wanted - len(self.members)):
@@ -213,13 +213,13 @@ class Fleet:
             ]:
                 ray.kill(self.members.pop(i).actor)
 
-    def lose(self, i: int) -> None:
+    def prover_died(self, i: int) -> None:
         """Handle the death of a prover: start a replacement if there is room. The others take its tasks."""
         member = self.members.pop(i, None)
         if member is not None:
             self.replaced["prover"] += 1
             self.say("a prover died; its theorems are reassigned")
-            self.look(force=True)
+            self.scale(force=True)
 
     def check_servers(self) -> None:
         """Replace model servers that died, and publish the current model to them."""
@@ -261,7 +261,7 @@ class Fleet:
         seconds: float,
         version: int,
         done: Callable[[dict[str, float]], None],
-        chance: int = 1,
+        tries: int = 1,
     ) -> None:
         """Start training until checkpoint `version` is written, and restart dead learners. `done` gets the metrics when the fleet takes
         its events. `policy`, `value`: examples, or references to them. Publishes nothing."""
@@ -276,8 +276,8 @@ class Fleet:
                 found[rank] = future.result()
             except RayError as error:
                 failed = True
-                self._restart_learners(error, chance)
-                self.train(policy, value, seconds, version, done, chance + 1)
+                self._restart_learners(error, tries)
+                self.train(policy, value, seconds, version, done, tries + 1)
                 return
             if len(found) == len(self.learners):
                 done(found[0])
@@ -287,12 +287,12 @@ class Fleet:
             ref = learner.learn.remote(policy, value, seconds, version)
             self.events.watch(ref, lambda future, rank=rank: ended(rank, future))
 
-    def _restart_learners(self, error: RayError, chance: int) -> None:
+    def _restart_learners(self, error: RayError, tries: int) -> None:
         """Restart all learners from the last checkpoint if one of them died, else raise its error."""
         if isinstance(getattr(error, "cause", None), UserError):
             raise error.cause from None  # pyright: ignore[reportAttributeAccessIssue]
         # Another rank or the object store may report the death as another error.
-        if chance >= CHANCES or not (isinstance(error, LOST) or self._a_learner_died()):
+        if tries >= MAX_TRIES or not (isinstance(error, LOST) or self._a_learner_died()):
             raise error
         self.replaced["learner"] += 1
         self.say("the learner died; a new one continues from the last checkpoint")
@@ -308,12 +308,12 @@ class Fleet:
 
     def publish(self) -> None:
         """Send the newest weights to every model server, and the models beside them to every prover."""
-        for chance in range(1, CHANCES + 1):
+        for tries in range(1, MAX_TRIES + 1):
             try:
                 self._serve_newest()
                 break
             except RayError as error:
-                self._restart_learners(error, chance)
+                self._restart_learners(error, tries)
         self._send_models()
 
     def serve(self, checkpoint: Path) -> None:

@@ -30,7 +30,7 @@ class TaskQueues:
     def __len__(self) -> int:
         return self._left
 
-    def again(self, task: Task) -> None:
+    def requeue(self, task: Task) -> None:
         """Queue a task once more, before all others."""
         self._again.append(task)
         self._left += 1

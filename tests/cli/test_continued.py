@@ -14,7 +14,7 @@ from prover.lean.server import LeanServer, Limits
 from prover.lean.steps import SEARCH_HEARTBEATS, SEARCH_SECONDS
 from prover.lean.theorem import Goal, ProofState, StepResult, Theorem
 from prover.solve.attempt import attempt
-from prover.solve.attempt_environment import MOST_FATAL, AttemptEnvironment, CostlyTactics
+from prover.solve.attempt_environment import MAX_FATAL_STEPS, AttemptEnvironment, CostlyTactics
 from prover.solve.executor import LocalExecutor
 from prover.solve.policies import provers_named
 from prover.solve.saved_searches import SavedSearches, pack, unpack
@@ -121,9 +121,9 @@ def test_costly_tactics_are_not_repeated() -> None:
         assert inner.asked == ["omega", "rfl", "simp", "norm_num; simp"], "a limit of heartbeats is cheap"
         await env.step(state(2, "B"), ("omega",))
         assert inner.asked[-1] == "omega", "another target may be easier"
-        for i in range(MOST_FATAL + 2):
+        for i in range(MAX_FATAL_STEPS + 2):
             await env.step(state(i, f"C{i}"), ("grind [f, g]" if i == 0 else "grind",))
-        assert inner.asked.count("grind") == MOST_FATAL - 1
+        assert inner.asked.count("grind") == MAX_FATAL_STEPS - 1
         await env.step(state(0, "A"), ("exact k omega", "exact j omega"))
         assert inner.asked[-2:] == ["exact k omega", "exact j omega"], "another term is another tactic"
         await env.step(state(0, "D"), ("first | rfl | grind", "first | simp | grind", "grind"))

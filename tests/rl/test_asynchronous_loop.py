@@ -56,7 +56,7 @@ class Fleet(Simulated):
         self.beside: list[Any] = []
         self.models = Learned()
 
-    def look(self) -> None:
+    def scale(self) -> None:
         self.turn()
         for ref, (task,) in self.take(self.searches):
             used = self.version if task.policy == "model" else 0

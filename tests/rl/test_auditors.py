@@ -28,8 +28,8 @@ def resolved(value: Any) -> Any:
 
 @pytest.mark.parametrize(("out", "answer"), [(2, "a verdict"), (1000, None)])
 def test_it_is_asked_until_it_answers_or_is_given_up(out, answer, monkeypatch):
-    monkeypatch.setattr(auditors, "PAUSE", 0.0)
-    monkeypatch.setattr(auditors, "PAUSES", 5)
+    monkeypatch.setattr(auditors, "RETRY_INTERVAL_S", 0.0)
+    monkeypatch.setattr(auditors, "MAX_RETRIES", 5)
     asked: list[str] = []
 
     def remote(theorem, script):

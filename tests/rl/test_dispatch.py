@@ -61,7 +61,7 @@ class Fleet:
         self.audits.append([])
         return SimpleNamespace(audit=Method(self.audits[k]))
 
-    def look(self) -> None:
+    def scale(self) -> None:
         """Called in every turn: end what is under way, oldest first, half of it."""
         for ref, _ in self.take(self.searches):
             ref.set_result(Found("found", "trivial", 3))
@@ -74,7 +74,7 @@ class Fleet:
         del calls[: len(taken)]
         return taken
 
-    def lose(self, i: int) -> None:
+    def prover_died(self, i: int) -> None:
         self.members.pop(i, None)
 
     def check_servers(self) -> None:
@@ -110,7 +110,7 @@ def test_no_search_starts_while_too_many_proofs_wait():
     class Slow(Fleet):
         most = 0
 
-        def look(self) -> None:
+        def scale(self) -> None:
             """Ends all searches, and one audit only if nothing else can happen."""
             for ref, _ in self.searches:
                 ref.set_result(Found("found", "trivial", 3))
@@ -142,11 +142,11 @@ def test_what_is_lost_is_done_again():
     class Dying(Fleet):
         dead = False
 
-        def look(self) -> None:
+        def scale(self) -> None:
             if self.searches and not self.dead:
                 self.dead = True
                 self.searches.pop(0)[0].set_exception(RayActorError())
-            super().look()
+            super().scale()
 
     fleet, lost = Dying(3), []
 
@@ -168,7 +168,7 @@ def test_an_error_is_accepted_after_some_tries():
     class Failing(Fleet):
         tried: Counter[str] = Counter()
 
-        def look(self) -> None:
+        def scale(self) -> None:
             for ref, (task,) in self.take(self.searches):
                 self.tried[task.theorem.name] += 1
                 reason = "open: no such name" if task.theorem.name == "t1" else "RuntimeError: broken"

@@ -118,7 +118,7 @@ def test_nodes_join_and_leave_during_a_run(tmp_path):
                 joined = nodes_of(port) - before
                 assert len(joined) == 1
                 while len(fleet.members) < 2 and time.monotonic() < deadline:
-                    fleet.look(force=True)
+                    fleet.scale(force=True)
                     time.sleep(0.5)
                 assert len(fleet.members) == 2, "the second node's prover did not join"
                 ray.get([m.ready for m in fleet.members.values()], timeout=200)

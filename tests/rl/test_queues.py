@@ -22,7 +22,7 @@ def test_a_prover_takes_its_own_tasks_in_order_and_then_the_last_one_of_the_long
     queues = TaskQueues(tasks(8), [5, 7])
     assert [name(queues.next(5)) for _ in range(4)] == ["t0", "t1", "t2", "t3"]
     assert [name(queues.next(5)), name(queues.next(7)), name(queues.next(5))] == ["t7", "t4", "t6"]
-    queues.again(tasks(1)[0])
+    queues.requeue(tasks(1)[0])
     assert [name(queues.next(7)), name(queues.next(7))] == ["t0", "t5"]
     assert len(queues) == 0 and queues.next(5) is None
 
@@ -36,7 +36,7 @@ def test_every_task_is_given_once_whoever_joins_and_leaves():
             task = queues.next(rng.randrange(20))  # some of these joined later, some of the first ones left
             found.append(name(task))
             if rng.random() < 0.1:
-                queues.again(Task(Theorem(f"again{len(found)}", ": True"), "explorer", 8))
+                queues.requeue(Task(Theorem(f"again{len(found)}", ": True"), "explorer", 8))
         assert len(set(found)) == len(found) and {f"t{i}" for i in range(300)} <= set(found)
 
 
