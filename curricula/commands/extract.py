@@ -21,7 +21,7 @@ def extract(
     *,
     out: Path,
     replay: bool = False,
-    no_benchmark: bool = False,
+    benchmark: bool = True,
     url: str = "",
     commit: str = "",
     workers: int = 0,
@@ -36,7 +36,7 @@ def extract(
         target: a Lake project, a .lean file, or a module of the project in the current folder.
         out: the output folder.
         replay: run every step again in the proof server, and record whether it leads to the same state.
-        no_benchmark: do not write LeanDojo Benchmark 4's files.
+        benchmark: do not write LeanDojo Benchmark 4's files.
         url: the repository's address in the benchmark. Default: the target.
         commit: the repository's commit in the benchmark. Default: a hash of the files.
         workers: Lean processes. 0: as many as cores and memory allow.
@@ -75,7 +75,7 @@ def extract(
         say(f"turnstile: skipped: {plain(why if file in why else f'{file}: {why}')}")
     if not records and not stopped:
         raise UserError(f"{target}: no file could be extracted: {plain(next(iter(skipped.values())))}")
-    _write(out, records, not no_benchmark, url or target, commit or _digest(records))
+    _write(out, records, benchmark, url or target, commit or _digest(records))
     document = {
         "target": target,
         "out": str(out),

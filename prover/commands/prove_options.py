@@ -63,7 +63,7 @@ class ProveOptions:
     proof. At 0, only small instances are tried against theorems left open, in at most 10 further Lean calls each."""
     sources: Path | None = None
     """Checkout of the repository that a LeanDojo Benchmark file describes."""
-    no_look: bool = False
+    look: bool = True
     """Do not flag vacuous or trivial statements, and do not try small instances."""
     lemmas: Path | None = None
     """A library that `turnstile conjecture` wrote. Its lemmas are offered to the proofs of FILE.lean; the filled file contains those
@@ -153,7 +153,7 @@ class ProveOptions:
             self.seed,
             self.policy,
             self.total_budget,
-            not self.no_look,
+            self.look,
             self.ray,
             Budget(model_tokens=self.tokens, seconds=self.seconds),
             self.mark_failed,

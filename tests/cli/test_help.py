@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from inspect import signature
 
 import pytest
 
-from curricula.commands.extract import extract
 from prover import cli, plugins
 from prover.commands.prove import ProveOptions
 from prover.errors import UserError
@@ -38,12 +36,6 @@ def test_each_option_has_one_paragraph(capsys: pytest.CaptureFixture[str], monke
     assert "\n  --policy STR          portfolio, explorer," in page and "(default: portfolio)" in page
     assert "\n  --no-look             Do not flag" in page
     assert len(re.findall(r"^  -", page, re.MULTILINE)) == len(fields(ProveOptions))  # --help, and all but the target
-
-
-def test_an_option_that_turns_something_off_is_off_by_default() -> None:
-    """The help describes the option as it is written on the command line, so the Python parameter must have the same meaning."""
-    assert signature(extract).parameters["no_benchmark"].default is False
-    assert ProveOptions("x.lean").no_look is False
 
 
 def test_positional_arguments_have_names(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,7 +84,7 @@ def test_only_changed_files_are_read_again(project: Path, tmp_path: Path, capfd:
 
     def read_again() -> set[str]:
         capfd.readouterr()
-        assert extract(str(project), out=out, workers=1, no_benchmark=True) == 0
+        assert extract(str(project), out=out, workers=1, benchmark=False) == 0
         lines = [x for x in capfd.readouterr().err.splitlines() if x.endswith((" steps", "(unchanged)"))]
         assert len(lines) == 2
         return {line.split(": ")[1] for line in lines if line.endswith(" steps")}
