@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rl.bench.model import expectations
+from rl.bench.model import ASKED, expectations
 
 
 def figures(rate: float, update: float, difference: float, compared: int, together: float = 40.0) -> dict:
     near = {"prior_difference": 1e-5, "compared": 40}
     vllm = {
         "batch": {"32": {"tactics_per_s": rate}},
-        "provers": {"1": 10.0, "16": together},
+        "provers": {kind: {"1": 10.0, "16": together} for kind in ASKED},
         "update_s": update,
         "prior_difference": difference,
         "compared": compared,
@@ -21,7 +21,7 @@ def figures(rate: float, update: float, difference: float, compared: int, togeth
 
 
 def test_expectations_are_met_or_not() -> None:
-    assert [row["met"] for row in expectations(figures(150.0, 0.2, 1e-4, 40))] == [True] * 4
-    assert [row["met"] for row in expectations(figures(90.0, 2.5, 2e-2, 40, 39.0))] == [False] * 4
+    assert [row["met"] for row in expectations(figures(150.0, 0.2, 1e-4, 40))] == [True] * 5
+    assert [row["met"] for row in expectations(figures(90.0, 2.5, 2e-2, 40, 39.0))] == [False] * 5
     # Nothing compared agrees with nothing.
-    assert [row["met"] for row in expectations(figures(150.0, 0.2, 0.0, 0))] == [True, True, True, False]
+    assert [row["met"] for row in expectations(figures(150.0, 0.2, 0.0, 0))] == [True, True, True, True, False]
