@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from curricula.worlds.formulas import BOUND, FALSE, Formula, height, renamed, terms_of
 
@@ -40,10 +41,10 @@ class Derivation:
         """All of its rules."""
         return [self.rule, *(rule for p in self.premises for rule in p.rules)]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of rules."""
-        return len(self.rules)
+        return 1 + sum(p.size for p in self.premises)
 
 
 Sequent = tuple[frozenset[Formula], Formula]
@@ -163,11 +164,14 @@ def _choices(left: frozenset[Formula], goal: Formula) -> Iterator[Step]:
 
 def _instances(left: frozenset[Formula], goal: Formula) -> Iterator[Step]:
     """The rules that choose a term, and the use of an implication from a universal statement, which stays."""
+    general = [f for f in _compound(left) if f[0] == "all" or (f[0] == "imp" and f[1][0] == "all")]
+    if goal[0] != "some" and not general:
+        return
     terms = sorted(set().union(*map(terms_of, (*left, goal))))
     if goal[0] == "some":
         for t in terms:
             yield f"witness {t}", goal, [(left, renamed(goal[2], {goal[1]: t}))]
-    for f in _compound(left) if len(terms) <= MOST_TERMS else ():
+    for f in general if len(terms) <= MOST_TERMS else ():
         if f[0] == "all":
             for t in terms:
                 if (new := renamed(f[2], {f[1]: t})) not in left:
@@ -188,6 +192,7 @@ def _fresh(left: frozenset[Formula], goal: Formula) -> str:
     return next(name for i in itertools.count(1) if (name := f"t{i}") not in used)
 
 
+@lru_cache(maxsize=16)  # each rule asks for those of the same sequent
 def _compound(left: frozenset[Formula]) -> list[Formula]:
     """The formulas other than atoms, in a fixed order."""
     return sorted((f for f in left if not isinstance(f, str)), key=repr)
