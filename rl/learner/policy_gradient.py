@@ -14,6 +14,7 @@ from torch import Tensor
 from rl.algorithms.gradient_settings import PolicyGradient
 from rl.algorithms.policy_gradient import SUMS, Tokens, advantages, batch_advantages, loss, means, token_weights
 from rl.examples import ValueExample
+from rl.learner.dropout import without_dropout
 from rl.learner.learner import Learner
 from rl.learner.packing import Batching, Row, count_tokens
 from rl.learner.rows import shuffled
@@ -77,6 +78,7 @@ def train(
     nothing is trained and `steps` is 0.
     """
     start, began = time.monotonic(), learner.clock()
+    without_dropout(learner.model)
     items, counts = _items(learner, trajectories, settings)
     fresh = len(items)
     items += _replayed(learner, trajectories, settings, fresh)

@@ -13,6 +13,7 @@ from torch import Tensor
 from rl.algorithms.dpo import loss
 from rl.algorithms.dpo_settings import DPOConfig
 from rl.examples import PolicyExample, PreferencePair, ValueExample
+from rl.learner.dropout import without_dropout
 from rl.learner.learner import Learner
 from rl.learner.packing import Row, count_tokens
 from rl.learner.rows import shuffled
@@ -47,6 +48,7 @@ def train(
     the tactic that worked has the higher implicit reward) and `margin` (mean difference of these rewards), both during training.
     Raises ValueError if all pairs are too long.
     """
+    without_dropout(learner.model)
     longest = learner.config.max_length
     rows: list[tuple[Row, Row]] = []
     weights: list[float] = []
