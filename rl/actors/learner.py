@@ -96,6 +96,7 @@ class LearnerActor:
         """Load the newest complete checkpoint, or the newest up to version `limit`. Returns its version, 0 if there is none."""
         import torch
 
+        self._remove_unfinished()
         folders = [p for p in self._complete() if limit is None or int(p.name) <= limit]
         if folders:
             self.version = int(folders[-1].name)
@@ -106,6 +107,11 @@ class LearnerActor:
             self._load(None)
             self._save()
         return self.version
+
+    def _remove_unfinished(self) -> None:
+        """Remove what killed saves left: hidden folders (save_folder), each as large as a checkpoint."""
+        for left in self.folder.glob(".[0-9]*.*") if self.rank == 0 else ():
+            shutil.rmtree(left, ignore_errors=True)
 
     def _load(self, folder: Path | None) -> None:
         """Load the model of a checkpoint, or the start model if `folder` is None, with a new optimizer."""
