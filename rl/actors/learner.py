@@ -210,7 +210,9 @@ class LearnerActor:
             and not p.name.endswith(".safetensors.index.json")
         }
         adapter = None
-        if self.config.learn.shard:
+        if self.config.serve.across:
+            weights = {}  # the replicas read the folder
+        elif self.config.learn.shard:
             # Read from the newest checkpoint, because this process has only a part of the weights.
             weights = self.learner.written(folder)
         elif self.config.serve.adapters:

@@ -43,7 +43,8 @@ class Published:
     files: dict[str, bytes]
     """The checkpoint folder without its weights: architecture, tokenizer, prompt."""
     weights: dict[str, Any]
-    """State dict, on the CPU. With an adapter: its base weights, or empty for servers that have them."""
+    """State dict, on the CPU. With an adapter: its base weights, or empty for servers that have them. Empty for replicas across
+    machines."""
     folder: str = ""
     """The checkpoint folder. Replicas across machines read it, so it must be on a shared file system."""
     adapter: Adapter | None = None

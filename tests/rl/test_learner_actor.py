@@ -40,3 +40,18 @@ def test_a_killed_save_leaves_nothing_behind(tmp_path: Path) -> None:
     assert actor.resume() == 0
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["000000"]
     assert Actor(config(tmp_path / "model"), str(tmp_path / "checkpoints")).resume() == 0
+
+
+def test_replicas_across_machines_get_no_weights_through_the_object_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They read the checkpoint's folder."""
+    make_model(tmp_path / "model")
+    monkeypatch.setattr(ray, "put", lambda x: x)
+    for across, weights in ((1, True), (2, False)):
+        settings = config(tmp_path / "model", backend="vllm", pipeline_parallel=across)
+        actor = Actor(settings, str(tmp_path / "checkpoints"))
+        actor.resume()
+        (published,) = actor.publish()
+        assert bool(published.weights) == weights
+        assert (Path(published.folder) / "model.safetensors").is_file() and "config.json" in published.files
