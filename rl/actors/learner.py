@@ -165,9 +165,13 @@ class LearnerActor:
         if algorithm != DPO and not (algorithm in PRESETS and settings_of(algorithm, c.gradient).kl_weight):
             return None
         if self._reference is None:
-            from transformers import AutoModelForCausalLM
+            import torch
+            from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-            model: Any = AutoModelForCausalLM.from_pretrained(c.serve.start, trust_remote_code=False)
+            maker: Any = AutoModelForSeq2SeqLM if self.learner.seq2seq else AutoModelForCausalLM
+            # In the dtype of the computation, whatever the folder's, so that it rounds as the policy does.
+            dtype = torch.bfloat16 if c.learn.dtype == "bfloat16" else torch.float32
+            model: Any = maker.from_pretrained(c.serve.start, dtype=dtype, trust_remote_code=False)
             self._reference = model.to(self.learner.accelerator.device).eval().requires_grad_(False)
         return self._reference
 

@@ -55,3 +55,32 @@ def test_replicas_across_machines_get_no_weights_through_the_object_store(
         (published,) = actor.publish()
         assert bool(published.weights) == weights
         assert (Path(published.folder) / "model.safetensors").is_file() and "config.json" in published.files
+
+
+@pytest.mark.parametrize("computed", ["float32", "bfloat16"])
+def test_the_reference_is_the_policy_before_training(tmp_path: Path, computed: Any) -> None:
+    """In the dtype of the computation, whatever the folder's: else a policy that has not moved is away from its reference."""
+    make_model(tmp_path / "model")
+    stored = torch.bfloat16 if computed == "float32" else torch.float32
+    LlamaForCausalLM.from_pretrained(tmp_path / "model", dtype=stored).save_pretrained(tmp_path / "model")
+    learn = LearnConfig(algorithm="dpo", threads=1, dtype=computed)
+    actor = Actor(config(tmp_path / "model", learn), str(tmp_path / "checkpoints"))
+    actor.resume()
+    reference = actor._reference_model(1)
+    assert next(reference.parameters()).dtype == getattr(torch, computed)
+    rows = [[((5, 6, 7), (8, 9, 10))]]
+    own, other = (actor.learner.measure(rows, model)[0] for model in (None, reference))
+    torch.testing.assert_close(own, other, atol=1e-6 if computed == "float32" else 2e-2, rtol=0)
+
+
+def test_an_encoder_decoder_has_a_reference(tmp_path: Path) -> None:
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
+    T5ForConditionalGeneration(T5Config(vocab_size=384, decoder_start_token_id=0, **sizes)).save_pretrained(
+        tmp_path / "t5"
+    )
+    ByT5Tokenizer(extra_ids=125).save_pretrained(tmp_path / "t5")
+    learn = LearnConfig(algorithm="dpo", threads=1, max_epochs=1.0, value="none")
+    actor = Actor(config(tmp_path / "t5", learn, template="reprover"), str(tmp_path / "checkpoints"))
+    actor.resume()
+    found = actor.learn([PreferencePair("⊢ 1 = 1", "rfl", "omega")], [], 60.0, 1)
+    assert found["steps"] == 1 and found["loss"] == pytest.approx(0.6931, abs=1e-4), "log 2 before the policy moved"
