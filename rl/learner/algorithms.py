@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from prover.models.backends.serve import ServeConfig
+from prover.models.manifest import read_manifest
+from prover.models.templates import template_named
 from rl.algorithms.gradient_settings import PRESETS, settings_of
 from rl.config import RunConfig
 from rl.examples import PolicyExample, PreferencePair, ValueExample
@@ -17,6 +21,8 @@ from rl.learner.small_model import SMALL
 from rl.learner.value import add_head
 from rl.trajectory import Trajectory
 
+PROMPT = 2048
+"""Tokens for prompts of a pretrained model, with tactics as answers."""
 EPOCHS = 3.0
 """Maximum number of passes of a pretrained model over a round's examples if `learn.max_epochs` is 0."""
 
@@ -31,12 +37,20 @@ def learner_settings(config: RunConfig) -> LearnerConfig:
             **common,
             lora_rank=s.lora_rank if s.train == "lora" else 0,
             gradient_checkpointing=s.gradient_checkpointing,
-            max_length=s.max_model_len or 2048,
+            max_length=s.max_model_len or _longest(s),
             shard=c.shard,
         )
     longest = max(2048, config.model.max_prompt + 512)  # its own limit on prompts is the one that counts
     own = ("warmup", "kl", "ema", "batch_tokens", "threads", "fresh_names")
     return replace(SMALL, **common, **{name: getattr(c, name) for name in own}, max_length=longest)
+
+
+def _longest(serve: ServeConfig) -> int:
+    """Tokens of the longest prompt and answer to learn from if `serve.max_model_len` does not say. The engine samples proofs as long as
+    the template allows; if the learner read less, it would leave out the long ones."""
+    name = serve.template or read_manifest(Path(serve.start)).template
+    template = template_named(name) if name else None
+    return PROMPT + (template.max_new_tokens if template is not None and template.answers == "proof" else 0)
 
 
 def train(

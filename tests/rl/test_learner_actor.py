@@ -84,3 +84,14 @@ def test_an_encoder_decoder_has_a_reference(tmp_path: Path) -> None:
     actor.resume()
     found = actor.learn([PreferencePair("⊢ 1 = 1", "rfl", "omega")], [], 60.0, 1)
     assert found["steps"] == 1 and found["loss"] == pytest.approx(0.6931, abs=1e-4), "log 2 before the policy moved"
+
+
+@pytest.mark.parametrize(("template", "longest"), [("names", 2048), ("deepseek-prover-v2", 10240)])
+def test_the_learner_reads_the_longest_answer(tmp_path: Path, template: str, longest: int) -> None:
+    """Else a policy gradient would leave out the long attempts."""
+    from rl.learner.algorithms import learner_settings
+
+    settings = config(tmp_path / "model", template=template)
+    assert learner_settings(settings).max_length == longest
+    bounded = replace(settings, serve=replace(settings.serve, max_model_len=4096))
+    assert learner_settings(bounded).max_length == 4096
