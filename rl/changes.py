@@ -13,6 +13,10 @@ MAY_CHANGE = (
     "learn.rounds",
     "learn.keep",
     "learn.threads",
+    "learn.ranks",
+    "learn.shard",
+    "learn.learning_rate",
+    "learn.clip_norm",
     "prover.provers",
     "prover.concurrent",
     "ray.",
@@ -20,8 +24,10 @@ MAY_CHANGE = (
     "serve.tensor_parallel",
     "serve.pipeline_parallel",
     "serve.gpu_gb",
+    "serve.gradient_checkpointing",
 )
-"""Settings of the length of a run and of the machines that it uses. A name that ends with a dot is a whole table."""
+"""Settings of the length of a run and of the machines that it uses, and those that help a run that diverges. A name that ends with a dot
+is a whole table."""
 
 _REASONS = {
     "name": "it is the folder, which you can move or rename",

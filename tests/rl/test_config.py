@@ -151,6 +151,15 @@ def test_what_may_change_is_listed():
     assert changed(saved, saved, learned=3) == []
 
 
+@pytest.mark.parametrize(
+    "setting", ["learn.ranks=4", "learn.shard=true", "learn.learning_rate=1e-5", "serve.gradient_checkpointing=true"]
+)
+def test_a_run_goes_on_with_other_learners_and_smaller_steps(setting: str) -> None:
+    """Else a lost GPU, or a gradient that is not finite, would end it for good."""
+    saved = config.RunConfig()
+    assert len(changed(saved, config.override(saved, (setting,)), learned=3)) == 1
+
+
 def test_actors_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of a cluster that was started elsewhere have another working directory."""
     monkeypatch.chdir(tmp_path)
