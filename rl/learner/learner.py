@@ -331,7 +331,7 @@ class Learner:
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of all weights on the CPU, averaged with `ema`, with adapters merged, named as in the folder, and those of the value
-        head (value_head.py). Every process must call it. For a sharded model, all processes but the first get {}."""
+        head (value_head.py). For a sharded model, every process must call it, and all but the first get {}."""
         model = self.accelerator.unwrap_model(self.model)
         if self.config.shard:
             state = sharded.whole_weights(model)
@@ -358,9 +358,11 @@ class Learner:
         """Write a Hugging Face folder with `turnstile.json`, atomically. `more`: further entries of it. Every process must call it."""
         from prover.models.transformer import save_folder
 
-        weights = self.weights()
+        writes = self.accelerator.is_main_process
+        # A copy of a whole model in every process of a machine would not fit into its memory.
+        weights = self.weights() if writes or self.config.shard else {}
         self.version = self.version + 1 if version is None else version
-        if self.accelerator.is_main_process:
+        if writes:
             model = self.accelerator.unwrap_model(self.model)
             base = model.get_base_model() if self.config.lora_rank else model
             form: Any = self.format

@@ -142,6 +142,16 @@ def test_an_encoder_decoder_without_shifted_labels_is_refused(tmp_path: Path) ->
         Learner.load(tmp_path, template="names", device="cpu")
 
 
+def test_a_process_that_does_not_write_makes_no_copy(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    """Eight processes of a machine would otherwise hold eight copies of a 7 B model beside their own."""
+    tuner = Learner.load(folder, template="names", device="cpu")
+    copies: list[bool] = []
+    monkeypatch.setattr(tuner, "weights", lambda: copies.append(True))
+    monkeypatch.setattr(type(tuner.accelerator), "is_main_process", property(lambda _: False))
+    tuner.save(tmp_path / "copy", 3)
+    assert tuner.version == 3 and not copies and not (tmp_path / "copy").exists()
+
+
 def test_a_trained_folder_keeps_its_format(policy: LanguageModelPolicy, tmp_path: Path) -> None:
     policy.version = 3
     policy.save(tmp_path / "own")
