@@ -40,6 +40,7 @@ from rl.learner.packing import (
     supports_trees,
 )
 from rl.learner.settings import LearnerConfig
+from rl.learner.updates import Update, check, summary
 from rl.learner.value import ValueBatches
 
 T = TypeVar("T")
@@ -199,9 +200,9 @@ class Learner:
         `seconds`: see `clock`. `part`: begin and end of this call on the schedule of the learning rate, in [0, 1]; the rate falls to
         `final_rate` of the peak. `fingerprint`: checksum of the items; a call with that of the last call continues its pass.
 
-        Returns (metrics, the sums that `loss` measured, of all steps and processes). Metrics: loss (mean over the steps), first_loss and
-        last_loss (over the first and last tenth), grad_norm (mean), learning_rate (the last), steps, epochs, tokens, tokens_per_second,
-        seconds, and ValueBatches.metrics. Raises ValueError without a limit, and FloatingPointError if a gradient is not finite.
+        Returns (metrics, the sums that `loss` measured, of all processes and the steps that were not skipped). Metrics: those of
+        updates.summary and ValueBatches.metrics, learning_rate (the last), epochs, tokens, tokens_per_second and seconds. Raises
+        ValueError without a limit, and FloatingPointError if too many gradients in succession are not finite (updates.py).
         """
         if steps is None and epochs is None and seconds is None:
             raise ValueError("training needs a limit: steps, epochs or seconds")
@@ -213,15 +214,15 @@ class Learner:
         # The mean over batches: a batch's own mass would weight an example by the others in its batch.
         mass = max(mass / len(batches), 1e-6)
         valued = ValueBatches(self, values, 1 / len(batches), most_values or c.batch_size)
-        losses: list[float] = []
-        norms, tokens, sums = 0.0, 0.0, torch.zeros((), dtype=torch.float64)
+        updates: list[Update] = []
+        tokens, sums = 0.0, torch.zeros((), dtype=torch.float64)
         self.model.train()
         while True:
-            progress = len(losses) / limit
+            progress = len(updates) / limit
             if seconds is not None:
                 spent = self.total([(self.clock() - began) / seconds])[0] / self.accelerator.num_processes
                 progress = max(progress, spent)
-            if losses and progress >= 1.0:
+            if updates and progress >= 1.0:
                 break
             if self.batch >= len(batches):
                 self.epoch, self.batch = self.epoch + 1, 0
@@ -229,19 +230,16 @@ class Learner:
             batch = prepare(batches[self.batch], self.random(self.batch))
             done = part[0] + (part[1] - part[0]) * min(1.0, progress)
             self._set_rate(done, c.final_rate if final_rate is None else final_rate)
-            found, norm, measured = self._update(batch, loss, valued, mass)
-            losses.append(found)
-            norms, tokens, sums = norms + norm, tokens + sum(map(_size, batch)), sums + measured
+            update, measured = self._update(batch, loss, valued, mass)
+            updates.append(update)
+            check(updates, self.step)
+            tokens, sums = tokens + sum(map(_size, batch)), sums + measured
             self.batch += 1
-        taken, tenth = time.monotonic() - start, max(1, len(losses) // 10)
+        taken = time.monotonic() - start
         metrics = {
-            "loss": sum(losses) / len(losses),
-            "first_loss": sum(losses[:tenth]) / tenth,
-            "last_loss": sum(losses[-tenth:]) / tenth,
-            "grad_norm": norms / len(losses),
+            **summary(updates),
             "learning_rate": self.rate,
-            "steps": float(len(losses)),
-            "epochs": len(losses) / len(batches),
+            "epochs": len(updates) / len(batches),
             "tokens": tokens,
             "tokens_per_second": tokens / taken,
             "seconds": taken,
@@ -263,10 +261,8 @@ class Learner:
         summed: Any = self.accelerator.reduce(torch.as_tensor(numbers, device=self.accelerator.device), "sum")
         return summed.tolist()
 
-    def _update(
-        self, batch: Sequence[T], loss: Loss[T], values: ValueBatches, mass: float
-    ) -> tuple[float, float, Tensor]:
-        """Make one optimizer step. Returns (loss without the value's, norm of the gradient before clipping, this process's sums)."""
+    def _update(self, batch: Sequence[T], loss: Loss[T], values: ValueBatches, mass: float) -> tuple[Update, Tensor]:
+        """Make one optimizer step, unless the gradient is not finite. Returns (the update, this process's sums, 0 without a step)."""
         c, acc = self.config, self.accelerator
         found, sums = 0.0, torch.zeros((), dtype=torch.float64)
         for part, scale in self.parts(batch, _size):
@@ -276,18 +272,18 @@ class Learner:
             sums = sums + measured.detach().cpu().double() * scale  # Apple's GPUs have no float64
         values.learn(mass)
         norm = float(acc.clip_grad_norm_(self.model.parameters(), c.clip_norm) or 0.0)
-        if not math.isfinite(norm):
-            raise FloatingPointError(
-                f"step {self.step}: the gradient is not finite (loss {found:.4g}); lower learning_rate"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)  # between rounds, gradients would take as much memory as the weights
         self.step += 1
+        update = Update(self.total([found])[0], norm)
+        if math.isfinite(norm):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # between rounds, gradients would take as much memory as the weights
+        if not math.isfinite(norm):
+            return update, torch.zeros_like(sums)
         # Early averages decay faster, to forget the random initialisation.
         decay = min(c.ema, (1 + self.step) / (10 + self.step))
         for kept, p in zip(self.average or (), self.trained.values(), strict=self.average is not None):
             kept.lerp_(p.detach(), 1 - decay)
-        return self.total([found])[0], norm, sums
+        return update, sums
 
     def parts(self, items: Sequence[T], size: Callable[[T], int]) -> list[tuple[list[T], float]]:
         """(micro-batch, scale of its loss) pairs: this process's part of some items.

@@ -69,10 +69,11 @@ class ValueBatches:
             for p in learner.head.parameters():
                 p.grad = acc.reduce(p.grad, "mean")  # pyright: ignore[reportAttributeAccessIssue]
             # Clipped separately, so that the gradient of a new head does not shrink the steps of the policy.
-            torch.nn.utils.clip_grad_norm_(learner.head.parameters(), learner.config.clip_norm)
+            norm = torch.nn.utils.clip_grad_norm_(learner.head.parameters(), learner.config.clip_norm)
             for group in learner.head_optimizer.param_groups:
                 group["lr"] = HEAD_RATE * learner.rate / learner.config.learning_rate
-            learner.head_optimizer.step()
+            if norm.isfinite():
+                learner.head_optimizer.step()
             learner.head_optimizer.zero_grad(set_to_none=True)
 
     def metrics(self) -> dict[str, float]:

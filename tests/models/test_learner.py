@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import itertools
+import math
 import random
 import re
 from dataclasses import replace
@@ -227,6 +228,31 @@ def test_gradients_are_clipped(tokenizer: PreTrainedTokenizerFast) -> None:
         assert before > 0.1 and norm(learner) == pytest.approx(min(most, before), rel=1e-3)
 
 
+@pytest.mark.parametrize("faults", [1, 11])
+def test_a_gradient_that_is_not_finite_is_skipped(tokenizer: PreTrainedTokenizerFast, faults: int) -> None:
+    """One overflow must not end a run, nor reach the weights or the optimizer."""
+    learner = small(tokenizer, replace(CONFIG, ema=0.9))
+    batches = iter(range(100))
+
+    def loss(part: Any, mass: float) -> tuple[torch.Tensor, torch.Tensor]:
+        whole = sum((p.square().mean() for p in learner.model.parameters()), torch.zeros(()))
+        whole = whole * math.nan if 3 <= next(batches) < 3 + faults else whole
+        return whole, torch.stack([whole.detach(), torch.ones(())])
+
+    def fit() -> tuple[dict[str, float], list[float]]:
+        return learner.fit(lambda _: [[SimpleNamespace(size=1)]], loss, 1.0, steps=16)
+
+    if faults > 10:
+        with pytest.raises(FloatingPointError, match="step 14: the gradients of 11 updates"):
+            fit()
+    else:
+        found, (total, count) = fit()
+        assert count == 15 and math.isfinite(total)
+        assert (found["steps"], found["skipped_updates"]) == (16, faults)
+        assert 0 < found["last_loss"] < found["first_loss"] and math.isfinite(found["grad_norm"])
+    assert all(w.isfinite().all() for w in learner.weights().values())
+
+
 def test_the_rate_warms_up_once_and_falls_at_the_end(tokenizer: PreTrainedTokenizerFast) -> None:
     learner = small(tokenizer, replace(CONFIG, warmup=4, learning_rate=1e-3))
     rates = [train(learner, examples(4), steps=1)["learning_rate"] for _ in range(6)]
@@ -286,11 +312,11 @@ def test_an_example_counts_the_same_whoever_it_meets_in_a_batch(
     learner = small(tokenizer, replace(CONFIG, batch_tokens=1, rename=0.0, learning_rate=0.0, value_weight=0.5))
     update = learner._update
 
-    def watched(batch: Any, *rest: Any) -> tuple[float, float]:
+    def watched(batch: Any, *rest: Any) -> Any:
         with torch.no_grad():
             nats = -learner.logprobs(batch[0].answers).sum().item()
         found = update(batch, *rest)
-        losses[batch[0].examples[0].weight] = found[0] / nats
+        losses[batch[0].examples[0].weight] = found[0].loss / nats
         return found
 
     monkeypatch.setattr(learner, "_update", watched)
