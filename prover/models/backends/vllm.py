@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -328,11 +329,12 @@ class VLLMPolicy:
 
 @contextmanager
 def _written(weights: Mapping[str, Any], name: str) -> Iterator[Path]:
-    """A folder with weights in a file of this name, in memory where that is possible."""
+    """A folder with weights in a file of this name, in memory where that has room: containers have 64 MB there by default."""
     from prover.models.value_head import write_weights
 
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
+    shared, size = Path("/dev/shm"), sum(w.nbytes for w in weights.values())
+    fits = os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 1.1 * size
+    with tempfile.TemporaryDirectory(dir=shared if fits else None) as folder:
         write_weights(Path(folder), weights, name)
         yield Path(folder)
 
