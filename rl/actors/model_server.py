@@ -58,7 +58,8 @@ _log = logging.getLogger(__name__)
 class ModelServer:
     """Serves one version at a time, and batches the calls of many provers.
 
-    `load` waits for the calls under way, and later calls wait for `load`, so that no answer mixes versions.
+    `load` waits for the calls under way, and later calls wait for `load`, so that no answer mixes versions. If the engine fails, the
+    actor ends, so that the fleet replaces it.
     """
 
     def __init__(self, threads: int, serve: ServeConfig, log: ActorLog | None = None) -> None:
@@ -120,6 +121,11 @@ class ModelServer:
                 (drafts,) = await self._written.ask([(values, n)])
             return drafts, self.policy.version
 
+    @property
+    def _broken(self) -> bool:
+        """Whether the engine failed, so that every request fails."""
+        return getattr(getattr(self.policy, "engine", None), "broken", False)
+
     @asynccontextmanager
     async def _counted(self, queries: int) -> AsyncIterator[None]:
         """Count a call while it is under way. `seconds` is the time with at least one call under way."""
@@ -133,6 +139,11 @@ class ModelServer:
         self._answering += 1
         try:
             yield
+        except Exception:
+            if self._broken:
+                _log.exception("the engine failed; the fleet replaces this server")
+                ray.actor.exit_actor()  # the caller sees a dead actor and tries again, as after a crash
+            raise
         finally:
             self.queries += queries
             self._answering -= 1
@@ -155,6 +166,7 @@ class ModelServer:
         base = adapter.base if adapter is not None else ""
         same = {k: v for k, v in published.files.items() if k != "turnstile.json"}  # contains the version
         fits = self.policy is not None and same == self.files and base == self._base
+        fits = fits and not self._broken
         if not fits and adapter is not None and not published.weights:
             return None
         if not fits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -106,3 +107,31 @@ def test_an_evaluation_survives_its_model_server(local_ray: None, tmp_path: Path
         assert ray.get(fleet.servers[0].counters.remote())["version"] == 1
     finally:
         fleet.close()
+
+
+def test_a_server_whose_engine_failed_ends_or_starts_another(published: Published, monkeypatch) -> None:
+    """Its callers then see a dead actor, which the fleet replaces. Else every theorem of the round would be recorded as an error."""
+    ended: list[bool] = []
+    monkeypatch.setattr(ray.actor, "exit_actor", lambda: ended.append(True))
+
+    async def scenario() -> None:
+        served = server()
+        await served.load(published)
+
+        def fails(queries: list[Query], n: int) -> None:
+            raise RuntimeError("the vLLM engine failed earlier (CUDA error); start a new one")
+
+        served.policy.suggest = fails
+        with pytest.raises(RuntimeError, match="CUDA error"):
+            await served.answer(QUERIES[:1], [], 2)
+        assert not ended, "an error of one request"
+        served.policy.engine = SimpleNamespace(broken=True)
+        with pytest.raises(RuntimeError, match="CUDA error"):
+            await served.answer(QUERIES[:1], [], 2)
+        assert ended == [True]
+        # A new version, published meanwhile, gets a new engine.
+        assert await served.load(Published(2, published.files, published.weights)) == 2
+        await served.answer(QUERIES[:1], [], 2)
+        assert (await served.counters())["engines"] == 2
+
+    asyncio.run(scenario())

@@ -38,6 +38,11 @@ class EngineLoop:
         self._thread.start()
         self.llm = started.result()
 
+    @property
+    def broken(self) -> bool:
+        """Whether an internal fault ended the engine."""
+        return bool(self._broken)
+
     def submit(self, prompt: dict[str, Any], params: Any) -> Future[Any]:
         """Add a request. The future gives vLLM's `RequestOutput`; cancelling it removes the request from the engine. It raises
         ValueError for a prompt that the engine rejects, and RuntimeError after an internal fault, which ends the engine."""
