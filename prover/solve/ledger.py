@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -264,6 +264,14 @@ class Ledger(AbstractContextManager["Ledger"]):
         """Delete these examples in one transaction. Keeps their attempts. The file reuses the space."""
         with self._db:
             self._db.executemany("delete from examples where id = ?", [(i,) for i in ids])
+
+    def rewrite_examples(self, rows: Mapping[int, dict[str, Any]]) -> None:
+        """Replace the data of these examples, given by row id, in one transaction."""
+        with self._db:
+            self._db.executemany(
+                "update examples set data = ? where id = ?",
+                [(json.dumps(data, ensure_ascii=False), i) for i, data in rows.items()],
+            )
 
     def measure(self, phase: str, values: dict[str, float]) -> None:
         """Append measurements."""

@@ -200,6 +200,27 @@ def test_duplicate_examples_are_kept_once(tmp_path):
     assert [(t.name, d["round"]) for t, d in ledger.examples("policy")] == [("a", 1), ("a", 2), ("b", 3)]
 
 
+def test_of_sampled_attempts_only_proofs_stay(tmp_path):
+    """The tokens of every attempt would fill the disk, and each round would read them all."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    name = named("train")
+    for r in (1, 2, 3):
+        for k, ends in enumerate((("proved", "error"), ("error", "length"))):
+            rows = [{"reward": float(e == "proved"), "ended": e, "calls": [((1, 2), (3,), (-0.5 * r,))]} for e in ends]
+            attempt = Attempt(f"round {r}", Theorem(f"{name}{k}", ": True"), "proved", 1, 1, 0.1, model_version=r)
+            ledger.record(attempt, [("rollouts", {"rollouts": rows, "round": r})])
+
+    def left() -> list[tuple[int, list[str]]]:
+        rows = [row.data for row in ledger.example_rows("rollouts")]
+        return [(row["round"], [x["ended"] for x in row["rollouts"]]) for row in rows]
+
+    whole = left()
+    buffer.trim(ledger, ReplayConfig(), 1)
+    assert left() == whole, "a run that is killed now learns from round 1 again"
+    assert [buffer.trim(ledger, ReplayConfig(), 2) for _ in range(2)] == [1, 0]
+    assert left() == [(1, ["proved"]), *whole[2:]], "round 3 is collected while the learner is at round 2"
+
+
 def test_hard_and_fresh_proofs_come_first_and_weigh_more(tmp_path):
     train = [f"X.t{i}" for i in range(400) if split_of(f"X.t{i}") == "train"]
     ledger = filled(tmp_path, [(n, "proved", *((4, 30) if i % 2 else (0, 1))) for i, n in enumerate(train)])
