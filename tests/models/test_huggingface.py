@@ -137,6 +137,24 @@ def test_causal_sampling_with_stop_strings(llama: Path) -> None:
     assert checked > 0
 
 
+def test_no_more_answers_than_fit_are_sampled_at_once(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole proofs of many theorems wait together for the model, and each answer has a cache of its own."""
+    policy = HuggingFacePolicy(llama, "bfs-prover")
+    monkeypatch.setattr("prover.models.backends.huggingface.ROWS", 6)
+    sizes: list[int] = []
+    generate = policy.generate
+
+    def watched(prompts, n, *more, **settings):
+        sizes.append(len(prompts) * n)
+        return generate(prompts, n, *more, **settings)
+
+    monkeypatch.setattr(policy, "generate", watched)
+    found = policy.draw([f"⊢ {k} = {k}" for k in range(5)], 3)
+    assert sizes == [6, 6, 3] and [len(answers) for answers in found] == [3] * 5
+    read = [policy.tokenizer.decode(answers[0].sampled.prompt) for answers in found if answers[0].sampled]
+    assert all(f"{k} = {k}" in text.replace(" ", "").replace("=", " = ") for k, text in enumerate(read)), read
+
+
 def test_equal_prompts_are_computed_once_with_the_untempered_models_logprobs(llama: Path) -> None:
     policy = HuggingFacePolicy(llama, "names", dtype="float32")
     policy.format.max_new_tokens = 12

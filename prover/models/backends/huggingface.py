@@ -174,8 +174,11 @@ class HuggingFacePolicy:
 
     def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
         """n answers to each prompt, sampled at temperature 1, with their tokens."""
+        at_once, answers = max(1, ROWS // n), []
         with self._lock:
-            return self.generate(prompts, n, beam=False, tokens=True)[0]
+            for i in range(0, len(prompts), at_once):
+                answers += self.generate(prompts[i : i + at_once], n, beam=False, tokens=True)[0]
+        return answers
 
     @torch.inference_mode()
     def generate(
