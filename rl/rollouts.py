@@ -38,8 +38,8 @@ class Rollout:
     proof: ProofNode | None
     """Not audited."""
     ended: str
-    """`proved`, `error` (a tactic failed), `length`, `unfinished` (an answer without a tactic, or cut off) or `silent` (the policy
-    suggested nothing)."""
+    """`proved`, `error` (a tactic failed), `length`, `unfinished` (an answer was cut off), `malformed` (an answer has no tactic) or
+    `silent` (the policy suggested nothing)."""
     closed: float
     """Share of the visited goals that were closed."""
 
@@ -96,7 +96,7 @@ async def _one(
         steps.append(None)
         decisions.append(Decision(state.text, offered, drawn.tactic, drawn.logprob, drawn.sampled))
         if not drawn.tactic:
-            ended = "unfinished"
+            ended = "unfinished" if drawn.cut else "malformed"
             return None
         (result,) = await shared.step(state, (drawn.tactic,))
         if not result.ok:

@@ -18,6 +18,8 @@ class Draft(NamedTuple):
     answer: str | None
     """The proof in the answer; None if it has none, or if it was cut off."""
     sampled: Sampled
+    cut: bool = False
+    """Whether it was cut off at the token limit."""
 
 
 Call = Callable[[dict[str, Any], int], Awaitable[tuple[list[Draft], int]]]
@@ -69,7 +71,7 @@ async def whole_proofs(
         for turn in range(turns):
             script = proof_script(draft.answer) if draft.answer else ""
             if not script:
-                return _row(None, calls, "unfinished", 0)
+                return _row(None, calls, "unfinished" if draft.cut else "malformed", 0)
             error = await check(script)
             if error is None:
                 return _row(script, calls, "proved", len(steps(script)))

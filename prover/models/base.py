@@ -32,6 +32,8 @@ class Suggestion:
     """Name of the policy, for reports (`explorer`, `portfolio`, `model`)."""
     sampled: Sampled | None = None
     """Its tokens, if the policy samples tokens and one suggestion was requested."""
+    cut: bool = False
+    """Whether a single sample was cut off at the token limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def suggestions(form: Format, query: Query, answers: Sequence[Answer], n: int) -
     """
     if len(answers) == 1 and (a := answers[0]).sampled is not None:
         tactic = form.tactic(query, a.ids, a.text) if a.finished else None
-        return [Suggestion(tactic or "", a.logprob, "model", a.sampled)]
+        return [Suggestion(tactic or "", a.logprob, "model", a.sampled, cut=not a.finished)]
     best: dict[str, float] = {}
     for a in answers:
         tactic = form.tactic(query, a.ids, a.text) if a.finished else None

@@ -229,7 +229,9 @@ class ModelServer:
             some = [i for i, (_, m) in enumerate(requests) if m == n]
             answers = self.policy.draw([template.render(requests[i][0]) for i in some], n)
             for i, row in zip(some, answers, strict=True):
-                found[i] = [Draft(template.answer(a.text) if a.finished else None, a.sampled) for a in row]
+                found[i] = [
+                    Draft(template.answer(a.text) if a.finished else None, a.sampled, not a.finished) for a in row
+                ]
         return [found[i] for i in range(len(requests))]
 
     async def counters(self) -> dict[str, float]:
