@@ -38,8 +38,8 @@ class Rollout:
     proof: ProofNode | None
     """Not audited."""
     ended: str
-    """`proved`, `error` (a tactic failed), `length`, `unfinished` (an answer was cut off), `malformed` (an answer has no tactic) or
-    `silent` (the policy suggested nothing)."""
+    """`proved`, `error` (a tactic failed), `crash` (Lean could not judge a tactic), `length` (too many tactics), `unfinished` (an answer
+    was cut off), `malformed` (an answer has no tactic) or `silent` (the policy suggested nothing)."""
     closed: float
     """Share of the visited goals that were closed."""
 
@@ -100,7 +100,7 @@ async def _one(
             return None
         (result,) = await shared.step(state, (drawn.tactic,))
         if not result.ok:
-            ended = "error"
+            ended = "crash" if result.status == "crash" else "error"
             return None
         met += len(result.states)
         children = []

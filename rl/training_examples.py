@@ -86,6 +86,9 @@ def rollout_rows(
         if r["script"] is not None and not proved:
             unjudged += verdict != "rejected"
             continue  # a proof that the audit rejected or could not judge is neither a good nor a bad example
+        if r["ended"] == "crash":  # nor is an attempt that Lean could not judge
+            unjudged += 1
+            continue
         usable.append(r)
         size = size_of(r)
         parts = score(AttemptResult(proved, size, best_size, size, budget, r["closed"]), weights)

@@ -48,17 +48,18 @@ async def whole_proofs(
     Returns (rows as in prover.solve.job.Trace.rollouts with `size`, Lean calls, the number of the first call that proved it). A retry's
     prompt holds the failed proof and Lean's error, which are not the model's tokens and are not trained on.
     """
-    checked: dict[str, str | None] = {}
+    checked: dict[str, tuple[str, str]] = {}
     first: int | None = None
 
-    async def check(script: str) -> str | None:
-        """Lean's error, or None for a proof. Equal proofs are checked once."""
+    async def check(script: str) -> tuple[str, str]:
+        """(`proved`, `error`, or `crash` if Lean could not judge it; Lean's error). Equal proofs are checked once."""
         nonlocal first
         if script not in checked:
             (result,) = await env.step(root, (script,))
             await env.free(result.states)
             open_goals = "\n\n".join(s.text for s in result.states)
-            checked[script] = None if result.solved else result.message or f"it leaves goals unproved:\n{open_goals}"
+            ended = "proved" if result.solved else "crash" if result.status == "crash" else "error"
+            checked[script] = ended, result.message or f"it leaves goals unproved:\n{open_goals}"
             if result.solved and first is None:
                 first = len(checked)
         return checked[script]
@@ -72,9 +73,11 @@ async def whole_proofs(
             script = proof_script(draft.answer) if draft.answer else ""
             if not script:
                 return _row(None, calls, "unfinished" if draft.cut else "malformed", 0)
-            error = await check(script)
-            if error is None:
-                return _row(script, calls, "proved", len(steps(script)))
+            ended, error = await check(script)
+            if ended == "proved":
+                return _row(script, calls, ended, len(steps(script)))
+            if ended == "crash":
+                return _row(None, calls, ended, 0)
             if turn + 1 < turns:
                 (draft,) = await writer.write({**values, "tried": script, "error": error}, 1)
                 calls.append(draft.sampled)

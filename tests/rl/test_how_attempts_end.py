@@ -11,9 +11,12 @@ from prover.lean.theorem import Goal, ProofState, StepResult, Theorem
 from prover.models.base import Sampled, Suggestion
 from prover.models.formats import Answer, TemplateFormat, suggestions
 from prover.models.templates import template_named
+from prover.solve.job import Trace
+from rl import training_examples
 from rl.rollouts import rollouts
 from rl.trajectory import from_rows
 from rl.whole_proofs import Draft, whole_proofs
+from tests.rl.test_unjudged import THEOREM
 
 ROOT = ProofState(1, "k", (Goal("⊢ True", (), "True"),))
 TOKENS = Sampled((1,), (2, 3), (-0.5, -0.5))
@@ -64,3 +67,17 @@ def test_a_sample_says_whether_it_was_cut_off(finished: bool) -> None:
     form = TemplateFormat(template_named("names"))
     (found,) = suggestions(form, None, [Answer("  ", (2, 3), -1.0, finished, TOKENS)], 1)  # type: ignore[arg-type]
     assert (found.tactic, found.cut) == ("", not finished)
+
+
+def test_an_attempt_that_lean_could_not_judge_is_left_out() -> None:
+    """Its process died, of another search's tactic perhaps. The model must not learn from that."""
+    draft = Draft("rfl", TOKENS)
+    for status in ("error", "crash"):
+        assert step_by_step(status, Suggestion("rfl", -1.0, "model", TOKENS)) == status
+        assert as_a_whole(status, draft, turns=2) == status
+    ends = ("proved", "error", "crash")
+    rows = [{"script": None, "decisions": [], "steps": [], "calls": [], "ended": end, "closed": 0.0} for end in ends]
+    rows[0]["script"] = "rfl"
+    trace = Trace(1, rollouts=rows)
+    found, means = training_examples.rollout_rows(THEOREM, trace, {"rfl": "proved"}, {"proved": 1.0}, 8, None)
+    assert [r["ended"] for r in found[-1][1]["rollouts"]] == ["proved", "error"] and means == {"proved": 0.5}
