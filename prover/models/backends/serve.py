@@ -30,7 +30,8 @@ class ServeConfig:
     dtype: str = "auto"
     """Type of the served weights: `auto`, `bfloat16`, `float16` or `float32`."""
     max_model_len: int = 0
-    """Longest prompt with its answer, in tokens; 0: the model's limit."""
+    """Longest prompt with its answer, in tokens; 0: the model's limit. The learner then reads 2048 tokens, and for whole proofs those of the
+    template's longest answer besides."""
     train: Literal["all", "lora"] = "all"
     """Weights that are trained: all, or LoRA adapters."""
     lora_rank: int = 16
