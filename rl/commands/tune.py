@@ -126,7 +126,7 @@ def _train(model: str, learner: Learner, examples: list[PolicyExample], epochs: 
     say(f"training {weights:,} weights on {len(examples)} pairs, on {learner.accelerator.device}")
     try:
         metrics = train(learner, examples, epochs=epochs)
-    except (ValueError, FloatingPointError) as e:
+    except ValueError as e:
         raise UserError(str(e)) from None
     learner.save(out)
     if learner.accelerator.is_main_process:

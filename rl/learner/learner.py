@@ -202,7 +202,7 @@ class Learner:
 
         Returns (metrics, the sums that `loss` measured, of all processes and the steps that were not skipped). Metrics: those of
         updates.summary and ValueBatches.metrics, learning_rate (the last), epochs, tokens, tokens_per_second and seconds. Raises
-        ValueError without a limit, and FloatingPointError if too many gradients in succession are not finite (updates.py).
+        ValueError without a limit, and UserError if too many gradients in succession are not finite (updates.py).
         """
         if steps is None and epochs is None and seconds is None:
             raise ValueError("training needs a limit: steps, epochs or seconds")

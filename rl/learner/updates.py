@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from prover.errors import UserError
+
 MOST_SKIPPED = 10
 """Updates that may be skipped in succession."""
 
@@ -24,11 +26,11 @@ class Update(NamedTuple):
 
 
 def check(updates: Sequence[Update], step: int) -> None:
-    """Raise FloatingPointError if more than MOST_SKIPPED updates in succession were skipped. `step`: number of the last one."""
+    """Raise UserError if more than MOST_SKIPPED updates in succession were skipped. `step`: number of the last one."""
     last = updates[-MOST_SKIPPED - 1 :]
     if len(last) > MOST_SKIPPED and not any(math.isfinite(u.norm) for u in last):
-        raise FloatingPointError(
-            f"step {step}: the gradients of {len(last)} updates are not finite (loss {last[-1].loss:.4g}); lower learning_rate"
+        raise UserError(
+            f"step {step}: the gradients of {len(last)} updates are not finite (loss {last[-1].loss:.4g}); lower the learning rate"
         )
 
 
