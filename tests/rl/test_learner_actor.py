@@ -21,9 +21,8 @@ Actor: Any = LearnerActor.__ray_metadata__.modified_class  # type: ignore[attr-d
 
 
 def config(folder: Path, learn: LearnConfig | None = None, **serve: Any) -> RunConfig:
-    return RunConfig(
-        learn=learn or LearnConfig(threads=1), serve=ServeConfig(**{"start": str(folder), "template": "names"} | serve)
-    )
+    settings: dict[str, Any] = {"start": str(folder), "template": "names", **serve}
+    return RunConfig(learn=learn or LearnConfig(threads=1), serve=ServeConfig(**settings))
 
 
 def test_a_killed_save_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -74,10 +73,9 @@ def test_the_reference_is_the_policy_before_training(tmp_path: Path, computed: A
 
 
 def test_an_encoder_decoder_has_a_reference(tmp_path: Path) -> None:
-    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
-    T5ForConditionalGeneration(T5Config(vocab_size=384, decoder_start_token_id=0, **sizes)).save_pretrained(
-        tmp_path / "t5"
-    )
+    sizes: dict[str, Any] = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}
+    sizes |= {"vocab_size": 384, "decoder_start_token_id": 0}
+    T5ForConditionalGeneration(T5Config(**sizes)).save_pretrained(tmp_path / "t5")
     ByT5Tokenizer(extra_ids=125).save_pretrained(tmp_path / "t5")
     learn = LearnConfig(algorithm="dpo", threads=1, max_epochs=1.0, value="none")
     actor = Actor(config(tmp_path / "t5", learn, template="reprover"), str(tmp_path / "checkpoints"))
