@@ -187,6 +187,10 @@ def _check_pretrained(s: ServeConfig, learn: LearnConfig) -> None:
             raise UserError(f"serve.template: {e}") from None
         if template.kind == "seq2seq" and s.backend == "vllm":
             raise UserError(f"serve.template={named}: vLLM serves causal models only")
+        if template.kind == "seq2seq" and learn.algorithm in PRESETS:
+            raise UserError(
+                f'serve.template={named}: a policy gradient samples from causal models only; set learn.algorithm="expert_iteration"'
+            )
         if (template.answers == "proof") != (learn.collect == "proofs"):
             needed = 'learn.collect="proofs"' if template.answers == "proof" else 'learn.collect="search" or "rollouts"'
             raise UserError(f"serve.template={named}: the model answers with {template.answers}s: set {needed}")

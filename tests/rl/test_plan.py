@@ -77,7 +77,16 @@ def test_vllm_without_gpus_is_its_build_for_cpus(monkeypatch: pytest.MonkeyPatch
     [
         (("serve.tensor_parallel=2",), "make them equal"),
         (('serve.template="nonsense"',), "serve.template: no template"),
-        (('serve.template="reprover"',), "causal models only"),
+        (('serve.template="reprover"',), "vLLM serves causal models only"),
+        (
+            (
+                'serve.template="reprover"',
+                'serve.backend="transformers"',
+                'learn.algorithm="dapo"',
+                'learn.collect="rollouts"',
+            ),
+            "samples from causal models only",
+        ),
         (('serve.start="nobody/nothing"',), "no such folder; name one with a checkpoint"),
         (('serve.start="./nowhere"',), "no \\*.safetensors"),
         (('serve.start="x/y-70B"',), "raise serve.tensor_parallel"),
