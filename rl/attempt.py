@@ -255,7 +255,8 @@ async def _rollouts(task: Task, bench: Workbench, root: ProofState) -> Found:
     model, env = VersionedModel(bench.sampler), bench.environment(task)
     first = 1 + task.draw * task.rollouts
     premises = await bench.premises.for_theorem(task.theorem)
-    found, calls = await rollouts(root, env, model, premises, task.rollouts, task.max_tactics, first)
+    theorem = task.negated or task.theorem
+    found, calls = await rollouts(theorem, root, env, model, premises, task.rollouts, task.max_tactics, first)
     check = checker(env, root)
     rows = [
         {

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prover.lean.answer_cache import SharedAnswers
-from prover.lean.theorem import ProofNode, ProofState, renamed_in
+from prover.lean.theorem import ProofNode, ProofState, Theorem, renamed_in
 from prover.models.base import Query, Sampled
+from rl.answers import Answers
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Rollout:
 
 
 async def rollouts(
+    theorem: Theorem,
     root: ProofState,
     environment: Any,
     policy: Any,
@@ -53,27 +54,22 @@ async def rollouts(
     max_tactics: int = 12,
     first: int = 1,
 ) -> tuple[list[Rollout], int]:
-    """`n` independent rollouts from `root`, which stays open, and their total number of Lean calls.
+    """`n` independent rollouts from `root`, the theorem's state, which stays open, and their total number of Lean calls.
 
     `environment` has `step` and `free` as in LeanPool. `policy.suggest`, a coroutine or a plain function, must sample one tactic
     for a query with `attempt` > 0, independently for each `attempt`. Rollout i uses `attempt = first + i`, so equal numbers and
     weights give equal rollouts. A rollout works on the first open goal and ends at the first tactic that fails.
     """
-    shared = SharedAnswers(environment)
+    answers = Answers(theorem, environment, root)
     try:
-        found = await asyncio.gather(*(_one(root, shared, policy, premises, max_tactics, first + i) for i in range(n)))
+        found = await asyncio.gather(*(_one(answers, policy, premises, max_tactics, first + i) for i in range(n)))
     finally:
-        await shared.close()
-    return list(found), shared.lean_calls
+        await answers.close()
+    return list(found), answers.asked
 
 
 async def _one(
-    root: ProofState,
-    shared: SharedAnswers,
-    policy: Any,
-    premises: Callable[[ProofState], Sequence[str]],
-    max_tactics: int,
-    attempt: int,
+    answers: Answers, policy: Any, premises: Callable[[ProofState], Sequence[str]], max_tactics: int, attempt: int
 ) -> Rollout:
     decisions: list[Decision] = []
     steps: list[int | None] = []
@@ -98,7 +94,7 @@ async def _one(
         if not drawn.tactic:
             ended = "unfinished" if drawn.cut else "malformed"
             return None
-        (result,) = await shared.step(state, (drawn.tactic,))
+        (result,) = await answers.step(state, (drawn.tactic,))
         if not result.ok:
             ended = "crash" if result.status == "crash" else "error"
             return None
@@ -113,5 +109,5 @@ async def _one(
         steps[at] = len(decisions) - at  # its tactics and those below it, depth first
         return ProofNode(drawn.tactic, tuple(children), result.order, len(state.goals), renamed_in(state))
 
-    proof = await prove(root)
+    proof = await prove(await answers.root())
     return Rollout(tuple(decisions), tuple(steps), proof, ended, closed / met)

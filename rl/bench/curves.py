@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rl.bench.records import SearchResult
+from prover.solve.ledger import Attempt
 from rl.metrics.intervals import bounds, wilson
 
 
-def curves(results: Sequence[SearchResult], budgets: Sequence[int], against: str = "best_first") -> dict[str, Any]:
-    """Keys `total` (theorems times seeds), `solved`, `calls_per_solved` and `against`; the last three by search name and budget.
+def curves(
+    results: Mapping[tuple[str, int], Sequence[Attempt]], budgets: Sequence[int], against: str = "best_first"
+) -> dict[str, Any]:
+    """Figures of `results`: by (search, seed) the attempts, all at the same theorems.
+
+    Keys `total` (theorems times seeds), `solved`, `calls_per_solved` and `against`; the last three by search name and budget.
 
     `solved[name][budget]`: the number solved, the rate, and its 95 % Wilson interval. Seeds of one theorem are not independent, so the
     interval counts each theorem as one trial. `against[name][budget]`: difference in rate to the search `against` on the same
     theorems and seeds, with a 95 % bootstrap interval over theorems.
     """
-    theorems = sorted({x.theorem for x in results})
-    seeds = sorted({x.seed for x in results})
-    names = list(dict.fromkeys(x.search for x in results))
+    theorems = sorted({a.theorem.name for attempts in results.values() for a in attempts})
+    seeds = sorted({seed for _, seed in results})
+    names = list(dict.fromkeys(name for name, _ in results))
     place = {t: i for i, t in enumerate(theorems)}
     counts = len(theorems) * len(seeds)
     out: dict[str, Any] = {
@@ -34,12 +38,12 @@ def curves(results: Sequence[SearchResult], budgets: Sequence[int], against: str
     }
     rates: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
     for name in names:
-        mine = [x for x in results if x.search == name]
+        mine = [a for (search, _), attempts in results.items() if search == name for a in attempts]
         out["solved"][name], out["calls_per_solved"][name] = {}, {}
         for b in budgets:
             solved = np.zeros(len(theorems))
-            for x in mine:
-                solved[place[x.theorem]] += x.solved_at is not None and x.solved_at <= b
+            for a in mine:
+                solved[place[a.theorem.name]] += a.calls_to_solve is not None and a.calls_to_solve <= b
             n = int(solved.sum())
             rates[name][b] = solved / max(1, len(seeds))
             out["solved"][name][str(b)] = {
@@ -47,7 +51,7 @@ def curves(results: Sequence[SearchResult], budgets: Sequence[int], against: str
                 "rate": round(n / max(1, counts), 4),
                 **bounds(wilson(n / max(1, len(seeds)), len(theorems))),
             }
-            spent = sum(min(b, x.calls if x.solved_at is None else x.solved_at) for x in mine)
+            spent = sum(min(b, a.lean_calls if a.calls_to_solve is None else a.calls_to_solve) for a in mine)
             out["calls_per_solved"][name][str(b)] = round(spent / n, 1) if n else None
     if against in rates:
         for name in names:

@@ -27,7 +27,7 @@ from prover.search import Budget, Search
 from prover.search.infill import Reaching, Towards
 from prover.solve.attempt import Prover
 from prover.solve.policies import provers_named
-from rl.bench.answers import Answers
+from rl.answers import Answers
 from rl.bench.curves import difference
 from rl.metrics.curves import sign_test
 from rl.metrics.intervals import bounds, wilson_of_rates

@@ -15,12 +15,13 @@ from typing import Any
 
 from curricula.in_place import Placed, placed_in
 from prover.errors import UserError
+from prover.lean.runtime import find_runtime
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.local import local_premises
 from prover.premises.retrieve import PremiseSource
 from rl.bench.premise_figures import curve
-from rl.bench.premise_searches import PremiseSearches, TrainedParts, without_surroundings
+from rl.bench.premise_searches import TrainedParts, attempted, without_surroundings
 from rl.bench.premise_variants import PremiseVariant
 from rl.bench.recall import CUTS, opened, recall_at
 
@@ -55,12 +56,9 @@ def bench_local_premises(
         for what in (LIBRARY_ONLY, WITH_LOCAL)
     ]
     theorems = [p.theorem for p in placed]
-    bench = PremiseSearches(
-        index, TrainedParts(weights=weights), chosen, theorems, max(budgets), record, minutes, processes
-    )
-    asyncio.run(bench.run())
-    names = {t.name for t in theorems if not bench.missing(t.name)}
-    results = list(bench.results.values())
+    learned = TrainedParts(weights=weights)
+    attempts, _ = asyncio.run(attempted(index, learned, chosen, theorems, max(budgets), record, minutes, processes))
+    names = {t.name for t in theorems if not attempts.missing(t)}
     number = sum(map(len, wanted.values()))
     return {
         "theorems": len(theorems),
@@ -68,8 +66,8 @@ def bench_local_premises(
         "local_share": round(sum(map(len, local.values())) / number, 4) if number else None,
         "recall": recall_at(offered, wanted),
         "recall_local": recall_at(offered, local),
-        "solved": {v.name: curve([r for r in results if r.variant == v.name], names, budgets) for v in chosen},
-        "lean": bench.lean,
+        "solved": {v: curve(list(done.values()), names, budgets) for v, done in attempts.done.items()},
+        "lean": find_runtime().name,
     }
 
 

@@ -12,7 +12,7 @@ from prover.lean.theorem import ProofState
 from prover.models.base import Policy, Query, Suggestion, ValueEstimate
 from prover.models.manifest import read_manifest
 from prover.models.ranker import TacticRanker
-from rl.bench.answers import Answers
+from rl.answers import Answers
 
 
 def load_model(checkpoint: Path) -> tuple[Any, TacticRanker | None]:

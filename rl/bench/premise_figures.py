@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
+from prover.solve.ledger import Attempt
 from rl.bench.premise_variants import FRESH, PremiseVariant
-from rl.bench.records import PremiseResult
+from rl.metrics.curves import solved_within
 from rl.metrics.intervals import bounds, paired_difference, wilson
 
 
-def curve(results: Sequence[PremiseResult], names: set[str], budgets: Sequence[int]) -> dict[str, Any]:
+def curve(attempts: Sequence[Attempt], names: Set[str], budgets: Sequence[int]) -> dict[str, Any]:
     """Proved theorems among `names` by budget, with 95 % Wilson intervals."""
-    calls = [r.calls for r in results if r.theorem in names and r.verdict == "proved"]
     found = {}
     for b in budgets:
-        n = sum(c is not None and c <= b for c in calls)
+        n = len(solved_within(attempts, b) & names)
         found[str(b)] = {"solved": n, "total": len(names), **bounds(wilson(n, len(names)))}
     return found
 
@@ -50,7 +50,7 @@ def gains(curves: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(
-    chosen: Sequence[PremiseVariant], results: Sequence[PremiseResult], names: set[str], budgets: Sequence[int]
+    chosen: Sequence[PremiseVariant], results: Mapping[str, Sequence[Attempt]], names: Set[str], budgets: Sequence[int]
 ) -> dict[str, Any]:
     """The effect of training on the same theorems: of the retriever alone, and of the whole prover with the same premises.
 
@@ -68,15 +68,11 @@ def compared(
             in ((True, False, False, False, False), (u.trained, True, u.trained, False, False))
         )
     ]
-    solved: dict[str, dict[str, int]] = {}
-    for r in results:
-        if r.theorem in names and r.verdict == "proved" and r.calls is not None:
-            solved.setdefault(r.variant, {})[r.theorem] = r.calls
     found: dict[str, Any] = {}
     for v, u in pairs:
         rows = found[f"{v.name} against {u.name}"] = {}
         for budget in budgets:
-            first, second = ({n for n, calls in solved.get(x.name, {}).items() if calls <= budget} for x in (v, u))
+            first, second = (solved_within(results[x.name], budget) & names for x in (v, u))
             a, b = len(first - second), len(second - first)
             rows[str(budget)] = {
                 "only_trained": a,

@@ -25,16 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from prover.errors import UserError
+from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem
 from prover.models.manifest import find_checkpoint, read_manifest, run_configuration
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.search.lean_queries import parse_questions
+from prover.solve.ledger import Attempt
 from rl.bench.premise_figures import compared, curve, gains
-from rl.bench.premise_searches import PremiseSearches, TrainedParts
+from rl.bench.premise_searches import TrainedParts, attempted
 from rl.bench.premise_variants import PremiseVariant, variants
 from rl.bench.recall import first_goals, rank_premises, recall_at, wanted_premises
-from rl.bench.records import PremiseResult
 
 HELD_OUT_MODULES = (
     "Init.Data.List.Erase",
@@ -74,8 +75,8 @@ def bench_premises(
     processes: int = 1,
     questions: str = "",
 ) -> dict[str, Any]:
-    """Run the benchmark. `theorems`: of the held-out split; `unseen`: of unseen modules. `record`: a JSONL file that stores results,
-    from which a run resumes. `minutes`: no theorem starts later than this. `only`: variants by name or part of a name. `questions`:
+    """Run the benchmark. `theorems`: of the held-out split; `unseen`: of unseen modules. `record`: a ledger that stores the
+    attempts, from which a run resumes. `minutes`: no theorem starts later than this. `only`: variants by name or part of a name. `questions`:
     see `variants`.
 
     Keys: `solved` (set → variant → budget → {solved, total, low, high}), `recall` and `recall_named` (set → retriever → cut →
@@ -91,26 +92,26 @@ def bench_premises(
     chosen = _select(possible, only)
     # Alternate between the sets, so that a partial run covers both.
     order = [t for pair in zip_longest(theorems, unseen) for t in pair if t is not None]
-    bench = PremiseSearches(index, learned, chosen, order, max(budgets), record, minutes, processes)
-    asyncio.run(bench.run())
-    results = list(bench.results.values())
+    attempts, ms_a_call = asyncio.run(
+        attempted(index, learned, chosen, order, max(budgets), record, minutes, processes)
+    )
+    results = {v: list(done.values()) for v, done in attempts.done.items()}
     sets = {"held-out theorems": theorems, "held-out modules": unseen}
-    complete = {r.theorem for r in results if not bench.missing(r.theorem)}
-    names = {label: {t.name for t in ts} & complete for label, ts in sets.items()}
+    names = {label: {t.name for t in ts if not attempts.missing(t)} for label, ts in sets.items()}
     solved = {
-        label: {v.name: curve([r for r in results if r.variant == v.name], found, budgets) for v in chosen}
+        label: {v: curve(mine, found, budgets) for v, mine in results.items()}
         for label, found in names.items()
         if found
     }
     return {
         "run": str(run) if run else None,
         "trained_retriever": learned.weights is not None,
-        "lean": bench.lean,
+        "lean": find_runtime().name,
         "solved": solved,
         "trained_against_untrained": {label: compared(chosen, results, names[label], budgets) for label in solved},
         "gain": {label: gains(curves) for label, curves in solved.items()},
-        **_recall(index, learned.weights, results, run, sets, questions),
-        "lean_ms_a_call": round(1000 * bench.lean_s / max(bench.steps, 1), 2),
+        **_recall(index, learned.weights, [a for mine in results.values() for a in mine], run, sets, questions),
+        "lean_ms_a_call": ms_a_call,
     }
 
 
@@ -126,14 +127,14 @@ def _select(possible: Sequence[PremiseVariant], only: Sequence[str]) -> list[Pre
 def _recall(
     index: LibraryIndex,
     weights: DenseWeights | None,
-    results: Sequence[PremiseResult],
+    attempts: Sequence[Attempt],
     run: Path | None,
     sets: dict[str, Sequence[Theorem]],
     questions: str,
 ) -> dict[str, Any]:
     """`proofs_with_premises`, `recall`, `recall_named` and `ms_a_goal`."""
     by_name = {t.name: t for ts in sets.values() for t in ts}
-    proofs = [(by_name[r.theorem], r.script, r.used) for r in results if r.verdict == "proved" and r.script is not None]
+    proofs = [(by_name[a.theorem.name], a.script, a.used) for a in attempts if a.outcome == "proved" and a.script]
     wanted = wanted_premises(index, proofs, run)
     groups = {label: [wanted[t.name] for t in ts if t.name in wanted] for label, ts in sets.items()}
     out: dict[str, Any] = {"proofs_with_premises": {label: len(found) for label, found in groups.items()}}

@@ -14,40 +14,6 @@ from prover.errors import UserError
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class SearchResult(msgspec.Struct, frozen=True):
-    """A search of `bench search` on one theorem."""
-
-    theorem: str
-    search: str
-    seed: int
-    settings: str
-    """Digest of everything that determines the result except theorem and seed."""
-    outcome: str
-    calls: int
-    """Lean calls made."""
-    solved_at: int | None
-    """Lean calls until the proof."""
-    steps: int | None = None
-    """Tactics in the proof."""
-
-
-class PremiseResult(msgspec.Struct):
-    """A search of `bench premises` on one theorem, with the audit of its proof."""
-
-    theorem: str
-    variant: str
-    calls: int | None
-    """Lean calls until the proof."""
-    spent: int
-    """Lean calls made."""
-    script: str | None = None
-    used: list[str] = []
-    """Library theorems in the audited proof's term."""
-    verdict: str = ""
-    settings: str = ""
-    """Digest of everything that determines the result except theorem and variant."""
-
-
 def append(path: Path | None, results: Sequence[msgspec.Struct]) -> None:
     """Append results. They are on disk when this returns."""
     if path is None or not results:

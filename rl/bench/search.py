@@ -2,28 +2,22 @@
 
 Theorems, policy and seeds are the same; only the search differs. One search with the largest budget gives the whole curve: a
 theorem counts as solved at a budget if the proof took at most that many Lean calls. Searches on a theorem share Lean's answers
-(answers.py), which saves most of the time without changing a result, so utilisation is measured separately (overlap.py). Proofs
+(rl/answers.py), which saves most of the time without changing a result, so utilisation is measured separately (overlap.py). Proofs
 are not audited.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from prover.concurrency import each
 from prover.errors import UserError
-from prover.lean.answer_cache import Lean
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
-from prover.lean.server import LeanDied, LeanError, Limits
+from prover.lean.server import Limits
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.lean.theorem import Theorem
 from prover.models.base import Policy, Value
@@ -33,13 +27,13 @@ from prover.models.size_value import SizeValue
 from prover.models.tactic_templates import FLOOR, Explorer
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import PremiseSource
-from prover.search import Budget, Search, SearchConfig
-from prover.solve.executor import twice
-from rl.bench.answers import Answers, NoLean
+from prover.search import SearchConfig
+from prover.solve.attempt import Prover
+from rl.answers import Answers
+from rl.bench.attempts import Attempts, Entry
 from rl.bench.curves import curves
-from rl.bench.models import CachedModel, RecordedTactics, cached_premises, load_model
+from rl.bench.models import CachedModel, RecordedTactics, load_model
 from rl.bench.overlap import no_overlap, overlap
-from rl.bench.records import SearchResult, append, read
 from rl.bench.variants import SEARCHES, SearchVariant, variants
 
 PREMISES = 6
@@ -69,7 +63,6 @@ class Comparison:
     processes: int = 2
     concurrent: int = 4
     """Concurrent theorems, so that each Lean process has work."""
-    say: Callable[[str], None] = field(default=lambda text: None)
 
 
 class Models:
@@ -109,20 +102,34 @@ async def bench_search(c: Comparison) -> dict[str, Any]:
     searches), and the settings. Raises UserError for invalid searches, and for `recorded` without a record."""
     models = Models(c.index, c.checkpoint)
     chosen = _chosen(c, models)
+    if c.recorded and (c.record is None or not (c.record / "answers").is_dir()):
+        raise UserError("--recorded uses the answers of an earlier run: give its --record FOLDER")
+    lean = find_runtime().name
+    attempts = _attempts(c, models, chosen, lean)
+    busy, steps = no_overlap(), 0
     if c.recorded:
-        if c.record is None or not (c.record / "answers").is_dir():
-            raise UserError("--recorded uses the answers of an earlier run: give its --record FOLDER")
-        run = _Run(c, models, chosen, NoLean(), find_runtime().name)
-        await run.all()
-        return {**run.figures(), **no_overlap()}
-    async with LeanPool(c.processes, limits=LIMITS, constants=True, terse=True) as pool:
-        run = _Run(c, models, chosen, pool, pool.runtime.name)
-        await run.all()
-        busy = no_overlap()
-        if c.overlap_theorems:
-            sample = c.theorems[: c.overlap_theorems]
-            busy = await overlap(sample, models, chosen, pool, PremiseSource(c.index, PREMISES), max(c.budgets))
-    return {**run.figures(), **busy}
+        await attempts.run(None, None, c.concurrent, c.minutes)
+    else:
+        async with LeanPool(c.processes, limits=LIMITS, constants=True, terse=True) as pool:
+            await attempts.run(pool, None, c.concurrent, c.minutes)
+            steps = pool.steps
+            if c.overlap_theorems:
+                sample = c.theorems[: c.overlap_theorems]
+                busy = await overlap(sample, models, chosen, pool, PremiseSource(c.index, PREMISES), max(c.budgets))
+    results = attempts.results()
+    figures = curves(results, c.budgets)
+    return {
+        **figures,
+        "policy": str(c.checkpoint or "explorer"),
+        "lean": lean,
+        "recorded": c.recorded,
+        "left_out": len(c.theorems) - figures["theorems"] - attempts.failed,
+        "failed": attempts.failed,
+        "lean_calls": sum(a.lean_calls for mine in results.values() for a in mine),
+        "lean_steps": steps,
+        "seconds": round(attempts.seconds, 1),
+        **busy,
+    }
 
 
 def _chosen(c: Comparison, models: Models) -> list[SearchVariant]:
@@ -133,138 +140,40 @@ def _chosen(c: Comparison, models: Models) -> list[SearchVariant]:
     return chosen
 
 
-class _Run:
-    """Runs every search on every theorem, except those with stored results."""
+def _attempts(c: Comparison, models: Models, chosen: Sequence[SearchVariant], lean: str) -> Attempts[tuple[str, int]]:
+    """The attempts of a comparison by (search, seed). With `recorded`, only theorems whose recorded answers prove them: no search on the
+    others can."""
 
-    def __init__(
-        self, c: Comparison, models: Models, chosen: Sequence[SearchVariant], lean: Lean, lean_name: str
-    ) -> None:
-        self.c, self.models, self.chosen, self.lean, self.lean_name = c, models, chosen, lean, lean_name
-        self.source = PremiseSource(c.index, PREMISES)
-        self.results: list[SearchResult] = []
-        self.failed = 0
-        """Theorems that Lean did not open, or on which its processes kept dying."""
-        self.asked = 0
-        self.seconds = 0.0
-        self._digests = {v.name: self._digest(v) for v in chosen}
-        self._done: dict[tuple[str, str, int], SearchResult] = {}
-        self._record = c.record / "results.jsonl" if c.record is not None and not c.recorded else None
-        if self._record is not None:
-            self._record.parent.mkdir(parents=True, exist_ok=True)
-            self._done = {(x.theorem, x.settings, x.seed): x for x in read(self._record, SearchResult)}
-
-    def _digest(self, v: SearchVariant) -> str:
-        what = (self.lean_name, self.models.tag, LIMITS, PREMISES, EXPLORER_WEIGHT, FLOOR, v.config, v.value)
-        return hashlib.sha256(repr((*what, max(self.c.budgets))).encode()).hexdigest()[:16]
-
-    def figures(self) -> dict[str, Any]:
-        """The figures of `bench_search` without those of `overlap`."""
-        figures = curves(self.results, self.c.budgets)
-        return {
-            **figures,
-            "policy": str(self.c.checkpoint or "explorer"),
-            "lean": self.lean_name,
-            "recorded": self.c.recorded,
-            "left_out": len(self.c.theorems) - figures["theorems"] - self.failed,
-            "failed": self.failed,
-            "lean_calls": sum(x.calls for x in self.results),
-            "lean_steps": self.asked,
-            "seconds": round(self.seconds, 1),
-        }
-
-    async def all(self) -> None:
-        began = time.monotonic()
-
-        async def work(numbered: tuple[int, Theorem]) -> None:
-            i, theorem = numbered
-            kept = self._answers_file(theorem)
-            if self.c.recorded and not _provable(theorem, kept):
-                return
-            results = await self._theorem(theorem, kept)
-            if results is None:
-                self.failed += 1
-                return
-            self.results += results
-            minutes = (time.monotonic() - began) / 60
-            solved = sum(x.solved_at is not None for x in results)
-            self.c.say(f"{i}/{len(self.c.theorems)}  {theorem.name}: {solved} of {len(results)}  ({minutes:.1f} min)")
-
-        seconds = math.inf if self.c.minutes is None else 60 * self.c.minutes
-        await each(enumerate(self.c.theorems, 1), work, self.c.concurrent, seconds)
-        self.seconds = time.monotonic() - began
-
-    async def _theorem(self, theorem: Theorem, kept: Path | None) -> list[SearchResult] | None:
-        """All searches on one theorem; None if Lean fails. Stores the results when all are complete."""
-        wanted = [(v, s) for s in self.c.seeds for v in self.chosen]
-        results: list[SearchResult] = []
-        fresh: list[SearchResult] = []
-        answers = Answers(theorem, self.lean)
-        premises = cached_premises(await self.source.for_theorem(theorem))
-        model = self.models.trained
-        trained = CachedModel(model, answers, self.models.tag) if model is not None else None
-        try:
-            for v, seed in wanted:
-                known = self._done.get((theorem.name, self._digests[v.name], seed))
-                if known is not None:
-                    results.append(msgspec.structs.replace(known, search=v.name))
-                    continue
-                if kept is not None and not fresh:
-                    answers.load(kept)
-                result = await self._search(theorem, answers, v, seed, trained, premises)
-                if result is None:
-                    return None
-                results.append(result)
-                fresh.append(result)
-        finally:
-            self.asked += answers.asked
-            if kept is not None and answers.changed and not self.c.recorded:
-                answers.save(kept)
-            await answers.close()
-        append(self._record, fresh)
-        return results
-
-    async def _search(
-        self, theorem: Theorem, answers: Answers, v: SearchVariant, seed: int, trained: Any, premises: Any
-    ) -> SearchResult | None:
-        try:
-            root = await twice(answers.root)
-        except (LeanError, LeanDied) as e:
-            self.c.say(f"{theorem.name}: {e}")
+    def answers_file(theorem: Theorem) -> Path | None:
+        if c.record is None:
             return None
-        policy = self.models.policy(seed, trained)
-        if self.c.recorded:
-            policy = RecordedTactics(policy, answers)
-        value = self.models.value(v.value, trained)
-        search = Search(root, answers, policy, value, config=replace(v.config, seed=seed), premises=premises)
-        try:
-            result = await search.run(Budget(lean_calls=max(self.c.budgets)))
-        finally:
-            await search.close()
-        if result.outcome == "error":
-            self.c.say(f"{theorem.name}: {result.message}")
-            return None
-        steps = result.proof.size if result.proof is not None else None
-        return SearchResult(
-            theorem.name,
-            v.name,
-            seed,
-            self._digests[v.name],
-            result.outcome,
-            result.lean_calls,
-            result.lean_calls_to_solve,
-            steps,
-        )
+        name = hashlib.sha256(f"{lean} {LIMITS} {theorem}".encode()).hexdigest()[:24]
+        return c.record / "answers" / f"{name}.msgpack.gz"
 
-    def _answers_file(self, theorem: Theorem) -> Path | None:
-        if self.c.record is None:
-            return None
-        name = hashlib.sha256(f"{self.lean_name} {LIMITS} {theorem}".encode()).hexdigest()[:24]
-        return self.c.record / "answers" / f"{name}.msgpack.gz"
+    def provable(theorem: Theorem) -> bool:
+        answers = Answers(theorem, None)
+        if (file := answers_file(theorem)) is not None:
+            answers.load(file)
+        return answers.holds_proof()
+
+    def entry(v: SearchVariant, seed: int) -> Entry:
+        what = (lean, models.tag, LIMITS, PREMISES, EXPLORER_WEIGHT, FLOOR, v.config, v.value, max(c.budgets))
+        digest = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+        return Entry(f"search {digest}, seed {seed}", lambda answers: _prover(c, models, answers, v, seed))
+
+    ledger = None
+    if c.record is not None and not c.recorded:
+        c.record.mkdir(parents=True, exist_ok=True)
+        ledger = c.record / "ledger.sqlite"
+    theorems = [t for t in c.theorems if not c.recorded or provable(t)]
+    entries = {(v.name, seed): entry(v, seed) for seed in c.seeds for v in chosen}
+    return Attempts(theorems, entries, max(c.budgets), ledger, PremiseSource(c.index, PREMISES), answers_file)
 
 
-def _provable(theorem: Theorem, kept: Path | None) -> bool:
-    """Whether the recorded answers prove the theorem. If not, no search on them can."""
-    answers = Answers(theorem, NoLean())
-    if kept is not None:
-        answers.load(kept)
-    return answers.holds_proof()
+def _prover(c: Comparison, models: Models, answers: Answers, v: SearchVariant, seed: int) -> Prover:
+    trained = None if models.trained is None else CachedModel(models.trained, answers, models.tag)
+    policy = models.policy(seed, trained)
+    if c.recorded:
+        policy = RecordedTactics(policy, answers)
+    value = models.value(v.value, trained)
+    return Prover(v.name, policy, replace(v.config, seed=seed), value, wants_premises=True)

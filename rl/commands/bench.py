@@ -114,7 +114,7 @@ def _search(
             of SearchConfig). Default: every rule.
         budgets: Lean calls, comma-separated.
         split: split of the theorems. Tune on validation, report held-out.
-        record: a folder that stores Lean's answers and the results, so that a run can be resumed.
+        record: a folder that stores Lean's answers and the attempts, so that a run can be resumed.
         recorded: do not start Lean; search only among tactics whose answers are in --record. For tuning.
         minutes: start no theorem later than this. The totals cover the finished theorems.
     """
@@ -142,7 +142,6 @@ def _search(
         record,
         recorded,
         minutes,
-        say=say,
     )
     return _print(asyncio.run(bench_search(comparison)), out, json)
 
@@ -176,7 +175,7 @@ def _premises(
         questions: add a variant that asks Lean for suggestions: some of exact?, apply?, rw?, simp?, simp_all?, grind?.
         budgets: Lean calls, comma-separated.
         processes: Lean processes.
-        record: a .jsonl file with one row per theorem and variant. Default: beside --out.
+        record: the ledger that stores the attempts, an SQLite file. Default: beside --out.
         minutes: start no theorem later than this. The figures cover the finished theorems.
     """
     from curricula.in_place import has_theorems
@@ -188,7 +187,7 @@ def _premises(
     calls = _calls(budgets, quick)
     if theorems < 1 or processes < 1:
         raise UserError("--theorems and --processes must be at least 1")
-    record = record or (out.with_suffix(".jsonl") if out else None)
+    record = record or (out.with_suffix(".sqlite") if out else None)
     if record is not None and record == out:
         raise UserError(f"--record {record}: must not be the file of --out")
     _check_writable(out, record)

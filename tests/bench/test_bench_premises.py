@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +12,21 @@ from prover.errors import UserError
 from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex, ModuleInfo, Premise, library_index
+from prover.solve.ledger import Attempt, Ledger
 from rl.bench.local_premises import bench_local_premises
 from rl.bench.premise_figures import compared, gains
-from rl.bench.premise_searches import first_results
 from rl.bench.premise_variants import variants
 from rl.bench.premises import HELD_OUT_MODULES, _learned, bench_premises, learned_weights, unseen_modules
 from rl.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
-from rl.bench.records import PremiseResult, append, read
 from rl.metrics.intervals import paired_difference
 from tests.cli.conftest import warm_lean
 
 __all__ = ["warm_lean"]
+
+
+def attempts_in(record: Path) -> list[Attempt]:
+    with Ledger(record, readonly=True) as ledger:
+        return list(ledger.attempts())
 
 
 @pytest.mark.lean
@@ -31,11 +34,11 @@ def test_every_variant_meets_every_theorem_once(tmp_path):
     index = library_index()
     hard = Theorem("hard", "(a b c : Nat) (f : Nat → Nat) : f (a.gcd b) + c = c + f (b.gcd a)")
     easy = Theorem("easy", "(p : Prop) (h : p) : p")
-    record = tmp_path / "record.jsonl"
+    record = tmp_path / "record.sqlite"
     only = ("no premises", "explorer, symbols")
     figures = bench_premises(index, [easy], [hard], None, (4, 24), record, only=only)
-    rows = [json.loads(line) for line in record.read_text().splitlines()]
-    assert len(rows) == 2 * 2 and {r["verdict"] for r in rows if r["theorem"] == "easy"} == {"proved"}
+    rows = attempts_in(record)
+    assert len(rows) == 2 * 2 and {a.outcome for a in rows if a.theorem.name == "easy"} == {"proved"}
     for counts in figures["solved"]["held-out theorems"].values():
         assert counts["24"]["solved"] == counts["24"]["total"] == 1
     unseen = figures["solved"]["held-out modules"]
@@ -43,23 +46,23 @@ def test_every_variant_meets_every_theorem_once(tmp_path):
     assert all(0 <= share[k] <= 1 for r in figures["recall"].values() for share in r.values() for k in ("1", "8", "32"))
     # Everything is on record: nothing is searched again.
     again = bench_premises(index, [easy], [hard], None, (4, 24), record, only=only)
-    assert again["solved"] == figures["solved"] and len(record.read_text().splitlines()) == 4
+    assert again["solved"] == figures["solved"] and len(attempts_in(record)) == 4
     assert bench_premises(index, [easy], [hard], None, (4,), None, 0.0, only)["solved"] == {}
     # What was found with fewer calls says nothing of more.
     bench_premises(index, [easy], [hard], None, (30,), record, only=("no premises",))
-    assert len(record.read_text().splitlines()) == 4 + 2
+    assert len(attempts_in(record)) == 4 + 2
 
 
 @pytest.mark.lean
 def test_a_fault_records_nothing_that_did_not_happen(tmp_path, monkeypatch):
     """A theorem in progress at a crash does not count as unsolved after the restart."""
-    record = tmp_path / "record.jsonl"
+    record = tmp_path / "record.sqlite"
     easy = [Theorem(f"easy{i}", f"(p q : Prop) (h : p) (i : {i} = {i}) : p") for i in range(4)]
     with monkeypatch.context() as m:
-        m.setattr("rl.bench.premise_searches.checked_script", lambda proof, check: 1 / 0)
+        m.setattr("rl.bench.attempts.attempt", lambda *args, **options: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bench_premises(library_index(), easy, [], None, (8,), record, only=("no premises",))
-    assert not record.exists()
+    assert not attempts_in(record)
     figures = bench_premises(library_index(), easy, [], None, (8,), record, only=("no premises",))
     assert figures["solved"]["held-out theorems"]["explorer, no premises"]["8"]["solved"] == 4
 
@@ -164,17 +167,17 @@ def test_recall_is_the_share_of_premises_among_the_best():
 
 
 def test_training_is_compared_theorem_by_theorem():
-    def solved(variant: str, **calls: int) -> list[PremiseResult]:
-        return [PremiseResult(n, variant, c, c, "trivial", [], "proved") for n, c in calls.items()]
+    def solved(**calls: int) -> list[Attempt]:
+        return [Attempt("premises", Theorem(n, ": True"), "proved", c, c, 0.0) for n, c in calls.items()]
 
-    results = [
-        *solved("explorer, hybrid untrained", a=3, b=70),
-        *solved("explorer, hybrid trained", a=3, b=5, c=9),
-        *solved("trained, hybrid", b=1),
-        *solved("trained, no premises", a=2),
-        *solved("explorer, no premises"),
-    ]
-    found = compared(variants(True, True), results, {"a", "b", "c", "d"}, (64,))
+    chosen = variants(True, True)
+    results = {v.name: solved() for v in chosen} | {
+        "explorer, hybrid untrained": solved(a=3, b=70),
+        "explorer, hybrid trained": solved(a=3, b=5, c=9),
+        "trained, hybrid": solved(b=1),
+        "trained, no premises": solved(a=2),
+    }
+    found = compared(chosen, results, {"a", "b", "c", "d"}, (64,))
     row = found["explorer, hybrid trained against explorer, hybrid untrained"]["64"]
     assert (row["only_trained"], row["only_untrained"], row["difference"]) == (2, 0, 0.5) and -0.2 < row[
         "low"
@@ -194,11 +197,11 @@ def test_a_premise_is_named_whole():
 
 
 def test_a_broken_record_is_named(tmp_path):
-    record = tmp_path / "record.jsonl"
+    record = tmp_path / "record.sqlite"
     record.write_text('{"theorem": "easy"}\n')
     theorem = Theorem("easy", "(p : Prop) (h : p) : p")
-    with pytest.raises(UserError, match=r"record\.jsonl:1"):
-        bench_premises(None, [theorem], [], None, (4,), record)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"record\.sqlite: not a ledger"):
+        bench_premises(LibraryIndex("test", {}), [theorem], [], None, (4,), record)
 
 
 def test_the_interval_of_a_paired_difference_holds_it():
@@ -213,22 +216,6 @@ def test_leans_suggestions_are_a_retriever():
     goals, suggested = asyncio.run(first_goals([theorem], ("exact?",)))
     assert "HAdd.hAdd" in goals["t"] and "Nat.add_comm" in suggested["t"]
     assert recall_at({"Lean's exact?": suggested}, {"t": {"Nat.add_comm"}})["Lean's exact?"]["8"] == 1.0
-
-
-def test_a_record_is_read_once_a_result_and_without_its_torn_end(tmp_path):
-    record = tmp_path / "record.jsonl"
-    theorem = Theorem("t\u2028u", ": True")
-    for calls in (3, 9):  # two processes at once may both have done it
-        append(record, [PremiseResult(theorem.name, "v", calls, calls, settings="s")])
-    whole = record.read_bytes()
-    record.write_bytes(whole + b'{"theorem": "t')
-    found = read(record, PremiseResult)
-    assert [r.calls for r in found] == [3, 9] and record.read_bytes() == whole
-    assert [r.calls for r in first_results(found, [theorem], "s").values()] == [3]
-    assert not first_results(found, [theorem], "other settings") and not first_results(found, [], "s")
-    record.write_bytes(b"mine\n")
-    with pytest.raises(UserError, match=":1: not a result"):
-        read(record, PremiseResult)
 
 
 IN_PLACE = """
@@ -249,7 +236,7 @@ theorem add_twice (m n : Nat) : m + n = n + m := by
 def test_theorems_in_place_with_and_without_their_surroundings(tmp_path):
     file = tmp_path / "Turn.lean"
     file.write_text(IN_PLACE)
-    figures = bench_local_premises(library_index(), file, budgets=(4, 16), record=tmp_path / "r.jsonl")
+    figures = bench_local_premises(library_index(), file, budgets=(4, 16), record=tmp_path / "r.sqlite")
     assert (figures["theorems"], figures["with_wanted"], figures["local_share"]) == (3, 2, 0.5)
     recall = figures["recall_local"]
     assert recall["symbols, with local"] == {"1": 1.0, "8": 1.0, "32": 1.0, "of": 1}

@@ -17,9 +17,9 @@ from prover.models.base import Query
 from prover.models.size_value import SizeValue
 from prover.premises.index import library_index
 from prover.search import RULES, Search, SearchConfig
-from rl.bench.answers import Answers
+from prover.solve.ledger import Attempt
+from rl.answers import Answers
 from rl.bench.curves import curves
-from rl.bench.records import SearchResult
 from rl.bench.search import Comparison, bench_search
 from rl.bench.variants import variant, variants
 from tests.cli.conftest import warm_lean
@@ -94,20 +94,19 @@ def test_a_broken_file_is_ignored(tmp_path: Path) -> None:
 
 
 def test_totals_are_what_the_lines_say() -> None:
-    def line(theorem: str, search: str, seed: int, at: int | None) -> SearchResult:
-        return SearchResult(theorem, search, seed, "", "proved" if at else "budget", at or 100, at)
+    def attempts(**solved_at: int | None) -> list[Attempt]:
+        return [
+            Attempt("search", Theorem(name, ": True"), "found" if at else "budget", at or 100, at, 0.0)
+            for name, at in solved_at.items()
+        ]
 
-    lines = [
-        line("a", "puct", 0, 10),
-        line("a", "puct", 1, 60),
-        line("b", "puct", 0, None),
-        line("b", "puct", 1, 5),
-        line("a", "best_first", 0, 40),
-        line("a", "best_first", 1, 40),
-        line("b", "best_first", 0, None),
-        line("b", "best_first", 1, None),
-    ]
-    figures = curves(lines, (16, 100))
+    results = {
+        ("puct", 0): attempts(a=10, b=None),
+        ("puct", 1): attempts(a=60, b=5),
+        ("best_first", 0): attempts(a=40, b=None),
+        ("best_first", 1): attempts(a=40, b=None),
+    }
+    figures = curves(results, (16, 100))
     assert figures["total"] == 4
     puct = figures["solved"]["puct"]
     assert [puct["16"]["solved"], puct["100"]["solved"]] == [2, 3]
@@ -167,13 +166,12 @@ def test_a_comparison_is_kept_and_goes_on(tmp_path: Path) -> None:
     assert first["total"] == 2 and first["lean_calls"] > first["lean_steps"] > 0
     again = run(("puct", "best_first"), 2)
     assert again["lean_steps"] == 0 and again["solved"] == first["solved"]
-    (tmp_path / "results.jsonl").open("ab").write(b'{"theorem": "cut off')
     more = run(("puct", "best_first", "puct_size"), 4)
     assert more["total"] == 4 and more["lean_steps"] > 0
     assert set(more["solved"]) == {"puct", "best_first", "puct_size"}
     none = run(("breadth",), 4, minutes=0.0)
     assert none["total"] == 0 and none["left_out"] == 4
-    (tmp_path / "results.jsonl").unlink()  # the answers alone give the same results
+    (tmp_path / "ledger.sqlite").unlink()  # the answers alone give the same results
     replayed = run(("puct", "best_first", "puct_size"), 4)
     assert replayed["lean_steps"] == 0 and replayed["solved"] == more["solved"]
     closed = run(("puct", "rollout:c_uct=2"), 4, recorded=True)

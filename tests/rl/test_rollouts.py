@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from prover.lean.theorem import Goal, ProofState, StepResult
+from prover.lean.theorem import Goal, ProofState, StepResult, Theorem
 from prover.models.base import Query
 from prover.models.inference_client import InferenceClient
 from prover.models.tactic_templates import Explorer
@@ -23,6 +23,7 @@ from rl.rollouts import Rollout, rollouts
 
 TACTICS = ("simp", "omega", "rfl", "intro h", "grind", "decide")
 GOAL = "n : Nat\n⊢ n + 0 = n"
+THEOREM = Theorem("t", ": True")
 ROOT = ProofState(1, "k", (Goal(GOAL, (("n", "Nat"),), "n + 0 = n", ("HAdd.hAdd",)),))
 
 
@@ -56,7 +57,9 @@ def drawn(learner: Learner, n: int, first: int = 1) -> list[Rollout]:
     async def answer(suggest, evaluate, n):
         return policy.suggest(suggest, n), [], 1
 
-    found, _ = asyncio.run(rollouts(ROOT, Refusing(), InferenceClient(answer, 1), lambda state: (), n, first=first))
+    found, _ = asyncio.run(
+        rollouts(THEOREM, ROOT, Refusing(), InferenceClient(answer, 1), lambda state: (), n, first=first)
+    )
     return found
 
 

@@ -1,7 +1,7 @@
-"""A cache of Lean's answers to one theorem's (state, tactic) pairs, shared by all searches and stored on disk.
+"""A cache of Lean's answers to one theorem's (state, tactic) pairs, for several searches or rollouts. It can be stored on disk.
 
-An answer depends only on state and tactic, except after a wall-clock timeout, so searches that are compared or repeated can share
-answers. A search sees an ordinary environment and counts its own Lean calls.
+An answer depends only on state and tactic, except after a wall-clock timeout, so attempts that are compared or repeated can share
+answers. An attempt sees an ordinary environment and counts its own Lean calls.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from prover.files import write_whole
-from prover.lean.answer_cache import Lean
 from prover.lean.server import LeanError
 from prover.lean.theorem import Goal, ProofState, StepResult, StepStatus, Theorem
 from prover.models.base import Suggestion
@@ -25,6 +24,16 @@ FORMAT = 1
 
 _NOT_THE_TACTIC = ("the server was closed", "the state could not be replayed")
 """Prefixes of crash messages that are unrelated to the tactic. Such answers are not cached."""
+
+
+class Lean(Protocol):
+    """The environment behind the cache, e.g. a LeanPool."""
+
+    async def open(self, theorem: Theorem) -> ProofState: ...
+
+    async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]: ...
+
+    async def free(self, states: Sequence[ProofState]) -> None: ...
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -60,25 +69,30 @@ class _CachedState:
 
 
 class Answers:
-    """An environment for searches on one theorem. Opens the theorem in Lean only for the first step that is not cached.
+    """An environment for attempts at one theorem. Opens the theorem in Lean only for the first step that is not cached.
 
     States with equal key and text are identified. `suggestions` and `values` are the models' predictions, stored with the answers (see
-    models.CachedModel).
+    rl.bench.models.CachedModel).
     """
 
-    def __init__(self, theorem: Theorem, lean: Lean) -> None:
+    def __init__(self, theorem: Theorem, lean: Lean | None, root: ProofState | None = None) -> None:
+        """`lean`: None if only stored answers are available; other steps then fail. `root`: the first state, if it is open in Lean. The
+        cache does not free it."""
         self.theorem = theorem
         self.asked = 0
         """Steps made by Lean, including replays."""
         self.suggestions: dict[str, list[Suggestion]] = {}
         self.values: dict[str, tuple[float, ...]] = {}
-        self._lean = lean
+        self._lean: Any = lean
         self._states: list[_CachedState] = []
         self._index: dict[tuple[str, tuple[Goal, ...]], int] = {}
         self._answers: dict[tuple[int, str], StepResult] = {}
         self._stored = 0
         self._asking: dict[tuple[int, str], asyncio.Task[StepResult]] = {}
         self._surplus: list[ProofState] = []
+        self._given = root
+        if root is not None:
+            self._add(root, None).lean = root
 
     @property
     def changed(self) -> bool:
@@ -91,6 +105,8 @@ class Answers:
     async def root(self) -> ProofState:
         """The theorem's first state. Raises LeanError if Lean rejects the theorem."""
         if not self._states:
+            if self._lean is None:
+                raise LeanError("Lean is off, and no answers are stored")
             state = await self._lean.open(self.theorem)
             self._add(state, None).lean = state
         return self._states[0].state
@@ -121,7 +137,7 @@ class Answers:
         for task in self._asking.values():
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
-        mine = [s.lean for s in self._states if s.lean is not None] + self._surplus
+        mine = [s.lean for s in self._states if s.lean is not None and s.lean is not self._given] + self._surplus
         for cached in self._states:
             cached.lean = None
         self._surplus = []
@@ -132,6 +148,8 @@ class Answers:
         known = self._answers.get((index, tactic))
         if known is not None:
             return known
+        if self._lean is None:
+            return StepResult("error", message="no answer is stored")
         task = self._asking.get((index, tactic))
         if task is None:
             task = self._asking[index, tactic] = asyncio.create_task(self._ask(index, tactic))
@@ -161,9 +179,8 @@ class Answers:
         while self._states[chain[-1]].lean is None and (origin := self._states[chain[-1]].origin) is not None:
             chain.append(origin[0])
         top = self._states[chain.pop()]
-        if top.lean is None:
-            top.lean = await self._lean.open(self.theorem)
-        at = top.lean
+        at: ProofState = top.lean or await self._lean.open(self.theorem)
+        top.lean = at
         for i in reversed(chain):
             cached = self._states[i]
             if cached.lean is not None:  # opened by a concurrent replay
@@ -220,16 +237,3 @@ class Answers:
         self.suggestions = {k: [Suggestion(*s) for s in v] for k, v in data.suggestions.items()}
         self.values = data.values
         self._stored = self._size()
-
-
-class NoLean:
-    """An environment for recorded answers only: raises LeanError for any other request."""
-
-    async def open(self, theorem: Theorem) -> ProofState:
-        raise LeanError("Lean is off: only recorded answers are available")
-
-    async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
-        raise LeanError("Lean is off: only recorded answers are available")
-
-    async def free(self, states: Sequence[ProofState]) -> None:
-        """Do nothing."""
