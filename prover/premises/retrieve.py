@@ -142,10 +142,8 @@ class PremiseSource:
             await imported_soon(theorem.imports, self.library)
         return self.at(theorem.imports, name=theorem.library or theorem.name)
 
-    def at(
-        self, imports: tuple[str, ...], forbidden: frozenset[str] = frozenset(), name: str = ""
-    ) -> Callable[[ProofState], tuple[str, ...]]:
-        """A function from a state of theorem `name` to the names of its best premises, without `forbidden` ones.
+    def at(self, imports: tuple[str, ...], name: str = "") -> Callable[[ProofState], tuple[str, ...]]:
+        """A function from a state of theorem `name` to the names of its best premises.
 
         Lemmas and functions of the theorem's own surroundings come before the library's, and leave a quarter of the names to it.
         A retriever with learned weights for places ranks own lemmas and those of the library together.
@@ -160,16 +158,13 @@ class PremiseSource:
             constants = [c for g in state.goals for c in g.constants]
             local = local_premises(state.surroundings)
             functions = [*local.functions(constants), *(d for d in definitions(constants) if d not in local)]
-            functions = [d for d in functions if d not in forbidden][: self.definitions]
-            many = self.k + len(forbidden)
+            functions = functions[: self.definitions]
             if isinstance(retriever, DenseRetriever) and retriever.weights.locality is not None:
-                found = local_and_library(retriever, local, constants, many)
+                found = local_and_library(retriever, local, constants, self.k)
             else:
-                own = [p for p in local.lemmas(constants, self.k) if p not in forbidden]
-                own = own[: max(0, self.k - len(functions) - self.k // 4)]
-                found = [*own, *(p.name for p in top_premises(retriever, constants, many))]
-            lemmas = [p for p in found if p not in forbidden][: self.k - len(functions)]
-            mixed = lemmas[:]
+                own = local.lemmas(constants, self.k)[: max(0, self.k - len(functions) - self.k // 4)]
+                found = [*own, *(p.name for p in top_premises(retriever, constants, self.k))]
+            mixed = found[: self.k - len(functions)]
             for i, f in enumerate(functions):
                 mixed.insert(min(3 * i + 2, len(mixed)), f)
             return tuple(mixed)

@@ -58,7 +58,6 @@ class Expander:
         value: Value | None,
         premises: Premises | None,
         recorder: StatsRecorder,
-        forbidden: frozenset[str] = frozenset(),
     ) -> None:
         config = graph.config
         self.premises = premises
@@ -76,7 +75,6 @@ class Expander:
         self.last_error = ""
         """The environment's last exception."""
         self._questions = parse_questions(config.questions)
-        self._forbidden = forbidden
         self._graph = graph
         self._config = config
         self._env = env
@@ -216,7 +214,7 @@ class Expander:
         """Put Lean's answers to a question before the goal's other tactics and premises, and fail the question itself."""
         node = edge.parent
         self.states.surplus += result.states
-        found = answers(result.said, self._forbidden)[:MAX_ANSWERS]
+        found = answers(result.said)[:MAX_ANSWERS]
         node.premises = tuple(dict.fromkeys([*premises_in(found, node.state), *node.premises]))
         best = max(e.logprob for e in node.edges)
         if self._graph.add_tactics(node, as_suggestions(found, best)) and node.relevant:

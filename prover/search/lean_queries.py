@@ -7,7 +7,7 @@ tactics and tried like any tactic. Thus no script contains a library search, who
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from prover.errors import UserError
 from prover.lean.names import IDENTIFIER
@@ -46,8 +46,8 @@ def with_questions(offered: Sequence[Suggestion], questions: Sequence[str]) -> l
     return [*(s for s in offered if s.tactic not in own), *asked]
 
 
-def answers(said: Sequence[str], forbidden: Collection[str] = ()) -> list[str]:
-    """The tactics in Lean's `Try this` messages, in order, without those that name a `forbidden` constant."""
+def answers(said: Sequence[str]) -> list[str]:
+    """The tactics in Lean's `Try this` messages, in order."""
     found: dict[str, None] = {}
     for text in said:
         head = _HEAD.match(text)
@@ -55,7 +55,7 @@ def answers(said: Sequence[str], forbidden: Collection[str] = ()) -> list[str]:
             # Comment lines show the remaining goals.
             lines = [line.strip() for line in part.splitlines()]
             tactic = " ".join(line for line in lines if line and not line.startswith("--"))
-            if tactic and not {m[0] for m in IDENTIFIER.finditer(tactic)} & set(forbidden):
+            if tactic:
                 found[tactic] = None
     return list(found)
 

@@ -25,8 +25,7 @@ class Search:
     """A search for a proof of `root`. It can be run repeatedly, each time with a further budget, and saved between runs.
 
     `config.selection` names the selection rule. With `in_flight=1` and equal seed, models and budget in Lean calls, a
-    search is deterministic. `forbidden`: constants that answers to questions may not name. The search owns `root`;
-    `close` frees it with all other states.
+    search is deterministic. The search owns `root`; `close` frees it with all other states.
     """
 
     def __init__(
@@ -38,14 +37,13 @@ class Search:
         *,
         config: SearchConfig | None = None,
         premises: Premises | None = None,
-        forbidden: frozenset[str] = frozenset(),
     ) -> None:
         self.config = config or SearchConfig()
         self.graph = Graph(root, self.config)
         self._rule = rule_named(self.config.selection)
         self._frontier = Frontier(self._rule.priority, self.graph) if self._rule.priority else None
         self.recorder = StatsRecorder()
-        self.expander = Expander(self.graph, env, policy, value, premises, self.recorder, forbidden)
+        self.expander = Expander(self.graph, env, policy, value, premises, self.recorder)
         self._outcome: SearchOutcome | None = None
         self._active = 0
         self._idle: deque[asyncio.Future[None]] = deque()

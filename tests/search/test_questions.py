@@ -24,8 +24,7 @@ def test_answers_are_tactics_without_comments():
         "exact Nat.le_refl _",
         "simp only [h]",
     ]
-    assert answers(SAID, {"Nat.add_comm", "h"}) == ["rw [List.length_append]", "exact Nat.le_refl _"]
-    assert answers(["Try this:\n"]) == [] and answers(["Try this: exact Nat.add_comm' a"], {"Nat.add_comm"}) != []
+    assert answers(["Try this:\n"]) == []
 
 
 def test_premises_are_constants_not_fields_of_hypotheses():
@@ -91,15 +90,6 @@ def test_the_answer_proves_what_the_question_closed(loop):
 def test_a_question_alone_proves_nothing(loop, said):
     search = Search(ROOT, Answering(said), Useless(), config=SearchConfig(**SETTINGS, questions="exact?"))
     assert loop.run(search.run(Budget(lean_calls=10))).outcome == "exhausted"
-
-
-def test_a_forbidden_answer_is_not_tried(loop):
-    env = Answering(("Try this: exact A.b h",))
-    search = Search(
-        ROOT, env, Useless(), config=SearchConfig(**SETTINGS, questions="exact?"), forbidden=frozenset({"A.b"})
-    )
-    assert loop.run(search.run(Budget(lean_calls=10))).outcome == "exhausted"
-    assert "exact A.b h" not in env.asked
 
 
 def test_without_the_setting_nothing_is_asked(loop):
