@@ -102,16 +102,16 @@ def _text(target: str, goals: int, seed: int) -> LeanText:
 
 
 async def _project(project: Project, out: Path, plan: Plan, provers: Sequence[Any]) -> list[dict[str, Any]]:
-    from curricula.conjectures.work import files_of
-    from prover.lean.text import read
+    from prover.solve.project import project_files
 
-    files = files_of(project)
+    files = project_files(project)
+    say(f"turnstile: {len(files)} files with a `sorry`")
     share = max(1, plan.limits.total // len(files))
     plan = replace(plan, limits=replace(plan.limits, total=share))
     documents = []
-    for path in files:
-        target = out / path.relative_to(project.folder)
-        documents.append(await _one(read(path), target, plan, provers, project))
+    for text in files:
+        target = out / Path(text.path).relative_to(project.folder)
+        documents.append(await _one(text, target, plan, provers, project))
     return documents
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from curricula.conjectures.bench import Bench, Place
@@ -18,7 +17,7 @@ from prover.errors import UserError
 from prover.lean.declarations import declared_names, scope_ends
 from prover.lean.project import Project, explain_import, imports_of
 from prover.lean.server import LeanDied, LeanError
-from prover.lean.text import LeanText, code_words, parse, read
+from prover.lean.text import LeanText, parse
 from prover.solve.executor import LocalExecutor
 from prover.solve.job import SourceFile
 from prover.solve.lemmas import Lemma, block, place_of, without_unused
@@ -187,12 +186,3 @@ async def _audited(
                 rest = [x for x in rest if x not in resting_on(kept, lemma)]
         kept = rest
     return kept
-
-
-def files_of(project: Project) -> list[Path]:
-    """The project's files with a `sorry`. Raises UserError if there is none."""
-    found = [p for p in project.files() if any(word == "sorry" for word, _ in code_words(read(p).body))]
-    if not found:
-        raise UserError(f"{project.folder}: no .lean file has a `sorry`")
-    say(f"turnstile: {len(found)} files with a `sorry`")
-    return found
