@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from statistics import fmean
 from typing import Any
 
 from prover.files import write_whole
-from prover.solve.ledger import Ledger
+from prover.solve.ledger import Attempt, Ledger
+from prover.solve.proofs_source import proofs_source
 from rl.candidate import MEASURED
 from rl.config import RunConfig
-from rl.files import proofs_source
 from rl.metrics import compute, curves, plot, rounds
 from rl.metrics.tracking import Tracker
 
@@ -61,7 +62,7 @@ def finish(
         summary["lean_at_work"] = at_work
     _draw(ledger, config, tracker, summary)
     proofs = list(ledger.proofs())
-    write_whole(folder / "proofs.lean", proofs_source(proofs, lean).encode())
+    write_whole(folder / "proofs.lean", _source(proofs, lean).encode())
     write_whole(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
     tracker.say(
         f"{len(proofs)} theorems proved and audited in {elapsed / 60:.1f} minutes; the audit rejected {claimed['rejected']} "
@@ -69,6 +70,14 @@ def finish(
         f"{folder}/proofs.lean contains the proofs, {folder}/wandb the curves."
     )
     return summary
+
+
+def _source(proofs: Sequence[Attempt], lean: str) -> str:
+    """The proofs as Lean source, for reading. `turnstile verify RUN` checks them from the ledger, each with its own imports."""
+    ordered = sorted(proofs, key=lambda a: (a.theorem.imports, a.theorem.name))
+    rows = [{"outcome": "proved", "proof": a.script, "bound": a.stats.get("bound", ())} for a in ordered]
+    head = f"/- Proofs found by Turnstile, each audited by {lean}.\n   `turnstile verify` checks them again. -/\n"
+    return "\n".join([head, proofs_source([a.theorem for a in ordered], rows)])
 
 
 def _paired(ledger: Ledger, config: RunConfig, tracker: Tracker, baseline: str) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The proofs of a batch as Lean source."""
+"""The proofs of a batch or a run as Lean source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from prover.solve.negation import negation
 
 
 def proofs_source(theorems: Sequence[Theorem], tasks: Sequence[dict[str, Any]]) -> str:
-    """The proved theorems as Lean source, each with its context. Library theorems show only the script.
+    """The proved theorems as Lean source, each with its context. A library theorem shows only the script, unless its row has the names that its
+    statement binds (`bound`).
 
     A theorem that declares a name again, itself or in its context, gets its own namespace.
     """
@@ -25,7 +26,11 @@ def proofs_source(theorems: Sequence[Theorem], tasks: Sequence[dict[str, Any]]) 
         shown = (negation(theorem) if task["outcome"] == "disproved" else theorem) or theorem
         if shown.statement is None:
             body = "\n".join("  " + x if x else "" for x in task["proof"].split("\n"))
-            out.append(f"-- {shown.library} (from below: imports {', '.join(shown.imports)})\nby\n{body}\n")
+            bound = task.get("bound")
+            claim = "" if bound is None else f"example : type_of% @{shown.library} := "
+            intro = f"  intro {' '.join(bound)}\n" if bound else ""
+            needs = ", ".join(shown.imports)
+            out.append(f"-- {shown.library} (from below: imports {needs})\n{claim}by\n{intro}{body}\n")
             continue
         needs = [m for m in shown.imports if m != "Init"]
         head = f"-- needs: import {', '.join(needs)}\n" if needs else ""
