@@ -19,7 +19,7 @@ from rl.algorithms.gradient_settings import PRESETS
 from rl.candidate import BASELINES, MEASURED
 from rl.changes import difference
 from rl.metrics import curves
-from rl.metrics.intervals import bounds, percent, wilson_over_seeds
+from rl.metrics.intervals import bounds, percent
 
 _ROLLOUTS = ('learn.collect="rollouts"', "learn.assessor_seconds=0.0")
 """Rollouts leave no examples for the assessor, which learns from searches."""
@@ -152,15 +152,10 @@ def _figures(folder: Path) -> dict[str, Any]:
     with Ledger.open(folder, readonly=True) as ledger:
         rounds = [a for a in ledger.attempts() if a.phase.startswith("round")]
         sampled = list(ledger.attempts("rollouts held-out"))
-        solved_at = {
-            label: {
-                a.theorem.name: a.calls_to_solve for a in ledger.attempts(f"held-out {policy}") if a.outcome == "proved"
-            }
-            for label, policy in MEASURED.items()
-        }
+        held_out = {label: list(ledger.attempts(f"held-out {policy}")) for label, policy in MEASURED.items()}
     return {
         **summary,
-        "solved_at": solved_at,
+        "held_out": held_out,
         "sampled": sampled,
         "training_calls": sum(a.lean_calls for a in rounds),
         "training_proved": len({a.theorem.name for a in rounds if a.outcome == "proved"}),
@@ -172,12 +167,10 @@ def _together(settings: Sequence[str], found: Sequence[dict[str, Any]]) -> dict[
 
     def curve(label: str) -> dict[str, Any]:
         total = found[0][label]["total"]
-        names = {name for f in found for name in f["solved_at"][label]}
         rates = {}
         for b in found[0][label]["curve"]:
-            counts = [sum((f["solved_at"][label].get(name) or 10**9) <= int(b) for f in found) for name in names]
-            interval = wilson_over_seeds([*counts, *[0] * (total - len(counts))], len(found))
-            rates[b] = {"solved": sum(counts), "of": total * len(found), **bounds(interval)}
+            solved, interval = curves.over_seeds([f["held_out"][label] for f in found], int(b), total)
+            rates[b] = {"solved": solved, "of": total * len(found), **bounds(interval)}
         return rates
 
     out: dict[str, Any] = {

@@ -23,7 +23,7 @@ from prover.solve.ledger import Attempt, Ledger
 from rl.candidate import Candidate, digest
 from rl.config import ProverConfig
 from rl.metrics import curves
-from rl.metrics.intervals import percent, wilson_over_seeds
+from rl.metrics.intervals import percent
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,10 @@ def together(by_seed: Sequence[Sequence[Attempt]], test: Test) -> dict[str, Any]
     for attempts in by_seed:
         if len(attempts) != test.count:
             raise ValueError(f"{len(attempts)} of {test.count} theorems attempted")
-    solving: dict[str, list[int]] = {a.theorem.name: [] for attempts in by_seed for a in attempts}
-    for a in (a for attempts in by_seed for a in attempts):
-        if a.outcome == "proved":
-            solving[a.theorem.name].append(a.calls_to_solve or 0)
     curve = {}
     for budget in curves.budgets(test.lean_calls):
-        counts = [sum(c <= budget for c in calls) for calls in solving.values()]
-        low, high = wilson_over_seeds(counts, len(by_seed))
-        curve[str(budget)] = {"rate": sum(counts) / (test.count * len(by_seed)), "low": low, "high": high}
+        solved, (low, high) = curves.over_seeds(by_seed, budget, test.count)
+        curve[str(budget)] = {"rate": solved / (test.count * len(by_seed)), "low": low, "high": high}
     rates = [sum(a.outcome == "proved" for a in attempts) / test.count for attempts in by_seed]
     return {
         **curve[str(test.lean_calls)],

@@ -72,10 +72,10 @@ class Attempts(Generic[K]):
         """The entries without an attempt at a theorem."""
         return [key for key, done in self.done.items() if theorem.name not in done]
 
-    def results(self) -> dict[K, list[Attempt]]:
-        """By entry the attempts at the theorems that every entry attempted. Empty without such theorems."""
-        complete = [t.name for t in self.theorems if not self.missing(t)]
-        return {key: [done[name] for name in complete] for key, done in self.done.items()} if complete else {}
+    def results(self, theorems: Sequence[Theorem]) -> dict[K, list[Attempt]]:
+        """By entry the attempts at those of the theorems that every entry attempted."""
+        complete = [t.name for t in theorems if not self.missing(t)]
+        return {key: [done[name] for name in complete] for key, done in self.done.items()}
 
     async def run(self, lean: Lean | None, auditor: Auditor | None, at_once: int, minutes: float | None) -> None:
         """Make the missing attempts, at `at_once` theorems at a time, and audit the proofs.

@@ -58,7 +58,6 @@ def bench_local_premises(
     theorems = [p.theorem for p in placed]
     learned = TrainedParts(weights=weights)
     attempts, _ = asyncio.run(attempted(index, learned, chosen, theorems, max(budgets), record, minutes, processes))
-    names = {t.name for t in theorems if not attempts.missing(t)}
     number = sum(map(len, wanted.values()))
     return {
         "theorems": len(theorems),
@@ -66,7 +65,7 @@ def bench_local_premises(
         "local_share": round(sum(map(len, local.values())) / number, 4) if number else None,
         "recall": recall_at(offered, wanted),
         "recall_local": recall_at(offered, local),
-        "solved": {v: curve(list(done.values()), names, budgets) for v, done in attempts.done.items()},
+        "solved": {v: curve(mine, budgets) for v, mine in attempts.results(theorems).items()},
         "lean": find_runtime().name,
     }
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prover.solve.ledger import Attempt
 from rl.bench.premise_variants import FRESH, PremiseVariant
-from rl.metrics.curves import solved_within
+from rl.metrics.curves import paired, solved_within
 from rl.metrics.intervals import bounds, paired_difference, wilson
 
 
-def curve(attempts: Sequence[Attempt], names: Set[str], budgets: Sequence[int]) -> dict[str, Any]:
-    """Proved theorems among `names` by budget, with 95 % Wilson intervals."""
-    found = {}
+def curve(attempts: Sequence[Attempt], budgets: Sequence[int]) -> dict[str, Any]:
+    """Proved theorems by budget, with 95 % Wilson intervals."""
+    total, found = len(attempts), {}
     for b in budgets:
-        n = len(solved_within(attempts, b) & names)
-        found[str(b)] = {"solved": n, "total": len(names), **bounds(wilson(n, len(names)))}
+        n = len(solved_within(attempts, b))
+        found[str(b)] = {"solved": n, "total": total, **bounds(wilson(n, total))}
     return found
 
 
@@ -50,9 +50,10 @@ def gains(curves: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(
-    chosen: Sequence[PremiseVariant], results: Mapping[str, Sequence[Attempt]], names: Set[str], budgets: Sequence[int]
+    chosen: Sequence[PremiseVariant], results: Mapping[str, Sequence[Attempt]], budgets: Sequence[int]
 ) -> dict[str, Any]:
-    """The effect of training on the same theorems: of the retriever alone, and of the whole prover with the same premises.
+    """The effect of training: of the retriever alone, and of the whole prover with the same premises. `results`: by variant the attempts, all at the
+    same theorems.
 
     `TRAINED against UNTRAINED` → budget → the numbers of theorems that only one of them solves, and the difference of the shares solved
     with its 95 % interval.
@@ -72,13 +73,13 @@ def compared(
     for v, u in pairs:
         rows = found[f"{v.name} against {u.name}"] = {}
         for budget in budgets:
-            first, second = (solved_within(results[x.name], budget) & names for x in (v, u))
-            a, b = len(first - second), len(second - first)
+            a, b, _ = paired(results[v.name], results[u.name], budget)
+            total = len(results[v.name])
             rows[str(budget)] = {
                 "only_trained": a,
                 "only_untrained": b,
-                "total": len(names),
-                "difference": round((a - b) / max(len(names), 1), 4),
-                **bounds(paired_difference(a, b, len(names))),
+                "total": total,
+                "difference": round((a - b) / max(total, 1), 4),
+                **bounds(paired_difference(a, b, total)),
             }
     return found

@@ -95,22 +95,19 @@ def bench_premises(
     attempts, ms_a_call = asyncio.run(
         attempted(index, learned, chosen, order, max(budgets), record, minutes, processes)
     )
-    results = {v: list(done.values()) for v, done in attempts.done.items()}
     sets = {"held-out theorems": theorems, "held-out modules": unseen}
-    names = {label: {t.name for t in ts if not attempts.missing(t)} for label, ts in sets.items()}
-    solved = {
-        label: {v: curve(mine, found, budgets) for v, mine in results.items()}
-        for label, found in names.items()
-        if found
-    }
+    results = {label: attempts.results(ts) for label, ts in sets.items()}
+    results = {label: found for label, found in results.items() if any(found.values())}
+    solved = {label: {v: curve(mine, budgets) for v, mine in found.items()} for label, found in results.items()}
+    every = [a for done in attempts.done.values() for a in done.values()]
     return {
         "run": str(run) if run else None,
         "trained_retriever": learned.weights is not None,
         "lean": find_runtime().name,
         "solved": solved,
-        "trained_against_untrained": {label: compared(chosen, results, names[label], budgets) for label in solved},
+        "trained_against_untrained": {label: compared(chosen, found, budgets) for label, found in results.items()},
         "gain": {label: gains(curves) for label, curves in solved.items()},
-        **_recall(index, learned.weights, [a for mine in results.values() for a in mine], run, sets, questions),
+        **_recall(index, learned.weights, every, run, sets, questions),
         "lean_ms_a_call": ms_a_call,
     }
 

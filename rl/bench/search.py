@@ -116,7 +116,7 @@ async def bench_search(c: Comparison) -> dict[str, Any]:
             if c.overlap_theorems:
                 sample = c.theorems[: c.overlap_theorems]
                 busy = await overlap(sample, models, chosen, pool, PremiseSource(c.index, PREMISES), max(c.budgets))
-    results = attempts.results()
+    results = {key: mine for key, mine in attempts.results(c.theorems).items() if mine}
     figures = curves(results, c.budgets)
     return {
         **figures,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import comb
 from typing import Any
 
 from prover.solve.ledger import Attempt
 from rl.metrics.compute import pass_at_k
-from rl.metrics.intervals import bounds, percent, wilson, wilson_of_rates
+from rl.metrics.intervals import bounds, percent, wilson, wilson_of_rates, wilson_over_seeds
 
 
 def budgets(limit: int) -> list[int]:
@@ -55,6 +56,12 @@ def paired(first: Iterable[Attempt], second: Iterable[Attempt], calls: int) -> t
 def solved_within(attempts: Iterable[Attempt], calls: int) -> set[str]:
     """Names of the theorems solved within `calls` Lean calls."""
     return {a.theorem.name for a in attempts if a.outcome == "proved" and (a.calls_to_solve or 0) <= calls}
+
+
+def over_seeds(by_seed: Sequence[Iterable[Attempt]], calls: int, total: int) -> tuple[int, tuple[float, float]]:
+    """(theorems solved within `calls` Lean calls, summed over seeds; the interval of the rate). `total`: theorems of a seed."""
+    solved = Counter(name for attempts in by_seed for name in solved_within(attempts, calls))
+    return solved.total(), wilson_over_seeds([*solved.values(), *[0] * (total - len(solved))], len(by_seed))
 
 
 def sign_test(only_first: int, only_second: int) -> float:
