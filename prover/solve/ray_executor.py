@@ -7,6 +7,7 @@ is repeated elsewhere.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import Any
 
@@ -18,9 +19,12 @@ from prover.lean.server import LeanDied, LeanError
 from prover.lean.sorries import FileSorries
 from prover.lean.theorem import Theorem, Verdict
 from prover.lean.toolchain import PIN_VARIABLE, obeyed
+from prover.logs import ActorLog
 from prover.solve.executor import IN_TURN, LocalExecutor, audited
 from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.ray_start import LOST, start_ray
+
+_log = logging.getLogger(__name__)
 
 PROVERS_PER_AUDITOR = 8
 RETRIES = 3
@@ -56,12 +60,21 @@ class _Prover:
         return await self.executor.load()
 
 
-class _Auditor:
-    def __init__(self) -> None:
+class AuditorBody:
+    """Actor that audits proofs in Lean processes separate from those of the searches."""
+
+    def __init__(self, log: ActorLog | None = None) -> None:
+        if log is not None:
+            log.open()
         self.auditor = Auditor()
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
-        return await audited(self.auditor, theorem, script)
+        verdict = await audited(self.auditor, theorem, script)
+        _log.debug("%s: %s %s", theorem.name, verdict.verdict, verdict.reason)
+        return verdict
+
+    async def close(self) -> None:
+        await self.auditor.close()
 
 
 class RayExecutor:
@@ -78,7 +91,7 @@ class RayExecutor:
         self.size = workers or max(1, int(ray.available_resources().get("CPU", 1)))
         keep = {"max_restarts": -1, "max_task_retries": RETRIES}
         prover = ray.remote(_Prover).options(num_cpus=1, max_concurrency=4 * IN_TURN, **keep)
-        auditor = ray.remote(_Auditor).options(num_cpus=0, max_concurrency=16, **keep)
+        auditor = ray.remote(AuditorBody).options(num_cpus=0, max_concurrency=16, **keep)
         self._provers = [prover.remote(policy, seed, rule) for _ in range(self.size)]
         self._auditors = [auditor.remote() for _ in range(-(-self.size // PROVERS_PER_AUDITOR))]
         self._busy = [0] * self.size

@@ -8,17 +8,15 @@ from typing import Any
 
 import ray
 
-from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.server import Limits
-from prover.lean.theorem import Theorem, Verdict
 from prover.logs import ActorLog
 from prover.models.base import Query
 from prover.models.inference_client import Answers, InferenceClient
 from prover.models.tactic_templates import Explorer
 from prover.premises.index import LibraryIndex, library_index
-from prover.solve.executor import audited
 from prover.solve.job import Found
+from prover.solve.ray_executor import AuditorBody
 from rl.attempt import Task, Workbench, collect, premise_source, split
 from rl.config import ProverConfig
 from rl.learned import Learned
@@ -125,21 +123,4 @@ class ProverBody:
 
 
 Prover = ray.remote(ProverBody)
-
-
-@ray.remote
-class AuditActor:
-    """Audits proofs in processes separate from the provers."""
-
-    def __init__(self, log: ActorLog | None = None) -> None:
-        if log is not None:
-            log.open()
-        self.auditor = Auditor()
-
-    async def audit(self, theorem: Theorem, script: str) -> Verdict:
-        verdict = await audited(self.auditor, theorem, script)
-        _log.debug("%s: %s %s", theorem.name, verdict.verdict, verdict.reason)
-        return verdict
-
-    async def close(self) -> None:
-        await self.auditor.close()
+AuditActor = ray.remote(AuditorBody)

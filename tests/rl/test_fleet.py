@@ -108,7 +108,7 @@ def test_tasks_get_through_whatever_is_killed(fleet):
         if len(finished) == 3:
             os.kill(workers("Prover")[0].pid, signal.SIGKILL)
         if len(finished) == 8:
-            os.kill(workers("AuditActor")[0].pid, signal.SIGKILL)
+            os.kill(workers("AuditorBody")[0].pid, signal.SIGKILL)
     check(finished)
     assert fleet.replaced["prover"] == 1 and len(fleet.members) == 2
     # The learner dies in the middle of learning: the checkpoint is made all the same, and the model served.
@@ -242,7 +242,7 @@ def test_a_batch_on_ray_tries_again_what_was_lost(local_ray, tmp_path, monkeypat
             return Verdict(theorem.name, "proved")
 
     monkeypatch.setattr(ray_executor, "_Prover", Loses)
-    monkeypatch.setattr(ray_executor, "_Auditor", Loses)
+    monkeypatch.setattr(ray_executor, "AuditorBody", Loses)
     monkeypatch.setattr(ray_executor, "start_ray", lambda *args, **settings: None)
     executor = ray_executor.RayExecutor("local", "portfolio", 0, workers=1)
     found, reasons, audits = asyncio.run(_ask(executor, [Theorem(n, ": True") for n in "012"], Job))
