@@ -40,7 +40,7 @@ def step_by_step(status: Any, suggestion: Suggestion) -> str:
         def suggest(self, queries: Any, n: int) -> list[list[Suggestion]]:
             return [[suggestion]]
 
-    (found,), _ = asyncio.run(rollouts(ROOT, Lean(status), Policy(), lambda state: (), 1))
+    (found,), _ = asyncio.run(rollouts(THEOREM, ROOT, Lean(status), Policy(), lambda state: (), 1))
     return found.ended
 
 
