@@ -7,7 +7,7 @@ DOCS   := .venv-docs
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-again test-vllm test-gpu bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup environments docs clean
+.PHONY: train test test-again test-vllm vllm-together test-gpu bench-vllm test-fast test-slow soak lint lean bench fuzz browser setup environments docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -54,12 +54,18 @@ test-gpu:  # on a machine whose Python has torch for its GPU; sets nothing up
 	@python -m pytest -q -p no:cacheprovider tests/gpu
 	@python -m prover.cli bench learner --device cuda --json
 
-# Files with an engine of their own run in a process of their own: a process holds one engine of vLLM at a time.
-VLLM_ALONE := tests/vllm/test_adapters.py tests/vllm/test_tensor_parallel.py
+# Files with an engine of their own run in a process of their own: a process holds one engine of vLLM at a time. Two processes run at once.
+VLLM_ALONE := test_adapters test_tensor_parallel
+VLLM_TEST := OMP_WAIT_POLICY=passive $(VLLM)/bin/python -m pytest -q
 test-vllm: $(VLLM)/.done
 	@$(VLLM)/bin/python -m prover.lean.setup
-	@OMP_WAIT_POLICY=passive $(VLLM)/bin/python -m pytest -q tests/vllm $(addprefix --ignore ,$(VLLM_ALONE))
-	@for file in $(VLLM_ALONE); do OMP_WAIT_POLICY=passive $(VLLM)/bin/python -m pytest -q $$file || exit 1; done
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target vllm-together $(VLLM_ALONE:%=vllm-%)
+
+vllm-together:
+	@$(VLLM_TEST) tests/vllm $(VLLM_ALONE:%=--ignore tests/vllm/%.py)
+
+vllm-%:
+	@$(VLLM_TEST) tests/vllm/$*.py
 
 bench-vllm: $(VLLM)/.done
 	@$(VLLM)/bin/turnstile bench model --json
