@@ -25,15 +25,20 @@ def starts_ray(item: pytest.Item) -> bool:
     return item.get_closest_marker("ray") is not None
 
 
+def ends_ray(item: pytest.Item) -> bool:
+    """Whether the test's file ends the Ray that tests share."""
+    return any("last" in marker.kwargs for marker in item.iter_markers("ray"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray come first: they take longest, and one process runs all of them. Files without Lean come last: they are
-    short, so that the processes end together."""
+    """Tests that start Ray come first: they take longest, and one process runs all of them, last those that end the shared Ray. Files
+    without Lean come last of all: they are short, so that the processes end together."""
     for item in items:
         if any(map(item.get_closest_marker, (LEAN, NATIVE))):
             item.user_properties.append((LEAN, True))  # an xdist worker sends these with its reports, unlike markers
     lean = {item.path for item in items if item.get_closest_marker(LEAN)}
-    items.sort(key=lambda item: (not starts_ray(item), item.path not in lean))
+    items.sort(key=lambda item: (not starts_ray(item), ends_ray(item), item.path not in lean))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
