@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -49,13 +50,27 @@ def test_round_1_alone_has_the_calls_and_the_time_of_all_rounds() -> None:
     assert variant_settings("full", base) == ()
 
 
+@pytest.fixture
+def runs_in_this_process(turnstile, local_ray, monkeypatch):
+    """The command's training runs use the Ray that tests share. The next test starts one as the command does."""
+
+    class Run:
+        def __init__(self, command, **_):
+            assert command[:4] == [sys.executable, "-m", "prover.cli", "train"]
+            self.done = turnstile(*command[3:])
+            self.returncode = self.done.code
+
+        def communicate(self):
+            return self.done.out, self.done.err
+
+    monkeypatch.setattr("rl.ablate.subprocess", SimpleNamespace(Popen=Run, PIPE=subprocess.PIPE))
+
+
 @pytest.mark.lean
 @pytest.mark.ray
-def test_variants_are_trained_compared_and_written(turnstile, tmp_path, monkeypatch):
+def test_variants_are_trained_compared_and_written(turnstile, runs_in_this_process, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.toml").write_text(SMALL)
-    for name in {name for name in os.environ if name.startswith("WANDB")}:  # of this process, not of the runs
-        monkeypatch.delenv(name)
     args = ("tiny.toml", "--variants", "full", "GRPO from rollouts", "--json")
     done = turnstile("ablate", *args)
     assert done.code == 0, done.err[-3000:]
