@@ -13,7 +13,10 @@ import pytest
 
 from prover.errors import UserError
 from prover.solve.ledger import Ledger
+from tests.cli.conftest import turnstile
 from tests.rl.test_training import TINY, command, env, recorded
+
+__all__ = ["turnstile"]
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray]
 
@@ -27,7 +30,8 @@ def started(folder: Path, *args: str) -> subprocess.Popen[str]:
     )
 
 
-def test_an_asynchronous_run(tmp_path):
+def test_an_asynchronous_run(turnstile, local_ray, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.toml").write_text(TINY)
     process = started(tmp_path, "tiny.toml", "--set", *SETTINGS)
     ledger = tmp_path / "runs/tiny/ledger.sqlite"
@@ -45,8 +49,8 @@ def test_an_asynchronous_run(tmp_path):
     before = recorded(tmp_path)
     learned = Ledger.open(ledger, readonly=True).learned()
     assert learned >= 1, "round 3 began before version 1 was there"
-    process = started(tmp_path, "--resume", "runs/tiny")
-    assert process.wait(900) == 0, (tmp_path / "log").read_text()[-3000:]
+    done = turnstile("train", "--resume", "runs/tiny")
+    assert done.code == 0, done.err[-3000:]
     after = recorded(tmp_path)
     assert {k: after[k] for k in before} == before, "a recorded attempt changed or was made again"
     run = Ledger.open(ledger, readonly=True)
