@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from curricula.library import split_of
 from prover.lean.theorem import Theorem
 from prover.solve.ledger import Ledger
 from rl.test_time import learn_to_prove
-from tests.rl.test_training import command, env
+from tests.cli.conftest import Done, turnstile
+
+__all__ = ["turnstile"]
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray, pytest.mark.timeout(1800)]
 
@@ -60,12 +62,14 @@ baselines = false
 """
 
 
-def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*args), cwd=folder, text=True, capture_output=True, timeout=1500, env=env())
+Turnstile = Callable[..., Done]
 
 
-def test_a_sorry_that_the_search_leaves_open(tmp_path: Path) -> None:
+def test_a_sorry_that_the_search_leaves_open(
+    turnstile: Turnstile, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The portfolio has no induction. The run proves the target in its first round, before it learns, so the test depends on no time."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "Numbers.lean").write_text(FILE)
     (tmp_path / "tiny.toml").write_text(TINY)
     options = ("--budget", "40", "--learn", "600", "--learn-variants", "4", "--learn-settings", "tiny.toml")
@@ -81,9 +85,9 @@ def test_a_sorry_that_the_search_leaves_open(tmp_path: Path) -> None:
         "Filled.lean",
         "--json",
     )
-    done = run(tmp_path, *line)
-    assert done.returncode == 0, done.stderr[-3000:]
-    document: dict[str, Any] = json.loads(done.stdout)
+    done = turnstile(*line)
+    assert done.code == 0, done.err[-3000:]
+    document: dict[str, Any] = done.document
     easy, hard = document["tasks"]
     assert "learned" not in easy and easy["outcome"] == hard["outcome"] == "proved" and "induction" in hard["proof"]
     folder = tmp_path / "r.jsonl.learned"
@@ -97,7 +101,7 @@ def test_a_sorry_that_the_search_leaves_open(tmp_path: Path) -> None:
     assert [t["name"] for t in document["learned"]["targets"]] == ["N.zero_add"]
     filled = (tmp_path / "Filled.lean").read_text()
     assert "sorry" not in filled and filled.startswith(FILE[:40])
-    assert "proved in round 1 of learning" in done.stderr
+    assert "proved in round 1 of learning" in done.err
     rows = [json.loads(x) for x in (folder / "theorems.jsonl").read_text().splitlines()]
     assert len(rows) == 5 and all("zero_add" not in row["context"] and split_of(row["name"]) == "train" for row in rows)
     (recorded,) = (
@@ -105,16 +109,17 @@ def test_a_sorry_that_the_search_leaves_open(tmp_path: Path) -> None:
     )
     assert recorded["learned"] == learned
     # The run is one like others, and a resumed command has nothing left to learn.
-    assert run(tmp_path, "report", str(folder)).returncode == 0 and (folder / "report.html").exists()
-    again = run(tmp_path, *line, "--resume")
-    assert again.returncode == 0 and json.loads(again.stdout)["tasks"][1]["proof"] == hard["proof"], again.stderr[
-        -2000:
-    ]
-    assert "learning on" not in again.stderr
+    assert turnstile("report", folder).code == 0 and (folder / "report.html").exists()
+    again = turnstile(*line, "--resume")
+    assert again.code == 0 and again.document["tasks"][1]["proof"] == hard["proof"], again.err[-2000:]
+    assert "learning on" not in again.err
 
 
-def test_runs_for_targets(tmp_path: Path) -> None:
+def test_runs_for_targets(
+    turnstile: Turnstile, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A target that has no proof is tried in every round with more calls. A second run starts with the model of the first one."""
+    monkeypatch.chdir(tmp_path)
     statements = ["n + 0 = n", "0 + n = n", "n * 1 = n", "n - n = 0", "n ≤ n + 1", "n < n + 1", "n = n + n"]
     names = [name for i in range(60) if split_of(name := f"t{i}") == "train"]
     theorems = [{"name": n, "statement": f"(n : Nat) : {s}"} for n, s in zip(names, statements, strict=False)]
@@ -122,19 +127,9 @@ def test_runs_for_targets(tmp_path: Path) -> None:
     (tmp_path / "one.toml").write_text(TINY)
     target = names[6]
     files = 'theorems.files=["t.jsonl"]'
-    done = run(
-        tmp_path,
-        "train",
-        "one.toml",
-        "--name",
-        "one",
-        "--set",
-        files,
-        f'theorems.targets=["{target}"]',
-        "learn.rounds=2",
-        "max_minutes=600",
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    settings = (files, f'theorems.targets=["{target}"]', "learn.rounds=2", "max_minutes=600")
+    done = turnstile("train", "one.toml", "--name", "one", "--set", *settings)
+    assert done.code == 0, done.err[-3000:]
     first = Ledger.open(tmp_path / "runs/one", readonly=True)
     tries = {r: {a.theorem.name: a for a in first.attempts(f"round {r}")} for r in (1, 2)}
     assert [tries[r][target].stats["calls_allowed"] for r in (1, 2)] == [8, 16]
