@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
@@ -158,38 +154,31 @@ def test_an_empty_run_has_a_page_too(tmp_path):
         report_page(tmp_path / "nowhere")
 
 
-def command(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    line = [sys.executable, "-m", "prover.cli", "report", *map(str, args)]
-    return subprocess.run(line, text=True, capture_output=True, timeout=300, env=env)
-
-
-def test_the_command_writes_the_page_and_prints_a_table(run):
-    done = command(run)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().splitlines()[-1] == str(run / "report.html")
-    row = next(line for line in done.stdout.splitlines() if re.match(r"\W*3\W", line))
+def test_the_command_writes_the_page_and_prints_a_table(run, turnstile):
+    done = turnstile("report", run)
+    assert done.code == 0, done.err
+    assert done.out.strip().splitlines()[-1] == str(run / "report.html")
+    row = next(line for line in done.out.splitlines() if re.match(r"\W*3\W", line))
     assert "57.1 [25, 84]" in row and "0.01" in row
     assert (run / "report.html").read_text(encoding="utf-8") == report_page(run)
 
 
-def test_the_command_as_json_and_elsewhere(run):
-    done = command(run, "--json", "--out", run / "page.html")
-    found = json.loads(done.stdout)
+def test_the_command_as_json_and_elsewhere(run, turnstile):
+    found = turnstile("report", run, "--json", "--out", run / "page.html").document
     assert found["page"] == str(run / "page.html") and (run / "page.html").exists()
     assert found["rounds"]["3"]["model/entropy"] == pytest.approx(0.01) and found["evaluations"] == []
 
 
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, run):
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, run, turnstile):
     (tmp_path / "empty").mkdir()
     for args, message in (
         ((tmp_path / "nowhere",), "no such folder"),
         ((tmp_path / "empty",), "no ledger here"),
         ((run, "--out", tmp_path / "no" / "page.html"), "does not exist"),
     ):
-        done = command(*args)
-        assert done.returncode == 2 and message in done.stderr, done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1 and done.stdout == ""
+        done = turnstile("report", *args)
+        assert done.code == 2 and message in done.err, done.err
+        assert len(done.err.strip().splitlines()) == 1 and done.out == ""
     assert list((tmp_path / "empty").iterdir()) == [] and not (run / "report.html").exists()
 
 
