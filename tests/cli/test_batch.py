@@ -52,7 +52,7 @@ def test_ctrl_c_leaves_a_usable_result(tmp_path: Path) -> None:
     while process.poll() is None and batch.lines(tmp_path / "results.jsonl") < 6:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=500)
     assert process.returncode == 130
     document = json.loads(out)
     done = [t for t in document["tasks"] if t["reason"] != "interrupted"]

@@ -37,7 +37,7 @@ def bare(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         env = {**os.environ, "TURNSTILE_CACHE": str(tmp_path / "cache")}
         # -I -S: without site-packages, PYTHONPATH and the current folder.
         command = [sys.executable, "-I", "-S", "-c", code, *args]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500)
 
     return run
 

@@ -376,7 +376,7 @@ def test_ctrl_c_leaves_a_usable_file(tmp_path: Path, turnstile: Callable) -> Non
     while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 2):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
-    document = json.loads(process.communicate(timeout=120)[0])
+    document = json.loads(process.communicate(timeout=500)[0])
     assert process.returncode == 130 and document["interrupted"]
     outcomes = {t["name"]: (t["outcome"], t["reason"]) for t in document["tasks"]}
     assert outcomes["easy"] == ("proved", "") and outcomes["hard19"] == ("budget", "interrupted")

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -78,7 +77,7 @@ def test_one_bad_step_among_good_ones(loop, tactic, status, place):
             assert [r.status for r in after] == ["ok", "ok"]
             assert len(server.queue) == 0
 
-    loop.run(go(), 60)
+    loop.run(go())
 
 
 def test_a_death_during_the_replay_is_not_the_step(loop, tmp_path):
@@ -101,7 +100,7 @@ def test_a_death_during_the_replay_is_not_the_step(loop, tmp_path):
             assert [r.status for r in answers[1]] == ["ok", "ok"]
             assert {r.status for r in answers[0]} == {"ok"}
 
-    loop.run(go(), 60)
+    loop.run(go())
 
 
 def test_a_state_that_cannot_come_back(loop):
@@ -117,7 +116,7 @@ def test_a_state_that_cannot_come_back(loop):
             assert [r.status for r in lost] == ["crash"] * 3
             assert [r.status for r in kept] == ["ok"] * 3
 
-    loop.run(go(), 60)
+    loop.run(go())
 
 
 def test_commands_survive_the_death_of_a_step(loop):
@@ -130,7 +129,7 @@ def test_commands_survive_the_death_of_a_step(loop):
             assert [r.status for r in results[0]] == ["ok", "crash", "ok"]
             assert len({s.id for s in results[1:]}) == 10
 
-    loop.run(go(), 60)
+    loop.run(go())
 
 
 def test_cancelled_steps_leave_nothing(loop):
@@ -146,7 +145,7 @@ def test_cancelled_steps_leave_nothing(loop):
             await server.free(after.states)
             assert len(server.handles) == known
 
-    loop.run(go(), 60)
+    loop.run(go())
 
 
 @pytest.mark.parametrize("moment", ["before the answer", "after the answer"])
@@ -167,13 +166,12 @@ def test_a_cancelled_open_frees_its_states(loop, monkeypatch, moment):
             opening.cancel()
             with suppress(asyncio.CancelledError):
                 await opening
-            until = time.monotonic() + 5
-            while not (freed := [m for m in sent if m["cmd"] == "free"]) and time.monotonic() < until:
+            while not (freed := [m for m in sent if m["cmd"] == "free"]):
                 await asyncio.sleep(0.01)
             assert [(m["states"], m["thms"]) for m in freed] == [([1], [0])]
             assert len(server.handles) == 0
 
-    loop.run(go(), 30)
+    loop.run(go())
 
 
 def test_memory_of_a_wrapped_process_is_that_of_its_tree(loop):
@@ -182,10 +180,10 @@ def test_memory_of_a_wrapped_process_is_that_of_its_tree(loop):
 
     async def go() -> None:
         runtime = LeanRuntime("native", "fake", ("/bin/sh", "-c", script), {}, Seal().without_layers("system calls"))
-        async with LeanServer(runtime, Limits(seconds=5.0, open_seconds=20.0)) as server:
+        async with LeanServer(runtime) as server:
             assert server.own_mb() > 300
 
-    loop.run(go(), 30)
+    loop.run(go())
 
 
 def test_a_process_that_cannot_start(loop):
@@ -195,7 +193,7 @@ def test_a_process_that_cannot_start(loop):
         with pytest.raises(UserError, match="did not start"):
             await LeanServer(LeanRuntime("native", "fake", ("/no/such/lean",))).start()
 
-    loop.run(go(), 60)
+    loop.run(go())
 
 
 def test_a_process_that_cannot_be_started_again(loop):
@@ -214,7 +212,7 @@ def test_a_process_that_cannot_be_started_again(loop):
         await server.free([state])
         await server.close()
 
-    loop.run(go(), 60)
+    loop.run(go())
 
 
 def test_random_faults(loop):
@@ -321,7 +319,7 @@ def test_many_steps_under_random_kills(loop):
         return counts
 
     async def go() -> None:
-        async with LeanServer(limits=Limits(seconds=15.0)) as server:
+        async with LeanServer(limits=Limits(seconds=60.0)) as server:
             state = await server.open(T)
             stop = asyncio.Event()
             killing = asyncio.create_task(killer(server, stop))
@@ -339,7 +337,7 @@ def test_many_steps_under_random_kills(loop):
 @pytest.mark.lean
 def test_a_pool_works_on_while_one_is_replaced(loop):
     async def go() -> None:
-        async with LeanPool(2, limits=Limits(seconds=15.0)) as pool:
+        async with LeanPool(2, limits=Limits(seconds=60.0)) as pool:
             states = [await pool.open(T) for _ in range(4)]
             homes = [next(server for server in pool.servers if server.handles.get(s.id)) for s in states]
             assert Counter(map(id, homes)).most_common(1)[0][1] == 2  # spread evenly

@@ -37,7 +37,7 @@ def test_answers_wait_in_a_full_pipe(loop, server):
         time.sleep(3.0)  # blocks this loop, and with it the reader
         return await steps
 
-    results = loop.run(go(), 60)
+    results = loop.run(go())
     assert len(results) == 16
     for i, result in enumerate(results):
         (left,) = result.states

@@ -127,7 +127,7 @@ def said(runtime: LeanRuntime, source: str) -> str:
             cwd=sealing.cwd,
             pass_fds=sealing.fds,
             preexec_fn=sealing.apply,
-            timeout=120,
+            timeout=300,
         )
     return done.stdout.decode(errors="replace")
 

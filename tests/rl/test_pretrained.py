@@ -155,7 +155,7 @@ def test_a_sharded_learner_is_served_whole_and_resumes(local_ray, tmp_path):
         assert found[0]["loss"] == pytest.approx(found[1]["loss"])
         losses.append(found[0]["loss"])
         published = ray.get(learners[0].publish.remote())[0]
-        assert ray.get(server.load.remote(published), timeout=60) == version
+        assert ray.get(server.load.remote(published), timeout=300) == version
         written = load_file(tmp_path / f"checkpoints/{version:06d}/model.safetensors")
         assert all((ray.get(published).weights[k] == w).all() for k, w in written.items())
         for x in learners:

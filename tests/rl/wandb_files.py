@@ -20,7 +20,7 @@ def records(run: Path, kind: str) -> list[dict[str, Any]]:
 def _rows(path: Path, changed_ns: int) -> list[dict[str, Any]]:
     """All records of a file. wandb takes a second to start."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
-    done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=True)
+    done = subprocess.run(command, text=True, capture_output=True, timeout=500, check=True)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
