@@ -145,5 +145,6 @@ def test_equations_are_found_without_lean_for_functions_with_equations() -> None
 
 def test_no_equation_is_an_instance_of_another() -> None:
     found = asyncio.run(equations(None, Terms(with_equations(), 0), [], 0))  # type: ignore[arg-type]
+    assert len(found) > 5
     for place, statement in enumerate(found):
         assert not any(instance_of(statement, earlier) for earlier in found[:place])

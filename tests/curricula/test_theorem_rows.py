@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -294,7 +295,6 @@ def test_a_row_without_statement_says_which_fields_there_are() -> None:
         theorem_of_row(wide, "x:1")
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "source",
     [
@@ -310,5 +310,8 @@ def test_a_row_without_statement_says_which_fields_there_are() -> None:
     ids=lambda source: source[:10],
 )
 def test_hostile_text_takes_linear_time(source: str) -> None:
+    """Under 20 s of processor time."""
+    began = time.process_time()
     with suppress(UserError):
         theorem_of_row({"name": "x", "formal_statement": source}, "x:1")
+    assert time.process_time() - began < 20

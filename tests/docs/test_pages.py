@@ -23,6 +23,11 @@ def test_paths_exist(page: Path) -> None:
     assert [path for path in sorted(named) if not any(ROOT.glob(path.rstrip("/")))] == []
 
 
+def test_commands_are_found() -> None:
+    """The parametrised test below would pass without any."""
+    assert {"README.md", "prove.md", "train.md", "verify.md"} <= {page.name for page, _ in COMMANDS}
+
+
 @pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page.name}: {line}" for page, line in COMMANDS])
 def test_commands_parse(page: Path, line: str, parses: Callable[[str], None]) -> None:
     parses(line)
