@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,6 +47,15 @@ def turnstile(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         return Done(int(end.value.code or 0), out, err)
 
     return run
+
+
+def in_folder(folder: Path, *args: object) -> Done:
+    """`turnstile ARGS` in a folder, in this process, for fixtures that outlive a test."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(a) for a in args])
+    return Done(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -137,7 +138,9 @@ def test_a_run_uses_the_rule_reward_and_algorithm_of_an_installed_package(instal
     (installed / "tiny.toml").write_text(TINY)
     with (installed / "my_package/best_tactic.py").open("a") as file:
         file.write(WITNESS)
-    python(installed, "-m", "prover.cli", "train", "tiny.toml", "--set", *SETTINGS, "eval.baselines=false")
+    settings = (*SETTINGS, "eval.baselines=false")
+    done = python(installed, "-m", "prover.cli", "train", "tiny.toml", "--json", "--set", *settings)
+    assert json.loads(done.stdout)["trained"]["total"] == 3, "standard output has the summary alone"
     ledger = Ledger.open(installed / "runs/tiny", readonly=True)
     assert ledger.learned() == 2
     tiny = {a.stats["rewards"]["tiny"] for a in ledger.attempts("round 2") if a.outcome == "proved"}

@@ -25,7 +25,7 @@ from rl.algorithms.tactic_ranking import train_ranker
 from rl.config import ProverConfig
 from rl.evaluation import Evaluation
 from rl.metrics.intervals import wilson_over_seeds
-from tests.cli.conftest import turnstile, warm_lean
+from tests.cli.conftest import in_folder, turnstile, warm_lean
 
 __all__ = ["turnstile", "warm_lean"]
 
@@ -88,10 +88,6 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def line(*args: str) -> list[str]:
-    return [sys.executable, "-m", "prover.cli", "eval", *args]
-
-
 def env() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
@@ -122,20 +118,18 @@ main(sys.argv[1:])
 @pytest.fixture(scope="module")
 def figures(place) -> dict:
     """A checkpoint over two seeds, killed (-9) with its third record and started again."""
-    killed = [sys.executable, "-c", KILLED, *line(*CHECKPOINT)[3:]]
+    killed = [sys.executable, "-c", KILLED, "eval", *CHECKPOINT]
     with (place / "log").open("w") as log:
         process = subprocess.run(killed, cwd=place, env=env(), stdout=log, stderr=log, start_new_session=True)
     assert process.returncode == -signal.SIGKILL, (place / "log").read_text()[-2000:]
     ledger = Ledger.open(place / "runs/one", readonly=True)
     before = evaluated(ledger)
     assert 1 <= len(before) < 10
-    done = subprocess.run(
-        line(*CHECKPOINT, "--json"), cwd=place, text=True, capture_output=True, timeout=500, env=env()
-    )
-    assert done.returncode == 1, done.stderr[-2000:]
+    done = in_folder(place, "eval", *CHECKPOINT, "--json")
+    assert done.code == 1, done.err[-2000:]
     assert evaluated(ledger)[: len(before)] == before, "a recorded attempt changed or was made again"
     assert len(evaluated(ledger)) == 10
-    return json.loads(done.stdout)
+    return done.document
 
 
 @pytest.mark.lean

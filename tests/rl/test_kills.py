@@ -15,7 +15,7 @@ import pytest
 
 from prover.errors import UserError
 from prover.solve.ledger import Attempt, Ledger
-from tests.rl.test_training import LARGER, command, env, train
+from tests.rl.test_training import LARGER, command, env
 
 pytestmark = [pytest.mark.lean, pytest.mark.ray, pytest.mark.slow]
 
@@ -53,7 +53,8 @@ def test_a_run_survives_kills_at_random_points(tmp_path):
         assert {k: now[k] for k in before} == before, f"seed {seed}: a recorded attempt changed or went"
         before = now
     assert not (folder / "summary.json").exists(), "the run was never interrupted"
-    done = train(tmp_path, "tiny.toml", "--json", timeout=600)
+    again = command("train", "tiny.toml", "--json")
+    done = subprocess.run(again, cwd=tmp_path, env=env(), text=True, capture_output=True, timeout=600)
     assert done.returncode == 0, (seed, done.stderr[-3000:])
     assert json.loads(done.stdout)["trained"]["total"] == 5
     after = attempts(folder)
