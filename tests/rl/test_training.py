@@ -19,9 +19,8 @@ from curricula.library import split_of
 from prover.errors import UserError
 from prover.solve.ledger import Ledger
 from rl.metrics import compute
-from tests.cli.conftest import in_folder, turnstile
+from tests.cli.conftest import turnstile
 from tests.rl import wandb_files
-from tests.rl.conftest import share_ray
 
 __all__ = ["turnstile"]
 
@@ -67,6 +66,10 @@ def command(*args: str) -> list[str]:
     return [sys.executable, "-m", "prover.cli", *args]
 
 
+def train(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command("train", *args), cwd=folder, text=True, capture_output=True, env=env())
+
+
 def env() -> dict[str, str]:
     # Without what a wandb of this process left: a run of its own has a wandb service of its own, that dies with it.
     clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
@@ -98,9 +101,9 @@ def recorded(folder: Path) -> dict[tuple[str, str], object]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, ray_ends) -> Path:
-    """A finished run whose driver was killed, which then ended by SIGTERM, and was resumed each time, at last in this process.
-    test_kills.py kills all its processes."""
+def run(tmp_path_factory) -> Path:
+    """A finished run whose driver was killed, which then ended by SIGTERM, and was resumed each time. test_kills.py kills all its
+    processes."""
     folder = tmp_path_factory.mktemp("training")
     (folder / "tiny.toml").write_text(TINY)
     process = until(folder, 2, "tiny.toml")
@@ -114,10 +117,10 @@ def run(tmp_path_factory, ray_ends) -> Path:
     said = (folder / "log").read_text()
     assert "continue with: turnstile train --resume" in said and "***" not in said, said[-2000:]
     seen.append(recorded(folder))
-    share_ray()
-    done = in_folder(folder, "train", "--resume", "runs/tiny", "--json")
-    assert done.code == 0, done.err[-3000:]
-    assert done.document["trained"]["total"] == 3
+    # In a process of its own, because wandb's service in this one may belong to an earlier run.
+    done = train(folder, "--resume", "runs/tiny", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["trained"]["total"] == 3
     after = recorded(folder)
     for earlier in seen:
         assert {k: after[k] for k in earlier} == earlier, "a recorded attempt changed or was made again"
