@@ -12,7 +12,8 @@ from rl.bench.learner import bench_learner
 from rl.learner import policy_gradient
 from rl.learner.learner import Learner
 from rl.learner.settings import LearnerConfig
-from tests.rl.test_policy_gradient import ROWS, folder, trajectories
+from tests.rl.test_packing import ROWS
+from tests.rl.test_policy_gradient import folder, trajectories
 
 __all__ = ["folder"]
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
