@@ -119,8 +119,9 @@ def _check(config: RunConfig) -> None:
 
 
 def _vllm_on_cpus(config: RunConfig) -> bool:
-    """Whether vLLM serves the model without GPUs, which only its build for CPUs can. A cluster has the same packages as this machine."""
-    return config.ray.server_gpus == 0 and is_cpu_build()
+    """Whether vLLM serves the model without GPUs, which only its build for CPUs can, on one machine. A cluster has the same packages as
+    this machine."""
+    return config.ray.server_gpus == 0 and not config.serve.across and is_cpu_build()
 
 
 def _check_assessor(config: RunConfig) -> None:

@@ -68,8 +68,14 @@ def test_vllm_without_gpus_is_its_build_for_cpus(monkeypatch: pytest.MonkeyPatch
         plan(config)
     monkeypatch.setattr("rl.plan.is_cpu_build", lambda: True)
     assert plan(config)["gpus"] == 0
-    with pytest.raises(UserError, match="make them equal"):
-        plan(replace(config, ray=replace(config.ray, server_gpus=2.0)))
+    for wrong in (
+        replace(config, ray=replace(config.ray, server_gpus=2.0)),
+        replace(
+            config, serve=replace(config.serve, pipeline_parallel=2)
+        ),  # across machines, Ray places each part on a GPU
+    ):
+        with pytest.raises(UserError, match="make them equal"):
+            plan(wrong)
 
 
 @pytest.mark.parametrize(
