@@ -36,7 +36,7 @@ class DecodeConfig:
 
 @dataclass(slots=True)
 class _Beams:
-    """K beams for each of B queries; all tensors [B, K] but `ids`."""
+    """K beams for each of B queries, open ones first; all tensors [B, K] but `ids`."""
 
     logprob: Tensor
     """Log-probability under the untempered model."""
@@ -52,6 +52,11 @@ class _Beams:
     def select(self, rows: Tensor) -> None:
         self.logprob, self.phi, self.score = self.logprob[rows], self.phi[rows], self.score[rows]
         self.done, self.ids = self.done[rows], self.ids[rows]
+
+    def reorder(self, order: Tensor) -> None:
+        """Permute the beams of each query; [B, K]."""
+        self.logprob, self.phi, self.score = (x.gather(1, order) for x in (self.logprob, self.phi, self.score))
+        self.done, self.ids = self.done.gather(1, order), self.ids.gather(1, order[..., None].expand_as(self.ids))
 
 
 @torch.inference_mode()
@@ -81,21 +86,24 @@ def beam_search(
     found: list[list[tuple[float, list[int]]]] = [[] for _ in range(b)]
     # Only the most probable `width` children of a beam are considered.
     width = min(vocab, max(2 * n, 32))
-    logits = logits[:, None].float()  # [B, K, V]
+    logits = logits[:, None].float()  # [B, O, V]: the model continues the first O beams, which include all open ones
     for t in range(config.max_new_tokens):
+        open_beams = logits.shape[1]
         plain = logits.log_softmax(-1)
         tempered = plain
         if config.temperature != 1.0:
             tempered = torch.where(noisy, (logits / config.temperature).log_softmax(-1), plain)
-        steps, tokens = (tempered + banned[:, None]).topk(width, -1)  # [B, K, width]
-        phi = beams.phi[..., None] + steps
-        score = torch.where(noisy, _perturb(phi, beams.score, noise), phi) if noisy.any() else phi.clone()
+        steps, tokens = (tempered + banned[:, None]).topk(width, -1)  # [B, O, width]
+        closed = beams.done[:, :open_beams]
+        phi = beams.phi[:, :open_beams, None] + steps
+        perturbed = _perturb(phi, beams.score[:, :open_beams], closed, noise) if noisy.any() else phi
+        score = torch.where(noisy, perturbed, phi).masked_fill(closed[..., None], _NEVER)
         # A finished beam has itself as its only child.
-        score[beams.done] = _NEVER
-        score[..., 0] = torch.where(beams.done, beams.score, score[..., 0])
-        best, flat = score.flatten(1).topk(min(n, score.shape[1] * width), -1)
-        parent = flat // width
-        was_done = beams.done.gather(1, parent)
+        children = torch.cat([score.flatten(1), beams.score.masked_fill(~beams.done, _NEVER)], 1)
+        best, chosen = children.topk(min(n, children.shape[1]), -1)
+        was_done = chosen >= open_beams * width
+        parent = torch.where(was_done, chosen - open_beams * width, chosen // width)
+        flat = chosen.masked_fill(was_done, 0)
         token = tokens.flatten(1).gather(1, flat).masked_fill(was_done, eos)
         step = plain.gather(-1, tokens).flatten(1).gather(1, flat).masked_fill(was_done, 0.0)
         logprob = beams.logprob.gather(1, parent) + step
@@ -118,19 +126,26 @@ def beam_search(
             beams.select(rows)
             query, banned, noisy, parent, token = query[rows], banned[rows], noisy[rows], parent[rows], token[rows]
             noise = [noise[i] for i in rows.tolist()]
-        cache.reorder(parent)
-        logits = runner.step(cache, token).float()
+        order = beams.done.byte().argsort(dim=-1, stable=True)
+        beams.reorder(order)
+        order = order[:, : int((~beams.done).sum(-1).max())]
+        # A finished beam among them may have a parent that the cache does not hold; what it continues does not matter.
+        cache.reorder(parent.gather(1, order).clamp(max=open_beams - 1))
+        logits = runner.step(cache, token.gather(1, order)).float()
     return found
 
 
-def _perturb(phi: Tensor, parent: Tensor, noise: Sequence[torch.Generator | None]) -> Tensor:
-    """Gumbel-perturbed log-probabilities [B, K, W] of children, conditioned on their maximum being the parent's [B, K].
+def _perturb(phi: Tensor, parent: Tensor, closed: Tensor, noise: Sequence[torch.Generator | None]) -> Tensor:
+    """Gumbel-perturbed log-probabilities [B, O, W] of children, conditioned on their maximum being the parent's [B, O].
 
+    Open beams come first, and `closed` [B, O] get no noise: a query draws equally many numbers whatever the others are.
     Kool, van Hoof and Welling 2019, equations 23-24 of appendix B.3 (the numerically stable form).
     """
-    shape = phi.shape[1:]
-    drawn = [torch.rand(shape, generator=g) if g is not None else torch.full(shape, 0.5) for g in noise]
-    uniform = torch.stack(drawn).to(phi.device).clamp_(1e-20, 1 - 1e-7)
+    uniform = torch.full(phi.shape, 0.5)
+    for i, (g, n) in enumerate(zip(noise, (~closed).sum(-1).tolist(), strict=True)):
+        if g is not None:
+            uniform[i, :n] = torch.rand((n, phi.shape[2]), generator=g)
+    uniform = uniform.to(phi.device).clamp_(1e-20, 1 - 1e-7)
     g = phi - torch.log(-torch.log(uniform))
     top = g.max(-1, keepdim=True).values
     v = parent[..., None] - g + torch.log1p(-torch.exp((g - top).clamp(max=0)))
