@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -83,18 +83,8 @@ class Translation:
 
     def text(self, text: str, constants: Iterable[str], local: Iterable[str] = ()) -> str:
         """Translate the names of `constants` in a goal, whole or as fields. `local` names stay."""
-        own = set(local)
         components = {part for c in constants for part in c.split(".")}
-
-        def fresh(match: re.Match[str]) -> str:
-            first, *rest = match[0].split(".")  # for fields the first component is empty
-            if match[0] in _TEMPLATE_NAMES:
-                return match[0]
-            out = [first if first in own or first not in components else self.name(first)]
-            out += [self.name(part) if part in components else part for part in rest]
-            return ".".join(out)
-
-        return _NAME.sub(fresh, text)
+        return _translated(text, lambda part: self.name(part) if part in components else part, local)
 
     def type_of(self, name: str) -> str:
         """The type of a library theorem in made-up words; empty for other names."""
@@ -103,16 +93,7 @@ class Translation:
 
     def back(self, tactic: str, local: Iterable[str] = ()) -> str:
         """Translate a tactic back to the true names."""
-        own = set(local)
-
-        def true(match: re.Match[str]) -> str:
-            if match[0] in _TEMPLATE_NAMES:
-                return match[0]
-            first, *rest = match[0].split(".")
-            out = [first if first in own else self._true(first), *(self._true(part) for part in rest)]
-            return ".".join(out)
-
-        return _NAME.sub(true, tactic)
+        return _translated(tactic, self._true, local)
 
     def _true(self, part: str) -> str:
         return _WORD.sub(
@@ -196,6 +177,19 @@ class FreshNamesPolicy:
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         return self.policy.evaluate([self.obfuscator.obfuscate(q) for q in queries])
+
+
+def _translated(text: str, translate: Callable[[str], str], local: Iterable[str]) -> str:
+    """The text with `translate` applied to the components of each name, except to `local` names at its beginning."""
+    own = set(local)
+
+    def new(match: re.Match[str]) -> str:
+        first, *rest = match[0].split(".")  # for fields the first component is empty
+        if match[0] in _TEMPLATE_NAMES:
+            return match[0]
+        return ".".join([first if first in own else translate(first), *map(translate, rest)])
+
+    return _NAME.sub(new, text)
 
 
 def _local(state: ProofState) -> frozenset[str]:

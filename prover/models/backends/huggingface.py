@@ -116,19 +116,10 @@ class HuggingFacePolicy:
         """Up to `n` distinct tactics for each query, most probable first, with the untempered model's log-probabilities."""
         if not queries:
             return []
-        template = self.format.template
-        answers: list[list[Answer]] = []
-        tokens: list[int] = []
+        beam = self.format.template.decode == "beam" and all(q.attempt == 0 for q in queries)
+        single = n == 1 and not self.seq2seq  # for learning
         with self._lock:
-            beam = template.decode == "beam" and all(q.attempt == 0 for q in queries)
-            prompts = [self.format.prompt(q) for q in queries]
-            at_once = max(1, ROWS // n)
-            for i in range(0, len(prompts), at_once):
-                # A single sample is for learning.
-                single = n == 1 and not self.seq2seq
-                some, took = self.generate(prompts[i : i + at_once], n, beam, tokens=single)
-                answers += some
-                tokens += took
+            answers, tokens = self.generate([self.format.prompt(q) for q in queries], n, beam, tokens=single)
         for q, took in zip(queries, tokens, strict=True):
             self.token_counts.record(q, took)
         return [suggestions(self.format, q, mine, n) for q, mine in zip(queries, answers, strict=True)]
@@ -174,18 +165,25 @@ class HuggingFacePolicy:
 
     def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
         """n answers to each prompt, sampled at temperature 1, with their tokens."""
-        at_once, answers = max(1, ROWS // n), []
         with self._lock:
-            for i in range(0, len(prompts), at_once):
-                answers += self.generate(prompts[i : i + at_once], n, beam=False, tokens=True)[0]
-        return answers
+            return self.generate(prompts, n, beam=False, tokens=True)[0]
 
-    @torch.inference_mode()
     def generate(
         self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True, tokens: bool = False
     ) -> tuple[list[list[Answer]], list[int]]:
         """n answers to each prompt, and the tokens of each prompt with its answers. Without `priors` log-probabilities may be 0:
         scoring long answers takes more memory than sampling them. `tokens`: sample at temperature 1 and record the tokens."""
+        at_once, answers, took = max(1, ROWS // n), list[list[Answer]](), list[int]()
+        for i in range(0, len(prompts), at_once):
+            some, lengths = self._generate_at_once(prompts[i : i + at_once], n, beam, priors, tokens)
+            answers += some
+            took += lengths
+        return answers, took
+
+    @torch.inference_mode()
+    def _generate_at_once(
+        self, prompts: Sequence[Any], n: int, beam: bool, priors: bool, tokens: bool
+    ) -> tuple[list[list[Answer]], list[int]]:
         f = self.format
         given = self._given(prompts)
         sampling = {"temperature": 1.0, "top_p": 1.0} if tokens else f.sampling

@@ -79,7 +79,7 @@ class ServerPolicy:
                 base_url=address,
                 timeout=c.timeout,
                 max_retries=c.retries,
-                **_key(c.api_key),
+                api_key=c.api_key or os.environ.get("OPENAI_API_KEY") or "none",
                 http_client=limit_responses(openai.DefaultHttpxClient(timeout=c.timeout), c.timeout),
                 default_headers={"Accept-Encoding": "identity"},
             )
@@ -253,10 +253,6 @@ def _answer(text: Any, ids: tuple[int, ...], logprob: float, finish: Any) -> Ans
 
 def _used(answer: Any) -> int:
     return answer.usage.total_tokens or 0 if answer.usage else 0
-
-
-def _key(key: str | None) -> dict[str, Any]:
-    return {"api_key": key or os.environ.get("OPENAI_API_KEY") or "none"}
 
 
 def _reason(error: Any) -> str:
