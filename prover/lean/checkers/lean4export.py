@@ -186,9 +186,9 @@ class _Writer:
                 self._write("quot", self._constant(n, ls, t, kind=kind))
             case ["inductive", types, constructors, recursors]:
                 family = {
-                    "types": [self._type(*x) for x in types],
-                    "ctors": [self._constructor(*x) for x in constructors],
-                    "recs": [self._recursor(*x) for x in recursors],
+                    "types": [self._type(x) for x in types],
+                    "ctors": [self._constructor(x) for x in constructors],
+                    "recs": [self._recursor(x) for x in recursors],
                 }
                 self._write("inductive", family)
             case _:
@@ -197,33 +197,21 @@ class _Writer:
     def _write(self, kind: str, fields: dict[str, Any]) -> None:
         self.lines.append(msgspec.json.encode({kind: fields}))
 
-    def _type(
-        self,
-        n: int,
-        ls: list[int],
-        t: int,
-        params: int,
-        indices: int,
-        all: list[int],
-        ctors: list[int],
-        nested: int,
-        rec: bool,
-        reflexive: bool,
-    ) -> dict[str, Any]:
+    def _type(self, parts: Sequence[Any]) -> dict[str, Any]:
+        n, ls, t, params, indices, family, ctors, nested, recursive, reflexive = parts
         return self._constant(n, ls, t) | {
             "numParams": params,
             "numIndices": indices,
-            "all": _get(self._names, all),
+            "all": _get(self._names, family),
             "ctors": _get(self._names, ctors),
             "numNested": nested,
-            "isRec": rec,
+            "isRec": recursive,
             "isUnsafe": False,
             "isReflexive": reflexive,
         }
 
-    def _constructor(
-        self, n: int, ls: list[int], t: int, induct: int, index: int, params: int, fields: int
-    ) -> dict[str, Any]:
+    def _constructor(self, parts: Sequence[Any]) -> dict[str, Any]:
+        n, ls, t, induct, index, params, fields = parts
         return self._constant(n, ls, t) | {
             "induct": self._names[induct],
             "cidx": index,
@@ -232,21 +220,10 @@ class _Writer:
             "isUnsafe": False,
         }
 
-    def _recursor(
-        self,
-        n: int,
-        ls: list[int],
-        t: int,
-        all: list[int],
-        params: int,
-        indices: int,
-        motives: int,
-        minors: int,
-        rules: list[Any],
-        k: bool,
-    ) -> dict[str, Any]:
+    def _recursor(self, parts: Sequence[Any]) -> dict[str, Any]:
+        n, ls, t, family, params, indices, motives, minors, rules, k = parts
         return self._constant(n, ls, t) | {
-            "all": _get(self._names, all),
+            "all": _get(self._names, family),
             "numParams": params,
             "numIndices": indices,
             "numMotives": motives,
