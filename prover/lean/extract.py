@@ -139,22 +139,15 @@ class ExtractServer(LeanServer):
             e = answer.errors[0]
             raise LeanError(f"{e['file']}:{e['line']}:{e['column']}: {e['m'].strip()}")
         declarations = tuple(d for command in answer.commands for d in _declarations(command, text))
-        opened = self._adopt_all(request, raw)
+        states = iter([state for _, state in self._adopt(request, raw)])
+        opened = [tuple(next(states) for _ in hole.states) for hole in answer.holes]
         found = [_step(hole, groups, declarations) for hole, groups in zip(answer.holes, opened, strict=True) if groups]
         found.sort(key=lambda s: (s.span[0], -s.span[1]))
         return Extraction(declarations, tuple(found), dict(answer.premises), sum(not groups for groups in opened))
 
-    def _adopt_all(self, request: dict[str, Any], raw: dict[str, Any]) -> list[tuple[ProofState, ...]]:
-        """Handles for every group of goals of every hole. An origin numbers single states, so each group is a hole of its own in it."""
-        single = [{**hole, "states": [state]} for hole in raw["holes"] for state in hole.get("states", ())]
-        states = iter([state for _, state in self._adopt(request, {"holes": single})])
-        return [tuple(next(states) for _ in hole.get("states", ())) for hole in raw["holes"]]
-
-    def _set_remotes(self, origin: Any, answer: dict[str, Any]) -> None:
-        if origin.request["cmd"] == "extract":  # an answer to the request that is sent again has all groups
-            single = [{**h, "states": [s]} for h in answer["holes"] for s in h.get("states", ())]
-            answer = {"holes": single}
-        super()._set_remotes(origin, answer)
+    def _opened(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """Each group of goals of a step as a hole of its own, because an origin numbers single states."""
+        return [{**hole, "states": [state]} for hole in super()._opened(answer) for state in hole["states"]]
 
 
 def _declarations(command: _Command, text: LeanText) -> list[Declaration]:

@@ -33,7 +33,7 @@ class StateMessage(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """Any answer. Only the fields of its kind are set."""
+    """Any answer. Only the fields of its kind are set, and its text may have more."""
 
     id: int | None = None
     q: int | None = None
@@ -49,16 +49,7 @@ class Answer(msgspec.Struct):
     """Number of the part that the command has reached."""
 
 
-_answer = msgspec.json.Decoder(Answer)
-
-
-def decode(line: bytes) -> tuple[Answer, bytes]:
-    """An answer and its raw text, which may have more fields."""
-    return _answer.decode(line), line
-
-
-def raw(line: bytes) -> dict[str, Any]:
-    return msgspec.json.decode(line)
+decode = msgspec.json.Decoder(Answer).decode
 
 
 def encode(message: dict[str, Any]) -> bytes:
