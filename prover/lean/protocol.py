@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -57,37 +58,19 @@ def encode(message: dict[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
+_CONTINUED = re.compile(r" *\n +")
+
+
 @functools.lru_cache(maxsize=4096)
 def split_hypotheses(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
     """(name, type) of each hypothesis in a printed goal, and its target. Cached, because a search sees the same text often."""
-    hyps: list[tuple[str, str]] = []
-    target = ""
-    block: list[str] = []
-
-    def flush() -> None:
-        if not block:
-            return
-        joined = " ".join(part.strip() for part in block)
-        names, sep, type_ = joined.partition(" : ")
-        if sep:
-            type_ = type_.partition(" := ")[0]
-            hyps.extend((name, type_) for name in names.split())
-        block.clear()
-
-    lines = text.split("\n")
-    for i, line in enumerate(lines):
-        if line.startswith("⊢"):
-            flush()
-            target = " ".join(part.strip() for part in [line[1:], *lines[i + 1 :]])
-            break
-        if line.startswith("case "):
-            continue
-        if line.startswith(" "):
-            block.append(line)
-        else:
-            flush()
-            block.append(line)
-    return tuple(hyps), target
+    before, _, after = f"\n{text}".partition("\n⊢")
+    hypotheses: list[tuple[str, str]] = []
+    for line in _CONTINUED.sub(" ", before).split("\n"):
+        names, colon, type_ = line.partition(" : ")
+        if colon and not line.startswith("case "):
+            hypotheses += [(name, type_.partition(" := ")[0].strip()) for name in names.split()]
+    return tuple(hypotheses), " ".join(part.strip() for part in after.split("\n"))
 
 
 def goal(message: GoalMessage) -> Goal:
