@@ -178,7 +178,7 @@ class _Writer:
             case ["theorem", n, ls, t, v]:
                 self._write("thm", self._constant(n, ls, t, value=exprs[v], all=[names[n]]))
             case ["def", n, ls, t, v, int(hints)]:
-                hint = _hints(hints)
+                hint = "opaque" if hints == -1 else "abbrev" if hints == -2 else {"regular": hints}
                 self._write("def", self._constant(n, ls, t, value=exprs[v], hints=hint, safety="safe", all=[names[n]]))
             case ["opaque", n, ls, t, v]:
                 self._write("opaque", self._constant(n, ls, t, value=exprs[v], isUnsafe=False, all=[names[n]]))
@@ -236,7 +236,3 @@ class _Writer:
 
 def _get(known: Sequence[int], numbers: Sequence[int]) -> list[int]:
     return [known[n] for n in numbers]
-
-
-def _hints(code: int) -> Any:
-    return "opaque" if code == -1 else "abbrev" if code == -2 else {"regular": code}
