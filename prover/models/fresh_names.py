@@ -96,13 +96,15 @@ class Translation:
         return _translated(tactic, self._true, local)
 
     def _true(self, part: str) -> str:
-        return _WORD.sub(
-            lambda m: self._original.get(m[0]) or (f"{m[0]}'unknown" if self._is_true(m[0]) else m[0]), part
-        )
+        def true(match: re.Match[str]) -> str:
+            word = match[0]
+            if word in self._original:
+                return self._original[word]
+            # A part of a true name does not exist in the translated language.
+            known = word in self._fresh or (word not in _KEPT and len(word) > 1 and word in _library_words())
+            return f"{word}'unknown" if known else word
 
-    def _is_true(self, word: str) -> bool:
-        """Whether the word is part of a true name, which does not exist in the translated language."""
-        return word in self._fresh or (word not in _KEPT and len(word) > 1 and word in _library_words())
+        return _WORD.sub(true, part)
 
 
 class NameObfuscator:

@@ -106,11 +106,7 @@ class VLLMPolicy:
         self.count_tokens = self.token_counts.count
         self.version = folder_version(folder)
         self._digest = ""
-        self._head = self._read_head(folder)
-
-    def _read_head(self, folder: str | Path) -> bool:
-        """Load the folder's value head in every worker. Returns whether there is one."""
-        return any(self.engine.alone(lambda: self.llm.collective_rpc("load_head", args=(str(folder),))))
+        self._head = any(self.engine.alone(lambda: self.llm.collective_rpc("load_head", args=(str(folder),))))
 
     @property
     def has_value(self) -> bool:
