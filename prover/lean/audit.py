@@ -184,9 +184,8 @@ class Auditor:
         """The report on the reference. Kept for the next candidate, because a file is audited again for each proof removed from it."""
         if (report := self._files.pop(reference, None)) is None:
             report = await self.judges.text(reference.place, types=True, **reference.fields())
-        if not any(
-            part.stopped for part in (*report.errors, *report.commands)
-        ):  # a later attempt may stay within the limit
+        # After a limit, a later attempt may stay within it.
+        if not any(part.stopped for part in (*report.errors, *report.commands)):
             self._files[reference] = report
         while len(self._files) > FILES_KEPT:
             del self._files[next(iter(self._files))]

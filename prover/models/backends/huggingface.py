@@ -40,13 +40,8 @@ class HuggingFacePolicy:
 
         Raises UserError if transformers cannot load the folder or the template does not fit it.
         """
-        from transformers import (
-            AutoConfig,
-            AutoModelForCausalLM,
-            AutoModelForSeq2SeqLM,
-            AutoTokenizer,
-            GenerationConfig,
-        )
+        from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+        from transformers.models.auto import AutoModelForCausalLM, AutoModelForSeq2SeqLM
         from transformers.utils import logging
 
         try:
@@ -69,17 +64,9 @@ class HuggingFacePolicy:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             head = read_head(folder)
             self.head = head.to(device) if head is not None else None
-        # torch raises RuntimeError or AssertionError for a missing or too small device.
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            ImportError,
-            RuntimeError,
-            AssertionError,
-            AttributeError,
-            TypeError,
-        ) as e:
+        except UserError:
+            raise
+        except Exception as e:  # a broken folder or a device that is missing or too small can raise anything
             raise UserError(f"{folder} cannot be used as a policy: {e}") from None
         self.seq2seq = both
         if self.tokenizer.pad_token_id is None:

@@ -200,11 +200,7 @@ class ServerPolicy:
             raise kind(f"{self.address}: {_reason(e)}") from None
         except ResponseLimitError as e:
             raise UserError(f"{self.address}: {e}") from None
-        except (
-            ValueError,
-            AttributeError,
-            TypeError,
-        ) as e:  # the client raises these for answers that are not of the API
+        except (ValueError, AttributeError, TypeError) as e:  # for answers that are not of the API
             raise UserError(
                 f"{self.address}: the server does not speak OpenAI's API; check that the address ends in /v1 "
                 f"({type(e).__name__}: {e})"
