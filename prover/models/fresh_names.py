@@ -115,7 +115,6 @@ class NameObfuscator:
         self.types = types
 
     def obfuscate(self, query: Query) -> Query:
-        """Translate a query to made-up words."""
         state = query.state
         constants = {c for g in state.goals for c in g.constants}
         local = _local(state)
@@ -138,12 +137,10 @@ class NameObfuscator:
         return replace(query, state=ProofState(state.id, state.key, goals), premises=premises, types=types)
 
     def obfuscate_tactic(self, tactic: str, query: Query) -> str:
-        """Translate a tactic to made-up words."""
         constants = {c for g in query.state.goals for c in g.constants} | set(query.premises)
         return self.translation.text(tactic, constants, _local(query.state))
 
     def restore_tactic(self, tactic: str, query: Query) -> str:
-        """Translate a tactic back to the true names."""
         return self.translation.back(tactic, _local(query.state))
 
     def obfuscate_premises(self, premises: Sequence[Premise]) -> dict[str, Premise]:

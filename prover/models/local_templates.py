@@ -110,7 +110,6 @@ class LocalContext:
 
 
 def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
-    """The LocalContext of a goal with surroundings."""
     known = surroundings.by_name
     local = local_premises(surroundings)
     seen = [known[c] for c in local.visible(goal.constants) if c in known]

@@ -81,7 +81,6 @@ class HuggingFacePolicy:
         self._lock = threading.Lock()
 
     def reseed(self, seed: int) -> None:
-        """Reset the random generator to this seed."""
         self._noise.manual_seed(seed)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
