@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from prover.lean import protocol
-from prover.lean.declared import Head, NameParts, name_of, shown
+from prover.lean.declared import Head, LeanMessage, NameParts, name_of, shown
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanError, LeanServer
 from prover.lean.text import LeanText, edited
@@ -80,7 +80,7 @@ class _Hole(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    errors: list[dict[str, Any]]
+    errors: tuple[LeanMessage, ...]
     commands: tuple[_Command, ...]
     holes: tuple[_Hole, ...]
     premises: tuple[tuple[str, str], ...] = ()
@@ -136,8 +136,7 @@ class ExtractServer(LeanServer):
         raw = await self.command(**request)
         answer = msgspec.convert(raw, _Answer)
         if answer.errors:
-            e = answer.errors[0]
-            raise LeanError(f"{e['file']}:{e['line']}:{e['column']}: {e['m'].strip()}")
+            raise LeanError(str(answer.errors[0]))
         declarations = tuple(d for command in answer.commands for d in _declarations(command, text))
         states = iter([state for _, state in self._adopt(request, raw)])
         opened = [tuple(next(states) for _ in hole.states) for hole in answer.holes]

@@ -13,18 +13,17 @@ from typing import Any
 
 import msgspec
 
-from prover.lean.surroundings import Surroundings
 from prover.lean.theorem import Goal, HypothesisKind, ProofState, StepResult
 
 
 class GoalMessage(msgspec.Struct):
     t: str
     """Text."""
-    r: list[str] = []
+    r: tuple[str, ...] = ()
     """Names given to unnamed hypotheses, as `rename_i` does."""
-    c: list[str] = []
+    c: tuple[str, ...] = ()
     """Constants."""
-    k: list[HypothesisKind] = []
+    k: tuple[HypothesisKind, ...] = ()
 
 
 class StateMessage(msgspec.Struct):
@@ -42,8 +41,8 @@ class Answer(msgspec.Struct):
     m: str = ""
     us: int = 0
     states: list[StateMessage] = []
-    order: list[tuple[int, int]] = []
-    said: list[str] = []
+    order: tuple[tuple[int, int], ...] = ()
+    said: tuple[str, ...] = ()
     ready: str | None = None
     error: str | None = None
     at: int | None = None
@@ -74,14 +73,9 @@ def split_hypotheses(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
 
 
 def goal(message: GoalMessage) -> Goal:
-    hyps, target = split_hypotheses(message.t)
-    return Goal(message.t, hyps, target, tuple(message.c), tuple(message.r), tuple(message.k))
-
-
-def state(message: StateMessage, handle: int, surroundings: Surroundings) -> ProofState:
-    return ProofState(handle, message.key, tuple(goal(g) for g in message.goals), surroundings)
+    return Goal(message.t, *split_hypotheses(message.t), message.c, message.r, message.k)
 
 
 def step_result(answer: Answer, states: tuple[ProofState, ...]) -> StepResult:
     status = answer.s if answer.s in ("ok", "timeout", "memory") else "error"
-    return StepResult(status, states, tuple(answer.order), answer.m, answer.us / 1e6, tuple(answer.said))  # type: ignore[arg-type]
+    return StepResult(status, states, answer.order, answer.m, answer.us / 1e6, answer.said)  # type: ignore[arg-type]

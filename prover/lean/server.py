@@ -147,7 +147,8 @@ class LeanServer(LeanConnection):
 
     def _state(self, origin: Origin, index: int, message: protocol.StateMessage) -> ProofState:
         handle = self.handles.new(origin, index)
-        return protocol.state(message, handle, self.handles[handle].surroundings)
+        goals = tuple(map(protocol.goal, message.goals))
+        return ProofState(handle, message.key, goals, self.handles[handle].surroundings)
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """Try each tactic on the state: one result each, in order."""
