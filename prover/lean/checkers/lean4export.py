@@ -47,8 +47,8 @@ def export(entries: Iterable[Sequence[Any]], lean: str, githash: str = "") -> Ex
     try:
         for entry in entries:
             writer.put(entry)
-    except (IndexError, KeyError, TypeError) as e:
-        raise ValueError(f"not an entry of an export: {type(e).__name__}: {e}") from None
+    except (LookupError, TypeError, ValueError) as e:
+        raise ValueError(f"not an entry of an export: {type(e).__name__}: {str(e)[:100]}") from None
     return Exported(b"\n".join([*writer.lines, b""]), writer.constants, tuple(writer.axioms), tuple(writer.stand_ins))
 
 
@@ -95,7 +95,7 @@ class _Writer:
             case ["d", *parts]:
                 self._declaration(parts)
             case _:
-                raise ValueError(f"not an entry of an export: {str(entry)[:100]}")
+                raise ValueError(f"unknown entry {entry}")
 
     # -- names, levels, expressions ------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class _Writer:
             case ["p", n]:
                 return self._new_level("param", self._names[n])
             case _:
-                raise ValueError(f"not a level of an export: {str(parts)[:100]}")
+                raise ValueError(f"unknown level {parts}")
 
     def _new_level(self, kind: str, of: Any) -> int:
         return self._numbered(self._known_levels, "il", (kind, of), {kind: of})
@@ -153,7 +153,7 @@ class _Writer:
             case ["u", str(text)]:
                 return self._new_expr("strVal", text)
             case _:
-                raise ValueError(f"not an expression of an export: {str(parts)[:100]}")
+                raise ValueError(f"unknown expression {parts}")
 
     def _new_expr(self, kind: str, of: Any = None, /, **fields: Any) -> int:
         key = (kind, of, *fields.values())
@@ -192,7 +192,7 @@ class _Writer:
                 }
                 self._write("inductive", family)
             case _:
-                raise ValueError(f"not a declaration of an export: {str(parts)[:100]}")
+                raise ValueError(f"unknown declaration {parts}")
 
     def _write(self, kind: str, fields: dict[str, Any]) -> None:
         self.lines.append(msgspec.json.encode({kind: fields}))
