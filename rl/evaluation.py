@@ -163,13 +163,7 @@ class Evaluation:
         config = self.candidate.config
         model, value, obfuscator = None, False, None
         if (policy := self.loaded) is not None:
-            from prover.models.beam import DecodeConfig
-            from prover.models.transformer import LanguageModelPolicy
-
-            if isinstance(policy, LanguageModelPolicy):  # same weights, random state of this seed
-                decode, prompt = DecodeConfig(seed=seed), policy.prompter.config
-                policy = LanguageModelPolicy(policy.model, policy.tokenizer, prompt, decode, version=policy.version)
-            elif hasattr(policy, "reseed"):  # backends with a random state of their own
+            if hasattr(policy, "reseed"):  # backends with a random state of their own
                 policy.reseed(seed)
             wrapped = self.wrap(policy) if self.wrap is not None else policy
             if isinstance(wrapped, FreshNamesPolicy):

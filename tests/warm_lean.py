@@ -110,7 +110,8 @@ class _Judges(Judges):
         await self._stop("context")
 
     async def thin(self) -> None:
-        for role in [role for role, server in self._kept.items() if server.down or server.own_mb() > KEPT_MB]:
+        kept = [(role, one.server) for role, one in self._kept.items()]
+        for role in [role for role, server in kept if server.down or server.own_mb() > KEPT_MB]:
             await self._stop(role)
 
     async def end(self) -> None:

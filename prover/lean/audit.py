@@ -81,7 +81,6 @@ class Auditor:
         self.limits = Limits(heartbeats=400_000, seconds=seconds, open_seconds=seconds + 30)
         self.kernel = kernel
         self._verdicts = Verdicts(self.runtime.name, self.allowed)
-        self.judged = 0
         self.judges = Judges(self.runtime, self.limits, fresh_every)
         self._references: dict[tuple[Place, str], Report] = {}
         self._files: dict[Source, Report] = {}
@@ -106,7 +105,6 @@ class Auditor:
 
     async def audit(self, theorem: Theorem, script: str) -> Verdict:
         """Judge a tactic script for a theorem."""
-        self.judged += 1
         try:
             if theorem.library is not None:
                 return await self._library(theorem, script)
@@ -186,9 +184,8 @@ class Auditor:
         """The report on the reference. Kept for the next candidate, because a file is audited again for each proof removed from it."""
         if (report := self._files.pop(reference, None)) is None:
             report = await self.judges.text(reference.place, types=True, **reference.fields())
-        if not any(
-            part.stopped for part in (*report.errors, *report.commands)
-        ):  # a later attempt may stay within the limit
+        # After a limit, a later attempt may stay within it.
+        if not any(part.stopped for part in (*report.errors, *report.commands)):
             self._files[reference] = report
         while len(self._files) > FILES_KEPT:
             del self._files[next(iter(self._files))]
@@ -249,7 +246,6 @@ class Auditor:
         )
         if self.kernel is not None:
             await self.kernel.judge_again(self.judges, place.imports, entries, answer["verdicts"], self.allowed)
-        self.judged += len(asked)
         return answer["verdicts"]
 
     @property

@@ -7,6 +7,8 @@ import asyncio
 import itertools
 from typing import Any
 
+import msgspec
+
 from prover.errors import UserError
 from prover.lean import protocol
 from prover.lean.process import LeanProcess
@@ -114,10 +116,6 @@ class LeanConnection(abc.ABC):
         return self._process.pid
 
     @property
-    def version(self) -> str:
-        return self._process.version
-
-    @property
     def ready_s(self) -> float:
         """Seconds that the last start took."""
         return self._process.ready_s
@@ -176,9 +174,9 @@ class LeanConnection(abc.ABC):
                 if isinstance(item, Step):
                     self._step_answered(item, answer)
                 elif not item.future.done():
-                    item.future.set_result(protocol.raw(line))
+                    item.future.set_result(msgspec.json.decode(line))
                 else:
-                    self._abandoned(protocol.raw(line))
+                    self._abandoned(msgspec.json.decode(line))
                 self._send_steps()
         except UserError as e:
             self._give_up(str(e))

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from prover.lean import protocol
-from prover.lean.declared import Head, NameParts, name_of, shown
+from prover.lean.declared import Head, LeanMessage, NameParts, name_of, shown
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanError, LeanServer
 from prover.lean.text import LeanText, edited
@@ -80,7 +80,7 @@ class _Hole(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    errors: list[dict[str, Any]]
+    errors: tuple[LeanMessage, ...]
     commands: tuple[_Command, ...]
     holes: tuple[_Hole, ...]
     premises: tuple[tuple[str, str], ...] = ()
@@ -136,25 +136,17 @@ class ExtractServer(LeanServer):
         raw = await self.command(**request)
         answer = msgspec.convert(raw, _Answer)
         if answer.errors:
-            e = answer.errors[0]
-            raise LeanError(f"{e['file']}:{e['line']}:{e['column']}: {e['m'].strip()}")
+            raise LeanError(str(answer.errors[0]))
         declarations = tuple(d for command in answer.commands for d in _declarations(command, text))
-        opened = self._adopt_all(request, raw)
+        states = iter([state for _, state in self._adopt(request, raw)])
+        opened = [tuple(next(states) for _ in hole.states) for hole in answer.holes]
         found = [_step(hole, groups, declarations) for hole, groups in zip(answer.holes, opened, strict=True) if groups]
         found.sort(key=lambda s: (s.span[0], -s.span[1]))
         return Extraction(declarations, tuple(found), dict(answer.premises), sum(not groups for groups in opened))
 
-    def _adopt_all(self, request: dict[str, Any], raw: dict[str, Any]) -> list[tuple[ProofState, ...]]:
-        """Handles for every group of goals of every hole. An origin numbers single states, so each group is a hole of its own in it."""
-        single = [{**hole, "states": [state]} for hole in raw["holes"] for state in hole.get("states", ())]
-        states = iter([state for _, state in self._adopt(request, {"holes": single})])
-        return [tuple(next(states) for _ in hole.get("states", ())) for hole in raw["holes"]]
-
-    def _set_remotes(self, origin: Any, answer: dict[str, Any]) -> None:
-        if origin.request["cmd"] == "extract":  # an answer to the request that is sent again has all groups
-            single = [{**h, "states": [s]} for h in answer["holes"] for s in h.get("states", ())]
-            answer = {"holes": single}
-        super()._set_remotes(origin, answer)
+    def _opened(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """Each group of goals of a step as a hole of its own, because an origin numbers single states."""
+        return [{**hole, "states": [state]} for hole in super()._opened(answer) for state in hole["states"]]
 
 
 def _declarations(command: _Command, text: LeanText) -> list[Declaration]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -47,6 +48,17 @@ class Place(msgspec.Struct, frozen=True):
         return {"imports": self.imports, "before": [m.message() for m in self.before], "context": self.context}
 
 
+@dataclass(eq=False)
+class _Kept:
+    """A process that is kept between texts."""
+
+    server: LeanServer
+    imports: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
+    uses: int = 0
+    place: Place | None = None
+    """The place whose context the process `context` has read."""
+
+
 class Judges:
     """The processes. They start on demand; `close` ends them."""
 
@@ -54,11 +66,7 @@ class Judges:
         self.runtime = runtime
         self.limits = limits
         self.fresh_every = fresh_every
-        self._kept: dict[str, LeanServer] = {}
-        self._imports: dict[str, set[tuple[str, ...]]] = {}
-        self._uses: dict[str, int] = {}
-        self._context: Place | None = None
-        """The place whose context the process `context` has read."""
+        self._kept: dict[str, _Kept] = {}
         self._shares: dict[Place, asyncio.Task[bool | None]] = {}
         """Whether the texts of a place may share a process with those of others; None if unknown."""
         self._turn = asyncio.Lock()
@@ -66,13 +74,13 @@ class Judges:
         self._fresh = asyncio.Semaphore(2)
 
     async def close(self) -> None:
-        servers, self._kept = list(self._kept.values()), {}
+        servers, self._kept = self.servers, {}
         await asyncio.gather(*(s.close() for s in servers))
 
     @property
     def servers(self) -> list[LeanServer]:
         """Processes that are kept between texts."""
-        return list(self._kept.values())
+        return [kept.server for kept in self._kept.values()]
 
     # -- reading texts -----------------------------------------------------------------------------------------------
 
@@ -91,10 +99,8 @@ class Judges:
             return report
         async with self._locks["context"]:
             await self._stop("context")
-            server = await self._start()
-            self._kept["context"] = server
-            self._context = place
-            return await self.declare(server, place, text)
+            kept = self._kept["context"] = _Kept(await self._start(), place=place)
+            return await self.declare(kept.server, place, text)
 
     async def proof(self, place: Place, **text: Any) -> Report:
         """Report of a proof's text. Proofs of one place that run no code share a process."""
@@ -102,9 +108,9 @@ class Judges:
             report = await self._shared("proofs", place, text)
         else:
             async with self._locks["context"]:
-                report = None
-                if self._context == place and not self._needs_replacement("context", place.imports):
-                    report = _inert(await self.declare(self._kept["context"], place, {**text, "inert": True}))
+                report, kept = None, self._kept.get("context")
+                if kept is not None and kept.place == place and not self._needs_replacement(kept, place.imports):
+                    report = _inert(await self.declare(kept.server, place, {**text, "inert": True}))
         return report if report is not None else await self.text(place, **text)
 
     async def text(self, place: Place, **text: Any) -> Report:
@@ -158,32 +164,26 @@ class Judges:
         return server
 
     async def _stop(self, role: str) -> None:
-        if (server := self._kept.pop(role, None)) is not None:
-            await server.close()
-        self._imports[role] = set()
-        self._uses[role] = 0
-        if role == "context":
-            self._context = None
+        if (kept := self._kept.pop(role, None)) is not None:
+            await kept.server.close()
 
-    def _needs_replacement(self, role: str, imports: tuple[str, ...]) -> bool:
-        server = self._kept.get(role)
-        known = self._imports.get(role, set())
+    def _needs_replacement(self, kept: _Kept, imports: tuple[str, ...]) -> bool:
         return (
-            server is None
-            or server.down
-            or server.own_mb() > REPLACE_MB
-            or self._uses.get(role, 0) >= self.fresh_every
-            or (len(known) >= ENVIRONMENTS and imports not in known)
+            kept.server.down
+            or kept.server.own_mb() > REPLACE_MB
+            or kept.uses >= self.fresh_every
+            or (len(kept.imports) >= ENVIRONMENTS and imports not in kept.imports)
         )
 
     async def _server_of(self, role: str, imports: tuple[str, ...]) -> LeanServer:
         """The process of a role, replaced if necessary."""
-        if self._needs_replacement(role, imports):
+        kept = self._kept.get(role)
+        if kept is None or self._needs_replacement(kept, imports):
             await self._stop(role)
-            self._kept[role] = await self._start()
-        self._imports[role].add(imports)
-        self._uses[role] += role != "checker"
-        return self._kept[role]
+            kept = self._kept[role] = _Kept(await self._start())
+        kept.imports.add(imports)
+        kept.uses += role != "checker"
+        return kept.server
 
     async def may_share(self, place: Place) -> bool:
         """Whether the syntax of the text at a place shows that it runs no code."""

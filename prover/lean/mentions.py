@@ -29,10 +29,6 @@ class Mentions:
     errors: tuple[str, ...]
     """Errors of the source's elaboration."""
 
-    @property
-    def count(self) -> int:
-        return sum(map(len, self.constants.values()))
-
 
 def mentions(version: str = PINNED) -> Mentions:
     """Installs the embedded Lean if needed. Raises UserError for an unsupported version, or if Lean lists nothing."""
@@ -79,10 +75,10 @@ def main() -> int:
     except UserError as error:
         print(f"turnstile: {error}", file=sys.stderr)
         return 2
-    for module, constants in found.constants.items():
-        for constant in constants:
-            print(module, constant)
-    print(f"{found.count} constants of {len(found.constants)} modules", file=sys.stderr)
+    pairs = [(module, constant) for module, constants in found.constants.items() for constant in constants]
+    for module, constant in pairs:
+        print(module, constant)
+    print(f"{len(pairs)} constants of {len(found.constants)} modules", file=sys.stderr)
     for line in found.errors:
         print(f"does not elaborate: {line}", file=sys.stderr)
     return 1 if found.errors else 0

@@ -28,12 +28,17 @@ class _Loaded:
     users: int = 0
 
 
-@dataclass
-class _Files:
-    """The files that one process has loaded, the least recently used first."""
+@dataclass(eq=False)
+class _Process:
+    """A process and its contents."""
 
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    loaded: dict[Hashable, _Loaded] = field(default_factory=dict[Hashable, _Loaded])
+    server: LeanServer
+    open: int = 0
+    """Number of opened theorems, and of sorries in use."""
+    imports: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
+    files: dict[Hashable, _Loaded] = field(default_factory=dict[Hashable, _Loaded])
+    """The loaded files, the least recently used first."""
+    loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class LeanPool:
@@ -49,11 +54,9 @@ class LeanPool:
             raise ValueError("a pool needs at least one process")
         self.runtime = find_runtime()
         self.servers = [LeanServer(self.runtime, limits, constants, terse) for _ in range(size)]
-        self._home: dict[int, LeanServer] = {}
-        self._open: dict[int, int] = {id(s): 0 for s in self.servers}
-        self._imports: dict[int, set[tuple[str, ...]]] = {id(s): set() for s in self.servers}
+        self._processes = [_Process(server) for server in self.servers]
+        self._home: dict[int, _Process] = {}
         self._roots: set[int] = set()
-        self._files: dict[int, _Files] = defaultdict(_Files)
 
     async def __aenter__(self) -> LeanPool:
         await self.start()
@@ -69,23 +72,30 @@ class LeanPool:
     async def close(self) -> None:
         await asyncio.gather(*(s.close() for s in self.servers))
 
-    def _choose(self, imports: tuple[str, ...]) -> LeanServer:
-        """The least busy server that works; among equals, one that has imported the environment."""
-        return min(
-            self.servers, key=lambda s: (s.down, self._open[id(s)], imports not in self._imports[id(s)], s.load_factor)
+    async def _choose(self, imports: tuple[str, ...]) -> _Process:
+        """The least busy process that works; among equals, one that has imported the environment. One that has imported many environments
+        is restarted before it imports another."""
+        chosen = min(
+            self._processes, key=lambda p: (p.server.down, p.open, imports not in p.imports, p.server.load_factor)
         )
+        if imports not in chosen.imports:
+            server = chosen.server
+            crowded = len(chosen.imports) >= ENVIRONMENTS or server.own_mb() > server.limits.memory_mb
+            chosen.imports = {imports} if crowded else chosen.imports | {imports}
+            if crowded:
+                await server.restart()
+        return chosen
 
     async def open(self, theorem: Theorem) -> ProofState:
         """Open a theorem (LeanServer.open). Free every opened state in the end, because the pool counts open states to balance the load."""
-        server = self._choose(theorem.imports)
-        await self._make_room(server, theorem.imports)
-        self._open[id(server)] += 1
+        process = await self._choose(theorem.imports)
+        process.open += 1
         try:
-            state = await server.open(theorem)
+            state = await process.server.open(theorem)
         except BaseException:
-            self._open[id(server)] -= 1
+            process.open -= 1
             raise
-        self._home[state.id] = server
+        self._home[state.id] = process
         self._roots.add(state.id)
         return state
 
@@ -97,73 +107,59 @@ class LeanPool:
         The file is loaded once in each process and stays for its other sorries. Its states must not be freed. Raises
         LeanError, naming file, line and column, where a module before the file has an error.
         """
-        server = self._choose(imports)
-        await self._make_room(server, imports)
-        files = self._files[id(server)]
-        self._open[id(server)] += 1
+        process = await self._choose(imports)
+        process.open += 1
         try:
-            async with files.lock:
+            async with process.loading:
                 key = (text.path, text.text, imports, before)
-                if (file := files.loaded.pop(key, None)) is None:
-                    await self._drop_idle(files, server)
-                    file = _Loaded((await load_file(server, text, imports, before))[1])
+                if (file := process.files.pop(key, None)) is None:
+                    await self._drop_idle(process)
+                    file = _Loaded((await load_file(process.server, text, imports, before))[1])
                     for states in file.states:
-                        self._home.update((state.id, server) for state in states)
-                files.loaded[key] = file
+                        self._home.update((state.id, process) for state in states)
+                process.files[key] = file
                 file.users += 1
         except BaseException:
-            self._open[id(server)] -= 1
+            process.open -= 1
             raise
 
         def release() -> None:
             file.users -= 1
-            self._open[id(server)] -= 1
+            process.open -= 1
 
         return file.states[number], release
 
-    async def _drop_idle(self, files: _Files, server: LeanServer) -> None:
-        idle = [key for key, file in files.loaded.items() if not file.users]
-        for key in idle[: max(0, len(files.loaded) - FILES_KEPT + 1)]:
-            states = [s for here in files.loaded.pop(key).states for s in here]
+    async def _drop_idle(self, process: _Process) -> None:
+        idle = [key for key, file in process.files.items() if not file.users]
+        for key in idle[: max(0, len(process.files) - FILES_KEPT + 1)]:
+            states = [s for here in process.files.pop(key).states for s in here]
             for state in states:
                 self._home.pop(state.id, None)
-            await server.free(states)
-
-    async def _make_room(self, server: LeanServer, imports: tuple[str, ...]) -> None:
-        """Restart a process that has imported many environments, before it imports another."""
-        known = self._imports[id(server)]
-        if imports in known:
-            return
-        crowded = len(known) >= ENVIRONMENTS or server.own_mb() > server.limits.memory_mb
-        known.add(imports)
-        if crowded:
-            known.clear()
-            known.add(imports)
-            await server.restart()
+            await process.server.free(states)
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """Try tactics on a state, on the process that has it (LeanServer.step)."""
-        server = self._home.get(state.id)
-        if server is None:
+        process = self._home.get(state.id)
+        if process is None:
             return [StepResult("error", message="the state was freed") for _ in tactics]
-        results = await server.step(state, tactics)
+        results = await process.server.step(state, tactics)
         for result in results:
             for child in result.states:
-                self._home[child.id] = server
+                self._home[child.id] = process
         return results
 
     async def free(self, states: Sequence[ProofState]) -> None:
         """Free states (LeanServer.free)."""
-        by_server: dict[int, tuple[LeanServer, list[ProofState]]] = {}
+        found: dict[_Process, list[ProofState]] = defaultdict(list)
         for state in states:
-            server = self._home.pop(state.id, None)
-            if server is not None:
-                by_server.setdefault(id(server), (server, []))[1].append(state)
+            process = self._home.pop(state.id, None)
+            if process is not None:
+                found[process].append(state)
                 if state.id in self._roots:
                     self._roots.discard(state.id)
-                    self._open[id(server)] -= 1
-        for server, mine in by_server.values():
-            await server.free(mine)
+                    process.open -= 1
+        for process, mine in found.items():
+            await process.server.free(mine)
 
     @property
     def lean_s(self) -> float:

@@ -99,7 +99,8 @@ class LeanProcess:
                 self._note(line)
                 continue
             try:
-                return protocol.decode(line[at + len(self._nonce) :])
+                text = line[at + len(self._nonce) :]
+                return protocol.decode(text), text
             except Exception:  # the process died in the middle of it
                 self._note(line)
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import Any
 
 import msgspec
 
-from prover.lean.surroundings import Surroundings
 from prover.lean.theorem import Goal, HypothesisKind, ProofState, StepResult
 
 
 class GoalMessage(msgspec.Struct):
     t: str
     """Text."""
-    r: list[str] = []
+    r: tuple[str, ...] = ()
     """Names given to unnamed hypotheses, as `rename_i` does."""
-    c: list[str] = []
+    c: tuple[str, ...] = ()
     """Constants."""
-    k: list[HypothesisKind] = []
+    k: tuple[HypothesisKind, ...] = ()
 
 
 class StateMessage(msgspec.Struct):
@@ -33,7 +33,7 @@ class StateMessage(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """Any answer. Only the fields of its kind are set."""
+    """Any answer. Only the fields of its kind are set, and its text may have more."""
 
     id: int | None = None
     q: int | None = None
@@ -41,24 +41,15 @@ class Answer(msgspec.Struct):
     m: str = ""
     us: int = 0
     states: list[StateMessage] = []
-    order: list[tuple[int, int]] = []
-    said: list[str] = []
+    order: tuple[tuple[int, int], ...] = ()
+    said: tuple[str, ...] = ()
     ready: str | None = None
     error: str | None = None
     at: int | None = None
     """Number of the part that the command has reached."""
 
 
-_answer = msgspec.json.Decoder(Answer)
-
-
-def decode(line: bytes) -> tuple[Answer, bytes]:
-    """An answer and its raw text, which may have more fields."""
-    return _answer.decode(line), line
-
-
-def raw(line: bytes) -> dict[str, Any]:
-    return msgspec.json.decode(line)
+decode = msgspec.json.Decoder(Answer).decode
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -66,48 +57,25 @@ def encode(message: dict[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
+_CONTINUED = re.compile(r" *\n +")
+
+
 @functools.lru_cache(maxsize=4096)
 def split_hypotheses(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
     """(name, type) of each hypothesis in a printed goal, and its target. Cached, because a search sees the same text often."""
-    hyps: list[tuple[str, str]] = []
-    target = ""
-    block: list[str] = []
-
-    def flush() -> None:
-        if not block:
-            return
-        joined = " ".join(part.strip() for part in block)
-        names, sep, type_ = joined.partition(" : ")
-        if sep:
-            type_ = type_.partition(" := ")[0]
-            hyps.extend((name, type_) for name in names.split())
-        block.clear()
-
-    lines = text.split("\n")
-    for i, line in enumerate(lines):
-        if line.startswith("⊢"):
-            flush()
-            target = " ".join(part.strip() for part in [line[1:], *lines[i + 1 :]])
-            break
-        if line.startswith("case "):
-            continue
-        if line.startswith(" "):
-            block.append(line)
-        else:
-            flush()
-            block.append(line)
-    return tuple(hyps), target
+    before, _, after = f"\n{text}".partition("\n⊢")
+    hypotheses: list[tuple[str, str]] = []
+    for line in _CONTINUED.sub(" ", before).split("\n"):
+        names, colon, type_ = line.partition(" : ")
+        if colon and not line.startswith("case "):
+            hypotheses += [(name, type_.partition(" := ")[0].strip()) for name in names.split()]
+    return tuple(hypotheses), " ".join(part.strip() for part in after.split("\n"))
 
 
 def goal(message: GoalMessage) -> Goal:
-    hyps, target = split_hypotheses(message.t)
-    return Goal(message.t, hyps, target, tuple(message.c), tuple(message.r), tuple(message.k))
-
-
-def state(message: StateMessage, handle: int, surroundings: Surroundings) -> ProofState:
-    return ProofState(handle, message.key, tuple(goal(g) for g in message.goals), surroundings)
+    return Goal(message.t, *split_hypotheses(message.t), message.c, message.r, message.k)
 
 
 def step_result(answer: Answer, states: tuple[ProofState, ...]) -> StepResult:
     status = answer.s if answer.s in ("ok", "timeout", "memory") else "error"
-    return StepResult(status, states, tuple(answer.order), answer.m, answer.us / 1e6, tuple(answer.said))  # type: ignore[arg-type]
+    return StepResult(status, states, answer.order, answer.m, answer.us / 1e6, answer.said)  # type: ignore[arg-type]

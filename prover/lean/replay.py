@@ -7,7 +7,6 @@ theorem, and the state's id in the current process.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,15 +72,10 @@ class Handles(dict[int, Handle]):
             handle = chain[-1].parent
         return chain[::-1]
 
-    def open_remotes(self, origin: Origin) -> list[int]:
-        """Ids of its states that are open."""
-        return [origin.remotes[i] for i, h in enumerate(origin.handles) if h in self and not self[h].freed]
-
-    def unused_remotes(self, origin: Origin) -> Iterator[int]:
-        """Ids of its states that were restored but are not open."""
-        for i, handle in enumerate(origin.handles):
-            if handle not in self or self[handle].freed:
-                yield origin.remotes[i]
+    def remotes(self, origin: Origin, *, open_: bool) -> list[int]:
+        """Ids of its states that are open, or of those that were restored but are not."""
+        pairs = zip(origin.remotes, origin.handles, strict=True)
+        return [remote for remote, h in pairs if (h in self and not self[h].freed) == open_]
 
     def forget(self, handle: int, generation: int) -> list[int]:
         """Drop a freed handle and its freed ancestors without other children.

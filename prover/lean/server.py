@@ -124,15 +124,19 @@ class LeanServer(LeanConnection):
         self._set_remotes(origin, answer)
         return [
             (hole, self._state(origin, i, msgspec.convert(hole["states"][0], protocol.StateMessage)))
-            for i, hole in enumerate(_opened(answer))
+            for i, hole in enumerate(self._opened(answer))
         ]
 
+    def _opened(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """The opened states: the sorries of a file, or the answer itself for a library theorem."""
+        return [hole for hole in answer.get("holes", [answer]) if hole.get("states")]
+
     def _abandoned(self, answer: dict[str, Any]) -> None:
-        opened = _opened(answer)
+        opened = self._opened(answer)
         self._free_remote([hole["states"][0]["id"] for hole in opened], [hole["thm"] for hole in opened])
 
     def _set_remotes(self, origin: Origin, answer: dict[str, Any]) -> None:
-        opened = _opened(answer)
+        opened = self._opened(answer)
         declared = FileDeclarations(answer.get("surroundings", ()))
         origin.surroundings = [declared.before(hole.get("part", 0)) for hole in opened]
         if origin.handles and len(opened) != len(origin.remotes):
@@ -143,7 +147,8 @@ class LeanServer(LeanConnection):
 
     def _state(self, origin: Origin, index: int, message: protocol.StateMessage) -> ProofState:
         handle = self.handles.new(origin, index)
-        return protocol.state(message, handle, self.handles[handle].surroundings)
+        goals = tuple(map(protocol.goal, message.goals))
+        return ProofState(handle, message.key, goals, self.handles[handle].surroundings)
 
     async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
         """Try each tactic on the state: one result each, in order."""
@@ -219,7 +224,7 @@ class LeanServer(LeanConnection):
         chain = self.handles.chain(handle, self._generation)
         for origin in chain:
             # After a replay for a freed state, the open states of the same origin exist twice.
-            duplicates = self.handles.open_remotes(origin) if origin.generation == self._generation else []
+            duplicates = self.handles.remotes(origin, open_=True) if origin.generation == self._generation else []
             if origin.request is not None:
                 self._set_remotes(origin, await self.command(**origin.request, constants=self.constants))
             else:
@@ -236,7 +241,7 @@ class LeanServer(LeanConnection):
             if duplicates:
                 self._free_remote(duplicates, [])  # but not the theorem, which their descendants still need
         for origin in chain:
-            self._free_remote(self.handles.unused_remotes(origin), [])
+            self._free_remote(self.handles.remotes(origin, open_=False), [])
 
     def _step_answered(self, step: Step, answer: protocol.Answer) -> None:
         self.counters.lean_s += answer.us / 1e6
@@ -274,11 +279,6 @@ class LeanServer(LeanConnection):
         (states, theorems), self._to_free = self._to_free, ([], [])
         if (states or theorems) and self._ready.is_set() and not self._down:
             self._process.write({"id": 0, "cmd": "free", "states": states, "thms": theorems})
-
-
-def _opened(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """The opened states: the sorries of a file, or the answer itself for a library theorem."""
-    return [hole for hole in answer.get("holes", [answer]) if hole.get("states")]
 
 
 def statement_source(theorem: Theorem, proof: str = "sorry") -> str:

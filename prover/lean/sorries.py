@@ -78,37 +78,25 @@ async def load_file(
     holes: list[Hole] = []
     seen: Counter[str] = Counter()
     for start, stop in sorted(places):
-        holes.append(await _hole(server, text, start, stop, places[start, stop], seen))
+        here = places[start, stop]
+        shown = _shown_decl(text, start, here[0][0]["decl"])
+        seen[shown] += 1
+        kinds = [(await server.step(s, ("show (_ : Prop)",)))[0] for _, s in here]
+        await server.free([c for kind in kinds for c in kind.states])
+        holes.append(
+            Hole(
+                shown if seen[shown] == 1 else f"{shown}#{seen[shown]}",
+                text.line(start),
+                len(data[data.rfind(b"\n", 0, start) + 1 : start].decode()),
+                start,
+                stop,
+                here[0][0]["tactic"],
+                tuple(s.text for _, s in here),
+                all(k.ok for k in kinds),
+            )
+        )
     states = [[state for _, state in places[place]] for place in sorted(places)]
     return FileSorries(holes, tuple(errors), tuple(hidden)), states
-
-
-async def _hole(
-    server: LeanServer,
-    text: LeanText,
-    start: int,
-    stop: int,
-    here: Sequence[tuple[dict[str, Any], ProofState]],
-    seen: Counter[str],
-) -> Hole:
-    """The `sorry` at bytes [start, stop). `here`: its elaborations. `seen`: counts the names given so far."""
-    data = text.text.encode()
-    first = here[0][0]
-    shown = _shown_decl(text, start, first["decl"])
-    seen[shown] += 1
-    name = shown if seen[shown] == 1 else f"{shown}#{seen[shown]}"
-    kinds = [(await server.step(s, ("show (_ : Prop)",)))[0] for _, s in here]
-    await server.free([c for kind in kinds for c in kind.states])
-    return Hole(
-        name,
-        text.line(start),
-        len(data[data.rfind(b"\n", 0, start) + 1 : start].decode()),
-        start,
-        stop,
-        first["tactic"],
-        tuple(s.text for _, s in here),
-        all(k.ok for k in kinds),
-    )
 
 
 def _shown_decl(text: LeanText, start: int, decl: str) -> str:

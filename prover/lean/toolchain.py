@@ -59,10 +59,10 @@ class Pin:
         return version_in(self.name)
 
 
-def asked(command: Iterable[str], cwd: Path | None = None) -> str:
+def asked(command: Iterable[str]) -> str:
     """Standard output of a command; empty if it fails."""
     try:
-        done = subprocess.run([*command], capture_output=True, text=True, timeout=_ASK_S, cwd=cwd, check=False)
+        done = subprocess.run([*command], capture_output=True, text=True, timeout=_ASK_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""

@@ -27,7 +27,7 @@ import numpy as np
 from prover.arrays import load_arrays, save_arrays
 from prover.lean.theorem import Goal
 from prover.models.base import Query, ValueEstimate
-from prover.models.ranker import BUCKETS, Candidate, goal_features
+from prover.models.ranker import BUCKETS, Candidate, goal_features, summed
 
 WIDTH = 24
 FORMAT = 1
@@ -99,12 +99,9 @@ class Assessor:
         if not candidates:
             return np.zeros((0, len(OUTCOMES)), np.float32)
         g = self._vector(goal)
-        starts = np.cumsum([0, *(len(c.features) for c in candidates[:-1])])
-        ids = np.fromiter((i for c in candidates for i in c.features), np.int64)
-        vectors = np.add.reduceat(self.tactic[ids], starts, axis=0)
+        vectors, bias = summed(candidates, self.tactic, self.bias)
         related = (g @ self.relation).reshape(len(OUTCOMES), WIDTH)
-        score = np.add.reduceat(self.bias[ids], starts, axis=0) + vectors @ related.T
-        return _softmax(score + _affine(self._hidden(g), self.accepts))
+        return _softmax(bias + vectors @ related.T + _affine(self._hidden(g), self.accepts))
 
     def accepted(self, goal: Goal, candidates: Sequence[Candidate]) -> list[float]:
         """Probability that Lean accepts each tactic, at least LEAST, so that no tactic is ruled out."""

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from prover.models.llama import Cache, LlamaRunner
 
+PRUNE = 12.0
+"""Beams this many nats below their query's best are dropped; fewer than n tactics may remain."""
 _NEVER = float("-inf")
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeConfig:
-    """Decoding of tactics."""
-
-    method: Literal["beam", "stochastic"] = "beam"
-    """`beam`: the most probable tactics. `stochastic`: a sample without replacement by stochastic beam search (Kool, van Hoof
-    and Welling 2019, algorithm 1). Repeated queries (attempt > 0) always use `stochastic`, because `beam` would repeat
-    itself."""
-    temperature: float = 1.0
-    """For `stochastic`. Reported log-probabilities are those of the untempered model."""
-    max_new_tokens: int = 40
-    """Longest tactic, with its <eos>."""
-    prune: float = 12.0
-    """Drop beams this many nats below their query's best; fewer than n tactics may remain."""
-    batch_rows: int = 384
-    """Candidates computed together: queries per batch times n."""
-    seed: int = 0
-    """For `stochastic`, together with the state and the attempt: equal queries have equal answers."""
 
 
 @dataclass(slots=True)
@@ -39,23 +20,20 @@ class _Beams:
     """K beams for each of B queries, open ones first; all tensors [B, K] but `ids`."""
 
     logprob: Tensor
-    """Log-probability under the untempered model."""
-    phi: Tensor
-    """Log-probability under the tempered model."""
     score: Tensor
-    """Ranking score: phi, for a stochastic query perturbed by Gumbel noise. -inf: dropped."""
+    """Ranking score: the log-probability, for a query with noise perturbed by it. -inf: dropped."""
     done: Tensor
     """Whether the beam has ended or was dropped. It no longer changes."""
     ids: Tensor
     """[B, K, T]"""
 
     def select(self, rows: Tensor) -> None:
-        self.logprob, self.phi, self.score = self.logprob[rows], self.phi[rows], self.score[rows]
+        self.logprob, self.score = self.logprob[rows], self.score[rows]
         self.done, self.ids = self.done[rows], self.ids[rows]
 
     def reorder(self, order: Tensor) -> None:
         """Permute the beams of each query; [B, K]."""
-        self.logprob, self.phi, self.score = (x.gather(1, order) for x in (self.logprob, self.phi, self.score))
+        self.logprob, self.score = self.logprob.gather(1, order), self.score.gather(1, order)
         self.done, self.ids = self.done.gather(1, order), self.ids.gather(1, order[..., None].expand_as(self.ids))
 
 
@@ -65,39 +43,36 @@ def beam_search(
     cache: Cache,
     logits: Tensor,
     n: int,
-    config: DecodeConfig,
     *,
+    longest: int,
     eos: int,
     banned: Tensor,
     noise: Sequence[torch.Generator | None],
 ) -> list[list[tuple[float, list[int]]]]:
     """(log-probability, ids without `eos`) of at most `n` ended sequences for each of B queries, unordered.
 
-    `logits` [B, V]: for the first token, at position 0 of the cache's tail. `banned` [B, V]: 0, or -inf for forbidden tokens,
-    which keep their probability mass. `noise` [B]: a generator for each query to sample, so that its sample does not depend
-    on the other queries.
+    `logits` [B, V]: for the first token, at position 0 of the cache's tail. `longest`: tokens of a sequence with its `eos`. `banned`
+    [B, V]: 0, or -inf for forbidden tokens, which keep their probability mass. `noise` [B]: a generator for each query to sample
+    without replacement, by stochastic beam search (Kool, van Hoof and Welling 2019, algorithm 1); its sample does not depend on the
+    other queries. None: the most probable sequences.
     """
     b, vocab = logits.shape
     device = logits.device
     zero = torch.zeros(b, 1, device=device)
-    beams = _Beams(zero, zero, zero, zero.bool(), torch.empty(b, 1, 0, dtype=torch.long, device=device))
+    beams = _Beams(zero, zero, zero.bool(), torch.empty(b, 1, 0, dtype=torch.long, device=device))
     query = torch.arange(b, device=device)
     noisy = torch.tensor([g is not None for g in noise], device=device)[:, None, None]
     found: list[list[tuple[float, list[int]]]] = [[] for _ in range(b)]
     # Only the most probable `width` children of a beam are considered.
     width = min(vocab, max(2 * n, 32))
     logits = logits[:, None].float()  # [B, O, V]: the model continues the first O beams, which include all open ones
-    for t in range(config.max_new_tokens):
+    for t in range(longest):
         open_beams = logits.shape[1]
-        plain = logits.log_softmax(-1)
-        tempered = plain
-        if config.temperature != 1.0:
-            tempered = torch.where(noisy, (logits / config.temperature).log_softmax(-1), plain)
-        steps, tokens = (tempered + banned[:, None]).topk(width, -1)  # [B, O, width]
+        steps, tokens = (logits.log_softmax(-1) + banned[:, None]).topk(width, -1)  # [B, O, width]
         closed = beams.done[:, :open_beams]
-        phi = beams.phi[:, :open_beams, None] + steps
-        perturbed = _perturb(phi, beams.score[:, :open_beams], closed, noise) if noisy.any() else phi
-        score = torch.where(noisy, perturbed, phi).masked_fill(closed[..., None], _NEVER)
+        total = beams.logprob[:, :open_beams, None] + steps
+        perturbed = _perturb(total, beams.score[:, :open_beams], closed, noise) if noisy.any() else total
+        score = torch.where(noisy, perturbed, total).masked_fill(closed[..., None], _NEVER)
         # A finished beam has itself as its only child.
         children = torch.cat([score.flatten(1), beams.score.masked_fill(~beams.done, _NEVER)], 1)
         best, chosen = children.topk(min(n, children.shape[1]), -1)
@@ -105,21 +80,19 @@ def beam_search(
         parent = torch.where(was_done, chosen - open_beams * width, chosen // width)
         flat = chosen.masked_fill(was_done, 0)
         token = tokens.flatten(1).gather(1, flat).masked_fill(was_done, eos)
-        step = plain.gather(-1, tokens).flatten(1).gather(1, flat).masked_fill(was_done, 0.0)
-        logprob = beams.logprob.gather(1, parent) + step
+        logprob = torch.where(was_done, beams.logprob.gather(1, parent), total.flatten(1).gather(1, flat))
         ended = ~was_done & (token == eos) & (best > _NEVER)
         for i, j in ended.nonzero().tolist():
             found[query[i]].append((logprob[i, j].item(), beams.ids[i, parent[i, j]].tolist()))
-        hopeless = ~was_done & ~ended & (logprob < logprob.max(-1, keepdim=True).values - config.prune)
+        hopeless = ~was_done & ~ended & (logprob < logprob.max(-1, keepdim=True).values - PRUNE)
         beams = _Beams(
             logprob=logprob,
-            phi=torch.where(was_done, beams.phi.gather(1, parent), phi.flatten(1).gather(1, flat)),
             score=best.masked_fill(hopeless, _NEVER),
             done=was_done | ended | hopeless | (best == _NEVER),
             ids=torch.cat([beams.ids.gather(1, parent[..., None].expand(-1, -1, t)), token[..., None]], -1),
         )
         rows = (~beams.done).any(-1).nonzero()[:, 0]
-        if len(rows) == 0 or t + 1 == config.max_new_tokens:
+        if len(rows) == 0 or t + 1 == longest:
             break
         if len(rows) < len(query):
             cache.select(rows)

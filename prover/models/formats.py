@@ -66,16 +66,13 @@ class SlotFormat:
         self.sampling = {"temperature": 1.0, "top_p": 1.0}
 
     def prompt(self, query: Query) -> list[int]:
-        return [
-            *self.prompter.prefix(query.state.text, query.premises, query.types, query.towards),
-            self.prompter.codec.tactic,
-        ]
+        return [*self._prefix(query), self.prompter.codec.tactic]
 
     def value_prompt(self, query: Query) -> list[int]:
-        return [
-            *self.prompter.prefix(query.state.text, query.premises, query.types, query.towards),
-            self.prompter.codec.value,
-        ]
+        return [*self._prefix(query), self.prompter.codec.value]
+
+    def _prefix(self, query: Query) -> list[int]:
+        return self.prompter.prefix(query.state.text, query.premises, query.types, query.towards)
 
     def banned(self, query: Query) -> list[int]:
         codec = self.prompter.codec

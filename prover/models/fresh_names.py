@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -83,18 +83,8 @@ class Translation:
 
     def text(self, text: str, constants: Iterable[str], local: Iterable[str] = ()) -> str:
         """Translate the names of `constants` in a goal, whole or as fields. `local` names stay."""
-        own = set(local)
         components = {part for c in constants for part in c.split(".")}
-
-        def fresh(match: re.Match[str]) -> str:
-            first, *rest = match[0].split(".")  # for fields the first component is empty
-            if match[0] in _TEMPLATE_NAMES:
-                return match[0]
-            out = [first if first in own or first not in components else self.name(first)]
-            out += [self.name(part) if part in components else part for part in rest]
-            return ".".join(out)
-
-        return _NAME.sub(fresh, text)
+        return _translated(text, lambda part: self.name(part) if part in components else part, local)
 
     def type_of(self, name: str) -> str:
         """The type of a library theorem in made-up words; empty for other names."""
@@ -103,25 +93,18 @@ class Translation:
 
     def back(self, tactic: str, local: Iterable[str] = ()) -> str:
         """Translate a tactic back to the true names."""
-        own = set(local)
-
-        def true(match: re.Match[str]) -> str:
-            if match[0] in _TEMPLATE_NAMES:
-                return match[0]
-            first, *rest = match[0].split(".")
-            out = [first if first in own else self._true(first), *(self._true(part) for part in rest)]
-            return ".".join(out)
-
-        return _NAME.sub(true, tactic)
+        return _translated(tactic, self._true, local)
 
     def _true(self, part: str) -> str:
-        return _WORD.sub(
-            lambda m: self._original.get(m[0]) or (f"{m[0]}'unknown" if self._is_true(m[0]) else m[0]), part
-        )
+        def true(match: re.Match[str]) -> str:
+            word = match[0]
+            if word in self._original:
+                return self._original[word]
+            # A part of a true name does not exist in the translated language.
+            known = word in self._fresh or (word not in _KEPT and len(word) > 1 and word in _library_words())
+            return f"{word}'unknown" if known else word
 
-    def _is_true(self, word: str) -> bool:
-        """Whether the word is part of a true name, which does not exist in the translated language."""
-        return word in self._fresh or (word not in _KEPT and len(word) > 1 and word in _library_words())
+        return _WORD.sub(true, part)
 
 
 class NameObfuscator:
@@ -132,7 +115,6 @@ class NameObfuscator:
         self.types = types
 
     def obfuscate(self, query: Query) -> Query:
-        """Translate a query to made-up words."""
         state = query.state
         constants = {c for g in state.goals for c in g.constants}
         local = _local(state)
@@ -155,12 +137,10 @@ class NameObfuscator:
         return replace(query, state=ProofState(state.id, state.key, goals), premises=premises, types=types)
 
     def obfuscate_tactic(self, tactic: str, query: Query) -> str:
-        """Translate a tactic to made-up words."""
         constants = {c for g in query.state.goals for c in g.constants} | set(query.premises)
         return self.translation.text(tactic, constants, _local(query.state))
 
     def restore_tactic(self, tactic: str, query: Query) -> str:
-        """Translate a tactic back to the true names."""
         return self.translation.back(tactic, _local(query.state))
 
     def obfuscate_premises(self, premises: Sequence[Premise]) -> dict[str, Premise]:
@@ -196,6 +176,19 @@ class FreshNamesPolicy:
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         return self.policy.evaluate([self.obfuscator.obfuscate(q) for q in queries])
+
+
+def _translated(text: str, translate: Callable[[str], str], local: Iterable[str]) -> str:
+    """The text with `translate` applied to the components of each name, except to `local` names at its beginning."""
+    own = set(local)
+
+    def new(match: re.Match[str]) -> str:
+        first, *rest = match[0].split(".")  # for fields the first component is empty
+        if match[0] in _TEMPLATE_NAMES:
+            return match[0]
+        return ".".join([first if first in own else translate(first), *map(translate, rest)])
+
+    return _NAME.sub(new, text)
 
 
 def _local(state: ProofState) -> frozenset[str]:

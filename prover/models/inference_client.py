@@ -39,7 +39,6 @@ class InferenceClient(Batcher[tuple[bool, Query], Any]):
         return await self.ask([(True, q) for q in queries])
 
     async def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
-        """An estimate for each query."""
         return await self.ask([(False, q) for q in queries])
 
     async def _answers(self, items: list[tuple[bool, Query]]) -> list[Any]:

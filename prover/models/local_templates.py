@@ -110,7 +110,6 @@ class LocalContext:
 
 
 def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
-    """The LocalContext of a goal with surroundings."""
     known = surroundings.by_name
     local = local_premises(surroundings)
     seen = [known[c] for c in local.visible(goal.constants) if c in known]
@@ -136,7 +135,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
 
     return LocalContext(
         lemmas=lemmas,
-        computing=[p for p in lemmas if not _permutes(known[p])],
+        computing=[p for p in lemmas if not known[p].sides[0] == known[p].sides[1] != "[anonymous]"],
         functions=shown,
         deeper=[f for f in local.functions([c for g in shown for c in known[g].value]) if f not in shown],
         projections=list(dict.fromkeys(projections)),
@@ -168,10 +167,6 @@ def _extensional(goal: Goal, surroundings: Surroundings, seen: Sequence[Declarat
     types = any(d.kind == "definition" and d.head == "Sort" for d in seen)
     found = [f"apply {own[-1]}\nintro x"] if own else []
     return [*found, "funext x"] if types or any(k.kind == "function" for k in goal.kinds) else found
-
-
-def _permutes(lemma: Declaration) -> bool:
-    return lemma.sides[0] == lemma.sides[1] != "[anonymous]"
 
 
 def local_tactics(goal: Goal, names: GoalNames, context: LocalContext) -> Weighted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prover.lean.names import IDENTIFIER
@@ -46,11 +46,11 @@ def steps_bin(steps: int | None) -> int:
     return min(steps, N_BINS - 1) - 1  # the last bin is for states without a proof
 
 
-def _library_type(name: str) -> str | None:
+def _library_type(name: str) -> str:
     from prover.premises.index import library_premises
 
     premise = library_premises().get(name)
-    return premise.signature if premise is not None else None
+    return premise.signature if premise is not None else ""
 
 
 class Prompter:
@@ -58,17 +58,12 @@ class Prompter:
 
     A prompt is `<bos> other goals, first goal, goal to reach, premises, marker`. Policy and value differ in the marker only and share
     the computation of the rest. A premise appears by the end of its name or by its type: from `types` in the methods below, or
-    else from `type_of(name)`, by default the library's index.
+    else from the library's index.
     """
 
-    def __init__(
-        self, codec: TextCodec, config: PromptConfig | None = None, type_of: Callable[[str], str | None] | None = None
-    ) -> None:
+    def __init__(self, codec: TextCodec, config: PromptConfig | None = None) -> None:
         self.codec = codec
         self.config = config or PromptConfig()
-        if type_of is None and self.config.show_types:
-            type_of = _library_type
-        self.type_of = type_of
 
     def offered(self, premises: Sequence[str], types: Sequence[str] = ()) -> tuple[str, ...]:
         """The premises in the prompt. Slot i stands for offered(...)[i]."""
@@ -86,7 +81,7 @@ class Prompter:
         codec, config = self.codec, self.config
         says = ""
         if config.show_types:
-            says = types[index] if types else (self.type_of(name) if self.type_of else None) or ""
+            says = types[index] if types else _library_type(name)
         if config.show_names:
             return list(codec.encode(f"\n{name} : {says}" if says else f"\n{name}")[: config.premise_tokens])
         return [codec.slots[index], *codec.encode(says or ".".join(name.split(".")[-2:]))[: config.premise_tokens]]

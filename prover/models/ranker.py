@@ -223,6 +223,13 @@ class Reader:
         return found
 
 
+def summed(candidates: Sequence[Candidate], *tables: np.ndarray) -> list[np.ndarray]:
+    """[candidates, …] sums of the rows of each table over the features of each candidate."""
+    starts = np.cumsum([0, *(len(c.features) for c in candidates[:-1])])
+    ids = np.fromiter((i for c in candidates for i in c.features), np.int64)
+    return [np.add.reduceat(table[ids], starts, axis=0) for table in tables]
+
+
 @dataclass(frozen=True)
 class TacticRanker:
     """The weights: float32 arrays whose rows are hashed features."""
@@ -244,10 +251,8 @@ class TacticRanker:
         """
         if not candidates:
             return []
-        starts = np.cumsum([0, *(len(c.features) for c in candidates[:-1])])
-        ids = np.fromiter((i for c in candidates for i in c.features), np.int64)
-        vectors = np.add.reduceat(self.tactic[ids], starts, axis=0)
-        score = vectors @ self.goal[list(goal_features(goal))].mean(0) + np.add.reduceat(self.bias[ids], starts)
+        vectors, bias = summed(candidates, self.tactic, self.bias)
+        score = vectors @ self.goal[list(goal_features(goal))].mean(0) + bias
         found: list[tuple[int, float]] = []
         left = 1.0
         for _ in range(min(limit, len(candidates))):

@@ -167,7 +167,7 @@ class Explorer:
     is reproducible, and a further expansion continues the same order. Without learning, the explorer finds the first proofs
     and keeps a trained policy exploring.
 
-    `ranker`: gives a learned order instead; with an `obfuscator` it sees made-up names. The weights keep the share `floor` of the
+    `ranker`: gives a learned order instead; with an `obfuscator` it sees made-up names. The weights keep the share FLOOR of the
     probability, because a ranker may wrongly rule out a tactic. `premises`: number of premises that are used one by one.
     `actions`: `elementary` leaves out automation. `assessor`: corrects the probabilities of a mixture (`assessed`).
     """
@@ -179,14 +179,12 @@ class Explorer:
         premises: int = 8,
         ranker: TacticRanker | None = None,
         obfuscator: NameObfuscator | None = None,
-        floor: float = FLOOR,
         actions: Actions = "full",
         assessor: Assessor | None = None,
     ) -> None:
         self.seed = seed
         self.assessor = assessor
         self.weighted = True
-        self.floor = floor
         self.premises = premises
         self.actions: Actions = actions
         self.ranker = ranker
@@ -228,9 +226,7 @@ class Explorer:
         def ordered(count: int) -> list[tuple[str, float]]:
             """The first `count` of `tactics`, best first."""
             ranked = ranker.rank(goal, candidates[:count], count)
-            mixed = [
-                (tactics[i], (1 - self.floor) * p + self.floor * own.get(tactics[i], 0.0) / total) for i, p in ranked
-            ]
+            mixed = [(tactics[i], (1 - FLOOR) * p + FLOOR * own.get(tactics[i], 0.0) / total) for i, p in ranked]
             return sorted(mixed, key=lambda m: -m[1])
 
         # The slice is from a ranking without `others`. These differ between attempts, and would shift tactics out of every slice.

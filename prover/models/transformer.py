@@ -10,11 +10,11 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from transformers import (
@@ -27,12 +27,17 @@ from transformers import (
 from transformers.utils import logging
 
 from prover.models.base import Query, Suggestion, ValueEstimate
-from prover.models.beam import DecodeConfig, beam_search
+from prover.models.beam import beam_search
 from prover.models.formats import SETTINGS, Answer, SlotFormat, suggestions
-from prover.models.llama import LlamaRunner
+from prover.models.llama import Cache, LlamaRunner
 from prover.models.prompt import PromptConfig, Prompter
 from prover.models.tokenizer import TextCodec
 from prover.models.value_head import split_weights, write_head
+
+T = TypeVar("T")
+
+BATCH_ROWS = 384
+"""Candidates computed together: queries per batch times n."""
 
 
 class ModelFolderError(ValueError):
@@ -76,7 +81,6 @@ class LanguageModelPolicy:
         model: LlamaForCausalLM,
         tokenizer: PreTrainedTokenizerFast,
         prompt: PromptConfig | None = None,
-        decode: DecodeConfig | None = None,
         *,
         version: int = 0,
         threads: int | None = None,
@@ -89,7 +93,7 @@ class LanguageModelPolicy:
         codec = TextCodec(tokenizer)
         self.prompter = Prompter(codec, prompt)
         self._format = SlotFormat(self.prompter)
-        self.decode = decode or DecodeConfig()
+        self._seed = 0
         self.version = version
         self.model = model.eval()
         rows = model.config.vocab_size
@@ -99,80 +103,84 @@ class LanguageModelPolicy:
                 f"the tokenizer has {codec.vocab_size} tokens and the model {rows}; resize the model's embeddings"
             )
         self.runner = LlamaRunner(self.model)
-        longest = self.prompter.config.max_prompt + self.decode.max_new_tokens
+        longest = self.prompter.config.max_prompt + self.prompter.config.max_target
         if longest > self.runner.limit:
             raise ModelFolderError(f"prompt and tactic may take {longest} tokens, the model reads {self.runner.limit}")
         self._lock = threading.Lock()
 
+    def reseed(self, seed: int) -> None:
+        """Sample with this seed. Equal queries have equal answers, which depend on the seed, the state and the attempt."""
+        self._seed = seed
+
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        """Up to `n` distinct tactics for each query, best first, with log p(tactic, <eos> | prompt)."""
-        return [s for s, _ in self._run(queries, n, value=False)]
+        """Up to `n` distinct tactics for each query, best first, with log p(tactic, <eos> | prompt).
+
+        The most probable ones for a query's first attempt, and a sample for later ones, because these would repeat the first.
+        """
+
+        def answer(some: list[Query], cache: Cache, logits: torch.Tensor) -> list[list[Suggestion]]:
+            banned = torch.zeros_like(logits, dtype=torch.float32)
+            banned[:, self._rows :] = float("-inf")
+            for i, query in enumerate(some):
+                banned[i, self._format.banned(query)] = float("-inf")
+            found = beam_search(
+                self.runner,
+                cache,
+                logits,
+                n,
+                longest=self.prompter.config.max_target,
+                eos=self.prompter.codec.eos,
+                banned=banned,
+                noise=[self._noise(q) for q in some],
+            )
+            answers = ([Answer("", tuple(ids), logprob, finished=True) for logprob, ids in row] for row in found)
+            return [suggestions(self._format, q, row, n) for q, row in zip(some, answers, strict=True)]
+
+        return self._in_batches(queries, [self._format.prompt(q) for q in queries], n, answer)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
         """Distributions over steps-to-go: the softmax over the value tokens alone."""
-        return [v for _, v in self._run(queries, 0, value=True)]
+
+        def answer(_: list[Query], cache: Cache, logits: torch.Tensor) -> list[ValueEstimate]:
+            probs = logits[:, self.prompter.codec.bins].float().softmax(-1)
+            return [ValueEstimate(tuple(p)) for p in probs.tolist()]
+
+        return self._in_batches(queries, [self._format.value_prompt(q) for q in queries], 1, answer)
 
     def count_tokens(self, query: Query, suggestions: Sequence[Suggestion] = ()) -> int:
         """Tokens of the prompt with its marker, and of these answers, each with its <eos>."""
-        prompter = self.prompter
-        answers = (prompter.target(s.tactic, query.premises, query.types) for s in suggestions)
-        written = sum(prompter.config.max_target if a is None else len(a) for a in answers)
-        return len(prompter.prefix(query.state.text, query.premises, query.types, query.towards)) + 1 + written
+        answers = (self.prompter.target(s.tactic, query.premises, query.types) for s in suggestions)
+        written = sum(self.prompter.config.max_target if a is None else len(a) for a in answers)
+        return len(self._format.prompt(query)) + written
 
-    def _run(self, queries: Sequence[Query], n: int, *, value: bool) -> list[tuple[list[Suggestion], ValueEstimate]]:
-        prefixes = [self.prompter.prefix(q.state.text, q.premises, q.types, q.towards) for q in queries]
-        by_length = sorted(range(len(queries)), key=lambda i: -len(prefixes[i]))
-        out: list[tuple[list[Suggestion], ValueEstimate] | None] = [None] * len(queries)
-        size = max(1, self.decode.batch_rows // max(n, 4))
+    @torch.inference_mode()
+    def _in_batches(
+        self,
+        queries: Sequence[Query],
+        prompts: list[list[int]],
+        n: int,
+        answer: Callable[[list[Query], Cache, torch.Tensor], list[T]],
+    ) -> list[T]:
+        """The results of `answer` for all queries. It gets some queries, the cache of their prompts and the logits [B, V] of the next token.
+        Prompts of similar length are computed together."""
+        by_length = sorted(range(len(queries)), key=lambda i: -len(prompts[i]))
+        size = max(1, BATCH_ROWS // max(n, 4))
+        found: dict[int, T] = {}
         with self._lock:
             for start in range(0, len(by_length), size):
                 batch = by_length[start : start + size]
-                results = self._batch([queries[i] for i in batch], [prefixes[i] for i in batch], n, value)
-                for i, result in zip(batch, results, strict=True):
-                    out[i] = result
-        return [r for r in out if r is not None]
-
-    @torch.inference_mode()
-    def _batch(
-        self, queries: list[Query], prefixes: list[list[int]], n: int, value: bool
-    ) -> list[tuple[list[Suggestion], ValueEstimate]]:
-        codec = self.prompter.codec
-        cache = self.runner.prefill(prefixes, codec.pad)
-        device = cache.lengths.device
-        markers = [codec.tactic] * (n > 0) + [codec.value] * value
-        first = self.runner.step(cache, torch.tensor(markers, device=device).expand(len(queries), -1))
-        values = [ValueEstimate(())] * len(queries)
-        if value:
-            probs = first[:, -1, codec.bins].float().softmax(-1).tolist()
-            values = [ValueEstimate(tuple(p)) for p in probs]
-        if n == 0:
-            return [([], v) for v in values]
-        banned = torch.zeros(len(queries), first.shape[-1], device=device)
-        banned[:, self._rows :] = float("-inf")
-        for i, query in enumerate(queries):
-            banned[i, self._format.banned(query)] = float("-inf")
-        found = beam_search(
-            self.runner,
-            cache,
-            first[:, 0],
-            n,
-            self.decode,
-            eos=codec.eos,
-            banned=banned,
-            noise=[self._noise(q) for q in queries],
-        )
-        return [(self._suggestions(q, f, n), v) for q, f, v in zip(queries, found, values, strict=True)]
+                cache = self.runner.prefill([prompts[i][:-1] for i in batch], self.prompter.codec.pad)
+                markers = torch.tensor([prompts[i][-1:] for i in batch], device=cache.lengths.device)
+                logits = self.runner.step(cache, markers)[:, 0]
+                found.update(zip(batch, answer([queries[i] for i in batch], cache, logits), strict=True))
+        return [found[i] for i in range(len(queries))]
 
     def _noise(self, query: Query) -> torch.Generator | None:
         """Random generator of a sampled answer; None for a plain beam."""
-        if self.decode.method != "stochastic" and query.attempt == 0:
+        if query.attempt == 0:
             return None
-        digest = hashlib.sha256(f"{self.decode.seed} {query.attempt} {query.state.shared}".encode()).digest()
+        digest = hashlib.sha256(f"{self._seed} {query.attempt} {query.state.shared}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-    def _suggestions(self, query: Query, found: list[tuple[float, list[int]]], n: int) -> list[Suggestion]:
-        answers = [Answer("", tuple(ids), logprob, finished=True) for logprob, ids in found]
-        return suggestions(self._format, query, answers, n)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
         """Replace the weights by a state_dict. Raises ValueError, without a change, if it does not fit."""
@@ -192,9 +200,7 @@ class LanguageModelPolicy:
         save_folder(folder, self.model, self.tokenizer, settings)
 
     @classmethod
-    def load(
-        cls, folder: str | Path, decode: DecodeConfig | None = None, *, threads: int | None = None
-    ) -> LanguageModelPolicy:
+    def load(cls, folder: str | Path, *, threads: int | None = None) -> LanguageModelPolicy:
         """Load a folder written by `save`. Raises ModelFolderError."""
         path = Path(folder)
         for name in ("config.json", "model.safetensors", "tokenizer.json", SETTINGS):
@@ -208,7 +214,7 @@ class LanguageModelPolicy:
             model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)  # no pickles
         except Exception as e:  # a broken file can raise anything
             raise ModelFolderError(f"{path}: cannot be read as a model ({type(e).__name__}: {e})") from e
-        return cls(model, tokenizer, prompt, decode, version=version, threads=threads)
+        return cls(model, tokenizer, prompt, version=version, threads=threads)
 
 
 def save_folder(
@@ -223,21 +229,14 @@ def save_folder(
     weights, head = (None, None) if weights is None else split_weights(weights)
     path = Path(folder).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        fresh = Path(scratch) / "new"
+        fresh.mkdir()
         model.save_pretrained(fresh, state_dict=weights)
         tokenizer.save_pretrained(fresh)
         if head is not None:
             write_head(fresh, head)
         (fresh / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        fresh.chmod(0o755)
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, old)
-            os.replace(fresh, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(fresh, path)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+            os.replace(path, Path(scratch) / "old")
+        os.replace(fresh, path)

@@ -67,7 +67,6 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor], file: str = "mode
 
 
 def write_head(folder: Path, head: ValueHead) -> None:
-    """Write the head into a model folder."""
     from safetensors.torch import save_file
 
     path = folder / VALUE_HEAD

@@ -19,18 +19,16 @@ _ALIGN = 64
 
 def write_columns(path: Path, about: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> None:
     """Write one-dimensional arrays and a JSON object, atomically. Creates the folder. Raises UserError."""
-    parts = [np.ascontiguousarray(c) for c in columns.values()]
-    starts = list(accumulate((-(-p.nbytes // _ALIGN) * _ALIGN for p in parts), initial=0))
-    places = {name: [p.dtype.str, start, p.size] for name, p, start in zip(columns, parts, starts, strict=False)}
+    blocks = [_aligned(c.tobytes()) for c in columns.values()]
+    starts = accumulate(map(len, blocks), initial=0)
+    places = {name: [c.dtype.str, start, c.size] for (name, c), start in zip(columns.items(), starts, strict=False)}
     header = json.dumps({"about": about, "columns": places}).encode()
-    head = _MAGIC + len(header).to_bytes(8, "little") + header
-    data = bytearray(-(-len(head) // _ALIGN) * _ALIGN + starts[-1])
-    data[: len(head)] = head
-    base = len(data) - starts[-1]
-    for p, start in zip(parts, starts, strict=False):
-        data[base + start : base + start + p.nbytes] = p.tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, bytes(data))
+    write_whole(path, b"".join([_aligned(_MAGIC + len(header).to_bytes(8, "little") + header), *blocks]))
+
+
+def _aligned(block: bytes) -> bytes:
+    return block + bytes(-len(block) % _ALIGN)
 
 
 def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -88,7 +88,6 @@ class LibraryIndex:
         return None
 
     def module(self, row: int) -> str:
-        """The module of a declaration."""
         return self._module_names[int(np.searchsorted(self._starts, row, "right")) - 1]
 
     def module_numbers(self) -> np.ndarray:

@@ -120,7 +120,6 @@ class PremiseSource:
         self._retrievers: dict[tuple[str, ...], tuple[LibraryIndex, Retriever]] = {}
 
     def learned(self, weights: DenseWeights | None) -> None:
-        """Use these weights from now on."""
         self.weights = weights
         self._retrievers.clear()
 

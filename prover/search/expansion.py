@@ -84,7 +84,6 @@ class Expander:
         self._exceptions = 0
 
     def begin(self, limit: int | None) -> None:
-        """Start a run."""
         self.limit = limit
         self.stopping = False
         self.fatal_error = ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from prover.lean.theorem import ProofState, StepResult
 from prover.models.base import Policy, Query, Suggestion, count_tokens
 from prover.search.expansion import Environment
+from prover.search.extract import proof_edges
 from prover.search.graph import Graph
 
 
@@ -62,14 +63,4 @@ class Reaching:
 
     def reached(self, graph: Graph) -> bool:
         """Whether the shortest proof of a solved graph uses the goal. If not, it is a complete proof of the root."""
-        seen = {graph.root}
-        waiting = [graph.root]
-        while waiting:
-            node = waiting.pop()
-            assert node.best is not None
-            if (node.state.shared, node.best.tactic) in self.arrivals:
-                return True
-            new = [c for c in node.best.children if c not in seen]
-            seen.update(new)
-            waiting += new
-        return False
+        return any((edge.parent.state.shared, edge.tactic) in self.arrivals for edge in proof_edges(graph))

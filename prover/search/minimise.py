@@ -28,13 +28,7 @@ _NEEDS_LIST = ("rw", "rwa", "erw")
 
 
 async def minimise(
-    theorem: Theorem,
-    tree: ProofNode,
-    check: Check,
-    *,
-    closers: tuple[str, ...] = CLOSERS,
-    max_checks: int = 64,
-    seconds: float = math.inf,
+    theorem: Theorem, tree: ProofNode, check: Check, *, max_checks: int = 64, seconds: float = math.inf
 ) -> Proof:
     """Shorten a proof by local changes, largest savings first, with at most `max_checks` checks started within `seconds`.
 
@@ -49,7 +43,7 @@ async def minimise(
     improved = True
     while improved:
         improved = False
-        for candidate in _shorter(tree, closers):
+        for candidate in _shorter(tree):
             script = to_script(candidate, bullets=bullets)
             if script in seen:
                 continue
@@ -64,13 +58,13 @@ async def minimise(
     return Proof(theorem, to_script(tree, bullets=bullets), tree)
 
 
-def _shorter(tree: ProofNode, closers: tuple[str, ...]) -> Iterator[ProofNode]:
+def _shorter(tree: ProofNode) -> Iterator[ProofNode]:
     """Candidates: proofs that differ from `tree` in one place and are shorter. They may be wrong."""
     places = list(_places(tree))
     sizes = {path: node.size for path, node in places}
     for path, node in sorted(places, key=lambda p: -sizes[p[0]]):
         if node.goals == 1 and sizes[path] > 1:
-            for tactic in closers:
+            for tactic in CLOSERS:
                 yield _put(tree, path, ProofNode(tactic))
     for path, node in places:
         if len(node.children) == 1 and node.children[0].goals == node.goals:
@@ -84,7 +78,7 @@ def _shorter(tree: ProofNode, closers: tuple[str, ...]) -> Iterator[ProofNode]:
             yield _put(tree, path, replace(node, tactic=tactic))
     for path, node in places:
         if sizes[path] == node.goals == 1 and _LIST.search(node.tactic):
-            for tactic in (t for t in closers if len(t) < len(node.tactic)):
+            for tactic in (t for t in CLOSERS if len(t) < len(node.tactic)):
                 yield _put(tree, path, ProofNode(tactic))
 
 

@@ -142,13 +142,13 @@ def test_no_more_answers_than_fit_are_sampled_at_once(llama: Path, monkeypatch: 
     policy = HuggingFacePolicy(llama, "bfs-prover")
     monkeypatch.setattr("prover.models.backends.huggingface.ROWS", 6)
     sizes: list[int] = []
-    generate = policy.generate
+    generate = policy._generate_at_once
 
     def watched(prompts, n, *more, **settings):
         sizes.append(len(prompts) * n)
         return generate(prompts, n, *more, **settings)
 
-    monkeypatch.setattr(policy, "generate", watched)
+    monkeypatch.setattr(policy, "_generate_at_once", watched)
     found = policy.draw([f"⊢ {k} = {k}" for k in range(5)], 3)
     assert sizes == [6, 6, 3] and [len(answers) for answers in found] == [3] * 5
     read = [policy.tokenizer.decode(answers[0].sampled.prompt) for answers in found if answers[0].sampled]

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from prover.models.prompt import PromptConfig, Prompter, rename, rename_map, steps_bin
 from prover.models.tokenizer import TextCodec
+from prover.premises.premise import Premise
 
 PREMISES = ("Nat.succ_le", "Nat.succ_le_of_lt", "List.length_append", "foo")
 
@@ -56,13 +57,13 @@ def test_any_tactic_survives(tokenizer: PreTrainedTokenizerFast, tactic: str) ->
     assert ids is not None and prompter.tactic(ids[:-1], PREMISES) == tactic
 
 
-def test_prompt_shows_first_goal_last_then_premises(prompter: Prompter) -> None:
+def test_prompt_shows_first_goal_last_then_premises(prompter: Prompter, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = prompter.codec
     text = codec.decode(prompter.prefix("⊢ first\n\n⊢ second", PREMISES[:2]))
     assert text == "<bos>⊢ second\n\n⊢ first⟨p0⟩Nat.succ_le⟨p1⟩Nat.succ_le_of_lt"
-    typed = Prompter(
-        codec, PromptConfig(show_types=True), lambda name: f"type of {name}" if name != "unknown" else None
-    )
+    known = {"foo": Premise("foo", "M", "Eq", ("", ""), 0, False, (), "type of foo")}
+    monkeypatch.setattr("prover.premises.index.library_premises", lambda: known)
+    typed = Prompter(codec, PromptConfig(show_types=True))
     assert codec.decode(typed.prefix("⊢ p", ("foo", "unknown"))) == "<bos>⊢ p⟨p0⟩type of foo⟨p1⟩unknown"
     assert codec.decode(typed.prefix("⊢ p", ("foo",), ("said",))) == "<bos>⊢ p⟨p0⟩said"
     assert codec.decode(prompter.prefix("⊢ p", ("foo",), ("said",))) == "<bos>⊢ p⟨p0⟩foo", (

@@ -313,7 +313,7 @@ def test_tactics_said_under_fresh_names_are_true_ones(ranker):
     assert {s.tactic for s in masked} == {s.tactic for s in plain}
 
 
-def test_templates_keep_a_share_beside_a_ranker():
+def test_templates_keep_a_share_beside_a_ranker(monkeypatch: pytest.MonkeyPatch):
     """A tactic that never worked where the ranker learned is said with a probability, in its old place among its like."""
     rows = [
         {
@@ -329,7 +329,8 @@ def test_templates_keep_a_share_beside_a_ranker():
     query = Query(ProofState(1, "k", (first_goal("n : Nat\n⊢ n + 99 = 3", ("Nat",)),)))
 
     def said(floor: float) -> dict[str, float]:
-        (found,) = Explorer(ranker=learned, floor=floor).suggest([query], 500)
+        monkeypatch.setattr("prover.models.tactic_templates.FLOOR", floor)
+        (found,) = Explorer(ranker=learned).suggest([query], 500)
         assert [s.logprob for s in found] == sorted((s.logprob for s in found), reverse=True)
         return {s.tactic: math.exp(s.logprob) for s in found}
 

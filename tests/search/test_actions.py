@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -149,11 +150,12 @@ def test_questions_to_the_library_are_refused_and_so_have_no_answers() -> None:
     assert lean.asked == []
 
 
-def test_minimising_only_tries_the_actions() -> None:
+def test_minimising_only_tries_the_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["prover.search.minimise"], "CLOSERS", ("grind", "simp", "rfl"))
     lean = Lean()
     tree = ProofNode("intro x", (ProofNode("exact h", (), (), 1),), ((0, 0),), 1)
     check = checker(bounded(lean, "elementary", True), ROOT)
-    proof = asyncio.run(minimise(Theorem("t", ": a → a"), tree, check, closers=("grind", "simp", "rfl")))
+    proof = asyncio.run(minimise(Theorem("t", ": a → a"), tree, check))
     assert lean.asked and all(permitted(s, "elementary") for s in lean.asked)
     assert proof.script == "rfl"
 

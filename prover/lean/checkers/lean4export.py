@@ -47,8 +47,8 @@ def export(entries: Iterable[Sequence[Any]], lean: str, githash: str = "") -> Ex
     try:
         for entry in entries:
             writer.put(entry)
-    except (IndexError, KeyError, TypeError) as e:
-        raise ValueError(f"not an entry of an export: {type(e).__name__}: {e}") from None
+    except (LookupError, TypeError, ValueError) as e:
+        raise ValueError(f"not an entry of an export: {type(e).__name__}: {str(e)[:100]}") from None
     return Exported(b"\n".join([*writer.lines, b""]), writer.constants, tuple(writer.axioms), tuple(writer.stand_ins))
 
 
@@ -95,7 +95,7 @@ class _Writer:
             case ["d", *parts]:
                 self._declaration(parts)
             case _:
-                raise ValueError(f"not an entry of an export: {str(entry)[:100]}")
+                raise ValueError(f"unknown entry {entry}")
 
     # -- names, levels, expressions ------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class _Writer:
             case ["p", n]:
                 return self._new_level("param", self._names[n])
             case _:
-                raise ValueError(f"not a level of an export: {str(parts)[:100]}")
+                raise ValueError(f"unknown level {parts}")
 
     def _new_level(self, kind: str, of: Any) -> int:
         return self._numbered(self._known_levels, "il", (kind, of), {kind: of})
@@ -153,7 +153,7 @@ class _Writer:
             case ["u", str(text)]:
                 return self._new_expr("strVal", text)
             case _:
-                raise ValueError(f"not an expression of an export: {str(parts)[:100]}")
+                raise ValueError(f"unknown expression {parts}")
 
     def _new_expr(self, kind: str, of: Any = None, /, **fields: Any) -> int:
         key = (kind, of, *fields.values())
@@ -178,7 +178,7 @@ class _Writer:
             case ["theorem", n, ls, t, v]:
                 self._write("thm", self._constant(n, ls, t, value=exprs[v], all=[names[n]]))
             case ["def", n, ls, t, v, int(hints)]:
-                hint = _hints(hints)
+                hint = "opaque" if hints == -1 else "abbrev" if hints == -2 else {"regular": hints}
                 self._write("def", self._constant(n, ls, t, value=exprs[v], hints=hint, safety="safe", all=[names[n]]))
             case ["opaque", n, ls, t, v]:
                 self._write("opaque", self._constant(n, ls, t, value=exprs[v], isUnsafe=False, all=[names[n]]))
@@ -186,44 +186,32 @@ class _Writer:
                 self._write("quot", self._constant(n, ls, t, kind=kind))
             case ["inductive", types, constructors, recursors]:
                 family = {
-                    "types": [self._type(*x) for x in types],
-                    "ctors": [self._constructor(*x) for x in constructors],
-                    "recs": [self._recursor(*x) for x in recursors],
+                    "types": [self._type(x) for x in types],
+                    "ctors": [self._constructor(x) for x in constructors],
+                    "recs": [self._recursor(x) for x in recursors],
                 }
                 self._write("inductive", family)
             case _:
-                raise ValueError(f"not a declaration of an export: {str(parts)[:100]}")
+                raise ValueError(f"unknown declaration {parts}")
 
     def _write(self, kind: str, fields: dict[str, Any]) -> None:
         self.lines.append(msgspec.json.encode({kind: fields}))
 
-    def _type(
-        self,
-        n: int,
-        ls: list[int],
-        t: int,
-        params: int,
-        indices: int,
-        all: list[int],
-        ctors: list[int],
-        nested: int,
-        rec: bool,
-        reflexive: bool,
-    ) -> dict[str, Any]:
+    def _type(self, parts: Sequence[Any]) -> dict[str, Any]:
+        n, ls, t, params, indices, family, ctors, nested, recursive, reflexive = parts
         return self._constant(n, ls, t) | {
             "numParams": params,
             "numIndices": indices,
-            "all": _get(self._names, all),
+            "all": _get(self._names, family),
             "ctors": _get(self._names, ctors),
             "numNested": nested,
-            "isRec": rec,
+            "isRec": recursive,
             "isUnsafe": False,
             "isReflexive": reflexive,
         }
 
-    def _constructor(
-        self, n: int, ls: list[int], t: int, induct: int, index: int, params: int, fields: int
-    ) -> dict[str, Any]:
+    def _constructor(self, parts: Sequence[Any]) -> dict[str, Any]:
+        n, ls, t, induct, index, params, fields = parts
         return self._constant(n, ls, t) | {
             "induct": self._names[induct],
             "cidx": index,
@@ -232,21 +220,10 @@ class _Writer:
             "isUnsafe": False,
         }
 
-    def _recursor(
-        self,
-        n: int,
-        ls: list[int],
-        t: int,
-        all: list[int],
-        params: int,
-        indices: int,
-        motives: int,
-        minors: int,
-        rules: list[Any],
-        k: bool,
-    ) -> dict[str, Any]:
+    def _recursor(self, parts: Sequence[Any]) -> dict[str, Any]:
+        n, ls, t, family, params, indices, motives, minors, rules, k = parts
         return self._constant(n, ls, t) | {
-            "all": _get(self._names, all),
+            "all": _get(self._names, family),
             "numParams": params,
             "numIndices": indices,
             "numMotives": motives,
@@ -259,7 +236,3 @@ class _Writer:
 
 def _get(known: Sequence[int], numbers: Sequence[int]) -> list[int]:
     return [known[n] for n in numbers]
-
-
-def _hints(code: int) -> Any:
-    return "opaque" if code == -1 else "abbrev" if code == -2 else {"regular": code}

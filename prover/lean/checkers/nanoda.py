@@ -17,7 +17,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ _CHECKED = re.compile(r"Checked (\d+) declarations")
 
 Fault = tuple[str, bool]
 """(reason why a constant does not count, whether that is a judgement and not an error)."""
+
+Export = Callable[[list[NameParts]], Awaitable[Exported]]
 
 
 class Nanoda:
@@ -67,8 +69,16 @@ class Nanoda:
         `entries`: the checker's input. `allowed`: axioms that a proof may use.
         """
         axioms = frozenset(allowed)
+
+        async def exported(roots: list[NameParts]) -> Exported:
+            """Constants with all their dependencies. Raises LeanDied, LeanError, ValueError."""
+            runtime = judges.runtime
+            deep = runtime.kind == "native"
+            answer = await judges.check("everything", imports=tuple(imports), entries=entries, roots=roots, deep=deep)
+            return export(answer["entries"], runtime.version, answer["githash"])
+
         asked = {tuple(v["name"]): v for v in verdicts if _accepted(v, axioms)}
-        faults = await self._faults(_Exporter(judges, tuple(imports), entries, axioms), list(asked))
+        faults = await self._faults(exported, axioms, list(asked))
         for name, (reason, judged) in faults.items():
             asked[name] |= {"problem": reason, "judged": judged}
         if self._stand_ins:
@@ -78,18 +88,21 @@ class Nanoda:
                 "With native Lean it checks them too"
             ]
 
-    async def _faults(self, exporter: _Exporter, roots: list[NameParts]) -> dict[NameParts, Fault]:
+    async def _faults(
+        self, exported: Export, allowed: frozenset[str], roots: list[NameParts]
+    ) -> dict[NameParts, Fault]:
         """The fault of each root that nanoda does not accept, found by bisection."""
-        if not roots or (fault := await self._fault(exporter, roots)) is None:
+        if not roots or (fault := await self._fault(exported, allowed, roots)) is None:
             return {}
         if len(roots) == 1:
             return {roots[0]: fault}
         half = len(roots) // 2
-        return await self._faults(exporter, roots[:half]) | await self._faults(exporter, roots[half:])
+        first, second = roots[:half], roots[half:]
+        return await self._faults(exported, allowed, first) | await self._faults(exported, allowed, second)
 
-    async def _fault(self, exporter: _Exporter, roots: list[NameParts]) -> Fault | None:
+    async def _fault(self, exported: Export, allowed: frozenset[str], roots: list[NameParts]) -> Fault | None:
         try:
-            exported = await exporter.export(roots)
+            file = await exported(roots)
         except LeanDied as e:
             return (
                 f"{'time' if e.status == 'timeout' else 'memory'}: writing the export for {self.name} took over its limit",
@@ -97,9 +110,9 @@ class Nanoda:
             )
         except (LeanError, ValueError) as e:
             return f"crash: the export for {self.name} could not be written: {e}", False
-        fault = await self.check(exported, exporter.allowed)
+        fault = await self.check(file, allowed)
         if fault is None:
-            self._stand_ins.update(exported.stand_ins)
+            self._stand_ins.update(file.stand_ins)
         return fault
 
     async def check(self, exported: Exported, allowed: frozenset[str]) -> Fault | None:
@@ -155,26 +168,6 @@ class Nanoda:
                     await process.wait()
         assert process.returncode is not None
         return process.returncode, out[-20_000:].decode(errors="replace")
-
-
-class _Exporter:
-    """Exports constants of the checker's input with all their dependencies."""
-
-    def __init__(
-        self, judges: Judges, imports: tuple[str, ...], entries: Sequence[Any], allowed: frozenset[str]
-    ) -> None:
-        self.allowed = allowed
-        self._judges = judges
-        self._imports = imports
-        self._entries = entries
-
-    async def export(self, roots: list[NameParts]) -> Exported:
-        """Export constants with their dependencies. Raises LeanDied, LeanError, ValueError."""
-        runtime = self._judges.runtime
-        answer = await self._judges.check(
-            "everything", imports=self._imports, entries=self._entries, roots=roots, deep=runtime.kind == "native"
-        )
-        return export(answer["entries"], runtime.version, answer["githash"])
 
 
 def _accepted(verdict: dict[str, Any], allowed: frozenset[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 import threading
 from collections.abc import Coroutine
@@ -19,7 +20,6 @@ class Background:
     """An event loop in a thread, and one running server for each set of limits."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._servers: dict[Limits, LeanServer] = {}
         self._auditor: Auditor | None = None
@@ -52,19 +52,18 @@ class Background:
             self.run(server.close())
 
 
-_background: Background | None = None
-
-
+@functools.cache
 def shared() -> Background:
     """The Background that all Dojos of this process share."""
-    global _background
-    if _background is None or _background.pid != os.getpid():  # a forked child has the object but not the thread
-        _background = Background()
-        atexit.register(_background.close)
-    return _background
+    background = Background()
+    atexit.register(background.close)
+    return background
+
+
+os.register_at_fork(after_in_child=shared.cache_clear)  # a forked child has the object but not the thread
 
 
 def close_servers() -> None:
     """End the Lean processes that the Dojos of this process share. The next Dojo starts new ones."""
-    if _background is not None and _background.pid == os.getpid():
-        _background.close()
+    if shared.cache_info().currsize:
+        shared().close()

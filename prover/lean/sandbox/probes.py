@@ -21,13 +21,6 @@ Attempt = Callable[[], object]
 """Raises OSError if it fails."""
 
 _TRIED_ALL = "all were tried"
-_LAYER_OF = {
-    "Landlock": FILES,
-    "bubblewrap": FILES,
-    "seccomp": CALLS,
-    "no new privileges": PRIVILEGES,
-    "resource limits": LIMITS,
-}
 
 
 def succeeded(seal: Seal, attempts: dict[str, Attempt]) -> set[str]:
@@ -123,15 +116,14 @@ def target() -> Generator[tuple[Path, int]]:
 
 def tried(protection: tuple[Layer, ...]) -> list[Layer]:
     """The layers, after each one around Lean was tested by itself. A layer that lets an attempt succeed does not hold."""
-    return [_tried(layer) if layer.name in _LAYER_OF else layer for layer in protection]
+    return [_tried(layer) if layer.holds and layer.name in _TESTED else layer for layer in protection]
 
 
 def _tried(layer: Layer) -> Layer:
-    if not layer.holds or layer.name == "bubblewrap":  # bubblewrap.working has already tested that
-        return layer
-    seal = Seal(reads=()).without_layers(*(ALL - {_LAYER_OF[layer.name]}))
+    of_seal, attempts_on = _TESTED[layer.name]
+    seal = Seal(reads=()).without_layers(*(ALL - {of_seal}))
     with target() as (folder, port):
-        attempts = _attempts(layer.name, folder, port)
+        attempts = attempts_on(folder, port)
         try:
             through = succeeded(seal, attempts)
         except OSError as error:
@@ -141,21 +133,21 @@ def _tried(layer: Layer) -> Layer:
     return Layer(layer.name, True, f"{layer.says} (attempts made just now: {len(attempts)}, succeeded: 0)")
 
 
-def _attempts(layer: str, folder: Path, port: int) -> dict[str, Attempt]:
-    if layer == "Landlock":
-        attempts = on_files(folder, port)
-        for since, names in (
-            (landlock.TRUNCATE_SINCE, ["empties a file"]),
-            (landlock.TCP_SINCE, ["connects"]),
-            (landlock.SCOPES_SINCE, ["signals another process"]),
-        ):
-            for name in names if landlock.version() < since else ():
-                del attempts[name]
-        return attempts
-    if layer == "seccomp":
-        return on_calls(folder)
-    if layer == "no new privileges":
-        return {"may gain privileges": may_gain_privileges}
+def _on_landlock(folder: Path, port: int) -> dict[str, Attempt]:
+    """The attempts on files that this version of Landlock denies."""
+    since = {
+        "empties a file": landlock.TRUNCATE_SINCE,
+        "connects": landlock.TCP_SINCE,
+        "signals another process": landlock.SCOPES_SINCE,
+    }
+    return {k: v for k, v in on_files(folder, port).items() if landlock.version() >= since.get(k, 1)}
+
+
+def _on_privileges(_: Path, __: int) -> dict[str, Attempt]:
+    return {"may gain privileges": may_gain_privileges}
+
+
+def _on_limits(folder: Path, _: int) -> dict[str, Attempt]:
     return {"writes a file": lambda: (folder / "new").write_text("x"), "dumps its memory": _core}
 
 
@@ -168,3 +160,12 @@ def may_gain_privileges() -> None:
 def _core() -> None:
     if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
         raise OSError
+
+
+_TESTED: dict[str, tuple[str, Callable[[Path, int], dict[str, Attempt]]]] = {
+    "Landlock": (FILES, _on_landlock),
+    "seccomp": (CALLS, lambda folder, _: on_calls(folder)),
+    "no new privileges": (PRIVILEGES, _on_privileges),
+    "resource limits": (LIMITS, _on_limits),
+}
+"""Layer of a process's protection -> (layer of its seal, the attempts on it). `bubblewrap.working` has already tested that one."""

@@ -151,9 +151,8 @@ def supported() -> bool:
     """Whether the kernel has seccomp filters and the table above covers this architecture."""
     if sys.platform != "linux" or platform.machine() not in _MACHINES or struct.calcsize("P") != 8:
         return False
-    _libc.prctl(
-        _PR_SET_SECCOMP, _MODE_FILTER, None, 0, 0
-    )  # no filter: EFAULT where filters are known, EINVAL elsewhere
+    # Without a filter: EFAULT where filters are known, EINVAL elsewhere.
+    _libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, None, 0, 0)
     return ctypes.get_errno() == errno.EFAULT
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from prover.models.base import Query
-from prover.models.formats import Answer
+from prover.models.formats import Answer, SlotFormat
 from prover.models.transformer import LanguageModelPolicy
 
 
@@ -30,7 +30,7 @@ def prior_difference(
 def reference_logprob(policy: LanguageModelPolicy, query: Query, ids: Sequence[int]) -> float:
     """log p(ids, <eos> | prompt) by a forward pass of transformers."""
     p = policy.prompter
-    prompt = [*p.prefix(query.state.text, query.premises, query.types, query.towards), p.codec.tactic]
+    prompt = SlotFormat(p).prompt(query)
     whole = torch.tensor([[*prompt, *ids, p.codec.eos]], device=policy.model.device)
     with torch.inference_mode():
         steps = policy.model(whole).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)

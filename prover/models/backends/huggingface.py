@@ -40,13 +40,8 @@ class HuggingFacePolicy:
 
         Raises UserError if transformers cannot load the folder or the template does not fit it.
         """
-        from transformers import (
-            AutoConfig,
-            AutoModelForCausalLM,
-            AutoModelForSeq2SeqLM,
-            AutoTokenizer,
-            GenerationConfig,
-        )
+        from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+        from transformers.models.auto import AutoModelForCausalLM, AutoModelForSeq2SeqLM
         from transformers.utils import logging
 
         try:
@@ -69,17 +64,9 @@ class HuggingFacePolicy:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             head = read_head(folder)
             self.head = head.to(device) if head is not None else None
-        # torch raises RuntimeError or AssertionError for a missing or too small device.
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            ImportError,
-            RuntimeError,
-            AssertionError,
-            AttributeError,
-            TypeError,
-        ) as e:
+        except UserError:
+            raise
+        except Exception as e:  # a broken folder or a device that is missing or too small can raise anything
             raise UserError(f"{folder} cannot be used as a policy: {e}") from None
         self.seq2seq = both
         if self.tokenizer.pad_token_id is None:
@@ -94,7 +81,6 @@ class HuggingFacePolicy:
         self._lock = threading.Lock()
 
     def reseed(self, seed: int) -> None:
-        """Reset the random generator to this seed."""
         self._noise.manual_seed(seed)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
@@ -116,19 +102,10 @@ class HuggingFacePolicy:
         """Up to `n` distinct tactics for each query, most probable first, with the untempered model's log-probabilities."""
         if not queries:
             return []
-        template = self.format.template
-        answers: list[list[Answer]] = []
-        tokens: list[int] = []
+        beam = self.format.template.decode == "beam" and all(q.attempt == 0 for q in queries)
+        single = n == 1 and not self.seq2seq  # for learning
         with self._lock:
-            beam = template.decode == "beam" and all(q.attempt == 0 for q in queries)
-            prompts = [self.format.prompt(q) for q in queries]
-            at_once = max(1, ROWS // n)
-            for i in range(0, len(prompts), at_once):
-                # A single sample is for learning.
-                single = n == 1 and not self.seq2seq
-                some, took = self.generate(prompts[i : i + at_once], n, beam, tokens=single)
-                answers += some
-                tokens += took
+            answers, tokens = self.generate([self.format.prompt(q) for q in queries], n, beam, tokens=single)
         for q, took in zip(queries, tokens, strict=True):
             self.token_counts.record(q, took)
         return [suggestions(self.format, q, mine, n) for q, mine in zip(queries, answers, strict=True)]
@@ -174,18 +151,25 @@ class HuggingFacePolicy:
 
     def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
         """n answers to each prompt, sampled at temperature 1, with their tokens."""
-        at_once, answers = max(1, ROWS // n), []
         with self._lock:
-            for i in range(0, len(prompts), at_once):
-                answers += self.generate(prompts[i : i + at_once], n, beam=False, tokens=True)[0]
-        return answers
+            return self.generate(prompts, n, beam=False, tokens=True)[0]
 
-    @torch.inference_mode()
     def generate(
         self, prompts: Sequence[Any], n: int, beam: bool, priors: bool = True, tokens: bool = False
     ) -> tuple[list[list[Answer]], list[int]]:
         """n answers to each prompt, and the tokens of each prompt with its answers. Without `priors` log-probabilities may be 0:
         scoring long answers takes more memory than sampling them. `tokens`: sample at temperature 1 and record the tokens."""
+        at_once, answers, took = max(1, ROWS // n), list[list[Answer]](), list[int]()
+        for i in range(0, len(prompts), at_once):
+            some, lengths = self._generate_at_once(prompts[i : i + at_once], n, beam, priors, tokens)
+            answers += some
+            took += lengths
+        return answers, took
+
+    @torch.inference_mode()
+    def _generate_at_once(
+        self, prompts: Sequence[Any], n: int, beam: bool, priors: bool, tokens: bool
+    ) -> tuple[list[list[Answer]], list[int]]:
         f = self.format
         given = self._given(prompts)
         sampling = {"temperature": 1.0, "top_p": 1.0} if tokens else f.sampling

@@ -79,7 +79,7 @@ class ServerPolicy:
                 base_url=address,
                 timeout=c.timeout,
                 max_retries=c.retries,
-                **_key(c.api_key),
+                api_key=c.api_key or os.environ.get("OPENAI_API_KEY") or "none",
                 http_client=limit_responses(openai.DefaultHttpxClient(timeout=c.timeout), c.timeout),
                 default_headers={"Accept-Encoding": "identity"},
             )
@@ -200,11 +200,7 @@ class ServerPolicy:
             raise kind(f"{self.address}: {_reason(e)}") from None
         except ResponseLimitError as e:
             raise UserError(f"{self.address}: {e}") from None
-        except (
-            ValueError,
-            AttributeError,
-            TypeError,
-        ) as e:  # the client raises these for answers that are not of the API
+        except (ValueError, AttributeError, TypeError) as e:  # for answers that are not of the API
             raise UserError(
                 f"{self.address}: the server does not speak OpenAI's API; check that the address ends in /v1 "
                 f"({type(e).__name__}: {e})"
@@ -253,10 +249,6 @@ def _answer(text: Any, ids: tuple[int, ...], logprob: float, finish: Any) -> Ans
 
 def _used(answer: Any) -> int:
     return answer.usage.total_tokens or 0 if answer.usage else 0
-
-
-def _key(key: str | None) -> dict[str, Any]:
-    return {"api_key": key or os.environ.get("OPENAI_API_KEY") or "none"}
 
 
 def _reason(error: Any) -> str:

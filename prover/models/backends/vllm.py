@@ -106,11 +106,7 @@ class VLLMPolicy:
         self.count_tokens = self.token_counts.count
         self.version = folder_version(folder)
         self._digest = ""
-        self._head = self._read_head(folder)
-
-    def _read_head(self, folder: str | Path) -> bool:
-        """Load the folder's value head in every worker. Returns whether there is one."""
-        return any(self.engine.alone(lambda: self.llm.collective_rpc("load_head", args=(str(folder),))))
+        self._head = any(self.engine.alone(lambda: self.llm.collective_rpc("load_head", args=(str(folder),))))
 
     @property
     def has_value(self) -> bool:
@@ -190,18 +186,14 @@ class VLLMPolicy:
         return [self._estimate(q, o) for q, o in zip(queries, outputs, strict=True)]
 
     def _value_requests(self, queries: Sequence[Query]) -> tuple[list[dict[str, Any]], list[Any]]:
-        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
-        from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
-
         if queries and not self.has_value:
             raise ValueError("the model has no value; use it as policy only")
         f = self.format
-        params = SamplingParams(
+        params = _params(
             max_tokens=1,
             temperature=0.0,
             logprob_token_ids=self._bins,
             detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
             extra_args=None if f.bins else {BY_HEAD: True},
         )
         prompts = [self.prompt_input(f.value_prompt(q) if f.bins else f.prompt(q)) for q in queries]
@@ -232,17 +224,13 @@ class VLLMPolicy:
 
     def _sampling(self, n: int, untempered: bool = False, **more: Any) -> Any:
         """SamplingParams of the format and the settings."""
-        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
-        from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
-
         f, c = self.format, self.config
-        return SamplingParams(
+        return _params(
             n=n,
             temperature=1.0 if untempered else f.sampling["temperature"] if c.temperature is None else c.temperature,
             top_p=1.0 if untempered else f.sampling["top_p"] if c.top_p is None else c.top_p,
             max_tokens=f.max_new_tokens,
             stop=list(f.stop) or None,
-            output_kind=RequestOutputKind.FINAL_ONLY,
             **more,
         )
 
@@ -325,6 +313,13 @@ class VLLMPolicy:
     def close(self) -> None:
         """Stop the engine and its workers."""
         self.engine.close()
+
+
+def _params(**fields: Any) -> Any:
+    from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
+    from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
+
+    return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **fields)
 
 
 @contextmanager
