@@ -14,19 +14,17 @@ SEVERITIES = {"error": 1, "warning": 2, "notice": 3}
 """GitHub's names and the numbers of the Language Server Protocol."""
 
 
-def show(document: dict[str, Any], filled: bytes, destination: Path | None, form: Form) -> None:
-    """Print the answer. The filled file goes to standard output, without a destination and as text or JSON."""
+def show(document: dict[str, Any], form: Form) -> None:
+    """Print the answer. As text, its source goes to standard output."""
     if form in ("github", "lsp"):
         _annotate(document, form)
         return
     if form == "json":
-        if destination is None:
-            document["source"] = filled.decode()
         answer(document)
         return
-    if destination is None:
+    if "source" in document:
         sys.stdout.flush()
-        sys.stdout.buffer.write(filled)
+        sys.stdout.buffer.write(document["source"].encode())
         sys.stdout.buffer.flush()
     from rich.table import Table
     from rich.text import Text

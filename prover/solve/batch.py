@@ -19,12 +19,13 @@ from prover.solve.budgets import BudgetScheduler, Grant, estimates
 from prover.solve.executor import Executor, LocalExecutor, settled
 from prover.solve.job import Found, Job, Sorry
 from prover.solve.negation import negation
+from prover.solve.options import Settings
 from prover.solve.proofs_source import proofs_source
 from prover.solve.remarks import duplicates, remarks_from, remarks_to
 from prover.solve.resource_monitor import ResourceMonitor
 from prover.solve.results import Earlier, Results
 from prover.solve.saved_searches import SavedSearches
-from prover.solve.session import Settings, document, kept_going, page_written, stoppable, until, workers_for
+from prover.solve.session import document, kept_going, page_written, stoppable, until, workers_for
 
 UNJUDGED = ("found", "refuted")
 AUDITS = 8
@@ -88,8 +89,8 @@ def task_of(number: int, theorem: Theorem) -> Task:
 async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
     """Returns (the answer's fields, the proofs as Lean source). `failure`: the exception that ended the batch early, or None."""
     began = time.monotonic()
-    named = [(i, t) for i, t in enumerate(theorems) if not settings.only or t.name in settings.only]
-    if missing := [name for name in settings.only if all(t.name != name for _, t in named)]:
+    named = [(i, t) for i, t in enumerate(theorems) if not settings.names or t.name in settings.names]
+    if missing := [name for name in settings.names if all(t.name != name for _, t in named)]:
         known = ", ".join(t.name for t in theorems[:12]) + (" …" if len(theorems) > 12 else "")
         raise UserError(f"--only {missing[0]}: no theorem has this name; the input has {known}")
     numbered = named[: settings.limit]
@@ -130,7 +131,7 @@ class Batch:
         self.log = log
         # Lean has to read a `sorry` first.
         expects = estimates(settings.provers, [t.theorem.statement if t.sorry is None else None for t in tasks])
-        self.schedule = BudgetScheduler([t.area for t in tasks], settings.budget, settings.total, expects)
+        self.schedule = BudgetScheduler([t.area for t in tasks], settings.budget, settings.total_budget, expects)
         self.last: dict[int, dict[str, Any]] = {}
         """Task -> the audited row of its last try."""
         self._calls: dict[int, int] = {}
@@ -222,12 +223,12 @@ class Batch:
             grant.calls,
             max(s.disprove, ANSWER_SHARE) if task.theorem.answer == "proposition" else s.disprove,
             skip,
-            s.find_remarks,
+            s.look,
             s.tree is not None,
             s.within,
             sorry=task.sorry,
             stated=task.stated() if s.disprove or self._refuting else None,
-            saved=saved if s.total is not None or s.learn or self.log.path is not None else None,
+            saved=saved if s.total_budget is not None or s.learn or self.log.path is not None else None,
         )
 
     async def _attempt(self, executor: Executor, grant: Grant) -> Found:
@@ -324,7 +325,7 @@ class Batch:
     def _to_refute(self) -> list[Grant]:
         """A further try, of instances alone, for each open task whose negation can be stated. It comes after all searches, so it takes
         no Lean calls from them. With a total, only as many tries as the unspent calls allow, besides those with a known result."""
-        total = self.settings.total
+        total = self.settings.total_budget
         tries = {
             Grant(i, row.get("try", 0) + 1, 0): row
             for i, row in sorted(self.last.items())
@@ -338,7 +339,7 @@ class Batch:
     def _may_be_false(self, grant: Grant, row: dict[str, Any]) -> bool:
         """Whether to try instances on a task with this last row: time is left, and its negation can be stated."""
         s, task = self.settings, self.tasks[grant.task]
-        if not s.find_remarks or instances.NAME in row.get("used_up", ()) or s.within.exhausted(0, 0, row["seconds"]):
+        if not s.look or instances.NAME in row.get("used_up", ()) or s.within.exhausted(0, 0, row["seconds"]):
             return False
         stated = task.theorem if task.sorry is None else task.stated()
         return stated is not None and negation(stated) is not None

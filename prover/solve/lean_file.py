@@ -24,10 +24,11 @@ from prover.solve.file_errors import untried
 from prover.solve.fill import Filled, Filler, Standing
 from prover.solve.job import Found, Sorry, SourceFile
 from prover.solve.marks import mark, without_marks
+from prover.solve.options import Settings
 from prover.solve.remarks import Remark, duplicates, remarks_to
 from prover.solve.results import Results
 from prover.solve.selection import select, unreached
-from prover.solve.session import Settings, document, stoppable
+from prover.solve.session import document, stoppable
 from prover.solve.statements import FileTheorems
 
 WITH_PROOF = ("found", "proved", "rejected")
@@ -62,7 +63,7 @@ async def prove_file(
         raise UserError(explain_import(one_line(str(error)), text.path)) from None
     except LeanDied as error:
         raise UserError(f"{text.path}: Lean stopped while elaborating the file: {one_line(str(error))}") from None
-    numbers = select(text, every.holes, settings.only, settings.line)[: settings.limit]
+    numbers = select(text, every.holes, settings.names, settings.line)[: settings.limit]
     async with Filler(text, every.holes, imports.shipped, before, lenient=bool(every.errors)) as filler:
         skipped = await _skipped(every, numbers, filler)
         # Relative to the project, because a resumed command may spell the path differently.
@@ -78,7 +79,7 @@ async def prove_file(
     for task in answers.values():
         task.pop("statement_hash", None)
     edits = without_marks(text, filler.edits(filled))
-    if settings.mark and not interrupted:
+    if settings.mark_failed and not interrupted:
         left = [(every.holes[i], t) for i, t in answers.items() if t["outcome"] not in ("proved", "data")]
         edits += [e for h, t in left if (e := mark(text, h.start, h.stop, t["outcome"], t["lean_calls"])) is not None]
     answer = {

@@ -1,4 +1,4 @@
-"""The parts that all inputs of `turnstile prove` share: settings, interruption, and the answer."""
+"""The parts that all inputs of `turnstile prove` share: interruption, and the answer."""
 
 from __future__ import annotations
 
@@ -8,53 +8,15 @@ import os
 import re
 import signal
 import time
-from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
 from prover.console import one_line, say
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
-from prover.search.budget import NO_LIMIT, Budget
-from prover.solve.attempt import Prover
 from prover.solve.job import Found
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of a `turnstile prove` command."""
-
-    provers: Sequence[Prover]
-    budget: int
-    workers: int
-    disprove: float = 0.0
-    tree: Path | None = None
-    limit: int | None = None
-    seed: int = 0
-    policy: str = ""
-    """The value of --policy, from which workers on other machines create the policy."""
-    total: int | None = None
-    """Lean calls for all tasks together."""
-    find_remarks: bool = True
-    """Whether to flag vacuous and trivial statements and those with unbound names, and to try to disprove open ones by instances."""
-    ray: str | None = None
-    """Address of the Ray cluster that does the work; `local` starts one here."""
-    within: Budget = NO_LIMIT
-    """Limits per theorem besides the Lean calls."""
-    mark: bool = False
-    """Whether to add a comment after each remaining `sorry`."""
-    project: bool = False
-    """Whether the input is a project."""
-    only: tuple[str, ...] = ()
-    """Names of the tasks to try. Empty: all."""
-    rule: str = ""
-    """The value of --rule."""
-    learn: bool = False
-    """Whether the tasks that stay open go to a learner."""
-    line: int | None = None
-    """Line of the `sorry`s to try, or of their declaration."""
+from prover.solve.options import Settings
 
 
 def workers_for(asked: int, tasks: int) -> int:

@@ -17,8 +17,8 @@ from prover.solve.executor import Executor
 from prover.solve.job import SourceFile
 from prover.solve.lean_file import prove_file
 from prover.solve.lemmas import Lemma, inserted, place_of, with_only, without_unused
+from prover.solve.options import Settings
 from prover.solve.results import Results
-from prover.solve.session import Settings
 
 
 async def prove_with_lemmas(
