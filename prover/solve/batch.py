@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prover.concurrency import each
 from prover.errors import UserError
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem
@@ -21,7 +21,7 @@ from prover.solve.job import Found, Job, Sorry
 from prover.solve.negation import negation
 from prover.solve.options import Settings
 from prover.solve.proofs_source import proofs_source
-from prover.solve.remarks import duplicates, remarks_from, remarks_to
+from prover.solve.remarks import remarks_from, remarks_to
 from prover.solve.resource_monitor import ResourceMonitor
 from prover.solve.results import Earlier, Results
 from prover.solve.saved_searches import SavedSearches
@@ -100,16 +100,13 @@ async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Resul
     failure: Exception | None = None
     lean = next((r["lean"] for r in log.rows.values() if r.get("lean")), "")
     with stoppable() as stop:
-        if not batch.finished():
+        if batch.left():
             async with executor_for(settings, batch.left()) as executor:
                 figures, failure = await batch.prove(executor, stop, "theorems")
                 lean = executor.lean
-        interrupted = stop.is_set() or failure is not None
+        interrupted = stop.is_set()
     tasks = [{k: v for k, v in row.items() if k not in NOT_SHOWN} for row in batch.rows()]
-    duplicates(tasks)
-    for task in tasks:
-        task.pop("statement_hash", None)
-    answer = {**document(tasks, began, interrupted, lean), **figures, "failure": failure, "open": batch.open()}
+    answer = {**document(tasks, began, interrupted, lean, failure), **figures, "open": batch.open()}
     return answer, proofs_source(theorems, tasks).encode()
 
 
@@ -139,9 +136,6 @@ class Batch:
         self._refuting = False
         """Whether the rounds of the scheduler are over, and the current one tries instances."""
         self._round = self._next_round()
-
-    def finished(self) -> bool:
-        return not self._round
 
     def left(self) -> int:
         """Number of attempts in the current round."""
@@ -174,6 +168,8 @@ class Batch:
         self, executor: Executor, stop: asyncio.Event, noun: str
     ) -> tuple[dict[str, Any], Exception | None]:
         """Run with progress on standard error. Returns (resource figures, the exception that ended it early or None)."""
+        if not self._round:
+            return {}, None
         async with ResourceMonitor(executor.load) as monitor:
 
             def load() -> str:
@@ -192,23 +188,21 @@ class Batch:
 
     async def _one_round(self, executor: Executor, stop: asyncio.Event, report: Report) -> None:
         # Sorted by imports, so that each process loads few environments.
-        todo = deque(sorted(self._round, key=lambda g: (self.tasks[g.task].theorem.imports, g.task)))
+        todo = sorted(self._round, key=lambda g: (self.tasks[g.task].theorem.imports, g.task))
         gate = asyncio.Semaphore(AUDITS)
         audits: set[asyncio.Task[None]] = set()
 
-        async def work() -> None:
-            while todo and not stop.is_set():
-                grant = todo.popleft()
-                found = await self._attempt(executor, grant)
-                # Started here, so that the audit outlives a cancelled worker.
-                audits.add(asyncio.create_task(self._finish(executor, grant, found, gate, report)))
-                if len(waiting := [t for t in audits if not t.done()]) > AUDITS:
-                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in [t for t in audits if t.done()]:
-                    audits.discard(task)
-                    task.result()
+        async def work(grant: Grant) -> None:
+            found = await self._attempt(executor, grant)
+            # Started here, so that the audit outlives a cancelled worker.
+            audits.add(asyncio.create_task(self._finish(executor, grant, found, gate, report)))
+            if len(waiting := [t for t in audits if not t.done()]) > AUDITS:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in [t for t in audits if t.done()]:
+                audits.discard(task)
+                task.result()
 
-        failure = await kept_going(until(stop, *(work() for _ in range(min(executor.places, len(todo))))))
+        failure = await kept_going(until(stop, each(todo, work, executor.places)))
         await asyncio.gather(*audits)
         if failure is not None:
             raise failure
@@ -355,9 +349,7 @@ class Batch:
 
     def _audited_by_other_lean(self, grant: Grant, row: dict[str, Any]) -> bool:
         """Whether another Lean accepted the proof. It is then audited again by this machine's Lean."""
-        if self.settings.ray is not None or self.tasks[grant.task].sorry is not None:
-            return False
-        if row["outcome"] not in JUDGED:
+        if self.settings.ray is not None or self.tasks[grant.task].sorry is not None or row["outcome"] not in JUDGED:
             return False
         return row.get("lean", "") not in ("", find_runtime().name)
 

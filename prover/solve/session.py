@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from typing import Any
 
 from prover.console import one_line, say
@@ -17,6 +17,7 @@ from prover.files import write_whole
 from prover.lean.runtime import find_runtime
 from prover.solve.job import Found
 from prover.solve.options import Settings
+from prover.solve.remarks import duplicates
 
 
 def workers_for(asked: int, tasks: int) -> int:
@@ -31,15 +32,21 @@ def workers_for(asked: int, tasks: int) -> int:
     return max(1, min(cores, int((available - 4) / 2), 16, tasks))
 
 
-def document(tasks: list[dict[str, Any]], began: float, interrupted: bool, lean: str = "") -> dict[str, Any]:
-    """The answer's fields."""
+def document(
+    tasks: list[dict[str, Any]], began: float, interrupted: bool, lean: str, failure: Exception | None
+) -> dict[str, Any]:
+    """The answer's fields. `failure`: the exception that ended the batch early."""
+    duplicates(tasks)
+    for task in tasks:
+        task.pop("statement_hash", None)
     return {
         "tasks": tasks,
         "proved": sum(t["outcome"] == "proved" for t in tasks),
         "total": len(tasks),
-        "interrupted": interrupted,
+        "interrupted": interrupted or failure is not None,
         "lean": lean or find_runtime().name,
         "seconds": round(time.monotonic() - began, 2),
+        "failure": failure,
     }
 
 
@@ -97,18 +104,14 @@ async def kept_going(work: Awaitable[Any]) -> Exception | None:
     return None
 
 
-async def until(stop: asyncio.Event, *work: Any) -> None:
-    """Run all until they are done, or cancel them when `stop` is set. Raises the first exception."""
-    waiter = asyncio.create_task(stop.wait())
-    tasks = [asyncio.create_task(w) for w in work]
+async def until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
+    """Await `work`, or cancel it when `stop` is set."""
+    tasks = [asyncio.create_task(work), asyncio.create_task(stop.wait())]
     try:
-        pending = set(tasks)
-        while pending and not stop.is_set():
-            done, _ = await asyncio.wait([*pending, waiter], return_when=asyncio.FIRST_COMPLETED)
-            pending -= done
-            for task in done - {waiter}:
-                task.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0].done():
+            tasks[0].result()
     finally:
-        for task in [*tasks, waiter]:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, waiter, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
