@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any, Protocol
 
 from prover.console import one_line
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
-from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.sorries import FileSorries, load_file
 from prover.lean.steps import SEARCH_HEARTBEATS, SEARCH_SECONDS
@@ -92,7 +92,9 @@ class LocalExecutor:
                 opened.append(await twice(lambda: self.pool.open(job.theorem)))
                 roots = opened[:]
             negated = await self._negated(job, roots, opened)
-            premises = await premises_for(self.wants_premises, job.theorem)
+            premises = None
+            if self.wants_premises and (source := _shared_premises(self.lean)) is not None:
+                premises = await source.for_theorem(job.theorem)  # waits for the index of the theorem's imports
             found = await attempt_all(
                 job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
             )
@@ -221,27 +223,19 @@ async def audited(auditor: Auditor, theorem: Theorem, script: str) -> Verdict:
     return verdict if verdict.verdict != "error" else await auditor.audit(theorem, script)
 
 
-async def twice(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Await `call()`, with one retry if Lean dies."""
+async def twice(call: Callable[[], Awaitable[Any]], on: tuple[type[Exception], ...] = (LeanDied,)) -> Any:
+    """Await `call()`, with one retry if Lean dies. `on`: the exceptions to retry after instead."""
     try:
         return await call()
-    except LeanDied:
+    except on:
         return await call()
 
 
-_sources: dict[str, Any] = {}
-
-
-async def premises_for(wanted: bool, theorem: Theorem) -> Any:
-    """Premises for searches of a theorem; None if not wanted or if there is no index. Waits for the index of the theorem's imports."""
-    if not wanted:
-        return None
+@cache
+def _shared_premises(lean: str) -> Any:
+    """The premise source of a Lean; None if it has no index."""
     from prover.premises.index import load_cached
     from prover.premises.retrieve import PremiseSource
 
-    lean = find_runtime().name
-    if lean not in _sources:
-        index = load_cached(lean)
-        _sources[lean] = PremiseSource(index) if index is not None else None
-    source = _sources[lean]
-    return await source.for_theorem(theorem) if source is not None else None
+    index = load_cached(lean)
+    return PremiseSource(index) if index is not None else None

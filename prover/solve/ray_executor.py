@@ -20,7 +20,7 @@ from prover.lean.sorries import FileSorries
 from prover.lean.theorem import Theorem, Verdict
 from prover.lean.toolchain import PIN_VARIABLE, obeyed
 from prover.logs import ActorLog
-from prover.solve.executor import IN_TURN, LocalExecutor, audited
+from prover.solve.executor import IN_TURN, LocalExecutor, audited, twice
 from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.ray_start import LOST, start_ray
 
@@ -138,17 +138,16 @@ class RayExecutor:
 
     async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:
         """The answer of the least busy actor. Asks a second time if the actor or a Ray object is lost. Raises the exceptions in LOST."""
-        for last in (False, True):
+
+        async def ask() -> Any:
             i = min(range(len(actors)), key=busy.__getitem__)
             busy[i] += 1
             try:
                 return await _answer(call(actors[i]))
-            except LOST:
-                if last:
-                    raise
             finally:
                 busy[i] -= 1
-        raise AssertionError("unreachable")
+
+        return await twice(ask, LOST)
 
     async def load(self) -> Load:
         """Sums over all machines. Processes elsewhere have no ids here, so their memory is not seen."""
