@@ -105,8 +105,6 @@ async def attempt(
             break
         if (found := await run.search(prover)) is not None:
             return found
-        if run.stop:
-            break
     return await run.unproved(skip)
 
 
@@ -156,7 +154,6 @@ class _Attempt:
     reason: str = ""
     html: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
-    stop: bool = False
     crashed: bool = False
     left: bytes = b""
     """The last search, if it ended at its budget and may be continued."""
@@ -201,12 +198,13 @@ class _Attempt:
             policy = Seeded(written.seeds, policy)
             self.outcome, self.reason = "budget", written.error
             if self.calls >= self.budget:
-                self.stop = True
                 return None
-        offered = await _premises_of(prover, self.theorem, self.premises)
+        offered = self.premises if prover.wants_premises else None
+        if prover.wants_premises and prover.source is not None:
+            offered = await prover.source.for_theorem(self.theorem)
         searches = [self._search(prover, policy, offered)]
         earlier = searches[0].recorder.counts.copy()
-        if self.negated is not None and self.negated.rate > 0:
+        if self.negated is not None:
             env = AttemptEnvironment(prover.bounded(self.env), self.negated.root, self.costly)
             searches.append(
                 Search(self.negated.root, env, prover.policy, prover.value, config=prover.config, premises=offered)
@@ -240,7 +238,10 @@ class _Attempt:
         left = self.within.remaining(self.calls, self.tokens, self.seconds)
         seconds = longest if left.seconds is None else min(longest, left.seconds)
         limit = replace(left, lean_calls=self.budget - self.calls, seconds=seconds)
-        results = await _run_within(searches, limit, self.negated.rate if self.negated else 0.0)
+        if self.negated is None:
+            results = [await searches[0].run(limit)]
+        else:
+            results = await search_both(searches[0], searches[1], limit, self.negated.rate, slice_calls=16)
         if self.observe is not None:
             self.observe(searches[0], results[0])
         self.calls += sum(r.lean_calls for r in results) - earlier["lean_calls"]
@@ -295,17 +296,3 @@ async def _crash_message(root: ProofState, env: Environment) -> str:
     (result,) = await env.step(root, ("skip",))
     await env.free(result.states)
     return result.message if result.status == "crash" else ""
-
-
-async def _premises_of(prover: Prover, theorem: Theorem, premises: Premises) -> Premises:
-    if not prover.wants_premises:
-        return None
-    if prover.source is None:
-        return premises
-    return await prover.source.for_theorem(theorem)
-
-
-async def _run_within(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:
-    if len(searches) == 1:
-        return [await searches[0].run(limit)]
-    return await search_both(searches[0], searches[1], limit, rate, slice_calls=16)
