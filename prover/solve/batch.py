@@ -227,20 +227,14 @@ class Batch:
 
     async def _attempt(self, executor: Executor, grant: Grant) -> Found:
         if (known := self._known(grant)) is not None:  # found earlier, but not audited by this Lean
-            outcome: str = known["outcome"]
-            outcome = {"proved": "found", "disproved": "refuted"}.get(outcome, outcome)
+            same = ("lean_calls", "seconds", "reason", "prover", "goal", "statement_hash")
             return Found(
-                outcome,
+                {"proved": "found", "disproved": "refuted"}.get(known["outcome"], known["outcome"]),
                 known["proof"],
-                known["lean_calls"],
-                known["seconds"],
-                known["reason"],
-                known["prover"],
                 used_up=tuple(known.get("used_up", ())),
-                goal=known["goal"],
-                statement_hash=known["statement_hash"],
                 remarks=remarks_from(known["remarks"]),
                 learned=known.get("learned", {}),
+                **{name: known[name] for name in same},
             )
         job = self._job(grant)
         found = await (self._refuted(executor, job, grant) if self._refuting else executor.attempt(job))
