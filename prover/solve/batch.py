@@ -227,9 +227,10 @@ class Batch:
 
     async def _attempt(self, executor: Executor, grant: Grant) -> Found:
         if (known := self._known(grant)) is not None:  # found earlier, but not audited by this Lean
+            outcome: str = known["outcome"]
             same = ("lean_calls", "seconds", "reason", "prover", "goal", "statement_hash")
             return Found(
-                {"proved": "found", "disproved": "refuted"}.get(known["outcome"], known["outcome"]),
+                {"proved": "found", "disproved": "refuted"}.get(outcome, outcome),
                 known["proof"],
                 used_up=tuple(known.get("used_up", ())),
                 remarks=remarks_from(known["remarks"]),
