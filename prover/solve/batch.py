@@ -189,13 +189,12 @@ class Batch:
     async def _one_round(self, executor: Executor, stop: asyncio.Event, report: Report) -> None:
         # Sorted by imports, so that each process loads few environments.
         todo = sorted(self._round, key=lambda g: (self.tasks[g.task].theorem.imports, g.task))
-        gate = asyncio.Semaphore(AUDITS)
         audits: set[asyncio.Task[None]] = set()
 
         async def work(grant: Grant) -> None:
             found = await self._attempt(executor, grant)
             # Started here, so that the audit outlives a cancelled worker.
-            audits.add(asyncio.create_task(self._finish(executor, grant, found, gate, report)))
+            audits.add(asyncio.create_task(self._finish(executor, grant, found, report)))
             if len(waiting := [t for t in audits if not t.done()]) > AUDITS:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in [t for t in audits if t.done()]:
@@ -267,30 +266,27 @@ class Batch:
             found, seconds=seconds, goal=before["goal"], statement_hash=before["statement_hash"], used_up=used_up
         )
 
-    async def _finish(
-        self, executor: Executor, grant: Grant, found: Found, gate: asyncio.Semaphore, report: Report
-    ) -> None:
-        async with gate:
-            claimed = found.outcome
-            found = await settled(executor, self._job(grant), found)
-            before = self.last[grant.task] if self._refuting else {}
-            if before and claimed == "refuted" and found.outcome != "disproved":  # the theorem is still open
-                claimed = before["outcome"]
-                used_up = before.get("used_up", ()) if found.outcome == "error" else found.used_up
-                found = replace(
-                    found, outcome=claimed, script="", reason=before["reason"], prover="", used_up=tuple(used_up)
-                )
-            row = self._row(grant.task, grant, found, executor.lean)
-            row["remarks"] += [r for r in before.get("remarks", []) if r not in row["remarks"]]
-            if claimed in UNJUDGED or found.remarks:
-                row.pop("outline", None)  # already in the previous row
-            if claimed in UNJUDGED and row["outcome"] == "error":
-                # The audit failed, not the proof: a resumed batch audits it again.
-                self.log.add({**row, "outcome": claimed, "unjudged": True})
-            else:
-                self.log.add(row)
-            self._record(grant, row)
-            report(row["name"], row["outcome"], row["lean_calls"])
+    async def _finish(self, executor: Executor, grant: Grant, found: Found, report: Report) -> None:
+        claimed = found.outcome
+        found = await settled(executor, self._job(grant), found)
+        before = self.last[grant.task] if self._refuting else {}
+        if before and claimed == "refuted" and found.outcome != "disproved":  # the theorem is still open
+            claimed = before["outcome"]
+            used_up = before.get("used_up", ()) if found.outcome == "error" else found.used_up
+            found = replace(
+                found, outcome=claimed, script="", reason=before["reason"], prover="", used_up=tuple(used_up)
+            )
+        row = self._row(grant.task, grant, found, executor.lean)
+        row["remarks"] += [r for r in before.get("remarks", []) if r not in row["remarks"]]
+        if claimed in UNJUDGED or found.remarks:
+            row.pop("outline", None)  # already in the previous row
+        if claimed in UNJUDGED and row["outcome"] == "error":
+            # The audit failed, not the proof: a resumed batch audits it again.
+            self.log.add({**row, "outcome": claimed, "unjudged": True})
+        else:
+            self.log.add(row)
+        self._record(grant, row)
+        report(row["name"], row["outcome"], row["lean_calls"])
 
     def _next_round(self) -> list[Grant]:
         """The next grants without a final result."""
