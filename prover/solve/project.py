@@ -23,6 +23,7 @@ from prover.solve.fill import Standing
 from prover.solve.lean_file import prove_file, sorry_count, write_over
 from prover.solve.options import Settings
 from prover.solve.results import Results
+from prover.solve.session import document
 
 
 def project_files(project: Project) -> list[LeanText]:
@@ -87,16 +88,10 @@ async def prove_project(project: Project, settings: Settings, log: Results) -> d
     else:
         _write_over(run.over)
     return {
-        "tasks": run.tasks,
+        **document(run.tasks, began, run.interrupted, run.lean, run.failure),
         "files": run.files,
         "errors": run.errors,
         "unreached": run.unreached,
-        "proved": sum(t["outcome"] == "proved" for t in run.tasks),
-        "total": len(run.tasks),
-        "interrupted": run.interrupted,
-        "lean": run.lean,
-        "seconds": round(time.monotonic() - began, 2),
-        "failure": run.failure,
     }
 
 
