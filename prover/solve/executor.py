@@ -98,11 +98,11 @@ class LocalExecutor:
             found = await attempt_all(
                 job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
             )
-            remarks = await self._remarks(job, roots[0], found) if job.find_remarks and roots else ()
+            remarks = await self._remarks(job, roots[0], found) if job.find_remarks else ()
             if len(roots) == 1:
                 found = await self._plainest(roots[0], found, remarks)
-            goal, hash = (roots[0].text, fingerprint(job.theorem, roots[0])) if roots else ("", "")
-            return replace(found, goal=goal, statement_hash=hash, remarks=remarks)
+            hash = fingerprint(job.theorem, roots[0])
+            return replace(found, goal=roots[0].text, statement_hash=hash, remarks=remarks)
         except (LeanError, LeanDied) as error:
             return Found("error", reason=one_line(str(error)))
         finally:

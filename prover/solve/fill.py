@@ -162,7 +162,8 @@ class Filler:
     # -- judging -----------------------------------------------------------------------------------------------------
 
     async def _judge(self, texts: Mapping[int, str], axioms: dict[int, tuple[str, ...]]) -> dict[int, _Failure]:
-        """Place number -> reason why its proof must be removed. Records the axioms of accepted proofs."""
+        """Place number -> reason why its proof must be removed: those that certainly fail; if none is certain, the last one, as a guess.
+        Records the axioms of accepted proofs."""
         verdicts = await self._audit(texts, assume=False)
         pending: list[int] = []
         bad: dict[int, _Failure] = {}
@@ -183,7 +184,7 @@ class Filler:
                     bad[i] = self._failure(verdicts[i])
         if not bad:
             self._conditional = frozenset(pending)
-        return self._to_remove(bad)
+        return {i: failure for i, failure in bad.items() if failure.sure} or dict(sorted(bad.items())[-1:])
 
     def _failure(self, verdict: Verdict) -> _Failure:
         """Whether a proof causes its declaration's verdict. A changed constant is reported for every declaration that mentions
@@ -198,12 +199,6 @@ class Filler:
             own = changed[1] == verdict.name or changed[1].startswith(verdict.name + ".")
             return _Failure(verdict.reason, layout=own, sure=own)
         return _Failure(verdict.reason, layout=False, sure=True)
-
-    @staticmethod
-    def _to_remove(bad: dict[int, _Failure]) -> dict[int, _Failure]:
-        """The proofs that certainly fail; if none is certain, the last one, as a guess."""
-        sure = {i: b for i, b in bad.items() if b.sure}
-        return sure or {i: bad[i] for i in sorted(bad)[-1:]}
 
     async def _audit(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
         """Place number -> the verdict on the declaration around it. Retries once if the file could not be judged."""
