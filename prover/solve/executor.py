@@ -95,9 +95,7 @@ class LocalExecutor:
             premises = None
             if self.wants_premises and (source := _shared_premises(self.lean)) is not None:
                 premises = await source.for_theorem(job.theorem)  # waits for the index of the theorem's imports
-            found = await attempt_all(
-                job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
-            )
+            found = await attempt_all(job, roots, self.pool, self.provers, premises, negated)
             remarks = await self._remarks(job, roots[0], found) if job.find_remarks else ()
             if len(roots) == 1:
                 found = await self._plainest(roots[0], found, remarks)
