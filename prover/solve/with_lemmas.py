@@ -29,13 +29,19 @@ async def prove_with_lemmas(
     Before anything is proved, the audit compares the file with the lemmas to the file as it is: every declaration must mean the same,
     and every lemma must be proved. Raises UserError if it does not accept them.
     """
-    file = _File(text, lemmas)
-    at = await file.place(executor)
+    imports = imports_of(text)
+    shipped, before = imports.shipped, tuple(imports.sources())
+    try:
+        every = await executor.sorries(SourceFile(text, shipped, before))
+    except (LeanError, LeanDied) as error:
+        raise UserError(f"{text.path}: {one_line(str(error), 300)}") from None
+    at = place_of(text, every.holes)
+    file = _File(text, lemmas, shipped, before, bool(every.errors), text.line(at))
     new = inserted(text, at, lemmas)
     if (why := await file.trouble(new)) is not None:
         raise UserError(f"{text.path}: the lemmas do not fit: {why}")
     answer, filled, _ = await prove_file(new, settings, log, executor)
-    first, lines = text.line(at), new.text.count("\n") - text.text.count("\n")
+    first, lines = file.line, new.text.count("\n") - text.text.count("\n")
     for row in (*answer["tasks"], *answer["errors"], *answer["unreached"]):
         row["line"] -= lines if row.get("line", 0) > first else 0
     kept = without_unused(lemmas, [lemma.name for lemma in lemmas if _uses(answer, lemma)])
@@ -52,30 +58,17 @@ async def prove_with_lemmas(
     return answer, (whole.replace("\n", "\r\n") if crlf else whole).encode()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _File:
     """A file, and a library for it."""
 
     text: LeanText
     lemmas: Sequence[Lemma]
-    imports: tuple[str, ...] = ()
-    before: tuple[SourceModule, ...] = ()
-    lenient: bool = False
-    line: int = 0
+    imports: tuple[str, ...]
+    before: tuple[SourceModule, ...]
+    lenient: bool
+    line: int
     """The line after which the lemmas go."""
-
-    async def place(self, executor: Executor) -> int:
-        """Where the lemmas go. Raises UserError if Lean cannot read the file."""
-        found = imports_of(self.text)
-        self.imports, self.before = found.shipped, tuple(found.sources())
-        try:
-            every = await executor.sorries(SourceFile(self.text, self.imports, self.before))
-        except (LeanError, LeanDied) as error:
-            raise UserError(f"{self.text.path}: {one_line(str(error), 300)}") from None
-        self.lenient = bool(every.errors)
-        at = place_of(self.text, every.holes)
-        self.line = self.text.line(at)
-        return at
 
     async def trouble(self, candidate: LeanText) -> str | None:
         """The reason why the audit rejects the file with lemmas in it, not counting open `sorry`s; None if it accepts it."""
