@@ -105,8 +105,9 @@ async def attempt_all(
     calls, seconds = 0, 0.0
     last = Found("error")
     for root in roots:
-        rest = replace(job, lean_calls=max(1, job.lean_calls - calls), within=job.within.remaining(calls, 0, seconds))
-        rest = rest if len(roots) == 1 else replace(rest, saved=None)
+        left, within = max(1, job.lean_calls - calls), job.within.remaining(calls, 0, seconds)
+        saved = job.saved if len(roots) == 1 else None
+        rest = replace(job, lean_calls=left, within=within, saved=saved)
         last = await _Attempt(rest, root, env, premises, negated).run(provers)
         calls, seconds = calls + last.lean_calls, seconds + last.seconds
         if last.outcome != "found":
