@@ -16,12 +16,24 @@ SEVERITIES = {"error": 1, "warning": 2, "notice": 3}
 
 def show(document: dict[str, Any], form: Form) -> None:
     """Print the answer. As text, its source goes to standard output."""
-    if form in ("github", "lsp"):
-        _annotate(document, form)
-        return
     if form == "json":
         answer(document)
         return
+    if form == "github":
+        for note in _notes(document):
+            print(github(*note), flush=True)
+    elif form == "lsp":
+        answer(_diagnostics(document))
+    else:
+        _table(document)
+    say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
+    if form == "text" and "lean_utilisation" in document:
+        peak = document["memory_mb"]["peak"]  # 0 with --ray: other machines' memory is not measured
+        memory = f"; its processes used at most {peak / 1024:.1f} GiB" if peak else ""
+        say(f"Lean was busy {document['lean_utilisation']:.0%} of the time{memory}")
+
+
+def _table(document: dict[str, Any]) -> None:
     if "source" in document:
         sys.stdout.flush()
         sys.stdout.buffer.write(document["source"].encode())
@@ -52,11 +64,6 @@ def show(document: dict[str, Any], form: Form) -> None:
         line = f"line {left['line']}" if left["line"] else ""
         where = ": ".join(part for part in (left.get("file", ""), line, left["name"]) if part)
         say(plain(f"{where}: a `sorry` that cannot be tried: {left['reason']}"))
-    say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
-    if "lean_utilisation" in document:
-        peak = document["memory_mb"]["peak"]  # 0 with --ray: other machines' memory is not measured
-        memory = f"; its processes used at most {peak / 1024:.1f} GiB" if peak else ""
-        say(f"Lean was busy {document['lean_utilisation']:.0%} of the time{memory}")
 
 
 def _notes(document: dict[str, Any]) -> list[tuple[str, str, int, int, str, str]]:
@@ -81,25 +88,20 @@ def _notes(document: dict[str, Any]) -> list[tuple[str, str, int, int, str, str]
     return found
 
 
-def _annotate(document: dict[str, Any], form: Form) -> None:
-    notes = _notes(document)
-    if form == "github":
-        for note in notes:
-            print(github(*note), flush=True)
-    else:
-        files: dict[str, list[dict[str, Any]]] = {}
-        for severity, file, line, column, title, message in notes:
-            at = {"line": max(line - 1, 0), "character": max(column - 1, 0)}
-            files.setdefault(Path(file).absolute().as_uri(), []).append(
-                {
-                    "range": {"start": at, "end": {"line": at["line"] + 1, "character": 0}},
-                    "severity": SEVERITIES[severity],
-                    "source": "turnstile",
-                    "message": f"{title}: {message}",
-                }
-            )
-        answer([{"uri": uri, "diagnostics": found} for uri, found in files.items()])
-    say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
+def _diagnostics(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The notes on each file, as the Language Server Protocol has them."""
+    files: dict[str, list[dict[str, Any]]] = {}
+    for severity, file, line, column, title, message in _notes(document):
+        at = {"line": max(line - 1, 0), "character": max(column - 1, 0)}
+        files.setdefault(Path(file).absolute().as_uri(), []).append(
+            {
+                "range": {"start": at, "end": {"line": at["line"] + 1, "character": 0}},
+                "severity": SEVERITIES[severity],
+                "source": "turnstile",
+                "message": f"{title}: {message}",
+            }
+        )
+    return [{"uri": uri, "diagnostics": found} for uri, found in files.items()]
 
 
 def github(severity: str, file: str, line: int, column: int, title: str, message: str) -> str:
