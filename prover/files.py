@@ -50,16 +50,14 @@ def making(target: Path) -> Iterator[None]:
     lock = FileLock(f"{target}.lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        held = lock.acquire()
     except OSError as e:
         raise UserError(
             f"{e.filename or target}: {e.strerror or e}: the cache lacks {target.name}; let its owner run the same command once, or set "
             "TURNSTILE_CACHE to a folder of your own"
         ) from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def open_file(path: Path) -> BinaryIO:
