@@ -164,7 +164,6 @@ def _pinned_by(options: ProveOptions) -> list[Path]:
 
 def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
     """The settings that results depend on. A results file is resumed only with the same ones."""
-    limits = {"seconds": settings.within.seconds, "tokens": settings.within.model_tokens}
     return {
         "input": fingerprint,
         "policy": settings.policy,
@@ -173,9 +172,9 @@ def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
         "total_budget": settings.total_budget,
         "disprove": settings.disprove,
         "look": settings.look,
-        # Omitted if unset, so that results files older than these limits still match.
-        **{name: limit for name, limit in limits.items() if limit is not None},
-        **({"rule": settings.rule} if settings.rule else {}),
+        "seconds": settings.seconds,
+        "tokens": settings.tokens,
+        "rule": settings.rule,
     }
 
 
