@@ -130,14 +130,10 @@ class ProveOptions:
             from prover.solve.ray_start import check_cluster
 
             check_cluster(self.ray, "--ray")
-        if self.lemmas is not None and self._other_target:
+        alone = self.target is not None and self.target.endswith(".lean") and not self.mark_failed
+        if self.lemmas is not None and not alone:
             raise UserError("--lemmas is for one .lean file, without --changed, --statement and --mark-failed")
         _distinct(self.target, self.out, self.results, self.tree)
-
-    @property
-    def _other_target(self) -> bool:
-        """Whether the target is anything but one whole .lean file."""
-        return self.target is None or not self.target.endswith(".lean") or self.mark_failed
 
     @property
     def names(self) -> tuple[str, ...]:
