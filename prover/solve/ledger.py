@@ -225,12 +225,6 @@ class Ledger(AbstractContextManager["Ledger"]):
         for spec, script in self._db.execute(sql):
             yield theorem_from_json(spec), script
 
-    def examples(self, kind: str) -> Iterator[tuple[Theorem, dict[str, Any]]]:
-        """Examples of a kind with their theorems, oldest first."""
-        sql = "select a.spec, e.data from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
-        for spec, data in self._db.execute(sql, (kind,)):
-            yield theorem_from_json(spec), json.loads(data)
-
     def example_rows(self, kind: str, phase: str | None = None) -> Iterator[ExampleRow]:
         """Streams the examples of a kind, of all phases or of one, oldest first."""
         sql = (
