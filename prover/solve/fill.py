@@ -53,7 +53,6 @@ class Filled:
     axioms: dict[int, tuple[str, ...]] = field(default_factory=dict)
     conditional: frozenset[int] = frozenset()
     """Places in `texts` whose declarations rest on a `sorry` that remains, in the file or in its imports."""
-    audits: int = 0
 
 
 class _Failure(NamedTuple):
@@ -103,7 +102,6 @@ class Filler:
         self._lenient = lenient
         self._assumed = f"assumed_{secrets.token_hex(8)}"
         self.auditor = Auditor(allowed_axioms=(*STANDARD_AXIOMS, self._assumed))
-        self._audits = 0
         self._conditional: frozenset[int] = frozenset()
 
     async def __aenter__(self) -> Filler:
@@ -149,7 +147,7 @@ class Filler:
                     unjudged.discard(i)
                     break
         texts = {i: options[i][n] for i, n in chosen.items()}
-        return Filled(texts, refused, frozenset(unjudged), axioms, self._conditional & chosen.keys(), self._audits)
+        return Filled(texts, refused, frozenset(unjudged), axioms, self._conditional & chosen.keys())
 
     async def as_it_stands(self) -> Sequence[Verdict]:
         """The verdicts on the file without proofs, as if each `sorry` were proved. Raises LeanError or LeanDied."""
@@ -207,7 +205,6 @@ class Filler:
         return await self._audit_once(texts, assume) if again else verdicts
 
     async def _audit_once(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
-        self._audits += 1
         candidate = self._source(texts, assume, proved=True)
         reference = self._source(texts, assume, proved=False)
         try:
