@@ -29,7 +29,6 @@ from prover.errors import UserError
 COMMANDS = "turnstile.commands"
 HELP_COLUMN = 24
 """Column of the options' texts on a help page."""
-LOG_HELP = "--log-level debug|info|warning|error and --log-json work with every command."
 
 
 def usage() -> str:
@@ -41,7 +40,7 @@ def usage() -> str:
             *rows,
             "",
             "`turnstile COMMAND --help` explains a command. Every command has --json: one JSON document on standard output.",
-            LOG_HELP,
+            "--log-level debug|info|warning|error and --log-json work with every command.",
             "Exit codes: 0 success; 1 finished, but something is not proved or verified; 2 bad input or a missing part; 3 internal error.",
         ]
     )

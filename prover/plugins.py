@@ -72,8 +72,8 @@ def summary(point: metadata.EntryPoint) -> str:
     """The first docstring line of an entry point's module. Parses the module without importing it."""
     try:
         spec = importlib.util.find_spec(point.module)
-        with open(spec.origin, encoding="utf-8") as file:  # type: ignore[union-attr, arg-type]
-            text = ast.get_docstring(ast.parse(file.read())) or ""
+        source = Path(spec.origin).read_text(encoding="utf-8")  # type: ignore[union-attr, arg-type]
+        text = ast.get_docstring(ast.parse(source)) or ""
     except (ImportError, AttributeError, TypeError, OSError, SyntaxError):
         return ""
     return text.partition("\n")[0]

@@ -123,14 +123,12 @@ class LocalExecutor:
         return None
 
     async def _remarks(self, job: Job, root: ProofState, found: Found) -> tuple[Remark, ...]:
-        remarks: list[Remark] = []
-        if (odd := await vacuous(root, self.pool)) is not None:
-            remarks.append(odd)
-        if job.sorry is None and (odd := await auto_bound(job.theorem, root, self.seen)) is not None:
-            remarks.append(odd)
-        if found.outcome == "found" and (easy := await at_once(root, self.pool, found.script)) is not None:
-            remarks.append(easy)
-        return tuple(remarks)
+        remarks = (
+            await vacuous(root, self.pool),
+            await auto_bound(job.theorem, root, self.seen) if job.sorry is None else None,
+            await at_once(root, self.pool, found.script) if found.outcome == "found" else None,
+        )
+        return tuple(remark for remark in remarks if remark is not None)
 
     async def seen(self, theorem: Theorem) -> ProofState | None:
         """The first state of a theorem, already freed; None if Lean rejects the theorem or dies."""
