@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -131,7 +132,7 @@ class Batch:
         self.schedule = BudgetScheduler([t.area for t in tasks], settings.budget, settings.total_budget, expects)
         self.last: dict[int, dict[str, Any]] = {}
         """Task -> the audited row of its last try."""
-        self._calls: dict[int, int] = {}
+        self._calls: Counter[int] = Counter()
         self._searches = SavedSearches(log.path)
         self._refuting = False
         """Whether the rounds of the scheduler are over, and the current one tries instances."""
@@ -148,7 +149,7 @@ class Batch:
         out = []
         for i, task in enumerate(self.tasks):
             row = self.last.get(i) or judged.get(task.key)
-            row = row or self._row(i, Grant(i, 0, 0), Found("budget", reason="interrupted"))
+            row = row or self._row(Grant(i, 0, 0), Found("budget", reason="interrupted"))
             calls: int = self._calls[i] if i in self._calls else row["lean_calls"]
             calls += self._earlier(task).lean_calls
             out.append({**row, "lean_calls": calls, "name": task.theorem.name})
@@ -242,7 +243,7 @@ class Batch:
             self._searches.put(self.tasks[grant.task].key, found.saved)
             found = replace(found, saved=b"")
         if found.outcome in UNJUDGED or found.remarks:
-            self.log.add({**self._row(grant.task, grant, found), "unjudged": True})
+            self.log.add({**self._row(grant, found), "unjudged": True})
         task = self.tasks[grant.task]
         page_written(self.settings, found, task.page or task.theorem.name, grant.task, len(self.tasks))
         return found
@@ -276,7 +277,7 @@ class Batch:
             found = replace(
                 found, outcome=claimed, script="", reason=before["reason"], prover="", used_up=tuple(used_up)
             )
-        row = self._row(grant.task, grant, found, executor.lean)
+        row = self._row(grant, found, executor.lean)
         row["remarks"] += [r for r in before.get("remarks", []) if r not in row["remarks"]]
         if claimed in UNJUDGED or found.remarks:
             row.pop("outline", None)  # already in the previous row
@@ -346,12 +347,12 @@ class Batch:
 
     def _record(self, grant: Grant, row: dict[str, Any]) -> None:
         self.last[grant.task] = row
-        self._calls[grant.task] = self._calls.get(grant.task, 0) + row["lean_calls"]
+        self._calls[grant.task] += row["lean_calls"]
         over = row["outcome"] != "budget"
         self.schedule.report(grant, row["lean_calls"], over, row["outcome"] in ("proved", "found"))
 
-    def _row(self, number: int, grant: Grant, found: Found, lean: str = "") -> dict[str, Any]:
-        row = row_of(self.tasks[number], found, grant.number, lean)
+    def _row(self, grant: Grant, found: Found, lean: str = "") -> dict[str, Any]:
+        row = row_of(self.tasks[grant.task], found, grant.number, lean)
         if self._refuting:
             del row["outline"]  # the search is in an earlier row
         return row
