@@ -30,6 +30,7 @@ from prover.solve.lean_file import prove_file, sorry_count, write_over
 from prover.solve.learning import LEARNERS, Learner, LearnOptions, Searched, with_learning
 from prover.solve.lemmas import Lemma, read_lemmas
 from prover.solve.options import ProveOptions, Settings
+from prover.solve.project import project_files, prove_project
 from prover.solve.results import Results
 from prover.solve.statements import theorem_of
 from prover.solve.theorem_rows import fields_of
@@ -225,8 +226,6 @@ def _names_project(path: Path) -> bool:
 
 
 def _project(folder: Path, settings: Settings) -> Answer:
-    from prover.solve.project import project_files, prove_project
-
     out = settings.out
     if not is_project(folder):
         raise UserError(

@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prover.errors import PromptTooLong
 from prover.lean.theorem import ProofState, Theorem
+from prover.models.assessor import Assessor
 from prover.models.base import Policy
 from prover.models.elementary import Actions
+from prover.models.loading import LoadingModel
 from prover.pages.tree import tree_page
+from prover.premises.retrieve import PremiseSource
 from prover.search import Environment, Search, SearchConfig, SearchResult, checker, minimise
 from prover.search.actions import bounded
 from prover.search.interleave import search_both
@@ -24,11 +27,6 @@ from prover.solve.attempt_environment import AttemptEnvironment, CostlyTactics
 from prover.solve.job import Found, Job
 from prover.solve.saved_searches import pack, unpack
 from prover.solve.whole_proof import Seeded, write_proofs
-
-if TYPE_CHECKING:
-    from prover.models.assessor import Assessor
-    from prover.models.loading import LoadingModel
-    from prover.premises.retrieve import PremiseSource
 
 Premises = Callable[[ProofState], Sequence[str]] | None
 Observe = Callable[[Search, SearchResult], None]

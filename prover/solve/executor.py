@@ -16,6 +16,8 @@ from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.sorries import FileSorries, load_file
 from prover.lean.steps import SEARCH_HEARTBEATS, SEARCH_SECONDS
 from prover.lean.theorem import ProofState, Theorem, Verdict
+from prover.premises.index import load_cached
+from prover.premises.retrieve import PremiseSource
 from prover.solve.attempt import Negated, Prover, attempt_all
 from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.negation import negation
@@ -228,10 +230,7 @@ async def twice(call: Callable[[], Awaitable[Any]], on: tuple[type[Exception], .
 
 
 @cache
-def _shared_premises(lean: str) -> Any:
+def _shared_premises(lean: str) -> PremiseSource | None:
     """The premise source of a Lean; None if it has no index."""
-    from prover.premises.index import load_cached
-    from prover.premises.retrieve import PremiseSource
-
     index = load_cached(lean)
     return PremiseSource(index) if index is not None else None

@@ -11,6 +11,8 @@ import logging
 import os
 from typing import Any
 
+from ray.exceptions import RayTaskError
+
 from prover.console import one_line
 from prover.errors import UserError
 from prover.lean.audit import Auditor
@@ -22,6 +24,7 @@ from prover.lean.toolchain import PIN_VARIABLE, obeyed
 from prover.logs import ActorLog
 from prover.solve.executor import IN_TURN, LocalExecutor, audited, twice
 from prover.solve.job import Found, Job, Load, SourceFile
+from prover.solve.policies import provers_named
 from prover.solve.ray_start import LOST, start_ray
 
 _log = logging.getLogger(__name__)
@@ -35,8 +38,6 @@ class _Prover:
     """Actor with one Lean process for searches."""
 
     def __init__(self, policy: str, seed: int, rule: str = "") -> None:
-        from prover.solve.policies import provers_named
-
         self.executor = LocalExecutor(provers_named(policy, seed, rule), 1)
         self._starting: asyncio.Task[None] | None = None
 
@@ -163,8 +164,6 @@ def _crash(error: Exception) -> str:
 
 async def _answer(call: Any) -> Any:
     """An actor's answer. Raises what the actor raised, without Ray's stack trace in its message."""
-    from ray.exceptions import RayTaskError
-
     try:
         return await call
     except RayTaskError as error:
