@@ -18,13 +18,8 @@ MAX_LINE_BYTES = 64 * 2**20
 MAX_SETTINGS_BYTES = 2**20
 """Limit on a configuration file, in bytes."""
 
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+_KINDS = {"d": "a folder", "p": "a pipe", "s": "a socket", "c": "a device", "b": "a device"}
+"""The first letter of `stat.filemode` -> the kind of file."""
 
 
 def cache_dir() -> Path:
@@ -91,7 +86,7 @@ def check_regular(path: Path) -> None:
 
 def _must_be_file(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+        kind = _KINDS.get(stat.filemode(mode)[0], "something else")
         raise UserError(f"{path}: is {kind}, not a file; name a file")
 
 
