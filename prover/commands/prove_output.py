@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from prover.console import answer, one_line, plain, say, table_console
+from prover.console import answer, one_line, plain, say
 from prover.solve import instances
 
 Form = Literal["text", "json", "github", "lsp"]
@@ -38,6 +38,7 @@ def _table(document: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(document["source"].encode())
         sys.stdout.buffer.flush()
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -59,7 +60,8 @@ def _table(document: dict[str, Any]) -> None:
             Text(last[:100]),
             Text(plain("; ".join(r["text"] for r in task["remarks"]))),
         )
-    table_console().print(table)
+    # Columns are cut or wrapped only if a terminal limits the width.
+    Console(stderr=True, width=None if sys.stderr.isatty() else 10_000).print(table)
     for left in document.get("unreached", ()):
         line = f"line {left['line']}" if left["line"] else ""
         where = ": ".join(part for part in (left.get("file", ""), line, left["name"]) if part)
