@@ -11,6 +11,7 @@ import logging
 import os
 from typing import Any
 
+import ray
 from ray.exceptions import RayTaskError
 
 from prover.console import one_line
@@ -82,9 +83,6 @@ class RayExecutor:
     """Runs `workers` Lean processes (0: one per free CPU) on the cluster, and auditors beside them."""
 
     def __init__(self, address: str, policy: str, seed: int, workers: int = 0, rule: str = "") -> None:
-        import ray
-
-        self._ray = ray
         try:
             start_ray(address, num_cpus=max(workers, os.cpu_count() or 1))
         except (ConnectionError, ValueError) as error:
@@ -119,8 +117,8 @@ class RayExecutor:
 
     async def __aexit__(self, *exc: object) -> None:
         for actor in [*self._provers, *self._auditors]:
-            self._ray.kill(actor)
-        self._ray.shutdown()
+            ray.kill(actor)
+        ray.shutdown()
 
     async def attempt(self, job: Job) -> Found:
         try:
