@@ -80,7 +80,7 @@ def run(args: list[str]) -> int:
         from importlib import metadata
 
         with contextlib.suppress(metadata.PackageNotFoundError):
-            print(f"turnstile {metadata.version('turnstile-prover')}")
+            print(f"turnstile {metadata.version(plugins.NAME)}")
         return 0
     if not args:
         raise UserError(f"name a command: {', '.join(plugins.registered(COMMANDS))}; `turnstile --help` explains them")

@@ -20,8 +20,8 @@ from prover.commands.checks import Check
 from prover.console import answer, one_line
 from prover.errors import UserError
 from prover.files import cache_dir, existing
+from prover.plugins import NAME
 
-DISTRIBUTION = "turnstile-prover"
 PURPOSES = {
     "torch": "train, and prove with a trained model",
     "transformers": "read and write checkpoints",
@@ -194,7 +194,7 @@ def _packages() -> list[Check]:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
             purpose = PURPOSES.get(name, "run parts of Turnstile")
-            extra = f"{DISTRIBUTION}[{name}]"
+            extra = f"{NAME}[{name}]"
             todo = f"pip install '{wanted.get(name, extra)}'"
             checks.append(Check(name, False, f"not installed: needed to {purpose}", todo, needed=name not in PURPOSES))
             continue
@@ -206,7 +206,7 @@ def _packages() -> list[Check]:
 def _dependencies() -> dict[str, str]:
     """Name -> requirement of each dependency of the installed package that is not an extra."""
     try:
-        lines = metadata.requires(DISTRIBUTION) or []
+        lines = metadata.requires(NAME) or []
     except metadata.PackageNotFoundError:  # the repository is on the path, and nothing is installed
         lines = []
     return {re.split(r"[^\w.-]", line)[0]: line for line in lines if ";" not in line}

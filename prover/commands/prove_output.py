@@ -73,10 +73,8 @@ def _notes(document: dict[str, Any]) -> list[tuple[str, str, int, int, str, str]
     columns from 1, or 0 if unknown."""
     found: list[tuple[str, str, int, int, str, str]] = []
     for task in document["tasks"]:
-        severity, about = "warning", task["reason"]
-        if task["outcome"] in ("proved", "disproved"):
-            severity = "notice" if task["outcome"] == "proved" else "warning"
-            about = task["proof"] if task["outcome"] == "proved" else task["reason"]
+        proved = task["outcome"] == "proved"
+        severity, about = ("notice", task["proof"]) if proved else ("warning", task["reason"])
         message = f"{task['outcome']} in {task['lean_calls']} Lean calls" + (f": {about}" if about else "")
         found.append((severity, task.get("file") or document["input"], task["line"] or 0, 0, task["name"], message))
     for left in document.get("unreached", ()):
