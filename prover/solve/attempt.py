@@ -156,8 +156,13 @@ class _Attempt:
             if self.limit.exhausted(self.calls, self.tokens, self.seconds):
                 self.outcome = "budget"
                 break
-            if (found := await self.search(prover)) is not None:
-                return found
+            try:
+                if (found := await self.search(prover)) is not None:
+                    return found
+            except PromptTooLong as e:
+                self.outcome, self.reason = "error", str(e)
+            if self.outcome == "error":
+                self.failed = self.failed or self.reason
         return await self.unproved()
 
     @property
@@ -183,13 +188,8 @@ class _Attempt:
         """Search with one prover. Returns None if it finds nothing."""
         policy = prover.policy
         if prover.writer is not None:
-            try:
-                env = prover.bounded(self.env)
-                left = self.job.lean_calls - self.calls
-                written = await write_proofs(self.job.theorem, self.root, env, prover.writer, left)
-            except PromptTooLong as e:
-                self._fail(str(e))
-                return None
+            env, left = prover.bounded(self.env), self.job.lean_calls - self.calls
+            written = await write_proofs(self.job.theorem, self.root, env, prover.writer, left)
             self.calls += written.lean_calls
             if written.script is not None:
                 return self._found("found", written.script, prover.name)
@@ -209,10 +209,6 @@ class _Attempt:
             )
         try:
             return await self._run_searches(prover, searches, earlier)
-        except PromptTooLong as e:
-            self.calls += sum(s.recorder.counts["lean_calls"] for s in searches) - earlier["lean_calls"]
-            self._fail(str(e))
-            return None
         finally:
             for search in searches:
                 await search.close()
@@ -235,18 +231,18 @@ class _Attempt:
         longest = 60.0 + 15.0 * self.job.lean_calls
         left = self.limit.remaining(self.calls, self.tokens, self.seconds)
         limit = replace(left, seconds=longest if left.seconds is None else min(longest, left.seconds))
-        if self.negated is None:
-            results = [await searches[0].run(limit)]
-        else:
-            results = await search_both(searches[0], searches[1], limit, self.negated.rate, slice_calls=16)
+        try:
+            if self.negated is None:
+                results = [await searches[0].run(limit)]
+            else:
+                results = await search_both(searches[0], searches[1], limit, self.negated.rate, slice_calls=16)
+        finally:
+            self.calls += sum(s.recorder.counts["lean_calls"] for s in searches) - earlier["lean_calls"]
         if self.observe is not None:
             self.observe(searches[0], results[0])
-        self.calls += sum(r.lean_calls for r in results) - earlier["lean_calls"]
         self.tokens += sum(r.stats.model_tokens for r in results) - earlier["model_tokens"]
         self.crashed = self.crashed or any("crash" in r.stats.errors for r in results)
         self.outcome, self.reason = results[0].outcome, results[0].message
-        if self.outcome == "error":
-            self.failed = self.failed or self.reason
         proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
         shown = searches[proved or 0].graph
         self.html = tree_page(shown, self.job.theorem.name) if self.job.page else ""
@@ -265,10 +261,6 @@ class _Attempt:
         if self.outcome == "budget" and self._continues(prover):
             self.left = pack(prover.name, searches[0].to_bytes())
         return None
-
-    def _fail(self, reason: str) -> None:
-        self.outcome, self.reason = "error", reason
-        self.failed = self.failed or reason
 
     def _found(self, outcome: str, script: str, prover: str) -> Found:
         return Found(
