@@ -239,14 +239,13 @@ def _disk() -> list[Check]:
 
 
 def _memory() -> list[Check]:
-    try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        total, free = (int(fields[k].split()[0]) / 2**20 for k in ("MemTotal", "MemAvailable"))
-    except (OSError, KeyError, ValueError):
-        return [Check("memory", True, "unknown on this system", needed=False)]
-    ok = total > 7
+    import psutil
+
+    memory = psutil.virtual_memory()
+    ok = memory.total > 7 * 2**30
+    found = f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB available"
     todo = "" if ok else "each Lean process takes 1 to 2 GiB: use --workers 1"
-    return [Check("memory", ok, f"{total:.1f} GiB, {free:.1f} GiB available", todo, needed=False)]
+    return [Check("memory", ok, found, todo, needed=False)]
 
 
 def _cores() -> list[Check]:
