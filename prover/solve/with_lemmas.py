@@ -10,7 +10,7 @@ from typing import Any
 from prover.console import one_line
 from prover.errors import UserError
 from prover.lean.audit import Auditor, Source
-from prover.lean.project import SourceModule, imports_of
+from prover.lean.project import imports_of
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText, code_words, parse
 from prover.solve.executor import Executor
@@ -30,13 +30,13 @@ async def prove_with_lemmas(
     and every lemma must be proved. Raises UserError if it does not accept them.
     """
     imports = imports_of(text)
-    shipped, before = imports.shipped, tuple(imports.sources())
+    source = SourceFile(text, imports.shipped, tuple(imports.sources()))
     try:
-        every = await executor.sorries(SourceFile(text, shipped, before))
+        every = await executor.sorries(source)
     except (LeanError, LeanDied) as error:
         raise UserError(f"{text.path}: {one_line(str(error), 300)}") from None
     at = place_of(text, every.holes)
-    file = _File(text, lemmas, shipped, before, bool(every.errors), text.line(at))
+    file = _File(source, lemmas, bool(every.errors), text.line(at))
     new = inserted(text, at, lemmas)
     if (why := await file.trouble(new)) is not None:
         raise UserError(f"{text.path}: the lemmas do not fit: {why}")
@@ -62,27 +62,26 @@ async def prove_with_lemmas(
 class _File:
     """A file, and a library for it."""
 
-    text: LeanText
+    source: SourceFile
     lemmas: Sequence[Lemma]
-    imports: tuple[str, ...]
-    before: tuple[SourceModule, ...]
     lenient: bool
     line: int
     """The line after which the lemmas go."""
 
     async def trouble(self, candidate: LeanText) -> str | None:
         """The reason why the audit rejects the file with lemmas in it, not counting open `sorry`s; None if it accepts it."""
-        where = (self.imports, self.text.path, self.before)
+        text = self.source.text
+        where = (self.source.imports, text.path, self.source.before)
         try:
             async with Auditor() as auditor:
-                wanted = Source(self.text.body, *where)
+                wanted = Source(text.body, *where)
                 judgement = await auditor.judge(Source(candidate.body, *where), wanted, self.lenient)
         except (LeanError, LeanDied) as error:
             return one_line(str(error), 300)
         names = {lemma.name for lemma in self.lemmas}
-        added = candidate.text.count("\n") - self.text.text.count("\n")
+        added = candidate.text.count("\n") - text.text.count("\n")
         for note in judgement.notes:  # of axioms and unsafe declarations
-            line = re.match(r":(\d+): ", note.removeprefix(self.text.path))
+            line = re.match(r":(\d+): ", note.removeprefix(text.path))
             if line is None or self.line < int(line[1]) <= self.line + added:
                 return one_line(note, 300)
         for verdict in judgement.verdicts:
