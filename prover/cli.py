@@ -29,7 +29,6 @@ from prover.errors import UserError
 COMMANDS = "turnstile.commands"
 HELP_COLUMN = 24
 """Column of the options' texts on a help page."""
-LOG_HELP = "--log-level debug|info|warning|error and --log-json work with every command."
 
 
 def usage() -> str:
@@ -41,7 +40,7 @@ def usage() -> str:
             *rows,
             "",
             "`turnstile COMMAND --help` explains a command. Every command has --json: one JSON document on standard output.",
-            LOG_HELP,
+            "--log-level debug|info|warning|error and --log-json work with every command.",
             "Exit codes: 0 success; 1 finished, but something is not proved or verified; 2 bad input or a missing part; 3 internal error.",
         ]
     )
@@ -81,7 +80,7 @@ def run(args: list[str]) -> int:
         from importlib import metadata
 
         with contextlib.suppress(metadata.PackageNotFoundError):
-            print(f"turnstile {metadata.version('turnstile-prover')}")
+            print(f"turnstile {metadata.version(plugins.NAME)}")
         return 0
     if not args:
         raise UserError(f"name a command: {', '.join(plugins.registered(COMMANDS))}; `turnstile --help` explains them")
@@ -153,7 +152,6 @@ def _help_page(page: str) -> str:
     lines: list[str] = []
     options: dict[int, str] = {}
     """Index of an option's line -> its text."""
-    page = re.sub(r"\x1b\[[0-9;]*m", "", page)
     page = re.sub(r"\[(\S+) \[\1 \.\.\.\]\]", r"\1 …", page)
     for line in page.splitlines():
         if option := re.match(r"  (\S+(?: \S+)*)(?: {2,}(.*))?", line):
@@ -174,8 +172,7 @@ def _help_page(page: str) -> str:
 
 
 def _parse_error(page: str, name: str) -> str:
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", page)
-    lines = [re.sub(r"^[│|╭╰─╮╯\s]+|[│|╭╰─╮╯\s]+$", "", x) for x in plain.splitlines()]
+    lines = [re.sub(r"^[│|╭╰─╮╯\s]+|[│|╭╰─╮╯\s]+$", "", x) for x in page.splitlines()]
     titles = ("Parsing error", "Invalid choice", "Missing argument", "Required options", "Unrecognized options")
     lines = [x for x in lines if x and set(x) != {"-"} and (not x.startswith(titles) or ":" in x)]
     lines = [x for x in lines if not x.startswith("For full helptext")]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from typing import Any
 
 
 def one_line(message: str, limit: int = 600) -> str:
@@ -24,13 +21,6 @@ def plain(text: str) -> str:
 def say(text: str) -> None:
     """Print a line on standard error."""
     print(text, file=sys.stderr, flush=True)
-
-
-def table_console() -> Console:
-    """A console for tables on standard error. Columns are cut or wrapped only if a terminal limits the width."""
-    from rich.console import Console
-
-    return Console(stderr=True, width=None if sys.stderr.isatty() else 10_000)
 
 
 def answer(document: Any, indent: int | None = 2) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,13 +18,8 @@ MAX_LINE_BYTES = 64 * 2**20
 MAX_SETTINGS_BYTES = 2**20
 """Limit on a configuration file, in bytes."""
 
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+_KINDS = {"d": "a folder", "p": "a pipe", "s": "a socket", "c": "a device", "b": "a device"}
+"""The first letter of `stat.filemode` -> the kind of file."""
 
 
 def cache_dir() -> Path:
@@ -46,22 +42,17 @@ def making(target: Path) -> Iterator[None]:
     """
     from filelock import FileLock  # here, because `turnstile doctor` works without it
 
-    umask = os.umask(0)
-    os.umask(umask)
-    # The lock's mode follows the umask, so that the users of one group can share a cache.
-    lock = FileLock(f"{target}.lock", mode=0o666 & ~umask)
+    lock = FileLock(f"{target}.lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        held = lock.acquire()
     except OSError as e:
         raise UserError(
             f"{e.filename or target}: {e.strerror or e}: the cache lacks {target.name}; let its owner run the same command once, or set "
             "TURNSTILE_CACHE to a folder of your own"
         ) from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -95,7 +86,7 @@ def check_regular(path: Path) -> None:
 
 def _must_be_file(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+        kind = _KINDS.get(stat.filemode(mode)[0], "something else")
         raise UserError(f"{path}: is {kind}, not a file; name a file")
 
 
@@ -133,23 +124,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file atomically: it is complete or unchanged. Raises UserError."""
     target = path.resolve() if path.is_symlink() else path
-    scratch = None
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         if target.exists() and not target.is_file():  # write to a pipe or device instead of replacing it
             target.write_bytes(data)
             return
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as f:
-            scratch = f.name
+        with scratch.open("xb") as f:
+            if target.exists():
+                shutil.copymode(target, scratch)
             f.write(data)
             f.flush()
             os.fsync(f.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(scratch, target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~umask)
-        os.replace(scratch, target)
+        scratch.replace(target)
     except OSError as e:
-        if scratch is not None:
-            Path(scratch).unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()
         raise UserError(f"{path}: cannot be written: {e.strerror or e}") from None
 
 

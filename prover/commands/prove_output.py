@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from prover.console import answer, one_line, plain, say, table_console
+from prover.console import answer, one_line, plain, say
 from prover.solve import instances
 
 Form = Literal["text", "json", "github", "lsp"]
@@ -14,20 +14,31 @@ SEVERITIES = {"error": 1, "warning": 2, "notice": 3}
 """GitHub's names and the numbers of the Language Server Protocol."""
 
 
-def show(document: dict[str, Any], filled: bytes, destination: Path | None, form: Form) -> None:
-    """Print the answer. The filled file goes to standard output, without a destination and as text or JSON."""
-    if form in ("github", "lsp"):
-        _annotate(document, form)
-        return
+def show(document: dict[str, Any], form: Form) -> None:
+    """Print the answer. As text, its source goes to standard output."""
     if form == "json":
-        if destination is None:
-            document["source"] = filled.decode()
         answer(document)
         return
-    if destination is None:
+    if form == "github":
+        for note in _notes(document):
+            print(github(*note), flush=True)
+    elif form == "lsp":
+        answer(_diagnostics(document))
+    else:
+        _table(document)
+    say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
+    if form == "text" and "lean_utilisation" in document:
+        peak = document["memory_mb"]["peak"]  # 0 with --ray: other machines' memory is not measured
+        memory = f"; its processes used at most {peak / 1024:.1f} GiB" if peak else ""
+        say(f"Lean was busy {document['lean_utilisation']:.0%} of the time{memory}")
+
+
+def _table(document: dict[str, Any]) -> None:
+    if "source" in document:
         sys.stdout.flush()
-        sys.stdout.buffer.write(filled)
+        sys.stdout.buffer.write(document["source"].encode())
         sys.stdout.buffer.flush()
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -49,16 +60,12 @@ def show(document: dict[str, Any], filled: bytes, destination: Path | None, form
             Text(last[:100]),
             Text(plain("; ".join(r["text"] for r in task["remarks"]))),
         )
-    table_console().print(table)
+    # Columns are cut or wrapped only if a terminal limits the width.
+    Console(stderr=True, width=None if sys.stderr.isatty() else 10_000).print(table)
     for left in document.get("unreached", ()):
         line = f"line {left['line']}" if left["line"] else ""
         where = ": ".join(part for part in (left.get("file", ""), line, left["name"]) if part)
         say(plain(f"{where}: a `sorry` that cannot be tried: {left['reason']}"))
-    say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
-    if "lean_utilisation" in document:
-        peak = document["memory_mb"]["peak"]  # 0 with --ray: other machines' memory is not measured
-        memory = f"; its processes used at most {peak / 1024:.1f} GiB" if peak else ""
-        say(f"Lean was busy {document['lean_utilisation']:.0%} of the time{memory}")
 
 
 def _notes(document: dict[str, Any]) -> list[tuple[str, str, int, int, str, str]]:
@@ -66,10 +73,8 @@ def _notes(document: dict[str, Any]) -> list[tuple[str, str, int, int, str, str]
     columns from 1, or 0 if unknown."""
     found: list[tuple[str, str, int, int, str, str]] = []
     for task in document["tasks"]:
-        severity, about = "warning", task["reason"]
-        if task["outcome"] in ("proved", "disproved"):
-            severity = "notice" if task["outcome"] == "proved" else "warning"
-            about = task["proof"] if task["outcome"] == "proved" else task["reason"]
+        proved = task["outcome"] == "proved"
+        severity, about = ("notice", task["proof"]) if proved else ("warning", task["reason"])
         message = f"{task['outcome']} in {task['lean_calls']} Lean calls" + (f": {about}" if about else "")
         found.append((severity, task.get("file") or document["input"], task["line"] or 0, 0, task["name"], message))
     for left in document.get("unreached", ()):
@@ -83,25 +88,20 @@ def _notes(document: dict[str, Any]) -> list[tuple[str, str, int, int, str, str]
     return found
 
 
-def _annotate(document: dict[str, Any], form: Form) -> None:
-    notes = _notes(document)
-    if form == "github":
-        for note in notes:
-            print(github(*note), flush=True)
-    else:
-        files: dict[str, list[dict[str, Any]]] = {}
-        for severity, file, line, column, title, message in notes:
-            at = {"line": max(line - 1, 0), "character": max(column - 1, 0)}
-            files.setdefault(Path(file).absolute().as_uri(), []).append(
-                {
-                    "range": {"start": at, "end": {"line": at["line"] + 1, "character": 0}},
-                    "severity": SEVERITIES[severity],
-                    "source": "turnstile",
-                    "message": f"{title}: {message}",
-                }
-            )
-        answer([{"uri": uri, "diagnostics": found} for uri, found in files.items()])
-    say(f"{document['proved']} of {document['total']} proved in {document['seconds']:.1f} s by {document['lean']}")
+def _diagnostics(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The notes on each file, as the Language Server Protocol has them."""
+    files: dict[str, list[dict[str, Any]]] = {}
+    for severity, file, line, column, title, message in _notes(document):
+        at = {"line": max(line - 1, 0), "character": max(column - 1, 0)}
+        files.setdefault(Path(file).absolute().as_uri(), []).append(
+            {
+                "range": {"start": at, "end": {"line": at["line"] + 1, "character": 0}},
+                "severity": SEVERITIES[severity],
+                "source": "turnstile",
+                "message": f"{title}: {message}",
+            }
+        )
+    return [{"uri": uri, "diagnostics": found} for uri, found in files.items()]
 
 
 def github(severity: str, file: str, line: int, column: int, title: str, message: str) -> str:

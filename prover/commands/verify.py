@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -63,7 +63,8 @@ def verify(
     if target is not None and not Path(target).is_dir():
         use_mathlib((*read(Path(target)).imports, *imports), Path(target))
     if target is not None and (not Path(target).is_dir() or is_project(Path(target))):
-        return asyncio.run(_files(Path(target), against, imports, json, all, second))
+        file = Path(target)
+        return asyncio.run(_report(lambda auditor: _declared(auditor, file, against, imports, all), json, second))
     if against is not None:
         raise UserError("--against needs a .lean file or a Lake project to compare with the original")
     if target is not None:
@@ -76,7 +77,7 @@ def verify(
         claims = list(jsonl_proofs(jsonl, imports))
     if isinstance(claims, list):  # the claims of a run are not kept in memory
         use_mathlib({module for claim in claims for module in claim.theorem.imports}, jsonl)
-    return asyncio.run(_proofs(claims, json, second))
+    return asyncio.run(_report(lambda auditor: judged(auditor, claims), json, second))
 
 
 def verdict_line(verdict: Verdict) -> dict[str, Any]:
@@ -96,20 +97,17 @@ Tally = Counter[str]
 """Number of verdicts of each kind."""
 
 
-def _finish(tally: Tally, json: bool, lean: str) -> int:
-    """Report the totals and return the exit code."""
+async def _report(verdicts: Callable[[Auditor], AsyncIterator[Verdict]], json: bool, second: Nanoda | None) -> int:
+    """Print the verdicts and the totals, and return the exit code."""
+    tally: Tally = Counter()
+    async with Auditor(kernel=second) as auditor:
+        async for verdict in verdicts(auditor):
+            show(verdict, json, tally)
+    lean = _judges(auditor)
     if not json:
         errors = f", {tally['error']} could not be judged" if tally["error"] else ""
         say(f"{tally['proved']} proved, {tally['rejected']} rejected{errors} by {lean}")
     return 0 if tally["proved"] == tally.total() > 0 else 1
-
-
-async def _proofs(claims: Iterable[Claim], json: bool, second: Nanoda | None) -> int:
-    tally: Tally = Counter()
-    async with Auditor(kernel=second) as auditor:
-        async for verdict in judged(auditor, claims):
-            show(verdict, json, tally)
-    return _finish(tally, json, _judges(auditor))
 
 
 def _judges(auditor: Auditor) -> str:
@@ -123,20 +121,20 @@ def _judges(auditor: Auditor) -> str:
     return f"{auditor.runtime.name} and {auditor.kernel.name}"
 
 
-async def _files(
-    target: Path, against: Path | None, imports: Sequence[str], json: bool, every: bool, second: Nanoda | None
-) -> int:
-    tally: Tally = Counter()
-    async with Auditor(kernel=second) as auditor:
-        async for judgement in judged_files(auditor, target, against, imports):
-            for verdict in judgement.verdicts:
-                if every or not verdict.generated or verdict.verdict != "proved":
-                    show(verdict, json, tally)
-            for note in judgement.notes:
-                say(f"note: {plain(note)}")
-    if not tally:
+async def _declared(
+    auditor: Auditor, target: Path, against: Path | None, imports: Sequence[str], every: bool
+) -> AsyncIterator[Verdict]:
+    """The verdicts on a file or project. Prints the notes. Raises UserError if there is no verdict."""
+    empty = True
+    async for judgement in judged_files(auditor, target, against, imports):
+        for verdict in judgement.verdicts:
+            if every or not verdict.generated or verdict.verdict != "proved":
+                empty = False
+                yield verdict
+        for note in judgement.notes:
+            say(f"note: {plain(note)}")
+    if empty:
         raise UserError(f"{target}: declares nothing to verify; name a file with theorems")
-    return _finish(tally, json, _judges(auditor))
 
 
 def show(verdict: Verdict, json: bool, tally: Tally) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
-from string import Template
 
-import msgspec
-
+from prover.console import one_line
+from prover.pages import templates
 from prover.search.extract import proof_edges
 from prover.search.graph import FAILED, OPEN, SOLVED, STATUS_NAMES, UNTRIED, Edge, Graph, Node
 
 TEXT_LIMIT = 4000
 """Maximum number of characters of a goal on the page."""
+LABEL = 80
+"""Maximum number of characters in the chart."""
 
-_PAGE = Template(Path(__file__).with_name("tree.html").read_text(encoding="utf-8"))
+_PAGE = templates(Path(__file__).parent).get_template("tree.html")
 _LEGEND = {
     "proof": "shortest proof",
     "solved": "solved",
@@ -44,25 +44,19 @@ def tree_page(graph: Graph, title: str = "proof search", limit: int = 5000) -> s
         origin = node.origin
         above = "" if origin is None else f"t{origin.parent.id}.{origin.parent.edges.index(origin)}"
         target = node.state.goals[0].target if node.state.goals else ""
-        label = _label("⊢ " + (target or node.state.text.split("⊢")[-1].strip()))
+        label = one_line("⊢ " + (target or node.state.text.split("⊢")[-1].strip()), LABEL)
         slices.append((f"g{node.id}", above, label, _goal_kind(node, proof_nodes), sizes[node]))
         panel[f"g{node.id}"] = _goal_panel(node)
         for i, edge in _drawn(node):
             kind = "proof" if edge in proof else STATUS_NAMES[edge.status]
             size = 1 + sum(sizes[c] for c in first_met.get(edge, ()))
-            slices.append((f"t{node.id}.{i}", f"g{node.id}", _label(edge.tactic), kind, size))
+            slices.append((f"t{node.id}.{i}", f"g{node.id}", one_line(edge.tactic, LABEL), kind, size))
             panel[f"t{node.id}.{i}"] = _tactic_panel(edge, shown_ids=shown)
     left_out = len(graph.nodes) - len(shown)
     note = f"{len(graph.nodes)} goals, {graph.edge_count} tactics, root {STATUS_NAMES[graph.root.status]}"
     if left_out:
         note += f"; the {left_out} least visited goals are omitted"
-    return _PAGE.substitute(
-        title=html.escape(title),
-        note=html.escape(note),
-        slices=_script(slices),
-        panel=_script(panel),
-        legend="".join(f"<span><i class={kind}></i>{text}</span>" for kind, text in _LEGEND.items()),
-    )
+    return _PAGE.render(title=title, note=note, slices=slices, panel=panel, legend=_LEGEND)
 
 
 def _most_useful(graph: Graph, proof: set[Edge], limit: int) -> dict[Node, None]:
@@ -104,11 +98,6 @@ def _goal_kind(node: Node, proof: set[Node]) -> str:
     return STATUS_NAMES[node.status]
 
 
-def _label(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 80 else line[:79] + "…"
-
-
 def _goal_panel(node: Node) -> dict[str, object]:
     return {
         "head": f"goal {node.id}, {STATUS_NAMES[node.status]}",
@@ -142,9 +131,3 @@ def _tactic_panel(edge: Edge, shown_ids: dict[Node, None]) -> dict[str, object]:
             for n, c in zip(names, edge.children, strict=True)
         ],
     }
-
-
-def _script(data: object) -> str:
-    """JSON that cannot close its script element."""
-    text = msgspec.json.encode(data).decode()
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

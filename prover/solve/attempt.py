@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prover.errors import PromptTooLong
 from prover.lean.theorem import ProofState, Theorem
+from prover.models.assessor import Assessor
 from prover.models.base import Policy
 from prover.models.elementary import Actions
+from prover.models.loading import LoadingModel
 from prover.pages.tree import tree_page
-from prover.search import Budget, Environment, Search, SearchConfig, SearchResult, checker, minimise
+from prover.premises.retrieve import PremiseSource
+from prover.search import Environment, Search, SearchConfig, SearchResult, checker, minimise
 from prover.search.actions import bounded
-from prover.search.budget import NO_LIMIT
 from prover.search.interleave import search_both
 from prover.search.tree_summary import tree_summary
 from prover.solve import instances
@@ -25,11 +27,6 @@ from prover.solve.attempt_environment import AttemptEnvironment, CostlyTactics
 from prover.solve.job import Found, Job
 from prover.solve.saved_searches import pack, unpack
 from prover.solve.whole_proof import Seeded, write_proofs
-
-if TYPE_CHECKING:
-    from prover.models.assessor import Assessor
-    from prover.models.loading import LoadingModel
-    from prover.premises.retrieve import PremiseSource
 
 Premises = Callable[[ProofState], Sequence[str]] | None
 Observe = Callable[[Search, SearchResult], None]
@@ -80,47 +77,36 @@ async def attempt(
     provers: Sequence[Prover],
     budget: int,
     premises: Premises = None,
-    page: bool = False,
-    negated: Negated | None = None,
-    skip: Collection[str] = (),
-    within: Budget = NO_LIMIT,
     saved: bytes | None = None,
     checks: int = CHECKS,
     observe: Observe | None = None,
 ) -> Found:
     """Search for a proof of `root` with at most `budget` Lean calls, spent on the provers in turn.
 
-    `within`: further limits on wall time (minimising included) and model tokens. `negated`: the negation, searched on the same
-    budget. `skip`: names of provers to skip. `saved`: as in Job. Roots stay open. Minimising makes up to `checks` more Lean calls.
-    The outcome is `error` if Lean has died. With `observe`, the result has no outline.
+    `saved`: as in Job. The root stays open. Minimising makes up to `checks` more Lean calls. The outcome is `error` if Lean has died.
+    With `observe`, the result has no outline.
     """
-    run = _Attempt(theorem, root, env, budget, premises, page, negated, within, list(skip), saved, checks, observe)
-    if (found := await run.refute()) is not None:
-        return found
-    for prover in provers:
-        if prover.name in skip:
-            continue
-        if run.spent():
-            run.outcome = "budget"
-            break
-        if (found := await run.search(prover)) is not None:
-            return found
-        if run.stop:
-            break
-    return await run.unproved(skip)
+    job = Job(theorem, budget, saved=saved)
+    return await _Attempt(job, root, env, premises, checks=checks, observe=observe).run(provers)
 
 
 async def attempt_all(
-    theorem: Theorem, roots: Sequence[ProofState], env: Environment, provers: Sequence[Prover], job: Job, **more: Any
+    job: Job,
+    roots: Sequence[ProofState],
+    env: Environment,
+    provers: Sequence[Prover],
+    premises: Premises,
+    negated: Negated | None,
 ) -> Found:
-    """Attempt every state of one `sorry` on one budget. The script proves all of them."""
+    """Attempt every state of one `sorry` on one budget. The script proves all of them. `negated`: searched on the same budget."""
     scripts: list[str] = []
     calls, seconds = 0, 0.0
-    last = Found("error", reason="Lean never elaborates this `sorry`")
-    more |= {"page": job.page, "skip": job.skip, "saved": job.saved if len(roots) == 1 else None}
+    last = Found("error")
     for root in roots:
         left, within = max(1, job.lean_calls - calls), job.within.remaining(calls, 0, seconds)
-        last = await attempt(theorem, root, env, provers, left, within=within, **more)
+        saved = job.saved if len(roots) == 1 else None
+        rest = replace(job, lean_calls=left, within=within, saved=saved)
+        last = await _Attempt(rest, root, env, premises, negated).run(provers)
         calls, seconds = calls + last.lean_calls, seconds + last.seconds
         if last.outcome != "found":
             break
@@ -136,18 +122,13 @@ async def attempt_all(
 class _Attempt:
     """A running attempt: its limits, its costs so far, and the outcome of the last search."""
 
-    theorem: Theorem
+    job: Job
     root: ProofState
     env: Environment
-    budget: int
     premises: Premises
-    page: bool
-    negated: Negated | None
-    within: Budget
-    used_up: list[str]
-    saved: bytes | None
-    checks: int
-    observe: Observe | None
+    negated: Negated | None = None
+    checks: int = CHECKS
+    observe: Observe | None = None
     costly: CostlyTactics = field(default_factory=CostlyTactics)
     began: float = field(default_factory=perf_counter)
     calls: int = 0
@@ -156,26 +137,44 @@ class _Attempt:
     reason: str = ""
     html: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
-    stop: bool = False
     crashed: bool = False
     left: bytes = b""
     """The last search, if it ended at its budget and may be continued."""
     failed: str = ""
     """The reason why a prover could not search. The outcome is then `error` and not `exhausted`."""
 
+    def __post_init__(self) -> None:
+        self.used_up = list(self.job.skip)
+        self.limit = replace(self.job.within, lean_calls=self.job.lean_calls)
+
+    async def run(self, provers: Sequence[Prover]) -> Found:
+        if (found := await self.refute()) is not None:
+            return found
+        for prover in provers:
+            if prover.name in self.job.skip:
+                continue
+            if self.limit.exhausted(self.calls, self.tokens, self.seconds):
+                self.outcome = "budget"
+                break
+            try:
+                if (found := await self.search(prover)) is not None:
+                    return found
+            except PromptTooLong as e:
+                self.outcome, self.reason = "error", str(e)
+            if self.outcome == "error":
+                self.failed = self.failed or self.reason
+        return await self.unproved()
+
     @property
     def seconds(self) -> float:
         return perf_counter() - self.began
-
-    def spent(self) -> bool:
-        return self.calls >= self.budget or self.within.exhausted(self.calls, self.tokens, self.seconds)
 
     async def refute(self) -> Found | None:
         """Try instances of the statement against it, on the negation's share of the Lean calls."""
         if (
             self.negated is None
             or instances.NAME in self.used_up
-            or (share := int(self.budget * self.negated.rate)) < 1
+            or (share := int(self.job.lean_calls * self.negated.rate)) < 1
         ):
             return None
         tried = await instances.refute(self.negated.theorem, self.root, self.negated.root, self.env, share)
@@ -189,45 +188,38 @@ class _Attempt:
         """Search with one prover. Returns None if it finds nothing."""
         policy = prover.policy
         if prover.writer is not None:
-            try:
-                env = prover.bounded(self.env)
-                written = await write_proofs(self.theorem, self.root, env, prover.writer, self.budget - self.calls)
-            except PromptTooLong as e:
-                self._fail(str(e))
-                return None
+            env, left = prover.bounded(self.env), self.job.lean_calls - self.calls
+            written = await write_proofs(self.job.theorem, self.root, env, prover.writer, left)
             self.calls += written.lean_calls
             if written.script is not None:
                 return self._found("found", written.script, prover.name)
             policy = Seeded(written.seeds, policy)
             self.outcome, self.reason = "budget", written.error
-            if self.calls >= self.budget:
-                self.stop = True
+            if self.calls >= self.job.lean_calls:
                 return None
-        offered = await _premises_of(prover, self.theorem, self.premises)
+        offered = self.premises if prover.wants_premises else None
+        if prover.wants_premises and prover.source is not None:
+            offered = await prover.source.for_theorem(self.job.theorem)
         searches = [self._search(prover, policy, offered)]
         earlier = searches[0].recorder.counts.copy()
-        if self.negated is not None and self.negated.rate > 0:
+        if self.negated is not None:
             env = AttemptEnvironment(prover.bounded(self.env), self.negated.root, self.costly)
             searches.append(
                 Search(self.negated.root, env, prover.policy, prover.value, config=prover.config, premises=offered)
             )
         try:
             return await self._run_searches(prover, searches, earlier)
-        except PromptTooLong as e:
-            self.calls += sum(s.recorder.counts["lean_calls"] for s in searches) - earlier["lean_calls"]
-            self._fail(str(e))
-            return None
         finally:
             for search in searches:
                 await search.close()
 
     def _continues(self, prover: Prover) -> bool:
-        return self.saved is not None and prover.writer is None and self.negated is None
+        return self.job.saved is not None and prover.writer is None and self.negated is None
 
     def _search(self, prover: Prover, policy: Policy, offered: Premises) -> Search:
         """The search of an earlier try if this prover left one, else a new one."""
         env = AttemptEnvironment(prover.bounded(self.env), self.root, self.costly)
-        name, search = unpack(self.saved) if self.saved else ("", b"")
+        name, search = unpack(self.job.saved) if self.job.saved else ("", b"")
         if name == prover.name and self._continues(prover):
             with suppress(ValueError, LookupError):  # of another theorem, or damaged: start a new search
                 return Search.from_bytes(search, self.root, env, policy, prover.value, premises=offered)
@@ -236,27 +228,29 @@ class _Attempt:
     async def _run_searches(self, prover: Prover, searches: Sequence[Search], earlier: Counter[str]) -> Found | None:
         """`earlier`: counts of the first search before it is continued."""
         # A generous limit against endless searches. Each Lean call has its own limit.
-        longest = 60.0 + 15.0 * self.budget
-        left = self.within.remaining(self.calls, self.tokens, self.seconds)
-        seconds = longest if left.seconds is None else min(longest, left.seconds)
-        limit = replace(left, lean_calls=self.budget - self.calls, seconds=seconds)
-        results = await _run_within(searches, limit, self.negated.rate if self.negated else 0.0)
+        longest = 60.0 + 15.0 * self.job.lean_calls
+        left = self.limit.remaining(self.calls, self.tokens, self.seconds)
+        limit = replace(left, seconds=longest if left.seconds is None else min(longest, left.seconds))
+        try:
+            if self.negated is None:
+                results = [await searches[0].run(limit)]
+            else:
+                results = await search_both(searches[0], searches[1], limit, self.negated.rate, slice_calls=16)
+        finally:
+            self.calls += sum(s.recorder.counts["lean_calls"] for s in searches) - earlier["lean_calls"]
         if self.observe is not None:
             self.observe(searches[0], results[0])
-        self.calls += sum(r.lean_calls for r in results) - earlier["lean_calls"]
         self.tokens += sum(r.stats.model_tokens for r in results) - earlier["model_tokens"]
         self.crashed = self.crashed or any("crash" in r.stats.errors for r in results)
         self.outcome, self.reason = results[0].outcome, results[0].message
-        if self.outcome == "error":
-            self.failed = self.failed or self.reason
         proved = next((i for i, r in enumerate(results) if r.outcome == "proved" and r.proof is not None), None)
         shown = searches[proved or 0].graph
-        self.html = tree_page(shown, self.theorem.name) if self.page else ""
+        self.html = tree_page(shown, self.job.theorem.name) if self.job.page else ""
         self.summary = tree_summary(shown) if self.observe is None else {}
         if proved is not None:
             refuted = self.negated if proved > 0 else None
-            target, state = (refuted.theorem, refuted.root) if refuted else (self.theorem, self.root)
-            left = self.within.remaining(self.calls, self.tokens, self.seconds)
+            target, state = (refuted.theorem, refuted.root) if refuted else (self.job.theorem, self.root)
+            left = self.limit.remaining(self.calls, self.tokens, self.seconds)
             tree: Any = results[proved].proof
             check = checker(prover.bounded(self.env), state)
             seconds = math.inf if left.seconds is None else left.seconds
@@ -268,22 +262,18 @@ class _Attempt:
             self.left = pack(prover.name, searches[0].to_bytes())
         return None
 
-    def _fail(self, reason: str) -> None:
-        self.outcome, self.reason = "error", reason
-        self.failed = self.failed or reason
-
     def _found(self, outcome: str, script: str, prover: str) -> Found:
         return Found(
             outcome, script, self.calls, self.seconds, "", prover, self.html, self.summary, tuple(self.used_up)
         )
 
-    async def unproved(self, skipped: Collection[str]) -> Found:
+    async def unproved(self) -> Found:
         """The result if no prover found a proof."""
         outcome, reason, used_up = self.outcome, self.reason, self.used_up
         if self.failed and outcome == "exhausted":
             outcome, reason = "error", self.failed
         if self.crashed and outcome in ("exhausted", "budget") and (gone := await _crash_message(self.root, self.env)):
-            outcome, reason, used_up = "error", gone, list(skipped)
+            outcome, reason, used_up = "error", gone, list(self.job.skip)
         left = self.left if outcome == "budget" else b""
         return Found(
             outcome, "", self.calls, self.seconds, reason, "", self.html, self.summary, tuple(used_up), saved=left
@@ -295,17 +285,3 @@ async def _crash_message(root: ProofState, env: Environment) -> str:
     (result,) = await env.step(root, ("skip",))
     await env.free(result.states)
     return result.message if result.status == "crash" else ""
-
-
-async def _premises_of(prover: Prover, theorem: Theorem, premises: Premises) -> Premises:
-    if not prover.wants_premises:
-        return None
-    if prover.source is None:
-        return premises
-    return await prover.source.for_theorem(theorem)
-
-
-async def _run_within(searches: Sequence[Search], limit: Budget, rate: float) -> Sequence[SearchResult]:
-    if len(searches) == 1:
-        return [await searches[0].run(limit)]
-    return await search_both(searches[0], searches[1], limit, rate, slice_calls=16)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prover.concurrency import each
 from prover.errors import UserError
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem
@@ -19,12 +20,13 @@ from prover.solve.budgets import BudgetScheduler, Grant, estimates
 from prover.solve.executor import Executor, LocalExecutor, settled
 from prover.solve.job import Found, Job, Sorry
 from prover.solve.negation import negation
+from prover.solve.options import Settings
 from prover.solve.proofs_source import proofs_source
-from prover.solve.remarks import duplicates, remarks_from, remarks_to
+from prover.solve.remarks import remarks_from, remarks_to
 from prover.solve.resource_monitor import ResourceMonitor
 from prover.solve.results import Earlier, Results
 from prover.solve.saved_searches import SavedSearches
-from prover.solve.session import Settings, document, kept_going, page_written, stoppable, until, workers_for
+from prover.solve.session import document, kept_going, page_written, stoppable, until, workers_for
 
 UNJUDGED = ("found", "refuted")
 AUDITS = 8
@@ -88,8 +90,8 @@ def task_of(number: int, theorem: Theorem) -> Task:
 async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
     """Returns (the answer's fields, the proofs as Lean source). `failure`: the exception that ended the batch early, or None."""
     began = time.monotonic()
-    named = [(i, t) for i, t in enumerate(theorems) if not settings.only or t.name in settings.only]
-    if missing := [name for name in settings.only if all(t.name != name for _, t in named)]:
+    named = [(i, t) for i, t in enumerate(theorems) if not settings.names or t.name in settings.names]
+    if missing := [name for name in settings.names if all(t.name != name for _, t in named)]:
         known = ", ".join(t.name for t in theorems[:12]) + (" …" if len(theorems) > 12 else "")
         raise UserError(f"--only {missing[0]}: no theorem has this name; the input has {known}")
     numbered = named[: settings.limit]
@@ -99,16 +101,13 @@ async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Resul
     failure: Exception | None = None
     lean = next((r["lean"] for r in log.rows.values() if r.get("lean")), "")
     with stoppable() as stop:
-        if not batch.finished():
+        if batch.left():
             async with executor_for(settings, batch.left()) as executor:
                 figures, failure = await batch.prove(executor, stop, "theorems")
                 lean = executor.lean
-        interrupted = stop.is_set() or failure is not None
+        interrupted = stop.is_set()
     tasks = [{k: v for k, v in row.items() if k not in NOT_SHOWN} for row in batch.rows()]
-    duplicates(tasks)
-    for task in tasks:
-        task.pop("statement_hash", None)
-    answer = {**document(tasks, began, interrupted, lean), **figures, "failure": failure, "open": batch.open()}
+    answer = {**document(tasks, began, interrupted, lean, failure), **figures, "open": batch.open()}
     return answer, proofs_source(theorems, tasks).encode()
 
 
@@ -130,17 +129,14 @@ class Batch:
         self.log = log
         # Lean has to read a `sorry` first.
         expects = estimates(settings.provers, [t.theorem.statement if t.sorry is None else None for t in tasks])
-        self.schedule = BudgetScheduler([t.area for t in tasks], settings.budget, settings.total, expects)
+        self.schedule = BudgetScheduler([t.area for t in tasks], settings.budget, settings.total_budget, expects)
         self.last: dict[int, dict[str, Any]] = {}
         """Task -> the audited row of its last try."""
-        self._calls: dict[int, int] = {}
+        self._calls: Counter[int] = Counter()
         self._searches = SavedSearches(log.path)
         self._refuting = False
         """Whether the rounds of the scheduler are over, and the current one tries instances."""
         self._round = self._next_round()
-
-    def finished(self) -> bool:
-        return not self._round
 
     def left(self) -> int:
         """Number of attempts in the current round."""
@@ -153,7 +149,7 @@ class Batch:
         out = []
         for i, task in enumerate(self.tasks):
             row = self.last.get(i) or judged.get(task.key)
-            row = row or self._row(i, Grant(i, 0, 0), Found("budget", reason="interrupted"))
+            row = row or self._row(Grant(i, 0, 0), Found("budget", reason="interrupted"))
             calls: int = self._calls[i] if i in self._calls else row["lean_calls"]
             calls += self._earlier(task).lean_calls
             out.append({**row, "lean_calls": calls, "name": task.theorem.name})
@@ -173,6 +169,8 @@ class Batch:
         self, executor: Executor, stop: asyncio.Event, noun: str
     ) -> tuple[dict[str, Any], Exception | None]:
         """Run with progress on standard error. Returns (resource figures, the exception that ended it early or None)."""
+        if not self._round:
+            return {}, None
         async with ResourceMonitor(executor.load) as monitor:
 
             def load() -> str:
@@ -191,23 +189,20 @@ class Batch:
 
     async def _one_round(self, executor: Executor, stop: asyncio.Event, report: Report) -> None:
         # Sorted by imports, so that each process loads few environments.
-        todo = deque(sorted(self._round, key=lambda g: (self.tasks[g.task].theorem.imports, g.task)))
-        gate = asyncio.Semaphore(AUDITS)
+        todo = sorted(self._round, key=lambda g: (self.tasks[g.task].theorem.imports, g.task))
         audits: set[asyncio.Task[None]] = set()
 
-        async def work() -> None:
-            while todo and not stop.is_set():
-                grant = todo.popleft()
-                found = await self._attempt(executor, grant)
-                # Started here, so that the audit outlives a cancelled worker.
-                audits.add(asyncio.create_task(self._finish(executor, grant, found, gate, report)))
-                if len(waiting := [t for t in audits if not t.done()]) > AUDITS:
-                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in [t for t in audits if t.done()]:
-                    audits.discard(task)
-                    task.result()
+        async def work(grant: Grant) -> None:
+            found = await self._attempt(executor, grant)
+            # Started here, so that the audit outlives a cancelled worker.
+            audits.add(asyncio.create_task(self._finish(executor, grant, found, report)))
+            if len(waiting := [t for t in audits if not t.done()]) > AUDITS:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in [t for t in audits if t.done()]:
+                audits.discard(task)
+                task.result()
 
-        failure = await kept_going(until(stop, *(work() for _ in range(min(executor.places, len(todo))))))
+        failure = await kept_going(until(stop, each(todo, work, executor.places)))
         await asyncio.gather(*audits)
         if failure is not None:
             raise failure
@@ -222,30 +217,25 @@ class Batch:
             grant.calls,
             max(s.disprove, ANSWER_SHARE) if task.theorem.answer == "proposition" else s.disprove,
             skip,
-            s.find_remarks,
+            s.look,
             s.tree is not None,
             s.within,
             sorry=task.sorry,
             stated=task.stated() if s.disprove or self._refuting else None,
-            saved=saved if s.total is not None or s.learn or self.log.path is not None else None,
+            saved=saved if s.total_budget is not None or s.learn or self.log.path is not None else None,
         )
 
     async def _attempt(self, executor: Executor, grant: Grant) -> Found:
         if (known := self._known(grant)) is not None:  # found earlier, but not audited by this Lean
             outcome: str = known["outcome"]
-            outcome = {"proved": "found", "disproved": "refuted"}.get(outcome, outcome)
+            same = ("lean_calls", "seconds", "reason", "prover", "goal", "statement_hash")
             return Found(
-                outcome,
+                {"proved": "found", "disproved": "refuted"}.get(outcome, outcome),
                 known["proof"],
-                known["lean_calls"],
-                known["seconds"],
-                known["reason"],
-                known["prover"],
                 used_up=tuple(known.get("used_up", ())),
-                goal=known["goal"],
-                statement_hash=known["statement_hash"],
                 remarks=remarks_from(known["remarks"]),
                 learned=known.get("learned", {}),
+                **{name: known[name] for name in same},
             )
         job = self._job(grant)
         found = await (self._refuted(executor, job, grant) if self._refuting else executor.attempt(job))
@@ -253,7 +243,7 @@ class Batch:
             self._searches.put(self.tasks[grant.task].key, found.saved)
             found = replace(found, saved=b"")
         if found.outcome in UNJUDGED or found.remarks:
-            self.log.add({**self._row(grant.task, grant, found), "unjudged": True})
+            self.log.add({**self._row(grant, found), "unjudged": True})
         task = self.tasks[grant.task]
         page_written(self.settings, found, task.page or task.theorem.name, grant.task, len(self.tasks))
         return found
@@ -277,30 +267,27 @@ class Batch:
             found, seconds=seconds, goal=before["goal"], statement_hash=before["statement_hash"], used_up=used_up
         )
 
-    async def _finish(
-        self, executor: Executor, grant: Grant, found: Found, gate: asyncio.Semaphore, report: Report
-    ) -> None:
-        async with gate:
-            claimed = found.outcome
-            found = await settled(executor, self._job(grant), found)
-            before = self.last[grant.task] if self._refuting else {}
-            if before and claimed == "refuted" and found.outcome != "disproved":  # the theorem is still open
-                claimed = before["outcome"]
-                used_up = before.get("used_up", ()) if found.outcome == "error" else found.used_up
-                found = replace(
-                    found, outcome=claimed, script="", reason=before["reason"], prover="", used_up=tuple(used_up)
-                )
-            row = self._row(grant.task, grant, found, executor.lean)
-            row["remarks"] += [r for r in before.get("remarks", []) if r not in row["remarks"]]
-            if claimed in UNJUDGED or found.remarks:
-                row.pop("outline", None)  # already in the previous row
-            if claimed in UNJUDGED and row["outcome"] == "error":
-                # The audit failed, not the proof: a resumed batch audits it again.
-                self.log.add({**row, "outcome": claimed, "unjudged": True})
-            else:
-                self.log.add(row)
-            self._record(grant, row)
-            report(row["name"], row["outcome"], row["lean_calls"])
+    async def _finish(self, executor: Executor, grant: Grant, found: Found, report: Report) -> None:
+        claimed = found.outcome
+        found = await settled(executor, self._job(grant), found)
+        before = self.last[grant.task] if self._refuting else {}
+        if before and claimed == "refuted" and found.outcome != "disproved":  # the theorem is still open
+            claimed = before["outcome"]
+            used_up = before.get("used_up", ()) if found.outcome == "error" else found.used_up
+            found = replace(
+                found, outcome=claimed, script="", reason=before["reason"], prover="", used_up=tuple(used_up)
+            )
+        row = self._row(grant, found, executor.lean)
+        row["remarks"] += [r for r in before.get("remarks", []) if r not in row["remarks"]]
+        if claimed in UNJUDGED or found.remarks:
+            row.pop("outline", None)  # already in the previous row
+        if claimed in UNJUDGED and row["outcome"] == "error":
+            # The audit failed, not the proof: a resumed batch audits it again.
+            self.log.add({**row, "outcome": claimed, "unjudged": True})
+        else:
+            self.log.add(row)
+        self._record(grant, row)
+        report(row["name"], row["outcome"], row["lean_calls"])
 
     def _next_round(self) -> list[Grant]:
         """The next grants without a final result."""
@@ -324,7 +311,7 @@ class Batch:
     def _to_refute(self) -> list[Grant]:
         """A further try, of instances alone, for each open task whose negation can be stated. It comes after all searches, so it takes
         no Lean calls from them. With a total, only as many tries as the unspent calls allow, besides those with a known result."""
-        total = self.settings.total
+        total = self.settings.total_budget
         tries = {
             Grant(i, row.get("try", 0) + 1, 0): row
             for i, row in sorted(self.last.items())
@@ -338,7 +325,7 @@ class Batch:
     def _may_be_false(self, grant: Grant, row: dict[str, Any]) -> bool:
         """Whether to try instances on a task with this last row: time is left, and its negation can be stated."""
         s, task = self.settings, self.tasks[grant.task]
-        if not s.find_remarks or instances.NAME in row.get("used_up", ()) or s.within.exhausted(0, 0, row["seconds"]):
+        if not s.look or instances.NAME in row.get("used_up", ()) or s.within.exhausted(0, 0, row["seconds"]):
             return False
         stated = task.theorem if task.sorry is None else task.stated()
         return stated is not None and negation(stated) is not None
@@ -354,20 +341,18 @@ class Batch:
 
     def _audited_by_other_lean(self, grant: Grant, row: dict[str, Any]) -> bool:
         """Whether another Lean accepted the proof. It is then audited again by this machine's Lean."""
-        if self.settings.ray is not None or self.tasks[grant.task].sorry is not None:
-            return False
-        if row["outcome"] not in JUDGED:
+        if self.settings.ray is not None or self.tasks[grant.task].sorry is not None or row["outcome"] not in JUDGED:
             return False
         return row.get("lean", "") not in ("", find_runtime().name)
 
     def _record(self, grant: Grant, row: dict[str, Any]) -> None:
         self.last[grant.task] = row
-        self._calls[grant.task] = self._calls.get(grant.task, 0) + row["lean_calls"]
+        self._calls[grant.task] += row["lean_calls"]
         over = row["outcome"] != "budget"
         self.schedule.report(grant, row["lean_calls"], over, row["outcome"] in ("proved", "found"))
 
-    def _row(self, number: int, grant: Grant, found: Found, lean: str = "") -> dict[str, Any]:
-        row = row_of(self.tasks[number], found, grant.number, lean)
+    def _row(self, grant: Grant, found: Found, lean: str = "") -> dict[str, Any]:
+        row = row_of(self.tasks[grant.task], found, grant.number, lean)
         if self._refuting:
             del row["outline"]  # the search is in an earlier row
         return row

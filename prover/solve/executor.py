@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any, Protocol
 
 from prover.console import one_line
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
-from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError, Limits
 from prover.lean.sorries import FileSorries, load_file
 from prover.lean.steps import SEARCH_HEARTBEATS, SEARCH_SECONDS
 from prover.lean.theorem import ProofState, Theorem, Verdict
+from prover.premises.index import load_cached
+from prover.premises.retrieve import PremiseSource
 from prover.solve.attempt import Negated, Prover, attempt_all
 from prover.solve.job import Found, Job, Load, SourceFile
 from prover.solve.negation import negation
@@ -92,15 +94,15 @@ class LocalExecutor:
                 opened.append(await twice(lambda: self.pool.open(job.theorem)))
                 roots = opened[:]
             negated = await self._negated(job, roots, opened)
-            premises = await premises_for(self.wants_premises, job.theorem)
-            found = await attempt_all(
-                job.theorem, roots, self.pool, self.provers, job, premises=premises, negated=negated
-            )
-            remarks = await self._remarks(job, roots[0], found) if job.find_remarks and roots else ()
+            premises = None
+            if self.wants_premises and (source := _shared_premises(self.lean)) is not None:
+                premises = await source.for_theorem(job.theorem)  # waits for the index of the theorem's imports
+            found = await attempt_all(job, roots, self.pool, self.provers, premises, negated)
+            remarks = await self._remarks(job, roots[0], found) if job.find_remarks else ()
             if len(roots) == 1:
                 found = await self._plainest(roots[0], found, remarks)
-            goal, hash = (roots[0].text, fingerprint(job.theorem, roots[0])) if roots else ("", "")
-            return replace(found, goal=goal, statement_hash=hash, remarks=remarks)
+            hash = fingerprint(job.theorem, roots[0])
+            return replace(found, goal=roots[0].text, statement_hash=hash, remarks=remarks)
         except (LeanError, LeanDied) as error:
             return Found("error", reason=one_line(str(error)))
         finally:
@@ -123,14 +125,12 @@ class LocalExecutor:
         return None
 
     async def _remarks(self, job: Job, root: ProofState, found: Found) -> tuple[Remark, ...]:
-        remarks: list[Remark] = []
-        if (odd := await vacuous(root, self.pool)) is not None:
-            remarks.append(odd)
-        if job.sorry is None and (odd := await auto_bound(job.theorem, root, self.seen)) is not None:
-            remarks.append(odd)
-        if found.outcome == "found" and (easy := await at_once(root, self.pool, found.script)) is not None:
-            remarks.append(easy)
-        return tuple(remarks)
+        remarks = (
+            await vacuous(root, self.pool),
+            await auto_bound(job.theorem, root, self.seen) if job.sorry is None else None,
+            await at_once(root, self.pool, found.script) if found.outcome == "found" else None,
+        )
+        return tuple(remark for remark in remarks if remark is not None)
 
     async def seen(self, theorem: Theorem) -> ProofState | None:
         """The first state of a theorem, already freed; None if Lean rejects the theorem or dies."""
@@ -221,27 +221,16 @@ async def audited(auditor: Auditor, theorem: Theorem, script: str) -> Verdict:
     return verdict if verdict.verdict != "error" else await auditor.audit(theorem, script)
 
 
-async def twice(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Await `call()`, with one retry if Lean dies."""
+async def twice(call: Callable[[], Awaitable[Any]], on: tuple[type[Exception], ...] = (LeanDied,)) -> Any:
+    """Await `call()`, with one retry if Lean dies. `on`: the exceptions to retry after instead."""
     try:
         return await call()
-    except LeanDied:
+    except on:
         return await call()
 
 
-_sources: dict[str, Any] = {}
-
-
-async def premises_for(wanted: bool, theorem: Theorem) -> Any:
-    """Premises for searches of a theorem; None if not wanted or if there is no index. Waits for the index of the theorem's imports."""
-    if not wanted:
-        return None
-    from prover.premises.index import load_cached
-    from prover.premises.retrieve import PremiseSource
-
-    lean = find_runtime().name
-    if lean not in _sources:
-        index = load_cached(lean)
-        _sources[lean] = PremiseSource(index) if index is not None else None
-    source = _sources[lean]
-    return await source.for_theorem(theorem) if source is not None else None
+@cache
+def _shared_premises(lean: str) -> PremiseSource | None:
+    """The premise source of a Lean; None if it has no index."""
+    index = load_cached(lean)
+    return PremiseSource(index) if index is not None else None

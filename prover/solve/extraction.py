@@ -27,8 +27,6 @@ from prover.lean.sorries import public
 from prover.lean.source import server_key
 from prover.lean.text import LeanText, read
 
-__all__ = ["DeclarationRecord", "FileRecord", "Input", "StepRecord", "extract_files", "inputs_of"]
-
 FORMAT = 1
 Pos = tuple[int, int]
 """Line and column in characters, both from 1, as LeanDojo counts them."""
@@ -176,8 +174,6 @@ async def extract_files(
             todo.put_nowait((i, key))
 
     async def work() -> None:
-        if todo.empty():
-            return
         async with ExtractServer(runtime, LIMITS) as server:
             while not todo.empty() and not stop.is_set():
                 each, key = todo.get_nowait()

@@ -53,7 +53,6 @@ class Filled:
     axioms: dict[int, tuple[str, ...]] = field(default_factory=dict)
     conditional: frozenset[int] = frozenset()
     """Places in `texts` whose declarations rest on a `sorry` that remains, in the file or in its imports."""
-    audits: int = 0
 
 
 class _Failure(NamedTuple):
@@ -103,7 +102,6 @@ class Filler:
         self._lenient = lenient
         self._assumed = f"assumed_{secrets.token_hex(8)}"
         self.auditor = Auditor(allowed_axioms=(*STANDARD_AXIOMS, self._assumed))
-        self._audits = 0
         self._conditional: frozenset[int] = frozenset()
 
     async def __aenter__(self) -> Filler:
@@ -149,7 +147,7 @@ class Filler:
                     unjudged.discard(i)
                     break
         texts = {i: options[i][n] for i, n in chosen.items()}
-        return Filled(texts, refused, frozenset(unjudged), axioms, self._conditional & chosen.keys(), self._audits)
+        return Filled(texts, refused, frozenset(unjudged), axioms, self._conditional & chosen.keys())
 
     async def as_it_stands(self) -> Sequence[Verdict]:
         """The verdicts on the file without proofs, as if each `sorry` were proved. Raises LeanError or LeanDied."""
@@ -162,7 +160,8 @@ class Filler:
     # -- judging -----------------------------------------------------------------------------------------------------
 
     async def _judge(self, texts: Mapping[int, str], axioms: dict[int, tuple[str, ...]]) -> dict[int, _Failure]:
-        """Place number -> reason why its proof must be removed. Records the axioms of accepted proofs."""
+        """Place number -> reason why its proof must be removed: those that certainly fail; if none is certain, the last one, as a guess.
+        Records the axioms of accepted proofs."""
         verdicts = await self._audit(texts, assume=False)
         pending: list[int] = []
         bad: dict[int, _Failure] = {}
@@ -183,7 +182,7 @@ class Filler:
                     bad[i] = self._failure(verdicts[i])
         if not bad:
             self._conditional = frozenset(pending)
-        return self._to_remove(bad)
+        return {i: failure for i, failure in bad.items() if failure.sure} or dict(sorted(bad.items())[-1:])
 
     def _failure(self, verdict: Verdict) -> _Failure:
         """Whether a proof causes its declaration's verdict. A changed constant is reported for every declaration that mentions
@@ -199,12 +198,6 @@ class Filler:
             return _Failure(verdict.reason, layout=own, sure=own)
         return _Failure(verdict.reason, layout=False, sure=True)
 
-    @staticmethod
-    def _to_remove(bad: dict[int, _Failure]) -> dict[int, _Failure]:
-        """The proofs that certainly fail; if none is certain, the last one, as a guess."""
-        sure = {i: b for i, b in bad.items() if b.sure}
-        return sure or {i: bad[i] for i in sorted(bad)[-1:]}
-
     async def _audit(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
         """Place number -> the verdict on the declaration around it. Retries once if the file could not be judged."""
         verdicts = await self._audit_once(texts, assume)
@@ -212,7 +205,6 @@ class Filler:
         return await self._audit_once(texts, assume) if again else verdicts
 
     async def _audit_once(self, texts: Mapping[int, str], assume: bool) -> dict[int, Verdict]:
-        self._audits += 1
         candidate = self._source(texts, assume, proved=True)
         reference = self._source(texts, assume, proved=False)
         try:

@@ -54,7 +54,8 @@ async def refute(
 
     `theorem`: the negation. `root`: the state of the statement, whose binders are introduced. `negated`: the state of `theorem`.
     """
-    calls, goal = await _introduced(root, env)
+    goal, _ = await introduced(root, env)
+    calls = 1
     if goal is None or not 0 < len(goal.hypotheses) <= MOST_BINDERS:
         return Refutation(None, calls)
     # Without `done`, what `simp` leaves would end the whole `first`. Without Mathlib, `norm_num` would not parse.
@@ -79,12 +80,12 @@ async def refute(
     return Refutation(None, calls)
 
 
-async def _introduced(root: ProofState, env: Environment) -> tuple[int, Goal | None]:
-    """(Lean calls, the goal after `intros`)."""
+async def introduced(root: ProofState, env: Environment) -> tuple[Goal | None, bool]:
+    """(the goal after `intros`, whether that did anything). One Lean call."""
     (result,) = await env.step(root, ("intros",))
     await env.free(result.states)
     states = result.states if result.ok else (root,)
-    return 1, states[0].goals[0] if states and states[0].goals else None
+    return (states[0].goals[0] if states and states[0].goals else None), result.ok
 
 
 def _script(chunk: Sequence[Instance], lead: str, closing: str) -> str:

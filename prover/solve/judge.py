@@ -61,7 +61,6 @@ def run_proofs(folder: Path) -> Iterator[Claim]:
 async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Verdict]:
     """A verdict for each claim, in order."""
     waiting: list[asyncio.Task[Verdict]] = []
-    source = iter(claims)
 
     async def judge(claim: Claim) -> Verdict:
         verdict = await auditor.audit(claim.theorem, claim.script)
@@ -71,12 +70,12 @@ async def judged(auditor: Auditor, claims: Iterable[Claim]) -> AsyncIterator[Ver
         return replace(verdict, name=claim.name)
 
     try:
-        while True:
-            while len(waiting) < AT_ONCE and (claim := next(source, None)) is not None:
-                waiting.append(asyncio.create_task(judge(claim)))
-            if not waiting:
-                return
-            yield await waiting.pop(0)
+        for claim in claims:
+            waiting.append(asyncio.create_task(judge(claim)))
+            if len(waiting) == AT_ONCE:
+                yield await waiting.pop(0)
+        for task in waiting:
+            yield await task
     finally:
         for task in waiting:
             task.cancel()

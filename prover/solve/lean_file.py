@@ -24,10 +24,11 @@ from prover.solve.file_errors import untried
 from prover.solve.fill import Filled, Filler, Standing
 from prover.solve.job import Found, Sorry, SourceFile
 from prover.solve.marks import mark, without_marks
-from prover.solve.remarks import Remark, duplicates, remarks_to
+from prover.solve.options import Settings
+from prover.solve.remarks import Remark, remarks_to
 from prover.solve.results import Results
 from prover.solve.selection import select, unreached
-from prover.solve.session import Settings, document, stoppable
+from prover.solve.session import document, stoppable
 from prover.solve.statements import FileTheorems
 
 WITH_PROOF = ("found", "proved", "rejected")
@@ -62,7 +63,7 @@ async def prove_file(
         raise UserError(explain_import(one_line(str(error)), text.path)) from None
     except LeanDied as error:
         raise UserError(f"{text.path}: Lean stopped while elaborating the file: {one_line(str(error))}") from None
-    numbers = select(text, every.holes, settings.only, settings.line)[: settings.limit]
+    numbers = select(text, every.holes, settings.names, settings.line)[: settings.limit]
     async with Filler(text, every.holes, imports.shipped, before, lenient=bool(every.errors)) as filler:
         skipped = await _skipped(every, numbers, filler)
         # Relative to the project, because a resumed command may spell the path differently.
@@ -74,20 +75,16 @@ async def prove_file(
                 log.add(row_of(tasks[i], found))
         rows, figures, filled, failure, interrupted = await _attempted(tasks, skipped, settings, log, executor, filler)
     answers = {i: _answer(every.holes[i], rows[i], filled, i) for i in numbers}
-    duplicates(list(answers.values()))
-    for task in answers.values():
-        task.pop("statement_hash", None)
-    edits = without_marks(text, filler.edits(filled))
-    if settings.mark and not interrupted:
-        left = [(every.holes[i], t) for i, t in answers.items() if t["outcome"] not in ("proved", "data")]
-        edits += [e for h, t in left if (e := mark(text, h.start, h.stop, t["outcome"], t["lean_calls"])) is not None]
     answer = {
-        **document(list(answers.values()), began, interrupted, executor.lean),
+        **document(list(answers.values()), began, interrupted, executor.lean, failure),
         **figures,
         "errors": [{"file": e.file, "line": e.line, "column": e.column, "message": e.m.strip()} for e in every.errors],
         "unreached": unreached(text, every),
-        "failure": failure,
     }
+    edits = without_marks(text, filler.edits(filled))
+    if settings.mark_failed and not answer["interrupted"]:
+        left = [(every.holes[i], t) for i, t in answers.items() if t["outcome"] not in ("proved", "data")]
+        edits += [e for h, t in left if (e := mark(text, h.start, h.stop, t["outcome"], t["lean_calls"])) is not None]
     return answer, text.to_bytes(edits), Standing("", text, every.holes, filled.texts)
 
 
@@ -131,14 +128,11 @@ async def _attempted(
     """(number -> row, further fields of the answer, the proofs that the file accepts, the exception that ended it early, interrupted)."""
     numbers = [i for i in tasks if i not in skipped]
     batch = Batch([tasks[i] for i in numbers], settings, log)
-    figures: dict[str, Any] = {}
-    failure: Exception | None = None
     with stoppable() as stop:
-        if not batch.finished():
-            figures, failure = await batch.prove(executor, stop, "sorries")
+        figures, failure = await batch.prove(executor, stop, "sorries")
         rows = dict(zip(numbers, batch.rows(), strict=True))
         filled = await filler.settle({i: row["proof"] for i, row in rows.items() if row["outcome"] in WITH_PROOF})
-        interrupted = stop.is_set() or failure is not None
+        interrupted = stop.is_set()
     for n, i in enumerate(numbers):
         if (judged := _judged(i, rows[i], filled)) != rows[i]:
             rows[i] = judged

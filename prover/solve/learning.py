@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from prover import plugins
 from prover.console import one_line, plain, say
 from prover.lean.declarations import KEYWORDS, Declarations, context_before
 from prover.lean.server import LeanDied, LeanError
@@ -25,8 +24,6 @@ from prover.solve.statements import FileTheorems, lean_name
 from prover.solve.theorem_rows import without_open_lemmas
 
 LEARNERS = "turnstile.learners"
-OWN = "run"
-"""The project's learner."""
 
 Searched = tuple[dict[str, Any], bytes]
 """(the answer's fields, the filled file or the proofs)."""
@@ -70,11 +67,6 @@ class Learner(Protocol):
     """Learns on theorems until they are proved, or its time is over."""
 
     def learn(self, targets: Sequence[Target]) -> Learned: ...
-
-
-def learner_for(options: LearnOptions) -> Learner:
-    """Raises UserError if the options do not describe a learner."""
-    return plugins.load(LEARNERS, OWN)(options)
 
 
 def with_learning(learner: Learner, search: Callable[[], Searched], log: Results) -> Searched:

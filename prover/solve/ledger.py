@@ -151,24 +151,17 @@ class Ledger(AbstractContextManager["Ledger"]):
         with self._db:
             cursor = self._db.execute(
                 "insert or ignore into attempts (phase, theorem, spec, outcome, lean_calls, calls_to_solve, seconds, script,"
-                " reason, axioms, premises, model_version, lean, stats, at) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                (
-                    attempt.phase,
-                    attempt.theorem.name,
-                    theorem_json(attempt.theorem),
-                    attempt.outcome,
-                    attempt.lean_calls,
-                    attempt.calls_to_solve,
-                    attempt.seconds,
-                    attempt.script,
-                    attempt.reason,
-                    json.dumps(attempt.axioms),
-                    json.dumps(attempt.used),
-                    attempt.model_version,
-                    attempt.lean,
-                    json.dumps(attempt.stats),
-                    time.time(),
-                ),
+                " reason, axioms, premises, model_version, lean, stats, at) values (:phase, :name, :spec, :outcome, :lean_calls,"
+                " :calls_to_solve, :seconds, :script, :reason, :axioms, :used, :model_version, :lean, :stats, :at)",
+                {
+                    **vars(attempt),
+                    "name": attempt.theorem.name,
+                    "spec": theorem_json(attempt.theorem),
+                    "axioms": json.dumps(attempt.axioms),
+                    "used": json.dumps(attempt.used),
+                    "stats": json.dumps(attempt.stats),
+                    "at": time.time(),
+                },
             )
             if cursor.rowcount:
                 self._db.executemany(
@@ -232,21 +225,14 @@ class Ledger(AbstractContextManager["Ledger"]):
         for spec, script in self._db.execute(sql):
             yield theorem_from_json(spec), script
 
-    def examples(self, kind: str) -> Iterator[tuple[Theorem, dict[str, Any]]]:
-        """Examples of a kind with their theorems, oldest first."""
-        sql = "select a.spec, e.data from examples e join attempts a on a.id = e.attempt where e.kind = ? order by e.id"
-        for spec, data in self._db.execute(sql, (kind,)):
-            yield theorem_from_json(spec), json.loads(data)
-
     def example_rows(self, kind: str, phase: str | None = None) -> Iterator[ExampleRow]:
         """Streams the examples of a kind, of all phases or of one, oldest first."""
         sql = (
             "select a.theorem, a.outcome, a.model_version, a.calls_to_solve, e.data, e.id"
-            " from examples e join attempts a on a.id = e.attempt where e.kind = ?"
-            f"{' and a.phase = ?' if phase is not None else ''} order by e.id"
+            " from examples e join attempts a on a.id = e.attempt where e.kind = ?1"
+            " and (?2 is null or a.phase = ?2) order by e.id"
         )
-        values = (kind,) if phase is None else (kind, phase)
-        for theorem, outcome, version, calls, data, id in self._db.execute(sql, values):
+        for theorem, outcome, version, calls, data, id in self._db.execute(sql, (kind, phase)):
             yield ExampleRow(theorem, outcome, version, calls, json.loads(data), id)
 
     def example_counts(self, kind: str) -> dict[str, int]:
@@ -306,5 +292,5 @@ class Ledger(AbstractContextManager["Ledger"]):
 
     def measurements(self, phase: str | None = None) -> list[tuple[str, str, float, float]]:
         """(phase, name, value, time) of a phase (all, if None), oldest first."""
-        where, values = (" where phase = ?", (phase,)) if phase is not None else ("", ())
-        return list(self._db.execute(f"select phase, name, value, at from measurements{where} order by id", values))
+        sql = "select phase, name, value, at from measurements where ?1 is null or phase = ?1 order by id"
+        return list(self._db.execute(sql, (phase,)))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 from urllib.parse import parse_qsl
 
 from prover.errors import UserError
+from prover.models.assessor import AssessedValue, Assessor
 from prover.models.elementary import Actions
 from prover.models.loading import LoadingModel, one_at_a_time
 from prover.models.manifest import Manifest, find_checkpoint, read_manifest
+from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
+from prover.models.ranker import TacticRanker
+from prover.models.tactic_templates import Explorer, Portfolio
+from prover.premises.dense import DenseWeights
+from prover.premises.index import library_index
+from prover.premises.retrieve import PremiseSource, trained_source
 from prover.search import SearchConfig
 from prover.search.select import rule_named
 from prover.solve.attempt import Prover
-
-if TYPE_CHECKING:
-    from prover.models.assessor import Assessor
-    from prover.premises.retrieve import PremiseSource
 
 
 def provers_named(text: str, seed: int = 0, rule: str = "") -> list[Prover]:
@@ -37,13 +40,8 @@ def provers_named(text: str, seed: int = 0, rule: str = "") -> list[Prover]:
 def _prover(name: str, seed: int) -> Prover:
     simple = SearchConfig(in_flight=1, model_thread=False, seed=seed)
     if name == "portfolio":
-        from prover.models.tactic_templates import Portfolio
-
         return Prover(name, Portfolio(), simple)
     if name.split("?")[0] == "explorer":
-        from prover.models.tactic_templates import Explorer
-        from prover.premises.index import library_index
-
         options = dict(parse_qsl(name.partition("?")[2], keep_blank_values=True))
         if unknown := sorted(set(options) - {"questions", "actions"}):
             raise UserError(
@@ -67,8 +65,6 @@ def _prover(name: str, seed: int) -> Prover:
     policy = _with_explorer(model, manifest, seed, assessor)
     value = model if manifest.value else None
     if value is None and assessor is not None and "goals" in manifest.assess:
-        from prover.models.assessor import AssessedValue
-
         value = AssessedValue(assessor)
     bound: Actions = manifest.actions if manifest.strict else "full"
     prover = Prover(name, policy, config, value, True, _source(manifest), actions=bound, loading=model)
@@ -79,8 +75,6 @@ def _assessor(manifest: Manifest) -> Assessor | None:
     """The run's assessor, if its searches or batches use it."""
     if not manifest.assess or manifest.assessor_file is None:
         return None
-    from prover.models.assessor import Assessor
-
     return Assessor.load(manifest.assessor_file)
 
 
@@ -103,10 +97,6 @@ def _source(manifest: Manifest) -> PremiseSource | None:
     """The premise source of the run, with its trained retriever; None if the manifest names none."""
     if not manifest.retriever:
         return None
-    from prover.premises.dense import DenseWeights
-    from prover.premises.index import library_index
-    from prover.premises.retrieve import trained_source
-
     learned = DenseWeights.load(manifest.retriever_file) if manifest.retriever_file else None
     return trained_source(library_index(), manifest.premises, manifest.retriever, learned)
 
@@ -118,11 +108,6 @@ def _with_explorer(model: Any, manifest: Manifest, seed: int, assessor: Assessor
         assessor = None
     if manifest.ranker_file is None and assessor is None:
         return model
-    from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
-    from prover.models.ranker import TacticRanker
-    from prover.models.tactic_templates import Explorer
-    from prover.premises.index import library_index
-
     ranker = TacticRanker.load(manifest.ranker_file) if manifest.ranker_file is not None else None
     explorer = Explorer(library_index(), seed, ranker=ranker, actions=manifest.actions, assessor=assessor)
     return ExploringPolicy(model, explorer, EXPLORER_WEIGHT if ranker is not None else 0.0)
@@ -169,8 +154,6 @@ def _language_model(name: str, seed: int) -> Prover:
     config = SearchConfig(in_flight=16, suggestions=16, seed=seed)
     template = getattr(policy.format, "template", None)
     if template is not None and template.answers == "proof":
-        from prover.models.tactic_templates import Portfolio
-
         return Prover(name, Portfolio(), config, writer=policy, actions=actions)
     local = options.get("folder", place)
     # The settings of a run apply however its model is served.

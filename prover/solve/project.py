@@ -21,8 +21,9 @@ from prover.solve.batch import executor_for
 from prover.solve.executor import Executor
 from prover.solve.fill import Standing
 from prover.solve.lean_file import prove_file, sorry_count, write_over
+from prover.solve.options import Settings
 from prover.solve.results import Results
-from prover.solve.session import Settings
+from prover.solve.session import document
 
 
 def project_files(project: Project) -> list[LeanText]:
@@ -64,12 +65,9 @@ def _with_path(text: LeanText, error: UserError) -> str:
     return str(error) if str(error).startswith(f"{text.path}:") else f"{text.path}: an import fails: {error}"
 
 
-async def prove_project(
-    project: Project, settings: Settings, log: Results, out: Path | None, in_place: bool, resumed: bool = False
-) -> dict[str, Any]:
-    """Returns the answer's fields. Filled files replace the originals, or go to `out` with a copy of the project.
-
-    `resumed`: keep files that exist in `out`. A total budget is divided evenly among the files; unused calls go to later files.
+async def prove_project(project: Project, settings: Settings, log: Results) -> dict[str, Any]:
+    """Returns the answer's fields. Filled files replace the originals, or go to --out with a copy of the project, where --resume keeps
+    existing files. A total budget is divided evenly among the files; unused calls go to later files.
     """
     folder = project.folder
     began = time.monotonic()
@@ -78,9 +76,9 @@ async def prove_project(
     texts, unloadable = _in_order(in_order, project)
     if len(unloadable) == len(texts):
         raise UserError(f"{folder}: no file with a `sorry` can be loaded: {unloadable[texts[0].path]}")
-    if out is not None:
-        _copy(project, out, resumed)
-    run = _Run(project, settings, log, out, in_place)
+    if settings.out is not None:
+        _copy(project, settings.out, settings.resume)
+    run = _Run(project, settings, log)
     async with executor_for(settings, max(map(sorry_count, texts))) as executor:
         for number, text in enumerate(texts):
             await run.file(text, unloadable.get(text.path, ""), len(texts) - number, executor)
@@ -90,16 +88,10 @@ async def prove_project(
     else:
         _write_over(run.over)
     return {
-        "tasks": run.tasks,
+        **document(run.tasks, began, run.interrupted, run.lean, run.failure),
         "files": run.files,
         "errors": run.errors,
         "unreached": run.unreached,
-        "proved": sum(t["outcome"] == "proved" for t in run.tasks),
-        "total": len(run.tasks),
-        "interrupted": run.interrupted,
-        "lean": run.lean,
-        "seconds": round(time.monotonic() - began, 2),
-        "failure": run.failure,
     }
 
 
@@ -110,8 +102,6 @@ class _Run:
     project: Project
     settings: Settings
     log: Results
-    out: Path | None
-    in_place: bool
     tasks: list[dict[str, Any]] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
     over: list[tuple[LeanText, bytes, dict[str, Any]]] = field(default_factory=list)
@@ -163,21 +153,19 @@ class _Run:
 
     def _share(self, files_left: int) -> Settings | None:
         """The settings with this file's share of the limits; None if nothing is left."""
-        s = self.settings
-        limit = None if s.limit is None else s.limit - len(self.tasks)
-        total = s.total
+        limit, total = self.settings.limit, self.settings.total_budget
+        if limit is not None and (limit := limit - len(self.tasks)) < 1:
+            return None
         if total is not None:
             total = (total - sum(t["lean_calls"] for t in self.tasks)) // files_left
-        if limit is not None and limit < 1:
-            return None
-        return replace(s, limit=limit, total=total)
+        return replace(self.settings, limit=limit, total_budget=total)
 
     def _write(self, text: LeanText, filled: bytes, entry: dict[str, Any]) -> None:
-        if self.out is not None:
-            target = self.out / Path(text.path).relative_to(self.project.folder)
+        if self.settings.out is not None:
+            target = self.settings.out / Path(text.path).relative_to(self.project.folder)
             write_whole(target, filled)
             entry["out"] = str(target)
-        elif self.in_place:
+        elif self.settings.in_place:
             self.over.append((text, filled, entry))
             if self.log.path is None:
                 _write_over(self.over)

@@ -11,6 +11,9 @@ import logging
 import os
 from typing import Any
 
+import ray
+from ray.exceptions import RayTaskError
+
 from prover.console import one_line
 from prover.errors import UserError
 from prover.lean.audit import Auditor
@@ -20,8 +23,9 @@ from prover.lean.sorries import FileSorries
 from prover.lean.theorem import Theorem, Verdict
 from prover.lean.toolchain import PIN_VARIABLE, obeyed
 from prover.logs import ActorLog
-from prover.solve.executor import IN_TURN, LocalExecutor, audited
+from prover.solve.executor import IN_TURN, LocalExecutor, audited, twice
 from prover.solve.job import Found, Job, Load, SourceFile
+from prover.solve.policies import provers_named
 from prover.solve.ray_start import LOST, start_ray
 
 _log = logging.getLogger(__name__)
@@ -35,8 +39,6 @@ class _Prover:
     """Actor with one Lean process for searches."""
 
     def __init__(self, policy: str, seed: int, rule: str = "") -> None:
-        from prover.solve.policies import provers_named
-
         self.executor = LocalExecutor(provers_named(policy, seed, rule), 1)
         self._starting: asyncio.Task[None] | None = None
 
@@ -81,9 +83,6 @@ class RayExecutor:
     """Runs `workers` Lean processes (0: one per free CPU) on the cluster, and auditors beside them."""
 
     def __init__(self, address: str, policy: str, seed: int, workers: int = 0, rule: str = "") -> None:
-        import ray
-
-        self._ray = ray
         try:
             start_ray(address, num_cpus=max(workers, os.cpu_count() or 1))
         except (ConnectionError, ValueError) as error:
@@ -118,8 +117,8 @@ class RayExecutor:
 
     async def __aexit__(self, *exc: object) -> None:
         for actor in [*self._provers, *self._auditors]:
-            self._ray.kill(actor)
-        self._ray.shutdown()
+            ray.kill(actor)
+        ray.shutdown()
 
     async def attempt(self, job: Job) -> Found:
         try:
@@ -138,17 +137,16 @@ class RayExecutor:
 
     async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:
         """The answer of the least busy actor. Asks a second time if the actor or a Ray object is lost. Raises the exceptions in LOST."""
-        for last in (False, True):
+
+        async def ask() -> Any:
             i = min(range(len(actors)), key=busy.__getitem__)
             busy[i] += 1
             try:
                 return await _answer(call(actors[i]))
-            except LOST:
-                if last:
-                    raise
             finally:
                 busy[i] -= 1
-        raise AssertionError("unreachable")
+
+        return await twice(ask, LOST)
 
     async def load(self) -> Load:
         """Sums over all machines. Processes elsewhere have no ids here, so their memory is not seen."""
@@ -164,8 +162,6 @@ def _crash(error: Exception) -> str:
 
 async def _answer(call: Any) -> Any:
     """An actor's answer. Raises what the actor raised, without Ray's stack trace in its message."""
-    from ray.exceptions import RayTaskError
-
     try:
         return await call
     except RayTaskError as error:

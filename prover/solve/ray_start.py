@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray._private import worker
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from prover.console import one_line
@@ -95,8 +97,6 @@ def start_ray(address: str, **local: Any) -> None:
     if address == "local" and not token.exists() and not os.access(existing(token), os.W_OK):
         # Ray would save the token of the new cluster in the home folder.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
-
     handler = signal.getsignal(signal.SIGTERM)
     settings = {"include_dashboard": False, **local} if address == "local" else {}
     try:
@@ -110,10 +110,8 @@ def start_ray(address: str, **local: Any) -> None:
                     raise
                 _log.info("start %d of Ray: %s", chance, one_line(str(error)))
                 ray.shutdown()
-                if chance == STARTS:
-                    raise UserError(
-                        "Ray does not start in time on this machine: it is too busy; try again later"
-                    ) from None
+        else:
+            raise UserError("Ray does not start in time on this machine: it is too busy; try again later")
         _messages_in_log()
     finally:
         if threading.current_thread() is threading.main_thread() and handler is not None:
@@ -123,7 +121,6 @@ def start_ray(address: str, **local: Any) -> None:
 def _messages_in_log() -> None:
     """Log Ray's messages, such as that of an actor that ended with calls under way. Ray prints them on standard output, which is for a
     command's answer."""
-    from ray._private import worker
 
     def log(data: dict[str, Any], **_: Any) -> None:
         for line in data.get("lines", ()):

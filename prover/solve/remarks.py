@@ -14,6 +14,7 @@ from typing import Any, Literal
 from prover.lean.text import code_words
 from prover.lean.theorem import ProofState, Theorem
 from prover.search import Environment, checker
+from prover.solve.instances import introduced
 
 AT_ONCE = ("rfl", "simp", "omega", "decide", "grind")
 CONTRADICTIONS = ("contradiction", "simp_all", "omega", "grind")
@@ -49,13 +50,10 @@ async def vacuous(root: ProofState, env: Environment) -> Remark | None:
 
     Skips statements that conclude False, because they ask for exactly this.
     """
-    (introduced,) = await env.step(root, ("intros",))
-    state = introduced.states[0] if introduced.ok and introduced.states else root
-    goal = state.goals[0] if state.goals else None
-    await env.free(introduced.states)
+    goal, found = await introduced(root, env)
     if goal is None or goal.target == "False" or not goal.hypotheses:
         return None
-    lead = "intros\nexfalso\n" if introduced.ok else "exfalso\n"
+    lead = "intros\nexfalso\n" if found else "exfalso\n"
     check = checker(env, root)
     for tactic in CONTRADICTIONS:
         if await check(lead + tactic):

@@ -32,8 +32,7 @@ class ResourceMonitor:
         self._cpu: dict[int, float] = {}
         self._processes: dict[int, psutil.Process] = {}
         self._task: asyncio.Task[None] | None = None
-        self.last: Load | None = None
-        self._first: Load | None = None
+        self._first = self.last = Load(0, 0.0, 0, 0)
 
     async def __aenter__(self) -> ResourceMonitor:
         self._first = await self._load()
@@ -81,13 +80,11 @@ class ResourceMonitor:
 
     def utilisation(self) -> float:
         """Share of time that the searching Lean processes were busy, in [0, 1]."""
-        assert self._first is not None and self.last is not None
         seconds = self.samples[-1][0] * self.last.processes
         return min(1.0, (self.last.busy_s - self._first.busy_s) / seconds) if seconds else 0.0
 
     def figures(self) -> dict[str, Any]:
         """Utilisation and memory, as in `--json`."""
-        assert self._first is not None and self.last is not None
         third = max(1, len(self.samples) // 3)
         early, late = self.samples[third : 2 * third] or self.samples, self.samples[-third:]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

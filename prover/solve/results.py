@@ -76,20 +76,14 @@ class Results:
         if path.stat().st_size and not (resume or retry):
             raise UserError(f"{path}: already exists; continue it with --resume or --retry, or remove it")
         if path.stat().st_size and not _has_partial_header(path):
-            self._check(path, self._read(path), ("input",) if retry else None)
+            os.truncate(path, _read_rows(path, self.take))  # a partial last line goes
+            self._check(path, self.settings, ("input",) if retry else None)
             if retry:
                 self._forget_open()
                 self._line(self._asked)
             return
         os.truncate(path, 0)
         self._line(self._asked)
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        """Read the existing rows, and truncate a partial last line. Returns the last settings."""
-        whole = _read_rows(path, self.take)
-        if whole < path.stat().st_size:
-            os.truncate(path, whole)
-        return self.settings
 
     def take(self, number: int, row: dict[str, Any]) -> None:
         """Read a line of an existing file. Raises ValueError, KeyError, TypeError or OverflowError for an invalid one."""

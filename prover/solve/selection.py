@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prover.errors import UserError
-from prover.lean.declarations import KEYWORDS
+from prover.lean.declarations import KEYWORDS, Declarations
 from prover.lean.sorries import FileSorries, Hole
 from prover.lean.text import LeanText, code_words, index_at, line_at
 
@@ -50,9 +50,8 @@ def _declared(hole: Hole) -> str:
 
 def _declaration_line(text: LeanText, hole: Hole) -> int:
     """Line of the last keyword of a declaration before a `sorry`."""
-    at = index_at(text.text, hole.start)
-    starts = [i for word, i in code_words(text.text) if i < at and word in KEYWORDS]
-    return line_at(text.text, starts[-1]) if starts else hole.line
+    at = Declarations(text.body).last(KEYWORDS, index_at(text.body, hole.start))
+    return line_at(text.body, at) if at is not None else hole.line
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The parts that all inputs of `turnstile prove` share: settings, interruption, and the answer."""
+"""The parts that all inputs of `turnstile prove` share: interruption, and the answer."""
 
 from __future__ import annotations
 
@@ -8,53 +8,16 @@ import os
 import re
 import signal
 import time
-from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Coroutine, Iterator
 from typing import Any
 
 from prover.console import one_line, say
 from prover.errors import UserError
 from prover.files import write_whole
 from prover.lean.runtime import find_runtime
-from prover.search.budget import NO_LIMIT, Budget
-from prover.solve.attempt import Prover
 from prover.solve.job import Found
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of a `turnstile prove` command."""
-
-    provers: Sequence[Prover]
-    budget: int
-    workers: int
-    disprove: float = 0.0
-    tree: Path | None = None
-    limit: int | None = None
-    seed: int = 0
-    policy: str = ""
-    """The value of --policy, from which workers on other machines create the policy."""
-    total: int | None = None
-    """Lean calls for all tasks together."""
-    find_remarks: bool = True
-    """Whether to flag vacuous and trivial statements and those with unbound names, and to try to disprove open ones by instances."""
-    ray: str | None = None
-    """Address of the Ray cluster that does the work; `local` starts one here."""
-    within: Budget = NO_LIMIT
-    """Limits per theorem besides the Lean calls."""
-    mark: bool = False
-    """Whether to add a comment after each remaining `sorry`."""
-    project: bool = False
-    """Whether the input is a project."""
-    only: tuple[str, ...] = ()
-    """Names of the tasks to try. Empty: all."""
-    rule: str = ""
-    """The value of --rule."""
-    learn: bool = False
-    """Whether the tasks that stay open go to a learner."""
-    line: int | None = None
-    """Line of the `sorry`s to try, or of their declaration."""
+from prover.solve.options import Settings
+from prover.solve.remarks import duplicates
 
 
 def workers_for(asked: int, tasks: int) -> int:
@@ -69,15 +32,21 @@ def workers_for(asked: int, tasks: int) -> int:
     return max(1, min(cores, int((available - 4) / 2), 16, tasks))
 
 
-def document(tasks: list[dict[str, Any]], began: float, interrupted: bool, lean: str = "") -> dict[str, Any]:
-    """The answer's fields."""
+def document(
+    tasks: list[dict[str, Any]], began: float, interrupted: bool, lean: str, failure: Exception | None
+) -> dict[str, Any]:
+    """The answer's fields. `failure`: the exception that ended the batch early."""
+    duplicates(tasks)
+    for task in tasks:
+        task.pop("statement_hash", None)
     return {
         "tasks": tasks,
         "proved": sum(t["outcome"] == "proved" for t in tasks),
         "total": len(tasks),
-        "interrupted": interrupted,
+        "interrupted": interrupted or failure is not None,
         "lean": lean or find_runtime().name,
         "seconds": round(time.monotonic() - began, 2),
+        "failure": failure,
     }
 
 
@@ -135,18 +104,14 @@ async def kept_going(work: Awaitable[Any]) -> Exception | None:
     return None
 
 
-async def until(stop: asyncio.Event, *work: Any) -> None:
-    """Run all until they are done, or cancel them when `stop` is set. Raises the first exception."""
-    waiter = asyncio.create_task(stop.wait())
-    tasks = [asyncio.create_task(w) for w in work]
+async def until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
+    """Await `work`, or cancel it when `stop` is set."""
+    tasks = [asyncio.create_task(work), asyncio.create_task(stop.wait())]
     try:
-        pending = set(tasks)
-        while pending and not stop.is_set():
-            done, _ = await asyncio.wait([*pending, waiter], return_when=asyncio.FIRST_COMPLETED)
-            pending -= done
-            for task in done - {waiter}:
-                task.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0].done():
+            tasks[0].result()
     finally:
-        for task in [*tasks, waiter]:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, waiter, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

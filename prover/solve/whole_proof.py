@@ -19,6 +19,11 @@ from prover.models.base import Policy, Query, Suggestion, count_tokens
 from prover.models.mixture import mix
 from prover.search import Environment
 
+SAMPLES = (8, 4, 4)
+"""Proofs sampled in each round. The prompts of later rounds have the best failed proof and Lean's error."""
+MAX_STEPS = 24
+"""Maximum number of tactics of a failed proof that are replayed."""
+
 
 class Writer(Protocol):
     """A model that generates text: VLLMPolicy, ServerPolicy or HuggingFacePolicy with a template whose `answers` is `proof`."""
@@ -26,19 +31,6 @@ class Writer(Protocol):
     format: Any
 
     def texts(self, prompt: Any, n: int) -> list[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class WholeProofConfig:
-    """Settings of whole-proof sampling."""
-
-    samples: int = 8
-    """Proofs sampled in the first round."""
-    retries: int = 2
-    """Further rounds, each with the best failed proof and Lean's error in the prompt."""
-    retry_samples: int = 4
-    max_steps: int = 24
-    """Maximum number of tactics of a failed proof that are replayed."""
 
 
 @dataclass(slots=True)
@@ -50,37 +42,28 @@ class WholeProofs:
     seeds: dict[str, list[str]] = field(default_factory=dict)
     """Accepted tactics, by `ProofState.shared` of their state."""
     lean_calls: int = 0
-    written: int = 0
-    """Number of distinct proofs sampled."""
     error: str = ""
     """Lean's error on the proof with the longest valid prefix."""
 
 
 async def write_proofs(
-    theorem: Theorem,
-    root: ProofState,
-    env: Environment,
-    writer: Writer,
-    budget: int,
-    config: WholeProofConfig | None = None,
+    theorem: Theorem, root: ProofState, env: Environment, writer: Writer, budget: int
 ) -> WholeProofs:
     """Sample proofs of `root` within `budget` Lean calls. `root` stays open; all other states are freed."""
-    c = config or WholeProofConfig()
     found = WholeProofs()
     values = prompt_values(theorem, root)
     seen: set[str] = set()
     furthest = -1
     tried, error = "", ""
-    for attempt in range(1 + c.retries):
+    for samples in SAMPLES:
         prompt = writer.format.template.render({**values, "tried": tried, "error": error})
-        texts = await asyncio.to_thread(writer.texts, prompt, c.samples if attempt == 0 else c.retry_samples)
+        texts = await asyncio.to_thread(writer.texts, prompt, samples)
         for text in texts:
             answer = writer.format.template.answer(text)
             script = proof_script(answer) if answer else ""
             if not script or script in seen:
                 continue
             seen.add(script)
-            found.written += 1
             if found.lean_calls >= budget:
                 return found
             (result,) = await env.step(root, (script,))
@@ -90,7 +73,7 @@ async def write_proofs(
                 return found
             await env.free(result.states)
             message = result.message or "it leaves goals unproved:\n" + "\n\n".join(s.text for s in result.states)
-            length, why = await _replay(script, root, env, found, min(c.max_steps, budget - found.lean_calls))
+            length, why = await _replay(script, root, env, found, min(MAX_STEPS, budget - found.lean_calls))
             if length > furthest:
                 furthest, tried, error = length, script, why or message
         found.error = error

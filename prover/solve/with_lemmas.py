@@ -10,15 +10,15 @@ from typing import Any
 from prover.console import one_line
 from prover.errors import UserError
 from prover.lean.audit import Auditor, Source
-from prover.lean.project import SourceModule, imports_of
+from prover.lean.project import imports_of
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.text import LeanText, code_words, parse
 from prover.solve.executor import Executor
 from prover.solve.job import SourceFile
 from prover.solve.lean_file import prove_file
 from prover.solve.lemmas import Lemma, inserted, place_of, with_only, without_unused
+from prover.solve.options import Settings
 from prover.solve.results import Results
-from prover.solve.session import Settings
 
 
 async def prove_with_lemmas(
@@ -29,13 +29,19 @@ async def prove_with_lemmas(
     Before anything is proved, the audit compares the file with the lemmas to the file as it is: every declaration must mean the same,
     and every lemma must be proved. Raises UserError if it does not accept them.
     """
-    file = _File(text, lemmas)
-    at = await file.place(executor)
+    imports = imports_of(text)
+    source = SourceFile(text, imports.shipped, tuple(imports.sources()))
+    try:
+        every = await executor.sorries(source)
+    except (LeanError, LeanDied) as error:
+        raise UserError(f"{text.path}: {one_line(str(error), 300)}") from None
+    at = place_of(text, every.holes)
+    file = _File(source, lemmas, bool(every.errors), text.line(at))
     new = inserted(text, at, lemmas)
     if (why := await file.trouble(new)) is not None:
         raise UserError(f"{text.path}: the lemmas do not fit: {why}")
     answer, filled, _ = await prove_file(new, settings, log, executor)
-    first, lines = text.line(at), new.text.count("\n") - text.text.count("\n")
+    first, lines = file.line, new.text.count("\n") - text.text.count("\n")
     for row in (*answer["tasks"], *answer["errors"], *answer["unreached"]):
         row["line"] -= lines if row.get("line", 0) > first else 0
     kept = without_unused(lemmas, [lemma.name for lemma in lemmas if _uses(answer, lemma)])
@@ -52,44 +58,30 @@ async def prove_with_lemmas(
     return answer, (whole.replace("\n", "\r\n") if crlf else whole).encode()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _File:
     """A file, and a library for it."""
 
-    text: LeanText
+    source: SourceFile
     lemmas: Sequence[Lemma]
-    imports: tuple[str, ...] = ()
-    before: tuple[SourceModule, ...] = ()
-    lenient: bool = False
-    line: int = 0
+    lenient: bool
+    line: int
     """The line after which the lemmas go."""
-
-    async def place(self, executor: Executor) -> int:
-        """Where the lemmas go. Raises UserError if Lean cannot read the file."""
-        found = imports_of(self.text)
-        self.imports, self.before = found.shipped, tuple(found.sources())
-        try:
-            every = await executor.sorries(SourceFile(self.text, self.imports, self.before))
-        except (LeanError, LeanDied) as error:
-            raise UserError(f"{self.text.path}: {one_line(str(error), 300)}") from None
-        self.lenient = bool(every.errors)
-        at = place_of(self.text, every.holes)
-        self.line = self.text.line(at)
-        return at
 
     async def trouble(self, candidate: LeanText) -> str | None:
         """The reason why the audit rejects the file with lemmas in it, not counting open `sorry`s; None if it accepts it."""
-        where = (self.imports, self.text.path, self.before)
+        text = self.source.text
+        where = (self.source.imports, text.path, self.source.before)
         try:
             async with Auditor() as auditor:
-                wanted = Source(self.text.body, *where)
+                wanted = Source(text.body, *where)
                 judgement = await auditor.judge(Source(candidate.body, *where), wanted, self.lenient)
         except (LeanError, LeanDied) as error:
             return one_line(str(error), 300)
         names = {lemma.name for lemma in self.lemmas}
-        added = candidate.text.count("\n") - self.text.text.count("\n")
+        added = candidate.text.count("\n") - text.text.count("\n")
         for note in judgement.notes:  # of axioms and unsafe declarations
-            line = re.match(r":(\d+): ", note.removeprefix(self.text.path))
+            line = re.match(r":(\d+): ", note.removeprefix(text.path))
             if line is None or self.line < int(line[1]) <= self.line + added:
                 return one_line(note, 300)
         for verdict in judgement.verdicts:

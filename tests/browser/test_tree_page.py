@@ -54,8 +54,8 @@ def test_long_messages_stay_on_the_page(size: dict[str, int], opened: Callable[.
     text, _ = search_page(30)
     path = tmp_path / "tree.html"
     message = "unsolved_goal_" * 200
-    assert "no & " in text
-    path.write_text(text.replace("no & ", message).replace("t &lt;1&gt;", "Long.name_" * 60))
+    assert "no \\u0026 " in text
+    path.write_text(text.replace("no \\u0026 ", message).replace("t &lt;1&gt;", "Long.name_" * 60))
     page = opened(path, size)
     assert message in panel(page)
     assert fits(page)

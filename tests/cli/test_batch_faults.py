@@ -16,8 +16,8 @@ from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem, Verdict
 from prover.solve.batch import AUDITS, Batch, task_of
 from prover.solve.job import Found, Job
+from prover.solve.options import Settings
 from prover.solve.results import Results
-from prover.solve.session import Settings
 from tests.models.small_server import Reply, SmallServer, completion
 
 ASKED: dict[str, Any] = {"input": "x"}
@@ -53,7 +53,7 @@ def run(
     log: Results, executor: SmallExecutor, n: int, meanwhile: Callable[[asyncio.Event], Any] | None = None
 ) -> dict[str, str]:
     async def all_of_it() -> dict[str, str]:
-        made = Batch([task_of(i, t) for i, t in enumerate(theorems(n))], Settings((), 8, 1), log)
+        made = Batch([task_of(i, t) for i, t in enumerate(theorems(n))], Settings(budget=8), log)
         stop = asyncio.Event()
         other = asyncio.create_task(meanwhile(stop)) if meanwhile is not None else None
         await made.run(executor, stop, lambda *x: None)  # type: ignore[arg-type]

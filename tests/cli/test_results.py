@@ -23,8 +23,9 @@ from prover.progress import progress
 from prover.solve import project
 from prover.solve.job import Found
 from prover.solve.lean_file import write_over
+from prover.solve.options import Settings
 from prover.solve.results import Results, read_results
-from prover.solve.session import Settings, page_written
+from prover.solve.session import page_written
 
 ASKED = {"input": "x"}
 
@@ -71,7 +72,7 @@ def test_a_retry_needs_results(tmp_path: Path) -> None:
 def test_the_table_says_why_a_proof_was_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     task = {"line": 1, "name": "t", "lean_calls": 1, "remarks": [], "proof": "simp", "reason": "axiom: x"}
     tasks = [{**task, "outcome": "rejected"}, {**task, "outcome": "proved", "proof": "rfl", "reason": ""}]
-    show({"tasks": tasks, "proved": 1, "total": 2, "seconds": 1.0, "lean": "Lean"}, b"", Path("x"), "text")
+    show({"tasks": tasks, "proved": 1, "total": 2, "seconds": 1.0, "lean": "Lean"}, "text")
     shown = capsys.readouterr().err
     assert "axiom: x" in shown and "rfl" in shown and "simp" not in shown
 
@@ -124,15 +125,15 @@ def test_locks_and_copies_of_editors_are_no_files_of_a_project(tmp_path: Path) -
 
 def test_pages_of_several_files_stand_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = Found("budget", page="<html>")
-    alone = Settings((), 1, 1, tree=tmp_path / "t.html")
+    alone = Settings(tree=tmp_path / "t.html")
     page_written(alone, found, "a", 0, 1)
     assert (tmp_path / "t.html").read_text() == "<html>"
-    many = Settings((), 1, 1, tree=tmp_path / "pages", project=True)
+    many = Settings(tree=tmp_path / "pages", project=True)
     for name in ("A-x", "B-x", "A-x"):  # the last, of a run that went on
         page_written(many, found, name, 0, 1)
     assert sorted(p.name for p in (tmp_path / "pages").iterdir()) == ["0001-A-x.html", "0001-B-x.html"]
     (tmp_path / "taken").write_text("mine")
-    page_written(Settings((), 1, 1, tree=tmp_path / "taken", project=True), found, "x", 0, 1)
+    page_written(Settings(tree=tmp_path / "taken", project=True), found, "x", 0, 1)
     assert (tmp_path / "taken").read_text() == "mine" and "no page of x" in capsys.readouterr().err
 
 
@@ -174,7 +175,7 @@ def test_an_interrupted_project_can_be_gone_on_with(
     monkeypatch.setattr(project, "executor_for", lambda *asked: contextlib.nullcontext())
     monkeypatch.setattr(project, "use_project", lambda folder: False)
     log = Results(tmp_path / "results.jsonl" if kept else None, ASKED, False)
-    document = asyncio.run(project.prove_project(Project(folder), Settings((), 1, 1, project=True), log, None, True))
+    document = asyncio.run(project.prove_project(Project(folder), Settings(in_place=True, project=True), log))
     log.close()
     assert document["interrupted"]
     assert {(folder / f"{n}.lean").read_text() for n in ("A", "B")} == {source if kept else "filled"}
@@ -201,9 +202,5 @@ def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeyp
     monkeypatch.setattr(project, "prove_file", fake)
     monkeypatch.setattr(project, "executor_for", lambda *asked: contextlib.nullcontext())
     monkeypatch.setattr(project, "use_project", compiled)
-    asyncio.run(
-        project.prove_project(
-            Project(tmp_path), Settings((), 1, 1, project=True), Results(None, ASKED, False), None, False
-        )
-    )
+    asyncio.run(project.prove_project(Project(tmp_path), Settings(project=True), Results(None, ASKED, False)))
     assert seen == ["Z.lean", "A.lean"]

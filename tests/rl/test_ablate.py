@@ -87,14 +87,14 @@ def test_variants_are_trained_compared_and_written(turnstile, runs_in_this_proce
     assert "GRPO from rollouts" in page and "turnstile ablate tiny.toml" in page
     # Rollouts left their groups, TD its targets, and nothing of it came from a held-out theorem.
     groups = Ledger.open(tmp_path / "runs/ablations/grpo-from-rollouts-0", readonly=True)
-    rows = list(groups.examples("rollouts"))
-    assert rows and all(0 < len(data["rollouts"]) <= 8 for _, data in rows)
-    assert {split_of(t.name) for t, _ in rows} == {"train"}
+    rows = list(groups.example_rows("rollouts"))
+    assert rows and all(0 < len(row.data["rollouts"]) <= 8 for row in rows)
+    assert {split_of(row.theorem) for row in rows} == {"train"}
     # Rollouts of a theorem are draws, not one of them repeated, and what they teach is a difference between them.
-    drawn = [Counter(json.dumps(r["decisions"]) for r in data["rollouts"]) for _, data in rows]
+    drawn = [Counter(json.dumps(r["decisions"]) for r in row.data["rollouts"]) for row in rows]
     assert sum(len(c) > 1 for c in drawn) > len(drawn) / 2, drawn
-    targets = list(Ledger.open(tmp_path / "runs/ablations/full-0", readonly=True).examples("td"))
-    assert targets and all(0 <= data["td"] <= 1 for _, data in targets)
+    targets = list(Ledger.open(tmp_path / "runs/ablations/full-0", readonly=True).example_rows("td"))
+    assert targets and all(0 <= row.data["td"] <= 1 for row in targets)
     # Finished runs are not run again.
     trained = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("learner.pt")}
     again = turnstile("ablate", *args)

@@ -22,7 +22,7 @@ def test_an_attempt_is_recorded_once_with_its_examples(tmp_path):
     ledger.record(attempt(), [("policy", {"state": "⊢ True", "tactics": [["trivial", 1.0]]})])
     ledger.record(attempt("budget", None), [("policy", {"state": "again"})])
     assert [a.outcome for a in ledger.attempts("round 1")] == ["proved"]
-    assert [d["state"] for _, d in ledger.examples("policy")] == ["⊢ True"]
+    assert [row.data["state"] for row in ledger.example_rows("policy")] == ["⊢ True"]
     assert ledger.done("round 1") == {"T"}
     assert ledger.done("round 2") == set()
 

@@ -160,7 +160,7 @@ def test_memory_is_bounded_and_the_same_seed_draws_the_same(tmp_path):
 
 
 def states(ledger: Ledger, kind: str = "policy") -> list[str]:
-    return [data["state"] for _, data in ledger.examples(kind)]
+    return [row.data["state"] for row in ledger.example_rows(kind)]
 
 
 def test_the_disk_is_bounded_and_keeps_what_is_worth_most(tmp_path):
@@ -197,7 +197,7 @@ def test_duplicate_examples_are_kept_once(tmp_path):
         attempt = Attempt(f"round {i}", Theorem(name, ": True"), "proved", 1, 1, 0.1, "simp", model_version=i)
         ledger.record(attempt, [("policy", {**row, **more, "round": i, "reward": 1.0 + i})])
     assert buffer.trim(ledger, ReplayConfig(), 4) == 1
-    assert [(t.name, d["round"]) for t, d in ledger.examples("policy")] == [("a", 1), ("a", 2), ("b", 3)]
+    assert [(row.theorem, row.data["round"]) for row in ledger.example_rows("policy")] == [("a", 1), ("a", 2), ("b", 3)]
 
 
 def test_of_sampled_attempts_only_proofs_stay(tmp_path):

@@ -64,7 +64,7 @@ def recorded(folder: Path, found: Found, verdicts: dict[str, Verdict], learn: Le
 def test_a_solved_subgoal_teaches_and_is_no_proof(attempted: Found, tmp_path: Path) -> None:
     assert attempted.outcome in ("exhausted", "budget")
     ledger = recorded(tmp_path / "a", attempted, {}).ledger
-    taught = {kind: [data for _, data in ledger.examples(kind)] for kind in ("policy", "tried")}
+    taught = {kind: [row.data for row in ledger.example_rows(kind)] for kind in ("policy", "tried")}
     (policy,), (tried,) = taught["policy"], taught["tried"]
     assert policy["state"] == tried["state"] == "case left\np q : Prop\nhp : p\n⊢ p"
     assert policy["tactics"] == [["assumption", 1.0]] and tried["worked"] == ["assumption"] and "rfl" in tried["tried"]
@@ -75,7 +75,8 @@ def test_a_solved_subgoal_teaches_and_is_no_proof(attempted: Found, tmp_path: Pa
     assert attempt.outcome != "proved" and attempt.script is None and attempt.stats["rewards"] == {"proved": 0.0}
     assert not list(ledger.proofs()) and not list(ledger.claims())
     alone = recorded(tmp_path / "b", attempted, {}, replace(LEARN, subgoals=0.0)).ledger
-    assert [len(list(alone.examples(k))) for k in ("policy", "tried")] == [0, 0] and list(alone.examples("value"))
+    assert [len(list(alone.example_rows(k))) for k in ("policy", "tried")] == [0, 0]
+    assert list(alone.example_rows("value"))
 
 
 def example(solved: bool, depth: int) -> Example:
@@ -91,7 +92,7 @@ def test_a_rejected_theorem_teaches_nothing(tmp_path: Path, verdict: Any, taught
     found = Found("found", "simp", 8, trace=Trace(8, {"steps": 1}, [example(True, 0), example(True, 1)]))
     reason = "" if verdict == "proved" else "axiom: x"
     ledger = recorded(tmp_path / "a", found, {"simp": Verdict(NAME, verdict, reason)}).ledger
-    assert [len(list(ledger.examples(kind))) for kind in ("policy", "tried", "value")] == [taught] * 3
+    assert [len(list(ledger.example_rows(kind))) for kind in ("policy", "tried", "value")] == [taught] * 3
 
 
 def test_the_subgoals_of_a_claim_without_a_verdict_teach_no_tactic() -> None:

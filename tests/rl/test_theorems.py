@@ -150,4 +150,4 @@ def test_a_run_learns_on_a_file_and_disproves_what_is_false(turnstile, local_ray
     assert {last[name] for name in false} == {"disproved"} and {
         a.outcome for a in ledger.attempts("round 1") if a.theorem.name in true
     } == {"proved"}
-    assert {t.name for t, _ in ledger.examples("policy")} <= set(true)
+    assert {row.theorem for row in ledger.example_rows("policy")} <= set(true)

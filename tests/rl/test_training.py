@@ -139,8 +139,9 @@ def test_a_theorem_is_harvested_once(run):
     ledger = Ledger.open(run, readonly=True)
     proved = {r: {a.theorem.name: a for a in ledger.attempts(f"round {r}") if a.outcome == "proved"} for r in (1, 2)}
     tried: dict[tuple[int, str], int] = {}
-    for theorem, row in ledger.examples("tried"):
-        tried[row["round"], theorem.name] = tried.get((row["round"], theorem.name), 0) + len(row["tried"])
+    for row in ledger.example_rows("tried"):
+        at = row.data["round"], row.theorem
+        tried[at] = tried.get(at, 0) + len(row.data["tried"])
     again = set(proved[1]) & set(proved[2])
     assert again, "nothing was proved twice"
     assert any(a.stats.get("harvested") for a in proved[1].values())
@@ -176,7 +177,7 @@ def test_every_attempt_of_every_phase_is_there_once(run):
 
 def test_nothing_held_out_was_learned_from(run):
     ledger = Ledger.open(run, readonly=True)
-    sources = {t.name for kind in ("policy", "value") for t, _ in ledger.examples(kind)}
+    sources = {row.theorem for kind in ("policy", "value") for row in ledger.example_rows(kind)}
     assert sources and {split_of(n) for n in sources} == {"train"}
 
 

@@ -15,7 +15,7 @@ from prover.models.formats import TemplateFormat
 from prover.models.tactic_templates import Portfolio
 from prover.models.templates import template_named
 from prover.search import Budget, Search, SearchConfig
-from prover.solve.whole_proof import Seeded, WholeProofConfig, proof_script, steps, write_proofs
+from prover.solve.whole_proof import Seeded, proof_script, steps, write_proofs
 
 SWAP = Theorem("swap", "(p q r : Prop) (h : p ∧ q) (hr : r) : (q ∧ p) ∧ r")
 
@@ -62,8 +62,8 @@ def test_right_proof_feedback_and_harvest() -> None:
         async with LeanPool(1) as pool:
             root = await pool.open(SWAP)
             writer = Given("deepseek-prover-v2", ["no idea", wrong, wrong], [right])
-            found = await write_proofs(SWAP, root, pool, writer, 40, WholeProofConfig(samples=3))
-            assert found.script is not None and "h.1" in found.script and found.written == 2
+            found = await write_proofs(SWAP, root, pool, writer, 40)
+            assert found.script is not None and "h.1" in found.script
             # One call for each whole proof, and four steps of the wrong one: the last was refused.
             assert found.lean_calls == 6
             first, second = (p[-1]["content"] for p in writer.prompts)
@@ -71,7 +71,7 @@ def test_right_proof_feedback_and_harvest() -> None:
             assert "at `exact h.2`" in second and "exact hr" in second
             # What was right in it leads a search that would not find it alone.
             lone = Given("deepseek-prover-v2", [wrong])
-            found = await write_proofs(SWAP, root, pool, lone, 40, WholeProofConfig(retries=0))
+            found = await write_proofs(SWAP, root, pool, lone, 40)
             assert found.script is None and [len(t) for t in found.seeds.values()] == [1, 1, 1]
             assert found.seeds[root.shared] == ["constructor"]
             seeded = Seeded(found.seeds, Portfolio())

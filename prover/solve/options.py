@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,8 +12,8 @@ import tyro
 
 from prover.errors import UserError
 from prover.search import Budget
+from prover.solve.attempt import Prover
 from prover.solve.policies import provers_named
-from prover.solve.session import Settings
 from prover.solve.theorem_rows import fields_of
 
 
@@ -99,10 +100,10 @@ class ProveOptions:
 
     def check(self) -> None:
         """Raise UserError for options out of range and for conflicting options."""
-        numbers = {"budget": self.budget, "limit": self.limit, "total-budget": self.total_budget, "tokens": self.tokens}
-        for name, number in numbers.items():
-            if number is not None and number < 1:
-                raise UserError(f"--{name} {number}: must be at least 1")
+        least = {"budget": 1, "limit": 1, "total_budget": 1, "tokens": 1, "learn_variants": 0, "workers": 0}
+        for name, number in least.items():
+            if (given := getattr(self, name)) is not None and given < number:
+                raise UserError(f"--{name.replace('_', '-')} {given}: must be at least {number}")
         if self.seconds is not None and not self.seconds > 0:
             raise UserError(f"--seconds {self.seconds:g}: must be more than 0")
         if self.learn is not None and not 0 < self.learn < float("inf"):
@@ -110,10 +111,6 @@ class ProveOptions:
         of_learning = {"out": self.learn_out, "settings": self.learn_settings, "variants": self.learn_variants or None}
         if self.learn is None and (given := [name for name, value in of_learning.items() if value is not None]):
             raise UserError(f"--learn-{given[0]} goes with --learn")
-        if self.learn_variants < 0:
-            raise UserError(f"--learn-variants {self.learn_variants}: must be at least 0")
-        if self.workers < 0:
-            raise UserError(f"--workers {self.workers}: must be at least 0")
         if not 0.0 <= self.disprove <= 1.0:
             raise UserError(f"--disprove {self.disprove:g}: must be between 0 and 1")
         if self.base is not None and not self.changed:
@@ -133,34 +130,34 @@ class ProveOptions:
             from prover.solve.ray_start import check_cluster
 
             check_cluster(self.ray, "--ray")
-        if self.lemmas is not None and self._other_target:
+        alone = self.target is not None and self.target.endswith(".lean") and not self.mark_failed
+        if self.lemmas is not None and not alone:
             raise UserError("--lemmas is for one .lean file, without --changed, --statement and --mark-failed")
         _distinct(self.target, self.out, self.results, self.tree)
 
     @property
-    def _other_target(self) -> bool:
-        """Whether the target is anything but one whole .lean file."""
-        return self.target is None or not self.target.endswith(".lean") or self.mark_failed
+    def names(self) -> tuple[str, ...]:
+        """The names of --only."""
+        return tuple(name.strip() for names in self.only for name in names.split(",") if name.strip())
+
+    @property
+    def within(self) -> Budget:
+        """Limits of a theorem besides the Lean calls."""
+        return Budget(model_tokens=self.tokens, seconds=self.seconds)
 
     def settings(self) -> Settings:
-        return Settings(
-            provers_named(self.policy, self.seed, self.rule),
-            self.budget,
-            self.workers,
-            self.disprove,
-            self.tree,
-            self.limit,
-            self.seed,
-            self.policy,
-            self.total_budget,
-            self.look,
-            self.ray,
-            Budget(model_tokens=self.tokens, seconds=self.seconds),
-            self.mark_failed,
-            rule=self.rule,
-            learn=self.learn is not None,
-            only=tuple(name.strip() for names in self.only for name in names.split(",") if name.strip()),
-        )
+        return Settings(**vars(self), provers=provers_named(self.policy, self.seed, self.rule))
+
+
+@dataclass(frozen=True)
+class Settings(ProveOptions):
+    """The options of a command, and what they name."""
+
+    provers: Sequence[Prover] = ()
+    project: bool = False
+    """Whether the target is a project."""
+    line: int | None = None
+    """Line of the `sorry`s to try, or of their declaration."""
 
 
 def _distinct(target: str | None, out: Path | None, results: Path | None, tree: Path | None) -> None:
