@@ -1,4 +1,4 @@
-"""Back ends on the same prompts: `turnstile bench model` measures tactics and tokens per second, weight updates and agreement.
+"""Language models: tactics and tokens per second of each back end, weight updates, agreement of priors.
 
 Back ends are `generate` (sampling by transformers), `beams` (LanguageModelPolicy, the small model's decoder) and, if installed,
 `vllm`. Prompts are synthetic goals of realistic length. Every back end gets the same number of tactics and tokens, and only
@@ -23,7 +23,9 @@ from prover.lean.theorem import Goal, ProofState
 from prover.models.backends.agreement import prior_difference, value_difference
 from prover.models.base import Query, Suggestion
 from prover.models.formats import Answer, SlotFormat, suggestions
+from prover.models.manifest import find_checkpoint
 from prover.models.transformer import LanguageModelPolicy
+from rl.bench import Quick
 
 TACTICS = 8
 """Tactics requested for each prompt."""
@@ -41,12 +43,16 @@ TOLERANCE = 1e-2
 """Maximum difference between back ends, in nats of a tactic's log-probability and in probability of a value bin."""
 
 
-def bench_model(checkpoint: Path | None, quick: bool) -> dict[str, Any]:
-    """Figures by back end. `checkpoint`: a folder that Turnstile wrote; None: a new model of the demonstration's size, trained briefly
-    so that its tactics end."""
+def bench_model(*, quick: Quick = False, checkpoint: Path | None = None) -> dict[str, Any]:
+    """Figures by back end.
+
+    Args:
+        checkpoint: a folder that Turnstile wrote. Default: a new model of the demonstration's size, trained briefly so that its tactics end.
+    """
+    given = find_checkpoint(checkpoint, "--checkpoint") if checkpoint is not None else None
     batches = (1, COMPARED_AT) if quick else (1, 2, 4, 8, 16, 32, 64)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = checkpoint or _train_model(Path(scratch) / "model", 150 if quick else 800)
+        folder = given or _train_model(Path(scratch) / "model", 150 if quick else 800)
         own = LanguageModelPolicy.load(folder)
         queries = [Query(_state(goal)) for goal, _ in _pairs(max(batches))]
         figures: dict[str, Any] = {
