@@ -26,7 +26,7 @@ from curricula.conjectures.statements import Statement
 from curricula.conjectures.worlds import development, found_again, read_textbook, world_file
 from prover.console import say
 from prover.errors import UserError
-from prover.files import check_writable
+from prover.files import check_writable, write_whole
 from prover.lean.declarations import declared_names
 from prover.lean.text import LeanText, parse
 from prover.solve.executor import LocalExecutor
@@ -34,7 +34,6 @@ from prover.solve.job import SourceFile
 from prover.solve.lemmas import Lemma, place_of, without_unused
 from prover.solve.policies import provers_named
 from rl.bench import Quick
-from rl.bench.records import append, read
 from rl.metrics.curves import sign_test
 
 OTHER_GOALS = 1000
@@ -117,16 +116,29 @@ def bench_conjectures(
 async def _results(c: ConjectureBench) -> list[ConjectureResult]:
     found: list[ConjectureResult] = []
     async with LocalExecutor(provers_named("explorer", 0), 1) as executor:
-        known = {r.key: r for r in read(c.record, ConjectureResult) if r.keep == c.keep}
+        rows = _recorded(c.record)
+        known = {r.key: r for r in rows if r.keep == c.keep}
         for world in c.worlds:
             for seed in range(c.seeds):
                 result = known.get(c.key(world, seed, executor.lean))
                 if result is None:
                     result = await _measured(executor, c, world, seed)
-                    append(c.record, [result])
+                    rows.append(result)
+                    if c.record is not None:
+                        write_whole(c.record, msgspec.json.Encoder().encode_lines(rows))
                 found.append(result)
                 say(f"{world}, seed {seed}: {sum(result.without)} without, {sum(result.with_lemmas)} with")
     return found
+
+
+def _recorded(path: Path | None) -> list[ConjectureResult]:
+    """The rows of a record. Raises UserError for another file."""
+    if path is None or not path.exists():
+        return []
+    try:
+        return msgspec.json.Decoder(ConjectureResult).decode_lines(path.read_bytes())
+    except msgspec.MsgspecError as e:
+        raise UserError(f"{path}: not a record of this benchmark ({e}); name another file, or remove it") from None
 
 
 async def _measured(executor: LocalExecutor, c: ConjectureBench, world: str, seed: int) -> ConjectureResult:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-_COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
+_COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
 
 
 def compare(figures: Mapping[str, Any], limits: Mapping[str, tuple[str, float]]) -> dict[str, str]:

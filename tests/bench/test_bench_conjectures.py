@@ -9,7 +9,6 @@ import pytest
 
 from prover.errors import UserError
 from rl.bench.conjectures import ConjectureResult, bench_conjectures, figures
-from rl.bench.records import append, read
 
 RESULT = ConjectureResult(
     ("peano", 0, 4, 64, 16, "Lean"),
@@ -39,17 +38,13 @@ def test_totals_pair_the_goals() -> None:
     assert (worlds["all"]["only_with"], worlds["all"]["only_without"], worlds["all"]["p"]) == (2, 1, 1.0)
 
 
-def test_a_record_is_read_without_its_torn_end(tmp_path: Path) -> None:
+@pytest.mark.lean
+def test_another_file_is_no_record(tmp_path: Path) -> None:
     record = tmp_path / "record.jsonl"
-    result = msgspec.structs.replace(RESULT, lemmas=["t\u2028u"])
-    for _ in range(2):
-        append(record, [result])
-    whole = record.read_bytes()
-    record.write_bytes(whole + b'{"key": ["peano')
-    assert read(record, ConjectureResult) == [result, result] and record.read_bytes() == whole
     record.write_bytes(b"mine\n")
-    with pytest.raises(UserError, match=":1: not a result"):
-        read(record, ConjectureResult)
+    with pytest.raises(UserError, match=r"record\.jsonl: not a record of this benchmark"):
+        bench_conjectures(worlds=("peano",), record=record)
+    assert record.read_bytes() == b"mine\n"
 
 
 def test_rules_are_compared_with_compression() -> None:
