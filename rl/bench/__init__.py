@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import operator
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from tyro.conf import arg
 
@@ -20,3 +22,15 @@ def call_budgets(text: str, quick: bool) -> list[int]:
     if not calls or calls[0] < 1:
         raise UserError(f"--budgets {text}: must be numbers of Lean calls, e.g. 16,64,256")
     return [b for b in calls if b <= 64] or calls[:1] if quick else calls
+
+
+_COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
+
+
+def compare(figures: Mapping[str, Any], limits: Mapping[str, tuple[str, float]]) -> dict[str, str]:
+    """A verdict for each measured figure that has a limit, e.g. `1.2 <= 1.5: met`."""
+    return {
+        key: f"{figures[key]} {sign} {limit}: {'met' if _COMPARE[sign](figures[key], limit) else 'NOT MET'}"
+        for key, (sign, limit) in limits.items()
+        if key in figures
+    }

@@ -22,8 +22,7 @@ from prover.lean.judges import Judges, Place
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import Limits
 from prover.lean.theorem import Theorem, Verdict
-from rl.bench import Quick
-from rl.bench.expectations import compare
+from rl.bench import Quick, compare
 
 AT_ONCE = 4
 """Concurrent audits, as in `turnstile verify`."""

@@ -19,8 +19,7 @@ import psutil
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanServer
 from prover.lean.theorem import ProofState, Theorem
-from rl.bench import Quick
-from rl.bench.expectations import compare
+from rl.bench import Quick, compare
 
 BATCH = 16
 """Concurrent steps."""

@@ -26,8 +26,7 @@ from prover.models.base import Query, Suggestion
 from prover.models.formats import Answer, SlotFormat, suggestions
 from prover.models.manifest import find_checkpoint
 from prover.models.transformer import LanguageModelPolicy
-from rl.bench import Quick
-from rl.bench.expectations import compare
+from rl.bench import Quick, compare
 
 TACTICS = 8
 """Tactics requested for each prompt."""

@@ -38,8 +38,7 @@ from prover.solve.ledger import Attempt
 from rl.bench import Quick, call_budgets
 from rl.bench.local_premises import bench_local_premises
 from rl.bench.premise_figures import compared, curve, gains
-from rl.bench.premise_searches import TrainedParts, attempted
-from rl.bench.premise_variants import PremiseVariant, variants
+from rl.bench.premise_searches import PremiseVariant, TrainedParts, attempted, variants
 from rl.bench.recall import first_goals, rank_premises, recall_at, wanted_premises
 
 HELD_OUT_MODULES = (

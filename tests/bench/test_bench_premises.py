@@ -15,7 +15,7 @@ from prover.premises.index import LibraryIndex, ModuleInfo, Premise, library_ind
 from prover.solve.ledger import Attempt, Ledger
 from rl.bench.local_premises import bench_local_premises
 from rl.bench.premise_figures import compared, gains
-from rl.bench.premise_variants import variants
+from rl.bench.premise_searches import variants
 from rl.bench.premises import HELD_OUT_MODULES, _learned, learned_weights, measured, unseen_modules
 from rl.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from rl.metrics.intervals import paired_difference
