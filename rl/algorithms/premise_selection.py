@@ -94,21 +94,18 @@ class SelectionConfig:
 
 
 def train_retriever(
-    rows: Iterable[Mapping[str, Any]],
-    index: LibraryIndex,
-    config: SelectionConfig | None = None,
-    start: DenseWeights | None = None,
+    rows: Iterable[Mapping[str, Any]], index: LibraryIndex, config: SelectionConfig | None = None
 ) -> tuple[DenseWeights, dict[str, float]]:
     """Train on replay rows of kind `premises`. A goal's loss is multiplied by its largest `weight` (replay priority).
 
     Returns the weights, and metrics: `examples`, `loss` (nats per example in the last epoch), `epochs`, `scale`, `symbolic`. Without
-    usable examples, returns `start` unchanged.
+    usable examples, the weights are those before training.
     """
     import torch
 
     c = config or SelectionConfig()
     rng = random.Random(c.seed)
-    first = start or DenseWeights.initial(c.seed)
+    first = DenseWeights.initial(c.seed)
     data = _prepare(rows, index, c)
     metrics: dict[str, float] = {"examples": len(data)}
     if not data:
@@ -119,8 +116,7 @@ def train_retriever(
     goal = torch.nn.Parameter(torch.from_numpy(first.goal.copy()))
     premise = torch.nn.Parameter(torch.from_numpy(first.premise.copy()))
     scales = torch.nn.Parameter(torch.tensor([first.scale, first.symbolic]).log())
-    locality_ = torch.tensor(INITIAL) if first.locality is None else torch.from_numpy(first.locality.copy())
-    places = torch.nn.Parameter(locality_)
+    places = torch.nn.Parameter(torch.tensor(INITIAL))
     began = [goal.detach().clone(), premise.detach().clone()]
     optimizer = torch.optim.Adam(
         [
