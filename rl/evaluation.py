@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curricula.sets import load_set, open_set
 from prover.concurrency import each
@@ -36,8 +36,10 @@ from rl.actors.fleet import Fleet
 from rl.attempt import Task, Workbench, collect, premise_source
 from rl.config import ProverConfig
 from rl.curriculum import whole_proofs
-from rl.eval_options import EvalOptions
 from rl.learned import Learned
+
+if TYPE_CHECKING:
+    from rl.commands.eval import EvalOptions
 
 MAX_TRIES = 2
 """Attempts at a theorem before an error is accepted as its result."""

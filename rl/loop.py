@@ -6,9 +6,12 @@ depends only on the seed and the position in the run.
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -42,7 +45,8 @@ from rl.pipeline import Pipeline
 from rl.plan import needs
 from rl.start import start_of
 from rl.theorem_splits import theorems_of
-from rl.versions import versions
+
+PACKAGES = ("turnstile-prover", "torch", "transformers", "ray", "vllm")
 
 
 class Trainer:
@@ -339,3 +343,12 @@ class Trainer:
                 if self._end:
                     break
         self.tracker.say(f"{label}: solved {solved} of {len(todo) + len(done)}")
+
+
+def versions(lean: str) -> dict[str, str]:
+    """Version by name: Lean, Python and the packages that are installed. `lean`: the runtime's name."""
+    found = {"lean": lean, "python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found["turnstile" if name == "turnstile-prover" else name] = metadata.version(name)
+    return found
