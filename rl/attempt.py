@@ -68,26 +68,14 @@ class Task:
             assert_for_training(self.theorem.name)
 
 
-Examples = tuple[list[Any], list[dict[str, Any]]]
-"""`examples` and `rollouts` of a Trace."""
-
-
-def split(found: Found, learn: bool) -> tuple[Found, Examples | None]:
-    """(the result without its examples, the examples or None without `learn`). Rollouts keep only the fields that the audit needs."""
+def split(found: Found, learn: bool) -> tuple[Found, Trace | None]:
+    """(the result without its examples, the trace with them or None without `learn`). Rollouts keep only the fields that the audit needs."""
     kept = [
         {"script": r["script"], "ended": r["ended"], "closed": r["closed"], "size": r.get("size", len(r["decisions"]))}
         for r in found.trace.rollouts
     ]
-    full = found.trace
-    small = replace(found, trace=replace(full, examples=[], rollouts=kept))
-    return small, (full.examples, full.rollouts) if learn else None
-
-
-def join(found: Found, examples: Examples | None) -> Found:
-    """The result with its examples."""
-    if examples is None:
-        return found
-    return replace(found, trace=replace(found.trace, examples=examples[0], rollouts=examples[1]))
+    small = replace(found, trace=replace(found.trace, examples=[], rollouts=kept))
+    return small, found.trace if learn else None
 
 
 @dataclass

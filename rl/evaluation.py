@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curricula.sets import load_set, open_set
 from prover.concurrency import each
@@ -36,8 +36,10 @@ from rl.actors.fleet import Fleet
 from rl.attempt import Task, Workbench, collect, premise_source
 from rl.config import ProverConfig
 from rl.curriculum import whole_proofs
-from rl.eval_options import EvalOptions
 from rl.learned import Learned
+
+if TYPE_CHECKING:
+    from rl.commands.eval import EvalOptions
 
 MAX_TRIES = 2
 """Attempts at a theorem before an error is accepted as its result."""
@@ -46,9 +48,8 @@ CONCURRENT = 8
 ROLLOUT_TACTICS = 32
 """Maximum length of a rollout, the same for every prover."""
 
-Wrap = Callable[[Any], Any]
-"""Wraps a checkpoint's policy to transform queries and answers, e.g. with fresh names. The value is used only if the wrapper has
-`evaluate`. The explorer and the portfolio are not wrapped."""
+FRESH = "fresh names"
+"""The wrapper of tests that show a checkpoint made-up names. The explorer and the portfolio are not wrapped."""
 Work = Sequence[tuple[int, Sequence[Task]]]
 """The tasks of each seed."""
 
@@ -67,7 +68,6 @@ class Evaluation:
     """Address of the cluster that does the work; `local` starts one here."""
     loaded: Any = None
     """The model; None for a baseline, and on Ray."""
-    wrap: Wrap | None = None
 
     @classmethod
     def prepare(cls, options: EvalOptions) -> Evaluation:
@@ -89,11 +89,10 @@ class Evaluation:
         if fresh and ray is not None:
             raise UserError("--fresh-names (which the set library-new implies) does not work with --ray")
         loaded = c.load(candidate) if ray is None else None
-        wrap = _fresh_names(loaded) if fresh else None
         standard = ProverConfig()
         limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
-        wrapper = "fresh names" if wrap else ""
-        test = e.make_test(described.name, chosen, options.budget, limits, find_runtime().name, wrapper, rollouts)
+        wrapper, lean = FRESH * fresh, find_runtime().name
+        test = e.make_test(described.name, chosen, options.budget, limits, lean, wrapper, rollouts)
         folder = (
             options.run or (candidate.checkpoint and read_manifest(Path(candidate.checkpoint)).run) or Path("runs/eval")
         )
@@ -102,7 +101,7 @@ class Evaluation:
         except OSError as error:
             raise UserError(f"{folder}: {error.strerror}: name a run folder with --run") from None
         ledger, seeds = Ledger(folder / "ledger.sqlite"), range(options.seeds)
-        return cls(candidate, test, chosen, ledger, seeds, options.processes, ray, loaded, wrap)
+        return cls(candidate, test, chosen, ledger, seeds, options.processes, ray, loaded)
 
     def earlier(self) -> list[Attempt]:
         """The attempts of this test that the ledger already has."""
@@ -165,12 +164,15 @@ class Evaluation:
         if (policy := self.loaded) is not None:
             if hasattr(policy, "reseed"):  # backends with a random state of their own
                 policy.reseed(seed)
-            wrapped = self.wrap(policy) if self.wrap is not None else policy
-            if isinstance(wrapped, FreshNamesPolicy):
-                obfuscator = wrapped.obfuscator
+            shown = policy
+            if self.test.wrapper == FRESH:
+                # Templates of pretrained models show premises by name only.
+                types = hasattr(policy, "prompter") and policy.prompter.config.show_types
+                shown = FreshNamesPolicy(policy, types=types)
+                obfuscator = shown.obfuscator
                 source = source.renamed(obfuscator.translation.name)
-            model = InferenceClient(LocalModel(wrapped, wrapped, version=policy.version), config.suggestions)
-            value = config.use_value and hasattr(wrapped, "evaluate") and getattr(policy, "has_value", True)
+            model = InferenceClient(LocalModel(shown, shown, version=policy.version), config.suggestions)
+            value = config.use_value and hasattr(shown, "evaluate") and getattr(policy, "has_value", True)
         explorer = Explorer(index, seed, config.premises, actions=config.actions)
         trained = learned.explorer(index, seed, config, obfuscator)
         # The assessor reads true names, so it would remember the library.
@@ -220,8 +222,3 @@ def with_settings(candidate: c.Candidate, settings: tuple[str, ...]) -> c.Candid
         raise UserError(f"--set {other}: an evaluation takes the settings of the table `prover` only")
     config = config_module.check(config_module.override(config_module.RunConfig(prover=candidate.config), settings))
     return replace(candidate, config=config.prover, name=" ".join([candidate.name, *settings]))
-
-
-def _fresh_names(model: Any) -> Wrap:
-    # Templates of pretrained models show premises by name only.
-    return partial(FreshNamesPolicy, types=hasattr(model, "prompter") and model.prompter.config.show_types)

@@ -123,11 +123,7 @@ class Learning:
         config = RankingConfig(
             seconds=c.learn.ranker_seconds, threads=c.learn.threads, fresh_names=c.learn.fresh_names, seed=c.seed
         )
-        ranker, metrics = train_ranker(self._draw("tried", r), self._known(r), config)
-        if ranker is not None:
-            self.models = self.models._replace(ranker=ranker)
-            ranker.save(self._file("rankers", r))
-        return metrics
+        return self._keep("ranker", r, train_ranker(self._draw("tried", r), self._known(r), config))
 
     def _learn_assessor(self, r: int) -> dict[str, float]:
         """Train the assessor from scratch on all tactics tried."""
@@ -135,10 +131,14 @@ class Learning:
         if not c.assessor_seconds:
             return {}
         config = AssessingConfig(seconds=c.assessor_seconds, threads=c.threads, seed=self.config.seed)
-        assessor, metrics = train_assessor(self._draw(ASSESSED, r), self._known(r), config)
-        if assessor is not None:
-            self.models = self.models._replace(assessor=assessor)
-            assessor.save(self._file("assessors", r))
+        return self._keep("assessor", r, train_assessor(self._draw(ASSESSED, r), self._known(r), config))
+
+    def _keep(self, kind: str, r: int, trained: tuple[Any, dict[str, float]]) -> dict[str, float]:
+        """Use and save a model of round `r`, if there was enough to train one. Returns the metrics."""
+        model, metrics = trained
+        if model is not None:
+            self.models = self.models._replace(**{kind: model})
+            model.save(self._file(f"{kind}s", r))
         return metrics
 
     def _known(self, r: int) -> Mapping[str, Premise]:
@@ -152,11 +152,7 @@ class Learning:
         if self.config.prover.retriever not in ("dense", "hybrid"):
             return {}
         config = SelectionConfig(seconds=self.config.learn.retriever_seconds, seed=self.config.seed)
-        weights, metrics = train_retriever(self._draw("premises", r), self.index, config)
-        if metrics["examples"]:
-            self.models = self.models._replace(retriever=weights)
-            weights.save(self._file("retrievers", r))
-        return metrics
+        return self._keep("retriever", r, train_retriever(self._draw("premises", r), self.index, config))
 
     def _trajectories(self, r: int) -> list[Trajectory]:
         """The trajectories sampled in round `r`, and proofs of earlier rounds to imitate. Raises HeldOutLeak for a theorem outside the

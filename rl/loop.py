@@ -6,9 +6,12 @@ depends only on the seed and the position in the run.
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -37,12 +40,13 @@ from rl.curriculum import Curriculum, whole_proofs
 from rl.metrics import compute, rounds
 from rl.metrics.alerts import alerts
 from rl.metrics.round_metrics import RoundMetrics, row_of
-from rl.metrics.tracking import Tracker
+from rl.metrics.tracking import Tracker, progress
 from rl.pipeline import Pipeline
 from rl.plan import needs
 from rl.start import start_of
 from rl.theorem_splits import theorems_of
-from rl.versions import versions
+
+PACKAGES = ("turnstile-prover", "torch", "transformers", "ray", "vllm")
 
 
 class Trainer:
@@ -172,7 +176,6 @@ class Trainer:
             self._lock.release()
 
     def _start(self) -> None:
-        """Start the actors."""
         self.fleet.start()
         ledger = self.folder / "ledger.sqlite"
         self.recorder = start_recorder(self.config, ledger, self.runtime.name, logs.for_actor(self.folder, "recorder"))
@@ -322,8 +325,8 @@ class Trainer:
         solved = sum(outcome == "proved" for _, outcome, *_ in self.ledger.tries(phase))
         if not todo:
             return
-        with self.tracker.progress() as progress:
-            bar = progress.add_task(label, total=len(todo) + len(done), completed=len(done), solved=solved)
+        with progress(self.tracker.console) as display:
+            bar = display.add_task(label, total=len(todo) + len(done), completed=len(done), solved=solved)
             saved = 0.0
             for finished in self.fleet.run(
                 todo, lambda f, examples: self.recorder.record.remote(phase, r, f, examples)
@@ -333,9 +336,18 @@ class Trainer:
                 self._training_calls += finished.found.lean_calls if phase.startswith("round ") else 0
                 if recorded.size is not None:
                     self.best[name] = min(recorded.size, self.best.get(name, recorded.size))
-                progress.update(bar, advance=1, solved=solved)
+                display.update(bar, advance=1, solved=solved)
                 if self.elapsed > saved + 1.0:
                     self.ledger.set("seconds", saved := self.elapsed)
                 if self._end:
                     break
         self.tracker.say(f"{label}: solved {solved} of {len(todo) + len(done)}")
+
+
+def versions(lean: str) -> dict[str, str]:
+    """Version by name: Lean, Python and the packages that are installed. `lean`: the runtime's name."""
+    found = {"lean": lean, "python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found["turnstile" if name == "turnstile-prover" else name] = metadata.version(name)
+    return found

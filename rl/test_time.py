@@ -255,7 +255,6 @@ class _Targets:
         """Task key -> the reason why the run does not learn on it, or why it has no variants."""
 
     def make(self, targets: Sequence[Target], options: LearnOptions) -> None:
-        """Make the variants and write the file."""
         by_time = min(MOST_VARIANTS, max(LEAST_VARIANTS, round(VARIANTS_PER_MINUTE * options.minutes / len(targets))))
         maker = asyncio.run(made(targets, options.variants or by_time, options.seed, 60 * MAKING * options.minutes))
         self.left_out = dict(maker.left_out)

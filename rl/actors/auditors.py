@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-import ray
 from ray.exceptions import ActorUnavailableError
 
 from prover.lean.theorem import Theorem
@@ -29,27 +28,27 @@ class Auditors:
         self.longest = 0
         """Maximum of `waiting` since this was last set to 0."""
         self._start, self._events, self._each = start, events, each
-        self._actors: list[Any] = []
+        self.actors: list[Any] = []
         self._open: list[int] = []
 
     def grow(self, provers: int) -> None:
         """Have one auditor for every `PROVERS_PER_AUDITOR` provers, and at least one."""
-        for k in range(len(self._actors), max(1, -(-provers // PROVERS_PER_AUDITOR))):
-            self._actors.append(self._start(k))
+        for k in range(len(self.actors), max(1, -(-provers // PROVERS_PER_AUDITOR))):
+            self.actors.append(self._start(k))
             self._open.append(0)
 
     @property
     def full(self) -> bool:
         """Whether too many proofs wait for another search to start."""
-        return self.waiting >= self._each * len(self._actors)
+        return self.waiting >= self._each * len(self.actors)
 
     def audit(self, theorem: Theorem, script: str, handler: Handler) -> None:
         """Have a proof audited. `handler` receives the verdict, or Ray's error after repeated deaths of the auditor."""
-        k = min(range(len(self._actors)), key=self._open.__getitem__)
+        k = min(range(len(self.actors)), key=self._open.__getitem__)
         retries = 0
 
         def ask() -> None:
-            self._events.watch(self._actors[k].audit.remote(theorem, script), done)
+            self._events.watch(self.actors[k].audit.remote(theorem, script), done)
 
         def done(future: Future[Any]) -> None:
             nonlocal retries
@@ -67,11 +66,3 @@ class Auditors:
         self.waiting += 1
         self.longest = max(self.longest, self.waiting)
         ask()
-
-    @property
-    def actors(self) -> list[Any]:
-        return list(self._actors)
-
-    def kill(self) -> None:
-        for actor in self._actors:
-            ray.kill(actor)

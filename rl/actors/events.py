@@ -25,13 +25,13 @@ class Events:
         """Call `handler` in `take` once the reference is resolved."""
         ref.future().add_done_callback(lambda future: self._arrived.put((handler, future)))
 
-    def take(self, timeout: float) -> bool:
-        """Handle everything that has arrived; wait up to `timeout` seconds if nothing has. Returns whether there was anything."""
+    def take(self, timeout: float) -> None:
+        """Handle everything that has arrived; wait up to `timeout` seconds if nothing has."""
         began = time.monotonic()
         try:
             arrived = [self._arrived.get(timeout=timeout)]
         except Empty:
-            return False
+            return
         finally:
             self.waited += time.monotonic() - began
         # Later arrivals are left for the next call, so that this one returns.
@@ -39,4 +39,3 @@ class Events:
         for handler, future in arrived:
             handler(future)
         self.handled += len(arrived)
-        return True

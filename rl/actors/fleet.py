@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from rl.actors.prover import AuditActor, Prover
 from rl.attempt import Task
 from rl.config import RunConfig
 from rl.learned import Learned
-from rl.metrics.actor_counters import Counters, answered, counted
 from rl.start import with_absolute_paths
 
 LOAD_SECONDS = 120.0
@@ -304,7 +304,7 @@ class Fleet:
     def _a_learner_died(self) -> bool:
         asked = [learner.alive.remote() for learner in self.learners]
         ready, _ = ray.wait(asked, num_returns=len(asked), timeout=10)  # a hanging learner does not answer
-        return len(answered(dict(enumerate(ready)))) < len(ready)
+        return len(_answered(dict(enumerate(ready)))) < len(ready)
 
     def publish(self) -> None:
         """Send the newest weights to every model server, and the models beside them to every prover."""
@@ -361,9 +361,20 @@ class Fleet:
         return ray.get(ref)
 
     def server_counters(self) -> dict[int, dict[str, float]]:
-        """The counters of the model servers that answer within seconds."""
-        return counted({}, self.servers).servers
+        """ModelServer.counters of the servers that answer, by number. A replacement starts again from zero."""
+        return _answered({k: server.counters.remote() for k, server in enumerate(self.servers)})
 
-    def counters(self) -> Counters:
-        """Counters of all actors that answer within seconds."""
-        return counted({i: m.actor for i, m in self.members.items() if m.up}, self.servers)
+    def prover_counters(self) -> dict[int, dict[str, float]]:
+        """Prover.counters of the provers that answer, by member. A replacement is a new member."""
+        return _answered({i: m.actor.counters.remote() for i, m in self.members.items() if m.up})
+
+
+def _answered(refs: Mapping[int, Any]) -> dict[int, Any]:
+    """The values that `refs` resolve to within five seconds, without failures."""
+    ready, _ = ray.wait(list(refs.values()), num_returns=len(refs), timeout=5) if refs else ([], [])
+    known, found = set(ready), {}
+    for key, ref in refs.items():
+        if ref in known:
+            with suppress(RayError):
+                found[key] = ray.get(ref)
+    return found

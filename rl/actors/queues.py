@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +12,7 @@ class TaskQueues:
     """A queue of tasks for each prover. The length is the number of tasks that wait.
 
     Provers take their own tasks in order, so that each loads few environments. A prover without tasks takes the last one of the
-    longest queue, in O(log provers). The queue of a lost prover stays, and the others empty it in this way.
+    longest queue. The queue of a lost prover stays, and the others empty it in this way.
     """
 
     def __init__(self, tasks: Sequence[Task], provers: Iterable[int]) -> None:
@@ -22,9 +21,6 @@ class TaskQueues:
         share = -(-len(tasks) // len(keys))
         self._queues = {key: deque(tasks[k * share : (k + 1) * share]) for k, key in enumerate(keys)}
         self._again: deque[Task] = deque()
-        self._longest = [(-len(queue), key) for key, queue in self._queues.items() if queue]
-        """Heap of (-length, prover). Lengths are upper bounds, because queues only shrink."""
-        heapq.heapify(self._longest)
         self._left = len(tasks)
 
     def __len__(self) -> int:
@@ -37,23 +33,11 @@ class TaskQueues:
 
     def next(self, prover: int) -> Task | None:
         """The next task of a prover; None if there is none."""
-        task = self._take(prover)
-        self._left -= task is not None
-        return task
-
-    def _take(self, prover: int) -> Task | None:
+        if not self._left:
+            return None
+        self._left -= 1
         if self._again:
             return self._again.popleft()
         if own := self._queues.get(prover):
             return own.popleft()
-        while self._longest:
-            length, key = self._longest[0]
-            queue = self._queues[key]
-            task = queue.pop() if len(queue) == -length else None
-            if queue:
-                heapq.heapreplace(self._longest, (-len(queue), key))
-            else:
-                heapq.heappop(self._longest)
-            if task is not None:
-                return task
-        return None
+        return max(self._queues.values(), key=len).pop()

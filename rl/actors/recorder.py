@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from prover.logs import ActorLog
+from prover.solve.job import Trace
 from prover.solve.ledger import Ledger
 from rl import rewards, training_examples
 from rl.actors.dispatch import Finished, attempt_of, judge
-from rl.attempt import Examples, join
 from rl.config import RunConfig
 
 
@@ -42,10 +42,10 @@ class RecorderBody:
         """Its process id, so that a benchmark on this machine can measure it."""
         return os.getpid()
 
-    def record(self, phase: str, r: int, finished: Finished, examples: Examples | None = None) -> Recorded:
-        """Record a finished task of round `r`, with its outcome, rewards and examples."""
-        task, found = finished.task, join(finished.found, examples)
-        finished, trace = replace(finished, found=found), found.trace
+    def record(self, phase: str, r: int, finished: Finished, full: Trace | None = None) -> Recorded:
+        """Record a finished task of round `r`, with its outcome, rewards and examples. `full`: its trace with the examples."""
+        task, found = finished.task, finished.found
+        trace = full or found.trace
         outcome, _, script, verdict = judge(finished)
         proved = outcome == "proved"
         size = trace.stats.get("steps")

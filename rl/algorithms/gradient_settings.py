@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from prover.errors import UserError
+
+Advantage = Literal["mean", "normalised", "leave_one_out", "batch"]
+NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
 @dataclass(frozen=True)
 class PolicyGradient:
     """Settings of the loss that a preset has and the table `[gradient]` changes."""
 
-    advantage: Literal["mean", "normalised", "leave_one_out", "batch"] = "normalised"
+    advantage: Advantage = "normalised"
     """How a reward r becomes an advantage. `mean`: r minus the mean of its group. `normalised`: the same, divided by the group's standard
     deviation. `leave_one_out`: r minus the mean of the others of the group (RLOO; Ahmadian et al. 2024). `batch`: mean and standard
     deviation over all tokens of the batch."""
@@ -60,15 +65,10 @@ PRESETS: dict[str, PolicyGradient] = {
 
 
 def check(settings: PolicyGradient, name: str) -> PolicyGradient:
-    """Return the settings. Raises UserError for settings that are out of range or contradict each other."""
+    """Return the settings. Raises UserError for settings that contradict each other."""
     s = settings
     wrong = (
-        ("clip_low", s.clip_low, "from 0 to 1", not 0 <= s.clip_low <= 1),
-        ("clip_high", s.clip_high, "at least 0", s.clip_high < 0),
-        ("kl_weight", s.kl_weight, "at least 0", s.kl_weight < 0),
         ("importance_cap", s.importance_cap, "0, or at least 1", s.importance_cap != 0 and s.importance_cap < 1),
-        ("length", s.length, "at least 1", s.length < 1),
-        ("imitation", s.imitation, "at least 0", s.imitation < 0),
         ("kl", s.kl, "k1 or k3 where kl_weight is above 0", s.kl == "none" and s.kl_weight > 0),
     )
     for key, value, allowed, failed in wrong:
@@ -77,35 +77,30 @@ def check(settings: PolicyGradient, name: str) -> PolicyGradient:
     return s
 
 
-Advantage = Literal["mean", "normalised", "leave_one_out", "batch"]
-
-
 @dataclass(frozen=True)
 class GradientConfig:
     """Changes to the preset that `learn.algorithm` names, for a pretrained model (`serve.start`). Unset settings stay as in the preset."""
 
-    trajectories: int = 64
+    trajectories: Annotated[int, msgspec.Meta(ge=1)] = 64
     """Trajectories per update."""
     advantage: Advantage | None = None
     ratio: Literal["token", "sequence"] | None = None
     clip: Literal["ppo", "cispo"] | None = None
-    clip_low: float | None = None
-    clip_high: float | None = None
+    clip_low: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None = None
+    clip_high: NonNegative | None = None
     kl: Literal["none", "k1", "k3"] | None = None
-    kl_weight: float | None = None
-    importance_cap: float | None = None
+    kl_weight: NonNegative | None = None
+    importance_cap: NonNegative | None = None
     normalise: Literal["sequence", "token", "constant"] | None = None
-    length: int | None = None
+    length: Annotated[int, msgspec.Meta(ge=1)] | None = None
     dynamic_sampling: bool | None = None
     mask_overlong: bool | None = None
-    imitation: float | None = None
+    imitation: NonNegative | None = None
 
 
 def settings_of(algorithm: str, config: GradientConfig) -> PolicyGradient:
-    """The preset with the changes. Raises UserError for values that are out of range or contradict each other."""
+    """The preset with the changes. Raises UserError for values that contradict each other."""
     changes: dict[str, Any] = {
         f.name: value for f in fields(PolicyGradient) if (value := getattr(config, f.name)) is not None
     }
-    if config.trajectories < 1:
-        raise UserError(f"gradient.trajectories={config.trajectories}: must be at least 1")
     return check(replace(PRESETS[algorithm], **changes), algorithm)

@@ -14,15 +14,22 @@ from typing import Any
 from prover.search.examples import Example
 from rl.examples import PolicyExample
 
+LEAST_DEVIATION = 1e-6
+"""A group of rewards with a lower standard deviation has no signal."""
 
-def advantages(rewards: Sequence[float]) -> list[float] | None:
-    """(r - mean) / std; None for a group of one, or of equal rewards."""
-    if len(rewards) < 2:
+
+def advantages(rewards: Sequence[float], kind: str = "normalised") -> list[float] | None:
+    """The advantages of a group's rewards, as `gradient.advantage` describes; None for a group of one, or of equal rewards. With `batch` they
+    are the rewards themselves."""
+    n = len(rewards)
+    if kind == "batch":
+        return list(rewards) or None
+    if n < 2 or (deviation := pstdev(rewards)) < LEAST_DEVIATION:
         return None
-    mean, deviation = fmean(rewards), pstdev(rewards)
-    if deviation < 1e-6:
-        return None
-    return [(r - mean) / deviation for r in rewards]
+    mean = fmean(rewards)
+    if kind == "leave_one_out":
+        return [(r - mean) * n / (n - 1) for r in rewards]
+    return [(r - mean) / (deviation if kind == "normalised" else 1.0) for r in rewards]
 
 
 def from_search(examples: Iterable[Example], proved: bool, discount: float = 0.95) -> list[dict[str, Any]]:

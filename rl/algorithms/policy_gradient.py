@@ -13,38 +13,14 @@ update, μ the engine that sampled, π_ref the reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rl.algorithms.gradient_settings import PolicyGradient
-
-LEAST_DEVIATION = 1e-6
-"""A group of rewards with a lower standard deviation has no signal."""
-
-
-def advantages(groups: Sequence[Sequence[float]], settings: PolicyGradient) -> list[list[float] | None]:
-    """The advantage of each reward, group by group; None for a group without a signal, that is of one or of equal rewards.
-
-    With `advantage = "batch"`, returns the rewards themselves, because `batch_advantages` computes the baseline. Then a group of equal
-    rewards has a signal too.
-    """
-    return [_group(list(g), settings.advantage) for g in groups]
-
-
-def _group(rewards: list[float], kind: str) -> list[float] | None:
-    n = len(rewards)
-    if kind == "batch":
-        return rewards or None
-    mean = sum(rewards) / max(1, n)
-    deviation = (sum((r - mean) ** 2 for r in rewards) / max(1, n)) ** 0.5
-    if n < 2 or deviation < LEAST_DEVIATION:
-        return None
-    if kind == "leave_one_out":
-        return [(r - mean) * n / (n - 1) for r in rewards]
-    return [(r - mean) / (deviation if kind == "normalised" else 1.0) for r in rewards]
+from rl.algorithms.grpo import LEAST_DEVIATION
 
 
 @dataclass(frozen=True)

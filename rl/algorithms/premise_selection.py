@@ -94,33 +94,29 @@ class SelectionConfig:
 
 
 def train_retriever(
-    rows: Iterable[Mapping[str, Any]],
-    index: LibraryIndex,
-    config: SelectionConfig | None = None,
-    start: DenseWeights | None = None,
-) -> tuple[DenseWeights, dict[str, float]]:
+    rows: Iterable[Mapping[str, Any]], index: LibraryIndex, config: SelectionConfig | None = None
+) -> tuple[DenseWeights | None, dict[str, float]]:
     """Train on replay rows of kind `premises`. A goal's loss is multiplied by its largest `weight` (replay priority).
 
-    Returns the weights, and metrics: `examples`, `loss` (nats per example in the last epoch), `epochs`, `scale`, `symbolic`. Without
-    usable examples, returns `start` unchanged.
+    Returns the weights, and metrics: `examples`, `loss` (nats per example in the last epoch), `epochs`, `scale`, `symbolic`. The weights
+    are None without usable examples.
     """
     import torch
 
     c = config or SelectionConfig()
     rng = random.Random(c.seed)
-    first = start or DenseWeights.initial(c.seed)
     data = _prepare(rows, index, c)
     metrics: dict[str, float] = {"examples": len(data)}
     if not data:
-        return first, metrics
+        return None, metrics
+    first = DenseWeights.initial(c.seed)
     torch.manual_seed(c.seed)
     torch.set_num_threads(c.threads)
     wholes, parts = (torch.nn.Parameter(torch.from_numpy(t.copy())) for t in np.split(first.table, 2))
     goal = torch.nn.Parameter(torch.from_numpy(first.goal.copy()))
     premise = torch.nn.Parameter(torch.from_numpy(first.premise.copy()))
     scales = torch.nn.Parameter(torch.tensor([first.scale, first.symbolic]).log())
-    locality_ = torch.tensor(INITIAL) if first.locality is None else torch.from_numpy(first.locality.copy())
-    places = torch.nn.Parameter(locality_)
+    places = torch.nn.Parameter(torch.tensor(INITIAL))
     began = [goal.detach().clone(), premise.detach().clone()]
     optimizer = torch.optim.Adam(
         [

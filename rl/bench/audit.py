@@ -1,4 +1,4 @@
-"""Speed and correctness of the audit: `turnstile bench audit`.
+"""The audit: verdicts per second by kind of input, start-up time, attacks and honest proofs, memory.
 
 Measures four kinds of input. Scripts for bare statements (as in training) and library theorems share processes; statements with a
 context and files get processes of their own. All inputs are in audit.toml.
@@ -16,12 +16,13 @@ from typing import Any
 
 from curricula.settings import read_toml
 from prover.concurrency import each
+from prover.errors import UserError
 from prover.lean.audit import Auditor, Source
 from prover.lean.judges import Judges, Place
 from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.server import Limits
 from prover.lean.theorem import Theorem, Verdict
-from rl.bench.expectations import compare
+from rl.bench import Quick, compare
 
 AT_ONCE = 4
 """Concurrent audits, as in `turnstile verify`."""
@@ -182,12 +183,17 @@ def expected(figures: dict[str, Any]) -> dict[str, str]:
     return compare(figures, limits)
 
 
-def bench_audit(quick: bool = False, files: int = 50) -> dict[str, Any]:
+def bench_audit(*, quick: Quick = False, files: int = 50) -> dict[str, Any]:
     """Figures of the audit on this machine, by key.
 
     `scripts_per_s`, `library_per_s`, `rows_own_context_per_s`, `rows_one_context_per_s`, `file_verdicts_per_s`: verdicts per second on
     each kind of input; `files_per_s`. `fresh_judge_s_*`: seconds from the start of a process to its first report. `checker_mb_first`,
     `checker_mb_last`, `checker_growth`: MiB of the checker before and after `files` files. `attacks_accepted` of `attacks`;
     `honest_refused` of `honest` and of everything timed. `expected`: limits, and whether they are met.
+
+    Args:
+        files: number of files audited to measure the checker's memory; 2000 for a full measurement. --quick uses 5.
     """
+    if files < 1:
+        raise UserError(f"--files {files}: must be at least 1")
     return asyncio.run(_measure(quick, 5 if quick else files))

@@ -1,4 +1,4 @@
-"""A long batch as a user runs it: `turnstile bench batch`.
+"""A long batch, undisturbed and with kills and resumes at random moments: utilisation, memory, lost and repeated work.
 
 Runs `turnstile prove` twice on the same theorems, once undisturbed, once killed with SIGKILL at random moments and resumed, and
 compares the files written.
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.console import say
+from rl.bench import Quick
 
 SAME = ("outcome", "proof", "lean_calls")
 """Fields of a result that must be equal in both batches."""
@@ -90,18 +91,27 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, An
     ]
 
 
-def bench_batch(quick: bool, theorems: int, kills: int, policy: str, seed: int, workers: int) -> dict[str, Any]:
+def bench_batch(
+    *, quick: Quick = False, theorems: int = 1000, kills: int = 5, policy: str = "portfolio", workers: int = 2
+) -> dict[str, Any]:
     """Figures of the undisturbed batch (`proved`, `seconds`, `lean_utilisation`, `memory_mb` …), and of the killed one: `tried_twice`,
     `lost`, `different` (tasks with another result), `same_results`, `same_proofs_file`.
+
+    Args:
+        theorems: number of training theorems.
+        kills: number of kills.
+        policy: as for `turnstile prove`.
+        workers: Lean processes.
     """
-    count = min(theorems, 40) if quick else theorems
-    options = {"limit": count, "policy": policy, "seed": seed, "workers": workers}
+    if quick:
+        theorems, kills = min(theorems, 40), min(kills, 3)
+    options = {"limit": theorems, "policy": policy, "seed": 0, "workers": workers}
     arguments = ["set:library-train", *(text for k, v in options.items() for text in (f"--{k}", str(v)))]
     with tempfile.TemporaryDirectory(prefix="turnstile-bench-") as scratch:
         whole, killed = Path(scratch) / "whole", Path(scratch) / "killed"
         one = run_whole(whole, arguments)
         say(f"turnstile: undisturbed: {one['proved']} of {one['total']} proved in {one['seconds']:.0f} s")
-        other = run_killed(killed, arguments, min(kills, 3) if quick else kills, count, seed)
+        other = run_killed(killed, arguments, kills, theorems, 0)
         finished = attempts(killed)
         different = differences(one, other)
         return {
@@ -109,13 +119,13 @@ def bench_batch(quick: bool, theorems: int, kills: int, policy: str, seed: int, 
             "proved": one["proved"],
             "policy": policy,
             "workers": workers,
-            "seed": seed,
+            "seed": 0,
             "seconds": one["seconds"],
             "lean_utilisation": one["lean_utilisation"],
             "lean_cpu_share": one["lean_cpu_share"],
             "memory_mb": one["memory_mb"],
             "lean_restarts": one["lean_restarts"],
-            "kills": min(kills, 3) if quick else kills,
+            "kills": kills,
             "tried_twice": repeated(killed),
             "lost": one["total"] - len({k for k, _ in finished}),
             "different": different,

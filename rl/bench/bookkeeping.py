@@ -22,7 +22,6 @@ from rl.actors.recorder import RecorderBody
 from rl.config import RunConfig
 from rl.curriculum import Curriculum
 from rl.metrics import rounds as of_rounds
-from rl.metrics.actor_counters import Counters
 from rl.metrics.alerts import alerts
 from rl.metrics.round_metrics import RoundMetrics, row_of
 
@@ -112,7 +111,7 @@ def bench_bookkeeping(folder: Path, attempts: int, rounds: int = 100) -> dict[st
     r = rounds + 1
     began, cpu = time.monotonic(), time.process_time()
     tasks = curriculum.tasks(r, "model", {}, True)
-    fleet: Any = SimpleNamespace(counters=lambda: Counters({}, {}), auditors=SimpleNamespace(longest=0))
+    fleet: Any = SimpleNamespace(prover_counters=dict, server_counters=dict, auditors=SimpleNamespace(longest=0))
     measured = RoundMetrics(r, fleet, ledger, curriculum.known)
     planned, planned_cpu = time.monotonic() - began, time.process_time() - cpu
     recorder = RecorderBody(config, str(path), "simulated")

@@ -1,4 +1,4 @@
-"""The benefit of conjectured lemmas: `turnstile bench conjectures`.
+"""Goals of a world, with and without conjectured lemmas, at equal total Lean calls.
 
 Goals that a world states without lemmas are searched twice with the same number of Lean calls: once without lemmas, and once with
 lemmas that a part of the calls finds. The lemmas are found from the world's definitions alone, without the goals.
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,13 +25,15 @@ from curricula.conjectures.selection import at_random, by_compression, by_novelt
 from curricula.conjectures.statements import Statement
 from curricula.conjectures.worlds import development, found_again, read_textbook, world_file
 from prover.console import say
+from prover.errors import UserError
+from prover.files import check_writable, write_whole
 from prover.lean.declarations import declared_names
 from prover.lean.text import LeanText, parse
 from prover.solve.executor import LocalExecutor
 from prover.solve.job import SourceFile
 from prover.solve.lemmas import Lemma, place_of, without_unused
 from prover.solve.policies import provers_named
-from rl.bench.records import append, read
+from rl.bench import Quick
 from rl.metrics.curves import sign_test
 
 OTHER_GOALS = 1000
@@ -60,40 +62,83 @@ class ConjectureResult(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ConjectureBench:
-    """Settings. `calls`: Lean calls for all goals of a world and seed; up to half of them find lemmas. `each`: Lean calls of one search for a
-    lemma's proof. `keep`: lemmas that each rule keeps; 0: the rules are not compared."""
+    """Settings, as the options of bench_conjectures."""
 
     worlds: Sequence[str]
-    seeds: Sequence[int]
+    seeds: int
     goals: int
     calls: int
     each: int
-    record: Path | None = None
-    keep: int = 0
+    keep: int
+    record: Path | None
 
     def key(self, world: str, seed: int, lean: str) -> Key:
         return (world, seed, self.goals, self.calls, self.each, lean)
 
 
-def bench_conjectures(c: ConjectureBench) -> dict[str, Any]:
+def bench_conjectures(
+    *,
+    quick: Quick = False,
+    worlds: tuple[Literal["peano", "sequences"], ...] = ("peano", "sequences"),
+    seeds: int = 3,
+    goals: int = 8,
+    calls: int = 320,
+    each: int = 16,
+    keep: int = 0,
+    record: Path | None = None,
+) -> dict[str, Any]:
     """Figures by world and in total: `goals`, those proved `without` and `with` lemmas, `only_with`, `only_without`, `p` of the exact sign test
-    on the same goals, Lean calls, seconds, and the share of a textbook's lemmas that is found. Results in `record` are not repeated."""
-    return figures(asyncio.run(_results(c)))
+    on the same goals, Lean calls, seconds, and the share of a textbook's lemmas that is found.
+
+    --quick uses one seed of one world, 2 goals and 48 calls.
+
+    Args:
+        worlds: worlds with definitions and lemmas.
+        seeds: number of seeds, each with its own goals.
+        goals: goals per world and seed.
+        calls: Lean calls for all goals of a world and seed. With lemmas, up to half of the calls find the lemmas.
+        each: Lean calls for one search for the proof of a lemma.
+        keep: also with so many of the lemmas, chosen by what they save, by novelty or at random, and with mutations alone. 0: not compared.
+        record: a .jsonl file with one row per world and seed, from which a run resumes.
+    """
+    if min(seeds, goals, each) < 1 or keep < 0 or calls < 2 * goals:
+        raise UserError(
+            "--seeds, --goals and --each must be at least 1, --keep at least 0, and --calls at least twice --goals"
+        )
+    if not worlds:
+        raise UserError("--worlds: name peano, sequences, or both")
+    if record is not None:
+        check_writable(record)
+    size = (worlds[:1], 1, 2, 48) if quick else (worlds, seeds, goals, calls)
+    return figures(asyncio.run(_results(ConjectureBench(*size, each, keep, record))))
 
 
 async def _results(c: ConjectureBench) -> list[ConjectureResult]:
     found: list[ConjectureResult] = []
     async with LocalExecutor(provers_named("explorer", 0), 1) as executor:
-        known = {r.key: r for r in read(c.record, ConjectureResult) if r.keep == c.keep}
+        rows = _recorded(c.record)
+        known = {r.key: r for r in rows if r.keep == c.keep}
         for world in c.worlds:
-            for seed in c.seeds:
+            for seed in range(c.seeds):
                 result = known.get(c.key(world, seed, executor.lean))
                 if result is None:
                     result = await _measured(executor, c, world, seed)
-                    append(c.record, [result])
+                    rows.append(result)
+                    if c.record is not None:
+                        write_whole(c.record, msgspec.json.Encoder().encode_lines(rows))
                 found.append(result)
                 say(f"{world}, seed {seed}: {sum(result.without)} without, {sum(result.with_lemmas)} with")
     return found
+
+
+def _recorded(path: Path | None) -> list[ConjectureResult]:
+    """The rows of a record. Raises UserError for another file."""
+    if path is None or not path.exists():
+        return []
+    try:
+        return msgspec.json.Decoder(ConjectureResult).decode_lines(path.read_bytes())
+    except msgspec.MsgspecError as e:
+        raise UserError(f"{path}: not a record of this benchmark ({e}); name another file, or remove it") from None
 
 
 async def _measured(executor: LocalExecutor, c: ConjectureBench, world: str, seed: int) -> ConjectureResult:

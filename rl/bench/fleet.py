@@ -1,4 +1,4 @@
-"""Overhead and scaling of the training system with a simulated Lean: `turnstile bench fleet`.
+"""The training system without Lean: scaling of 1, 2 and 4 provers, one driver for many, a round after many stored attempts.
 
 Uses the fleet, actors, searches and explorer of training. Only Lean is simulated: every step takes `LATENCY` and leaves a goal of
 the same kind or an error, so that every search uses its whole budget. For Lean's own speed see `turnstile bench lean`.
@@ -16,11 +16,15 @@ from typing import Any
 
 import ray
 
+from prover.errors import UserError
 from prover.lean.runtime import LeanRuntime
 from prover.lean.theorem import Goal, ProofState, StepResult, Theorem
 from rl.actors.fleet import Fleet
 from rl.actors.prover import ProverBody
 from rl.attempt import Task
+from rl.bench import Quick
+from rl.bench.bookkeeping import bench_bookkeeping
+from rl.bench.driver import bench_driver
 from rl.config import LearnConfig, ProverConfig, RunConfig
 
 LATENCY = 0.02
@@ -78,7 +82,39 @@ class _SimulatedProver(ProverBody):
         return "simulated"
 
 
-def bench_fleet(quick: bool = False) -> dict[str, Any]:
+def bench_fleet(
+    *,
+    quick: Quick = False,
+    provers: int = 1000,
+    searches: int = 8,
+    calls: int = 256,
+    seconds: int = 60,
+    stored: int = 1_000_000,
+) -> dict[str, Any]:
+    """Prints `provers` and `own_share` (see `scaling`), `bookkeeping` and `driver` (see these modules).
+
+    --quick uses 40 provers and 20,000 stored attempts.
+
+    Args:
+        provers: simulated provers of one driver. 0: none.
+        searches: concurrent searches per prover.
+        calls: Lean calls of a search, each with latencies of the demonstration run.
+        seconds: measured time in the steady state.
+        stored: attempts in the ledger before the measured round. 0: none.
+    """
+    if min(provers, stored) < 0 or min(searches, calls, seconds) < 1:
+        raise UserError("--provers and --stored must be at least 0, --searches, --calls and --seconds at least 1")
+    figures: dict[str, Any] = {}
+    if stored:
+        with tempfile.TemporaryDirectory() as folder:
+            figures["bookkeeping"] = bench_bookkeeping(Path(folder), 20_000 if quick else stored)
+    figures |= scaling(quick)
+    if provers:
+        figures["driver"] = bench_driver(*((40, 4, 16, 10) if quick else (provers, searches, calls, seconds)))
+    return figures
+
+
+def scaling(quick: bool) -> dict[str, Any]:
     """`provers`, by number of provers: `calls_per_s`; `efficiency`, the rate divided by the number of provers and by the rate of one;
     `lean_share`, the share of a prover's wall time in the simulated Lean. `own_share`: share of a single prover's wall time outside it."""
     tasks, calls = (8, 32) if quick else (24, 64)

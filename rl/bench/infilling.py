@@ -1,4 +1,4 @@
-"""Closes holes in recorded proofs, with and without telling the policy the goal after the hole: `turnstile bench infilling`.
+"""Holes of recorded proofs, closed by a policy that reads the goal after the hole, and by the same policy without it.
 
 The recorder finds proofs, and this benchmark cuts holes into them. A hole is a goal of a proof and a goal further down, with the tactics
 between them left out. Two searches with the same policy try to close it with the same number of Lean calls. Both may stop at the goal
@@ -8,14 +8,17 @@ goal after.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
+from tyro.conf import Positional
 
+from prover.console import say
 from prover.errors import UserError
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError, Limits
@@ -46,25 +49,10 @@ class InfillBench:
     """Finds the proofs that are cut."""
     source: PremiseSource
     """Premises for provers without a source of their own."""
-    calls: int = 8
-    longest: int = 4
-    """Maximum number of tactics in a hole."""
-    record_calls: int = 128
-    """Lean calls for the search of a theorem's proof."""
-    seed: int = 0
-    say: Callable[[str], None] = field(default=lambda text: None)
-
-    @staticmethod
-    def of(theorems: Sequence[str], policy: str, recorder: str, *settings: Any) -> InfillBench:
-        """`theorems`: as in `theorems.files`. `policy`, `recorder`: as for `turnstile prove`. `settings`: the fields from `calls` on.
-        Raises UserError."""
-        if min(settings[:3]) < 1:
-            raise UserError("--calls, --longest and --record-calls must be at least 1")
-        provers = [provers_named(text, settings[-2]) for text in (policy, recorder)]
-        if any(len(named) > 1 or named[0].writer is not None for named in provers):
-            raise UserError("--policy and --recorder: name one prover each, which answers with tactics")
-        found = [t for t, _ in file_theorems(theorems)]
-        return InfillBench(found, provers[0][0], provers[1][0], PremiseSource(library_index()), *settings)
+    calls: int
+    longest: int
+    record_calls: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -89,8 +77,40 @@ class Closed:
     """Whether the search reached the goal after the hole. If not, a closed hole's goal before was proved directly."""
 
 
-async def bench_infilling(b: InfillBench) -> dict[str, Any]:
-    """Figures: numbers of theorems, and `figures` for all holes and by size of hole."""
+def bench_infilling(
+    theorems: Annotated[tuple[str, ...], Positional],
+    /,
+    *,
+    policy: str,
+    recorder: str = "explorer",
+    calls: int = 8,
+    longest: int = 4,
+    record_calls: int = 128,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Figures: numbers of theorems, and `figures` for all holes and by size of hole. Raises UserError.
+
+    Args:
+        theorems: as in `theorems.files`: worlds, .lean files, Lake projects, data sets, theorem sets.
+        policy: a policy that learned infilling, as for `turnstile prove`. Only its model is used.
+        recorder: the prover whose proofs are cut, as for `turnstile prove`.
+        calls: Lean calls per hole.
+        longest: maximum number of tactics in a hole. A proof gets one hole of each size that it has.
+        record_calls: Lean calls of the recorder's search for a proof.
+        seed: random seed.
+    """
+    if min(calls, longest, record_calls) < 1:
+        raise UserError("--calls, --longest and --record-calls must be at least 1")
+    provers = [provers_named(text, seed) for text in (policy, recorder)]
+    if any(len(named) > 1 or named[0].writer is not None for named in provers):
+        raise UserError("--policy and --recorder: name one prover each, which answers with tactics")
+    found = [t for t, _ in file_theorems(theorems)]
+    source = PremiseSource(library_index())
+    b = InfillBench(found, provers[0][0], provers[1][0], source, calls, longest, record_calls, seed)
+    return asyncio.run(_measured(b))
+
+
+async def _measured(b: InfillBench) -> dict[str, Any]:
     began = time.monotonic()
     found: list[Closed] = []
     recorded = failed = 0
@@ -100,14 +120,14 @@ async def bench_infilling(b: InfillBench) -> dict[str, Any]:
             try:
                 closed = await _theorem(b, theorem, answers)
             except (LeanError, LeanDied, RuntimeError) as error:
-                b.say(f"{theorem.name}: {error}")
+                say(f"{theorem.name}: {error}")
                 failed += 1
                 continue
             finally:
                 await answers.close()
             recorded += closed is not None
             found += closed or ()
-            b.say(f"{i}/{len(b.theorems)}  {theorem.name}: {_told(closed)}")
+            say(f"{i}/{len(b.theorems)}  {theorem.name}: {_told(closed)}")
         lean = pool.runtime.name
     return {
         "policy": b.policy.name,

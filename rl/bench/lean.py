@@ -1,4 +1,4 @@
-"""Speed of the Lean environment: `turnstile bench lean`.
+"""The proof server: steps per second, overhead, start-up time, memory, cost of a kill.
 
 The workload resembles a search: various tactics on several states, including failures, in batches of 16, with states freed
 immediately. The server reports `lean_s` of a step: the time for parsing, tactic, keys and printing.
@@ -19,7 +19,7 @@ import psutil
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanServer
 from prover.lean.theorem import ProofState, Theorem
-from rl.bench.expectations import compare
+from rl.bench import Quick, compare
 
 BATCH = 16
 """Concurrent steps."""
@@ -193,16 +193,16 @@ async def _kill_cost(batches: int) -> dict[str, Any]:
     return {"kill_cost_s": round(statistics.median(killed) - statistics.median(undisturbed), 3), "answers_lost": lost}
 
 
-async def _measure(quick: bool, processes: Sequence[int]) -> dict[str, Any]:
+async def _measure(quick: bool) -> dict[str, Any]:
     steps = 320 if quick else 4000
     figures: dict[str, Any] = {"ready_s": round(statistics.median(await _started(1 if quick else 3)), 3)}
     rates, cpu = {}, {}
-    for n in processes:
+    for n in (1, 2):
         rates[n], cpu[str(n)], pool = await _throughput(n, steps * n, 160 if quick else WARM_UP)
         figures["lean"] = pool.runtime.name
     figures["steps_per_s"] = {str(n): round(rate, 2) for n, rate in rates.items()}
     figures["cpu_ms_a_step"] = cpu
-    if 1 in rates and 2 in rates and not quick:
+    if not quick:
         figures["scaling_2"] = round(rates[2] / rates[1], 3)
     figures |= await _overhead_and_growth(steps, 1_000 if quick else 50_000)
     figures |= await _kill_cost(1 if quick else 5)
@@ -226,7 +226,7 @@ def expected(figures: dict[str, Any]) -> dict[str, str]:
     return compare(figures, limits)
 
 
-def bench_lean(quick: bool = False, processes: Sequence[int] = (1, 2)) -> dict[str, Any]:
+def bench_lean(*, quick: Quick = False) -> dict[str, Any]:
     """Figures of the Lean environment on this machine, by key.
 
     `steps_per_s`: by number of processes. `cpu_ms_a_step`: processor time of the client, of Lean's first threads and of its other
@@ -237,4 +237,4 @@ def bench_lean(quick: bool = False, processes: Sequence[int] = (1, 2)) -> dict[s
     steps; `restarts` in these. `kill_cost_s`: cost of SIGKILL in a batch of 32; `answers_lost`: its missing or different answers.
     `expected`: limits, and whether they are met.
     """
-    return asyncio.run(_measure(quick, processes))
+    return asyncio.run(_measure(quick))

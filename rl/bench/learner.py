@@ -1,7 +1,7 @@
-"""`turnstile bench learner`: packed policy-gradient steps of models with random weights.
+"""The learner of pretrained models: packed policy-gradient steps of random models, memory, resume. Needs no Lean.
 
 Measures tokens per second, model FLOPs utilisation and peak memory, and checks that training continues from a saved model. Needs no
-Lean and no download.
+download.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -38,9 +38,19 @@ PROMPT, ANSWER = 384, 128
 GROUP = 8
 
 
-def bench_learner(device: str, sizes: tuple[str, ...], groups: int) -> dict[str, Any]:
-    """Figures by size. `groups`: number of groups of GROUP trajectories per update. Raises UserError for a missing device or an unknown
-    size."""
+def bench_learner(
+    *, device: Literal["cpu", "cuda"] = "cpu", sizes: tuple[str, ...] = (), groups: int = 8
+) -> dict[str, Any]:
+    """Figures by size. Raises UserError for a missing device or an unknown size.
+
+    Args:
+        device: where to train.
+        sizes: tiny, 0.5b or 1.5b. Default: tiny on a CPU, the others on a GPU.
+        groups: groups per step, each of 8 trajectories of 512 tokens.
+    """
+    if groups < 1:
+        raise UserError(f"--groups {groups}: must be at least 1")
+    sizes = sizes or (("tiny",) if device == "cpu" else ("0.5b", "1.5b"))
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no GPU here; use --device cpu")
     unknown = [s for s in sizes if s not in SIZES]

@@ -21,8 +21,7 @@ from prover.premises.index import LibraryIndex
 from prover.premises.local import local_premises
 from prover.premises.retrieve import PremiseSource
 from rl.bench.premise_figures import curve
-from rl.bench.premise_searches import TrainedParts, attempted, without_surroundings
-from rl.bench.premise_variants import PremiseVariant
+from rl.bench.premise_searches import PremiseVariant, TrainedParts, attempted, without_surroundings
 from rl.bench.recall import CUTS, opened, recall_at
 
 LIBRARY_ONLY, WITH_LOCAL = "library only", "with local"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prover.errors import UserError
 from prover.lean.theorem import ProofState
@@ -13,6 +13,8 @@ from prover.models.base import Policy, Query, Suggestion, ValueEstimate
 from prover.models.manifest import read_manifest
 from prover.models.ranker import TacticRanker
 from rl.answers import Answers
+
+T = TypeVar("T")
 
 
 def load_model(checkpoint: Path) -> tuple[Any, TacticRanker | None]:
@@ -40,22 +42,24 @@ class CachedModel:
         self._tag = tag
 
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
-        known = self._answers.suggestions
         keys = [f"{self._tag} {q.state.id} {q.attempt} {n} {q.towards}".rstrip() for q in queries]
-        asked = [(k, q) for k, q in zip(keys, queries, strict=True) if k not in known]
-        if asked:
-            found = self._model.suggest([q for _, q in asked], n)
-            known.update((k, f) for (k, _), f in zip(asked, found, strict=True))
-        return [known[k] for k in keys]
+        return _once(self._answers.suggestions, keys, queries, lambda asked: self._model.suggest(asked, n))
 
     def evaluate(self, queries: Sequence[Query]) -> list[ValueEstimate]:
-        known = self._answers.values
         keys = [f"{self._tag} {q.state.id}" for q in queries]
-        asked = [(k, q) for k, q in zip(keys, queries, strict=True) if k not in known]
-        if asked:
-            found = self._model.evaluate([q for _, q in asked])
-            known.update((k, f.probs) for (k, _), f in zip(asked, found, strict=True))
-        return [ValueEstimate(known[k]) for k in keys]
+        known = self._answers.values
+        found = _once(known, keys, queries, lambda asked: [v.probs for v in self._model.evaluate(asked)])
+        return [ValueEstimate(probs) for probs in found]
+
+
+def _once(
+    known: dict[str, T], keys: list[str], queries: Sequence[Query], ask: Callable[[list[Query]], list[T]]
+) -> list[T]:
+    """The answer for each key, from `known` or else from the model."""
+    asked = {k: q for k, q in zip(keys, queries, strict=True) if k not in known}
+    if asked:
+        known.update(zip(asked, ask(list(asked.values())), strict=True))
+    return [known[k] for k in keys]
 
 
 class RecordedTactics:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prover.solve.ledger import Attempt
-from rl.bench.premise_variants import FRESH, PremiseVariant
+from rl.bench.premise_searches import FRESH, PremiseVariant
 from rl.metrics.curves import paired, solved_within
 from rl.metrics.intervals import bounds, paired_difference, wilson
 

@@ -1,4 +1,4 @@
-"""The provers of `bench premises`, and their attempts: every variant at every theorem."""
+"""The variants that `bench premises` compares, their provers, and the attempts of every variant at every theorem."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 from prover.lean.audit import Auditor
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
+from prover.lean.server import Limits
+from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.lean.surroundings import NOTHING
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Query, Suggestion
@@ -21,16 +23,60 @@ from prover.models.ranker import TacticRanker
 from prover.models.tactic_templates import Explorer
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
-from prover.premises.retrieve import PremiseSource
+from prover.premises.retrieve import LEARNED, RETRIEVERS, PremiseSource
 from prover.search import SearchConfig
 from prover.solve.attempt import Prover
 from rl.bench.attempts import Attempts, Entry
 from rl.bench.models import load_model
-from rl.bench.premise_variants import PremiseVariant
-from rl.bench.recall import LIMITS
 
+LIMITS = Limits(heartbeats=SEARCH_HEARTBEATS, seconds=60)
+"""Heartbeats are the effective limit. The generous time limit only stops steps that would never end."""
 OFFERED = 16
 """Premises offered for each goal."""
+FRESH = ", fresh names"
+
+
+@dataclass(frozen=True)
+class PremiseVariant:
+    """A column of the comparison."""
+
+    name: str
+    retriever: str | None
+    """None: no premises."""
+    trained: bool = False
+    """Whether the retriever uses the run's weights."""
+    model: bool = False
+    """Whether the policy is a mixture of the run's model and the explorer."""
+    fresh: bool = False
+    """Whether the model sees made-up names for the library's names."""
+    questions: str = ""
+    """Questions to Lean, as in SearchConfig."""
+    local: bool = True
+    """Whether the search sees the theorem's surroundings."""
+
+
+def retrievers(has_weights: bool) -> list[tuple[str, str, bool]]:
+    """(label, name, whether it uses the run's weights) of each retriever."""
+    found = [(r + (" untrained" if r in LEARNED else ""), r, False) for r in RETRIEVERS]
+    return found + [(f"{r} trained", r, True) for r in LEARNED if has_weights]
+
+
+def variants(has_model: bool, has_weights: bool, questions: str = "") -> list[PremiseVariant]:
+    """The variants that a run's folder supports. `questions`: if not empty, adds a variant that asks Lean these questions."""
+    found = [PremiseVariant("explorer, no premises", None)]
+    found += [PremiseVariant(f"explorer, {label}", r, trained) for label, r, trained in retrievers(has_weights)]
+    if has_model:
+        best = "hybrid" if has_weights else "symbols"
+        with_model = [
+            PremiseVariant("trained, no premises", None, model=True),
+            PremiseVariant(f"trained, {best}", best, has_weights, True),
+        ]
+        found += with_model + [replace(v, name=v.name + FRESH, fresh=True) for v in with_model]
+        if has_weights:
+            found.append(PremiseVariant("trained, symbols", "symbols", model=True))
+    if questions:
+        found.append(PremiseVariant(f"explorer, symbols, asking {questions}", "symbols", questions=questions))
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The benefit of premises: `turnstile bench premises`.
+"""Solve rates without premises and with each retriever, trained and untrained, and each retriever's recall.
 
 Every variant searches the same theorems with the same seed and limits. Variants of the explorer differ only in their premises: none,
 or those of a retriever, untrained or trained. The trained prover uses a wider search, with its ranker and, if its run had one, its
@@ -22,19 +22,23 @@ import hashlib
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from curricula.in_place import has_theorems
+from curricula.library import library_set
 from prover.errors import UserError
+from prover.files import check_writable
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem
 from prover.models.manifest import find_checkpoint, read_manifest, run_configuration
 from prover.premises.dense import DenseWeights
-from prover.premises.index import LibraryIndex
+from prover.premises.index import LibraryIndex, library_index
 from prover.search.lean_queries import parse_questions
 from prover.solve.ledger import Attempt
+from rl.bench import Quick, call_budgets
+from rl.bench.local_premises import bench_local_premises
 from rl.bench.premise_figures import compared, curve, gains
-from rl.bench.premise_searches import TrainedParts, attempted
-from rl.bench.premise_variants import PremiseVariant, variants
+from rl.bench.premise_searches import PremiseVariant, TrainedParts, attempted, variants
 from rl.bench.recall import first_goals, rank_premises, recall_at, wanted_premises
 
 HELD_OUT_MODULES = (
@@ -64,6 +68,59 @@ def unseen_modules(run: Path | None) -> tuple[str, ...]:
 
 
 def bench_premises(
+    *,
+    quick: Quick = False,
+    checkpoint: Path | None = None,
+    theorems: int = 300,
+    split: Literal["held-out", "validation", "train"] = "held-out",
+    set: Path | None = None,
+    only: str = "",
+    questions: str = "",
+    budgets: str = "16,64,256",
+    processes: int = 1,
+    record: Path | None = None,
+    minutes: float | None = None,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Prints the keys of docs/benchmark.md, for theorems of the library (see `measured`) or of a file (see local_premises.py).
+
+    Results are stored in --record, from which a run resumes. --quick uses 18 theorems and up to 64 calls.
+
+    Args:
+        checkpoint: a run's folder, whose model and retriever are evaluated too.
+        theorems: number of theorems of the split. Half as many are added from modules that no stage trains on.
+        split: split of the theorems. Tune on validation, report held-out.
+        set: a .lean file or Lake project with proofs, whose theorems are proved in place, with and without their surroundings.
+        only: variants by name or part of a name, separated by `;`, e.g. `no premises;explorer, symbols`.
+        questions: add a variant that asks Lean for suggestions: some of exact?, apply?, rw?, simp?, simp_all?, grind?.
+        budgets: Lean calls, comma-separated.
+        processes: Lean processes.
+        record: the ledger that stores the attempts, an SQLite file. Default: beside --out.
+        minutes: start no theorem later than this. The figures cover the finished theorems.
+    """
+    calls = call_budgets(budgets, quick)
+    if theorems < 1 or processes < 1:
+        raise UserError("--theorems and --processes must be at least 1")
+    record = record or (out.with_suffix(".sqlite") if out else None)
+    if record is not None:
+        if record == out:
+            raise UserError(f"--record {record}: must not be the file of --out")
+        check_writable(record)
+    index = library_index()
+    n = 12 if quick else theorems
+    if set is not None:
+        if not has_theorems(set):
+            raise UserError(f"--set {set}: must be a .lean file or a Lake project")
+        weights = learned_weights(checkpoint)
+        return {"set": str(set), **bench_local_premises(index, set, weights, calls, record, minutes, n, processes)}
+    of_split = library_set(index, split, per_module=28, limit=n)
+    unseen = library_set(index, None, unseen_modules(checkpoint), per_module=28, limit=n // 2)
+    named = tuple(x.strip() for x in only.split(";") if x.strip())
+    figures = measured(index, of_split, unseen, checkpoint, calls, record, minutes, named, processes, questions)
+    return {"split": split, **figures}
+
+
+def measured(
     index: LibraryIndex,
     theorems: Sequence[Theorem],
     unseen: Sequence[Theorem],

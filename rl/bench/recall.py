@@ -11,19 +11,16 @@ from typing import Any
 
 from prover.lean.names import IDENTIFIER
 from prover.lean.pool import LeanPool
-from prover.lean.server import LeanDied, LeanError, Limits
-from prover.lean.steps import SEARCH_HEARTBEATS
+from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import ProofState, Theorem
 from prover.premises.dense import DenseWeights
 from prover.premises.index import LibraryIndex
 from prover.premises.retrieve import make_retriever, top_premises
 from prover.premises.symbols import INTERNAL, is_plumbing
 from prover.search.lean_queries import answers, premises_in
-from rl.bench.premise_variants import retrievers
+from rl.bench.premise_searches import LIMITS, retrievers
 
 CUTS = (1, 8, 32)
-LIMITS = Limits(heartbeats=SEARCH_HEARTBEATS, seconds=60)
-"""Heartbeats are the effective limit. The generous time limit only stops steps that would never end."""
 
 
 def named(script: str, names: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Compares searches at equal Lean calls: `turnstile bench search`.
+"""Searches at equal Lean calls: solved theorems, utilisation, share of time spent in the search itself.
 
 Theorems, policy and seeds are the same; only the search differs. One search with the largest budget gives the whole curve: a
 theorem counts as solved at a budget if the proof took at most that many Lean calls. Searches on a theorem share Lean's answers
@@ -8,12 +8,14 @@ are not audited.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from curricula.library import library_set
 from prover.errors import UserError
 from prover.lean.pool import LeanPool
 from prover.lean.runtime import find_runtime
@@ -21,15 +23,17 @@ from prover.lean.server import Limits
 from prover.lean.steps import SEARCH_HEARTBEATS
 from prover.lean.theorem import Theorem
 from prover.models.base import Policy, Value
+from prover.models.manifest import find_checkpoint
 from prover.models.mixture import EXPLORER_WEIGHT, ExploringPolicy
 from prover.models.ranker import TacticRanker
 from prover.models.size_value import SizeValue
 from prover.models.tactic_templates import FLOOR, Explorer
-from prover.premises.index import LibraryIndex
+from prover.premises.index import LibraryIndex, library_index
 from prover.premises.retrieve import PremiseSource
 from prover.search import SearchConfig
 from prover.solve.attempt import Prover
 from rl.answers import Answers
+from rl.bench import Quick, call_budgets
 from rl.bench.attempts import Attempts, Entry
 from rl.bench.curves import curves
 from rl.bench.models import CachedModel, RecordedTactics, load_model
@@ -97,7 +101,56 @@ class Models:
         return {"none": None, "model": trained, "size": SizeValue()}[kind]
 
 
-async def bench_search(c: Comparison) -> dict[str, Any]:
+def bench_search(
+    *,
+    quick: Quick = False,
+    checkpoint: Path | None = None,
+    theorems: int = 300,
+    seeds: int = 3,
+    searches: str = "",
+    budgets: str = "16,64,256,1024",
+    split: Literal["held-out", "validation", "train"] = "held-out",
+    record: Path | None = None,
+    recorded: bool = False,
+    minutes: float | None = None,
+) -> dict[str, Any]:
+    """Prints the keys of docs/benchmark.md (see `compared`).
+
+    Args:
+        checkpoint: a trained model's folder. Default: the explorer.
+        theorems: number of theorems.
+        seeds: number of seeds.
+        searches: comma-separated searches, e.g. puct_value,best_first:length_penalty=0.5 (a rule, `_value` or `_size`, settings
+            of SearchConfig). Default: every rule.
+        budgets: Lean calls, comma-separated.
+        split: split of the theorems. Tune on validation, report held-out.
+        record: a folder that stores Lean's answers and the attempts, so that a run can be resumed.
+        recorded: do not start Lean; search only among tactics whose answers are in --record. For tuning.
+        minutes: start no theorem later than this. The totals cover the finished theorems.
+    """
+    calls = call_budgets(budgets, quick)
+    if theorems < 1 or seeds < 1:
+        raise UserError("--theorems and --seeds must be at least 1")
+    if minutes is not None and not minutes > 0:
+        raise UserError(f"--minutes {minutes:g}: must be more than 0")
+    if record is not None and record.exists() and not record.is_dir():
+        raise UserError(f"--record {record}: is a file; name a folder")
+    index = library_index()
+    comparison = Comparison(
+        library_set(index, split, per_module=28, limit=min(theorems, 40) if quick else theorems),
+        index,
+        find_checkpoint(checkpoint, "--checkpoint") if checkpoint else None,
+        searches.split(",") if searches else (),
+        calls,
+        range(1 if quick else seeds),
+        record,
+        recorded,
+        minutes,
+    )
+    return asyncio.run(compared(comparison))
+
+
+async def compared(c: Comparison) -> dict[str, Any]:
     """Figures: those of `curves`, those of `overlap` by search name (empty if not measured), `lean_steps` (steps that Lean ran for the
     searches), and the settings. Raises UserError for invalid searches, and for `recorded` without a record."""
     models = Models(c.index, c.checkpoint)

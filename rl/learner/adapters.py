@@ -6,28 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from prover.errors import UserError
-
 if TYPE_CHECKING:
     from rl.learner.learner import Learner
     from rl.learner.settings import LearnerConfig
 
 
 def with_adapters(model: Any, config: LearnerConfig, seq2seq: bool) -> Any:
-    """The model with new adapters. Only these are trained. Raises UserError for modules that cannot have one."""
+    """The model with new adapters on all linear layers. Only these are trained."""
     from peft import LoraConfig, get_peft_model
 
-    targets = config.lora_targets if config.lora_targets == "all-linear" else config.lora_targets.split(",")
     kind = "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"
-    lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=targets, task_type=kind)
-    try:
-        adapted = get_peft_model(model, lora)
-    except ValueError as e:
-        raise UserError(f"lora_targets={config.lora_targets}: {e}") from None
-    if any("lora_embedding" in name for name, _ in adapted.named_parameters()):
-        raise UserError(
-            f"lora_targets={config.lora_targets}: adapters are for linear layers; remove embeddings from the list"
-        )
+    lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear", task_type=kind)
+    adapted: Any = get_peft_model(model, lora)
     if config.gradient_checkpointing:
         adapted.enable_input_require_grads()
     return adapted

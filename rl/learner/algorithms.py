@@ -28,7 +28,6 @@ EPOCHS = 3.0
 
 
 def learner_settings(config: RunConfig) -> LearnerConfig:
-    """The settings of a run's learner."""
     c, s = config.learn, config.serve
     names = ("learning_rate", "clip_norm", "value_weight", "dtype")
     common = {"seed": config.seed, **{name: getattr(c, name) for name in names}}

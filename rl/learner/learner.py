@@ -248,7 +248,6 @@ class Learner:
         return metrics, self.total(sums)
 
     def _set_rate(self, progress: float, final: float) -> None:
-        """Set the learning rate of the next update."""
         falling = final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
         self.rate = self.config.learning_rate * min((self.step + 1) / (self.config.warmup + 1), falling)
         for group in self.optimizer.param_groups:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from rl.algorithms.gradient_settings import PolicyGradient
-from rl.algorithms.policy_gradient import SUMS, Tokens, advantages, batch_advantages, loss, means, token_weights
+from rl.algorithms.grpo import advantages
+from rl.algorithms.policy_gradient import SUMS, Tokens, batch_advantages, loss, means, token_weights
 from rl.examples import ValueExample
 from rl.learner.dropout import without_dropout
 from rl.learner.learner import Learner
@@ -142,7 +143,8 @@ def _items(
     members = list(groups.values())
     found: list[_Item] = []
     counts = dict.fromkeys(("dropped_groups", "overlong", "skipped"), 0.0) | {"groups": float(len(members))}
-    for group, signal in zip(members, advantages([[t.reward for t in g] for g in members], settings), strict=True):
+    for group in members:
+        signal = advantages([t.reward for t in group], settings.advantage)
         if signal is None:
             counts["dropped_groups"] += 1
             continue

@@ -46,8 +46,6 @@ class LearnerConfig:
     lora_rank: int = 0
     """Rank of LoRA adapters. 0: train all weights."""
     lora_alpha: int = 32
-    lora_targets: str = "all-linear"
-    """Modules that get adapters: `all-linear`, or comma-separated names."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: the dtype of computation and of LoRA's frozen weights. Trained weights stay float32. Many times slower on CPUs without
     AMX or AVX512-BF16."""

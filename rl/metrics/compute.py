@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
+from statistics import fmean
 
 from prover.lean.theorem import Theorem
 from prover.solve.ledger import Attempt
@@ -266,11 +267,10 @@ def idle(
     return out
 
 
-def queues(lengths: Mapping[str, int]) -> dict[str, float]:
-    """`queue/...`."""
-    return {f"queue/{name}": float(n) for name, n in lengths.items()}
-
-
-def rewards(means: Mapping[str, float]) -> dict[str, float]:
-    """`reward/...` from the mean of each reward over a round."""
-    return {f"reward/{name}": mean for name, mean in means.items()}
+def rewards(attempts: Iterable[Attempt]) -> dict[str, float]:
+    """`reward/...`: the mean of each reward over the attempts that have it."""
+    values: dict[str, list[float]] = {}
+    for a in attempts:
+        for name, x in a.stats.get("rewards", {}).items():
+            values.setdefault(name, []).append(x)
+    return {f"reward/{name}": fmean(xs) for name, xs in values.items()}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prover.solve.ledger import Ledger
 from rl.metrics import calibration, compute
@@ -22,7 +21,7 @@ class RoundMetrics:
         self.known = set(known)
         self.earlier = ledger.done(f"round {r}")
         """Theorems tried in this round before the run was resumed."""
-        self.before = fleet.counters()
+        self.before = fleet.prover_counters(), fleet.server_counters()
         self.began = time.monotonic()
         self.seconds = 0.0
         self.found: dict[str, float] = {}
@@ -33,17 +32,17 @@ class RoundMetrics:
         Metrics of a resumed round cover all of its attempts; speeds cover those since the last start.
         """
         self.seconds = seconds = time.monotonic() - self.began
-        after = self.fleet.counters()
+        provers, servers = self.fleet.prover_counters(), self.fleet.server_counters()
         attempts = list(self.ledger.attempts(f"round {self.r}"))
         found = compute.solve_rates(attempts, "train")
         found |= compute.of_attempts(attempts, self.known)
         found |= compute.tokens_per_second([a for a in attempts if a.theorem.name not in self.earlier], seconds)
-        found |= compute.of_lean(self.before.provers, after.provers, seconds)
-        found |= compute.of_model(self.before.servers, after.servers, seconds)
+        found |= compute.of_lean(self.before[0], provers, seconds)
+        found |= compute.of_model(self.before[1], servers, seconds)
         found |= compute.staleness(attempts, self.r - 1)
-        longest = max((p["longest_queue"] for p in after.provers.values()), default=0)
-        found |= compute.queues({"audits": self.fleet.auditors.longest, "model": round(longest)})
-        found |= compute.rewards(mean_rewards(a.stats.get("rewards", {}) for a in attempts))
+        longest = max((p["longest_queue"] for p in provers.values()), default=0)
+        found |= {"queue/audits": float(self.fleet.auditors.longest), "queue/model": float(longest)}
+        found |= compute.rewards(attempts)
         found |= compute.pass_rates(
             [(a.stats["rollouts"], a.stats["correct"]) for a in attempts if a.stats.get("rollouts")], "train"
         )
@@ -68,12 +67,3 @@ def row_of(r: int, ledger: Ledger) -> dict[str, float]:
         if value is not None
     }
     return found | compute.solve_rates(ledger.attempts(f"validation round {r}"), "validation")
-
-
-def mean_rewards(all_rewards: Any) -> dict[str, float]:
-    """The mean of each reward over the attempts that have it."""
-    values: dict[str, list[float]] = {}
-    for rewards in all_rewards:
-        for name, x in rewards.items():
-            values.setdefault(name, []).append(x)
-    return {name: fmean(xs) for name, xs in values.items()}

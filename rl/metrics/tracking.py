@@ -135,10 +135,6 @@ class Tracker:
         self.console.print(f"[bold red]{alert.title}.[/bold red] {escape(alert.text)}", highlight=False)
         self._wandb.alert(title=alert.title, text=alert.text, level="WARN")
 
-    def progress(self) -> Progress:
-        """A progress bar on this console."""
-        return progress(self.console)
-
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """Print a table. The first row is the header."""
         if not self.console.quiet:  # quiet: standard output belongs to one JSON document

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from prover.errors import UserError
-from rl.bench.conjectures import ConjectureBench, ConjectureResult, bench_conjectures, figures
-from rl.bench.records import append, read
+from rl.bench.conjectures import ConjectureResult, bench_conjectures, figures
 
 RESULT = ConjectureResult(
     ("peano", 0, 4, 64, 16, "Lean"),
@@ -39,17 +38,13 @@ def test_totals_pair_the_goals() -> None:
     assert (worlds["all"]["only_with"], worlds["all"]["only_without"], worlds["all"]["p"]) == (2, 1, 1.0)
 
 
-def test_a_record_is_read_without_its_torn_end(tmp_path: Path) -> None:
+@pytest.mark.lean
+def test_another_file_is_no_record(tmp_path: Path) -> None:
     record = tmp_path / "record.jsonl"
-    result = msgspec.structs.replace(RESULT, lemmas=["t\u2028u"])
-    for _ in range(2):
-        append(record, [result])
-    whole = record.read_bytes()
-    record.write_bytes(whole + b'{"key": ["peano')
-    assert read(record, ConjectureResult) == [result, result] and record.read_bytes() == whole
     record.write_bytes(b"mine\n")
-    with pytest.raises(UserError, match=":1: not a result"):
-        read(record, ConjectureResult)
+    with pytest.raises(UserError, match=r"record\.jsonl: not a record of this benchmark"):
+        bench_conjectures(worlds=("peano",), record=record)
+    assert record.read_bytes() == b"mine\n"
 
 
 def test_rules_are_compared_with_compression() -> None:
@@ -66,22 +61,23 @@ def test_rules_are_compared_with_compression() -> None:
 @pytest.mark.slow
 def test_both_sides_stay_within_the_calls_and_a_run_resumes(tmp_path: Path) -> None:
     record = tmp_path / "rows.jsonl"
-    settings = ConjectureBench(("peano",), (0,), goals=2, calls=40, each=8, record=record)
-    totals = bench_conjectures(settings)["peano"]
+    settings = {"worlds": ("peano",), "seeds": 1, "goals": 2, "calls": 40, "each": 8, "record": record}
+    totals = bench_conjectures(**settings)["peano"]
     (line,) = record.read_bytes().splitlines()
     row = msgspec.json.decode(line, type=ConjectureResult)
     assert row.lemmas  # the definitions give some within 20 calls
     assert totals["goals"] == 2 and totals["calls_without"] <= 40
     assert totals["calls_with"] <= 40 + 8  # a text states up to eight conjectures at once
-    assert bench_conjectures(settings)["peano"] == totals
+    assert bench_conjectures(**settings)["peano"] == totals
     assert len(record.read_bytes().splitlines()) == 1
 
 
 @pytest.mark.lean
 @pytest.mark.slow
 def test_rules_keep_as_many_lemmas(tmp_path: Path) -> None:
-    settings = ConjectureBench(("peano",), (0,), goals=2, calls=80, each=8, record=tmp_path / "rows.jsonl", keep=2)
-    totals = bench_conjectures(settings)["peano"]
+    settings = {"worlds": ("peano",), "seeds": 1, "goals": 2, "calls": 80, "each": 8, "keep": 2}
+    settings["record"] = tmp_path / "rows.jsonl"
+    totals = bench_conjectures(**settings)["peano"]
     assert totals["kept"].keys() == {"measuring", "compression", "novelty", "random", "mutations"}
     assert totals["kept"]["measuring"] > 0
-    assert bench_conjectures(settings)["peano"] == totals, "the record has the comparison"
+    assert bench_conjectures(**settings)["peano"] == totals, "the record has the comparison"

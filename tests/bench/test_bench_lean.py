@@ -10,7 +10,7 @@ from rl.bench.lean import bench_lean, expected
 @pytest.mark.lean
 @pytest.mark.slow
 def test_quick_figures() -> None:
-    figures = bench_lean(quick=True, processes=(1, 2))
+    figures = bench_lean(quick=True)
     assert {
         "lean",
         "steps_per_s",

@@ -9,7 +9,7 @@ from rl.bench.learner import bench_learner
 
 
 def test_figures_of_a_small_model() -> None:
-    found = bench_learner("cpu", ("tiny",), 2)["tiny"]
+    found = bench_learner(device="cpu", sizes=("tiny",), groups=2)["tiny"]
     assert found["packs"] and found["tokens_per_step"] == 2 * 8 * 512 and found["tokens_per_second"] > 0
     # A saved model computes the same; only the first steps with their small rate lie between.
     assert found["resumed_steps"] == 1 and found["loss_after_resume_minus_before"] < 0.05
@@ -18,4 +18,4 @@ def test_figures_of_a_small_model() -> None:
 
 def test_unknown_sizes() -> None:
     with pytest.raises(UserError, match="--sizes 7b: choose from tiny, 0.5b"):
-        bench_learner("cpu", ("7b",), 1)
+        bench_learner(sizes=("7b",))

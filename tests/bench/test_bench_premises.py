@@ -15,8 +15,8 @@ from prover.premises.index import LibraryIndex, ModuleInfo, Premise, library_ind
 from prover.solve.ledger import Attempt, Ledger
 from rl.bench.local_premises import bench_local_premises
 from rl.bench.premise_figures import compared, gains
-from rl.bench.premise_variants import variants
-from rl.bench.premises import HELD_OUT_MODULES, _learned, bench_premises, learned_weights, unseen_modules
+from rl.bench.premise_searches import variants
+from rl.bench.premises import HELD_OUT_MODULES, _learned, learned_weights, measured, unseen_modules
 from rl.bench.recall import first_goals, named, rank_premises, recall_at, wanted_premises
 from rl.metrics.intervals import paired_difference
 from tests.cli.conftest import warm_lean
@@ -36,7 +36,7 @@ def test_every_variant_meets_every_theorem_once(tmp_path):
     easy = Theorem("easy", "(p : Prop) (h : p) : p")
     record = tmp_path / "record.sqlite"
     only = ("no premises", "explorer, symbols")
-    figures = bench_premises(index, [easy], [hard], None, (4, 24), record, only=only)
+    figures = measured(index, [easy], [hard], None, (4, 24), record, only=only)
     rows = attempts_in(record)
     assert len(rows) == 2 * 2 and {a.outcome for a in rows if a.theorem.name == "easy"} == {"proved"}
     for counts in figures["solved"]["held-out theorems"].values():
@@ -45,11 +45,11 @@ def test_every_variant_meets_every_theorem_once(tmp_path):
     assert all(v["4"]["solved"] <= v["24"]["solved"] for v in unseen.values())
     assert all(0 <= share[k] <= 1 for r in figures["recall"].values() for share in r.values() for k in ("1", "8", "32"))
     # Everything is on record: nothing is searched again.
-    again = bench_premises(index, [easy], [hard], None, (4, 24), record, only=only)
+    again = measured(index, [easy], [hard], None, (4, 24), record, only=only)
     assert again["solved"] == figures["solved"] and len(attempts_in(record)) == 4
-    assert bench_premises(index, [easy], [hard], None, (4,), None, 0.0, only)["solved"] == {}
+    assert measured(index, [easy], [hard], None, (4,), None, 0.0, only)["solved"] == {}
     # What was found with fewer calls says nothing of more.
-    bench_premises(index, [easy], [hard], None, (30,), record, only=("no premises",))
+    measured(index, [easy], [hard], None, (30,), record, only=("no premises",))
     assert len(attempts_in(record)) == 4 + 2
 
 
@@ -61,9 +61,9 @@ def test_a_fault_records_nothing_that_did_not_happen(tmp_path, monkeypatch):
     with monkeypatch.context() as m:
         m.setattr("rl.bench.attempts.attempt", lambda *args, **options: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            bench_premises(library_index(), easy, [], None, (8,), record, only=("no premises",))
+            measured(library_index(), easy, [], None, (8,), record, only=("no premises",))
     assert not attempts_in(record)
-    figures = bench_premises(library_index(), easy, [], None, (8,), record, only=("no premises",))
+    figures = measured(library_index(), easy, [], None, (8,), record, only=("no premises",))
     assert figures["solved"]["held-out theorems"]["explorer, no premises"]["8"]["solved"] == 4
 
 
@@ -192,7 +192,7 @@ def test_training_is_compared_theorem_by_theorem():
 
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(UserError, match="neither model.safetensors nor retrievers"):
-        bench_premises(LibraryIndex("test", {}), [], [], tmp_path)
+        measured(LibraryIndex("test", {}), [], [], tmp_path)
 
 
 def test_a_premise_is_named_whole():
@@ -204,7 +204,7 @@ def test_a_broken_record_is_named(tmp_path):
     record.write_text('{"theorem": "easy"}\n')
     theorem = Theorem("easy", "(p : Prop) (h : p) : p")
     with pytest.raises(UserError, match=r"record\.sqlite: not a ledger"):
-        bench_premises(LibraryIndex("test", {}), [theorem], [], None, (4,), record)
+        measured(LibraryIndex("test", {}), [theorem], [], None, (4,), record)
 
 
 def test_the_interval_of_a_paired_difference_holds_it():

@@ -20,7 +20,7 @@ from prover.search import RULES, Search, SearchConfig
 from prover.solve.ledger import Attempt
 from rl.answers import Answers
 from rl.bench.curves import curves
-from rl.bench.search import Comparison, bench_search
+from rl.bench.search import Comparison, compared
 from rl.bench.variants import variant, variants
 from tests.cli.conftest import warm_lean
 from tests.search.synthetic import Problem, Tactics, World, problems
@@ -160,7 +160,7 @@ def test_a_comparison_is_kept_and_goes_on(tmp_path: Path) -> None:
         c = Comparison(
             theorems[:count], index, None, searches, (4, 12), (0,), tmp_path, overlap_theorems=0, processes=1, **options
         )
-        return asyncio.run(bench_search(c))
+        return asyncio.run(compared(c))
 
     first = run(("puct", "best_first"), 2)
     assert first["total"] == 2 and first["lean_calls"] > first["lean_steps"] > 0
@@ -189,7 +189,7 @@ def test_how_busy_lean_is(tmp_path: Path) -> None:
     c = Comparison(
         library_set(index, "validation", limit=3), index, None, ("puct",), (16,), (0,), overlap_theorems=3, processes=1
     )
-    figures = asyncio.run(bench_search(c))
+    figures = asyncio.run(compared(c))
     assert 0 < figures["utilisation"]["puct"]["lean"] <= 1.05
     assert 0 < figures["search_share"]["puct"] < 1 and 0 < figures["orchestration_share"]["puct"] < 1
 

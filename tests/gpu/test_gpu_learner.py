@@ -43,5 +43,5 @@ def test_bfloat16_with_adapters(folder: Path) -> None:
 
 
 def test_the_benchmark_of_a_small_model() -> None:
-    found = bench_learner("cuda", ("tiny",), 2)["tiny"]
+    found = bench_learner(device="cuda", sizes=("tiny",), groups=2)["tiny"]
     assert found["packs"] and found["tokens_per_second"] > 0 and found["resumed_steps"] == 1

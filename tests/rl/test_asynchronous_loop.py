@@ -20,7 +20,6 @@ from rl.actors.recorder import RecorderBody
 from rl.bench.bookkeeping import STATS
 from rl.config import EvalConfig, LearnConfig, ProverConfig, RunConfig, TheoremsConfig
 from rl.learned import Learned
-from rl.metrics.actor_counters import Counters
 from rl.theorem_splits import theorems_of
 from tests.rl.test_dispatch import Fleet as Simulated
 from tests.rl.test_dispatch import Ref
@@ -120,8 +119,8 @@ class Fleet(Simulated):
     def server_counters(self) -> dict[int, dict[str, float]]:
         return {0: {"seconds": 0.0, "queries": 0.0}}
 
-    def counters(self) -> Counters:
-        return Counters({}, self.server_counters())
+    def prover_counters(self) -> dict[int, dict[str, float]]:
+        return {}
 
     def close(self) -> None:
         pass

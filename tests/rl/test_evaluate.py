@@ -204,10 +204,10 @@ def test_a_finished_evaluation_is_not_repeated_and_is_compared_with_others(place
 
 
 class Scripted:
-    """A wrapper that counts the queries and answers for the model."""
+    """Counts the queries and answers for the model."""
 
     def __init__(self, policy) -> None:
-        self.policy, self.asked = policy, 0
+        self.policy, self.version, self.asked = policy, policy.version, 0
 
     def suggest(self, queries, n):
         self.asked += len(queries)
@@ -216,26 +216,19 @@ class Scripted:
 
 
 @pytest.mark.lean
-def test_a_wrapper_intercepts_the_model(place, tmp_path):
+def test_a_policy_without_a_value(place, tmp_path):
     theorem = Theorem("swap", "(p q : Prop) (h : p ∧ q) : q ∧ p")
     prover = replace(c.candidate(str(place / "runs/one")), config=ProverConfig(eval_explorer_weight=0.0))
     limits = Limits(heartbeats=4000)
     plain = e.make_test("one", [theorem], 3, limits, find_runtime().name)
     test = e.make_test("one", [theorem], 3, limits, find_runtime().name, "scripted")
     assert e.key_of(test, prover) != e.key_of(plain, prover)
-    made: list[Scripted] = []
-
-    def wrap(policy):
-        made.append(Scripted(policy))
-        return made[-1]
-
-    ledger = Ledger(tmp_path / "ledger.sqlite")
-    made_one = Evaluation(prover, test, [theorem], ledger, [0], 1, loaded=c.load(prover), wrap=wrap)
-    found = made_one.run()
+    ledger, policy = Ledger(tmp_path / "ledger.sqlite"), Scripted(c.load(prover))
+    found = Evaluation(prover, test, [theorem], ledger, [0], 1, loaded=policy).run()
     (attempt,) = ledger.attempts()
     assert attempt.script == "exact ⟨h.2, h.1⟩" and found["all"]["rate"] == 1
-    assert len(made) == 1 and made[0].asked >= 1
-    assert "values" not in attempt.stats  # the wrapper has no `evaluate`
+    assert policy.asked >= 1
+    assert "values" not in attempt.stats  # the policy has no `evaluate`
 
 
 def test_result_keys_change_with_what_results_depend_on(place):

@@ -116,7 +116,7 @@ def test_tasks_get_through_whatever_is_killed(fleet):
     metrics = learn(fleet, PAIRS, VALUES, 4.0, 1)
     assert metrics["steps"] > 0 and (fleet.folder / "checkpoints/000001/learner.pt").exists()
     assert fleet.replaced["learner"] == 1
-    assert fleet.counters().servers[0]["queries"] == 0
+    assert fleet.server_counters()[0]["queries"] == 0
     # The model server dies: another serves the same version, and tasks that need it get through.
     os.kill(workers("ModelServer")[0].pid, signal.SIGKILL)
     with_model = [Task(t.theorem, "model", 8) for t in TASKS[:6]]

@@ -64,8 +64,8 @@ def everything() -> dict[str, float]:
         **compute.of_model({0: {"queries": 5.0, "seconds": 1.0}}, {0: {"queries": 55.0, "seconds": 3.0}}, 10.0),
         **compute.system(90.0, 0.05, 10.0, 8.0),
         **compute.idle({0: {"seconds": 1.0}}, {0: {"seconds": 3.0}}, 10.0, 4.0),
-        **compute.queues({"audits": 3}),
-        **compute.rewards({"progress": 0.5}),
+        "queue/audits": 3.0,
+        **compute.rewards([attempt("a", "proved", stats={"rewards": {"progress": 0.5}})]),
         **calibration.metrics(calibration.predictions(ROUND)),
     }
 

@@ -116,7 +116,7 @@ def test_vllm_without_gpus_is_its_build_for_cpus(monkeypatch: pytest.MonkeyPatch
         (('serve.template="kimina-prover"', 'learn.collect="proofs"'), "set learn.algorithm to one of grpo, dr_grpo"),
         (('learn.collect="proofs"', 'learn.algorithm="dapo"'), "answers with tactics: set learn.collect="),
         (('learn.algorithm="dapo"',), 'set learn.collect="rollouts"'),
-        (('learn.algorithm="dapo"', 'learn.collect="rollouts"', "gradient.clip_low=2.0"), "gradient.clip_low=2.0"),
+        (('learn.algorithm="dapo"', 'learn.collect="rollouts"', "gradient.clip_low=2.0"), "gradient.clip_low must be"),
         (('prover.assess=["tactics"]',), "need an assessor: set learn.assessor_seconds"),
         (('prover.rule="best_first"', "learn.assessor_seconds=5.0"), "whose rule selects from the root"),
         (("learn.ranks=0",), "learn.ranks must be an integer of at least 1"),

@@ -18,6 +18,8 @@ from prover.models.transformer import new_model
 from rl.algorithms import gradient_settings as gs
 from rl.algorithms import policy_gradient as pg
 from rl.algorithms.dpo_settings import DPOConfig
+from rl.algorithms.grpo import advantages
+from rl.config import LearnConfig, RunConfig, ServeConfig, check
 from rl.examples import PolicyExample, PreferencePair
 from rl.learner import policy_gradient as learner
 from rl.learner import preferences, supervised
@@ -126,7 +128,7 @@ def reinforce() -> Found:
 )
 def test_a_preset_is_its_papers_formula(name: str, by_hand: Callable[[], Found]) -> None:
     settings = gs.check(gs.PRESETS[name], name)
-    (signal,) = pg.advantages([REWARDS], settings)
+    signal = advantages(REWARDS, settings.advantage)
     assert signal is not None
 
     def flat(x: list[list[float]]) -> torch.Tensor:
@@ -167,9 +169,8 @@ def test_replayed_proofs_do_not_count_as_samples() -> None:
 def test_advantages() -> None:
     groups = [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0], [1.0]]
     by = {
-        kind: pg.advantages(groups, replace(gs.PolicyGradient(), advantage=kind))
-        for kind in ("mean", "normalised", "leave_one_out", "batch")
-    }  # type: ignore[arg-type]
+        kind: [advantages(group, kind) for group in groups] for kind in ("mean", "normalised", "leave_one_out", "batch")
+    }
     assert by["mean"] == [[0.75, -0.25, -0.25, -0.25], None, None]
     assert by["normalised"][0] == pytest.approx([sqrt(3), *[-1 / sqrt(3)] * 3]) and by["normalised"][1:] == [None, None]
     assert by["leave_one_out"][0] == pytest.approx([1.0, *[-1 / 3] * 3])
@@ -178,8 +179,11 @@ def test_advantages() -> None:
 
 @pytest.mark.parametrize("wrong", [{"clip_low": 2.0}, {"importance_cap": 0.5}, {"kl_weight": 0.1}, {"length": 0}])
 def test_settings_out_of_range(wrong: dict) -> None:
-    with pytest.raises(UserError, match=f"gradient.{'kl' if 'kl_weight' in wrong else next(iter(wrong))}="):
-        gs.check(replace(gs.PolicyGradient(), **wrong), "dapo")
+    config = RunConfig(
+        learn=LearnConfig(algorithm="dapo"), serve=ServeConfig(start="model"), gradient=gs.GradientConfig(**wrong)
+    )
+    with pytest.raises(UserError, match=rf"gradient\.{'kl' if 'kl_weight' in wrong else next(iter(wrong))}[ =]"):
+        check(config)
 
 
 # -- packing -----------------------------------------------------------------------------------------------------------
