@@ -14,17 +14,8 @@ from typing import Any
 
 import msgspec
 
-from curricula.conjectures.expressions import (
-    Const,
-    Constant,
-    Expr,
-    NotExpressible,
-    constants_of,
-    name_source,
-    spine,
-    text_of,
-)
-from curricula.conjectures.signature import Signature, known_from, level_free
+from curricula.conjectures.expressions import Const, Constant, Expr, NotExpressible, constants_of, name_source
+from curricula.conjectures.signature import Signature, known_from
 from curricula.conjectures.statements import Statement, opened
 from prover.lean.brackets import cut, outside
 from prover.lean.declared import NameParts, Report, declared
@@ -114,7 +105,7 @@ class Bench:
             raise LeanError(str(report.errors[0]))
         constants = _constants(report)
         names = [d.name for d in declared(report) if not d.example]
-        signature = Signature(level_free(known_from(constants, names, MAX_STATEMENT)), constants)
+        signature = Signature(known_from(constants, names, MAX_STATEMENT), constants)
         signature.library = await self._library_types(signature.foreign)
         signature.equations = await self._equations(signature.functions)
         return signature, [constants[d.name] for d in declared(report) if d.example and d.name in constants]
@@ -123,7 +114,7 @@ class Bench:
         """The types of library constants. Reads them from the statement `@c = @c`, whose first argument is the type of `c`."""
         lines: list[tuple[Const, str]] = []
         for constant in constants:
-            term = text_of(constant)
+            term = constant.text()
             if term and not any(level[0] == "p" for level in constant.levels):
                 lines.append((constant, f"theorem turnstile_type_{len(lines)} : {term} = {term} := rfl"))
         if not lines:
@@ -132,7 +123,7 @@ class Bench:
         types: dict[Const, Expr] = {}
         for i, (constant, _) in enumerate(lines):
             if (theorem := found.get((f"turnstile_type_{i}",))) is not None:
-                _, arguments = spine(theorem.type)
+                _, arguments = theorem.type.spine()
                 if arguments:
                     types[constant] = arguments[0]
         return types
@@ -170,7 +161,7 @@ class Bench:
 
     async def printed(self, statements: Sequence[Statement]) -> list[str]:
         """The type of each statement as Lean prints it; empty or None for statements that Lean rejects."""
-        texts = [text_of(statement.expr) for statement in statements]
+        texts = [statement.expr.text() for statement in statements]
         sources = [text and f": {text}" for text in texts]
 
         def text(report: Report, name: NameParts) -> str:

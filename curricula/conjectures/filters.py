@@ -7,22 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from curricula.conjectures.bench import Bench
-from curricula.conjectures.expressions import (
-    Binder,
-    Const,
-    Expr,
-    Free,
-    NotExpressible,
-    closed,
-    free,
-    frees_of,
-    instantiate,
-    source_of,
-    spine,
-    substituted,
-)
-from curricula.conjectures.samples import FALSE, TRUE, Samples
-from curricula.conjectures.signature import PROP
+from curricula.conjectures.expressions import FALSE, PROP, TRUE, Binder, Const, Expr, Free, NotExpressible, closed, free
+from curricula.conjectures.samples import Samples
 from curricula.conjectures.statements import Rules, Statement, instance_of
 
 INSTANCES = 8
@@ -110,9 +96,9 @@ class _Truth:
             return proposition == TRUE
         if isinstance(proposition, Binder):
             dummy = free("h", proposition.type)
-            result = instantiate(proposition.body, dummy)
-            return None if proposition.lam or dummy in frees_of(result) else self._implies(proposition.type, result)
-        head, parts = spine(proposition)
+            result = proposition.at(dummy)
+            return None if proposition.lam or dummy in result.frees() else self._implies(proposition.type, result)
+        head, parts = proposition.spine()
         if head == Const(("Not",)):
             return self._implies(parts[0], FALSE)
         if head == Const(("Iff",)):
@@ -133,8 +119,8 @@ class _Truth:
 
 
 def _refuted(statement: Statement, values: dict[Free, Expr]) -> str:
-    hypotheses = [free(f"h_{i}", substituted(h, values)) for i, h in enumerate(statement.given)]
-    claim = source_of(closed(hypotheses, substituted(statement.conclusion, values)))
+    hypotheses = [free(f"h_{i}", h.substituted(values)) for i, h in enumerate(statement.given)]
+    claim = closed(hypotheses, statement.conclusion.substituted(values)).source()
     fact = "h" + f" (by {_TRUE})" * len(hypotheses)
     return f"(have t : ¬ {claim} := by (intro h; have k := {fact}; {_ABSURD}))"
 

@@ -11,25 +11,11 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import product
 
 from curricula.conjectures.bench import Bench
-from curricula.conjectures.expressions import (
-    DEFAULT,
-    IMPLICIT,
-    Binder,
-    Const,
-    Expr,
-    Free,
-    apply,
-    closed,
-    free,
-    frees_of,
-    spine,
-    substituted,
-    text_of,
-)
+from curricula.conjectures.expressions import DEFAULT, IMPLICIT, NAT, TYPE, Binder, Const, Expr, Free, closed, free
 from curricula.conjectures.filters import false
 from curricula.conjectures.order import path_order
-from curricula.conjectures.samples import NAT, Samples
-from curricula.conjectures.signature import TYPE, Operation, Signature
+from curricula.conjectures.samples import Samples
+from curricula.conjectures.signature import Operation, Signature
 from curricula.conjectures.statements import Rules, Statement, equation, instance_of, stated
 from curricula.conjectures.values import Unknown, Values
 
@@ -72,7 +58,7 @@ class Terms:
         equations = self.signature.equations.get(operation.head.name, ())
         if not operation.arguments or len(equations) != 1 or (sides := equations[0].sides) is None:
             return operation
-        if not all(isinstance(p, Free) for p in spine(sides[0])[1]):
+        if not all(isinstance(p, Free) for p in sides[0].spine()[1]):
             return operation
         result = Binder(False, "x", DEFAULT, operation.arguments[-1], operation.result)
         if result not in wanted:
@@ -133,7 +119,7 @@ class Terms:
         for size in range(1, MOST_SIZE + 1):
             here = [(t, type_) for type_ in types for t in self.of(type_, size)]
             self.rng.shuffle(here)
-            here.sort(key=lambda x: (-len(frees_of(x[0])), not _in_order(x[0], order)))
+            here.sort(key=lambda x: (-len(x[0].frees()), not _in_order(x[0], order)))
             yield from ((t, type_, size) for t, type_ in here if not isinstance(type_, Binder))
             for type_ in types:
                 self._by_size[type_, size] = [t for t in self.of(type_, size) if not reducible(t)]
@@ -175,7 +161,7 @@ async def equations(
             for law in laws:
                 if not found.follows(law) and values.holds(law):
                     found.add(law)
-        if any(v not in assignments[0] for v in frees_of(term)) or found.oriented.reduce(term):
+        if any(v not in assignments[0] for v in term.frees()) or found.oriented.reduce(term):
             continue
         key: object = _key(values, term, computed)
         if key is None and left > 0 and not found.rules.reduce(term):
@@ -248,13 +234,13 @@ def _assignments(terms: Terms) -> list[dict[Free, Expr]]:
 
 async def _value(bench: Bench, term: Expr, type_: Expr, assignments: Sequence[dict[Free, Expr]]) -> str | None:
     """A key of the term's values, which Lean computes: equal for terms with equal values. None if Lean does not compute them."""
-    ground = substituted(type_, assignments[0])
+    ground = type_.substituted(assignments[0])
     function: Expr = NAT
     for _ in assignments:
         function = Binder(False, "x", DEFAULT, ground, function)
     predicate = free("p", function)
-    application = apply(predicate, *(substituted(term, a) for a in assignments))
-    if not (source := text_of(closed([predicate], equation(NAT, application, Const(("Nat", "zero")))))):
+    application = predicate.apply(*(term.substituted(a) for a in assignments))
+    if not (source := closed([predicate], equation(NAT, application, Const(("Nat", "zero")))).text()):
         return None
     result = await bench.step("evaluated", f"suffices h : {source} by trivial\nintro p\nconv => lhs; reduce")
     return result.states[0].key if result.ok and len(result.states) == 1 else None
@@ -274,7 +260,7 @@ def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
 def _in_order(term: Expr, order: dict[Free, int]) -> bool:
     """Whether the variables of each type first occur in the order of their numbers, without gaps."""
     seen: dict[Expr, int] = {}
-    for variable in frees_of(term):
+    for variable in term.frees():
         if variable in order:
             if order[variable] != seen.get(variable.type, 0):
                 return False
@@ -283,4 +269,4 @@ def _in_order(term: Expr, order: dict[Free, int]) -> bool:
 
 
 def _without_variables(type_: Expr) -> Expr:
-    return substituted(type_, {v: Const(("type",)) for v in frees_of(type_)})
+    return type_.substituted({v: Const(("type",)) for v in type_.frees()})

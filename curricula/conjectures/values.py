@@ -10,9 +10,21 @@ from collections.abc import Mapping, Sequence
 from itertools import islice, product
 from typing import Any
 
-from curricula.conjectures.expressions import Binder, Const, Expr, Free, Number, Sort, Var, frees_of, spine, substituted
-from curricula.conjectures.samples import FALSE, NAT, TRUE, Samples
-from curricula.conjectures.signature import PROP
+from curricula.conjectures.expressions import (
+    FALSE,
+    LEVEL_0,
+    NAT,
+    PROP,
+    TRUE,
+    Binder,
+    Const,
+    Expr,
+    Free,
+    Number,
+    Sort,
+    Var,
+)
+from curricula.conjectures.samples import Samples
 from curricula.conjectures.statements import Statement
 from prover.lean.declared import NameParts
 
@@ -56,10 +68,10 @@ class Values:
         if isinstance(expr, Number):
             return self._node(("number", expr.value), 1)
         if isinstance(expr, Binder) and expr.lam:
-            captured = tuple((v, env[v]) for v in frees_of(expr.body) if v in env)
+            captured = tuple((v, env[v]) for v in expr.body.frees() if v in env)
             return self._node(("fun", expr.body, captured, stack), 1)
-        head, given = spine(expr)
-        if head == Const(("OfNat", "ofNat"), (("z",),)) and isinstance(given[1], Number):
+        head, given = expr.spine()
+        if head == Const(("OfNat", "ofNat"), (LEVEL_0,)) and isinstance(given[1], Number):
             return self.of(given[1], env)
         values = tuple(self.of(g, env, stack) for g in given)
         if isinstance(head, Const):
@@ -112,7 +124,7 @@ class Values:
         for equation in self.signature.equations.get(name, ()):
             assert equation.sides is not None
             left, right = equation.sides
-            patterns = spine(left)[1]
+            patterns = left.spine()[1]
             if len(patterns) > len(given):
                 return self._node((name, *given), 1)
             env: dict[Free, int] = {}
@@ -134,7 +146,7 @@ class Values:
     def _fits(self, pattern: Expr, value: int, env: dict[Free, int]) -> bool:
         if isinstance(pattern, Free):
             return env.setdefault(pattern, value) == value
-        head, parts = spine(pattern)
+        head, parts = pattern.spine()
         kind, *given = self._nodes[value]
         own = self.signature.constants.get(kind) if isinstance(kind, tuple) else None
         if not isinstance(head, Const) or own is None or own.kind == "def":
@@ -160,7 +172,7 @@ class Values:
             if proposition.lam or self.signature.infer(proposition.type) != PROP:
                 return None
             return self._implies(proposition.type, proposition.body, env, stack, (*stack, -1))
-        head, given = spine(proposition)
+        head, given = proposition.spine()
         if not isinstance(head, Const):
             return None
         match head.name:
@@ -232,7 +244,7 @@ class Values:
         types: dict[Free, Expr] = {v: NAT for v in variables if isinstance(v.type, Sort) and v.type != PROP}
         try:
             for v in variables:
-                values = (NAT,) if v in types else self.samples.of(substituted(v.type, types))
+                values = (NAT,) if v in types else self.samples.of(v.type.substituted(types))
                 choices.append([self.of(x, {}) for x in values])
         except Unknown:
             return []
