@@ -167,6 +167,10 @@ class Binder(Expr):
     type: Expr
     body: Expr
 
+    def takes_no_data(self) -> bool:
+        """Whether the argument is an instance or a type."""
+        return self.info == INSTANCE or isinstance(self.type, Sort)
+
     def at(self, value: Expr) -> Expr:
         """The body with a value for the variable. `value` has no loose bound variables."""
 

@@ -101,7 +101,7 @@ def induction_steps(samples: Samples, statement: Statement) -> Iterator[Statemen
 
 def _implication(signature: Signature, proposition: Expr) -> tuple[Expr, Expr] | None:
     """(premise, result) of `premise → result`."""
-    if not isinstance(proposition, Binder) or proposition.lam or not signature.is_proposition(proposition.type):
+    if not isinstance(proposition, Binder) or not signature.is_proposition(proposition.type):
         return None
     proof = free("h", proposition.type)
     result = proposition.at(proof)

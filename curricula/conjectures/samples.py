@@ -106,18 +106,17 @@ class Samples:
         for constant in self.signature.constants.values():
             if constant.kind != "constructor" or constant.name[:-1] != head.name:
                 continue
-            term: Expr = Const(constant.name, head.levels)
             rest = constant.type_at(head.levels)
             for parameter in parameters:
                 if not isinstance(rest, Binder):
                     return
-                term, rest = term.apply(parameter), rest.at(parameter)
+                rest = rest.at(parameter)
             fields = []
             while isinstance(rest, Binder):
                 fields.append(rest.type)
                 rest = rest.at(_DEPENDENT)
             if rest == type_ and not any(part == _DEPENDENT for f in fields for part in f.subterms()):
-                yield term, fields
+                yield Const(constant.name, head.levels).apply(*parameters), fields
 
     def cases(self, proposition: Expr) -> list[list[Expr]] | None:
         """The arguments of each constructor of an inductive proposition; None for other propositions, or if an argument depends on another."""
@@ -139,7 +138,7 @@ class Samples:
     def _functions(self, type_: Binder) -> tuple[Expr, ...]:
         codomain = type_.at(_DEPENDENT)
         results = self.of(codomain, 1)
-        if type_.lam or not results or (isinstance(type_.type, Sort)):
+        if not results or isinstance(type_.type, Sort):
             return ()
 
         def function(body: Expr) -> Expr:

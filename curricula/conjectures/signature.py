@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from curricula.conjectures.expressions import (
-    INSTANCE,
     LEVEL_0,
     NAT,
     PROP,
@@ -114,7 +113,7 @@ class Signature:
                 return self.type_of(expr)
             case App(function, argument):
                 type_ = self.infer(function)
-                return type_.at(argument) if isinstance(type_, Binder) and not type_.lam else None
+                return type_.at(argument) if isinstance(type_, Binder) else None
             case Number():
                 return NAT
             case Sort(level):
@@ -137,17 +136,15 @@ class Signature:
     def operations(self) -> list[Operation]:
         """The operations in the statements, then other functions and constructors of the file that have no notation by an instance."""
         found: dict[tuple[object, ...], Operation] = {}
-        for known in self.known:
-            for statement_part in known.statement.parts:
-                for part in self.data_parts(statement_part):
-                    operation = self.operation_of(part)
-                    if operation is not None:
-                        found.setdefault(operation.key, operation)
+        for part in (p for k in self.known for e in k.statement.parts for p in self.data_parts(e)):
+            if (operation := self.operation_of(part)) is not None:
+                found.setdefault(operation.key, operation)
         hidden = self._behind_instances()
         for constant in self.constants.values():
             if constant.kind not in ("def", "constructor") or constant.name in hidden or not _written(constant.name):
                 continue
-            operation = self.operation_of(self._applied(constant))
+            head = Const(constant.name, tuple(("p", u) for u in constant.universes))
+            operation = self.operation_of(head.apply(*opened(constant.type).variables))
             if operation is not None and all(operation.head.name != o.head.name for o in found.values()):
                 found.setdefault(operation.key, operation)
         return list(found.values())
@@ -158,18 +155,12 @@ class Signature:
         if isinstance(expr, Binder):
             yield from self.data_parts(expr.type)
             yield from self.data_parts(expr.body)
-        elif isinstance(expr, App):
-            head, given = expr.spine()
-            type_ = self.type_of(head) if isinstance(head, Const) else None
-            for argument in given:
-                binder = type_ if isinstance(type_, Binder) and not type_.lam else None
-                if binder is None or not (binder.info == INSTANCE or isinstance(binder.type, Sort)):
-                    yield from self.data_parts(argument)
-                type_ = binder.at(argument) if binder is not None else None
-
-    def _applied(self, constant: Constant) -> Expr:
-        """The constant on new variables."""
-        return Const(constant.name, tuple(("p", u) for u in constant.universes)).apply(*opened(constant.type).variables)
+        head, given = expr.spine()
+        type_ = self.type_of(head) if isinstance(head, Const) else None
+        for argument in given:
+            if not isinstance(type_, Binder) or not type_.takes_no_data():
+                yield from self.data_parts(argument)
+            type_ = type_.at(argument) if isinstance(type_, Binder) else None
 
     def _behind_instances(self) -> set[NameParts]:
         """Constants for which an instance provides notation, e.g. `N.add` in `instance : Add N := ⟨N.add⟩`."""
@@ -195,7 +186,7 @@ class Signature:
         fixed: list[Expr | None] = []
         arguments: list[Expr] = []
         for argument in given:
-            if not isinstance(type_, Binder) or type_.lam or any(isinstance(p, Var) for p in argument.subterms()):
+            if not isinstance(type_, Binder) or any(isinstance(p, Var) for p in argument.subterms()):
                 return None
             if self._is_data(type_):
                 fixed.append(None)
@@ -203,21 +194,16 @@ class Signature:
             else:
                 fixed.append(argument)
             type_ = type_.at(argument)
-        if isinstance(type_, Binder | Sort) or (not given and isinstance(type_, Binder)):
+        if isinstance(type_, Binder | Sort) or self.infer(type_) in (PROP, None):
             return None
         operation = Operation(head, tuple(fixed), tuple(arguments), type_)
-        if any(not isinstance(v.type, Sort) for v in operation.variables) or self.infer(type_) in (PROP, None):
-            return None
-        return operation
+        return operation if all(isinstance(v.type, Sort) for v in operation.variables) else None
 
     def _is_data(self, binder: Binder) -> bool:
         """Whether an argument is data that no type depends on."""
-        if binder.info == INSTANCE or isinstance(binder.type, Sort):
+        if binder.takes_no_data() or binder.body.mentions(lambda variable, depth: variable.index == depth):
             return False
-        if binder.body.mentions(lambda variable, depth: variable.index == depth):
-            return False
-        sort = self.infer(binder.type)
-        return sort is not None and sort != PROP
+        return self.infer(binder.type) not in (PROP, None)
 
 
 def _written(name: NameParts) -> bool:

@@ -14,6 +14,8 @@ EQ = Const(("Eq",), (TYPE.level,))
 SYMMETRIC = (("Eq",), ("Iff",))
 MAX_ORDERS = 24
 """Maximum number of orders of the hypotheses that are compared for the form of a statement."""
+MAX_STEPS = 100
+"""Maximum number of rewrites of a term."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def swapped(proposition: Expr) -> Expr:
 def opened(type_: Expr) -> Statement:
     """A type as a statement, with new variables under distinct names."""
     variables: list[Free] = []
-    while isinstance(type_, Binder) and not type_.lam:
+    while isinstance(type_, Binder):
         name = fresh_name(type_.name, [v.name for v in variables])
         variables.append(free(name, type_.type, type_.info))
         type_ = type_.at(variables[-1])
@@ -153,16 +155,12 @@ def matches(pattern: Expr, expr: Expr, variables: frozenset[Free], values: dict[
         values[pattern] = expr
         return True
     if isinstance(pattern, App) and isinstance(expr, App):
-        return matches(pattern.function, expr.function, variables, values) and matches(
-            pattern.argument, expr.argument, variables, values
-        )
-    if isinstance(pattern, Binder) and isinstance(expr, Binder):
-        return (
-            pattern.lam == expr.lam
-            and matches(pattern.type, expr.type, variables, values)
-            and matches(pattern.body, expr.body, variables, values)
-        )
-    return pattern == expr
+        pairs = (pattern.function, expr.function), (pattern.argument, expr.argument)
+    elif isinstance(pattern, Binder) and isinstance(expr, Binder) and pattern.lam == expr.lam:
+        pairs = (pattern.type, expr.type), (pattern.body, expr.body)
+    else:
+        return pattern == expr
+    return all(matches(p, e, variables, values) for p, e in pairs)
 
 
 def _both(proposition: Expr) -> list[Expr]:
@@ -204,11 +202,9 @@ def _numbered(parts: Sequence[Expr]) -> str:
 class Rules:
     """Equations as rules towards smaller terms, in a fixed total order of terms."""
 
-    def __init__(self, known: Sequence[Statement], less: Callable[[Expr, Expr], bool] | None = None) -> None:
+    def __init__(self, less: Callable[[Expr, Expr], bool] | None = None) -> None:
         self._rules: dict[Expr, list[tuple[Expr, Expr, frozenset[Free]]]] = {}
         self._less = less or (lambda a, b: (a.size(), str(a)) < (b.size(), str(b)))
-        for statement in known:
-            self.add(statement)
 
     def add(self, statement: Statement) -> None:
         """Add an equation as rules. Ignores statements with hypotheses, and statements that are not equations."""
@@ -222,18 +218,17 @@ class Rules:
         """Whether a rule rewrites the term to a smaller one."""
         return self._step(term) is not None
 
-    def normal(self, term: Expr, most: int = 100) -> Expr:
-        """The term after at most `most` steps."""
-        for _ in range(most):
-            new = self._step(term)
-            if new is None:
+    def join(self, statement: Statement) -> bool:
+        """Whether the sides of an equation reduce to the same term."""
+        return statement.sides is not None and len({self._normal(side) for side in statement.sides}) == 1
+
+    def _normal(self, term: Expr) -> Expr:
+        """The term after at most MAX_STEPS steps."""
+        for _ in range(MAX_STEPS):
+            if (new := self._step(term)) is None:
                 break
             term = new
         return term
-
-    def join(self, statement: Statement) -> bool:
-        """Whether the sides of an equation reduce to the same term."""
-        return statement.sides is not None and self.normal(statement.sides[0]) == self.normal(statement.sides[1])
 
     def _step(self, term: Expr) -> Expr | None:
         for pattern, result, variables in self._rules.get(term.spine()[0], ()):

@@ -99,9 +99,11 @@ class Terms:
             if size == 1:
                 found += self.variables.get(type_, [])
             for operation in self.operations:
-                if operation.result != type_:
+                if operation.result != type_ or len(operation.arguments) >= size:
                     continue
-                for sizes in _compositions(size - 1, len(operation.arguments)):
+                for sizes in product(range(1, size), repeat=len(operation.arguments)):
+                    if sum(sizes) != size - 1:
+                        continue
                     lists = [self.of(t, s) for t, s in zip(operation.arguments, sizes, strict=True)]
                     found += [operation(*data) for data in product(*lists)]
                     if len(found) > 4 * MOST_PER_SIZE:
@@ -185,7 +187,7 @@ class _Equations:
     def __init__(self, terms: Terms, known: Sequence[Statement]) -> None:
         order = path_order(terms.signature)
         self._reduces = path_order(terms.signature, variables=False)
-        self.rules, self.oriented = Rules((), order), Rules((), order)
+        self.rules, self.oriented = Rules(order), Rules(order)
         self.equations: list[Statement] = []
         for statement in known:
             self._use(statement)
@@ -244,17 +246,6 @@ async def _value(bench: Bench, term: Expr, type_: Expr, assignments: Sequence[di
         return None
     result = await bench.step("evaluated", f"suffices h : {source} by trivial\nintro p\nconv => lhs; reduce")
     return result.states[0].key if result.ok and len(result.states) == 1 else None
-
-
-def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
-    """Sequences of `parts` positive numbers with the sum `total`."""
-    if parts == 0:
-        if total == 0:
-            yield ()
-        return
-    for first in range(1, total - parts + 2):
-        for rest in _compositions(total - first, parts - 1):
-            yield (first, *rest)
 
 
 def _in_order(term: Expr, order: dict[Free, int]) -> bool:

@@ -39,6 +39,22 @@ WITNESS_DEPTH = 9
 Environment = Mapping[Free, int]
 
 
+def negated(truth: bool | None) -> bool | None:
+    return None if truth is None else not truth
+
+
+def disjunction(truths: Sequence[bool | None]) -> bool | None:
+    return True if True in truths else None if None in truths else False
+
+
+def conjunction(truths: Sequence[bool | None]) -> bool | None:
+    return False if False in truths else None if None in truths else True
+
+
+def implied(premise: bool | None, result: bool | None) -> bool | None:
+    return disjunction([negated(premise), result])
+
+
 class Unknown(Exception):
     """A term whose value is not known: a function has no equations here, or the value is too large."""
 
@@ -169,9 +185,10 @@ class Values:
         if proposition in (TRUE, FALSE):
             return proposition == TRUE
         if isinstance(proposition, Binder):
-            if proposition.lam or self.signature.infer(proposition.type) != PROP:
+            if not self.signature.is_proposition(proposition.type):
                 return None
-            return self._implies(proposition.type, proposition.body, env, stack, (*stack, -1))
+            premise = self.truth(proposition.type, env, stack)
+            return implied(premise, self.truth(proposition.body, env, (*stack, -1)))
         head, given = proposition.spine()
         if not isinstance(head, Const):
             return None
@@ -179,11 +196,11 @@ class Values:
             case ("Eq",):
                 return self._equal(given[1], given[2], env, stack)
             case ("Not",):
-                return self._implies(given[0], FALSE, env, stack, stack)
-            case ("And",) | ("Or",):
-                both = [self.truth(g, env, stack) for g in given]
-                decides = head.name == ("Or",)
-                return decides if decides in both else None if None in both else not decides
+                return negated(self.truth(given[0], env, stack))
+            case ("And",):
+                return conjunction([self.truth(g, env, stack) for g in given])
+            case ("Or",):
+                return disjunction([self.truth(g, env, stack) for g in given])
             case ("Exists",):
                 return self._witnessed(given[0], given[1], env, stack)
             case name if name in self.signature.equations:
@@ -198,18 +215,12 @@ class Values:
             first, second = self.of(left, env, stack), self.of(right, env, stack)
         except Unknown:
             return None
-        own = [self.signature.constants.get(self._nodes[v][0]) for v in (first, second)]
-        functions = any(
-            self._nodes[v][0] == "fun" or (c is not None and c.kind == "def")
-            for v, c in zip((first, second), own, strict=True)
-        )
-        return True if first == second else None if functions else False
+        return True if first == second else None if self._is_function(first) or self._is_function(second) else False
 
-    def _implies(
-        self, premise: Expr, result: Expr, env: Environment, stack: tuple[int, ...], inner: tuple[int, ...]
-    ) -> bool | None:
-        before, after = self.truth(premise, env, stack), self.truth(result, env, inner)
-        return True if before is False or after is True else False if before and after is False else None
+    def _is_function(self, value: int) -> bool:
+        kind = self._nodes[value][0]
+        own = self.signature.constants.get(kind)
+        return kind == "fun" or (own is not None and own.kind == "def")
 
     def _witnessed(self, type_: Expr, predicate: Expr, env: Environment, stack: tuple[int, ...]) -> bool | None:
         if not isinstance(predicate, Binder):
@@ -218,8 +229,7 @@ class Values:
             witnesses = [self.of(w, {}) for w in self.samples.of(type_, WITNESS_DEPTH)]
         except Unknown:
             return None
-        found = [self.truth(predicate.body, env, (*stack, w)) for w in witnesses]
-        return True if True in found else None if None in found or not found else False
+        return disjunction([self.truth(predicate.body, env, (*stack, w)) for w in witnesses]) if witnesses else None
 
     def holds(self, statement: Statement) -> bool | None:
         """Whether a statement holds for all small values of its variables, and its hypotheses for at least one of them; None if unknown."""

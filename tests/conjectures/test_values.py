@@ -55,7 +55,8 @@ def test_equations_reduce_towards_earlier_functions() -> None:
     assert not less(add(a, b), add(b, a)) and not less(add(b, a), add(a, b))
     total = path_order(OWN)
     assert total(add(a, b), add(b, a)) != total(add(b, a), add(a, b))
-    rules = Rules([law(mul(a, add(b, c)), add(mul(a, b), mul(a, c)))], total)
+    rules = Rules(total)
+    rules.add(law(mul(a, add(b, c)), add(mul(a, b), mul(a, c))))
     assert rules.join(law(mul(c, add(a, add(b, b))), add(mul(c, a), add(mul(c, b), mul(c, b)))))
 
 
