@@ -7,7 +7,7 @@ conjectured to equal the smallest one.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import product
 
 from curricula.conjectures.bench import Bench
@@ -117,11 +117,10 @@ class Terms:
         """(term, type, size), the smallest first. Of one size, terms with most variables come first, then terms whose variables are in order.
         The parts of a term are irreducible."""
         types = list(dict.fromkeys(o.result for o in self.operations))
-        order = {v: i for vs in self.variables.values() for i, v in enumerate(vs)}
         for size in range(1, MOST_SIZE + 1):
             here = [(t, type_) for type_ in types for t in self.of(type_, size)]
             self.rng.shuffle(here)
-            here.sort(key=lambda x: (-len(x[0].frees()), not _in_order(x[0], order)))
+            here.sort(key=lambda x: (-len(x[0].frees()), not _in_order(x[0], self.variables.values())))
             yield from ((t, type_, size) for t, type_ in here if not isinstance(type_, Binder))
             for type_ in types:
                 self._by_size[type_, size] = [t for t in self.of(type_, size) if not reducible(t)]
@@ -248,15 +247,10 @@ async def _value(bench: Bench, term: Expr, type_: Expr, assignments: Sequence[di
     return result.states[0].key if result.ok and len(result.states) == 1 else None
 
 
-def _in_order(term: Expr, order: dict[Free, int]) -> bool:
-    """Whether the variables of each type first occur in the order of their numbers, without gaps."""
-    seen: dict[Expr, int] = {}
-    for variable in term.frees():
-        if variable in order:
-            if order[variable] != seen.get(variable.type, 0):
-                return False
-            seen[variable.type] = order[variable] + 1
-    return True
+def _in_order(term: Expr, variables: Iterable[list[Free]]) -> bool:
+    """Whether the variables of each list first occur in its order, without gaps."""
+    used = term.frees()
+    return all(mine == each[: len(mine)] for each in variables if (mine := [v for v in used if v in each]))
 
 
 def _without_variables(type_: Expr) -> Expr:
