@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from curricula.conjectures import mutations
 from curricula.conjectures.expressions import FALSE, LEVEL_0, NAT, PROP, TRUE, Binder, Const, Expr, Free, Number, free
-from curricula.conjectures.mutations import (
-    abstracted,
-    composed,
-    converse,
-    fewer_hypotheses,
-    other_operations,
-    restated,
-    swapped_arguments,
-)
 from curricula.conjectures.samples import Samples
 from curricula.conjectures.signature import Signature
 from curricula.conjectures.statements import Statement, stated
@@ -39,12 +31,12 @@ def relatives(
         "part of the conclusion": conclusion_parts(signature, samples, statement),
         "further hypothesis": further_hypotheses(signature, statement),
         "simplified": simplified(signature, statement),
-        "fewer hypotheses": fewer_hypotheses(statement),
-        "converse": converse(statement),
-        "swapped arguments": swapped_arguments(signature, statement),
-        "abstracted": abstracted(signature, statement),
-        "other operations": other_operations(signature, statement),
-        "rewritten": (new for known in usable for new in composed(statement, known)),
+        "fewer hypotheses": mutations.fewer_hypotheses(statement),
+        "converse": mutations.converse(statement),
+        "swapped arguments": mutations.swapped_arguments(signature, statement),
+        "abstracted": mutations.abstracted(signature, statement),
+        "other operations": mutations.other_operations(signature, statement),
+        "rewritten": (new for known in usable for new in mutations.composed(statement, known)),
     }
 
 
@@ -56,7 +48,7 @@ def _data(statement: Statement) -> list[Free]:
 def _at(statement: Statement, variable: Free, value: Expr) -> Statement:
     """The statement with a value for a variable."""
     conclusion, *hypotheses = [e.substituted({variable: value}) for e in statement.parts]
-    return restated(statement, conclusion, hypotheses)
+    return mutations.restated(statement, conclusion, hypotheses)
 
 
 def special_cases(samples: Samples, statement: Statement) -> Iterator[Statement]:
@@ -96,7 +88,7 @@ def induction_steps(samples: Samples, statement: Statement) -> Iterator[Statemen
             if smaller:
                 known = [statement.conclusion.substituted({variable: x}) for x in smaller]
                 new = statement.conclusion.substituted({variable: value})
-                yield restated(statement, new, [*statement.given, *known])
+                yield mutations.restated(statement, new, [*statement.given, *known])
 
 
 def _implication(signature: Signature, proposition: Expr) -> tuple[Expr, Expr] | None:
@@ -114,19 +106,19 @@ def hypothesis_cases(signature: Signature, samples: Samples, statement: Statemen
     for i, hypothesis in enumerate(hypotheses):
         rest = [*hypotheses[:i], *hypotheses[i + 1 :]]
         for parts in samples.cases(hypothesis) or ():
-            yield restated(statement, statement.conclusion, [*rest, *parts])
+            yield mutations.restated(statement, statement.conclusion, [*rest, *parts])
         if (implication := _implication(signature, hypothesis)) is not None:
-            yield restated(statement, statement.conclusion, [*rest, implication[1]])
+            yield mutations.restated(statement, statement.conclusion, [*rest, implication[1]])
 
 
 def conclusion_parts(signature: Signature, samples: Samples, statement: Statement) -> Iterator[Statement]:
     """The statement with a part of the conclusion as its conclusion, or with the premise of a hypothesis, which applying that leaves open."""
     for parts in samples.cases(statement.conclusion) or ():
         for part in parts:
-            yield restated(statement, part)
+            yield mutations.restated(statement, part)
     for hypothesis in statement.given:
         if (implication := _implication(signature, hypothesis)) is not None:
-            yield restated(statement, implication[0])
+            yield mutations.restated(statement, implication[0])
 
 
 def _propositions(signature: Signature, statement: Statement) -> list[Expr]:
@@ -147,7 +139,7 @@ def simplified(signature: Signature, statement: Statement) -> Iterator[Statement
     for proposition in _propositions(signature, statement):
         for component in _components(signature, proposition):
             conclusion, *hypotheses = [e.replaced(proposition, component) for e in statement.parts]
-            yield restated(statement, conclusion, hypotheses)
+            yield mutations.restated(statement, conclusion, hypotheses)
 
 
 def further_hypotheses(signature: Signature, statement: Statement) -> Iterator[Statement]:

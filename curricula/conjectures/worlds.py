@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import random
 from collections.abc import Sequence
 
@@ -12,10 +11,11 @@ from curricula.conjectures.order import path_order
 from curricula.conjectures.signature import Known, Signature
 from curricula.conjectures.statements import Statement
 from curricula.worlds.development import Development
+from curricula.worlds.developments import PEANO, SEQUENCES
 from prover.errors import UserError
 from prover.lean.text import LeanText, parse
 
-WORLDS = ("peano", "sequences")
+WORLDS = {"peano": PEANO, "sequences": SEQUENCES}
 """Worlds of definitions and lemmas. The others have no lemmas to find."""
 SAMPLES = 2000
 
@@ -24,7 +24,7 @@ def development(name: str) -> Development:
     """The development of a world in WORLDS. Raises UserError for other names."""
     if name not in WORLDS:
         raise UserError(f"world {name!r}: has no definitions of its own; choose one of {', '.join(WORLDS)}")
-    return importlib.import_module(f"curricula.worlds.{name}").WORLD
+    return WORLDS[name]
 
 
 def world_file(name: str, goals: int, seed: int, difficulty: tuple[int, int] = (2, 5)) -> LeanText:
