@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from curricula.conjectures.expressions import Const, Constant, Expr, NotExpressible, constants_of, name_source
+from curricula.conjectures.expressions import Const, Constant, Expr, NotExpressible, constants_of, plain_name
 from curricula.conjectures.signature import Signature, known_from
 from curricula.conjectures.statements import Statement, opened
 from prover.lean.brackets import cut, outside
@@ -124,8 +124,10 @@ class Bench:
         names: list[tuple[NameParts, str]] = []
         for function in functions:
             with suppress(NotExpressible):
-                names += [(function, name_source((*function, f"eq_{i}"))) for i in range(1, MOST_EQUATIONS + 1)]
-        types = await self._theorems([f"type_of% @{name} := @{name}" for _, name in names], self.place.context)
+                names += [(function, plain_name((*function, f"eq_{i}"))) for i in range(1, MOST_EQUATIONS + 1)]
+        types = await self._theorems(
+            [f"type_of% @_root_.{name} := @_root_.{name}" for _, name in names], self.place.context
+        )
         found: dict[NameParts, list[Statement]] = {}
         for (function, _), type_ in zip(names, types, strict=True):
             if type_ is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 
 from curricula.conjectures.bench import Bench, statement_of
-from curricula.conjectures.expressions import NotExpressible, name_source
+from curricula.conjectures.expressions import NotExpressible, plain_name
 from curricula.conjectures.filters import Novelty, at_once, false
 from curricula.conjectures.goals import generalisations
 from curricula.conjectures.induction import Related
@@ -91,7 +93,7 @@ class Discovery:
     lemmas: list[Lemma] = field(default_factory=list)
     statements: dict[str, Statement] = field(default_factory=dict)
     """Statements of the lemmas by name."""
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     """Number of conjectures by result."""
 
     def __post_init__(self) -> None:
@@ -103,18 +105,15 @@ class Discovery:
         self._directed = path_order(self.signature, variables=False)
         self.related = Related(self.signature)
         for k in known:
-            if not k.open and (name := _name(k.name)):
-                self.related.add(name, k.statement)
+            if not k.open:
+                with suppress(NotExpressible):
+                    self.related.add(plain_name(k.name), k.statement)
         self.pending: list[Conjecture] = []
         self.seen: set[str] = set()
 
     @property
-    def spent(self) -> int:
-        return self.bench.spent
-
-    @property
     def done(self) -> bool:
-        return self.spent >= self.limits.total
+        return self.bench.spent >= self.limits.total
 
     async def start_with(self, lemma: Lemma) -> bool:
         """Add a lemma of an earlier library, if the audit accepts it here."""
@@ -220,21 +219,21 @@ class Discovery:
         for number, conjecture in enumerate(chunk, place.holes):
             if self.done:
                 break
-            before = self.spent
+            before = self.bench.spent
             try:
                 lemma = await prove(conjecture, file, number)
             except (LeanError, LeanDied):  # drops this statement only
                 self._drop(conjecture, "error")
                 continue
             finally:
-                conjecture.calls += self.spent - before
+                conjecture.calls += self.bench.spent - before
             if lemma is not None:
                 self._accept(conjecture, replace(lemma, calls=conjecture.calls))
                 break
 
     def _drop(self, conjecture: Conjecture, why: str) -> None:
         self.pending.remove(conjecture)
-        self.counts[why] = self.counts.get(why, 0) + 1
+        self.counts[why] += 1
 
     async def _prove(self, conjecture: Conjecture, file: SourceFile, number: int) -> Lemma | None:
         conjecture.tries += 1
@@ -246,7 +245,7 @@ class Discovery:
         one = "first\n" + "\n".join(f"| ({t}; done)" for t in scripts)
         if scripts and not self.done and await self.bench.solves("inductions", file, number, one):
             return await self._named(conjecture, scripts)
-        self.counts["not proved"] = self.counts.get("not proved", 0) + 1
+        self.counts["not proved"] += 1
         return None
 
     async def _searched(self, conjecture: Conjecture, file: SourceFile, number: int) -> Lemma | None:
@@ -277,8 +276,8 @@ class Discovery:
     def _accept(self, conjecture: Conjecture, lemma: Lemma) -> None:
         self.pending.remove(conjecture)
         self._add(lemma, conjecture.statement)
-        self.counts["proved"] = self.counts.get("proved", 0) + 1
-        say(f"turnstile: {self.spent} calls: {lemma.name} {lemma.statement}")
+        self.counts["proved"] += 1
+        say(f"turnstile: {self.bench.spent} calls: {lemma.name} {lemma.statement}")
 
     def _add(self, lemma: Lemma, statement: Statement) -> None:
         self.lemmas.append(lemma)
@@ -287,10 +286,3 @@ class Discovery:
         self.novelty.add(statement)
         self.related.add(lemma.name, statement)
         self.bench.extend(lemma)
-
-
-def _name(parts: Sequence[str | int]) -> str | None:
-    try:
-        return name_source(tuple(parts)).removeprefix("_root_.")
-    except NotExpressible:
-        return None

@@ -223,15 +223,15 @@ def _level_with(level: Level, levels: Mapping[str, Level]) -> Level:
 # -- source text -------------------------------------------------------------------------------------------------------
 
 
-def name_source(name: NameParts) -> str:
-    """A full name as source. Raises NotExpressible."""
+def plain_name(name: NameParts) -> str:
+    """A name as source. Raises NotExpressible."""
     if (
         not name
         or name[0] == "_private"
         or not all(isinstance(p, str) and p and not set("«»\n\r") & set(p) for p in name)
     ):
         raise NotExpressible(f"the name {name} cannot be written")
-    return ".".join(["_root_", *(str(p) if _PLAIN.fullmatch(str(p)) else f"«{p}»" for p in name)])
+    return ".".join(str(p) if _PLAIN.fullmatch(str(p)) else f"«{p}»" for p in name)
 
 
 def _printed(expr: Expr, names: list[str]) -> str:
@@ -245,7 +245,7 @@ def _printed(expr: Expr, names: list[str]) -> str:
             return f"(Sort {_level_source(level)})"
         case Const(name, levels):
             universes = f".{{{', '.join(map(_level_source, levels))}}}" if levels else ""
-            return f"@{name_source(name)}{universes}"
+            return f"@_root_.{plain_name(name)}{universes}"
         case App():
             head, arguments = expr.spine()
             return f"({' '.join(_printed(e, names) for e in (head, *arguments))})"

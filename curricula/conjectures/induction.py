@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from curricula.conjectures.expressions import Const, Expr, Free, name_source
+from curricula.conjectures.expressions import Const, Expr, Free, plain_name
 from curricula.conjectures.signature import Signature
 from curricula.conjectures.statements import Statement
 from prover.lean.declared import NameParts
@@ -41,7 +41,7 @@ class Related:
                 functions |= new
                 todo += new
         theorems = [name for name, about in self.theorems.items() if about <= functions]
-        computed = [name_source(n).removeprefix("_root_.") for n in self.signature.equations if n in functions]
+        computed = [plain_name(n) for n in self.signature.equations if n in functions]
         return [*computed, *theorems[-MOST_LEMMAS:]]
 
     def inductions(self, statement: Statement) -> list[str]:

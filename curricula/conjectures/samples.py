@@ -141,17 +141,13 @@ class Samples:
         if not results or isinstance(type_.type, Sort):
             return ()
 
-        def function(body: Expr) -> Expr:
-            return Binder(True, "x", DEFAULT, type_.type, body)
-
         wrapped = [c for c, fields in self.constructors(codomain) if fields == [type_.type]]
         if codomain == NAT == type_.type:
             wrapped = [Const(("Nat", "succ"))]
-        found: list[Expr] = [function(c.apply(Var(0))) for c in wrapped[:2]]
-        if type_.type == codomain and not found:
-            found.append(function(Var(0)))
-        found += [function(v) for v in results[:2]]
-        return tuple(found)
+        bodies = [c.apply(Var(0)) for c in wrapped[:2]]
+        if type_.type == codomain and not bodies:
+            bodies.append(Var(0))
+        return tuple(Binder(True, "x", DEFAULT, type_.type, body) for body in (*bodies, *results[:2]))
 
 
 def _size(expr: Expr) -> int:

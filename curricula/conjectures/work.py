@@ -173,16 +173,13 @@ async def _audited(
             source.body, place.imports, file=text.path, before=place.before
         )
         refused = {v.name.split(".")[-1] for v in verdicts if v.verdict != "proved"}
-        rest = [x for x in kept if x.name not in refused]
-        if len(rest) == len(kept):
-            if refused:
-                raise UserError(
-                    f"{text.path}: the audit rejects {', '.join(sorted(refused))} of the file itself; correct it first"
-                )
+        if not refused:
             break
-        for lemma in kept:
-            if lemma.name in refused:
-                say(f"turnstile: {lemma.name} is left out: the audit rejects its proof")
-                rest = [x for x in rest if x not in resting_on(kept, lemma)]
-        kept = rest
+        if refused.isdisjoint(x.name for x in kept):
+            names = ", ".join(sorted(refused))
+            raise UserError(f"{text.path}: the audit rejects {names} of the file itself; correct it first")
+        for lemma in [x for x in kept if x.name in refused]:
+            say(f"turnstile: {lemma.name} is left out: the audit rejects its proof")
+            gone = resting_on(kept, lemma)
+            kept = [x for x in kept if x not in gone]
     return kept
