@@ -225,11 +225,8 @@ def _level_with(level: Level, levels: Mapping[str, Level]) -> Level:
 
 def plain_name(name: NameParts) -> str:
     """A name as source. Raises NotExpressible."""
-    if (
-        not name
-        or name[0] == "_private"
-        or not all(isinstance(p, str) and p and not set("«»\n\r") & set(p) for p in name)
-    ):
+    words = all(isinstance(p, str) and p and not set("«»\n\r") & set(p) for p in name)
+    if not name or name[0] == "_private" or not words:
         raise NotExpressible(f"the name {name} cannot be written")
     return ".".join(str(p) if _PLAIN.fullmatch(str(p)) else f"«{p}»" for p in name)
 

@@ -9,15 +9,7 @@ from curricula.conjectures.expressions import Const, Expr, Free, Number
 from curricula.conjectures.signature import Signature
 from curricula.conjectures.statements import Statement, sides_of
 
-_NOTATION = {
-    "hAdd": "add",
-    "hMul": "mul",
-    "hSub": "sub",
-    "hDiv": "div",
-    "hPow": "pow",
-    "hAppend": "append",
-    "hMod": "mod",
-}
+_NOTATION = {f"h{word.title()}": word for word in ("add", "mul", "sub", "div", "pow", "append", "mod")}
 _NUMBERS = {0: "zero", 1: "one", 2: "two"}
 MOST_WORDS = 5
 

@@ -25,6 +25,21 @@ from curricula.conjectures.expressions import (
 from curricula.conjectures.statements import Statement, opened
 from prover.lean.declared import NameParts
 
+_HELPERS = [
+    "rec",
+    "recOn",
+    "casesOn",
+    "below",
+    "brecOn",
+    "noConfusion",
+    "noConfusionType",
+    "ctorIdx",
+    "ctorElim",
+    "ctorElimType",
+    "elim",
+]
+"""Last parts of names that Lean makes for a type."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -54,9 +69,8 @@ class Operation:
     def at(self, values: Mapping[Free, Expr]) -> Operation:
         """With values for its type variables."""
         fixed = tuple(None if f is None else f.substituted(values) for f in self.fixed)
-        return Operation(
-            self.head, fixed, tuple(a.substituted(values) for a in self.arguments), self.result.substituted(values)
-        )
+        arguments = tuple(a.substituted(values) for a in self.arguments)
+        return Operation(self.head, fixed, arguments, self.result.substituted(values))
 
     def data_of(self, term: Expr) -> tuple[Expr, ...]:
         """The data in a term with this operation at its head."""
@@ -207,21 +221,8 @@ class Signature:
 
 
 def _written(name: NameParts) -> bool:
-    """Whether a person may have written the name. Names of Lean's own helpers have known parts, numbers or a leading `_`."""
-    helpers = (
-        "rec",
-        "recOn",
-        "casesOn",
-        "below",
-        "brecOn",
-        "noConfusion",
-        "noConfusionType",
-        "ctorIdx",
-        "ctorElim",
-        "elim",
-        "ctorElimType",
-    )
-    parts = [p for p in name if not isinstance(p, str) or p.startswith(("_", "match_", "inst")) or p in helpers]
+    """Whether a person may have written the name. Names of Lean's helpers have known parts, numbers or a leading `_`."""
+    parts = [p for p in name if not isinstance(p, str) or p.startswith(("_", "match_", "inst")) or p in _HELPERS]
     return not parts and name[0] != "_private"
 
 
