@@ -111,7 +111,7 @@ class Maker:
         """(statement, kind, index of the variant that it was made from or None) of each variant. Raises LeanError and ValueError."""
         bench = Bench(self.executor, Place("variants", theorem.context, theorem.imports, theorem.before))
         try:
-            text = bench.place.text(f"theorem {theorem.name} {theorem.statement} := by\n  sorry")
+            text = bench.place.file(f"theorem {theorem.name} {theorem.statement} := by\n  sorry").text
             signature, _ = await bench.signature(text)
             if not signature.known or not signature.known[-1].open:
                 raise ValueError(f"the statement has more than {MAX_STATEMENT} parts")

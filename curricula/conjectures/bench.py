@@ -50,9 +50,10 @@ class Place:
     holes: int = 0
     """Number of proofs in the context that are `sorry`."""
 
-    def text(self, more: str) -> LeanText:
+    def file(self, more: str) -> SourceFile:
         """The context and more commands as a file without a header."""
-        return replace(parse(f"{self.context}\n\n{more}\n".encode(), self.path), imports=self.imports)
+        text = parse(f"{self.context}\n\n{more}\n".encode(), self.path)
+        return SourceFile(replace(text, imports=self.imports), self.imports, self.before)
 
 
 @dataclass(frozen=True)
@@ -189,26 +190,26 @@ class Bench:
     async def step(self, purpose: str, tactic: str) -> StepResult:
         """Run a tactic on the goal `True` at the place. One Lean call. The resulting states are freed, but their keys remain valid."""
         if self._state is None:
-            place = self.place
-            file = place.text("example : True := by sorry")
-            states, release = await self.executor.pool.open_sorry(file, place.imports, place.before, place.holes)
-            self._state = (states[0], release)
-        self.calls[purpose] += 1
-        (result,) = await self.executor.pool.step(self._state[0], (tactic,))
-        await self.executor.pool.free(result.states)
-        return result
+            self._state = await self._opened(self.place.file("example : True := by sorry"), self.place.holes)
+        return await self._stepped(purpose, self._state[0], tactic)
 
     async def solves(self, purpose: str, file: SourceFile, number: int, tactic: str) -> bool:
         """Whether a tactic closes a `sorry` of a file. Raises LeanError."""
-        pool = self.executor.pool
-        states, release = await pool.open_sorry(file.text, file.imports, file.before, number)
+        state, release = await self._opened(file, number)
         try:
-            self.calls[purpose] += 1
-            (result,) = await pool.step(states[0], (tactic,))
-            await pool.free(result.states)
-            return result.solved
+            return (await self._stepped(purpose, state, tactic)).solved
         finally:
             release()
+
+    async def _opened(self, file: SourceFile, number: int) -> tuple[ProofState, Callable[[], None]]:
+        states, release = await self.executor.pool.open_sorry(file.text, file.imports, file.before, number)
+        return states[0], release
+
+    async def _stepped(self, purpose: str, state: ProofState, tactic: str) -> StepResult:
+        self.calls[purpose] += 1
+        (result,) = await self.executor.pool.step(state, (tactic,))
+        await self.executor.pool.free(result.states)
+        return result
 
     async def declared(self, name: str, statement: str, script: str) -> Declared | None:
         """A theorem with its proof, if Lean accepts it. One Lean call."""

@@ -213,10 +213,9 @@ class Discovery:
 
     async def _try(self, chunk: Sequence[Conjecture], prove: Attempt) -> None:
         """Try conjectures until one is proved."""
-        place = self.bench.place
         examples = "\n\n".join(f"example {c.statement.source} := by\n  sorry" for c in chunk)
-        file = SourceFile(place.text(examples), place.imports, place.before)
-        for number, conjecture in enumerate(chunk, place.holes):
+        file = self.bench.place.file(examples)
+        for number, conjecture in enumerate(chunk, self.bench.place.holes):
             if self.done:
                 break
             before = self.bench.spent
