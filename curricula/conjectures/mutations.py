@@ -143,4 +143,4 @@ def composed(first: Statement, second: Statement) -> Iterator[Statement]:
                 if not set(result.frees()) <= set(values):
                     continue
                 new = left.replaced(part, result.substituted(values))
-                yield stated(head.apply(*given[:-2], new, right), (), first.variables)
+                yield restated(first, head.apply(*given[:-2], new, right))

@@ -8,7 +8,7 @@ from curricula.conjectures import mutations
 from curricula.conjectures.expressions import FALSE, LEVEL_0, NAT, PROP, TRUE, Binder, Const, Expr, Free, Number, free
 from curricula.conjectures.samples import Samples
 from curricula.conjectures.signature import Signature
-from curricula.conjectures.statements import Statement, stated
+from curricula.conjectures.statements import Statement
 
 _NUMERAL_0, _NUMERAL_1 = (
     Const(("OfNat", "ofNat"), (LEVEL_0,)).apply(NAT, Number(n), Const(("instOfNatNat",)).apply(Number(n)))
@@ -146,4 +146,4 @@ def further_hypotheses(signature: Signature, statement: Statement) -> Iterator[S
     """The statement with one of its parts as a further hypothesis."""
     for proposition in _propositions(signature, statement):
         if proposition not in statement.parts:
-            yield stated(statement.conclusion, [*statement.given, proposition], statement.variables)
+            yield mutations.restated(statement, statement.conclusion, [*statement.given, proposition])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import product
 
 from curricula.conjectures.expressions import (
@@ -46,7 +47,7 @@ class Samples:
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self._known: dict[tuple[Expr, int], tuple[Expr, ...]] = {}
-        self._cases: dict[Expr, list[list[Expr]] | None] = {}
+        self.cases = cache(self._cases)
 
     def valuations(self, variables: Sequence[Free], count: int, rng: random.Random) -> list[dict[Free, Expr]]:
         """Values for all variables, small ones first; none if a type has no known values."""
@@ -118,13 +119,8 @@ class Samples:
             if rest == type_ and not any(part == _DEPENDENT for f in fields for part in f.subterms()):
                 yield Const(constant.name, head.levels).apply(*parameters), fields
 
-    def cases(self, proposition: Expr) -> list[list[Expr]] | None:
+    def _cases(self, proposition: Expr) -> list[list[Expr]] | None:
         """The arguments of each constructor of an inductive proposition; None for other propositions, or if an argument depends on another."""
-        if proposition not in self._cases:
-            self._cases[proposition] = self._cases_of(proposition)
-        return self._cases[proposition]
-
-    def _cases_of(self, proposition: Expr) -> list[list[Expr]] | None:
         head, _ = proposition.spine()
         if not isinstance(head, Const):
             return None

@@ -18,6 +18,7 @@ from prover.lean.text import LeanText, parse
 WORLDS = {"peano": PEANO, "sequences": SEQUENCES}
 """Worlds of definitions and lemmas. The others have no lemmas to find."""
 SAMPLES = 2000
+DIFFICULTY = (2, 5)
 
 
 def development(name: str) -> Development:
@@ -27,7 +28,7 @@ def development(name: str) -> Development:
     return WORLDS[name]
 
 
-def world_file(name: str, goals: int, seed: int, difficulty: tuple[int, int] = (2, 5)) -> LeanText:
+def world_file(name: str, goals: int, seed: int) -> LeanText:
     """The definitions of a world, then `goals` different examples with `sorry`. Equal arguments give equal files. Raises UserError if the
     world has too few goals."""
     world = development(name)
@@ -36,7 +37,7 @@ def world_file(name: str, goals: int, seed: int, difficulty: tuple[int, int] = (
     for _ in range(SAMPLES):
         if len(found) == goals:
             break
-        if (statement := world.derived(rng, difficulty)) is not None:
+        if (statement := world.derived(rng, DIFFICULTY)) is not None:
             found[statement] = None
     if len(found) < goals:
         raise UserError(f"world {name}: found {len(found)} of {goals} goals; lower --goals")
