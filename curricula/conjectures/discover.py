@@ -53,8 +53,6 @@ class Limits:
     total: int
     each: int = 32
     """Lean calls of one search for a proof."""
-    terms: float = 0.25
-    """Share of the total for the values of small terms."""
 
 
 @dataclass
@@ -115,29 +113,23 @@ class Discovery:
     def done(self) -> bool:
         return self.bench.spent >= self.limits.total
 
-    async def start_with(self, lemma: Lemma) -> bool:
-        """Add a lemma of an earlier library, if the audit accepts it here."""
+    async def start_with(self, lemma: Lemma) -> None:
+        """Add a lemma of an earlier library, if its name is free and the audit accepts it here."""
         place = self.bench.place
         (type_,) = await self.bench.types_of([lemma.statement])
         theorem = replace(lemma.theorem(place.context, place.imports), before=place.before)
-        if (
-            lemma.name in self.taken
-            or type_ is None
-            or (await self.bench.executor.audit(theorem, lemma.script)).verdict != "proved"
-        ):
-            say(
-                f"turnstile: {lemma.name} of the earlier library is left out: its name is taken, or it is not proved here"
-            )
-            return False
-        self._add(lemma, opened(type_))
-        return True
+        new = lemma.name not in self.taken
+        if new and type_ is not None and (await self.bench.executor.audit(theorem, lemma.script)).verdict == "proved":
+            return self._add(lemma, opened(type_))
+        why = "its name is taken, or it is not proved here"
+        say(f"turnstile: {lemma.name} of the earlier library is left out: {why}")
 
     async def run(self) -> list[Lemma]:
         """Find lemmas until the calls are spent or nothing is left to try."""
         known = [k.statement for k in self.signature.known]
         usable = [k.statement for k in self.signature.known if not k.open]
         if not self.mutate_only:
-            most = int(self.limits.total * self.limits.terms)
+            most = self.limits.total // 4  # for the values of small terms
             terms = Terms(self.signature, self.seed)
             self._propose(await generalisations(self.bench, self.signature, self.goals[: self.limits.total // 20]))
             self._propose(("small terms", s) for s in await equations(self.bench, terms, usable, most, self.values))
