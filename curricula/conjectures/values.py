@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import islice, product
 from typing import Any
 
@@ -92,10 +93,7 @@ class Values:
         values = tuple(self.of(g, env, stack) for g in given)
         if isinstance(head, Const):
             return self._constant(head.name, values)
-        value = self.of(head, env, stack)
-        for argument in values:
-            value = self._applied(value, argument)
-        return value
+        return reduce(self._applied, values, self.of(head, env, stack))
 
     def _constant(self, name: NameParts, given: tuple[int, ...]) -> int:
         constant = self.signature.constants.get(name)
@@ -153,10 +151,7 @@ class Values:
                 if found is None:
                     raise Unknown
                 return found
-            value = self.of(right, env)
-            for argument in given[len(patterns) :]:
-                value = self._applied(value, argument)
-            return value
+            return reduce(self._applied, given[len(patterns) :], self.of(right, env))
         raise Unknown
 
     def _fits(self, pattern: Expr, value: int, env: dict[Free, int]) -> bool:
